@@ -1,0 +1,19 @@
+"""A database's schema revision as a resource of a Pulumi stack, previewed, applied and rolled back with it."""
+
+from typing import TYPE_CHECKING, Any
+
+from pulumi_alembic.errors import DatabaseError, HistoryError, MigrationError, RevisionFailed, TargetError
+
+if TYPE_CHECKING:
+    from pulumi_alembic.resource import Migrations
+
+__all__ = ["DatabaseError", "HistoryError", "MigrationError", "Migrations", "RevisionFailed", "TargetError"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Migrations` on first use: the `alembic` command needs this package, and none of Pulumi."""
+    if name == "Migrations":
+        from pulumi_alembic.resource import Migrations
+
+        return Migrations
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,33 @@
+"""What can go wrong, one class per contract that was broken.
+
+The text of each error is the whole message for the person at the terminal: what happened, on what, what to do next.
+"""
+
+__all__ = ["DatabaseError", "HistoryError", "MigrationError", "RevisionFailed", "TargetError"]
+
+
+class MigrationError(Exception):
+    """Something that can go wrong in normal use; printed as its text alone, without a traceback, without a password."""
+
+
+class HistoryError(MigrationError):
+    """The revision scripts on disk are not one readable history. Nothing was changed."""
+
+
+class TargetError(MigrationError):
+    """There is no way from where the database is to the revision asked for. Nothing was changed."""
+
+
+class DatabaseError(MigrationError):
+    """The database cannot be reached, or is not set up for migrations. Nothing was changed."""
+
+
+class RevisionFailed(MigrationError):
+    """One revision failed and was rolled back whole; those before it stay applied.
+
+    `revision` is the database's own revision afterwards, read on a new connection.
+    """
+
+    def __init__(self, message: str, revision: str) -> None:
+        super().__init__(message)
+        self.revision = revision
