@@ -1,0 +1,1 @@
+"""The database of the task application: its server, roles, grants and models."""

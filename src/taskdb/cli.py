@@ -1,0 +1,111 @@
+"""The command `taskdb`: what this project needs beside Pulumi and Alembic."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from taskdb import local, stack
+from taskdb.errors import TaskdbError
+
+__all__ = ["main"]
+
+
+class _Commands(click.Group):
+    """Every error of normal use becomes one message and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (TaskdbError, PermissionError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands)
+def main() -> None:
+    """Commands for this project's databases."""
+
+
+@main.group()
+def server() -> None:
+    """Run PostgreSQL on this machine, for the development of this project only."""
+
+
+@server.command()
+@click.option("--port", type=click.IntRange(1024, 65535), help="Use this port from now on.")
+def start(port: int | None) -> None:
+    """Start the server; the first time, create it."""
+    local.start(_project(), port=port, say=_say)
+
+
+@server.command()
+def stop() -> None:
+    """Stop the server; its databases stay."""
+    _say("The server is stopped" if local.stop(_project()) else "The server was not running")
+
+
+@server.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def status(context: click.Context, as_json: bool) -> None:
+    """Show where the server is; exit code 3 where it does not run."""
+    found = local.status(_project())
+    if as_json:
+        click.echo(json.dumps(asdict(found) if found else {"running": False}))
+    elif found:
+        for name, value in asdict(found).items():
+            _say(f"{name:<8} {value if name != 'running' else 'yes' if value else 'no: taskdb server start'}")
+    else:
+        _say("There is no server yet: taskdb server start")
+    context.exit(0 if found and found.running else 3)
+
+
+@server.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(yes: bool) -> None:
+    """Stop the server and delete it with all of its databases."""
+    project = _project()
+    if not yes:
+        click.confirm("Delete this project's server with all of its databases?", abort=True)
+    _say("The server is removed" if local.remove(project) else "There was no server")
+
+
+@main.command()
+@click.option("--role", type=click.Choice(["app", "reader", "migrator"]), default="app", help="Whose login to use.")
+@click.option("--stack", "name", help="The stack; without it PULUMI_STACK's, else dev.")
+def psql(role: str, name: str | None) -> None:
+    """Open psql on a stack's database."""
+    program = shutil.which("psql")
+    if program is None:
+        raise TaskdbError("psql is not installed. On Debian: apt-get install postgresql-client")
+    url = urlsplit(stack.output(f"{role}_url", name or stack.current_stack()))
+    # By the environment, because everybody can read a command's arguments.
+    login = {
+        "PGHOST": url.hostname,
+        "PGPORT": url.port,
+        "PGUSER": url.username,
+        "PGPASSWORD": url.password,
+        "PGDATABASE": url.path.lstrip("/"),
+        "PGSSLMODE": url.query.removeprefix("sslmode="),
+    }
+    os.execve(program, ["psql"], os.environ | {key: str(value) for key, value in login.items()})
+
+
+def _say(line: str) -> None:
+    click.echo(f"  {line}")
+
+
+def _project() -> Path:
+    """Find the folder with Pulumi.yaml: the current one or the nearest above it."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "Pulumi.yaml").exists():
+            return folder
+    raise TaskdbError(f"No Pulumi.yaml in {here} or above it: run this command inside the project")

