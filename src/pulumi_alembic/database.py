@@ -1,0 +1,114 @@
+"""Connections to the target database, always as the role that owns the migration tables, and what is read over them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import tuple_row
+
+from pulumi_alembic.errors import DatabaseError
+
+__all__ = ["VERSION_SCHEMA", "Connection", "NoDatabase", "NoLogin", "connect", "open_session", "read_heads"]
+
+VERSION_SCHEMA = "migrations"
+"""The schema of the migration tables: their own, so that default privileges of the application's do not reach them."""
+
+VERSION_TABLE = "alembic_version"
+CONNECT_TIMEOUT = 15  # seconds
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class NoDatabase(DatabaseError):
+    """The server answers, and has no database of that name."""
+
+
+class NoLogin(DatabaseError):
+    """The server answers, and refuses this role or password."""
+
+
+def open_session(url: str) -> Connection:
+    """A new session whose current role owns VERSION_SCHEMA; the caller closes it.
+
+    The role is set explicitly, because a pooler may ignore the settings of a login. Raises DatabaseError, with the
+    server's words and never the URL, where there is no such database, login, schema or right.
+    """
+    try:
+        connection = psycopg.connect(
+            # SQLAlchemy names the driver in the scheme, PostgreSQL does not.
+            re.sub(r"^postgresql\+\w+://", "postgresql://", url),
+            connect_timeout=CONNECT_TIMEOUT,
+            row_factory=tuple_row,
+            application_name="alembic",
+        )
+    except psycopg.OperationalError as error:
+        raise _connection_error(error) from None
+    except (psycopg.ProgrammingError, UnicodeError):
+        # libpq quotes the URL, password and all, when it cannot parse it.
+        raise DatabaseError(
+            "the database URL is not one that PostgreSQL understands: postgresql://USER:…@HOST:PORT/DATABASE"
+        ) from None
+    try:
+        _become_owner(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def connect(url: str) -> Iterator[Connection]:
+    """`open_session`, closed at the end of the block; what was not committed is rolled back."""
+    connection = open_session(url)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def read_heads(connection: Connection) -> tuple[str, ...]:
+    """The revisions that the database itself says it is at, sorted; none where nothing was ever applied."""
+    table = sql.Identifier(VERSION_SCHEMA, VERSION_TABLE)
+    if connection.execute("SELECT to_regclass(%s)", [table.as_string(connection)]).fetchone() == (None,):
+        return ()
+    rows = connection.execute(sql.SQL("SELECT version_num FROM {} ORDER BY 1").format(table))
+    return tuple(row[0] for row in rows)
+
+
+def _become_owner(connection: Connection) -> None:
+    found = connection.execute(
+        "SELECT nspowner::regrole::text, pg_has_role(nspowner, 'member') FROM pg_namespace WHERE nspname = %s",
+        [VERSION_SCHEMA],
+    ).fetchone()
+    where = f"database {connection.info.dbname} as {connection.info.user}"
+    if found is None:
+        raise DatabaseError(
+            f"{where}: there is no schema {VERSION_SCHEMA}, where the migration tables belong: create it first"
+        )
+    owner, member = found
+    if not member:
+        raise DatabaseError(
+            f"{where}: the schema {VERSION_SCHEMA} belongs to {owner}, which this role may not become. "
+            f"As an admin: GRANT {owner} TO {connection.info.user}"
+        )
+    connection.execute(sql.SQL("SET ROLE {}").format(sql.SQL(owner)))
+    if connection.execute("SELECT current_schema()").fetchone() == (None,):
+        raise DatabaseError(
+            f"{where}: no schema of the search_path exists: ALTER ROLE {connection.info.user} SET search_path = …"
+        )
+    connection.commit()
+
+
+def _connection_error(error: psycopg.OperationalError) -> DatabaseError:
+    text = " ".join(str(error).split())
+    # A failed connection carries no SQLSTATE in libpq; these words are the server's, in its default language.
+    if re.search(r'database ".*" does not exist', text):
+        return NoDatabase(f"cannot connect: {text}")
+    if re.search(r'authentication failed|no password supplied|role ".*" does not exist', text):
+        return NoLogin(f"cannot connect: {text}")
+    return DatabaseError(f"cannot connect: {text}")

@@ -1,0 +1,48 @@
+"""Messages from inside a provider's call to the person at the terminal, through the engine's log."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from typing import Any
+
+__all__ = ["command", "info", "status"]
+
+
+def info(message: str, urn: str) -> None:
+    """Show `message` beside the resource and under its name in the diagnostics, in previews and updates alike."""
+    _log(message, urn, ephemeral=False)
+
+
+def status(message: str, urn: str) -> None:
+    """Show `message` beside the resource until the next one, and nowhere else."""
+    _log(message, urn, ephemeral=True)
+
+
+def command(verb: str) -> str:
+    """How the person at the terminal runs `verb`: with Pulumi's CLI, unless the engine in use says its own name."""
+    return f"{os.environ.get('PULUMI_COMMAND', 'pulumi')} {verb}"
+
+
+def _log(message: str, urn: str, *, ephemeral: bool) -> None:
+    engine = _engine()
+    if engine is not None:
+        from pulumi.runtime.proto import engine_pb2
+
+        engine.Log(engine_pb2.LogRequest(severity=engine_pb2.INFO, message=message, urn=urn, ephemeral=ephemeral))
+
+
+@cache
+def _engine() -> Any:
+    """The engine that started this plugin; None in a process that no engine started.
+
+    An engine passes its address as the plugin's last argument (Pulumi SDK 3.272, pulumi.dynamic).
+    """
+    host, _, port = sys.argv[-1].rpartition(":")
+    if not host or not port.isdigit():
+        return None
+    import grpc
+    from pulumi.runtime.proto import engine_pb2_grpc
+
+    return engine_pb2_grpc.EngineStub(grpc.insecure_channel(sys.argv[-1]))

@@ -1,0 +1,78 @@
+"""From an exception inside a revision to the message that says what failed, on what, and how to go on."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import sqlalchemy.exc
+
+from pulumi_alembic.database import connect, read_heads
+from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
+from pulumi_alembic.plan import Direction, revision_text
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import RevisionStep
+
+__all__ = ["revision_failed"]
+
+STATEMENT_LINES = 12
+
+
+def revision_failed(step: RevisionStep, error: Exception, *, url: str, command: str) -> MigrationError:
+    """The error to raise in place of `error`, after `step` was rolled back.
+
+    The database is read again on a new connection before anything is claimed of it: RevisionFailed says where it is,
+    DatabaseError that it can no longer be asked. Bound parameters, which may be secrets, are left out.
+    """
+    script = Path(step.revision.path)
+    direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
+    failed = "\n".join(
+        [f"revision {step.revision.revision} failed on {direction}: {script.parent.parent.name}/versions/{script.name}"]
+        + [f"  {line}" for line in (*_place(error, script), *_cause(error))]
+    )
+    try:
+        with connect(url) as connection:
+            revision = revision_text(read_heads(connection))
+    except DatabaseError as unreachable:
+        return DatabaseError(
+            f"{failed}\n{unreachable}\nRun `{command}` again once it answers: it reads the database first"
+        )
+    where = f"it was rolled back whole; the database is at {revision}"
+    return RevisionFailed(
+        f"{failed}\n  {where}\n  next: correct the script, then run `{command}`: it goes on from there",
+        revision,
+    )
+
+
+def _cause(error: Exception) -> list[str]:
+    if isinstance(error, sqlalchemy.exc.DBAPIError):
+        statement = (error.statement or "").strip().splitlines()
+        if len(statement) > STATEMENT_LINES:
+            statement = [*statement[:STATEMENT_LINES], "…"]
+        return [*_indented("statement: ", statement), *_server_said(error.orig)]
+    if isinstance(error, psycopg.Error):
+        return _server_said(error)
+    return [f"{type(error).__name__}: {error}"]
+
+
+def _server_said(error: BaseException | None) -> list[str]:
+    if not isinstance(error, psycopg.Error):
+        return [f"{type(error).__name__}: {error}"]
+    diagnostics = error.diag
+    said = [f"PostgreSQL: {diagnostics.message_primary or error} ({error.sqlstate or 'connection lost'})"]
+    said += [f"detail: {diagnostics.message_detail}"] if diagnostics.message_detail else []
+    said += [f"hint: {diagnostics.message_hint}"] if diagnostics.message_hint else []
+    return said
+
+
+def _place(error: Exception, script: Path) -> list[str]:
+    """The line of the script that was running; none where the transaction failed at its commit."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)]
+    return [f"line {lines[-1]}"] if lines else []
+
+
+def _indented(title: str, lines: list[str]) -> list[str]:
+    return [(title if number == 0 else " " * len(title)) + line for number, line in enumerate(lines)]

@@ -1,0 +1,145 @@
+"""The dynamic provider of `pulumi_alembic.Migrations`.
+
+The dotted path of MigrationsProvider is written into every state file: it must stay importable, under this name, for
+ever.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    ConfigureRequest,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    ResourceProvider,
+    UpdateResult,
+)
+from pulumi.output import Unknown
+
+from pulumi_alembic import engine_log, migrator, plugin_errors
+from pulumi_alembic.database import NoDatabase, NoLogin
+from pulumi_alembic.errors import MigrationError, RevisionFailed
+
+if TYPE_CHECKING:
+    from pulumi_alembic.plan import Plan
+
+__all__ = ["MigrationsProvider"]
+
+ID = "migrations.alembic_version"
+
+Properties = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the program asks for. `url` is None where it is not known yet, because its database does not exist."""
+
+    url: str | None
+    directory: Path
+    target: str
+    urn: str
+
+    @classmethod
+    def of(cls, properties: Properties) -> Inputs:
+        """The inputs among a resource's properties."""
+        url = properties["url"]
+        known = None if isinstance(url, Unknown) else str(url)
+        return cls(known, Path(properties["directory"]), properties["target"], properties["__urn"])
+
+
+class MigrationsProvider(ResourceProvider):
+    """Stateless: what a call needs, it reads from its arguments and from the database.
+
+    `check` adds what the update will run: `pending`, one line per revision, and `__serial`, the number of plans so far
+    that had anything to run. The serial of the outputs is that of the last plan that ran, so that `diff` can tell a
+    plan that is still to run from one that has run: a refresh shows it the inputs of the last update, whose `pending`
+    is done.
+    """
+
+    serialize_as_secret_always = False
+
+    def configure(self, req: ConfigureRequest) -> None:
+        """Called by the plugin once; from here on its errors are those of `plugin_errors`."""
+        plugin_errors.install(sys.modules["__main__"])
+
+    def check(self, _olds: Properties, news: Properties) -> CheckResult:
+        """The inputs and the plan; a failure where there is no plan. Reads the database, changes nothing."""
+        inputs = Inputs.of(news)
+        try:
+            plan = _plan(inputs, _olds.get("url"))
+        except MigrationError as error:
+            return CheckResult(news, [CheckFailure("target", str(error))])
+        if plan.steps:
+            engine_log.info(str(plan), inputs.urn)
+        serial = int(_olds.get("__serial") or 0) + bool(plan.steps)
+        return CheckResult({**news, "pending": plan.lines, "__serial": serial}, [])
+
+    def diff(self, _id: str, _olds: Properties, _news: Properties) -> DiffResult:
+        """A change where a plan is still to run, the last reading is not the target, or the login is another."""
+        planned = _olds.get("__serial") != _news.get("__serial")
+        elsewhere = _olds.get("revision") != _news.get("target")
+        moved = any(_olds.get(key) != _news.get(key) for key in ("url", "directory", "__urn"))
+        return DiffResult(changes=planned or elsewhere or moved)
+
+    def create(self, props: Properties) -> CreateResult:
+        """Bring the database to the target. An existing database is taken from where it is."""
+        return CreateResult(ID, _migrate(props))
+
+    def update(self, _id: str, _olds: Properties, _news: Properties) -> UpdateResult:
+        """Bring the database to the target, in whichever direction that is."""
+        return UpdateResult(_migrate(_news))
+
+    def read(self, id_: str, props: Properties) -> ReadResult:
+        """What the database says now; gone where there is no such database."""
+        inputs = Inputs.of(props)
+        try:
+            revision = migrator.read_revision(inputs.url or "")
+        except NoDatabase:
+            return ReadResult("", {})
+        except NoLogin as error:
+            engine_log.info(f"not read, the state keeps the last reading: {error}", inputs.urn)
+            return ReadResult(id_, props)
+        outputs = {**props, "revision": revision}
+        asked = {key: value for key, value in outputs.items() if key != "revision"}
+        return ReadResult(id_, outputs, {**asked, "target": revision, "pending": []})
+
+    def delete(self, _id: str, _props: Properties) -> None:
+        """Leaves the schema and every row as they are: only the stack forgets them."""
+
+
+def _plan(inputs: Inputs, old_url: str | None) -> Plan:
+    if inputs.url is None:
+        return migrator.plan_from_base(inputs.directory, inputs.target)
+    try:
+        return migrator.plan_from_database(inputs.url, inputs.directory, inputs.target)
+    except NoLogin:
+        # A preview comes before the update that gives the migrator its new password.
+        if old_url in (None, inputs.url):
+            raise
+        return migrator.plan_from_database(old_url, inputs.directory, inputs.target)
+
+
+def _migrate(properties: Properties) -> Properties:
+    inputs = Inputs.of(properties)
+
+    def on_applied(revision: str) -> None:
+        engine_log.status(f"{revision} ran", inputs.urn)
+
+    try:
+        revision = migrator.migrate(
+            inputs.url or "",
+            inputs.directory,
+            inputs.target,
+            command=engine_log.command("up"),
+            on_applied=on_applied,
+        )
+    except RevisionFailed as error:
+        raise plugin_errors.HalfDone(str(error), ID, {**properties, "revision": error.revision}) from None
+    return {**properties, "revision": revision}

@@ -1,0 +1,54 @@
+"""The resource that keeps a database's schema at a revision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pulumi
+from pulumi.dynamic import Resource
+
+from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.history import HEAD, History
+from pulumi_alembic.provider import MigrationsProvider
+
+__all__ = ["Migrations"]
+
+
+class Migrations(Resource, module="alembic", name="Migrations"):
+    """The database's schema is at the revision `target`; after an update `revision` is what the database itself says.
+
+    `target` is `head` or a revision id, resolved when the program runs: previews and the state hold an id. Deleting
+    the resource leaves the schema. What cannot be planned is an error of the program or of the preview, before
+    anything changes.
+    """
+
+    revision: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        url: pulumi.Input[str],
+        directory: str = "migrations",
+        target: str = HEAD,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`url` is the migrator's `postgresql://…`, unknown for as long as its database does not exist.
+
+        `directory` is Alembic's script location, relative to the program. Raises pulumi.RunError where the scripts are
+        not one history or `target` is none of them.
+        """
+        try:
+            resolved = History.load(Path(directory)).resolve(target)
+        except MigrationError as error:
+            raise pulumi.RunError(str(error)) from None
+        properties = {
+            "url": pulumi.Output.secret(url),
+            "directory": directory,
+            "target": resolved,
+            "__urn": pulumi.create_urn(
+                name, "pulumi-python:dynamic/alembic:Migrations", parent=opts.parent if opts else None
+            ),
+            "revision": None,
+        }
+        super().__init__(MigrationsProvider(), name, properties, opts)

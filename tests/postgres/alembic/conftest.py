@@ -1,0 +1,110 @@
+"""A database set up for migrations by SQL alone, as the program does it with Pulumi."""
+
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from pulumi_alembic import migrator
+from pulumi_alembic.database import connect
+from taskdb.local import Server
+from tests.conftest import Database
+
+PROJECT = Path(__file__).parents[3]
+
+ENV = """
+import sqlalchemy as sa
+from pulumi_alembic import environment
+
+def never():
+    raise AssertionError("the caller brought the URL")
+
+environment.run(target_metadata=sa.MetaData(), url=never)
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A database at base: `url` is the migrator's, `directory` holds the scripts."""
+
+    url: str
+    directory: Path
+
+    def migrate(self, revision: str) -> str:
+        """Bring the database to `revision`, and return the revision that it then says it is at."""
+        return migrator.migrate(self.url, self.directory, revision, command="pulumi up", on_applied=lambda _: None)
+
+    def query(self, statement: str) -> list[tuple[object, ...]]:
+        """The rows of one statement, as the owner."""
+        with connect(self.url) as connection:
+            return connection.execute(statement.encode()).fetchall()
+
+    def write(self, id: str, down: str | None, upgrade: str = "pass", downgrade: str = "pass") -> Path:
+        """Add a script whose functions hold these lines."""
+        path = self.directory / "versions" / f"{id}_script.py"
+        path.write_text(
+            f'"""script {id}"""\nfrom alembic import op\nrevision = {id!r}\ndown_revision = {down!r}\n'
+            f"def upgrade():\n    {upgrade}\ndef downgrade():\n    {downgrade}\n"
+        )
+        return path
+
+
+@pytest.fixture
+def target(database: Database, tmp_path: Path) -> Iterator[Target]:
+    """The project's own scripts on a fresh database."""
+    yield from _prepare(database, PROJECT / "migrations")
+
+
+@pytest.fixture
+def empty_target(database: Database, tmp_path: Path) -> Iterator[Target]:
+    """No scripts yet: the test writes them."""
+    directory = tmp_path / "migrations"
+    (directory / "versions").mkdir(parents=True)
+    (directory / "env.py").write_text(ENV)
+    shutil.copy(PROJECT / "migrations" / "script.py.mako", directory)
+    yield from _prepare(database, directory)
+
+
+def _prepare(database: Database, directory: Path) -> Iterator[Target]:
+    password = secrets.token_urlsafe(12)
+    owner, migrator_role = f"{database.name}_owner", f"{database.name}_migrator"
+    with database.connect() as admin:
+        for statement in (
+            "CREATE ROLE {owner}",
+            f"CREATE ROLE {{migrator}} LOGIN NOINHERIT PASSWORD '{password}' IN ROLE {{owner}}",
+            "ALTER ROLE {migrator} SET search_path = app",
+            "GRANT {owner} TO CURRENT_USER",
+            "CREATE SCHEMA app AUTHORIZATION {owner}",
+            "CREATE SCHEMA migrations AUTHORIZATION {owner}",
+        ):
+            admin.execute(
+                sql.SQL(statement).format(owner=sql.Identifier(owner), migrator=sql.Identifier(migrator_role))
+            )
+    server = database.server
+    yield Target(f"postgresql://{migrator_role}:{password}@{server.host}:{server.port}/{database.name}", directory)
+    with database.connect() as admin:
+        admin.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(owner)))
+        admin.execute(sql.SQL("DROP ROLE {}, {}").format(sql.Identifier(migrator_role), sql.Identifier(owner)))
+
+
+@pytest.fixture
+def make_database(server: Server) -> Iterator[Callable[[], Database]]:
+    """Creates an empty database of the admin's at each call; all are dropped after the test."""
+    made: list[Database] = []
+
+    def make() -> Database:
+        made.append(Database(server, f"test_{secrets.token_hex(6)}"))
+        run(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(made[-1].name)))
+        return made[-1]
+
+    def run(statement: sql.Composed) -> None:
+        with Database(server, "postgres").connect() as admin:
+            admin.execute(statement)
+
+    yield make
+    for database in made:
+        run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))

@@ -1,0 +1,206 @@
+"""Migrating is one transaction per revision, recorded with it, and believes the database alone."""
+
+import zlib
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pulumi_alembic import migrator, runner
+from pulumi_alembic.database import NoDatabase, NoLogin, connect
+from pulumi_alembic.environment import Request
+from pulumi_alembic.errors import DatabaseError, HistoryError, RevisionFailed, TargetError
+from tests.conftest import Database
+from tests.postgres.alembic.conftest import Target
+
+ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
+
+
+def tables(target: Target) -> list[str]:
+    rows = target.query(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'app'::regnamespace AND relkind = 'r' ORDER BY 1"
+    )
+    return [str(name) for (name,) in rows]
+
+
+def ledger(target: Target) -> list[tuple[object, ...]]:
+    return target.query("SELECT revision, direction FROM migrations.ledger ORDER BY id")
+
+
+@pytest.fixture
+def three(empty_target: Target) -> Target:
+    """Three scripts, each with a table of its own."""
+    for id, down, table in ((ONE, None, "one"), (TWO, ONE, "two"), (THREE, TWO, "three")):
+        empty_target.write(id, down, f"op.execute('CREATE TABLE {table} ()')", f"op.execute('DROP TABLE {table}')")
+    return empty_target
+
+
+def test_up_and_down_and_the_ledger_tells_both(three: Target) -> None:
+    assert three.migrate(TWO) == TWO
+    assert tables(three) == ["one", "two"]
+    assert three.migrate(ONE) == ONE
+    assert tables(three) == ["one"]
+    assert ledger(three) == [(ONE, "upgrade"), (TWO, "upgrade"), (TWO, "downgrade")]
+
+
+def test_a_second_run_does_nothing(three: Target) -> None:
+    three.migrate(THREE)
+    assert three.migrate(THREE) == THREE
+    assert len(ledger(three)) == 3
+
+
+def test_the_ledger_holds_each_script_as_it_ran(three: Target) -> None:
+    three.migrate(THREE)
+    path = three.directory / "versions" / f"{TWO}_script.py"
+    [(source, checksum, downs)] = three.query(
+        f"SELECT source, checksum, down_revisions FROM migrations.ledger WHERE revision = '{TWO}'"
+    )
+    assert zlib.decompress(source).decode() == path.read_text()
+    assert str(checksum).startswith("v1:")
+    assert downs == [ONE]
+
+
+def test_a_failing_revision_is_rolled_back_whole_and_those_before_it_stay(three: Target) -> None:
+    script = three.write(THREE, TWO, "op.execute('CREATE TABLE half ()'); op.execute('ALTER TABLE nowhere ADD x int')")
+    with pytest.raises(RevisionFailed) as caught:
+        three.migrate(THREE)
+    assert caught.value.revision == TWO
+    assert tables(three) == ["one", "two"]
+    assert ledger(three) == [(ONE, "upgrade"), (TWO, "upgrade")]
+    message = str(caught.value)
+    for part in (THREE, script.name, "line 6", "ALTER TABLE nowhere ADD x int", "42P01", "run `pulumi up`", TWO):
+        assert part in message
+    script.write_text(script.read_text().replace("ALTER TABLE nowhere ADD x int", "SELECT 1"))
+    assert three.migrate(THREE) == THREE
+
+
+def test_a_failing_downgrade_leaves_the_revision_applied(three: Target) -> None:
+    three.migrate(THREE)
+    three.write(TWO, ONE, downgrade="op.execute('DROP TABLE nowhere')")
+    with pytest.raises(RevisionFailed, match=f"revision {TWO} failed on downgrade") as caught:
+        three.migrate("base")
+    assert caught.value.revision == TWO
+    assert tables(three) == ["one", "two"]
+
+
+def test_a_revision_that_fails_at_its_commit_is_named_too(empty_target: Target) -> None:
+    empty_target.write(
+        ONE,
+        None,
+        "op.execute('CREATE TABLE a (id int PRIMARY KEY, b int REFERENCES a DEFERRABLE INITIALLY DEFERRED)'); "
+        "op.execute('INSERT INTO a VALUES (1, 2)')",
+    )
+    with pytest.raises(RevisionFailed, match=rf"revision {ONE} failed on upgrade(?s:.*)23503"):
+        empty_target.migrate(ONE)
+    assert tables(empty_target) == []
+
+
+def test_an_error_of_python_in_a_revision_names_its_line(three: Target) -> None:
+    three.write(TWO, ONE, "raise ValueError('no such thing')")
+    with pytest.raises(RevisionFailed, match=r"line 6\n  ValueError: no such thing"):
+        three.migrate(TWO)
+
+
+def test_a_lost_connection_is_an_error_that_says_where_the_database_is(three: Target) -> None:
+    three.write(TWO, ONE, "op.execute('SELECT pg_terminate_backend(pg_backend_pid())')")
+    with pytest.raises(RevisionFailed, match=f"the database is at {ONE}") as caught:
+        three.migrate(TWO)
+    assert caught.value.revision == ONE
+
+
+def test_bound_parameters_stay_out_of_the_error(three: Target) -> None:
+    three.write(
+        TWO,
+        ONE,
+        "import sqlalchemy as sa; op.get_bind().execute(sa.text('SELECT 1/0, :secret'), {'secret': 'hunter2'})",
+    )
+    with pytest.raises(RevisionFailed, match="22012") as caught:
+        three.migrate(TWO)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_script_that_does_not_import_is_refused_before_any_other_runs(three: Target) -> None:
+    script = three.write(THREE, TWO)
+    script.write_text(f"import no_such_module\n{script.read_text()}")
+    with pytest.raises(HistoryError, match=rf"{script.name} does not import: ModuleNotFoundError"):
+        three.migrate(THREE)
+    assert tables(three) == []
+
+
+def test_a_script_without_a_downgrade_is_refused_before_any_other_runs(three: Target) -> None:
+    script = three.write(THREE, TWO)
+    script.write_text(script.read_text().partition("def downgrade")[0])
+    with pytest.raises(HistoryError, match=rf"{script.name} has no function downgrade\(\)"):
+        three.migrate(THREE)
+    assert tables(three) == []
+
+
+def test_applied_scripts_are_not_loaded_again(three: Target) -> None:
+    """What a no-op does not need is not imported."""
+    three.migrate(ONE)
+    script = three.directory / "versions" / f"{ONE}_script.py"
+    script.write_text(f"raise RuntimeError('loaded')\n{script.read_text()}")
+    assert three.migrate(ONE) == ONE
+
+
+def test_a_plan_for_another_state_of_the_database_is_refused(three: Target) -> None:
+    plan = migrator.plan_from_database(three.url, three.directory, THREE)
+    three.migrate(TWO)
+    with pytest.raises(DatabaseError, match=f"starts at base, and the database now is at {TWO}"):
+        runner.run(plan, three.directory, Request(three.url, "pulumi up", lambda _: None))
+    assert tables(three) == ["one", "two"]
+
+
+def test_a_head_that_the_scripts_lack_is_refused(three: Target) -> None:
+    three.migrate(THREE)
+    (three.directory / "versions" / f"{THREE}_script.py").unlink()
+    with pytest.raises(TargetError, match=f"at revision {THREE}, which the scripts here do not have"):
+        three.migrate(TWO)
+    assert tables(three) == ["one", "three", "two"]
+
+
+def test_planning_changes_nothing(three: Target) -> None:
+    migrator.plan_from_database(three.url, three.directory, THREE)
+    assert three.query("SELECT count(*) FROM pg_class WHERE relnamespace = 'migrations'::regnamespace") == [(0,)]
+
+
+def test_the_session_is_the_owner_whatever_the_login_says(three: Target) -> None:
+    with connect(three.url) as connection:
+        [current, session] = connection.execute("SELECT current_user, session_user").fetchone() or ()
+    assert str(current).endswith("_owner")
+    assert str(session).endswith("_migrator")
+
+
+def test_a_missing_database_and_a_wrong_password_are_told_apart(three: Target) -> None:
+    with pytest.raises(NoDatabase, match="no_such_database"):
+        migrator.read_revision(three.url.rpartition("/")[0] + "/no_such_database")
+    with pytest.raises(NoLogin) as caught:
+        migrator.read_revision(three.url.replace("_migrator:", "_migrator:wrong-"))
+    assert "wrong-" not in str(caught.value)
+
+
+def test_an_unreadable_url_is_refused_without_its_password() -> None:
+    with pytest.raises(DatabaseError) as caught:
+        migrator.read_revision("postgresql://user:hunter2@[host/database")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_an_error_of_the_database() -> None:
+    with pytest.raises(DatabaseError, match="Is the server running"):
+        migrator.read_revision("postgresql://user@127.0.0.1:1/database")
+
+
+def test_a_schema_that_is_missing_is_named(database: Database) -> None:
+    login = psycopg.conninfo.make_conninfo(**database.parameters)
+    with pytest.raises(DatabaseError, match="there is no schema migrations"):
+        migrator.read_revision(login)
+
+
+def test_alembic_upgrade_leaves_the_same_ledger(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    project = Path(__file__).parents[3]
+    monkeypatch.setenv("DATABASE_URL", target.url)
+    command.upgrade(Config(toml_file=project / "pyproject.toml"), "20250126_002")
+    assert ledger(target) == [("20250126_001", "upgrade"), ("20250126_002", "upgrade")]

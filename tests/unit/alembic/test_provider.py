@@ -1,0 +1,59 @@
+"""The provider's promises to the engine that need no database."""
+
+import base64
+
+import dill
+import pytest
+
+from pulumi_alembic.provider import MigrationsProvider
+from taskdb.passwords import PasswordProvider
+
+OLD = {"url": "u", "directory": "migrations", "__urn": "urn", "target": "2", "__serial": 1, "revision": "2"}
+SAME = {key: value for key, value in OLD.items() if key != "revision"}
+
+
+@pytest.mark.parametrize(
+    ("provider", "stored"),
+    [
+        (MigrationsProvider, b"cpulumi_alembic.provider\nMigrationsProvider\n"),
+        (PasswordProvider, b"ctaskdb.passwords\nPasswordProvider\n"),
+    ],
+)
+def test_the_path_in_every_state_file_still_leads_to_the_class(provider: type, stored: bytes) -> None:
+    """State files hold a reference, which must find the class for as long as such a file exists."""
+    assert dill.loads(stored + b".") is provider
+
+
+@pytest.mark.parametrize("provider", [MigrationsProvider, PasswordProvider])
+def test_a_provider_is_stored_by_reference(provider: type) -> None:
+    """By value, every edit of its code would be a change of every stack, and refresh would run the old code."""
+    serialized = dill.dumps(provider(), recurse=True)
+    assert provider.__module__.encode() in serialized
+    assert len(base64.b64encode(serialized)) < 150
+
+
+def changes(**news: object) -> bool:
+    return bool(MigrationsProvider().diff("id", OLD, {**SAME, **news}).changes)
+
+
+def test_nothing_planned_and_nothing_moved_is_no_change() -> None:
+    assert not changes()
+
+
+def test_a_refresh_compares_with_the_inputs_of_the_update_that_ran() -> None:
+    """Its plan has run, although those inputs list revisions as pending."""
+    assert not changes(pending=["upgrade 1", "upgrade 2"])
+
+
+@pytest.mark.parametrize("news", [{"__serial": 2}, {"target": "3"}, {"url": "other"}, {"directory": "other"}])
+def test_a_new_plan_target_login_or_directory_is_a_change(news: dict[str, object]) -> None:
+    assert changes(**news)
+
+
+def test_a_schema_moved_behind_the_stack_is_a_change_at_refresh() -> None:
+    assert MigrationsProvider().diff("id", {**OLD, "revision": "1"}, SAME).changes
+
+
+def test_deleting_leaves_the_database_alone() -> None:
+    """The address leads nowhere: an attempt to connect would fail."""
+    MigrationsProvider().delete("id", {**OLD, "url": "postgresql://127.0.0.1:1/none"})
