@@ -1,0 +1,37 @@
+"""One stack: a PostgreSQL database with its roles, and its schema at a revision."""
+
+from pathlib import Path
+
+import pulumi
+
+from pulumi_alembic import Migrations
+from taskdb import preflight
+from taskdb.database import Database
+from taskdb.errors import TaskdbError
+from taskdb.settings import Settings
+
+MIGRATIONS = "migrations"
+
+try:
+    settings = Settings.load(Path.cwd())
+    preflight.check(settings, Path(MIGRATIONS))
+except TaskdbError as error:
+    raise pulumi.RunError(str(error)) from None
+
+database = Database(settings.database, settings.admin)
+
+migrations = Migrations(
+    "schema",
+    url=database.migrator_url,
+    directory=MIGRATIONS,
+    target=settings.revision,
+    opts=pulumi.ResourceOptions(depends_on=[database]),
+)
+
+pulumi.export("database", database.name)
+pulumi.export("host", settings.admin.host)
+pulumi.export("port", settings.admin.port)
+pulumi.export("revision", migrations.revision)
+pulumi.export("app_url", database.app_url)
+pulumi.export("reader_url", database.reader_url)
+pulumi.export("migrator_url", database.migrator_url)

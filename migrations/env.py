@@ -1,0 +1,7 @@
+"""Entered by the `alembic` command and by a stack's update alike."""
+
+from pulumi_alembic import environment
+from taskdb.models import Base
+from taskdb.stack import migrator_url
+
+environment.run(target_metadata=Base.metadata, url=migrator_url)

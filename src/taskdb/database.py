@@ -1,0 +1,132 @@
+"""The database with its roles, schemas, extension and grants, as one component."""
+
+from __future__ import annotations
+
+import pulumi
+import pulumi_postgresql as postgresql
+
+from pulumi_alembic.database import VERSION_SCHEMA
+from taskdb.chain import Chain
+from taskdb.roles import APP_SCHEMA, Login, Roles
+from taskdb.settings import Admin
+
+__all__ = ["Database"]
+
+EXTENSION_SCHEMA = "extensions"
+
+DEFAULT_PRIVILEGES = {
+    "rw": {
+        "table": ["SELECT", "INSERT", "UPDATE", "DELETE"],
+        "sequence": ["USAGE", "SELECT"],
+        "function": ["EXECUTE"],
+    },
+    "ro": {"table": ["SELECT"], "sequence": ["SELECT"]},
+}
+"""What the groups may do with everything that the owner makes in the application's schema, from its first moment."""
+
+
+class Database(pulumi.ComponentResource):
+    """A database where the migrator builds the schema as its owner, the application reads and writes, the reader reads.
+
+    PUBLIC may nothing. The URLs are secrets; `migrator_url` is unknown until the migrator can connect.
+    """
+
+    migrator_url: pulumi.Output[str]
+    app_url: pulumi.Output[str]
+    reader_url: pulumi.Output[str]
+    name: pulumi.Output[str]
+
+    def __init__(self, name: str, admin: Admin, opts: pulumi.ResourceOptions | None = None) -> None:
+        """`name` is the database's and the prefix of its roles'. It must stay: the provider renames in place."""
+        super().__init__("taskdb:index:Database", name, None, opts)
+        self._admin = admin
+        self._chain = Chain(self, admin)
+        self._roles = Roles(self._chain, name, admin.username, parent=self)
+        # The admin's own: the provider's grants on a database of another role silently do nothing.
+        self._database = self._chain.add(postgresql.Database, "database", name=name, owner=admin.username)
+        self._chain.within(self._database)
+        connect = self._grant_connect()
+        migrations = self._make_schemas()
+        self._grant_usage()
+        self._set_default_privileges()
+        self.name = self._database.name
+        self.migrator_url = self._url(self._roles.migrator, connect, migrations)
+        self.app_url = self._url(self._roles.app_a)
+        self.reader_url = self._url(self._roles.reader)
+        self.register_outputs({"name": self.name})
+
+    def _grant_connect(self) -> postgresql.Grant:
+        """Let the migrator and the groups connect, and nobody else; return the migrator's grant."""
+        migrator = self._grant("connect-migrator", self._roles.migrator.role.name, "database", ["CONNECT"])
+        self._grant("connect-rw", self._roles.rw.name, "database", ["CONNECT"])
+        self._grant("connect-ro", self._roles.ro.name, "database", ["CONNECT"])
+        self._grant("database-public", "public", "database", [])
+        self._grant("schema-public-public", "public", "schema", [], schema="public")
+        return migrator
+
+    def _make_schemas(self) -> postgresql.Schema:
+        """Make the three schemas and pgcrypto; return the schema of the migration tables."""
+        self._schema(APP_SCHEMA, self._roles.owner.name)
+        migrations = self._schema(VERSION_SCHEMA, self._roles.owner.name)
+        extensions = self._schema(EXTENSION_SCHEMA, self._admin.username)
+        self._chain.add(
+            postgresql.Extension, "pgcrypto", name="pgcrypto", database=self._database.name, schema=extensions.name
+        )
+        return migrations
+
+    def _schema(self, name: str, owner: pulumi.Input[str]) -> postgresql.Schema:
+        return self._chain.add(postgresql.Schema, name, name=name, database=self._database.name, owner=owner)
+
+    def _grant_usage(self) -> None:
+        roles = self._roles
+        for schema, groups in {
+            APP_SCHEMA: {"rw": roles.rw, "ro": roles.ro},
+            EXTENSION_SCHEMA: {"owner": roles.owner, "rw": roles.rw, "ro": roles.ro},
+        }.items():
+            for group, role in groups.items():
+                self._grant(f"usage-{schema}-{group}", role.name, "schema", ["USAGE"], schema=schema)
+
+    def _set_default_privileges(self) -> None:
+        groups = {"rw": self._roles.rw, "ro": self._roles.ro}
+        for group, by_type in DEFAULT_PRIVILEGES.items():
+            for object_type, privileges in by_type.items():
+                self._default(f"{group}-{object_type}", groups[group].name, object_type, privileges, schema=APP_SCHEMA)
+        # Without a schema: what PUBLIC may do by default with functions can only be taken away everywhere.
+        self._default("public-function", "public", "function", [])
+
+    def _grant(
+        self, name: str, role: pulumi.Input[str], object_type: str, privileges: list[str], schema: str | None = None
+    ) -> postgresql.Grant:
+        return self._chain.add(
+            postgresql.Grant,
+            name,
+            database=self._database.name,
+            role=role,
+            object_type=object_type,
+            privileges=privileges,
+            schema=schema,
+        )
+
+    def _default(
+        self, name: str, role: pulumi.Input[str], object_type: str, privileges: list[str], schema: str | None = None
+    ) -> None:
+        self._chain.add(
+            postgresql.DefaultPrivileges,
+            f"default-{name}",
+            database=self._database.name,
+            owner=self._roles.owner.name,
+            role=role,
+            object_type=object_type,
+            privileges=privileges,
+            schema=schema,
+        )
+
+    def _url(self, login: Login, *needed: pulumi.CustomResource) -> pulumi.Output[str]:
+        """The login's URL, a secret; unknown for as long as the database or what is `needed` does not exist."""
+        server = f"{self._admin.host}:{self._admin.port}"
+        ids = [resource.id for resource in (login.role, self._database, *needed)]
+        return pulumi.Output.secret(
+            pulumi.Output.all(login.role.name, login.password, self._database.name, *ids).apply(
+                lambda known: f"postgresql://{known[0]}:{known[1]}@{server}/{known[2]}?sslmode={self._admin.sslmode}"
+            )
+        )

@@ -1,0 +1,73 @@
+"""Whether a stack can be brought up, asked before its first resource is registered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+
+from pulumi_alembic import MigrationError
+from pulumi_alembic.history import History
+from taskdb.errors import TaskdbError
+from taskdb.settings import Admin, Settings
+
+__all__ = ["check"]
+
+OLDEST = 13
+CONNECT_TIMEOUT = 15  # seconds
+
+
+def check(settings: Settings, migrations: Path) -> None:
+    """The scripts have the revision asked for; the server answers, is not too old, and its admin may do what is needed.
+
+    Changes nothing. Raises TaskdbError, with what to do, where one of them does not hold.
+    """
+    try:
+        History.load(migrations).resolve(settings.revision)
+    except MigrationError as error:
+        raise TaskdbError(str(error)) from None
+    _check_admin(settings.admin)
+
+
+def _check_admin(admin: Admin) -> None:
+    with _connect(admin) as connection:
+        version = connection.info.server_version // 10000
+        if version < OLDEST:
+            raise TaskdbError(
+                f"the server at {_address(admin)} is PostgreSQL {version}: {OLDEST} is the oldest that works"
+            )
+        row = connection.execute(
+            "SELECT rolcreaterole OR rolsuper, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
+        ).fetchone()
+        for attribute, has in zip(("CREATEROLE", "CREATEDB"), row or (False, False), strict=True):
+            if not has:
+                raise TaskdbError(
+                    f"the role {admin.username} at {_address(admin)} lacks {attribute}, which the stack needs. "
+                    f"As a superuser: ALTER ROLE {admin.username} {attribute}"
+                )
+
+
+def _connect(admin: Admin) -> psycopg.Connection[tuple[bool, ...]]:
+    try:
+        return psycopg.connect(
+            host=admin.host,
+            port=admin.port,
+            user=admin.username,
+            password=admin.password,
+            sslmode=admin.sslmode,
+            dbname="postgres",
+            connect_timeout=CONNECT_TIMEOUT,
+        )
+    except psycopg.OperationalError as error:
+        reason = " ".join(str(error).split())
+    if "authentication failed" in reason:
+        advice = "Is it the right password? It is postgresql:password in the stack's configuration, or PGPASSWORD"
+    elif admin.local:
+        advice = "Start the development server: taskdb server start"
+    else:
+        advice = "Is the server running, and is this its address?"
+    raise TaskdbError(f"cannot use the server at {_address(admin)}: {reason}. {advice}")
+
+
+def _address(admin: Admin) -> str:
+    return f"{admin.host}:{admin.port}"

@@ -1,0 +1,83 @@
+"""The roles of one database: an owner and two groups without a login, and the logins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_postgresql as postgresql
+
+from taskdb.chain import Chain
+from taskdb.passwords import Password
+
+__all__ = ["APP_SCHEMA", "Login", "Roles"]
+
+APP_SCHEMA = "app"
+
+APP_STATEMENT_TIMEOUT = 5_000  # milliseconds
+MIGRATOR_IDLE_TIMEOUT = 600_000  # milliseconds: a revision in Python may think between two statements
+
+
+@dataclass(frozen=True)
+class Login:
+    """A role that may connect, and its password."""
+
+    role: postgresql.Role
+    password: pulumi.Output[str]
+
+
+class Roles:
+    """Every role's name begins with the database's.
+
+    `owner` owns the schemas; `migrator` may become the owner and nothing else. The groups `rw` and `ro` hold the
+    privileges, which the logins use: `reader`, and `app_a` and `app_b`, two for passwords to change without downtime.
+    """
+
+    def __init__(self, chain: Chain, prefix: str, admin: str, parent: pulumi.Resource) -> None:
+        """`admin` becomes a member of each login: only a member may end its sessions when the database is dropped."""
+        self._chain, self._prefix, self._parent = chain, prefix, parent
+        self.owner = self._group("owner")
+        self.rw = self._group("rw")
+        self.ro = self._group("ro")
+        self.migrator = self._login(
+            "migrator",
+            self.owner,
+            # It has no right of its own: a session that fails to become the owner can do nothing.
+            inherit=False,
+            assume_role=self.owner.name,
+            idle_in_transaction_session_timeout=MIGRATOR_IDLE_TIMEOUT,
+        )
+        self.app_a = self._login("app_a", self.rw, statement_timeout=APP_STATEMENT_TIMEOUT)
+        self.app_b = self._login("app_b", self.rw, statement_timeout=APP_STATEMENT_TIMEOUT)
+        self.reader = self._login("reader", self.ro, statement_timeout=APP_STATEMENT_TIMEOUT)
+        for login in (self.migrator, self.app_a, self.app_b, self.reader):
+            self._let_end_sessions_of(login, admin)
+
+    def _group(self, name: str) -> postgresql.Role:
+        return self._chain.add(postgresql.Role, name, name=f"{self._prefix}_{name}")
+
+    def _login(self, name: str, member_of: postgresql.Role, **settings: Any) -> Login:
+        password = Password(name, pulumi.ResourceOptions(parent=self._parent)).value
+        role = self._chain.add(
+            postgresql.Role,
+            name,
+            name=f"{self._prefix}_{name}",
+            login=True,
+            password=password,
+            # Here and not by GrantRole: the provider's update of a role takes away every membership that is not.
+            roles=[member_of.name],
+            search_paths=[APP_SCHEMA],
+            **settings,
+        )
+        return Login(role, password)
+
+    def _let_end_sessions_of(self, login: Login, admin: str) -> None:
+        self._chain.add(
+            postgresql.GrantRole,
+            f"admin-{login.role._name}",
+            role=admin,
+            grant_role=login.role.name,
+            # From 16 on the maker of a role is a member with the admin option, which is read as a change.
+            options=pulumi.ResourceOptions(delete_before_replace=True, ignore_changes=["withAdminOption"]),
+        )

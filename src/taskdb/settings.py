@@ -1,0 +1,132 @@
+"""A stack's configuration, typed and validated: the only place that reads it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pulumi
+from pulumi.runtime import config as stack_config
+
+from taskdb import local
+from taskdb.errors import TaskdbError
+
+__all__ = ["Admin", "Settings"]
+
+PROPERTIES = ("host", "port", "username", "password", "sslmode")
+CONFIGURATION = {name: f"postgresql:{name}" for name in PROPERTIES}
+VARIABLES = dict(zip(PROPERTIES, ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGSSLMODE"), strict=True))
+KEYS = {"taskdb": {"taskdb:revision"}, "postgresql": set(CONFIGURATION.values())}
+SSL_MODES = {"disable", "require", "verify-ca", "verify-full"}
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+LONGEST_ROLE = "_migrator"
+LONGEST_NAME = 63
+"""Bytes of an identifier that PostgreSQL keeps; it cuts the rest off without an error."""
+
+
+@dataclass(frozen=True)
+class Admin:
+    """Where the server is, and the login there that makes roles and databases. `local` is the development server's."""
+
+    host: str
+    port: int
+    username: str
+    password: str = field(repr=False)
+    sslmode: str
+    local: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the program needs to know. `database` is also the prefix of its roles, so that stacks can share a server."""
+
+    database: str
+    revision: str
+    admin: Admin
+
+    @classmethod
+    def load(cls, project: Path) -> Settings:
+        """The settings of the stack that is being run; `project` is the folder of Pulumi.yaml.
+
+        The server is the one of the stack's `postgresql:` configuration, else that of PGHOST and its companions, else
+        the development server. Raises TaskdbError, with the command that mends it, for what is unknown or invalid.
+        """
+        values = {**stack_config.CONFIG.get(), **stack_config.get_config_env()}
+        _refuse_unknown(values)
+        return cls(_database_name(pulumi.get_project(), pulumi.get_stack()), _revision(values), _admin(values, project))
+
+
+def _refuse_unknown(values: Mapping[str, str]) -> None:
+    for key in sorted(values):
+        known = KEYS.get(key.partition(":")[0], {key})
+        if key not in known:
+            raise TaskdbError(
+                f"unknown configuration {key}. Known: {', '.join(sorted(known))}. "
+                f"Remove it: {_command('config rm', key)}"
+            )
+
+
+def _revision(values: Mapping[str, str]) -> str:
+    revision = values.get("taskdb:revision")
+    if revision is None:
+        raise TaskdbError(f"taskdb:revision is not set. Set it: {_command('config set', 'taskdb:revision head')}")
+    if not re.fullmatch(r"head|\d{8}_\d{3}", revision):
+        raise TaskdbError(
+            f"taskdb:revision is {revision!r}; it is 'head' or a revision id such as 20250126_003. "
+            f"Set it: {_command('config set', 'taskdb:revision head')}"
+        )
+    return revision
+
+
+def _database_name(project: str, stack: str) -> str:
+    name = f"{project}_{stack}"
+    longest = LONGEST_NAME - len(project) - len("_") - len(LONGEST_ROLE)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", stack) or len(stack) > longest:
+        raise TaskdbError(
+            f"the stack's name {stack!r} becomes part of database and role names: lower-case letters, digits, '_' and "
+            f"'-', at most {longest} of them. Make a stack of another name: {_engine()} stack init NAME"
+        )
+    return name
+
+
+def _admin(values: Mapping[str, str], project: Path) -> Admin:
+    if CONFIGURATION["host"] in values:
+        return _named_server(values, CONFIGURATION)
+    if os.environ.get(VARIABLES["host"]):
+        return _named_server(os.environ, VARIABLES)
+    if stray := sorted(values.keys() & CONFIGURATION.values()):
+        advice = _command("config set", "postgresql:host HOST")
+        raise TaskdbError(f"{stray[0]} is set and postgresql:host is not. Set it: {advice}")
+    server = local.find(project)
+    if server is None:
+        raise TaskdbError(
+            "there is no PostgreSQL server for this stack. Start the development server: taskdb server start; "
+            f"or name another: {_command('config set', 'postgresql:host HOST')}"
+        )
+    return Admin(server.host, server.port, server.username, server.password, "disable", local=True)
+
+
+def _named_server(source: Mapping[str, str], called: Mapping[str, str]) -> Admin:
+    """The server that `source` names; `called` says under which key each property stands there."""
+    given = {name: source[key] for name, key in called.items() if source.get(key)}
+    for name in ("username", "password"):
+        if name not in given:
+            raise TaskdbError(f"{called['host']} names a server, and {called[name]} is not set: set it as well")
+    port = given.get("port", "5432")
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise TaskdbError(f"{called['port']} is {port!r}: it is a number from 1 to 65535")
+    sslmode = given.get("sslmode", "disable" if given["host"] in LOOPBACK else "verify-full")
+    if sslmode not in SSL_MODES:
+        raise TaskdbError(f"{called['sslmode']} is {sslmode!r}: it is one of {', '.join(sorted(SSL_MODES))}")
+    return Admin(given["host"], int(port), given["username"], given["password"], sslmode)
+
+
+def _command(verb: str, arguments: str) -> str:
+    return f"{_engine()} {verb} {arguments} --stack {pulumi.get_stack()}"
+
+
+def _engine() -> str:
+    return os.environ.get("PULUMI_COMMAND", "pulumi")

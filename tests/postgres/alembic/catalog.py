@@ -1,0 +1,43 @@
+"""A schema's definition as text, for comparing two of them."""
+
+import os
+import shutil
+import subprocess
+
+from taskdb.local.binaries import Binaries
+from tests.conftest import Database
+
+OBJECTS = """
+SELECT format('column %s.%s %s %s default %s', c.relname, attname, format_type(atttypid, atttypmod),
+              CASE WHEN attnotnull THEN 'not null' END, pg_get_expr(adbin, adrelid))
+FROM pg_attribute JOIN pg_class c ON c.oid = attrelid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE relnamespace = 'app'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
+UNION ALL SELECT format('constraint %s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
+FROM pg_constraint WHERE connamespace = 'app'::regnamespace AND contype <> 'n'
+UNION ALL SELECT format('index %s', indexdef) FROM pg_indexes WHERE schemaname = 'app'
+UNION ALL SELECT format('relation %s %s', relkind, relname) FROM pg_class WHERE relnamespace = 'app'::regnamespace
+ORDER BY 1
+"""
+
+
+def definition(database: Database, binaries: Binaries) -> str:
+    """`pg_dump -s` of the schema `app`; where there is no pg_dump, as beside a packaged server, the catalog's words."""
+    pg_dump = shutil.which("pg_dump", path=f"{binaries.folder}:{os.environ['PATH']}")
+    if pg_dump is None:
+        with database.connect() as connection:
+            return "\n".join(line for (line,) in connection.execute(OBJECTS))
+    login = database.parameters
+    printed = subprocess.run(
+        [pg_dump, "--schema-only", "--no-owner", "--no-privileges", "--schema=app", "--dbname", database.name],
+        env={
+            "PGHOST": login["host"],
+            "PGPORT": str(login["port"]),
+            "PGUSER": login["user"],
+            "PGPASSWORD": login["password"],
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    # The tokens of \restrict are random.
+    return "\n".join(line for line in printed.splitlines() if not line.startswith(("\\restrict", "\\unrestrict")))

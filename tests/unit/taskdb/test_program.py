@@ -1,0 +1,56 @@
+"""The shape of the program: which resources it registers, and that they are one chain. Pulumi's own mocks answer."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from taskdb import preflight
+
+PROJECT = Path(__file__).parents[3]
+
+
+class Mocks(pulumi.runtime.Mocks):
+    """Answers each registration with its inputs, and remembers it."""
+
+    def __init__(self) -> None:
+        self.registered: dict[str, pulumi.runtime.MockResourceArgs] = {}
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        self.registered[f"{args.typ} {args.name}"] = args
+        return f"{args.name}-id", {"value": "made", **args.inputs}
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
+        raise AssertionError(f"the program invokes {args.token}")
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> dict[str, pulumi.runtime.MockResourceArgs]:
+    """What the program registers for the stack `dev` on a named server."""
+    monkeypatch.chdir(PROJECT)
+    monkeypatch.setenv(
+        "PULUMI_CONFIG",
+        '{"taskdb:revision": "20250126_002", "postgresql:host": "127.0.0.1", '
+        '"postgresql:username": "admin", "postgresql:password": "hunter2"}',
+    )
+    monkeypatch.setattr(preflight, "check", lambda settings, migrations: None)
+    mocks = Mocks()
+    pulumi.runtime.set_mocks(mocks, project="taskdb", stack="dev", preview=False)
+    pulumi.runtime.test(lambda: runpy.run_path(str(PROJECT / "__main__.py"), run_name="__main__"))()
+    return mocks.registered
+
+
+def test_the_pinned_revision_reaches_the_resource(registered: dict[str, pulumi.runtime.MockResourceArgs]) -> None:
+    assert registered["pulumi-python:dynamic/alembic:Migrations schema"].inputs["target"] == "20250126_002"
+
+
+def test_every_name_on_the_server_carries_the_stack(registered: dict[str, pulumi.runtime.MockResourceArgs]) -> None:
+    names = {
+        args.inputs["name"]
+        for args in registered.values()
+        if args.typ in ("postgresql:index/role:Role", "postgresql:index/database:Database")
+    }
+    assert len(names) == 8
+    assert all(name == "taskdb_dev" or name.startswith("taskdb_dev_") for name in names)

@@ -1,0 +1,113 @@
+"""A stack's configuration is what its type says, or the error names the key and the command that mends it."""
+
+import json
+from pathlib import Path
+
+import pulumi
+import pytest
+
+from taskdb import local
+from taskdb.errors import TaskdbError
+from taskdb.settings import VARIABLES, Settings
+
+NAMED = {"postgresql:host": "db.example", "postgresql:username": "admin", "postgresql:password": "hunter2"}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stack `dev` of the project `taskdb`, on a machine whose environment names no server."""
+    for variable in VARIABLES.values():
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pulumi, "get_project", lambda: "taskdb")
+    monkeypatch.setattr(pulumi, "get_stack", lambda: "dev")
+
+
+def load(monkeypatch: pytest.MonkeyPatch, project: Path, **values: str) -> Settings:
+    configuration = {"taskdb:revision": "head"} | {key.replace("__", ":"): value for key, value in values.items()}
+    monkeypatch.setenv("PULUMI_CONFIG", json.dumps({key: value for key, value in configuration.items() if value}))
+    return Settings.load(project)
+
+
+def test_the_server_of_the_stack_goes_before_that_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PGHOST", "elsewhere.example")
+    admin = load(monkeypatch, tmp_path, **NAMED).admin
+    assert (admin.host, admin.port, admin.username, admin.sslmode) == ("db.example", 5432, "admin", "verify-full")
+
+
+def test_the_environment_goes_before_the_development_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable, value in {"PGHOST": "localhost", "PGPORT": "5444", "PGUSER": "me", "PGPASSWORD": "x"}.items():
+        monkeypatch.setenv(variable, value)
+    admin = load(monkeypatch, tmp_path).admin
+    assert (admin.host, admin.port, admin.username, admin.sslmode, admin.local) == (
+        "localhost",
+        5444,
+        "me",
+        "disable",
+        False,
+    )
+
+
+def test_the_development_server_is_the_last_resort(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    server = local.Server("127.0.0.1", 5555, "admin", "hunter2")
+    monkeypatch.setattr(local, "find", lambda project: server if project == tmp_path else None)
+    admin = load(monkeypatch, tmp_path).admin
+    assert (admin.port, admin.password, admin.local) == (5555, "hunter2", True)
+
+
+def test_without_any_server_the_commands_that_give_one_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(local, "find", lambda project: None)
+    with pytest.raises(TaskdbError, match=r"taskdb server start.*pulumi config set postgresql:host HOST --stack dev"):
+        load(monkeypatch, tmp_path)
+
+
+def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PULUMI_COMMAND", "pulumi-embedded")
+    with pytest.raises(TaskdbError, match="pulumi-embedded config set taskdb:revision head --stack dev"):
+        load(monkeypatch, tmp_path, taskdb__revision="")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"taskdb__revison": "head"}, "unknown configuration taskdb:revison. Known: taskdb:revision"),
+        ({"postgresql__hots": "x"}, "unknown configuration postgresql:hots"),
+        ({"taskdb__revision": ""}, "taskdb:revision is not set"),
+        ({"taskdb__revision": "latest"}, "taskdb:revision is 'latest'"),
+        ({"taskdb__revision": "20250126"}, "taskdb:revision is '20250126'"),
+        ({"postgresql__port": "5432"}, "postgresql:port is set and postgresql:host is not"),
+        ({**NAMED, "postgresql:username": ""}, "postgresql:host names a server, and postgresql:username is not set"),
+        ({**NAMED, "postgresql:password": ""}, "postgresql:host names a server, and postgresql:password is not set"),
+        ({**NAMED, "postgresql:port": "five"}, "postgresql:port is 'five'"),
+        ({**NAMED, "postgresql:port": "70000"}, "postgresql:port is '70000'"),
+        ({**NAMED, "postgresql:sslmode": "prefer"}, "postgresql:sslmode is 'prefer'"),
+    ],
+)
+def test_bad_configuration_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, values: dict[str, str], message: str
+) -> None:
+    with pytest.raises(TaskdbError) as caught:
+        load(monkeypatch, tmp_path, **values)
+    assert message in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("stack", ["Dev", "d.ev", "-dev", "d" * 48])
+def test_a_stack_whose_name_makes_no_role_name_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stack: str
+) -> None:
+    monkeypatch.setattr(pulumi, "get_stack", lambda: stack)
+    with pytest.raises(TaskdbError, match="becomes part of database and role names"):
+        load(monkeypatch, tmp_path, **NAMED)
+
+
+def test_the_longest_stack_name_still_makes_whole_role_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pulumi, "get_stack", lambda: "d" * 47)
+    assert len(load(monkeypatch, tmp_path, **NAMED).database + "_migrator") == 63
+
+
+def test_the_password_is_not_in_the_text_of_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "hunter2" not in repr(load(monkeypatch, tmp_path, **NAMED))
