@@ -1,5 +1,6 @@
 """One stack: a PostgreSQL database with its roles, and its schema at a revision."""
 
+import signal
 from pathlib import Path
 
 import pulumi
@@ -11,6 +12,9 @@ from taskdb.errors import TaskdbError
 from taskdb.settings import Settings
 
 MIGRATIONS = "migrations"
+
+# Pulumi interrupts a program when one of its resources has failed: Python would answer that with a traceback.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 try:
     settings = Settings.load(Path.cwd())

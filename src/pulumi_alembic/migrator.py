@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from pulumi_alembic.history import History
 from pulumi_alembic.plan import Plan, plan, revision_text
 
 __all__ = ["migrate", "plan_from_base", "plan_from_database", "read_revision"]
+
+# Alembic keeps its context in module globals: two runs in threads would run one's statements in the other's database.
+_one_run = threading.Lock()
 
 
 def read_revision(url: str) -> str:
@@ -46,7 +50,8 @@ def migrate(url: str, directory: Path, target: str, *, command: str, on_applied:
         from pulumi_alembic import runner
         from pulumi_alembic.environment import Request
 
-        runner.run(steps, directory, Request(url, command, on_applied))
+        with _one_run:
+            runner.run(steps, directory, Request(url, command, on_applied))
     revision = read_revision(url)
     if revision != target:
         raise DatabaseError(

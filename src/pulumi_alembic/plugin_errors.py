@@ -16,6 +16,8 @@ from pulumi_alembic.errors import MigrationError
 
 __all__ = ["HalfDone", "install"]
 
+UNKNOWN = 2  # the gRPC status of every error that the plugin answers
+
 
 class HalfDone(MigrationError):
     """The resource `id` is now as `outputs` say, which is not yet as it was asked for."""
@@ -49,13 +51,11 @@ class _Formatter:
 
 def _details(error: HalfDone) -> bytes:
     from google.protobuf import any_pb2, struct_pb2
-    from google.rpc import status_pb2  # type: ignore[import-untyped]
-    from pulumi.runtime.proto import provider_pb2
+    from pulumi.runtime.proto import provider_pb2, status_pb2
 
     properties = struct_pb2.Struct()
     properties.update(error.outputs)
     failed = provider_pb2.ErrorResourceInitFailed(id=error.id, properties=properties, reasons=[str(error)])
     packed = any_pb2.Any()
     packed.Pack(failed)
-    status: bytes = status_pb2.Status(code=2, message=str(error), details=[packed]).SerializeToString()
-    return status
+    return status_pb2.Status(code=UNKNOWN, message=str(error), details=[packed]).SerializeToString()

@@ -54,24 +54,41 @@ class Target:
 
 
 @pytest.fixture
-def target(database: Database, tmp_path: Path) -> Iterator[Target]:
-    """The project's own scripts on a fresh database."""
-    yield from _prepare(database, PROJECT / "migrations")
+def make_target(make_database: Callable[[], Database], database: Database) -> Iterator[Callable[[Path], Target]]:
+    """Sets up a database at each call, the first time `database`, for the scripts in a folder."""
+    made: list[Database] = []
+
+    def make(directory: Path) -> Target:
+        made.append(make_database() if made else database)
+        return _prepare(made[-1], directory)
+
+    yield make
+    for one in made:
+        _drop_roles(one)
 
 
 @pytest.fixture
-def empty_target(database: Database, tmp_path: Path) -> Iterator[Target]:
+def target(make_target: Callable[[Path], Target]) -> Target:
+    """The project's own scripts on a fresh database."""
+    return make_target(PROJECT / "migrations")
+
+
+@pytest.fixture
+def empty_target(make_target: Callable[[Path], Target], tmp_path: Path) -> Target:
     """No scripts yet: the test writes them."""
     directory = tmp_path / "migrations"
     (directory / "versions").mkdir(parents=True)
     (directory / "env.py").write_text(ENV)
     shutil.copy(PROJECT / "migrations" / "script.py.mako", directory)
-    yield from _prepare(database, directory)
+    return make_target(directory)
 
 
-def _prepare(database: Database, directory: Path) -> Iterator[Target]:
+def _roles(database: Database) -> dict[str, sql.Identifier]:
+    return {role: sql.Identifier(f"{database.name}_{role}") for role in ("owner", "migrator")}
+
+
+def _prepare(database: Database, directory: Path) -> Target:
     password = secrets.token_urlsafe(12)
-    owner, migrator_role = f"{database.name}_owner", f"{database.name}_migrator"
     with database.connect() as admin:
         for statement in (
             "CREATE ROLE {owner}",
@@ -81,14 +98,16 @@ def _prepare(database: Database, directory: Path) -> Iterator[Target]:
             "CREATE SCHEMA app AUTHORIZATION {owner}",
             "CREATE SCHEMA migrations AUTHORIZATION {owner}",
         ):
-            admin.execute(
-                sql.SQL(statement).format(owner=sql.Identifier(owner), migrator=sql.Identifier(migrator_role))
-            )
+            admin.execute(sql.SQL(statement).format(**_roles(database)))
     server = database.server
-    yield Target(f"postgresql://{migrator_role}:{password}@{server.host}:{server.port}/{database.name}", directory)
+    login = f"{database.name}_migrator:{password}"
+    return Target(f"postgresql://{login}@{server.host}:{server.port}/{database.name}", directory)
+
+
+def _drop_roles(database: Database) -> None:
     with database.connect() as admin:
-        admin.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(owner)))
-        admin.execute(sql.SQL("DROP ROLE {}, {}").format(sql.Identifier(migrator_role), sql.Identifier(owner)))
+        admin.execute(sql.SQL("DROP OWNED BY {owner} CASCADE").format(**_roles(database)))
+        admin.execute(sql.SQL("DROP ROLE {migrator}, {owner}").format(**_roles(database)))
 
 
 @pytest.fixture

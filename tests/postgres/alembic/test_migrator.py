@@ -1,6 +1,8 @@
 """Migrating is one transaction per revision, recorded with it, and believes the database alone."""
 
 import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -47,6 +49,16 @@ def test_a_second_run_does_nothing(three: Target) -> None:
     three.migrate(THREE)
     assert three.migrate(THREE) == THREE
     assert len(ledger(three)) == 3
+
+
+def test_two_databases_migrated_by_threads_at_once_stay_apart(
+    three: Target, make_target: Callable[[Path], Target]
+) -> None:
+    other = make_target(three.directory)
+    with ThreadPoolExecutor() as threads:
+        for done in [threads.submit(one.migrate, THREE) for one in (three, other)]:
+            assert done.result() == THREE
+    assert tables(three) == tables(other) == ["one", "three", "two"]
 
 
 def test_the_ledger_holds_each_script_as_it_ran(three: Target) -> None:

@@ -1,0 +1,101 @@
+"""The provider between an engine and a real database: what it plans, what it does, what it reads."""
+
+from typing import Any
+
+import pytest
+from pulumi.output import Unknown
+
+from pulumi_alembic.plugin_errors import HalfDone
+from pulumi_alembic.provider import MigrationsProvider
+from tests.postgres.alembic.conftest import Target
+
+ONE, TWO, THREE = "20250126_001", "20250126_002", "20250126_003"
+
+provider = MigrationsProvider()
+
+
+def inputs(target: Target, revision: str, **changes: Any) -> dict[str, Any]:
+    """What the resource sends."""
+    return {"url": target.url, "directory": str(target.directory), "target": revision, "__urn": "urn", **changes}
+
+
+def checked(target: Target, revision: str, olds: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """The inputs as `check` completes them."""
+    answer = provider.check(olds or {}, inputs(target, revision, **changes))
+    assert answer.failures == []
+    return dict(answer.inputs)
+
+
+def test_a_database_that_does_not_exist_yet_is_planned_from_base(target: Target) -> None:
+    planned = checked(target, TWO, url=Unknown())
+    assert planned["pending"] == [f"upgrade {ONE} initial schema", f"upgrade {TWO} add recurring tasks support"]
+
+
+def test_a_plan_starts_where_the_database_is_and_counts_up(target: Target) -> None:
+    target.migrate(ONE)
+    planned = checked(target, THREE)
+    assert [line.split()[1] for line in planned["pending"]] == [TWO, THREE]
+    assert planned["__serial"] == 1
+    outputs = provider.create(planned).outs
+    assert outputs and outputs["revision"] == THREE
+
+    again = checked(target, THREE, planned)
+    assert (again["pending"], again["__serial"]) == ([], 1)
+    assert not provider.diff("id", outputs, again).changes
+
+
+def test_a_schema_taken_down_to_where_it_began_is_a_change(target: Target) -> None:
+    """The plan is word for word the one that has run: only its number tells them apart."""
+    planned = checked(target, THREE)
+    outputs = provider.create(planned).outs
+    target.migrate("base")
+    again = checked(target, THREE, planned)
+    assert again["pending"] == planned["pending"]
+    assert outputs is not None
+    assert provider.diff("id", outputs, again).changes
+
+
+def test_creating_twice_is_harmless(target: Target) -> None:
+    """After a failure the engine calls it again."""
+    planned = checked(target, THREE)
+    assert provider.create(planned).outs == provider.create(planned).outs
+
+
+def test_a_changed_password_is_planned_with_the_old_one(target: Target) -> None:
+    """A preview comes before the update that changes it on the server."""
+    new = target.url.replace("_migrator:", "_migrator:new-")
+    assert len(checked(target, THREE, inputs(target, THREE), url=new)["pending"]) == 3
+    assert provider.check({}, inputs(target, THREE, url=new)).failures
+
+
+def test_an_update_reads_back_what_it_reached(target: Target) -> None:
+    target.migrate(THREE)
+    outputs = provider.update("id", {}, checked(target, ONE)).outs
+    assert outputs and outputs["revision"] == ONE
+
+
+def test_a_read_returns_the_reading_as_output_and_as_target(target: Target) -> None:
+    target.migrate(TWO)
+    answer = provider.read("id", {**inputs(target, THREE), "__serial": 4, "revision": THREE})
+    assert answer.outs and answer.inputs
+    assert (answer.outs["revision"], answer.inputs["target"], answer.inputs["pending"]) == (TWO, TWO, [])
+
+
+def test_a_database_that_is_gone_is_a_resource_that_is_gone(target: Target) -> None:
+    gone = target.url.rpartition("/")[0] + "/no_such_database"
+    assert provider.read("id", inputs(target, THREE, url=gone)).id == ""
+
+
+def test_a_login_that_is_refused_keeps_the_last_reading(target: Target) -> None:
+    """Else the refresh that is to find and heal the login would stop at it."""
+    state = inputs(target, THREE, url=target.url.replace("_migrator:", "_migrator:x")) | {"revision": TWO}
+    answer = provider.read("id", state)
+    assert (answer.id, answer.outs) == ("id", state)
+
+
+def test_a_failure_half_way_carries_the_state_that_it_left(empty_target: Target) -> None:
+    empty_target.write("20250101_001", None)
+    empty_target.write("20250102_002", "20250101_001", "op.execute('SELECT 1/0')")
+    with pytest.raises(HalfDone) as caught:
+        provider.create(checked(empty_target, "20250102_002"))
+    assert caught.value.outputs["revision"] == "20250101_001"
