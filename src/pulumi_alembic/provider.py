@@ -57,10 +57,10 @@ class Inputs:
 class MigrationsProvider(ResourceProvider):
     """Stateless: what a call needs, it reads from its arguments and from the database.
 
-    `check` adds what the update will run: `pending`, one line per revision, and `__serial`, the number of plans so far
-    that had anything to run. The serial of the outputs is that of the last plan that ran, so that `diff` can tell a
-    plan that is still to run from one that has run: a refresh shows it the inputs of the last update, whose `pending`
-    is done.
+    `check` adds to the inputs what the update will run: `plan`, in one line, and `__serial`, the number of plans so
+    far that had anything to run. The serial of the outputs is that of the last plan that ran, so that `diff` can tell
+    a plan that is still to run from one that has run: a refresh shows it the inputs of the last update, whose plan is
+    done.
     """
 
     serialize_as_secret_always = False
@@ -77,9 +77,9 @@ class MigrationsProvider(ResourceProvider):
         except MigrationError as error:
             return CheckResult(news, [CheckFailure("target", str(error))])
         if plan.steps:
-            engine_log.info(str(plan), inputs.urn)
+            engine_log.info("\n  ".join([str(plan), *plan.lines]), inputs.urn)
         serial = int(_olds.get("__serial") or 0) + bool(plan.steps)
-        return CheckResult({**news, "pending": plan.lines, "__serial": serial}, [])
+        return CheckResult({**news, "plan": str(plan), "__serial": serial}, [])
 
     def diff(self, _id: str, _olds: Properties, _news: Properties) -> DiffResult:
         """A change where a plan is still to run, the last reading is not the target, or the login is another."""
@@ -108,7 +108,7 @@ class MigrationsProvider(ResourceProvider):
             return ReadResult(id_, props)
         outputs = {**props, "revision": revision}
         asked = {key: value for key, value in outputs.items() if key != "revision"}
-        return ReadResult(id_, outputs, {**asked, "target": revision, "pending": []})
+        return ReadResult(id_, outputs, {**asked, "target": revision, "plan": ""})
 
     def delete(self, _id: str, _props: Properties) -> None:
         """Leaves the schema and every row as they are: only the stack forgets them."""

@@ -28,19 +28,18 @@ def checked(target: Target, revision: str, olds: dict[str, Any] | None = None, *
 
 def test_a_database_that_does_not_exist_yet_is_planned_from_base(target: Target) -> None:
     planned = checked(target, TWO, url=Unknown())
-    assert planned["pending"] == [f"upgrade {ONE} initial schema", f"upgrade {TWO} add recurring tasks support"]
+    assert planned["plan"] == f"base → {TWO}: upgrade {ONE}, {TWO}"
 
 
 def test_a_plan_starts_where_the_database_is_and_counts_up(target: Target) -> None:
     target.migrate(ONE)
     planned = checked(target, THREE)
-    assert [line.split()[1] for line in planned["pending"]] == [TWO, THREE]
-    assert planned["__serial"] == 1
+    assert (planned["plan"], planned["__serial"]) == (f"{ONE} → {THREE}: upgrade {TWO}, {THREE}", 1)
     outputs = provider.create(planned).outs
     assert outputs and outputs["revision"] == THREE
 
     again = checked(target, THREE, planned)
-    assert (again["pending"], again["__serial"]) == ([], 1)
+    assert (again["plan"], again["__serial"]) == (f"at {THREE}: nothing pending", 1)
     assert not provider.diff("id", outputs, again).changes
 
 
@@ -50,7 +49,7 @@ def test_a_schema_taken_down_to_where_it_began_is_a_change(target: Target) -> No
     outputs = provider.create(planned).outs
     target.migrate("base")
     again = checked(target, THREE, planned)
-    assert again["pending"] == planned["pending"]
+    assert again["plan"] == planned["plan"]
     assert outputs is not None
     assert provider.diff("id", outputs, again).changes
 
@@ -64,7 +63,7 @@ def test_creating_twice_is_harmless(target: Target) -> None:
 def test_a_changed_password_is_planned_with_the_old_one(target: Target) -> None:
     """A preview comes before the update that changes it on the server."""
     new = target.url.replace("_migrator:", "_migrator:new-")
-    assert len(checked(target, THREE, inputs(target, THREE), url=new)["pending"]) == 3
+    assert checked(target, THREE, inputs(target, THREE), url=new)["plan"].startswith(f"base → {THREE}")
     assert provider.check({}, inputs(target, THREE, url=new)).failures
 
 
@@ -78,7 +77,7 @@ def test_a_read_returns_the_reading_as_output_and_as_target(target: Target) -> N
     target.migrate(TWO)
     answer = provider.read("id", {**inputs(target, THREE), "__serial": 4, "revision": THREE})
     assert answer.outs and answer.inputs
-    assert (answer.outs["revision"], answer.inputs["target"], answer.inputs["pending"]) == (TWO, TWO, [])
+    assert (answer.outs["revision"], answer.inputs["target"], answer.inputs["plan"]) == (TWO, TWO, "")
 
 
 def test_a_database_that_is_gone_is_a_resource_that_is_gone(target: Target) -> None:
