@@ -16,6 +16,7 @@ import os
 import secrets
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ from taskdb.local.record import Server
 
 PROJECT = Path(__file__).parent.parent
 
+NO_CLI = "no Pulumi CLI on the PATH"
+
 # Nothing in a test run has to survive a power cut.
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 
@@ -49,6 +52,14 @@ for i in $(seq 100); do
 done
 rm -rf "$0"
 """
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say in one line each why tests were skipped."""
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.getreports("skipped"))
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"{count} skipped: {reason}")
+
 
 RUN_FOLDER = pytest.StashKey[Path]()
 WATCHDOG_PROCESS = pytest.StashKey[subprocess.Popen[bytes]]()

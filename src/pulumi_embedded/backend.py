@@ -1,0 +1,115 @@
+"""The file backend: stacks, backups and history in the Pulumi CLI's own layout under `.pulumi/` (CLI 3.260)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from pulumi_embedded.checkpoint import checkpoint_document, parse_checkpoint
+from pulumi_embedded.errors import EngineError, Unsupported
+from pulumi_embedded.files import keep_backup, write_atomically
+
+__all__ = ["ORGANIZATION", "FileBackend"]
+
+# The organization of every stack of a backend that is no Pulumi Cloud.
+ORGANIZATION = "organization"
+
+
+class FileBackend:
+    """One folder of stacks; every write of a state file is atomic and leaves the previous one as `.bak`."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        self.folder = folder
+        self._root = folder / ".pulumi"
+
+    @classmethod
+    def open(cls, url: str, relative_to: Path) -> FileBackend:
+        """The backend at a `file://` URL; raises Unsupported for every other kind of backend."""
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme != "file":
+            raise Unsupported(f"the backend {scheme + '://…' if separator else url}")
+        path = Path(unquote(rest.partition("?")[0])).expanduser()
+        folder = path if path.is_absolute() else relative_to / path
+        if not folder.is_dir():
+            raise EngineError(f"the backend's folder {folder} does not exist; make it: mkdir -p {folder}")
+        return cls(url, folder)
+
+    def _state_file(self, project: str, stack: str) -> Path:
+        return self._root / "stacks" / project / f"{stack}.json"
+
+    def stacks(self, project: str) -> list[str]:
+        """The names of the project's stacks, sorted."""
+        folder = self._root / "stacks" / project
+        return sorted(path.stem for path in folder.glob("*.json")) if folder.is_dir() else []
+
+    def exists(self, project: str, stack: str) -> bool:
+        """Whether the stack was initialised here."""
+        return self._state_file(project, stack).is_file()
+
+    def modified(self, project: str, stack: str) -> float:
+        """When the state file was last written, in seconds since the epoch."""
+        return self._state_file(project, stack).stat().st_mtime
+
+    def read(self, project: str, stack: str) -> dict[str, Any] | None:
+        """The stack's deployment document; raises EngineError where the file is no state file."""
+        path = self._state_file(project, stack)
+        try:
+            return parse_checkpoint(path.read_text(encoding="utf-8"))
+        except EngineError as error:
+            raise EngineError(
+                f"{error}\n  file: {path}\n  The state before the last write is {path.name}.bak beside it; "
+                f"older ones are under {self._root / 'backups' / project / stack}."
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise EngineError(f"the state file {path} cannot be read: {error}") from None
+
+    def write(self, project: str, stack: str, deployment: dict[str, Any]) -> None:
+        """Makes the deployment the stack's state; on return it is on disk, after a failure the old one is."""
+        path = self._state_file(project, stack)
+        document = checkpoint_document(f"{ORGANIZATION}/{project}/{stack}", deployment)
+        content = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+        if not (self._root / "meta.yaml").exists():
+            write_atomically(self._root / "meta.yaml", b"version: 1\n")
+        try:
+            keep_backup(path, path.with_name(path.name + ".bak"))
+            write_atomically(path, content)
+        except OSError as error:
+            raise EngineError(f"the state file {path} cannot be written: {error}") from None
+
+    def back_up(self, project: str, stack: str) -> None:
+        """Keeps the present state among the backups of the stack."""
+        source = self._state_file(project, stack)
+        target = self._root / "backups" / project / stack / f"{stack}.{time.time_ns()}.json"
+        write_atomically(target, source.read_bytes())
+
+    def add_history(self, project: str, stack: str, entry: dict[str, Any]) -> None:
+        """Records an operation with a copy of the state that it left."""
+        folder = self._root / "history" / project / stack
+        stem = f"{stack}-{time.time_ns()}"
+        write_atomically(folder / f"{stem}.history.json", json.dumps(entry, indent=4).encode())
+        state = self._state_file(project, stack).read_bytes()
+        write_atomically(folder / f"{stem}.checkpoint.json", state)
+
+    def history(self, project: str, stack: str) -> list[dict[str, Any]]:
+        """The operations of the stack, newest first."""
+        folder = self._root / "history" / project / stack
+        paths = sorted(folder.glob("*.history.json"), reverse=True)
+        return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+    def remove(self, project: str, stack: str) -> None:
+        """Forgets the stack and its history; a `.bak` of the state file stays, as with the CLI."""
+        path = self._state_file(project, stack)
+        keep_backup(path, path.with_name(path.name + ".bak"))
+        path.unlink()
+        path.with_name(path.name + ".attrs").unlink(missing_ok=True)
+        shutil.rmtree(self._root / "history" / project / stack, ignore_errors=True)
+
+    @property
+    def locks_folder(self) -> Path:
+        """Where running operations leave their lock files."""
+        return self._root / "locks"

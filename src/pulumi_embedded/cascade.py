@@ -1,0 +1,70 @@
+"""Which dependents a delete-before-replace takes with it: those that its new values would replace too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from pulumi_embedded.errors import EngineError
+from pulumi_embedded.graph import dependents_of
+from pulumi_embedded.state import ResourceState
+from pulumi_embedded.steps import Diff, with_replace_on_changes
+from pulumi_embedded.values import UNKNOWN
+
+__all__ = ["ResourceError", "dependent_replacements"]
+
+
+class ResourceError(EngineError):
+    """One resource cannot be decided upon; the message belongs to it."""
+
+    def __init__(self, urn: str, message: str) -> None:
+        super().__init__(message)
+        self.urn = urn
+
+
+def dependent_replacements(
+    base: Sequence[ResourceState],
+    root: ResourceState,
+    decided: Collection[str],
+    diff: Callable[[ResourceState, ResourceState], Diff],
+) -> dict[ResourceState, tuple[str, ...]]:
+    """The dependents to replace with the root, in dependency order, each with the properties that are why.
+
+    `diff` compares a resource with the same one whose inputs from replaced resources are unknown. Raises
+    ResourceError where one of them is protected.
+    """
+    replaced = {root.urn}
+    found: dict[ResourceState, tuple[str, ...]] = {}
+    for each in dependents_of(base, root, decided):
+        keys = _replaced_with(each, replaced, diff)
+        if keys is None or each.delete:
+            continue
+        if each.protect:
+            raise ResourceError(root.urn, _protected(each, root))
+        replaced.add(each.urn)
+        found[each] = keys
+    return found
+
+
+def _protected(each: ResourceState, root: ResourceState) -> str:
+    return (
+        f'unable to replace resource "{each.urn}" as part of replacing "{root.urn}" as it is currently marked for '
+        "protection. To unprotect the resource, remove the `protect` flag from the resource in your Pulumi program "
+        f"and run `pulumi up`, or use the command:\n`pulumi state unprotect '{each.urn}'`"
+    )
+
+
+def _replaced_with(
+    each: ResourceState, replaced: set[str], diff: Callable[[ResourceState, ResourceState], Diff]
+) -> tuple[str, ...] | None:
+    """The properties for which the dependent must be replaced, None where it need not be."""
+    if not each.custom or each.external:
+        return None
+    if each.provider.rpartition("::")[0] in replaced or each.deleted_with in replaced:
+        return ()
+    unknown = {key for key, urns in each.property_dependencies.items() if replaced & set(urns)}
+    if not unknown & each.inputs.keys():
+        return None
+    blind = each.copy()
+    blind.inputs = {key: UNKNOWN if key in unknown else value for key, value in each.inputs.items()}
+    found = with_replace_on_changes(diff(each, blind), each.replace_on_changes)
+    return found.replaces if found.needs_replace else None

@@ -1,0 +1,185 @@
+"""The state file's content: what the Pulumi CLI wrote is read, and what is written the CLI reads.
+
+Format: Pulumi CLI 3.260, `{"version": 3, "checkpoint": {"stack", "latest": DeploymentV3}}`; `stack export` shows
+the same deployment as `{"version": 3, "deployment": …}`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pulumi_embedded.errors import EngineError
+from pulumi_embedded.secrets import Crypter
+from pulumi_embedded.state import PendingOperation, ResourceState, now
+from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE, Secret, Value, unwrap
+
+__all__ = ["ENGINE_VERSION", "Codec", "Snapshot", "checkpoint_document", "parse_checkpoint", "parse_deployment"]
+
+# The version of the CLI whose formats and behaviour this engine follows.
+ENGINE_VERSION: Final = "v3.260.0"
+_SCHEMA_VERSION: Final = 3
+
+
+@dataclass
+class Snapshot:
+    """The resources of a stack in an order in which every resource comes after those that it depends on."""
+
+    resources: list[ResourceState] = field(default_factory=list)
+    pending_operations: list[PendingOperation] = field(default_factory=list)
+    secrets_provider: dict[str, Any] | None = None
+    time: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class _Sealer:
+    """Encrypts secrets on the way to the file and decrypts them on the way back, each distinct Secret once."""
+
+    def __init__(self, crypter: Crypter | None) -> None:
+        self._crypter = crypter
+        self._sealed: dict[int, tuple[Secret, str]] = {}
+
+    def seal(self, value: Value) -> Value:
+        if isinstance(value, Secret):
+            return {SIGNATURE: SECRET_SIGNATURE, "ciphertext": self._ciphertext(value)}
+        if isinstance(value, list):
+            return [self.seal(element) for element in value]
+        if isinstance(value, dict):
+            return {key: self.seal(value[key]) for key in sorted(value)}
+        return value
+
+    def _ciphertext(self, secret: Secret) -> str:
+        known = self._sealed.get(id(secret))
+        if known is not None:
+            return known[1]
+        text = json.dumps(unwrap(secret.value), separators=(",", ":"), ensure_ascii=False)
+        sealed = self._required().encrypt(text)
+        self._sealed[id(secret)] = (secret, sealed)
+        return sealed
+
+    def open(self, value: Value) -> Value:
+        if isinstance(value, list):
+            return [self.open(element) for element in value]
+        if not isinstance(value, dict):
+            return value
+        if value.get(SIGNATURE) != SECRET_SIGNATURE:
+            return {key: self.open(element) for key, element in value.items()}
+        if "plaintext" in value:
+            return Secret(json.loads(value["plaintext"]))
+        sealed = value["ciphertext"]
+        secret = Secret(json.loads(self._required().decrypt(sealed)))
+        self._sealed[id(secret)] = (secret, sealed)
+        return secret
+
+    def _required(self) -> Crypter:
+        if self._crypter is None:
+            raise EngineError("the state holds secrets and this stack has no encryption salt in its configuration")
+        return self._crypter
+
+
+class Codec:
+    """Turns snapshots into documents and back with one stack's crypter."""
+
+    def __init__(self, crypter: Crypter | None) -> None:
+        self._crypter = crypter
+        self._sealer = _Sealer(crypter)
+
+    def deployment(self, snapshot: Snapshot) -> dict[str, Any]:
+        """The DeploymentV3 document of a snapshot, stamped with the present time."""
+        document: dict[str, Any] = {
+            "manifest": {
+                "time": now(),
+                "magic": hashlib.sha256(ENGINE_VERSION.encode()).hexdigest(),
+                "version": ENGINE_VERSION,
+            }
+        }
+        provider = self._secrets_provider() or snapshot.secrets_provider
+        if provider:
+            document["secrets_providers"] = provider
+        if snapshot.resources:
+            document["resources"] = [each.to_json(self._sealer.seal) for each in snapshot.resources]
+        if snapshot.pending_operations:
+            document["pending_operations"] = [self._pending(each) for each in snapshot.pending_operations]
+        document["metadata"] = snapshot.metadata
+        return document
+
+    def _secrets_provider(self) -> dict[str, Any] | None:
+        if self._crypter is None:
+            return None
+        return {"type": "passphrase", "state": {"salt": self._crypter.salt_state}}
+
+    def _pending(self, operation: PendingOperation) -> dict[str, Any]:
+        return {"resource": operation.resource.to_json(self._sealer.seal), "type": operation.type}
+
+    def snapshot(self, document: dict[str, Any] | None) -> Snapshot:
+        """The snapshot of a DeploymentV3 document; raises EngineError where it is not one."""
+        if not document:
+            return Snapshot()
+        provider = document.get("secrets_providers")
+        if provider and provider.get("type") not in ("", "passphrase"):
+            raise EngineError(
+                f"the stack's secrets provider is {provider['type']!r}; the embedded engine has 'passphrase' only: "
+                "use the Pulumi CLI for this stack"
+            )
+        try:
+            return Snapshot(
+                [ResourceState.from_json(each, self._sealer.open) for each in document.get("resources") or []],
+                [
+                    PendingOperation(ResourceState.from_json(each["resource"], self._sealer.open), each["type"])
+                    for each in document.get("pending_operations") or []
+                ],
+                provider,
+                (document.get("manifest") or {}).get("time", ""),
+                document.get("metadata") or {},
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise EngineError(f"the state file is damaged: {type(error).__name__} {error}") from None
+
+
+def checkpoint_document(stack: str, deployment: dict[str, Any]) -> dict[str, Any]:
+    """The state file's document around a deployment; `stack` is `organization/PROJECT/STACK`."""
+    return {"version": 3, "checkpoint": {"stack": stack, "latest": deployment}}
+
+
+def parse_checkpoint(text: str) -> dict[str, Any] | None:
+    """The deployment in a state file's text, None where the stack was never updated."""
+    document = _parse(text)
+    _require_version(document)
+    checkpoint = document.get("checkpoint")
+    if not isinstance(checkpoint, dict):
+        raise EngineError("the state file is damaged: it holds no checkpoint")
+    latest: dict[str, Any] | None = checkpoint.get("latest")
+    return latest
+
+
+def parse_deployment(text: str) -> dict[str, Any]:
+    """The deployment in a `stack export` document."""
+    document = _parse(text)
+    _require_version(document)
+    deployment = document.get("deployment")
+    if not isinstance(deployment, dict):
+        raise EngineError("could not deserialize deployment: it has no field 'deployment'")
+    return deployment
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise EngineError(f"the state file is damaged: {error}") from None
+    if not isinstance(document, dict):
+        raise EngineError("the state file is damaged: it is no JSON object")
+    return document
+
+
+def _require_version(document: dict[str, Any]) -> None:
+    version = document.get("version")
+    if version == _SCHEMA_VERSION:
+        return
+    features = ", ".join(document.get("features") or []) or "unknown features"
+    raise EngineError(
+        f"the state has the format version {version} ({features}), this engine reads {_SCHEMA_VERSION}: "
+        "use the Pulumi CLI that wrote it"
+    )

@@ -1,0 +1,99 @@
+"""What a step changes, for people: which properties, and whether the step is worth a line."""
+
+from __future__ import annotations
+
+from pulumi_embedded.differ import ArrayDiff, ObjectDiff, ValueDiff, diff_objects, diff_values
+from pulumi_embedded.errors import EngineError
+from pulumi_embedded.events import StepView
+from pulumi_embedded.paths import Path, get_at, parse_path
+from pulumi_embedded.steps import DiffKind, Op
+from pulumi_embedded.urns import STACK_TYPE, urn_type
+from pulumi_embedded.values import UNKNOWN, Value
+
+__all__ = ["is_stack", "property_changes", "short_diff", "translate", "worth_a_line"]
+
+
+def is_stack(view: StepView) -> bool:
+    """Whether the step is about the root stack."""
+    return urn_type(view.urn) == STACK_TYPE
+
+
+def worth_a_line(view: StepView) -> bool:
+    """Whether the step is shown: an unchanged resource only where its protection changed."""
+    if view.op is not Op.SAME:
+        return True
+    return view.old is not None and view.new is not None and view.old.protect != view.new.protect
+
+
+def short_diff(view: StepView) -> str:
+    """The names of the changed properties by sign, as in `diff: +a-b~c,d`; empty where nothing is to be told."""
+    if view.old is None or view.new is None:
+        return ""
+    found = None if view.op is Op.SAME else property_changes(view)
+    updates = set(found.updates) if found else set()
+    adds = set(found.adds) if found else set()
+    deletes = set(found.deletes) if found else set()
+    metadata = {name for name in ("provider", "protect") if getattr(view.old, name) != getattr(view.new, name)}
+    if found is None and not metadata:
+        return ""
+    updates |= metadata
+    if view.diffs:
+        adds, deletes, updates = (names & set(view.diffs) for names in (adds, deletes, updates))
+    signed = ((sign, sorted(names)) for sign, names in (("+", adds), ("-", deletes), ("~", updates)))
+    return "diff: " + "".join(sign + ",".join(names) for sign, names in signed if names)
+
+
+def property_changes(view: StepView, refresh: bool = False) -> ObjectDiff | None:
+    """The step's changes: as the provider's detailed diff says, else by comparing inputs."""
+    if view.old is None or view.new is None:
+        return None
+    if view.detailed_diff is not None:
+        return translate(view, refresh)
+    return diff_objects(view.old.inputs, view.new.inputs)
+
+
+def translate(view: StepView, refresh: bool) -> ObjectDiff | None:
+    """The provider's detailed diff with values: old outputs against new inputs, or, after a refresh, new outputs."""
+    if view.old is None or view.new is None:
+        return None
+    root = ValueDiff(None, None)
+    for name, change in sorted((view.detailed_diff or {}).items()):
+        olds = view.old.inputs if change.input_diff else view.old.outputs
+        news = view.new.outputs if refresh and not change.input_diff else view.new.inputs
+        _add(_path(name), change.kind.basic, root, olds, news)
+    return root.object
+
+
+def _path(name: str) -> Path:
+    try:
+        return parse_path(name)
+    except EngineError:
+        return (name,)
+
+
+def _add(path: Path, kind: DiffKind, parent: ValueDiff, olds: Value, news: Value) -> None:
+    """Puts one change at its place, making the arrays and objects on the way."""
+    element = path[0]
+    old, new = get_at(olds, path[:1]), get_at(news, path[:1])
+    place: ArrayDiff | ObjectDiff
+    if isinstance(element, int):
+        parent.array = place = parent.array or ArrayDiff()
+    else:
+        parent.object = place = parent.object or ObjectDiff()
+    adds: dict[int | str, Value] = place.adds  # type: ignore[assignment]
+    deletes: dict[int | str, Value] = place.deletes  # type: ignore[assignment]
+    updates: dict[int | str, ValueDiff] = place.updates  # type: ignore[assignment]
+    if len(path) > 1:
+        if old is None and new is not None:
+            adds[element] = new
+        elif old is not None and new is None:
+            deletes[element] = old
+        else:
+            inner = updates.setdefault(element, ValueDiff(old, new))
+            _add(path[1:], kind, inner, old, new)
+    elif kind is DiffKind.ADD:
+        adds[element] = UNKNOWN if new is None else new
+    elif kind is DiffKind.DELETE:
+        deletes[element] = UNKNOWN if old is None else old
+    else:
+        updates[element] = diff_values(old, new) or ValueDiff(old, new)

@@ -1,0 +1,164 @@
+"""The display of an operation as a diff: every changed resource with its properties (Pulumi CLI 3.260, `--diff`)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+from pulumi_embedded.differ import diff_objects
+from pulumi_embedded.display.changes import is_stack, translate, worth_a_line
+from pulumi_embedded.display.objects import PropertyPrinter
+from pulumi_embedded.display.outputs import outputs_text
+from pulumi_embedded.display.progress import HEADINGS
+from pulumi_embedded.display.rows import PREFIX, message_text
+from pulumi_embedded.display.summary import summary_text
+from pulumi_embedded.events import (
+    Diagnostic,
+    Event,
+    Severity,
+    StepEnded,
+    StepFailed,
+    StepStarted,
+    StepView,
+    Summary,
+    SystemMessage,
+)
+from pulumi_embedded.options import Kind
+from pulumi_embedded.steps import Op
+from pulumi_embedded.values import Properties
+
+__all__ = ["DiffDisplay"]
+
+# Parts of a replacement; the replacement itself is shown.
+_PARTS = {Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED, Op.READ_REPLACEMENT, Op.DISCARD_REPLACED}
+_SIGN = {Op.CREATE: "add", Op.DELETE: "delete", Op.UPDATE: "update"}
+
+
+class DiffDisplay:
+    """Prints each resource once, indented under those of its parents that were shown; messages go to `complain`."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        stack: str,
+        printer: PropertyPrinter,
+        print_: Callable[[str], None],
+        *,
+        preview: bool,
+    ) -> None:
+        self._preview = preview
+        self._printer = printer
+        self._print = print_
+        self._seen: dict[str, StepView] = {}
+        self._failed = 0
+        self._print(f"{HEADINGS[kind, preview]} ({stack}):")
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event; the summary is the last."""
+        if isinstance(event, StepStarted):
+            self._started(event.step)
+        elif isinstance(event, StepEnded):
+            self._ended(event.step)
+        elif isinstance(event, StepFailed):
+            self._failed += 1
+        elif isinstance(event, Diagnostic):
+            if event.severity is not Severity.DEBUG and not event.ephemeral:
+                print(message_text(event), file=sys.stderr, flush=True)
+        elif isinstance(event, SystemMessage):
+            self._print(event.text)
+        elif isinstance(event, Summary):
+            self._print(summary_text(event, self._failed, preview=self._preview).removesuffix("\n"))
+
+    def _shown(self, view: StepView) -> bool:
+        return is_stack(view) or (worth_a_line(view) and view.op not in _PARTS)
+
+    def _started(self, view: StepView) -> None:
+        self._seen[view.urn] = view
+        if view.op is not Op.REFRESH and self._shown(view):
+            self._print((self._header(view) + self._details(view)).removesuffix("\n"))
+
+    def _ended(self, view: StepView) -> None:
+        if not self._shown(view):
+            return
+        started = self._seen.get(view.urn)
+        refresh = started is not None and started.op is Op.REFRESH
+        if refresh and view.op is Op.UPDATE:
+            self._print((self._header(view) + self._details(view, refresh=True)).removesuffix("\n"))
+            return
+        printer = self._at(view, 1)
+        outputs = outputs_text(view, printer, planning=self._preview, refresh=refresh)
+        text = ""
+        if refresh and (view.op is not Op.REFRESH or outputs or is_stack(view)):
+            text = self._header(view)
+        if outputs:
+            text += f"{'    ' * printer.indent}--outputs:--\n{outputs}"
+        if text:
+            self._print(text.removesuffix("\n"))
+
+    def _at(self, view: StepView, depth: int) -> PropertyPrinter:
+        return replace(self._printer, indent=self._indent(view) + depth, op=_SIGN.get(view.op, "same"))
+
+    def _indent(self, view: StepView) -> int:
+        indent, parent = 0, view.resource.parent
+        while parent in self._seen:
+            above = self._seen[parent]
+            if is_stack(above) or worth_a_line(above):
+                indent += 1
+            parent = above.resource.parent
+        return indent
+
+    def _header(self, view: StepView) -> str:
+        indent = self._indent(view)
+        margin, inner = "    " * indent, "    " * (indent + 1)
+        locked = (view.new or view.old) is not None and view.resource.protect
+        unlocked = view.old is not None and view.old.protect and view.new is not None and not view.new.protect
+        lock = " 🔓" if unlocked else " 🔒" if locked else ""
+        retain = "[retain]" if view.old and view.old.retain_on_delete and view.op in _RETAINED else ""
+        text = f"{margin}{PREFIX[view.op]}{view.resource.type}: ({view.op}{retain}){lock}\n"
+        if view.old is not None and view.old.id:
+            text += f"{inner}[id={view.old.id}]\n"
+        text += f"{inner}[urn={view.urn}]\n"
+        return text + self._provider(view, inner)
+
+    @staticmethod
+    def _provider(view: StepView, margin: str) -> str:
+        reference = view.resource.provider
+        if not reference:
+            return ""
+        if view.old is not None and view.new is not None and view.old.provider != view.new.provider:
+            return f"{margin}[provider: {view.old.provider} => {view.new.provider}]\n"
+        name = reference.rpartition("::")[0].split("::", 3)[3]
+        return "" if name == "default" else f"{margin}[provider={reference}]\n"
+
+    def _details(self, view: StepView, *, refresh: bool = False) -> str:
+        if view.op is Op.SAME:
+            return ""
+        printer = self._at(view, 1)
+        old, new = view.old, view.new
+        if view.detailed_diff is not None:
+            diff = translate(view, refresh)
+            if diff is not None:
+                return printer.object_diff(diff)
+            return replace(printer, op="same", prefix=True).properties(old.inputs if old else {})
+        if old is None:
+            return printer.properties((new.outputs or new.inputs) if new else {})
+        if new is None:
+            return printer.properties(old.inputs)
+        if new.outputs:
+            return self._difference(printer, old.outputs, new.outputs)
+        return self._difference(printer, old.inputs, new.inputs, view.diffs)
+
+    @staticmethod
+    def _difference(printer: PropertyPrinter, old: Properties, new: Properties, only: tuple[str, ...] = ()) -> str:
+        diff = diff_objects(old, new)
+        if diff is None:
+            return replace(printer, op="same", prefix=True).properties(new)
+        if only:
+            for part in (diff.adds, diff.deletes, diff.sames, diff.updates):
+                for name in set(part) - set(only):
+                    del part[name]
+        return printer.object_diff(diff)
+
+
+_RETAINED = {Op.DELETE, Op.REPLACE}

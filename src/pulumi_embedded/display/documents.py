@@ -1,0 +1,248 @@
+"""An operation as JSON: one document for a preview, a stream of events for the rest (Pulumi CLI 3.260, `--json`)."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pulumi_embedded.display.changes import is_stack, worth_a_line
+from pulumi_embedded.events import (
+    Diagnostic,
+    Event,
+    Prelude,
+    Severity,
+    StepEnded,
+    StepFailed,
+    StepStarted,
+    StepView,
+    Summary,
+    SystemMessage,
+)
+from pulumi_embedded.state import ResourceState
+from pulumi_embedded.steps import Op
+from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN, UNKNOWN_SENTINEL, Secret, Value, plain
+
+__all__ = ["EventStream", "PreviewDigest"]
+
+_PARTS = {Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED, Op.READ_REPLACEMENT, Op.DISCARD_REPLACED}
+
+
+def _config(event: Prelude) -> dict[str, str]:
+    return {key: "[secret]" if value.secret else value.text for key, value in event.config.items()}
+
+
+def _detailed(view: StepView) -> dict[str, Any] | None:
+    if view.detailed_diff is None:
+        return None
+    return {
+        key: {"kind": str(each.kind), "inputDiff": each.input_diff} for key, each in sorted(view.detailed_diff.items())
+    }
+
+
+class PreviewDigest:
+    """Collects a preview and prints it as one document at its end."""
+
+    def __init__(self, print_: Callable[[str], None], mask: Callable[[str], str]) -> None:
+        self._print = print_
+        self._mask = mask
+        self._config: dict[str, str] = {}
+        self._steps: list[dict[str, Any]] = []
+        self._diagnostics: list[dict[str, Any]] = []
+        self._refreshed: set[str] = set()
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event; the summary is the last."""
+        if isinstance(event, Prelude):
+            self._config = _config(event)
+        elif isinstance(event, StepStarted):
+            self._started(event.step)
+        elif isinstance(event, StepEnded):
+            self._ended(event.step)
+        elif isinstance(event, Diagnostic):
+            self._diagnostic(event)
+        elif isinstance(event, SystemMessage):
+            self._diagnostics.append({"message": event.text, "severity": "info"})
+        elif isinstance(event, Summary):
+            self._finish(event)
+
+    def _started(self, view: StepView) -> None:
+        if is_stack(view) or (view.op not in _PARTS and worth_a_line(view)):
+            self._steps.append(_step(view, self._mask))
+        if view.op is Op.REFRESH:
+            self._refreshed.add(view.urn)
+        else:
+            self._refreshed.discard(view.urn)
+
+    def _ended(self, view: StepView) -> None:
+        found = view.op is Op.DELETE or (view.op is Op.UPDATE and view.detailed_diff is not None)
+        if view.urn in self._refreshed and found:
+            step = _step(view, self._mask)
+            self._steps = [step if each["urn"] == view.urn else each for each in self._steps]
+
+    def _diagnostic(self, event: Diagnostic) -> None:
+        if event.ephemeral or event.severity is Severity.DEBUG:
+            return
+        prefix = f"{event.severity}: " if event.severity in (Severity.ERROR, Severity.WARNING) else ""
+        document = {"message": prefix + event.message.rstrip("\n") + "\n", "severity": str(event.severity)}
+        if event.urn and not event.urn.split("::", 3)[2].endswith("pulumi:pulumi:Stack"):
+            document = {"urn": event.urn, **document}
+        self._diagnostics.append(document)
+
+    def _finish(self, event: Summary) -> None:
+        document: dict[str, Any] = {"config": self._config} if self._config else {}
+        if self._steps:
+            document["steps"] = self._steps
+        if self._diagnostics:
+            document["diagnostics"] = self._diagnostics
+        document["duration"] = int(event.seconds * 1_000_000_000)
+        document["changeSummary"] = {str(op): count for op, count in sorted(event.changes.items())}
+        self._print(json.dumps(document, indent=4, ensure_ascii=False))
+
+
+def _step(view: StepView, mask: Callable[[str], str]) -> dict[str, Any]:
+    step: dict[str, Any] = {"op": str(view.op), "urn": view.urn}
+    if view.resource.provider:
+        step["provider"] = view.resource.provider
+    if view.old is not None:
+        step["oldState"] = view.old.to_json(lambda value: _masked(plain(value), mask))
+    if view.new is not None:
+        step["newState"] = view.new.to_json(lambda value: _masked(plain(value), mask))
+    if view.diffs:
+        step["diffReasons"] = list(view.diffs)
+    if view.keys:
+        step["replaceReasons"] = list(view.keys)
+    step["detailedDiff"] = _detailed(view)
+    return step
+
+
+class EventStream:
+    """Prints every event as one line of JSON when it happens."""
+
+    def __init__(self, print_: Callable[[str], None], mask: Callable[[str], str], *, preview: bool) -> None:
+        self._print = print_
+        self._mask = mask
+        self._preview = preview
+        self._number = 0
+        self._failed = False
+        self._step_failed = False
+        self._refreshed: set[str] = set()
+
+    def __call__(self, event: Event) -> None:
+        """Takes one event; the summary is followed by the event that ends the stream."""
+        if isinstance(event, Prelude):
+            self._emit(preludeEvent={"config": _config(event)})
+        elif isinstance(event, StepStarted):
+            if event.step.op is Op.REFRESH:
+                self._refreshed.add(event.step.urn)
+            else:
+                self._refreshed.discard(event.step.urn)
+            self._emit(resourcePreEvent=self._metadata(event.step))
+        elif isinstance(event, StepEnded):
+            self._emit(resOutputsEvent=self._metadata(event.step))
+        elif isinstance(event, StepFailed):
+            self._step_failed = True
+            self._emit(resOpFailedEvent={**self._metadata(event.step), "status": 2, "steps": 0})
+        elif isinstance(event, Diagnostic):
+            self._diagnostic(event)
+        elif isinstance(event, SystemMessage):
+            self._emit(stdoutEvent={"message": event.text + "\n", "color": "never"})
+        else:
+            self._finish(event)
+
+    def _emit(self, **event: Any) -> None:
+        document = {"sequence": self._number, "timestamp": int(time.time()), **event}
+        self._print(json.dumps(document, separators=(",", ":"), ensure_ascii=False))
+        self._number += 1
+
+    def _diagnostic(self, event: Diagnostic) -> None:
+        self._failed = self._failed or event.severity is Severity.ERROR
+        named = event.severity in (Severity.ERROR, Severity.WARNING, Severity.DEBUG)
+        document: dict[str, Any] = {} if _is_stack_urn(event.urn) else {"urn": event.urn}
+        if named:
+            document["prefix"] = f"{event.severity}: "
+        document |= {
+            "message": event.message.rstrip("\n") + "\n",
+            "color": "never",
+            "severity": str(event.severity),
+        }
+        if event.ephemeral:
+            document["ephemeral"] = True
+        self._emit(diagnosticEvent=document)
+
+    def _metadata(self, view: StepView) -> dict[str, Any]:
+        metadata: dict[str, Any] = {"op": str(view.op), "urn": view.urn, "type": view.resource.type}
+        metadata["old"] = _state(view.old, self._mask) if view.old is not None else None
+        metadata["new"] = _state(view.new, self._mask) if view.new is not None else None
+        if view.keys:
+            metadata["keys"] = list(view.keys)
+        if view.diffs:
+            metadata["diffs"] = list(view.diffs)
+        metadata["detailedDiff"] = _event_diff(view)
+        if view.op not in _PARTS and view.urn not in self._refreshed:
+            metadata["logical"] = True
+        metadata["provider"] = view.resource.provider
+        return {"metadata": metadata, **({"planning": True} if self._preview else {})}
+
+    def _finish(self, event: Summary) -> None:
+        self._emit(
+            summaryEvent={
+                "maybeCorrupt": self._step_failed,
+                "durationSeconds": math.ceil(event.seconds),
+                "resourceChanges": {str(op): count for op, count in sorted(event.changes.items())},
+                "PolicyPacks": {},
+                "isPreview": self._preview,
+                "result": "failed" if self._failed else "succeeded",
+            }
+        )
+        self._emit(cancelEvent={})
+
+
+def _is_stack_urn(urn: str) -> bool:
+    return not urn or urn.split("::", 3)[2].endswith("pulumi:pulumi:Stack")
+
+
+def _event_diff(view: StepView) -> dict[str, Any] | None:
+    detailed = _detailed(view)
+    if detailed is None:
+        return None
+    return {key: {"diffKind": each["kind"], "inputDiff": each["inputDiff"]} for key, each in detailed.items()}
+
+
+def _state(state: ResourceState, mask: Callable[[str], str]) -> dict[str, Any]:
+    document: dict[str, Any] = {"type": state.type, "urn": state.urn}
+    for name in ("custom", "delete"):
+        if getattr(state, name):
+            document[name] = True
+    document |= {"id": state.id, "parent": state.parent}
+    for name in ("protect", "retain_on_delete"):
+        if getattr(state, name):
+            document["protect" if name == "protect" else "retainOnDelete"] = True
+    document |= {
+        "inputs": _masked(_blinded(state.inputs), mask),
+        "outputs": _masked(_blinded(state.outputs), mask),
+        "provider": state.provider,
+    }
+    if state.init_errors:
+        document["initErrors"] = state.init_errors
+    return document
+
+
+def _masked(value: Value, mask: Callable[[str], str]) -> Value:
+    if isinstance(value, list):
+        return [_masked(element, mask) for element in value]
+    if isinstance(value, dict):
+        return {key: _masked(element, mask) for key, element in value.items()}
+    return mask(value) if isinstance(value, str) else value
+
+
+def _blinded(value: Value) -> Value:
+    if isinstance(value, Secret):
+        return {SIGNATURE: SECRET_SIGNATURE, "ciphertext": "[secret]"}
+    if isinstance(value, list):
+        return [_blinded(element) for element in value]
+    if isinstance(value, dict):
+        return {key: _blinded(value[key]) for key in sorted(value)}
+    return UNKNOWN_SENTINEL if value is UNKNOWN else value

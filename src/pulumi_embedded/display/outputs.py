@@ -1,0 +1,71 @@
+"""The outputs of a stack or a resource after a step, as the Pulumi CLI prints them (3.260)."""
+
+from __future__ import annotations
+
+from pulumi_embedded.differ import ObjectDiff, diff_objects, diff_values, is_internal
+from pulumi_embedded.display.changes import is_stack
+from pulumi_embedded.display.objects import PropertyPrinter, worth_showing
+from pulumi_embedded.events import StepView
+from pulumi_embedded.steps import Op
+from pulumi_embedded.values import UNKNOWN, Properties
+
+__all__ = ["outputs_text"]
+
+
+def outputs_text(view: StepView, printer: PropertyPrinter, *, planning: bool, refresh: bool = False) -> str:
+    """The outputs that are worth showing: all of a stack after an update, else those that changed."""
+    show_sames = not planning and is_stack(view)
+    if planning and not (refresh or is_stack(view) or view.op in (Op.READ, Op.READ_REPLACEMENT)):
+        return ""
+    if view.new is None or (view.old is not None and view.old.init_errors):
+        return ""
+    outputs = view.new.outputs
+    if view.old is None:
+        return _all(outputs, view.new.inputs, printer)
+    diff = diff_objects(view.old.outputs, outputs)
+    if planning and is_stack(view):
+        diff = _without_unknown_updates(diff)
+    if diff is None and not show_sames:
+        return ""
+    if diff is None:
+        return _all(outputs, view.new.inputs, printer)
+    return _changed(diff, outputs, view, printer, show_sames=show_sames, refresh=refresh)
+
+
+def _without_unknown_updates(diff: ObjectDiff | None) -> ObjectDiff | None:
+    """In a preview, an output that is not known yet is no change."""
+    if diff is None:
+        return None
+    diff.updates = {name: change for name, change in diff.updates.items() if change.new is not UNKNOWN}
+    return diff
+
+
+def _all(outputs: Properties, inputs: Properties, printer: PropertyPrinter) -> str:
+    width = max((len(name) for name in outputs), default=0)
+    text = ""
+    for name in sorted(outputs):
+        same_as_input = name in inputs and diff_values(outputs[name], inputs[name]) is None
+        if not is_internal(name) and worth_showing(outputs[name]) and not same_as_input:
+            text += printer.property(name, width, outputs[name])
+    return text
+
+
+def _changed(
+    diff: ObjectDiff,
+    outputs: Properties,
+    view: StepView,
+    printer: PropertyPrinter,
+    *,
+    show_sames: bool,
+    refresh: bool,
+) -> str:
+    inputs = view.new.inputs if view.new else {}
+    width = max((len(name) for name in diff.keys()), default=0)  # noqa: SIM118 - not a dict
+    text = ""
+    for name in diff.keys():  # noqa: SIM118 - not a dict
+        if name in inputs and not refresh and diff_values(outputs.get(name), inputs[name]) is None:
+            continue
+        if name in diff.sames and not show_sames:
+            continue
+        text += printer.property_diff(name, width, diff)
+    return text

@@ -1,0 +1,167 @@
+"""One line per resource: its sign, type, name, status and what there is to say of it (Pulumi CLI 3.260)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from pulumi_embedded.display.changes import is_stack, short_diff
+from pulumi_embedded.events import Diagnostic, Severity, StepView
+from pulumi_embedded.steps import Op
+from pulumi_embedded.urns import display_type, urn_name
+
+__all__ = ["PAST", "PREFIX", "Row", "message_text"]
+
+PREFIX: Final = {
+    Op.SAME: "  ",
+    Op.CREATE: "+ ",
+    Op.DELETE: "- ",
+    Op.UPDATE: "~ ",
+    Op.REPLACE: "+-",
+    Op.CREATE_REPLACEMENT: "++",
+    Op.DELETE_REPLACED: "--",
+    Op.READ: "> ",
+    Op.READ_REPLACEMENT: ">>",
+    Op.REFRESH: "~ ",
+    Op.READ_DISCARD: "< ",
+    Op.DISCARD_REPLACED: "<<",
+    Op.REMOVE_PENDING_REPLACE: "~ ",
+}
+# Preview, in progress, done, failed.
+_WORDS: Final = {
+    Op.SAME: ("", "", "", "failed"),
+    Op.CREATE: ("create", "creating", "created", "creating failed"),
+    Op.UPDATE: ("update", "updating", "updated", "updating failed"),
+    Op.DELETE: ("delete", "deleting", "deleted", "deleting failed"),
+    Op.REPLACE: ("replace", "replacing", "replaced", "replacing failed"),
+    Op.CREATE_REPLACEMENT: (
+        "create replacement",
+        "creating replacement",
+        "created replacement",
+        "creating failed",
+    ),
+    Op.DELETE_REPLACED: ("delete original", "deleting original", "deleted original", "deleting failed"),
+    Op.READ: ("read", "reading", "read", "reading failed"),
+    Op.READ_REPLACEMENT: (
+        "read for replacement",
+        "reading for replacement",
+        "read for replacement",
+        "reading failed",
+    ),
+    Op.REFRESH: ("refreshing", "refreshing", "refresh", "refreshing failed"),
+    Op.READ_DISCARD: ("discard", "discarding", "discarded", "discarding failed"),
+    Op.DISCARD_REPLACED: (
+        "discard original",
+        "discarding original",
+        "discarded original",
+        "discarding failed",
+    ),
+    Op.REMOVE_PENDING_REPLACE: ("", "", "", ""),
+}
+_REPLACEMENT: Final = {Op.REPLACE, Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED, Op.READ_REPLACEMENT}
+PAST: Final = {op: words[2] for op, words in _WORDS.items()}
+_RETAINED: Final = {Op.DELETE, Op.REPLACE, Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED}
+
+
+def message_text(diagnostic: Diagnostic) -> str:
+    """The message with its severity in front, where it has one worth naming."""
+    named = diagnostic.severity in (Severity.ERROR, Severity.WARNING, Severity.DEBUG)
+    return f"{diagnostic.severity}: {diagnostic.message}" if named else diagnostic.message
+
+
+@dataclass
+class Row:
+    """A resource's line; `shown` says whether anything happened that is worth one."""
+
+    urn: str
+    preview: bool
+    view: StepView | None = None
+    ended: list[StepView] = field(default_factory=list)
+    messages: list[Diagnostic] = field(default_factory=list)
+    last: Diagnostic | None = None
+    shown: bool = False
+    failed: bool = False
+    started_at: float | None = None
+    ended_at: float | None = None
+    order: int = 0
+
+    @property
+    def op(self) -> Op:
+        """What is done to the resource."""
+        return self.view.op if self.view else Op.SAME
+
+    def count(self, *severities: Severity) -> int:
+        """How many lasting messages of these severities there were."""
+        return sum(1 for each in self.messages if each.severity in severities)
+
+    def is_done(self, over: bool) -> bool:
+        """Whether the line is final; the stack's is when everything is over."""
+        if self.failed or over:
+            return True
+        if self.view is None or is_stack(self.view):
+            return False
+        return any(each.op is self.view.op for each in self.ended)
+
+    def columns(self, over: bool) -> list[str]:
+        """Sign, type, name, status, info."""
+        return [
+            PREFIX[self.op],
+            display_type(self.urn),
+            urn_name(self.urn),
+            self._status(over),
+            self.info(over),
+        ]
+
+    def text(self, over: bool) -> str:
+        """The line as it is printed where there is no terminal."""
+        return " " + " ".join(self.columns(over))
+
+    def _status(self, over: bool) -> str:
+        status = self._done_status() if self.is_done(over) else self._running_status()
+        old = self.view.old if self.view else None
+        return status + "[retain]" if old and old.retain_on_delete and self.op in _RETAINED else status
+
+    def _running_status(self) -> str:
+        if self.view is not None and is_stack(self.view) and self.op is Op.SAME:
+            return "running"
+        words = _WORDS[self.op]
+        if self.preview or self.op is Op.SAME or self.started_at is None:
+            return words[0] if self.preview else words[1]
+        return f"{words[1]} ({int(time.monotonic() - self.started_at)}s)"
+
+    def _done_status(self) -> str:
+        if self.preview:
+            if self.op in _REPLACEMENT:
+                return "replace"
+            return "refresh" if self.op is Op.REFRESH else _WORDS[self.op][0]
+        failed = self.failed or self.count(Severity.ERROR) > 0
+        text = _WORDS[self.op][3 if failed else 2] + self._duration()
+        return f"**{text}**" if failed else text
+
+    def _duration(self) -> str:
+        if self.op is Op.SAME or self.started_at is None or self.ended_at is None:
+            return ""
+        seconds = self.ended_at - self.started_at
+        return f" ({seconds:.2f}s)" if seconds < 1 else f" ({int(seconds)}s)"
+
+    def info(self, over: bool) -> str:
+        """The changed properties, then the last message or, at the end, how many there were."""
+        parts = []
+        view = self.view
+        if view is not None and view.op in (Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED):
+            view = next((each for each in reversed(self.ended) if each.op is Op.REPLACE), view)
+        changes = short_diff(view) if view else ""
+        if changes:
+            parts.append(f"[{changes}]")
+        parts += self._counts() if over else [message_text(self.last)] if self.last else []
+        return "; ".join(parts).split("\n")[0]
+
+    def _counts(self) -> list[str]:
+        counted = {
+            "error": self.count(Severity.ERROR),
+            "warning": self.count(Severity.WARNING),
+            "message": self.count(Severity.INFO, Severity.INFO_ERROR),
+            "debug": self.count(Severity.DEBUG),
+        }
+        return [f"{count} {word}{'s' if count > 1 else ''}" for word, count in counted.items() if count]

@@ -1,0 +1,84 @@
+"""The end of an operation's display: diagnostics by resource, then the counts and the time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from pulumi_embedded.display.rows import PREFIX, Row, message_text
+from pulumi_embedded.events import Severity, Summary
+from pulumi_embedded.steps import Op
+from pulumi_embedded.urns import display_type, urn_name
+
+__all__ = ["diagnostics_text", "summary_text"]
+
+_ORDER = (
+    Op.CREATE,
+    Op.UPDATE,
+    Op.DELETE,
+    Op.REPLACE,
+    Op.CREATE_REPLACEMENT,
+    Op.DELETE_REPLACED,
+    Op.REFRESH,
+    Op.REMOVE_PENDING_REPLACE,
+)
+_PAST = {
+    Op.CREATE: "created",
+    Op.UPDATE: "updated",
+    Op.DELETE: "deleted",
+    Op.REPLACE: "replaced",
+    Op.REFRESH: "refreshed",
+    Op.REMOVE_PENDING_REPLACE: "removed",
+}
+
+
+def diagnostics_text(rows: Iterable[Row]) -> str:
+    """Every lasting message under its resource; empty where there was none."""
+    text = ""
+    for row in rows:
+        block = ""
+        for message in row.messages:
+            if message.severity is Severity.DEBUG:
+                continue
+            for line in _displayable(message_text(message)):
+                block += f"    {line}".rstrip() + "\n" if line.strip() else "    \n"
+        if block:
+            text += f"  {display_type(row.urn)} ({urn_name(row.urn)}):\n{block}\n"
+    return f"Diagnostics:\n{text}" if text else ""
+
+
+def _displayable(message: str) -> list[str]:
+    lines = message.split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
+
+
+def summary_text(summary: Summary, errored: int, *, preview: bool) -> str:
+    """The counts of the steps, and after an update its duration in full seconds."""
+    lines = ["Resources:"]
+    counted = [(op, summary.changes[op]) for op in _ORDER if summary.changes.get(op)]
+    for op, count in counted:
+        lines.append(f"    {PREFIX[op]}{count} {'to ' + op if preview else _PAST[op]}")
+    pieces = []
+    if len(counted) > 1:
+        total = sum(count for _, count in counted)
+        pieces.append(f"{total} change{'s' if total != 1 else ''}")
+    if summary.changes.get(Op.SAME):
+        pieces.append(f"{summary.changes[Op.SAME]} unchanged")
+    if pieces:
+        lines.append("    " + ". ".join(pieces))
+    if errored:
+        lines.append(f"    {errored} errored")
+    if not preview:
+        lines += ["", f"Duration: {duration_text(summary.seconds)}"]
+    return "\n".join(lines) + "\n"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration in the form of Go's, rounded up to seconds: `5s`, `1m5s`, `1h0m5s`."""
+    total = math.ceil(seconds)
+    hours, minutes, rest = total // 3600, total // 60 % 60, total % 60
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

@@ -1,0 +1,176 @@
+"""Carries out one step: calls the provider and fills in the new state; decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from pulumi_embedded.answers import PartialFailure
+from pulumi_embedded.differ import diff_objects, equal
+from pulumi_embedded.errors import EngineError
+from pulumi_embedded.registry import ProviderRegistry
+from pulumi_embedded.state import ResourceState, now
+from pulumi_embedded.steps import Diff, Op, Step, invert
+from pulumi_embedded.values import Secret, unwrap
+
+__all__ = ["StepExecutor"]
+
+
+class StepExecutor:
+    """Runs steps against the providers; a preview changes nothing outside this process."""
+
+    def __init__(self, registry: ProviderRegistry, *, dry_run: bool) -> None:
+        self._registry = registry
+        self._dry_run = dry_run
+
+    def run(self, step: Step, deleting: Collection[str] = ()) -> Op:
+        """Does the step and says what it came to: a refresh becomes same, update or delete.
+
+        Raises EngineError where it failed; after a PartialFailure the new state holds what is there.
+        """
+        actions: dict[Op, Callable[[Step], None]] = {
+            Op.SAME: self._same,
+            Op.CREATE: self._create,
+            Op.CREATE_REPLACEMENT: self._create,
+            Op.UPDATE: self._update,
+            Op.READ: self._read,
+            Op.READ_REPLACEMENT: self._read,
+        }
+        if step.op in (Op.DELETE, Op.DELETE_REPLACED, Op.READ_DISCARD):
+            self._delete(step, deleting)
+        elif step.op is Op.REFRESH:
+            return self._refresh(step)
+        elif step.op in actions:
+            actions[step.op](step)
+        return step.op
+
+    def _same(self, step: Step) -> None:
+        old, new = _both(step)
+        new.id, new.outputs = old.id, old.outputs
+        new.created, new.modified = old.created, old.modified
+        new.init_errors = []
+        if new.is_provider:
+            configured = new.copy()
+            configured.inputs = old.inputs
+            self._registry.keep(configured)
+
+    def _create(self, step: Step) -> None:
+        new = step.resource
+        try:
+            if new.is_provider:
+                new.id, new.outputs = self._registry.create(new.urn, new.inputs, self._dry_run)
+            elif new.custom:
+                timeout = new.custom_timeouts.get("create", 0.0)
+                provider = self._registry.get(new.provider)
+                new.id, outputs = provider.create(new.urn, new.inputs, timeout, self._dry_run)
+                self._take_outputs(new, outputs)
+        except PartialFailure as failure:
+            new.id, new.init_errors = failure.id, failure.reasons
+            self._take_outputs(new, failure.outputs)
+            self._finish_create(step)
+            raise
+        self._finish_create(step)
+
+    @staticmethod
+    def _finish_create(step: Step) -> None:
+        new = step.resource
+        new.created = new.modified = now()
+        if step.pending_delete and step.old is not None:
+            step.old.delete = True
+
+    def _update(self, step: Step) -> None:
+        old, new = _both(step)
+        new.id, new.created, new.modified = old.id, old.created, old.modified
+        if new.is_provider:
+            new.outputs = self._registry.update(old, new.inputs)
+            new.modified = now()
+        elif new.custom:
+            self._update_custom(step, old, new)
+
+    def _update_custom(self, step: Step, old: ResourceState, new: ResourceState) -> None:
+        timeout = new.custom_timeouts.get("update", 0.0)
+        provider = self._registry.get(new.provider)
+        try:
+            outputs = provider.update(new.urn, old, new.inputs, timeout, step.ignore_changes, self._dry_run)
+        except PartialFailure as failure:
+            # The inputs stay the old ones, so that the next update finds the same difference again.
+            new.inputs, new.init_errors = old.inputs, failure.reasons
+            new.modified = now()
+            self._take_outputs(new, failure.outputs)
+            raise
+        new.modified = now()
+        self._take_outputs(new, outputs)
+
+    @staticmethod
+    def _take_outputs(new: ResourceState, outputs: dict[str, object]) -> None:
+        for key in new.additional_secret_outputs:
+            if key in outputs and not isinstance(outputs[key], Secret):
+                outputs[key] = Secret(outputs[key])
+        new.outputs = outputs
+
+    def _delete(self, step: Step, deleting: Collection[str]) -> None:
+        old = step.resource
+        if step.op is Op.DELETE and old.protect:
+            raise EngineError(
+                f'resource "{old.urn}" cannot be deleted\nbecause it is protected. To unprotect the resource, '
+                "either remove the `protect` flag from the resource in your Pulumi program and run `pulumi up`, "
+                f"or use the command:\n`pulumi state unprotect '{old.urn}'`"
+            )
+        kept = old.external or old.retain_on_delete or old.deleted_with in deleting or not old.custom
+        if not self._dry_run and not kept and not old.is_provider:
+            self._registry.get(old.provider).delete(old)
+        if step.pending_replacement:
+            old.pending_replacement = True
+
+    def _read(self, step: Step) -> None:
+        new = step.resource
+        found = self._registry.get(new.provider).read(new)
+        if not found.id and not self._dry_run:
+            raise EngineError(f"resource '{new.id}' does not exist")
+        new.id = found.id or new.id
+        self._take_outputs(new, found.outputs)
+        new.created = step.old.created if step.old else now()
+        new.modified = now()
+        if step.pending_delete and step.old is not None:
+            step.old.delete = True
+
+    def _refresh(self, step: Step) -> Op:
+        old = step.resource
+        if not old.custom or old.is_provider or old.pending_replacement:
+            return Op.SAME
+        provider = self._registry.get(old.provider)
+        try:
+            found = provider.read(old)
+            reasons: list[str] = []
+            id_, outputs, inputs = found.id, found.outputs, found.inputs
+        except PartialFailure as failure:
+            id_, outputs, inputs, reasons = failure.id, failure.outputs, failure.inputs, failure.reasons
+        if not id_:
+            step.new = None
+            return Op.DELETE
+        new = old.copy()
+        new.id, new.init_errors = id_, reasons
+        new.inputs = old.inputs if inputs is None else inputs
+        self._take_outputs(new, outputs)
+        step.new = new
+        if not (equal(unwrap(old.outputs), unwrap(new.outputs)) and equal(unwrap(old.inputs), unwrap(new.inputs))):
+            new.modified = now()
+        if old.external:
+            changed = not equal(unwrap(old.outputs), unwrap(new.outputs))
+            return Op.UPDATE if changed else Op.SAME
+        diff = provider.diff(new.urn, new, old.inputs, old.ignore_changes)
+        return self._judge(step, old, new, diff)
+
+    @staticmethod
+    def _judge(step: Step, old: ResourceState, new: ResourceState, diff: Diff) -> Op:
+        """What the refresh found, by the diff that the next update would see."""
+        if diff.changes is None:
+            found = diff_objects(unwrap(new.inputs), unwrap(old.inputs))
+            diff = Diff(bool(found), (), tuple(found.changed_keys()) if found else ())
+        diff = invert(diff)
+        step.diffs, step.detailed_diff = diff.changed, diff.detailed
+        return Op.UPDATE if diff.changes else Op.SAME
+
+
+def _both(step: Step) -> tuple[ResourceState, ResourceState]:
+    assert step.old is not None and step.new is not None  # noqa: S101 - these steps have both
+    return step.old, step.new

@@ -1,0 +1,159 @@
+"""What the program asks for: one resource with its options, as the monitor received it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pulumi.runtime.proto import resource_pb2
+
+from pulumi_embedded.errors import EngineError, Unsupported
+from pulumi_embedded.state import ResourceState
+from pulumi_embedded.values import Properties, from_struct
+
+__all__ = ["Alias", "Goal"]
+
+
+@dataclass(frozen=True)
+class Alias:
+    """Another name that the resource may have in the state; unset parts are as in the resource's present name."""
+
+    urn: str = ""
+    name: str = ""
+    type: str = ""
+    stack: str = ""
+    project: str = ""
+    parent: str = ""
+    no_parent: bool = False
+
+
+@dataclass
+class Goal:
+    """One registration: type, name, inputs and resource options."""
+
+    type: str
+    name: str
+    custom: bool
+    inputs: Properties
+    parent: str = ""
+    provider: str = ""
+    version: str = ""
+    protect: bool = False
+    dependencies: list[str] = field(default_factory=list)
+    property_dependencies: dict[str, list[str]] = field(default_factory=dict)
+    delete_before_replace: bool | None = None
+    ignore_changes: list[str] = field(default_factory=list)
+    replace_on_changes: list[str] = field(default_factory=list)
+    additional_secret_outputs: list[str] = field(default_factory=list)
+    aliases: list[Alias] = field(default_factory=list)
+    custom_timeouts: dict[str, float] = field(default_factory=dict)
+    retain_on_delete: bool = False
+    deleted_with: str = ""
+
+    def state(self, urn: str) -> ResourceState:
+        """The resource's new state before anything was done: no id, no outputs."""
+        return ResourceState(urn=urn, **{name: getattr(self, name) for name in _STATE_OPTIONS})
+
+    @classmethod
+    def from_request(cls, request: resource_pb2.RegisterResourceRequest) -> Goal:
+        """The goal of a RegisterResource call; raises Unsupported for options that only the Pulumi CLI has."""
+        _refuse(request)
+        return cls(
+            type=request.type,
+            name=request.name,
+            custom=request.custom,
+            inputs=from_struct(request.object),
+            parent=request.parent,
+            provider=request.provider or dict(request.providers).get(request.type.split(":", 1)[0], ""),
+            version=request.version,
+            protect=request.protect,
+            dependencies=_unique(request.dependencies),
+            property_dependencies={
+                key: list(value.urns) for key, value in sorted(request.propertyDependencies.items())
+            },
+            delete_before_replace=request.deleteBeforeReplace if request.deleteBeforeReplaceDefined else None,
+            ignore_changes=list(request.ignoreChanges),
+            replace_on_changes=list(request.replaceOnChanges),
+            additional_secret_outputs=list(request.additionalSecretOutputs),
+            aliases=_aliases(request),
+            custom_timeouts=_timeouts(request.customTimeouts),
+            retain_on_delete=request.retainOnDelete,
+            deleted_with=request.deletedWith,
+        )
+
+
+_STATE_OPTIONS = (
+    "type",
+    "custom",
+    "inputs",
+    "parent",
+    "protect",
+    "dependencies",
+    "provider",
+    "property_dependencies",
+    "additional_secret_outputs",
+    "custom_timeouts",
+    "retain_on_delete",
+    "deleted_with",
+    "ignore_changes",
+    "replace_on_changes",
+)
+
+
+def _refuse(request: resource_pb2.RegisterResourceRequest) -> None:
+    where = f"on {request.type} {request.name!r}"
+    hooks = request.hooks
+    refused = {
+        "a remote component (" + request.type + ")": request.remote,
+        f"a resource transform {where}": bool(request.transforms),
+        f"a resource hook {where}": any(hooks.ListFields()),
+        f"import_ {where}": bool(request.importId),
+        f"replace_with {where}": bool(request.replace_with),
+        f"a replacement trigger {where}": request.HasField("replacement_trigger"),
+        f"a parameterized package ({request.type})": bool(request.packageRef),
+        f"env_var_mappings {where}": bool(request.envVarMappings),
+        f"a state migration {where}": bool(request.state_migrations),
+        f"pluginDownloadURL {where}": bool(request.pluginDownloadURL) and not request.version,
+    }
+    for what, asked in refused.items():
+        if asked:
+            raise Unsupported(what)
+
+
+def _aliases(request: resource_pb2.RegisterResourceRequest) -> list[Alias]:
+    aliases = [Alias(urn=urn) for urn in request.aliasURNs]
+    for each in request.aliases:
+        if each.urn:
+            aliases.append(Alias(urn=each.urn))
+        else:
+            spec = each.spec
+            aliases.append(Alias("", spec.name, spec.type, spec.stack, spec.project, spec.parentUrn, spec.noParent))
+    return aliases
+
+
+def _timeouts(message: resource_pb2.RegisterResourceRequest.CustomTimeouts) -> dict[str, float]:
+    texts = {"create": message.create, "update": message.update, "delete": message.delete}
+    return {name: _seconds(text) for name, text in texts.items() if text}
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _seconds(text: str) -> float:
+    """The seconds in a Go duration such as `1h30m`."""
+    total, number, rest = 0.0, "", text
+    while rest:
+        if rest[0].isdigit() or rest[0] == ".":
+            number, rest = number + rest[0], rest[1:]
+            continue
+        unit = next((unit for unit in ("ms", "s", "m", "h") if rest.startswith(unit)), None)
+        if unit is None or not number:
+            raise EngineError(f"unable to parse customTimeout value {text!r}: use a duration such as 5m or 1h30m")
+        total, number, rest = total + float(number) * _UNITS[unit], "", rest[len(unit) :]
+    if number:
+        raise EngineError(f"unable to parse customTimeout value {text!r}: the unit is missing, as in 5m")
+    return total
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    return sorted(set(names))

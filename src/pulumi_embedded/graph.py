@@ -1,0 +1,78 @@
+"""Who depends on whom in a snapshot, whose order is a topological one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from pulumi_embedded.state import ResourceState
+
+__all__ = ["delete_order", "dependents_of", "repaired"]
+
+
+def dependents_of(
+    resources: Sequence[ResourceState], root: ResourceState, ignore: Collection[str] = ()
+) -> list[ResourceState]:
+    """The resources that depend on the root, directly or not, each after those that it depends on itself.
+
+    Being a child is no dependency here.
+    """
+    affected = {root.urn}
+    found = []
+    for each in resources[_index(resources, root) + 1 :]:
+        if each.urn not in ignore and (each.all_dependencies() - {each.parent}) & affected:
+            found.append(each)
+            affected.add(each.urn)
+    return found
+
+
+def _index(resources: Sequence[ResourceState], resource: ResourceState) -> int:
+    return next((index for index, each in enumerate(resources) if each is resource), len(resources))
+
+
+def delete_order(resources: Sequence[ResourceState], condemned: Iterable[ResourceState]) -> list[list[ResourceState]]:
+    """The condemned in rounds: every resource comes in a round before those that it depends on or is a child of."""
+    left = {id(each): each for each in condemned}
+    needs = {key: _needs(resources, each) for key, each in left.items()}
+    rounds: list[list[ResourceState]] = []
+    while left:
+        free = [each for key, each in left.items() if not needs[key] & left.keys()]
+        if not free:
+            free = list(left.values())
+        rounds.insert(0, sorted(free, key=lambda each: -_index(resources, each)))
+        for each in free:
+            del left[id(each)]
+    return rounds
+
+
+def _needs(resources: Sequence[ResourceState], resource: ResourceState) -> set[int]:
+    urns = resource.all_dependencies()
+    earlier = resources[: _index(resources, resource)]
+    # Depending on a component is depending on all of its children that came before.
+    components = {each.urn for each in earlier if not each.custom and each.urn in urns - {resource.parent}}
+    needed = set()
+    for each in earlier:
+        if each.urn in urns or each.parent in components:
+            needed.add(id(each))
+            if not each.custom and each.parent in components:
+                components.add(each.urn)
+    return needed
+
+
+def repaired(resources: Iterable[ResourceState]) -> list[ResourceState]:
+    """The resources with every mention of one that is no longer there removed."""
+    present: set[str] = set()
+    result = []
+    for each in resources:
+        state = each.copy()
+        state.dependencies = [urn for urn in each.dependencies if urn in present]
+        kept = {key: [urn for urn in urns if urn in present] for key, urns in each.property_dependencies.items()}
+        # Pulumi CLI 3.260 forgets the properties without dependencies here; the next update writes them again.
+        state.property_dependencies = {key: urns for key, urns in kept.items() if urns}
+        if state.deleted_with not in present:
+            state.deleted_with = ""
+        present.add(state.urn)
+        result.append(state)
+    for state in result:
+        if state.parent not in present:
+            state.parent = ""
+    return result

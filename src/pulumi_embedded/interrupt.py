@@ -1,0 +1,49 @@
+"""Ctrl-C once finishes the running steps and stops; twice ends at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from pulumi_embedded.events import EventSink, SystemMessage
+from pulumi_embedded.options import Cancellation
+
+__all__ = ["interruptible"]
+
+
+@contextmanager
+def interruptible(cancellation: Cancellation, sink: EventSink, abandon: Callable[[], None]) -> Iterator[None]:
+    """Turns SIGINT and SIGTERM into a cancellation while the operation runs; a second one abandons it.
+
+    What was under way when it was abandoned stays in the state as pending.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if cancellation.by_user:
+            abandon()
+            os._exit(1)
+        # Not in the handler itself: the thread that it interrupts may hold the display.
+        threading.Thread(target=announce, daemon=True).start()
+
+    def announce() -> None:
+        cancellation.cancel()
+        sink(
+            SystemMessage(
+                "^C received; cancelling. If you would like to terminate immediately, press ^C again.\n"
+                "Note that terminating immediately may lead to orphaned resources and other inconsistencies."
+            )
+        )
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,131 @@
+"""The state while an operation runs: at every moment the file says what has been done, and what was begun."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from pulumi_embedded.checkpoint import Snapshot
+from pulumi_embedded.state import PendingOperation, ResourceState
+from pulumi_embedded.steps import Op, Step
+
+__all__ = ["Journal"]
+
+_PENDING = {
+    Op.CREATE: "creating",
+    Op.CREATE_REPLACEMENT: "creating",
+    Op.UPDATE: "updating",
+    Op.DELETE: "deleting",
+    Op.DELETE_REPLACED: "deleting",
+    Op.READ: "reading",
+    Op.READ_REPLACEMENT: "reading",
+}
+
+
+class Journal:
+    """Merges what this operation did into what the state held before; writes after every begin and end of a step.
+
+    New states come first, in the order in which they were finished, then those of the old that were not touched.
+    """
+
+    def __init__(self, base: Snapshot, write: Callable[[Snapshot], None] | None) -> None:
+        self._base = base
+        self._write = write
+        self._lock = threading.RLock()
+        self._news: list[ResourceState] = []
+        self._gone: set[int] = set()
+        self._pending: list[PendingOperation] = list(base.pending_operations)
+        self._renamed: dict[str, str] = {}
+
+    def begin(self, step: Step) -> None:
+        """Records that the step is under way, so that a crash leaves a trace of it."""
+        kind = _PENDING.get(step.op)
+        if kind is None:
+            return
+        with self._lock:
+            resource = step.old if step.op in (Op.DELETE, Op.DELETE_REPLACED) else step.new
+            assert resource is not None  # noqa: S101 - these steps have that state
+            self._pending.append(PendingOperation(resource, kind))
+            self.write()
+
+    def end(self, step: Step, *, done: bool) -> None:
+        """Records the step's result; one that failed leaves the state as it was."""
+        with self._lock:
+            touched = {id(step.old), id(step.new)}
+            self._pending = [
+                each
+                for each in self._pending
+                if id(each.resource) not in touched or each in self._base.pending_operations
+            ]
+            if done:
+                self._record(step)
+            if step.op not in (Op.SAME, Op.REFRESH, Op.REPLACE):
+                self.write()
+
+    def _record(self, step: Step) -> None:
+        old, new = step.old, step.new
+        if step.op in (Op.REPLACE, Op.REFRESH):
+            return
+        replacing = step.op in (Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED, Op.READ_REPLACEMENT)
+        if old is not None and (not replacing or self._finishes_replacement(step, old)):
+            self._gone.add(id(old))
+        if new is not None:
+            self._news.append(new)
+            if old is not None and old.urn != new.urn:
+                self._renamed[old.urn] = new.urn
+
+    @staticmethod
+    def _finishes_replacement(step: Step, old: ResourceState) -> bool:
+        if step.op is Op.DELETE_REPLACED:
+            return not old.pending_replacement
+        return old.pending_replacement
+
+    def rebase(self, resources: list[ResourceState]) -> None:
+        """Takes the resources that a refresh found as the ones to start from."""
+        with self._lock:
+            self._base = replace(self._base, resources=resources)
+            self.write()
+
+    def drop_pending(self, keep: Callable[[PendingOperation], bool]) -> None:
+        """Forgets the interrupted operations of earlier runs that are not to be kept."""
+        with self._lock:
+            kept = [each for each in self._base.pending_operations if keep(each)]
+            self._base = replace(self._base, pending_operations=kept)
+            self._pending = list(kept)
+
+    def changed(self) -> None:
+        """Records that a state which is already in the journal was changed in place."""
+        self.write()
+
+    def write(self) -> None:
+        """Writes the present snapshot, where this operation writes at all."""
+        if self._write is not None:
+            with self._lock:
+                self._write(self.snapshot())
+
+    def snapshot(self) -> Snapshot:
+        """The stack as it is now."""
+        with self._lock:
+            news = [each for each in self._news if id(each) not in self._gone]
+            known = {id(each) for each in news}
+            rest = [each for each in self._base.resources if id(each) not in self._gone and id(each) not in known]
+            resources = [*news, *rest]
+            if self._renamed:
+                resources = [self._with_new_names(each) for each in resources]
+            return replace(self._base, resources=resources, pending_operations=list(self._pending))
+
+    def _with_new_names(self, state: ResourceState) -> ResourceState:
+        def name(urn: str) -> str:
+            return self._renamed.get(urn, urn)
+
+        urn, _, id_ = state.provider.rpartition("::")
+        renamed = state.copy()
+        renamed.parent = name(state.parent)
+        renamed.deleted_with = name(state.deleted_with)
+        renamed.dependencies = [name(each) for each in state.dependencies]
+        renamed.property_dependencies = {
+            key: [name(each) for each in urns] for key, urns in state.property_dependencies.items()
+        }
+        renamed.provider = f"{name(urn)}::{id_}" if urn else ""
+        return renamed

@@ -1,0 +1,232 @@
+"""Provider plugins are processes: found as the Pulumi CLI finds them, started, listened to, and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Final
+
+import grpc
+
+from pulumi_embedded.errors import EngineError
+from pulumi_embedded.workspace import pulumi_home
+
+__all__ = ["PluginHost", "PluginProcess", "find_plugin"]
+
+_START_SECONDS: Final = 60.0
+_END_SECONDS: Final = 5.0
+_MESSAGE_BYTES: Final = 400 * 1024 * 1024
+_PACKAGE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def find_plugin(package: str, version: str, python: str) -> list[str]:
+    """The command that starts a package's plugin, without the engine's address.
+
+    Order as the CLI's: the PATH (unless PULUMI_IGNORE_AMBIENT_PLUGINS), then `$PULUMI_HOME/plugins`. Dynamic
+    providers run in the program's own interpreter, and `postgresql` falls back to the plugin of this package.
+    """
+    if package == "pulumi-python":
+        return [python, "-u", "-m", "pulumi.dynamic"]
+    if not _PACKAGE_NAME.fullmatch(package):
+        raise EngineError(f"{package!r} is not the name of a package")
+    name = f"pulumi-resource-{package}"
+    ambient = None if _is_true("PULUMI_IGNORE_AMBIENT_PLUGINS") else shutil.which(name)
+    found = ambient or _installed(package, version)
+    if found:
+        return [found]
+    if package == "postgresql":
+        return [sys.executable, "-u", "-m", "pulumi_embedded.postgresql"]
+    wanted = f" at version v{version}" if version else ""
+    raise EngineError(
+        f"no resource plugin '{name}' found in the workspace{wanted} or on your $PATH\n"
+        "the embedded engine installs no plugins; with the Pulumi CLI: "
+        f"pulumi plugin install resource {package}{' ' + version if version else ''}"
+    )
+
+
+def _is_true(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in ("1", "true")
+
+
+def _installed(package: str, version: str) -> str | None:
+    folder = pulumi_home() / "plugins"
+    pattern = f"resource-{package}-v{version or '*'}"
+    matches = sorted(
+        (each / f"pulumi-resource-{package}" for each in folder.glob(pattern)), key=_version_of, reverse=True
+    )
+    return next((str(each) for each in matches if os.access(each, os.X_OK)), None)
+
+
+def _version_of(path: Path) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", path.parent.name.rpartition("-v")[2])]
+
+
+class PluginProcess:
+    """A running plugin; it ends with `close`, and after an unexpected end every call says so."""
+
+    def __init__(self, package: str, process: subprocess.Popen[str], port: int) -> None:
+        self.package = package
+        self._process = process
+        options = [("grpc.max_receive_message_length", _MESSAGE_BYTES), ("grpc.max_send_message_length", -1)]
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
+
+    def ended(self) -> str | None:
+        """How the process ended, None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # A broken connection is noticed before the process is reaped.
+            self._process.wait(0.5)
+        code = self._process.poll()
+        if code is None:
+            return None
+        return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+    def kill(self) -> None:
+        """Ends the process by force."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Ends the process: by request, then by force."""
+        self.channel.close()
+        self._process.terminate()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class PluginHost:
+    """Starts plugins and passes on what they print; may start one ahead of its first use."""
+
+    def __init__(
+        self,
+        engine: str,
+        folder: Path,
+        python: str,
+        say: Callable[[str, bool], None],
+        watch: Callable[[int], None],
+    ) -> None:
+        self._engine = engine
+        self._folder = folder
+        self._python = python
+        self._say = say
+        self._watch = watch
+        self._lock = threading.Lock()
+        self._ahead: dict[tuple[str, str], list[queue.SimpleQueue[PluginProcess | EngineError]]] = {}
+        self._running: list[PluginProcess] = []
+
+    def start_ahead(self, package: str, version: str) -> None:
+        """Begins to start a plugin in the background; a failure shows where the plugin is used."""
+        place: queue.SimpleQueue[PluginProcess | EngineError] = queue.SimpleQueue()
+        with self._lock:
+            self._ahead.setdefault((package, version), []).append(place)
+
+        def start() -> None:
+            try:
+                place.put(self._start(package, version))
+            except EngineError as error:
+                place.put(error)
+
+        threading.Thread(target=start, daemon=True).start()
+
+    def start(self, package: str, version: str) -> PluginProcess:
+        """A plugin process of the package for one provider; raises EngineError where there is none."""
+        with self._lock:
+            waiting = self._ahead.get((package, version))
+            place = waiting.pop() if waiting else None
+        if place is None:
+            return self._start(package, version)
+        plugin = place.get()
+        if isinstance(plugin, EngineError):
+            raise plugin
+        return plugin
+
+    def _start(self, package: str, version: str) -> PluginProcess:
+        command = [*find_plugin(package, version, self._python), self._engine]
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                # Ctrl-C is for the engine: a plugin finishes its step.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise EngineError(f"the plugin {command[0]} cannot be started: {error}") from None
+        with self._lock:
+            self._watch(process.pid)
+        plugin = PluginProcess(package, process, self._port(package, process))
+        with self._lock:
+            self._running.append(plugin)
+        return plugin
+
+    def _port(self, package: str, process: subprocess.Popen[str]) -> int:
+        errors: list[str] = []
+        assert process.stdout is not None and process.stderr is not None  # noqa: S101 - both are pipes
+        first: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+        def complain(line: str) -> None:
+            errors.append(line)
+            self._say(line, True)
+
+        complaints = self._forward(process.stderr, complain)
+        self._forward(process.stdout, lambda line: self._say(line, False), first)
+        try:
+            line = first.get(timeout=_START_SECONDS)
+        except queue.Empty:
+            line = None
+        if line is not None and line.strip().isdigit() and 0 < int(line) < 65536:
+            return int(line)
+        process.kill()
+        code = process.wait()
+        complaints.join(1.0)
+        said = "said nothing" if line is None else "ended" if not line else f"printed {line.strip()[:80]!r}"
+        how = f"exit code {code}" if line == "" else f"waited {_START_SECONDS:.0f} s" if line is None else "not a port"
+        detail = "".join(f"\n  {each}" for each in errors[-5:])
+        raise EngineError(f"the plugin of {package} did not start: it {said} instead of its port ({how}){detail}")
+
+    def _forward(
+        self,
+        stream: IO[str],
+        say: Callable[[str], object],
+        first: queue.SimpleQueue[str] | None = None,
+    ) -> threading.Thread:
+        def read() -> None:
+            if first is not None:
+                first.put(stream.readline())
+            for line in stream:
+                say(line.rstrip("\n"))
+
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+        return thread
+
+    def kill(self) -> None:
+        """Ends every plugin at once."""
+        for plugin in list(self._running):
+            plugin.kill()
+
+    def close(self) -> None:
+        """Ends every plugin, also those that were started ahead and never used."""
+        with self._lock:
+            places = [place for waiting in self._ahead.values() for place in waiting]
+            self._ahead.clear()
+        for place in places:
+            place.get()
+        threads = [threading.Thread(target=plugin.close) for plugin in self._running]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()

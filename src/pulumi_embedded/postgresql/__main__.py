@@ -1,0 +1,60 @@
+"""The plugin's process: `python -m pulumi_embedded.postgresql ENGINE_ADDRESS` serves and prints its port."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+
+__all__ = ["main"]
+
+
+def _without_initialising(*packages: str) -> None:
+    """Lets modules inside `packages` be imported without running the packages' own code.
+
+    The protocol's stubs are in `pulumi.runtime.proto`; `pulumi` itself takes longer to import than all the rest.
+    """
+    for name in packages:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and name not in sys.modules:
+            sys.modules[name] = importlib.util.module_from_spec(spec)
+
+
+def main() -> None:
+    """Serves on a free port of the loopback interface, printed as the first line, until SIGTERM or its engine's end.
+
+    SIGINT is the engine's affair: from a terminal both get it, and the engine then says what is to be cancelled.
+    """
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    engine = os.getppid()
+    _without_initialising("pulumi", "pulumi.runtime")
+    import grpc
+    from pulumi.runtime.proto import provider_pb2_grpc
+
+    from pulumi_embedded.postgresql.provider import PostgresqlProvider
+
+    provider = PostgresqlProvider()
+    # Pulumi sends whole stacks in one message, beyond gRPC's limit of 4 MB.
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    # As many as may wait for one another: a Cancel must not wait behind them.
+    server = grpc.server(ThreadPoolExecutor(max_workers=256), options=options)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    print(port, flush=True)
+    while server.wait_for_termination(timeout=1) and os.getppid() == engine:
+        pass
+    _leave()
+
+
+def _leave(number: int = 0, frame: FrameType | None = None) -> None:
+    """Ends at once: the server's sessions end with their connections, and open transactions roll back."""
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

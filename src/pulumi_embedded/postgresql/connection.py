@@ -1,0 +1,192 @@
+"""Connections to the server: one per call and database, closed with the call, errors in the real plugin's words."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from pulumi_embedded.postgresql.configuration import Configuration
+from pulumi_embedded.postgresql.errors import ProviderError
+
+__all__ = ["Server", "Session", "Work", "identifier", "literal"]
+
+Row = tuple[Any, ...]
+
+identifier = sql.Identifier
+literal = sql.Literal
+
+# libpq reports why a connection failed as text only; these are the SQLSTATEs that the server sent with it.
+_CONNECT_STATES = (
+    ("password authentication failed", "28P01"),
+    ("too many connections|connection slots are reserved", "53300"),
+    ("the database system is", "57P03"),
+    ("is not currently accepting connections", "55000"),
+    ("permission denied for database", "42501"),
+    ("database .* does not exist", "3D000"),
+    ("no pg_hba.conf entry|is not permitted to log in|role .* does not exist|authentication failed", "28000"),
+)
+
+
+def _pq(error: psycopg.Error) -> str:
+    """The error as lib/pq, the real plugin's driver, words it."""
+    message = error.diag.message_primary
+    if message is None:
+        return f"pq: {error}"
+    position = f" at column {error.diag.statement_position}" if error.diag.statement_position else ""
+    return f"pq: {message}{position} ({error.sqlstate})"
+
+
+def _connect_error(error: psycopg.Error, host: str, port: int) -> str:
+    text = str(error)
+    if "does not support SSL" in text:
+        return "pq: SSL is not enabled on the server"
+    if fatal := re.search(r"FATAL:\s+(.*)", text):
+        found = (state for pattern, state in _CONNECT_STATES if re.search(pattern, fatal[1]))
+        state = next(found, None)
+        return f"pq: {fatal[1]}" + (f" ({state})" if state else "")
+    if "Connection refused" in text:
+        return f"dial tcp {host}:{port}: connect: connection refused"
+    if "could not translate host name" in text:
+        return f"dial tcp: lookup {host}: no such host"
+    if "timeout expired" in text:
+        return f"dial tcp {host}:{port}: i/o timeout"
+    return text.strip()
+
+
+@contextmanager
+def _explain(what: str = "") -> Iterator[None]:
+    """Turns an error of the server into a ProviderError that says what was being done."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise ProviderError(f"{what}: {_pq(error)}" if what else _pq(error)) from None
+
+
+class Session:
+    """The connections of one call; every transaction that was not committed is rolled back when it ends."""
+
+    def __init__(self, server: Server, stack: ExitStack):
+        self._server, self._stack = server, stack
+        self._connections: dict[str, psycopg.Connection] = {}
+        # The real plugin connects to its own database first, whatever the resource is in.
+        self.configuration = server.configuration
+        self.version = self.connection().info.server_version
+
+    def connection(self, database: str = "") -> psycopg.Connection:
+        """The connection to `database`, or to the provider's own; outside `transaction` each statement is one."""
+        database = database or self.configuration.database
+        if database not in self._connections:
+            self._connections[database] = self._stack.enter_context(self._server.connect(database))
+        return self._connections[database]
+
+    @contextmanager
+    def transaction(self, database: str = "") -> Iterator[Work]:
+        """One transaction in `database`; committed when the block ends, rolled back when it raises."""
+        connection = self.connection(database)
+        with _explain(), connection.transaction():
+            yield Work(connection, self)
+
+    def direct(self, database: str = "") -> Work:
+        """Statements that each take effect at once, as CREATE DATABASE needs."""
+        return Work(self.connection(database), self)
+
+
+class Work:
+    """Where statements run: a transaction, or a connection in autocommit mode."""
+
+    def __init__(self, connection: psycopg.Connection, session: Session):
+        self._connection, self.session = connection, session
+
+    def run(self, statement: str, *parts: sql.Composable, what: str = "") -> None:
+        """Executes `statement`, whose `{}` are `parts`; an error says `what` was being done."""
+        with _explain(what):
+            self._connection.execute(sql.SQL(statement).format(*parts))
+
+    def rows(self, query: str, parameters: Sequence[Any] = (), what: str = "") -> list[Row]:
+        """What `query` answers; its `%s` are `parameters`."""
+        with _explain(what):
+            return self._connection.execute(query, parameters).fetchall()
+
+    def verifier(self, role: str, password: str) -> sql.Literal:
+        """The password as the server keeps it, so that no log or statistics of the server ever hold it."""
+        if re.fullmatch(r"md5[0-9a-f]{32}|SCRAM-SHA-256\$.+", password):
+            return literal(password)
+        with _explain():
+            return literal(self._connection.pgconn.encrypt_password(password.encode(), role.encode()).decode())
+
+    def row(self, query: str, parameters: Sequence[Any] = (), what: str = "") -> Row | None:
+        """The first row of what `query` answers."""
+        return next(iter(self.rows(query, parameters, what)), None)
+
+
+class Server:
+    """The server that the plugin is configured for; safe to use from many threads."""
+
+    def __init__(self, configuration: Configuration):
+        self.configuration = configuration
+        self._open: set[psycopg.Connection] = set()
+        self._guard = threading.Lock()
+        self._cancelled = False
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """The connections of one call, closed when it ends; a database that is to be dropped must have none left."""
+        with ExitStack() as stack, _explain():
+            yield Session(self, stack)
+
+    def cancel(self) -> None:
+        """Ends what is running, and refuses what comes later; transactions roll back."""
+        with self._guard:
+            self._cancelled = True
+            running = list(self._open)
+        for connection in running:
+            with suppress(psycopg.Error):
+                connection.cancel_safe(timeout=5)
+
+    @contextmanager
+    def connect(self, database: str) -> Iterator[psycopg.Connection]:
+        """A connection of its own; raises ProviderError with the reason where there is none to be had."""
+        connection = self._connect(database)
+        with self._guard:
+            self._open.add(connection)
+        try:
+            self._refuse_when_cancelled()
+            yield connection
+        finally:
+            with self._guard:
+                self._open.discard(connection)
+            connection.close()
+
+    def _refuse_when_cancelled(self) -> None:
+        if self._cancelled:
+            raise ProviderError("the operation was cancelled")
+
+    def _connect(self, database: str) -> psycopg.Connection:
+        self._refuse_when_cancelled()
+        chosen = self.configuration
+        host = chosen.host or "localhost"
+        try:
+            return psycopg.connect(
+                autocommit=True,
+                host=host,
+                port=chosen.port,
+                dbname=database,
+                user=chosen.username,
+                password=chosen.password,
+                sslmode=chosen.sslmode,
+                connect_timeout=max(chosen.connect_timeout, 0),
+                gssencmode="disable",
+                fallback_application_name="pulumi-postgresql",
+                sslrootcert=chosen.sslrootcert or None,
+            )
+        except psycopg.Error as error:
+            reason = _connect_error(error, host, chosen.port)
+            raise ProviderError(
+                f"error connecting to PostgreSQL server {chosen.host} (scheme: postgres): {reason}"
+            ) from None

@@ -1,0 +1,185 @@
+"""Database: made, changed and dropped statement by statement, since PostgreSQL does none of it in a transaction."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+from psycopg import sql
+
+from pulumi_embedded.postgresql.connection import Session, Work, identifier, literal
+from pulumi_embedded.postgresql.errors import ProviderError
+from pulumi_embedded.postgresql.kind import Found, Kind
+from pulumi_embedded.postgresql.membership import database_owner, lock_role, lock_user, membership
+from pulumi_embedded.postgresql.properties import Change, Property, Schema, Type
+
+__all__ = ["Database"]
+
+_DECIDED = Property(computed=True)
+_FIXED = Property(computed=True, replaces=True)
+
+
+class Database(Kind):
+    """A database is renamed in place, which changes its id; its encoding, locale and template are for life."""
+
+    token = "postgresql:index/database:Database"  # noqa: S105
+    schema = Schema(
+        name=Property(autonamed=True),
+        owner=_DECIDED,
+        template=_FIXED,
+        encoding=_FIXED,
+        lcCollate=_FIXED,
+        lcCtype=_FIXED,
+        tablespaceName=_DECIDED,
+        connectionLimit=Property(Type.INT, default=-1, minimum=-1),
+        allowConnections=Property(Type.BOOL, default=True),
+        isTemplate=Property(Type.BOOL, computed=True),
+        alterObjectOwnership=Property(Type.BOOL, default=False),
+    )
+
+    def create(self, session: Session, change: Change) -> Found:
+        """An owner that the connected user may not give databases to is joined for the time of the statement."""
+        name, work = change["name"], session.direct()
+        with _owning(work, change["owner"]):
+            work.run("CREATE DATABASE {}{}", identifier(name), _options(session, change), what=_creating(name))
+        return _reread(session, name, change)
+
+    def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
+        """By the name in the state, which after a rename is newer than the id."""
+        return _read(session, state["name"] or resource_id, state)
+
+    def update(self, session: Session, resource_id: str, change: Change) -> Found:
+        """Each change takes effect at once; after a failure those before it stay."""
+        work = session.direct()
+        _rename(work, change)
+        _hand_over_objects(session, change)
+        _set_owner(work, change)
+        _set_options(work, change)
+        return _reread(session, change["name"], change)
+
+    def delete(self, session: Session, state: Change) -> None:
+        """Closes the database, ends its sessions, drops it; if that fails it stays closed until the next update."""
+        work, name = session.direct(), state["name"]
+        with _owning(work, state["owner"]):
+            if state["isTemplate"]:
+                what = "error updating database IS_TEMPLATE during DROP DATABASE"
+                work.run("ALTER DATABASE {} IS_TEMPLATE false", identifier(name), what=what)
+            what = "error blocking connections to database"
+            work.run("ALTER DATABASE {} ALLOW_CONNECTIONS false", identifier(name), what=what)
+            query = (
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+            )
+            work.rows(query, [name], "error terminating database connections")
+            force = " WITH (FORCE)" if session.version >= 130000 else ""
+            work.run("DROP DATABASE {}" + force, identifier(name), what="error dropping database")
+
+
+def _creating(name: str) -> str:
+    return f'error creating database "{name}"'
+
+
+def _owning(work: Work, owner: str) -> AbstractContextManager[None]:
+    """What needs the owner's rights: the connected user is its member meanwhile, one plugin at a time."""
+    if not owner:
+        return nullcontext()
+    user = work.session.configuration.database_username
+    lock_user(work, user)
+    return membership(work, owner, user)
+
+
+def _options(session: Session, change: Change) -> sql.Composable:
+    owner = change["owner"] or session.configuration.database_username
+    options = [
+        sql.SQL(" OWNER {}").format(identifier(owner)),
+        _option("TEMPLATE", change["template"], identifier) or sql.SQL(" TEMPLATE template0"),
+        _option("ENCODING", change["encoding"], literal) or sql.SQL(" ENCODING 'UTF8'"),
+        _option("LC_COLLATE", change["lcCollate"], literal),
+        _option("LC_CTYPE", change["lcCtype"], literal),
+        _option("TABLESPACE", change["tablespaceName"], identifier),
+        sql.SQL(" ALLOW_CONNECTIONS {}").format(literal(change["allowConnections"])),
+        sql.SQL(" CONNECTION LIMIT {}").format(literal(change["connectionLimit"])),
+        sql.SQL(" IS_TEMPLATE {}").format(literal(change["isTemplate"])),
+    ]
+    return sql.SQL("").join(option for option in options if option is not None)
+
+
+def _option(keyword: str, value: str, quoted: type[sql.Identifier] | type[sql.Literal]) -> sql.Composable | None:
+    if not value:
+        return None
+    return sql.SQL(f" {keyword} {{}}").format(sql.SQL("DEFAULT") if value.upper() == "DEFAULT" else quoted(value))
+
+
+def _rename(work: Work, change: Change) -> None:
+    if not change.changed("name"):
+        return
+    if not change["name"]:
+        raise ProviderError("error setting database name to an empty string")
+    names = identifier(change.old("name")), identifier(change["name"])
+    work.run("ALTER DATABASE {} RENAME TO {}", *names, what="error updating database name")
+
+
+def _hand_over_objects(session: Session, change: Change) -> None:
+    """With `alterObjectOwnership` what the old owner has in the database follows it to the new one."""
+    name, owner = change["name"], change["owner"]
+    if not (change.changed("owner", "alterObjectOwnership") and owner and change["alterObjectOwnership"]):
+        return
+    direct, user = session.direct(), session.configuration.database_username
+    current = database_owner(direct, name)
+    if current == owner:
+        return
+    with membership(direct, current, user), session.transaction(name) as work:
+        lock_role(work, user)
+        what = f"error reassigning objects owned by '{current}'"
+        work.run("REASSIGN OWNED BY {} TO {}", identifier(current), identifier(owner), what=what)
+
+
+def _set_owner(work: Work, change: Change) -> None:
+    if not (change.changed("owner") and change["owner"]):
+        return
+    parts = identifier(change["name"]), identifier(change["owner"])
+    with _owning(work, change["owner"]):
+        work.run("ALTER DATABASE {} OWNER TO {}", *parts, what="error updating database OWNER")
+
+
+def _set_options(work: Work, change: Change) -> None:
+    name, space = identifier(change["name"]), change["tablespaceName"]
+    if change.changed("tablespaceName"):
+        chosen = sql.SQL("pg_default") if space.upper() in ("", "DEFAULT") else identifier(space)
+        work.run("ALTER DATABASE {} SET TABLESPACE {}", name, chosen, what="error updating database TABLESPACE")
+    for key, option in (
+        ("connectionLimit", "CONNECTION LIMIT"),
+        ("allowConnections", "ALLOW_CONNECTIONS"),
+        ("isTemplate", "IS_TEMPLATE"),
+    ):
+        if change.changed(key):
+            what = f"error updating database {option}"
+            work.run("ALTER DATABASE {} " + option + " {}", name, literal(change[key]), what=what)
+
+
+def _reread(session: Session, name: str, change: Change) -> Found:
+    found = _read(session, name, change)
+    if found is None:
+        raise ProviderError(f'database "{name}" is gone again: another session dropped it; refresh and try again')
+    return found
+
+
+_COLUMNS = {
+    "name": "datname",
+    "owner": "pg_get_userbyid(datdba)",
+    "encoding": "pg_encoding_to_char(encoding)",
+    "lcCollate": "datcollate",
+    "lcCtype": "datctype",
+    "tablespaceName": "spcname",
+    "connectionLimit": "datconnlimit",
+    "allowConnections": "datallowconn",
+    "isTemplate": "datistemplate",
+}
+
+
+def _read(session: Session, name: str, state: Change) -> Found | None:
+    columns = ", ".join(f"{expression}" for expression in _COLUMNS.values())
+    query = f"SELECT {columns} FROM pg_database JOIN pg_tablespace ts ON dattablespace = ts.oid"  # noqa: S608
+    row = session.direct().row(f"{query} WHERE datname = %s", [name], "error reading database")
+    if row is None:
+        return None
+    values = dict(zip(_COLUMNS, row, strict=True)) | {"template": state["template"] or "template0"}
+    return Found(name, values)

@@ -1,0 +1,12 @@
+"""The plugin's one exception: what a call could not do."""
+
+from __future__ import annotations
+
+__all__ = ["ProviderError"]
+
+
+class ProviderError(Exception):
+    """A call failed for a reason that its message says in full; what the call had begun is rolled back.
+
+    Only a database's creation, change and deletion, which PostgreSQL does outside transactions, may be left half done.
+    """

@@ -1,0 +1,81 @@
+"""Extension: an extension in one database."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from pulumi_embedded.postgresql.connection import Session, identifier
+from pulumi_embedded.postgresql.errors import ProviderError
+from pulumi_embedded.postgresql.kind import Found, Kind
+from pulumi_embedded.postgresql.membership import database_exists
+from pulumi_embedded.postgresql.properties import Change, Property, Schema, Type
+from pulumi_embedded.postgresql.schema import locate
+
+__all__ = ["Extension"]
+
+
+class Extension(Kind):
+    """An extension that is there already stays in its schema, whatever the program says, and is reported as it is."""
+
+    token = "postgresql:index/extension:Extension"  # noqa: S105
+    schema = Schema(
+        name=Property(autonamed=True, replaces=True),
+        schema=Property(computed=True),
+        version=Property(computed=True),
+        database=Property(computed=True, replaces=True),
+        dropCascade=Property(Type.BOOL, default=False),
+        createCascade=Property(Type.BOOL, default=False),
+    )
+
+    def create(self, session: Session, change: Change) -> Found:
+        """In the schema and version that the program names, else in those that the server chooses."""
+        database = change["database"] or session.configuration.database
+        parts: list[sql.Composable] = [sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(identifier(change["name"]))]
+        for keyword, key in (("SCHEMA", "schema"), ("VERSION", "version")):
+            if change[key]:
+                parts.append(sql.SQL(keyword + " {}").format(identifier(change[key])))
+        if change["createCascade"]:
+            parts.append(sql.SQL("CASCADE"))
+        with session.transaction(database) as work:
+            work.run("{}", sql.SQL(" ").join(parts))
+        return _reread(session, database, change["name"])
+
+    def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
+        """Gone with its database, too."""
+        database, name = locate(session, resource_id, state, "extension")
+        return _read(session, database, name) if database_exists(session.direct(), database) else None
+
+    def update(self, session: Session, resource_id: str, change: Change) -> Found:
+        """Moves it and updates it, together or not at all."""
+        database, name = change["database"] or session.configuration.database, identifier(change["name"])
+        with session.transaction(database) as work:
+            if change.changed("schema"):
+                what = "error updating extension SCHEMA"
+                work.run("ALTER EXTENSION {} SET SCHEMA {}", name, identifier(change["schema"]), what=what)
+            if change.changed("version"):
+                what = "error updating extension version"
+                work.run("ALTER EXTENSION {} UPDATE TO {}", name, identifier(change["version"]), what=what)
+        return _reread(session, database, change["name"])
+
+    def delete(self, session: Session, state: Change) -> None:
+        """An extension that something depends on stays, without `dropCascade`."""
+        mode = "CASCADE" if state["dropCascade"] else "RESTRICT"
+        with session.transaction(state["database"]) as work:
+            work.run("DROP EXTENSION {} " + mode, identifier(state["name"]))
+
+
+def _read(session: Session, database: str, name: str) -> Found | None:
+    query = (
+        "SELECT nspname, extversion FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = %s"
+    )
+    row = session.direct(database).row(query, [name], "error reading extension")
+    if row is None:
+        return None
+    return Found(f"{database}.{name}", {"name": name, "database": database, "schema": row[0], "version": row[1]})
+
+
+def _reread(session: Session, database: str, name: str) -> Found:
+    found = _read(session, database, name)
+    if found is None:
+        raise ProviderError(f"extension {name} is gone again: another session dropped it; refresh and try again")
+    return found

@@ -1,0 +1,176 @@
+"""Grant: exactly these privileges on a database, a schema, or objects in a schema, for one role."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from psycopg import sql
+
+from pulumi_embedded.postgresql.connection import Session, Work, identifier
+from pulumi_embedded.postgresql.errors import ProviderError
+from pulumi_embedded.postgresql.grant_reading import read_privileges
+from pulumi_embedded.postgresql.kind import Found, Kind
+from pulumi_embedded.postgresql.membership import database_owner, lock_database, lock_role, with_roles
+from pulumi_embedded.postgresql.privileges import WITHOUT_SCHEMA, scope_exists, validate, words
+from pulumi_embedded.postgresql.properties import Change, Property, Schema, Type
+
+__all__ = ["Grant"]
+
+_OBJECT_TYPES = (
+    "database", "function", "procedure", "routine", "schema", "sequence", "table",
+    "foreign_data_wrapper", "foreign_server", "column",
+)  # fmt: skip
+
+
+class Grant(Kind):
+    """No privileges means none: they are revoked, from PUBLIC too (role "public"), and a later grant is drift."""
+
+    token = "postgresql:index/grant:Grant"  # noqa: S105
+    schema = Schema(
+        role=Property(required=True, replaces=True),
+        database=Property(required=True, replaces=True),
+        schema=Property(replaces=True),
+        objectType=Property(required=True, replaces=True, choices=_OBJECT_TYPES),
+        objects=Property(Type.SET, replaces=True),
+        columns=Property(Type.SET, replaces=True),
+        privileges=Property(Type.SET, required=True),
+        withGrantOption=Property(Type.BOOL, default=False, replaces=True),
+    )
+
+    def create(self, session: Session, change: Change) -> Found:
+        """Revokes what the role has and grants what it shall have, in one transaction."""
+        return _apply(session, change, change.__getitem__)
+
+    def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
+        """Gone only with its role, database or schema; a grant that was revoked has no privileges."""
+        if not scope_exists(state, session.direct()):
+            return None
+        return Found(_id(state), read_privileges(session, state))
+
+    def update(self, session: Session, resource_id: str, change: Change) -> Found:
+        """As `create`; what the state says was granted is what is revoked."""
+        return _apply(session, change, change.old)
+
+    def delete(self, session: Session, state: Change) -> None:
+        """Revokes; a role, schema or database that is gone is an error."""
+        with session.transaction(state["database"]) as work:
+            _lock(work, state)
+            with with_roles(work, _owners(work, state)):
+                _revoke(work, state, state.__getitem__)
+
+
+def _apply(session: Session, change: Change, before: Callable[[str], Any]) -> Found:
+    _validate(change)
+    validate(change, session.version)
+    with session.transaction(change["database"]) as work:
+        _lock(work, change)
+        with with_roles(work, _owners(work, change)):
+            _revoke(work, change, before)
+            _grant(work, change)
+    return Found(_id(change), read_privileges(session, change))
+
+
+def _validate(change: Change) -> None:
+    kind, objects, columns = change["objectType"], change["objects"], change["columns"]
+    column, whole, foreign = kind == "column", kind in ("database", "schema"), kind.startswith("foreign_")
+    for wrong, reason in (
+        (
+            not change["schema"] and kind not in WITHOUT_SCHEMA,
+            "parameter 'schema' is mandatory for postgresql_grant resource",
+        ),
+        (objects and whole, "cannot specify `objects` when `object_type` is `database` or `schema`"),
+        (columns and not column, "cannot specify `columns` when `object_type` is not `column`"),
+        (not columns and column, "must specify `columns` when `object_type` is `column`"),
+        (
+            len(change["privileges"]) != 1 and column,
+            "must specify exactly 1 `privileges` when `object_type` is `column`",
+        ),
+        (
+            len(objects) != 1 and column,
+            "must specify exactly 1 table in the `objects` field when `object_type` is `column`",
+        ),
+        (len(objects) != 1 and foreign, f"one element must be specified in `objects` when `object_type` is `{kind}`"),
+    ):
+        if wrong:
+            raise ProviderError(reason)
+
+
+def _lock(work: Work, change: Change) -> None:
+    lock_role(work, change["role"])
+    if change["objectType"] == "database":
+        lock_database(work, change["database"])
+
+
+def _owners(work: Work, change: Change) -> list[str]:
+    """The owners of the schema and of its tables, whom a user that is no superuser has to be for this."""
+    kind, schema = change["objectType"], change["schema"]
+    if kind in WITHOUT_SCHEMA:
+        return []
+    query = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = %s ORDER BY 1"
+    owners = [] if kind == "schema" else [str(owner) for (owner,) in work.rows(query, [schema])]
+    query = "SELECT rolname FROM pg_namespace JOIN pg_roles ON nspowner = pg_roles.oid WHERE nspname = %s"
+    row = work.row(query, [schema])
+    if row is None:
+        raise ProviderError(f"could not find schema '{schema}' while looking for owner")
+    every = dict.fromkeys([*owners, str(row[0])])
+    return [database_owner(work, change["database"]) if owner == "pg_database_owner" else owner for owner in every]
+
+
+def _revoke(work: Work, change: Change, before: Callable[[str], Any]) -> None:
+    what = "could not execute revoke query"
+    privileges, columns, role = before("privileges"), before("columns"), identifier(change["role"])
+    if change["objectType"] == "column":
+        # Without both there is nothing that this grant could have granted.
+        if privileges and columns:
+            parts = _identifiers(columns), _target(change), role
+            work.run(f"REVOKE {words(privileges)} ({{}}) ON {{}} FROM {{}}", *parts, what=what)
+        return
+    # Named, so that the grants on single columns of the table stay.
+    chosen = words(privileges) if before("objects") and privileges and _in_schema(change) else "ALL PRIVILEGES"
+    work.run(f"REVOKE {chosen} ON {{}} FROM {{}}", _target(change), role, what=what)
+
+
+def _grant(work: Work, change: Change) -> None:
+    if not change["privileges"]:
+        return
+    option = " WITH GRANT OPTION" if change["withGrantOption"] else ""
+    columns = sql.SQL(" ({})").format(_identifiers(change["columns"])) if change["columns"] else sql.SQL("")
+    parts = columns, _target(change), identifier(change["role"])
+    work.run(f"GRANT {words(change['privileges'])}{{}} ON {{}} TO {{}}{option}", *parts)
+
+
+def _in_schema(change: Change) -> bool:
+    return change["objectType"] not in (*WITHOUT_SCHEMA, "schema")
+
+
+def _target(change: Change) -> sql.Composable:
+    kind, objects = change["objectType"], change["objects"]
+    keyword = "TABLE" if kind == "column" else kind.upper().replace("_", " ")
+    if kind in ("database", "schema"):
+        return sql.SQL(keyword + " {}").format(identifier(change[kind]))
+    if not _in_schema(change):
+        return sql.SQL(keyword + " {}").format(identifier(objects[0]))
+    if not objects:
+        return sql.SQL(f"ALL {keyword}S IN SCHEMA {{}}").format(identifier(change["schema"]))
+    named = [sql.SQL("{}.{}").format(identifier(change["schema"]), _object(name)) for name in objects]
+    return sql.SQL(keyword + " {}").format(sql.SQL(",").join(named))
+
+
+def _object(name: str) -> sql.Composable:
+    """A name, or for a function a name and its argument types, which cannot be quoted: `f(integer, text)`."""
+    plain, bracket, arguments = name.partition("(")
+    if bracket and not re.fullmatch(r'[\w\s,.\[\]"]*\)', arguments):
+        raise ProviderError(f"{name} is not a function's name with its argument types")
+    return sql.SQL("{}{}").format(identifier(plain), sql.SQL(bracket + arguments))
+
+
+def _identifiers(names: Iterable[str]) -> sql.Composable:
+    return sql.SQL(",").join(map(identifier, names))
+
+
+def _id(change: Change) -> str:
+    schema = [] if change["objectType"] in WITHOUT_SCHEMA else [change["schema"]]
+    parts = [change["role"], change["database"], *schema, change["objectType"]]
+    return "_".join(parts + change["objects"] + change["columns"])

@@ -1,0 +1,47 @@
+"""What every kind of resource can do, and what it is told and answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pulumi_embedded.postgresql.connection import Session
+from pulumi_embedded.postgresql.properties import Change, Schema, Values
+
+__all__ = ["Found", "Kind"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A resource as the server has it: `values` holds what was read, other properties keep what they were."""
+
+    id: str
+    values: Values
+
+
+class Kind(ABC):
+    """One kind of resource.
+
+    Each operation either takes effect wholly or raises ProviderError and, in a transaction, leaves nothing behind.
+    """
+
+    token: ClassVar[str]
+    schema: ClassVar[Schema]
+    delete_before_replace: ClassVar[bool] = True
+
+    @abstractmethod
+    def create(self, session: Session, change: Change) -> Found:
+        """Makes the resource and reads it back."""
+
+    @abstractmethod
+    def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
+        """The resource as it is, or None where it is gone; `state` is empty for an import."""
+
+    @abstractmethod
+    def update(self, session: Session, resource_id: str, change: Change) -> Found:
+        """Changes what differs in place and reads it back."""
+
+    @abstractmethod
+    def delete(self, session: Session, state: Change) -> None:
+        """Removes the resource."""

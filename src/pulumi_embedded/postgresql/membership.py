@@ -1,0 +1,135 @@
+"""Roles that the connected user has to be a member of for the time of one statement, and the locks that go with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from pulumi_embedded.postgresql.connection import Work, identifier
+from pulumi_embedded.postgresql.errors import ProviderError
+
+__all__ = [
+    "database_exists",
+    "database_owner",
+    "lock_database",
+    "lock_role",
+    "lock_user",
+    "membership",
+    "role_exists",
+    "schema_exists",
+    "with_roles",
+]
+
+
+def lock_role(work: Work, role: str) -> None:
+    """Waits until no other plugin, of this kind or the real one, works on `role` or its members."""
+    work.run("SET statement_timeout = 0")
+    work.rows("SELECT pg_advisory_xact_lock(oid::bigint)::text FROM pg_roles WHERE rolname = %s", [role])
+    work.rows(
+        "SELECT pg_advisory_xact_lock(member::bigint)::text FROM pg_auth_members"
+        " JOIN pg_roles ON roleid = pg_roles.oid WHERE rolname = %s",
+        [role],
+    )
+
+
+def lock_user(work: Work, user: str) -> None:
+    """As `lock_role`, until the connection ends: for what PostgreSQL does outside transactions."""
+    work.run("SET statement_timeout = 0")
+    work.rows("SELECT pg_advisory_lock(oid::bigint)::text FROM pg_roles WHERE rolname = %s", [user])
+
+
+def lock_database(work: Work, database: str) -> None:
+    """Waits until no other plugin works on the rights of `database`."""
+    work.rows("SELECT pg_advisory_xact_lock(oid::bigint)::text FROM pg_database WHERE datname = %s", [database])
+
+
+def role_exists(work: Work, role: str) -> bool:
+    """Whether there is a role of that name."""
+    return work.row("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]) is not None
+
+
+def database_exists(work: Work, database: str) -> bool:
+    """Whether there is a database of that name."""
+    return work.row("SELECT 1 FROM pg_database WHERE datname = %s", [database]) is not None
+
+
+def schema_exists(work: Work, schema: str) -> bool:
+    """Whether there is a schema of that name in the database that `work` is in."""
+    return work.row("SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema]) is not None
+
+
+def database_owner(work: Work, database: str) -> str:
+    """The name of the role that owns `database`."""
+    query = "SELECT rolname FROM pg_database JOIN pg_roles ON datdba = pg_roles.oid WHERE datname = %s"
+    found = work.row(query, [database])
+    if found is None:
+        raise ProviderError(f"could not find database '{database}' while looking for owner")
+    return str(found[0])
+
+
+@contextmanager
+def with_roles(work: Work, roles: Iterable[str]) -> Iterator[None]:
+    """Makes the connected user, where it is no superuser, a member of `roles` inside the block.
+
+    Memberships that there were before stay. Where one of `roles` is itself a member of the connected user, which
+    PostgreSQL does not allow both ways, that membership is given up for the time. Superusers cannot be joined and are
+    left out. To be used in a transaction: after an error inside the block nothing but its end undoes what was done.
+    """
+    wanted = list(roles)
+    user = str(work.rows("SELECT current_user")[0][0]) if wanted else ""
+    if not wanted or _is_superuser(work, user):
+        yield
+        return
+    inverted, joined = [], []
+    for role in (role for role in wanted if not _is_superuser(work, role)):
+        inverted += [role] if _leave(work, user, role) else []
+        joined += [role] if _join(work, role, user) else []
+    yield
+    for role in joined:
+        _leave(work, role, user)
+    for role in inverted:
+        if role_exists(work, role):
+            _join(work, user, role)
+
+
+@contextmanager
+def membership(work: Work, role: str, member: str) -> Iterator[None]:
+    """Makes `member` a member of `role` inside the block; also after a failure it then is what it was before."""
+    joined = _join(work, role, member)
+    try:
+        yield
+    finally:
+        if joined:
+            _leave(work, role, member)
+
+
+def _join(work: Work, role: str, member: str) -> bool:
+    """Grants `role` to `member`; False where that was so already."""
+    if member == role or _is_member(work, role, member):
+        return False
+    what = f"error granting role {role} to {member}"
+    work.run("GRANT {} TO {}", identifier(role), identifier(member), what=what)
+    return True
+
+
+def _leave(work: Work, role: str, member: str) -> bool:
+    """Revokes `role` from `member`; False where it was no member."""
+    if member == role or not _is_member(work, role, member):
+        return False
+    what = f"error revoking role {role} from {member}"
+    work.run("REVOKE {} FROM {}", identifier(role), identifier(member), what=what)
+    return True
+
+
+def _is_member(work: Work, role: str, member: str) -> bool:
+    # PostgreSQL 16: whoever creates a role is a member with ADMIN but without SET, which does not count.
+    query = "SELECT 1 FROM pg_auth_members WHERE pg_get_userbyid(roleid) = %s AND pg_get_userbyid(member) = %s"
+    return work.row(query + (" AND set_option" if work.session.version >= 160000 else ""), [role, member]) is not None
+
+
+def _is_superuser(work: Work, role: str) -> bool:
+    found = work.row("SELECT rolsuper FROM pg_roles WHERE rolname = %s", [role])
+    if found is None:
+        # The words are those of the real plugin's driver.
+        raise ProviderError(f"could not check if role {role} is superuser: sql: no rows in result set")
+    return bool(found[0])

@@ -1,0 +1,133 @@
+"""What a kind's properties are, declared once: Check, Diff, defaults and read-backs all follow from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from pulumi_embedded.values import UNKNOWN, contains_unknowns
+
+__all__ = ["Change", "Property", "Schema", "Type", "Values", "plan"]
+
+Values = dict[str, Any]
+
+
+class Type(Enum):
+    """A property's type."""
+
+    STRING = "string"
+    BOOL = "bool"
+    INT = "int"
+    LIST = "list"
+    SET = "set"
+    OBJECTS = "objects"
+
+    @property
+    def collection(self) -> bool:
+        """Whether values are lists; `SET` and `OBJECTS` compare without order."""
+        return self in (Type.LIST, Type.SET, Type.OBJECTS)
+
+    @property
+    def zero(self) -> Any:
+        """What a value that is not set reads as."""
+        return {Type.STRING: "", Type.BOOL: False, Type.INT: 0}.get(self, [])
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property: its type, its default, and what a change of it means.
+
+    `computed`: without an input the server decides. `replaces`: it cannot change in place. `write_only`: never in the
+    outputs. `upstream`: its name in terraform-provider-postgresql, where that is not its own name in snake case.
+    """
+
+    type: Type = Type.STRING
+    default: Any = None
+    required: bool = False
+    computed: bool = False
+    replaces: bool = False
+    secret: bool = False
+    write_only: bool = False
+    autonamed: bool = False
+    minimum: int | None = None
+    choices: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
+    upstream: str = ""
+
+
+class Schema(dict[str, Property]):
+    """The properties of one kind, by name."""
+
+    def upstream(self, name: str) -> str:
+        """The property's name in terraform-provider-postgresql, which error messages use."""
+        return self[name].upstream or re.sub("([A-Z])", lambda found: "_" + found[1].lower(), name)
+
+    def stable(self, replaced: Collection[str] = ()) -> list[str]:
+        """What never changes while the resource lives, without `replaced`."""
+        return sorted(name for name, prop in self.items() if prop.replaces and name not in replaced)
+
+
+def plan(schema: Schema, old: Mapping[str, Any] | None, inputs: Values, ignored: Iterable[str] = ()) -> Values:
+    """The outputs that `inputs` ask for, as far as they are known; `old` is None for a creation.
+
+    Unset collections are None in a new resource and stay empty lists in an old one, as in the real plugin's state.
+    """
+    planned = {name: _planned(prop, name, old, inputs) for name, prop in schema.items()}
+    if old is not None:
+        planned |= {name: old.get(name) for name in ignored if name in schema}
+    return planned
+
+
+def _planned(prop: Property, name: str, old: Mapping[str, Any] | None, inputs: Values) -> Any:
+    value, before = inputs.get(name), (old or {}).get(name)
+    if prop.write_only:
+        return None
+    if prop.type.collection and value == []:
+        return None if before is None else []
+    if value is not None:
+        return UNKNOWN if contains_unknowns(value) else _ordered(prop, value)
+    if prop.default is not None:
+        return prop.default
+    if prop.computed:
+        return UNKNOWN if old is None else before
+    if before is None or before == prop.type.zero:
+        return before
+    return [] if prop.type.collection else None
+
+
+def _ordered(prop: Property, value: Any) -> Any:
+    return sorted(set(value)) if prop.type is Type.SET else value
+
+
+class Change:
+    """One resource before and after a step; a value that is not set or not known reads as its type's zero."""
+
+    def __init__(self, schema: Schema, old: Mapping[str, Any], new: Mapping[str, Any], inputs: Values | None = None):
+        self._schema, self._old, self._new = schema, old, new
+        self._inputs = inputs or {}
+
+    def __getitem__(self, name: str) -> Any:
+        """The value after the step."""
+        return self._read(self._new, name)
+
+    def old(self, name: str) -> Any:
+        """The value before the step."""
+        return self._read(self._old, name)
+
+    def given(self, name: str) -> Any:
+        """The input, which for write-only properties is the only place that has it."""
+        return self._read(self._inputs, name)
+
+    def changed(self, *names: str) -> bool:
+        """Whether any of `names` differs."""
+        return any(self.old(name) != self[name] for name in names)
+
+    def _read(self, values: Mapping[str, Any], name: str) -> Any:
+        value, kind = values.get(name), self._schema[name].type
+        if value is None or value is UNKNOWN:
+            return kind.zero
+        return sorted(value) if kind is Type.SET else value

@@ -1,0 +1,224 @@
+"""The plugin's servicer: Pulumi's ResourceProvider calls, dispatched to the kinds of resources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from google.protobuf import any_pb2, empty_pb2, struct_pb2
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
+
+from pulumi_embedded.postgresql.check import check, generated_name
+from pulumi_embedded.postgresql.configuration import check_configuration, configuration
+from pulumi_embedded.postgresql.connection import Server
+from pulumi_embedded.postgresql.diff import difference
+from pulumi_embedded.postgresql.errors import ProviderError
+from pulumi_embedded.postgresql.kind import Kind
+from pulumi_embedded.postgresql.kinds import FOREIGN, KINDS
+from pulumi_embedded.postgresql.resources import (
+    FailedUpdate,
+    Resources,
+    preview_creation,
+    preview_update,
+    refuse_replacement,
+)
+from pulumi_embedded.values import UNKNOWN, from_struct, to_struct, unwrap
+
+__all__ = ["VERSION", "PostgresqlProvider"]
+
+# The real plugin whose behaviour this one has, and under whose version the state names its provider.
+VERSION = "3.18.2"
+
+Context = grpc.ServicerContext
+_NO_NAME = provider_pb2.CheckRequest.AutonamingOptions.DISABLE
+
+
+def _values(struct: Any) -> dict[str, Any]:
+    values: dict[str, Any] = unwrap(from_struct(struct))
+    return values
+
+
+def _struct(values: Mapping[str, Any]) -> struct_pb2.Struct:
+    return to_struct(values, secrets=True)
+
+
+class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
+    """Safe to call from many threads; a call that fails answers UNKNOWN and says why, as the real one does."""
+
+    def __init__(self) -> None:
+        self._resources: Resources | None = None
+
+    def GetPluginInfo(self, request: empty_pb2.Empty, context: Context) -> plugin_pb2.PluginInfo:  # noqa: N802
+        """The version of the plugin that this one stands in for."""
+        return plugin_pb2.PluginInfo(version=VERSION)
+
+    def CheckConfig(self, request: Any, context: Context) -> Any:  # noqa: N802
+        """The configuration as strings, the password marked secret."""
+        with _failing(context):
+            inputs, reasons = check_configuration(_values(request.news))
+        return _check_response(inputs, reasons)
+
+    def DiffConfig(self, request: Any, context: Context) -> Any:  # noqa: N802
+        """No change of the configuration replaces anything."""
+        olds = _values(request.old_inputs if request.HasField("old_inputs") else request.olds)
+        news = _values(request.news)
+        changed = sorted(key for key in olds | news if olds.get(key) != news.get(key) and news.get(key) is not UNKNOWN)
+        kinds = {key: _config_edit(olds, news, key) for key in changed}
+        detailed = {key: provider_pb2.PropertyDiff(kind=kind, inputDiff=True) for key, kind in kinds.items()}
+        some = provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_UNKNOWN
+        return provider_pb2.DiffResponse(changes=some, diffs=changed, detailedDiff=detailed)
+
+    def Configure(self, request: Any, context: Context) -> Any:  # noqa: N802
+        """Takes the configuration; does not connect."""
+        with _failing(context):
+            self._resources = Resources(Server(configuration(_values(request.args))))
+        return provider_pb2.ConfigureResponse(supportsPreview=True, supports_autonaming_configuration=True)
+
+    def Check(self, request: Any, context: Context) -> Any:  # noqa: N802
+        """The inputs with their defaults, and every reason why they cannot be taken."""
+        with _failing(context):
+            kind = _kind("Check", request)
+        resource, options = request.name or request.urn.rpartition("::")[2], request.autonaming
+        name: str | None = generated_name(resource, request.randomSeed, _values(request.olds))
+        if request.HasField("autonaming"):
+            name = None if options.mode == _NO_NAME else options.proposed_name or name
+        return _check_response(*check(kind.schema, resource, _values(request.news), name))
+
+    def Diff(self, request: Any, context: Context) -> Any:  # noqa: N802
+        """What the inputs would change, and whether that takes a replacement."""
+        with _failing(context):
+            kind = _kind("Diff", request)
+        found = difference(kind.schema, _values(request.olds), _values(request.news), request.ignoreChanges)
+        answers = provider_pb2.DiffResponse
+        return answers(
+            changes=answers.DIFF_SOME if found.paths else answers.DIFF_NONE,
+            diffs=found.properties,
+            replaces=found.replaces,
+            stables=found.stables,
+            deleteBeforeReplace=bool(found.replaces) and kind.delete_before_replace,
+            detailedDiff={path: _property_diff(edit) for path, edit in found.paths.items()},
+            hasDetailedDiff=True,
+        )
+
+    def Create(self, request: Any, context: Context) -> Any:  # noqa: N802
+        """Makes the resource, or in a preview says what it would be."""
+        with _failing(context):
+            kind, inputs = _kind("Create", request), _values(request.properties)
+            if request.preview:
+                return provider_pb2.CreateResponse(properties=_struct(preview_creation(kind, inputs)))
+            with _one_error():
+                resource_id, outputs = self._configured().create(kind, inputs)
+        return provider_pb2.CreateResponse(id=resource_id, properties=_struct(outputs))
+
+    def Read(self, request: Any, context: Context) -> Any:  # noqa: N802
+        """The resource as the server has it; an empty answer where it is gone."""
+        with _failing(context):
+            kind, inputs, state = _kind("Read", request), _values(request.inputs), _values(request.properties)
+            with _one_error(f"refreshing {request.urn}: "):
+                found = self._configured().read(kind, request.id, inputs, state)
+        if found is None:
+            return provider_pb2.ReadResponse()
+        return provider_pb2.ReadResponse(id=found.id, inputs=_struct(found.inputs), properties=_struct(found.outputs))
+
+    def Update(self, request: Any, context: Context) -> Any:  # noqa: N802
+        """Changes the resource in place; a failure carries the outputs that it was to have."""
+        ignored = list(request.ignoreChanges)
+        with _failing(context):
+            kind, state, inputs = _kind("Update", request), _values(request.olds), _values(request.news)
+            refuse_replacement(kind, request.urn, state, inputs, ignored)
+            if request.preview:
+                outputs = preview_update(kind, request.id, state, inputs, ignored)
+            else:
+                with _one_error(f"updating {request.urn}: "), _partial(context, request):
+                    outputs = self._configured().update(kind, request.id, state, inputs, ignored)
+        return provider_pb2.UpdateResponse(properties=_struct(outputs))
+
+    def Delete(self, request: Any, context: Context) -> empty_pb2.Empty:  # noqa: N802
+        """Removes the resource."""
+        with _failing(context):
+            kind, state = _kind("Delete", request), _values(request.properties)
+            with _one_error(f"deleting {request.urn}: "):
+                self._configured().delete(kind, state)
+        return empty_pb2.Empty()
+
+    def Invoke(self, request: Any, context: Context) -> Any:  # noqa: N802
+        """Refused by name: the real plugin has these functions."""
+        with _failing(context):
+            raise _unknown(f"unrecognized data function (Invoke): {request.tok}", request.tok)
+
+    def Cancel(self, request: empty_pb2.Empty, context: Context) -> empty_pb2.Empty:  # noqa: N802
+        """Ends what is running; it rolls back."""
+        if self._resources is not None:
+            self._resources.cancel()
+        return empty_pb2.Empty()
+
+    def _configured(self) -> Resources:
+        if self._resources is None:
+            raise ProviderError("the provider is not configured: Configure has to come first")
+        return self._resources
+
+
+def _check_response(inputs: Mapping[str, Any], reasons: list[str]) -> Any:
+    failures = [provider_pb2.CheckFailure(reason=reason) for reason in reasons]
+    return provider_pb2.CheckResponse(inputs=_struct(inputs) if inputs or not failures else None, failures=failures)
+
+
+def _property_diff(edit: int) -> provider_pb2.PropertyDiff:
+    return provider_pb2.PropertyDiff(kind=provider_pb2.PropertyDiff.Kind.ValueType(edit))
+
+
+def _config_edit(olds: Mapping[str, Any], news: Mapping[str, Any], key: str) -> Any:
+    kinds = provider_pb2.PropertyDiff
+    return kinds.ADD if key not in olds else kinds.UPDATE if key in news else kinds.DELETE
+
+
+def _kind(call: str, request: Any) -> Kind:
+    token = request.type or request.urn.split("::")[2].rpartition("$")[2]
+    if token not in KINDS:
+        raise _unknown(f"unrecognized resource type ({call}): {token}", token)
+    return KINDS[token]
+
+
+def _unknown(reason: str, token: str) -> ProviderError:
+    if token.rpartition(":")[2] not in FOREIGN:
+        return ProviderError(reason)
+    return ProviderError(
+        f"{token} is not in the embedded postgresql plugin; install Pulumi (https://www.pulumi.com/docs/install/) "
+        "and run `pulumi` instead of `pulumi-embedded`: its own postgresql plugin has it, and goes on with this stack"
+    )
+
+
+@contextmanager
+def _failing(context: Context) -> Iterator[None]:
+    """Answers the call with the ProviderError's words."""
+    try:
+        yield
+    except ProviderError as error:
+        context.abort(grpc.StatusCode.UNKNOWN, str(error))
+
+
+@contextmanager
+def _one_error(prefix: str = "") -> Iterator[None]:
+    """Words an error as the real plugin does, whose libraries collect errors in lists."""
+    try:
+        yield
+    except ProviderError as error:
+        raise ProviderError(f"{prefix}1 error occurred:\n\t* {error}\n\n") from None
+
+
+@contextmanager
+def _partial(context: Context, request: Any) -> Iterator[None]:
+    """Sends along what a failed update leaves, which the engine records."""
+    try:
+        yield
+    except FailedUpdate as error:
+        reason = f"updating {request.urn}: 1 error occurred:\n\t* {error}\n\n"
+        detail = any_pb2.Any()
+        detail.Pack(
+            provider_pb2.ErrorResourceInitFailed(id=request.id, properties=_struct(error.outputs), reasons=[reason])
+        )
+        status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=reason, details=[detail])
+        context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+        raise

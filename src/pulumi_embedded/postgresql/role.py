@@ -1,0 +1,202 @@
+"""Role: a login or a group, with its memberships and its session settings."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from pulumi_embedded.postgresql.connection import Session, Work, identifier, literal
+from pulumi_embedded.postgresql.errors import ProviderError
+from pulumi_embedded.postgresql.kind import Found, Kind
+from pulumi_embedded.postgresql.membership import lock_role, with_roles
+from pulumi_embedded.postgresql.properties import Change, Property, Schema, Type
+from pulumi_embedded.postgresql.role_reading import TIMEOUTS, read_role
+
+__all__ = ["Role"]
+
+_FLAG = Property(Type.BOOL, default=False)
+_TIMEOUT = Property(Type.INT, minimum=0)
+
+# Property → option; the order is the one in which the real plugin applies and so reports them.
+_FLAGS = {
+    "superuser": "SUPERUSER",
+    "createDatabase": "CREATEDB",
+    "createRole": "CREATEROLE",
+    "inherit": "INHERIT",
+    "login": "LOGIN",
+    "bypassRowLevelSecurity": "BYPASSRLS",
+    "replication": "REPLICATION",
+}
+_UPDATE_ORDER = ("createDatabase", "createRole", "inherit", "login", "replication", "superuser")
+
+
+class Role(Kind):
+    """A role is renamed in place, which changes its id; an update gives it exactly the memberships in `roles`."""
+
+    token = "postgresql:index/role:Role"  # noqa: S105
+    schema = Schema(
+        name=Property(autonamed=True),
+        password=Property(secret=True, conflicts=("passwordWo", "passwordWoVersion")),
+        passwordWo=Property(secret=True, write_only=True, conflicts=("password",), together=("passwordWoVersion",)),
+        passwordWoVersion=Property(conflicts=("password",), together=("passwordWo",)),
+        encrypted=Property(),
+        roles=Property(Type.SET),
+        searchPaths=Property(Type.LIST, upstream="search_path"),
+        encryptedPassword=Property(Type.BOOL, default=True),
+        validUntil=Property(default="infinity"),
+        connectionLimit=Property(Type.INT, default=-1, minimum=-1),
+        superuser=_FLAG,
+        createDatabase=_FLAG,
+        createRole=_FLAG,
+        login=_FLAG,
+        replication=_FLAG,
+        inherit=Property(Type.BOOL, default=True),
+        bypassRowLevelSecurity=_FLAG,
+        skipDropRole=_FLAG,
+        skipReassignOwned=_FLAG,
+        idleInTransactionSessionTimeout=_TIMEOUT,
+        statementTimeout=_TIMEOUT,
+        assumeRole=Property(),
+    )
+
+    def create(self, session: Session, change: Change) -> Found:
+        """The role, its memberships and settings come into being together or not at all."""
+        name = change["name"]
+        with session.transaction() as work:
+            options = sql.SQL(" ").join(_creation_options(work, change))
+            work.run("CREATE ROLE {} WITH {}", identifier(name), options, what=f"error creating role {name}")
+            _grant(work, change)
+            _apply_settings(work, change)
+        return _reread(session, name, change)
+
+    def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
+        """By the name in the state, which after a rename is newer than the id (pulumi-postgresql 3.18.2)."""
+        return read_role(session, state["name"] or resource_id, state)
+
+    def update(self, session: Session, resource_id: str, change: Change) -> Found:
+        """All changes take effect together or not at all."""
+        with session.transaction() as work:
+            lock_role(work, change.old("name"))
+            _rename(work, change)
+            _set_password(work, change)
+            _set_attributes(work, change)
+            _revoke(work, change["name"])
+            _grant(work, change)
+            _apply_settings(work, change)
+        return _reread(session, change["name"], change)
+
+    def delete(self, session: Session, state: Change) -> None:
+        """What the role owns in the provider's database, and its databases, go to the connected user first."""
+        name, heir = state["name"], session.configuration.database_username
+        with session.transaction() as work:
+            lock_role(work, name)
+            if not state["skipReassignOwned"]:
+                with with_roles(work, [name]):
+                    what = f"could not reassign owned by role {name} to {heir}"
+                    work.run("REASSIGN OWNED BY {} TO {}", identifier(name), identifier(heir), what=what)
+                    what = f"could not drop owned by role {name}"
+                    work.run("DROP OWNED BY {}", identifier(name), what=what)
+            if not state["skipDropRole"]:
+                work.run("DROP ROLE {}", identifier(name), what=f"could not delete role {name}")
+
+
+def _creation_options(work: Work, change: Change) -> list[sql.Composable]:
+    options: list[sql.Composable] = []
+    password = change["password"] or change.given("passwordWo")
+    if password.upper() == "NULL":
+        options.append(sql.SQL("PASSWORD NULL"))
+    elif password:
+        how = "ENCRYPTED" if change["encryptedPassword"] else "UNENCRYPTED"
+        options.append(sql.SQL(how + " PASSWORD {}").format(work.verifier(change["name"], password)))
+    if change["validUntil"]:
+        options.append(sql.SQL("VALID UNTIL {}").format(literal(_instant(change["validUntil"]))))
+    options.append(sql.SQL("CONNECTION LIMIT {}").format(literal(change["connectionLimit"])))
+    return options + [_flag(change, name) for name in _FLAGS]
+
+
+def _flag(change: Change, name: str) -> sql.SQL:
+    return sql.SQL(("" if change[name] else "NO") + _FLAGS[name])
+
+
+def _instant(text: str) -> str:
+    return "infinity" if text.lower() == "infinity" else text
+
+
+def _rename(work: Work, change: Change) -> None:
+    if not change.changed("name"):
+        return
+    if not change["name"]:
+        raise ProviderError("error setting role name to an empty string")
+    names = identifier(change.old("name")), identifier(change["name"])
+    work.run("ALTER ROLE {} RENAME TO {}", *names, what="error updating role NAME")
+
+
+def _set_password(work: Work, change: Change) -> None:
+    """A rename sets it again: an MD5 hash contains the name."""
+    write_only = change.given("passwordWo")
+    due = change.changed("passwordWoVersion") if write_only else change.changed("password", "name")
+    password = write_only or change["password"]
+    if due and password:
+        parts = identifier(change["name"]), work.verifier(change["name"], password)
+        work.run("ALTER ROLE {} PASSWORD {}", *parts, what="error updating role password")
+
+
+def _set_attributes(work: Work, change: Change) -> None:
+    role = identifier(change["name"])
+    limit, until = literal(change["connectionLimit"]), literal(_instant(change["validUntil"]))
+    _set_flag(work, change, "bypassRowLevelSecurity")
+    if change.changed("connectionLimit"):
+        work.run("ALTER ROLE {} CONNECTION LIMIT {}", role, limit, what="error updating role CONNECTION LIMIT")
+    for name in _UPDATE_ORDER:
+        _set_flag(work, change, name)
+    if change.changed("validUntil") and change["validUntil"]:
+        work.run("ALTER ROLE {} VALID UNTIL {}", role, until, what="error updating role VALID UNTIL")
+
+
+def _set_flag(work: Work, change: Change, name: str) -> None:
+    if change.changed(name):
+        parts = identifier(change["name"]), _flag(change, name)
+        work.run("ALTER ROLE {} WITH {}", *parts, what=f"error updating role {_FLAGS[name]}")
+
+
+def _revoke(work: Work, role: str) -> None:
+    query = (
+        "SELECT DISTINCT pg_get_userbyid(roleid) FROM pg_auth_members"
+        " JOIN pg_roles ON member = pg_roles.oid WHERE rolname = %s"
+    )
+    for (granted,) in work.rows(query, [role]):
+        what = f"could not revoke role {granted} from {role}"
+        work.run("REVOKE {} FROM {}", identifier(granted), identifier(role), what=what)
+
+
+def _grant(work: Work, change: Change) -> None:
+    for granted in change["roles"]:
+        what = f"could not grant role {granted} to {change['name']}"
+        work.run("GRANT {} TO {}", identifier(granted), identifier(change["name"]), what=what)
+
+
+def _apply_settings(work: Work, change: Change) -> None:
+    name, role = change["name"], identifier(change["name"])
+    for path in change["searchPaths"]:
+        if ", " in path:
+            raise ProviderError(f"search_path cannot contain `, `: {path}")
+    paths = sql.SQL(", ").join(map(identifier, change["searchPaths"])) if change["searchPaths"] else sql.SQL("DEFAULT")
+    what = f"could not set search_path {paths.as_string()} for {name}"
+    work.run("ALTER ROLE {} SET search_path TO {}", role, paths, what=what)
+    for key, setting in TIMEOUTS.items():
+        if change.changed(key) and change[key]:
+            what = f"could not set {setting} {change[key]} for {name}"
+            work.run("ALTER ROLE {} SET " + setting + " TO {}", role, literal(change[key]), what=what)
+        elif change.changed(key):
+            work.run("ALTER ROLE {} RESET " + setting, role, what=f"could not reset {setting} for {name}")
+    if change.changed("assumeRole") and change["assumeRole"]:
+        what = f"could not set role {change['assumeRole']} for {name}"
+        work.run("ALTER ROLE {} SET ROLE TO {}", role, identifier(change["assumeRole"]), what=what)
+    elif change.changed("assumeRole"):
+        work.run("ALTER ROLE {} RESET ROLE", role, what=f"could not reset role for {name}")
+
+
+def _reread(session: Session, name: str, change: Change) -> Found:
+    found = read_role(session, name, change)
+    if found is None:
+        raise ProviderError(f'role "{name}" is gone again: another session dropped it; refresh and try again')
+    return found

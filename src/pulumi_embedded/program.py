@@ -1,0 +1,99 @@
+"""Runs a Pulumi Python program; started as a process of its own in the program's virtual environment.
+
+Its instructions come as JSON on standard input, because they hold secrets. It imports nothing of this package, so that
+it also runs where only the Pulumi SDK is installed. What it does follows `pulumi-language-python-exec` (3.260).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import runpy
+import sys
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+__all__ = ["main"]
+
+# Tells the engine that the error has been shown.
+_SHOWN = 32
+
+
+def main() -> int:
+    """Runs the program that standard input describes; the exit code is 0 only where it ended without an error."""
+    instructions = json.loads(sys.stdin.readline())
+    try:
+        import pulumi
+    except ImportError:
+        print(
+            f"The Pulumi SDK is not installed for {sys.executable}; install it: {sys.executable} -m pip install pulumi",
+            file=sys.stderr,
+        )
+        return 1
+    _configure(instructions)
+    os.chdir(instructions["pwd"])
+    sys.argv = [instructions["program"]]
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    executor = ThreadPoolExecutor(max_workers=instructions["parallel"] * 4)
+    loop.set_default_executor(executor)
+    # A program that fails leaves futures behind; asyncio's complaints about them help nobody.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    try:
+        loop.run_until_complete(pulumi.runtime.run_in_stack(lambda: _run(instructions["program"])))
+    except pulumi.RunError as error:
+        pulumi.log.error(str(error))
+        return _SHOWN
+    except Exception:
+        pulumi.log.error("Program failed with an unhandled exception:\n" + _own_traceback(instructions["program"]))
+        return _SHOWN
+    finally:
+        executor.shutdown(wait=True)
+        loop.close()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def _configure(instructions: dict[str, Any]) -> None:
+    import pulumi.runtime
+
+    pulumi.runtime.set_all_config(instructions["config"], instructions["secret_keys"])
+    pulumi.runtime.configure(
+        pulumi.runtime.Settings(
+            project=instructions["project"],
+            stack=instructions["stack"],
+            organization=instructions["organization"],
+            monitor=instructions["monitor"],
+            engine=instructions["engine"],
+            parallel=instructions["parallel"],
+            dry_run=instructions["dry_run"],
+            root_directory=instructions["root_directory"],
+        )
+    )
+
+
+def _run(program: str) -> None:
+    runpy.run_path(program, run_name="__main__")
+
+
+def _own_traceback(program: str) -> str:
+    """The traceback from the program's own first frame on; the SDK's frames above it say nothing to its author."""
+    frames = traceback.extract_tb(sys.exc_info()[2])
+    entry = _module(program)
+    for index, frame in enumerate(frames):
+        if _module(frame.filename) == entry:
+            return traceback.format_exc(limit=index - len(frames))
+    return traceback.format_exc()
+
+
+def _module(path: str) -> str:
+    stem, extension = os.path.splitext(path)  # noqa: PTH122
+    return os.path.abspath(stem if extension else os.path.join(stem, "__main__"))  # noqa: PTH100, PTH118
+
+
+if __name__ == "__main__":
+    sys.exit(main())

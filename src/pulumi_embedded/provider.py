@@ -1,0 +1,272 @@
+"""One provider over its plugin: the calls of Pulumi's provider protocol, with values instead of messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import grpc
+from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
+
+from pulumi_embedded.answers import (
+    CheckFailure,
+    DiffUnavailable,
+    PartialFailure,
+    ProviderError,
+    ReadResult,
+    diff_from,
+    partial_failure,
+)
+from pulumi_embedded.errors import EngineError
+from pulumi_embedded.plugins import PluginProcess
+from pulumi_embedded.state import ResourceState
+from pulumi_embedded.steps import Diff
+from pulumi_embedded.urns import provider_package, urn_name, urn_type
+from pulumi_embedded.values import Properties, annotate_secrets, contains_unknowns, from_struct, to_struct, unwrap
+
+__all__ = ["Provider", "public_config"]
+
+Message = TypeVar("Message")
+
+
+class Provider:
+    """A provider plugin, configured once; with unknown configuration it answers like one that is not there yet."""
+
+    def __init__(self, plugin: PluginProcess, handshake: provider_pb2.ProviderHandshakeRequest) -> None:
+        self._plugin = plugin
+        self._stub = provider_pb2_grpc.ResourceProviderStub(plugin.channel)
+        self._known = True
+        self._secrets = self._resources = self._preview = False
+        self._call_optional(self._stub.Handshake, handshake)
+
+    def _call(self, method: Callable[[Any], Message], request: Any) -> Message:
+        try:
+            return method(request)
+        except grpc.RpcError as error:
+            raise self._error(error) from None
+
+    def _call_optional(self, method: Callable[[Any], Message], request: Any) -> Message | None:
+        try:
+            return method(request)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return None
+            raise self._error(error) from None
+
+    def _error(self, error: grpc.RpcError) -> EngineError:
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            ended = self._plugin.ended() or f"does not answer ({error.details()})"
+            return ProviderError(f"the plugin of {self._plugin.package} {ended} during the call")
+        return partial_failure(error) or ProviderError(str(error.details()))
+
+    def _pack(self, properties: Mapping[str, Any], *, unknowns: bool = True) -> Any:
+        return to_struct(properties, secrets=self._secrets, unknowns=unknowns, resources=self._resources)
+
+    def check_config(self, urn: str, olds: Properties, news: Properties) -> tuple[Properties, list[CheckFailure]]:
+        """The provider's configuration with its defaults, and what is wrong with it."""
+        request = provider_pb2.CheckRequest(
+            urn=urn,
+            name=urn_name(urn),
+            type=urn_type(urn),
+            olds=to_struct(olds, secrets=False),
+            news=to_struct(news, secrets=False),
+        )
+        response = self._call_optional(self._stub.CheckConfig, request)
+        if response is None:
+            return news, []
+        inputs = from_struct(response.inputs)
+        annotate_secrets(inputs, news)
+        return inputs, [CheckFailure(each.property, each.reason) for each in response.failures]
+
+    def diff_config(self, urn: str, old: ResourceState, news: Properties) -> Diff:
+        """How the new configuration differs from that of the provider in the state."""
+        request = provider_pb2.DiffRequest(
+            urn=urn,
+            name=urn_name(urn),
+            type=urn_type(urn),
+            olds=to_struct(old.outputs, secrets=False),
+            news=to_struct(news, secrets=False),
+            old_inputs=to_struct(public_config(old.inputs), secrets=False),
+        )
+        response = self._call_optional(self._stub.DiffConfig, request)
+        return Diff() if response is None else diff_from(response)
+
+    def configure(self, urn: str, id_: str, inputs: Properties) -> None:
+        """Configures the plugin, unless anything in the configuration is still unknown."""
+        if any(contains_unknowns(value) for key, value in inputs.items() if key != "version"):
+            self._known = False
+            return
+        package = provider_package(urn_type(urn))
+        variables = {
+            f"{package}:config:{key}": _text(unwrap(value)) for key, value in inputs.items() if key != "version"
+        }
+        request = provider_pb2.ConfigureRequest(
+            urn=urn,
+            name=urn_name(urn),
+            type=urn_type(urn),
+            id=id_,
+            variables=variables,
+            args=to_struct(inputs, secrets=True),
+            acceptSecrets=True,
+            acceptResources=True,
+            sends_old_inputs=True,
+            sends_old_inputs_to_delete=True,
+        )
+        response = self._call(self._stub.Configure, request)
+        self._secrets = response.acceptSecrets
+        self._resources = response.acceptResources
+        self._preview = response.supportsPreview
+
+    def check(self, urn: str, olds: Properties, news: Properties, seed: bytes) -> tuple[Properties, list[CheckFailure]]:
+        """The resource's inputs with the provider's defaults, and what is wrong with them."""
+        if not self._known:
+            return news, []
+        request = provider_pb2.CheckRequest(
+            urn=urn,
+            name=urn_name(urn),
+            type=urn_type(urn),
+            olds=self._pack(olds),
+            news=self._pack(news),
+            randomSeed=seed,
+        )
+        response = self._call(self._stub.Check, request)
+        inputs = from_struct(response.inputs)
+        if not self._secrets:
+            annotate_secrets(inputs, news)
+        return inputs, [CheckFailure(each.property, each.reason) for each in response.failures]
+
+    def diff(self, urn: str, old: ResourceState, news: Properties, ignore_changes: list[str]) -> Diff:
+        """How the inputs differ from the resource in the state; raises DiffUnavailable in a blind preview."""
+        if not self._known:
+            raise DiffUnavailable(
+                "The provider for this resource has inputs that are not known during preview.\n"
+                "This preview may not correctly represent the changes that will be applied during an update."
+            )
+        request = provider_pb2.DiffRequest(
+            id=old.id,
+            urn=urn,
+            name=urn_name(urn),
+            type=urn_type(urn),
+            olds=self._pack(old.outputs),
+            news=self._pack(news),
+            old_inputs=self._pack(old.inputs),
+            ignoreChanges=ignore_changes,
+        )
+        return diff_from(self._call(self._stub.Diff, request))
+
+    def create(self, urn: str, inputs: Properties, timeout: float, preview: bool) -> tuple[str, Properties]:
+        """The new resource's id and outputs; in a preview what is known of them, and no id."""
+        if preview and not (self._known and self._preview):
+            return "", dict(inputs) if self._known else {}
+        request = provider_pb2.CreateRequest(
+            urn=urn,
+            name=urn_name(urn),
+            type=urn_type(urn),
+            properties=self._pack(inputs, unknowns=preview),
+            timeout=timeout,
+            preview=preview,
+        )
+        with self._secrets_kept(inputs):
+            response = self._call(self._stub.Create, request)
+        if not response.id and not preview:
+            raise ProviderError(f"plugin returned empty resource.ID from create '{urn}'")
+        return response.id, self._outputs(response.properties, inputs)
+
+    def read(self, old: ResourceState) -> ReadResult:
+        """The resource as it is now."""
+        if not self._known:
+            return ReadResult(old.id)
+        request = provider_pb2.ReadRequest(
+            id=old.id,
+            urn=old.urn,
+            name=urn_name(old.urn),
+            type=urn_type(old.urn),
+            properties=self._pack(old.outputs),
+            inputs=self._pack(old.inputs),
+        )
+        with self._secrets_kept(old.outputs):
+            response = self._call(self._stub.Read, request)
+        inputs = from_struct(response.inputs) if response.HasField("inputs") else None
+        outputs = self._outputs(response.properties, old.outputs)
+        if inputs is not None and not self._secrets:
+            annotate_secrets(inputs, old.inputs)
+        return ReadResult(response.id, outputs, inputs)
+
+    def update(
+        self,
+        urn: str,
+        old: ResourceState,
+        inputs: Properties,
+        timeout: float,
+        ignore_changes: list[str],
+        preview: bool,
+    ) -> Properties:
+        """The resource's outputs after the update; in a preview what is known of them."""
+        if preview and not (self._known and self._preview):
+            return dict(inputs) if self._known else {}
+        request = provider_pb2.UpdateRequest(
+            id=old.id,
+            urn=urn,
+            name=urn_name(urn),
+            type=urn_type(urn),
+            olds=self._pack(old.outputs),
+            news=self._pack(inputs, unknowns=preview),
+            old_inputs=self._pack(old.inputs),
+            timeout=timeout,
+            ignoreChanges=ignore_changes,
+            preview=preview,
+        )
+        with self._secrets_kept(inputs):
+            response = self._call(self._stub.Update, request)
+        return self._outputs(response.properties, inputs)
+
+    def delete(self, old: ResourceState) -> None:
+        """Removes the resource; on return it is gone."""
+        request = provider_pb2.DeleteRequest(
+            id=old.id,
+            urn=old.urn,
+            name=urn_name(old.urn),
+            type=urn_type(old.urn),
+            properties=self._pack(old.outputs),
+            old_inputs=self._pack(old.inputs),
+            timeout=old.custom_timeouts.get("delete", 0.0),
+        )
+        self._call(self._stub.Delete, request)
+
+    def invoke(self, token: str, arguments: Properties, preview: bool) -> tuple[Properties | None, list[CheckFailure]]:
+        """The function's result, None where the provider cannot be asked yet, and what is wrong with its arguments."""
+        if not self._known:
+            return None, []
+        response = self._call(
+            self._stub.Invoke, provider_pb2.InvokeRequest(tok=token, args=self._pack(arguments), preview=preview)
+        )
+        failures = [CheckFailure(each.property, each.reason) for each in response.failures]
+        return from_struct(getattr(response, "return")), failures
+
+    @contextmanager
+    def _secrets_kept(self, known: Properties) -> Iterator[None]:
+        """What a PartialFailure carries is secret where the same property of `known` is."""
+        try:
+            yield
+        except PartialFailure as failure:
+            if not self._secrets:
+                annotate_secrets(failure.outputs, known)
+                annotate_secrets(failure.inputs or {}, known)
+            raise
+
+    def _outputs(self, message: Any, inputs: Properties) -> Properties:
+        outputs = from_struct(message)
+        if not self._secrets:
+            annotate_secrets(outputs, inputs)
+        return outputs
+
+
+def public_config(inputs: Properties) -> Properties:
+    """A provider's configuration without the engine's own entry."""
+    return {key: value for key, value in inputs.items() if key != "__internal"}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,142 @@
+"""The providers of one operation: each provider resource has one configured plugin, started when first needed."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterable, Mapping
+
+from pulumi.runtime.proto import provider_pb2
+
+from pulumi_embedded.answers import CheckFailure
+from pulumi_embedded.differ import equal
+from pulumi_embedded.errors import EngineError
+from pulumi_embedded.plugins import PluginHost
+from pulumi_embedded.provider import Provider, public_config
+from pulumi_embedded.state import ResourceState
+from pulumi_embedded.steps import Diff
+from pulumi_embedded.urns import provider_package, provider_urn, urn_type
+from pulumi_embedded.values import UNKNOWN_SENTINEL, Properties, unwrap
+
+__all__ = ["ProviderRegistry"]
+
+
+class ProviderRegistry:
+    """Finds the provider of a resource by its reference `URN::ID`; references come from the state or this run."""
+
+    def __init__(self, host: PluginHost, engine: str, folder: str) -> None:
+        self._host = host
+        self._engine = engine
+        self._folder = folder
+        self._lock = threading.RLock()
+        self._configured: dict[str, Provider] = {}
+        # Providers that were checked in this run and wait for their step.
+        self._checked: dict[str, Provider] = {}
+        self._olds: dict[str, ResourceState] = {}
+        # What each configured provider was given.
+        self._inputs: dict[str, Properties] = {}
+
+    def remember(self, resources: Iterable[ResourceState]) -> None:
+        """Makes the providers of a state available to `get`; their plugins start when needed."""
+        with self._lock:
+            self._olds = {each.reference: each for each in resources if each.is_provider}
+
+    def start_ahead(self) -> None:
+        """Begins to start the plugins of the state's providers."""
+        for state in self._olds.values():
+            if not state.delete:
+                self._host.start_ahead(provider_package(state.type), _version(state.inputs))
+
+    def _load(self, urn: str, inputs: Mapping[str, object]) -> Provider:
+        if inputs.get("pluginDownloadURL"):
+            raise EngineError(f"{urn}: plugins are not downloaded; install the plugin first")
+        plugin = self._host.start(provider_package(urn_type(urn)), _version(inputs))
+        request = provider_pb2.ProviderHandshakeRequest(
+            engine_address=self._engine,
+            root_directory=self._folder,
+            program_directory=self._folder,
+            configure_with_urn=True,
+            invoke_with_preview=True,
+        )
+        return Provider(plugin, request)
+
+    def get(self, reference: str) -> Provider:
+        """The configured provider; one that only the state knows is started with what the state says of it."""
+        with self._lock:
+            if reference not in self._configured:
+                old = self._olds.get(reference)
+                if old is None:
+                    raise EngineError(f"unknown provider {reference}: neither the program nor the state has it")
+                self.keep(old)
+            return self._configured[reference]
+
+    def check(self, urn: str, olds: Properties, news: Properties) -> tuple[Properties, list[CheckFailure]]:
+        """The provider resource's inputs; the engine's own entries go round the plugin."""
+        with self._lock:
+            provider = self._checked.get(urn) or self._reusable(urn, news) or self._load(urn, news)
+            inputs, failures = provider.check_config(urn, public_config(olds), public_config(news))
+            if failures:
+                return inputs, failures
+            self._checked[urn] = provider
+        return {**inputs, **{key: news[key] for key in ("version", "__internal") if key in news}}, []
+
+    def _reusable(self, urn: str, news: Properties) -> Provider | None:
+        """A provider that a refresh has already started with the same configuration."""
+        for reference, provider in self._configured.items():
+            old = self._olds.get(reference)
+            if old is not None and old.urn == urn and equal(unwrap(old.inputs), unwrap(news)):
+                return provider
+        return None
+
+    def diff(self, old: ResourceState, news: Properties) -> Diff:
+        """How a provider resource's new inputs differ; where the plugin cannot say, values decide, never to replace."""
+        with self._lock:
+            provider = self._checked.get(old.urn) or self.get(old.reference)
+        diff = provider.diff_config(old.urn, old, public_config(news))
+        if diff.changes is None:
+            return Diff(changes=not equal(old.outputs, public_config(news)))
+        return diff
+
+    def keep(self, state: ResourceState) -> None:
+        """Makes an unchanged provider available under its reference, configured as the state says."""
+        with self._lock:
+            if state.reference in self._configured:
+                self._checked.pop(state.urn, None)
+                return
+            provider = self._checked.pop(state.urn, None) or self._load(state.urn, state.inputs)
+            provider.configure(state.urn, state.id, public_config(state.inputs))
+            self._configured[state.reference] = provider
+            self._inputs[state.reference] = public_config(state.inputs)
+
+    def create(self, urn: str, inputs: Properties, preview: bool) -> tuple[str, Properties]:
+        """Configures a new provider and gives it an id, which is unknown in a preview."""
+        id_ = UNKNOWN_SENTINEL if preview else str(uuid.uuid4())
+        return id_, self._configure(urn, id_, inputs)
+
+    def update(self, old: ResourceState, inputs: Properties) -> Properties:
+        """Configures a provider anew under its old id; whoever still needs the old configuration has had it."""
+        return self._configure(old.urn, old.id, inputs)
+
+    def _configure(self, urn: str, id_: str, inputs: Properties) -> Properties:
+        with self._lock:
+            provider = self._checked.pop(urn, None)
+            if provider is None or provider in self._configured.values():
+                provider = self._load(urn, inputs)
+            outputs = public_config(inputs)
+            provider.configure(urn, id_, outputs)
+            self._configured[f"{urn}::{id_}"] = provider
+            self._inputs[f"{urn}::{id_}"] = outputs
+        return outputs
+
+    def diff_between(self, old_reference: str, new_reference: str) -> Diff:
+        """How the configuration differs between a resource's old provider and its new one."""
+        old = self._olds.get(old_reference)
+        if old is None:
+            return Diff()
+        provider = self.get(new_reference)
+        return provider.diff_config(provider_urn(new_reference), old, self._inputs[new_reference])
+
+
+def _version(inputs: Mapping[str, object]) -> str:
+    version = inputs.get("version")
+    return version if isinstance(version, str) else ""

@@ -1,0 +1,97 @@
+"""Tells the display what happens, and counts it; called from many threads, heard by the display one at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+
+from pulumi_embedded.events import (
+    Diagnostic,
+    Event,
+    EventSink,
+    Severity,
+    StepEnded,
+    StepFailed,
+    StepStarted,
+    StepView,
+)
+from pulumi_embedded.state import PendingOperation
+from pulumi_embedded.steps import Op, Step
+from pulumi_embedded.urns import PROVIDER_PREFIX, urn_name
+
+__all__ = ["Reporter"]
+
+# These are parts of a replacement, which is counted once, or come before the operation proper.
+_UNCOUNTED = {Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED, Op.READ_REPLACEMENT, Op.DISCARD_REPLACED, Op.REFRESH}
+
+
+class Reporter:
+    """The one way to the display; default providers are the engine's own and never shown."""
+
+    def __init__(self, sink: EventSink, stack_urn: str) -> None:
+        self._sink = sink
+        self._stack_urn = stack_urn
+        self._lock = threading.RLock()
+        self._changes: Counter[Op] = Counter()
+        self.error_seen = False
+
+    @property
+    def changes(self) -> dict[Op, int]:
+        """How many steps of each kind have ended."""
+        return dict(self._changes)
+
+    def tell(self, event: Event) -> None:
+        """Passes an event on."""
+        with self._lock:
+            if isinstance(event, Diagnostic) and event.severity is Severity.ERROR:
+                self.error_seen = True
+            self._sink(event)
+
+    def diagnose(self, urn: str, severity: Severity, message: str) -> None:
+        """Says something about a resource, or, without URN, about the stack."""
+        self.tell(Diagnostic(urn or self._stack_urn, severity, message))
+
+    def line(self, text: str, is_error: bool) -> None:
+        """Passes on a line that the program or a plugin printed."""
+        if text.strip():
+            self.diagnose("", Severity.INFO_ERROR if is_error else Severity.INFO, text)
+
+    def warn_of_pending(self, operations: Sequence[PendingOperation]) -> None:
+        """Says which steps of an earlier operation were begun and have no recorded end, and what to do."""
+        lines = "".join(f"  * {each.resource.urn}, interrupted while {each.type}\n" for each in operations)
+        self.diagnose(
+            "",
+            Severity.WARNING,
+            f"Attempting to deploy or update resources with {len(operations)} pending operations from previous "
+            f"deployment.\n{lines}These resources are in an unknown state because the engine was interrupted while "
+            "waiting for changes to these resources to complete. Confirm whether the operations listed completed by "
+            "looking at the provider, then run `pulumi-embedded refresh` (with --clear-pending-creates for those "
+            "that were being created).",
+        )
+
+    def started(self, step: Step) -> None:
+        """A step begins."""
+        self._tell_step(StepStarted(StepView.of(step)))
+
+    def failed(self, step: Step) -> None:
+        """A step failed."""
+        self._tell_step(StepFailed(StepView.of(step)))
+
+    def ended(self, step: Step, op: Op | None = None) -> None:
+        """A step's outputs are there."""
+        self._tell_step(StepEnded(StepView.of(step, op)))
+
+    def _tell_step(self, event: StepStarted | StepEnded | StepFailed) -> None:
+        if not _is_default_provider(event.step.urn):
+            self.tell(event)
+
+    def count(self, urn: str, op: Op) -> None:
+        """Counts a step that was done."""
+        if op not in _UNCOUNTED and not _is_default_provider(urn):
+            with self._lock:
+                self._changes[op] += 1
+
+
+def _is_default_provider(urn: str) -> bool:
+    return f"::{PROVIDER_PREFIX}" in urn and urn_name(urn).split("_", 1)[0] == "default"

@@ -1,0 +1,120 @@
+"""Starts the program's process, gives it its instructions, and passes on what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Final
+
+from pulumi_embedded.errors import EngineError
+from pulumi_embedded.options import Options, Target
+
+__all__ = ["ProgramProcess"]
+
+_PROGRAM: Final = Path(__file__).with_name("program.py")
+_END_SECONDS: Final = 5.0
+
+
+class ProgramProcess:
+    """The running program; `exited` is called with its exit code, after everything that it printed was passed on."""
+
+    def __init__(
+        self,
+        target: Target,
+        options: Options,
+        address: str,
+        say: Callable[[str, bool], None],
+        exited: Callable[[int], None],
+    ) -> None:
+        project = target.project
+        self._say = say
+        self._quiet = False
+        # -P: the folder of program.py must not hide the program's own modules or the standard library's.
+        command = [project.python(), "-P", "-u", str(_PROGRAM)]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                cwd=project.program_folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise EngineError(f"the program cannot be started with {command[0]}: {error}") from None
+        self._instruct(target, options, address)
+        self._exited = exited
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _instruct(self, target: Target, options: Options, address: str) -> None:
+        project = target.project
+        instructions = {
+            "project": project.name,
+            "stack": target.stack,
+            "organization": "organization",
+            "monitor": address,
+            "engine": address,
+            "parallel": options.parallel,
+            "dry_run": options.dry_run,
+            "pwd": str(project.program_folder),
+            "program": str(project.program),
+            "root_directory": str(project.folder),
+            "config": {key: value.text for key, value in target.config.items()},
+            "secret_keys": [key for key, value in target.config.items() if value.secret],
+        }
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(instructions) + "\n")
+            self._process.stdin.close()
+
+    def _watch(self) -> None:
+        assert self._process.stdout is not None and self._process.stderr is not None  # noqa: S101 - pipes
+        readers = [
+            threading.Thread(target=self._forward, args=(self._process.stdout, False), daemon=True),
+            threading.Thread(target=self._forward, args=(self._process.stderr, True), daemon=True),
+        ]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+        self._exited(self._process.wait())
+
+    def _forward(self, stream: IO[str], is_error: bool) -> None:
+        for line in stream:
+            if not self._quiet:
+                self._say(line.rstrip("\n"), is_error)
+
+    @property
+    def pid(self) -> int:
+        """The program's process and process group."""
+        return self._process.pid
+
+    def wait(self) -> None:
+        """Waits for the end of a program that has nothing left to do."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_SECONDS)
+
+    def kill(self) -> None:
+        """Ends the program by force."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Ends the program: it has nothing more to say, and may not take longer than a few seconds."""
+        self._quiet = True
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGTERM)
+            try:
+                self._process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                self._process.wait()

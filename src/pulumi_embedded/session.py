@@ -1,0 +1,94 @@
+"""A stack of a project, opened: where its state and its configuration are, and who may operate on it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pulumi_embedded.backend import FileBackend
+from pulumi_embedded.checkpoint import Codec, Snapshot
+from pulumi_embedded.config import ConfigFile
+from pulumi_embedded.errors import EngineError, StackNotFound
+from pulumi_embedded.locks import stack_lock
+from pulumi_embedded.options import Target
+from pulumi_embedded.workspace import Project, find_project, selected_stack
+
+__all__ = ["Session", "Stack"]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A project and its backend."""
+
+    project: Project
+    backend: FileBackend
+
+    @classmethod
+    def open(cls, folder: Path) -> Session:
+        """The project in or above the folder, with the backend that it is configured for."""
+        project = find_project(folder)
+        return cls(project, FileBackend.open(project.backend_url(), project.folder))
+
+    def stack(self, name: str | None) -> Stack:
+        """The named stack or the selected one; raises EngineError where there is none."""
+        chosen = name or selected_stack(self.project, self.backend.url)
+        if chosen is None:
+            raise EngineError(
+                "no stack selected; please use `pulumi-embedded stack select` or `pulumi-embedded stack init` "
+                "to choose one"
+            )
+        chosen = self.short_name(chosen)
+        if not self.backend.exists(self.project.name, chosen):
+            raise StackNotFound(
+                f"no stack named '{chosen}' found; make it: pulumi-embedded stack init {chosen}" + self._known_stacks()
+            )
+        return Stack(self, chosen, ConfigFile(self.project, chosen))
+
+    def short_name(self, name: str) -> str:
+        """The stack's own name; `organization/PROJECT/STACK` is taken too where the project is this one."""
+        parts = name.split("/")
+        if len(parts) > 1 and (parts[0] != "organization" or parts[-2] not in ("organization", self.project.name)):
+            raise EngineError(f"'{name}' is not a stack of the project {self.project.name}")
+        return parts[-1]
+
+    def _known_stacks(self) -> str:
+        names = self.backend.stacks(self.project.name)
+        return f"\n  stacks of this project: {', '.join(names)}" if names else ""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack; its passphrase is only asked for where a secret is to be read or written."""
+
+    session: Session
+    name: str
+    config: ConfigFile
+
+    @property
+    def project(self) -> str:
+        """The project's name."""
+        return self.session.project.name
+
+    def target(self) -> Target:
+        """The stack with its configuration decrypted."""
+        return Target(self.session.project, self.name, self.config.values())
+
+    def codec(self, *, create: bool = False) -> Codec:
+        """What reads and writes the stack's state."""
+        crypter = self.config.crypter(create=create)
+        if create:
+            self.config.save()
+        return Codec(crypter)
+
+    def snapshot(self, codec: Codec) -> Snapshot:
+        """The stack as it is in the state file."""
+        return codec.snapshot(self.session.backend.read(self.project, self.name))
+
+    def write(self, codec: Codec, snapshot: Snapshot) -> None:
+        """Makes the snapshot the stack's state."""
+        self.session.backend.write(self.project, self.name, codec.deployment(snapshot))
+
+    def lock(self) -> AbstractContextManager[Path]:
+        """Holds the stack for this process."""
+        return stack_lock(self.session.backend, self.project, self.name)

@@ -1,0 +1,114 @@
+"""A resource as the state file holds it: what is written is what is read, also of keys this engine does not know."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any
+
+from pulumi_embedded.urns import is_provider_type, provider_urn
+from pulumi_embedded.values import Properties, Value
+
+__all__ = ["PendingOperation", "ResourceState", "now"]
+
+JSON = dict[str, Any]
+
+
+def now() -> str:
+    """The time of this moment as Pulumi writes it: UTC, RFC 3339."""
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+@dataclass(eq=False)
+class ResourceState:
+    """One resource; equal only to itself, because a replacement puts two of one URN in the state."""
+
+    urn: str
+    type: str
+    custom: bool
+    delete: bool = False
+    id: str = ""
+    inputs: Properties = field(default_factory=dict)
+    outputs: Properties = field(default_factory=dict)
+    parent: str = ""
+    protect: bool = False
+    external: bool = False
+    dependencies: list[str] = field(default_factory=list)
+    init_errors: list[str] = field(default_factory=list)
+    provider: str = ""
+    property_dependencies: dict[str, list[str]] = field(default_factory=dict)
+    pending_replacement: bool = False
+    additional_secret_outputs: list[str] = field(default_factory=list)
+    aliases: list[str] = field(default_factory=list)
+    custom_timeouts: dict[str, float] = field(default_factory=dict)
+    import_id: str = ""
+    retain_on_delete: bool = False
+    deleted_with: str = ""
+    created: str = ""
+    modified: str = ""
+    source_position: str = ""
+    stack_trace: list[JSON] = field(default_factory=list)
+    ignore_changes: list[str] = field(default_factory=list)
+    replace_on_changes: list[str] = field(default_factory=list)
+    extra: JSON = field(default_factory=dict)
+
+    def copy(self) -> ResourceState:
+        """The same resource as a state of its own."""
+        return copy.copy(self)
+
+    @property
+    def is_provider(self) -> bool:
+        """Whether this resource is a provider."""
+        return is_provider_type(self.type)
+
+    @property
+    def reference(self) -> str:
+        """How other resources name this one as their provider."""
+        return f"{self.urn}::{self.id}"
+
+    def all_dependencies(self) -> set[str]:
+        """The URNs that must exist while this resource does: parent, provider, dependencies, deleted_with."""
+        urns = {self.parent, self.deleted_with, *self.dependencies}
+        for names in self.property_dependencies.values():
+            urns.update(names)
+        if self.provider:
+            urns.add(provider_urn(self.provider))
+        return urns - {""}
+
+    def to_json(self, encode: Callable[[Value], Value]) -> JSON:
+        """The resource in the state file's form (Pulumi 3.260: apitype.ResourceV3), empty values left out."""
+        document: JSON = {"urn": self.urn, "custom": self.custom}
+        for name, key in _KEYS.items():
+            value = getattr(self, name)
+            if value and key not in document:
+                document[key] = encode(value) if name in _SEALED else value
+        return {**document, **self.extra}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], decode: Callable[[Value], Value]) -> ResourceState:
+        """The resource that the state file's entry describes."""
+        names = {key: name for name, key in _KEYS.items()}
+        values: dict[str, Any] = {"extra": {key: value for key, value in document.items() if key not in names}}
+        for key, name in names.items():
+            if document.get(key) is not None:
+                values[name] = decode(document[key]) if name in _SEALED else document[key]
+        return cls(**values)
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join("ID" if part == "id" else part.capitalize() for part in tail)
+
+
+_KEYS = {each.name: _camel(each.name) for each in fields(ResourceState) if each.name != "extra"}
+_SEALED = {"inputs", "outputs"}
+
+
+@dataclass(eq=False)
+class PendingOperation:
+    """A step that was begun and whose end is not recorded: `creating`, `updating`, `deleting`, `reading`."""
+
+    resource: ResourceState
+    type: str

@@ -1,0 +1,95 @@
+"""Carries out decided steps, so many at once as allowed, and records each before and after."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from pulumi_embedded.answers import PartialFailure
+from pulumi_embedded.errors import EngineError
+from pulumi_embedded.events import Severity
+from pulumi_embedded.executor import StepExecutor
+from pulumi_embedded.journal import Journal
+from pulumi_embedded.options import Cancellation, Cancelled, Kind, Options
+from pulumi_embedded.reporter import Reporter
+from pulumi_embedded.steps import Op, Step
+
+__all__ = ["StepRunner"]
+
+
+class StepRunner:
+    """Runs steps for many threads; after the first failure none begins any more, and those that run are waited for."""
+
+    def __init__(
+        self,
+        options: Options,
+        executor: StepExecutor,
+        journal: Journal,
+        reporter: Reporter,
+        cancellation: Cancellation,
+        deleting: Callable[[], Collection[str]],
+    ) -> None:
+        self._options = options
+        self._executor = executor
+        self._journal = journal
+        self._reporter = reporter
+        self._cancellation = cancellation
+        self._deleting = deleting
+        self._places = threading.Semaphore(options.parallel)
+        # Components wait for their outputs before they count as done.
+        self.components: dict[str, Step] = {}
+        self.failed = False
+
+    def run(self, step: Step) -> None:
+        """Carries the step out and records it; raises Cancelled after a failure, which has been told then."""
+        with self._places:
+            self._cancellation.check()
+            self._reporter.started(step)
+            self._journal.begin(step)
+            try:
+                result = self._executor.run(step, self._deleting())
+            except PartialFailure as failure:
+                self._journal.end(step, done=True)
+                self._fail(step, failure)
+            except EngineError as error:
+                self._journal.end(step, done=False)
+                self._fail(step, error)
+            except BaseException:
+                self._journal.end(step, done=False)
+                self._cancellation.fail()
+                raise
+            self._journal.end(step, done=True)
+        self._done(step, result)
+
+    def _fail(self, step: Step, error: EngineError) -> None:
+        prefix = "Preview failed: " if self._options.dry_run else ""
+        self._reporter.diagnose(step.urn, Severity.ERROR, f"{prefix}{error}")
+        if not self._options.dry_run:
+            self._reporter.failed(step)
+        self.failed = True
+        self._cancellation.fail()
+        raise Cancelled("the step failed")
+
+    def _done(self, step: Step, result: Op) -> None:
+        shown = result if self._options.kind is Kind.REFRESH else step.op
+        self._reporter.count(step.urn, shown)
+        if step.resource.custom or step.new is None or step.op is Op.REFRESH:
+            self._reporter.ended(step, shown)
+        else:
+            self.components[step.urn] = step
+
+    def run_all(self, steps: Sequence[Step]) -> None:
+        """Carries steps out side by side and returns when all have ended; failures have been told then."""
+        with ThreadPoolExecutor(max(1, min(len(steps), self._options.parallel))) as pool:
+            futures = [pool.submit(self.run, step) for step in steps]
+        for future in futures:
+            error = future.exception()
+            if error is not None and not isinstance(error, Cancelled):
+                raise error
+
+    def drain(self) -> None:
+        """Returns when no step is running any more; those that wait for their turn find the operation over."""
+        for _ in range(self._options.parallel):
+            self._places.acquire()
+        self._places.release(self._options.parallel)

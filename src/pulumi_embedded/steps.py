@@ -1,0 +1,199 @@
+"""What to do with one resource, decided from its old state, its new state and the provider's diff; nothing is run.
+
+The rules are those of the Pulumi engine (3.260).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum, StrEnum
+
+from pulumi_embedded.paths import contains, parse_path
+from pulumi_embedded.state import ResourceState
+
+__all__ = [
+    "Action",
+    "Diff",
+    "DiffKind",
+    "Op",
+    "PropertyDiff",
+    "Step",
+    "decide",
+    "invert",
+    "replacement_steps",
+    "with_replace_on_changes",
+]
+
+
+class Op(StrEnum):
+    """What a step does; the values are Pulumi's own names."""
+
+    SAME = "same"
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    REPLACE = "replace"
+    CREATE_REPLACEMENT = "create-replacement"
+    DELETE_REPLACED = "delete-replaced"
+    READ = "read"
+    READ_REPLACEMENT = "read-replacement"
+    REFRESH = "refresh"
+    READ_DISCARD = "discard"
+    DISCARD_REPLACED = "discard-replaced"
+    REMOVE_PENDING_REPLACE = "remove-pending-replace"
+
+
+class DiffKind(StrEnum):
+    """How one property differs; the values are Pulumi's own names."""
+
+    ADD = "add"
+    ADD_REPLACE = "add-replace"
+    DELETE = "delete"
+    DELETE_REPLACE = "delete-replace"
+    UPDATE = "update"
+    UPDATE_REPLACE = "update-replace"
+
+    @property
+    def replaces(self) -> bool:
+        """Whether this difference needs a replacement."""
+        return self.value.endswith("-replace")
+
+    @property
+    def basic(self) -> DiffKind:
+        """The kind without its replacement."""
+        return DiffKind(self.value.removesuffix("-replace"))
+
+    def to_replace(self) -> DiffKind:
+        """The same kind, needing a replacement."""
+        return DiffKind(f"{self.basic.value}-replace")
+
+
+@dataclass(frozen=True)
+class PropertyDiff:
+    """One entry of a detailed diff; `input_diff` compares inputs with inputs instead of outputs with inputs."""
+
+    kind: DiffKind
+    input_diff: bool = False
+
+
+@dataclass(frozen=True)
+class Diff:
+    """A provider's answer: `changes` is None where it cannot tell."""
+
+    changes: bool | None = None
+    replaces: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    detailed: dict[str, PropertyDiff] | None = None
+    delete_before_replace: bool = False
+
+    @property
+    def needs_replace(self) -> bool:
+        """Whether the resource cannot be updated in place."""
+        return bool(self.replaces)
+
+
+class Action(Enum):
+    """What becomes of a resource that the program registered."""
+
+    SAME = "same"
+    UPDATE = "update"
+    REPLACE = "replace"
+    DELETE_THEN_REPLACE = "delete-then-replace"
+
+
+@dataclass(eq=False)
+class Step:
+    """One thing to do; `old` is what is in the state, `new` what will be."""
+
+    op: Op
+    old: ResourceState | None
+    new: ResourceState | None
+    keys: tuple[str, ...] = ()
+    diffs: tuple[str, ...] = ()
+    detailed_diff: dict[str, PropertyDiff] | None = None
+    # A replaced resource stays in the state until its replacement is there: `delete` or `pendingReplacement`.
+    pending_delete: bool = False
+    pending_replacement: bool = False
+    ignore_changes: list[str] = field(default_factory=list)
+
+    @property
+    def resource(self) -> ResourceState:
+        """The state that the step is about: the new one, or the old one where there is no new."""
+        state = self.new or self.old
+        assert state is not None  # noqa: S101 - a step has one of the two
+        return state
+
+    @property
+    def urn(self) -> str:
+        """The resource's URN."""
+        return self.resource.urn
+
+
+def decide(old: ResourceState, diff: Diff, delete_before_replace: bool | None) -> Action:
+    """What the diff makes of a resource that is in the state; the resource option wins over the provider's wish."""
+    if diff.changes or old.pending_replacement:
+        if not (diff.needs_replace or old.pending_replacement):
+            return Action.UPDATE
+        first = diff.delete_before_replace if delete_before_replace is None else delete_before_replace
+        return Action.DELETE_THEN_REPLACE if first else Action.REPLACE
+    # A resource whose initialization failed is updated until it succeeds.
+    return Action.UPDATE if old.init_errors else Action.SAME
+
+
+def replacement_steps(
+    action: Action,
+    old: ResourceState,
+    new: ResourceState,
+    diff: Diff,
+    condemned: Sequence[ResourceState] = (),
+) -> list[Step]:
+    """The steps of a replacement; the condemned dependents are deleted first, the last of them first of all."""
+    why = (diff.replaces, diff.changed, diff.detailed)
+    if action is Action.REPLACE:
+        return [
+            Step(Op.CREATE_REPLACEMENT, old, new, *why, pending_delete=True),
+            Step(Op.REPLACE, old, new, *why),
+        ]
+    steps = [Step(Op.DELETE_REPLACED, each, None, pending_replacement=True) for each in reversed(condemned)]
+    if not old.pending_replacement:
+        steps.append(Step(Op.DELETE_REPLACED, old, None, pending_replacement=True))
+    return [*steps, Step(Op.REPLACE, old, new, *why), Step(Op.CREATE_REPLACEMENT, old, new, *why)]
+
+
+def with_replace_on_changes(diff: Diff, paths: Sequence[str], init_errors: bool = False) -> Diff:
+    """The diff with every change under one of the paths made a replacement."""
+    if not paths or not (diff.changes or init_errors):
+        return diff
+    outer = [parse_path(path) for path in paths]
+
+    def hit(name: str) -> bool:
+        return any(contains(each, parse_path(name)) for each in outer)
+
+    detailed = diff.detailed
+    if detailed is not None:
+        detailed = {
+            key: replace(each, kind=each.kind.to_replace()) if hit(key) else each for key, each in detailed.items()
+        }
+    replaces = {*diff.replaces, *(key for key in diff.changed if hit(key))}
+    if init_errors and hit("#initerror"):
+        return replace(diff, changes=True, replaces=(*sorted(replaces), "#initerror"), detailed=detailed)
+    return replace(diff, replaces=tuple(sorted(replaces)), detailed=detailed)
+
+
+_INVERTED = {
+    DiffKind.ADD: DiffKind.DELETE,
+    DiffKind.DELETE: DiffKind.ADD,
+    DiffKind.ADD_REPLACE: DiffKind.DELETE_REPLACE,
+    DiffKind.DELETE_REPLACE: DiffKind.ADD_REPLACE,
+}
+
+
+def invert(diff: Diff) -> Diff:
+    """The diff seen from the other side: what a refresh found, from what the next update would undo."""
+    if diff.detailed is None:
+        return diff
+    return replace(
+        diff,
+        detailed={key: replace(each, kind=_INVERTED.get(each.kind, each.kind)) for key, each in diff.detailed.items()},
+    )

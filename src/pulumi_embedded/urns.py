@@ -1,0 +1,66 @@
+"""A URN names a resource for life: urn:pulumi:STACK::PROJECT::PARENT_TYPE$TYPE::NAME."""
+
+from __future__ import annotations
+
+__all__ = [
+    "PROVIDER_PREFIX",
+    "STACK_TYPE",
+    "display_type",
+    "is_provider_type",
+    "make_urn",
+    "provider_package",
+    "provider_urn",
+    "urn_name",
+    "urn_type",
+]
+
+STACK_TYPE = "pulumi:pulumi:Stack"
+PROVIDER_PREFIX = "pulumi:providers:"
+
+
+def make_urn(stack: str, project: str, parent: str, type_: str, name: str) -> str:
+    """The URN of a resource; the root stack leaves no trace in its children's types."""
+    parent_type = _qualified_type(parent) if parent else ""
+    chain = f"{parent_type}${type_}" if parent_type and parent_type != STACK_TYPE else type_
+    return f"urn:pulumi:{stack}::{project}::{chain}::{name}"
+
+
+def _qualified_type(urn: str) -> str:
+    return urn.split("::", 3)[2]
+
+
+def urn_type(urn: str) -> str:
+    """The resource's own type, without its parents'."""
+    return _qualified_type(urn).rsplit("$", 1)[-1]
+
+
+def urn_name(urn: str) -> str:
+    """The resource's name, which may itself hold `::`."""
+    return urn.split("::", 3)[3]
+
+
+def display_type(urn: str) -> str:
+    """The type as people read it: `postgresql:index/role:Role` is shown as `postgresql:index:Role`."""
+    parts = urn_type(urn).split(":")
+    if len(parts) != 3:
+        return urn_type(urn)
+    package, module, name = parts
+    head, _, tail = module.partition("/")
+    if tail and name and tail == name[0].lower() + name[1:]:
+        module = head
+    return f"{package}:{module}:{name}"
+
+
+def is_provider_type(type_: str) -> bool:
+    """Whether resources of this type are providers."""
+    return type_.startswith(PROVIDER_PREFIX)
+
+
+def provider_package(type_: str) -> str:
+    """The package that a resource type or a provider type belongs to."""
+    return type_.removeprefix(PROVIDER_PREFIX) if is_provider_type(type_) else type_.split(":", 1)[0]
+
+
+def provider_urn(reference: str) -> str:
+    """The URN in a provider reference `URN::ID`."""
+    return reference.rpartition("::")[0]

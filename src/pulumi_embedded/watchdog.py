@@ -1,0 +1,48 @@
+"""No plugin and no program outlives the engine, however that ends."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Final
+
+__all__ = ["Watchdog"]
+
+# Ends the process groups that it was told of when its input ends without the word `done`.
+_SCRIPT: Final = """
+groups=""
+while read -r word; do
+    [ "$word" = done ] && exit 0
+    groups="$groups $word"
+done
+for group in $groups; do kill -TERM "-$group" 2> /dev/null; done
+"""
+
+
+class Watchdog:
+    """A process of its own that notices the end of this one by the end of the pipe between them."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", _SCRIPT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+
+    def watch(self, group: int) -> None:
+        """Ends the process group when this process ends before `close`."""
+        self._say(str(group))
+
+    def close(self) -> None:
+        """Nothing is left to be ended."""
+        self._say("done")
+        self._process.wait()
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        self._process.stdin.close()
+
+    def _say(self, word: str) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        self._process.stdin.write(word + "\n")
+        self._process.stdin.flush()

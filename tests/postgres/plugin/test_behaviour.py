@@ -1,0 +1,241 @@
+"""What recordings cannot show: calls at once, an end in the middle, and where ours is deliberately another."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.postgres.plugin.replay import Answer, ask, plugin
+
+Ask = Callable[[str, dict[str, Any]], Answer]
+ROLE, GRANT, SCHEMA = (f"postgresql:index/{kind[0].lower()}{kind[1:]}:{kind}" for kind in ("Role", "Grant", "Schema"))
+URN = "urn:pulumi:dev::test::{}::r"
+
+
+def call(kind: str, **request: Any) -> dict[str, Any]:
+    """A request about one resource of that kind."""
+    return {"urn": URN.format(kind), "type": kind, "name": "r"} | request
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Returns when `condition` holds; fails after ten seconds."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "what was waited for did not happen"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def configured(database: Any) -> Iterator[Ask]:
+    """Asks a plugin process that is configured for the test's database."""
+    login = database.parameters
+    args = {"host": login["host"], "port": str(login["port"]), "username": login["user"]}
+    args |= {"password": login["password"], "database": database.name, "sslmode": "disable", "superuser": "false"}
+    with plugin() as stub:
+        assert "response" in ask(stub, "Configure", {"args": args})
+        yield lambda method, request: ask(stub, method, request)
+
+
+@pytest.fixture
+def new_role(database: Any) -> Iterator[Callable[..., str]]:
+    """Makes roles of the test's own, dropped after it."""
+    made: list[str] = []
+    with database.connect() as admin:
+
+        def make(options: str = "") -> str:
+            made.append(f"t_{secrets.token_hex(6)}")
+            admin.execute(sql.SQL("CREATE ROLE {} " + options).format(sql.Identifier(made[-1])))
+            return made[-1]
+
+        yield make
+        for name in made:
+            if admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone():
+                admin.execute(
+                    sql.SQL("GRANT {0} TO CURRENT_USER; DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(name))
+                )
+
+
+def grant(database: str, role: str, *privileges: str) -> dict[str, Any]:
+    """The inputs of a Grant on a database."""
+    return {"database": database, "objectType": "database", "role": role, "privileges": list(privileges)}
+
+
+def test_changes_of_rights_that_come_at_once_all_succeed(configured: Ask, database: Any, new_role: Any) -> None:
+    """PostgreSQL answers concurrent changes of one access list with "tuple concurrently updated"."""
+    roles = [new_role() for _ in range(12)]
+    common = {"database": database.name, "objectType": "schema", "schema": "public", "privileges": ["CREATE"]}
+    requests = [call(GRANT, properties=common | {"role": role}) for role in roles]
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda request: configured("Create", request), requests))
+    assert [answer.get("error") for answer in answers] == [None] * 12
+    with database.connect() as admin:
+        held = [admin.execute("SELECT has_schema_privilege(%s, 'public', 'CREATE')", [role]) for role in roles]
+        assert [cursor.fetchone() for cursor in held] == [(True,)] * 12
+
+
+def test_cancel_ends_what_runs_and_refuses_what_comes(configured: Ask, database: Any, new_role: Any) -> None:
+    """A call that waits for another session's lock ends with an error, and has changed nothing."""
+    role = new_role()
+    create = call(GRANT, properties=grant(database.name, role, "CREATE"))
+    with database.connect() as other, database.connect() as admin, ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT pg_advisory_lock(oid::bigint) FROM pg_roles WHERE rolname = %s", [role])
+        running = pool.submit(configured, "Create", create)
+        waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = "
+        own = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+        wait_until(lambda: admin.execute(waiting + own).fetchone() is not None)
+        assert configured("Cancel", {}) == {"response": {}}
+        assert "canceling statement due to user request (57014)" in running.result()["error"]["message"]
+        granted = admin.execute("SELECT has_database_privilege(%s, current_database(), 'CREATE')", [role])
+        assert granted.fetchone() == (False,)
+    assert "the operation was cancelled" in configured("Create", create)["error"]["message"]
+
+
+def test_the_password_that_a_role_gets_is_the_one_given(configured: Ask, database: Any, new_role: Any) -> None:
+    r"""Unlike the real plugin, which doubles backslashes (facts of pulumi-postgresql 3.18)."""
+    name, password = f"t_{secrets.token_hex(6)}", r"a\b'c\\"
+    properties = {"name": name, "login": True, "password": password}
+    assert "response" in configured("Create", call(ROLE, properties=properties))
+    with database.connect(user=name, password=password) as login:
+        assert login.execute("SELECT current_user").fetchone() == (name,)
+    assert configured("Delete", call(ROLE, id=name, properties=properties)) == {"response": {}}
+
+
+def test_the_server_never_learns_the_password_not_even_its_log(make_cluster: Any) -> None:
+    made = make_cluster({"log_statement": "all"})
+    login = made.server
+    args = {"host": login.host, "port": str(login.port), "username": login.username, "password": login.password}
+    name = {"name": "r", "login": True}
+    with plugin() as stub:
+        ask(stub, "Configure", {"args": args | {"sslmode": "disable", "superuser": "false"}})
+        created = ask(stub, "Create", call(ROLE, properties=name | {"password": "hunter2"}))
+        state = created["response"]["properties"]
+        ask(stub, "Update", call(ROLE, id="r", olds=state, news=name | {"password": "hunter3"}))
+    psycopg.connect(host=login.host, port=login.port, user="r", password="hunter3", dbname="postgres").close()
+    log = made.cluster.log.read_text()
+    assert "CREATE ROLE" in log and "ALTER ROLE" in log
+    assert "hunter" not in log
+
+
+def test_no_error_says_the_password(configured: Ask, new_role: Any) -> None:
+    """Neither of the role nor of the provider's login."""
+    properties = {"name": new_role(), "password": "hunter2", "login": True}
+    answer = configured("Create", call(ROLE, properties=properties))
+    assert "already exists" in answer["error"]["message"]
+    assert "hunter2" not in str(answer)
+
+
+def test_an_update_that_fails_half_way_changes_nothing(configured: Ask, database: Any, new_role: Any) -> None:
+    """A rename and an attribute go back when a membership cannot be granted; the answer holds what was wanted."""
+    name = new_role()
+    olds, news = {"name": name}, {"name": f"{name}_2", "createDatabase": True, "roles": ["t_nobody_at_all"]}
+    answer = configured("Update", call(ROLE, id=name, olds=olds, news=news))
+    assert "could not grant role t_nobody_at_all" in answer["error"]["message"]
+    assert answer["error"]["details"][0]["value"]["properties"]["name"] == f"{name}_2"
+    with database.connect() as admin:
+        found = admin.execute("SELECT rolname, rolcreatedb FROM pg_roles WHERE rolname LIKE %s", [f"{name}%"])
+        assert found.fetchall() == [(name, False)]
+
+
+def test_wrapped_secrets_in_the_state_are_understood(configured: Ask, new_role: Any) -> None:
+    """Also a wrapped null, which the real plugin refuses as "malformed RPC secret"."""
+    signature = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
+    news = {"name": "r", "password": "x", "inherit": False, "encryptedPassword": False, "connectionLimit": 0}
+    news |= {"validUntil": ""}
+    olds = news | {"password": signature | {"value": "x"}, "passwordWo": signature | {"value": None}}
+    answer = configured("Diff", call(ROLE, id="r", olds=olds, news=news))
+    assert answer["response"]["changes"] == "DIFF_NONE"
+
+
+@pytest.mark.parametrize("name", ["f(int); DROP TABLE t", "f(int) TO x --", "f('x')"])
+def test_a_function_s_argument_types_cannot_end_the_statement(name: str, configured: Ask, database: Any) -> None:
+    """They are the one part of a statement that cannot be quoted."""
+    properties = {
+        "database": database.name, "schema": "public", "objectType": "function", "objects": [name],
+        "role": "public", "privileges": ["EXECUTE"],
+    }  # fmt: skip
+    message = configured("Create", call(GRANT, properties=properties))["error"]["message"]
+    assert "is not a function's name with its argument types" in message
+
+
+def test_privileges_on_one_of_two_functions_of_a_name(configured: Ask, database: Any, new_role: Any) -> None:
+    """An overloaded function is named with its argument types."""
+    role = new_role()
+    with database.connect() as admin:
+        for arguments in ("integer", "text"):
+            admin.execute(f"CREATE FUNCTION public.twice({arguments}) RETURNS int LANGUAGE sql AS 'SELECT 1'")
+        admin.execute("REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM public")
+        properties = {
+            "database": database.name, "schema": "public", "objectType": "function", "objects": ["twice(text)"],
+            "role": role, "privileges": ["EXECUTE"],
+        }  # fmt: skip
+        assert "response" in configured("Create", call(GRANT, properties=properties))
+        rights = "SELECT has_function_privilege(%s, 'public.twice(int)', 'EXECUTE'), "
+        rights += "has_function_privilege(%s, 'public.twice(text)', 'EXECUTE')"
+        assert admin.execute(rights, [role, role]).fetchone() == (False, True)
+
+
+def test_policies_of_a_schema_are_refused_by_name(configured: Ask, database: Any) -> None:
+    """A deprecated property that only the real plugin has; the error says what to write instead."""
+    properties = {"name": "s", "database": database.name, "policies": [{"role": "public", "usage": True}]}
+    message = configured("Create", call(SCHEMA, properties=properties))["error"]["message"]
+    assert "policies of schema s" in message
+    assert "postgresql.Grant" in message
+
+
+def test_a_refresh_waits_for_no_change(configured: Ask, database: Any, new_role: Any) -> None:
+    """Unlike the real plugin's, where refreshes of two owners' default privileges deadlock (pulumi-postgresql 897)."""
+    role = new_role()
+    with database.connect() as other:
+        other.execute("SELECT pg_advisory_lock(oid::bigint) FROM pg_roles WHERE rolname = %s", [role])
+        state = grant(database.name, role, "CONNECT")
+        answer = configured("Read", call(GRANT, id="x", inputs=state, properties=state))
+    assert answer["response"]["inputs"]["privileges"] == []
+
+
+def start() -> subprocess.Popen[str]:
+    """A plugin process that has printed its port."""
+    command = [sys.executable, "-m", "pulumi_embedded.postgresql", "127.0.0.1:1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().strip().isdigit()
+    return process
+
+
+def test_the_process_ends_when_it_is_told_to() -> None:
+    """SIGTERM ends it; SIGINT, which a terminal sends to the engine's plugins too, does not."""
+    with start() as process:
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_the_process_does_not_outlive_its_engine() -> None:
+    """An engine that was killed leaves no plugin behind."""
+    script = "import subprocess, sys\np = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)\n"
+    script += "p.stdout.readline()\nprint(p.pid)"
+    command = [sys.executable, "-m", "pulumi_embedded.postgresql", "127.0.0.1:1"]
+    engine = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, check=True)
+    wait_until(lambda: not is_alive(int(engine.stdout)))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of that number runs; one that ended and was not waited for does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return not state.startswith("Z") and bool(state)

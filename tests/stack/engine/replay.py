@@ -1,0 +1,359 @@
+"""Runs the commands of a recording on an engine and brings what it said into the recording's form."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psycopg
+from google.protobuf import json_format
+
+from pulumi_embedded import cli, plugins
+from pulumi_embedded.secrets import Crypter
+
+RECORDINGS = Path(__file__).parent / "recordings"
+SALT = re.search(r"encryptionsalt: (.+)", (RECORDINGS / "Pulumi.dev.yaml").read_text()).group(1)
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+SECRET = "1b47061264138c4ac30d75fd1eb44270"
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+CONFIG_METHODS = {"CheckConfig", "DiffConfig", "Configure"}
+RESOURCE_METHODS = {"Check", "Diff", "Create", "Read", "Update", "Delete", "Invoke"}
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def scenarios() -> list[str]:
+    return sorted(path.stem for path in RECORDINGS.glob("*.json"))
+
+
+def load(scenario: str) -> dict[str, Any]:
+    return json.loads((RECORDINGS / f"{scenario}.json").read_text())
+
+
+class CallRecorder(grpc.UnaryUnaryClientInterceptor):
+    """Notes every call to a plugin, in the order of their beginnings."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+
+    def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        method = details.method.rsplit("/", 1)[-1]
+        if method not in CONFIG_METHODS | RESOURCE_METHODS:
+            return continuation(details, request)
+        document = json_format.MessageToDict(request)
+        document.pop("randomSeed", None)
+        with self._lock:
+            call = {"method": method, "request": document, "start": len(self.calls)}
+            self.calls.append(call)
+        response = continuation(details, request)
+        with self._lock:
+            call["end"] = len(self.calls)
+        return response
+
+
+@dataclass
+class Result:
+    """What one command did."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Workplace:
+    """A project's folder for one scenario, with names on the server that no other scenario uses."""
+
+    def __init__(self, folder: Path, scenario: str, server: Any, mark: str) -> None:
+        self.folder = folder
+        self.scenario = scenario
+        self.server = server
+        text = (RECORDINGS / f"{scenario}.json").read_text()
+        # Ids are made of several names, joined by underscores.
+        own = set(re.findall(r"(?<![A-Za-z0-9])s_[a-z0-9]+", text)) | {"s_taken", "s_old"}
+        self._names = {name: mark + name[2:] for name in own}
+        self.home = folder.parent / "home"
+        for name in ("dynp.py", "Pulumi.yaml", "Pulumi.dev.yaml"):
+            self.write(name, (RECORDINGS / name).read_text())
+        if "config" in (recording := json.loads(text)):
+            self.write("Pulumi.dev.yaml", recording["config"])
+        (folder / ".state").mkdir()
+        (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
+
+    def to_here(self, text: str) -> str:
+        """The recording's names and login, as they are here."""
+        for name, own in self._names.items():
+            text = re.sub(rf"(?<![A-Za-z0-9]){name}(?![A-Za-z0-9])", own, text)
+        text = text.replace("55433", str(self.server.port)).replace("127.0.0.1", self.server.host)
+        text = re.sub(r'(postgresql:username: |username="|owner=")admin', rf"\g<1>{self.server.username}", text)
+        return re.sub(r'(postgresql:password: |password=")admin', rf"\g<1>{self.server.password}", text)
+
+    def to_recorded(self, text: str) -> str:
+        """What an engine said here, in the recording's names."""
+        text = text.replace(self.server.password, "admin").replace(self.server.username, "admin")
+        for name, own in sorted(self._names.items(), key=lambda pair: -len(pair[1])):
+            text = re.sub(rf"(?<![A-Za-z0-9]){own}(?![A-Za-z0-9])", name, text)
+        text = text.replace(str(self.folder.resolve()), "<project>").replace(str(self.folder), "<project>")
+        return text.replace(str(self.server.port), "55433").replace(self.server.host, "127.0.0.1")
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(self.to_here(text))
+
+    def sql(self, *statements: str) -> None:
+        """Changes the server behind the engine's back."""
+        with psycopg.connect(
+            host=self.server.host,
+            port=self.server.port,
+            user=self.server.username,
+            password=self.server.password,
+            dbname="postgres",
+            autocommit=True,
+        ) as connection:
+            for statement in statements:
+                connection.execute(self.to_here(statement))  # type: ignore[arg-type]
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "PULUMI_CONFIG_PASSPHRASE": "",
+            "PULUMI_HOME": str(self.home),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        }
+
+    def arguments(self, command: str) -> list[str]:
+        """The command's words after `pulumi`."""
+        return ["--non-interactive", "-C", str(self.folder), *self.to_here(command).split()[1:]]
+
+    def run(self, command: str) -> Result:
+        """Runs a command of the CLI on the embedded engine, in this process, and notes the plugins' calls."""
+        recorder = CallRecorder()
+        real = plugins.grpc.insecure_channel
+        stdout, stderr = io.StringIO(), io.StringIO()
+        exit_code = 0
+        with _changed_environment(self.environment()), _patched_channel(real, recorder):
+            argv, sys.argv = sys.argv, ["pulumi-embedded", *self.arguments(command)]
+            try:
+                with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+                    cli.main()
+            except SystemExit as exit_:
+                exit_code = int(exit_.code or 0)
+            finally:
+                sys.argv = argv
+        return Result(exit_code, stdout.getvalue(), stderr.getvalue(), recorder.calls)
+
+    def start(self, command: str) -> subprocess.Popen[str]:
+        """Starts a command on the embedded engine as a process of its own."""
+        return subprocess.Popen(
+            [str(Path(sys.executable).with_name("pulumi-embedded")), *self.arguments(command)],
+            env={**os.environ, **self.environment()},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run_cli(self, command: str) -> Result:
+        """Runs a command on the Pulumi CLI that is on the PATH."""
+        run = subprocess.run(
+            ["pulumi", *self.arguments(command)],
+            env={**os.environ, **self.environment()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Result(run.returncode, run.stdout, run.stderr)
+
+    def state(self) -> dict[str, Any] | None:
+        """The stack's deployment, decrypted and in the recording's form; None where there are no resources."""
+        path = self.folder / ".state/.pulumi/stacks/rec/dev.json"
+        if not path.exists():
+            return None
+        latest = json.loads(self.to_recorded(path.read_text()))["checkpoint"]["latest"]
+        return {key: latest[key] for key in ("resources", "pending_operations") if latest.get(key)} or None
+
+
+@contextlib.contextmanager
+def _changed_environment(values: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _patched_channel(real: Any, recorder: CallRecorder) -> Iterator[None]:
+    def observed(target: str, options: Any = None) -> Any:
+        return grpc.intercept_channel(real(target, options=options), recorder)
+
+    plugins.grpc.insecure_channel = observed
+    try:
+        yield
+    finally:
+        plugins.grpc.insecure_channel = real
+
+
+def opened(document: Any, crypter: Crypter) -> Any:
+    """A state without what differs between any two runs: secrets decrypted, ids of providers and times left out."""
+    if isinstance(document, list):
+        return [opened(each, crypter) for each in document]
+    if isinstance(document, str):
+        return document if document == UNKNOWN else UUID.sub("<uuid>", document)
+    if not isinstance(document, dict):
+        return document
+    if document.get(SIGNATURE) == SECRET:
+        return {"secret": json.loads(crypter.decrypt(document["ciphertext"]))}
+    skipped = {"created", "modified", "sourcePosition", "stackTrace"}
+    result = {key: opened(value, crypter) for key, value in document.items() if key not in skipped}
+    if "dependencies" in result:
+        # The SDK keeps them in a set, so their order is another in every run.
+        result["dependencies"] = sorted(result["dependencies"])
+    return result
+
+
+def plain_calls(calls: list[dict[str, Any]], *, configured: bool) -> list[tuple[str, str, str]]:
+    """Every call as (URN, method, request), in the order of their beginnings."""
+    wanted = RESOURCE_METHODS | (CONFIG_METHODS if configured else set())
+    found = []
+    for call in sorted(calls, key=lambda call: call["start"]):
+        if call["method"] in wanted:
+            request = {key: value for key, value in call["request"].items() if key != "resourceStatusToken"}
+            if call["method"] == "Configure":
+                request.pop("id", None)
+            text = UUID.sub(
+                lambda m: m[0] if m[0] == UNKNOWN else "<uuid>", json.dumps(_numbers(request), sort_keys=True)
+            )
+            found.append((request.get("urn") or request.get("tok", ""), call["method"], text))
+    return found
+
+
+def _numbers(value: Any) -> Any:
+    """Whole numbers as integers, as JSON on the wire does not tell them apart."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_numbers(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _numbers(each) for key, each in value.items()}
+    return value
+
+
+_FRAME = re.compile(r'^(\s*)File "(?P<file>.+)", line \d+(, in (?P<name>.+))?$')
+_INTERRUPTED = [
+    "    Traceback (most recent call last):",
+    "      <frames>",
+    "    KeyboardInterrupt",
+    "    During handling of the above exception, another exception occurred:",
+    "    Traceback (most recent call last):",
+    "      <frames>",
+    "    KeyboardInterrupt",
+]
+
+
+def plain_lines(lines: list[str]) -> list[str]:
+    """What was printed, without what any two runs differ in: times, foreign frames, the stack's own line."""
+    result = [UUID.sub(lambda match: match[0] if match[0] == UNKNOWN else "<uuid>", line) for line in lines]
+    result = [re.sub(r"\((\d+\.\d+s|\d+s|<t>)\)", "(<t>)", line) for line in _framed(result)]
+    result = [re.sub(r"^Duration: .+", "Duration: <t>", line).rstrip() for line in result]
+    result = [
+        line
+        for line in result
+        if line.strip()
+        and not line.startswith("@ ")
+        and not re.match(r"^ [ +~-]+ *pulumi:pulumi:Stack rec-dev", line)
+        and "warning: using pulumi-resource-" not in line
+    ]
+    for start in range(len(result) - len(_INTERRUPTED), -1, -1):
+        if result[start : start + len(_INTERRUPTED)] == _INTERRUPTED:
+            del result[start : start + len(_INTERRUPTED)]
+    return _without_empty_headings(result)
+
+
+def _framed(lines: list[str]) -> list[str]:
+    result: list[str] = []
+    indent: int | None = None
+    for line in lines:
+        frame = _FRAME.match(line)
+        if frame:
+            indent = len(frame[1])
+            own = frame["file"].startswith("<project>") and frame["name"] and ".venv" not in frame["file"]
+            line = f"{frame[1]}<frame {frame['file']} {frame['name']}>" if own else f"{frame[1]}<frames>"
+            if not (line.strip() == "<frames>" and result and result[-1] == line):
+                result.append(line)
+        elif indent is None or len(line) - len(line.lstrip()) <= indent:
+            indent = None
+            result.append(line)
+    return result
+
+
+def _without_empty_headings(lines: list[str]) -> list[str]:
+    result = []
+    for number, line in enumerate(lines):
+        following = lines[number + 1] if number + 1 < len(lines) else ""
+        if line.startswith("  pulumi:pulumi:Stack (") and not following.startswith("    "):
+            continue
+        result.append(line)
+    return [
+        line
+        for number, line in enumerate(result)
+        if line != "Diagnostics:" or (number + 1 < len(result) and result[number + 1].startswith("  "))
+    ]
+
+
+def json_differences(text: str, recorded: Any) -> list[str]:
+    """What an engine's JSON and the recorded one do not have in common, as text."""
+    if isinstance(recorded, list):
+        mine = [json.loads(line) for line in text.splitlines()]
+        parts = [_parts_of_stream(mine), _parts_of_stream(recorded)]
+    else:
+        parts = [_parts_of_document(json.loads(text)), _parts_of_document(recorded)]
+    mine_counted, theirs_counted = Counter(parts[0]), Counter(parts[1])
+    return [
+        *(f"only here: {each}" for each in mine_counted - theirs_counted),
+        *(f"only recorded: {each}" for each in theirs_counted - mine_counted),
+    ]
+
+
+def _parts_of_document(document: Any) -> list[str]:
+    if not isinstance(document, dict):
+        return [_canonical(document)]
+    steps = document.get("steps", [])
+    rest = {key: value for key, value in document.items() if key not in ("steps", "duration")}
+    return [_canonical(each) for each in [*steps, *({key: value} for key, value in rest.items())]]
+
+
+def _parts_of_stream(events: list[Any]) -> list[str]:
+    parts = []
+    for event in events:
+        event = {key: value for key, value in event.items() if key not in ("sequence", "timestamp")}
+        event.get("summaryEvent", {}).pop("durationSeconds", None)
+        event.get("resOpFailedEvent", {}).pop("steps", None)
+        diagnostic = event.get("diagnosticEvent")
+        if diagnostic and diagnostic["severity"] == "debug":
+            continue
+        if diagnostic:
+            diagnostic["message"] = "\n".join(_framed(diagnostic["message"].rstrip("\n").split("\n")))
+        parts.append(_canonical(event))
+    return parts
+
+
+def _canonical(document: Any) -> str:
+    blinded = json.loads(json.dumps(document).replace(SECRET, "secret"))
+    return json.dumps(_numbers(opened(blinded, _NO_CRYPTER)), sort_keys=True)
+
+
+_NO_CRYPTER: Any = None

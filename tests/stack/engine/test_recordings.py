@@ -1,0 +1,194 @@
+"""Every recorded scenario, run on the embedded engine, is what the Pulumi CLI did.
+
+The provider calls are the same for each resource and in the same order, the state holds the same resources, the
+output the same lines, and the exit code is the same. Each allowed difference is in `DIFFERENCES`, with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pulumi_embedded.secrets import Crypter
+
+from .replay import SALT, Result, Workplace, json_differences, load, opened, plain_calls, plain_lines, scenarios
+
+MARKS = [first + second for first in "jqxz" for second in "abcdefghijklmnopqrstuvwxyz"]
+
+
+def _touch(*names: str) -> Callable[[Workplace], None]:
+    def act(place: Workplace) -> None:
+        (place.folder / "store").mkdir(exist_ok=True)
+        for name in names:
+            (place.folder / "store" / name).touch()
+
+    return act
+
+
+def _forget(*names: str) -> Callable[[Workplace], None]:
+    return lambda place: [(place.folder / "store" / name).unlink() for name in names] and None
+
+
+def _sql(*statements: str) -> Callable[[Workplace], None]:
+    return lambda place: place.sql(*statements)
+
+
+def _store(key: str, value: str) -> Callable[[Workplace], None]:
+    return lambda place: (place.folder / "store" / f"{key}.json").write_text(json.dumps(value)) and None
+
+
+def _all(*acts: Callable[[Workplace], None]) -> Callable[[Workplace], None]:
+    return lambda place: [act(place) for act in acts] and None
+
+
+# What was changed around a step, behind the engine's back.
+BEFORE: dict[tuple[str, str], Callable[[Workplace], None]] = {
+    ("destroy-gone", "02-destroy"): _sql("drop role s_app", "drop role s_group"),
+    ("fail-create-plugin", "01-failing"): _sql("create role s_taken"),
+    ("fail-create-plugin", "02-next"): _sql("drop role s_taken"),
+    ("fail-create", "01-failing"): _touch("fail-create"),
+    ("fail-create", "02-preview-json"): _forget("fail-create"),
+    ("fail-delete", "02-failing"): _touch("fail-delete"),
+    ("fail-delete", "03-next"): _forget("fail-delete"),
+    ("fail-replace", "02-failing"): _touch("fail-delete"),
+    ("fail-replace", "03-next"): _forget("fail-delete"),
+    ("fail-update", "02-failing"): _touch("fail-update"),
+    ("fail-update", "03-next"): _forget("fail-update"),
+    ("get-resource", "01-preview"): _sql("create role s_old login"),
+    ("ignore-changes", "04-refresh"): _all(_sql("alter role s_r connection limit 77"), _store("k", "77")),
+    ("refresh-drift-up-refresh", "02-up-refresh"): _all(_sql("alter role s_app createdb"), _store("k", "changed")),
+    ("refresh-drift", "02-preview-refresh-json"): _all(
+        _sql("alter role s_app createdb connection limit 3"), _store("k", "changed")
+    ),
+    ("secret-config", "04-preview-diff"): lambda place: (
+        place.run("pulumi config set --secret password changed") and None
+    ),
+    ("up-json", "03-failing"): _touch("fail-update"),
+    ("up-json", "04-refresh"): _forget("fail-update"),
+    ("refresh-gone", "02-refresh"): _all(_sql("drop role s_app"), _forget("k.json")),
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What may differ, and why; `pattern` is searched in printed lines and in resources."""
+
+    scenario: str
+    pattern: str
+    reason: str
+
+
+DIFFERENCES = [
+    Difference(
+        "*", r"error:   sdk-v2/provider2\.go", "a log line of the Go plugin, which then says the same as its error"
+    ),
+    Difference("create", r"    (Managed by|Last updated:|Pulumi version used:) ", "the machine, the time, the build"),
+    Difference("missing-plugin", r"the embedded engine installs no plugins", "says what to do"),
+    Difference(
+        "protect",
+        r"pulumi:providers:pulumi-python::default\"",
+        "after the failed delete the CLI goes on deleting at random what does not depend on it; this engine stops",
+    ),
+    Difference(
+        "duplicate-urn",
+        r"Store( resource 'a'|::a| a |\))|\d created",
+        "whether the first of the two is created before the second is refused is a race in the CLI",
+    ),
+    Difference(
+        "fail-create-plugin",
+        r"Role g |Role \(g\)|Role::g\"|\d (created|unchanged)",
+        "whether the other role is created before the failure stops everything is a race in the CLI",
+    ),
+    Difference("up-json", r"info#err|KeyboardInterrupt", "the CLI interrupts the program, this engine ends it"),
+]
+# What is called depends on the race.
+RACES = {"duplicate-urn", "fail-create-plugin"}
+# These end by a signal or begin with a lock; test_interruptions.py runs them.
+ELSEWHERE = {"interrupted", "killed", "locked"}
+
+
+def _allowed(scenario: str, text: str) -> bool:
+    return any(each.scenario in ("*", scenario) and re.search(each.pattern, text) for each in DIFFERENCES)
+
+
+@pytest.mark.parametrize("scenario", [name for name in scenarios() if name not in ELSEWHERE])
+def test_a_recorded_scenario_runs_as_on_the_cli(scenario: str, server: Any, tmp_path: Path) -> None:
+    recording = load(scenario)
+    folder = tmp_path / "project"
+    folder.mkdir()
+    place = Workplace(folder, scenario, server, MARKS[scenarios().index(scenario)])
+    assert place.run("pulumi stack init dev").exit_code == 0
+    state: Any = None
+    for step in recording["steps"]:
+        if step["program"]:
+            place.write("__main__.py", recording["programs"][step["program"]])
+        BEFORE.get((scenario, step["name"]), lambda _: None)(place)
+        state = step.get("state", state)
+        compare(place, place.run(step["command"]), step, state)
+
+
+def compare(place: Workplace, result: Result, step: dict[str, Any], state: Any) -> None:
+    """Compares everything that the recording of the step holds."""
+    where = f"{place.scenario} {step['name']}"
+    out = place.to_recorded(result.stdout).replace("pulumi-embedded", "pulumi")
+    err = place.to_recorded(result.stderr)
+    assert result.exit_code == step["exit_code"], f"{where}\n{out}\n{err}"
+    if "stdout" in step:
+        _compare_lines(place.scenario, where, out.split("\n"), step["stdout"])
+    if "stdout_json" in step:
+        found = [each for each in json_differences(out, step["stdout_json"]) if not _allowed(place.scenario, each)]
+        assert not found, where
+    if "calls" in step and place.scenario not in RACES:
+        _compare_calls(where, json.loads(place.to_recorded(json.dumps(result.calls))), step)
+    assert _resources(place, place.state()) == _resources(place, state), where
+
+
+def _compare_lines(scenario: str, where: str, mine: list[str], theirs: list[str]) -> None:
+    kept = [[line for line in plain_lines(lines) if not _allowed(scenario, line)] for lines in (mine, theirs)]
+    assert sorted(kept[0]) == sorted(kept[1]), where
+    assert _summary(kept[0]) == _summary(kept[1]), where
+
+
+def _summary(lines: list[str]) -> list[str]:
+    """The last block: counts and duration, whose order is no accident."""
+    starts = [number for number, line in enumerate(lines) if line == "Resources:"]
+    return lines[starts[-1] :] if starts else []
+
+
+def _compare_calls(where: str, calls: list[dict[str, Any]], step: dict[str, Any]) -> None:
+    mine = plain_calls(calls, configured=step["configured"])
+    theirs = plain_calls(step["calls"], configured=step["configured"])
+    assert Counter(mine) == Counter(theirs), where
+    for urn in {urn for urn, _, _ in theirs}:
+        order = [method for each, method, _ in mine if each == urn]
+        assert order == [method for each, method, _ in theirs if each == urn], f"{where} {urn}"
+    _require_order(where, calls, step)
+
+
+def _require_order(where: str, calls: list[dict[str, Any]], step: dict[str, Any]) -> None:
+    """What is made waits for what it depends on, and what is deleted waits for its dependents."""
+    made = {call["request"]["urn"]: call for call in calls if call["method"] in ("Create", "Update")}
+    gone = {call["request"]["urn"]: call for call in calls if call["method"] == "Delete"}
+    for resource in (step.get("state") or {}).get("resources") or []:
+        for needed in resource.get("dependencies", []):
+            if resource["urn"] in made and needed in made:
+                assert made[needed]["end"] <= made[resource["urn"]]["start"], f"{where} {resource['urn']}"
+            if resource["urn"] in gone and needed in gone:
+                assert gone[resource["urn"]]["end"] <= gone[needed]["start"], f"{where} {resource['urn']}"
+
+
+def _resources(place: Workplace, state: Any) -> list[str]:
+    crypter = Crypter.open(SALT, "")
+    found = []
+    for key in ("resources", "pending_operations"):
+        documents = opened((state or {}).get(key) or [], crypter)
+        texts = sorted(place.to_recorded(json.dumps(each, sort_keys=True)) for each in documents)
+        found += [text for text in texts if not _allowed(place.scenario, text)]
+    return found

@@ -1,0 +1,129 @@
+"""A state that the Pulumi CLI wrote comes out as it went in, also what this engine does not know."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pulumi_embedded.backend import FileBackend
+from pulumi_embedded.checkpoint import Codec, Snapshot, parse_checkpoint, parse_deployment
+from pulumi_embedded.errors import EngineError, Unsupported
+from pulumi_embedded.files import keep_backup, write_atomically
+from pulumi_embedded.secrets import Crypter
+
+SALT = "v1:rJ+R4Ya1Q+o=:v1:5jqDyyKtleEecS/u:BM5JYept0wdk+wAUiUG7ucRcUyceyA=="
+URN = "urn:pulumi:dev::rec::postgresql:index/role:Role::app"
+PASSWORD = {
+    "4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270",
+    "ciphertext": "v1:li7S96x33G2nMave:B9llNQJTDBJhe3JwpVRaZtiGM4Q5",
+}
+ROLE = {
+    "urn": URN,
+    "custom": True,
+    "id": "s_app",
+    "type": "postgresql:index/role:Role",
+    "inputs": {"__defaults": [], "name": "s_app", "password": PASSWORD},
+    "outputs": {"connectionLimit": -1, "name": "s_app", "password": PASSWORD},
+    "parent": "urn:pulumi:dev::rec::pulumi:pulumi:Stack::rec-dev",
+    "protect": True,
+    "provider": "urn:pulumi:dev::rec::pulumi:providers:postgresql::default::11111111-1111-4111-8111-111111111111",
+    "propertyDependencies": {"name": []},
+    "additionalSecretOutputs": ["password"],
+    "customTimeouts": {"create": 300},
+    "created": "2026-01-01T00:00:00.000000001Z",
+    "somethingNew": {"kept": True},
+}
+DEPLOYMENT: dict[str, Any] = {
+    "manifest": {"time": "2026-01-01T00:00:00Z", "magic": "x", "version": "v3.260.0"},
+    "secrets_providers": {"type": "passphrase", "state": {"salt": SALT}},
+    "resources": [ROLE],
+    "pending_operations": [{"resource": ROLE, "type": "updating"}],
+    "metadata": {"integrity_error": None},
+}
+
+
+@pytest.fixture(scope="module")
+def crypter() -> Crypter:
+    return Crypter.open(SALT, "")
+
+
+def test_a_state_comes_out_as_it_went_in_and_its_secrets_keep_their_ciphertext(crypter: Crypter) -> None:
+    codec = Codec(crypter)
+    written = codec.deployment(codec.snapshot(DEPLOYMENT))
+    assert {**written, "manifest": None} == {**DEPLOYMENT, "manifest": None}
+
+
+def test_the_manifest_is_stamped_with_the_version_and_its_digest(crypter: Crypter) -> None:
+    manifest = Codec(crypter).deployment(Snapshot())["manifest"]
+    assert manifest["version"] == "v3.260.0"
+    # The digest that the CLI of that version writes.
+    assert manifest["magic"] == "7dff0d166258e7f1d265e8e044021ea087795d58a0c6415ab6fe8b7c790e447f"
+
+
+def test_a_state_with_secrets_needs_the_passphrase() -> None:
+    with pytest.raises(EngineError, match="no encryption salt"):
+        Codec(None).snapshot(DEPLOYMENT)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the state file is damaged"),
+        ("[]", "no JSON object"),
+        ('{"version": 3}', "holds no checkpoint"),
+        ('{"version": 4, "features": ["taint"], "checkpoint": {}}', r"format version 4 \(taint\)"),
+    ],
+)
+def test_what_is_no_state_file_of_this_version_is_refused(text: str, message: str) -> None:
+    with pytest.raises(EngineError, match=message):
+        parse_checkpoint(text)
+
+
+def test_another_secrets_provider_is_refused_by_name(crypter: Crypter) -> None:
+    with pytest.raises(EngineError, match=r"'cloud'.*use the Pulumi CLI"):
+        Codec(crypter).snapshot({"secrets_providers": {"type": "cloud"}})
+    with pytest.raises(EngineError, match="no field 'deployment'"):
+        parse_deployment('{"version": 3}')
+
+
+def test_a_write_leaves_the_state_before_it_as_the_backup(tmp_path: Path) -> None:
+    backend = FileBackend.open(f"file://{tmp_path}", tmp_path)
+    backend.write("p", "dev", {"n": 1})
+    backend.write("p", "dev", {"n": 2})
+    stacks = tmp_path / ".pulumi/stacks/p"
+    assert backend.read("p", "dev") == {"n": 2}
+    assert parse_checkpoint((stacks / "dev.json.bak").read_text()) == {"n": 1}
+    assert sorted(path.name for path in stacks.iterdir()) == ["dev.json", "dev.json.bak"]
+    assert json.loads((stacks / "dev.json").read_text())["checkpoint"]["stack"] == "organization/p/dev"
+    assert backend.stacks("p") == ["dev"]
+
+
+def test_a_failed_write_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "dev.json"
+    write_atomically(path, b"old")
+    keep_backup(path, tmp_path / "dev.json.bak")
+
+    def full(descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["dev.json", "dev.json.bak"]
+
+
+@pytest.mark.parametrize("url", ["s3://bucket", "https://api.pulumi.com", "azblob://x", "postgres://x/y"])
+def test_other_backends_are_refused_by_name(tmp_path: Path, url: str) -> None:
+    with pytest.raises(Unsupported, match=rf"the backend {url.split(':')[0]}"):
+        FileBackend.open(url, tmp_path)
+
+
+def test_a_relative_backend_belongs_to_the_project(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    assert FileBackend.open("file://./state", tmp_path).folder == tmp_path / "state"
+    with pytest.raises(EngineError, match="does not exist; make it: mkdir -p"):
+        FileBackend.open("file://./nowhere", tmp_path)

@@ -1,0 +1,93 @@
+"""Differences are printed as the Pulumi CLI prints them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pulumi_embedded.config import ConfigValue
+from pulumi_embedded.differ import diff_objects
+from pulumi_embedded.display.mask import masked
+from pulumi_embedded.display.objects import PropertyPrinter
+from pulumi_embedded.display.summary import duration_text
+from pulumi_embedded.urns import display_type
+from pulumi_embedded.values import UNKNOWN, Secret
+
+
+def _printed(old: dict[str, Any], new: dict[str, Any], **options: Any) -> list[str]:
+    diff = diff_objects(old, new)
+    assert diff is not None
+    return PropertyPrinter(1, **options).object_diff(diff).splitlines()
+
+
+def test_a_diff_shows_what_changed_with_its_sign_and_the_rest_without() -> None:
+    old = {"key": "a", "long": 1, "gone": True, "same": "s", "none": None}
+    new = {"key": "b", "long": UNKNOWN, "new": [], "same": "s", "none": None}
+    assert _printed(old, new) == [
+        "  - gone: true",
+        '  ~ key : "a" => "b"',
+        "  ~ long: 1 => [unknown]",
+        "  + new : []",
+        '    same: "s"',
+    ]
+
+
+def test_lists_show_one_line_per_element() -> None:
+    assert _printed({"sql": ["a", "b"]}, {"sql": ["a", "c", "d"]}) == [
+        "  ~ sql: [",
+        '        [0]: "a"',
+        '      ~ [1]: "b" => "c"',
+        '      + [2]: "d"',
+        "    ]",
+    ]
+
+
+def test_a_text_of_several_lines_shows_the_changed_ones() -> None:
+    old = "\n".join(str(number) for number in range(10))
+    assert _printed({"t": old}, {"t": old.replace("5", "five")}) == [
+        "  ~ t: ",
+        "        ...",
+        "        3",
+        "        4",
+        "      - 5",
+        "      + five",
+        "        6",
+        "        7",
+        "        ...",
+    ]
+
+
+def test_long_texts_are_cut_unless_full_output_is_asked_for() -> None:
+    text = "x" * 200
+    assert PropertyPrinter(1).value(text) == '"' + "x" * 150 + '..."'
+    assert PropertyPrinter(1, truncate=False).value(text) == f'"{text}"'
+    assert PropertyPrinter(1).value("a\nb\nc\nd") == '"a\\nb\\nc\\n..."'
+
+
+def test_two_secrets_never_tell_whether_they_differ() -> None:
+    assert diff_objects({"p": Secret("a")}, {"p": Secret("b")}) is None
+    assert _printed({"p": "a"}, {"p": Secret("a")}) == ['  ~ p: "a" => [secret]']
+
+
+def test_secrets_of_the_configuration_are_masked_in_values() -> None:
+    mask = masked([ConfigValue("hunter2", True), ConfigValue("true", True), ConfigValue("open", False)])
+    assert PropertyPrinter(1, mask=mask).value("k=hunter2 true open") == '"k=[secret] true open"'
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.2, "1s"), (59.1, "1m0s"), (65, "1m5s"), (3605, "1h0m5s")])
+def test_durations_are_rounded_up(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("type_", "shown"),
+    [
+        ("postgresql:index/role:Role", "postgresql:index:Role"),
+        ("pulumi-python:dynamic/alembic:Migrations", "pulumi-python:dynamic/alembic:Migrations"),
+        ("rec:index:Group$postgresql:index/role:Role", "postgresql:index:Role"),
+        ("pulumi:pulumi:Stack", "pulumi:pulumi:Stack"),
+    ],
+)
+def test_types_are_shown_short(type_: str, shown: str) -> None:
+    assert display_type(f"urn:pulumi:dev::p::{type_}::name") == shown
