@@ -1,0 +1,78 @@
+# Every recipe is a command that a person could type. `make help` lists them.
+
+STACK ?= dev
+# auto: the Pulumi CLI where it is on the PATH, else the embedded engine
+ENGINE ?= auto
+ROLE ?= app
+
+BIN := .venv/bin
+ENGINE_auto := $(or $(shell command -v pulumi),$(BIN)/pulumi-embedded)
+ENGINE_pulumi := pulumi
+ENGINE_embedded := $(BIN)/pulumi-embedded
+PULUMI := $(or $(ENGINE_$(ENGINE)),$(error ENGINE is '$(ENGINE)': it is auto, pulumi or embedded))
+
+# The development stack's passphrase is empty; it has to be set all the same.
+ifndef PULUMI_CONFIG_PASSPHRASE_FILE
+export PULUMI_CONFIG_PASSPHRASE ?=
+endif
+
+# The development server is for stacks that name no other one.
+SERVER := $(if $(PGHOST)$(shell grep -s postgresql:host Pulumi.$(STACK).yaml),,server)
+
+.PHONY: help up preview refresh down psql test server stack clean requirements
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 14
+
+up: stack ## Bring the stack up: database, roles, grants, schema at its revision
+	$(PULUMI) up --stack $(STACK) --yes
+	@printf '\nNext: make psql · make preview · make down · alembic revision -m "…" (after: . $(BIN)/activate)\n'
+
+preview: stack ## Show what `make up` would do
+	$(PULUMI) preview --stack $(STACK) --diff
+
+refresh: stack ## Read the server again into the stack's state
+	$(PULUMI) refresh --stack $(STACK) --yes
+
+down: stack ## Drop the database and its roles
+	$(PULUMI) destroy --stack $(STACK) --yes
+
+psql: $(BIN)/.up ## Open psql on the stack's database: ROLE=app, reader or migrator
+	$(BIN)/taskdb psql --stack $(STACK) --role $(ROLE)
+
+test: $(BIN)/.test ## Run every check and test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2
+
+server: $(BIN)/.up
+	$(BIN)/taskdb server start
+
+stack: $(BIN)/.up $(SERVER) Pulumi.$(STACK).yaml
+	$(PULUMI) stack select $(STACK) --create
+
+Pulumi.%.yaml:
+	@echo "There is no $@, so no stack '$*' is configured. Make it: $(PULUMI) stack init $*" >&2; exit 1
+
+$(BIN)/.up: requirements.txt pyproject.toml
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; python3 is " + sys.version)'
+	python3 -m venv .venv
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(BIN)/.test: requirements-dev.txt $(BIN)/.up
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
+	@touch $@
+
+clean: ## Remove the virtual environment and caches; databases and stacks stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests migrations -name __pycache__ -type d -prune -exec rm -rf {} +
+
+requirements: ## Pin the newest versions that pyproject.toml allows
+	uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--extra build --output-file requirements.txt
+	uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--extra build --extra dev --constraint requirements.txt --output-file requirements-dev.txt

@@ -1,0 +1,80 @@
+"""A stack's life: up from nothing, nothing to do, refreshed, gone without a trace."""
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.acceptance.conftest import Project, has_engine
+from tests.conftest import NO_CLI
+
+
+def remains(admin: Any, project: Project) -> list[str]:
+    """The databases and roles of the stack that the server still has."""
+    rows = admin.execute(
+        "SELECT datname FROM pg_database WHERE datname = %(name)s "
+        "UNION ALL SELECT rolname FROM pg_roles WHERE rolname LIKE %(name)s || '\\_%%'",
+        {"name": project.name},
+    )
+    return [name for (name,) in rows]
+
+
+def test_a_stack_from_nothing_to_nothing(project: Project, admin: Any) -> None:
+    up = project.succeed("up", "--yes")
+    assert "base → 20250126_003: upgrade 20250126_001, 20250126_002, 20250126_003" in up.text
+    assert "40 created" in up.text
+
+    outputs = project.outputs()
+    assert outputs["database"] == project.name
+    assert outputs["revision"] == "20250126_003"
+    for output in ("app_url", "reader_url", "migrator_url"):
+        with psycopg.connect(outputs[output]) as connection:
+            assert connection.execute("SELECT current_database()").fetchone() == (project.name,)
+
+    assert "40 unchanged" in project.succeed("up", "--yes", "--expect-no-changes").text
+    assert "40 unchanged" in project.succeed("refresh", "--yes", "--expect-no-changes").text
+    assert "40 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
+
+    project.succeed("destroy", "--yes")
+    assert remains(admin, project) == []
+
+
+def test_destroy_ends_the_sessions_of_clients(project: Project, admin: Any) -> None:
+    project.up()
+    outputs = project.outputs()
+    clients = [psycopg.connect(outputs[output]) for output in ("app_url", "reader_url", "migrator_url")]
+    project.succeed("destroy", "--yes", "--skip-preview")
+    assert remains(admin, project) == []
+    for client in clients:
+        with pytest.raises(psycopg.OperationalError):
+            client.execute("SELECT 1")
+
+
+def test_ten_cycles(project: Project, admin: Any) -> None:
+    for _ in range(10):
+        assert "40 created" in project.up().text
+        project.succeed("destroy", "--yes", "--skip-preview")
+        assert remains(admin, project) == []
+
+
+@pytest.mark.skipif(not has_engine("pulumi"), reason=NO_CLI)
+@pytest.mark.parametrize(("first", "second"), [("embedded", "pulumi"), ("pulumi", "embedded")])
+def test_either_engine_continues_the_others_stack(
+    make_project: Callable[[str], Project], admin: Any, first: str, second: str
+) -> None:
+    project = make_project(first)
+    project.up()
+    outputs = project.outputs()
+
+    other = project.on(second)
+    assert "40 unchanged" in other.succeed("preview", "--refresh", "--expect-no-changes").text
+    assert "40 unchanged" in other.up("--expect-no-changes").text
+    assert other.outputs() == outputs
+
+    other.configure(taskdb__revision="20250126_002")
+    other.up()
+    assert project.outputs()["revision"] == "20250126_002"
+    assert "40 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
+    project.succeed("destroy", "--yes", "--skip-preview")
+    assert remains(admin, project) == []

@@ -1,0 +1,119 @@
+"""The schema's revision moves with the stack: previewed, pinned, by hand, and through a failure."""
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.acceptance.conftest import Project
+
+HEAD = "20250126_003"
+
+
+@pytest.fixture
+def stack(project: Project) -> Project:
+    """A stack of the test's own, at the head."""
+    project.up()
+    return project
+
+
+def tables(stack: Project) -> set[str]:
+    with psycopg.connect(stack.outputs()["migrator_url"]) as connection:
+        rows = connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'app'::regnamespace AND relkind = 'r'"
+        )
+        return {name for (name,) in rows}
+
+
+def migrations(stack: Project) -> dict[str, Any]:
+    """The migrations resource as the state file has it."""
+    path = stack.folder / f".state/.pulumi/stacks/taskdb/{stack.stack}.json"
+    resources = json.loads(path.read_text())["checkpoint"]["latest"]["resources"]
+    return next(dict(resource) for resource in resources if resource["type"].endswith("alembic:Migrations"))
+
+
+def test_a_pinned_revision_goes_back_and_forth(stack: Project) -> None:
+    stack.configure(taskdb__revision="20250126_001")
+    preview = stack.succeed("preview", "--diff")
+    assert "20250126_003 → 20250126_001: downgrade 20250126_003, 20250126_002" in preview.text
+    assert 'target   : "20250126_003" => "20250126_001"' in preview.text
+    assert "conversations" in tables(stack), "a preview changes nothing"
+    stack.up()
+    assert stack.outputs()["revision"] == "20250126_001"
+    assert tables(stack) == {"users", "tasks", "tags", "task_tags"}
+
+    stack.configure()
+    stack.up()
+    assert stack.outputs()["revision"] == HEAD
+    assert "conversations" in tables(stack)
+
+
+def test_what_was_moved_by_hand_is_pending_until_it_is_moved_back(stack: Project) -> None:
+    url = {"DATABASE_URL": stack.outputs()["migrator_url"]}
+    assert stack.run("alembic", "downgrade", "-1", **url).exit_code == 0
+    assert f"20250126_002 → {HEAD}: upgrade {HEAD}" in stack.succeed("preview").text
+    assert stack.pulumi("preview", "--expect-no-changes").exit_code != 0
+    assert stack.run("alembic", "upgrade", "head", **url).exit_code == 0
+    stack.succeed("preview", "--expect-no-changes")
+
+
+def test_a_refresh_reads_the_database_and_the_next_up_heals_it(stack: Project) -> None:
+    url = {"DATABASE_URL": stack.outputs()["migrator_url"]}
+    assert stack.run("alembic", "downgrade", "-1", **url).exit_code == 0
+    assert stack.pulumi("preview", "--refresh", "--expect-no-changes").exit_code != 0
+    stack.succeed("refresh", "--yes", "--skip-preview")
+    assert migrations(stack)["outputs"]["revision"] == "20250126_002"
+    stack.up()
+    assert stack.outputs()["revision"] == HEAD
+
+
+def test_a_failing_revision_stops_between_two_and_the_next_up_goes_on(stack: Project) -> None:
+    stack.script(4, "op.execute('CREATE TABLE four ()')")
+    broken = stack.script(5, "op.execute('CREATE TABLE five ()')\n    op.execute('ALTER TABLE nowhere ADD x int')")
+    failed = stack.pulumi("up", "--yes", "--skip-preview")
+    assert failed.exit_code != 0
+    for part in (
+        "20260101_005",
+        broken.name,
+        "ALTER TABLE nowhere ADD x int",
+        "42P01",
+        "the database is at 20260101_004",
+    ):
+        assert part in failed.text
+    assert f"{'pulumi' if stack.engine == 'pulumi' else 'pulumi-embedded'} up" in failed.text
+    assert_no_traceback_of_ours(failed.text)
+    assert "four" in tables(stack) and "five" not in tables(stack)
+    assert migrations(stack)["outputs"]["revision"] == "20260101_004"
+
+    broken.write_text(broken.read_text().replace("ALTER TABLE nowhere ADD x int", "SELECT 1"))
+    assert "20260101_004 → 20260101_005" in stack.up().text
+    assert stack.outputs()["revision"] == "20260101_005"
+    stack.succeed("preview", "--refresh", "--expect-no-changes")
+
+
+def test_a_first_up_that_fails_half_way_keeps_what_it_made(project: Project) -> None:
+    broken = project.script(4, "op.execute('ALTER TABLE nowhere ADD x int')")
+    assert project.pulumi("up", "--yes", "--skip-preview").exit_code != 0
+    assert migrations(project)["outputs"]["revision"] == HEAD
+    broken.unlink()
+    project.up()
+    assert project.outputs()["revision"] == HEAD
+    project.succeed("preview", "--refresh", "--expect-no-changes")
+
+
+def test_deleting_the_resource_leaves_the_schema(stack: Project) -> None:
+    program = stack.folder / "__main__.py"
+    url = stack.outputs()["app_url"]
+    text = program.read_text()
+    start, end = text.index("migrations = Migrations("), text.index('pulumi.export("database"')
+    program.write_text(text[:start] + text[end:].replace('pulumi.export("revision", migrations.revision)\n', ""))
+    assert "1 deleted" in stack.up().text
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT count(*) FROM conversations").fetchone() == (0,)
+
+
+def assert_no_traceback_of_ours(text: str) -> None:
+    """The CLI shows how it interrupted the program (KeyboardInterrupt); frames of a provider must not be there."""
+    assert "pulumi_alembic" not in text, text
+    assert "sqlalchemy" not in text, text
