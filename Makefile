@@ -11,8 +11,8 @@ ENGINE_pulumi := pulumi
 ENGINE_embedded := $(BIN)/pulumi-embedded
 PULUMI := $(or $(ENGINE_$(ENGINE)),$(error ENGINE is '$(ENGINE)': it is auto, pulumi or embedded))
 
-# The development stack's passphrase is empty; it has to be set all the same.
-ifndef PULUMI_CONFIG_PASSPHRASE_FILE
+# The development stack's passphrase is empty, and has to be set all the same. Any other stack's is yours to set.
+ifeq ($(STACK)$(PULUMI_CONFIG_PASSPHRASE_FILE),dev)
 export PULUMI_CONFIG_PASSPHRASE ?=
 endif
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg
@@ -13,7 +13,7 @@ from psycopg.rows import tuple_row
 
 from pulumi_alembic.errors import DatabaseError
 
-__all__ = ["VERSION_SCHEMA", "Connection", "NoDatabase", "NoLogin", "connect", "open_session", "read_heads"]
+__all__ = ["VERSION_SCHEMA", "Connection", "NoDatabase", "NoLogin", "connect", "open_session", "read_heads", "refusals"]
 
 VERSION_SCHEMA = "migrations"
 """The schema of the migration tables: their own, so that default privileges of the application's do not reach them."""
@@ -54,7 +54,8 @@ def open_session(url: str) -> Connection:
             "the database URL is not one that PostgreSQL understands: postgresql://USER:…@HOST:PORT/DATABASE"
         ) from None
     try:
-        _become_owner(connection)
+        with refusals(connection):
+            _become_owner(connection)
     except BaseException:
         connection.close()
         raise
@@ -64,11 +65,19 @@ def open_session(url: str) -> Connection:
 @contextmanager
 def connect(url: str) -> Iterator[Connection]:
     """`open_session`, closed at the end of the block; what was not committed is rolled back."""
-    connection = open_session(url)
-    try:
+    with closing(open_session(url)) as connection, refusals(connection):
         yield connection
-    finally:
-        connection.close()
+
+
+@contextmanager
+def refusals(connection: Connection) -> Iterator[None]:
+    """Turn what the server refuses within the block into a DatabaseError that says where."""
+    where = f"database {connection.info.dbname} as {connection.info.user}"
+    try:
+        yield
+    except psycopg.Error as error:
+        reason = " ".join(str(error).split())
+        raise DatabaseError(f"{where}: {reason} ({error.sqlstate or 'connection lost'})") from None
 
 
 def read_heads(connection: Connection) -> tuple[str, ...]:

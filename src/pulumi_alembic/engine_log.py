@@ -7,12 +7,17 @@ import sys
 from functools import cache
 from typing import Any
 
-__all__ = ["command", "info", "status"]
+__all__ = ["command", "info", "status", "warning"]
+
+
+def warning(message: str, urn: str) -> None:
+    """As `info`, counted and marked as a warning."""
+    _log(message, urn, severity="WARNING")
 
 
 def info(message: str, urn: str) -> None:
     """Show `message` beside the resource and under its name in the diagnostics, in previews and updates alike."""
-    _log(message, urn, ephemeral=False)
+    _log(message, urn)
 
 
 def status(message: str, urn: str) -> None:
@@ -25,12 +30,13 @@ def command(verb: str) -> str:
     return f"{os.environ.get('PULUMI_COMMAND', 'pulumi')} {verb}"
 
 
-def _log(message: str, urn: str, *, ephemeral: bool) -> None:
+def _log(message: str, urn: str, *, severity: str = "INFO", ephemeral: bool = False) -> None:
     engine = _engine()
     if engine is not None:
         from pulumi.runtime.proto import engine_pb2
 
-        engine.Log(engine_pb2.LogRequest(severity=engine_pb2.INFO, message=message, urn=urn, ephemeral=ephemeral))
+        level = engine_pb2.LogSeverity.Value(severity)
+        engine.Log(engine_pb2.LogRequest(severity=level, message=message, urn=urn, ephemeral=ephemeral))
 
 
 @cache

@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Any
 import alembic
 import psycopg
 import sqlalchemy as sa
-from alembic import context
+from alembic import command, context
 from alembic.util import CommandError
 
 from pulumi_alembic import ledger, naming
-from pulumi_alembic.database import VERSION_SCHEMA, open_session
-from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.database import VERSION_SCHEMA, open_session, refusals
+from pulumi_alembic.errors import DatabaseError, MigrationError
 from pulumi_alembic.failure import revision_failed
 from pulumi_alembic.history import History, Revision
 from pulumi_alembic.plan import Direction
+from pulumi_alembic.running import Running
 
 if TYPE_CHECKING:
     from alembic.operations.ops import MigrationScript
-    from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
+    from alembic.runtime.migration import MigrationContext, MigrationInfo
 
 __all__ = ["Request", "run"]
 
@@ -51,6 +52,7 @@ def run(target_metadata: sa.MetaData, url: Callable[[], str]) -> None:
     `url` is asked only where Alembic was started as a command. A revision that fails is rolled back whole, those
     before it stay, and RevisionFailed is raised; the command prints it as Alembic prints its own errors.
     """
+    _refuse_unnamed_merge()
     if context.is_offline_mode():
         _run_offline(target_metadata)
     elif request := context.config.attributes.get("request"):
@@ -58,8 +60,8 @@ def run(target_metadata: sa.MetaData, url: Callable[[], str]) -> None:
     else:
         _log_to_terminal()
         try:
-            command = " ".join(["alembic", *sys.argv[1:]])
-            _run_online(target_metadata, Request(url(), command, on_applied=lambda revision: None))
+            typed = " ".join(["alembic", *sys.argv[1:]])
+            _run_online(target_metadata, Request(url(), typed, on_applied=lambda revision: None))
         except MigrationError as error:
             raise CommandError(str(error)) from None
 
@@ -79,14 +81,17 @@ def _run_offline(metadata: sa.MetaData) -> None:
 
 def _run_online(metadata: sa.MetaData, request: Request) -> None:
     with closing(open_session(request.url)) as session:
-        ledger.ensure(session)
+        with refusals(session):
+            ledger.ensure(session)
         engine = sa.create_engine("postgresql+psycopg://", creator=lambda: session, poolclass=sa.StaticPool)
         with engine.connect() as connection:
-            _configure(connection, metadata, _recorder(session, request))
+            running = Running()
+            _configure(connection, metadata, _recorder(session, running, request))
+            running.follow(context.get_context(), engine, session)
             if connection.in_transaction():
                 # Alembic would take it for the caller's, leave the commit to us, and lose every revision at the close.
                 raise AssertionError("the migration's connection is in a transaction before its first revision")
-            with _failures_described(request), context.begin_transaction():
+            with _failures_described(running, request), context.begin_transaction():
                 context.run_migrations()
 
 
@@ -102,7 +107,7 @@ def _configure(connection: sa.Connection, metadata: sa.MetaData, record: Callabl
     )
 
 
-def _recorder(session: psycopg.Connection[Any], request: Request) -> Callable[..., None]:
+def _recorder(session: psycopg.Connection[Any], running: Running, request: Request) -> Callable[..., None]:
     """What Alembic calls inside the transaction of each revision, after it ran and before the commit."""
     tools = json.dumps(
         {"alembic": alembic.__version__, "sqlalchemy": sa.__version__, "python": platform.python_version()}
@@ -112,6 +117,7 @@ def _recorder(session: psycopg.Connection[Any], request: Request) -> Callable[..
         script = step.up_revision
         if step.is_stamp or script is None:
             return
+        running.recorded(ctx)
         revision = Revision.read(Path(script.path))  # type: ignore[attr-defined]
         ledger.record(session, revision, Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE, tools)
         request.on_applied(revision.id)
@@ -120,27 +126,27 @@ def _recorder(session: psycopg.Connection[Any], request: Request) -> Callable[..
 
 
 @contextmanager
-def _failures_described(request: Request) -> Iterator[None]:
-    """Turn whatever a revision raises into a MigrationError that names it."""
-    running: list[RevisionStep] = []
-    migration_context = context.get_context()
-    # Private in Alembic 1.20, and the only place that knows the running step also where the commit itself fails.
-    steps = migration_context._migrations_fn
-
-    def watched(heads: Any, ctx: MigrationContext) -> Iterator[RevisionStep]:
-        for step in steps(heads, ctx):  # type: ignore[misc]
-            running[:] = [step]
-            yield step
-
-    migration_context._migrations_fn = watched
+def _failures_described(running: Running, request: Request) -> Iterator[None]:
+    """Turn whatever a revision raises into a MigrationError that names it; SystemExit too, which would end a plugin."""
     try:
         yield
-    except MigrationError:
+    except (Exception, SystemExit) as error:
+        if running.step is not None:
+            raise revision_failed(running, error, url=request.url, command=request.command) from None
+        if isinstance(error, sa.exc.DBAPIError):
+            reason = " ".join(str(error.orig).split())
+            raise DatabaseError(f"the migration tables: {reason}. Try again: {request.command}") from None
         raise
-    except Exception as error:
-        if not running:
-            raise
-        raise revision_failed(running[0], error, url=request.url, command=request.command) from None
+
+
+def _refuse_unnamed_merge() -> None:
+    """`alembic merge` takes its id from the command line alone: without it, it would make a name against the rule."""
+    options = context.config.cmd_opts
+    if options is None or getattr(options, "cmd", (None,))[0] is not command.merge:
+        return
+    if options.rev_id is None or not naming.is_revision_id(options.rev_id):
+        history = History.load(Path(context.script.dir))
+        raise CommandError(f"a merge needs the next revision id: {history.merge_command(history.heads)}")
 
 
 def _name_by_the_rule(ctx: MigrationContext, revision: Any, directives: list[MigrationScript]) -> None:

@@ -23,9 +23,10 @@ class DatabaseError(MigrationError):
 
 
 class RevisionFailed(MigrationError):
-    """One revision failed and was rolled back whole; those before it stay applied.
+    """One revision failed and was rolled back; those before it stay applied.
 
-    `revision` is the database's own revision afterwards, read on a new connection.
+    Where it had committed something of its own, the message says so. `revision` is the database's own revision
+    afterwards, read on a new connection.
     """
 
     def __init__(self, message: str, revision: str) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psycopg
 import sqlalchemy.exc
@@ -12,21 +12,25 @@ import sqlalchemy.exc
 from pulumi_alembic.database import connect, read_heads
 from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
 from pulumi_alembic.plan import Direction, revision_text
-
-if TYPE_CHECKING:
-    from alembic.runtime.migration import RevisionStep
+from pulumi_alembic.running import Running
 
 __all__ = ["revision_failed"]
 
 STATEMENT_LINES = 12
+CLASSES_WITH_VALUES = ("22", "23")
+"""Data exceptions and violated constraints: their details quote rows."""
+PASSWORD = re.compile(r"(?i)(\bPASSWORD\s+)'(?:[^']|'')*'")
 
 
-def revision_failed(step: RevisionStep, error: Exception, *, url: str, command: str) -> MigrationError:
-    """The error to raise in place of `error`, after `step` was rolled back.
+def revision_failed(running: Running, error: BaseException, *, url: str, command: str) -> MigrationError:
+    """The error to raise in place of `error`, after the running step ended with it.
 
     The database is read again on a new connection before anything is claimed of it: RevisionFailed says where it is,
-    DatabaseError that it can no longer be asked. Bound parameters, which may be secrets, are left out.
+    DatabaseError that it can no longer be asked. What may be a secret is left out: bound parameters, the values in a
+    constraint's or a conversion's detail, the literal behind PASSWORD.
     """
+    step = running.step
+    assert step is not None  # noqa: S101 - something ran, or there were nothing to describe
     script = Path(step.revision.path)
     direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
     failed = "\n".join(
@@ -40,16 +44,23 @@ def revision_failed(step: RevisionStep, error: Exception, *, url: str, command: 
         return DatabaseError(
             f"{failed}\n{unreachable}\nRun `{command}` again once it answers: it reads the database first"
         )
-    where = f"it was rolled back whole; the database is at {revision}"
+    if running.committed:
+        ended = "it had committed statements of its own, which stay; the rest was rolled back"
+        advice = "undo by hand what stayed, or let the script find it there (IF NOT EXISTS)"
+    else:
+        ended, advice = "it was rolled back whole", "correct the script"
+    where = f"{ended}; the database is at {revision}"
     return RevisionFailed(
-        f"{failed}\n  {where}\n  next: correct the script, then run `{command}`: it goes on from there",
+        f"{failed}\n  {where}\n  next: {advice}, then run `{command}`: it goes on from there",
         revision,
     )
 
 
-def _cause(error: Exception) -> list[str]:
+def _cause(error: BaseException) -> list[str]:
+    if isinstance(error, MigrationError):
+        return [str(error)]
     if isinstance(error, sqlalchemy.exc.DBAPIError):
-        statement = (error.statement or "").strip().splitlines()
+        statement = re.sub(PASSWORD, r"\1'…'", (error.statement or "").strip()).splitlines()
         if len(statement) > STATEMENT_LINES:
             statement = [*statement[:STATEMENT_LINES], "…"]
         return [*_indented("statement: ", statement), *_server_said(error.orig)]
@@ -63,12 +74,13 @@ def _server_said(error: BaseException | None) -> list[str]:
         return [f"{type(error).__name__}: {error}"]
     diagnostics = error.diag
     said = [f"PostgreSQL: {diagnostics.message_primary or error} ({error.sqlstate or 'connection lost'})"]
-    said += [f"detail: {diagnostics.message_detail}"] if diagnostics.message_detail else []
+    if diagnostics.message_detail and not (error.sqlstate or "").startswith(CLASSES_WITH_VALUES):
+        said.append(f"detail: {diagnostics.message_detail}")
     said += [f"hint: {diagnostics.message_hint}"] if diagnostics.message_hint else []
     return said
 
 
-def _place(error: Exception, script: Path) -> list[str]:
+def _place(error: BaseException, script: Path) -> list[str]:
     """The line of the script that was running; none where the transaction failed at its commit."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)]
     return [f"line {lines[-1]}"] if lines else []

@@ -19,7 +19,7 @@ __all__ = ["ensure", "record"]
 _TABLE = sql.Identifier(VERSION_SCHEMA, "ledger")
 
 _CREATE = """
-CREATE TABLE IF NOT EXISTS {table} (
+CREATE TABLE {table} (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     revision text NOT NULL,
     direction text NOT NULL CHECK (direction IN ('upgrade', 'downgrade')),
@@ -45,6 +45,8 @@ VALUES (%(revision)s, %(direction)s, %(down_revisions)s, %(checksum)s, %(source)
 
 def ensure(connection: Connection) -> None:
     """The ledger exists afterwards, owned by the connection's current role; commits."""
+    # Two that create it at once would fail, IF NOT EXISTS or not.
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('pulumi_alembic.ledger'))")
     found = connection.execute("SELECT to_regclass(%s)", [_TABLE.as_string(connection)]).fetchone()
     if found == (None,):
         connection.execute(sql.SQL(_CREATE).format(table=_TABLE))

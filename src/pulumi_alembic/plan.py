@@ -59,8 +59,8 @@ def plan(history: History, current: Sequence[str], target: str) -> Plan:
     surplus = tuple(history.revisions[id] for id in reversed(applied) if id not in wanted)
     if missing and surplus:
         raise TargetError(
-            f"revision {target} is on another branch than {revision_text(current)}. Go to their common ancestor first, "
-            f"or join the branches: {history.merge_command([target, *current])}"
+            f"revision {target} is on another branch than {revision_text(current)}. "
+            f"Go to their common ancestor first, or to a revision that joins them"
         )
     direction = Direction.DOWNGRADE if surplus else Direction.UPGRADE
     return Plan(tuple(sorted(current)), target, direction, surplus or missing)

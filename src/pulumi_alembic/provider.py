@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pulumi.dynamic import (
     CheckFailure,
@@ -25,7 +26,7 @@ from pulumi.output import Unknown
 
 from pulumi_alembic import engine_log, migrator, plugin_errors
 from pulumi_alembic.database import NoDatabase, NoLogin
-from pulumi_alembic.errors import MigrationError, RevisionFailed
+from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
 
 if TYPE_CHECKING:
     from pulumi_alembic.plan import Plan
@@ -75,7 +76,8 @@ class MigrationsProvider(ResourceProvider):
         try:
             plan = _plan(inputs, _olds.get("url"))
         except MigrationError as error:
-            return CheckResult(news, [CheckFailure("target", str(error))])
+            # Without a property: an engine would print its value.
+            return CheckResult(news, [CheckFailure("", str(error))])
         if plan.steps:
             engine_log.info("\n  ".join([str(plan), *plan.lines]), inputs.urn)
         serial = int(_olds.get("__serial") or 0) + bool(plan.steps)
@@ -97,14 +99,15 @@ class MigrationsProvider(ResourceProvider):
         return UpdateResult(_migrate(_news))
 
     def read(self, id_: str, props: Properties) -> ReadResult:
-        """What the database says now; gone where there is no such database."""
+        """What the database says now, as it was where it cannot be asked; gone where there is no such database."""
         inputs = Inputs.of(props)
         try:
             revision = migrator.read_revision(inputs.url or "")
         except NoDatabase:
             return ReadResult("", {})
-        except NoLogin as error:
-            engine_log.info(f"not read, the state keeps the last reading: {error}", inputs.urn)
+        except DatabaseError as error:
+            # Not a failure: the refresh may be the one that finds, and lets an update heal, what is in the way.
+            engine_log.warning(f"not read, the state keeps the last reading: {error}", inputs.urn)
             return ReadResult(id_, props)
         outputs = {**props, "revision": revision}
         asked = {key: value for key, value in outputs.items() if key != "revision"}
@@ -115,15 +118,36 @@ class MigrationsProvider(ResourceProvider):
 
 
 def _plan(inputs: Inputs, old_url: str | None) -> Plan:
+    """The plan, as far as a preview can make it: it comes before the update that makes or changes the login."""
     if inputs.url is None:
-        return migrator.plan_from_base(inputs.directory, inputs.target)
+        return _plan_unknown(inputs, old_url)
     try:
         return migrator.plan_from_database(inputs.url, inputs.directory, inputs.target)
-    except NoLogin:
-        # A preview comes before the update that gives the migrator its new password.
-        if old_url in (None, inputs.url):
-            raise
+    except NoLogin as error:
+        if old_url is None or old_url == inputs.url or _database(old_url) != _database(inputs.url):
+            raise NoLogin(
+                f"{error}. If the role or its password was changed outside of the stack, set them back as the stack "
+                f"has them; if the server is another one: {engine_log.command('refresh')}, then try again"
+            ) from None
         return migrator.plan_from_database(old_url, inputs.directory, inputs.target)
+    except NoDatabase as error:
+        advice = f"If it was dropped outside of the stack: {engine_log.command('refresh')}, then try again"
+        raise NoDatabase(f"{error}. {advice}") from None
+
+
+def _plan_unknown(inputs: Inputs, old_url: str | None) -> Plan:
+    """A login that is not known yet is either that of a database to come, or another one for the database there is."""
+    try:
+        if old_url is not None:
+            return migrator.plan_from_database(old_url, inputs.directory, inputs.target)
+    except DatabaseError:
+        engine_log.info("the database cannot be asked yet: the plan is for an empty one", inputs.urn)
+    return migrator.plan_from_base(inputs.directory, inputs.target)
+
+
+def _database(url: str) -> tuple[object, ...]:
+    parts = urlsplit(url)
+    return parts.hostname, parts.port, parts.path
 
 
 def _migrate(properties: Properties) -> Properties:

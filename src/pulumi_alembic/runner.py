@@ -26,7 +26,7 @@ def import_scripts(revisions: Iterable[Revision]) -> None:
     for revision in revisions:
         try:
             script = load_python_file(str(revision.path.parent), revision.path.name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise HistoryError(f"{revision.path} does not import: {type(error).__name__}: {error}") from None
         for direction in Direction:
             if not callable(getattr(script, direction, None)):
@@ -37,7 +37,7 @@ def run(plan: Plan, directory: Path, request: Request) -> None:
     """Run exactly the steps of `plan`, through the project's env.py, as the `alembic` command would.
 
     Raises DatabaseError where the database is no longer at `plan.current`, before anything runs, and RevisionFailed
-    where a step fails: it is rolled back whole, those before it stay.
+    where a step fails: it is rolled back, those before it stay.
     """
 
     def steps(heads: Sequence[str], context: Any) -> list[RevisionStep]:

@@ -34,6 +34,7 @@ class Chain:
             username=admin.username,
             password=pulumi.Output.secret(admin.password),
             sslmode=admin.sslmode,
+            sslrootcert=admin.sslrootcert or None,
             superuser=False,
             connect_timeout=CONNECT_TIMEOUT,
             opts=self._options,

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import click
 
@@ -93,7 +93,7 @@ def psql(role: str, name: str | None) -> None:
         "PGUSER": url.username,
         "PGPASSWORD": url.password,
         "PGDATABASE": url.path.lstrip("/"),
-        "PGSSLMODE": url.query.removeprefix("sslmode="),
+        **{f"PG{name.upper()}": value for name, value in parse_qsl(url.query)},
     }
     os.execve(program, ["psql"], os.environ | {key: str(value) for key, value in login.items()})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import pulumi
 import pulumi_postgresql as postgresql
 
@@ -123,10 +125,11 @@ class Database(pulumi.ComponentResource):
 
     def _url(self, login: Login, *needed: pulumi.CustomResource) -> pulumi.Output[str]:
         """The login's URL, a secret; unknown for as long as the database or what is `needed` does not exist."""
-        server = f"{self._admin.host}:{self._admin.port}"
+        host = f"[{self._admin.host}]" if ":" in self._admin.host else self._admin.host
+        server, tls = f"{host}:{self._admin.port}", urlencode(self._admin.tls)
         ids = [resource.id for resource in (login.role, self._database, *needed)]
         return pulumi.Output.secret(
             pulumi.Output.all(login.role.name, login.password, self._database.name, *ids).apply(
-                lambda known: f"postgresql://{known[0]}:{known[1]}@{server}/{known[2]}?sslmode={self._admin.sslmode}"
+                lambda known: f"postgresql://{known[0]}:{known[1]}@{server}/{known[2]}?{tls}"
             )
         )

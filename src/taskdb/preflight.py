@@ -55,6 +55,7 @@ def _connect(admin: Admin) -> psycopg.Connection[tuple[bool, ...]]:
             user=admin.username,
             password=admin.password,
             sslmode=admin.sslmode,
+            sslrootcert=admin.sslrootcert or None,
             dbname="postgres",
             connect_timeout=CONNECT_TIMEOUT,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +17,16 @@ from taskdb.errors import TaskdbError
 
 __all__ = ["Admin", "Settings"]
 
-PROPERTIES = ("host", "port", "username", "password", "sslmode")
+PROPERTIES = ("host", "port", "username", "password", "sslmode", "sslrootcert")
 CONFIGURATION = {name: f"postgresql:{name}" for name in PROPERTIES}
-VARIABLES = dict(zip(PROPERTIES, ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGSSLMODE"), strict=True))
+VARIABLES = dict(
+    zip(PROPERTIES, ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT"), strict=True)
+)
 KEYS = {"taskdb": {"taskdb:revision"}, "postgresql": set(CONFIGURATION.values())}
 SSL_MODES = {"disable", "require", "verify-ca", "verify-full"}
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+# Debian's, Fedora's, Alpine's and macOS's.
+CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 LONGEST_ROLE = "_migrator"
 LONGEST_NAME = 63
 """Bytes of an identifier that PostgreSQL keeps; it cuts the rest off without an error."""
@@ -29,14 +34,24 @@ LONGEST_NAME = 63
 
 @dataclass(frozen=True)
 class Admin:
-    """Where the server is, and the login there that makes roles and databases. `local` is the development server's."""
+    """Where the server is, and the login there that makes roles and databases. `local` is the development server's.
+
+    `sslrootcert` is the file of the certificate authorities that a verified server is known by; empty where none is
+    verified.
+    """
 
     host: str
     port: int
     username: str
     password: str = field(repr=False)
     sslmode: str
+    sslrootcert: str = ""
     local: bool = False
+
+    @property
+    def tls(self) -> dict[str, str]:
+        """The connection parameters for encryption, as libpq names them."""
+        return {"sslmode": self.sslmode, **({"sslrootcert": self.sslrootcert} if self.sslrootcert else {})}
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,11 @@ def _revision(values: Mapping[str, str]) -> str:
     revision = values.get("taskdb:revision")
     if revision is None:
         raise TaskdbError(f"taskdb:revision is not set. Set it: {_command('config set', 'taskdb:revision head')}")
+    if re.fullmatch(r"\d{11}", revision):
+        raise TaskdbError(
+            f"taskdb:revision is {revision!r}: YAML reads 20250126_002 as a number. Put it in quotes, or set it by "
+            f"{_command('config set', f'taskdb:revision {revision[:8]}_{revision[8:]}')}"
+        )
     if not re.fullmatch(r"head|\d{8}_\d{3}", revision):
         raise TaskdbError(
             f"taskdb:revision is {revision!r}; it is 'head' or a revision id such as 20250126_003. "
@@ -115,13 +135,31 @@ def _named_server(source: Mapping[str, str], called: Mapping[str, str]) -> Admin
     for name in ("username", "password"):
         if name not in given:
             raise TaskdbError(f"{called['host']} names a server, and {called[name]} is not set: set it as well")
+    if given["host"].startswith("/"):
+        raise TaskdbError(
+            f"{called['host']} is a socket's folder, {given['host']}: the stack needs a host name or address"
+        )
     port = given.get("port", "5432")
     if not port.isdigit() or not 0 < int(port) < 65536:
         raise TaskdbError(f"{called['port']} is {port!r}: it is a number from 1 to 65535")
     sslmode = given.get("sslmode", "disable" if given["host"] in LOOPBACK else "verify-full")
     if sslmode not in SSL_MODES:
         raise TaskdbError(f"{called['sslmode']} is {sslmode!r}: it is one of {', '.join(sorted(SSL_MODES))}")
-    return Admin(given["host"], int(port), given["username"], given["password"], sslmode)
+    sslrootcert = given.get("sslrootcert", "")
+    if sslmode.startswith("verify") and not sslrootcert:
+        sslrootcert = _system_certificates(called["sslrootcert"], sslmode)
+    return Admin(given["host"], int(port), given["username"], given["password"], sslmode, sslrootcert)
+
+
+def _system_certificates(key: str, sslmode: str) -> str:
+    """The system's own file of certificate authorities: libpq, unlike the postgresql plugin, does not look for it."""
+    paths = ssl.get_default_verify_paths()
+    for candidate in (paths.cafile, paths.openssl_cafile, *CERTIFICATES):
+        if candidate and Path(candidate).is_file():
+            return candidate
+    raise TaskdbError(
+        f"{key} is not set, and this system has no file of its own to verify servers by (sslmode {sslmode})"
+    )
 
 
 def _command(verb: str, arguments: str) -> str:

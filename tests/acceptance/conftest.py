@@ -89,6 +89,17 @@ class Project:
         outputs: dict[str, Any] = json.loads(answer.stdout)
         return outputs
 
+    def resources(self) -> list[dict[str, Any]]:
+        """The resources in the state file, in the order they stand there."""
+        path = self.folder / f".state/.pulumi/stacks/taskdb/{self.stack}.json"
+        resources: list[dict[str, Any]] = json.loads(path.read_text())["checkpoint"]["latest"]["resources"]
+        return resources
+
+    def resource(self, kind: str) -> dict[str, Any]:
+        """The one resource of this kind in the state file."""
+        [found] = [each for each in self.resources() if each["type"].endswith(f":{kind}")]
+        return found
+
     def configure(self, **values: str) -> None:
         """Write the stack's configuration anew, keeping its secrets provider; `__` in a key stands for `:`."""
         path = self.folder / f"Pulumi.{self.stack}.yaml"

@@ -1,6 +1,7 @@
 """A stack's life: up from nothing, nothing to do, refreshed, gone without a trace."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -38,6 +39,21 @@ def test_a_stack_from_nothing_to_nothing(project: Project, admin: Any) -> None:
 
     project.succeed("destroy", "--yes")
     assert remains(admin, project) == []
+
+
+def test_the_resources_of_the_server_are_one_chain(project: Project) -> None:
+    """PostgreSQL refuses concurrent changes of one access control list, and drops a role only after its grants."""
+    project.up()
+    links = [each for each in project.resources() if each["type"].startswith("postgresql:index")]
+    assert len(links) == 32
+    for before, link in pairwise(links):
+        assert before["urn"] in link["dependencies"]
+    [database] = [each["urn"] for each in links if each["type"].endswith(":Database")]
+    behind = links[1 + [each["urn"] for each in links].index(database) :]
+    assert {each.get("deletedWith") for each in behind} == {database}
+    assert project.resource("Migrations")["inputs"]["target"] == "20250126_003", (
+        "head is resolved when the program runs"
+    )
 
 
 def test_destroy_ends_the_sessions_of_clients(project: Project, admin: Any) -> None:

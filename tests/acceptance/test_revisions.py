@@ -1,8 +1,5 @@
 """The schema's revision moves with the stack: previewed, pinned, by hand, and through a failure."""
 
-import json
-from typing import Any
-
 import psycopg
 import pytest
 
@@ -24,13 +21,6 @@ def tables(stack: Project) -> set[str]:
             "SELECT relname FROM pg_class WHERE relnamespace = 'app'::regnamespace AND relkind = 'r'"
         )
         return {name for (name,) in rows}
-
-
-def migrations(stack: Project) -> dict[str, Any]:
-    """The migrations resource as the state file has it."""
-    path = stack.folder / f".state/.pulumi/stacks/taskdb/{stack.stack}.json"
-    resources = json.loads(path.read_text())["checkpoint"]["latest"]["resources"]
-    return next(dict(resource) for resource in resources if resource["type"].endswith("alembic:Migrations"))
 
 
 def test_a_pinned_revision_goes_back_and_forth(stack: Project) -> None:
@@ -63,7 +53,7 @@ def test_a_refresh_reads_the_database_and_the_next_up_heals_it(stack: Project) -
     assert stack.run("alembic", "downgrade", "-1", **url).exit_code == 0
     assert stack.pulumi("preview", "--refresh", "--expect-no-changes").exit_code != 0
     stack.succeed("refresh", "--yes", "--skip-preview")
-    assert migrations(stack)["outputs"]["revision"] == "20250126_002"
+    assert stack.resource("Migrations")["outputs"]["revision"] == "20250126_002"
     stack.up()
     assert stack.outputs()["revision"] == HEAD
 
@@ -84,7 +74,7 @@ def test_a_failing_revision_stops_between_two_and_the_next_up_goes_on(stack: Pro
     assert f"{'pulumi' if stack.engine == 'pulumi' else 'pulumi-embedded'} up" in failed.text
     assert_no_traceback_of_ours(failed.text)
     assert "four" in tables(stack) and "five" not in tables(stack)
-    assert migrations(stack)["outputs"]["revision"] == "20260101_004"
+    assert stack.resource("Migrations")["outputs"]["revision"] == "20260101_004"
 
     broken.write_text(broken.read_text().replace("ALTER TABLE nowhere ADD x int", "SELECT 1"))
     assert "20260101_004 → 20260101_005" in stack.up().text
@@ -95,7 +85,7 @@ def test_a_failing_revision_stops_between_two_and_the_next_up_goes_on(stack: Pro
 def test_a_first_up_that_fails_half_way_keeps_what_it_made(project: Project) -> None:
     broken = project.script(4, "op.execute('ALTER TABLE nowhere ADD x int')")
     assert project.pulumi("up", "--yes", "--skip-preview").exit_code != 0
-    assert migrations(project)["outputs"]["revision"] == HEAD
+    assert project.resource("Migrations")["outputs"]["revision"] == HEAD
     broken.unlink()
     project.up()
     assert project.outputs()["revision"] == HEAD

@@ -1,7 +1,10 @@
 """A database set up for migrations by SQL alone, as the program does it with Pulumi."""
 
+import os
 import secrets
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +20,11 @@ from tests.conftest import Database
 PROJECT = Path(__file__).parents[3]
 
 ENV = """
+import os
 import sqlalchemy as sa
 from pulumi_alembic import environment
 
-def never():
-    raise AssertionError("the caller brought the URL")
-
-environment.run(target_metadata=sa.MetaData(), url=never)
+environment.run(target_metadata=sa.MetaData(), url=lambda: os.environ["DATABASE_URL"])
 """
 
 
@@ -42,6 +43,22 @@ class Target:
         """The rows of one statement, as the owner."""
         with connect(self.url) as connection:
             return connection.execute(statement.encode()).fetchall()
+
+    def alembic(self, *arguments: str, check: bool = True) -> str:
+        """Run the `alembic` command on the scripts, as in a project of their own; return all that it printed."""
+        (self.directory.parent / "pyproject.toml").write_text(
+            '[tool.alembic]\nscript_location = "%(here)s/migrations"\nfile_template = "%%(rev)s_%%(slug)s"\n'
+            "revision_environment = true\n"
+        )
+        done = subprocess.run(
+            [Path(sys.executable).with_name("alembic"), *arguments],
+            cwd=self.directory.parent,
+            env=os.environ | {"DATABASE_URL": self.url},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0 or not check, done.stderr
+        return done.stdout + done.stderr
 
     def write(self, id: str, down: str | None, upgrade: str = "pass", downgrade: str = "pass") -> Path:
         """Add a script whose functions hold these lines."""

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 
 import psycopg
@@ -118,6 +119,119 @@ def test_a_lost_connection_is_an_error_that_says_where_the_database_is(three: Ta
     with pytest.raises(RevisionFailed, match=f"the database is at {ONE}") as caught:
         three.migrate(TWO)
     assert caught.value.revision == ONE
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "with op.get_context().autocommit_block(): op.execute('CREATE TABLE stays ()'); op.execute('SELECT 1/0')",
+        "op.execute('CREATE TABLE stays ()'); op.execute('COMMIT'); op.execute('SELECT 1/0')",
+        "op.execute('CREATE TABLE stays ()'); op.get_bind().commit(); op.execute('SELECT 1/0')",
+        "op.execute('CREATE TABLE stays ()')\n    with op.get_context().autocommit_block(): op.execute('SELECT 1/0')",
+    ],
+)
+def test_a_revision_that_committed_something_is_not_said_to_be_rolled_back_whole(three: Target, body: str) -> None:
+    three.write(TWO, ONE, body)
+    with pytest.raises(RevisionFailed, match=f"it had committed statements of its own, which stay.*at {ONE}") as caught:
+        three.migrate(TWO)
+    assert tables(three) == ["one", "stays"]
+    assert "undo by hand what stayed" in str(caught.value)
+
+
+def test_an_autocommit_block_that_succeeds_is_recorded(three: Target) -> None:
+    three.write(
+        TWO, ONE, "with op.get_context().autocommit_block(): op.execute('CREATE INDEX CONCURRENTLY i ON one ((1))')"
+    )
+    assert three.migrate(THREE) == THREE
+    assert ledger(three)[1] == (TWO, "upgrade")
+
+
+def test_a_revision_that_ends_its_own_transaction_is_refused_with_the_way_to_do_it(three: Target) -> None:
+    three.write(TWO, ONE, "op.get_bind().commit(); op.execute('CREATE TABLE two ()')")
+    with pytest.raises(RevisionFailed, match=r"ended its transaction by commit\(\)(?s:.*)autocommit_block") as caught:
+        three.migrate(TWO)
+    assert caught.value.revision == ONE
+
+
+def test_a_script_that_exits_is_an_error_like_any_other(three: Target) -> None:
+    script = three.write(TWO, ONE, "raise SystemExit(3)")
+    with pytest.raises(RevisionFailed, match="SystemExit: 3"):
+        three.migrate(TWO)
+    script.write_text(f"import sys\nsys.exit(3)\n{script.read_text()}")
+    with pytest.raises(HistoryError, match="does not import: SystemExit: 3"):
+        three.migrate(TWO)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "import sqlalchemy as sa; op.execute('CREATE TABLE t (x text UNIQUE)'); "
+        "[op.get_bind().execute(sa.text('INSERT INTO t VALUES (:x)'), {'x': 'hunter2'}) for _ in range(2)]",
+        "op.execute(\"ALTER ROLE nobody_here PASSWORD 'hunter2'\")",
+    ],
+)
+def test_no_value_of_a_row_and_no_password_is_in_the_error(three: Target, body: str) -> None:
+    three.write(TWO, ONE, body)
+    with pytest.raises(RevisionFailed) as caught:
+        three.migrate(TWO)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_success_is_claimed_by_the_database_alone(three: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "run", lambda *_: None)
+    with pytest.raises(DatabaseError, match=f"the database is at base and not at {ONE}"):
+        three.migrate(ONE)
+
+
+def test_each_applied_revision_is_told_as_it_is_applied(three: Target) -> None:
+    told: list[str] = []
+    migrator.migrate(three.url, three.directory, TWO, command="pulumi up", on_applied=told.append)
+    assert told == [ONE, TWO]
+
+
+def test_a_migration_table_out_of_reach_is_an_error_of_the_database(three: Target) -> None:
+    three.migrate(ONE)
+    with connect(three.url) as connection:
+        connection.execute("REVOKE ALL ON migrations.alembic_version FROM CURRENT_USER")
+        connection.commit()
+    with pytest.raises(DatabaseError, match=r"permission denied for table alembic_version \(42501\)"):
+        three.migrate(TWO)
+
+
+def test_a_login_that_may_not_become_the_owner_is_refused_with_the_grant(three: Target, database: Database) -> None:
+    owner = f"{database.name}_owner"
+    with database.connect() as admin:
+        admin.execute(f"REVOKE {owner} FROM {database.name}_migrator")
+    with pytest.raises(DatabaseError, match=f"which this role may not become. As an admin: GRANT {owner} TO"):
+        three.migrate(ONE)
+
+
+def test_a_login_without_a_schema_to_create_in_is_refused(three: Target, database: Database) -> None:
+    with database.connect() as admin:
+        admin.execute(f"ALTER ROLE {database.name}_migrator SET search_path = nowhere")
+    with pytest.raises(DatabaseError, match="no schema of the search_path exists"):
+        three.migrate(ONE)
+
+
+def test_stamping_leaves_no_row_because_nothing_ran(three: Target) -> None:
+    three.migrate(ONE)
+    three.alembic("stamp", TWO)
+    assert three.migrate(TWO) == TWO
+    assert ledger(three) == [(ONE, "upgrade")]
+
+
+def test_an_unnamed_merge_is_refused_with_the_command_that_names_it(three: Target) -> None:
+    three.write("20250103_004", TWO)
+    refused = three.alembic("merge", "heads", "-m", "x", check=False)
+    assert f"alembic merge --rev-id {date.today():%Y%m%d}_005 -m 'merge branches' {THREE} 20250103_004" in refused
+    three.alembic("merge", "heads", "-m", "join them", "--rev-id", "20250104_005")
+    assert three.migrate("20250104_005") == "20250104_005"
+    assert tables(three) == ["one", "three", "two"]
+
+
+def test_offline_sql_keeps_a_percent_sign_single(three: Target) -> None:
+    three.write(ONE, None, "op.execute(\"SELECT 'a' LIKE '%'\")")
+    assert "SELECT 'a' LIKE '%';" in three.alembic("upgrade", ONE, "--sql")
 
 
 def test_bound_parameters_stay_out_of_the_error(three: Target) -> None:

@@ -7,6 +7,7 @@ from pulumi.output import Unknown
 
 from pulumi_alembic.plugin_errors import HalfDone
 from pulumi_alembic.provider import MigrationsProvider
+from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 
 ONE, TWO, THREE = "20250126_001", "20250126_002", "20250126_003"
@@ -67,6 +68,29 @@ def test_a_changed_password_is_planned_with_the_old_one(target: Target) -> None:
     assert provider.check({}, inputs(target, THREE, url=new)).failures
 
 
+def test_a_login_that_is_being_replaced_is_planned_with_the_one_there_is(target: Target) -> None:
+    """Its URL is unknown in the preview, and its database is not empty for that."""
+    target.migrate(TWO)
+    planned = checked(target, THREE, inputs(target, TWO), url=Unknown())
+    assert planned["plan"] == f"{TWO} → {THREE}: upgrade {THREE}"
+    gone = inputs(target, TWO, url="postgresql://user@127.0.0.1:1/gone")
+    assert checked(target, TWO, gone, url=Unknown())["plan"] == f"base → {TWO}: upgrade {ONE}, {TWO}"
+
+
+def test_the_old_login_is_not_asked_about_another_database(target: Target) -> None:
+    target.migrate(THREE)
+    elsewhere = target.url.replace("_migrator:", "_migrator:x").replace("@127.0.0.1", "@localhost")
+    [failure] = provider.check(inputs(target, THREE), inputs(target, THREE, url=elsewhere)).failures
+    assert "if the server is another one: pulumi refresh" in failure.reason
+
+
+def test_a_failure_says_what_to_do_and_names_no_property_whose_value_would_be_printed(target: Target) -> None:
+    gone = target.url.rpartition("/")[0] + "/no_such_database"
+    [failure] = provider.check({}, inputs(target, THREE, url=gone)).failures
+    assert failure.property == ""
+    assert "If it was dropped outside of the stack: pulumi refresh" in failure.reason
+
+
 def test_an_update_reads_back_what_it_reached(target: Target) -> None:
     target.migrate(THREE)
     outputs = provider.update("id", {}, checked(target, ONE)).outs
@@ -85,11 +109,16 @@ def test_a_database_that_is_gone_is_a_resource_that_is_gone(target: Target) -> N
     assert provider.read("id", inputs(target, THREE, url=gone)).id == ""
 
 
-def test_a_login_that_is_refused_keeps_the_last_reading(target: Target) -> None:
-    """Else the refresh that is to find and heal the login would stop at it."""
-    state = inputs(target, THREE, url=target.url.replace("_migrator:", "_migrator:x")) | {"revision": TWO}
-    answer = provider.read("id", state)
-    assert (answer.id, answer.outs) == ("id", state)
+def test_a_database_that_cannot_be_asked_keeps_the_last_reading(target: Target, database: Database) -> None:
+    """Else the refresh that is to find, and let an update heal, what is in the way would stop at it."""
+    refused = inputs(target, THREE, url=target.url.replace("_migrator:", "_migrator:x")) | {"revision": TWO}
+    answer = provider.read("id", refused)
+    assert (answer.id, answer.outs) == ("id", refused)
+    with database.connect() as admin:
+        admin.execute(f"REVOKE {database.name}_owner FROM {database.name}_migrator")
+    powerless = inputs(target, THREE) | {"revision": TWO}
+    answer = provider.read("id", powerless)
+    assert (answer.id, answer.outs) == ("id", powerless)
 
 
 def test_a_failure_half_way_carries_the_state_that_it_left(empty_target: Target) -> None:

@@ -1,6 +1,7 @@
-"""The shape of the program: which resources it registers, and that they are one chain. Pulumi's own mocks answer."""
+"""The shape of the program: which resources it registers. Pulumi's own mocks answer."""
 
 import runpy
+import string
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pulumi
 import pytest
 
 from taskdb import preflight
+from taskdb.passwords import PasswordProvider
 
 PROJECT = Path(__file__).parents[3]
 
@@ -44,6 +46,13 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> dict[str, pulumi.runtime.Mock
 
 def test_the_pinned_revision_reaches_the_resource(registered: dict[str, pulumi.runtime.MockResourceArgs]) -> None:
     assert registered["pulumi-python:dynamic/alembic:Migrations schema"].inputs["target"] == "20250126_002"
+
+
+def test_a_password_is_long_and_never_the_same() -> None:
+    first, second = (PasswordProvider().create({}).outs for _ in range(2))
+    assert first and second and first["value"] != second["value"]
+    assert len(first["value"]) == 32
+    assert set(first["value"]) <= set(string.ascii_letters + string.digits + "-_")
 
 
 def test_every_name_on_the_server_carries_the_stack(registered: dict[str, pulumi.runtime.MockResourceArgs]) -> None:

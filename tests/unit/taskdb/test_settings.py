@@ -84,6 +84,11 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
         ({**NAMED, "postgresql:port": "five"}, "postgresql:port is 'five'"),
         ({**NAMED, "postgresql:port": "70000"}, "postgresql:port is '70000'"),
         ({**NAMED, "postgresql:sslmode": "prefer"}, "postgresql:sslmode is 'prefer'"),
+        ({**NAMED, "postgresql:host": "/run/postgresql"}, "postgresql:host is a socket's folder"),
+        (
+            {"taskdb__revision": "20250126002"},
+            "Put it in quotes, or set it by pulumi config set taskdb:revision 20250126_002",
+        ),
     ],
 )
 def test_bad_configuration_is_refused(
@@ -107,6 +112,18 @@ def test_a_stack_whose_name_makes_no_role_name_is_refused(
 def test_the_longest_stack_name_still_makes_whole_role_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(pulumi, "get_stack", lambda: "d" * 47)
     assert len(load(monkeypatch, tmp_path, **NAMED).database + "_migrator") == 63
+
+
+def test_a_verified_server_is_known_by_the_systems_authorities_or_by_those_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = tmp_path / "ca.pem"
+    assert load(monkeypatch, tmp_path, **NAMED, postgresql__sslrootcert=str(own)).admin.tls == {
+        "sslmode": "verify-full",
+        "sslrootcert": str(own),
+    }
+    assert Path(load(monkeypatch, tmp_path, **NAMED).admin.tls["sslrootcert"]).is_file()
+    assert load(monkeypatch, tmp_path, **NAMED, postgresql__sslmode="disable").admin.tls == {"sslmode": "disable"}
 
 
 def test_the_password_is_not_in_the_text_of_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
