@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pulumi_embedded.config import ConfigValue
 from pulumi_embedded.state import ResourceState
 from pulumi_embedded.steps import Op, PropertyDiff, Step
+from pulumi_embedded.storage.config import ConfigValue
 
 __all__ = [
     "Diagnostic",

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from pulumi_embedded.config import ConfigValue
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.workspace import Project
+from pulumi_embedded.storage.config import ConfigValue
+from pulumi_embedded.storage.workspace import Project
 
 __all__ = ["Cancellation", "Cancelled", "Kind", "Options", "Target"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from pulumi_embedded.config import ConfigValue
+from pulumi_embedded.storage.config import ConfigValue
 
 __all__ = ["masked"]
 

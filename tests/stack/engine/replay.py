@@ -20,8 +20,9 @@ import grpc
 import psycopg
 from google.protobuf import json_format
 
-from pulumi_embedded import cli, plugins
-from pulumi_embedded.secrets import Crypter
+from pulumi_embedded import cli
+from pulumi_embedded.processes import plugins
+from pulumi_embedded.storage.secrets import Crypter
 
 RECORDINGS = Path(__file__).parent / "recordings"
 SALT = re.search(r"encryptionsalt: (.+)", (RECORDINGS / "Pulumi.dev.yaml").read_text()).group(1)

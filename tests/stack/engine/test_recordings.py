@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pulumi_embedded.secrets import Crypter
+from pulumi_embedded.storage.secrets import Crypter
 
 from .replay import SALT, Result, Workplace, json_differences, load, opened, plain_calls, plain_lines, scenarios
 

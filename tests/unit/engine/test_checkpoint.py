@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from pulumi_embedded.backend import FileBackend
-from pulumi_embedded.checkpoint import Codec, Snapshot, parse_checkpoint, parse_deployment
 from pulumi_embedded.errors import EngineError, Unsupported
-from pulumi_embedded.files import keep_backup, write_atomically
-from pulumi_embedded.secrets import Crypter
+from pulumi_embedded.storage.backend import FileBackend
+from pulumi_embedded.storage.checkpoint import Codec, Snapshot, parse_checkpoint, parse_deployment
+from pulumi_embedded.storage.files import keep_backup, write_atomically
+from pulumi_embedded.storage.secrets import Crypter
 
 SALT = "v1:rJ+R4Ya1Q+o=:v1:5jqDyyKtleEecS/u:BM5JYept0wdk+wAUiUG7ucRcUyceyA=="
 URN = "urn:pulumi:dev::rec::postgresql:index/role:Role::app"

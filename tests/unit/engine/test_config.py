@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_embedded.config import ConfigFile, ConfigValue, package_config
 from pulumi_embedded.errors import EngineError
+from pulumi_embedded.storage.config import ConfigFile, ConfigValue, package_config
+from pulumi_embedded.storage.workspace import Project
 from pulumi_embedded.values import Secret
-from pulumi_embedded.workspace import Project
 
 TEXT = """\
 # The development stack.

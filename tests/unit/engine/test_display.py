@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from pulumi_embedded.config import ConfigValue
 from pulumi_embedded.differ import diff_objects
 from pulumi_embedded.display.mask import masked
 from pulumi_embedded.display.objects import PropertyPrinter
 from pulumi_embedded.display.summary import duration_text
+from pulumi_embedded.storage.config import ConfigValue
 from pulumi_embedded.urns import display_type
 from pulumi_embedded.values import UNKNOWN, Secret
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.secrets import Crypter, passphrase_from_environment
+from pulumi_embedded.storage.secrets import Crypter, passphrase_from_environment
 
 # Written by the CLI with an empty passphrase (recording `create`).
 SALT = "v1:rJ+R4Ya1Q+o=:v1:5jqDyyKtleEecS/u:BM5JYept0wdk+wAUiUG7ucRcUyceyA=="

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_embedded import cli
+from pulumi_embedded.cli import root as cli
 from pulumi_embedded.errors import EngineError, Unsupported
-from pulumi_embedded.workspace import find_project, select_stack, selected_stack
+from pulumi_embedded.storage.workspace import find_project, select_stack, selected_stack
 
 
 @pytest.fixture

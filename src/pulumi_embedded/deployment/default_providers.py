@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pulumi_embedded.config import ConfigValue, package_config
 from pulumi_embedded.errors import Unsupported
 from pulumi_embedded.goals import Goal
+from pulumi_embedded.storage.config import ConfigValue, package_config
 from pulumi_embedded.urns import PROVIDER_PREFIX, is_provider_type, provider_package
 from pulumi_embedded.values import Properties
 

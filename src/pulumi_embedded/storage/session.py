@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pulumi_embedded.backend import FileBackend
-from pulumi_embedded.checkpoint import Codec, Snapshot
-from pulumi_embedded.config import ConfigFile
 from pulumi_embedded.errors import EngineError, StackNotFound
-from pulumi_embedded.locks import stack_lock
 from pulumi_embedded.options import Target
-from pulumi_embedded.workspace import Project, find_project, selected_stack
+from pulumi_embedded.storage.backend import FileBackend
+from pulumi_embedded.storage.checkpoint import Codec, Snapshot
+from pulumi_embedded.storage.config import ConfigFile
+from pulumi_embedded.storage.locks import stack_lock
+from pulumi_embedded.storage.workspace import Project, find_project, selected_stack
 
 __all__ = ["Session", "Stack"]
 

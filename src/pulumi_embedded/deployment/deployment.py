@@ -10,30 +10,30 @@ import threading
 import time
 from collections.abc import Callable
 
-from pulumi_embedded.answers import CheckFailure
-from pulumi_embedded.cascade import ResourceError
-from pulumi_embedded.checkpoint import Snapshot
-from pulumi_embedded.default_providers import default_provider
+from pulumi_embedded.deployment.cascade import ResourceError
+from pulumi_embedded.deployment.default_providers import default_provider
+from pulumi_embedded.deployment.executor import StepExecutor
+from pulumi_embedded.deployment.generator import StepGenerator
+from pulumi_embedded.deployment.registry import ProviderRegistry
+from pulumi_embedded.deployment.reporter import Reporter
+from pulumi_embedded.deployment.stepping import StepRunner
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.events import Diagnostic, EventSink, Prelude, Severity, Summary
-from pulumi_embedded.executor import StepExecutor
-from pulumi_embedded.generator import StepGenerator
 from pulumi_embedded.goals import Goal
 from pulumi_embedded.graph import delete_order, repaired
-from pulumi_embedded.journal import Journal
-from pulumi_embedded.monitor import served
 from pulumi_embedded.options import Cancellation, Cancelled, Kind, Options, Target
 from pulumi_embedded.outcome import Outcome
-from pulumi_embedded.plugins import PluginHost
-from pulumi_embedded.registry import ProviderRegistry
-from pulumi_embedded.reporter import Reporter
-from pulumi_embedded.runner import ProgramProcess
+from pulumi_embedded.processes.answers import CheckFailure
+from pulumi_embedded.processes.monitor import served
+from pulumi_embedded.processes.plugins import PluginHost
+from pulumi_embedded.processes.runner import ProgramProcess
+from pulumi_embedded.processes.watchdog import Watchdog
 from pulumi_embedded.state import ResourceState
-from pulumi_embedded.stepping import StepRunner
 from pulumi_embedded.steps import Op, Step
+from pulumi_embedded.storage.checkpoint import Snapshot
+from pulumi_embedded.storage.journal import Journal
 from pulumi_embedded.urns import STACK_TYPE, make_urn
 from pulumi_embedded.values import Properties
-from pulumi_embedded.watchdog import Watchdog
 
 __all__ = ["Deployment"]
 

@@ -17,11 +17,11 @@ from pulumi.runtime.proto import (
     resource_pb2_grpc,
 )
 
-from pulumi_embedded.answers import CheckFailure, ProviderError
 from pulumi_embedded.errors import EngineError, Unsupported
 from pulumi_embedded.events import Severity
 from pulumi_embedded.goals import Goal
 from pulumi_embedded.options import Target
+from pulumi_embedded.processes.answers import CheckFailure, ProviderError
 from pulumi_embedded.state import ResourceState
 from pulumi_embedded.values import Properties, from_struct, to_struct
 

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pulumi_embedded.checkpoint import ENGINE_VERSION, Codec, Snapshot
-from pulumi_embedded.deployment import Deployment
+from pulumi_embedded.deployment.deployment import Deployment
+from pulumi_embedded.deployment.interrupt import interruptible
 from pulumi_embedded.display.choice import DisplayOptions, display_for
 from pulumi_embedded.errors import ConfigurationError, OperationFailed, UnexpectedChanges
-from pulumi_embedded.interrupt import interruptible
 from pulumi_embedded.options import Kind, Options
 from pulumi_embedded.outcome import Outcome
-from pulumi_embedded.provenance import git_facts
-from pulumi_embedded.session import Stack
+from pulumi_embedded.storage.checkpoint import ENGINE_VERSION, Codec, Snapshot
+from pulumi_embedded.storage.provenance import git_facts
+from pulumi_embedded.storage.session import Stack
 
 __all__ = ["Request", "perform"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from pulumi_embedded.errors import EngineError, Unsupported
-from pulumi_embedded.files import write_atomically
+from pulumi_embedded.storage.files import write_atomically
 
 __all__ = ["Project", "check_stack_name", "find_project", "pulumi_home", "select_stack", "selected_stack"]
 

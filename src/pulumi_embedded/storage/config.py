@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.files import write_atomically
-from pulumi_embedded.secrets import Crypter, passphrase_from_environment
+from pulumi_embedded.storage.files import write_atomically
+from pulumi_embedded.storage.secrets import Crypter, passphrase_from_environment
+from pulumi_embedded.storage.workspace import Project
 from pulumi_embedded.values import Properties, Secret
-from pulumi_embedded.workspace import Project
 
 __all__ = ["ConfigFile", "ConfigValue", "package_config"]
 

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import grpc
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
-from pulumi_embedded.answers import (
+from pulumi_embedded.errors import EngineError
+from pulumi_embedded.processes.answers import (
     CheckFailure,
     DiffUnavailable,
     PartialFailure,
@@ -19,8 +20,7 @@ from pulumi_embedded.answers import (
     diff_from,
     partial_failure,
 )
-from pulumi_embedded.errors import EngineError
-from pulumi_embedded.plugins import PluginProcess
+from pulumi_embedded.processes.plugins import PluginProcess
 from pulumi_embedded.state import ResourceState
 from pulumi_embedded.steps import Diff
 from pulumi_embedded.urns import provider_package, urn_name, urn_type

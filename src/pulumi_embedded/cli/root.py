@@ -9,13 +9,13 @@ from pathlib import Path
 
 import click
 
-from pulumi_embedded.checkpoint import ENGINE_VERSION
-from pulumi_embedded.cli_config import config
-from pulumi_embedded.cli_context import CommandContext, pass_context
-from pulumi_embedded.cli_operations import destroy, preview, refresh, up
-from pulumi_embedded.cli_stack import stack
+from pulumi_embedded.cli.config import config
+from pulumi_embedded.cli.context import CommandContext, pass_context
+from pulumi_embedded.cli.operations import destroy, preview, refresh, up
+from pulumi_embedded.cli.stack import stack
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.locks import break_locks
+from pulumi_embedded.storage.checkpoint import ENGINE_VERSION
+from pulumi_embedded.storage.locks import break_locks
 
 __all__ = ["main"]
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from pulumi_embedded.checkpoint import Snapshot
-from pulumi_embedded.cli_context import CommandContext, pass_context
-from pulumi_embedded.cli_state import export, history, import_
+from pulumi_embedded.cli.context import CommandContext, pass_context
+from pulumi_embedded.cli.listing import aligned, described, moment_ago, outputs_table, stack_outputs, value_text
+from pulumi_embedded.cli.state import export, history, import_
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.listing import aligned, described, moment_ago, outputs_table, stack_outputs, value_text
-from pulumi_embedded.session import Session
+from pulumi_embedded.storage.checkpoint import Snapshot
+from pulumi_embedded.storage.session import Session
+from pulumi_embedded.storage.workspace import check_stack_name, select_stack, selected_stack
 from pulumi_embedded.values import plain
-from pulumi_embedded.workspace import check_stack_name, select_stack, selected_stack
 
 __all__ = ["stack"]
 

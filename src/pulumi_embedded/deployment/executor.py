@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from pulumi_embedded.answers import PartialFailure
+from pulumi_embedded.deployment.registry import ProviderRegistry
 from pulumi_embedded.differ import diff_objects, equal
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.registry import ProviderRegistry
+from pulumi_embedded.processes.answers import PartialFailure
 from pulumi_embedded.state import ResourceState, now
 from pulumi_embedded.steps import Diff, Op, Step, invert
 from pulumi_embedded.values import Secret, unwrap

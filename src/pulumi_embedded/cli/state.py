@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from pulumi_embedded.checkpoint import parse_deployment
-from pulumi_embedded.cli_context import CommandContext, pass_context
+from pulumi_embedded.cli.context import CommandContext, pass_context
+from pulumi_embedded.cli.listing import moment_ago
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.listing import moment_ago
+from pulumi_embedded.storage.checkpoint import parse_deployment
 
 __all__ = ["export", "history", "import_"]
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pulumi_embedded.checkpoint import ENGINE_VERSION
-from pulumi_embedded.session import Stack
 from pulumi_embedded.state import ResourceState
+from pulumi_embedded.storage.checkpoint import ENGINE_VERSION
+from pulumi_embedded.storage.session import Stack
 from pulumi_embedded.urns import STACK_TYPE, urn_name
 from pulumi_embedded.values import Properties, plain
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 
 from pulumi.runtime.proto import provider_pb2
 
-from pulumi_embedded.answers import CheckFailure
 from pulumi_embedded.differ import equal
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.plugins import PluginHost
-from pulumi_embedded.provider import Provider, public_config
+from pulumi_embedded.processes.answers import CheckFailure
+from pulumi_embedded.processes.plugins import PluginHost
+from pulumi_embedded.processes.provider import Provider, public_config
 from pulumi_embedded.state import ResourceState
 from pulumi_embedded.steps import Diff
 from pulumi_embedded.urns import provider_package, provider_urn, urn_type

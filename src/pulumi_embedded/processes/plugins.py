@@ -17,7 +17,7 @@ from typing import IO, Final
 import grpc
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.workspace import pulumi_home
+from pulumi_embedded.storage.workspace import pulumi_home
 
 __all__ = ["PluginHost", "PluginProcess", "find_plugin"]
 

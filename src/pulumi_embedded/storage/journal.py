@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from pulumi_embedded.checkpoint import Snapshot
 from pulumi_embedded.state import PendingOperation, ResourceState
 from pulumi_embedded.steps import Op, Step
+from pulumi_embedded.storage.checkpoint import Snapshot
 
 __all__ = ["Journal"]
 

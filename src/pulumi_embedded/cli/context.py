@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.session import Session, Stack
+from pulumi_embedded.storage.session import Session, Stack
 
 __all__ = ["CommandContext", "pass_context"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.secrets import Crypter
 from pulumi_embedded.state import PendingOperation, ResourceState, now
+from pulumi_embedded.storage.secrets import Crypter
 from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE, Secret, Value, unwrap
 
 __all__ = ["ENGINE_VERSION", "Codec", "Snapshot", "checkpoint_document", "parse_checkpoint", "parse_deployment"]

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pulumi_embedded.backend import ORGANIZATION, FileBackend
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.files import write_atomically
 from pulumi_embedded.state import now
+from pulumi_embedded.storage.backend import ORGANIZATION, FileBackend
+from pulumi_embedded.storage.files import write_atomically
 
 __all__ = ["break_locks", "stack_lock"]
 

@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from pulumi_embedded.answers import PartialFailure
+from pulumi_embedded.deployment.executor import StepExecutor
+from pulumi_embedded.deployment.reporter import Reporter
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.events import Severity
-from pulumi_embedded.executor import StepExecutor
-from pulumi_embedded.journal import Journal
 from pulumi_embedded.options import Cancellation, Cancelled, Kind, Options
-from pulumi_embedded.reporter import Reporter
+from pulumi_embedded.processes.answers import PartialFailure
 from pulumi_embedded.steps import Op, Step
+from pulumi_embedded.storage.journal import Journal
 
 __all__ = ["StepRunner"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-from pulumi_embedded.aliases import AliasResolver
-from pulumi_embedded.answers import DiffUnavailable, check_message
-from pulumi_embedded.cascade import ResourceError, dependent_replacements
+from pulumi_embedded.deployment.aliases import AliasResolver
+from pulumi_embedded.deployment.cascade import ResourceError, dependent_replacements
+from pulumi_embedded.deployment.registry import ProviderRegistry
 from pulumi_embedded.differ import diff_objects, equal
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.events import Severity
@@ -18,7 +18,7 @@ from pulumi_embedded.goals import Goal
 from pulumi_embedded.graph import dependents_of
 from pulumi_embedded.options import Cancelled, Options, Target
 from pulumi_embedded.paths import copy_at, parse_path
-from pulumi_embedded.registry import ProviderRegistry
+from pulumi_embedded.processes.answers import DiffUnavailable, check_message
 from pulumi_embedded.state import ResourceState
 from pulumi_embedded.steps import (
     Action,

@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 import click
 
-from pulumi_embedded.cli_context import CommandContext, pass_context
+from pulumi_embedded.cli.context import CommandContext, pass_context
+from pulumi_embedded.cli.perform import Request, perform
 from pulumi_embedded.display.choice import DisplayOptions
-from pulumi_embedded.operation import Request, perform
 from pulumi_embedded.options import Kind
-from pulumi_embedded.session import Stack
-from pulumi_embedded.workspace import select_stack
+from pulumi_embedded.storage.session import Stack
+from pulumi_embedded.storage.workspace import select_stack
 
 __all__ = ["destroy", "preview", "refresh", "up"]
 

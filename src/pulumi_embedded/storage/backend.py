@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from pulumi_embedded.checkpoint import checkpoint_document, parse_checkpoint
 from pulumi_embedded.errors import EngineError, Unsupported
-from pulumi_embedded.files import keep_backup, write_atomically
+from pulumi_embedded.storage.checkpoint import checkpoint_document, parse_checkpoint
+from pulumi_embedded.storage.files import keep_backup, write_atomically
 
 __all__ = ["ORGANIZATION", "FileBackend"]
 

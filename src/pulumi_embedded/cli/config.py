@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from pulumi_embedded.cli_context import CommandContext, pass_context
+from pulumi_embedded.cli.context import CommandContext, pass_context
+from pulumi_embedded.cli.listing import aligned
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.listing import aligned
 
 __all__ = ["config"]
 
