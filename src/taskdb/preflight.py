@@ -67,7 +67,7 @@ def _connect(admin: Admin) -> psycopg.Connection[tuple[bool, ...]]:
         advice = "Start the development server: taskdb server start"
     else:
         advice = "Is the server running, and is this its address?"
-    raise TaskdbError(f"cannot use the server at {_address(admin)}: {reason}. {advice}")
+    raise TaskdbError(f"cannot use the server at {_address(admin)}: {reason.rstrip('.?')}. {advice}")
 
 
 def _address(admin: Admin) -> str:
