@@ -1,6 +1,7 @@
 """A schema's definition as text, for comparing two of them."""
 
 import os
+import re
 import shutil
 import subprocess
 
@@ -21,8 +22,8 @@ ORDER BY 1
 
 
 def definition(database: Database, binaries: Binaries) -> str:
-    """`pg_dump -s` of the schema `app`; where there is no pg_dump, as beside a packaged server, the catalog's words."""
-    pg_dump = shutil.which("pg_dump", path=f"{binaries.folder}:{os.environ['PATH']}")
+    """`pg_dump -s` of the schema `app`; where no pg_dump fits, as beside a packaged server, the catalog's own words."""
+    pg_dump = _pg_dump(binaries)
     if pg_dump is None:
         with database.connect() as connection:
             return "\n".join(line for (line,) in connection.execute(OBJECTS))
@@ -41,3 +42,13 @@ def definition(database: Database, binaries: Binaries) -> str:
     ).stdout
     # The tokens of \restrict are random.
     return "\n".join(line for line in printed.splitlines() if not line.startswith(("\\restrict", "\\unrestrict")))
+
+
+def _pg_dump(binaries: Binaries) -> str | None:
+    """A pg_dump that is no older than the server, as it must be."""
+    found = shutil.which("pg_dump", path=f"{binaries.folder}:{os.environ['PATH']}")
+    if found is None:
+        return None
+    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    match = re.search(r"\(PostgreSQL\) (\d+)", version)
+    return found if match and int(match[1]) >= binaries.major else None
