@@ -45,7 +45,7 @@ test: $(BIN)/.test ## Run every check and test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n auto
 
 server: $(BIN)/.up
 	$(BIN)/taskdb server start
