@@ -20,7 +20,7 @@ from alembic import command, context
 from alembic.util import CommandError
 
 from pulumi_alembic import ledger, naming
-from pulumi_alembic.database import VERSION_SCHEMA, open_session, refusals
+from pulumi_alembic.database import VERSION_SCHEMA, open_session
 from pulumi_alembic.errors import DatabaseError, MigrationError
 from pulumi_alembic.failure import revision_failed
 from pulumi_alembic.history import History, Revision
@@ -49,8 +49,9 @@ class Request:
 def run(target_metadata: sa.MetaData, url: Callable[[], str]) -> None:
     """Run what Alembic was asked for, one transaction per revision, each with its row in the ledger.
 
-    `url` is asked only where Alembic was started as a command. A revision that fails is rolled back whole, those
-    before it stay, and RevisionFailed is raised; the command prints it as Alembic prints its own errors.
+    `url` is asked only where Alembic was started as a command. A revision that fails is rolled back, those before it
+    stay, and RevisionFailed is raised; the command prints it as Alembic prints its own errors. Offline (`--sql`) the
+    statements of the revisions are printed to be read: the ledger's are not among them.
     """
     _refuse_unnamed_merge()
     if context.is_offline_mode():
@@ -81,8 +82,6 @@ def _run_offline(metadata: sa.MetaData) -> None:
 
 def _run_online(metadata: sa.MetaData, request: Request) -> None:
     with closing(open_session(request.url)) as session:
-        with refusals(session):
-            ledger.ensure(session)
         engine = sa.create_engine("postgresql+psycopg://", creator=lambda: session, poolclass=sa.StaticPool)
         with engine.connect() as connection:
             running = Running()
@@ -114,11 +113,10 @@ def _recorder(session: psycopg.Connection[Any], running: Running, request: Reque
     )
 
     def record(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> None:
-        script = step.up_revision
-        if step.is_stamp or script is None:
+        if step.is_stamp:
             return
         running.recorded(ctx)
-        revision = Revision.read(Path(script.path))  # type: ignore[attr-defined]
+        revision = Revision.read(Path(step.up_revision.path))  # type: ignore[union-attr]
         ledger.record(session, revision, Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE, tools)
         request.on_applied(revision.id)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.history import Revision
     from pulumi_alembic.plan import Direction
 
-__all__ = ["ensure", "record"]
+__all__ = ["record"]
 
 _TABLE = sql.Identifier(VERSION_SCHEMA, "ledger")
 
@@ -43,21 +43,12 @@ VALUES (%(revision)s, %(direction)s, %(down_revisions)s, %(checksum)s, %(source)
 """
 
 
-def ensure(connection: Connection) -> None:
-    """The ledger exists afterwards, owned by the connection's current role; commits."""
-    # Two that create it at once would fail, IF NOT EXISTS or not.
-    connection.execute("SELECT pg_advisory_xact_lock(hashtext('pulumi_alembic.ledger'))")
-    found = connection.execute("SELECT to_regclass(%s)", [_TABLE.as_string(connection)]).fetchone()
-    if found == (None,):
-        connection.execute(sql.SQL(_CREATE).format(table=_TABLE))
-    connection.commit()
-
-
 def record(connection: Connection, revision: Revision, direction: Direction, tools: str) -> None:
-    """Add the row of one run; `tools` is a JSON object. Does not commit.
+    """Add the row of one run, and the table before the first; `tools` is a JSON object. Does not commit.
 
     It belongs in the transaction of the run itself, so that both are there or neither.
     """
+    _ensure_table(connection)
     row = {
         "revision": revision.id,
         "direction": direction.value,
@@ -67,3 +58,16 @@ def record(connection: Connection, revision: Revision, direction: Direction, too
         "tools": tools,
     }
     connection.execute(sql.SQL(_INSERT).format(table=_TABLE), row)
+
+
+def _ensure_table(connection: Connection) -> None:
+    if _exists(connection):
+        return
+    # Two that create it at once would fail, IF NOT EXISTS or not.
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('pulumi_alembic.ledger'))")
+    if not _exists(connection):
+        connection.execute(sql.SQL(_CREATE).format(table=_TABLE))
+
+
+def _exists(connection: Connection) -> bool:
+    return connection.execute("SELECT to_regclass(%s)", [_TABLE.as_string(connection)]).fetchone() != (None,)

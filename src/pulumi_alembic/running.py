@@ -37,7 +37,9 @@ class Running:
 
         def watched(heads: Any, context: MigrationContext) -> Iterator[RevisionStep]:
             for step in steps(heads, context):  # type: ignore[misc]
-                self.step, self.committed, self._recorded = step, False, False
+                # A stamp runs no revision.
+                self.step = step if hasattr(step, "revision") else None
+                self.committed = self._recorded = False
                 yield step
 
         def after_statement(*_: Any) -> None:

@@ -39,7 +39,7 @@ def outputs(schema: Schema, resource_id: str | Unknown, values: Mapping[str, Any
 
 
 def _raw_state_delta(schema: Schema, values: Mapping[str, Any]) -> Values:
-    """How the real plugin's Terraform state differs from these outputs (pulumi-terraform-bridge, RawStateDelta)."""
+    """How the real plugin's Terraform state differs from these outputs (RawStateDelta of the Terraform bridge)."""
     collections = [name for name, prop in schema.items() if prop.type.collection]
     delta: Values = {}
     present: Values = {name: {"arr": {}} for name in collections if values.get(name) is not None}
@@ -73,7 +73,7 @@ def _refreshed(schema: Schema, name: str, given: Any, values: Mapping[str, Any])
     if name not in schema or schema[name].write_only:
         return given
     value = values.get(name)
-    # pulumi-terraform-bridge goes through a list by the positions that the inputs have.
+    # The Terraform bridge goes through a list by the positions that the inputs have.
     return value[: len(given)] if isinstance(value, list) and isinstance(given, list) else value
 
 

@@ -213,6 +213,13 @@ def test_a_login_without_a_schema_to_create_in_is_refused(three: Target, databas
         three.migrate(ONE)
 
 
+@pytest.mark.parametrize("command", [["current"], ["history"], ["check"], ["revision", "-m", "x", "--sql"]])
+def test_a_command_that_only_looks_makes_no_table(empty_target: Target, command: list[str]) -> None:
+    empty_target.alembic(*command, check=False)
+    made = empty_target.query("SELECT relname FROM pg_class WHERE relnamespace = 'migrations'::regnamespace")
+    assert ("ledger",) not in made
+
+
 def test_stamping_leaves_no_row_because_nothing_ran(three: Target) -> None:
     three.migrate(ONE)
     three.alembic("stamp", TWO)
