@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -44,6 +45,20 @@ def test_up_and_down_and_the_ledger_tells_both(three: Target) -> None:
     assert three.migrate(ONE) == ONE
     assert tables(three) == ["one"]
     assert ledger(three) == [(ONE, "upgrade"), (TWO, "upgrade"), (TWO, "downgrade")]
+
+
+def test_a_folder_with_a_percent_sign_works(three: Target, tmp_path: Path) -> None:
+    odd = three.directory.rename(tmp_path / "100% odd")
+    assert replace(three, directory=odd).migrate(THREE) == THREE
+
+
+def test_a_checkout_with_windows_line_endings_records_the_same_checksums(three: Target) -> None:
+    three.migrate(ONE)
+    script = three.directory / "versions" / f"{ONE}_script.py"
+    three.migrate("base")
+    script.write_bytes(script.read_bytes().replace(b"\n", b"\r\n"))
+    three.migrate(ONE)
+    assert three.query("SELECT count(DISTINCT checksum), count(*) FROM migrations.ledger") == [(1, 3)]
 
 
 def test_a_second_run_does_nothing(three: Target) -> None:

@@ -133,8 +133,20 @@ def test_a_folder_without_versions_is_refused(tmp_path: Path) -> None:
         History.load(tmp_path)
 
 
+def test_what_a_revision_depends_on_comes_before_it(tmp_path: Path) -> None:
+    write(tmp_path, "20250101_001_first.py")
+    other = write(tmp_path, "20250102_002_other.py")
+    other.write_text('revision: str = "20250102_002"\ndown_revision: str | None = None\ndepends_on = "20250101_001"\n')
+    assert History.load(tmp_path).ancestors(["20250102_002"]) == ("20250101_001", "20250102_002")
+
+
+def test_a_package_marker_is_no_script(tmp_path: Path) -> None:
+    write(tmp_path, "20250101_001_first.py").with_name("__init__.py").touch()
+    assert list(History.load(tmp_path).revisions) == ["20250101_001"]
+
+
 def test_line_endings_do_not_change_a_checksum_and_a_letter_does() -> None:
-    assert checksum("a\nb\n") == checksum("a\r\nb\r\n")
+    assert checksum("a\nb\n") == checksum("a\r\nb\r\n") == checksum("a\rb\r")
     assert checksum("a\nb\n") != checksum("a\nB\n")
 
 
