@@ -20,9 +20,9 @@ from pulumi_embedded.storage.locks import break_locks
 __all__ = ["main"]
 
 _EPILOG = """
-Not here: other languages and backends than Python and file://, other secrets providers than passphrase, transforms,
-hooks, import, remote components, policy packs, update plans, the Pulumi Cloud. Install the Pulumi CLI for those; it
-goes on with the same stacks.
+Not here: other languages and backends than Python and file://, other secrets providers than passphrase, stack
+references, transforms, hooks, import, remote components, policy packs, update plans, the Pulumi Cloud. Install the
+Pulumi CLI for those; it goes on with the same stacks.
 """
 
 

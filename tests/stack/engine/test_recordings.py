@@ -103,8 +103,8 @@ DIFFERENCES = [
     ),
     Difference(
         "fail-create-plugin",
-        r"Role g |Role \(g\)|Role::g\"|\d (created|unchanged)",
-        "whether the other role is created before the failure stops everything is a race in the CLI",
+        r"Store i |Store::i\"|providers:pulumi-python::default\"|\d (created|unchanged)",
+        "whether the independent resource is created before the failure stops everything is a race in the CLI",
     ),
     Difference("up-json", r"info#err|KeyboardInterrupt", "the CLI interrupts the program, this engine ends it"),
 ]
