@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -52,18 +52,7 @@ def coloured(text: str) -> Text:
 class _LiveDisplay(ProgressDisplay):
     """A progress display whose rows are drawn again several times a second instead of printed."""
 
-    def __init__(
-        self,
-        kind: Kind,
-        stack: str,
-        stack_urn: str,
-        printer: PropertyPrinter,
-        print_: Callable[[str], None],
-        *,
-        preview: bool,
-    ) -> None:
-        super().__init__(kind, stack, stack_urn, printer, print_, preview=preview)
-        self.live: Live | None = None
+    live: Live | None = None
 
     def updated(self, row: Row) -> None:
         """The next frame shows it."""
