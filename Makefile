@@ -19,7 +19,7 @@ endif
 # The development server is for stacks that name no other one.
 SERVER := $(if $(PGHOST)$(shell grep -s postgresql:host Pulumi.$(STACK).yaml),,server)
 
-.PHONY: help up preview refresh down psql test server stack clean requirements
+.PHONY: help up preview refresh down psql test benchmarks server stack clean requirements
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ test: $(BIN)/.test ## Run every check and test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto
+
+benchmarks: $(BIN)/.up $(SERVER) ## Measure the timing claims, and compare with a Pulumi CLI on the PATH
+	$(BIN)/python -m benchmarks.engine
 
 server: $(BIN)/.up
 	$(BIN)/taskdb server start

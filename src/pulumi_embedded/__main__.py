@@ -1,5 +1,17 @@
-"""`python -m pulumi_embedded` is `pulumi-embedded`."""
+"""`pulumi-embedded`, which is `python -m pulumi_embedded`."""
 
-from pulumi_embedded.cli import main
+from pulumi_embedded.startup import start_quickly
 
-main()
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Runs the command line in a process of its own."""
+    start_quickly()
+    from pulumi_embedded import cli
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

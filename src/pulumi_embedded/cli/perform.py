@@ -6,18 +6,24 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pulumi_embedded.deployment.deployment import Deployment
 from pulumi_embedded.deployment.interrupt import interruptible
 from pulumi_embedded.display.choice import DisplayOptions, display_for
 from pulumi_embedded.errors import ConfigurationError, OperationFailed, UnexpectedChanges
 from pulumi_embedded.options import Kind, Options
 from pulumi_embedded.outcome import Outcome
-from pulumi_embedded.storage.checkpoint import ENGINE_VERSION, Codec, Snapshot
+from pulumi_embedded.processes.interpreters import Interpreters
+from pulumi_embedded.processes.runner import launch_in
+from pulumi_embedded.storage.checkpoint import ENGINE_VERSION
 from pulumi_embedded.storage.provenance import git_facts
 from pulumi_embedded.storage.session import Stack
+
+if TYPE_CHECKING:
+    from pulumi_embedded.deployment.deployment import Deployment
 
 __all__ = ["Request", "perform"]
 
@@ -41,6 +47,18 @@ class Request:
     clear_pending_creates: bool = False
     interactive: bool = False
 
+    @property
+    def previews(self) -> bool:
+        """Whether a preview is run, alone or before the operation."""
+        return self.preview_only or not (self.skip_preview or self.display.json)
+
+    @property
+    def program_runs(self) -> int:
+        """How often the program is run."""
+        if self.kind is not Kind.UPDATE:
+            return 0
+        return 2 if self.previews and not self.preview_only else 1
+
     def options(self, *, dry_run: bool) -> Options:
         """The deployment's options for the preview or the update."""
         return Options(
@@ -60,74 +78,74 @@ def perform(stack: Stack, request: Request, confirm: Callable[[], bool]) -> None
             "--yes or --skip-preview or --preview-only must be passed in to proceed when running in "
             "non-interactive mode"
         )
-    codec = stack.codec(create=not request.preview_only)
-    if request.preview_only:
-        _expect_no_changes(request, _preview(stack, codec, request))
-        return
-    if not request.skip_preview and not request.display.json:
-        _preview(stack, codec, request)
-        if not (request.yes or confirm()):
-            raise OperationFailed("confirmation declined, not proceeding with the " + _VERBS[request.kind])
-    with stack.lock() as lock:
-        outcome = _update(stack, codec, request, lock)
-    _expect_no_changes(request, outcome)
-
-
-def _expect_no_changes(request: Request, outcome: Outcome) -> None:
+    with Interpreters(stack.session.project, request.program_runs) as interpreters:
+        outcome = _Performance(stack, request, interpreters).run(confirm)
     if request.expect_no_changes and outcome.has_changes:
         verb = "preview" if request.preview_only else _VERBS[request.kind]
         verb = "up" if verb == "update" else verb
         raise UnexpectedChanges(f"no changes were expected for {verb} but changes were proposed")
 
 
-def _preview(stack: Stack, codec: Codec, request: Request) -> Outcome:
-    snapshot = stack.snapshot(codec)
-    return _run(stack, request, snapshot, request.options(dry_run=True), None)
+class _Performance:
+    """The deployments of one command on one stack."""
+
+    def __init__(self, stack: Stack, request: Request, interpreters: Interpreters) -> None:
+        self._stack = stack
+        self._request = request
+        self._interpreters = interpreters
+        with ThreadPoolExecutor(1) as aside:
+            # Deriving the passphrase's key, loading the engine and loading the program's SDK take about as long each.
+            codec = aside.submit(stack.codec, create=not request.preview_only)
+            self._deployment = _load_engine()
+            self._codec = codec.result()
+
+    def run(self, confirm: Callable[[], bool]) -> Outcome:
+        """The preview, the question and the update, as far as they were asked for."""
+        if self._request.previews:
+            outcome = self._deploy(dry_run=True)
+            if self._request.preview_only:
+                return outcome
+            if not (self._request.yes or confirm()):
+                raise OperationFailed("confirmation declined, not proceeding with the " + _VERBS[self._request.kind])
+        with self._stack.lock() as lock:
+            return self._update(lock)
+
+    def _update(self, lock: Path) -> Outcome:
+        begun = int(time.time())
+        outcome = Outcome(failed=True)
+        try:
+            outcome = self._deploy(dry_run=False, lock=lock)
+        except OperationFailed as failure:
+            outcome = failure.outcome if isinstance(failure.outcome, Outcome) else outcome
+            raise
+        finally:
+            _record(self._stack, self._request, begun, outcome)
+        return outcome
+
+    def _deploy(self, *, dry_run: bool, lock: Path | None = None) -> Outcome:
+        stack, options, codec = self._stack, self._request.options(dry_run=dry_run), self._codec
+        target = stack.target()
+        write = None if dry_run else lambda changed: stack.write(codec, changed)
+        with display_for(target, options, self._request.display) as display:
+            launch = launch_in(self._interpreters)
+            deployment = self._deployment(target, options, stack.snapshot(codec), display, write, launch)
+
+            def abandon() -> None:
+                deployment.abandon()
+                if lock is not None:
+                    lock.unlink(missing_ok=True)
+
+            with interruptible(deployment.cancellation, display, abandon):
+                outcome = deployment.run()
+        if outcome.failed:
+            raise OperationFailed("", outcome)
+        return outcome
 
 
-def _update(stack: Stack, codec: Codec, request: Request, lock: Path) -> Outcome:
-    snapshot = stack.snapshot(codec)
-    begun = int(time.time())
-    outcome = Outcome(failed=True)
-    try:
-        outcome = _run(
-            stack,
-            request,
-            snapshot,
-            request.options(dry_run=False),
-            lambda changed: stack.write(codec, changed),
-            lock,
-        )
-    except OperationFailed as failure:
-        outcome = failure.outcome if isinstance(failure.outcome, Outcome) else outcome
-        raise
-    finally:
-        _record(stack, request, begun, outcome)
-    return outcome
+def _load_engine() -> type[Deployment]:
+    from pulumi_embedded.deployment.deployment import Deployment
 
-
-def _run(
-    stack: Stack,
-    request: Request,
-    snapshot: Snapshot,
-    options: Options,
-    write: Callable[[Snapshot], None] | None,
-    lock: Path | None = None,
-) -> Outcome:
-    target = stack.target()
-    with display_for(target, options, request.display) as display:
-        deployment = Deployment(target, options, snapshot, display, write)
-
-        def abandon() -> None:
-            deployment.abandon()
-            if lock is not None:
-                lock.unlink(missing_ok=True)
-
-        with interruptible(deployment.cancellation, display, abandon):
-            outcome = deployment.run()
-    if outcome.failed:
-        raise OperationFailed("", outcome)
-    return outcome
+    return Deployment
 
 
 def _record(stack: Stack, request: Request, begun: int, outcome: Outcome) -> None:

@@ -26,7 +26,7 @@ from pulumi_embedded.outcome import Outcome
 from pulumi_embedded.processes.answers import CheckFailure
 from pulumi_embedded.processes.monitor import served
 from pulumi_embedded.processes.plugins import PluginHost
-from pulumi_embedded.processes.runner import ProgramProcess
+from pulumi_embedded.processes.runner import Launch
 from pulumi_embedded.processes.watchdog import Watchdog
 from pulumi_embedded.state import ResourceState
 from pulumi_embedded.steps import Op, Step
@@ -48,10 +48,12 @@ class Deployment:
         snapshot: Snapshot,
         sink: EventSink,
         write: Callable[[Snapshot], None] | None,
+        launch: Launch,
     ) -> None:
         self.target = target
         self.cancellation = Cancellation()
         self._options = options
+        self._launch = launch
         self._base = snapshot
         self._journal = Journal(snapshot, write)
         self._deciding = threading.Lock()
@@ -143,8 +145,9 @@ class Deployment:
         return StepGenerator(self.target, self._options, self._registry, resources, self._reporter.diagnose)
 
     def _run_program(self, address: str, resources: list[ResourceState]) -> None:
-        program = ProgramProcess(self.target, self._options, address, self._reporter.line, self._program_exited)
-        self._watchdog.watch(program.pid)
+        program = self._launch(self.target, self._options, address, self._reporter.line, self._program_exited)
+        if program.pid is not None:
+            self._watchdog.watch(program.pid)
         self._abandon.append(program.kill)
         self.cancellation.on_stop(lambda: self._signals.put("stop"))
         try:

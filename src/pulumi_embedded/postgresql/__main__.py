@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
+from pulumi_embedded.startup import start_quickly
+
 __all__ = ["main"]
-
-
-def _without_initialising(*packages: str) -> None:
-    """Lets modules inside `packages` be imported without running the packages' own code.
-
-    The protocol's stubs are in `pulumi.runtime.proto`; `pulumi` itself takes longer to import than all the rest.
-    """
-    for name in packages:
-        spec = importlib.util.find_spec(name)
-        if spec is not None and name not in sys.modules:
-            sys.modules[name] = importlib.util.module_from_spec(spec)
 
 
 def main() -> None:
@@ -31,7 +20,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     engine = os.getppid()
-    _without_initialising("pulumi", "pulumi.runtime")
+    start_quickly()
     import grpc
     from pulumi.runtime.proto import provider_pb2_grpc
 

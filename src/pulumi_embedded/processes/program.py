@@ -7,6 +7,8 @@ it also runs where only the Pulumi SDK is installed. What it does follows `pulum
 from __future__ import annotations
 
 import asyncio
+import atexit
+import gc
 import json
 import logging
 import os
@@ -24,7 +26,8 @@ _SHOWN = 32
 
 def main() -> int:
     """Runs the program that standard input describes; the exit code is 0 only where it ended without an error."""
-    instructions = json.loads(sys.stdin.readline())
+    # Nothing has to be collected at the end, which takes 0.1 s less without.
+    atexit.register(gc.freeze)
     try:
         import pulumi
     except ImportError:
@@ -33,6 +36,10 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
+    line = sys.stdin.readline()
+    if not line:
+        return 0
+    instructions = json.loads(line)
     _configure(instructions)
     os.chdir(instructions["pwd"])
     sys.argv = [instructions["program"]]
@@ -59,8 +66,11 @@ def main() -> int:
 
 
 def _configure(instructions: dict[str, Any]) -> None:
+    import pulumi.log
     import pulumi.runtime
 
+    # The SDK sends four debug messages for every resource; they are shown nowhere, and each would be a round trip.
+    pulumi.log.debug = lambda *_, **__: None
     pulumi.runtime.set_all_config(instructions["config"], instructions["secret_keys"])
     pulumi.runtime.configure(
         pulumi.runtime.Settings(

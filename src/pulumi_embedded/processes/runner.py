@@ -1,4 +1,4 @@
-"""Starts the program's process, gives it its instructions, and passes on what it prints."""
+"""Gives an interpreter the program to run, and passes on what it prints."""
 
 from __future__ import annotations
 
@@ -9,16 +9,34 @@ import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Protocol
 
-from pulumi_embedded.errors import EngineError
 from pulumi_embedded.options import Options, Target
+from pulumi_embedded.processes.interpreters import Interpreter, Interpreters
 
-__all__ = ["ProgramProcess"]
+__all__ = ["Launch", "ProgramProcess", "RunningProgram", "launch_in"]
 
-_PROGRAM: Final = Path(__file__).with_name("program.py")
 _END_SECONDS: Final = 5.0
+
+
+class RunningProgram(Protocol):
+    """A program that was launched: it ends by itself, or is told to."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process and process group, None where it has none of its own."""
+
+    def wait(self) -> None:
+        """Waits for the end of a program that has nothing left to do."""
+
+    def kill(self) -> None:
+        """Ends the program by force."""
+
+    def stop(self) -> None:
+        """Ends the program, which has nothing more to say."""
+
+
+Launch = Callable[[Target, Options, str, Callable[[str, bool], None], Callable[[int], None]], RunningProgram]
 
 
 class ProgramProcess:
@@ -26,30 +44,16 @@ class ProgramProcess:
 
     def __init__(
         self,
+        interpreter: Interpreter,
         target: Target,
         options: Options,
         address: str,
         say: Callable[[str, bool], None],
         exited: Callable[[int], None],
     ) -> None:
-        project = target.project
+        self._process = interpreter.process
         self._say = say
         self._quiet = False
-        # -P: the folder of program.py must not hide the program's own modules or the standard library's.
-        command = [project.python(), "-P", "-u", str(_PROGRAM)]
-        try:
-            self._process = subprocess.Popen(
-                command,
-                cwd=project.program_folder,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise EngineError(f"the program cannot be started with {command[0]}: {error}") from None
         self._instruct(target, options, address)
         self._exited = exited
         threading.Thread(target=self._watch, daemon=True).start()
@@ -118,3 +122,14 @@ class ProgramProcess:
             except subprocess.TimeoutExpired:
                 self.kill()
                 self._process.wait()
+
+
+def launch_in(interpreters: Interpreters) -> Launch:
+    """Runs programs in the interpreters that wait for them."""
+
+    def launch(
+        target: Target, options: Options, address: str, say: Callable[[str, bool], None], exited: Callable[[int], None]
+    ) -> ProgramProcess:
+        return ProgramProcess(interpreters.take(), target, options, address, say, exited)
+
+    return launch

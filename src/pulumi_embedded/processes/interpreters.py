@@ -1,0 +1,72 @@
+"""Interpreters of the program's environment, started ahead: loading the SDK takes longer than most programs run."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from pulumi_embedded.errors import EngineError
+from pulumi_embedded.storage.workspace import Project
+
+__all__ = ["Interpreter", "Interpreters"]
+
+_PROGRAM: Final = Path(__file__).with_name("program.py")
+
+
+class Interpreter:
+    """A Python process of the program's environment that has no program yet and loads the SDK while it waits for one.
+
+    It ends by itself when its input ends, so none outlives the engine. Raises EngineError where it cannot be started.
+    """
+
+    def __init__(self, project: Project) -> None:
+        # -P: the folder of program.py must not hide the program's own modules or the standard library's.
+        command = [project.python(), "-P", "-u", str(_PROGRAM)]
+        try:
+            self.process = subprocess.Popen(
+                command,
+                cwd=project.program_folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise EngineError(f"the program cannot be started with {command[0]}: {error}") from None
+
+    def close(self) -> None:
+        """Ends the process, which was given no program."""
+        self.process.kill()
+        self.process.communicate()
+
+
+class Interpreters:
+    """The interpreters for so many runs of the program, each started before it is needed and none left at the end."""
+
+    def __init__(self, project: Project, runs: int) -> None:
+        self._project = project
+        self._runs = runs
+        self._waiting: Interpreter | None = None
+        self._start()
+
+    def _start(self) -> None:
+        if self._runs:
+            self._runs -= 1
+            self._waiting = Interpreter(self._project)
+
+    def take(self) -> Interpreter:
+        """The interpreter that waits, for the caller to give it its program; the next one is started."""
+        interpreter = self._waiting or Interpreter(self._project)
+        self._waiting = None
+        self._start()
+        return interpreter
+
+    def __enter__(self) -> Interpreters:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._waiting is not None:
+            self._waiting.close()
