@@ -49,10 +49,18 @@ class Goal:
     custom_timeouts: dict[str, float] = field(default_factory=dict)
     retain_on_delete: bool = False
     deleted_with: str = ""
+    replace_with: list[str] = field(default_factory=list)
+    import_id: str = ""
 
     def state(self, urn: str) -> ResourceState:
         """The resource's new state before anything was done: no id, no outputs."""
         return ResourceState(urn=urn, **{name: getattr(self, name) for name in _STATE_OPTIONS})
+
+    def external_state(self, urn: str, id_: str) -> ResourceState:
+        """The state of a resource that the program reads and does not own, before it was read."""
+        state = self.state(urn)
+        state.id, state.external = id_, True
+        return state
 
     @classmethod
     def from_request(cls, request: resource_pb2.RegisterResourceRequest) -> Goal:
@@ -79,6 +87,8 @@ class Goal:
             custom_timeouts=_timeouts(request.customTimeouts),
             retain_on_delete=request.retainOnDelete,
             deleted_with=request.deletedWith,
+            replace_with=list(request.replace_with),
+            import_id=request.importId,
         )
 
 
@@ -95,6 +105,8 @@ _STATE_OPTIONS = (
     "custom_timeouts",
     "retain_on_delete",
     "deleted_with",
+    "replace_with",
+    "import_id",
     "ignore_changes",
     "replace_on_changes",
 )
@@ -107,8 +119,6 @@ def _refuse(request: resource_pb2.RegisterResourceRequest) -> None:
         "a remote component (" + request.type + ")": request.remote,
         f"a resource transform {where}": bool(request.transforms),
         f"a resource hook {where}": any(hooks.ListFields()),
-        f"import_ {where}": bool(request.importId),
-        f"replace_with {where}": bool(request.replace_with),
         f"a replacement trigger {where}": request.HasField("replacement_trigger"),
         f"a parameterized package ({request.type})": bool(request.packageRef),
         f"env_var_mappings {where}": bool(request.envVarMappings),

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from pulumi_embedded.state import ResourceState
 
-__all__ = ["delete_order", "dependents_of", "repaired"]
+__all__ = ["delete_order", "dependents_of", "needs_of", "repaired"]
 
 
 def dependents_of(
@@ -19,7 +19,7 @@ def dependents_of(
     affected = {root.urn}
     found = []
     for each in resources[_index(resources, root) + 1 :]:
-        if each.urn not in ignore and (each.all_dependencies() - {each.parent}) & affected:
+        if each.urn not in ignore and each.used() & affected:
             found.append(each)
             affected.add(each.urn)
     return found
@@ -48,7 +48,7 @@ def _needs(resources: Sequence[ResourceState], resource: ResourceState) -> set[i
     urns = resource.all_dependencies()
     earlier = resources[: _index(resources, resource)]
     # Depending on a component is depending on all of its children that came before.
-    components = {each.urn for each in earlier if not each.custom and each.urn in urns - {resource.parent}}
+    components = {each.urn for each in earlier if not each.custom and each.urn in resource.used()}
     needed = set()
     for each in earlier:
         if each.urn in urns or each.parent in components:
@@ -56,6 +56,17 @@ def _needs(resources: Sequence[ResourceState], resource: ResourceState) -> set[i
             if not each.custom and each.parent in components:
                 components.add(each.urn)
     return needed
+
+
+def needs_of(resources: Sequence[ResourceState], roots: Iterable[ResourceState]) -> set[int]:
+    """The ids (`id()`) of the resources that the roots depend on or are children of, directly or not."""
+    found: set[int] = set()
+    left = list(roots)
+    while left:
+        new = _needs(resources, left.pop()) - found
+        found |= new
+        left += [each for each in resources if id(each) in new]
+    return found
 
 
 def repaired(resources: Iterable[ResourceState]) -> list[ResourceState]:
@@ -68,11 +79,12 @@ def repaired(resources: Iterable[ResourceState]) -> list[ResourceState]:
         kept = {key: [urn for urn in urns if urn in present] for key, urns in each.property_dependencies.items()}
         # Pulumi CLI 3.260 forgets the properties without dependencies here; the next update writes them again.
         state.property_dependencies = {key: urns for key, urns in kept.items() if urns}
+        state.replace_with = [urn for urn in each.replace_with if urn in present]
         if state.deleted_with not in present:
             state.deleted_with = ""
-        present.add(state.urn)
-        result.append(state)
-    for state in result:
+        # A parent that only follows is another one of its URN, and none either.
         if state.parent not in present:
             state.parent = ""
+        present.add(state.urn)
+        result.append(state)
     return result

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.storage.config import ConfigValue
 from pulumi_embedded.storage.workspace import Project
+from pulumi_embedded.values import Properties
 
 __all__ = ["Cancellation", "Cancelled", "Kind", "Options", "Target"]
 
@@ -23,6 +23,10 @@ class Kind(StrEnum):
     DESTROY = "destroy"
 
 
+def _no_stack(name: str) -> tuple[Properties, bool]:
+    raise EngineError(f'unknown stack "{name}"')
+
+
 @dataclass(frozen=True)
 class Target:
     """The stack that is operated on, with its configuration decrypted."""
@@ -30,6 +34,8 @@ class Target:
     project: Project
     stack: str
     config: Mapping[str, ConfigValue]
+    # The outputs of another stack of the backend by the name that a program gives it, and whether they are whole.
+    outputs_of: Callable[[str], tuple[Properties, bool]] = _no_stack
 
 
 @dataclass(frozen=True)
@@ -40,12 +46,10 @@ class Options:
     dry_run: bool
     refresh: bool = False
     parallel: int = 16
-    targets: tuple[str, ...] = field(default=())
+    targets: tuple[str, ...] = ()
     clear_pending_creates: bool = False
-
-    def targeted(self, urn: str) -> bool:
-        """Whether the resource may be changed; `*` and `**` in a target match any characters."""
-        return not self.targets or any(fnmatchcase(urn, each) for each in self.targets)
+    target_dependents: bool = False
+    replaces: tuple[str, ...] = ()
 
 
 class Cancelled(EngineError):

@@ -46,6 +46,7 @@ class ResourceState:
     import_id: str = ""
     retain_on_delete: bool = False
     deleted_with: str = ""
+    replace_with: list[str] = field(default_factory=list)
     created: str = ""
     modified: str = ""
     source_position: str = ""
@@ -69,8 +70,12 @@ class ResourceState:
         return f"{self.urn}::{self.id}"
 
     def all_dependencies(self) -> set[str]:
-        """The URNs that must exist while this resource does: parent, provider, dependencies, deleted_with."""
-        urns = {self.parent, self.deleted_with, *self.dependencies}
+        """The URNs that must exist while this resource does, whatever it is to them."""
+        return (self.used() | {self.parent}) - {""}
+
+    def used(self) -> set[str]:
+        """The URNs that this resource depends on other than as a child; its parent may be among them all the same."""
+        urns = {self.deleted_with, *self.replace_with, *self.dependencies}
         for names in self.property_dependencies.values():
             urns.update(names)
         if self.provider:

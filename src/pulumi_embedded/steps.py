@@ -42,6 +42,13 @@ class Op(StrEnum):
     READ_DISCARD = "discard"
     DISCARD_REPLACED = "discard-replaced"
     REMOVE_PENDING_REPLACE = "remove-pending-replace"
+    IMPORT = "import"
+    IMPORT_REPLACEMENT = "import-replacement"
+
+    @property
+    def imports(self) -> bool:
+        """Whether a resource that Pulumi did not make is taken into the state."""
+        return self in (Op.IMPORT, Op.IMPORT_REPLACEMENT)
 
 
 class DiffKind(StrEnum):
@@ -116,6 +123,10 @@ class Step:
     pending_delete: bool = False
     pending_replacement: bool = False
     ignore_changes: list[str] = field(default_factory=list)
+    # What an import takes the place of: it has no old state before it has read one.
+    replaced: ResourceState | None = None
+    # Not among the targets: kept as it is, or, where it is not there yet, left out of the state.
+    untargeted: bool = False
 
     @property
     def resource(self) -> ResourceState:
@@ -155,7 +166,7 @@ def replacement_steps(
             Step(Op.CREATE_REPLACEMENT, old, new, *why, pending_delete=True),
             Step(Op.REPLACE, old, new, *why),
         ]
-    steps = [Step(Op.DELETE_REPLACED, each, None, pending_replacement=True) for each in reversed(condemned)]
+    steps = [Step(Op.DELETE_REPLACED, each, None, pending_replacement=not each.delete) for each in reversed(condemned)]
     if not old.pending_replacement:
         steps.append(Step(Op.DELETE_REPLACED, old, None, pending_replacement=True))
     return [*steps, Step(Op.REPLACE, old, new, *why), Step(Op.CREATE_REPLACEMENT, old, new, *why)]

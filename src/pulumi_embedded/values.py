@@ -5,6 +5,7 @@ The signatures and the unknown sentinels are Pulumi's (sdk/go/common/resource, S
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -97,6 +98,8 @@ def _decode(value: struct_pb2.Value) -> Value:
 
 
 def _number(number: float) -> int | float:
+    if not math.isfinite(number):
+        raise EngineError(f"a property is the number {number}, which has no form in the state")
     return int(number) if number.is_integer() and abs(number) < 1e21 else number
 
 
@@ -109,6 +112,8 @@ def _decode_object(properties: Properties) -> Value:
         return Secret(value) if properties.get("secret") else value
     if signature in _ASSETS:
         raise Unsupported(f"{_ASSETS[signature]} among a resource's properties")
+    if signature not in (None, _RESOURCE_SIGNATURE):
+        raise EngineError(f"a property has the signature {signature!r}, which Pulumi does not know")
     return properties
 
 

@@ -1,38 +1,76 @@
-"""What every command starts from: the folder, and whether there is somebody to ask."""
+"""What every command starts from: the folder, whether there is somebody to ask, and how the answer is to look."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
-from pulumi_embedded.errors import EngineError
+from pulumi_embedded.errors import ConfigurationError, EngineError, OperationFailed
 from pulumi_embedded.storage.session import Session, Stack
 
-__all__ = ["CommandContext", "pass_context"]
+__all__ = ["CommandContext", "pass_context", "skips_confirmations"]
+
+
+def skips_confirmations() -> bool:
+    """Whether the environment says yes to every question."""
+    return os.environ.get("PULUMI_SKIP_CONFIRMATIONS", "").lower() in ("1", "true")
 
 
 @dataclass(frozen=True)
 class CommandContext:
-    """The invocation; stacks are opened by it, so that every command finds them in the same way."""
+    """The invocation; stacks are opened by it, so that every command finds them in the same way.
+
+    `stack_name` and `config_file` were given to a group of commands (`config -s dev get …`).
+    """
 
     folder: Path
     interactive: bool
+    live: bool = False
+    color: bool = False
+    qualify: bool = False
+    stack_name: str | None = None
+    config_file: Path | None = None
 
     def session(self) -> Session:
         """The project and its backend."""
         return Session.open(self.folder)
 
-    def stack(self, name: str | None) -> Stack:
+    def stack(self, name: str | None = None) -> Stack:
         """The named or the selected stack."""
-        return self.session().stack(name)
+        file = self.folder / self.config_file if self.config_file else None
+        return self.session().stack(name or self.stack_name, file)
 
-    def require_name(self, warning: str, name: str) -> None:
-        """Asks for the stack's name as a confirmation; raises EngineError where another answer is given."""
+    def within(self, stack_name: str | None, config_file: Path | None = None) -> CommandContext:
+        """The same for the commands of a group."""
+        return replace(self, stack_name=stack_name, config_file=config_file)
+
+    def shown_name(self, session: Session, name: str) -> str:
+        """A stack's name, in full where `--fully-qualify-stack-names` was given."""
+        return f"organization/{session.project.name}/{name}" if self.qualify else name
+
+    def require_consent(self, yes: bool, warning: str, name: str) -> None:
+        """Asks for the stack's name as a confirmation; raises OperationFailed where another answer is given."""
+        if yes or skips_confirmations():
+            return
+        if not self.interactive:
+            raise ConfigurationError("--yes must be passed in to proceed when running in non-interactive mode")
         click.echo(warning)
         if click.prompt(f"Please confirm that this is what you'd like to do by typing `{name}`") != name:
-            raise EngineError("confirmation declined")
+            click.echo("confirmation declined")
+            raise OperationFailed("")
+
+    def read_value(self, *, secret: bool, raw: bool) -> str:
+        """A value from whoever runs the command, or from what is piped into it."""
+        if sys.stdin.isatty():
+            if not self.interactive:
+                raise EngineError("config value must be specified in non-interactive mode")
+            return str(click.prompt("value", hide_input=secret, default="", show_default=False))
+        text = sys.stdin.read()
+        return text if raw else text.removesuffix("\n").removesuffix("\r")
 
 
 pass_context = click.make_pass_decorator(CommandContext)

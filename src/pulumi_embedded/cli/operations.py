@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from pulumi_embedded.cli.context import CommandContext, pass_context
+from pulumi_embedded.cli.config import parse_pair
+from pulumi_embedded.cli.confirm import confirmed
+from pulumi_embedded.cli.context import CommandContext, pass_context, skips_confirmations
+from pulumi_embedded.cli.elsewhere import OPERATIONS_HELP
+from pulumi_embedded.cli.flags import json_option, stack_option
 from pulumi_embedded.cli.perform import Request, perform
 from pulumi_embedded.display.choice import DisplayOptions
+from pulumi_embedded.errors import ConfigurationError, EngineError, Unsupported
 from pulumi_embedded.options import Kind
 from pulumi_embedded.storage.session import Stack
 from pulumi_embedded.storage.workspace import select_stack
@@ -25,61 +31,85 @@ def _parallelism() -> int:
     return 4 * (os.cpu_count() or 1)
 
 
-def _shared(command: Command) -> Command:
-    """The options of all four."""
-    for option in (
-        click.option("-s", "--stack", "stack_name", help="The name of the stack to operate on."),
-        click.option("-m", "--message", default="", help="Message to associate with the operation."),
-        click.option("-j", "--json", "json_", is_flag=True, help="Serialize the operation as JSON."),
-        click.option("--diff", is_flag=True, help="Display the operation as a rich diff."),
-        click.option("-p", "--parallel", type=click.IntRange(1), help="Run at most this many steps at once."),
-        click.option("-t", "--target", multiple=True, help="A resource URN to operate on; may be repeated."),
-        click.option("--show-secrets", is_flag=True, help="Show secret outputs."),
-        click.option("--show-full-output", is_flag=True, help="Display full length of inputs and outputs."),
-        click.option("--expect-no-changes", is_flag=True, help="Return an error if any changes occur."),
-    ):
-        command = option(command)
-    return command
+def _flag(name: str, help_: str, *short: str, **options: Any) -> Callable[[Command], Command]:
+    return click.option(*short, name, is_flag=True, help=help_, **options)
 
 
-def _updating(command: Command) -> Command:
-    """The options of those that change something."""
-    for option in (
-        click.option("-y", "--yes", is_flag=True, help="Approve and perform the operation after the preview."),
-        click.option("-f", "--skip-preview", is_flag=True, help="Do not preview before the operation."),
-        click.option("--preview-only", is_flag=True, help="Only show a preview of the operation."),
-    ):
-        command = option(command)
-    return command
+def _with(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-_refresh_option = click.option(
-    "-r", "--refresh", "refresh_first", is_flag=True, help="Refresh the stack's resources before."
+_shared = _with(
+    stack_option,
+    click.option("-m", "--message", default="", help="Message to associate with the operation."),
+    json_option,
+    _flag("--diff", "Display the operation as a rich diff."),
+    click.option("-p", "--parallel", type=int, help="Run at most this many steps at once (default 4 per processor)."),
+    click.option("-t", "--target", multiple=True, help="A resource URN to operate on; may be repeated."),
+    _flag("--target-dependents", "Operate on what depends on the targets, too."),
+    click.option("-c", "--config", multiple=True, help="KEY=VALUE to set in the stack's configuration first."),
+    _flag("--config-path", "The keys of --config are paths to values in maps or lists."),
+    click.option("--config-file", type=click.Path(path_type=Path), help="Use this file instead of Pulumi.STACK.yaml."),
+    _flag("--expect-no-changes", "Return an error if any changes occur."),
+    _flag("--show-full-output", "Display full length of inputs and outputs."),
+    _flag("--show-config", "Show the configuration."),
+    _flag("--show-sames", "Show resources that did not change, too."),
+    _flag("--show-reads", "Show resources that are read, too."),
+    _flag("--show-replacement-steps", "Show the steps of replacements."),
+    _flag("--show-secrets", "Show secret outputs."),
+    _flag("--urns", "Display URNs instead of names."),
+    _flag("--suppress-outputs", "Do not display the stack's outputs."),
+    _flag("--skip-config-validation", "Do not check the configuration against Pulumi.yaml."),
+    # The CLI's progress dots, links and installations of plugins, none of which are here.
+    _flag("--suppress-progress", "", hidden=True),
+    _flag("--suppress-permalink", "", hidden=True),
+    _flag("--skip-plugin-pre-install", "", hidden=True),
 )
+_updating = _with(
+    _flag("--yes", "Approve and perform the operation after the preview.", "-y"),
+    _flag("--skip-preview", "Do not preview before the operation.", "-f"),
+)
+_replacing = _with(
+    click.option("--replace", multiple=True, help="A resource URN to replace; may be repeated."),
+    click.option("--target-replace", multiple=True, help="The same as --target URN --replace URN."),
+)
+_preview_only = _flag("--preview-only", "Only show a preview of the operation.")
+_refresh_first = _with(click.option("-r", "--refresh", "refresh_first", is_flag=True, help="Refresh before."))
 
 
-@click.command()
+@click.command(epilog=OPERATIONS_HELP)
+@click.argument("template", required=False)
 @_shared
+@_replacing
 @_updating
-@_refresh_option
+@_refresh_first
 @pass_context
-def up(context: CommandContext, /, **flags: Any) -> None:
+def up(context: CommandContext, /, template: str | None, **flags: Any) -> None:
     """Create or update the resources in a stack."""
+    if template is not None:
+        raise Unsupported(f"deploying from the template {template!r}")
     _operate(context, Kind.UPDATE, **flags)
 
 
-@click.command()
+@click.command(epilog=OPERATIONS_HELP)
 @_shared
-@_refresh_option
+@_replacing
+@_refresh_first
 @pass_context
 def preview(context: CommandContext, /, **flags: Any) -> None:
     """Show a preview of updates to a stack's resources."""
     _operate(context, Kind.UPDATE, preview_only=True, **flags)
 
 
-@click.command()
+@click.command(epilog=OPERATIONS_HELP)
 @_shared
 @_updating
+@_preview_only
 @click.option("--clear-pending-creates", is_flag=True, help="Forget creates that were interrupted.")
 @pass_context
 def refresh(context: CommandContext, /, **flags: Any) -> None:
@@ -87,10 +117,11 @@ def refresh(context: CommandContext, /, **flags: Any) -> None:
     _operate(context, Kind.REFRESH, **flags)
 
 
-@click.command()
+@click.command(epilog=OPERATIONS_HELP)
 @_shared
 @_updating
-@_refresh_option
+@_preview_only
+@_refresh_first
 @click.option("--remove", is_flag=True, help="Remove the stack and its config file afterwards.")
 @pass_context
 def destroy(context: CommandContext, /, remove: bool, **flags: Any) -> None:
@@ -102,7 +133,7 @@ def destroy(context: CommandContext, /, remove: bool, **flags: Any) -> None:
         opened.session.backend.remove(opened.project, opened.name)
         opened.config.path.unlink(missing_ok=True)
         select_stack(opened.session.project, opened.session.backend.url, None)
-        click.echo(f"The resources in the stack have been deleted, and the stack '{opened.name}' is removed.")
+        click.echo("The resources in the stack have been deleted, and the history and configuration removed.")
         return
     click.echo(
         "The resources in the stack have been deleted, but the history and configuration associated with the "
@@ -112,36 +143,59 @@ def destroy(context: CommandContext, /, remove: bool, **flags: Any) -> None:
 
 
 def _operate(context: CommandContext, kind: Kind, **flags: Any) -> Stack:
-    opened = context.stack(flags.pop("stack_name"))
+    _require_consent(context, kind, flags)
+    opened = context.within(None, flags["config_file"]).stack(flags["stack_name"])
+    for pair in flags["config"]:
+        key, value = parse_pair(pair)
+        opened.config.set(key, value, path=flags["config_path"], save=False)
+    opened.config.save()
+    if kind is Kind.UPDATE and not flags["skip_config_validation"]:
+        opened.config.check()
     request = _request(context, kind, flags)
-    perform(opened, request, lambda: _confirmed(kind))
+    perform(opened, request, lambda: confirmed(opened, kind, request.display))
     return opened
 
 
-def _request(context: CommandContext, kind: Kind, flags: dict[str, Any]) -> Request:
-    shown = DisplayOptions(
+def _require_consent(context: CommandContext, kind: Kind, flags: dict[str, Any]) -> None:
+    given = any(flags.get(each) for each in ("yes", "skip_preview", "preview_only"))
+    if given or context.interactive or skips_confirmations():
+        return
+    text = "--yes or --skip-preview or --preview-only must be passed in to proceed when running in non-interactive mode"
+    # The exit codes are the Pulumi CLI's (3.260).
+    raise EngineError(text) if kind is Kind.REFRESH else ConfigurationError(text)
+
+
+def _display(context: CommandContext, flags: dict[str, Any]) -> DisplayOptions:
+    return DisplayOptions(
         json=flags["json_"],
         diff=flags["diff"],
-        live=context.interactive,
+        live=context.live,
+        color=context.color,
         show_secrets=flags["show_secrets"],
         show_full_output=flags["show_full_output"],
+        show_config=flags["show_config"],
+        show_sames=flags["show_sames"],
+        show_reads=flags["show_reads"],
+        show_replacement_steps=flags["show_replacement_steps"],
+        show_urns=flags["urns"],
+        suppress_outputs=flags["suppress_outputs"],
     )
+
+
+def _request(context: CommandContext, kind: Kind, flags: dict[str, Any]) -> Request:
     return Request(
         kind,
-        shown,
+        _display(context, flags),
         preview_only=flags.get("preview_only", False),
-        yes=flags.get("yes", False) or os.environ.get("PULUMI_SKIP_CONFIRMATIONS", "").lower() in ("1", "true"),
+        yes=flags.get("yes", False) or skips_confirmations(),
         skip_preview=flags.get("skip_preview", False),
         refresh=flags.get("refresh_first", False),
         expect_no_changes=flags["expect_no_changes"],
         message=flags["message"],
-        parallel=flags["parallel"] or _parallelism(),
-        targets=flags["target"],
+        parallel=_parallelism() if flags["parallel"] is None else max(flags["parallel"], 1),
+        targets=flags["target"] + flags.get("target_replace", ()),
+        target_dependents=flags["target_dependents"],
+        replaces=flags.get("replace", ()) + flags.get("target_replace", ()),
         clear_pending_creates=flags.get("clear_pending_creates", False),
         interactive=context.interactive,
     )
-
-
-def _confirmed(kind: Kind) -> bool:
-    choice = click.Choice(["yes", "no"])
-    return bool(click.prompt(f"Do you want to perform this {kind}?", type=choice, default="no") == "yes")

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from pulumi_embedded.deployment.interrupt import interruptible
 from pulumi_embedded.display.choice import DisplayOptions, display_for
-from pulumi_embedded.errors import ConfigurationError, OperationFailed, UnexpectedChanges
+from pulumi_embedded.errors import OperationFailed, UnexpectedChanges
 from pulumi_embedded.options import Kind, Options
 from pulumi_embedded.outcome import Outcome
 from pulumi_embedded.processes.interpreters import Interpreters
 from pulumi_embedded.processes.runner import launch_in
-from pulumi_embedded.storage.checkpoint import ENGINE_VERSION
+from pulumi_embedded.storage.checkpoint import ENGINE_VERSION, Snapshot
 from pulumi_embedded.storage.provenance import git_facts
 from pulumi_embedded.storage.session import Stack
 
@@ -45,12 +45,14 @@ class Request:
     parallel: int = 16
     targets: tuple[str, ...] = ()
     clear_pending_creates: bool = False
+    target_dependents: bool = False
+    replaces: tuple[str, ...] = ()
     interactive: bool = False
 
     @property
     def previews(self) -> bool:
         """Whether a preview is run, alone or before the operation."""
-        return self.preview_only or not (self.skip_preview or self.display.json)
+        return self.preview_only or not self.skip_preview
 
     @property
     def program_runs(self) -> int:
@@ -68,16 +70,13 @@ class Request:
             self.parallel,
             self.targets,
             self.clear_pending_creates,
+            self.target_dependents,
+            self.replaces,
         )
 
 
 def perform(stack: Stack, request: Request, confirm: Callable[[], bool]) -> None:
     """Does what was asked; raises OperationFailed where it failed and its display has said why."""
-    if not (request.preview_only or request.yes or request.skip_preview or request.interactive):
-        raise ConfigurationError(
-            "--yes or --skip-preview or --preview-only must be passed in to proceed when running in "
-            "non-interactive mode"
-        )
     with Interpreters(stack.session.project, request.program_runs) as interpreters:
         outcome = _Performance(stack, request, interpreters).run(confirm)
     if request.expect_no_changes and outcome.has_changes:
@@ -102,19 +101,21 @@ class _Performance:
     def run(self, confirm: Callable[[], bool]) -> Outcome:
         """The preview, the question and the update, as far as they were asked for."""
         if self._request.previews:
-            outcome = self._deploy(dry_run=True)
+            outcome = self._deploy(self._stack.snapshot(self._codec), dry_run=True)
             if self._request.preview_only:
                 return outcome
             if not (self._request.yes or confirm()):
-                raise OperationFailed("confirmation declined, not proceeding with the " + _VERBS[self._request.kind])
+                raise OperationFailed("")
         with self._stack.lock() as lock:
             return self._update(lock)
 
     def _update(self, lock: Path) -> Outcome:
+        # What cannot be read was not operated on, and gets no entry in the history.
+        snapshot = self._stack.snapshot(self._codec)
         begun = int(time.time())
         outcome = Outcome(failed=True)
         try:
-            outcome = self._deploy(dry_run=False, lock=lock)
+            outcome = self._deploy(snapshot, dry_run=False, lock=lock)
         except OperationFailed as failure:
             outcome = failure.outcome if isinstance(failure.outcome, Outcome) else outcome
             raise
@@ -122,13 +123,13 @@ class _Performance:
             _record(self._stack, self._request, begun, outcome)
         return outcome
 
-    def _deploy(self, *, dry_run: bool, lock: Path | None = None) -> Outcome:
+    def _deploy(self, snapshot: Snapshot, *, dry_run: bool, lock: Path | None = None) -> Outcome:
         stack, options, codec = self._stack, self._request.options(dry_run=dry_run), self._codec
         target = stack.target()
         write = None if dry_run else lambda changed: stack.write(codec, changed)
         with display_for(target, options, self._request.display) as display:
             launch = launch_in(self._interpreters)
-            deployment = self._deployment(target, options, stack.snapshot(codec), display, write, launch)
+            deployment = self._deployment(target, options, snapshot, display, write, launch)
 
             def abandon() -> None:
                 deployment.abandon()

@@ -2,42 +2,62 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
+from pulumi_embedded.cli.arguments import arranged
 from pulumi_embedded.cli.config import config
 from pulumi_embedded.cli.context import CommandContext, pass_context
+from pulumi_embedded.cli.elsewhere import ELSEWHERE_HELP
+from pulumi_embedded.cli.groups import AliasedGroup
 from pulumi_embedded.cli.operations import destroy, preview, refresh, up
 from pulumi_embedded.cli.stack import stack
-from pulumi_embedded.errors import EngineError
+from pulumi_embedded.errors import EngineError, Unsupported
 from pulumi_embedded.storage.checkpoint import ENGINE_VERSION
 from pulumi_embedded.storage.locks import break_locks
 
 __all__ = ["main"]
 
-_EPILOG = """
-Not here: other languages and backends than Python and file://, other secrets providers than passphrase, stack
-references, transforms, hooks, import, remote components, policy packs, update plans, the Pulumi Cloud. Install the
-Pulumi CLI for those; it goes on with the same stacks.
-"""
+
+_COLORS = ("auto", "always", "never", "raw")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
+@click.group(
+    cls=AliasedGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=ELSEWHERE_HELP, name="pulumi"
+)
 @click.option("-C", "--cwd", type=click.Path(path_type=Path), help="Run as if started in another directory.")
 @click.option("--non-interactive", is_flag=True, help="Disable interactive mode for all commands.")
+@click.option("--color", default="auto", help="Colorize output: always, never or auto.")
+@click.option("-Q", "--fully-qualify-stack-names", "qualify", is_flag=True, help="Show fully-qualified stack names.")
+@click.option("-e", "--emoji", is_flag=True, hidden=True)
+@click.option("-v", "--verbose", type=int, default=0, hidden=True)
+@click.option("--logtostderr", is_flag=True, hidden=True)
+@click.option("--logflow", is_flag=True, hidden=True)
+@click.option("--disable-integrity-checking", is_flag=True, hidden=True)
 @click.version_option(ENGINE_VERSION, message="%(version)s (embedded engine)")
 @click.pass_context
-def cli(context: click.Context, cwd: Path | None, non_interactive: bool) -> None:
-    """Run Pulumi Python programs where no Pulumi CLI is installed; stacks stay usable with it."""
+def cli(
+    context: click.Context, /, cwd: Path | None, non_interactive: bool, color: str, qualify: bool, **_logging: Any
+) -> None:
+    """Run Pulumi Python programs where no Pulumi CLI is installed; stacks stay usable with it.
+
+    Flags may stand anywhere on the line. What only the Pulumi CLI has is refused by name.
+    """
     folder = (cwd or Path.cwd()).resolve()
     if not folder.is_dir():
-        raise EngineError(f"the directory {folder} does not exist")
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    context.obj = CommandContext(folder, interactive=terminal and not non_interactive)
+        raise EngineError(f"chdir {folder}: no such file or directory")
+    if color not in _COLORS:
+        raise EngineError(f"unsupported color option: '{color}'. Supported values are: {', '.join(_COLORS)}")
+    if color == "raw":
+        raise Unsupported("--color raw")
+    terminal = sys.stdin.isatty() and sys.stdout.isatty() and not non_interactive
+    live = terminal and os.environ.get("TERM", "dumb") != "dumb"
+    coloured = color == "always" or (color == "auto" and live and not os.environ.get("NO_COLOR"))
+    context.obj = CommandContext(folder, interactive=terminal, live=live, color=coloured, qualify=qualify)
 
 
 @cli.command()
@@ -54,52 +74,25 @@ def version() -> None:
 def cancel(context: CommandContext, name: str | None, stack_name: str | None, yes: bool) -> None:
     """Remove the locks of a stack; a process that still holds one keeps running."""
     opened = context.stack(name or stack_name)
-    if not yes and not context.interactive:
-        raise EngineError("--yes must be passed in to proceed when running in non-interactive mode")
-    if not yes:
-        context.require_name(
-            f"This will irreversibly cancel the currently running update for '{opened.name}'!", opened.name
-        )
+    warning = f"This will irreversibly cancel the currently running update for '{opened.name}'!"
+    context.require_consent(yes, warning, opened.name)
     break_locks(opened.session.backend, opened.project, opened.name)
     click.echo(f"The currently running update for '{opened.name}' has been canceled!")
 
 
 for command in (up, preview, refresh, destroy, stack, config):
     cli.add_command(command)
-cli.add_command(up, "update")
-cli.add_command(preview, "pre")
-
-
-def _global_flags_first(arguments: list[str]) -> list[str]:
-    """The arguments with the CLI's global flags in front, which it takes anywhere."""
-    flags: list[str] = []
-    rest: list[str] = []
-    remaining = iter(arguments)
-    for argument in remaining:
-        if argument == "--":
-            rest += [argument, *remaining]
-        elif argument in ("-C", "--cwd"):
-            flags += [argument, *itertools.islice(remaining, 1)]
-        elif argument == "--non-interactive" or argument.startswith("--cwd="):
-            flags.append(argument)
-        else:
-            rest.append(argument)
-    return flags + rest
+cli.aliases.update({"update": "up", "pre": "preview", "down": "destroy", "dn": "destroy"})
 
 
 def main() -> None:
     """Runs the command line; every error of normal use is one line on standard error and an exit code."""
-    # Programs and plugins that tell people what to run next can ask for the engine's name.
-    os.environ.setdefault("PULUMI_COMMAND", "pulumi-embedded")
     try:
-        cli.main(args=_global_flags_first(sys.argv[1:]), standalone_mode=False)
+        cli.main(args=arranged(cli, sys.argv[1:]), prog_name="pulumi-embedded", standalone_mode=False)
     except EngineError as error:
         if str(error):
             click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
-    except click.UsageError as error:
-        click.echo(f"error: {error.format_message()}", err=True)
-        sys.exit(2)
     except click.ClickException as error:
         click.echo(f"error: {error.format_message()}", err=True)
         sys.exit(1)

@@ -8,43 +8,89 @@ from typing import Any
 import click
 
 from pulumi_embedded.cli.context import CommandContext, pass_context
-from pulumi_embedded.cli.listing import aligned, described, moment_ago, outputs_table, stack_outputs, value_text
-from pulumi_embedded.cli.state import export, history, import_
-from pulumi_embedded.errors import EngineError
+from pulumi_embedded.cli.flags import json_option, output_option, stack_option, wants_json
+from pulumi_embedded.cli.groups import AliasedGroup
+from pulumi_embedded.cli.history import history
+from pulumi_embedded.cli.listing import (
+    Details,
+    aligned,
+    described,
+    document,
+    moment_ago,
+    outputs_table,
+    shell_outputs,
+    stack_outputs,
+    value_text,
+)
+from pulumi_embedded.cli.prompt import choose
+from pulumi_embedded.cli.state import export, import_
+from pulumi_embedded.errors import EngineError, StackNotFound, Unsupported
 from pulumi_embedded.storage.checkpoint import Snapshot
 from pulumi_embedded.storage.session import Session
 from pulumi_embedded.storage.workspace import check_stack_name, select_stack, selected_stack
-from pulumi_embedded.values import plain
 
 __all__ = ["stack"]
 
-_stack_option = click.option("-s", "--stack", "stack_name", help="The name of the stack to operate on.")
 
-
-@click.group(invoke_without_command=True)
-@_stack_option
+@click.group(cls=AliasedGroup, invoke_without_command=True)
+@stack_option
+@click.option("-i", "--show-ids", is_flag=True, help="Display each resource's id.")
+@click.option("-u", "--show-urns", is_flag=True, help="Display each resource's URN.")
+@click.option("--show-secrets", is_flag=True, help="Display secret outputs in plaintext.")
+@click.option("--show-name", is_flag=True, help="Display only the stack's name.")
+@output_option
 @click.pass_context
-def stack(context: click.Context, stack_name: str | None) -> None:
+def stack(
+    context: click.Context,
+    /,
+    stack_name: str | None,
+    show_ids: bool,
+    show_urns: bool,
+    show_secrets: bool,
+    show_name: bool,
+    output: str,
+) -> None:
     """Manage stacks; without a subcommand, show the current one."""
-    if context.invoked_subcommand is None:
-        click.echo(described(context.obj.stack(stack_name)))
+    context.obj = context.obj.within(stack_name)
+    if context.invoked_subcommand is not None:
+        return
+    opened = context.obj.stack()
+    details = Details(show_ids, show_urns, show_secrets)
+    if show_name:
+        click.echo(context.obj.shown_name(opened.session, opened.name))
+    elif wants_json(output):
+        click.echo(json.dumps(document(opened, details), indent=2, ensure_ascii=False))
+    else:
+        click.echo(described(opened, details))
+
+
+_secrets_provider_option = click.option(
+    "--secrets-provider", default="default", help="Only 'default' and 'passphrase' here."
+)
+
+
+def _check_secrets_provider(name: str) -> None:
+    if name not in ("", "default", "passphrase"):
+        raise Unsupported(f"the secrets provider {name!r}")
 
 
 @stack.command()
 @click.argument("name", required=False)
-@_stack_option
+@stack_option
 @click.option("--no-select", is_flag=True, help="Do not select the new stack.")
-@click.option("--secrets-provider", default="default", help="Only 'default' and 'passphrase' here.")
+@_secrets_provider_option
+@click.option("-y", "--yes", is_flag=True, help="Ask nothing; fail where something is missing.")
 @pass_context
 def init(
-    context: CommandContext, name: str | None, stack_name: str | None, no_select: bool, secrets_provider: str
+    context: CommandContext, name: str | None, stack_name: str | None, no_select: bool, secrets_provider: str, yes: bool
 ) -> None:
     """Create an empty stack with the given name, ready for updates."""
-    chosen = name or stack_name
+    chosen = name or stack_name or context.stack_name
+    if chosen is None and context.interactive and not yes:
+        chosen = click.prompt("stack name", default="dev")
     if chosen is None:
         raise EngineError("missing stack name: pulumi-embedded stack init NAME")
-    if secrets_provider not in ("default", "passphrase"):
-        raise EngineError(f"the secrets provider {secrets_provider!r} is not here; the Pulumi CLI has it")
+    _check_secrets_provider(secrets_provider)
     _create(context.session(), chosen, select=not no_select)
 
 
@@ -52,7 +98,10 @@ def _create(session: Session, name: str, *, select: bool) -> None:
     name = session.short_name(name)
     check_stack_name(name)
     if session.backend.exists(session.project.name, name):
-        raise EngineError(f"stack '{name}' already exists; select it: pulumi-embedded stack select {name}")
+        raise EngineError(
+            f"stack 'organization/{session.project.name}/{name}' already exists; "
+            f"select it: pulumi-embedded stack select {name}"
+        )
     session.backend.write(session.project.name, name, {})
     try:
         opened = session.stack(name)
@@ -62,98 +111,128 @@ def _create(session: Session, name: str, *, select: bool) -> None:
         raise
     if select:
         select_stack(session.project, session.backend.url, name)
-    click.echo(f"Created stack '{name}'")
+    click.echo(f"Created stack '{name}'", err=True)
 
 
 @stack.command()
 @click.argument("name", required=False)
-@_stack_option
+@stack_option
 @click.option("-c", "--create", is_flag=True, help="Create the stack if it does not exist.")
+@_secrets_provider_option
 @pass_context
-def select(context: CommandContext, name: str | None, stack_name: str | None, create: bool) -> None:
+def select(
+    context: CommandContext, name: str | None, stack_name: str | None, create: bool, secrets_provider: str
+) -> None:
     """Switch the current workspace to the given stack."""
+    if name and stack_name:
+        raise EngineError("only one of --stack or argument stack name may be specified, not both")
     session = context.session()
-    chosen = name or stack_name
+    chosen = name or stack_name or context.stack_name
     if chosen is None:
         names = session.backend.stacks(session.project.name)
         if not context.interactive or not names:
-            raise EngineError("no stack name was given: pulumi-embedded stack select NAME")
-        chosen = click.prompt("Please choose a stack", type=click.Choice(names))
-    assert chosen is not None  # noqa: S101 - given or chosen
+            raise StackNotFound("no stack selected; specify a stack name with --stack")
+        chosen = choose("Please choose a stack", names, names[0])
     if create and not session.backend.exists(session.project.name, session.short_name(chosen)):
+        _check_secrets_provider(secrets_provider)
         _create(session, chosen, select=True)
         return
     select_stack(session.project, session.backend.url, session.stack(chosen).name)
 
 
 @stack.command()
-@click.option("-j", "--json", "json_", is_flag=True, help="Emit output as JSON.")
+@click.option("-a", "--all", "all_", is_flag=True, help="List the stacks of every project.")
+@click.option("-p", "--project", help="List the stacks of this project.")
+@click.option("-o", "--organization", help="List the stacks of this organization.")
+@json_option
+@output_option
 @pass_context
-def ls(context: CommandContext, json_: bool) -> None:
+def ls(
+    context: CommandContext, /, all_: bool, project: str | None, organization: str | None, json_: bool, output: str
+) -> None:
     """List the stacks of the project."""
     session = context.session()
     current = selected_stack(session.project, session.backend.url)
-    rows = [_listed(session, name, name == current) for name in session.backend.stacks(session.project.name)]
-    if json_:
-        click.echo(json.dumps(rows, indent=2))
-        return
+    wanted = session.backend.projects() if all_ else [project or session.project.name]
+    if project:
+        wanted = [each for each in wanted if each == project]
+    if organization not in (None, "", "organization"):
+        wanted = []
+    rows = []
+    for each in wanted:
+        own = each == session.project.name
+        for name in session.backend.stacks(each):
+            shown = name if own and not context.qualify else f"organization/{each}/{name}"
+            rows.append(_listed(session, each, name, shown, own and name == current))
+    rows.sort(key=lambda row: str(row["name"]))
+    click.echo(json.dumps(rows, indent=2) if json_ or wants_json(output) else _stack_table(rows))
+
+
+def _stack_table(rows: list[dict[str, Any]]) -> str:
     table = [("NAME", "LAST UPDATE", "RESOURCE COUNT")]
     for row in rows:
         age = moment_ago(row["lastUpdate"]) if "lastUpdate" in row else "n/a"
         table.append((row["name"] + ("*" if row["current"] else ""), age, str(row.get("resourceCount", "n/a"))))
-    click.echo(aligned(table))
+    return aligned(table)
 
 
-def _listed(session: Session, name: str, current: bool) -> dict[str, Any]:
-    deployment = session.backend.read(session.project.name, name) or {}
-    row: dict[str, Any] = {"name": name, "current": current}
+def _listed(session: Session, project: str, name: str, shown: str, current: bool) -> dict[str, Any]:
+    deployment = session.backend.read(project, name) or {}
+    row: dict[str, Any] = {"name": shown, "current": current}
     if (deployment.get("manifest") or {}).get("time"):
-        row["lastUpdate"] = deployment["manifest"]["time"]
-    row["resourceCount"] = len(deployment.get("resources") or [])
+        row["lastUpdate"] = deployment["manifest"]["time"][:19] + ".000Z"
+        row["resourceCount"] = len(deployment.get("resources") or [])
     return row
 
 
 @stack.command()
 @click.argument("name", required=False)
-@_stack_option
-@click.option("-j", "--json", "json_", is_flag=True, help="Emit output as JSON.")
-@click.option("--show-secrets", is_flag=True, help="Display outputs which are marked as secret in plaintext.")
+@stack_option
+@json_option
+@click.option("--shell", is_flag=True, help="Emit output as a shell script.")
+@click.option("--show-secrets", is_flag=True, help="Display secret outputs in plaintext.")
 @pass_context
-def output(context: CommandContext, name: str | None, stack_name: str | None, json_: bool, show_secrets: bool) -> None:
+def output(
+    context: CommandContext, name: str | None, stack_name: str | None, json_: bool, shell: bool, show_secrets: bool
+) -> None:
     """Show a stack's output properties."""
-    outputs = stack_outputs(context.stack(stack_name))
-    shown = {key: plain(value, show_secrets=show_secrets) for key, value in sorted(outputs.items())}
-    if name is not None:
-        if name not in shown:
-            raise EngineError(f"current stack does not have output property '{name}'")
-        click.echo(json.dumps(shown[name], indent=2) if json_ else value_text(shown[name]))
-    elif json_:
-        click.echo(json.dumps(shown, indent=2))
+    if json_ and shell:
+        raise EngineError("only one of --json and --shell may be set")
+    outputs = stack_outputs(context.stack(stack_name), show_secrets=show_secrets)
+    if name is not None and name not in outputs:
+        raise EngineError(f"current stack does not have output property '{name}'")
+    if json_:
+        click.echo(json.dumps(outputs if name is None else outputs[name], indent=2, ensure_ascii=False))
+    elif shell:
+        text = shell_outputs(outputs if name is None else {name: outputs[name]})
+        click.echo(text, nl=bool(text))
     else:
-        click.echo(outputs_table(shown))
+        click.echo(outputs_table(outputs) if name is None else value_text(outputs[name]))
 
 
 @stack.command()
 @click.argument("name", required=False)
-@_stack_option
+@stack_option
 @click.option("-y", "--yes", is_flag=True, help="Skip confirmation prompts.")
 @click.option("-f", "--force", is_flag=True, help="Remove the stack even if it still has resources.")
 @click.option("--preserve-config", is_flag=True, help="Do not delete the corresponding Pulumi.STACK.yaml.")
+@click.option("--remove-backups", is_flag=True, help="Remove the stack's backups, too.")
 @pass_context
 def rm(
     context: CommandContext,
+    /,
     name: str | None,
     stack_name: str | None,
     yes: bool,
     force: bool,
     preserve_config: bool,
+    remove_backups: bool,
 ) -> None:
     """Remove a stack and its configuration."""
+    if name and stack_name:
+        raise EngineError("only one of --stack or argument stack name may be specified, not both")
     opened = context.stack(name or stack_name)
-    if not yes and not context.interactive:
-        raise EngineError("--yes must be passed in to proceed when running in non-interactive mode")
-    if not yes:
-        context.require_name(f"This will permanently remove the '{opened.name}' stack!", opened.name)
+    context.require_consent(yes, f"This will permanently remove the '{opened.name}' stack!", opened.name)
     backend = opened.session.backend
     if (backend.read(opened.project, opened.name) or {}).get("resources") and not force:
         raise EngineError(
@@ -163,13 +242,14 @@ def rm(
             "- Run `pulumi-embedded stack rm --force` to override this error"
         )
     with opened.lock():
-        backend.remove(opened.project, opened.name)
+        backend.remove(opened.project, opened.name, backups=remove_backups)
     if not preserve_config:
         opened.config.path.unlink(missing_ok=True)
-    if selected_stack(opened.session.project, backend.url) == opened.name:
-        select_stack(opened.session.project, backend.url, None)
+    select_stack(opened.session.project, backend.url, None)
     click.echo(f"Stack '{opened.name}' has been removed!")
 
 
 for command in (export, import_, history):
     stack.add_command(command)
+stack.aliases.update(dict.fromkeys(("new", "create", "setup"), "init"))
+stack.aliases.update({"list": "ls", "hist": "history", "remove": "rm", "delete": "rm"})

@@ -1,58 +1,74 @@
-"""`stack export`, `stack import` and `stack history`."""
+"""`stack export` and `stack import`."""
 
 from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pulumi_embedded.cli.context import CommandContext, pass_context
-from pulumi_embedded.cli.listing import moment_ago
+from pulumi_embedded.cli.flags import stack_option
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.storage.checkpoint import parse_deployment
+from pulumi_embedded.storage.session import Stack
+from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE
 
-__all__ = ["export", "history", "import_"]
+__all__ = ["export", "import_"]
 
-_stack_option = click.option("-s", "--stack", "stack_name", help="The name of the stack to operate on.")
+_file = click.Path(path_type=Path)
 
 
 @click.command()
-@_stack_option
-@click.option("--file", type=click.Path(path_type=Path), help="A file to write to instead of standard output.")
+@stack_option
+@click.option("--file", type=_file, help="A file to write to instead of standard output.")
 @click.option("--show-secrets", is_flag=True, help="Emit secrets in plaintext.")
 @pass_context
 def export(context: CommandContext, stack_name: str | None, file: Path | None, show_secrets: bool) -> None:
     """Export a stack's deployment to standard out."""
-    if show_secrets:
-        raise EngineError("export --show-secrets is not here; the Pulumi CLI has it")
     opened = context.stack(stack_name)
-    deployment = opened.session.backend.read(opened.project, opened.name)
+    deployment: Any = opened.session.backend.read(opened.project, opened.name)
+    if show_secrets:
+        deployment = _in_plaintext(deployment, opened)
     text = json.dumps({"version": 3, "deployment": deployment}, indent=4, ensure_ascii=False)
     if file is None:
         click.echo(text)
     else:
-        file.write_text(text + "\n", encoding="utf-8")
+        (context.folder / file).write_text(text + "\n", encoding="utf-8")
+
+
+def _in_plaintext(value: Any, opened: Stack) -> Any:
+    if isinstance(value, list):
+        return [_in_plaintext(element, opened) for element in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get(SIGNATURE) == SECRET_SIGNATURE and "ciphertext" in value:
+        crypter = opened.config.crypter()
+        if crypter is None:
+            raise EngineError("the state holds secrets and this stack has no encryption salt in its configuration")
+        return {SIGNATURE: SECRET_SIGNATURE, "plaintext": crypter.decrypt(value["ciphertext"])}
+    return {key: _in_plaintext(element, opened) for key, element in value.items()}
 
 
 @click.command(name="import")
-@_stack_option
-@click.option("--file", type=click.Path(path_type=Path), help="A file to read instead of standard input.")
+@stack_option
+@click.option("--file", type=_file, help="A file to read instead of standard input.")
+@click.option("-f", "--force", is_flag=True, help="Import also resources of another stack.")
 @pass_context
-def import_(context: CommandContext, stack_name: str | None, file: Path | None) -> None:
+def import_(context: CommandContext, stack_name: str | None, file: Path | None, force: bool) -> None:
     """Import a deployment from standard in into an existing stack."""
     opened = context.stack(stack_name)
-    deployment = parse_deployment(file.read_text(encoding="utf-8") if file else sys.stdin.read())
+    deployment = parse_deployment(_text(context.folder / file) if file else sys.stdin.read())
     codec = opened.codec()
     snapshot = codec.snapshot(deployment)
     prefix = f"urn:pulumi:{opened.name}::{opened.project}::"
     strangers = [each.urn for each in snapshot.resources if not each.urn.startswith(prefix)]
-    if strangers:
+    if strangers and not force:
         raise EngineError(
-            f"resource '{strangers[0]}' belongs to another stack than '{opened.name}' of {opened.project}"
+            f"resource '{strangers[0]}' belongs to another stack than '{opened.name}' of {opened.project}; "
+            "importing this file could be dangerous; rerun the command with `--force` to proceed anyway"
         )
     with opened.lock():
         opened.write(codec, snapshot)
@@ -60,53 +76,8 @@ def import_(context: CommandContext, stack_name: str | None, file: Path | None) 
     click.echo("Import complete.")
 
 
-@click.command()
-@_stack_option
-@click.option("-j", "--json", "json_", is_flag=True, help="Emit output as JSON.")
-@pass_context
-def history(context: CommandContext, stack_name: str | None, json_: bool) -> None:
-    """Display history for a stack, newest first."""
-    opened = context.stack(stack_name)
-    entries = opened.session.backend.history(opened.project, opened.name)
-    if json_:
-        click.echo(json.dumps([_history_json(each) for each in entries], indent=2))
-        return
-    for number, entry in enumerate(entries):
-        click.echo(("" if number == 0 else "\n") + _history_text(entry, len(entries) - number))
-
-
-def _history_json(entry: dict[str, Any]) -> dict[str, Any]:
-    times = {
-        key: datetime.fromtimestamp(entry[key], UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-        for key in ("startTime", "endTime")
-    }
-    config = {
-        key: {"secret": True} if isinstance(value, dict) else {"value": value, "secret": False}
-        for key, value in (entry.get("config") or {}).items()
-    }
-    return {
-        "kind": entry["kind"],
-        "startTime": times["startTime"],
-        "message": entry["message"],
-        "environment": entry["environment"],
-        "config": config,
-        "result": entry["result"],
-        "endTime": times["endTime"],
-        "resourceChanges": entry.get("resourceChanges") or {},
-    }
-
-
-def _history_text(entry: dict[str, Any], version: int) -> str:
-    changes = entry.get("resourceChanges") or {}
-    counted = "".join(f"{sign}{changes.get(op, 0)}" for sign, op in (("+", "create"), ("-", "delete"), ("~", "update")))
-    moment = datetime.fromtimestamp(entry["startTime"], UTC).isoformat().replace("+00:00", "Z")
-    seconds = entry["endTime"] - entry["startTime"]
-    lines = [
-        f"Version: {version}",
-        f"UpdateKind: {entry['kind']}",
-        f"Status: {entry['result']}",
-        f"Message: {entry['message']}",
-        f"{counted} {changes.get('same', 0)} Updated {moment_ago(moment)} took {seconds}s",
-    ]
-    lines += [f"    {key}: {value}" for key, value in sorted(entry["environment"].items())]
-    return "\n".join(lines)
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EngineError(f"could not open file: {error}") from None

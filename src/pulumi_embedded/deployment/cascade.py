@@ -29,6 +29,7 @@ def dependent_replacements(
 ) -> dict[ResourceState, tuple[str, ...]]:
     """The dependents to replace with the root, in dependency order, each with the properties that are why.
 
+    Among them are those that were replaced before and are still to be deleted: now is their last chance.
     `diff` compares a resource with the same one whose inputs from replaced resources are unknown. Raises
     ResourceError where one of them is protected.
     """
@@ -36,13 +37,27 @@ def dependent_replacements(
     found: dict[ResourceState, tuple[str, ...]] = {}
     for each in dependents_of(base, root, decided):
         keys = _replaced_with(each, replaced, diff)
-        if keys is None or each.delete:
+        if keys is None:
             continue
-        if each.protect:
-            raise ResourceError(root.urn, _protected(each, root))
+        if not each.delete:
+            _refuse_protected(each, root)
         replaced.add(each.urn)
         found[each] = keys
+    for each in base:
+        if each not in found and not each.delete and each.urn not in decided and root.urn in _tied(each):
+            _refuse_protected(each, root)
+            found[each] = ()
     return found
+
+
+def _tied(each: ResourceState) -> set[str]:
+    """The resources with which this one is replaced, whatever its properties."""
+    return {*each.replace_with, each.deleted_with}
+
+
+def _refuse_protected(each: ResourceState, root: ResourceState) -> None:
+    if each.protect:
+        raise ResourceError(root.urn, _protected(each, root))
 
 
 def _protected(each: ResourceState, root: ResourceState) -> str:

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pulumi_embedded.errors import Unsupported
 from pulumi_embedded.goals import Goal
+from pulumi_embedded.processes.builtin import BUILTIN, BUILTIN_TYPES
+from pulumi_embedded.state import ResourceState
 from pulumi_embedded.storage.config import ConfigValue, package_config
 from pulumi_embedded.urns import PROVIDER_PREFIX, is_provider_type, provider_package
 from pulumi_embedded.values import Properties
 
-__all__ = ["default_provider"]
+__all__ = ["DefaultProviders"]
 
 
-def default_provider(goal: Goal, config: Mapping[str, ConfigValue]) -> Goal | None:
+class DefaultProviders:
+    """The default providers of one run, each registered when the first resource needs it."""
+
+    def __init__(self, config: Mapping[str, ConfigValue]) -> None:
+        self._config = config
+        self._known: dict[str, ResourceState] = {}
+
+    def resolve(self, goal: Goal, register: Callable[[Goal], ResourceState]) -> None:
+        """Names the provider of the resource, where it needs one and the program names none."""
+        default = _default_provider(goal, self._config)
+        if default is None:
+            return
+        key = default.name + default.type
+        if key not in self._known:
+            self._known[key] = register(default)
+        goal.provider = self._known[key].reference
+
+
+def _default_provider(goal: Goal, config: Mapping[str, ConfigValue]) -> Goal | None:
     """The default provider that the resource needs, None where it needs none.
 
     Providers have no provider themselves, and neither have components; a provider's version is one of its inputs.
-    Raises Unsupported for the resources that the Pulumi CLI itself provides.
+    Raises Unsupported for what only the Pulumi CLI itself provides.
     """
     if not goal.custom:
         goal.provider = ""
@@ -29,8 +49,7 @@ def default_provider(goal: Goal, config: Mapping[str, ConfigValue]) -> Goal | No
     if goal.provider:
         return None
     package = provider_package(goal.type)
-    if package == "pulumi":
-        # The CLI's built-in provider: StackReference, Stash, getResource.
+    if package == BUILTIN and goal.type not in BUILTIN_TYPES:
         raise Unsupported(goal.type)
     name = "default"
     if goal.version:

@@ -8,34 +8,41 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pulumi_embedded.deployment.cascade import ResourceError
-from pulumi_embedded.deployment.default_providers import default_provider
+from pulumi_embedded.deployment.default_providers import DefaultProviders
+from pulumi_embedded.deployment.deleting import run_deletes
 from pulumi_embedded.deployment.executor import StepExecutor
 from pulumi_embedded.deployment.generator import StepGenerator
+from pulumi_embedded.deployment.refreshing import run_refresh
+from pulumi_embedded.deployment.registered import Registered
 from pulumi_embedded.deployment.registry import ProviderRegistry
 from pulumi_embedded.deployment.reporter import Reporter
 from pulumi_embedded.deployment.stepping import StepRunner
+from pulumi_embedded.deployment.targeting import require_known
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.events import Diagnostic, EventSink, Prelude, Severity, Summary
 from pulumi_embedded.goals import Goal
-from pulumi_embedded.graph import delete_order, repaired
 from pulumi_embedded.options import Cancellation, Cancelled, Kind, Options, Target
 from pulumi_embedded.outcome import Outcome
 from pulumi_embedded.processes.answers import CheckFailure
+from pulumi_embedded.processes.builtin import BuiltinProvider
 from pulumi_embedded.processes.monitor import served
 from pulumi_embedded.processes.plugins import PluginHost
 from pulumi_embedded.processes.runner import Launch
 from pulumi_embedded.processes.watchdog import Watchdog
 from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Op, Step
+from pulumi_embedded.steps import Step
 from pulumi_embedded.storage.checkpoint import Snapshot
 from pulumi_embedded.storage.journal import Journal
 from pulumi_embedded.urns import STACK_TYPE, make_urn
 from pulumi_embedded.values import Properties
 
 __all__ = ["Deployment"]
+
+# What the SDK (3.272) says where an operation was stopped under it, which is no error of its own.
+_STOPPED = "Resource monitor has terminated, shutting down"
 
 
 class Deployment:
@@ -61,17 +68,23 @@ class Deployment:
         self._over = threading.Event()
         self._watchdog = Watchdog()
         self._abandon: list[Callable[[], None]] = []
-        self._defaults: dict[str, ResourceState] = {}
+        self._defaults = DefaultProviders(target.config)
+        self._registered = Registered()
         self._stack_outputs: Properties | None = None
         self._failed = False
+        self._program_failure: str | None = None
         self._finished_cleanly = False
         project, stack = target.project.name, target.stack
         self._stack_urn = make_urn(stack, project, "", STACK_TYPE, f"{project}-{stack}")
         self._reporter = Reporter(sink, self._stack_urn)
 
     def run(self) -> Outcome:
-        """Does the operation; errors are told to the sink and make the outcome a failed one."""
+        """Does the operation; errors are told to the sink and make the outcome a failed one.
+
+        Raises EngineError, before anything is done, where it can only be about the state and a target is not in it.
+        """
         begun = time.monotonic()
+        require_known(self._options, self._base.resources)
         self._reporter.tell(Prelude(dict(self.target.config)))
         with served(self) as address:
             project = self.target.project
@@ -95,7 +108,8 @@ class Deployment:
 
     def _run_with(self, host: PluginHost, address: str) -> None:
         folder = str(self.target.project.program_folder)
-        self._registry = ProviderRegistry(host, address, folder)
+        builtin = BuiltinProvider(self.target.outputs_of, self._registered.find, self._reporter.diagnose)
+        self._registry = ProviderRegistry(host, address, folder, builtin)
         self._runner = StepRunner(
             self._options,
             StepExecutor(self._registry, dry_run=self._options.dry_run),
@@ -112,9 +126,10 @@ class Deployment:
             self.fail(error)
         finally:
             self._drain()
-        if self._runner.failed or self.cancellation.by_user:
+        failed = self._runner.failed or self._generator.errored
+        if failed or self.cancellation.by_user:
             what = "preview" if self._options.dry_run else "update"
-            how = "failed" if self._runner.failed else "canceled"
+            how = "failed" if failed else "canceled"
             self._reporter.diagnose("", Severity.ERROR, f"{what} {how}")
         self._failed = self._failed or not self._finished_cleanly or self._generator.errored
 
@@ -134,12 +149,13 @@ class Deployment:
         elif self._base.pending_operations and not self._options.dry_run:
             self._reporter.warn_of_pending(self._base.pending_operations)
         self.cancellation.check()
+        self._reporter.require_targets(self._generator.targeting.unknown_replacements())
         if self._options.kind is Kind.UPDATE:
             self._run_program(address, resources)
         elif self._options.kind is Kind.DESTROY:
             self._delete_all(resources)
         self.cancellation.check()
-        self._finished_cleanly = not self._failed
+        self._finished_cleanly = not (self._failed or self._runner.failed)
 
     def _new_generator(self, resources: list[ResourceState]) -> StepGenerator:
         return StepGenerator(self.target, self._options, self._registry, resources, self._reporter.diagnose)
@@ -152,8 +168,8 @@ class Deployment:
         self.cancellation.on_stop(lambda: self._signals.put("stop"))
         try:
             signal = self._signals.get()
-            if signal == "failed" and not self._reporter.error_seen:
-                self._reporter.diagnose("", Severity.ERROR, "Program exited with a non-zero exit code")
+            if signal == "failed" and self._program_failure and not self._reporter.error_seen:
+                self._reporter.diagnose("", Severity.ERROR, self._program_failure)
             if signal == "failed":
                 self._failed = True
             elif signal == "finished":
@@ -165,8 +181,9 @@ class Deployment:
             self._over.set()
             program.stop()
 
-    def _program_exited(self, code: int) -> None:
-        self._signals.put("finished" if code == 0 else "failed")
+    def _program_exited(self, failure: str | None) -> None:
+        self._program_failure = failure
+        self._signals.put("finished" if failure is None else "failed")
 
     def program_finished(self) -> None:
         """The program has registered everything; returns when the operation is over."""
@@ -179,56 +196,46 @@ class Deployment:
             self.cancellation.check()
             self._resolve_provider(goal)
             steps = self._generator.steps(goal)
+        state = self._carry_out(steps)
+        if steps[0].op.imports:
+            with self._deciding:
+                steps = self._generator.after_import(goal, state)
+            state = self._carry_out(steps) if steps else state
+        return self._registered.add(state)
+
+    def _carry_out(self, steps: list[Step]) -> ResourceState:
         for step in steps:
             self._runner.run(step)
-        state = steps[-1].new or steps[0].new
-        assert state is not None  # noqa: S101 - a registration ends with a new state
-        return state
+        return steps[-1].resource
+
+    def left_out(self, urn: str) -> bool:
+        """Whether the resource is new and no target, so that nothing is known of it."""
+        return urn in self._generator.targeting.skipped
 
     def read(self, goal: Goal, id_: str) -> ResourceState:
         """Reads a resource that the program does not own."""
         with self._deciding:
             self.cancellation.check()
             self._resolve_provider(goal)
-            state = ResourceState(
-                urn=self._generator.urn(goal),
-                type=goal.type,
-                custom=True,
-                id=id_,
-                outputs=goal.inputs,
-                parent=goal.parent,
-                external=True,
-                dependencies=goal.dependencies,
-                provider=goal.provider,
-                additional_secret_outputs=goal.additional_secret_outputs,
-            )
+            state = goal.external_state(self._generator.urn(goal), id_)
             steps = self._generator.read(state)
-        for step in steps:
-            self._runner.run(step)
-        return state
+        self._carry_out(steps)
+        return self._registered.add(state)
 
     def invoke(
-        self, token: str, arguments: Properties, provider: str, version: str
+        self, token: str, arguments: Properties, provider: str, version: str, depends_on: Sequence[str] = ()
     ) -> tuple[Properties | None, list[CheckFailure]]:
-        """Calls a provider's function."""
+        """Calls a provider's function; there is no result where what it depends on is not there yet."""
         goal = Goal(token, "", True, {}, provider=provider, version=version)
         with self._deciding:
             self.cancellation.check()
             self._resolve_provider(goal)
+        if self._registered.unmade(depends_on):
+            return None, []
         return self._registry.get(goal.provider).invoke(token, arguments, self._options.dry_run)
 
     def _resolve_provider(self, goal: Goal) -> None:
-        """Names the provider of the resource, registering the package's default one where none is named."""
-        default = default_provider(goal, self.target.config)
-        if default is None:
-            return
-        known = self._defaults.get(default.name + default.type)
-        if known is None:
-            steps = self._generator.steps(default)
-            for step in steps:
-                self._runner.run(step)
-            known = self._defaults[default.name + default.type] = steps[-1].resource
-        goal.provider = known.reference
+        self._defaults.resolve(goal, lambda default: self._carry_out(self._generator.steps(default)))
 
     def register_outputs(self, urn: str, outputs: Properties) -> None:
         """Records a component's outputs; the stack's own are taken at the end, when it is known how it went."""
@@ -254,28 +261,21 @@ class Deployment:
         self._complete_component(step, {**old, **self._stack_outputs})
 
     def _delete_all(self, resources: list[ResourceState]) -> None:
-        """Deletes what the program no longer has, dependents first; a round begins when the one before has ended."""
+        """Deletes what the program no longer has."""
         with self._deciding:
             self.cancellation.check()
-            steps = {id(step.resource): step for step in self._generator.deletes()}
-        condemned = [step.resource for step in steps.values()]
-        for batch in delete_order(resources, condemned):
-            self.cancellation.check()
-            self._runner.run_all([steps[id(each)] for each in batch])
+            self._failed = self._reporter.refuse_targets(self._generator.unknown_targets()) or self._failed
+            keeps, goes = self._generator.deletes()
+        for step in keeps:
+            self._runner.run(step)
+        run_deletes(self._runner, self.cancellation, resources, goes)
 
     def _refresh(self, resources: list[ResourceState]) -> list[ResourceState]:
-        """Reads every resource and takes what is found as the state to start from."""
-        steps = {
-            id(each): Step(Op.REFRESH, each, each.copy()) for each in resources if self._options.targeted(each.urn)
-        }
-        self._runner.run_all(list(steps.values()))
-        found = [steps[id(each)].new if id(each) in steps else each for each in resources]
-        refreshed = repaired(each for each in found if each is not None)
-        keep_creates = not self._options.clear_pending_creates
-        self._journal.drop_pending(lambda each: keep_creates and each.type == "creating")
-        self._journal.rebase(refreshed)
+        self._reporter.require_targets(self._generator.unknown_targets())
+        chosen = self._generator.targeting.refreshed(resources)
+        found = run_refresh(self._runner, self._journal, self._options, resources, chosen)
         self.cancellation.check()
-        return refreshed
+        return found
 
     def fail(self, error: EngineError) -> None:
         """Stops the operation because of an error that no step has told of yet."""
@@ -288,6 +288,8 @@ class Deployment:
 
     def log(self, urn: str, severity: Severity, message: str, *, ephemeral: bool, stream: int) -> None:
         """Takes a message of the program or a plugin."""
+        if self.cancellation.stopping and message == _STOPPED:
+            return
         if not self._over.is_set() or severity is not Severity.DEBUG:
             self._reporter.tell(Diagnostic(urn, severity, message, ephemeral, stream))
 

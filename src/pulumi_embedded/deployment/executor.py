@@ -7,12 +7,19 @@ from collections.abc import Callable, Collection
 from pulumi_embedded.deployment.registry import ProviderRegistry
 from pulumi_embedded.differ import diff_objects, equal
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.processes.answers import PartialFailure
+from pulumi_embedded.processes.answers import PartialFailure, ReadResult
 from pulumi_embedded.state import ResourceState, now
 from pulumi_embedded.steps import Diff, Op, Step, invert
+from pulumi_embedded.urns import provider_package
 from pulumi_embedded.values import Secret, unwrap
 
-__all__ = ["StepExecutor"]
+__all__ = ["Protected", "StepExecutor"]
+
+_DELETES = (Op.DELETE, Op.DELETE_REPLACED, Op.READ_DISCARD, Op.DISCARD_REPLACED)
+
+
+class Protected(EngineError):
+    """The resource is not to be deleted, and nothing was done."""
 
 
 class StepExecutor:
@@ -34,8 +41,10 @@ class StepExecutor:
             Op.UPDATE: self._update,
             Op.READ: self._read,
             Op.READ_REPLACEMENT: self._read,
+            Op.IMPORT: self._import,
+            Op.IMPORT_REPLACEMENT: self._import,
         }
-        if step.op in (Op.DELETE, Op.DELETE_REPLACED, Op.READ_DISCARD):
+        if step.op in _DELETES:
             self._delete(step, deleting)
         elif step.op is Op.REFRESH:
             return self._refresh(step)
@@ -44,6 +53,8 @@ class StepExecutor:
         return step.op
 
     def _same(self, step: Step) -> None:
+        if step.untargeted:
+            return
         old, new = _both(step)
         new.id, new.outputs = old.id, old.outputs
         new.created, new.modified = old.created, old.modified
@@ -74,7 +85,8 @@ class StepExecutor:
     def _finish_create(step: Step) -> None:
         new = step.resource
         new.created = new.modified = now()
-        if step.pending_delete and step.old is not None:
+        # An old one that an earlier update deleted ahead is gone already.
+        if step.pending_delete and step.old is not None and not step.old.pending_replacement:
             step.old.delete = True
 
     def _update(self, step: Step) -> None:
@@ -110,7 +122,7 @@ class StepExecutor:
     def _delete(self, step: Step, deleting: Collection[str]) -> None:
         old = step.resource
         if step.op is Op.DELETE and old.protect:
-            raise EngineError(
+            raise Protected(
                 f'resource "{old.urn}" cannot be deleted\nbecause it is protected. To unprotect the resource, '
                 "either remove the `protect` flag from the resource in your Pulumi program and run `pulumi up`, "
                 f"or use the command:\n`pulumi state unprotect '{old.urn}'`"
@@ -123,7 +135,10 @@ class StepExecutor:
 
     def _read(self, step: Step) -> None:
         new = step.resource
-        found = self._registry.get(new.provider).read(new)
+        # The provider is told what the program gave as what is there, too.
+        asked = new.copy()
+        asked.outputs = new.inputs
+        found = self._registry.get(new.provider).read(asked)
         if not found.id and not self._dry_run:
             raise EngineError(f"resource '{new.id}' does not exist")
         new.id = found.id or new.id
@@ -132,6 +147,30 @@ class StepExecutor:
         new.modified = now()
         if step.pending_delete and step.old is not None:
             step.old.delete = True
+
+    def _import(self, step: Step) -> None:
+        new = step.resource
+        if new.is_provider:
+            raise EngineError("provider resources may not be read")
+        provider = self._registry.get(new.provider)
+        try:
+            found = provider.import_(new.urn, new.import_id)
+        except PartialFailure as failure:
+            found = ReadResult(failure.id, failure.outputs, failure.inputs)
+            new.init_errors = failure.reasons
+        if not found.id:
+            raise EngineError(f"resource '{new.import_id}' does not exist")
+        if found.inputs is None:
+            package = provider_package(new.type)
+            raise EngineError(
+                f"provider does not support importing resources; please try updating the '{package}' plugin"
+            )
+        new.id, new.inputs = found.id, found.inputs
+        self._take_outputs(new, found.outputs)
+        new.created = new.modified = now()
+        step.old = new.copy()
+        if step.replaced is not None:
+            step.replaced.delete = True
 
     def _refresh(self, step: Step) -> Op:
         old = step.resource

@@ -10,15 +10,13 @@ from collections.abc import Callable, Sequence
 
 from pulumi_embedded.deployment.aliases import AliasResolver
 from pulumi_embedded.deployment.cascade import ResourceError, dependent_replacements
+from pulumi_embedded.deployment.comparing import Comparer, ignoring
 from pulumi_embedded.deployment.registry import ProviderRegistry
-from pulumi_embedded.differ import diff_objects, equal
+from pulumi_embedded.deployment.targeting import Targeting
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.events import Severity
 from pulumi_embedded.goals import Goal
-from pulumi_embedded.graph import dependents_of
 from pulumi_embedded.options import Cancelled, Options, Target
-from pulumi_embedded.paths import copy_at, parse_path
-from pulumi_embedded.processes.answers import DiffUnavailable, check_message
 from pulumi_embedded.state import ResourceState
 from pulumi_embedded.steps import (
     Action,
@@ -30,7 +28,7 @@ from pulumi_embedded.steps import (
     with_replace_on_changes,
 )
 from pulumi_embedded.urns import make_urn
-from pulumi_embedded.values import Properties, unwrap
+from pulumi_embedded.values import plain
 
 __all__ = ["StepGenerator"]
 
@@ -48,16 +46,20 @@ class StepGenerator:
     ) -> None:
         self._target = target
         self._options = options
-        self._registry = registry
         self._base = base
         self._say = say
         self._olds = {each.urn: each for each in base if not each.delete}
         self._aliases = AliasResolver(target.stack, target.project.name, self._olds)
+        self._comparer = Comparer(registry, self._aliases.renamed, say)
+        self.targeting = Targeting(options, base)
         self._seen: set[str] = set()
         # URNs whose fate is decided: unchanged, created, updated, replaced or read.
         self._operated: set[str] = set()
+        self._replaced: set[str] = set()
         # URNs that a replacement deleted ahead; they are created again when the program registers them.
         self._deleted_ahead: dict[str, tuple[str, ...]] = {}
+        # Replaced ones of earlier updates that a replacement deleted ahead.
+        self._gone: set[int] = set()
         self.deleting: set[str] = set()
         self.errored = False
 
@@ -66,199 +68,212 @@ class StepGenerator:
         return make_urn(self._target.stack, self._target.project.name, goal.parent, goal.type, goal.name)
 
     def steps(self, goal: Goal) -> list[Step]:
-        """The steps for one registration, never none; raises ResourceError where there can be none."""
-        urn = self.urn(goal)
+        """The steps for one registration, never none; raises ResourceError where there can be none.
+
+        After the step of an import, `after_import` says how to go on.
+        """
+        urn = self._first_seen(self.urn(goal))
+        old = self._aliases.find(goal, urn)
+        new = goal.state(urn)
+        steps = self._explained(urn, lambda: self._decide(goal, old, new))
+        self._operated.update({urn} | ({old.urn} if old else set()) | {step.urn for step in steps if step.untargeted})
+        self._require_made(steps)
+        return steps
+
+    def after_import(self, goal: Goal, imported: ResourceState) -> list[Step]:
+        """The steps that make the imported resource what the program wants; none where it is."""
+        new = goal.state(imported.urn)
+        if not self.targeting.includes(new):
+            return []
+        seed = os.urandom(32)
+        steps = self._explained(new.urn, lambda: self._decide_existing(goal, imported, new, seed))
+        return [step for step in steps if step.op is not Op.SAME]
+
+    def _first_seen(self, urn: str) -> str:
         if urn in self._seen:
             raise ResourceError(urn, f"Duplicate resource URN '{urn}'; try giving it a unique name")
         self._seen.add(urn)
-        old = self._aliases.find(goal, urn)
-        new = goal.state(urn)
-        if not self._implicit(goal) and not self._options.targeted(urn):
-            return self._untargeted(old, new)
+        return urn
+
+    @staticmethod
+    def _explained(urn: str, act: Callable[[], list[Step]]) -> list[Step]:
         try:
-            steps = self._decide(goal, old, new)
+            return act()
         except (ResourceError, Cancelled):
             raise
         except EngineError as error:
             raise ResourceError(urn, str(error)) from None
-        self._operated.update({urn} | ({old.urn} if old else set()))
-        return steps
 
-    @staticmethod
-    def _implicit(goal: Goal) -> bool:
-        return goal.type == "pulumi:pulumi:Stack" or goal.type.startswith("pulumi:providers:")
-
-    def _untargeted(self, old: ResourceState | None, new: ResourceState) -> list[Step]:
-        self._operated.add(new.urn)
-        if old is None:
-            raise ResourceError(
-                new.urn,
-                "this resource is not among the targets and not in the state yet; "
-                "the Pulumi CLI leaves such resources out of an update: use it, or name the resource with --target",
+    def _require_made(self, steps: Sequence[Step]) -> None:
+        """A step must not depend on a resource that was left out; in a preview each is told, and the rest goes on."""
+        for dependent, missing in self.targeting.missing(steps):
+            # The doubled word is the CLI's.
+            self._refuse(
+                dependent,
+                f"Resource '{dependent}' depends on '{missing}' which was was not specified in --target list.",
             )
-        kept = old.copy()
-        return [Step(Op.SAME, old, kept)]
+
+    def _refuse(self, urn: str, message: str) -> None:
+        if not self._options.dry_run:
+            raise ResourceError(urn, message)
+        self._say(urn, Severity.ERROR, message)
+        self.errored = True
 
     def _decide(self, goal: Goal, old: ResourceState | None, new: ResourceState) -> list[Step]:
-        recreating = new.urn in self._deleted_ahead
-        fresh = old is None or recreating or old.external
-        if old is not None:
-            new.inputs = self._ignoring(goal, goal.inputs, old.inputs)
+        if _is_import(goal, old):
+            return self._import(goal, old, new)
+        if not self.targeting.includes(new):
+            self._seen.update({old.urn} if old else ())
+            return self.targeting.keep(old, self._operated) if old else [self.targeting.skip(new)]
         seed = os.urandom(32)
-        olds = {} if fresh or old is None else old.inputs
-        new.inputs = self._check(new, olds, goal.inputs if fresh else new.inputs, seed)
         if old is None:
+            new.inputs = self._comparer.check(new, {}, goal.inputs, seed)
             return [Step(Op.CREATE, None, new)]
-        if recreating:
-            keys = self._deleted_ahead.pop(new.urn)
-            self.deleting.discard(new.urn)
-            return [Step(Op.REPLACE, old, new), Step(Op.CREATE_REPLACEMENT, old, new, keys=keys)]
+        if new.urn in self._deleted_ahead:
+            return self._recreate(goal, old, new, seed)
         if old.external:
+            new.inputs = self._comparer.check(new, {}, goal.inputs, seed)
             return replacement_steps(Action.REPLACE, old, new, Diff())
-        return self._decide_known(goal, old, new, seed)
+        return self._decide_existing(goal, old, new, seed)
 
-    def _decide_known(self, goal: Goal, old: ResourceState, new: ResourceState, seed: bytes) -> list[Step]:
-        diff = with_replace_on_changes(self._diff(goal, old, new), goal.replace_on_changes, bool(old.init_errors))
+    def _import(self, goal: Goal, old: ResourceState | None, new: ResourceState) -> list[Step]:
+        if old is None or new.urn in self._deleted_ahead:
+            return [Step(Op.IMPORT, None, new)]
+        return [
+            Step(Op.IMPORT_REPLACEMENT, None, new, replaced=old),
+            Step(Op.REPLACE, old, new),
+        ]
+
+    def _recreate(self, goal: Goal, old: ResourceState, new: ResourceState, seed: bytes) -> list[Step]:
+        new.inputs = self._comparer.check(new, {}, goal.inputs, seed)
+        keys = self._deleted_ahead.pop(new.urn)
+        self.deleting.discard(new.urn)
+        self._replaced.add(new.urn)
+        return [Step(Op.REPLACE, old, new), Step(Op.CREATE_REPLACEMENT, old, new, keys=keys)]
+
+    def _decide_existing(self, goal: Goal, old: ResourceState, new: ResourceState, seed: bytes) -> list[Step]:
+        chosen = self.targeting.replaces(new.urn)
+        if chosen:
+            new.inputs = self._comparer.check(new, {}, goal.inputs, seed)
+        else:
+            news = ignoring(goal.ignore_changes, goal.inputs, old.inputs)
+            new.inputs = self._comparer.check(new, old.inputs, news, seed)
+        diff = self._commanded(new) or self._comparer.diff(goal, old, new)
+        diff = with_replace_on_changes(diff, goal.replace_on_changes, bool(old.init_errors))
         action = decide(old, diff, goal.delete_before_replace)
         if action is Action.SAME:
             return [Step(Op.SAME, old, new)]
         if action is Action.UPDATE:
-            return [
-                Step(
-                    Op.UPDATE,
-                    old,
-                    new,
-                    diffs=diff.changed,
-                    detailed_diff=diff.detailed,
-                    ignore_changes=goal.ignore_changes,
-                )
-            ]
-        self._refuse_protected(old, new)
-        new.inputs = self._check(new, {}, goal.inputs, seed)
+            return [Step(Op.UPDATE, old, new, (), diff.changed, diff.detailed, ignore_changes=goal.ignore_changes)]
+        return self._replace(goal, old, new, seed, action, diff)
+
+    def _commanded(self, new: ResourceState) -> Diff | None:
+        """A replacement that needs no difference: because of an option, or of another resource's replacement."""
+        if self.targeting.replaces(new.urn):
+            return Diff(changes=True, replaces=("id",))
+        if self._replaced.intersection(new.replace_with):
+            return Diff(changes=True, replaces=("replaceWith",))
+        if new.deleted_with in self._replaced:
+            return Diff(changes=True, replaces=("deletedWith",))
+        return None
+
+    def _replace(
+        self, goal: Goal, old: ResourceState, new: ResourceState, seed: bytes, action: Action, diff: Diff
+    ) -> list[Step]:
+        if old.protect and new.protect:
+            self._refuse(
+                new.urn,
+                f'unable to replace resource "{new.urn}"\nas it is currently marked for protection. '
+                "To unprotect the resource, remove the `protect` flag from the resource in your Pulumi program "
+                "and run `pulumi up`",
+            )
+        if goal.import_id:
+            self._refuse_imported(old, new, diff)
+        self._replaced.add(new.urn)
+        if not self.targeting.replaces(new.urn):
+            new.inputs = self._comparer.check(new, {}, goal.inputs, seed)
         condemned: list[ResourceState] = []
         if action is Action.DELETE_THEN_REPLACE:
             condemned = self._condemn_dependents(old)
             self.deleting.add(old.urn)
         return replacement_steps(action, old, new, diff, condemned)
 
-    def _refuse_protected(self, old: ResourceState, new: ResourceState) -> None:
-        if not (old.protect and new.protect):
-            return
-        message = (
-            f'unable to replace resource "{new.urn}"\nas it is currently marked for protection. '
-            "To unprotect the resource, remove the `protect` flag from the resource in your Pulumi program "
-            "and run `pulumi up`"
+    def _refuse_imported(self, old: ResourceState, new: ResourceState, diff: Diff) -> None:
+        def text(state: ResourceState, key: str) -> str:
+            return "{" + str(plain(state.inputs.get(key))) + "}"
+
+        message = "\n".join(
+            [
+                "previously-imported resources that still specify an ID may not be replaced; "
+                "please remove the `import` declaration from your program;",
+                *(f"{key}: {text(old, key)} => {text(new, key)}" for key in diff.replaces),
+            ]
         )
         if not self._options.dry_run:
             raise ResourceError(new.urn, message)
-        self._say(new.urn, Severity.ERROR, message)
-        self.errored = True
-
-    def _check(self, new: ResourceState, olds: Properties, news: Properties, seed: bytes) -> Properties:
-        if not new.custom:
-            return news
-        if new.is_provider:
-            inputs, failures = self._registry.check(new.urn, olds, news)
-        else:
-            inputs, failures = self._registry.get(new.provider).check(new.urn, olds, news, seed)
-        if failures:
-            for failure in failures:
-                self._say(new.urn, Severity.ERROR, check_message(new, failure, inputs))
-            raise ResourceError(new.urn, "")
-        return inputs
-
-    def _diff(self, goal: Goal, old: ResourceState, new: ResourceState) -> Diff:
-        if self._provider_changed(old, new):
-            return Diff(changes=True, replaces=("provider",))
-        if not new.custom:
-            return Diff(changes=not equal(old.inputs, new.inputs))
-        if new.is_provider:
-            return self._registry.diff(old, new.inputs)
-        try:
-            return self._provider_diff(old, new, goal.ignore_changes)
-        except DiffUnavailable as error:
-            self._say(new.urn, Severity.WARNING, str(error))
-            return Diff(changes=True)
-
-    def _provider_diff(self, old: ResourceState, new: ResourceState, ignore_changes: list[str]) -> Diff:
-        diff = self._registry.get(new.provider).diff(new.urn, old, new.inputs, ignore_changes)
-        if diff.changes is not None:
-            return diff
-        news = self._ignoring_paths(ignore_changes, new.inputs, old.inputs)
-        found = diff_objects(unwrap(old.inputs), unwrap(news))
-        return Diff(bool(found), diff.replaces, tuple(found.changed_keys()) if found else ())
-
-    def _provider_changed(self, old: ResourceState, new: ResourceState) -> bool:
-        if old.provider == new.provider:
-            return False
-        if not old.provider or not new.provider:
-            return True
-        new_urn = new.provider.rpartition("::")[0]
-        old_urn = old.provider.rpartition("::")[0]
-        if self._aliases.renamed.get(old_urn) == new_urn:
-            return False
-        return self._registry.diff_between(old.provider, new.provider).needs_replace
-
-    def _ignoring(self, goal: Goal, news: Properties, olds: Properties) -> Properties:
-        return self._ignoring_paths(goal.ignore_changes, news, olds)
-
-    @staticmethod
-    def _ignoring_paths(paths: Sequence[str], news: Properties, olds: Properties) -> Properties:
-        for path in paths:
-            news = copy_at(news, olds, parse_path(path))
-        return news
+        self._say(new.urn, Severity.WARNING, message)
 
     def _condemn_dependents(self, root: ResourceState) -> list[ResourceState]:
         decided = self._operated | self._deleted_ahead.keys()
-        found = dependent_replacements(self._base, root, decided, self._diff_blind)
-        for each, keys in found.items():
-            self._deleted_ahead[each.urn] = keys
+        found = dependent_replacements(self._base, root, decided, self._comparer.diff_blind)
+        # Pulumi CLI 3.260 deletes again what an interrupted replacement has deleted already, and a provider may refuse.
+        condemned = [each for each in found if id(each) not in self._gone and not each.pending_replacement]
+        for each in condemned:
+            if each.delete:
+                self._gone.add(id(each))
+            else:
+                self._deleted_ahead[each.urn] = found[each]
             self.deleting.add(each.urn)
-        return list(found)
-
-    def _diff_blind(self, old: ResourceState, blind: ResourceState) -> Diff:
-        if old.is_provider:
-            return self._registry.diff(old, blind.inputs)
-        return self._provider_diff(old, blind, old.ignore_changes)
+        return condemned
 
     def read(self, state: ResourceState) -> list[Step]:
         """The steps for a resource that the program reads and does not own."""
-        if state.urn in self._seen:
-            raise ResourceError(state.urn, f"Duplicate resource URN '{state.urn}'; try giving it a unique name")
-        self._seen.add(state.urn)
-        self._operated.add(state.urn)
+        self._operated.add(self._first_seen(state.urn))
         old = self._olds.get(state.urn)
-        if old is not None and not old.external:
-            return [
-                Step(Op.READ_REPLACEMENT, old, state, pending_delete=True),
-                Step(Op.REPLACE, old, state),
-            ]
-        return [Step(Op.READ, old, state)]
+        if old is None or old.external or old.id == state.id:
+            return [Step(Op.READ, old, state)]
+        self._replaced.add(state.urn)
+        return [Step(Op.READ_REPLACEMENT, old, state, pending_delete=True), Step(Op.REPLACE, old, state)]
 
-    def deletes(self) -> list[Step]:
-        """The steps for everything in the state that the program no longer has, in no order yet.
+    def deletes(self) -> tuple[list[Step], list[Step]]:
+        """The steps for everything in the state that the program no longer has: what is kept, and what goes.
 
-        Raises ResourceError where a target is to go and something that stays depends on it.
+        What goes is in no order yet. Nothing goes where something else would have to go with it unasked.
         """
-        steps = [step for each in self._base if (step := self._delete(each)) is not None]
-        going = {id(step.resource) for step in steps}
-        for step in steps if self._options.targets else []:
-            for each in dependents_of(self._base, step.resource):
-                if id(each) not in going and each.urn not in self._operated:
-                    raise ResourceError(
-                        step.urn, f"{each.urn} depends on it and would stay; name it with --target too, or neither"
-                    )
-        return steps
+        allowed = self.targeting.deletable() if self.targeting.constrained else None
+        keeps, goes = [], []
+        for each in self._base:
+            if allowed is None or each.urn in allowed:
+                goes += self._delete(each)
+            elif each.urn not in self._operated:
+                keeps.append(Step(Op.SAME, each, each.copy(), untargeted=True))
+        for urn in self.targeting.refused([step.urn for step in goes]):
+            self._say(
+                urn,
+                Severity.ERROR,
+                f"Resource '{urn}' will be destroyed but was not specified in --target list.\n"
+                "Either include resource in --target list or pass --target-dependents to proceed.",
+            )
+            self.errored = True
+        return ([], []) if self.errored and not self._options.dry_run else (keeps, goes)
 
-    def _delete(self, state: ResourceState) -> Step | None:
-        if not self._options.targeted(state.urn):
-            return None
-        if state.delete:
-            self.deleting.add(state.urn)
-            return Step(Op.DELETE_REPLACED, state, None)
-        if state.urn in self._operated:
-            return None
+    def _delete(self, state: ResourceState) -> list[Step]:
+        if id(state) in self._gone or (state.urn in self._operated and not state.delete):
+            return []
         self.deleting.add(state.urn)
+        if state.delete:
+            return [Step(Op.DISCARD_REPLACED if state.external else Op.DELETE_REPLACED, state, None)]
         if state.pending_replacement:
-            return Step(Op.REMOVE_PENDING_REPLACE, state, None)
-        return Step(Op.READ_DISCARD if state.external else Op.DELETE, state, None)
+            return [Step(Op.REMOVE_PENDING_REPLACE, state, None)]
+        return [Step(Op.READ_DISCARD if state.external else Op.DELETE, state, None)]
+
+    def unknown_targets(self) -> list[str]:
+        """The targets that there are none of."""
+        return self.targeting.unknown(self._seen)
+
+
+def _is_import(goal: Goal, old: ResourceState | None) -> bool:
+    """Whether the program wants a resource that is not the one in the state."""
+    if not (goal.custom and goal.import_id):
+        return False
+    return old is None or old.external or goal.import_id != (old.import_id or old.id)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 from pulumi_embedded.events import EventSink, SystemMessage
 from pulumi_embedded.options import Cancellation
 
 __all__ = ["interruptible"]
+
+# Pulumi CLI 3.260.
+_CANCELLED: Final = 8
 
 
 @contextmanager
@@ -28,7 +33,7 @@ def interruptible(cancellation: Cancellation, sink: EventSink, abandon: Callable
     def on_signal(number: int, frame: FrameType | None) -> None:
         if cancellation.by_user:
             abandon()
-            os._exit(1)
+            _leave()
         # Not in the handler itself: the thread that it interrupts may hold the display.
         threading.Thread(target=announce, daemon=True).start()
 
@@ -47,3 +52,12 @@ def interruptible(cancellation: Cancellation, sink: EventSink, abandon: Callable
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _leave() -> None:
+    """Ends this process without another word from the display, which may be in the middle of one."""
+    if sys.stdout.isatty():
+        # A live display hides the cursor.
+        os.write(1, b"\x1b[?25h\n")
+    os.write(2, b"error: the operation was cancelled\n")
+    os._exit(_CANCELLED)

@@ -11,6 +11,7 @@ from pulumi.runtime.proto import provider_pb2
 from pulumi_embedded.differ import equal
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.processes.answers import CheckFailure
+from pulumi_embedded.processes.builtin import BUILTIN, BuiltinProvider
 from pulumi_embedded.processes.plugins import PluginHost
 from pulumi_embedded.processes.provider import Provider, public_config
 from pulumi_embedded.state import ResourceState
@@ -24,8 +25,9 @@ __all__ = ["ProviderRegistry"]
 class ProviderRegistry:
     """Finds the provider of a resource by its reference `URN::ID`; references come from the state or this run."""
 
-    def __init__(self, host: PluginHost, engine: str, folder: str) -> None:
+    def __init__(self, host: PluginHost, engine: str, folder: str, builtin: BuiltinProvider) -> None:
         self._host = host
+        self._builtin = builtin
         self._engine = engine
         self._folder = folder
         self._lock = threading.RLock()
@@ -44,12 +46,14 @@ class ProviderRegistry:
     def start_ahead(self) -> None:
         """Begins to start the plugins of the state's providers."""
         for state in self._olds.values():
-            if not state.delete:
+            if not state.delete and provider_package(state.type) != BUILTIN:
                 self._host.start_ahead(provider_package(state.type), _version(state.inputs))
 
     def _load(self, urn: str, inputs: Mapping[str, object]) -> Provider:
         if inputs.get("pluginDownloadURL"):
             raise EngineError(f"{urn}: plugins are not downloaded; install the plugin first")
+        if provider_package(urn_type(urn)) == BUILTIN:
+            return self._builtin
         plugin = self._host.start(provider_package(urn_type(urn)), _version(inputs))
         request = provider_pb2.ProviderHandshakeRequest(
             engine_address=self._engine,

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 
+from pulumi_embedded.errors import EngineError
 from pulumi_embedded.events import (
     Diagnostic,
     Event,
@@ -23,7 +24,17 @@ from pulumi_embedded.urns import PROVIDER_PREFIX, urn_name
 __all__ = ["Reporter"]
 
 # These are parts of a replacement, which is counted once, or come before the operation proper.
-_UNCOUNTED = {Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED, Op.READ_REPLACEMENT, Op.DISCARD_REPLACED, Op.REFRESH}
+_UNCOUNTED = {
+    Op.CREATE_REPLACEMENT,
+    Op.DELETE_REPLACED,
+    Op.READ_REPLACEMENT,
+    Op.DISCARD_REPLACED,
+    Op.IMPORT_REPLACEMENT,
+    Op.REFRESH,
+}
+
+_STDOUT = 1
+_STDERR = 2
 
 
 class Reporter:
@@ -55,7 +66,9 @@ class Reporter:
     def line(self, text: str, is_error: bool) -> None:
         """Passes on a line that the program or a plugin printed."""
         if text.strip():
-            self.diagnose("", Severity.INFO_ERROR if is_error else Severity.INFO, text)
+            # Streams of their own, as the two have in the CLI (3.260): what they say is shown apart.
+            severity, stream = (Severity.INFO_ERROR, _STDERR) if is_error else (Severity.INFO, _STDOUT)
+            self.tell(Diagnostic(self._stack_urn, severity, text, stream=stream))
 
     def warn_of_pending(self, operations: Sequence[PendingOperation]) -> None:
         """Says which steps of an earlier operation were begun and have no recorded end, and what to do."""
@@ -69,6 +82,18 @@ class Reporter:
             "looking at the provider, then run `pulumi-embedded refresh` (with --clear-pending-creates for those "
             "that were being created).",
         )
+
+    def require_targets(self, unknown: Sequence[str]) -> None:
+        """Says which targets there are none of, and raises EngineError where there are such."""
+        if self.refuse_targets(unknown):
+            raise EngineError("")
+
+    def refuse_targets(self, unknown: Sequence[str]) -> bool:
+        """Says which targets there are none of, and whether there are such."""
+        for urn in unknown:
+            hint = "" if "$" in urn else " Did you forget to escape $ in your shell?"
+            self.diagnose("", Severity.ERROR, f"Target '{urn}' could not be found in the stack.{hint}")
+        return bool(unknown)
 
     def started(self, step: Step) -> None:
         """A step begins."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
-from pulumi_embedded.deployment.executor import StepExecutor
+from pulumi_embedded.deployment.executor import Protected, StepExecutor
 from pulumi_embedded.deployment.reporter import Reporter
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.events import Severity
 from pulumi_embedded.options import Cancellation, Cancelled, Kind, Options
-from pulumi_embedded.processes.answers import PartialFailure
+from pulumi_embedded.processes.answers import NoAnswer, PartialFailure
+from pulumi_embedded.state import ResourceState
 from pulumi_embedded.steps import Op, Step
 from pulumi_embedded.storage.journal import Journal
 
@@ -40,6 +42,13 @@ class StepRunner:
         # Components wait for their outputs before they count as done.
         self.components: dict[str, Step] = {}
         self.failed = False
+        # What was to be deleted and is protected: the other deletes go on.
+        self.protected: list[ResourceState] = []
+
+    @property
+    def stopping(self) -> bool:
+        """Whether some of what was to be carried out may not have been."""
+        return self._cancellation.stopping
 
     def run(self, step: Step) -> None:
         """Carries the step out and records it; raises Cancelled after a failure, which has been told then."""
@@ -52,23 +61,33 @@ class StepRunner:
             except PartialFailure as failure:
                 self._journal.end(step, done=True)
                 self._fail(step, failure)
+            except NoAnswer as error:
+                self._journal.leave(step)
+                self._fail(step, error)
+            except Protected as error:
+                self._journal.end(step, done=False)
+                self.protected.append(step.resource)
+                self._tell(step, error)
             except EngineError as error:
                 self._journal.end(step, done=False)
                 self._fail(step, error)
             except BaseException:
-                self._journal.end(step, done=False)
+                self._journal.leave(step)
                 self._cancellation.fail()
                 raise
             self._journal.end(step, done=True)
         self._done(step, result)
 
-    def _fail(self, step: Step, error: EngineError) -> None:
+    def _fail(self, step: Step, error: EngineError) -> NoReturn:
+        self._cancellation.fail()
+        self._tell(step, error)
+
+    def _tell(self, step: Step, error: EngineError) -> NoReturn:
         prefix = "Preview failed: " if self._options.dry_run else ""
         self._reporter.diagnose(step.urn, Severity.ERROR, f"{prefix}{error}")
         if not self._options.dry_run:
             self._reporter.failed(step)
         self.failed = True
-        self._cancellation.fail()
         raise Cancelled("the step failed")
 
     def _done(self, step: Step, result: Op) -> None:

@@ -18,9 +18,9 @@ def is_stack(view: StepView) -> bool:
     return urn_type(view.urn) == STACK_TYPE
 
 
-def worth_a_line(view: StepView) -> bool:
-    """Whether the step is shown: an unchanged resource only where its protection changed."""
-    if view.op is not Op.SAME:
+def worth_a_line(view: StepView, *, sames: bool = False) -> bool:
+    """Whether the step is shown: an unchanged resource only with a changed protection or where sames are wanted."""
+    if view.op is not Op.SAME or sames:
         return True
     return view.old is not None and view.new is not None and view.old.protect != view.new.protect
 

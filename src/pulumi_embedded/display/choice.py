@@ -4,32 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-
-from rich.console import Console
+from dataclasses import replace
 
 from pulumi_embedded.display.diff import DiffDisplay
 from pulumi_embedded.display.documents import EventStream, PreviewDigest
-from pulumi_embedded.display.live import coloured, live_display
+from pulumi_embedded.display.live import live_display
 from pulumi_embedded.display.mask import masked
 from pulumi_embedded.display.objects import PropertyPrinter
+from pulumi_embedded.display.options import DisplayOptions
 from pulumi_embedded.display.progress import ProgressDisplay
-from pulumi_embedded.events import Diagnostic, Event, EventSink
+from pulumi_embedded.display.terminal import printer_of_text
+from pulumi_embedded.events import Diagnostic, Event, EventSink, StepEnded, StepFailed, StepStarted, StepView
 from pulumi_embedded.options import Kind, Options, Target
+from pulumi_embedded.state import ResourceState
 from pulumi_embedded.urns import STACK_TYPE, make_urn
+from pulumi_embedded.values import unwrap
 
-__all__ = ["DisplayOptions", "display_for"]
-
-
-@dataclass(frozen=True)
-class DisplayOptions:
-    """How the operation is to be shown; `live` needs a terminal."""
-
-    json: bool = False
-    diff: bool = False
-    live: bool = False
-    show_secrets: bool = False
-    show_full_output: bool = False
+__all__ = ["DisplayOptions", "display_for", "show_details"]
 
 
 @contextmanager
@@ -38,35 +29,63 @@ def display_for(target: Target, options: Options, chosen: DisplayOptions) -> Ite
     mask = masked(target.config.values())
     stack_urn = make_urn(target.stack, target.project.name, "", STACK_TYPE, f"{target.project.name}-{target.stack}")
 
-    printer = PropertyPrinter(1, show_secrets=chosen.show_secrets, truncate=not chosen.show_full_output, mask=mask)
     kind, preview = options.kind, options.dry_run
+    # A refresh is always shown in full (Pulumi CLI 3.260).
+    full = chosen.show_full_output or kind is Kind.REFRESH
+    printer = PropertyPrinter(1, truncate=not full, mask=mask)
+    print_ = printer_of_text(color=chosen.color)
     if chosen.json:
-        digest = preview and kind is not Kind.REFRESH
-        yield _masking(PreviewDigest(_print, mask) if digest else EventStream(_print, mask, preview=preview), mask)
+        make = PreviewDigest if preview else EventStream
+        yield _masking(make(printer_of_text(color=False), mask, chosen, preview=preview), mask)
     elif chosen.diff:
-        shown = _in_colour() if chosen.live else _print
-        yield _masking(DiffDisplay(kind, target.stack, printer, shown, preview=preview), mask)
+        yield _masking(
+            _revealing(DiffDisplay(kind, target.stack, printer, print_, chosen, preview=preview), chosen), mask
+        )
     elif chosen.live:
-        with live_display(kind, target.stack, stack_urn, printer, preview=preview) as display:
-            yield _masking(display, mask)
+        with live_display(kind, target.stack, stack_urn, printer, chosen, preview=preview) as display:
+            yield _masking(_revealing(display, chosen), mask, chosen.previewed if preview else None)
     else:
-        display = ProgressDisplay(kind, target.stack, stack_urn, printer, _print, preview=preview)
-        yield _masking(display, mask)
+        display = ProgressDisplay(kind, target.stack, stack_urn, printer, print_, chosen, preview=preview)
+        yield _masking(_revealing(display, chosen), mask)
 
 
-def _masking(display: EventSink, mask: Callable[[str], str]) -> EventSink:
-    """The display with messages masked; property values it masks itself, where it prints them."""
+def show_details(target: Target, kind: Kind, chosen: DisplayOptions) -> None:
+    """Prints the preview that was just shown once more, as a diff of what changes, in full length."""
+    printer = PropertyPrinter(1, truncate=False, summary=True, mask=masked(target.config.values()))
+    print_ = printer_of_text(color=chosen.color)
+    display = _revealing(DiffDisplay(kind, "", printer, print_, chosen, preview=True), chosen)
+    for event in chosen.previewed:
+        if isinstance(event, StepStarted | StepEnded):
+            display(event)
+
+
+def _revealing(display: EventSink, chosen: DisplayOptions) -> EventSink:
+    """The display, or one that gets secrets in plain where they are to be shown."""
+    if not chosen.show_secrets:
+        return display
 
     def take(event: Event) -> None:
-        display(replace(event, message=mask(event.message)) if isinstance(event, Diagnostic) else event)
+        if isinstance(event, StepStarted | StepEnded | StepFailed):
+            event = replace(event, step=_revealed(event.step))
+        display(event)
 
     return take
 
 
-def _print(text: str) -> None:
-    print(text, flush=True)
+def _revealed(view: StepView) -> StepView:
+    return replace(view, old=_opened(view.old), new=_opened(view.new))
 
 
-def _in_colour() -> Callable[[str], None]:
-    console = Console(highlight=False, soft_wrap=True)
-    return lambda text: console.print(coloured(text))
+def _opened(state: ResourceState | None) -> ResourceState | None:
+    return state and replace(state, inputs=unwrap(state.inputs), outputs=unwrap(state.outputs))
+
+
+def _masking(display: EventSink, mask: Callable[[str], str], kept: list[Event] | None = None) -> EventSink:
+    """The display with messages masked; property values it masks itself, where it prints them."""
+
+    def take(event: Event) -> None:
+        if kept is not None:
+            kept.append(event)
+        display(replace(event, message=mask(event.message)) if isinstance(event, Diagnostic) else event)
+
+    return take

@@ -9,13 +9,15 @@ from dataclasses import replace
 from pulumi_embedded.differ import diff_objects
 from pulumi_embedded.display.changes import is_stack, translate, worth_a_line
 from pulumi_embedded.display.objects import PropertyPrinter
+from pulumi_embedded.display.options import DisplayOptions
 from pulumi_embedded.display.outputs import outputs_text
 from pulumi_embedded.display.progress import HEADINGS
 from pulumi_embedded.display.rows import PREFIX, message_text
-from pulumi_embedded.display.summary import summary_text
+from pulumi_embedded.display.summary import configuration_text, summary_text
 from pulumi_embedded.events import (
     Diagnostic,
     Event,
+    Prelude,
     Severity,
     StepEnded,
     StepFailed,
@@ -31,12 +33,21 @@ from pulumi_embedded.values import Properties
 __all__ = ["DiffDisplay"]
 
 # Parts of a replacement; the replacement itself is shown.
-_PARTS = {Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED, Op.READ_REPLACEMENT, Op.DISCARD_REPLACED}
+_PARTS = {
+    Op.CREATE_REPLACEMENT,
+    Op.DELETE_REPLACED,
+    Op.READ_REPLACEMENT,
+    Op.DISCARD_REPLACED,
+    Op.IMPORT_REPLACEMENT,
+}
 _SIGN = {Op.CREATE: "add", Op.DELETE: "delete", Op.UPDATE: "update"}
 
 
 class DiffDisplay:
-    """Prints each resource once, indented under those of its parents that were shown; messages go to `complain`."""
+    """Prints each resource once, indented under those of its parents that were shown; messages go to standard error.
+
+    Without a stack's name it begins with the first resource.
+    """
 
     def __init__(
         self,
@@ -44,15 +55,18 @@ class DiffDisplay:
         stack: str,
         printer: PropertyPrinter,
         print_: Callable[[str], None],
+        options: DisplayOptions,
         *,
         preview: bool,
     ) -> None:
         self._preview = preview
+        self._options = options
         self._printer = printer
         self._print = print_
         self._seen: dict[str, StepView] = {}
         self._failed = 0
-        self._print(f"{HEADINGS[kind, preview]} ({stack}):")
+        if stack:
+            self._print(f"{HEADINGS[kind, preview]} ({stack}):")
 
     def __call__(self, event: Event) -> None:
         """Takes one event; the summary is the last."""
@@ -64,18 +78,24 @@ class DiffDisplay:
             self._failed += 1
         elif isinstance(event, Diagnostic):
             if event.severity is not Severity.DEBUG and not event.ephemeral:
-                print(message_text(event), file=sys.stderr, flush=True)
+                print(message_text(event) + ("\n" if event.stream else ""), file=sys.stderr, flush=True)
+        elif isinstance(event, Prelude):
+            if self._options.show_config:
+                self._print(configuration_text(event).removesuffix("\n"))
         elif isinstance(event, SystemMessage):
             self._print(event.text)
         elif isinstance(event, Summary):
             self._print(summary_text(event, self._failed, preview=self._preview).removesuffix("\n"))
 
     def _shown(self, view: StepView) -> bool:
-        return is_stack(view) or (worth_a_line(view) and view.op not in _PARTS)
+        parts = self._options.show_replacement_steps
+        shown = worth_a_line(view, sames=self._options.show_sames) and (parts or view.op not in _PARTS)
+        return is_stack(view) or shown
 
     def _started(self, view: StepView) -> None:
         self._seen[view.urn] = view
-        if view.op is not Op.REFRESH and self._shown(view):
+        # What an import finds is known when it has ended.
+        if view.op not in (Op.REFRESH, Op.IMPORT) and self._shown(view):
             self._print((self._header(view) + self._details(view)).removesuffix("\n"))
 
     def _ended(self, view: StepView) -> None:
@@ -83,15 +103,16 @@ class DiffDisplay:
             return
         started = self._seen.get(view.urn)
         refresh = started is not None and started.op is Op.REFRESH
-        if refresh and view.op is Op.UPDATE:
-            self._print((self._header(view) + self._details(view, refresh=True)).removesuffix("\n"))
+        if view.op is Op.IMPORT or (refresh and view.op is Op.UPDATE):
+            self._print((self._header(view) + self._details(view, refresh=refresh)).removesuffix("\n"))
             return
         printer = self._at(view, 1)
-        outputs = outputs_text(view, printer, planning=self._preview, refresh=refresh)
+        sames = self._options.show_sames
+        outputs = outputs_text(view, printer, planning=self._preview, refresh=refresh, show_sames=sames)
         text = ""
         if refresh and (view.op is not Op.REFRESH or outputs or is_stack(view)):
             text = self._header(view)
-        if outputs:
+        if outputs and not self._options.suppress_outputs:
             text += f"{'    ' * printer.indent}--outputs:--\n{outputs}"
         if text:
             self._print(text.removesuffix("\n"))
@@ -103,7 +124,7 @@ class DiffDisplay:
         indent, parent = 0, view.resource.parent
         while parent in self._seen:
             above = self._seen[parent]
-            if is_stack(above) or worth_a_line(above):
+            if is_stack(above) or worth_a_line(above, sames=self._options.show_sames):
                 indent += 1
             parent = above.resource.parent
         return indent
@@ -115,10 +136,11 @@ class DiffDisplay:
         unlocked = view.old is not None and view.old.protect and view.new is not None and not view.new.protect
         lock = " 🔓" if unlocked else " 🔒" if locked else ""
         retain = "[retain]" if view.old and view.old.retain_on_delete and view.op in _RETAINED else ""
-        text = f"{margin}{PREFIX[view.op]}{view.resource.type}: ({view.op}{retain}){lock}\n"
+        urns = self._options.show_urns
+        text = f"{margin}{PREFIX[view.op]}{view.urn if urns else view.resource.type}: ({view.op}{retain}){lock}\n"
         if view.old is not None and view.old.id:
             text += f"{inner}[id={view.old.id}]\n"
-        text += f"{inner}[urn={view.urn}]\n"
+        text += "" if urns else f"{inner}[urn={view.urn}]\n"
         return text + self._provider(view, inner)
 
     @staticmethod
@@ -144,8 +166,8 @@ class DiffDisplay:
         if old is None:
             return printer.properties((new.outputs or new.inputs) if new else {})
         if new is None:
-            return printer.properties(old.inputs)
-        if new.outputs:
+            return "" if printer.summary else printer.properties(old.inputs)
+        if new.outputs and not view.op.imports:
             return self._difference(printer, old.outputs, new.outputs)
         return self._difference(printer, old.inputs, new.inputs, view.diffs)
 

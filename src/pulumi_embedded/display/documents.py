@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pulumi_embedded.display.changes import is_stack, worth_a_line
+from pulumi_embedded.display.options import DisplayOptions
 from pulumi_embedded.events import (
     Diagnostic,
     Event,
@@ -27,11 +28,17 @@ from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN, UNKNOWN
 
 __all__ = ["EventStream", "PreviewDigest"]
 
-_PARTS = {Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED, Op.READ_REPLACEMENT, Op.DISCARD_REPLACED}
+_PARTS = {
+    Op.CREATE_REPLACEMENT,
+    Op.DELETE_REPLACED,
+    Op.READ_REPLACEMENT,
+    Op.DISCARD_REPLACED,
+    Op.IMPORT_REPLACEMENT,
+}
 
 
 def _config(event: Prelude) -> dict[str, str]:
-    return {key: "[secret]" if value.secret else value.text for key, value in event.config.items()}
+    return {key: value.blinded if value.secret else value.text for key, value in event.config.items()}
 
 
 def _detailed(view: StepView) -> dict[str, Any] | None:
@@ -45,9 +52,17 @@ def _detailed(view: StepView) -> dict[str, Any] | None:
 class PreviewDigest:
     """Collects a preview and prints it as one document at its end."""
 
-    def __init__(self, print_: Callable[[str], None], mask: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        print_: Callable[[str], None],
+        mask: Callable[[str], str],
+        options: DisplayOptions,
+        *,
+        preview: bool,
+    ) -> None:
         self._print = print_
         self._mask = mask
+        self._options = options
         self._config: dict[str, str] = {}
         self._steps: list[dict[str, Any]] = []
         self._diagnostics: list[dict[str, Any]] = []
@@ -69,8 +84,9 @@ class PreviewDigest:
             self._finish(event)
 
     def _started(self, view: StepView) -> None:
-        if is_stack(view) or (view.op not in _PARTS and worth_a_line(view)):
-            self._steps.append(_step(view, self._mask))
+        parts = self._options.show_replacement_steps
+        if is_stack(view) or ((parts or view.op not in _PARTS) and worth_a_line(view, sames=self._options.show_sames)):
+            self._steps.append(self._step(view))
         if view.op is Op.REFRESH:
             self._refreshed.add(view.urn)
         else:
@@ -79,14 +95,22 @@ class PreviewDigest:
     def _ended(self, view: StepView) -> None:
         found = view.op is Op.DELETE or (view.op is Op.UPDATE and view.detailed_diff is not None)
         if view.urn in self._refreshed and found:
-            step = _step(view, self._mask)
+            step = self._step(view)
             self._steps = [step if each["urn"] == view.urn else each for each in self._steps]
+
+    def _step(self, view: StepView) -> dict[str, Any]:
+        step = _step(view, self._mask)
+        if is_stack(view) and self._options.suppress_outputs:
+            for state in (step.get("oldState", {}), step.get("newState", {})):
+                state.pop("inputs", None)
+                state.pop("outputs", None)
+        return step
 
     def _diagnostic(self, event: Diagnostic) -> None:
         if event.ephemeral or event.severity is Severity.DEBUG:
             return
         prefix = f"{event.severity}: " if event.severity in (Severity.ERROR, Severity.WARNING) else ""
-        document = {"message": prefix + event.message.rstrip("\n") + "\n", "severity": str(event.severity)}
+        document = {"message": prefix + _lines(event), "severity": str(event.severity)}
         if event.urn and not event.urn.split("::", 3)[2].endswith("pulumi:pulumi:Stack"):
             document = {"urn": event.urn, **document}
         self._diagnostics.append(document)
@@ -121,7 +145,14 @@ def _step(view: StepView, mask: Callable[[str], str]) -> dict[str, Any]:
 class EventStream:
     """Prints every event as one line of JSON when it happens."""
 
-    def __init__(self, print_: Callable[[str], None], mask: Callable[[str], str], *, preview: bool) -> None:
+    def __init__(
+        self,
+        print_: Callable[[str], None],
+        mask: Callable[[str], str],
+        options: DisplayOptions,
+        *,
+        preview: bool,
+    ) -> None:
         self._print = print_
         self._mask = mask
         self._preview = preview
@@ -164,7 +195,7 @@ class EventStream:
         if named:
             document["prefix"] = f"{event.severity}: "
         document |= {
-            "message": event.message.rstrip("\n") + "\n",
+            "message": _lines(event),
             "color": "never",
             "severity": str(event.severity),
         }
@@ -198,6 +229,11 @@ class EventStream:
             }
         )
         self._emit(cancelEvent={})
+
+
+def _lines(event: Diagnostic) -> str:
+    """The message with its newline; what came from a stream has one more."""
+    return event.message.rstrip("\n") + ("\n\n" if event.stream else "\n")
 
 
 def _is_stack_urn(urn: str) -> bool:

@@ -7,18 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from pulumi_embedded.display.columns import fitted
 from pulumi_embedded.display.objects import PropertyPrinter
+from pulumi_embedded.display.options import DisplayOptions
 from pulumi_embedded.display.progress import ProgressDisplay
 from pulumi_embedded.display.rows import Row
+from pulumi_embedded.display.terminal import coloured, console
+from pulumi_embedded.display.tree import Branch, tree
 from pulumi_embedded.options import Kind
 from pulumi_embedded.steps import Op
 
-__all__ = ["coloured", "live_display"]
+__all__ = ["live_display"]
 
 _COLOURS: Final = {
     Op.CREATE: "green",
@@ -29,24 +32,12 @@ _COLOURS: Final = {
     Op.DELETE_REPLACED: "red",
     Op.READ: "cyan",
     Op.REFRESH: "cyan",
+    Op.IMPORT: "green",
+    Op.IMPORT_REPLACEMENT: "magenta",
 }
-_LINE_COLOURS: Final = {"+": "green", "-": "red", "~": "yellow"}
 _FRAMES_PER_SECOND: Final = 8
-
-
-def coloured(text: str) -> Text:
-    """The text with every line in the colour of its sign."""
-    result = Text()
-    for line in text.split("\n"):
-        stripped = line.lstrip()
-        style = "bold red" if stripped.startswith("error:") else "yellow" if stripped.startswith("warning:") else ""
-        if stripped[1:2] in (" ", "+", "-") and stripped[:1] in _LINE_COLOURS:
-            style = _LINE_COLOURS[stripped[0]]
-        elif line in ("Diagnostics:", "Outputs:", "Resources:") or line.startswith("Duration:"):
-            style = "bold"
-        result.append(line + "\n", style)
-    result.right_crop(1)
-    return result
+# The heading of the table, the line below it, and where the cursor stands.
+_AROUND_ROWS: Final = 3
 
 
 class _LiveDisplay(ProgressDisplay):
@@ -60,27 +51,39 @@ class _LiveDisplay(ProgressDisplay):
     def last_rows(self, unfinished: list[Row]) -> None:
         """Draws the rows a last time, where they stay."""
         if self.live is not None:
-            self.live.update(self.table(), refresh=True)
             self.live.stop()
 
-    def table(self) -> RenderableType:
-        """The rows as they are now, the stack's first."""
-        table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
-        for title in ("", "Type", "Name", "Status" if not self._preview else "Plan", "Info"):
-            table.add_column(title, no_wrap=title != "Info", overflow="ellipsis")
-        rows = [row for row in list(self.rows.values()) if row.shown]
-        for row in sorted(rows, key=lambda row: (row.urn != self._stack_urn, row.order)):
-            sign, type_, name, status, info = row.columns(self.over)
-            style = "bold red" if "**" in status else _COLOURS.get(row.op, "")
-            indent = "" if row.urn == self._stack_urn else "  "
-            table.add_row(
-                Text(sign, style),
-                indent + type_,
-                name,
-                Text(status.replace("**", ""), style),
-                Text(info, overflow="ellipsis"),
-            )
-        return Group(table, Text(""))
+    def frame(self) -> RenderableType:
+        """The rows as they are now, as many as fit into the terminal: those under way before those that are done."""
+        branches = tree(list(self.rows.values()), self._stack_urn)
+        room = max(1, (self.live.console.height if self.live else 0) - _AROUND_ROWS)
+        if self.over or self.live is None or len(branches) <= room:
+            return self._table(branches)
+        running = [each for each in branches if not each.row.is_done(self.over)]
+        shown = {id(each) for each in running[-room + 1 :]}
+        for each in reversed(branches):
+            if len(shown) < room - 1:
+                shown.add(id(each))
+        hidden = len(branches) - len(shown)
+        return Group(self._table([each for each in branches if id(each) in shown]), Text(f"  … {hidden} more"))
+
+    def _table(self, branches: list[Branch]) -> RenderableType:
+        named = ["URN"] if self._options.show_urns else ["Type", "Name"]
+        titles = ["", *named, "Plan" if self._preview else "Status", "Info"]
+        rows = [[Text(title, "bold") for title in titles], *(self._cells(branch) for branch in branches)]
+        return Group(*fitted(rows, (self.live.console.width if self.live else 0) - 1), "")
+
+    def _cells(self, branch: Branch) -> list[Text]:
+        sign, first, *names, status, info = branch.row.columns(self.over)
+        style = "bold red" if "**" in status else _COLOURS.get(branch.row.op, "")
+        cells = [(sign, style), (branch.indent + first, ""), *((name, "") for name in names)]
+        cells += [(status.replace("**", ""), style), (_one_line(info), "")]
+        return [Text(text, each) for text, each in cells]
+
+
+def _one_line(text: str) -> str:
+    """What a program or a plugin said, without what would move the cursor."""
+    return "".join(each if each.isprintable() else " " for each in Text.from_ansi(text).plain)
 
 
 @contextmanager
@@ -89,24 +92,20 @@ def live_display(
     stack: str,
     stack_urn: str,
     printer: PropertyPrinter,
+    options: DisplayOptions,
     *,
     preview: bool,
 ) -> Iterator[ProgressDisplay]:
     """A live display on this terminal; the rows stay above the text that follows them."""
-    console = Console(highlight=False, soft_wrap=True)
+    terminal = console(color=options.color)
     lock = threading.RLock()
 
     def print_(text: str) -> None:
         with lock:
-            console.print(coloured(text))
+            terminal.print(coloured(text))
 
-    display = _LiveDisplay(kind, stack, stack_urn, printer, print_, preview=preview)
-    live = Live(
-        console=console,
-        get_renderable=display.table,
-        refresh_per_second=_FRAMES_PER_SECOND,
-        vertical_overflow="visible",
-    )
+    display = _LiveDisplay(kind, stack, stack_urn, printer, print_, options, preview=preview)
+    live = Live(console=terminal, get_renderable=display.frame, refresh_per_second=_FRAMES_PER_SECOND)
     display.live = live
     with live:
         yield display

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 from pulumi_embedded.storage.config import ConfigValue
@@ -15,13 +16,11 @@ _SHORTEST = 2
 
 def masked(values: Iterable[ConfigValue]) -> Callable[[str], str]:
     """A function that puts `[secret]` in place of every secret value in a text."""
-    secrets = {
-        value.text for value in values if value.secret and len(value.text) > _SHORTEST and value.text not in _HARMLESS
-    }
-
-    def mask(text: str) -> str:
-        for secret in sorted(secrets, key=len, reverse=True):
-            text = text.replace(secret, "[secret]")
-        return text
-
-    return mask
+    secrets = {secret for value in values for secret in value.secrets}
+    wanted = sorted(
+        (each for each in secrets if len(each) > _SHORTEST and each not in _HARMLESS), key=len, reverse=True
+    )
+    if not wanted:
+        return str
+    pattern = re.compile("|".join(map(re.escape, wanted)))
+    return lambda text: pattern.sub("[secret]", text)

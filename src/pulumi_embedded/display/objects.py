@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from pulumi_embedded.differ import ArrayDiff, ObjectDiff, ValueDiff, diff_values, is_internal
+from pulumi_embedded.display.text import decoded, number, quoted
 from pulumi_embedded.values import UNKNOWN, Secret, Value
 
 __all__ = ["PropertyPrinter", "worth_showing"]
@@ -28,13 +28,16 @@ def worth_showing(value: Value) -> bool:
 
 @dataclass(frozen=True)
 class PropertyPrinter:
-    """Prints at one depth; `prefix` says whether lines carry the sign of what happens to them."""
+    """Prints at one depth; `prefix` says whether lines carry the sign of what happens to them.
+
+    A `summary` leaves out of differences what did not change.
+    """
 
     indent: int
     op: str = "same"
     prefix: bool = False
-    show_secrets: bool = False
     truncate: bool = True
+    summary: bool = False
     mask: Callable[[str], str] = str
 
     def _at(self, depth: int, op: str | None = None, prefix: bool | None = None) -> PropertyPrinter:
@@ -68,7 +71,7 @@ class PropertyPrinter:
     def value(self, value: Value) -> str:
         """A value, over several lines where it has parts."""
         if isinstance(value, Secret):
-            return self.value(value.value) if self.show_secrets else "[secret]"
+            return "[secret]"
         if isinstance(value, list):
             if not value:
                 return "[]"
@@ -89,14 +92,14 @@ class PropertyPrinter:
             return str(value).lower()
         if isinstance(value, str):
             return self._string(value)
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        return number(value) if isinstance(value, float) else str(value)
 
     def _string(self, text: str) -> str:
         text = self.mask(text)
-        decoded = _decoded(text)
-        if decoded is not None:
-            return f"(json) {self.value(decoded)}\n"
-        return _quoted(self._shortened(text) if self.truncate else text)
+        found = decoded(text)
+        if found is not None:
+            return f"({found.kind}) {replace(self, mask=str).value(found.value)}\n"
+        return quoted(self._shortened(text) if self.truncate else text)
 
     @staticmethod
     def _shortened(text: str) -> str:
@@ -119,7 +122,7 @@ class PropertyPrinter:
             return self._deleted(diff.deletes[name], title)
         if name in diff.updates:
             return self._updated(diff.updates[name], title)
-        if worth_showing(diff.sames[name]):
+        if worth_showing(diff.sames[name]) and not self.summary:
             return self._at(0, "same", False).property(name, width, diff.sames[name])
         return ""
 
@@ -133,9 +136,6 @@ class PropertyPrinter:
 
     def _updated(self, diff: ValueDiff, title: Title) -> str:
         printer = self._at(0, "update", True)
-        if self.show_secrets and (isinstance(diff.old, Secret) or isinstance(diff.new, Secret)):
-            opened = diff_values(_opened(diff.old), _opened(diff.new))
-            return printer._updated(opened, title) if opened else ""
         if diff.array is not None:
             end = printer._margin(signed=False)
             return f"{title(printer)}[\n{printer._array_diff(diff.array)}{end}]\n"
@@ -155,7 +155,7 @@ class PropertyPrinter:
                 text += inner._deleted(diff.deletes[index], title)
             elif index in diff.updates:
                 text += inner._updated(diff.updates[index], title)
-            elif index in diff.sames:
+            elif index in diff.sames and not self.summary:
                 same = inner._at(0, "same", False)
                 text += title(same) + same.value(diff.sames[index]) + "\n"
         return text
@@ -175,22 +175,24 @@ class PropertyPrinter:
 
     def _text_diff(self, old: str, new: str) -> str:
         old, new = self.mask(old), self.mask(new)
-        before, after = _decoded(old), _decoded(new)
+        before, after = decoded(old), decoded(new)
         if before is not None and after is not None:
-            change = diff_values(before, after)
-            if change is not None:
-                return "(json) " + self._updated(change, lambda _: "")
+            change = diff_values(before.value, after.value)
+            if change is None:
+                return f"{quoted(quoted(old))} => {quoted(quoted(new))}\n"
+            kind = before.kind if before.kind == after.kind else f"{before.kind} => {after.kind}"
+            return f"({kind}) " + replace(self, mask=str)._updated(change, lambda _: "")
         if "\n" not in old and "\n" not in new:
-            return f"{_quoted(old)} => {_quoted(new)}\n"
+            return f"{quoted(old)} => {quoted(new)}\n"
         return "\n" + self._at(1)._line_diff(old.split("\n"), new.split("\n"))
 
     def _line_diff(self, old: list[str], new: list[str]) -> str:
         text = ""
         blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
-        for number, (tag, start, end, new_start, new_end) in enumerate(blocks):
+        for index, (tag, start, end, new_start, new_end) in enumerate(blocks):
             if tag == "equal":
                 lines = [line for line in old[start:end] if line.strip()]
-                text += self._same_lines(lines, first=number == 0, last=number == len(blocks) - 1)
+                text += self._same_lines(lines, first=index == 0, last=index == len(blocks) - 1)
             else:
                 text += self._lines("delete", old[start:end]) + self._lines("add", new[new_start:new_end])
         return text
@@ -210,22 +212,3 @@ class PropertyPrinter:
 
 def _element_title(index: int) -> Title:
     return lambda printer: f"{printer._at(-1)._margin()}[{index}]: "
-
-
-def _opened(value: Value) -> Value:
-    return value.value if isinstance(value, Secret) else value
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\x7f")
-
-
-def _decoded(text: str) -> Value:
-    """The list or object that a text holds as JSON, else None."""
-    if not text.strip().startswith(("{", "[")):
-        return None
-    try:
-        decoded = json.loads(text)
-    except ValueError:
-        return None
-    return decoded if isinstance(decoded, list | dict) else None

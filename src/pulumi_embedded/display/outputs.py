@@ -12,24 +12,31 @@ from pulumi_embedded.values import UNKNOWN, Properties
 __all__ = ["outputs_text"]
 
 
-def outputs_text(view: StepView, printer: PropertyPrinter, *, planning: bool, refresh: bool = False) -> str:
+def outputs_text(
+    view: StepView,
+    printer: PropertyPrinter,
+    *,
+    planning: bool,
+    refresh: bool = False,
+    show_sames: bool = False,
+) -> str:
     """The outputs that are worth showing: all of a stack after an update, else those that changed."""
-    show_sames = not planning and is_stack(view)
+    show_sames = show_sames or (not planning and is_stack(view))
     if planning and not (refresh or is_stack(view) or view.op in (Op.READ, Op.READ_REPLACEMENT)):
         return ""
-    if view.new is None or (view.old is not None and view.old.init_errors):
+    if view.old is not None and view.old.init_errors:
         return ""
-    outputs = view.new.outputs
+    inputs, outputs = (view.new.inputs, view.new.outputs) if view.new else ({}, {})
     if view.old is None:
-        return _all(outputs, view.new.inputs, printer)
+        return _all(outputs, inputs, printer)
     diff = diff_objects(view.old.outputs, outputs)
     if planning and is_stack(view):
         diff = _without_unknown_updates(diff)
     if diff is None and not show_sames:
         return ""
     if diff is None:
-        return _all(outputs, view.new.inputs, printer)
-    return _changed(diff, outputs, view, printer, show_sames=show_sames, refresh=refresh)
+        return _all(outputs, inputs, printer)
+    return _changed(diff, outputs, inputs, printer, show_sames=show_sames, refresh=refresh)
 
 
 def _without_unknown_updates(diff: ObjectDiff | None) -> ObjectDiff | None:
@@ -53,13 +60,12 @@ def _all(outputs: Properties, inputs: Properties, printer: PropertyPrinter) -> s
 def _changed(
     diff: ObjectDiff,
     outputs: Properties,
-    view: StepView,
+    inputs: Properties,
     printer: PropertyPrinter,
     *,
     show_sames: bool,
     refresh: bool,
 ) -> str:
-    inputs = view.new.inputs if view.new else {}
     width = max((len(name) for name in diff.keys()), default=0)  # noqa: SIM118 - not a dict
     text = ""
     for name in diff.keys():  # noqa: SIM118 - not a dict

@@ -8,22 +8,24 @@ from typing import Final
 
 from pulumi_embedded.display.changes import is_stack, worth_a_line
 from pulumi_embedded.display.objects import PropertyPrinter
+from pulumi_embedded.display.options import DisplayOptions
 from pulumi_embedded.display.outputs import outputs_text
 from pulumi_embedded.display.rows import Row
-from pulumi_embedded.display.summary import diagnostics_text, summary_text
+from pulumi_embedded.display.summary import configuration_text, diagnostics_text, summary_text
 from pulumi_embedded.events import (
     Diagnostic,
     Event,
+    Prelude,
     Severity,
     StepEnded,
     StepFailed,
     StepStarted,
-    StepView,
     Summary,
     SystemMessage,
 )
 from pulumi_embedded.options import Kind
 from pulumi_embedded.steps import Op
+from pulumi_embedded.urns import display_type, urn_name
 
 __all__ = ["HEADINGS", "ProgressDisplay"]
 
@@ -37,6 +39,9 @@ HEADINGS: Final = {
 }
 
 
+_READS: Final = {Op.READ, Op.READ_DISCARD, Op.READ_REPLACEMENT}
+
+
 class ProgressDisplay:
     """Keeps a row per resource and prints it when it changes; `print_` takes text without its last newline."""
 
@@ -47,16 +52,18 @@ class ProgressDisplay:
         stack_urn: str,
         printer: PropertyPrinter,
         print_: Callable[[str], None],
+        options: DisplayOptions,
         *,
         preview: bool,
     ) -> None:
         self._preview = preview
+        self._options = options
         self._stack_urn = stack_urn
         self._printer = printer
         self._print = print_
         self.over = False
         self.rows: dict[str, Row] = {}
-        self._outputs: StepView | None = None
+        self._first = ""
         self._print(f"{HEADINGS[kind, preview]} ({stack}):")
 
     def __call__(self, event: Event) -> None:
@@ -67,24 +74,28 @@ class ProgressDisplay:
             self.system(event.text)
         elif isinstance(event, StepStarted | StepEnded | StepFailed):
             self._step(event)
+        elif isinstance(event, Prelude):
+            if self._options.show_config:
+                self._print(configuration_text(event))
         elif isinstance(event, Diagnostic):
             self._diagnostic(event)
 
     def _row(self, urn: str) -> Row:
         row = self.rows.get(urn)
         if row is None:
-            row = self.rows[urn] = Row(urn, self._preview, order=len(self.rows))
+            row = self.rows[urn] = Row(urn, self._preview, order=len(self.rows), show_urn=self._options.show_urns)
         return row
 
     def _step(self, event: StepStarted | StepEnded | StepFailed) -> None:
         view = event.step
-        if view.op in (Op.READ_DISCARD, Op.READ_REPLACEMENT):
-            return
-        if view.op is Op.READ:
-            self._diagnostic(Diagnostic(self._stack_urn, Severity.INFO, f"read {view.urn}", ephemeral=True))
+        if view.op in _READS and not self._options.show_reads:
+            if view.op is Op.READ:
+                text = f"read {display_type(view.urn)} {urn_name(view.urn)}"
+                self._diagnostic(Diagnostic(self._stack_urn, Severity.INFO, text, ephemeral=True))
             return
         row = self._row(view.urn)
-        row.shown = row.shown or worth_a_line(view) or is_stack(view)
+        self._first = self._first or view.urn
+        row.shown = row.shown or worth_a_line(view, sames=self._options.show_sames) or is_stack(view)
         refreshed = row.op is Op.REFRESH
         if isinstance(event, StepStarted):
             row.view, row.started_at, row.ended_at = view, time.monotonic(), None
@@ -93,8 +104,6 @@ class ProgressDisplay:
         else:
             row.view, row.ended_at = view, time.monotonic()
             row.ended.append(view)
-            if view.urn == self._stack_urn:
-                self._outputs = view
             changed = view.resource.custom and view.op is not Op.SAME
             if not (refreshed or (changed and not self._preview)):
                 self.quiet_update()
@@ -130,8 +139,13 @@ class ProgressDisplay:
         text = diagnostics_text(self._in_order())
         if text:
             self._print(text.removesuffix("\n"))
-        if self._outputs is not None:
-            outputs = outputs_text(self._outputs, self._printer, planning=self._preview)
+        stack = self.rows.get(self._stack_urn)
+        # The CLI has no outputs to show where it met another resource before the stack, as when destroying.
+        met = self._first == self._stack_urn
+        if met and stack is not None and stack.view is not None and not self._options.suppress_outputs:
+            outputs = outputs_text(
+                stack.view, self._printer, planning=self._preview, show_sames=self._options.show_sames
+            )
             if outputs:
                 self._print(f"Outputs:\n{outputs}")
         errored = sum(1 for row in self.rows.values() if row.count(Severity.ERROR))

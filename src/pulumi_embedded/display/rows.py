@@ -27,6 +27,8 @@ PREFIX: Final = {
     Op.READ_DISCARD: "< ",
     Op.DISCARD_REPLACED: "<<",
     Op.REMOVE_PENDING_REPLACE: "~ ",
+    Op.IMPORT: "= ",
+    Op.IMPORT_REPLACEMENT: "=>",
 }
 # Preview, in progress, done, failed.
 _WORDS: Final = {
@@ -58,8 +60,21 @@ _WORDS: Final = {
         "discarding failed",
     ),
     Op.REMOVE_PENDING_REPLACE: ("", "", "", ""),
+    Op.IMPORT: ("import", "importing", "imported", "importing failed"),
+    Op.IMPORT_REPLACEMENT: (
+        "import replacement",
+        "importing replacement",
+        "imported replacement",
+        "importing failed",
+    ),
 }
-_REPLACEMENT: Final = {Op.REPLACE, Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED, Op.READ_REPLACEMENT}
+_REPLACEMENT: Final = {
+    Op.REPLACE,
+    Op.CREATE_REPLACEMENT,
+    Op.DELETE_REPLACED,
+    Op.READ_REPLACEMENT,
+    Op.DISCARD_REPLACED,
+}
 PAST: Final = {op: words[2] for op, words in _WORDS.items()}
 _RETAINED: Final = {Op.DELETE, Op.REPLACE, Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED}
 
@@ -85,6 +100,7 @@ class Row:
     started_at: float | None = None
     ended_at: float | None = None
     order: int = 0
+    show_urn: bool = False
 
     @property
     def op(self) -> Op:
@@ -104,23 +120,29 @@ class Row:
         return any(each.op is self.view.op for each in self.ended)
 
     def columns(self, over: bool) -> list[str]:
-        """Sign, type, name, status, info."""
-        return [
-            PREFIX[self.op],
-            display_type(self.urn),
-            urn_name(self.urn),
-            self._status(over),
-            self.info(over),
-        ]
+        """Sign, type and name or the URN, status, info."""
+        named = [self.urn] if self.show_urn else [display_type(self.urn), urn_name(self.urn)]
+        return [PREFIX[self.op], *named, self.status(over), self.info(over)]
 
     def text(self, over: bool) -> str:
         """The line as it is printed where there is no terminal."""
         return " " + " ".join(self.columns(over))
 
-    def _status(self, over: bool) -> str:
-        status = self._done_status() if self.is_done(over) else self._running_status()
+    def status(self, over: bool) -> str:
+        """What is being done or was done to the resource, with its time."""
+        if over and self._interrupted():
+            status = f"{_WORDS[self.op][1]} (interrupted)"
+        else:
+            status = self._done_status() if self.is_done(over) else self._running_status()
         old = self.view.old if self.view else None
         return status + "[retain]" if old and old.retain_on_delete and self.op in _RETAINED else status
+
+    def _interrupted(self) -> bool:
+        """Whether everything is over and the resource's step is not."""
+        if self.view is None or self.failed or self.count(Severity.ERROR) or not self.view.resource.custom:
+            return False
+        quiet = self.op in (Op.SAME, Op.REMOVE_PENDING_REPLACE)
+        return not quiet and not any(each.op is self.op for each in self.ended)
 
     def _running_status(self) -> str:
         if self.view is not None and is_stack(self.view) and self.op is Op.SAME:
@@ -134,6 +156,8 @@ class Row:
         if self.preview:
             if self.op in _REPLACEMENT:
                 return "replace"
+            if self.op.imports:
+                return "import"
             return "refresh" if self.op is Op.REFRESH else _WORDS[self.op][0]
         failed = self.failed or self.count(Severity.ERROR) > 0
         text = _WORDS[self.op][3 if failed else 2] + self._duration()
@@ -151,6 +175,8 @@ class Row:
         view = self.view
         if view is not None and view.op in (Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED):
             view = next((each for each in reversed(self.ended) if each.op is Op.REPLACE), view)
+        elif view is not None and view.op.imports:
+            view = next((each for each in reversed(self.ended) if each.op is self.op), view)
         changes = short_diff(view) if view else ""
         if changes:
             parts.append(f"[{changes}]")

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable
 
 from pulumi_embedded.display.rows import PREFIX, Row, message_text
-from pulumi_embedded.events import Severity, Summary
+from pulumi_embedded.events import Prelude, Summary
 from pulumi_embedded.steps import Op
 from pulumi_embedded.urns import display_type, urn_name
 
-__all__ = ["diagnostics_text", "summary_text"]
+__all__ = ["configuration_text", "diagnostics_text", "summary_text"]
 
 _ORDER = (
     Op.CREATE,
@@ -21,6 +21,7 @@ _ORDER = (
     Op.DELETE_REPLACED,
     Op.REFRESH,
     Op.REMOVE_PENDING_REPLACE,
+    Op.IMPORT,
 )
 _PAST = {
     Op.CREATE: "created",
@@ -29,21 +30,27 @@ _PAST = {
     Op.REPLACE: "replaced",
     Op.REFRESH: "refreshed",
     Op.REMOVE_PENDING_REPLACE: "removed",
+    Op.IMPORT: "imported",
 }
 
 
+def configuration_text(prelude: Prelude) -> str:
+    """The configuration, secrets blinded, a key per line."""
+    values = ((key, value.blinded if value.secret else value.text) for key, value in sorted(prelude.config.items()))
+    return "".join(["Configuration:\n", *(f"    {key}: {text}\n" for key, text in values)])
+
+
 def diagnostics_text(rows: Iterable[Row]) -> str:
-    """Every lasting message under its resource; empty where there was none."""
+    """Every lasting message under its resource, those of one stream together; empty where there was none."""
     text = ""
     for row in rows:
-        block = ""
+        streams: dict[int, str] = {}
         for message in row.messages:
-            if message.severity is Severity.DEBUG:
-                continue
-            for line in _displayable(message_text(message)):
-                block += f"    {line}".rstrip() + "\n" if line.strip() else "    \n"
-        if block:
-            text += f"  {display_type(row.urn)} ({urn_name(row.urn)}):\n{block}\n"
+            block = "".join(f"    {line}".rstrip() + "\n" for line in _displayable(message_text(message)))
+            streams[message.stream] = streams.get(message.stream, "") + block
+        block = "\n".join(streams.values())
+        if block.strip():
+            text += f"  {row.urn if row.show_urn else f'{display_type(row.urn)} ({urn_name(row.urn)})'}:\n{block}\n"
     return f"Diagnostics:\n{text}" if text else ""
 
 

@@ -14,7 +14,7 @@ from psycopg import sql
 from pulumi_embedded.postgresql.configuration import Configuration
 from pulumi_embedded.postgresql.errors import ProviderError
 
-__all__ = ["Server", "Session", "Work", "identifier", "literal"]
+__all__ = ["Row", "Server", "Session", "Work", "identifier", "literal"]
 
 Row = tuple[Any, ...]
 

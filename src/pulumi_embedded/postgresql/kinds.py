@@ -18,8 +18,8 @@ KINDS: dict[str, Kind] = {
     for kind in (Database(), DefaultPrivileges(), Extension(), Grant(), GrantRole(), Role(), SchemaKind())
 }
 
-# pulumi-postgresql 3.18.2: resources and functions, by the last part of their token.
+# pulumi-postgresql 3.18.2: by the last part of their token.
 FOREIGN = {
     "Function", "PhysicalReplicationSlot", "Publication", "ReplicationSlot", "SecurityLabel", "Server",
-    "Subscription", "UserMapping", "getSchemas", "getSequences", "getTables",
+    "Subscription", "UserMapping",
 }  # fmt: skip

@@ -15,6 +15,7 @@ from pulumi_embedded.postgresql.configuration import check_configuration, config
 from pulumi_embedded.postgresql.connection import Server
 from pulumi_embedded.postgresql.diff import difference
 from pulumi_embedded.postgresql.errors import ProviderError
+from pulumi_embedded.postgresql.functions import FUNCTIONS
 from pulumi_embedded.postgresql.kind import Kind
 from pulumi_embedded.postgresql.kinds import FOREIGN, KINDS
 from pulumi_embedded.postgresql.resources import (
@@ -144,9 +145,20 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any, context: Context) -> Any:  # noqa: N802
-        """Refused by name: the real plugin has these functions."""
+        """What a function of the plugin answers."""
         with _failing(context):
-            raise _unknown(f"unrecognized data function (Invoke): {request.tok}", request.tok)
+            function = FUNCTIONS.get(request.tok)
+            if function is None:
+                raise ProviderError(f"unrecognized data function (Invoke): {request.tok}")
+            arguments = _values(request.args)
+            failures = [provider_pb2.CheckFailure(reason=reason) for reason in function.failures(arguments)]
+            if failures:
+                return provider_pb2.InvokeResponse(failures=failures)
+            with _one_error(f"invoking {request.tok}: "):
+                found = self._configured().call(function, arguments)
+        response = provider_pb2.InvokeResponse()
+        getattr(response, "return").CopyFrom(_struct(found))
+        return response
 
     def Cancel(self, request: empty_pb2.Empty, context: Context) -> empty_pb2.Empty:  # noqa: N802
         """Ends what is running; it rolls back."""

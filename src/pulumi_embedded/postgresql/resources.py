@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pulumi_embedded.postgresql.connection import Server
 from pulumi_embedded.postgresql.diff import difference
 from pulumi_embedded.postgresql.errors import ProviderError
+from pulumi_embedded.postgresql.functions import Function
 from pulumi_embedded.postgresql.kind import Kind
 from pulumi_embedded.postgresql.outputs import applied, outputs, refreshed_inputs
 from pulumi_embedded.postgresql.properties import Change, Values, plan
@@ -73,6 +74,11 @@ class Resources:
         except ProviderError as error:
             raise FailedUpdate(str(error), outputs(kind.schema, resource_id, planned)) from None
         return outputs(kind.schema, found.id, applied(kind.schema, planned, found.values))
+
+    def call(self, function: Function, arguments: Values) -> Values:
+        """What a function finds in its database."""
+        with self._server.session() as session:
+            return function.call(session, arguments)
 
     def delete(self, kind: Kind, state: Values) -> None:
         """The resource is gone afterwards."""

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, struct_pb2
 from pulumi.runtime.proto import provider_pb2, status_pb2
 
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.state import ResourceState
 from pulumi_embedded.steps import Diff, DiffKind, PropertyDiff
 from pulumi_embedded.urns import urn_name
-from pulumi_embedded.values import Properties, from_struct, plain
+from pulumi_embedded.values import Properties, contains_unknowns, from_struct, plain
 
 __all__ = [
     "CheckFailure",
     "DiffUnavailable",
+    "NoAnswer",
     "PartialFailure",
     "ProviderError",
     "ReadResult",
     "check_message",
     "diff_from",
-    "partial_failure",
+    "error_from",
+    "values_from",
 ]
 
 
 class ProviderError(EngineError):
     """The provider refused or failed; the message is its own."""
+
+
+class NoAnswer(ProviderError):
+    """The provider was asked and nothing that it said tells whether it acted."""
 
 
 class PartialFailure(ProviderError):
@@ -76,7 +83,7 @@ class ReadResult:
     inputs: Properties | None = None
 
 
-def partial_failure(error: grpc.RpcError) -> PartialFailure | None:
+def _partial_failure(error: grpc.RpcError) -> PartialFailure | None:
     """The failure of a resource that was made and is not healthy, whose details gRPC carries beside the message."""
     metadata: Any = error.trailing_metadata() or ()
     packed = dict(metadata).get("grpc-status-details-bin")
@@ -89,6 +96,32 @@ def partial_failure(error: grpc.RpcError) -> PartialFailure | None:
             inputs = from_struct(failed.inputs) if failed.HasField("inputs") else None
             return PartialFailure(failed.id, from_struct(failed.properties), inputs, list(failed.reasons))
     return None
+
+
+def error_from(error: grpc.RpcError, package: str, ended: Callable[[], str | None]) -> ProviderError:
+    """What a failed call means; `ended` says how the plugin's process ended, None where it still runs."""
+    plugin, details = f"the plugin of {package}", str(error.details())
+    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        return NoAnswer(f"{plugin} {ended() or f'does not answer ({details})'} during the call")
+    if (error.code(), details) == (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"):
+        return NoAnswer(f"{plugin} did not answer in time")
+    # These are gRPC's own, of an answer that it cannot take.
+    if details.startswith(("Exception deserializing response", "Stream removed", "CLIENT: ")):
+        return NoAnswer(f"{plugin} gave an answer that cannot be read ({details})")
+    return _partial_failure(error) or ProviderError(details)
+
+
+def values_from(struct: struct_pb2.Struct, package: str, *, known: bool) -> Properties:
+    """The properties in an answer, `known` where none may be unknown; raises NoAnswer where they are none."""
+    plugin = f"the plugin of {package} gave an answer that cannot be used"
+    try:
+        values = from_struct(struct)
+    except EngineError as error:
+        raise NoAnswer(f"{plugin}: {error}") from None
+    unknown = [key for key, value in values.items() if known and contains_unknowns(value)]
+    if unknown:
+        raise NoAnswer(f"{plugin}: {unknown[0]} is unknown")
+    return values
 
 
 _KINDS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
@@ -35,6 +35,7 @@ _FEATURES: Final = (
     "resourceReferences",
     "aliasSpecs",
     "deletedWith",
+    "replaceWith",
     "transforms",
     "invokeTransforms",
     "resourceHooks",
@@ -63,10 +64,13 @@ class Operation(Protocol):
     def register_outputs(self, urn: str, outputs: Properties) -> None:
         """Records a component's outputs."""
 
+    def left_out(self, urn: str) -> bool:
+        """Whether the resource is new and no target, so that nothing is known of it."""
+
     def invoke(
-        self, token: str, arguments: Properties, provider: str, version: str
+        self, token: str, arguments: Properties, provider: str, version: str, depends_on: Sequence[str] = ()
     ) -> tuple[Properties | None, list[CheckFailure]]:
-        """Calls a provider's function."""
+        """Calls a provider's function; there is no result where what it depends on is not there yet."""
 
     def program_finished(self) -> None:
         """The program has registered everything; returns when the operation is over."""
@@ -118,6 +122,7 @@ class _Monitor(resource_pb2_grpc.ResourceMonitorServicer):
                 urn=state.urn,
                 id=state.id,
                 object=to_struct(state.outputs, secrets=request.acceptSecrets, resources=request.acceptResources),
+                unknown=self._operation.left_out(state.urn),
             )
 
         return self._guarded(context, act)
@@ -154,13 +159,16 @@ class _Monitor(resource_pb2_grpc.ResourceMonitorServicer):
         def act() -> Any:
             arguments = from_struct(request.args)
             try:
-                result, failures = self._operation.invoke(request.tok, arguments, request.provider, request.version)
+                result, failures = self._operation.invoke(
+                    request.tok, arguments, request.provider, request.version, request.dependsOn
+                )
             except ProviderError as error:
                 # The program may deal with it.
                 message = f"invocation of {request.tok} returned an error: {error}"
                 context.abort(grpc.StatusCode.UNKNOWN, message)
-            response = provider_pb2.InvokeResponse(
-                failures=[provider_pb2.CheckFailure(property=each.property, reason=each.reason) for each in failures]
+            response = resource_pb2.ResourceInvokeResponse(
+                failures=[provider_pb2.CheckFailure(property=each.property, reason=each.reason) for each in failures],
+                unknown=result is None and not failures,
             )
             if result is not None:
                 packed = to_struct(result, secrets=request.acceptResources, resources=request.acceptResources)

@@ -7,6 +7,7 @@ import os
 import queue
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ __all__ = ["PluginHost", "PluginProcess", "find_plugin"]
 
 _START_SECONDS: Final = 60.0
 _END_SECONDS: Final = 5.0
+_LINE_CHARACTERS: Final = 4096
 _MESSAGE_BYTES: Final = 400 * 1024 * 1024
 _PACKAGE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -90,17 +92,24 @@ class PluginProcess:
 
     def kill(self) -> None:
         """Ends the process by force."""
-        self._process.kill()
+        _end(self._process, signal.SIGKILL)
 
     def close(self) -> None:
         """Ends the process: by request, then by force."""
         self.channel.close()
-        self._process.terminate()
+        _end(self._process, signal.SIGTERM)
         try:
             self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self.kill()
             self._process.wait()
+
+
+def _end(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Signals a process that was not waited for yet, and what it has started."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
 
 
 class PluginHost:
@@ -122,6 +131,8 @@ class PluginHost:
         self._lock = threading.Lock()
         self._ahead: dict[tuple[str, str], list[queue.SimpleQueue[PluginProcess | EngineError]]] = {}
         self._running: list[PluginProcess] = []
+        self._starting: list[subprocess.Popen[str]] = []
+        self._closed = False
 
     def start_ahead(self, package: str, version: str) -> None:
         """Begins to start a plugin in the background; a failure shows where the plugin is used."""
@@ -167,8 +178,12 @@ class PluginHost:
             raise EngineError(f"the plugin {command[0]} cannot be started: {error}") from None
         with self._lock:
             self._watch(process.pid)
+            self._starting.append(process)
+            if self._closed:
+                _end(process, signal.SIGKILL)
         plugin = PluginProcess(package, process, self._port(package, process))
         with self._lock:
+            self._starting.remove(process)
             self._running.append(plugin)
         return plugin
 
@@ -187,9 +202,9 @@ class PluginHost:
             line = first.get(timeout=_START_SECONDS)
         except queue.Empty:
             line = None
-        if line is not None and line.strip().isdigit() and 0 < int(line) < 65536:
+        if line is not None and re.fullmatch("[0-9]{1,5}", line.strip()) and 0 < int(line) < 65536:
             return int(line)
-        process.kill()
+        _end(process, signal.SIGKILL)
         code = process.wait()
         complaints.join(1.0)
         said = "said nothing" if line is None else "ended" if not line else f"printed {line.strip()[:80]!r}"
@@ -204,10 +219,11 @@ class PluginHost:
         first: queue.SimpleQueue[str] | None = None,
     ) -> threading.Thread:
         def read() -> None:
-            if first is not None:
-                first.put(stream.readline())
-            for line in stream:
-                say(line.rstrip("\n"))
+            with stream:
+                if first is not None:
+                    first.put(stream.readline(_LINE_CHARACTERS))
+                for line in stream:
+                    say(line.rstrip("\n"))
 
         thread = threading.Thread(target=read, daemon=True)
         thread.start()
@@ -217,12 +233,17 @@ class PluginHost:
         """Ends every plugin at once."""
         for plugin in list(self._running):
             plugin.kill()
+        for process in list(self._starting):
+            _end(process, signal.SIGKILL)
 
     def close(self) -> None:
         """Ends every plugin, also those that were started ahead and never used."""
         with self._lock:
+            self._closed = True
             places = [place for waiting in self._ahead.values() for place in waiting]
             self._ahead.clear()
+            for process in self._starting:
+                _end(process, signal.SIGKILL)
         for place in places:
             place.get()
         threads = [threading.Thread(target=plugin.close) for plugin in self._running]

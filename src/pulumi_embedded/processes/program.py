@@ -20,12 +20,14 @@ from typing import Any
 
 __all__ = ["main"]
 
-# Tells the engine that the error has been shown.
+# Tell the engine that the program came to its end, or failed and has said so. A program that ends the process from its
+# midst, even with exit code 0, has not registered all of its resources.
+_ENDED = 33
 _SHOWN = 32
 
 
 def main() -> int:
-    """Runs the program that standard input describes; the exit code is 0 only where it ended without an error."""
+    """Runs the program that standard input describes; gives the exit code that says how it ended."""
     # Nothing has to be collected at the end, which takes 0.1 s less without.
     atexit.register(gc.freeze)
     try:
@@ -51,6 +53,9 @@ def main() -> int:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         loop.run_until_complete(pulumi.runtime.run_in_stack(lambda: _run(instructions["program"])))
+    except SystemExit as exit_:
+        if exit_.code not in (None, 0):
+            raise
     except pulumi.RunError as error:
         pulumi.log.error(str(error))
         return _SHOWN
@@ -62,7 +67,7 @@ def main() -> int:
         loop.close()
         sys.stdout.flush()
         sys.stderr.flush()
-    return 0
+    return _ENDED
 
 
 def _configure(instructions: dict[str, Any]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import grpc
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
@@ -14,21 +15,25 @@ from pulumi_embedded.errors import EngineError
 from pulumi_embedded.processes.answers import (
     CheckFailure,
     DiffUnavailable,
+    NoAnswer,
     PartialFailure,
     ProviderError,
     ReadResult,
     diff_from,
-    partial_failure,
+    error_from,
+    values_from,
 )
 from pulumi_embedded.processes.plugins import PluginProcess
 from pulumi_embedded.state import ResourceState
 from pulumi_embedded.steps import Diff
 from pulumi_embedded.urns import provider_package, urn_name, urn_type
-from pulumi_embedded.values import Properties, annotate_secrets, contains_unknowns, from_struct, to_struct, unwrap
+from pulumi_embedded.values import Properties, annotate_secrets, contains_unknowns, to_struct, unwrap
 
 __all__ = ["Provider", "public_config"]
 
 Message = TypeVar("Message")
+
+_HANDSHAKE_SECONDS: Final = 60.0
 
 
 class Provider:
@@ -39,13 +44,21 @@ class Provider:
         self._stub = provider_pb2_grpc.ResourceProviderStub(plugin.channel)
         self._known = True
         self._secrets = self._resources = self._preview = False
-        self._call_optional(self._stub.Handshake, handshake)
+        self._call_optional(partial(self._stub.Handshake, timeout=_HANDSHAKE_SECONDS), handshake)
 
-    def _call(self, method: Callable[[Any], Message], request: Any) -> Message:
+    def _act(self, method: Callable[[Any], Message], request: Any) -> Message:
+        """A call that changes something; raises NoAnswer where nobody knows whether it did."""
         try:
             return method(request)
         except grpc.RpcError as error:
             raise self._error(error) from None
+
+    def _call(self, method: Callable[[Any], Message], request: Any) -> Message:
+        """A call that changes nothing."""
+        try:
+            return self._act(method, request)
+        except NoAnswer as error:
+            raise ProviderError(str(error)) from None
 
     def _call_optional(self, method: Callable[[Any], Message], request: Any) -> Message | None:
         try:
@@ -53,13 +66,13 @@ class Provider:
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 return None
-            raise self._error(error) from None
+            raise ProviderError(str(self._error(error))) from None
 
     def _error(self, error: grpc.RpcError) -> EngineError:
-        if error.code() is grpc.StatusCode.UNAVAILABLE:
-            ended = self._plugin.ended() or f"does not answer ({error.details()})"
-            return ProviderError(f"the plugin of {self._plugin.package} {ended} during the call")
-        return partial_failure(error) or ProviderError(str(error.details()))
+        return error_from(error, self._plugin.package, self._plugin.ended)
+
+    def _values(self, struct: Any, *, known: bool = True) -> Properties:
+        return values_from(struct, self._plugin.package, known=known)
 
     def _pack(self, properties: Mapping[str, Any], *, unknowns: bool = True) -> Any:
         return to_struct(properties, secrets=self._secrets, unknowns=unknowns, resources=self._resources)
@@ -76,7 +89,7 @@ class Provider:
         response = self._call_optional(self._stub.CheckConfig, request)
         if response is None:
             return news, []
-        inputs = from_struct(response.inputs)
+        inputs = self._values(response.inputs, known=False)
         annotate_secrets(inputs, news)
         return inputs, [CheckFailure(each.property, each.reason) for each in response.failures]
 
@@ -132,7 +145,7 @@ class Provider:
             randomSeed=seed,
         )
         response = self._call(self._stub.Check, request)
-        inputs = from_struct(response.inputs)
+        inputs = self._values(response.inputs, known=False)
         if not self._secrets:
             annotate_secrets(inputs, news)
         return inputs, [CheckFailure(each.property, each.reason) for each in response.failures]
@@ -169,10 +182,10 @@ class Provider:
             preview=preview,
         )
         with self._secrets_kept(inputs):
-            response = self._call(self._stub.Create, request)
+            response = self._act(self._stub.Create, request)
         if not response.id and not preview:
-            raise ProviderError(f"plugin returned empty resource.ID from create '{urn}'")
-        return response.id, self._outputs(response.properties, inputs)
+            raise NoAnswer(f"plugin returned empty resource.ID from create '{urn}'")
+        return response.id, self._outputs(response.properties, inputs, known=not preview)
 
     def read(self, old: ResourceState) -> ReadResult:
         """The resource as it is now."""
@@ -187,12 +200,22 @@ class Provider:
             inputs=self._pack(old.inputs),
         )
         with self._secrets_kept(old.outputs):
-            response = self._call(self._stub.Read, request)
-        inputs = from_struct(response.inputs) if response.HasField("inputs") else None
-        outputs = self._outputs(response.properties, old.outputs)
-        if inputs is not None and not self._secrets:
-            annotate_secrets(inputs, old.inputs)
-        return ReadResult(response.id, outputs, inputs)
+            found = self._read(request)
+        if not self._secrets:
+            annotate_secrets(found.outputs, old.outputs)
+            annotate_secrets(found.inputs or {}, old.inputs)
+        return found
+
+    def import_(self, urn: str, id_: str) -> ReadResult:
+        """The resource of that id, which Pulumi knows nothing of yet."""
+        if not self._known:
+            return ReadResult("")
+        return self._read(provider_pb2.ReadRequest(id=id_, urn=urn, name=urn_name(urn), type=urn_type(urn)))
+
+    def _read(self, request: provider_pb2.ReadRequest) -> ReadResult:
+        response = self._call(self._stub.Read, request)
+        inputs = self._values(response.inputs) if response.HasField("inputs") else None
+        return ReadResult(response.id, self._values(response.properties), inputs)
 
     def update(
         self,
@@ -219,8 +242,8 @@ class Provider:
             preview=preview,
         )
         with self._secrets_kept(inputs):
-            response = self._call(self._stub.Update, request)
-        return self._outputs(response.properties, inputs)
+            response = self._act(self._stub.Update, request)
+        return self._outputs(response.properties, inputs, known=not preview)
 
     def delete(self, old: ResourceState) -> None:
         """Removes the resource; on return it is gone."""
@@ -233,7 +256,7 @@ class Provider:
             old_inputs=self._pack(old.inputs),
             timeout=old.custom_timeouts.get("delete", 0.0),
         )
-        self._call(self._stub.Delete, request)
+        self._act(self._stub.Delete, request)
 
     def invoke(self, token: str, arguments: Properties, preview: bool) -> tuple[Properties | None, list[CheckFailure]]:
         """The function's result, None where the provider cannot be asked yet, and what is wrong with its arguments."""
@@ -243,7 +266,7 @@ class Provider:
             self._stub.Invoke, provider_pb2.InvokeRequest(tok=token, args=self._pack(arguments), preview=preview)
         )
         failures = [CheckFailure(each.property, each.reason) for each in response.failures]
-        return from_struct(getattr(response, "return")), failures
+        return self._values(getattr(response, "return"), known=False), failures
 
     @contextmanager
     def _secrets_kept(self, known: Properties) -> Iterator[None]:
@@ -256,8 +279,8 @@ class Provider:
                 annotate_secrets(failure.inputs or {}, known)
             raise
 
-    def _outputs(self, message: Any, inputs: Properties) -> Properties:
-        outputs = from_struct(message)
+    def _outputs(self, message: Any, inputs: Properties, *, known: bool) -> Properties:
+        outputs = self._values(message, known=known)
         if not self._secrets:
             annotate_secrets(outputs, inputs)
         return outputs

@@ -17,6 +17,10 @@ from pulumi_embedded.processes.interpreters import Interpreter, Interpreters
 __all__ = ["Launch", "ProgramProcess", "RunningProgram", "launch_in"]
 
 _END_SECONDS: Final = 5.0
+_LAST_WORDS_SECONDS: Final = 2.0
+# What program.py exits with where its program came to its end, and where it failed and has said so.
+_ENDED: Final = 33
+_SHOWN: Final = 32
 
 
 class RunningProgram(Protocol):
@@ -36,11 +40,14 @@ class RunningProgram(Protocol):
         """Ends the program, which has nothing more to say."""
 
 
-Launch = Callable[[Target, Options, str, Callable[[str, bool], None], Callable[[int], None]], RunningProgram]
+Launch = Callable[[Target, Options, str, Callable[[str, bool], None], Callable[[str | None], None]], RunningProgram]
 
 
 class ProgramProcess:
-    """The running program; `exited` is called with its exit code, after everything that it printed was passed on."""
+    """The running program; `exited` is called at its end, after everything that it printed was passed on.
+
+    It gets None where the program came to its end, else what is to be said: nothing where the program has said it.
+    """
 
     def __init__(
         self,
@@ -49,7 +56,7 @@ class ProgramProcess:
         options: Options,
         address: str,
         say: Callable[[str, bool], None],
-        exited: Callable[[int], None],
+        exited: Callable[[str | None], None],
     ) -> None:
         self._process = interpreter.process
         self._say = say
@@ -87,9 +94,11 @@ class ProgramProcess:
         ]
         for reader in readers:
             reader.start()
+        code = self._process.wait()
         for reader in readers:
-            reader.join()
-        self._exited(self._process.wait())
+            # Not for ever: a process that the program leaves behind may hold its pipes.
+            reader.join(_LAST_WORDS_SECONDS)
+        self._exited(_failure(code))
 
     def _forward(self, stream: IO[str], is_error: bool) -> None:
         for line in stream:
@@ -124,11 +133,26 @@ class ProgramProcess:
                 self._process.wait()
 
 
+def _failure(code: int) -> str | None:
+    if code == _ENDED:
+        return None
+    if code == 0:
+        return "the program ended its process before it came to its end; nothing was deleted"
+    if code < 0:
+        return f"the program was killed by signal {-code}"
+    # The Pulumi CLI's words (3.260).
+    return "" if code == _SHOWN else f"an unhandled error occurred: program exited with non-zero exit code: {code}"
+
+
 def launch_in(interpreters: Interpreters) -> Launch:
     """Runs programs in the interpreters that wait for them."""
 
     def launch(
-        target: Target, options: Options, address: str, say: Callable[[str, bool], None], exited: Callable[[int], None]
+        target: Target,
+        options: Options,
+        address: str,
+        say: Callable[[str, bool], None],
+        exited: Callable[[str | None], None],
     ) -> ProgramProcess:
         return ProgramProcess(interpreters.take(), target, options, address, say, exited)
 

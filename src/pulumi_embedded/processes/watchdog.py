@@ -7,7 +7,7 @@ from typing import Final
 
 __all__ = ["Watchdog"]
 
-# Ends the process groups that it was told of when its input ends without the word `done`.
+# Ends the process groups that it was told of when its input ends without the word `done`: by request, then by force.
 _SCRIPT: Final = """
 groups=""
 while read -r word; do
@@ -15,6 +15,13 @@ while read -r word; do
     groups="$groups $word"
 done
 for group in $groups; do kill -TERM "-$group" 2> /dev/null; done
+for turn in 1 2 3 4 5; do
+    sleep 1
+    left=""
+    for group in $groups; do kill -0 "-$group" 2> /dev/null && left="$left $group"; done
+    [ -z "$left" ] && exit 0
+done
+for group in $left; do kill -KILL "-$group" 2> /dev/null; done
 """
 
 

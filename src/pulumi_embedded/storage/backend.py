@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from pulumi_embedded.errors import EngineError, Unsupported
-from pulumi_embedded.storage.checkpoint import checkpoint_document, parse_checkpoint
 from pulumi_embedded.storage.files import keep_backup, write_atomically
+from pulumi_embedded.storage.statefile import StateFile
 
 __all__ = ["ORGANIZATION", "FileBackend"]
 
@@ -26,6 +26,7 @@ class FileBackend:
         self.url = url
         self.folder = folder
         self._root = folder / ".pulumi"
+        self._files: dict[Path, StateFile] = {}
 
     @classmethod
     def open(cls, url: str, relative_to: Path) -> FileBackend:
@@ -42,6 +43,11 @@ class FileBackend:
     def _state_file(self, project: str, stack: str) -> Path:
         return self._root / "stacks" / project / f"{stack}.json"
 
+    def projects(self) -> list[str]:
+        """The names of the projects that have stacks here, sorted."""
+        folder = self._root / "stacks"
+        return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
     def stacks(self, project: str) -> list[str]:
         """The names of the project's stacks, sorted."""
         folder = self._root / "stacks" / project
@@ -55,61 +61,77 @@ class FileBackend:
         """When the state file was last written, in seconds since the epoch."""
         return self._state_file(project, stack).stat().st_mtime
 
+    def state_file(self, project: str, stack: str) -> StateFile:
+        """The stack's state file; always the same object, which knows what it read and wrote."""
+        path = self._state_file(project, stack)
+        if path not in self._files:
+            backups = self._root / "backups" / project / stack
+            self._files[path] = StateFile(path, f"{ORGANIZATION}/{project}/{stack}", backups, self._prepare)
+        return self._files[path]
+
     def read(self, project: str, stack: str) -> dict[str, Any] | None:
         """The stack's deployment document; raises EngineError where the file is no state file."""
-        path = self._state_file(project, stack)
-        try:
-            return parse_checkpoint(path.read_text(encoding="utf-8"))
-        except EngineError as error:
-            raise EngineError(
-                f"{error}\n  file: {path}\n  The state before the last write is {path.name}.bak beside it; "
-                f"older ones are under {self._root / 'backups' / project / stack}."
-            ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise EngineError(f"the state file {path} cannot be read: {error}") from None
+        return self.state_file(project, stack).read()
 
     def write(self, project: str, stack: str, deployment: dict[str, Any]) -> None:
-        """Makes the deployment the stack's state; on return it is on disk, after a failure the old one is."""
-        path = self._state_file(project, stack)
-        document = checkpoint_document(f"{ORGANIZATION}/{project}/{stack}", deployment)
-        content = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+        """Makes the deployment the stack's state; see StateFile.write."""
+        self.state_file(project, stack).write(deployment)
+
+    def _prepare(self) -> None:
+        """The layout's version is there before anything else; the folder itself is nobody's here to make."""
+        if not self.folder.is_dir():
+            raise EngineError(f"the backend's folder {self.folder} is gone")
         if not (self._root / "meta.yaml").exists():
             write_atomically(self._root / "meta.yaml", b"version: 1\n")
-        try:
-            keep_backup(path, path.with_name(path.name + ".bak"))
-            write_atomically(path, content)
-        except OSError as error:
-            raise EngineError(f"the state file {path} cannot be written: {error}") from None
 
     def back_up(self, project: str, stack: str) -> None:
         """Keeps the present state among the backups of the stack."""
-        source = self._state_file(project, stack)
         target = self._root / "backups" / project / stack / f"{stack}.{time.time_ns()}.json"
-        write_atomically(target, source.read_bytes())
+        self._copy_state(project, stack, target)
 
     def add_history(self, project: str, stack: str, entry: dict[str, Any]) -> None:
         """Records an operation with a copy of the state that it left."""
+        self._prepare()
         folder = self._root / "history" / project / stack
         stem = f"{stack}-{time.time_ns()}"
         write_atomically(folder / f"{stem}.history.json", json.dumps(entry, indent=4).encode())
-        state = self._state_file(project, stack).read_bytes()
-        write_atomically(folder / f"{stem}.checkpoint.json", state)
+        self._copy_state(project, stack, folder / f"{stem}.checkpoint.json")
+
+    def _copy_state(self, project: str, stack: str, target: Path) -> None:
+        path = self._state_file(project, stack)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise EngineError(f"the state file {path} cannot be read: {error.strerror}") from None
+        write_atomically(target, content)
 
     def history(self, project: str, stack: str) -> list[dict[str, Any]]:
         """The operations of the stack, newest first."""
         folder = self._root / "history" / project / stack
-        paths = sorted(folder.glob("*.history.json"), reverse=True)
-        return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        return [_entry(path) for path in sorted(folder.glob("*.history.json"), reverse=True)]
 
-    def remove(self, project: str, stack: str) -> None:
-        """Forgets the stack and its history; a `.bak` of the state file stays, as with the CLI."""
+    def remove(self, project: str, stack: str, *, backups: bool = False) -> None:
+        """Forgets the stack and its history; a `.bak` of the state file stays, as with the CLI, without `backups`."""
         path = self._state_file(project, stack)
         keep_backup(path, path.with_name(path.name + ".bak"))
         path.unlink()
         path.with_name(path.name + ".attrs").unlink(missing_ok=True)
         shutil.rmtree(self._root / "history" / project / stack, ignore_errors=True)
+        if backups:
+            path.with_name(path.name + ".bak").unlink(missing_ok=True)
+            shutil.rmtree(self._root / "backups" / project / stack, ignore_errors=True)
 
     @property
     def locks_folder(self) -> Path:
         """Where running operations leave their lock files."""
         return self._root / "locks"
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EngineError(f"the history's entry {path} cannot be read: {error}") from None
+    if not isinstance(entry, dict):
+        raise EngineError(f"the history's entry {path} is damaged: it is no JSON object")
+    return entry

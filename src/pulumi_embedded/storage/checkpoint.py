@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.state import PendingOperation, ResourceState, now
+from pulumi_embedded.storage.integrity import DamagedState, check_references, check_structure
 from pulumi_embedded.storage.secrets import Crypter
-from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE, Secret, Value, unwrap
+from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN, UNKNOWN_SENTINEL, Secret, Value, unwrap
 
 __all__ = ["ENGINE_VERSION", "Codec", "Snapshot", "checkpoint_document", "parse_checkpoint", "parse_deployment"]
 
@@ -48,7 +49,8 @@ class _Sealer:
             return [self.seal(element) for element in value]
         if isinstance(value, dict):
             return {key: self.seal(value[key]) for key in sorted(value)}
-        return value
+        # An output of what was left out of an update is not known afterwards either.
+        return UNKNOWN_SENTINEL if value is UNKNOWN else value
 
     def _ciphertext(self, secret: Secret) -> str:
         known = self._sealed.get(id(secret))
@@ -63,7 +65,7 @@ class _Sealer:
         if isinstance(value, list):
             return [self.open(element) for element in value]
         if not isinstance(value, dict):
-            return value
+            return UNKNOWN if value == UNKNOWN_SENTINEL else value
         if value.get(SIGNATURE) != SECRET_SIGNATURE:
             return {key: self.open(element) for key, element in value.items()}
         if "plaintext" in value:
@@ -114,28 +116,35 @@ class Codec:
         return {"resource": operation.resource.to_json(self._sealer.seal), "type": operation.type}
 
     def snapshot(self, document: dict[str, Any] | None) -> Snapshot:
-        """The snapshot of a DeploymentV3 document; raises EngineError where it is not one."""
+        """The snapshot of a DeploymentV3 document; raises EngineError where no engine can have written it."""
         if not document:
             return Snapshot()
         provider = document.get("secrets_providers")
         if provider and provider.get("type") not in ("", "passphrase"):
             raise EngineError(
-                f"the stack's secrets provider is {provider['type']!r}; the embedded engine has 'passphrase' only: "
+                f"the stack's secrets provider is {provider.get('type')!r}; the embedded engine has 'passphrase' only: "
                 "use the Pulumi CLI for this stack"
             )
+        resources = [self._opened(each) for each in document.get("resources") or []]
+        check_references(resources)
+        return Snapshot(
+            resources,
+            [
+                PendingOperation(self._opened(each["resource"]), each["type"])
+                for each in document.get("pending_operations") or []
+            ],
+            provider,
+            (document.get("manifest") or {}).get("time", ""),
+            document.get("metadata") or {},
+        )
+
+    def _opened(self, document: dict[str, Any]) -> ResourceState:
         try:
-            return Snapshot(
-                [ResourceState.from_json(each, self._sealer.open) for each in document.get("resources") or []],
-                [
-                    PendingOperation(ResourceState.from_json(each["resource"], self._sealer.open), each["type"])
-                    for each in document.get("pending_operations") or []
-                ],
-                provider,
-                (document.get("manifest") or {}).get("time", ""),
-                document.get("metadata") or {},
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise EngineError(f"the state file is damaged: {type(error).__name__} {error}") from None
+            return ResourceState.from_json(document, self._sealer.open)
+        except EngineError as error:
+            raise EngineError(f"{document['urn']}: {error}") from None
+        except (KeyError, ValueError, TypeError, AttributeError):
+            raise DamagedState(f"a secret of {document['urn']} is none") from None
 
 
 def checkpoint_document(stack: str, deployment: dict[str, Any]) -> dict[str, Any]:
@@ -149,8 +158,10 @@ def parse_checkpoint(text: str) -> dict[str, Any] | None:
     _require_version(document)
     checkpoint = document.get("checkpoint")
     if not isinstance(checkpoint, dict):
-        raise EngineError("the state file is damaged: it holds no checkpoint")
+        raise DamagedState("it holds no checkpoint")
     latest: dict[str, Any] | None = checkpoint.get("latest")
+    if latest is not None:
+        check_structure(latest)
     return latest
 
 
@@ -161,25 +172,35 @@ def parse_deployment(text: str) -> dict[str, Any]:
     deployment = document.get("deployment")
     if not isinstance(deployment, dict):
         raise EngineError("could not deserialize deployment: it has no field 'deployment'")
+    check_structure(deployment)
     return deployment
 
 
 def _parse(text: str) -> dict[str, Any]:
+    if not text.strip():
+        raise DamagedState("it is empty")
     try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise EngineError(f"the state file is damaged: {error}") from None
+        document = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise DamagedState(str(error)) from None
     if not isinstance(document, dict):
-        raise EngineError("the state file is damaged: it is no JSON object")
+        raise DamagedState("it is no JSON object")
     return document
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
 
 
 def _require_version(document: dict[str, Any]) -> None:
     version = document.get("version")
     if version == _SCHEMA_VERSION:
         return
-    features = ", ".join(document.get("features") or []) or "unknown features"
+    if not isinstance(version, int):
+        raise DamagedState(f"its format version is {version!r}")
+    features = document.get("features")
+    named = f" with {', '.join(map(str, features))}" if isinstance(features, list) and features else ""
     raise EngineError(
-        f"the state has the format version {version} ({features}), this engine reads {_SCHEMA_VERSION}: "
+        f"the state has the format version {version}{named}, and this engine reads {_SCHEMA_VERSION}: "
         "use the Pulumi CLI that wrote it"
     )

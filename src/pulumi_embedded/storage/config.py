@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
 
 import yaml
 
 from pulumi_embedded.errors import EngineError
+from pulumi_embedded.gojson import compact, number_text
+from pulumi_embedded.paths import Path as PropertyPath
+from pulumi_embedded.paths import get_at, parse_path
+from pulumi_embedded.storage import yaml_text
+from pulumi_embedded.storage.config_paths import coerced, is_secure, placed, removed
+from pulumi_embedded.storage.config_schema import check_config
 from pulumi_embedded.storage.files import write_atomically
 from pulumi_embedded.storage.secrets import Crypter, passphrase_from_environment
 from pulumi_embedded.storage.workspace import Project
@@ -17,16 +23,22 @@ from pulumi_embedded.values import Properties, Secret
 
 __all__ = ["ConfigFile", "ConfigValue", "package_config"]
 
-_DYNAMIC_PACKAGES = {"pulumi-python", "pulumi-nodejs"}
+_DYNAMIC_PACKAGES: Final = {"pulumi-python", "pulumi-nodejs"}
+_BLINDED: Final = "[secret]"
 
 
 @dataclass(frozen=True)
 class ConfigValue:
-    """One configuration value as text (objects as JSON), decrypted; `secret` says whether it may be shown."""
+    """One configuration value as text (objects as JSON), decrypted; `secret` says whether it may be shown.
+
+    `secrets` are the texts that were encrypted, and `blinded` is the text with `[secret]` in their place.
+    """
 
     text: str
     secret: bool
     is_object: bool = False
+    blinded: str = field(default=_BLINDED, compare=False)
+    secrets: tuple[str, ...] = field(default=(), compare=False)
 
     def __repr__(self) -> str:
         return f"ConfigValue({'…' if self.secret else self.text!r})"
@@ -35,17 +47,17 @@ class ConfigValue:
 class ConfigFile:
     """Pulumi.STACK.yaml of one stack; a missing file is an empty configuration."""
 
-    def __init__(self, project: Project, stack: str) -> None:
+    def __init__(self, project: Project, stack: str, path: Path | None = None) -> None:
         self._project = project
         self._stack = stack
-        self.path = project.folder / f"Pulumi.{stack}.yaml"
+        self.path = path or project.folder / f"Pulumi.{stack}.yaml"
         self._text = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
         self._saved = self._text
         self._crypter: Crypter | None = None
 
     def _document(self) -> dict[str, Any]:
         try:
-            document = yaml.safe_load(self._text) or {}
+            document = yaml_text.load(self._text) or {}
         except yaml.YAMLError as error:
             raise EngineError(f"{self.path} cannot be read: {error}") from None
         if not isinstance(document, dict) or not isinstance(document.get("config") or {}, dict):
@@ -54,7 +66,28 @@ class ConfigFile:
 
     def key(self, name: str) -> str:
         """The full key: a name without a namespace belongs to the project."""
-        return name if ":" in name else f"{self._project.name}:{name}"
+        parts = name.split(":")
+        if len(parts) == 1:
+            return f"{self._project.name}:{name}"
+        if len(parts) == 3 and parts[1] == "config":
+            return f"{parts[0]}:{parts[2]}"
+        if len(parts) != 2:
+            raise EngineError(
+                f"invalid configuration key: could not parse {name} as a configuration key "
+                "(configuration keys should be of the form `<namespace>:<name>`)"
+            )
+        return name
+
+    def _place(self, name: str, path: bool) -> tuple[str, PropertyPath]:
+        """The full key, and the path inside its value where the name is one."""
+        if not path:
+            return self.key(name), ()
+        top = name[: min((at for at in map(name.find, "[.") if at > 0), default=len(name))]
+        namespace, first = self.key(top).split(":", 1)
+        elements = parse_path(first + name[len(top) :])
+        if not elements or not isinstance(elements[0], str):
+            raise EngineError("invalid config key path: the first segment of a configuration key is a name")
+        return f"{namespace}:{elements[0]}", elements[1:]
 
     def crypter(self, *, create: bool = False) -> Crypter | None:
         """The stack's crypter, proven; None where the stack has no secrets provider and none is to be made."""
@@ -70,80 +103,100 @@ class ConfigFile:
                 self._crypter = Crypter.open(str(salt), passphrase_from_environment())
             elif create:
                 self._crypter = Crypter.create(passphrase_from_environment())
-                self._splice("encryptionsalt", self._crypter.salt_state)
+                self._text = yaml_text.with_value(self._text, ["encryptionsalt"], self._crypter.salt_state)
         return self._crypter
 
     def values(self) -> dict[str, ConfigValue]:
-        """Every value of the stack, by full key, sorted; raises EngineError where a required one is missing."""
-        values = self._defaults()
-        values |= {key: self._value(value) for key, value in self.as_written().items()}
-        return dict(sorted(values.items()))
+        """Every value of the stack, by full key, sorted; what Pulumi.yaml declares stands in for what is not set."""
+        return {key: self.read(value) for key, value in sorted(self._merged().items())}
 
-    def _defaults(self) -> dict[str, ConfigValue]:
-        stack_keys = self.as_written().keys()
+    def get(self, name: str, *, path: bool = False) -> ConfigValue | None:
+        """One value, also one inside an object where the name is a path; None where there is none."""
+        key, inner = self._place(name, path)
+        value = self._merged().get(key)
+        if inner:
+            value = None if is_secure(value) else get_at(value, inner)
+        return None if value is None and (inner or key not in self._merged()) else self.read(value)
+
+    def check(self) -> None:
+        """Raises EngineError where a value that Pulumi.yaml declares is missing or has another type than declared."""
+        check_config(self._project.name, self._stack, self._declared(), self.values())
+
+    def _declared(self) -> dict[str, Any]:
+        return {self.key(str(name)): each for name, each in (self._project.settings.get("config") or {}).items()}
+
+    def _merged(self) -> dict[str, Any]:
         values = {}
-        for name, declared in (self._project.settings.get("config") or {}).items():
-            if isinstance(declared, dict) and not {"default", "value"} & declared.keys():
-                if self.key(name) not in stack_keys and "type" in declared:
-                    raise EngineError(
-                        f"Stack '{self._stack}' is missing configuration value '{name}'; set it:\n"
-                        f"  pulumi-embedded config set {name} VALUE -s {self._stack}"
-                    )
-                continue
-            default = declared.get("default", declared.get("value")) if isinstance(declared, dict) else declared
-            values[self.key(name)] = self._value(default)
-        return values
+        for key, declared in self._declared().items():
+            default = declared
+            if isinstance(declared, dict):
+                default = declared.get("default", declared.get("value"))
+            if default is not None:
+                values[key] = default
+        return values | self.as_written()
 
     def as_written(self) -> dict[str, Any]:
         """The values as they stand in the file, secrets encrypted, by full key."""
         return {self.key(str(name)): value for name, value in (self._document().get("config") or {}).items()}
 
-    def _value(self, value: Any) -> ConfigValue:
-        if isinstance(value, dict | list):
-            opened, secret = self._open(value)
-            text = opened if isinstance(opened, str) else json.dumps(opened, sort_keys=True, separators=(",", ":"))
-            return ConfigValue(text, secret, not isinstance(opened, str))
-        if isinstance(value, bool):
-            return ConfigValue(str(value).lower(), False)
-        return ConfigValue("" if value is None else str(value), False)
+    def read(self, value: Any) -> ConfigValue:
+        """A value as it is written in the file, decrypted."""
+        if not isinstance(value, dict | list):
+            return ConfigValue(_scalar_text(value), False, blinded=_scalar_text(value))
+        secrets: list[str] = []
+        opened = self._open(value, secrets)
+        if is_secure(value):
+            return ConfigValue(opened, True, secrets=(opened,))
+        return ConfigValue(compact(opened), bool(secrets), True, compact(_blinded(value)), tuple(secrets))
 
-    def _open(self, value: Any) -> tuple[Any, bool]:
-        if isinstance(value, list):
-            opened = [self._open(element) for element in value]
-            return [each for each, _ in opened], any(secret for _, secret in opened)
-        if not isinstance(value, dict):
-            return value, False
-        if set(value) == {"secure"} and isinstance(value["secure"], str):
+    def _open(self, value: Any, secrets: list[str]) -> Any:
+        """The value decrypted; what was encrypted in it is added to `secrets`."""
+        if is_secure(value):
             crypter = self.crypter()
             if crypter is None:
                 raise EngineError(f"{self.path} holds a secret and no encryptionsalt to read it with")
-            return crypter.decrypt(value["secure"]), True
-        pairs = {key: self._open(element) for key, element in value.items()}
-        return {key: each for key, (each, _) in pairs.items()}, any(secret for _, secret in pairs.values())
+            secrets.append(crypter.decrypt(value["secure"]))
+            return secrets[-1]
+        if isinstance(value, list):
+            return [self._open(element, secrets) for element in value]
+        return {key: self._open(each, secrets) for key, each in value.items()} if isinstance(value, dict) else value
 
-    def set(self, name: str, value: str, *, secret: bool) -> None:
-        """Writes one value, encrypted where it is secret; the rest of the file stays as it is."""
+    def set(self, name: str, value: Any, *, secret: bool = False, path: bool = False, save: bool = True) -> None:
+        """Writes one value, encrypted where it is secret; the rest of the file stays as it is.
+
+        With `path` the name may lead into an object, and a text that looks like a boolean or a whole number is one.
+        """
+        key, inner = self._place(name, path)
         if secret:
             crypter = self.crypter(create=True)
             assert crypter is not None  # noqa: S101 - create=True always gives one
-            self._splice("config", {self.key(name): {"secure": crypter.encrypt(value)}}, within=True)
-        else:
-            self._splice("config", {self.key(name): value}, within=True)
-        self.save()
+            value = {"secure": crypter.encrypt(value)}
+        elif inner and isinstance(value, str):
+            value = coerced(value)
+        if inner:
+            value = placed(self.as_written().get(key), inner, value, (key.split(":", 1)[1],))
+        self._text = yaml_text.with_value(self._text, ["config", self._written_key(key)], value)
+        if save:
+            self.save()
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, *, path: bool = False, save: bool = True) -> None:
         """Removes one value; a value that is not there is none the more."""
-        node = _child(_compose(self._text), "config")
-        key = self.key(name)
-        if node is None or _entry(node, key) is None:
+        key, inner = self._place(name, path)
+        values = self.as_written()
+        if key not in values:
             return
-        lines = self._text.splitlines(keepends=True)
-        start, end = _lines(node, key)
-        del lines[start:end]
-        if len(node.value) == 1:
-            del lines[start - 1]
-        self._text = "".join(lines)
-        self.save()
+        place = ["config", self._written_key(key)]
+        if inner:
+            self._text = yaml_text.with_value(self._text, place, removed(values[key], inner))
+        else:
+            self._text = yaml_text.without(self._text, place)
+        if save:
+            self.save()
+
+    def _written_key(self, key: str) -> str:
+        """The key as the file spells it."""
+        names = self._document().get("config") or {}
+        return next((str(name) for name in names if self.key(str(name)) == key), key)
 
     def save(self) -> None:
         """Writes the file where anything changed."""
@@ -151,61 +204,21 @@ class ConfigFile:
             write_atomically(self.path, self._text.encode())
             self._saved = self._text
 
-    def _splice(self, key: str, value: Any, *, within: bool = False) -> None:
-        """Replaces or appends one top-level key, or (within) one key of the mapping under it."""
-        root = _compose(self._text)
-        node = _child(root, key)
-        lines = self._text.splitlines(keepends=True)
-        if lines and not lines[-1].endswith("\n"):
-            lines[-1] += "\n"
-        if not within or node is None:
-            start, end = _lines(root, key) if node is not None else (len(lines), len(lines))
-            lines[start:end] = [_dump({key: value})]
-        else:
-            indent = " " * node.start_mark.column
-            ((name, _),) = value.items()
-            known = _entry(node, name) is not None
-            start, end = _lines(node, name) if known else (_last_line(node), _last_line(node))
-            lines[start:end] = [indent + line for line in _dump(value).splitlines(keepends=True)]
-        self._text = "".join(lines)
+
+def _blinded(value: Any) -> Any:
+    if is_secure(value):
+        return _BLINDED
+    if isinstance(value, list):
+        return [_blinded(element) for element in value]
+    return {key: _blinded(element) for key, element in value.items()} if isinstance(value, dict) else value
 
 
-def _dump(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=False, allow_unicode=True, width=1_000_000, sort_keys=False)
-
-
-def _compose(text: str) -> yaml.MappingNode | None:
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
-    return node if isinstance(node, yaml.MappingNode) else None
-
-
-def _entry(node: yaml.MappingNode | None, key: str) -> tuple[yaml.Node, yaml.Node] | None:
-    for name, value in node.value if node else []:
-        if name.value == key:
-            return name, value
-    return None
-
-
-def _child(node: yaml.MappingNode | None, key: str) -> yaml.MappingNode | None:
-    entry = _entry(node, key)
-    if entry is None:
-        return None
-    return entry[1] if isinstance(entry[1], yaml.MappingNode) and entry[1].value else None
-
-
-def _lines(node: yaml.MappingNode | None, key: str) -> tuple[int, int]:
-    entry = _entry(node, key)
-    assert entry is not None  # noqa: S101 - callers looked before
-    return entry[0].start_mark.line, _last_line(entry[1])
-
-
-def _last_line(node: yaml.Node) -> int:
-    """The line after the node's last one; block nodes end where the next token starts, so look inside them."""
-    if isinstance(node, yaml.MappingNode) and node.value:
-        return _last_line(node.value[-1][1])
-    if isinstance(node, yaml.SequenceNode) and node.value:
-        return _last_line(node.value[-1])
-    return int(node.end_mark.line) + (1 if node.end_mark.column else 0)
+def _scalar_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return number_text(value)
+    return "" if value is None else str(value)
 
 
 def package_config(values: Mapping[str, ConfigValue], package: str) -> Properties:

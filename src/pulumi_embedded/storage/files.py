@@ -2,35 +2,75 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["keep_backup", "write_atomically"]
+from pulumi_embedded.errors import EngineError
+
+__all__ = ["keep_backup", "remove_leftovers", "write_atomically", "write_once"]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replaces the file by temporary file, fsync and rename; after a failure the old content stands."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Makes a file that does not exist yet, and no other beside it at any moment."""
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
 
 
 def keep_backup(path: Path, backup: Path) -> None:
-    """Makes `backup` hold what `path` holds now; a hard link, so it costs no copy."""
-    if not path.exists():
-        return
-    temporary = backup.with_name(f".{backup.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    temporary.hardlink_to(path)
-    temporary.replace(backup)
+    """Makes `backup` hold what `path` holds now; a hard link where the file system has them, so it costs no copy."""
+    with _told(backup):
+        if not path.exists():
+            return
+        temporary = _temporary(backup)
+        temporary.unlink(missing_ok=True)
+        try:
+            try:
+                temporary.hardlink_to(path)
+            except OSError:
+                shutil.copyfile(path, temporary)
+            temporary.replace(backup)
+        finally:
+            # Renaming one link of a file to another of it does nothing.
+            temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes the temporary files of processes that were killed while they wrote `path` or its backup."""
+    for leftover in path.parent.glob(f".{path.name}.*tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EngineError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
+from pulumi_embedded.errors import EngineError
 from pulumi_embedded.state import PendingOperation, ResourceState
 from pulumi_embedded.steps import Op, Step
 from pulumi_embedded.storage.checkpoint import Snapshot
@@ -20,7 +22,13 @@ _PENDING = {
     Op.DELETE_REPLACED: "deleting",
     Op.READ: "reading",
     Op.READ_REPLACEMENT: "reading",
+    Op.IMPORT: "importing",
+    Op.IMPORT_REPLACEMENT: "importing",
 }
+
+_CHANGING = {"creating", "updating", "deleting"}
+# Done again they come to the same.
+_REPEATABLE = {"updating", "deleting", "reading"}
 
 
 class Journal:
@@ -47,28 +55,50 @@ class Journal:
             resource = step.old if step.op in (Op.DELETE, Op.DELETE_REPLACED) else step.new
             assert resource is not None  # noqa: S101 - these steps have that state
             self._pending.append(PendingOperation(resource, kind))
-            self.write()
+            try:
+                self.write()
+            except EngineError:
+                # It is not begun then, and where the state went instead must not say so.
+                self._pending.pop()
+                with suppress(EngineError):
+                    self.write()
+                raise
 
     def end(self, step: Step, *, done: bool) -> None:
         """Records the step's result; one that failed leaves the state as it was."""
         with self._lock:
             touched = {id(step.old), id(step.new)}
-            self._pending = [
-                each
-                for each in self._pending
-                if id(each.resource) not in touched or each in self._base.pending_operations
-            ]
+            self._pending = [each for each in self._pending if id(each.resource) not in touched]
             if done:
+                self._settle(step)
                 self._record(step)
             if step.op not in (Op.SAME, Op.REFRESH, Op.REPLACE):
                 self.write()
 
+    def _settle(self, step: Step) -> None:
+        """What an earlier operation began on the resource matters no more; only a create may have left another one."""
+        if _PENDING.get(step.op) not in _REPEATABLE:
+            return
+        resource = step.old or step.resource
+
+        def settled(each: PendingOperation) -> bool:
+            return (
+                each.type in _REPEATABLE and each.resource.urn == resource.urn and each.resource.id in ("", resource.id)
+            )
+
+        self._pending = [each for each in self._pending if not settled(each)]
+
+    def leave(self, step: Step) -> None:
+        """Records that nobody knows what came of the step: where it may have changed something, it stays pending."""
+        if _PENDING.get(step.op) not in _CHANGING or not step.resource.custom or step.resource.is_provider:
+            self.end(step, done=False)
+
     def _record(self, step: Step) -> None:
         old, new = step.old, step.new
-        if step.op in (Op.REPLACE, Op.REFRESH):
+        if step.op in (Op.REPLACE, Op.REFRESH) or (step.untargeted and old is None):
             return
         replacing = step.op in (Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED, Op.READ_REPLACEMENT)
-        if old is not None and (not replacing or self._finishes_replacement(step, old)):
+        if old is not None and not step.op.imports and (not replacing or self._finishes_replacement(step, old)):
             self._gone.add(id(old))
         if new is not None:
             self._news.append(new)
@@ -123,6 +153,7 @@ class Journal:
         renamed = state.copy()
         renamed.parent = name(state.parent)
         renamed.deleted_with = name(state.deleted_with)
+        renamed.replace_with = [name(each) for each in state.replace_with]
         renamed.dependencies = [name(each) for each in state.dependencies]
         renamed.property_dependencies = {
             key: [name(each) for each in urns] for key, urns in state.property_dependencies.items()

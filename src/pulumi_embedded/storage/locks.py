@@ -15,7 +15,7 @@ from typing import Any
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.state import now
 from pulumi_embedded.storage.backend import ORGANIZATION, FileBackend
-from pulumi_embedded.storage.files import write_atomically
+from pulumi_embedded.storage.files import write_once
 
 __all__ = ["break_locks", "stack_lock"]
 
@@ -37,7 +37,7 @@ def stack_lock(backend: FileBackend, project: str, stack: str) -> Iterator[Path]
         "hostname": socket.gethostname(),
         "timestamp": now(),
     }
-    write_atomically(own, json.dumps(holder).encode())
+    write_once(own, json.dumps(holder).encode())
     try:
         _refuse_others(folder, own)
         yield own
@@ -59,7 +59,8 @@ def _folder(backend: FileBackend, project: str, stack: str) -> Path:
 
 
 def _locks(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.json")) if folder.is_dir() else []
+    # Whatever else is there locks the stack for the Pulumi CLI too (3.260).
+    return sorted(path for path in folder.iterdir() if path.suffix != ".attrs") if folder.is_dir() else []
 
 
 def _refuse_others(folder: Path, own: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pulumi_embedded.errors import EngineError, StackNotFound
@@ -12,6 +13,7 @@ from pulumi_embedded.storage.backend import FileBackend
 from pulumi_embedded.storage.checkpoint import Codec, Snapshot
 from pulumi_embedded.storage.config import ConfigFile
 from pulumi_embedded.storage.locks import stack_lock
+from pulumi_embedded.storage.references import stack_outputs
 from pulumi_embedded.storage.workspace import Project, find_project, selected_stack
 
 __all__ = ["Session", "Stack"]
@@ -30,7 +32,7 @@ class Session:
         project = find_project(folder)
         return cls(project, FileBackend.open(project.backend_url(), project.folder))
 
-    def stack(self, name: str | None) -> Stack:
+    def stack(self, name: str | None, config_file: Path | None = None) -> Stack:
         """The named stack or the selected one; raises EngineError where there is none."""
         chosen = name or selected_stack(self.project, self.backend.url)
         if chosen is None:
@@ -43,7 +45,7 @@ class Session:
             raise StackNotFound(
                 f"no stack named '{chosen}' found; make it: pulumi-embedded stack init {chosen}" + self._known_stacks()
             )
-        return Stack(self, chosen, ConfigFile(self.project, chosen))
+        return Stack(self, chosen, ConfigFile(self.project, chosen, config_file))
 
     def short_name(self, name: str) -> str:
         """The stack's own name; `organization/PROJECT/STACK` is taken too where the project is this one."""
@@ -72,7 +74,8 @@ class Stack:
 
     def target(self) -> Target:
         """The stack with its configuration decrypted."""
-        return Target(self.session.project, self.name, self.config.values())
+        backend, project = self.session.backend, self.session.project
+        return Target(project, self.name, self.config.values(), partial(stack_outputs, backend, project.name))
 
     def codec(self, *, create: bool = False) -> Codec:
         """What reads and writes the stack's state."""
@@ -83,7 +86,9 @@ class Stack:
 
     def snapshot(self, codec: Codec) -> Snapshot:
         """The stack as it is in the state file."""
-        return codec.snapshot(self.session.backend.read(self.project, self.name))
+        state_file = self.session.backend.state_file(self.project, self.name)
+        with state_file.explained():
+            return codec.snapshot(state_file.read())
 
     def write(self, codec: Codec, snapshot: Snapshot) -> None:
         """Makes the snapshot the stack's state."""

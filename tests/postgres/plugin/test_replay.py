@@ -16,7 +16,7 @@ FILES = sorted(path.name for path in RECORDINGS.glob("*.jsonl") if path.name != 
 
 # Every answer that is deliberately not the real plugin's: file → line → why.
 GENERATED = "a generated name has the same form, other digits"
-REFUSED = "functions are refused by name: the real plugin has them"
+TRIMMED = "the recording leaves out most system tables"
 DIFFERENCES: dict[str, dict[int, str]] = {
     "database.jsonl": {3: GENERATED},
     "extension.jsonl": {8: GENERATED, 9: GENERATED},
@@ -25,7 +25,7 @@ DIFFERENCES: dict[str, dict[int, str]] = {
         1: "gRPC for Python words UNIMPLEMENTED differently",
         33: "the error is readable: the real plugin masks an empty password between its letters",
         39: "a call before Configure is an error, not the end of the process",
-        **dict.fromkeys(range(50, 60), REFUSED),
+        53: TRIMMED,
     },
     "role.jsonl": {4: GENERATED},
     "schema.jsonl": {6: GENERATED},

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ SECRET = "1b47061264138c4ac30d75fd1eb44270"
 SIGNATURE = "4dabf18193072939515e22adb298388d"
 CONFIG_METHODS = {"CheckConfig", "DiffConfig", "Configure"}
 RESOURCE_METHODS = {"Check", "Diff", "Create", "Read", "Update", "Delete", "Invoke"}
+PLUGIN_WARNING = "using pulumi-resource-"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -71,7 +72,8 @@ class Result:
     exit_code: int
     stdout: str
     stderr: str
-    calls: list[dict[str, Any]] = field(default_factory=list)
+    # The plugins' calls, where they were noted.
+    calls: list[dict[str, Any]] | None = None
 
 
 # How the server refuses to make a superuser; the recordings are of PostgreSQL 15.
@@ -182,15 +184,26 @@ class Workplace:
             text=True,
             check=False,
         )
-        return Result(run.returncode, run.stdout, run.stderr)
+        return Result(run.returncode, _without_plugin_warnings(run.stdout), run.stderr)
 
-    def state(self) -> dict[str, Any] | None:
+    def state(self, stack: str = "dev") -> dict[str, Any] | None:
         """The stack's deployment, decrypted and in the recording's form; None where there are no resources."""
-        path = self.folder / ".state/.pulumi/stacks/rec/dev.json"
+        path = self.folder / f".state/.pulumi/stacks/rec/{stack}.json"
         if not path.exists():
             return None
         latest = json.loads(self.to_recorded(path.read_text()))["checkpoint"]["latest"]
         return {key: latest[key] for key in ("resources", "pending_operations") if latest.get(key)} or None
+
+
+def _without_plugin_warnings(text: str) -> str:
+    """A JSON document of the CLI's without its warnings that a plugin is taken from the PATH."""
+    if not text.startswith("{"):
+        return text
+    with contextlib.suppress(ValueError):
+        document = json.loads(text)
+        kept = [each for each in document.pop("diagnostics", []) if PLUGIN_WARNING not in each["message"]]
+        return json.dumps(document | ({"diagnostics": kept} if kept else {}))
+    return "".join(line + "\n" for line in text.splitlines() if PLUGIN_WARNING not in line)
 
 
 @contextlib.contextmanager
@@ -283,8 +296,8 @@ def plain_lines(lines: list[str]) -> list[str]:
         for line in result
         if line.strip()
         and not line.startswith("@ ")
-        and not re.match(r"^ [ +~-]+ *pulumi:pulumi:Stack rec-dev", line)
-        and "warning: using pulumi-resource-" not in line
+        and not re.match(r"^ [ +~-]+ *pulumi:pulumi:Stack rec-(dev|consumer)", line)
+        and PLUGIN_WARNING not in line
     ]
     for start in range(len(result) - len(_INTERRUPTED), -1, -1):
         if result[start : start + len(_INTERRUPTED)] == _INTERRUPTED:

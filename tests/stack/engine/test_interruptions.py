@@ -98,7 +98,7 @@ def test_ctrl_c_twice_ends_at_once_and_leaves_the_step_pending(place: Any) -> No
         pass
     os.kill(process.pid, signal.SIGINT)
     process.communicate(timeout=20)
-    assert process.returncode == 1
+    assert process.returncode == 8
     assert [each["type"] for each in here.state()["pending_operations"]] == ["creating"]
     assert not list((here.folder / ".state/.pulumi/locks").rglob("*.json"))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +38,17 @@ ROLE = {
     "created": "2026-01-01T00:00:00.000000001Z",
     "somethingNew": {"kept": True},
 }
+STACK = {"urn": ROLE["parent"], "custom": False, "type": "pulumi:pulumi:Stack"}
+PROVIDER = {
+    "urn": "urn:pulumi:dev::rec::pulumi:providers:postgresql::default",
+    "custom": True,
+    "id": "11111111-1111-4111-8111-111111111111",
+    "type": "pulumi:providers:postgresql",
+}
 DEPLOYMENT: dict[str, Any] = {
     "manifest": {"time": "2026-01-01T00:00:00Z", "magic": "x", "version": "v3.260.0"},
     "secrets_providers": {"type": "passphrase", "state": {"salt": SALT}},
-    "resources": [ROLE],
+    "resources": [STACK, PROVIDER, ROLE],
     "pending_operations": [{"resource": ROLE, "type": "updating"}],
     "metadata": {"integrity_error": None},
 }
@@ -71,10 +80,10 @@ def test_a_state_with_secrets_needs_the_passphrase() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "the state file is damaged"),
+        ("", "the state is damaged"),
         ("[]", "no JSON object"),
         ('{"version": 3}', "holds no checkpoint"),
-        ('{"version": 4, "features": ["taint"], "checkpoint": {}}', r"format version 4 \(taint\)"),
+        ('{"version": 4, "features": ["taint"], "checkpoint": {}}', "format version 4 with taint"),
     ],
 )
 def test_what_is_no_state_file_of_this_version_is_refused(text: str, message: str) -> None:
@@ -107,10 +116,10 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: p
     keep_backup(path, tmp_path / "dev.json.bak")
 
     def full(descriptor: int) -> None:
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(EngineError, match=r"dev\.json cannot be written: No space left on device"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["dev.json", "dev.json.bak"]

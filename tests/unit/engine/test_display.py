@@ -71,7 +71,9 @@ def test_two_secrets_never_tell_whether_they_differ() -> None:
 
 
 def test_secrets_of_the_configuration_are_masked_in_values() -> None:
-    mask = masked([ConfigValue("hunter2", True), ConfigValue("true", True), ConfigValue("open", False)])
+    mask = masked(
+        [ConfigValue(each, each != "open", secrets=(each,) * (each != "open")) for each in ("hunter2", "true", "open")]
+    )
     assert PropertyPrinter(1, mask=mask).value("k=hunter2 true open") == '"k=[secret] true open"'
 
 

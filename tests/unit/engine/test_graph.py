@@ -68,3 +68,16 @@ def test_a_refresh_forgets_every_mention_of_what_is_gone() -> None:
     assert repaired_left.property_dependencies == {"y": ["kept"]}
     assert (repaired_left.deleted_with, repaired_left.parent) == ("", "")
     assert left.dependencies == ["gone", "kept"]
+
+
+def test_a_child_that_also_uses_its_parent_depends_on_it() -> None:
+    parent = ResourceState(urn="parent", type="t", custom=True)
+    child = ResourceState(urn="child", type="t", custom=True, parent="parent", dependencies=["parent"])
+    only = ResourceState(urn="only", type="t", custom=True, parent="parent")
+    assert dependents_of([parent, child, only], parent) == [child]
+
+
+def test_a_parent_that_vanished_is_not_replaced_by_one_that_follows() -> None:
+    child = ResourceState(urn="child", type="t", custom=True, parent="parent")
+    copy = ResourceState(urn="parent", type="t", custom=True, delete=True)
+    assert [each.parent for each in repaired([child, copy])] == ["", ""]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_embedded.cli import root as cli
 from pulumi_embedded.errors import EngineError, Unsupported
 from pulumi_embedded.storage.workspace import find_project, select_stack, selected_stack
 
@@ -73,15 +72,3 @@ def test_no_project_no_backend_and_no_stack_say_what_to_do(folder: Path) -> None
     (folder / "Pulumi.yaml").unlink()
     with pytest.raises(EngineError, match=r"no Pulumi\.yaml project file found"):
         find_project(folder)
-
-
-@pytest.mark.parametrize(
-    ("given", "ordered"),
-    [
-        (["up", "-C", "x", "--yes"], ["-C", "x", "up", "--yes"]),
-        (["stack", "ls", "--cwd=x", "--non-interactive"], ["--cwd=x", "--non-interactive", "stack", "ls"]),
-        (["config", "set", "k", "--", "-C"], ["config", "set", "k", "--", "-C"]),
-    ],
-)
-def test_global_flags_may_stand_anywhere(given: list[str], ordered: list[str]) -> None:
-    assert cli._global_flags_first(given) == ordered

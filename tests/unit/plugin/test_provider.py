@@ -36,9 +36,9 @@ def test_a_kind_that_only_the_real_plugin_has_is_refused_by_name(token: str) -> 
         check(type=token)
 
 
-def test_a_function_is_refused_by_name() -> None:
-    request = provider_pb2.InvokeRequest(tok="postgresql:index/getTables:getTables")
-    with pytest.raises(Refused, match="getTables is not in the embedded postgresql plugin; install Pulumi"):
+def test_a_function_that_no_plugin_has_is_refused_by_name() -> None:
+    request = provider_pb2.InvokeRequest(tok="postgresql:index/getRoles:getRoles")
+    with pytest.raises(Refused, match=r"unrecognized data function \(Invoke\): postgresql:index/getRoles:getRoles"):
         PostgresqlProvider().Invoke(request, Context())  # type: ignore[arg-type]
 
 

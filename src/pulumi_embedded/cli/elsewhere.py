@@ -1,0 +1,112 @@
+"""What the Pulumi CLI has and the embedded engine has not, so that it can be refused by name (CLI 3.260)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["ELSEWHERE_HELP", "OPERATIONS_HELP", "cli_has_command", "cli_has_flag"]
+
+_COMMANDS: Final = frozenset(
+    [
+        "about",
+        "api",
+        "console",
+        "convert",
+        "deployment",
+        "do",
+        "env",
+        "esc",
+        "gen-completion",
+        "completion",
+        "import",
+        "insights",
+        "install",
+        "login",
+        "logout",
+        "logs",
+        "neo",
+        "new",
+        "create",
+        "setup",
+        "org",
+        "package",
+        "plugin",
+        "policy",
+        "project",
+        "query",
+        "schema",
+        "state",
+        "template",
+        "view-trace",
+        "watch",
+        "whoami",
+    ]
+)
+_STACK: Final = frozenset(
+    ["change-secrets-provider", "drift", "get", "graph", "migrate", "rename", "schedule", "tag", "unselect", "webhook"]
+)
+_CONFIG: Final = frozenset(["copy", "cp", "env", "refresh"])
+
+_OPERATIONS: Final = frozenset(
+    [
+        "--attach-debugger",
+        "--continue-on-error",
+        "--debug",
+        "-d",
+        "--exclude",
+        "-x",
+        "--exclude-dependents",
+        "--exclude-protected",
+        "--ignore-protect",
+        "--import-file",
+        "--import-pending-creates",
+        "--neo",
+        "--override-env",
+        "--plan",
+        "--policy-pack",
+        "--policy-pack-config",
+        "--run-program",
+        "--save-plan",
+        "--secrets-provider",
+        "--show-policy-remediations",
+        "--skip-pending-creates",
+        "--strict",
+        "--remote",
+        "--remote-git-branch",
+        "--remote-git-repo-dir",
+        "--client",
+        "--exec-kind",
+    ]
+)
+_GLOBAL: Final = frozenset(["--memprofilerate", "--otel-traces", "--profiling", "--tracing"])
+_OTHERS: Final[dict[str, frozenset[str]]] = {
+    "stack init": frozenset(["--teams", "--copy-config-from", "--remote-config"]),
+    "stack ls": frozenset(["-t", "--tag"]),
+    "stack export": frozenset(["--version"]),
+    "config": frozenset(["--open"]),
+    "config get": frozenset(["--open"]),
+    **dict.fromkeys(("up", "preview", "refresh", "destroy"), _OPERATIONS),
+}
+
+ELSEWHERE_HELP: Final = """
+Not here: other languages and backends than Python and file://, other secrets providers than passphrase, transforms,
+hooks, remote components, policy packs, update plans, the Pulumi Cloud, and the commands about, console, convert, env,
+import, install, login, logout, logs, new, org, package, plugin, policy, schema, state and watch. Install the Pulumi CLI
+for those; it goes on with the same stacks.
+"""
+OPERATIONS_HELP: Final = (
+    "Not here, for the Pulumi CLI has them: deploying from a template, "
+    + ", ".join(sorted(flag for flag in _OPERATIONS if flag.startswith("--")))
+    + "."
+)
+
+
+def cli_has_command(path: str) -> bool:
+    """Whether the CLI has a command of this name (`plugin`, `stack rename`) that is not here."""
+    group, _, name = path.rpartition(" ")
+    return name in {"": _COMMANDS, "stack": _STACK, "config": _CONFIG}.get(group, frozenset())
+
+
+def cli_has_flag(command: str, flag: str) -> bool:
+    """Whether the CLI's command has a flag that is not here."""
+    return flag in _GLOBAL or flag in _OTHERS.get(command, frozenset())

@@ -1,0 +1,102 @@
+"""A question with several answers: chosen with the arrow keys or by typing, as the Pulumi CLI's prompts (3.260)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import termios
+import tty
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import click
+
+__all__ = ["choose"]
+
+_END: Final = "\x04"
+# An arrow key is three characters.
+_KEY: Final = re.compile(r"\x1b[\[O][A-Z]|.", re.DOTALL)
+
+
+def choose(question: str, answers: Sequence[str], default: str) -> str:
+    """The answer that was chosen; Ctrl-D chooses the default.
+
+    Raises KeyboardInterrupt at Ctrl-C and click.Abort where there is nobody at the terminal any more.
+    """
+    if os.environ.get("TERM", "dumb") == "dumb":
+        return str(click.prompt(question, type=click.Choice(list(answers)), default=default))
+    menu = _Menu(question, answers, default)
+    with _keys_as_they_come():
+        while menu.chosen is None:
+            menu.draw()
+            typed = os.read(sys.stdin.fileno(), 64)
+            if not typed:
+                raise click.Abort
+            for key in _KEY.findall(typed.decode(errors="ignore")):
+                menu.take(key)
+    menu.close()
+    return menu.chosen
+
+
+@contextmanager
+def _keys_as_they_come() -> Iterator[None]:
+    """Keys can be read without Enter; what was typed before is not lost."""
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    tty.setcbreak(terminal, termios.TCSADRAIN)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+class _Menu:
+    def __init__(self, question: str, answers: Sequence[str], default: str) -> None:
+        self._question = question
+        self._answers = answers
+        self._typed = ""
+        self._default = default
+        self._at = answers.index(default)
+        self._drawn = 0
+        self.chosen: str | None = None
+
+    def _left(self) -> list[str]:
+        return [each for each in self._answers if self._typed.lower() in each.lower()]
+
+    def take(self, key: str) -> None:
+        """One key: an arrow moves, Enter chooses, everything else narrows the answers."""
+        left = self._left()
+        if self.chosen is not None:
+            return
+        if key in ("\r", "\n"):
+            self.chosen = left[self._at] if left else None
+        elif key == _END:
+            self.chosen = self._default
+        elif key in ("\x1b[A", "\x1bOA", "\x1b[B", "\x1bOB"):
+            self._at = (self._at + (1 if key.endswith("B") else -1)) % max(len(left), 1)
+        elif key in ("\x7f", "\b"):
+            self._typed, self._at = self._typed[:-1], 0
+        elif key.isprintable():
+            self._typed, self._at = self._typed + key, 0
+
+    def draw(self) -> None:
+        """Draws the answers that are left in place of those that stand there."""
+        hint = "[Use arrows to move, type to filter]"
+        lines = f"{self._question} {self._typed} {hint}".split("\n")
+        lines += [f"{'>' if index == self._at else ' '} {each}" for index, each in enumerate(self._left())]
+        self._erase()
+        click.echo("\n".join(lines))
+        width = max(shutil.get_terminal_size().columns, 1)
+        self._drawn = sum(max(1, -(-len(line) // width)) for line in lines)
+
+    def _erase(self) -> None:
+        if self._drawn:
+            click.echo(f"\x1b[{self._drawn}A\x1b[J", nl=False)
+
+    def close(self) -> None:
+        """Leaves the question with its answer."""
+        self._erase()
+        click.echo(f"{self._question} {self.chosen}")

@@ -1,0 +1,28 @@
+"""Carries out the deletes: dependents first, and what a protected resource needs stays with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pulumi_embedded.deployment.stepping import StepRunner
+from pulumi_embedded.graph import delete_order, needs_of
+from pulumi_embedded.options import Cancellation
+from pulumi_embedded.state import ResourceState
+from pulumi_embedded.steps import Step
+
+__all__ = ["run_deletes"]
+
+
+def run_deletes(
+    runner: StepRunner, cancellation: Cancellation, resources: Sequence[ResourceState], steps: Sequence[Step]
+) -> None:
+    """Runs the steps in rounds; a round begins when the one before has ended.
+
+    A protected resource fails its own step and goes on existing with all that it depends on; the other deletes are
+    carried out (Pulumi CLI 3.260). Any other failure stops everything.
+    """
+    step_of = {id(step.resource): step for step in steps}
+    for batch in delete_order(resources, [step.resource for step in steps]):
+        cancellation.check()
+        needed = needs_of(resources, runner.protected)
+        runner.run_all([step_of[id(each)] for each in batch if id(each) not in needed])

@@ -1,0 +1,125 @@
+"""What `--target` and `--replace` make of a registration; the rules are those of the Pulumi engine (3.260)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from pulumi_embedded.errors import EngineError
+from pulumi_embedded.options import Kind, Options
+from pulumi_embedded.state import ResourceState
+from pulumi_embedded.steps import Op, Step
+from pulumi_embedded.targets import UrnTargets
+from pulumi_embedded.urns import STACK_TYPE
+
+__all__ = ["Targeting", "require_known"]
+
+
+class Targeting:
+    """Knows which resources are among the targets, and which of the others were left out."""
+
+    def __init__(self, options: Options, base: Sequence[ResourceState]) -> None:
+        self._base = base
+        self._olds = {each.urn: each for each in base if not each.delete}
+        self._dependents = options.target_dependents
+        self._targets = UrnTargets(options.targets)
+        self._replaced = UrnTargets(options.replaces)
+        # With the dependents of targets that were met so far.
+        self._actual = UrnTargets(options.targets)
+        # The new resources that were left out, and those of which it was told that something needs them.
+        self.skipped: set[str] = set()
+        self._told: set[str] = set()
+
+    @property
+    def constrained(self) -> bool:
+        """Whether there are any targets."""
+        return self._targets.constrained
+
+    def replaces(self, urn: str) -> bool:
+        """Whether the resource is to be replaced in any case."""
+        return self._replaced.constrained and urn in self._replaced
+
+    def includes(self, state: ResourceState) -> bool:
+        """Whether the resource may be changed; the stack and providers always may."""
+        if not self.constrained:
+            return True
+        included = self.named(state)
+        if included:
+            self._actual.add(state.urn)
+        return included or state.type == STACK_TYPE or state.is_provider
+
+    def named(self, state: ResourceState) -> bool:
+        """Whether the resource is a target, or with `--target-dependents` depends on one."""
+        if state.urn in self._targets:
+            return True
+        return self._dependents and any(urn in self._actual for urn in state.all_dependencies())
+
+    def skip(self, new: ResourceState) -> Step:
+        """The step for a new resource that is no target: it is not made, and the state does not have it."""
+        self.skipped.add(new.urn)
+        return Step(Op.SAME, None, new, untargeted=True)
+
+    def keep(self, old: ResourceState, decided: Collection[str]) -> list[Step]:
+        """The steps for a resource that is no target: before it, what it depends on and the program has no more.
+
+        Otherwise that would come after it in the state.
+        """
+        kept = {urn: Step(Op.SAME, each, each.copy(), untargeted=True) for urn, each in self._chain(old, decided)}
+        return list(kept.values())
+
+    def _chain(self, old: ResourceState, decided: Collection[str]) -> Iterator[tuple[str, ResourceState]]:
+        for urn in sorted(old.all_dependencies()):
+            if urn in self._olds and urn not in decided:
+                yield from self._chain(self._olds[urn], decided)
+        yield old.urn, old
+
+    def missing(self, steps: Sequence[Step]) -> list[tuple[str, str]]:
+        """What the steps depend on and was left out: pairs of the dependent and the resource, each told once."""
+        found = []
+        for step in steps:
+            if step.new is None or (step.untargeted and step.old is None):
+                continue
+            for urn in sorted(step.new.all_dependencies() & self.skipped - self._told):
+                found.append((step.urn, urn))
+                self._told.add(urn)
+        return found
+
+    def refreshed(self, resources: Sequence[ResourceState]) -> list[ResourceState]:
+        """Those of the resources that a refresh reads."""
+        found = []
+        for each in resources:
+            if self.named(each):
+                self._actual.add(each.urn)
+                found.append(each)
+        return found
+
+    def deletable(self) -> set[str]:
+        """The URNs of the targets in the state and of all that depends on them or is a child of them."""
+        urns: set[str] = set()
+        for each in self._base:
+            if each.urn in self._targets or each.all_dependencies() & urns:
+                urns.add(each.urn)
+        return urns
+
+    def refused(self, urns: Collection[str]) -> list[str]:
+        """Those of the URNs that would be deleted without having been named."""
+        if self._dependents:
+            return []
+        return [urn for urn in urns if urn not in self._targets]
+
+    def unknown(self, urns: Collection[str]) -> list[str]:
+        """The targets that neither the state nor, by these URNs, the program has."""
+        known = {each.urn for each in self._base} | set(urns)
+        return [urn for urn in self._targets.literals if urn not in known]
+
+    def unknown_replacements(self) -> list[str]:
+        """The resources to replace that the state does not have."""
+        known = {each.urn for each in self._base}
+        return [urn for urn in self._replaced.literals if urn not in known]
+
+
+def require_known(options: Options, base: Sequence[ResourceState]) -> None:
+    """Raises EngineError where an operation without a program has a target that the state has not."""
+    known = {each.urn for each in base}
+    for urn in UrnTargets(options.targets).literals if options.kind is not Kind.UPDATE else []:
+        if urn not in known:
+            raise EngineError(f"no resource named '{urn}' found")

@@ -1,0 +1,39 @@
+"""Rows of cells as lines that fit into a terminal: what says least is cut first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.text import Text
+
+__all__ = ["fitted"]
+
+_GAP = 2
+# Sign, what it is (type and name, or the URN), status, info: down to which width each is cut, in turn.
+_CUTS = {
+    5: ((4, 20), (1, 20), (2, 16), (4, 0), (1, 8), (2, 6), (3, 4), (1, 0), (2, 0), (3, 0)),
+    4: ((3, 20), (1, 20), (3, 0), (1, 6), (2, 4), (1, 0), (2, 0)),
+}
+
+
+def fitted(rows: Sequence[Sequence[Text]], width: int) -> list[Text]:
+    """One line of at most `width` characters for every row; all rows have four or five cells."""
+    widths = [max(cell_len(row[column].plain) for row in rows) for column in range(len(rows[0]))]
+    excess = sum(widths) + _GAP * (len(widths) - 1) - width
+    for column, least in _CUTS[len(widths)]:
+        cut = max(0, min(excess, widths[column] - least))
+        widths[column] -= cut
+        excess -= cut
+    return [_line(row, widths, width) for row in rows]
+
+
+def _line(row: Sequence[Text], widths: Sequence[int], width: int) -> Text:
+    line = Text(no_wrap=True)
+    for cell, room in zip(row, widths, strict=True):
+        cell = cell.copy()
+        cell.truncate(room, overflow="ellipsis", pad=True)
+        line.append_text(cell).append(" " * _GAP)
+    line.rstrip()
+    line.truncate(width, overflow="crop")
+    return line

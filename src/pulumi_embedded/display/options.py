@@ -1,0 +1,33 @@
+"""How an operation is to be shown: what the flags of the command line say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pulumi_embedded.events import Event
+
+__all__ = ["DisplayOptions"]
+
+
+@dataclass(frozen=True)
+class DisplayOptions:
+    """How the operation is to be shown; `live` needs a terminal.
+
+    A preview's events are kept in `previewed`, so that its details can be shown when somebody asks for them.
+    """
+
+    json: bool = False
+    diff: bool = False
+    live: bool = False
+    color: bool = False
+    show_secrets: bool = False
+    show_full_output: bool = False
+    show_config: bool = False
+    show_sames: bool = False
+    show_reads: bool = False
+    show_replacement_steps: bool = False
+    show_urns: bool = False
+    suppress_outputs: bool = False
+    previewed: list[Event] = field(default_factory=list, compare=False)

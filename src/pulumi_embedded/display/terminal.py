@@ -1,0 +1,47 @@
+"""Text on its way out, with or without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+__all__ = ["coloured", "console", "printer_of_text"]
+
+_LINE_COLOURS: Final = {"+": "green", "-": "red", "~": "yellow"}
+_HEADINGS: Final = {"Changes:", "Configuration:", "Diagnostics:", "Outputs:", "Resources:"}
+
+
+def console(*, color: bool) -> Console:
+    """The terminal; without colour it gets plain text in the same places."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True, force_terminal=color or None, no_color=not color)
+
+
+def printer_of_text(*, color: bool) -> Callable[[str], None]:
+    """What prints a text and a newline."""
+    if not color:
+        return lambda text: print(text, flush=True)
+    terminal = console(color=True)
+    return lambda text: terminal.print(coloured(text))
+
+
+def coloured(text: str) -> Text:
+    """The text with every line in the colour of its sign."""
+    from rich.text import Text
+
+    result = Text()
+    for line in text.split("\n"):
+        stripped = line.lstrip()
+        style = "bold red" if stripped.startswith("error:") else "yellow" if stripped.startswith("warning:") else ""
+        if stripped[1:2] in (" ", "+", "-") and stripped[:1] in _LINE_COLOURS:
+            style = _LINE_COLOURS[stripped[0]]
+        elif line in _HEADINGS or line.startswith("Duration:"):
+            style = "bold"
+        result.append(line + "\n", style)
+    result.right_crop(1)
+    return result

@@ -1,0 +1,106 @@
+"""A state is used only where it is one that an engine can have written; what is wrong with another is said.
+
+The rules between resources are the Pulumi CLI's (3.260: Snapshot.VerifyIntegrity).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pulumi_embedded.errors import EngineError
+from pulumi_embedded.state import ResourceState
+
+__all__ = ["DamagedState", "check_references", "check_structure"]
+
+_TEXTS: Final = (
+    "urn", "type", "id", "parent", "provider", "importID", "deletedWith", "created", "modified", "sourcePosition",
+)  # fmt: skip
+_FLAGS: Final = ("custom", "delete", "protect", "external", "pendingReplacement", "retainOnDelete")
+_LISTS: Final = ("dependencies", "initErrors", "additionalSecretOutputs", "aliases", "ignoreChanges")
+_OBJECTS: Final = ("inputs", "outputs", "propertyDependencies", "customTimeouts")
+_FIELDS: Final = (
+    *((key, str, "a text") for key in _TEXTS),
+    *((key, bool, "true or false") for key in _FLAGS),
+    *((key, list, "a list") for key in (*_LISTS, "replaceOnChanges", "stackTrace")),
+    *((key, dict, "an object") for key in _OBJECTS),
+)
+
+
+class DamagedState(EngineError):
+    """The state is none that an engine can have written."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the state is damaged: {what}")
+
+
+def check_structure(document: object) -> None:
+    """Raises DamagedState where the DeploymentV3 document is built otherwise than one."""
+    deployment = _expect(document, dict, "it", "an object")
+    for key, kind, name in (
+        ("manifest", dict, "an object"),
+        ("secrets_providers", dict, "an object"),
+        ("metadata", dict, "an object"),
+        ("resources", list, "a list"),
+        ("pending_operations", list, "a list"),
+    ):
+        _expect_key(deployment, key, kind, name, "")
+    for index, resource in enumerate(deployment.get("resources") or []):
+        _check_resource(resource, f"resource {index}")
+    for index, operation in enumerate(deployment.get("pending_operations") or []):
+        where = f"pending operation {index}"
+        _expect(operation, dict, where, "an object")
+        if not isinstance(operation.get("type"), str):
+            raise DamagedState(f"{where} has no type")
+        _check_resource(operation.get("resource"), f"the resource of {where}")
+
+
+def _check_resource(document: object, where: str) -> None:
+    resource = _expect(document, dict, where, "an object")
+    for key, kind, name in _FIELDS:
+        _expect_key(resource, key, kind, name, f"{where}, ")
+    if not resource.get("urn"):
+        raise DamagedState(f"{where} has no urn")
+    for key in ("type", "custom"):
+        if key not in resource:
+            raise DamagedState(f"{resource['urn']} has no {key}")
+    for key in _LISTS:
+        for element in resource.get(key) or []:
+            _expect(element, str, f"an element of {resource['urn']}, {key},", "a text")
+    for key, urns in (resource.get("propertyDependencies") or {}).items():
+        _expect(urns, list | None, f"{resource['urn']}, propertyDependencies, {key}", "a list")
+
+
+def _expect_key(document: dict[str, Any], key: str, kind: Any, name: str, where: str) -> None:
+    if document.get(key) is not None:
+        _expect(document[key], kind, f"{where}{key}", name)
+
+
+def _expect(value: Any, kind: Any, where: str, name: str) -> Any:
+    if not isinstance(value, kind):
+        raise DamagedState(f"{where} must be {name}")
+    return value
+
+
+def check_references(resources: Sequence[ResourceState]) -> None:
+    """Raises DamagedState where one URN is there twice or a resource does not come after all that it depends on."""
+    earlier: set[str] = set()
+    providers: set[str] = set()
+    everything = {each.urn for each in resources}
+    for each in resources:
+        if not each.custom and each.id:
+            raise DamagedState(f"{each.urn} is no custom resource and has an id")
+        if each.is_provider:
+            providers.add(each.reference)
+        elif each.provider and each.provider not in providers and not each.pending_replacement:
+            raise DamagedState(f"{each.urn} refers to the unknown provider {each.provider}")
+        for urn in sorted(each.all_dependencies() - earlier):
+            if not (each.pending_replacement and each.provider.startswith(f"{urn}::")):
+                how = "comes after it" if urn in everything else "is not there"
+                raise DamagedState(f"{each.urn} depends on {urn}, which {how}")
+        earlier.add(each.urn)
+    alive = Counter(each.urn for each in resources if not each.delete)
+    for urn, count in alive.items():
+        if count > 1:
+            raise DamagedState(f"{urn} is there {count} times and not marked for deletion")

@@ -1,0 +1,52 @@
+"""The outputs of another stack of the same backend, for StackReference."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pulumi_embedded.errors import EngineError
+from pulumi_embedded.storage.backend import ORGANIZATION, FileBackend
+from pulumi_embedded.storage.checkpoint import Codec
+from pulumi_embedded.storage.secrets import Crypter, passphrase_from_environment
+from pulumi_embedded.urns import STACK_TYPE
+from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE, Properties
+
+__all__ = ["stack_outputs"]
+
+
+def stack_outputs(backend: FileBackend, project: str, reference: str) -> tuple[Properties, bool]:
+    """The outputs of the stack `NAME`, `organization/NAME` or `organization/PROJECT/NAME`, and whether they are whole.
+
+    They are not where the passphrase is not the one that the stack was made with: its secrets are empty objects then,
+    as the Pulumi CLI gives them (3.260). Raises EngineError where there is no such stack.
+    """
+    *places, name = reference.split("/")
+    if places and places[0] != ORGANIZATION:
+        raise EngineError("organization name must be 'organization'")
+    if len(places) == 2:
+        project = places[1]
+    if len(places) > 2 or not backend.exists(project, name):
+        raise EngineError(f'unknown stack "{reference}"')
+    document = backend.read(project, name) or {}
+    roots = [each for each in document.get("resources") or [] if each.get("type") == STACK_TYPE]
+    salt = ((document.get("secrets_providers") or {}).get("state") or {}).get("salt")
+    crypter, whole = None, True
+    if salt and SECRET_SIGNATURE in json.dumps(roots):
+        passphrase = passphrase_from_environment()
+        try:
+            crypter = Crypter.open(salt, passphrase)
+        except EngineError:
+            roots, whole = _without_secrets(roots), False
+    found = Codec(crypter).snapshot({**document, "resources": roots, "pending_operations": []}).resources
+    return found[0].outputs if found else {}, whole
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_secrets(element) for element in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get(SIGNATURE) == SECRET_SIGNATURE:
+        return {SIGNATURE: SECRET_SIGNATURE, "plaintext": "{}"}
+    return {key: _without_secrets(element) for key, element in value.items()}

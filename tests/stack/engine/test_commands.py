@@ -1,0 +1,240 @@
+"""The commands say what the Pulumi CLI says: the same output, errors and exit codes, command by command.
+
+`commands/*.json` hold what the CLI 3.260 said. Where a CLI is on the PATH the same commands run on it as well, beside
+the embedded engine, and its present answers count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import json
+import os
+import pty
+import re
+import shlex
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pulumi_embedded import cli
+
+COMMANDS = Path(__file__).parent / "commands"
+ENVIRONMENT = {
+    "PULUMI_CONFIG_PASSPHRASE": "",
+    "PULUMI_SKIP_UPDATE_CHECK": "true",
+    "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "TZ": "UTC",
+}
+
+
+@dataclass
+class Answer:
+    """What a command said, without what differs from run to run."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    config: str
+
+
+class Desk:
+    """A project and the engine that works on it."""
+
+    def __init__(self, folder: Path, engine: str, transcript: dict[str, Any]) -> None:
+        self.engine = engine
+        self.home = folder / "home"
+        self.folder = folder / "project"
+        self.folder.mkdir(parents=True)
+        (self.folder / ".state").mkdir()
+        (self.folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
+        self.put(transcript["files"])
+
+    def put(self, files: dict[str, str]) -> None:
+        for name, text in files.items():
+            (self.folder / name).write_text(text)
+
+    def run(self, step: dict[str, Any]) -> Answer:
+        self.put(step.get("files", {}))
+        arguments = shlex.split(step["command"])[1:]
+        environment = {**ENVIRONMENT, "PULUMI_HOME": str(self.home)}
+        run = self._run_cli if self.engine == "cli" else self._run_here
+        exit_code, stdout, stderr = run(arguments, environment, step.get("stdin", ""))
+        config = self.folder / "Pulumi.dev.yaml"
+        text = config.read_text() if config.exists() else ""
+        return Answer(exit_code, self._plain(stdout), self._plain(stderr), self._plain(text))
+
+    def state(self) -> str:
+        return (self.folder / ".state/.pulumi/stacks/rec/dev.json").read_text()
+
+    def _run_cli(self, arguments: list[str], environment: dict[str, str], stdin: str) -> tuple[int, str, str]:
+        run = subprocess.run(
+            ["pulumi", *arguments],
+            cwd=self.folder,
+            env={**os.environ, **environment},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return run.returncode, run.stdout, run.stderr
+
+    def _run_here(self, arguments: list[str], environment: dict[str, str], stdin: str) -> tuple[int, str, str]:
+        stdout, stderr = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            patch.chdir(self.folder)
+            patch.setattr(sys, "argv", ["pulumi-embedded", *arguments])
+            patch.setattr(sys, "stdin", io.StringIO(stdin))
+            with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+                try:
+                    cli.main()
+                    exit_code = 0
+                except SystemExit as exit_:
+                    exit_code = int(exit_.code or 0)
+        return exit_code, stdout.getvalue(), stderr.getvalue()
+
+    def _plain(self, text: str) -> str:
+        for path in (self.folder.resolve(), self.folder):
+            text = text.replace(str(path), "<project>")
+        return plain(text)
+
+
+class Terminal:
+    """A command on the embedded engine in a terminal of 80 columns."""
+
+    def __init__(self, desk: Desk, arguments: list[str]) -> None:
+        self._pid, self._file = pty.fork()
+        if self._pid == 0:
+            command = str(Path(sys.executable).with_name("pulumi-embedded"))
+            environment = {**os.environ, **ENVIRONMENT, "PULUMI_HOME": str(desk.home), "TERM": "xterm"}
+            os.chdir(desk.folder)
+            os.execve(command, [command, *arguments], environment)
+        fcntl.ioctl(self._file, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+
+    def write(self, keys: str) -> None:
+        os.write(self._file, keys.encode())
+
+    def read_until(self, text: str | None) -> str:
+        """What was printed up to the text, or up to the end; without styles."""
+        printed = ""
+        # A terminal whose process has ended cannot be read.
+        with contextlib.suppress(OSError):
+            while text is None or text not in printed:
+                printed += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", os.read(self._file, 65536).decode())
+        return printed.replace("\r", "")
+
+    def exit_code(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+
+PLAIN = (
+    (r"pulumi-embedded", "pulumi"),
+    (r"Managed by .+|\"backend\": \".+\"", "<backend>"),
+    (r"(?m)^.*using pulumi-resource-.* from \$PATH.*\n\n?", ""),
+    (r"(; )?\d+ warnings?$", ""),
+    (r"(?m)^@ .*\n", ""),
+    (r"Diagnostics:\n  (urn:.*::)?pulumi:pulumi:Stack( \(rec-dev\)|::rec-dev):\n\n?(?=\S)", ""),
+    # The order of what runs at the same time, and when the stack's own line comes, are no promise.
+    (r"(?m)^.{2,3} *(pulumi:pulumi:Stack rec-dev|urn:pulumi:dev::rec::pulumi:pulumi:Stack::).*\n", ""),
+    (r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "<uuid>"),
+    # Which variables and flags were set is recorded by the CLI only.
+    (r"\"environment\": \{[^}]*\}", '"environment": {}'),
+    (r"v1:[A-Za-z0-9+/]{16}:[A-Za-z0-9+/=]+", "<sealed>"),
+    (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(Z| \+0000 UTC)?", "<time>"),
+    (r"(\d+ (?:second|minute)s? ago|\bnow\b) *", "<ago> "),
+    (r"LAST UPDATE +", "LAST UPDATE "),
+    (r" took \d+s", " took <t>"),
+    (r"\(\d+(\.\d+)?s\)", "(<t>)"),
+    (r"Duration: .*", "Duration: <t>"),
+    (r"(?m)[ \t]+$", ""),
+    (r"\n{2,}", "\n"),
+)
+
+
+def plain(text: str) -> str:
+    """The text without times, ids, ciphertexts, trailing blanks and empty lines."""
+    for pattern, replacement in PLAIN:
+        text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
+    return text
+
+
+ENGINES = ["recorded", *(["cli"] if shutil.which("pulumi") else [])]
+
+
+@pytest.mark.parametrize("against", ENGINES)
+@pytest.mark.parametrize("name", sorted(path.stem for path in COMMANDS.glob("*.json")))
+def test_every_command_answers_as_the_cli(name: str, against: str, tmp_path: Path) -> None:
+    """An error may go on with what to do next, where the CLI's ends; where the CLI prints its help, this says less."""
+    transcript = json.loads((COMMANDS / f"{name}.json").read_text())
+    here = Desk(tmp_path / "here", "embedded", transcript)
+    there = Desk(tmp_path / "there", "cli", transcript) if against == "cli" else None
+    for step in transcript["steps"]:
+        mine = here.run(step)
+        theirs = (
+            there.run(step) if there else Answer(*(step[key] for key in ("exit_code", "stdout", "stderr", "config")))
+        )
+        said = f"{step['command']}\n{mine.stdout}\n{mine.stderr}"
+        assert mine.exit_code == theirs.exit_code, said
+        assert mine.config == theirs.config, said
+        if "\nUsage:\n" not in theirs.stdout:
+            assert _lines(mine.stdout) == _lines(theirs.stdout), said
+            assert mine.stderr.startswith(theirs.stderr.rstrip("\n")), said
+
+
+def test_the_question_shows_details_and_asks_again(tmp_path: Path) -> None:
+    """In a terminal: arrow down and Enter choose the details, Ctrl-C leaves with everything as it was."""
+    transcript = json.loads((COMMANDS / "config.json").read_text())
+    files = transcript["files"] | {"__main__.py": "import pulumi\n\npulumi.export('word', 'x' * 200)\n"}
+    desk = Desk(tmp_path, "embedded", {"files": files})
+    assert desk.run({"command": "pulumi stack init dev"}).exit_code == 0
+    before = desk.state()
+    terminal = Terminal(desk, ["up"])
+    terminal.read_until("> no")
+    terminal.write("\x1b[B\r")
+    assert f'word: "{"x" * 200}"' in terminal.read_until("> no")
+    terminal.write("\x03")
+    assert "error: confirmation cancelled, not proceeding with the update: interrupt" in terminal.read_until(None)
+    assert terminal.exit_code() == 1
+    assert desk.state() == before
+
+
+def _lines(text: str) -> list[str]:
+    return text.strip().split("\n")
+
+
+LEFT_OUT = [
+    ("up --attach-debugger", "the flag --attach-debugger of `up`"),
+    ("preview -d", "the flag -d of `preview`"),
+    ("up --yes -x urn", "the flag -x of `up`"),
+    ("--tracing file:x up", "the flag --tracing"),
+    ("preview --save-plan=plan.json", "the flag --save-plan of `preview`"),
+    ("destroy --exclude-protected=true --yes", "the flag --exclude-protected of `destroy`"),
+    ("stack rename new", "the command `stack rename`"),
+    ("login file://.", "the command `login`"),
+    ("up some-template", "deploying from the template 'some-template'"),
+    ("stack init --secrets-provider awskms://x x", "the secrets provider 'awskms://x'"),
+    ("--color raw preview", "--color raw"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "named"), LEFT_OUT)
+def test_what_only_the_cli_has_is_refused_by_name_before_anything_is_done(
+    arguments: str, named: str, tmp_path: Path
+) -> None:
+    files = {"Pulumi.yaml": "name: rec\nruntime: python\nbackend: {url: 'file://./.state'}\n"}
+    desk = Desk(tmp_path, "embedded", {"files": files})
+    answer = desk.run({"command": f"pulumi {arguments}"})
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith(f"error: {named} is not supported by the embedded engine; the Pulumi CLI does it")
+    assert answer.stdout == "" and not list((desk.folder / ".state").iterdir())

@@ -1,0 +1,58 @@
+"""What the Pulumi CLI has and the embedded engine has not is refused by name, and nothing is changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .replay import Workplace, load
+
+HEAD = "import pulumi\nfrom dynp import Store\n"
+
+
+@pytest.fixture
+def here(server: Any, tmp_path: Path) -> Workplace:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    place = Workplace(folder, "target", server, "rf")
+    place.write("__main__.py", load("target")["programs"]["program-1.py"])
+    assert place.run("pulumi stack init dev").exit_code == 0
+    return place
+
+
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        ("pulumi preview --save-plan plan.json", "--save-plan"),
+        ("pulumi up --yes --skip-preview --plan plan.json", "--plan"),
+        ("pulumi up --yes --policy-pack pack", "--policy-pack"),
+        ("pulumi preview --import-file imports.json", "--import-file"),
+    ],
+)
+def test_a_flag_of_the_cli_is_refused_before_anything_is_done(here: Workplace, command: str, flag: str) -> None:
+    result = here.run(command)
+    assert result.exit_code != 0
+    assert flag in result.stderr
+    assert "the Pulumi CLI" in result.stderr
+    assert (result.stdout, result.calls, here.state()) == ("", [], None)
+    assert not (here.folder / "store").exists()
+    assert not (here.folder / "plan.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [
+        ('pulumi.Stash("s", input="x")', "pulumi:index:Stash"),
+        ('pulumi.runtime.invoke("pulumi:pulumi:readStackResourceOutputs", {})', "readStackResourceOutputs"),
+        ('Store("a", key="k", value="v", opts=pulumi.ResourceOptions(replacement_trigger=1))', "a replacement trigger"),
+    ],
+)
+def test_what_a_program_asks_for_is_refused_by_name(here: Workplace, program: str, name: str) -> None:
+    here.write("__main__.py", HEAD + program)
+    result = here.run("pulumi up --yes --skip-preview")
+    assert result.exit_code != 0
+    assert f"{name}" in result.stdout
+    assert "is not supported by the embedded engine; the Pulumi CLI does it" in result.stdout
+    assert not (here.folder / "store").exists()

@@ -1,0 +1,55 @@
+"""What a StackReference reads from another stack of the backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pulumi_embedded.errors import EngineError
+from pulumi_embedded.state import ResourceState
+from pulumi_embedded.storage.backend import FileBackend
+from pulumi_embedded.storage.checkpoint import Codec, Snapshot
+from pulumi_embedded.storage.references import stack_outputs
+from pulumi_embedded.storage.secrets import Crypter
+from pulumi_embedded.values import Secret
+
+OUTPUTS = {"plain": "x", "secret": Secret("s3"), "nested": {"a": [Secret(1)]}}
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> FileBackend:
+    """A backend with one stack, `other/dev`, whose passphrase is `one`."""
+    made = FileBackend.open(f"file://{tmp_path}", tmp_path)
+    root = ResourceState("urn:pulumi:dev::other::pulumi:pulumi:Stack::other-dev", "pulumi:pulumi:Stack", custom=False)
+    root.outputs = OUTPUTS
+    made.write("other", "dev", Codec(Crypter.create("one")).deployment(Snapshot([root])))
+    return made
+
+
+def test_secrets_are_decrypted_with_the_passphrase(backend: FileBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "one")
+    assert stack_outputs(backend, "mine", "organization/other/dev") == (OUTPUTS, True)
+
+
+def test_with_another_passphrase_secrets_are_empty_and_stay_secret(
+    backend: FileBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "two")
+    expected = {"plain": "x", "secret": Secret({}), "nested": {"a": [Secret({})]}}
+    assert stack_outputs(backend, "mine", "organization/other/dev") == (expected, False)
+
+
+@pytest.mark.parametrize("reference", ["dev", "organization/dev"])
+def test_a_name_without_a_project_is_of_this_one(
+    backend: FileBackend, reference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "one")
+    assert stack_outputs(backend, "other", reference)[1]
+    with pytest.raises(EngineError, match=f'unknown stack "{reference}"'):
+        stack_outputs(backend, "mine", reference)
+
+
+def test_there_is_one_organization(backend: FileBackend) -> None:
+    with pytest.raises(EngineError, match="organization name must be 'organization'"):
+        stack_outputs(backend, "mine", "acme/other/dev")
