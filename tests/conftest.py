@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -37,6 +38,9 @@ from taskdb.local.record import Server
 PROJECT = Path(__file__).parent.parent
 
 NO_CLI = "no Pulumi CLI on the PATH"
+
+# Found by `--hypothesis-profile=thorough`.
+hypothesis.settings.register_profile("thorough", max_examples=2000)
 
 # Nothing in a test run has to survive a power cut.
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
@@ -185,6 +189,17 @@ def make_cluster(run_folder: Path, binaries: Binaries) -> Iterator[Callable[...,
         one.cluster.stop()
 
 
+def drop_database(database: Database) -> None:
+    """Drop it, and end the admin's sessions there; others' are only waited for, as the admin may not end them."""
+    drop = sql.SQL("DROP DATABASE {}").format(sql.Identifier(database.name))
+    with Database(database.server, "postgres").connect() as admin:
+        try:
+            admin.execute(drop + sql.SQL(" WITH (FORCE)"))
+        except psycopg.errors.InsufficientPrivilege:
+            # One that has just been closed at its client's end: PostgreSQL gives it five seconds.
+            admin.execute(drop)
+
+
 @pytest.fixture
 def database(server: Server) -> Iterator[Database]:
     """A fresh, empty database of the admin's, dropped after the test."""
@@ -193,5 +208,4 @@ def database(server: Server) -> Iterator[Database]:
     with Database(server, "postgres").connect() as admin:
         admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
     yield fresh
-    with Database(server, "postgres").connect() as admin:
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+    drop_database(fresh)

@@ -1,0 +1,26 @@
+"""A test bench for Pulumi programs: `pytest_plugins = ["pulumi_embedded.testing"]` gives the fixture `engine`.
+
+The program runs in the process of the test; the provider plugins, what they manage and the state file are real.
+
+PYTEST_DONT_REWRITE: a test module may name it in `pytest_plugins` and import from it, in either order.
+"""
+
+from pulumi_embedded.events import Diagnostic
+from pulumi_embedded.testing.bench import Engine
+from pulumi_embedded.testing.fixture import engine
+from pulumi_embedded.testing.result import Resource, Result, Step, UnexpectedResult
+from pulumi_embedded.testing.stage import Program
+from pulumi_embedded.values import UNKNOWN, Secret
+
+__all__ = [
+    "UNKNOWN",
+    "Diagnostic",
+    "Engine",
+    "Program",
+    "Resource",
+    "Result",
+    "Secret",
+    "Step",
+    "UnexpectedResult",
+    "engine",
+]

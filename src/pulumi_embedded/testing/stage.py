@@ -1,0 +1,194 @@
+"""Runs programs in the thread that asked for the operation, as if it were a process that was started for each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import importlib
+import os
+import queue
+import runpy
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pulumi
+import pulumi.runtime
+from pulumi.runtime.proto import engine_pb2_grpc, resource_pb2_grpc
+
+from pulumi_embedded.options import Options, Target
+
+__all__ = ["Program", "Stage"]
+
+Program = Callable[[], Awaitable[None] | None] | str | os.PathLike[str]
+
+_END_SECONDS = 5.0
+_MESSAGE_BYTES = 400 * 1024 * 1024
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stage:
+    """Of one run of a program the next one sees nothing: neither the SDK's settings nor modules of its folder.
+
+    The operation launches the program from its own thread, and `serve` runs it. A program in this process cannot be
+    ended by force: an operation that is over refuses whatever the program still asks of it.
+    """
+
+    pid = None
+
+    def __init__(self, program: Program | None) -> None:
+        self._program = program
+        self._runs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._stopping: Callable[[], bool] = lambda: False
+        self._ended = threading.Event()
+        self.error: BaseException | None = None
+
+    def launch(
+        self,
+        target: Target,
+        options: Options,
+        address: str,
+        _say: Callable[[str, bool], None],
+        exited: Callable[[str | None], None],
+    ) -> Stage:
+        """Has the program run; what it prints is printed, and `exited` hears how it ended."""
+
+        def run() -> None:
+            code = contextvars.Context().run(self._run, target, options, address)
+            self._ended.set()
+            exited(None if code == 0 else "the program failed")
+
+        self._runs.put(run)
+        return self
+
+    def serve(self, stopping: Callable[[], bool]) -> None:
+        """Runs what is launched, until `close`; while the operation is `stopping`, nobody hears of its errors."""
+        self._stopping = stopping
+        while (run := self._runs.get()) is not None:
+            run()
+
+    def close(self) -> None:
+        """Ends `serve`."""
+        self._runs.put(None)
+
+    def wait(self) -> None:
+        """Waits for the end of a program that has nothing left to do."""
+        self._ended.wait(_END_SECONDS)
+
+    stop = wait
+
+    def kill(self) -> None:
+        """Does nothing: the program ends with the test."""
+
+    def _run(self, target: Target, options: Options, address: str) -> int:
+        with _as_a_process(target.project.program_folder), _connected(target, options, address):
+            try:
+                self._loop(options.parallel)
+            except SystemExit as exit_:
+                return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+            except BaseException as error:
+                self.error = error
+                if not self._stopping():
+                    _tell(error)
+                return 1
+        return 0
+
+    def _loop(self, parallel: int) -> None:
+        loop = asyncio.new_event_loop()
+        executor = ThreadPoolExecutor(max_workers=parallel * 4)
+        loop.set_default_executor(executor)
+        # A program that fails leaves futures behind; asyncio's complaints about them help nobody.
+        loop.set_exception_handler(lambda loop, context: None)
+        try:
+            loop.run_until_complete(pulumi.runtime.run_in_stack(self._call))
+        finally:
+            _cancel_all(loop)
+            executor.shutdown()
+            loop.close()
+
+    def _call(self) -> Awaitable[None] | None:
+        if self._program is None:
+            raise pulumi.RunError("there is no program: set engine.program to a function, a file or a folder")
+        if callable(self._program):
+            return self._program()
+        runpy.run_path(os.fspath(self._program), run_name="__main__")
+        return None
+
+
+def _tell(error: BaseException) -> None:
+    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    ours = max(index for index, file in enumerate(frames) if file in (__file__, "<frozen runpy>"))
+    own = traceback.format_exception(error, limit=ours + 1 - len(frames))
+    unexpected = "Program failed with an unhandled exception:\n" + "".join(own)
+    with suppress(grpc.RpcError):
+        # The operation may have ended meanwhile.
+        pulumi.log.error(str(error) if isinstance(error, pulumi.RunError) else unexpected)
+
+
+def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    """Ends what a program that failed left behind."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks))
+
+
+@contextmanager
+def _connected(target: Target, options: Options, address: str) -> Iterator[None]:
+    """Configures the SDK in the current context, which is the run's own."""
+    config = target.config.items()
+    pulumi.runtime.set_all_config(
+        {key: value.text for key, value in config}, [key for key, value in config if value.secret]
+    )
+    limits = [("grpc.max_receive_message_length", _MESSAGE_BYTES)]
+    with grpc.insecure_channel(address, options=limits) as channel:
+        pulumi.runtime.configure(
+            pulumi.runtime.Settings(
+                project=target.project.name,
+                stack=target.stack,
+                organization="organization",
+                monitor=resource_pb2_grpc.ResourceMonitorStub(channel),
+                engine=engine_pb2_grpc.EngineStub(channel),
+                parallel=options.parallel,
+                dry_run=options.dry_run,
+                root_directory=str(target.project.folder),
+            )
+        )
+        yield
+
+
+@contextmanager
+def _as_a_process(folder: Path) -> Iterator[None]:
+    """Runs the block in the program's folder, and takes back what a process takes with it when it ends."""
+    before: dict[str, Any] = {"argv": sys.argv, "path": sys.path, "dont_write_bytecode": sys.dont_write_bytecode}
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    modules, home = set(sys.modules), Path.cwd()
+    # Two versions of a module may have one size and one second: Python would take the compiled one before.
+    sys.argv, sys.path, sys.dont_write_bytecode = [str(folder)], [str(folder), *sys.path], True
+    importlib.invalidate_caches()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(home)
+        for name in [name for name in sys.modules.keys() - modules if _lies_in(folder, name)]:
+            del sys.modules[name]
+        vars(sys).update(before)
+        with suppress(ValueError):
+            # Only the main thread has them.
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def _lies_in(folder: Path, module: str) -> bool:
+    """Whether the module, or the package that it is in, was found in the folder itself."""
+    file = getattr(sys.modules.get(module.partition(".")[0]), "__file__", None)
+    return file is not None and folder in (Path(file).parent, Path(file).parent.parent)

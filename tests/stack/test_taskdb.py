@@ -1,0 +1,171 @@
+"""The project's program on the test bench: its resources, its outputs and its schema's revision, on a real server."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pulumi_embedded.testing import Engine, Result, Secret
+from taskdb.local import Server
+from tests.conftest import PROJECT, Database
+
+HEAD = "20250126_003"
+MIGRATIONS = "pulumi-python:dynamic/alembic:Migrations::schema"
+READER = "postgresql:index/role:Role::reader"
+
+# Most tests go on from one stack that is up.
+pytestmark = pytest.mark.xdist_group("taskdb on the bench")
+
+
+def configured(folder: Path, program: Path, server: Server) -> Engine:
+    """The program on a new, empty stack of the run's server."""
+    engine = Engine(folder, stack=f"b{secrets.token_hex(4)}")
+    engine.program = program
+    engine.config = {
+        "taskdb:revision": "head",
+        "postgresql:host": server.host,
+        "postgresql:port": server.port,
+        "postgresql:username": server.username,
+        "postgresql:password": Secret(server.password),
+    }
+    return engine
+
+
+@pytest.fixture(scope="module")
+def copied(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Engine, Result]:
+    """A stack of a copy of the project, whose revisions may be added to, and its first update."""
+    project = tmp_path_factory.mktemp("project")
+    for name in ("Pulumi.yaml", "__main__.py"):
+        shutil.copy(PROJECT / name, project)
+    # Without the manifest, which guards against scripts that come as those of these tests do.
+    ignored = shutil.ignore_patterns("__pycache__", "manifest")
+    shutil.copytree(PROJECT / "migrations", project / "migrations", ignore=ignored)
+    engine = configured(tmp_path_factory.mktemp("stack"), project, server)
+    return engine, engine.up()
+
+
+@pytest.fixture
+def engine(copied: tuple[Engine, Result]) -> Iterator[Engine]:
+    """The stack at its head: a test that moves the schema moves it back, scripts and configuration are taken back."""
+    engine, _ = copied
+    config, scripts = dict(engine.config), set(versions(engine).glob("*.py"))
+    yield engine
+    engine.config = config
+    for path in set(versions(engine).glob("*.py")) - scripts:
+        path.unlink()
+
+
+def versions(engine: Engine) -> Path:
+    return Path(str(engine.program)) / "migrations" / "versions"
+
+
+def script(engine: Engine, statement: str) -> Path:
+    """Adds a revision behind the head."""
+    path = versions(engine) / "20260101_004_added_by_a_test.py"
+    path.write_text(
+        f'"""added by a test"""\n\nfrom alembic import op\n\nrevision = "20260101_004"\ndown_revision = "{HEAD}"\n'
+        f"\n\ndef upgrade():\n    op.execute({statement!r})\n\n\ndef downgrade():\n    pass\n"
+    )
+    return path
+
+
+def test_the_first_update_creates_forty_resources_as_an_admin_that_is_no_superuser(
+    copied: tuple[Engine, Result], server: Server
+) -> None:
+    _, created = copied
+    assert created.changes == {"create": 40}
+    with Database(server, "postgres").connect() as admin:
+        row = admin.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+    assert row == (False,)
+
+
+def test_a_second_update_changes_nothing_and_neither_does_a_refresh(engine: Engine) -> None:
+    again = engine.up(refresh=True)
+    assert again.changes == {"same": 40}
+    assert not again.has_changes
+
+
+def test_the_urls_are_secret_and_work(engine: Engine) -> None:
+    again = engine.preview()
+    assert again.secrets == {"app_url", "reader_url", "migrator_url"}
+    for name in again.secrets:
+        with psycopg.connect(again.outputs[name]) as connection:
+            assert connection.info.dbname == again.outputs["database"]
+    for resource in again.resources:
+        assert all(key in resource.secrets for key in ("password", "url") if key in resource.inputs), resource.urn
+
+
+def test_a_preview_of_a_new_revision_is_one_update(engine: Engine) -> None:
+    script(engine, "CREATE TABLE four ()")
+    preview = engine.preview()
+    assert preview.changes == {"same": 39, "update": 1}
+    step = preview.step(MIGRATIONS)
+    assert set(step.diff) == {"plan", "target"}
+    assert step.new is not None and step.new.inputs["plan"] == f"{HEAD} → 20260101_004: upgrade 20260101_004"
+    assert preview.resource(MIGRATIONS).outputs["revision"] == HEAD
+
+
+def test_a_failing_revision_is_told_with_its_file_and_leaves_the_state_at_the_databases_revision(
+    engine: Engine,
+) -> None:
+    broken = script(engine, "ALTER TABLE nowhere ADD x int")
+    failed = engine.up(expect_failure=True)
+    [told] = [each for each in failed.diagnostics if each.urn.endswith(MIGRATIONS) and each.severity == "error"]
+    for part in ("20260101_004", broken.name, "ALTER TABLE nowhere ADD x int", f"the database is at {HEAD}"):
+        assert part in told.message
+    assert failed.resource(MIGRATIONS).outputs["revision"] == HEAD
+    assert len(failed.resources) == len(engine.resources)
+    broken.unlink()
+    assert engine.up().outputs["revision"] == HEAD
+
+
+def test_a_pinned_stack_goes_to_an_older_revision_and_back(engine: Engine) -> None:
+    engine.config["taskdb:revision"] = "20250126_002"
+    older = engine.up()
+    assert older.changes == {"same": 39, "update": 1}
+    assert older.outputs["revision"] == "20250126_002"
+    engine.config["taskdb:revision"] = "head"
+    assert engine.up().outputs["revision"] == HEAD
+
+
+def test_what_was_changed_by_hand_is_found_by_a_refresh_and_healed_by_the_next_update(
+    engine: Engine, server: Server
+) -> None:
+    reader = engine.preview().resource(READER).outputs["name"]
+    with Database(server, "postgres").connect() as admin:
+        admin.execute(f"ALTER ROLE {reader} SET statement_timeout = 1")
+    refreshed = engine.refresh()
+    assert refreshed.changes == {"same": 39, "update": 1}
+    assert refreshed.resource(READER).outputs["statementTimeout"] == 1
+    healed = engine.up()
+    assert healed.step(READER).diff == {"statementTimeout": "update"}
+    assert not engine.preview(refresh=True).has_changes
+
+
+def test_an_unknown_revision_is_refused_before_anything_is_registered(server: Server, tmp_path: Path) -> None:
+    engine = configured(tmp_path, PROJECT, server)
+    engine.config["taskdb:revision"] = "20990101_009"
+    refused = engine.up(expect_failure=True)
+    assert "there is no revision '20990101_009' in the scripts" in refused.errors[0]
+    assert [each.type for each in refused.resources] == ["pulumi:pulumi:Stack"]
+
+
+def test_destroy_deletes_dependents_first_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    engine = configured(tmp_path, PROJECT, server)
+    engine.up()
+    destroyed = engine.destroy()
+    assert destroyed.changes == {"delete": 40}
+    gone: set[str] = set()
+    for step in destroyed.steps:
+        assert step.old is not None and not step.old.state.all_dependencies() & gone, f"{step.urn} came too late"
+        gone.add(step.urn)
+    with Database(server, "postgres").connect() as admin:
+        prefix = f"taskdb_{engine.stack}%"
+        query = "SELECT datname FROM pg_database WHERE datname LIKE %(p)s UNION SELECT rolname FROM pg_roles "
+        left = admin.execute(query + "WHERE rolname LIKE %(p)s", {"p": prefix}).fetchall()
+    assert left == [] and destroyed.resources == []
