@@ -1,0 +1,131 @@
+"""Starts engines quickly: one process has everything loaded, and every command runs in a fork of it.
+
+Each line of standard input is a command as JSON: `arguments`, `environment`, `output` (a file) and `fault`, which is
+where the engine is to be struck while it writes the state: `write` says in which write, `point` where in it, `does`
+what. Or it says how many seconds the engine waits for a plugin's `start` and its `handshake`, and how many `bytes` it
+takes from one. The answers are two lines: the process, and its exit code, negative for a signal.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pulumi_embedded import cli
+from pulumi_embedded.processes import plugins, provider
+from pulumi_embedded.storage import files, secrets, statefile
+
+# The salt of the stacks in these tests, whose passphrase is empty: deriving the key takes most of a short command.
+SALT = "v1:rJ+R4Ya1Q+o=:v1:5jqDyyKtleEecS/u:BM5JYept0wdk+wAUiUG7ucRcUyceyA=="
+
+
+class Fault:
+    """Counts the writes of the state and strikes in the planned one; the count is left in the store."""
+
+    def __init__(self, plan: dict[str, Any], store: Path) -> None:
+        self._plan = plan
+        self._store = store
+        self._writes = 0
+        self._syncs = 0
+        self._state: Path | None = None
+        self._backup, self._write, self._sync = statefile.keep_backup, statefile.write_atomically, os.fsync
+        statefile.keep_backup = self._keep_backup  # type: ignore[assignment]
+        statefile.write_atomically = self._write_atomically  # type: ignore[assignment]
+
+    def _keep_backup(self, path: Path, backup: Path) -> None:
+        self._writes += 1
+        self._state = path
+        (self._store / "writes").write_text(str(self._writes))
+        self._at("before")
+        self._backup(path, backup)
+        self._at("backed up")
+
+    def _write_atomically(self, path: Path, content: bytes) -> None:
+        if path != self._state and self._plan.get("does") != "full everywhere":
+            self._write(path, content)
+            return
+        self._syncs = 0
+        os.fsync = self._fsync
+        try:
+            self._write(path, content)
+        finally:
+            os.fsync = self._sync
+        self._at("after")
+
+    def _fsync(self, descriptor: int) -> None:
+        self._syncs += 1
+        if self._syncs == 1:
+            self._sync(descriptor)
+        self._at("written" if self._syncs == 1 else "renamed")
+
+    def _at(self, point: str) -> None:
+        if (self._plan.get("write"), self._plan.get("point")) == (self._writes, point):
+            self._strike(self._plan["does"])
+
+    def _strike(self, what: str) -> None:
+        if what.startswith("full"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if what in ("kill plugin", "kill both"):
+            processes = self._store / "processes"
+            for line in processes.read_text().splitlines() if processes.exists() else []:
+                if line.startswith("plugin "):
+                    _kill(int(line.split()[1]))
+        if what in ("kill engine", "kill both"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _run(command: dict[str, Any]) -> None:
+    os.setsid()
+    output = os.open(command["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.environ.update(command["environment"])
+    tempfile.tempdir = None
+    sys.argv = ["pulumi-embedded", *command["arguments"]]
+    fault = command.get("fault") or {}
+    plugins._START_SECONDS = fault.get("start", plugins._START_SECONDS)
+    provider._HANDSHAKE_SECONDS = fault.get("handshake", provider._HANDSHAKE_SECONDS)
+    plugins._MESSAGE_BYTES = fault.get("bytes", plugins._MESSAGE_BYTES)
+    Fault(fault, Path(command["environment"]["FAULTY_STORE"]))
+    code = 1
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as exit_:
+        code = int(exit_.code or 0)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def main() -> None:
+    secrets.Crypter.open(SALT, "")
+    assert files.write_atomically is statefile.write_atomically
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            _run(json.loads(line))
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+        status = os.waitpid(pid, 0)[1]
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
