@@ -1,0 +1,86 @@
+"""A provider that is a process of its own: what it has is the truth that a state is compared with."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import json_format, struct_pb2
+from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
+
+__all__ = ["Call", "FakeProvider"]
+
+# A plugin is whoever says its port and lasts: one process serves all operations, so that none has to start its own.
+LAUNCHER = "#!/bin/sh\necho {port}\nexec sleep 1000000\n"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A change that the provider was asked for; `inputs` are those that the object had before a delete."""
+
+    method: str
+    urn: str
+    id: str
+    inputs: dict[str, Any]
+    failed: bool
+
+
+class FakeProvider:
+    """The running process; `folder` belongs on the PATH for the package `fake` to be found."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, "-u", str(Path(__file__).with_name("provider.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        port = int(self._process.stdout.readline())
+        launcher = folder / "pulumi-resource-fake"
+        launcher.write_text(LAUNCHER.format(port=port))
+        launcher.chmod(launcher.stat().st_mode | stat.S_IXUSR)
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        self._stub = provider_pb2_grpc.ResourceProviderStub(self._channel)
+
+    def close(self) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._channel.close()
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+
+    def _ask(self, token: str, **arguments: Any) -> dict[str, Any]:
+        struct = struct_pb2.Struct()
+        struct.update(arguments)
+        answer = self._stub.Invoke(provider_pb2.InvokeRequest(tok=f"fake:control:{token}", args=struct))
+        return json_format.MessageToDict(getattr(answer, "return"))
+
+    def reset(self) -> None:
+        """Forgets all objects, all calls and all failures."""
+        self._ask("reset")
+
+    def objects(self) -> dict[str, dict[str, Any]]:
+        """What the provider has: the inputs of every object by its id."""
+        return self._ask("all_objects")
+
+    def take_calls(self) -> list[Call]:
+        """The creates, updates and deletes since the last time, in the order in which they happened."""
+        return [Call(**each) for each in self._ask("all_calls")["calls"]]
+
+    def fail(self, **keys: list[str]) -> None:
+        """From now on `create`, `update` and `delete` fail for the objects with these keys, and for no others.
+
+        `half` are created, and the creation fails all the same.
+        """
+        self._ask("fail", **keys)
+
+    def lose(self, id_: str) -> None:
+        """Removes an object behind the engine's back."""
+        self._ask("lose", id=id_)
