@@ -71,9 +71,11 @@ def _users(before: Mapping[str, Resource], live: Objects, call: Call, later: lis
     if ahead:
         return users
     users |= {id_ for id_, inputs in live.items() if call.id in inputs["needs"]}
-    deleted = {each.id for each in later if each.method == "delete" and not each.failed}
-    known = {id_ for id_ in deleted if id_ in before and call.id in before}
-    return users | {id_ for id_ in known if before[call.id].urn in before[id_].state.all_dependencies()}
+    if [each.urn for each in before.values()].count(call.urn) > 1:
+        # The state tells URNs only, and not which of several resources it means.
+        return users
+    deleted = {each.id for each in later if each.method == "delete" and not each.failed} & before.keys()
+    return users | {id_ for id_ in deleted if call.urn in before[id_].state.all_dependencies()}
 
 
 def _free(program: Program, live: Objects, call: Call) -> set[str]:
