@@ -29,6 +29,7 @@ migrations = Migrations(
     url=database.migrator_url,
     directory=MIGRATIONS,
     target=settings.revision,
+    policy=settings.policy.settings,
     opts=pulumi.ResourceOptions(depends_on=[database]),
 )
 

@@ -2,6 +2,6 @@
 
 from pulumi_alembic import environment
 from taskdb.models import Base
-from taskdb.stack import migrator_url
+from taskdb.stack import migration_policy, migrator_url
 
-environment.run(target_metadata=Base.metadata, url=migrator_url)
+environment.run(target_metadata=Base.metadata, url=migrator_url, policy=migration_policy)

@@ -59,10 +59,15 @@ rm -rf "$0"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say in one line each why tests were skipped."""
+    """Say in one line each why tests were skipped, and how many faults were tried."""
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.getreports("skipped"))
     for reason, count in sorted(reasons.items()):
         terminalreporter.write_line(f"{count} skipped: {reason}")
+    ended = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    told = [dict(report.user_properties) for report in ended if report.when == "call"]
+    if any("faults tried" in each for each in told):
+        tried, survived = (sum(each.get(f"faults {what}", 0) for each in told) for what in ("tried", "survived"))
+        terminalreporter.write_line(f"faults: {tried} tried, {survived} survived")
 
 
 RUN_FOLDER = pytest.StashKey[Path]()

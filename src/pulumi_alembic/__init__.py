@@ -5,13 +5,26 @@ from typing import TYPE_CHECKING, Any
 from pulumi_alembic.errors import DatabaseError, HistoryError, MigrationError, RevisionFailed, TargetError
 
 if TYPE_CHECKING:
+    from pulumi_alembic.batched import batched_update
     from pulumi_alembic.resource import Migrations
 
-__all__ = ["DatabaseError", "HistoryError", "MigrationError", "Migrations", "RevisionFailed", "TargetError"]
+__all__ = [
+    "DatabaseError",
+    "HistoryError",
+    "MigrationError",
+    "Migrations",
+    "RevisionFailed",
+    "TargetError",
+    "batched_update",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """`Migrations` on first use: the `alembic` command needs this package, and none of Pulumi."""
+    """What needs Pulumi or Alembic, on first use: the `alembic` command needs not the one, a program not the other."""
+    if name == "batched_update":
+        from pulumi_alembic.batched import batched_update
+
+        return batched_update
     if name == "Migrations":
         from pulumi_alembic.resource import Migrations
 

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
+from pulumi_alembic.endpoint import refuse_transaction_pooling
 from pulumi_alembic.errors import DatabaseError
 
-__all__ = ["VERSION_SCHEMA", "Connection", "NoDatabase", "NoLogin", "connect", "open_session", "read_heads", "refusals"]
+__all__ = [
+    "VERSION_SCHEMA",
+    "Connection",
+    "NoDatabase",
+    "NoLogin",
+    "await_server",
+    "connect",
+    "log_in",
+    "open_session",
+    "read_heads",
+    "refusals",
+]
 
 VERSION_SCHEMA = "migrations"
 """The schema of the migration tables: their own, so that default privileges of the application's do not reach them."""
 
 VERSION_TABLE = "alembic_version"
 CONNECT_TIMEOUT = 15  # seconds
+KNOCK = 0.25  # seconds between two tries to reach a server that went away
+KEEPALIVE = 10  # seconds without a word after which each end asks whether the other is still there
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -38,21 +53,7 @@ def open_session(url: str) -> Connection:
     The role is set explicitly, because a pooler may ignore the settings of a login. Raises DatabaseError, with the
     server's words and never the URL, where there is no such database, login, schema or right.
     """
-    try:
-        connection = psycopg.connect(
-            # SQLAlchemy names the driver in the scheme, PostgreSQL does not.
-            re.sub(r"^postgresql\+\w+://", "postgresql://", url),
-            connect_timeout=CONNECT_TIMEOUT,
-            row_factory=tuple_row,
-            application_name="alembic",
-        )
-    except psycopg.OperationalError as error:
-        raise _connection_error(error) from None
-    except (psycopg.ProgrammingError, UnicodeError):
-        # libpq quotes the URL, password and all, when it cannot parse it.
-        raise DatabaseError(
-            "the database URL is not one that PostgreSQL understands: postgresql://USER:…@HOST:PORT/DATABASE"
-        ) from None
+    connection = log_in(url)
     try:
         with refusals(connection):
             _become_owner(connection)
@@ -60,6 +61,38 @@ def open_session(url: str) -> Connection:
         connection.close()
         raise
     return connection
+
+
+def log_in(url: str, application: str = "alembic", *, autocommit: bool = False) -> Connection:
+    """A new session as the login itself, which sees more of the sessions of the same login than the owner does.
+
+    The server ends it soon after its client is gone. Raises DatabaseError as `open_session` does, and where a pooler
+    gives each transaction another session; the caller closes it.
+    """
+    connection = _raw(url, application)
+    try:
+        with refusals(connection):
+            refuse_transaction_pooling(connection, lambda: _raw(url, application))
+            _notice_loss(connection)
+            connection.autocommit = autocommit
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def await_server(url: str, seconds: float) -> None:
+    """Return as soon as the server answers again; after so many seconds raise DatabaseError with what it says then."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return _raw(url, "alembic").close()
+        except (NoDatabase, NoLogin):
+            raise
+        except DatabaseError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(KNOCK)
 
 
 @contextmanager
@@ -87,6 +120,41 @@ def read_heads(connection: Connection) -> tuple[str, ...]:
         return ()
     rows = connection.execute(sql.SQL("SELECT version_num FROM {} ORDER BY 1").format(table))
     return tuple(row[0] for row in rows)
+
+
+def _raw(url: str, application: str) -> Connection:
+    try:
+        return psycopg.connect(
+            # SQLAlchemy names the driver in the scheme, PostgreSQL does not.
+            re.sub(r"^postgresql\+\w+://", "postgresql://", url),
+            connect_timeout=CONNECT_TIMEOUT,
+            row_factory=tuple_row,
+            application_name=application,
+            keepalives_idle=KEEPALIVE,
+            keepalives_interval=KEEPALIVE,
+            keepalives_count=3,
+        )
+    except psycopg.OperationalError as error:
+        raise _connection_error(error) from None
+    except (psycopg.ProgrammingError, UnicodeError):
+        # libpq quotes the URL, password and all, when it cannot parse it.
+        raise DatabaseError(
+            "the database URL is not one that PostgreSQL understands: postgresql://USER:…@HOST:PORT/DATABASE"
+        ) from None
+
+
+def _notice_loss(connection: Connection) -> None:
+    """Let the server find out that its client is gone: also in the middle of a statement, from PostgreSQL 14 on."""
+    # Not every server's system can do that; PostgreSQL refuses the value there.
+    with suppress(psycopg.errors.InvalidParameterValue), connection.transaction():
+        connection.execute(
+            "SELECT set_config(name, value, false) FROM (VALUES ('client_connection_check_interval', '1s'), "
+            "('tcp_keepalives_idle', %(s)s), ('tcp_keepalives_interval', %(s)s), "
+            # The session that keeps other migrations out has nothing to say for hours.
+            "('idle_session_timeout', '0')) AS wanted (name, value) "
+            "WHERE current_setting(name, true) IS NOT NULL",
+            {"s": str(KEEPALIVE)},
+        )
 
 
 def _become_owner(connection: Connection) -> None:

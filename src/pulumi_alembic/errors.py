@@ -3,7 +3,7 @@
 The text of each error is the whole message for the person at the terminal: what happened, on what, what to do next.
 """
 
-__all__ = ["DatabaseError", "HistoryError", "MigrationError", "RevisionFailed", "TargetError"]
+__all__ = ["DatabaseError", "HistoryError", "MigrationError", "Moved", "PolicyError", "RevisionFailed", "TargetError"]
 
 
 class MigrationError(Exception):
@@ -20,6 +20,14 @@ class TargetError(MigrationError):
 
 class DatabaseError(MigrationError):
     """The database cannot be reached, or is not set up for migrations. Nothing was changed."""
+
+
+class Moved(DatabaseError):
+    """Another migration changed the database between the reading and the run. This run changed nothing more."""
+
+
+class PolicyError(MigrationError):
+    """A timeout or another setting of the migration makes no sense. Nothing was changed."""
 
 
 class RevisionFailed(MigrationError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import traceback
 from pathlib import Path
 
@@ -12,6 +11,8 @@ import sqlalchemy.exc
 from pulumi_alembic.database import connect, read_heads
 from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
 from pulumi_alembic.plan import Direction, revision_text
+from pulumi_alembic.redact import redact
+from pulumi_alembic.retry import connection_lost, server_error
 from pulumi_alembic.running import Running
 
 __all__ = ["revision_failed"]
@@ -19,15 +20,20 @@ __all__ = ["revision_failed"]
 STATEMENT_LINES = 12
 CLASSES_WITH_VALUES = ("22", "23")
 """Data exceptions and violated constraints: their details quote rows."""
-PASSWORD = re.compile(r"(?i)(\bPASSWORD\s+)'(?:[^']|'')*'")
+
+CLASSES_OF_SERVER = ("53", "58")
+"""Resources that ran short, and errors of the system: nothing is wrong with the script."""
 
 
-def revision_failed(running: Running, error: BaseException, *, url: str, command: str) -> MigrationError:
+def revision_failed(
+    running: Running, error: BaseException, *, url: str, command: str, waited: str = ""
+) -> MigrationError:
     """The error to raise in place of `error`, after the running step ended with it.
 
     The database is read again on a new connection before anything is claimed of it: RevisionFailed says where it is,
     DatabaseError that it can no longer be asked. What may be a secret is left out: bound parameters, the values in a
-    constraint's or a conversion's detail, the literal behind PASSWORD.
+    constraint's or a conversion's detail, the literal behind PASSWORD. `waited` says for whom it waited, where it did
+    so for too long.
     """
     step = running.step
     assert step is not None  # noqa: S101 - something ran, or there were nothing to describe
@@ -35,7 +41,7 @@ def revision_failed(running: Running, error: BaseException, *, url: str, command
     direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
     failed = "\n".join(
         [f"revision {step.revision.revision} failed on {direction}: {script.parent.parent.name}/versions/{script.name}"]
-        + [f"  {line}" for line in (*_place(error, script), *_cause(error))]
+        + [f"  {line}" for line in (*_place(error, script), *_cause(error), *([waited] if waited else []))]
     )
     try:
         with connect(url) as connection:
@@ -47,8 +53,14 @@ def revision_failed(running: Running, error: BaseException, *, url: str, command
     if running.committed:
         ended = "it had committed statements of its own, which stay; the rest was rolled back"
         advice = "undo by hand what stayed, or let the script find it there (IF NOT EXISTS)"
+    elif running.outside:
+        ended = "what it does outside a transaction, the next run finds and completes; the rest was rolled back"
+        advice = "correct what was in the way"
     else:
-        ended, advice = "it was rolled back whole", "correct the script"
+        ended = "it was rolled back whole"
+        advice = "correct what was in the way" if _of_server(error) else "correct the script"
+    if waited and not running.committed:
+        advice = "let the sessions in its way end"
     where = f"{ended}; the database is at {revision}"
     return RevisionFailed(
         f"{failed}\n  {where}\n  next: {advice}, then run `{command}`: it goes on from there",
@@ -56,11 +68,17 @@ def revision_failed(running: Running, error: BaseException, *, url: str, command
     )
 
 
+def _of_server(error: BaseException) -> bool:
+    server = server_error(error)
+    short = server is not None and (server.sqlstate or "").startswith(CLASSES_OF_SERVER)
+    return short or connection_lost(error)
+
+
 def _cause(error: BaseException) -> list[str]:
     if isinstance(error, MigrationError):
         return [str(error)]
     if isinstance(error, sqlalchemy.exc.DBAPIError):
-        statement = re.sub(PASSWORD, r"\1'…'", (error.statement or "").strip()).splitlines()
+        statement = redact((error.statement or "").strip()).splitlines()
         if len(statement) > STATEMENT_LINES:
             statement = [*statement[:STATEMENT_LINES], "…"]
         return [*_indented("statement: ", statement), *_server_said(error.orig)]

@@ -1,92 +1,65 @@
-"""The revisions on disk: their order, checksums and names. Reads the scripts, and runs none of them."""
+"""The revisions on disk: their order, and whether they are those that the manifest lists."""
 
 from __future__ import annotations
 
-import ast
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import heapq
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pulumi_alembic import naming
 from pulumi_alembic.errors import HistoryError, TargetError
+from pulumi_alembic.manifest import COMMAND, Manifest
+from pulumi_alembic.script import Revision
 
-__all__ = ["BASE", "HEAD", "History", "Revision", "checksum"]
+__all__ = ["BASE", "HEAD", "History"]
 
 BASE = "base"
 HEAD = "head"
 
 
 @dataclass(frozen=True)
-class Revision:
-    """One script: what it declares of itself, and the checksum of its text."""
-
-    id: str
-    down_revisions: tuple[str, ...]
-    message: str
-    path: Path
-    source: str
-
-    @property
-    def checksum(self) -> str:
-        """See `checksum`."""
-        return checksum(self.source)
-
-    @classmethod
-    def read(cls, path: Path) -> Revision:
-        """What the script at `path` declares. Raises HistoryError where its name breaks the rule or belies it."""
-        named = naming.revision_id_of(path.name)
-        if named is None:
-            raise HistoryError(
-                f"{path} breaks the naming rule {naming.RULE}: rename it, or let `alembic revision -m …` name it"
-            )
-        try:
-            source = path.read_bytes().decode()
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError) as error:
-            raise HistoryError(f"{path} is not readable Python: {error}") from None
-        declared = dict(_literals(path, tree))
-        if declared.get("revision") != named:
-            raise HistoryError(
-                f"{path} declares revision = {declared.get('revision')!r}, its name says {named!r}: make them equal"
-            )
-        downs = _ids(declared.get("down_revision")) + _ids(declared.get("depends_on"))
-        message = (ast.get_docstring(tree) or "").strip().split("\n")[0]
-        return cls(named, downs, message, path, source)
-
-
-@dataclass(frozen=True)
 class History:
-    """Every down revision named by a script is itself a script of the history, and no revision is its own ancestor."""
+    """Every down revision named by a script is itself a script of the history, and no revision is its own ancestor.
+
+    `revisions` is in one order that depends on nothing but the scripts, each behind everything that it builds on.
+    """
 
     revisions: Mapping[str, Revision]
+    manifest: Manifest
 
     @classmethod
     def load(cls, directory: Path) -> History:
-        """Read `directory`/versions. Raises HistoryError, naming the file, for whatever breaks the invariants."""
+        """Read `directory`/versions. Raises HistoryError, naming the file, for whatever breaks the invariants.
+
+        A script that the manifest knows is not parsed. One that it does not know, or knows otherwise, is read all the
+        same: `require_manifest` is what refuses it.
+        """
         versions = directory / "versions"
         if not versions.is_dir():
             raise HistoryError(f"there is no folder {versions}: revision scripts are looked for there")
-        scripts = sorted(path for path in versions.glob("*.py") if path.name != "__init__.py")
-        return cls.of(Revision.read(path) for path in scripts)
+        manifest = Manifest.load(directory)
+        listed = {entry.file: entry for entry in manifest.entries}
+        scripts = sorted(path for path in versions.iterdir() if path.suffix == ".py" and path.name != "__init__.py")
+        return cls.of([Revision.read(path, listed.get(path.name)) for path in scripts], manifest)
 
     @classmethod
-    def of(cls, revisions: Iterable[Revision]) -> History:
+    def of(cls, revisions: Iterable[Revision], manifest: Manifest) -> History:
         """The history of these revisions, in any order. Raises HistoryError as `load` does."""
+        given = list(revisions)
         by_id: dict[str, Revision] = {}
-        for revision in revisions:
+        for revision in given:
             if twin := by_id.get(revision.id):
+                free = naming.next_revision_id([each.id for each in given], date.today())
                 raise HistoryError(
-                    f"{twin.path} and {revision.path} both are revision {revision.id}: renumber the newer one"
+                    f"{twin.path} and {revision.path} both are revision {revision.id}: let the newer one be {free}, in "
+                    f"its name and in `revision`" + (f"; then: {COMMAND}" if manifest.exists else "")
                 )
             by_id[revision.id] = revision
-        history = cls(by_id)
-        history._refuse_gaps()
-        history._refuse_rings()
-        return history
+        _refuse_gaps(by_id)
+        return cls({id: by_id[id] for id in _ordered(by_id)}, manifest)
 
     @cached_property
     def heads(self) -> tuple[str, ...]:
@@ -107,75 +80,83 @@ class History:
         if len(self.heads) > 1:
             raise TargetError(
                 f"the scripts have {len(self.heads)} heads, {' and '.join(self.heads)}: 'head' is not one revision. "
-                f"Join them: {self.merge_command(self.heads)}"
+                f"{self._join}"
             )
         return self.heads[0] if self.heads else BASE
 
     def ancestors(self, revisions: Iterable[str]) -> tuple[str, ...]:
         """The given revisions and all they build on, each behind everything that it builds on."""
-        order: dict[str, None] = {}
-        pending = [(revision, False) for revision in sorted(revisions, reverse=True)]
+        reached: set[str] = set()
+        pending = list(revisions)
         while pending:
-            revision, expanded = pending.pop()
-            if revision in order:
-                continue
-            if expanded:
-                order[revision] = None
-                continue
-            pending.append((revision, True))
-            pending += [(down, False) for down in sorted(self.revisions[revision].down_revisions, reverse=True)]
-        return tuple(order)
+            if (id := pending.pop()) not in reached:
+                reached.add(id)
+                pending += self.revisions[id].down_revisions
+        return tuple(id for id in self.revisions if id in reached)
 
     def merge_command(self, revisions: Iterable[str]) -> str:
         """The command that joins these branches; `alembic merge` does not find the next id by itself."""
         next_id = naming.next_revision_id(self.revisions, date.today())
         return f"alembic merge --rev-id {next_id} -m 'merge branches' {' '.join(revisions)}"
 
-    def _refuse_gaps(self) -> None:
-        for revision in self.revisions.values():
-            for down in revision.down_revisions:
-                if down not in self.revisions:
-                    raise HistoryError(
-                        f"{revision.path} builds on revision {down}, but no script has that id: restore it, "
-                        f"or correct down_revision"
-                    )
+    @cached_property
+    def differences(self) -> list[str]:
+        """What the manifest says otherwise than the scripts, one line each; none where there is no manifest."""
+        return self.manifest.differences([revision.entry for revision in self.revisions.values()])
 
-    def _refuse_rings(self) -> None:
-        remaining = {id: set(revision.down_revisions) for id, revision in self.revisions.items()}
-        while ready := {id for id, downs in remaining.items() if not downs & remaining.keys()}:
-            for id in ready:
-                del remaining[id]
-        if remaining:
-            ring = ", ".join(sorted(remaining))
-            raise HistoryError(f"the revisions {ring} build on one another in a ring: correct their down_revision")
-
-
-def checksum(source: str) -> str:
-    """A digest of a script that line endings do not change: `v1:` and the SHA-256 of its text with LF alone.
-
-    The prefix names the formula, so that a later one can be told apart in the ledger.
-    """
-    normalised = source.replace("\r\n", "\n").replace("\r", "\n")
-    return "v1:" + hashlib.sha256(normalised.encode()).hexdigest()
-
-
-def _literals(path: Path, tree: ast.Module) -> Iterator[tuple[str, Any]]:
-    """The module's own `revision`, `down_revision` and `depends_on`, which must be literals as Alembic writes them."""
-    for node in tree.body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    def require_manifest(self) -> None:
+        """Raises HistoryError, with what differs and the command to run, where the manifest does not fit."""
+        if not self.differences:
+            return
+        path = self.manifest.path
+        if len(self.heads) > 1:
+            advice = self._join
+        else:
+            advice = f"{'Write' if self.manifest.defect else 'If that is meant, write'} it anew: {COMMAND}"
+        raise HistoryError(
+            "\n".join(
+                [f"{path.parent.name}/{path.name} does not fit the scripts:"]
+                + [f"  {difference}" for difference in self.differences]
+                + [advice]
+            )
         )
-        for target in targets:
-            if isinstance(target, ast.Name) and target.id in {"revision", "down_revision", "depends_on"}:
-                try:
-                    yield target.id, ast.literal_eval(node.value)  # type: ignore[attr-defined]
-                except (ValueError, TypeError):
-                    raise HistoryError(f"{path}:{node.lineno}: {target.id} must be a plain literal") from None
+
+    def write_manifest(self) -> None:
+        """Make the manifest fit the scripts as they are."""
+        self.manifest.write(revision.entry for revision in self.revisions.values())
+
+    @property
+    def _join(self) -> str:
+        then = f"; then: {COMMAND}" if self.differences else ""
+        return f"Join them: {self.merge_command(self.heads)}{then}"
 
 
-def _ids(declared: object) -> tuple[str, ...]:
-    if declared is None:
-        return ()
-    if isinstance(declared, str):
-        return (declared,)
-    return tuple(str(id) for id in declared)  # type: ignore[attr-defined]
+def _refuse_gaps(revisions: Mapping[str, Revision]) -> None:
+    for revision in revisions.values():
+        for down in revision.down_revisions:
+            if down not in revisions:
+                raise HistoryError(
+                    f"{revision.path} builds on revision {down}, but no script has that id: restore it, "
+                    f"or correct down_revision"
+                )
+
+
+def _ordered(revisions: Mapping[str, Revision]) -> list[str]:
+    """The ids by the number in them, each behind all it builds on; by the whole id where two branches took a number."""
+    waiting = {id: len(set(revision.down_revisions)) for id, revision in revisions.items()}
+    above: dict[str, list[str]] = {id: [] for id in revisions}
+    for id, revision in revisions.items():
+        for down in set(revision.down_revisions):
+            above[down].append(id)
+    ready = [(id[-3:], id) for id, count in waiting.items() if not count]
+    heapq.heapify(ready)
+    order: list[str] = []
+    while ready:
+        order.append(heapq.heappop(ready)[1])
+        for id in above[order[-1]]:
+            waiting[id] -= 1
+            if not waiting[id]:
+                heapq.heappush(ready, (id[-3:], id))
+    if ring := ", ".join(sorted(set(revisions) - set(order))):
+        raise HistoryError(f"the revisions {ring} build on one another in a ring: correct their down_revision")
+    return order

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date
 
 __all__ = ["RULE", "is_revision_id", "next_revision_id", "revision_id_of"]
 
@@ -40,7 +40,7 @@ def next_revision_id(taken: Iterable[str], today: date) -> str:
 
 def _is_date(digits: str) -> bool:
     try:
-        datetime.strptime(digits, "%Y%m%d")
+        date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
     except ValueError:
         return False
     return True

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pulumi_alembic.errors import TargetError
-from pulumi_alembic.history import BASE, History, Revision
+from pulumi_alembic.history import BASE, History
+from pulumi_alembic.script import Revision
 
 __all__ = ["Direction", "Plan", "plan", "revision_text"]
 
@@ -55,8 +56,9 @@ def plan(history: History, current: Sequence[str], target: str) -> Plan:
             )
     wanted = () if target == BASE else history.ancestors([target])
     applied = history.ancestors(current)
-    missing = tuple(history.revisions[id] for id in wanted if id not in applied)
-    surplus = tuple(history.revisions[id] for id in reversed(applied) if id not in wanted)
+    there, asked = set(applied), set(wanted)
+    missing = tuple(history.revisions[id] for id in wanted if id not in there)
+    surplus = tuple(history.revisions[id] for id in reversed(applied) if id not in asked)
     if missing and surplus:
         raise TargetError(
             f"revision {target} is on another branch than {revision_text(current)}. "

@@ -27,6 +27,7 @@ from pulumi.output import Unknown
 from pulumi_alembic import engine_log, migrator, plugin_errors
 from pulumi_alembic.database import NoDatabase, NoLogin
 from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
+from pulumi_alembic.policy import Policy
 
 if TYPE_CHECKING:
     from pulumi_alembic.plan import Plan
@@ -46,13 +47,16 @@ class Inputs:
     directory: Path
     target: str
     urn: str
+    policy: Policy
 
     @classmethod
     def of(cls, properties: Properties) -> Inputs:
         """The inputs among a resource's properties."""
         url = properties["url"]
         known = None if isinstance(url, Unknown) else str(url)
-        return cls(known, Path(properties["directory"]), properties["target"], properties["__urn"])
+        # State files from before there was a policy have none.
+        policy = Policy.parse(properties.get("policy") or {})
+        return cls(known, Path(properties["directory"]), properties["target"], properties["__urn"], policy)
 
 
 class MigrationsProvider(ResourceProvider):
@@ -156,6 +160,12 @@ def _migrate(properties: Properties) -> Properties:
     def on_applied(revision: str) -> None:
         engine_log.status(f"{revision} ran", inputs.urn)
 
+    def on_status(text: str) -> None:
+        engine_log.status(text, inputs.urn)
+
+    def on_wait(text: str) -> None:
+        engine_log.info(text, inputs.urn)
+
     try:
         revision = migrator.migrate(
             inputs.url or "",
@@ -163,6 +173,9 @@ def _migrate(properties: Properties) -> Properties:
             inputs.target,
             command=engine_log.command("up"),
             on_applied=on_applied,
+            on_status=on_status,
+            on_wait=on_wait,
+            policy=inputs.policy,
         )
     except RevisionFailed as error:
         raise plugin_errors.HalfDone(str(error), ID, {**properties, "revision": error.revision}) from None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pulumi
 from pulumi.dynamic import Resource
 
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.history import HEAD, History
+from pulumi_alembic.manifest import COMMAND
+from pulumi_alembic.policy import Policy
 from pulumi_alembic.provider import MigrationsProvider
 
 __all__ = ["Migrations"]
@@ -31,18 +35,22 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         url: pulumi.Input[str],
         directory: str = "migrations",
         target: str = HEAD,
+        policy: Mapping[str, str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`url` is the migrator's `postgresql://…`, unknown for as long as its database does not exist.
 
-        `directory` is Alembic's script location, relative to the program. Raises pulumi.RunError where the scripts are
-        not one history or `target` is none of them.
+        `directory` is Alembic's script location, relative to the program. `policy` says how long to wait, in the
+        words of `pulumi_alembic.policy.Policy`: `{"lock_timeout": "500ms"}`. Raises pulumi.RunError where the scripts
+        are not one history, `target` is none of them, or the policy makes no sense.
         """
         try:
-            resolved = History.load(Path(directory)).resolve(target)
+            history = History.load(Path(directory))
+            resolved = history.resolve(target)
+            settings = Policy.parse(policy or {}).settings
         except MigrationError as error:
             raise pulumi.RunError(str(error)) from None
-        properties = {
+        properties: dict[str, Any] = {
             "url": pulumi.Output.secret(url),
             "directory": directory,
             "target": resolved,
@@ -51,4 +59,9 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             ),
             "revision": None,
         }
+        if settings:
+            properties["policy"] = settings
         super().__init__(MigrationsProvider(), name, properties, opts)
+        if not history.manifest.exists:
+            text = f"no {history.manifest.path} yet, by which edited scripts are noticed before they are applied"
+            pulumi.log.info(f"{text}: {COMMAND}", self)

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationStep, RevisionStep
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import Revision as AlembicRevision
+from alembic.script.revision import RevisionMap
 from alembic.util import CommandError
 from alembic.util.pyfiles import load_python_file
 
-from pulumi_alembic.environment import Request
-from pulumi_alembic.errors import DatabaseError, HistoryError
-from pulumi_alembic.history import Revision
+from pulumi_alembic.errors import HistoryError, Moved
+from pulumi_alembic.history import History
+from pulumi_alembic.manifest import COMMAND
 from pulumi_alembic.plan import Direction, Plan, revision_text
+from pulumi_alembic.request import Request
+from pulumi_alembic.script import Revision, builds_on
 
-__all__ = ["import_scripts", "run"]
+__all__ = ["ask_url", "import_scripts", "run"]
 
 
-def import_scripts(revisions: Iterable[Revision]) -> None:
+def import_scripts(revisions: Iterable[Revision]) -> dict[str, ModuleType]:
     """Each of these scripts imports, and has both ways. Raises HistoryError, naming the file, for one that does not."""
+    scripts = {}
     for revision in revisions:
         try:
             script = load_python_file(str(revision.path.parent), revision.path.name)
@@ -31,33 +37,64 @@ def import_scripts(revisions: Iterable[Revision]) -> None:
         for direction in Direction:
             if not callable(getattr(script, direction, None)):
                 raise HistoryError(f"{revision.path} has no function {direction}(): each revision needs both ways")
+        if builds_on(vars(script)) != (revision.down, revision.depends_on):
+            raise HistoryError(f"{revision.path} does not build on what the manifest says. Write it anew: {COMMAND}")
+        scripts[revision.id] = script
+    return scripts
 
 
-def run(plan: Plan, directory: Path, request: Request) -> None:
+def ask_url(directory: Path) -> str | None:
+    """The URL that the project's env.py gives the `alembic` command. Raises MigrationError where it cannot tell."""
+    told: list[str] = []
+    _run_env(directory, {"on_url": told.append})
+    return told[0] if told else None
+
+
+def run(plan: Plan, history: History, request: Request) -> None:
     """Run exactly the steps of `plan`, through the project's env.py, as the `alembic` command would.
 
-    Raises DatabaseError where the database is no longer at `plan.current`, before anything runs, and RevisionFailed
-    where a step fails: it is rolled back, those before it stay.
+    No other script is loaded: what Alembic needs to know of it, the history knows.
+
+    Raises HistoryError as `import_scripts` does, Moved where the database is no longer at `plan.current`, both before
+    anything runs, and RevisionFailed where a step fails: it is rolled back, those before it stay.
     """
+    scripts = import_scripts(plan.steps)
 
     def steps(heads: Sequence[str], context: Any) -> list[RevisionStep]:
         if tuple(sorted(heads)) != plan.current:
-            raise DatabaseError(
-                f"the plan starts at {revision_text(plan.current)}, and the database now is at {revision_text(heads)}: "
-                f"somebody else migrated it. Plan anew: {request.command}"
+            raise Moved(
+                f"the plan starts at {revision_text(plan.current)}, and the database now is at {revision_text(heads)}"
             )
         make = (
             MigrationStep.upgrade_from_script
             if plan.direction is Direction.UPGRADE
             else MigrationStep.downgrade_from_script
         )
-        scripts = context.script
-        return [make(scripts.revision_map, scripts.get_revision(step.id)) for step in plan.steps]
+        known = context.script.revision_map
+        return [make(known, known.get_revision(step.id)) for step in plan.steps]
 
-    config = Config(attributes={"request": request})
+    def revisions() -> Iterator[AlembicRevision]:
+        for one in history.revisions.values():
+            if module := scripts.get(one.id):
+                yield Script(module, one.id, str(one.path.resolve()))
+            else:
+                yield AlembicRevision(one.id, one.down or None, one.depends_on or None)
+
+    _run_env(history.manifest.path.parent, {"request": request}, steps, RevisionMap(revisions))
+
+
+def _run_env(
+    directory: Path,
+    attributes: dict[str, Any],
+    steps: Callable[..., list[RevisionStep]] | None = None,
+    revisions: RevisionMap | None = None,
+) -> None:
+    config = Config(attributes=attributes)
     config.set_main_option("script_location", str(directory.resolve()).replace("%", "%%"))
     try:
         script = ScriptDirectory.from_config(config)
+        if revisions is not None:
+            script.revision_map = revisions
         with EnvironmentContext(config, script, fn=steps):
             script.run_env()
     except CommandError as error:

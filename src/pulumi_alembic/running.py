@@ -1,14 +1,15 @@
-"""The revision that runs: which one it is, and whether it committed anything on its own."""
+"""The steps of one run of Alembic: which one runs, which are left, and whether it committed anything on its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import sqlalchemy as sa
 
-from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.errors import MigrationError, Moved
+from pulumi_alembic.plan import revision_text
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
@@ -19,28 +20,39 @@ IDLE = psycopg.pq.TransactionStatus.IDLE
 
 
 class Running:
-    """Follows one run of Alembic: `step` is the revision that runs, None before the first.
+    """Follows one run through all of its attempts: each step of it is committed once, in order.
 
-    `committed` says that a part of it is in the database for good, whatever becomes of the rest: by an
-    autocommit_block, by commit(), or by a COMMIT among its statements.
+    `step` is the revision that runs, None before the first. `committed` says that a part of it is in the database for
+    good, whatever becomes of the rest: by commit(), or by a COMMIT among its statements. `outside` says that it began
+    a block, whose effect the next run finds. `on_steps` is told the steps, before the first; `on_step` each of them,
+    before each of its attempts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_steps: Callable[[Sequence[Any]], None], on_step: Callable[[RevisionStep], None]) -> None:
         self.step: RevisionStep | None = None
         self.committed = False
-        self._recorded = False
+        self.outside = False
+        self._on_steps = on_steps
+        self._on_step = on_step
+        self._left: list[Any] | None = None
+        self._before: frozenset[str] = frozenset()
+        self._after: frozenset[str] | None = None
+
+    @property
+    def name(self) -> str:
+        """The id of the revision that runs; empty before the first."""
+        return str(self.step.revision.revision) if self.step is not None else ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the step has run, so that the next commit is its end."""
+        return self._after is not None
 
     def follow(self, context: MigrationContext, engine: sa.Engine, session: psycopg.Connection[Any]) -> None:
-        """Begin with the run of `context`, which uses `engine`, whose only connection is `session`."""
+        """Begin an attempt with the run of `context`, which uses `engine`, whose only connection is `session`."""
         # Private in Alembic 1.20, and the only place that knows the step also where the commit itself fails.
         steps = context._migrations_fn
-
-        def watched(heads: Any, context: MigrationContext) -> Iterator[RevisionStep]:
-            for step in steps(heads, context):  # type: ignore[misc]
-                # A stamp runs no revision.
-                self.step = step if hasattr(step, "revision") else None
-                self.committed = self._recorded = False
-                yield step
+        context._migrations_fn = lambda heads, of: self._run(heads, lambda: steps(heads, of))  # type: ignore[misc]
 
         def after_statement(*_: Any) -> None:
             if session.info.transaction_status == IDLE:
@@ -48,14 +60,13 @@ class Running:
 
         def before_commit(_: Any) -> None:
             # The commit after the version was recorded is Alembic's own, the end of the step.
-            self.committed = self.committed or not self._recorded
+            self.committed = self.committed or self._after is None
 
-        context._migrations_fn = watched
         sa.event.listen(engine, "after_cursor_execute", after_statement)
         sa.event.listen(engine, "commit", before_commit)
 
-    def recorded(self, context: MigrationContext) -> None:
-        """The step has run, and its version is recorded in its transaction: only the commit is to come.
+    def recorded(self, context: MigrationContext, heads: set[str]) -> None:
+        """The step has run, and `heads` are recorded in its transaction: only the commit is to come.
 
         Raises MigrationError where the step had ended that transaction, so that what was recorded would be lost.
         """
@@ -65,4 +76,35 @@ class Running:
                 "the revision ended its transaction by commit() or rollback(), so that its version cannot be recorded "
                 "with it. For a statement that cannot run in a transaction: with op.get_context().autocommit_block(): …"
             )
-        self._recorded = True
+        self._after = frozenset(heads)
+
+    def _run(self, heads: Sequence[str], steps: Callable[[], Any]) -> Iterator[Any]:
+        """The steps that are left, given the heads that the database has at the beginning of this attempt.
+
+        They are counted once: run again, `alembic upgrade +1` would mean one more.
+        """
+        if self._left is None:
+            self._left = list(steps())
+            self._on_steps(self._left)
+            self._before = frozenset(heads)
+        elif frozenset(heads) == self._after:
+            # What looked like a failure was a commit whose answer got lost.
+            self._next()
+        elif frozenset(heads) != self._before:
+            raise Moved(
+                f"another migration brought the database from {revision_text(tuple(self._before))} to "
+                f"{revision_text(heads)} while the connection was lost"
+            )
+        while self._left:
+            # A stamp runs no revision.
+            self.step = self._left[0] if hasattr(self._left[0], "revision") else None
+            self.committed, self.outside, self._after = False, False, None
+            if self.step is not None:
+                self._on_step(self.step)
+            yield self._left[0]
+            self._next()
+
+    def _next(self) -> None:
+        assert self._left  # noqa: S101 - it is a step of these that has ended
+        del self._left[0]
+        self._before = self._after if self._after is not None else self._before

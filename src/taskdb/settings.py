@@ -12,8 +12,11 @@ from pathlib import Path
 import pulumi
 from pulumi.runtime import config as stack_config
 
+from pulumi_alembic.errors import PolicyError
+from pulumi_alembic.policy import Policy
 from taskdb import local
 from taskdb.errors import TaskdbError
+from taskdb.policy import POLICY_KEYS, policy_of
 
 __all__ = ["Admin", "Settings"]
 
@@ -22,7 +25,7 @@ CONFIGURATION = {name: f"postgresql:{name}" for name in PROPERTIES}
 VARIABLES = dict(
     zip(PROPERTIES, ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT"), strict=True)
 )
-KEYS = {"taskdb": {"taskdb:revision"}, "postgresql": set(CONFIGURATION.values())}
+KEYS = {"taskdb": {"taskdb:revision", *POLICY_KEYS}, "postgresql": set(CONFIGURATION.values())}
 SSL_MODES = {"disable", "require", "verify-ca", "verify-full"}
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 # Debian's, Fedora's, Alpine's and macOS's.
@@ -56,10 +59,14 @@ class Admin:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the program needs to know. `database` is also the prefix of its roles, so that stacks can share a server."""
+    """What the program needs to know. `database` is also the prefix of its roles, so that stacks can share a server.
+
+    `policy` is how long a migration waits, and for what.
+    """
 
     database: str
     revision: str
+    policy: Policy
     admin: Admin
 
     @classmethod
@@ -71,7 +78,8 @@ class Settings:
         """
         values = {**stack_config.CONFIG.get(), **stack_config.get_config_env()}
         _refuse_unknown(values)
-        return cls(_database_name(pulumi.get_project(), pulumi.get_stack()), _revision(values), _admin(values, project))
+        name = _database_name(pulumi.get_project(), pulumi.get_stack())
+        return cls(name, _revision(values), _policy(values), _admin(values, project))
 
 
 def _refuse_unknown(values: Mapping[str, str]) -> None:
@@ -99,6 +107,14 @@ def _revision(values: Mapping[str, str]) -> str:
             f"Set it: {_command('config set', 'taskdb:revision head')}"
         )
     return revision
+
+
+def _policy(values: Mapping[str, str]) -> Policy:
+    try:
+        return policy_of(values)
+    except PolicyError as error:
+        example = _command("config set", "taskdb:lock_timeout 200ms")
+        raise TaskdbError(f"{error}. Set it as in: {example}") from None
 
 
 def _database_name(project: str, stack: str) -> str:

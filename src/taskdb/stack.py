@@ -8,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pulumi_alembic import DatabaseError
-from taskdb.errors import TaskdbError
+import yaml
 
-__all__ = ["current_stack", "migrator_url", "output"]
+from pulumi_alembic import DatabaseError
+from pulumi_alembic.policy import Policy
+from taskdb.errors import TaskdbError
+from taskdb.policy import policy_of
+
+__all__ = ["current_stack", "migration_policy", "migrator_url", "output"]
 
 DEVELOPMENT = "dev"
 
@@ -32,6 +36,18 @@ def migrator_url() -> str:
         return output("migrator_url", current_stack())
     except TaskdbError as error:
         raise DatabaseError(f"{error}; or set DATABASE_URL") from None
+
+
+def migration_policy() -> Policy:
+    """How long the `alembic` command waits, and for what: as `migrator_url`'s stack does, else as by default.
+
+    Raises PolicyError for a setting that makes no sense.
+    """
+    configuration = Path(f"Pulumi.{current_stack()}.yaml")
+    if os.environ.get("DATABASE_URL") or not configuration.exists():
+        return Policy()
+    read = yaml.safe_load(configuration.read_text()) or {}
+    return policy_of(read.get("config") or {})
 
 
 def output(name: str, stack: str) -> str:

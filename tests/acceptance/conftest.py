@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from pulumi_alembic.history import History
 from taskdb.local import Server
 from tests.conftest import NO_CLI, PROJECT, Database
 
@@ -113,7 +114,7 @@ class Project:
         return replace(self, engine=engine)
 
     def script(self, number: int, upgrade: str, downgrade: str = "pass") -> Path:
-        """Add a revision behind the ones there are; each argument is the body of a function."""
+        """Add a revision behind the ones there are, and list it; each argument is the body of a function."""
         versions = self.folder / "migrations" / "versions"
         down = max(path.name[:12] for path in versions.glob("*.py"))
         path = versions / f"20260101_{number:03}_added_by_a_test.py"
@@ -121,7 +122,17 @@ class Project:
             f'"""added by a test"""\n\nfrom alembic import op\n\nrevision = "{path.name[:12]}"\n'
             f'down_revision = "{down}"\n\n\ndef upgrade():\n    {upgrade}\n\n\ndef downgrade():\n    {downgrade}\n'
         )
+        self.list_scripts()
         return path
+
+    def remove(self, script: Path) -> None:
+        """Take a revision back, its line in the manifest too."""
+        script.unlink()
+        self.list_scripts()
+
+    def list_scripts(self) -> None:
+        """Make the manifest fit the scripts as they are."""
+        History.load(self.folder / "migrations").write_manifest()
 
 
 def has_engine(engine: str) -> bool:

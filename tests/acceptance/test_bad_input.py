@@ -47,12 +47,14 @@ def test_two_heads(untouched: Project) -> None:
             f'revision = "20260101_{number}"\ndown_revision = "20250126_003"\n'
             "def upgrade(): pass\ndef downgrade(): pass\n"
         )
+    untouched.list_scripts()
     refused(up(untouched), "2 heads, 20260101_004 and 20260101_005", "alembic merge --rev-id")
 
 
 def test_a_script_that_does_not_import(untouched: Project) -> None:
     script = untouched.script(4, "pass")
     script.write_text("import no_such_module\n" + script.read_text())
+    untouched.list_scripts()
     refused(up(untouched), script.name, "does not import: ModuleNotFoundError: No module named 'no_such_module'")
 
 
@@ -71,7 +73,7 @@ def test_a_script_whose_name_breaks_the_convention(untouched: Project) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"taskdb__revison": "head"}, "unknown configuration taskdb:revison. Known: taskdb:revision"),
+        ({"taskdb__revison": "head"}, "unknown configuration taskdb:revison. Known: taskdb:lock_deadline, "),
         ({"taskdb__revision": ""}, "taskdb:revision is not set"),
         ({"taskdb__revision": "newest"}, "taskdb:revision is 'newest'"),
     ],

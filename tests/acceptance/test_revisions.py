@@ -77,16 +77,48 @@ def test_a_failing_revision_stops_between_two_and_the_next_up_goes_on(stack: Pro
     assert stack.resource("Migrations")["outputs"]["revision"] == "20260101_004"
 
     broken.write_text(broken.read_text().replace("ALTER TABLE nowhere ADD x int", "SELECT 1"))
+    stack.list_scripts()
     assert "20260101_004 → 20260101_005" in stack.up().text
     assert stack.outputs()["revision"] == "20260101_005"
     stack.succeed("preview", "--refresh", "--expect-no-changes")
+
+
+def test_an_edited_applied_script_is_refused_with_its_lines_until_it_is_accepted(stack: Project) -> None:
+    [script] = (stack.folder / "migrations/versions").glob("20250126_002_*.py")
+    script.write_text(script.read_text().replace('"""add recurring', '"""add the recurring'))
+    refused = stack.pulumi("preview")
+    assert refused.exit_code != 0
+    for part in (
+        f"{script.name} is applied, and was edited",
+        '-"""add recurring tasks',
+        "pulumi-alembic accept 20250126_002",
+    ):
+        assert part in refused.text
+    assert "Traceback" not in refused.text
+    here = {"PULUMI_STACK": stack.stack}
+    assert "wrote migrations/manifest: 3 revisions" in stack.run("pulumi-alembic", "manifest").text
+    accepted = stack.run("pulumi-alembic", "accept", "20250126_002", "--reason", "a word in its title", **here)
+    assert accepted.text == "20250126_002 is accepted as it is now\n"
+    stack.succeed("preview", "--expect-no-changes")
+
+
+def test_a_manifest_that_does_not_fit_is_refused_and_a_missing_one_is_asked_for(stack: Project) -> None:
+    script = stack.script(4, "pass")
+    script.write_text(script.read_text().replace("pass", "op.execute('SELECT 1')"))
+    refused = stack.pulumi("up", "--yes")
+    assert refused.exit_code != 0
+    assert f"{script.name} was edited" in refused.text
+    assert "If that is meant, write it anew: pulumi-alembic manifest" in refused.text
+    (stack.folder / "migrations/manifest").unlink()
+    assert "no migrations/manifest yet" in stack.up().text
+    assert stack.outputs()["revision"] == "20260101_004"
 
 
 def test_a_first_up_that_fails_half_way_keeps_what_it_made(project: Project) -> None:
     broken = project.script(4, "op.execute('ALTER TABLE nowhere ADD x int')")
     assert project.pulumi("up", "--yes", "--skip-preview").exit_code != 0
     assert project.resource("Migrations")["outputs"]["revision"] == HEAD
-    broken.unlink()
+    project.remove(broken)
     project.up()
     assert project.outputs()["revision"] == HEAD
     project.succeed("preview", "--refresh", "--expect-no-changes")

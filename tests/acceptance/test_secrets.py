@@ -49,7 +49,7 @@ def lived(project: Project) -> tuple[Project, set[str]]:
         broken = project.script(4, "op.execute('ALTER TABLE nowhere ADD x int')")
         project.pulumi("up", "--yes", "--diff")
         project.pulumi("preview", "--json")
-        broken.unlink()
+        project.remove(broken)
         project.succeed("up", "--yes", "--diff")
         project.succeed("refresh", "--yes", "--diff")
         project.succeed("preview", "--json")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from psycopg import sql
@@ -15,7 +16,7 @@ from psycopg import sql
 from pulumi_alembic import migrator
 from pulumi_alembic.database import connect
 from taskdb.local import Server
-from tests.conftest import Database
+from tests.conftest import Database, drop_database
 
 PROJECT = Path(__file__).parents[3]
 
@@ -35,9 +36,9 @@ class Target:
     url: str
     directory: Path
 
-    def migrate(self, revision: str) -> str:
+    def migrate(self, revision: str, **options: Any) -> str:
         """Bring the database to `revision`, and return the revision that it then says it is at."""
-        return migrator.migrate(self.url, self.directory, revision, command="pulumi up", on_applied=lambda _: None)
+        return migrator.migrate(self.url, self.directory, revision, command="pulumi up", **options)
 
     def query(self, statement: str) -> list[tuple[object, ...]]:
         """The rows of one statement, as the owner."""
@@ -77,7 +78,7 @@ def make_target(make_database: Callable[[], Database], database: Database) -> It
 
     def make(directory: Path) -> Target:
         made.append(make_database() if made else database)
-        return _prepare(made[-1], directory)
+        return prepare(made[-1], directory)
 
     yield make
     for one in made:
@@ -104,7 +105,8 @@ def _roles(database: Database) -> dict[str, sql.Identifier]:
     return {role: sql.Identifier(f"{database.name}_{role}") for role in ("owner", "migrator")}
 
 
-def _prepare(database: Database, directory: Path) -> Target:
+def prepare(database: Database, directory: Path) -> Target:
+    """The roles and schemas that a migrator needs, in a database that has none of them."""
     password = secrets.token_urlsafe(12)
     with database.connect() as admin:
         for statement in (
@@ -143,4 +145,4 @@ def make_database(server: Server) -> Iterator[Callable[[], Database]]:
 
     yield make
     for database in made:
-        run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))
+        drop_database(database)

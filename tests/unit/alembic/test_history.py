@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pulumi_alembic.errors import HistoryError, TargetError
-from pulumi_alembic.history import History, checksum
+from pulumi_alembic.history import History
+from pulumi_alembic.script import checksum
 
 SCRIPT = '''"""{message}
 

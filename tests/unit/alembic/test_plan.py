@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pulumi_alembic.errors import TargetError
-from pulumi_alembic.history import History, Revision
+from pulumi_alembic.history import History
+from pulumi_alembic.manifest import Manifest
 from pulumi_alembic.plan import Direction, plan
+from pulumi_alembic.script import Revision, checksum
 
 
 def history(*lines: str) -> History:
@@ -16,8 +18,11 @@ def history(*lines: str) -> History:
     revisions = []
     for line in lines:
         id, _, downs = line.partition("<")
-        revisions.append(Revision(id, tuple(filter(None, downs.split(","))), f"message {id}", Path(f"{id}.py"), ""))
-    return History.of(revisions)
+        source = f'"""message {id}"""'
+        revisions.append(
+            Revision(id, tuple(filter(None, downs.split(","))), (), Path(f"{id}.py"), source, checksum(source))
+        )
+    return History.of(revisions, Manifest(Path("manifest"), exists=False))
 
 
 LINE = history("1", "2<1", "3<2")

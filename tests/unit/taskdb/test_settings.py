@@ -6,6 +6,7 @@ from pathlib import Path
 import pulumi
 import pytest
 
+from pulumi_alembic.policy import Policy
 from taskdb import local
 from taskdb.errors import TaskdbError
 from taskdb.settings import VARIABLES, Settings
@@ -73,7 +74,10 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"taskdb__revison": "head"}, "unknown configuration taskdb:revison. Known: taskdb:revision"),
+        (
+            {"taskdb__revison": "head"},
+            "unknown configuration taskdb:revison. Known: taskdb:lock_deadline, taskdb:lock_timeout, ",
+        ),
         ({"postgresql__hots": "x"}, "unknown configuration postgresql:hots"),
         ({"taskdb__revision": ""}, "taskdb:revision is not set"),
         ({"taskdb__revision": "latest"}, "taskdb:revision is 'latest'"),
@@ -85,6 +89,13 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
         ({**NAMED, "postgresql:port": "70000"}, "postgresql:port is '70000'"),
         ({**NAMED, "postgresql:sslmode": "prefer"}, "postgresql:sslmode is 'prefer'"),
         ({**NAMED, "postgresql:host": "/run/postgresql"}, "postgresql:host is a socket's folder"),
+        ({"taskdb__lock_timeout": "200"}, "taskdb:lock_timeout is '200': it is a number with its unit"),
+        ({"taskdb__lock_timeout": "-1s"}, "Set it as in: pulumi config set taskdb:lock_timeout 200ms --stack dev"),
+        (
+            {"taskdb__lock_timeout": "10s", "taskdb__lock_deadline": "5s"},
+            "taskdb:lock_timeout, 10 s, is above lock_deadline",
+        ),
+        ({"taskdb__preflight": "maybe"}, "taskdb:preflight is 'maybe'"),
         (
             {"taskdb__revision": "20250126002"},
             "Put it in quotes, or set it by pulumi config set taskdb:revision 20250126_002",
@@ -98,6 +109,12 @@ def test_bad_configuration_is_refused(
         load(monkeypatch, tmp_path, **values)
     assert message in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_how_long_to_wait_is_the_stacks_and_has_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert load(monkeypatch, tmp_path, **NAMED).policy == Policy()
+    settings = load(monkeypatch, tmp_path, **NAMED, taskdb__lock_timeout="1s", taskdb__preflight="true")
+    assert settings.policy == Policy(lock_timeout=1, preflight=True)
 
 
 @pytest.mark.parametrize("stack", ["Dev", "d.ev", "-dev", "d" * 48])

@@ -1,0 +1,151 @@
+"""One attempt at the steps that are left: a session, Alembic's context on it, and what belongs to each transaction."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import alembic
+import psycopg
+import sqlalchemy as sa
+from alembic import context
+
+from pulumi_alembic import ledger
+from pulumi_alembic.authoring import name_by_the_rule
+from pulumi_alembic.database import VERSION_SCHEMA, open_session
+from pulumi_alembic.ledger import Event
+from pulumi_alembic.phases import Phases
+from pulumi_alembic.plan import Direction
+from pulumi_alembic.script import Revision
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext, MigrationInfo
+
+    from pulumi_alembic.request import Request
+    from pulumi_alembic.running import Running
+
+__all__ = ["attempt"]
+
+
+def attempt(metadata: sa.MetaData, request: Request, running: Running, on_session: Callable[[int], None]) -> None:
+    """Run the steps that `running` has left, in a session of their own; `on_session` is told the server's number of it.
+
+    A step that fails is rolled back, and its error raised as it is.
+    """
+    with closing(open_session(request.url)) as session:
+        on_session(_server_process(session))
+        engine = sa.create_engine(
+            "postgresql+psycopg://",
+            creator=lambda: session,
+            poolclass=sa.StaticPool,
+            # The session is closed here: of one that is lost, SQLAlchemy would print that it cannot be rolled back.
+            pool_reset_on_return=None,
+        )
+        with engine.connect() as connection:
+            record = _recorder(session, running, request)
+            phases = Phases(session, running, request, record)
+            _configure(connection, metadata, phases, _on_applied(running, request))
+            phases.follow(context.get_context(), engine)
+            running.follow(context.get_context(), engine, session)
+            _limit_waiting(engine, session, request)
+            _record_with_commit(engine, running, record)
+            if connection.in_transaction():
+                # Alembic would take it for the caller's, leave the commit to us, and lose every revision at the close.
+                raise AssertionError("the migration's connection is in a transaction before its first revision")
+            with context.begin_transaction():
+                context.run_migrations()
+
+
+def _configure(
+    connection: sa.Connection, metadata: sa.MetaData, phases: Phases, on_applied: Callable[..., None]
+) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        version_table_schema=VERSION_SCHEMA,
+        transaction_per_migration=True,
+        compare_server_default=True,
+        on_version_apply=on_applied,
+        process_revision_directives=name_by_the_rule,
+        phases=phases,
+    )
+
+
+def _server_process(session: psycopg.Connection[Any]) -> int:
+    [(pid,)] = session.execute("SELECT pg_backend_pid()").fetchall()
+    session.rollback()
+    return int(pid)
+
+
+def _limit_waiting(engine: sa.Engine, session: psycopg.Connection[Any], request: Request) -> None:
+    """Begin every transaction with the policy's lock_timeout, whatever a revision before it had set.
+
+    A statement outside a transaction waits as long as there is: ended early, some leave a half-made object.
+    """
+    timeout, deadline = (
+        round(seconds * 1000) for seconds in (request.policy.lock_timeout, request.policy.lock_deadline)
+    )
+
+    def begin(_: sa.Connection) -> None:
+        if session.autocommit:
+            session.execute(f"SET lock_timeout = {deadline}".encode())
+        else:
+            # Both in one message to the server: this is done once per revision.
+            result = session.pgconn.exec_(f"BEGIN; SET LOCAL lock_timeout = {timeout}".encode())
+            if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
+                error = psycopg.errors.error_from_result(result)
+                # Without a word from the server there is no server: psycopg says so of what it sends itself.
+                raise error if error.sqlstate else psycopg.OperationalError(str(error))
+
+    sa.event.listen(engine, "begin", begin)
+
+
+def _recorder(session: psycopg.Connection[Any], running: Running, request: Request) -> Callable[..., int]:
+    """What adds a row to the ledger for the revision that runs, and returns its id."""
+    tools = json.dumps(
+        {"alembic": alembic.__version__, "sqlalchemy": sa.__version__, "python": platform.python_version()}
+    )
+    prepared = False
+
+    def record(event: Event, **known: Any) -> int:
+        nonlocal prepared
+        step = running.step
+        assert step is not None  # noqa: S101 - nothing is recorded of a stamp
+        if not prepared:
+            # Once: what makes it undone ends the attempt.
+            ledger.prepare(session)
+            prepared = True
+        revision = request.scripts.get(running.name) or Revision.read(Path(step.revision.path))
+        direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
+        return ledger.record(session, revision, direction, tools, event, **known)
+
+    return record
+
+
+def _record_with_commit(engine: sa.Engine, running: Running, record: Callable[..., int]) -> None:
+    """Each revision is committed with its row; SQLAlchemy's own commit behind that finds nothing left to do."""
+
+    def commit(_: sa.Connection) -> None:
+        if running.complete:
+            record(Event.APPLIED, commit=True)
+
+    sa.event.listen(engine, "commit", commit)
+
+
+def _on_applied(running: Running, request: Request) -> Callable[..., None]:
+    """What Alembic calls inside the transaction of each revision, after it ran and before the commit."""
+
+    def on_applied(*, ctx: MigrationContext, step: MigrationInfo, heads: set[str], **_: Any) -> None:
+        if step.is_stamp:
+            return
+        running.recorded(ctx, heads)
+        if request.lock is not None and not request.lock.held():
+            # Another migration may have begun: what it read must not change under it.
+            raise psycopg.OperationalError("the connection that kept other migrations out was lost")
+        request.on_applied(running.name)
+
+    return on_applied

@@ -1,0 +1,136 @@
+"""The command `pulumi-alembic`: what a stack does with its revisions, typed by hand, and the upkeep of the manifest.
+
+What a command does not need is imported where it is needed: a run with nothing pending takes a moment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pulumi_alembic.errors import MigrationError, TargetError
+from pulumi_alembic.history import HEAD, History
+from pulumi_alembic.project import database_url, script_directory
+
+__all__ = ["main"]
+
+
+def main() -> NoReturn:
+    """Run the command that was typed, and end the process; every error of normal use is one message and exit code 1."""
+    # Python's collections among what it imports, and taking it all apart at the end, would be a quarter of the time of
+    # a run with nothing pending.
+    gc.set_threshold(100_000)
+    status = _run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _run() -> int:
+    options = _parser().parse_args()
+    try:
+        options.run(options, options.directory or script_directory())
+    except MigrationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pulumi-alembic",
+        description="Revisions as a stack runs them, and the manifest that guards them. Like `alembic`, it takes the "
+        "scripts' folder from [tool.alembic] in pyproject.toml, and the database from DATABASE_URL or env.py.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _command(commands, _manifest, "write the manifest anew, so that it fits the scripts as they are")
+    accept = _command(commands, _accept, "let the script of an applied revision stay as it was edited")
+    accept.add_argument("revision", metavar="ID")
+    accept.add_argument("--reason", required=True, help="why that changes nothing that ran; kept in the ledger")
+    for run, what in (
+        (_plan, "show what `upgrade` would run, and change nothing"),
+        (_upgrade, "bring the database up to a revision, as a stack's update does"),
+    ):
+        command = _command(commands, run, what)
+        command.add_argument("target", metavar="TARGET", nargs="?", default=HEAD, help="a revision; else head")
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _command(commands: Any, run: Any, what: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(run.__name__[1:], help=what, description=what)
+    command.add_argument("--directory", type=Path, help="the scripts' folder, which holds env.py and versions/")
+    command.set_defaults(run=run)
+    return command
+
+
+def _manifest(_: argparse.Namespace, directory: Path) -> None:
+    history = History.load(directory)
+    changes = history.differences
+    if history.manifest.exists and not changes:
+        print("the manifest fits the scripts")
+        return
+    history.write_manifest()
+    print("\n  ".join([f"wrote {directory.name}/manifest: {len(history.revisions)} revisions", *changes]))
+
+
+def _accept(options: argparse.Namespace, directory: Path) -> None:
+    from pulumi_alembic import integrity
+    from pulumi_alembic.database import connect, read_heads
+
+    history = History.load(directory)
+    if not options.reason.strip():
+        raise MigrationError("--reason is empty: say why the edit changes nothing that ran")
+    with connect(database_url(directory)) as connection:
+        heads = read_heads(connection)
+        accepted = integrity.accept(connection, history, heads, options.revision, options.reason)
+        connection.commit()
+    print(f"{options.revision} is accepted as it is now" if accepted else f"{options.revision} is as it ran")
+
+
+def _plan(options: argparse.Namespace, directory: Path) -> None:
+    from pulumi_alembic import migrator
+
+    plan = migrator.plan_from_database(database_url(directory), directory, options.target)
+    if options.json:
+        steps = [{"revision": step.id, "message": step.message} for step in plan.steps]
+        print(json.dumps({"current": plan.current, "target": plan.target, "direction": plan.direction, "steps": steps}))
+    else:
+        print("\n  ".join([str(plan), *plan.lines]))
+
+
+def _upgrade(options: argparse.Namespace, directory: Path) -> None:
+    from pulumi_alembic import migrator
+
+    url = database_url(directory)
+    plan = migrator.look(url, directory, options.target)
+    if plan.steps and plan.direction == "downgrade":
+        raise TargetError(f"the way to {plan.target} is down, {plan}: alembic downgrade {plan.target}")
+    applied: list[str] = []
+
+    def on_applied(revision: str) -> None:
+        applied.append(revision)
+        if not options.json:
+            print(f"upgrade {revision}", flush=True)
+
+    def on_status(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    revision = plan.target
+    if plan.steps:
+        command = " ".join(["pulumi-alembic", *sys.argv[1:]])
+        revision = migrator.migrate(
+            url,
+            directory,
+            plan.target,
+            command=command,
+            on_applied=on_applied,
+            on_status=on_status,
+            on_wait=on_status,
+        )
+    print(json.dumps({"revision": revision, "applied": applied}) if options.json else f"the database is at {revision}")

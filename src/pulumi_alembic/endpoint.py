@@ -1,0 +1,67 @@
+"""Whether an address leads to a server that can be migrated over it: one session per connection, and writable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import psycopg
+
+from pulumi_alembic.errors import DatabaseError
+
+__all__ = ["refuse_read_only", "refuse_transaction_pooling"]
+
+_LOOKS = 5
+
+
+def refuse_transaction_pooling(
+    connection: psycopg.Connection[Any], another: Callable[[], psycopg.Connection[Any]]
+) -> None:
+    """Raise DatabaseError where a pooler gives each transaction of `connection` whichever session is free.
+
+    Locks and settings of a session would then be another client's the next moment. A pooler is known by its own number
+    for the session, and such a one by handing the session of `connection` to `another`, or another one to it.
+    """
+    first = _session(connection)
+    connection.rollback()
+    if first == connection.info.backend_pid:
+        return
+    with closing(another()) as other:
+        for _ in range(_LOOKS):
+            # Until its rollback it keeps the session that it was given.
+            shared = _session(other) == first or _session(connection) != first
+            connection.rollback()
+            other.rollback()
+            if shared:
+                raise DatabaseError(
+                    f"{_where(connection)}: a pooler gives each transaction another session (pgbouncer: pool_mode = "
+                    "transaction), and a migration needs one that stays its own. Use the server's own address, or a "
+                    "pool in session mode"
+                )
+
+
+def refuse_read_only(connection: psycopg.Connection[Any]) -> None:
+    """Raise DatabaseError where nothing can be written: on a standby, or where transactions are read-only."""
+    found = connection.execute(
+        "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', "
+        "(SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only')"
+    ).fetchone()
+    connection.rollback()
+    standby, read_only, source = found or (False, False, "")
+    if standby:
+        raise DatabaseError(f"{_where(connection)}: this is a read-only replica. Use the address of its primary")
+    if read_only:
+        raise DatabaseError(
+            f"{_where(connection)}: default_transaction_read_only is on (set by: {source}), so nothing can be "
+            "migrated. Set it off for this role, or migrate as another"
+        )
+
+
+def _session(connection: psycopg.Connection[Any]) -> int:
+    [(pid,)] = connection.execute("SELECT pg_backend_pid()").fetchall()
+    return int(pid)
+
+
+def _where(connection: psycopg.Connection[Any]) -> str:
+    return f"database {connection.info.dbname} as {connection.info.user}"

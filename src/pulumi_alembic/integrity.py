@@ -1,0 +1,138 @@
+"""Every applied script is the one that ran: compared with the ledger, which keeps each script as it ran."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from psycopg import sql
+
+from pulumi_alembic import ledger
+from pulumi_alembic.database import VERSION_SCHEMA, Connection, connect, read_heads
+from pulumi_alembic.errors import HistoryError, TargetError
+from pulumi_alembic.history import History
+from pulumi_alembic.manifest import COMMAND
+from pulumi_alembic.plan import Direction
+from pulumi_alembic.redact import redact_source
+from pulumi_alembic.script import Revision, normalised
+
+__all__ = ["accept", "check", "require"]
+
+DIFF_LINES = 30
+
+_TABLE = sql.Identifier(VERSION_SCHEMA, "ledger")
+_COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0"
+_LAST_RUNS = """
+SELECT DISTINCT ON (revision) revision, id, direction, checksum, down_revisions FROM {table}
+WHERE {event} IN ('applied', 'accepted') ORDER BY revision, id DESC
+"""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """How a revision ran last, or was accepted since."""
+
+    row: int
+    direction: str
+    checksum: str
+    down_revisions: tuple[str, ...]
+
+
+def check(connection: Connection, history: History, heads: Sequence[str]) -> None:
+    """No script of what is applied differs from the one that ran. Raises HistoryError with the lines that differ.
+
+    `heads` are the database's. What was stamped has no row, and nothing to compare. Changes nothing.
+    """
+    changed = [
+        (history.revisions[id], run.row)
+        for id, run in _applied(connection, history, heads).items()
+        if run is not None and id in history.revisions and history.revisions[id].checksum != run.checksum
+    ]
+    if changed:
+        raise HistoryError("\n".join(_report(connection, history, sorted(changed, key=lambda each: each[0].id))))
+
+
+def require(url: str, directory: Path) -> History:
+    """The scripts in `directory`: `check` of them and the database at `url`, and the manifest. Raises as these."""
+    history = History.load(directory)
+    with connect(url) as connection:
+        check(connection, history, read_heads(connection))
+    history.require_manifest()
+    return history
+
+
+def accept(connection: Connection, history: History, heads: Sequence[str], id: str, reason: str) -> bool:
+    """From here on the script of `id` as it is now stands for the one that ran; False where it is that one already.
+
+    Adds a row to the ledger, and does not commit. Raises TargetError where `id` is not applied, or was only stamped.
+    """
+    applied = _applied(connection, history, heads)
+    if id not in history.revisions or id not in applied:
+        raise TargetError(f"revision {id} is not applied here: applied are {', '.join(sorted(applied)) or 'none'}")
+    run = applied[id]
+    if run is None:
+        raise TargetError(f"revision {id} was stamped: the ledger holds no script that ran, so none was changed")
+    revision = history.revisions[id]
+    if revision.checksum == run.checksum:
+        return False
+    import getpass
+    import platform
+
+    tools = f'{{"python": "{platform.python_version()}"}}'
+    detail = {"reason": reason, "by": getpass.getuser()}
+    ledger.prepare(connection)
+    ledger.record(connection, revision, Direction.UPGRADE, tools, ledger.Event.ACCEPTED, detail=detail)
+    return True
+
+
+def _applied(connection: Connection, history: History, heads: Sequence[str]) -> dict[str, _Run | None]:
+    """The database's heads and all they build on, as they ran; None for what has no row."""
+    runs = _last_runs(connection)
+    applied: dict[str, _Run | None] = {}
+    pending = list(heads)
+    while pending:
+        id = pending.pop()
+        if id in applied:
+            continue
+        run, script = runs.get(id), history.revisions.get(id)
+        # A downgrade as the last run of what is applied: it was stamped since.
+        applied[id] = run if run and run.direction == Direction.UPGRADE else None
+        # As it was applied, where that is known: the script may say otherwise by now.
+        pending += run.down_revisions if run else script.down_revisions if script else ()
+    return applied
+
+
+def _last_runs(connection: Connection) -> dict[str, _Run]:
+    columns = {name for (name,) in connection.execute(_COLUMNS, [_TABLE.as_string(connection)])}
+    if not columns:
+        return {}
+    event = sql.Identifier("event") if "event" in columns else sql.Literal("applied")
+    rows = connection.execute(sql.SQL(_LAST_RUNS).format(table=_TABLE, event=event))
+    return {id: _Run(row, direction, checksum, tuple(downs)) for id, row, direction, checksum, downs in rows}
+
+
+def _report(connection: Connection, history: History, changed: list[tuple[Revision, int]]) -> Iterator[str]:
+    directory = history.manifest.path.parent.name
+    for revision, row in changed:
+        yield f"{directory}/versions/{revision.path.name} is applied, and was edited since it ran:"
+        yield from (f"  {line}" for line in _lines_that_differ(connection, revision, row))
+    yield 'Take that back, and change the schema by a new revision: alembic revision -m "…"'
+    first = f"{COMMAND}; then: " if history.differences else ""
+    yield f"If it is meant, and what ran stays right: {first}" + "; ".join(
+        f'pulumi-alembic accept {revision.id} --reason "…"' for revision, _ in changed
+    )
+
+
+def _lines_that_differ(connection: Connection, revision: Revision, row: int) -> Iterator[str]:
+    import difflib
+
+    statement = sql.SQL("SELECT source FROM {} WHERE id = %s").format(_TABLE)
+    [source] = connection.execute(statement, [row]).fetchone() or (zlib.compress(b""),)
+    ran = normalised(zlib.decompress(source).decode()).splitlines()
+    now = normalised(revision.source).splitlines()
+    lines = list(difflib.unified_diff(ran, now, "as it ran", "as it is now", n=1, lineterm=""))
+    yield from (redact_source(line) for line in lines[:DIFF_LINES])
+    if len(lines) > DIFF_LINES:
+        yield f"… and {len(lines) - DIFF_LINES} lines more"

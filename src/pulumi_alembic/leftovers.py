@@ -1,0 +1,34 @@
+"""What earlier runs left half done outside a transaction, mended before anything runs, whatever scripts now say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from pulumi_alembic import ledger
+from pulumi_alembic.database import connect
+from pulumi_alembic.healing import mend
+from pulumi_alembic.policy import Policy
+from pulumi_alembic.statements import recognise
+
+__all__ = ["mend_leftovers"]
+
+
+def mend_leftovers(url: str, policy: Policy, tell: Callable[[str], None]) -> None:
+    """Mend what each statement left that was begun, and not done, for a revision that was not applied since.
+
+    Nothing runs again here: that is for the revision. Raises DatabaseError where a lock is not to be had within the
+    policy's `lock_deadline`.
+    """
+    with connect(url) as connection:
+        connection.autocommit = True
+        connection.execute(
+            f"SET lock_timeout = {round(policy.lock_deadline * 1000)}; SET statement_timeout = 0".encode()
+        )
+        for attempt in ledger.attempts(connection):
+            if not attempt.done and (statement := recognise(attempt.statement)):
+                mend(connection, statement, partial(_tell, tell, attempt.revision))
+
+
+def _tell(tell: Callable[[str], None], revision: str, text: str) -> None:
+    tell(f"{revision}: {text}")

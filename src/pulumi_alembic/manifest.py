@@ -1,0 +1,136 @@
+"""The manifest: one committed file that chains the checksums of all scripts, so that two branches conflict in git."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["COMMAND", "Entry", "Manifest"]
+
+COMMAND = "pulumi-alembic manifest"
+"""What a person types to write the manifest anew."""
+
+FILE = "manifest"
+HEADER = (
+    "# pulumi-alembic manifest 1: FILE DOWN_REVISION[+DEPENDS_ON] CHECKSUM CHAIN, of the line and the chain before it"
+)
+NOTHING = "base"
+CONFLICT = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one line says of a script: its file's name, its `down_revision` and `depends_on`, its text's checksum."""
+
+    file: str
+    down: tuple[str, ...]
+    depends_on: tuple[str, ...]
+    checksum: str
+
+    def __str__(self) -> str:
+        """The line without its chain."""
+        depends_on = f"+{','.join(self.depends_on)}" if self.depends_on else ""
+        return f"{self.file} {','.join(self.down) or NOTHING}{depends_on} {self.checksum}"
+
+    @classmethod
+    def parse(cls, text: str) -> Entry:
+        """The entry that such a line stands for."""
+        file, builds_on, checksum = text.split(" ")
+        down, _, depends_on = builds_on.partition("+")
+        return cls(
+            file,
+            tuple(down.split(",")) if down != NOTHING else (),
+            tuple(depends_on.split(",")) if depends_on else (),
+            checksum,
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the manifest at `path` says: nothing at all where there is none, or where `defect` says why it has no use.
+
+    Entries are those of an unbroken chain only: a line that was changed, moved, added or removed by hand breaks it.
+    """
+
+    path: Path
+    entries: tuple[Entry, ...] = ()
+    exists: bool = True
+    defect: str = ""
+
+    @classmethod
+    def load(cls, directory: Path) -> Manifest:
+        """Read the manifest of the scripts in `directory`. Never fails for what it finds: see `defect`."""
+        path = directory / FILE
+        try:
+            text = path.read_text()
+        except FileNotFoundError:
+            return cls(path, exists=False)
+        except (OSError, UnicodeDecodeError) as error:
+            return cls(path, defect=f"it is not readable: {error}")
+        try:
+            return cls(path, tuple(_entries(text.removesuffix("\n").split("\n"))))
+        except _Broken as broken:
+            return cls(path, defect=str(broken))
+
+    def differences(self, scripts: Sequence[Entry]) -> list[str]:
+        """What it says otherwise than these `scripts`, one line each: none where it fits, or where there is none."""
+        if not self.exists:
+            return []
+        if self.defect:
+            return [self.defect]
+        if self.entries == tuple(scripts):
+            return []
+        return _differences(self.entries, scripts) or ["its lines are not in the order of the revisions"]
+
+    def write(self, scripts: Iterable[Entry]) -> None:
+        """Put a manifest of these `scripts`, each behind what it builds on, in the place of what was there."""
+        temporary = self.path.with_name(f".{FILE}.{os.getpid()}")
+        temporary.write_text("\n".join([HEADER, *_lines(scripts)]) + "\n", newline="\n")
+        temporary.replace(self.path)
+
+
+class _Broken(Exception):
+    """The text is no manifest; the message says in which way."""
+
+
+def _lines(entries: Iterable[Entry]) -> Iterator[str]:
+    chain = HEADER
+    for entry in entries:
+        chain = _link(chain, str(entry))
+        yield f"{entry} {chain}"
+
+
+def _link(previous: str, content: str) -> str:
+    return hashlib.sha256(f"{previous}\n{content}".encode()).hexdigest()
+
+
+def _entries(lines: list[str]) -> Iterator[Entry]:
+    for number, line in enumerate(lines, 1):
+        if line.startswith(CONFLICT):
+            raise _Broken(f"line {number} is git's mark of a conflict: two branches each added a revision")
+    if lines[:1] != [HEADER]:
+        raise _Broken("its first line is not the one that this version of pulumi-alembic writes")
+    chain = HEADER
+    for number, line in enumerate(lines[1:], 2):
+        content, _, found = line.rpartition(" ")
+        chain = _link(chain, content)
+        if found != chain:
+            raise _Broken(f"line {number} breaks its chain: a line was changed, moved, added or removed by hand")
+        yield Entry.parse(content)
+
+
+def _differences(listed: Sequence[Entry], scripts: Sequence[Entry]) -> list[str]:
+    before = {entry.file: entry for entry in listed}
+    now = {entry.file: entry for entry in scripts}
+    added = {entry.checksum: entry.file for entry in scripts if entry.file not in before}
+    found = []
+    for file, entry in before.items():
+        if file not in now:
+            renamed = added.pop(entry.checksum, None)
+            found.append(f"{file} is now named {renamed}" if renamed else f"{file} is gone")
+        elif now[file] != entry:
+            found.append(f"{file} was edited")
+    return found + [f"{file} is not in it yet" for file in sorted(added.values())]

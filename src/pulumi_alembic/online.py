@@ -1,0 +1,111 @@
+"""A run on a database: attempt after attempt, until every step is committed or one of them is given up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from pulumi_alembic import preflight
+from pulumi_alembic.attempt import attempt
+from pulumi_alembic.database import await_server
+from pulumi_alembic.errors import DatabaseError, Moved
+from pulumi_alembic.failure import revision_failed
+from pulumi_alembic.fitness import refuse_unfit
+from pulumi_alembic.leftovers import mend_leftovers
+from pulumi_alembic.plan import Direction
+from pulumi_alembic.retry import Retries, busy, connection_lost, server_error
+from pulumi_alembic.running import Running
+from pulumi_alembic.script import Revision
+from pulumi_alembic.shape import Function
+from pulumi_alembic.watching import Watch
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import RevisionStep
+
+    from pulumi_alembic.request import Request
+
+__all__ = ["run_online"]
+
+_LOOK = 0.1
+"""Seconds between two looks at the session, at least one within each try for a lock."""
+
+
+def run_online(metadata: sa.MetaData, request: Request) -> None:
+    """Run all that Alembic was asked for; a step that cannot have its locks is tried again, whole, until the deadline.
+
+    Raises RevisionFailed for a step that fails, which is rolled back while those before it stay, and DatabaseError
+    where the database cannot be reached or another migration came between.
+    """
+    retries = Retries(request.policy)
+    with Watch(request.url, request.on_status, min(_LOOK, request.policy.lock_timeout / 2)) as watch:
+
+        def on_step(step: RevisionStep) -> None:
+            retries.begin(step.revision.revision)
+            watch.revision(step.revision.revision)
+
+        running = Running(lambda steps: _before_the_first(steps, request) if steps else None, on_step)
+        while True:
+            try:
+                attempt(metadata, request, running, watch.session)
+                return
+            except (Exception, SystemExit) as error:
+                _recover(error, running, retries, watch, request)
+
+
+def _before_the_first(steps: Sequence[Any], request: Request) -> None:
+    refuse_unfit([_function(step, request) for step in steps if hasattr(step, "revision")], request.url)
+    if request.policy.preflight:
+        for note in preflight.look(request.url, request.policy):
+            request.on_status(note)
+    if request.lock is not None:
+        mend_leftovers(request.url, request.policy, request.on_status)
+
+
+def _function(step: RevisionStep, request: Request) -> Function:
+    path = Path(step.revision.path)
+    script = request.scripts.get(step.revision.revision) or Revision.read(path)
+    return Function(path, script.source, Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE)
+
+
+def _recover(error: BaseException, running: Running, retries: Retries, watch: Watch, request: Request) -> None:
+    """Return when it is time for another attempt; raise what a person is to read where there is none."""
+    if isinstance(error, Moved):
+        raise error
+    if running.step is None:
+        raise _outside_of_a_revision(error, request) from None
+    waited = _waited(retries, watch) if busy(error) else ""
+    pause = None if running.committed else retries.pause(error)
+    try:
+        if pause is not None:
+            _wait(error, waited, pause, watch, request, retries.left)
+    except DatabaseError:
+        pause = None
+    if pause is None:
+        raise revision_failed(running, error, url=request.url, command=request.command, waited=waited) from None
+    if request.lock is not None:
+        request.lock.ensure()
+
+
+def _wait(error: BaseException, waited: str, pause: float, watch: Watch, request: Request, left: float) -> None:
+    if connection_lost(error):
+        watch.retries("the connection was lost", "tries again as soon as the server answers")
+        await_server(request.url, left)
+    else:
+        watch.retries(waited, f"tries again for {left:.0f} s")
+        time.sleep(pause)
+
+
+def _waited(retries: Retries, watch: Watch) -> str:
+    whom = " and ".join(map(str, watch.blockers)) or "sessions that were gone when looked for"
+    return f"no lock at attempt {retries.attempts}, after {retries.waited:.1f} s: blocked by {whom}"
+
+
+def _outside_of_a_revision(error: BaseException, request: Request) -> BaseException:
+    if server := server_error(error):
+        reason = " ".join(str(server).split())
+        return DatabaseError(f"the migration tables: {reason}. Try again: {request.command}")
+    return error

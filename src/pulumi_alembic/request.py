@@ -1,0 +1,35 @@
+"""What is asked of one run of Alembic, by the `alembic` command and by a stack's update alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pulumi_alembic.exclusive import Lock
+from pulumi_alembic.policy import Policy
+from pulumi_alembic.script import Revision
+
+__all__ = ["Request"]
+
+
+def _unheard(_: str) -> None:
+    """Says nothing to nobody."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A caller inside Python leaves it in Alembic's `config.attributes["request"]`.
+
+    `command` is what a person repeats after a failure. `on_applied` is told each revision inside its own transaction,
+    and `on_status` what a revision is doing and for whom it waits, from another thread too. `lock` is what keeps
+    other migrations out; None only for a run that changes nothing. `scripts` are, by their ids, as they were checked:
+    what is not among them is read when it runs.
+    """
+
+    url: str
+    command: str
+    on_applied: Callable[[str], None] = _unheard
+    on_status: Callable[[str], None] = _unheard
+    policy: Policy = field(default_factory=Policy)
+    lock: Lock | None = None
+    scripts: Mapping[str, Revision] = field(default_factory=dict)

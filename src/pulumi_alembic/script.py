@@ -1,0 +1,119 @@
+"""One revision script: what it declares of itself, and the checksum of its text. Reads it, and never runs it."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from pulumi_alembic import naming
+from pulumi_alembic.errors import HistoryError
+from pulumi_alembic.manifest import Entry
+
+__all__ = ["Revision", "builds_on", "checksum", "normalised"]
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One script: its id, its `down_revision` and `depends_on`, its text, and the `checksum` of that."""
+
+    id: str
+    down: tuple[str, ...]
+    depends_on: tuple[str, ...]
+    path: Path
+    source: str
+    checksum: str
+
+    @classmethod
+    def read(cls, path: Path, entry: Entry | None = None) -> Revision:
+        """What the script at `path` declares: what `entry` says where its checksum fits, without parsing the script.
+
+        Raises HistoryError where its name breaks the rule or belies it, or where it cannot be read.
+        """
+        named = naming.revision_id_of(path.name)
+        if named is None:
+            raise HistoryError(
+                f"{path} breaks the naming rule {naming.RULE}: rename it, or let `alembic revision -m …` name it"
+            )
+        try:
+            # Without a buffer: a history is a thousand small files.
+            with FileIO(path) as file:
+                source = file.readall().decode()
+        except (OSError, ValueError) as error:
+            raise HistoryError(f"{path} is not readable: {error}") from None
+        digest = checksum(source)
+        if entry is not None and entry.checksum == digest:
+            return cls(named, entry.down, entry.depends_on, path, source, digest)
+        declared = dict(_literals(path, _parse(path, source)))
+        if declared.get("revision") != named:
+            raise HistoryError(
+                f"{path} declares revision = {declared.get('revision')!r}, its name says {named!r}: make them equal"
+            )
+        return cls(named, *builds_on(declared), path, source, digest)
+
+    @property
+    def down_revisions(self) -> tuple[str, ...]:
+        """The revisions that it builds on, in either way."""
+        return self.down + self.depends_on
+
+    @property
+    def entry(self) -> Entry:
+        """What a manifest says of it."""
+        return Entry(self.path.name, self.down, self.depends_on, self.checksum)
+
+    @cached_property
+    def message(self) -> str:
+        """The first line of the script's docstring."""
+        return (ast.get_docstring(_parse(self.path, self.source)) or "").strip().split("\n")[0]
+
+
+def checksum(source: str) -> str:
+    """A digest of a script that line endings do not change: `v1:` and the SHA-256 of its text with LF alone.
+
+    The prefix names the formula, so that a later one can be told apart in the ledger.
+    """
+    return "v1:" + hashlib.sha256(normalised(source).encode()).hexdigest()
+
+
+def normalised(source: str) -> str:
+    """The text with LF alone as its line endings."""
+    return source.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def builds_on(declared: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The ids of a module's `down_revision`, and those of its `depends_on`."""
+    return _ids(declared.get("down_revision")), _ids(declared.get("depends_on"))
+
+
+def _parse(path: Path, source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        raise HistoryError(f"{path} is not readable Python: {error}") from None
+
+
+def _literals(path: Path, tree: ast.Module) -> Iterator[tuple[str, Any]]:
+    """The module's own `revision`, `down_revision` and `depends_on`, which must be literals as Alembic writes them."""
+    for node in tree.body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id in {"revision", "down_revision", "depends_on"}:
+                try:
+                    yield target.id, ast.literal_eval(node.value)  # type: ignore[attr-defined]
+                except (ValueError, TypeError):
+                    raise HistoryError(f"{path}:{node.lineno}: {target.id} must be a plain literal") from None
+
+
+def _ids(declared: object) -> tuple[str, ...]:
+    if declared is None:
+        return ()
+    if isinstance(declared, str):
+        return (declared,)
+    return tuple(str(id) for id in declared)  # type: ignore[attr-defined]

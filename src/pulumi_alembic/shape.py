@@ -1,0 +1,241 @@
+"""What a script's text shows of the order of its statements. Pure: reads the source, and runs nothing of it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pulumi_alembic.errors import HistoryError
+from pulumi_alembic.statements import StatementError, alone, recognise
+
+__all__ = ["BatchedUpdate", "Function", "batched_updates", "refuse_misplaced"]
+
+BATCHED = "batched_update"
+# What of `op` and of a connection runs no statement.
+SILENT = {
+    "get_bind",
+    "get_context",
+    "f",
+    "inline_literal",
+    "implementation_for",
+    "invoke",
+    "register_operation",
+    "run_async",
+}
+# A script without any of these words has nothing to refuse, and is not parsed.
+_MARKS = re.compile(r"autocommit_block|batched_update|concurrently|vacuum", re.IGNORECASE)
+SPLIT = "split it into two revisions"
+
+
+@dataclass(frozen=True)
+class Function:
+    """A script's text, and which of its functions is to run."""
+
+    path: Path
+    source: str
+    name: str
+
+
+@dataclass(frozen=True)
+class BatchedUpdate:
+    """A call of batched_update as far as its literals show it; None where they do not."""
+
+    line: int
+    table: str | None
+    key: tuple[str, ...] | None
+    keyed: bool
+    """Whether a key is given, literal or not."""
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """A place where a statement runs: alone outside a transaction, or in the revision's."""
+
+    line: int
+    sql: str | None
+    concurrent: bool
+    block: ast.With | None
+    batched: bool = False
+
+    @property
+    def outside(self) -> bool:
+        return self.batched or self.block is not None
+
+
+def refuse_misplaced(function: Function) -> None:
+    """Raise HistoryError, naming file and line, for what the function shows to be in the wrong place.
+
+    That is a statement of an autocommit block in a transaction, or the other way round, two statements in one block,
+    and a block behind a statement of the transaction: its commit would leave the revision half applied. What
+    only running shows is refused then.
+    """
+    if not _MARKS.search(function.source):
+        return
+    tree = _parse(function)
+    body = _body(tree, function.name)
+    constants = _constants(tree, body)
+    ran = list(_statements(body, constants, None))
+    for one in ran:
+        if problem := _problem(one):
+            raise HistoryError(f"{function.path}:{one.line}: {problem}")
+    for earlier, later in _clashes(body, ran):
+        raise HistoryError(f"{function.path}:{later.line}: {_out_of_order(earlier, later)}")
+
+
+def batched_updates(function: Function) -> list[BatchedUpdate]:
+    """The calls of batched_update in it."""
+    if BATCHED not in function.source:
+        return []
+    tree = _parse(function)
+    body = _body(tree, function.name)
+    constants = _constants(tree, body)
+    return [
+        _batched(call, constants)
+        for statement in body
+        for call in ast.walk(statement)
+        if isinstance(call, ast.Call) and _name(call) == BATCHED
+    ]
+
+
+def _parse(function: Function) -> ast.Module:
+    try:
+        return ast.parse(function.source)
+    except (SyntaxError, ValueError) as error:
+        raise HistoryError(f"{function.path} is not readable Python: {error}") from None
+
+
+def _problem(one: _Ran) -> str | None:
+    if one.batched and one.block is not None:
+        return "batched_update opens a block itself: take it out of this one"
+    if one.block is None:
+        kind = recognise(one.sql) if one.sql else None
+        if one.concurrent or (kind and kind.kind.needs_block):
+            what = kind.kind if kind else "an index built or dropped concurrently"
+            return f"{what} cannot run in a transaction. Put it in a block: with op.get_context().autocommit_block(): …"
+        return None
+    try:
+        _ = one.sql and not one.concurrent and alone(one.sql)
+    except StatementError as error:
+        return str(error)
+    return None
+
+
+def _clashes(body: Sequence[ast.stmt], ran: Sequence[_Ran]) -> Iterator[tuple[_Ran, _Ran]]:
+    """The pairs of statements of which the second may not follow the first."""
+    for index, later in enumerate(ran):
+        for earlier in ran[:index] if later.outside else ():
+            same_block = earlier.block is not None and earlier.block is later.block
+            writes = not earlier.outside and not _reads(earlier)
+            if (same_block or writes) and not _exclusive(body, earlier.line, later.line):
+                yield earlier, later
+
+
+def _out_of_order(earlier: _Ran, later: _Ran) -> str:
+    if earlier.block is not None:
+        return f"the second statement of an autocommit block, after that of line {earlier.line}: give it its own block"
+    return f"what line {earlier.line} does in a transaction would be committed here, with the rest undone: {SPLIT}"
+
+
+def _exclusive(body: Iterable[ast.AST], first: int, second: int) -> bool:
+    """Whether the two lines are in branches of one `if` of which only one runs, or the first in one that leaves."""
+    for statement in body:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.If) and first in _lines(node.body):
+                leaves = isinstance(node.body[-1], ast.Return | ast.Raise) and second not in _lines(node.body)
+                if leaves or second in _lines(node.orelse):
+                    return True
+    return False
+
+
+def _lines(body: Sequence[ast.stmt]) -> range:
+    return range(body[0].lineno, (body[-1].end_lineno or body[-1].lineno) + 1) if body else range(0)
+
+
+def _reads(one: _Ran) -> bool:
+    return one.sql is not None and one.sql.lstrip(" \n\t(").upper().startswith(("SELECT", "SHOW", "SET", "RESET"))
+
+
+def _statements(body: Iterable[ast.AST], constants: dict[str, str], block: ast.With | None) -> Iterator[_Ran]:
+    """The places where statements run, in the order of the text; not those in functions that are called."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.With) and any(_name(item.context_expr) == "autocommit_block" for item in node.items):
+            yield from _statements(node.body, constants, node)
+            continue
+        yield from _statements(ast.iter_child_nodes(node), constants, block)
+        if isinstance(node, ast.Call) and (found := _ran(node, constants, block)):
+            yield found
+
+
+def _ran(call: ast.Call, constants: dict[str, str], block: ast.With | None) -> _Ran | None:
+    name = _name(call)
+    if name == BATCHED:
+        return _Ran(call.lineno, None, concurrent=False, block=block, batched=True)
+    of_op = (
+        isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name) and call.func.value.id == "op"
+    )
+    if name not in {"execute", "exec_driver_sql"} and (not of_op or name in SILENT):
+        return None
+    sql = _text(call.args[0], constants) if call.args and (not of_op or name == "execute") else None
+    concurrent = any(
+        keyword.arg == "postgresql_concurrently" and not _is_false(keyword.value) for keyword in call.keywords
+    )
+    return _Ran(call.lineno, sql, concurrent, block)
+
+
+def _batched(call: ast.Call, constants: dict[str, str]) -> BatchedUpdate:
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    table = call.args[0] if call.args else given.get("table")
+    key = given.get("key")
+    try:
+        literal = ast.literal_eval(key) if key is not None else None
+    except ValueError:
+        literal = None
+    columns = (literal,) if isinstance(literal, str) else tuple(literal) if literal else None
+    return BatchedUpdate(call.lineno, _text(table, constants) if table else None, columns, key is not None)
+
+
+def _body(tree: ast.Module, name: str) -> list[ast.stmt]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            return node.body
+    return []
+
+
+def _constants(tree: ast.Module, body: Sequence[ast.stmt]) -> dict[str, str]:
+    """The strings that have a name."""
+    return {
+        target.id: node.value.value
+        for node in (*tree.body, *body)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def _text(node: ast.expr, constants: dict[str, str]) -> str | None:
+    """The string that the expression is, also through `text(…)`; what an f-string inserts is taken for a name."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    if isinstance(node, ast.Name):
+        return constants.get(node.id)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "inserted" for part in node.values)
+    if isinstance(node, ast.Call) and _name(node) in {"text", "dedent"} and node.args:
+        return _text(node.args[0], constants)
+    return None
+
+
+def _name(node: ast.expr) -> str:
+    """What is called, without what it is called on; empty for anything but a call."""
+    if not isinstance(node, ast.Call):
+        return ""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def _is_false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and not node.value

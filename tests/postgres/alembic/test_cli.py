@@ -1,0 +1,121 @@
+"""`pulumi-alembic` does what a stack's update does, for whoever has a database and no stack."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.postgres.alembic.conftest import Target
+
+ONE, TWO = "20250101_001", "20250102_002"
+
+LOADED = """
+import sys
+from pulumi_alembic import cli
+sys.argv = ["pulumi-alembic", "upgrade"]
+assert cli._run() == 0
+print([name for name in ("alembic", "sqlalchemy", "pulumi", "click") if name in sys.modules])
+"""
+
+
+@pytest.fixture
+def two(empty_target: Target) -> Target:
+    """Two scripts in a project of their own, none applied."""
+    for id, down, table in ((ONE, None, "one"), (TWO, ONE, "two")):
+        empty_target.write(id, down, f"op.execute('CREATE TABLE {table} ()')", f"op.execute('DROP TABLE {table}')")
+    (empty_target.directory.parent / "pyproject.toml").write_text(
+        '[tool.alembic]\nscript_location = "%(here)s/migrations"\n'
+    )
+    return empty_target
+
+
+def run(target: Target, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("pulumi-alembic"), *arguments],
+        cwd=target.directory.parent,
+        env={**os.environ, "DATABASE_URL": target.url, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_plan_shows_and_upgrade_runs(two: Target) -> None:
+    planned = run(two, "plan")
+    assert planned.stdout == (
+        f"base → {TWO}: upgrade {ONE}, {TWO}\n  upgrade {ONE} script {ONE}\n  upgrade {TWO} script {TWO}\n"
+    )
+    assert two.query("SELECT count(*) FROM pg_class WHERE relnamespace = 'migrations'::regnamespace") == [(0,)]
+    done = run(two, "upgrade", ONE)
+    assert done.stdout == f"upgrade {ONE}\nthe database is at {ONE}\n"
+    assert run(two, "upgrade").stdout == f"upgrade {TWO}\nthe database is at {TWO}\n"
+    assert run(two, "upgrade").stdout == f"the database is at {TWO}\n"
+    assert two.query("SELECT revision, direction FROM migrations.ledger ORDER BY id") == [
+        (ONE, "upgrade"),
+        (TWO, "upgrade"),
+    ]
+
+
+def test_machines_get_one_json_object(two: Target) -> None:
+    steps = [{"revision": id, "message": f"script {id}"} for id in (ONE, TWO)]
+    assert json.loads(run(two, "plan", "--json").stdout) == {
+        "current": [],
+        "target": TWO,
+        "direction": "upgrade",
+        "steps": steps,
+    }
+    assert json.loads(run(two, "upgrade", "--json").stdout) == {"revision": TWO, "applied": [ONE, TWO]}
+    assert json.loads(run(two, "upgrade", "--json").stdout) == {"revision": TWO, "applied": []}
+
+
+def test_upgrade_does_not_go_down(two: Target) -> None:
+    run(two, "upgrade")
+    refused = run(two, "upgrade", ONE)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"error: the way to {ONE} is down, {TWO} → {ONE}: downgrade {TWO}: alembic downgrade {ONE}\n"
+    )
+
+
+def test_the_url_is_that_of_env_py_where_the_environment_has_none(two: Target) -> None:
+    (two.directory.parent / "settings_of_this_test.py").write_text(f"URL = {two.url!r}\n")
+    (two.directory / "env.py").write_text(
+        "import sqlalchemy as sa\nfrom settings_of_this_test import URL\nfrom pulumi_alembic import environment\n"
+        "environment.run(target_metadata=sa.MetaData(), url=lambda: URL)\n"
+    )
+    assert run(two, "upgrade", DATABASE_URL="").stdout.endswith(f"the database is at {TWO}\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql://somebody:hunter2@127.0.0.1:1/nowhere", "error: cannot connect: "),
+        ("postgresql://somebody:hunter2@[nowhere", "error: the database URL is not one that PostgreSQL understands"),
+    ],
+)
+def test_what_goes_wrong_is_one_message_without_the_password(two: Target, url: str, message: str) -> None:
+    refused = run(two, "upgrade", DATABASE_URL=url)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(message)
+    assert "Traceback" not in refused.stderr and "hunter2" not in refused.stderr
+
+
+def test_a_folder_without_a_project_is_refused(two: Target, tmp_path: Path) -> None:
+    (two.directory.parent / "pyproject.toml").unlink()
+    assert "run this in the project's folder, or name the scripts' folder with --directory" in run(two, "plan").stderr
+    assert run(two, "upgrade", "--directory", two.directory).returncode == 0
+
+
+def test_a_run_with_nothing_pending_loads_neither_alembic_nor_pulumi(two: Target) -> None:
+    run(two, "manifest")
+    run(two, "upgrade")
+    printed = subprocess.run(
+        [sys.executable, "-c", LOADED],
+        cwd=two.directory.parent,
+        env=os.environ | {"DATABASE_URL": two.url},
+        capture_output=True,
+        text=True,
+    )
+    assert printed.stdout == f"the database is at {TWO}\n[]\n", printed.stderr

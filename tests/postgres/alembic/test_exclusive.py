@@ -1,0 +1,223 @@
+"""One migration of a database at a time; whoever waits says for whom, and ends well where nothing is left to do."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pulumi_alembic.database import log_in
+from pulumi_alembic.errors import DatabaseError
+from pulumi_alembic.exclusive import KEY
+from pulumi_alembic.policy import Policy
+from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.waiting import Told, until
+
+ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
+BIN = Path(sys.executable).parent
+WAITS = "waits for another migration, pid"
+
+MIGRATE = """
+import os, sys
+from pathlib import Path
+from pulumi_alembic import migrator
+say = lambda text: print(text, flush=True)
+print(migrator.migrate(os.environ["DATABASE_URL"], Path("migrations"), sys.argv[1], command="pulumi up", on_wait=say))
+"""
+
+PROGRAM = """
+import os, pulumi
+from pulumi_alembic import Migrations
+pulumi.export("revision", Migrations("schema", url=os.environ["DATABASE_URL"], directory="migrations").revision)
+"""
+
+
+@pytest.fixture
+def three(empty_target: Target) -> Target:
+    """Three scripts, each with a table of its own."""
+    for id, down, table in ((ONE, None, "one"), (TWO, ONE, "two"), (THREE, TWO, "three")):
+        empty_target.write(id, down, f"op.execute('CREATE TABLE {table} ()')", f"op.execute('DROP TABLE {table}')")
+    return empty_target
+
+
+@contextmanager
+def held(target: Target) -> Iterator[int]:
+    """As if another migration ran: yields the number of its session."""
+    with log_in(target.url, "somebody else", autocommit=True) as session:
+        session.execute("SELECT pg_advisory_lock(%s)", [KEY])
+        yield session.info.backend_pid
+
+
+def applied(target: Target) -> list[object]:
+    return [id for (id,) in target.query("SELECT revision FROM migrations.ledger WHERE event = 'applied' ORDER BY id")]
+
+
+@pytest.mark.parametrize("start", ["base", ONE])
+def test_eight_at_once_end_well_and_one_does_the_work(three: Target, start: str, tmp_path: Path) -> None:
+    """Updates of the embedded engine, the provider's own path, and the `alembic` command."""
+    if start != "base":
+        three.migrate(start)
+    with Crowd(three, tmp_path) as crowd:
+        with held(three) as pid:
+            crowd.up(2)
+            crowd.start(3, str(BIN / "alembic"), "upgrade", "head")
+            crowd.start(3, sys.executable, "-c", MIGRATE, THREE)
+            until(lambda: all(f"{WAITS} {pid} (user" in text for text in crowd.printed()))
+        assert crowd.exit_codes() == [0] * 8, crowd.printed()
+    assert applied(three) == [ONE, TWO, THREE]
+    assert sum("application somebody else" in text for text in crowd.printed()) == 8
+
+
+class Crowd:
+    """Commands that run at the same time, each with what it printed in a file; ended at the latest with the block."""
+
+    def __init__(self, target: Target, folder: Path) -> None:
+        target.alembic("history")  # leaves the pyproject.toml that the command needs
+        self._target = target
+        self._folder = folder
+        self._running: list[tuple[subprocess.Popen[bytes], Path]] = []
+
+    def __enter__(self) -> "Crowd":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process, _path in self._running:
+            process.kill()
+            process.wait()
+
+    def start(self, count: int, *command: str, cwd: Path | None = None, **environment: str) -> None:
+        for _ in range(count):
+            output = self._folder / f"output-{len(self._running)}"
+            with output.open("wb") as file:
+                process = subprocess.Popen(
+                    command,
+                    cwd=cwd or self._target.directory.parent,
+                    env=os.environ | {"DATABASE_URL": self._target.url} | environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                )
+            self._running.append((process, output))
+
+    def up(self, count: int) -> None:
+        """`up` of a stack whose one resource is the database's schema, each with a state of its own."""
+        for number in range(count):
+            project = self._folder / f"project-{number}"
+            (project / ".state").mkdir(parents=True)
+            (project / "migrations").symlink_to(self._target.directory)
+            (project / ".venv").symlink_to(sys.prefix)
+            (project / "__main__.py").write_text(PROGRAM)
+            runtime = {"name": "python", "options": {"virtualenv": ".venv"}}
+            settings = {"name": "crowd", "runtime": runtime, "backend": {"url": "file://./.state"}}
+            (project / "Pulumi.yaml").write_text(json.dumps(settings))
+            secret = {"PULUMI_CONFIG_PASSPHRASE": "x"}
+            engine = str(BIN / "pulumi-embedded")
+            subprocess.run(
+                [engine, "stack", "init", "dev"], cwd=project, env=os.environ | secret, check=True, capture_output=True
+            )
+            self.start(1, engine, "up", "--yes", "--skip-preview", "--stack", "dev", cwd=project, **secret)
+
+    def printed(self) -> list[str]:
+        """What each has printed so far."""
+        return [path.read_text() for _, path in self._running]
+
+    def exit_codes(self) -> list[int]:
+        """How each has ended."""
+        return [process.wait(120) for process, _ in self._running]
+
+
+def test_the_one_that_waited_finds_the_work_done(three: Target) -> None:
+    told, status = Told(), Told()
+    with ThreadPoolExecutor() as threads:
+        with held(three) as pid:
+            waits = threads.submit(three.migrate, THREE, on_wait=told, on_status=status)
+            text = told.wait_for(WAITS)
+        assert waits.result() == THREE
+    assert f"pid {pid} (user " in text
+    assert "application somebody else, idle, last query at" in text
+
+
+def test_a_migration_that_is_killed_keeps_nobody_waiting(three: Target, tmp_path: Path) -> None:
+    three.write(TWO, ONE, "op.execute('SELECT pg_sleep(CASE WHEN (SELECT count(*) FROM one) = 0 THEN 600 ELSE 0 END)')")
+    three.write(ONE, None, "op.execute('CREATE TABLE one (); CREATE TABLE two ()')")
+    told = Told()
+    sleeping = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(C%')"
+    with Crowd(three, tmp_path) as crowd, ThreadPoolExecutor() as threads, log_in(three.url, autocommit=True) as login:
+        crowd.start(1, sys.executable, "-c", MIGRATE, TWO)
+        until(lambda: login.execute(sleeping).fetchone() == (True,))
+        waits = threads.submit(three.migrate, TWO, on_wait=told)
+        told.wait_for(WAITS, "application pulumi up")
+        login.execute(f"SET ROLE {three.query('SELECT current_user')[0][0]}")
+        login.execute("INSERT INTO one DEFAULT VALUES")
+        crowd.__exit__()
+        assert waits.result() == TWO
+        # The server ends what the killed one had begun, before it would be done with it.
+        until(lambda: login.execute(sleeping).fetchone() == (False,))
+    assert applied(three) == [ONE, TWO]
+
+
+def test_waiting_ends_with_who_is_in_the_way_and_how_to_end_it(three: Target) -> None:
+    with held(three) as pid, pytest.raises(DatabaseError) as caught:
+        three.migrate(THREE, policy=Policy(migration_wait=0.3))
+    for part in (f"pid {pid} (user", f"SELECT pg_terminate_backend({pid})", "then: pulumi up"):
+        assert part in str(caught.value)
+    assert three.query("SELECT to_regclass('migrations.alembic_version')") == [(None,)]
+
+
+def test_looking_waits_for_nobody(three: Target) -> None:
+    three.migrate(ONE)
+    with held(three):
+        assert ONE in three.alembic("current")
+        three.alembic("history")
+        three.alembic("check", check=False)
+
+
+def test_an_index_is_built_concurrently_while_another_migration_waits(three: Target) -> None:
+    """It waits for all older transactions: a session that waited inside of the server would be one of them."""
+    three.write(
+        TWO, ONE, "with op.get_context().autocommit_block(): op.execute('CREATE INDEX CONCURRENTLY i ON one ((1))')"
+    )
+    told = Told()
+    with ThreadPoolExecutor() as threads:
+        with held(three):
+            waiting = [threads.submit(three.migrate, THREE, on_wait=told) for _ in range(3)]
+            until(lambda: len(told.texts) == 3)
+        assert [each.result() for each in waiting] == [THREE] * 3
+    assert applied(three) == [ONE, TWO, THREE]
+
+
+def test_a_revision_is_not_committed_when_its_lock_was_lost_but_run_again(three: Target) -> None:
+    """Another migration may have begun meanwhile."""
+    three.write(
+        TWO,
+        ONE,
+        "op.execute('CREATE TABLE two ()'); from tests.postgres.alembic.test_exclusive import lose_lock; lose_lock()",
+    )
+    three.migrate(ONE)
+    lost.clear()
+    told = Told()
+    urls.append(three.url)
+    assert three.migrate(THREE, on_status=told) == THREE
+    assert len(lost) == 2
+    assert "the connection was lost" in told.texts[0]
+    assert applied(three) == [ONE, TWO, THREE]
+
+
+urls: list[str] = []
+lost: list[bool] = []
+
+
+def lose_lock() -> None:
+    """Called by a revision: ends the session of its lock, the first time."""
+    lost.append(True)
+    if len(lost) == 1:
+        with log_in(urls[-1], autocommit=True) as login:
+            login.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 "
+                "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
