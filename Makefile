@@ -19,10 +19,12 @@ endif
 # The development server is for stacks that name no other one.
 SERVER := $(if $(PGHOST)$(shell grep -s postgresql:host Pulumi.$(STACK).yaml),,server)
 
-.PHONY: help up preview refresh down psql test benchmarks server stack clean requirements
+BENCHMARKS := $(filter-out __init__ measure server,$(basename $(notdir $(wildcard benchmarks/*.py))))
+
+.PHONY: help up preview refresh down psql test test-faults benchmarks server stack clean requirements
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 14
 
 up: stack ## Bring the stack up: database, roles, grants, schema at its revision
 	$(PULUMI) up --stack $(STACK) --yes
@@ -47,8 +49,11 @@ test: $(BIN)/.test ## Run every check and test
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto
 
+test-faults: $(BIN)/.test ## Try every fault of the campaign, of which `make test` tries a few: half an hour
+	FAULTS=all $(BIN)/pytest -n auto tests/faults
+
 benchmarks: $(BIN)/.up $(SERVER) ## Measure the timing claims, and compare with a Pulumi CLI on the PATH
-	$(BIN)/python -m benchmarks.engine
+	@status=0; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || status=1; done; exit $$status
 
 server: $(BIN)/.up
 	$(BIN)/taskdb server start

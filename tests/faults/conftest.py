@@ -1,0 +1,57 @@
+"""One site for all the faults of a worker, and the count of them."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from taskdb.local import Server
+from tests.conftest import Database
+from tests.faults.campaign import Campaign, Fault, Launcher, Site, fresh_name, write_history
+
+ALL = os.environ.get("FAULTS") == "all"
+
+Count = Callable[[Iterable[str | None]], None]
+
+
+def share(faults: Sequence[Fault], number: int, of: int, drawn: int) -> list[Fault]:
+    """This share of all faults, or of a draw of them: the same one each time."""
+    chosen = list(faults) if ALL else random.Random(7).sample(faults, min(drawn, len(faults)))
+    return chosen[number::of]
+
+
+@pytest.fixture(scope="session")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    started = Launcher(tmp_path_factory.mktemp("launcher"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_history(tmp_path_factory.mktemp("history") / "migrations")
+
+
+@pytest.fixture(scope="session")
+def campaign(server: Server, scripts: Path, launcher: Launcher) -> Campaign:
+    """On the run's server; the database ends with it."""
+    return Campaign(Site.new(Database(server, fresh_name()), scripts), launcher)
+
+
+@pytest.fixture
+def count(record_property: Callable[[str, object], None]) -> Count:
+    """Takes what became of each fault, counts, and fails the test where one was not survived."""
+
+    def count(outcomes: Iterable[str | None]) -> None:
+        found = [outcome for outcome in outcomes if outcome is not None]
+        failures = [outcome for outcome in found if outcome]
+        record_property("faults tried", len(found))
+        record_property("faults survived", len(found) - len(failures))
+        assert found, "no fault happened"
+        assert not failures, "\n".join(failures)
+
+    return count

@@ -1,0 +1,143 @@
+"""The embedded engine's own `up`: engine or plugin is killed at a statement; the next `up` ends in the right place.
+
+A draw of the faults is run; `make test-faults` runs all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.faults.campaign import HEAD, SCENARIOS, Campaign, Ended, Fault
+from tests.faults.conftest import ALL, Count, share
+from tests.faults.striking import Striker, Way
+from tests.postgres.alembic.waiting import until
+
+SHARES = 8 if ALL else 1
+DRAWN = 2
+EVERY = 4
+"""Each fault costs two runs of a whole engine: so every fourth statement."""
+
+MORE = 14
+"""Statements of an `up` beside those of the command: it looks, and then does what the command does."""
+
+PROGRAM = """
+import pulumi
+from pulumi_alembic import Migrations
+
+pulumi.export("revision", Migrations("schema", url=pulumi.Config().require("url"), directory={directory!r}).revision)
+"""
+
+
+class Stack:
+    """A stack whose one resource is the schema, in a folder."""
+
+    def __init__(self, folder: Path, scripts: Path) -> None:
+        self.folder = folder
+        (folder / ".state").mkdir(parents=True)
+        (folder / "Pulumi.yaml").write_text(
+            "name: faults\nruntime: {name: python, options: {virtualenv: .venv}}\nbackend: {url: file://./.state}\n"
+        )
+        (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
+        (folder / "__main__.py").write_text(PROGRAM.format(directory=str(scripts)))
+        assert self.run("stack init dev").code == 0
+
+    def start(self, command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [Path(sys.executable).with_name("pulumi-embedded"), "--non-interactive", *command.split()],
+            cwd=self.folder,
+            env=os.environ | {"PULUMI_CONFIG_PASSPHRASE": "", "PGSSLMODE": "disable", "PGGSSENCMODE": "disable"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, command: str) -> Ended:
+        process = self.start(command)
+        output, _ = process.communicate(timeout=120)
+        return Ended(process.returncode, output)
+
+    def up(self, url: str) -> subprocess.Popen[str]:
+        assert self.run(f"config set url {url} --stack dev").code == 0
+        return self.start("up --yes --skip-preview --stack dev")
+
+    @property
+    def locked(self) -> bool:
+        return any(path.is_file() for path in (self.folder / ".state/.pulumi/locks").rglob("*"))
+
+
+def plugins(engine: int) -> list[int]:
+    """The processes below the engine that are dynamic providers."""
+    found = []
+    for child in Path(f"/proc/{engine}/task").glob("*/children"):
+        with suppress(OSError):
+            for pid in map(int, child.read_text().split()):
+                command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+                found += [pid] if re.search(r"dynamic", command) else []
+                found += plugins(pid)
+    return found
+
+
+def survives(campaign: Campaign, stack: Stack, fault: Fault) -> str | None:
+    facts = campaign.clean("upgrade")[1]
+    site = campaign.site
+    site.empty()
+    engine: subprocess.Popen[str] | None = None
+    killed: list[int] = []
+
+    def strike(_: Way) -> bool:
+        assert engine is not None
+        whom = [engine.pid] if fault.kind == "SIGKILL of the engine" else plugins(engine.pid)
+        killed.extend(whom)
+        for pid in whom:
+            os.kill(pid, signal.SIGKILL)
+        return False
+
+    server = site.database.server
+
+    def planned(statements: list[str]) -> bool:
+        return len(statements) == fault.number
+
+    with Striker(server.host, server.port, planned, fault.moment, strike) as striker:
+        engine = stack.up(site.url_by(striker.port))
+        output, _ = engine.communicate(timeout=120)
+    first = Ended(engine.returncode, output)
+    if not striker.struck:
+        return None
+    if len(killed) != 1 or first.code != (-9 if "engine" in fault.kind else 1):
+        return f"{fault}: it killed {killed}: {first}"
+    if stack.locked:
+        # The engine's own lock of a stack, as the Pulumi CLI's: a person says that the dead engine is dead.
+        assert stack.run("cancel --yes --stack dev").code == 0
+    again = stack.up(site.target.url)
+    output, _ = again.communicate(timeout=120)
+    if again.returncode != 0:
+        return f"{fault}: the first run ended with {first}, the next with {output}"
+    if site.facts() != facts or site.applied() != SCENARIOS["upgrade"].applied:
+        return f"{fault}: {set(site.facts()) ^ set(facts)} {site.applied()} after {first} and {output}"
+    if stack.run("stack output revision --stack dev").output.strip() != HEAD:
+        return f"{fault}: the stack has another revision after {first} and {output}"
+    until(site.deserted)
+    return ""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="whose child a process is, is read from /proc")
+@pytest.mark.parametrize("number", range(SHARES))
+def test_an_update_whose_engine_or_plugin_is_killed_at_whichever_statement(
+    number: int, campaign: Campaign, scripts: Path, tmp_path: Path, count: Count
+) -> None:
+    statements = range(1, len(campaign.clean("upgrade")[0]) + MORE, EVERY)
+    kinds = ("SIGKILL of the engine", "SIGKILL of the plugin")
+    faults = [Fault("upgrade", kind, moment, n) for kind in kinds for moment in ("before", "after") for n in statements]
+    drawn = share(faults, number, SHARES, DRAWN)
+    stacks = (Stack(tmp_path / f"stack{n}", scripts) for n in range(len(drawn)))
+    count(survives(campaign, stack, fault) for stack, fault in zip(stacks, drawn, strict=True))
