@@ -7,7 +7,6 @@ Pulumi CLI on the PATH for the comparisons, which are left out without one.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.measure import Claim, claim, report, seconds
-from taskdb.local import find
+from benchmarks.server import environment
 
 _PROJECT = Path(__file__).parent.parent
 _BIN = Path(sys.executable).parent
@@ -28,7 +27,6 @@ _PASSPHRASE = "benchmark"  # noqa: S105 - of stacks that live for a minute
 
 # `check` is the first call that a dynamic resource's provider gets; it leaves the moment in a file.
 _MANY = """
-import os
 from pathlib import Path
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, Resource, ResourceProvider
@@ -120,18 +118,7 @@ class Stack:
 
 
 def _environment() -> dict[str, str]:
-    environment = {**os.environ, "PULUMI_CONFIG_PASSPHRASE": _PASSPHRASE, "PULUMI_SKIP_UPDATE_CHECK": "true"}
-    # As on a user's machine: Python keeps what it compiled.
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    server = find(_PROJECT)
-    if server is not None and "PGHOST" not in environment:
-        environment |= {
-            "PGHOST": server.host,
-            "PGPORT": str(server.port),
-            "PGUSER": server.username,
-            "PGPASSWORD": server.password,
-        }
-    return environment
+    return {**environment(), "PULUMI_CONFIG_PASSPHRASE": _PASSPHRASE, "PULUMI_SKIP_UPDATE_CHECK": "true"}
 
 
 def _against_cli(cli: str, ours: Stack, many: Stack) -> list[Claim]:

@@ -1,0 +1,141 @@
+"""How long readers stall behind a migration that itself is blocked, and how soon it is through after that.
+
+Behind a transaction of six seconds that has read and written a table, a revision alters the table, while four readers
+poll it. Needs a PostgreSQL server (PG* variables, or the development server).
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from benchmarks.measure import Claim, report, seconds
+from benchmarks.server import empty_database, url
+from pulumi_alembic import migrator
+from pulumi_alembic.policy import Policy
+
+_BLOCKED = 6.0  # seconds
+_READERS = 4
+_LATEST = 1.0  # seconds after the blocker's end
+_FIRST, _SECOND = "20250101_001", "20250102_002"
+
+_TABLES = """
+CREATE TABLE parent (id int PRIMARY KEY);
+CREATE TABLE item (id int PRIMARY KEY, parent int, name varchar(50), amount int, old text);
+INSERT INTO parent SELECT generate_series(1, 100);
+INSERT INTO item SELECT n, 1 + n % 100, 'item ' || n, n, 'x' FROM generate_series(1, 2000) AS n;
+"""
+
+_KINDS = {
+    "ADD COLUMN": "ADD COLUMN new text",
+    "ADD COLUMN with a volatile default": "ADD COLUMN new uuid DEFAULT gen_random_uuid()",
+    "DROP COLUMN": "DROP COLUMN old",
+    "RENAME COLUMN": "RENAME COLUMN name TO title",
+    "widen a varchar": "ALTER COLUMN name TYPE varchar(100)",
+    "int to bigint": "ALTER COLUMN amount TYPE bigint",
+    "SET NOT NULL": "ALTER COLUMN name SET NOT NULL",
+    "ADD CHECK": "ADD CHECK (amount > 0)",
+    "ADD FOREIGN KEY": "ADD FOREIGN KEY (parent) REFERENCES parent",
+    "ADD UNIQUE": "ADD UNIQUE (name)",
+}
+
+_SCRIPT = '''from alembic import op
+
+revision = "{id}"
+down_revision = {down!r}
+
+
+def upgrade() -> None:
+    op.execute("""{statement}""")
+
+
+def downgrade() -> None:
+    pass
+'''
+
+
+class Readers:
+    """Poll the table, each over a connection of its own, until the block ends; `worst` is the longest wait of all."""
+
+    def __init__(self, url: str) -> None:
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._poll, args=[url]) for _ in range(_READERS)]
+        self.worst = 0.0
+
+    def __enter__(self) -> Readers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _poll(self, url: str) -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            while not self._stop.wait(0.01):
+                self.worst = max(self.worst, seconds(lambda: connection.execute("SELECT id FROM item WHERE id = 7")))
+
+
+@contextmanager
+def _blocker(url: str) -> Iterator[None]:
+    with psycopg.connect(url) as connection:
+        connection.execute("SELECT count(*) FROM item")
+        connection.execute("UPDATE item SET amount = amount + 1 WHERE id = 1000")
+        connection.execute("UPDATE parent SET id = id WHERE id = 50")
+        yield
+
+
+def _alone(url: str) -> float:
+    """The readers' worst wait with nothing but the blocker beside them."""
+    with _blocker(url), Readers(url) as readers:
+        time.sleep(_BLOCKED)
+    return readers.worst
+
+
+def _stall_and_delay(url: str, folder: Path, statement: str) -> tuple[float, float]:
+    """The readers' worst wait while the statement is tried, and how long after the blocker's end it was through."""
+    versions = folder / "versions"
+    versions.mkdir(parents=True)
+    (folder / "env.py").write_text(
+        "import sqlalchemy as sa\nfrom pulumi_alembic import environment\n"
+        "environment.run(target_metadata=sa.MetaData(), url=lambda: '')\n"
+    )
+    for id, down, text in ((_FIRST, None, _TABLES), (_SECOND, _FIRST, f"ALTER TABLE item {statement}")):
+        (versions / f"{id}_bench.py").write_text(_SCRIPT.format(id=id, down=down, statement=text))
+    migrator.migrate(url, folder, _FIRST, command="again")
+    with ThreadPoolExecutor() as threads, Readers(url) as readers:
+        with _blocker(url):
+            done = threads.submit(migrator.migrate, url, folder, _SECOND, command="again")
+            time.sleep(_BLOCKED)
+        delay = seconds(done.result)
+    return readers.worst, delay
+
+
+def main() -> None:
+    """Measures and prints every claim; exit code 1 where one does not hold."""
+    timeout = Policy().lock_timeout
+    claims, alone = [], []
+    for kind, statement in _KINDS.items():
+        with tempfile.TemporaryDirectory() as name, empty_database() as database:
+            address = url(database).replace("+psycopg", "")
+            stall, delay = _stall_and_delay(address, Path(name), statement)
+            alone.append(_alone(address))
+            claims.append(Claim(f"{kind}: readers' worst stall ÷ lock_timeout", stall, timeout, stall / timeout, 1.5))
+            claims.append(Claim(f"{kind}: applied after the blocker ended", delay, _LATEST, delay / _LATEST, 1.0))
+    print(f"the readers' worst wait without a migration: {statistics.median(alone):.3f} s")
+    sys.exit(0 if report(claims) else 1)
+
+
+if __name__ == "__main__":
+    main()
