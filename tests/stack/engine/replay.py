@@ -363,6 +363,9 @@ def _parts_of_stream(events: list[Any]) -> list[str]:
     for event in events:
         event = {key: value for key, value in event.items() if key not in ("sequence", "timestamp")}
         event.get("summaryEvent", {}).pop("durationSeconds", None)
+        if event.get("summaryEvent", {}).get("result") == "failed":
+            # How far the others had come when one failed is a matter of timing.
+            event["summaryEvent"]["resourceChanges"].pop("same", None)
         event.get("resOpFailedEvent", {}).pop("steps", None)
         diagnostic = event.get("diagnosticEvent")
         if diagnostic and diagnostic["severity"] == "debug":
