@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,12 @@ JOIN pg_class c ON c.relnamespace = t.relnamespace AND c.relname = (parse_ident(
 JOIN pg_index i ON i.indexrelid = c.oid
 WHERE t.oid = to_regclass(%(table)s)
 """
+
+_CHANGES_INDEX = """
+SELECT l.pid FROM pg_index i JOIN pg_locks l ON l.locktype = 'transactionid' AND l.granted AND l.transactionid = i.xmax
+WHERE i.indexrelid = to_regclass(%s)
+"""
+_POLL = 0.01  # seconds
 
 # All that makes one index another, but its name and its table.
 _DEFINITION = """
@@ -129,10 +136,25 @@ def _drop_invalid(connection: Connection, index: str, table: str, tell: Callable
     with suppress(psycopg.errors.WrongObjectType), connection.transaction():
         # Held by whoever builds an index of the table; readers and writers do not mind it.
         connection.execute(f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE".encode())
+    _await_change(connection, index, tell)
     invalid = "EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(%s) AND NOT indisvalid)"
     if _is_so(connection, invalid, index):
         tell(f"drops the invalid index {index}, which an interrupted statement left")
         connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}".encode())
+
+
+def _await_change(connection: Connection, index: str, tell: Callable[[str], None]) -> None:
+    """Return when nobody is changing the catalog's row of this index.
+
+    The last transaction of a build makes the index valid, gives up the lock of the table, and only then ends
+    (PostgreSQL 15 sources, DefineIndex); where a standby must confirm its commit, that takes a while.
+    """
+    said = False
+    while changing := connection.execute(_CHANGES_INDEX, [index]).fetchone():
+        if not said:
+            tell(f"waits for pid {changing[0]}, which completes the index {index}")
+        said = True
+        time.sleep(_POLL)
 
 
 def _refuse_other(connection: Connection, statement: Statement, index: _Index) -> None:

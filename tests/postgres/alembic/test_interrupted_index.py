@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 import pytest
 
-from pulumi_alembic.database import log_in
+from pulumi_alembic.database import connect, log_in
 from pulumi_alembic.errors import MigrationError, RevisionFailed
 from pulumi_alembic.policy import Policy
-from tests.conftest import Database
-from tests.postgres.alembic.conftest import Target
+from tests.conftest import Database, ThrowawayCluster
+from tests.postgres.alembic.conftest import Target, prepare
 from tests.postgres.alembic.waiting import Told, blocker, killed_command, until
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
@@ -154,6 +154,52 @@ def test_a_build_that_outlives_its_client_is_waited_for_and_taken_as_done(
     assert run.result() == TWO
     assert indexes(one) == [("i", True)]
     assert one.query("SELECT 'i'::regclass::oid") == oid
+
+
+def test_a_build_that_is_done_and_not_yet_committed_is_waited_for(
+    one: Target, threads: ThreadPoolExecutor, make_cluster: Callable[..., ThrowawayCluster]
+) -> None:
+    """Its last transaction gives up the lock of the table before it ends: it is held there by a commit that waits."""
+    server = make_cluster({"synchronous_standby_names": "nobody"}).server
+    with Database(server, "postgres").connect() as admin:
+        admin.execute("CREATE DATABASE migrated")
+    target = prepare(Database(server, "migrated"), one.directory)
+    target.migrate(ONE)
+    target.write(TWO, ONE, block("CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON t (x)"))
+    [(table,)] = target.query("SELECT 't'::regclass::oid")
+    told = Told()
+
+    def build() -> None:
+        with connect(target.url) as session:
+            session.autocommit = True
+            session.execute("SET synchronous_commit = on")
+            session.execute("CREATE INDEX CONCURRENTLY i ON t (x)")
+
+    with log_in(target.url, "beside", autocommit=True) as beside:
+
+        def committing() -> tuple[int, str] | None:
+            return beside.execute(
+                "SELECT pid, backend_xid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            ).fetchone()
+
+        def next_commit(after: tuple[int, str] | None) -> tuple[int, str]:
+            until(lambda: committing() not in (None, after))
+            return committing() or (0, "")
+
+        built = threads.submit(build)
+        commit = next_commit(None)
+        while beside.execute("SELECT pid FROM pg_locks WHERE relation = %s", [table]).fetchone():
+            beside.execute("SELECT pg_cancel_backend(%s)", [commit[0]])
+            commit = next_commit(commit)
+        assert indexes(target) == [("i", False)]
+        run = threads.submit(target.migrate, TWO, on_status=told)
+        told.wait_for(f"waits for pid {commit[0]}, which completes the index i")
+        beside.execute("SELECT pg_cancel_backend(%s)", [commit[0]])
+        built.result()
+        oid = target.query("SELECT 'i'::regclass::oid")
+    assert run.result() == TWO
+    assert indexes(target) == [("i", True)]
+    assert target.query("SELECT 'i'::regclass::oid") == oid
 
 
 def test_a_build_that_waits_too_long_for_an_old_transaction_is_valid_after_the_next_run(

@@ -138,7 +138,7 @@ class Bench:
     ) -> Ended:
         """Runs a command; the plan is the plugin's, the fault the engine's, `unset` a variable it is not to have."""
         self._forget()
-        values = self.environment(plan) | environment
+        values = {**os.environ, **self.environment(plan), **environment}
         output = self.folder / "output"
         code = self._launcher.run(
             {

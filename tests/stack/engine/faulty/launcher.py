@@ -1,9 +1,9 @@
 """Starts engines quickly: one process has everything loaded, and every command runs in a fork of it.
 
-Each line of standard input is a command as JSON: `arguments`, `environment`, `output` (a file) and `fault`, which is
-where the engine is to be struck while it writes the state: `write` says in which write, `point` where in it, `does`
-what. Or it says how many seconds the engine waits for a plugin's `start` and its `handshake`, and how many `bytes` it
-takes from one. The answers are two lines: the process, and its exit code, negative for a signal.
+Each line of standard input is a command as JSON: `arguments`, `environment` (all of it), `output` (a file) and `fault`,
+which is where the engine is to be struck while it writes the state: `write` says in which write, `point` where in it,
+`does` what. Or it says how many seconds the engine waits for a plugin's `start` and its `handshake`, and how many
+`bytes` it takes from one. The answers are two lines: the process, and its exit code, negative for a signal.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ def _run(command: dict[str, Any]) -> None:
     output = os.open(command["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    os.environ.clear()
     os.environ.update(command["environment"])
     tempfile.tempdir = None
     sys.argv = ["pulumi-embedded", *command["arguments"]]
