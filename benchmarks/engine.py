@@ -33,7 +33,7 @@ from pulumi.dynamic import CheckResult, CreateResult, Resource, ResourceProvider
 
 class Item(ResourceProvider):
     def check(self, olds, news):
-        if not os.path.exists("first-call"):
+        if not Path("first-call").exists():
             Path("first-call").touch()
         return CheckResult(news, [])
 
