@@ -6,7 +6,6 @@ import json
 import platform
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import alembic
@@ -20,7 +19,7 @@ from pulumi_alembic.database import VERSION_SCHEMA, open_session
 from pulumi_alembic.ledger import Event
 from pulumi_alembic.phases import Phases
 from pulumi_alembic.plan import Direction
-from pulumi_alembic.script import Revision
+from pulumi_alembic.version import update_by_parameters
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, MigrationInfo
@@ -48,11 +47,11 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
         with engine.connect() as connection:
             record = _recorder(session, running, request)
             phases = Phases(session, running, request, record)
-            _configure(connection, metadata, phases, _on_applied(running, request))
+            _configure(connection, metadata, phases, _on_applied(running, request, record))
             phases.follow(context.get_context(), engine)
             running.follow(context.get_context(), engine, session)
+            update_by_parameters(engine, running)
             _limit_waiting(engine, session, request)
-            _record_with_commit(engine, running, record)
             if connection.in_transaction():
                 # Alembic would take it for the caller's, leave the commit to us, and lose every revision at the close.
                 raise AssertionError("the migration's connection is in a transaction before its first revision")
@@ -119,30 +118,20 @@ def _recorder(session: psycopg.Connection[Any], running: Running, request: Reque
             # Once: what makes it undone ends the attempt.
             ledger.prepare(session)
             prepared = True
-        revision = request.scripts.get(running.name) or Revision.read(Path(step.revision.path))
         direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
-        return ledger.record(session, revision, direction, tools, event, **known)
+        return ledger.record(session, request.script(step), direction, tools, event, **known)
 
     return record
 
 
-def _record_with_commit(engine: sa.Engine, running: Running, record: Callable[..., int]) -> None:
-    """Each revision is committed with its row; SQLAlchemy's own commit behind that finds nothing left to do."""
-
-    def commit(_: sa.Connection) -> None:
-        if running.complete:
-            record(Event.APPLIED, commit=True)
-
-    sa.event.listen(engine, "commit", commit)
-
-
-def _on_applied(running: Running, request: Request) -> Callable[..., None]:
+def _on_applied(running: Running, request: Request, record: Callable[..., int]) -> Callable[..., None]:
     """What Alembic calls inside the transaction of each revision, after it ran and before the commit."""
 
     def on_applied(*, ctx: MigrationContext, step: MigrationInfo, heads: set[str], **_: Any) -> None:
         if step.is_stamp:
             return
         running.recorded(ctx, heads)
+        record(Event.APPLIED)
         if request.lock is not None and not request.lock.held():
             # Another migration may have begun: what it read must not change under it.
             raise psycopg.OperationalError("the connection that kept other migrations out was lost")

@@ -43,8 +43,8 @@ def list_in_manifest() -> None:
 
 @write_hooks.register(_HOOK)
 def _append(path: str, _: Any) -> None:
-    script = Revision.read(Path(path))
-    manifest = Manifest.load(script.path.parent.parent)
+    script = Revision.read(Path(path).parent, Path(path).name)
+    manifest = Manifest.load(script.folder.parent)
     if not manifest.exists or manifest.defect:
         reason = manifest.defect or "there is none, and so nothing tells an edited script"
         msg(f"{manifest.path.parent.name}/{manifest.path.name}: {reason}. Write it: {COMMAND}")

@@ -94,9 +94,9 @@ def _accept(options: argparse.Namespace, directory: Path) -> None:
 
 
 def _plan(options: argparse.Namespace, directory: Path) -> None:
-    from pulumi_alembic import migrator
+    from pulumi_alembic import planning
 
-    plan = migrator.plan_from_database(database_url(directory), directory, options.target)
+    plan = planning.plan_from_database(database_url(directory), directory, options.target)
     if options.json:
         steps = [{"revision": step.id, "message": step.message} for step in plan.steps]
         print(json.dumps({"current": plan.current, "target": plan.target, "direction": plan.direction, "steps": steps}))
@@ -105,10 +105,10 @@ def _plan(options: argparse.Namespace, directory: Path) -> None:
 
 
 def _upgrade(options: argparse.Namespace, directory: Path) -> None:
-    from pulumi_alembic import migrator
+    from pulumi_alembic import planning
 
     url = database_url(directory)
-    plan = migrator.look(url, directory, options.target)
+    plan = planning.look(url, directory, options.target)
     if plan.steps and plan.direction == "downgrade":
         raise TargetError(f"the way to {plan.target} is down, {plan}: alembic downgrade {plan.target}")
     applied: list[str] = []
@@ -123,6 +123,8 @@ def _upgrade(options: argparse.Namespace, directory: Path) -> None:
 
     revision = plan.target
     if plan.steps:
+        from pulumi_alembic import migrator
+
         command = " ".join(["pulumi-alembic", *sys.argv[1:]])
         revision = migrator.migrate(
             url,

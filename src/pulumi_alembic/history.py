@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -42,8 +43,9 @@ class History:
             raise HistoryError(f"there is no folder {versions}: revision scripts are looked for there")
         manifest = Manifest.load(directory)
         listed = {entry.file: entry for entry in manifest.entries}
-        scripts = sorted(path for path in versions.iterdir() if path.suffix == ".py" and path.name != "__init__.py")
-        return cls.of([Revision.read(path, listed.get(path.name)) for path in scripts], manifest)
+        with os.scandir(versions) as found:
+            files = sorted(each.name for each in found if each.name.endswith(".py") and each.name != "__init__.py")
+        return cls.of([Revision.read(versions, file, listed.get(file)) for file in files], manifest)
 
     @classmethod
     def of(cls, revisions: Iterable[Revision], manifest: Manifest) -> History:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from psycopg import sql
 
@@ -30,14 +30,13 @@ WHERE {event} IN ('applied', 'accepted') ORDER BY revision, id DESC
 """
 
 
-@dataclass(frozen=True)
-class _Run:
+class _Run(NamedTuple):
     """How a revision ran last, or was accepted since."""
 
     row: int
     direction: str
     checksum: str
-    down_revisions: tuple[str, ...]
+    down_revisions: list[str]
 
 
 def check(connection: Connection, history: History, heads: Sequence[str]) -> None:
@@ -110,7 +109,7 @@ def _last_runs(connection: Connection) -> dict[str, _Run]:
         return {}
     event = sql.Identifier("event") if "event" in columns else sql.Literal("applied")
     rows = connection.execute(sql.SQL(_LAST_RUNS).format(table=_TABLE, event=event))
-    return {id: _Run(row, direction, checksum, tuple(downs)) for id, row, direction, checksum, downs in rows}
+    return {id: _Run(*run) for id, *run in rows}
 
 
 def _report(connection: Connection, history: History, changed: list[tuple[Revision, int]]) -> Iterator[str]:

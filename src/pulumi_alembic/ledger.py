@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from psycopg import sql
 
 from pulumi_alembic.database import VERSION_SCHEMA
@@ -120,9 +119,8 @@ def record(
     phase: int | None = None,
     statement: str | None = None,
     detail: Mapping[str, Any] | None = None,
-    commit: bool = False,
 ) -> int:
-    """Add one row, and return its id; `tools` is a JSON object. Does not commit, or with `commit` in the same message.
+    """Add one row, and return its id; `tools` is a JSON object. Does not commit.
 
     That of a run belongs in the transaction of the run itself, so that both are there or neither. `prepare` has made
     the table.
@@ -139,12 +137,7 @@ def record(
         "statement": statement,
         "detail": None if detail is None else json.dumps(detail),
     }
-    if commit:
-        # One message to the server in place of two, for each of a thousand revisions.
-        cursor: psycopg.Cursor[Any] = psycopg.ClientCursor(connection).execute(_INSERT + b"; COMMIT", row)
-    else:
-        cursor = connection.execute(_INSERT, row)
-    [id] = cursor.fetchone() or (0,)
+    [id] = connection.execute(_INSERT, row).fetchone() or (0,)
     return int(id)
 
 

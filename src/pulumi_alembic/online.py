@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -19,7 +18,6 @@ from pulumi_alembic.leftovers import mend_leftovers
 from pulumi_alembic.plan import Direction
 from pulumi_alembic.retry import Retries, busy, connection_lost, server_error
 from pulumi_alembic.running import Running
-from pulumi_alembic.script import Revision
 from pulumi_alembic.shape import Function
 from pulumi_alembic.watching import Watch
 
@@ -66,9 +64,8 @@ def _before_the_first(steps: Sequence[Any], request: Request) -> None:
 
 
 def _function(step: RevisionStep, request: Request) -> Function:
-    path = Path(step.revision.path)
-    script = request.scripts.get(step.revision.revision) or Revision.read(path)
-    return Function(path, script.source, Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE)
+    script = request.script(step)
+    return Function(script.path, script.source, Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE)
 
 
 def _recover(error: BaseException, running: Running, retries: Retries, watch: Watch, request: Request) -> None:

@@ -24,7 +24,7 @@ from pulumi.dynamic import (
 )
 from pulumi.output import Unknown
 
-from pulumi_alembic import engine_log, migrator, plugin_errors
+from pulumi_alembic import engine_log, migrator, planning, plugin_errors
 from pulumi_alembic.database import NoDatabase, NoLogin
 from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
 from pulumi_alembic.policy import Policy
@@ -106,7 +106,7 @@ class MigrationsProvider(ResourceProvider):
         """What the database says now, as it was where it cannot be asked; gone where there is no such database."""
         inputs = Inputs.of(props)
         try:
-            revision = migrator.read_revision(inputs.url or "")
+            revision = planning.read_revision(inputs.url or "")
         except NoDatabase:
             return ReadResult("", {})
         except DatabaseError as error:
@@ -126,14 +126,14 @@ def _plan(inputs: Inputs, old_url: str | None) -> Plan:
     if inputs.url is None:
         return _plan_unknown(inputs, old_url)
     try:
-        return migrator.plan_from_database(inputs.url, inputs.directory, inputs.target)
+        return planning.plan_from_database(inputs.url, inputs.directory, inputs.target)
     except NoLogin as error:
         if old_url is None or old_url == inputs.url or _database(old_url) != _database(inputs.url):
             raise NoLogin(
                 f"{error}. If the role or its password was changed outside of the stack, set them back as the stack "
                 f"has them; if the server is another one: {engine_log.command('refresh')}, then try again"
             ) from None
-        return migrator.plan_from_database(old_url, inputs.directory, inputs.target)
+        return planning.plan_from_database(old_url, inputs.directory, inputs.target)
     except NoDatabase as error:
         advice = f"If it was dropped outside of the stack: {engine_log.command('refresh')}, then try again"
         raise NoDatabase(f"{error}. {advice}") from None
@@ -143,10 +143,10 @@ def _plan_unknown(inputs: Inputs, old_url: str | None) -> Plan:
     """A login that is not known yet is either that of a database to come, or another one for the database there is."""
     try:
         if old_url is not None:
-            return migrator.plan_from_database(old_url, inputs.directory, inputs.target)
+            return planning.plan_from_database(old_url, inputs.directory, inputs.target)
     except DatabaseError:
         engine_log.info("the database cannot be asked yet: the plan is for an empty one", inputs.urn)
-    return migrator.plan_from_base(inputs.directory, inputs.target)
+    return planning.plan_from_base(inputs.directory, inputs.target)
 
 
 def _database(url: str) -> tuple[object, ...]:

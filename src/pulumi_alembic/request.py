@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pulumi_alembic.exclusive import Lock
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.script import Revision
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import RevisionStep
 
 __all__ = ["Request"]
 
@@ -33,3 +38,8 @@ class Request:
     policy: Policy = field(default_factory=Policy)
     lock: Lock | None = None
     scripts: Mapping[str, Revision] = field(default_factory=dict)
+
+    def script(self, step: RevisionStep) -> Revision:
+        """The script of a step of Alembic's."""
+        path = Path(step.revision.path)
+        return self.scripts.get(step.revision.revision) or Revision.read(path.parent, path.name)

@@ -44,6 +44,11 @@ class Running:
         return str(self.step.revision.revision) if self.step is not None else ""
 
     @property
+    def upgrades(self) -> bool:
+        """Whether a revision runs, and upward."""
+        return self.step is not None and self.step.is_upgrade
+
+    @property
     def complete(self) -> bool:
         """Whether the step has run, so that the next commit is its end."""
         return self._after is not None

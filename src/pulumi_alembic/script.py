@@ -25,36 +25,43 @@ class Revision:
     id: str
     down: tuple[str, ...]
     depends_on: tuple[str, ...]
-    path: Path
+    folder: Path
+    file: str
     source: str
     checksum: str
 
     @classmethod
-    def read(cls, path: Path, entry: Entry | None = None) -> Revision:
-        """What the script at `path` declares: what `entry` says where its checksum fits, without parsing the script.
+    def read(cls, folder: Path, file: str, entry: Entry | None = None) -> Revision:
+        """What a script declares: what `entry` says where its checksum fits, without parsing the script.
 
         Raises HistoryError where its name breaks the rule or belies it, or where it cannot be read.
         """
-        named = naming.revision_id_of(path.name)
+        # Neither a Path nor a buffer before it is needed: a history is a thousand small files.
+        path = f"{folder}/{file}"
+        named = naming.revision_id_of(file)
         if named is None:
             raise HistoryError(
                 f"{path} breaks the naming rule {naming.RULE}: rename it, or let `alembic revision -m …` name it"
             )
         try:
-            # Without a buffer: a history is a thousand small files.
-            with FileIO(path) as file:
-                source = file.readall().decode()
+            with FileIO(path) as script:
+                source = script.readall().decode()
         except (OSError, ValueError) as error:
             raise HistoryError(f"{path} is not readable: {error}") from None
         digest = checksum(source)
         if entry is not None and entry.checksum == digest:
-            return cls(named, entry.down, entry.depends_on, path, source, digest)
+            return cls(named, entry.down, entry.depends_on, folder, file, source, digest)
         declared = dict(_literals(path, _parse(path, source)))
         if declared.get("revision") != named:
             raise HistoryError(
                 f"{path} declares revision = {declared.get('revision')!r}, its name says {named!r}: make them equal"
             )
-        return cls(named, *builds_on(declared), path, source, digest)
+        return cls(named, *builds_on(declared), folder, file, source, digest)
+
+    @cached_property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.folder / self.file
 
     @property
     def down_revisions(self) -> tuple[str, ...]:
@@ -64,7 +71,7 @@ class Revision:
     @property
     def entry(self) -> Entry:
         """What a manifest says of it."""
-        return Entry(self.path.name, self.down, self.depends_on, self.checksum)
+        return Entry(self.file, self.down, self.depends_on, self.checksum)
 
     @cached_property
     def message(self) -> str:
@@ -90,14 +97,14 @@ def builds_on(declared: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, 
     return _ids(declared.get("down_revision")), _ids(declared.get("depends_on"))
 
 
-def _parse(path: Path, source: str) -> ast.Module:
+def _parse(path: str | Path, source: str) -> ast.Module:
     try:
         return ast.parse(source)
     except (SyntaxError, ValueError) as error:
         raise HistoryError(f"{path} is not readable Python: {error}") from None
 
 
-def _literals(path: Path, tree: ast.Module) -> Iterator[tuple[str, Any]]:
+def _literals(path: str | Path, tree: ast.Module) -> Iterator[tuple[str, Any]]:
     """The module's own `revision`, `down_revision` and `depends_on`, which must be literals as Alembic writes them."""
     for node in tree.body:
         targets = (

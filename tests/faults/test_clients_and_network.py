@@ -11,7 +11,7 @@ import signal
 import psycopg
 import pytest
 
-from tests.faults.campaign import HEAD, REVISIONS, SCENARIOS, Campaign, Fault, Strike
+from tests.faults.campaign import REVISIONS, SCENARIOS, Campaign, Fault, Strike
 from tests.faults.conftest import ALL, Count, share
 from tests.faults.striking import Planned, Striker, Way
 from tests.postgres.alembic.waiting import until
@@ -80,7 +80,9 @@ def test_whatever_dies_at_whichever_statement_the_next_run_ends_in_the_right_pla
 
 
 def final_heads(statements: list[str]) -> bool:
-    return statements[-1].startswith("SELECT version_num") and f"version_num='{HEAD}'" in " ".join(statements)
+    """That behind the last revision: each but the first updates the version."""
+    updates = sum(each.startswith("UPDATE migrations.alembic_version") for each in statements)
+    return statements[-1].startswith("SELECT version_num") and updates == len(REVISIONS) - 1
 
 
 def begin(statements: list[str]) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pulumi_alembic import migrator, runner
+from pulumi_alembic import migrator, planning, runner
 from pulumi_alembic.database import NoDatabase, NoLogin, connect
 from pulumi_alembic.errors import DatabaseError, HistoryError, RevisionFailed, TargetError
 from pulumi_alembic.history import History
@@ -289,7 +289,7 @@ def test_applied_scripts_are_not_loaded_again(three: Target) -> None:
 
 
 def test_a_plan_for_another_state_of_the_database_is_refused(three: Target) -> None:
-    plan = migrator.plan_from_database(three.url, three.directory, THREE)
+    plan = planning.plan_from_database(three.url, three.directory, THREE)
     three.migrate(TWO)
     with pytest.raises(DatabaseError, match=f"starts at base, and the database now is at {TWO}"):
         runner.run(plan, History.load(three.directory), Request(three.url, "pulumi up"))
@@ -305,7 +305,7 @@ def test_a_head_that_the_scripts_lack_is_refused(three: Target) -> None:
 
 
 def test_planning_changes_nothing(three: Target) -> None:
-    migrator.plan_from_database(three.url, three.directory, THREE)
+    planning.plan_from_database(three.url, three.directory, THREE)
     assert three.query("SELECT count(*) FROM pg_class WHERE relnamespace = 'migrations'::regnamespace") == [(0,)]
 
 
@@ -318,27 +318,27 @@ def test_the_session_is_the_owner_whatever_the_login_says(three: Target) -> None
 
 def test_a_missing_database_and_a_wrong_password_are_told_apart(three: Target) -> None:
     with pytest.raises(NoDatabase, match="no_such_database"):
-        migrator.read_revision(three.url.rpartition("/")[0] + "/no_such_database")
+        planning.read_revision(three.url.rpartition("/")[0] + "/no_such_database")
     with pytest.raises(NoLogin) as caught:
-        migrator.read_revision(three.url.replace("_migrator:", "_migrator:wrong-"))
+        planning.read_revision(three.url.replace("_migrator:", "_migrator:wrong-"))
     assert "wrong-" not in str(caught.value)
 
 
 def test_an_unreadable_url_is_refused_without_its_password() -> None:
     with pytest.raises(DatabaseError) as caught:
-        migrator.read_revision("postgresql://user:hunter2@[host/database")
+        planning.read_revision("postgresql://user:hunter2@[host/database")
     assert "hunter2" not in str(caught.value)
 
 
 def test_a_server_that_is_not_there_is_an_error_of_the_database() -> None:
     with pytest.raises(DatabaseError, match="Is the server running"):
-        migrator.read_revision("postgresql://user@127.0.0.1:1/database")
+        planning.read_revision("postgresql://user@127.0.0.1:1/database")
 
 
 def test_a_schema_that_is_missing_is_named(database: Database) -> None:
     login = psycopg.conninfo.make_conninfo(**database.parameters)
     with pytest.raises(DatabaseError, match="there is no schema migrations"):
-        migrator.read_revision(login)
+        planning.read_revision(login)
 
 
 def test_alembic_upgrade_leaves_the_same_ledger(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:

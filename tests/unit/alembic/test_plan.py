@@ -20,7 +20,7 @@ def history(*lines: str) -> History:
         id, _, downs = line.partition("<")
         source = f'"""message {id}"""'
         revisions.append(
-            Revision(id, tuple(filter(None, downs.split(","))), (), Path(f"{id}.py"), source, checksum(source))
+            Revision(id, tuple(filter(None, downs.split(","))), (), Path(), f"{id}.py", source, checksum(source))
         )
     return History.of(revisions, Manifest(Path("manifest"), exists=False))
 
