@@ -1,0 +1,165 @@
+"""What the revisions of a plan would do, as a preview shows it and a report reads it again. Pure: values and JSON.
+
+The JSON has one key per field, of the same name; a field that has its default is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from pulumi_alembic.errors import MigrationError
+
+__all__ = ["Account", "Effects", "Finding", "Lock", "RevisionAccount", "Severity", "StatementAccount"]
+
+
+class Severity(StrEnum):
+    """How bad a finding is: an ERROR stops an update, a WARNING is for the reviewer, INFO is good to know."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock on a table that a statement holds to the end of its transaction.
+
+    `mode` is PostgreSQL's name in words, such as `ACCESS EXCLUSIVE`; `table` is the name as PostgreSQL prints it,
+    with its schema where the statement names one.
+    """
+
+    table: str
+    mode: str
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What a statement does to what is there: tables it writes anew, reads whole under its lock, and what is gone.
+
+    `destroys` names each thing with its kind: `table app.tasks`, `column app.tasks.title`, `rows of app.tasks`.
+    """
+
+    locks: tuple[Lock, ...] = ()
+    rewrites: tuple[str, ...] = ()
+    scans: tuple[str, ...] = ()
+    destroys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What lint says of a statement or a revision: what happens, why that hurts, and what to write instead.
+
+    `excused` is the reason that the script gives for it; such a finding stops nothing.
+    """
+
+    rule: str
+    severity: Severity
+    message: str
+    suggestion: str = ""
+    excused: str = ""
+
+
+@dataclass(frozen=True)
+class StatementAccount:
+    """One statement as the server gets it; `outside` its revision's transaction, in an autocommit block."""
+
+    sql: str
+    outside: bool = False
+    effects: Effects = Effects()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class RevisionAccount:
+    """One revision of a plan. Where `runs_python` says why, its statements cannot be known, and there are none."""
+
+    id: str
+    message: str
+    file: str
+    checksum: str
+    direction: str
+    runs_python: str = ""
+    statements: tuple[StatementAccount, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Account:
+    """A whole plan. `origin` and `target` are revisions as `plan.revision_text` writes them.
+
+    `database` is `HOST:PORT/NAME`, empty where there is none yet. `rehearsed` where it was measured and not concluded.
+    """
+
+    origin: str
+    target: str
+    direction: str
+    database: str = ""
+    rehearsed: bool = False
+    revisions: tuple[RevisionAccount, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON values, which `from_json` reads."""
+        found: dict[str, Any] = _written(self)
+        return found
+
+    @classmethod
+    def from_json(cls, document: object) -> Self:
+        """The plan that `to_json` wrote. Raises MigrationError, naming the place, for anything else."""
+        found: Self = _read(cls, document, "plan")
+        return found
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_written(each) for each in value]
+    if not is_dataclass(value):
+        return value
+    pairs = ((field, getattr(value, field.name)) for field in fields(value))
+    return {field.name: _written(each) for field, each in pairs if each != field.default}
+
+
+_PARTS: dict[str, type] = {
+    "Lock": Lock,
+    "Effects": Effects,
+    "Finding": Finding,
+    "StatementAccount": StatementAccount,
+    "RevisionAccount": RevisionAccount,
+    "Severity": Severity,
+    "str": str,
+    "bool": bool,
+}
+
+
+def _read(kind: Any, document: object, place: str) -> Any:
+    """A dataclass of this module from JSON values; its annotations, which are strings, say what each field is."""
+    if kind in (str, bool):
+        if not isinstance(document, kind):
+            raise MigrationError(f"{place} is not a {'text' if kind is str else 'truth value'}: {document!r}")
+        return document
+    if kind is Severity:
+        if document not in set(Severity):
+            raise MigrationError(f"{place} is none of {', '.join(Severity)}: {document!r}")
+        return Severity(str(document))
+    if not isinstance(document, Mapping):
+        raise MigrationError(f"{place} is not an object: {str(document)[:80]!r}")
+    known = {field.name: field for field in fields(kind)}
+    if unknown := ", ".join(sorted(set(document) - set(known))):
+        raise MigrationError(f"{place} has the unknown key {unknown}: a newer version wrote it")
+    values: dict[str, Any] = {}
+    for name, value in document.items():
+        type_name = str(known[name].type)
+        if type_name.startswith("tuple["):
+            if not isinstance(value, list):
+                raise MigrationError(f"{place}.{name} is not a list: {str(value)[:80]!r}")
+            part = _PARTS[type_name.removeprefix("tuple[").removesuffix(", ...]")]
+            values[name] = tuple(_read(part, each, f"{place}.{name}[{number}]") for number, each in enumerate(value))
+        else:
+            values[name] = _read(_PARTS[type_name], value, f"{place}.{name}")
+    try:
+        return kind(**values)
+    except TypeError:
+        missing = ", ".join(name for name in known if name not in values)
+        raise MigrationError(f"{place} lacks one of {missing}") from None
