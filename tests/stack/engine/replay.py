@@ -360,12 +360,15 @@ def _parts_of_document(document: Any) -> list[str]:
 
 def _parts_of_stream(events: list[Any]) -> list[str]:
     parts = []
+    failed = any(each.get("summaryEvent", {}).get("result") == "failed" for each in events)
     for event in events:
+        if failed and _is_same(event):
+            # How far the others had come when one failed is a matter of timing.
+            continue
         event = {key: value for key, value in event.items() if key not in ("sequence", "timestamp")}
         event.get("summaryEvent", {}).pop("durationSeconds", None)
-        if event.get("summaryEvent", {}).get("result") == "failed":
-            # How far the others had come when one failed is a matter of timing.
-            event["summaryEvent"]["resourceChanges"].pop("same", None)
+        if failed:
+            event.get("summaryEvent", {}).get("resourceChanges", {}).pop("same", None)
         event.get("resOpFailedEvent", {}).pop("steps", None)
         diagnostic = event.get("diagnosticEvent")
         if diagnostic and diagnostic["severity"] == "debug":
@@ -374,6 +377,12 @@ def _parts_of_stream(events: list[Any]) -> list[str]:
             diagnostic["message"] = "\n".join(_framed(diagnostic["message"].rstrip("\n").split("\n")))
         parts.append(_canonical(event))
     return parts
+
+
+def _is_same(event: Any) -> bool:
+    return any(
+        event.get(kind, {}).get("metadata", {}).get("op") == "same" for kind in ("resourcePreEvent", "resOutputsEvent")
+    )
 
 
 def _canonical(document: Any) -> str:

@@ -132,8 +132,6 @@ DIFFERENCES = [
 ]
 # What is called depends on the race.
 RACES = {"duplicate-urn", "fail-create-plugin"}
-# Here the CLI's events are those of a race: how far an independent resource is when the failure stops everything.
-CLI_RACES = {"up-json 03-failing"}
 # These end by a signal or begin with a lock; test_interruptions.py runs them.
 ELSEWHERE = {"interrupted", "killed", "locked"}
 
@@ -176,7 +174,7 @@ def compare(place: Workplace, result: Result, step: dict[str, Any], state: Any) 
     if "stdout" in step:
         compare_lines = _compare_cli_lines if result.calls is None else _compare_lines
         compare_lines(place.scenario, where, out.split("\n"), step["stdout"])
-    if "stdout_json" in step and not (result.calls is None and where in CLI_RACES):
+    if "stdout_json" in step:
         found = [each for each in json_differences(out, step["stdout_json"]) if not _allowed(place.scenario, each)]
         assert not found, where
     if result.calls is not None and "calls" in step and place.scenario not in RACES:
