@@ -70,10 +70,6 @@ class Stack:
         assert self.run(f"config set url {url} --stack dev").code == 0
         return self.start("up --yes --skip-preview --stack dev")
 
-    @property
-    def locked(self) -> bool:
-        return any(path.is_file() for path in (self.folder / ".state/.pulumi/locks").rglob("*"))
-
 
 def plugins(engine: int) -> list[int]:
     """The processes below the engine that are dynamic providers."""
@@ -115,9 +111,6 @@ def survives(campaign: Campaign, stack: Stack, fault: Fault) -> str | None:
         return None
     if len(killed) != 1 or first.code != (-9 if "engine" in fault.kind else 1):
         return f"{fault}: it killed {killed}: {first}"
-    if stack.locked:
-        # The engine's own lock of a stack, as the Pulumi CLI's: a person says that the dead engine is dead.
-        assert stack.run("cancel --yes --stack dev").code == 0
     again = stack.up(site.target.url)
     output, _ = again.communicate(timeout=120)
     if again.returncode != 0:

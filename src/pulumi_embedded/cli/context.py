@@ -12,7 +12,12 @@ import click
 from pulumi_embedded.errors import ConfigurationError, EngineError, OperationFailed
 from pulumi_embedded.storage.session import Session, Stack
 
-__all__ = ["CommandContext", "pass_context", "skips_confirmations"]
+__all__ = ["CommandContext", "pass_context", "skips_confirmations", "warn"]
+
+
+def warn(text: str) -> None:
+    """Says what a person should know beside what was asked for."""
+    click.echo(f"warning: {text}", err=True)
 
 
 def skips_confirmations() -> bool:

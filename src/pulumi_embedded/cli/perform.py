@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pulumi_embedded.cli.context import warn
 from pulumi_embedded.deployment.interrupt import interruptible
 from pulumi_embedded.display.choice import DisplayOptions, display_for
 from pulumi_embedded.errors import OperationFailed, UnexpectedChanges
@@ -106,7 +107,7 @@ class _Performance:
                 return outcome
             if not (self._request.yes or confirm()):
                 raise OperationFailed("")
-        with self._stack.lock() as lock:
+        with self._stack.lock(warn) as lock:
             return self._update(lock)
 
     def _update(self, lock: Path) -> Outcome:

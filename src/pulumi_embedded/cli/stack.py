@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pulumi_embedded.cli.context import CommandContext, pass_context
+from pulumi_embedded.cli.context import CommandContext, pass_context, warn
 from pulumi_embedded.cli.flags import json_option, output_option, stack_option, wants_json
 from pulumi_embedded.cli.groups import AliasedGroup
 from pulumi_embedded.cli.history import history
@@ -241,7 +241,7 @@ def rm(
             "- Run `pulumi-embedded destroy` to delete the resources, then run `pulumi-embedded stack rm`\n"
             "- Run `pulumi-embedded stack rm --force` to override this error"
         )
-    with opened.lock():
+    with opened.lock(warn):
         backend.remove(opened.project, opened.name, backups=remove_backups)
     if not preserve_config:
         opened.config.path.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pulumi_embedded.cli.context import CommandContext, pass_context
+from pulumi_embedded.cli.context import CommandContext, pass_context, warn
 from pulumi_embedded.cli.flags import stack_option
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.storage.checkpoint import parse_deployment
@@ -70,7 +70,7 @@ def import_(context: CommandContext, stack_name: str | None, file: Path | None, 
             f"resource '{strangers[0]}' belongs to another stack than '{opened.name}' of {opened.project}; "
             "importing this file could be dangerous; rerun the command with `--force` to proceed anyway"
         )
-    with opened.lock():
+    with opened.lock(warn):
         opened.write(codec, snapshot)
         opened.session.backend.back_up(opened.project, opened.name)
     click.echo("Import complete.")

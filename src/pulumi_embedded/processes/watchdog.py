@@ -36,6 +36,8 @@ class Watchdog:
             stderr=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
+            # What is inheritable is the stack's lock: it is held until everything is ended.
+            close_fds=False,
         )
 
     def watch(self, group: int) -> None:

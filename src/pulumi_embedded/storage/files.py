@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pulumi_embedded.errors import EngineError
 
-__all__ = ["keep_backup", "remove_leftovers", "write_atomically", "write_once"]
+__all__ = ["create_held", "hold", "keep_backup", "remove_leftovers", "write_atomically"]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -29,12 +30,30 @@ def write_atomically(path: Path, content: bytes) -> None:
         _sync_folder(path.parent)
 
 
-def write_once(path: Path, content: bytes) -> None:
-    """Makes a file that does not exist yet, and no other beside it at any moment."""
+def create_held(path: Path, content: Callable[[bool], bytes]) -> int:
+    """Makes a file that does not exist yet, and no other beside it at any moment; gives its descriptor.
+
+    The operating system holds it (flock) until the descriptor is closed here and in the processes that inherited it,
+    however they end. `content` is told whether it does: not every file system can.
+    """
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            file.write(content)
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        try:
+            os.write(descriptor, content(hold(descriptor)))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+
+def hold(descriptor: int) -> bool:
+    """Whether the file could be held; False where another process holds it, or the file system cannot."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def keep_backup(path: Path, backup: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -94,6 +95,6 @@ class Stack:
         """Makes the snapshot the stack's state."""
         self.session.backend.write(self.project, self.name, codec.deployment(snapshot))
 
-    def lock(self) -> AbstractContextManager[Path]:
-        """Holds the stack for this process."""
-        return stack_lock(self.session.backend, self.project, self.name)
+    def lock(self, tell: Callable[[str], None]) -> AbstractContextManager[Path]:
+        """Holds the stack for this process; see `stack_lock`."""
+        return stack_lock(self.session.backend, self.project, self.name, tell)

@@ -215,12 +215,12 @@ class Bench:
         left = path.read_text().splitlines() if path.exists() else []
         deadline = time.monotonic() + 20
         while left and time.monotonic() < deadline:
-            left = [line for line in left if _runs(int(line.split()[1]))]
+            left = [line for line in left if runs(int(line.split()[1]))]
             time.sleep(0.01)
         return left
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     return False
