@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pulumi_alembic.errors import MigrationError, TargetError
+from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.history import HEAD, History
 from pulumi_alembic.project import database_url, script_directory
 
@@ -109,8 +109,7 @@ def _upgrade(options: argparse.Namespace, directory: Path) -> None:
 
     url = database_url(directory)
     plan = planning.look(url, directory, options.target)
-    if plan.steps and plan.direction == "downgrade":
-        raise TargetError(f"the way to {plan.target} is down, {plan}: alembic downgrade {plan.target}")
+    plan.require_upgrade()
     applied: list[str] = []
 
     def on_applied(revision: str) -> None:
@@ -134,5 +133,6 @@ def _upgrade(options: argparse.Namespace, directory: Path) -> None:
             on_applied=on_applied,
             on_status=on_status,
             on_wait=on_status,
+            upgrade_only=True,
         )
     print(json.dumps({"revision": revision, "applied": applied}) if options.json else f"the database is at {revision}")

@@ -30,18 +30,20 @@ def migrate(
     on_status: Callable[[str], None] = lambda text: None,
     on_wait: Callable[[str], None] = lambda text: None,
     policy: Policy | None = None,
+    upgrade_only: bool = False,
 ) -> str:
     """Bring the database to `target`, and return the revision that it then says it is at, read on a new connection.
 
     One migration at a time: whoever waited for another starts from where that left the database, which may be the
     target. Safe to repeat: it starts from what the database says, not from what an earlier run believed. Raises
     RevisionFailed as `runner.run` does; `command` is what its message tells the person to repeat. `on_status` is
-    told what goes on, and `on_wait` for which other migration it waits.
+    told what goes on, and `on_wait` for which other migration it waits. With `upgrade_only` it raises
+    TargetError where the way leads down, once nobody else migrates.
     """
     policy = policy or Policy()
     with hold(url, policy, command, on_wait) as lock:
         request = Request(url, command, on_applied, on_status, policy, lock)
-        while not _reach(directory, target, request):
+        while not _reach(directory, target, request, upgrade_only):
             lock.ensure()
         revision = _read_at_last(url, policy)
     if revision != target:
@@ -51,10 +53,12 @@ def migrate(
     return revision
 
 
-def _reach(directory: Path, target: str, request: Request) -> bool:
+def _reach(directory: Path, target: str, request: Request, upgrade_only: bool) -> bool:
     """Run what is pending; False where another migration came between, and the plan is to be made anew."""
     history, steps = look_closely(request.url, directory, target)
     if steps.steps:
+        if upgrade_only:
+            steps.require_upgrade()
         from pulumi_alembic import runner
 
         try:

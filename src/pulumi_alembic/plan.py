@@ -41,6 +41,11 @@ class Plan:
         """One line per step: direction, revision id and message."""
         return [f"{self.direction} {step.id} {step.message}".rstrip() for step in self.steps]
 
+    def require_upgrade(self) -> None:
+        """Raises TargetError, with the command that goes there, where the way leads down."""
+        if self.steps and self.direction is Direction.DOWNGRADE:
+            raise TargetError(f"the way to {self.target} is down, {self}: alembic downgrade {self.target}")
+
 
 def plan(history: History, current: Sequence[str], target: str) -> Plan:
     """The plan from the heads `current` to `target`, an id or `base`: up by the missing, or down by the surplus.

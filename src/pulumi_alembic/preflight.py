@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_alembic.database import log_in, refusals
 from pulumi_alembic.errors import DatabaseError
+from pulumi_alembic.sessions import in_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +57,7 @@ def look(url: str, policy: Policy) -> list[str]:
     """
     connection = log_in(url, "alembic preflight", autocommit=True)
     user = connection.info.user
-    with closing(connection), refusals(connection):
+    with closing(connection), refusals(connection), in_full(connection):
         found = [*_transactions(connection, policy), *_replicas(connection, policy), *_connections(connection, policy)]
         [(sessions, replicas)] = connection.execute(_HIDDEN).fetchall()
     if found:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
 
-__all__ = ["Session", "blocking", "holding"]
+__all__ = ["Session", "blocking", "holding", "in_full"]
 
 _COLUMNS = "a.usename, a.application_name, a.state, a.query_start, clock_timestamp()"
 
@@ -26,6 +28,12 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 1
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 AND (classid::bigint << 32) + objid::bigint = %s
 """  # noqa: S608
+
+
+_MAY_SEE = """
+SELECT CASE current_setting('role') WHEN 'none' THEN 'none' ELSE quote_ident(current_setting('role')) END,
+    pg_has_role(session_user, 'pg_read_all_stats', 'member')
+"""
 
 
 @dataclass(frozen=True)
@@ -58,12 +66,32 @@ class Session:
         return [*known, f"last query at {self.since:%H:%M:%S}, {age:.0f} s ago"]
 
 
+@contextmanager
+def in_full(connection: Connection) -> Iterator[None]:
+    """Within the block the sessions and replicas of others show all that they are, where an admin lets this login see.
+
+    That is by GRANT pg_read_all_stats TO it. The role is taken on, for a login may be one that inherits nothing. The
+    connection is in autocommit mode.
+    """
+    [(role, member)] = connection.execute(_MAY_SEE).fetchall()
+    if not member:
+        yield
+        return
+    connection.execute("SET ROLE pg_read_all_stats")
+    try:
+        yield
+    finally:
+        connection.execute(f"SET ROLE {role}".encode())
+
+
 def blocking(connection: Connection, pid: int) -> tuple[Session, ...]:
     """Whom the session `pid` waits for at this moment; none where it does not wait for a lock."""
-    return tuple(Session(*row) for row in connection.execute(_BLOCKING, [pid]))
+    with in_full(connection):
+        return tuple(Session(*row) for row in connection.execute(_BLOCKING, [pid]))
 
 
 def holding(connection: Connection, key: int) -> Session | None:
     """Who holds the advisory lock `key` of this database; None where nobody does."""
-    row = connection.execute(_HOLDING, [key]).fetchone()
+    with in_full(connection):
+        row = connection.execute(_HOLDING, [key]).fetchone()
     return Session(*row) if row else None

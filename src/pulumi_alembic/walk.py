@@ -14,6 +14,7 @@ from psycopg import sql
 
 from pulumi_alembic.database import VERSION_SCHEMA
 from pulumi_alembic.pace import Pace
+from pulumi_alembic.sessions import in_full
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
@@ -189,12 +190,16 @@ class Walk:
                 self.connection.execute("RESET synchronous_commit; RESET lock_timeout; SET statement_timeout = 0")
 
     def _await_replicas(self, policy: Policy, tell: Callable[[str], None]) -> None:
-        while row := self.connection.execute(_LAG.encode()).fetchone():
+        while row := self._furthest_behind():
             name, lag = row
             if lag is None or lag <= policy.max_replica_lag:
                 return
             tell(f"{self.table}: waits for the replica {name}, {lag:.0f} s behind")
             time.sleep(LOOK_AT_REPLICAS)
+
+    def _furthest_behind(self) -> tuple[str, float | None] | None:
+        with in_full(self.connection):
+            return self.connection.execute(_LAG.encode()).fetchone()
 
 
 def _literal(text: str) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_alembic.database import log_in
-from pulumi_alembic.errors import DatabaseError
+from pulumi_alembic import planning
+from pulumi_alembic.database import connect, log_in
+from pulumi_alembic.errors import DatabaseError, TargetError
 from pulumi_alembic.exclusive import KEY
 from pulumi_alembic.policy import Policy
 from tests.postgres.alembic.conftest import Target
@@ -140,6 +141,21 @@ def test_the_one_that_waited_finds_the_work_done(three: Target) -> None:
         assert waits.result() == THREE
     assert f"pid {pid} (user " in text
     assert "application somebody else, idle, last query at" in text
+
+
+def test_an_upgrade_that_waited_does_not_go_down_from_where_the_other_went(three: Target) -> None:
+    three.migrate(ONE)
+    told = Told()
+    with ThreadPoolExecutor() as threads:
+        with held(three):
+            run = threads.submit(three.migrate, TWO, upgrade_only=True, on_wait=told)
+            told.wait_for("waits for another migration")
+            with connect(three.url) as other:
+                other.execute("UPDATE migrations.alembic_version SET version_num = %s", [THREE])
+                other.commit()
+        with pytest.raises(TargetError, match=f"the way to {TWO} is down, {THREE} → {TWO}"):
+            run.result()
+    assert planning.read_revision(three.url) == THREE
 
 
 def test_a_migration_that_is_killed_keeps_nobody_waiting(three: Target, tmp_path: Path) -> None:
