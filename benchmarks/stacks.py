@@ -1,0 +1,121 @@
+"""Stacks to measure: this project's own, and one with as many resources as asked for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.measure import seconds
+from benchmarks.server import environment
+
+__all__ = ["CLI", "EMBEDDED", "Stack"]
+
+_PROJECT = Path(__file__).parent.parent
+_BIN = Path(sys.executable).parent
+EMBEDDED = str(_BIN / "pulumi-embedded")
+CLI = shutil.which("pulumi")
+_PASSPHRASE = "benchmark"  # noqa: S105 - of stacks that live for a minute
+
+# `check` is the first call that a dynamic resource's provider gets; it leaves the moment in a file.
+_MANY = """
+from pathlib import Path
+import pulumi
+from pulumi.dynamic import CheckResult, CreateResult, Resource, ResourceProvider
+
+class Item(ResourceProvider):
+    def check(self, olds, news):
+        if not Path("first-call").exists():
+            Path("first-call").touch()
+        return CheckResult(news, [])
+
+    def create(self, props):
+        return CreateResult(props["name"], props)
+
+class Thing(Resource):
+    def __init__(self, name):
+        super().__init__(Item(), name, {"name": name, "text": "x" * 200})
+
+for number in range(int(Path("count").read_text())):
+    Thing(f"thing-{number}")
+"""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A project in a folder of its own, with one stack of the folder's name, driven by either engine."""
+
+    folder: Path
+
+    @classmethod
+    def of_this_project(cls, folder: Path) -> Stack:
+        """The project itself, as it is in the working tree."""
+        folder.mkdir(parents=True)
+        for name in ("Pulumi.yaml", "__main__.py", "pyproject.toml", "migrations"):
+            source = _PROJECT / name
+            _ = shutil.copytree(source, folder / name) if source.is_dir() else shutil.copy(source, folder)
+        return cls(folder)._initialised("taskdb:revision: head")
+
+    @classmethod
+    def of_many(cls, folder: Path, count: int) -> Stack:
+        """A project with so many dynamic resources that do nothing."""
+        folder.mkdir()
+        (folder / "__main__.py").write_text(_MANY)
+        (folder / "count").write_text(str(count))
+        (folder / "Pulumi.yaml").write_text(
+            "name: many\nruntime: {name: python, options: {virtualenv: .venv}}\nbackend: {url: 'file://./.state'}\n"
+        )
+        return cls(folder)._initialised("many:none: here")
+
+    def _initialised(self, setting: str) -> Stack:
+        (self.folder / ".venv").symlink_to(sys.prefix)
+        (self.folder / ".state").mkdir()
+        self.run(EMBEDDED, "stack", "init", self.folder.name)
+        with (self.folder / f"Pulumi.{self.folder.name}.yaml").open("a") as file:
+            file.write(f"config:\n  {setting}\n")
+        return self
+
+    def run(self, engine: str, *arguments: str) -> None:
+        """Runs a command of an engine; anything but success ends the benchmark with what was printed."""
+        command = [engine, *arguments, "--stack", self.folder.name]
+        if arguments[:2] == ("stack", "init"):
+            command = [engine, *arguments]
+        done = subprocess.run(command, cwd=self.folder, env=_environment(), capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-2000:]}")
+
+    def up(self, engine: str, *flags: str) -> float:
+        """How long `up` takes."""
+        return seconds(lambda: self.run(engine, "up", "--yes", *flags))
+
+    def preview(self, engine: str) -> float:
+        """How long `preview` takes."""
+        return seconds(lambda: self.run(engine, "preview"))
+
+    def first_call(self, engine: str) -> float:
+        """How long it takes from the command to the first provider call."""
+        mark = self.folder / "first-call"
+        mark.unlink(missing_ok=True)
+        begun = time.time()
+        self.run(engine, "up", "--yes", "--skip-preview")
+        return mark.stat().st_mtime - begun
+
+    def resources(self) -> int:
+        """How many resources the state holds."""
+        return len(json.loads(self._state().read_text())["checkpoint"]["latest"]["resources"])
+
+    def _state(self) -> Path:
+        [path] = (self.folder / ".state/.pulumi/stacks").glob(f"*/{self.folder.name}.json")
+        return path
+
+    def state_bytes(self) -> int:
+        """The size of the state file."""
+        return self._state().stat().st_size
+
+
+def _environment() -> dict[str, str]:
+    return {**environment(), "PULUMI_CONFIG_PASSPHRASE": _PASSPHRASE, "PULUMI_SKIP_UPDATE_CHECK": "true"}
