@@ -5,6 +5,8 @@ The JSON has one key per field, of the same name; a field that has its default i
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
@@ -12,7 +14,20 @@ from typing import Any, Self
 
 from pulumi_alembic.errors import MigrationError
 
-__all__ = ["Account", "Effects", "Finding", "Lock", "RevisionAccount", "Severity", "StatementAccount"]
+__all__ = [
+    "PARTS",
+    "Account",
+    "Effects",
+    "Finding",
+    "Lock",
+    "RevisionAccount",
+    "Severity",
+    "StatementAccount",
+    "differences",
+]
+
+PARTS = ("database", "heads", "target", "scripts", "statements", "findings")
+"""What a plan's digest is over, in the order in which it tells of each."""
 
 
 class Severity(StrEnum):
@@ -28,11 +43,12 @@ class Lock:
     """A lock on a table that a statement holds to the end of its transaction.
 
     `mode` is PostgreSQL's name in words, such as `ACCESS EXCLUSIVE`; `table` is the name as PostgreSQL prints it,
-    with its schema where the statement names one.
+    with its schema where that is known. `new` is a table that the plan itself makes: nobody else waits for it.
     """
 
     table: str
     mode: str
+    new: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,12 +56,14 @@ class Effects:
     """What a statement does to what is there: tables it writes anew, reads whole under its lock, and what is gone.
 
     `destroys` names each thing with its kind: `table app.tasks`, `column app.tasks.title`, `rows of app.tasks`.
+    `unknown` says what else happens that the statement's text does not show, such as `DO block`.
     """
 
     locks: tuple[Lock, ...] = ()
     rewrites: tuple[str, ...] = ()
     scans: tuple[str, ...] = ()
     destroys: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,6 +118,24 @@ class Account:
     rehearsed: bool = False
     revisions: tuple[RevisionAccount, ...] = ()
 
+    @property
+    def digest(self) -> str:
+        """What an approval names: `v1:`, a digest of all of it, and behind each `-` four digits of one of PARTS."""
+        parts = self._parts()
+        return "-".join([f"v1:{_digest(parts, 32)}", *(_digest(parts[name], 4) for name in PARTS)])
+
+    def _parts(self) -> dict[str, Any]:
+        document = self.to_json()
+        revisions = document.get("revisions", [])
+        return {
+            "database": self.database,
+            "heads": self.origin,
+            "target": [self.target, self.direction],
+            "scripts": [[each["id"], each["file"], each["checksum"]] for each in revisions],
+            "statements": [[each.get("runs_python"), _without_findings(each)] for each in revisions],
+            "findings": [[each["id"], *found] for each in revisions if (found := _findings(each))],
+        }
+
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON values, which `from_json` reads."""
         found: dict[str, Any] = _written(self)
@@ -110,6 +146,25 @@ class Account:
         """The plan that `to_json` wrote. Raises MigrationError, naming the place, for anything else."""
         found: Self = _read(cls, document, "plan")
         return found
+
+
+def differences(approved: str, digest: str) -> list[str]:
+    """Which of PARTS two digests differ in; all of them where one is no digest."""
+    pairs = zip(approved.split("-")[1:], digest.split("-")[1:], strict=False)
+    same = [one == another for one, another in pairs]
+    return [name for number, name in enumerate(PARTS) if number >= len(same) or not same[number]]
+
+
+def _findings(revision: Mapping[str, Any]) -> list[Any]:
+    return [each["findings"] for each in (revision, *revision.get("statements", ())) if "findings" in each]
+
+
+def _without_findings(revision: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in one.items() if key != "findings"} for one in revision.get("statements", [])]
+
+
+def _digest(value: Any, digits: int) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:digits]
 
 
 def _written(value: Any) -> Any:

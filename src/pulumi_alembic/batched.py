@@ -42,6 +42,9 @@ def batched_update(
     if context.as_sql:
         op.execute(f"{statement} /* in batches */")
         return
+    if recorder := context.opts.get("recorder"):
+        recorder.batched(statement)
+        return
     phases: Phases = context.opts["phases"]
     columns = [key] if isinstance(key, str) else key
     found = find_key(phases.session, table, columns)

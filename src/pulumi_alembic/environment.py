@@ -39,6 +39,9 @@ def run(target_metadata: sa.MetaData, url: Callable[[], str], policy: Callable[[
     if on_url := context.config.attributes.get("on_url"):
         on_url(url())
         return
+    if within := context.config.attributes.get("within"):
+        within(target_metadata)
+        return
     refuse_unnamed_merge()
     list_in_manifest()
     if context.is_offline_mode():

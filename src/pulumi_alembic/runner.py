@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ from alembic.script.revision import Revision as AlembicRevision
 from alembic.script.revision import RevisionMap
 from alembic.util import CommandError
 from alembic.util.pyfiles import load_python_file
+from sqlalchemy import MetaData
 
 from pulumi_alembic.errors import HistoryError, Moved
 from pulumi_alembic.history import History
@@ -23,7 +25,10 @@ from pulumi_alembic.plan import Direction, Plan, revision_text
 from pulumi_alembic.request import Request
 from pulumi_alembic.script import Revision, builds_on
 
-__all__ = ["ask_url", "import_scripts", "run"]
+__all__ = ["ask_url", "enter", "import_scripts", "run"]
+
+# Alembic keeps its context in module globals: two runs in threads would run one's statements in the other's database.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def import_scripts(revisions: Iterable[Revision]) -> dict[str, ModuleType]:
@@ -48,6 +53,11 @@ def ask_url(directory: Path) -> str | None:
     told: list[str] = []
     _run_env(directory, {"on_url": told.append})
     return told[0] if told else None
+
+
+def enter(history: History, within: Callable[[MetaData], None]) -> None:
+    """Call `within` where the project's env.py would run revisions, with its metadata; no database is asked."""
+    _run_env(history.manifest.path.parent, {"within": within})
 
 
 def run(plan: Plan, history: History, request: Request) -> None:
@@ -95,7 +105,7 @@ def _run_env(
         script = ScriptDirectory.from_config(config)
         if revisions is not None:
             script.revision_map = revisions
-        with EnvironmentContext(config, script, fn=steps):
+        with _ONE_AT_A_TIME, EnvironmentContext(config, script, fn=steps):
             script.run_env()
     except CommandError as error:
         raise HistoryError(f"Alembic: {error}") from None

@@ -1,0 +1,115 @@
+"""What a script's text shows of what it depends on. Pure: reads the source, and runs nothing of it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import lru_cache
+
+__all__ = ["catches", "fickle", "needs_watch"]
+
+_DETERMINISTIC = {
+    "__future__", "alembic", "collections", "contextlib", "dataclasses", "decimal", "enum", "functools", "itertools",
+    "json", "math", "operator", "pulumi_alembic", "re", "sqlalchemy", "string", "textwrap", "typing",
+}  # fmt: skip
+_REACHES_OUT = {
+    "__builtins__", "__import__", "breakpoint", "command", "compile", "create_async_engine", "create_engine",
+    "create_mock_engine", "engine_from_config", "eval", "exec", "globals", "input", "open", "util", "vars",
+}  # fmt: skip
+
+
+_FICKLE = re.compile(r"\{|\bsys\b|\b(?:set|frozenset|id|hash)\(")
+_CATCHES = re.compile(r"\b(?:try|with)\b")
+
+
+@lru_cache(maxsize=4)
+def _nodes(source: str) -> tuple[ast.AST, ...]:
+    """The whole tree, its root first."""
+    return tuple(ast.walk(ast.parse(source)))
+
+
+def needs_watch(source: str) -> bool:
+    """Whether a script can reach more than Alembic, SQLAlchemy and what always computes the same."""
+    for node in _nodes(source):
+        if isinstance(node, ast.Import) and {each.name.split(".")[0] for each in node.names} - _DETERMINISTIC:
+            return True
+        if isinstance(node, ast.ImportFrom):
+            names = {each.name for each in node.names}
+            if (node.module or "").split(".")[0] not in _DETERMINISTIC or node.level or names & _REACHES_OUT:
+                return True
+        if isinstance(node, ast.Name | ast.Attribute) and _last_name(node) in _REACHES_OUT:
+            return True
+    return False
+
+
+def fickle(source: str, function: str) -> str:
+    """Why the text of the module, or of this function in it, computes something else in another process; or nothing."""
+    if not _FICKLE.search(source):
+        return ""
+    others = {"upgrade", "downgrade"} - {function}
+    tree = _nodes(source)[0]
+    others_lines = [
+        range(node.lineno, (node.end_lineno or 0) + 1)
+        for node in ast.iter_child_nodes(tree)
+        if isinstance(node, ast.FunctionDef) and node.name in others
+    ]
+    ordered = {id(child) for node in _nodes(source) for child in _where_order_is_nothing(node)}
+    for node in _nodes(source):
+        if any(getattr(node, "lineno", 0) in lines for lines in others_lines):
+            continue
+        name = _last_name(node.func) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+        is_set = isinstance(node, ast.Set | ast.SetComp) or name in {"set", "frozenset"}
+        if is_set and id(node) not in ordered:
+            return f"line {node.lineno}: depends on the order of a set"  # type: ignore[attr-defined]
+        if name in {"id", "hash"}:
+            return f"line {node.lineno}: depends on {name}()"  # type: ignore[attr-defined]
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sys":
+            return f"line {node.lineno}: reads sys.{node.attr}"
+        if isinstance(node, ast.ImportFrom) and node.module == "sys":
+            return f"line {node.lineno}: reads sys"
+    return ""
+
+
+def _where_order_is_nothing(node: ast.AST) -> list[ast.expr]:
+    if isinstance(node, ast.Compare):
+        return [each for each, op in zip(node.comparators, node.ops, strict=True) if isinstance(op, ast.In | ast.NotIn)]
+    if isinstance(node, ast.Call) and _last_name(node.func) in {"sorted", "len", "min", "max", "any", "all"}:
+        return node.args
+    return []
+
+
+_KNOWN_BLOCKS = {
+    "autocommit_block", "batch_alter_table", "begin", "begin_nested", "begin_transaction", "cursor", "no_autoflush",
+    "nullcontext", "redirect_stdout", "Session",
+}  # fmt: skip
+
+
+@lru_cache(maxsize=16)
+def catches(source: str) -> tuple[tuple[range, str], ...]:
+    """The lines at which the error of a statement may not end the script, each with why."""
+    found = []
+    for node in _nodes(source) if _CATCHES.search(source) else ():
+        if isinstance(node, ast.Try | ast.TryStar):
+            if not all(map(_raises, node.handlers)) or any(map(_leaves, node.finalbody)):
+                found.append((_lines(node.body), "goes on where its statement fails: it catches the error"))
+        elif isinstance(node, ast.With):
+            for name in {_last_name(getattr(item.context_expr, "func", item.context_expr)) for item in node.items}:
+                if name not in _KNOWN_BLOCKS:
+                    found.append((_lines(node.body), f"may go on where its statement fails, behind `with {name}`"))
+    return tuple(found)
+
+
+def _raises(handler: ast.ExceptHandler) -> bool:
+    return isinstance(handler.body[-1], ast.Raise) and not any(map(_leaves, handler.body))
+
+
+def _leaves(statement: ast.stmt) -> bool:
+    return any(isinstance(node, ast.Return | ast.Break | ast.Continue) for node in ast.walk(statement))
+
+
+def _lines(body: list[ast.stmt]) -> range:
+    return range(body[0].lineno, (body[-1].end_lineno or body[-1].lineno) + 1)
+
+
+def _last_name(node: ast.AST) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""

@@ -1,0 +1,129 @@
+"""What makes a script do something else the next time: what it reads beside the database, seen while it runs.
+
+Seen is every call, at any depth, and it is prevented. Not seen is what a module that the script imports did when it was
+imported, the order of such a module's sets, and what a C extension does by itself; nor what a script does that catches
+BaseException and goes on: it is said to run Python all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import pkgutil
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType
+from typing import Any
+
+import alembic
+import psycopg
+import sqlalchemy
+
+__all__ = ["is_library", "watched"]
+
+_LIBRARIES = tuple(f"{Path(str(one.__file__)).parent}{os.sep}" for one in (alembic, psycopg, sqlalchemy))
+_OURS = f"{Path(__file__).parent.parent}{os.sep}"
+
+_CONTEXTLIB = str(contextlib.__file__)
+
+
+def is_library(file: str) -> bool:
+    """Whether a file is this package's, or of what it runs scripts with: no statement's error is caught there."""
+    return file == _CONTEXTLIB or file.startswith((_OURS, *_LIBRARIES))
+
+
+_CODES: dict[CodeType, str] = {
+    type(os.environ).__getitem__.__code__: "an environment variable",
+    type(os.environ).__iter__.__code__: "the environment variables",
+    psycopg.Connection.connect.__func__.__code__: "a connection of its own",  # type: ignore[attr-defined]
+    psycopg.AsyncConnection.connect.__func__.__code__: "a connection of its own",  # type: ignore[attr-defined]
+    pkgutil.get_data.__code__: "a file",
+    # They remember what they once read.
+    **{each.__code__: "the machine" for each in vars(platform).values() if isinstance(each, FunctionType)},
+}
+_OWNERS = {
+    "time": "the time",
+    "posix": "the system",
+    "nt": "the system",
+    "random": "random numbers",
+    "_random": "random numbers",
+    "_uuid": "random numbers",
+    "_socket": "the network",
+    "socket": "the network",
+    "_posixsubprocess": "another program",
+    "_sqlite3": "another database",
+    "sqlite3": "another database",
+    "_thread": "another thread",
+    "_io": "a file",
+    "io": "a file",
+    "datetime": "the time",
+}
+_ONLY = {
+    "datetime": {"now", "utcnow", "today"},
+    "_io": {"open", "open_code"},
+    "io": {"open", "open_code"},
+    "_thread": {"start_new_thread"},
+    "sqlite3": {"connect"},
+    "_sqlite3": {"connect"},
+}
+_PURE = {"fspath", "strptime", "mktime"}
+
+
+@contextmanager
+def watched(path: str, refuse: Callable[[str], Any]) -> Iterator[None]:
+    """Within the block, whatever the script at `path` reads beside the database is told to `refuse`, before it happens.
+
+    `refuse` raises. What libraries do for themselves, as logging and importing, is not the script's doing.
+    """
+
+    def look(frame: FrameType, event: str, arg: Any) -> None:
+        if event == "c_call":
+            what = _asked_of_c(arg)
+        elif event == "call":
+            what = _CODES.get(frame.f_code, "")
+        else:
+            return
+        if what and _is_of(path, frame, direct=event == "c_call"):
+            refuse(f"reads {what}" if not what.startswith("a connection") else f"opens {what}")
+
+    before, collects = sys.getprofile(), gc.isenabled()
+    # What is called when garbage is collected would seem to be called by the line that runs then.
+    gc.disable()
+    sys.setprofile(look)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+        if collects:
+            gc.enable()
+
+
+def _asked_of_c(called: Any) -> str:
+    owner = called.__module__
+    if owner is None:
+        of = getattr(called, "__self__", None)
+        owner = (of if isinstance(of, type) else type(of)).__module__
+    what = _OWNERS.get(owner, "")
+    if not what or called.__name__ in _PURE or called.__name__ not in _ONLY.get(owner, {called.__name__}):
+        return ""
+    return f"{what} ({called.__name__})"
+
+
+def _is_of(path: str, frame: FrameType, *, direct: bool) -> bool:
+    """Whether the script is behind a call; SQLAlchemy calls what a script gave it as a default from schema.py."""
+    file = frame.f_code.co_filename
+    if direct and file.startswith(_LIBRARIES) and not file.endswith("schema.py"):
+        return False
+    at: FrameType | None = frame
+    while at is not None:
+        file = at.f_code.co_filename
+        if file == path:
+            return True
+        if file.startswith((_OURS, "<frozen importlib")) or f"{os.sep}logging{os.sep}" in file:
+            return False
+        at = at.f_back
+    return False

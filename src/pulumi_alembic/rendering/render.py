@@ -1,0 +1,59 @@
+"""The SQL that each revision of a plan would send, found without a database; or why that cannot be found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pulumi_alembic.errors import HistoryError, MigrationError
+from pulumi_alembic.history import History
+from pulumi_alembic.plan import Plan
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+__all__ = ["Rendered", "render"]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What one revision sends to the server, in order: a text as the server gets it, and whether it is outside.
+
+    Outside is what runs in an autocommit block; all the rest is one transaction. Run by psql on a database at the same
+    revision, the texts lead to the catalog and the rows that the revision itself leads to. Where `runs_python` says why
+    that cannot be promised, there are none. Alembic's version table and the ledger are not among them.
+    """
+
+    statements: tuple[tuple[str, bool], ...] = ()
+    runs_python: str = ""
+
+
+def render(steps: Plan, history: History) -> tuple[Rendered, ...]:
+    """One for each step, in order. No database is asked, and none is needed.
+
+    Raises HistoryError where the project's env.py cannot be run. What a script raises is the reason of its step.
+    """
+    if not steps.steps:
+        return ()
+    from pulumi_alembic.rendering.dry_run import DryRun, first_line
+    from pulumi_alembic.runner import enter
+
+    entered = False
+    rendered: list[Rendered] = []
+
+    def within(metadata: sa.MetaData) -> None:
+        nonlocal entered
+        entered = True
+        run = DryRun(metadata).run
+        rendered.extend(Rendered(*run(step, steps.direction)) for step in steps.steps)
+
+    env = history.manifest.path.parent / "env.py"
+    try:
+        enter(history, within)
+    except Exception as error:
+        if entered or isinstance(error, MigrationError):
+            raise
+        raise HistoryError(f"{env} cannot be run: {first_line(error)}") from None
+    if not entered:
+        raise HistoryError(f"{env} does not call pulumi_alembic.environment.run, so that nothing can be previewed")
+    return tuple(rendered)
