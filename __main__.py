@@ -30,6 +30,8 @@ migrations = Migrations(
     directory=MIGRATIONS,
     target=settings.revision,
     policy=settings.policy.settings,
+    require_approval=settings.require_approval,
+    approved=settings.approved,
     opts=pulumi.ResourceOptions(depends_on=[database]),
 )
 

@@ -9,6 +9,7 @@ import argparse
 import gc
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,11 +35,11 @@ def main() -> NoReturn:
 def _run() -> int:
     options = _parser().parse_args()
     try:
-        options.run(options, options.directory or script_directory())
+        status: int | None = options.run(options, options.directory or script_directory())
     except MigrationError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         command = _command(commands, run, what)
         command.add_argument("target", metavar="TARGET", nargs="?", default=HEAD, help="a revision; else head")
         command.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_report(commands)
     return parser
 
 
@@ -123,6 +125,7 @@ def _upgrade(options: argparse.Namespace, directory: Path) -> None:
     revision = plan.target
     if plan.steps:
         from pulumi_alembic import migrator
+        from pulumi_alembic.plan import Plan
 
         command = " ".join(["pulumi-alembic", *sys.argv[1:]])
         revision = migrator.migrate(
@@ -133,6 +136,63 @@ def _upgrade(options: argparse.Namespace, directory: Path) -> None:
             on_applied=on_applied,
             on_status=on_status,
             on_wait=on_status,
-            upgrade_only=True,
+            approve=Plan.require_upgrade,
         )
     print(json.dumps({"revision": revision, "applied": applied}) if options.json else f"the database is at {revision}")
+
+
+def _add_report(commands: Any) -> None:
+    what = "write what `pulumi preview --json` printed as a report for a pull request"
+    more = (
+        ". The level of its verdict is `error` where the preview failed or a finding is an error; `warning` where a "
+        "finding is one, where data is destroyed, a resource deleted or replaced, or a revision's SQL cannot be known; "
+        "else `ok`. A preview that cannot be read is exit code 1 and no report."
+    )
+    report = commands.add_parser("report", help=what, description=what + more)
+    report.add_argument("file", metavar="FILE", nargs="?", help="what the preview printed; else standard input")
+    report.add_argument("--format", choices=("markdown", "json"), default="markdown", help="else markdown")
+    report.add_argument(
+        "--fail-on", choices=("warning", "error"), help="exit code 3 where the verdict is as bad; the report is whole"
+    )
+    report.add_argument(
+        "--marker",
+        metavar="NAME",
+        type=_marker,
+        help="the comment's first line is <!-- NAME -->, by which to update it in place; else pulumi-alembic-report. "
+        "Several stacks that report to one pull request need a name each",
+    )
+    report.set_defaults(run=_report, directory=Path())
+
+
+def _marker(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_](?:[-./]?[A-Za-z0-9_]+)*", name):
+        raise argparse.ArgumentTypeError(f"{name!r} is not letters, digits and _, joined by single - . /")
+    return name
+
+
+def _report(options: argparse.Namespace, _: Path) -> int:
+    from pulumi_alembic import report
+
+    try:
+        preview = report.read(_preview(options.file))
+    except report.PreviewError as error:
+        raise MigrationError(f"{options.file or 'standard input'}: {error}") from None
+    verdict = report.judge(preview)
+    if options.format == "json":
+        text = json.dumps(report.document(preview, verdict), indent=2) + "\n"
+    else:
+        text = report.comment(preview, verdict, options.marker or report.MARKER)
+    # UTF-8 whatever the terminal's encoding is: a report is a file.
+    sys.stdout.buffer.write(text.encode())
+    return 3 if options.fail_on and verdict.level.reaches(options.fail_on) else 0
+
+
+def _preview(file: str | None) -> bytes:
+    if file is not None and file != "-":
+        try:
+            return Path(file).read_bytes()
+        except (OSError, ValueError) as error:
+            raise MigrationError(f"cannot read {file!r}: {getattr(error, 'strerror', None) or error}") from None
+    if sys.stdin.isatty():
+        raise MigrationError("no FILE, and nothing is piped in: pulumi preview --json | pulumi-alembic report")
+    return sys.stdin.buffer.read()

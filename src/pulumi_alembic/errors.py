@@ -3,7 +3,16 @@
 The text of each error is the whole message for the person at the terminal: what happened, on what, what to do next.
 """
 
-__all__ = ["DatabaseError", "HistoryError", "MigrationError", "Moved", "PolicyError", "RevisionFailed", "TargetError"]
+__all__ = [
+    "DatabaseError",
+    "HistoryError",
+    "MigrationError",
+    "Moved",
+    "NotApproved",
+    "PolicyError",
+    "RevisionFailed",
+    "TargetError",
+]
 
 
 class MigrationError(Exception):
@@ -28,6 +37,10 @@ class Moved(DatabaseError):
 
 class PolicyError(MigrationError):
     """A timeout or another setting of the migration makes no sense. Nothing was changed."""
+
+
+class NotApproved(MigrationError):
+    """What would run is not what was approved. Nothing was changed."""
 
 
 class RevisionFailed(MigrationError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +9,12 @@ from pathlib import Path
 from pulumi_alembic.database import await_server
 from pulumi_alembic.errors import DatabaseError, Moved
 from pulumi_alembic.exclusive import hold
+from pulumi_alembic.plan import Plan
 from pulumi_alembic.planning import look_closely, read_revision
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.request import Request
 
 __all__ = ["migrate"]
-
-# Alembic keeps its context in module globals: two runs in threads would run one's statements in the other's database.
-_one_run = threading.Lock()
 
 
 def migrate(
@@ -30,20 +27,20 @@ def migrate(
     on_status: Callable[[str], None] = lambda text: None,
     on_wait: Callable[[str], None] = lambda text: None,
     policy: Policy | None = None,
-    upgrade_only: bool = False,
+    approve: Callable[[Plan], None] = lambda plan: None,
 ) -> str:
     """Bring the database to `target`, and return the revision that it then says it is at, read on a new connection.
 
     One migration at a time: whoever waited for another starts from where that left the database, which may be the
     target. Safe to repeat: it starts from what the database says, not from what an earlier run believed. Raises
     RevisionFailed as `runner.run` does; `command` is what its message tells the person to repeat. `on_status` is
-    told what goes on, and `on_wait` for which other migration it waits. With `upgrade_only` it raises
-    TargetError where the way leads down, once nobody else migrates.
+    told what goes on, and `on_wait` for which other migration it waits. `approve` is told what
+    would run, once nobody else migrates: what it raises ends the run before anything of it has run.
     """
     policy = policy or Policy()
     with hold(url, policy, command, on_wait) as lock:
         request = Request(url, command, on_applied, on_status, policy, lock)
-        while not _reach(directory, target, request, upgrade_only):
+        while not _reach(directory, target, request, approve):
             lock.ensure()
         revision = _read_at_last(url, policy)
     if revision != target:
@@ -53,17 +50,15 @@ def migrate(
     return revision
 
 
-def _reach(directory: Path, target: str, request: Request, upgrade_only: bool) -> bool:
+def _reach(directory: Path, target: str, request: Request, approve: Callable[[Plan], None]) -> bool:
     """Run what is pending; False where another migration came between, and the plan is to be made anew."""
-    history, steps = look_closely(request.url, directory, target)
-    if steps.steps:
-        if upgrade_only:
-            steps.require_upgrade()
+    looked = look_closely(request.url, directory, target)
+    if looked.plan.steps:
+        approve(looked.plan)
         from pulumi_alembic import runner
 
         try:
-            with _one_run:
-                runner.run(steps, history, replace(request, scripts=history.revisions))
+            runner.run(looked.plan, looked.history, replace(request, scripts=looked.history.revisions))
         except Moved as moved:
             request.on_status(f"{moved}: plans anew")
             return False

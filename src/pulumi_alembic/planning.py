@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pulumi_alembic import integrity
 from pulumi_alembic.database import connect, read_heads
@@ -11,7 +13,19 @@ from pulumi_alembic.endpoint import refuse_read_only
 from pulumi_alembic.history import History
 from pulumi_alembic.plan import Plan, plan, revision_text
 
-__all__ = ["look", "look_closely", "plan_from_base", "plan_from_database", "read_revision"]
+if TYPE_CHECKING:
+    from pulumi_alembic.catalog import Catalog
+    from pulumi_alembic.database import Connection
+
+__all__ = [
+    "Looked",
+    "look",
+    "look_at_nothing",
+    "look_closely",
+    "plan_from_database",
+    "read_revision",
+    "refuse_unfit",
+]
 
 
 def read_revision(url: str) -> str:
@@ -20,13 +34,24 @@ def read_revision(url: str) -> str:
         return revision_text(read_heads(connection))
 
 
+@dataclass(frozen=True)
+class Looked:
+    """The plan from where a database is, the history that it is of and, where asked for, what is in the database."""
+
+    plan: Plan
+    history: History
+    catalog: Catalog | None = None
+
+
 def plan_from_database(url: str, directory: Path, target: str) -> Plan:
     """The plan from where the database is now, of scripts that can run. Nothing is changed.
 
-    Raises as `look` does, and HistoryError where a script that would run does not import, or as `refuse_unfit` does.
-    Scripts that would not run are not loaded, nor is Alembic where nothing would run.
+    Raises as `look` does, and HistoryError as `refuse_unfit` does. Scripts that would not run are not loaded, nor is
+    Alembic where nothing would run.
     """
-    return _runnable(look(url, directory, target), url)
+    steps = look(url, directory, target)
+    refuse_unfit(steps, url)
+    return steps
 
 
 def look(url: str, directory: Path, target: str) -> Plan:
@@ -35,11 +60,11 @@ def look(url: str, directory: Path, target: str) -> Plan:
     Raises DatabaseError where it cannot be asked, TargetError where there is no way, HistoryError where an applied
     script is not the one that ran, or the manifest does not fit.
     """
-    return look_closely(url, directory, target)[1]
+    return look_closely(url, directory, target).plan
 
 
-def look_closely(url: str, directory: Path, target: str) -> tuple[History, Plan]:
-    """As `look`, with the history that the plan is of."""
+def look_closely(url: str, directory: Path, target: str, *, catalog: bool = False) -> Looked:
+    """As `look`, with the history that the plan is of and, where something would run, the catalog if asked for."""
     # The scripts are read while the server answers.
     with ThreadPoolExecutor(1) as aside:
         reading = aside.submit(History.load, directory)
@@ -48,28 +73,32 @@ def look_closely(url: str, directory: Path, target: str) -> tuple[History, Plan]
             heads = read_heads(connection)
             history = reading.result()
             integrity.check(connection, history, heads)
-    history.require_manifest()
-    return history, plan(history, heads, history.resolve(target))
+            history.require_manifest()
+            steps = plan(history, heads, history.resolve(target))
+            return Looked(steps, history, _read_catalog(connection) if catalog and steps.steps else None)
 
 
-def plan_from_base(directory: Path, target: str) -> Plan:
-    """The plan for a database that does not exist yet. Raises as `plan_from_database` does."""
+def look_at_nothing(directory: Path, target: str) -> Looked:
+    """The plan for a database that does not exist yet. Raises HistoryError and TargetError as `look` does."""
     history = History.load(directory)
     history.require_manifest()
-    return _runnable(plan(history, (), history.resolve(target)), None)
+    return Looked(plan(history, (), history.resolve(target)), history)
 
 
-def _runnable(steps: Plan, url: str | None) -> Plan:
-    if steps.steps:
-        from pulumi_alembic.runner import import_scripts
-
-        import_scripts(steps.steps)
-        _refuse_unfit(steps, url)
-    return steps
-
-
-def _refuse_unfit(steps: Plan, url: str | None) -> None:
-    from pulumi_alembic.fitness import refuse_unfit
+def refuse_unfit(steps: Plan, url: str | None) -> None:
+    """Raise HistoryError for a script that does not import, or in which something is where it cannot run."""
+    if not steps.steps:
+        return
+    from pulumi_alembic import fitness
+    from pulumi_alembic.runner import import_scripts
     from pulumi_alembic.shape import Function
 
-    refuse_unfit([Function(step.path, step.source, steps.direction) for step in steps.steps], url)
+    import_scripts(steps.steps)
+    fitness.refuse_unfit([Function(step.path, step.source, steps.direction) for step in steps.steps], url)
+
+
+def _read_catalog(connection: Connection) -> Catalog:
+    from pulumi_alembic.catalog import QUERY, Catalog
+
+    [(document,)] = connection.execute(QUERY.encode()).fetchall()
+    return Catalog.of(document)

@@ -6,6 +6,8 @@ ever.
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,17 +26,22 @@ from pulumi.dynamic import (
 )
 from pulumi.output import Unknown
 
-from pulumi_alembic import engine_log, migrator, planning, plugin_errors
+from pulumi_alembic import accounting, engine_log, migrator, planning, plugin_errors, preview
+from pulumi_alembic.approval import VARIABLE, approval
 from pulumi_alembic.database import NoDatabase, NoLogin
 from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
 from pulumi_alembic.policy import Policy
 
 if TYPE_CHECKING:
+    from pulumi_alembic.account import Account
     from pulumi_alembic.plan import Plan
 
 __all__ = ["MigrationsProvider"]
 
 ID = "migrations.alembic_version"
+
+DETAILS = ("digest", "statements", "__plan")
+"""Inputs that say what a plan with anything to run does: its digest, its SQL, and its whole account as JSON."""
 
 Properties = dict[str, Any]
 
@@ -62,10 +69,10 @@ class Inputs:
 class MigrationsProvider(ResourceProvider):
     """Stateless: what a call needs, it reads from its arguments and from the database.
 
-    `check` adds to the inputs what the update will run: `plan`, in one line, and `__serial`, the number of plans so
-    far that had anything to run. The serial of the outputs is that of the last plan that ran, so that `diff` can tell
-    a plan that is still to run from one that has run: a refresh shows it the inputs of the last update, whose plan is
-    done.
+    `check` adds to the inputs what the update will run: `plan`, in one line, DETAILS of it, and `__serial`, the number
+    of plans so far that had anything to run. The serial of the outputs is that of the last plan that ran, so that
+    `diff` can tell a plan that is still to run from one that has run: a refresh shows it the inputs of the last update,
+    whose plan is done.
     """
 
     serialize_as_secret_always = False
@@ -78,14 +85,20 @@ class MigrationsProvider(ResourceProvider):
         """The inputs and the plan; a failure where there is no plan. Reads the database, changes nothing."""
         inputs = Inputs.of(news)
         try:
-            plan = _plan(inputs, _olds.get("url"))
+            plan, account = _plan(inputs, _olds.get("url"))
         except MigrationError as error:
             # Without a property: an engine would print its value.
             return CheckResult(news, [CheckFailure("", str(error))])
-        if plan.steps:
-            engine_log.info("\n  ".join([str(plan), *plan.lines]), inputs.urn)
         serial = int(_olds.get("__serial") or 0) + bool(plan.steps)
-        return CheckResult({**news, "plan": str(plan), "__serial": serial}, [])
+        planned: Properties = {"plan": str(plan), "__serial": serial}
+        if plan.steps:
+            engine_log.info("\n  ".join([str(plan), *preview.summary(account)]), inputs.urn)
+            planned |= {
+                "digest": account.digest,
+                "statements": preview.statements(account),
+                "__plan": json.dumps(account.to_json()),
+            }
+        return CheckResult({**news, **planned}, [])
 
     def diff(self, _id: str, _olds: Properties, _news: Properties) -> DiffResult:
         """A change where a plan is still to run, the last reading is not the target, or the login is another."""
@@ -114,39 +127,39 @@ class MigrationsProvider(ResourceProvider):
             engine_log.warning(f"not read, the state keeps the last reading: {error}", inputs.urn)
             return ReadResult(id_, props)
         outputs = {**props, "revision": revision}
-        asked = {key: value for key, value in outputs.items() if key != "revision"}
+        asked = {key: value for key, value in props.items() if key not in ("revision", *DETAILS)}
         return ReadResult(id_, outputs, {**asked, "target": revision, "plan": ""})
 
     def delete(self, _id: str, _props: Properties) -> None:
         """Leaves the schema and every row as they are: only the stack forgets them."""
 
 
-def _plan(inputs: Inputs, old_url: str | None) -> Plan:
+def _plan(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account]:
     """The plan, as far as a preview can make it: it comes before the update that makes or changes the login."""
     if inputs.url is None:
         return _plan_unknown(inputs, old_url)
     try:
-        return planning.plan_from_database(inputs.url, inputs.directory, inputs.target)
+        return accounting.account_from_database(inputs.url, inputs.directory, inputs.target)
     except NoLogin as error:
         if old_url is None or old_url == inputs.url or _database(old_url) != _database(inputs.url):
             raise NoLogin(
                 f"{error}. If the role or its password was changed outside of the stack, set them back as the stack "
                 f"has them; if the server is another one: {engine_log.command('refresh')}, then try again"
             ) from None
-        return planning.plan_from_database(old_url, inputs.directory, inputs.target)
+        return accounting.account_from_database(old_url, inputs.directory, inputs.target)
     except NoDatabase as error:
         advice = f"If it was dropped outside of the stack: {engine_log.command('refresh')}, then try again"
         raise NoDatabase(f"{error}. {advice}") from None
 
 
-def _plan_unknown(inputs: Inputs, old_url: str | None) -> Plan:
+def _plan_unknown(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account]:
     """A login that is not known yet is either that of a database to come, or another one for the database there is."""
     try:
         if old_url is not None:
-            return planning.plan_from_database(old_url, inputs.directory, inputs.target)
+            return accounting.account_from_database(old_url, inputs.directory, inputs.target)
     except DatabaseError:
         engine_log.info("the database cannot be asked yet: the plan is for an empty one", inputs.urn)
-    return planning.plan_from_base(inputs.directory, inputs.target)
+    return accounting.account_from_base(inputs.directory, inputs.target)
 
 
 def _database(url: str) -> tuple[object, ...]:
@@ -156,6 +169,19 @@ def _database(url: str) -> tuple[object, ...]:
 
 def _migrate(properties: Properties) -> Properties:
     inputs = Inputs.of(properties)
+
+    outputs = {key: value for key, value in properties.items() if key not in DETAILS}
+    approve = (
+        approval(
+            os.environ.get(VARIABLE) or properties.get("__approved") or "",
+            inputs.url or "",
+            inputs.directory,
+            engine_log.command("preview"),
+            engine_log.command("up"),
+        )
+        if properties.get("require_approval")
+        else lambda plan: None
+    )
 
     def on_applied(revision: str) -> None:
         engine_log.status(f"{revision} ran", inputs.urn)
@@ -176,7 +202,8 @@ def _migrate(properties: Properties) -> Properties:
             on_status=on_status,
             on_wait=on_wait,
             policy=inputs.policy,
+            approve=approve,
         )
     except RevisionFailed as error:
-        raise plugin_errors.HalfDone(str(error), ID, {**properties, "revision": error.revision}) from None
-    return {**properties, "revision": revision}
+        raise plugin_errors.HalfDone(str(error), ID, {**outputs, "revision": error.revision}) from None
+    return {**outputs, "revision": revision}

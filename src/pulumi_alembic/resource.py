@@ -36,13 +36,18 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         directory: str = "migrations",
         target: str = HEAD,
         policy: Mapping[str, str] | None = None,
+        require_approval: bool = False,
+        approved: str = "",
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`url` is the migrator's `postgresql://…`, unknown for as long as its database does not exist.
 
         `directory` is Alembic's script location, relative to the program. `policy` says how long to wait, in the
-        words of `pulumi_alembic.policy.Policy`: `{"lock_timeout": "500ms"}`. Raises pulumi.RunError where the scripts
-        are not one history, `target` is none of them, or the policy makes no sense.
+        words of `pulumi_alembic.policy.Policy`: `{"lock_timeout": "500ms"}`. With `require_approval` an update runs
+        revisions only where the digest that a preview showed is `approved`, or PULUMI_ALEMBIC_APPROVE.
+
+        Raises pulumi.RunError where the scripts are not one history, `target` is none of them, or the policy makes no
+        sense.
         """
         try:
             history = History.load(Path(directory))
@@ -61,6 +66,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         }
         if settings:
             properties["policy"] = settings
+        if require_approval:
+            properties |= {"require_approval": True, "__approved": approved}
         super().__init__(MigrationsProvider(), name, properties, opts)
         if not history.manifest.exists:
             text = f"no {history.manifest.path} yet, by which edited scripts are noticed before they are applied"

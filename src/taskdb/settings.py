@@ -25,7 +25,10 @@ CONFIGURATION = {name: f"postgresql:{name}" for name in PROPERTIES}
 VARIABLES = dict(
     zip(PROPERTIES, ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT"), strict=True)
 )
-KEYS = {"taskdb": {"taskdb:revision", *POLICY_KEYS}, "postgresql": set(CONFIGURATION.values())}
+KEYS = {
+    "taskdb": {"taskdb:revision", "taskdb:require_approval", "taskdb:approved", *POLICY_KEYS},
+    "postgresql": set(CONFIGURATION.values()),
+}
 SSL_MODES = {"disable", "require", "verify-ca", "verify-full"}
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 # Debian's, Fedora's, Alpine's and macOS's.
@@ -61,13 +64,16 @@ class Admin:
 class Settings:
     """What the program needs to know. `database` is also the prefix of its roles, so that stacks can share a server.
 
-    `policy` is how long a migration waits, and for what.
+    `policy` is how long a migration waits, and for what. With `require_approval` revisions run only where the digest of
+    their plan is `approved`.
     """
 
     database: str
     revision: str
     policy: Policy
     admin: Admin
+    require_approval: bool = False
+    approved: str = ""
 
     @classmethod
     def load(cls, project: Path) -> Settings:
@@ -79,7 +85,8 @@ class Settings:
         values = {**stack_config.CONFIG.get(), **stack_config.get_config_env()}
         _refuse_unknown(values)
         name = _database_name(pulumi.get_project(), pulumi.get_stack())
-        return cls(name, _revision(values), _policy(values), _admin(values, project))
+        approval = _flag(values, "taskdb:require_approval"), values.get("taskdb:approved", "")
+        return cls(name, _revision(values), _policy(values), _admin(values, project), *approval)
 
 
 def _refuse_unknown(values: Mapping[str, str]) -> None:
@@ -107,6 +114,13 @@ def _revision(values: Mapping[str, str]) -> str:
             f"Set it: {_command('config set', 'taskdb:revision head')}"
         )
     return revision
+
+
+def _flag(values: Mapping[str, str], key: str) -> bool:
+    value = values.get(key, "false")
+    if value not in ("true", "false"):
+        raise TaskdbError(f"{key} is {value!r}: it is true or false. Set it: {_command('config set', f'{key} true')}")
+    return value == "true"
 
 
 def _policy(values: Mapping[str, str]) -> Policy:

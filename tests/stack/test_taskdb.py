@@ -105,9 +105,26 @@ def test_a_preview_of_a_new_revision_is_one_update(engine: Engine) -> None:
     preview = engine.preview()
     assert preview.changes == {"same": 39, "update": 1}
     step = preview.step(MIGRATIONS)
-    assert set(step.diff) == {"plan", "target"}
+    assert set(step.diff) == {"digest", "plan", "statements", "target"}
     assert step.new is not None and step.new.inputs["plan"] == f"{HEAD} → 20260101_004: upgrade 20260101_004"
+    assert step.new.inputs["statements"] == {
+        "upgrade 20260101_004": ["-- locks app.four: ACCESS EXCLUSIVE", "CREATE TABLE four ()"]
+    }
     assert preview.resource(MIGRATIONS).outputs["revision"] == HEAD
+
+
+def test_where_an_approval_is_required_an_update_runs_what_was_approved(engine: Engine) -> None:
+    script(engine, "CREATE TABLE four ()")
+    engine.config["taskdb:require_approval"] = "true"
+    preview = engine.preview().step(MIGRATIONS)
+    assert preview.new is not None
+    refused = engine.up(expect_failure=True)
+    assert any(f"PULUMI_ALEMBIC_APPROVE={preview.new.inputs['digest']}" in each.message for each in refused.diagnostics)
+    assert refused.resource(MIGRATIONS).outputs["revision"] == HEAD
+    engine.config["taskdb:approved"] = preview.new.inputs["digest"]
+    assert engine.up().outputs["revision"] == "20260101_004"
+    engine.config |= {"taskdb:revision": HEAD, "taskdb:require_approval": "false"}
+    assert engine.up().outputs["revision"] == HEAD
 
 
 def test_a_failing_revision_is_told_with_its_file_and_leaves_the_state_at_the_databases_revision(

@@ -15,6 +15,7 @@ from pulumi_alembic import planning
 from pulumi_alembic.database import connect, log_in
 from pulumi_alembic.errors import DatabaseError, TargetError
 from pulumi_alembic.exclusive import KEY
+from pulumi_alembic.plan import Plan
 from pulumi_alembic.policy import Policy
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.waiting import Told, until
@@ -148,7 +149,7 @@ def test_an_upgrade_that_waited_does_not_go_down_from_where_the_other_went(three
     told = Told()
     with ThreadPoolExecutor() as threads:
         with held(three):
-            run = threads.submit(three.migrate, TWO, upgrade_only=True, on_wait=told)
+            run = threads.submit(three.migrate, TWO, approve=Plan.require_upgrade, on_wait=told)
             told.wait_for("waits for another migration")
             with connect(three.url) as other:
                 other.execute("UPDATE migrations.alembic_version SET version_num = %s", [THREE])

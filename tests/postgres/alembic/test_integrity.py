@@ -176,7 +176,7 @@ def test_a_manifest_that_does_not_fit_is_refused_by_every_way_in_until_it_is_wri
     refusal = f"{THREE}_script.py was edited\nIf that is meant, write it anew: pulumi-alembic manifest"
     for act in (
         lambda: planning.plan_from_database(three.url, three.directory, TWO),
-        lambda: planning.plan_from_base(three.directory, THREE),
+        lambda: planning.look_at_nothing(three.directory, THREE),
         lambda: three.migrate(THREE),
     ):
         with pytest.raises(MigrationError) as caught:

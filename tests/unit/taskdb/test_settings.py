@@ -76,7 +76,7 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
     [
         (
             {"taskdb__revison": "head"},
-            "unknown configuration taskdb:revison. Known: taskdb:lock_deadline, taskdb:lock_timeout, ",
+            "unknown configuration taskdb:revison. Known: taskdb:approved, taskdb:lock_deadline, ",
         ),
         ({"postgresql__hots": "x"}, "unknown configuration postgresql:hots"),
         ({"taskdb__revision": ""}, "taskdb:revision is not set"),
@@ -97,6 +97,11 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
         ),
         ({"taskdb__preflight": "maybe"}, "taskdb:preflight is 'maybe'"),
         (
+            {"taskdb__require_approval": "yes"},
+            "taskdb:require_approval is 'yes': it is true or false. "
+            "Set it: pulumi config set taskdb:require_approval true --stack dev",
+        ),
+        (
             {"taskdb__revision": "20250126002"},
             "Put it in quotes, or set it by pulumi config set taskdb:revision 20250126_002",
         ),
@@ -115,6 +120,12 @@ def test_how_long_to_wait_is_the_stacks_and_has_defaults(monkeypatch: pytest.Mon
     assert load(monkeypatch, tmp_path, **NAMED).policy == Policy()
     settings = load(monkeypatch, tmp_path, **NAMED, taskdb__lock_timeout="1s", taskdb__preflight="true")
     assert settings.policy == Policy(lock_timeout=1, preflight=True)
+
+
+def test_no_approval_is_required_unless_the_stack_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert not load(monkeypatch, tmp_path, **NAMED).require_approval
+    settings = load(monkeypatch, tmp_path, **NAMED, taskdb__require_approval="true", taskdb__approved="v1:0")
+    assert (settings.require_approval, settings.approved) == (True, "v1:0")
 
 
 @pytest.mark.parametrize("stack", ["Dev", "d.ev", "-dev", "d" * 48])

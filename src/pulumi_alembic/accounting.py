@@ -1,0 +1,76 @@
+"""The account of a plan: what its revisions send, and what that does to the database as it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pulumi_alembic import planning
+from pulumi_alembic.account import Account, RevisionAccount, StatementAccount
+from pulumi_alembic.plan import revision_text
+from pulumi_alembic.redact import redact
+
+if TYPE_CHECKING:
+    from pulumi_alembic.catalog import Catalog
+    from pulumi_alembic.history import History
+    from pulumi_alembic.plan import Plan
+    from pulumi_alembic.rendering import Rendered
+
+__all__ = ["account_from_base", "account_from_database", "account_of"]
+
+
+def account_from_database(url: str, directory: Path, target: str) -> tuple[Plan, Account]:
+    """The plan from where the database is now, and its account. Raises as `planning.plan_from_database` does."""
+    looked = planning.look_closely(url, directory, target, catalog=True)
+    planning.refuse_unfit(looked.plan, url)
+    return looked.plan, account_of(looked.plan, looked.history, looked.catalog, database(url))
+
+
+def account_from_base(directory: Path, target: str) -> tuple[Plan, Account]:
+    """As `account_from_database`, for a database that does not exist yet."""
+    looked = planning.look_at_nothing(directory, target)
+    planning.refuse_unfit(looked.plan, None)
+    return looked.plan, account_of(looked.plan, looked.history, None)
+
+
+def account_of(plan: Plan, history: History, catalog: Catalog | None, database: str = "") -> Account:
+    """What the steps of the plan do to what the catalog describes. Raises HistoryError as `rendering.render` does."""
+    account = Account(revision_text(plan.current), plan.target, plan.direction, database)
+    if not plan.steps:
+        return account
+    from pulumi_alembic.rendering import render
+
+    return replace(account, revisions=tuple(_revisions(plan, render(plan, history), catalog)))
+
+
+def database(url: str) -> str:
+    """`HOST:PORT/NAME`."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or 5432}{parts.path}"
+
+
+def _revisions(plan: Plan, rendered: tuple[Rendered, ...], catalog: Catalog | None) -> Iterator[RevisionAccount]:
+    from pulumi_alembic.effects import after, effects
+
+    there = catalog.relations if catalog else {}
+    for step, does in zip(plan.steps, rendered, strict=True):
+        statements = []
+        for sql, outside in does.statements:
+            found = effects(sql, catalog)
+            locks = tuple(replace(each, new=each.table not in there) for each in found.locks)
+            statements.append(StatementAccount(redact(sql), outside, replace(found, locks=locks)))
+            catalog = after(sql, catalog)
+        if does.runs_python and catalog:
+            catalog = replace(catalog, complete=False)
+        yield RevisionAccount(
+            step.id,
+            step.message,
+            f"{step.folder.name}/{step.file}",
+            step.checksum,
+            plan.direction,
+            does.runs_python,
+            tuple(statements),
+        )

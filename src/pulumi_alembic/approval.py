@@ -1,0 +1,55 @@
+"""What runs is what was approved: its digest is that of the plan at the moment when nobody else migrates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pulumi_alembic.account import PARTS, Account, differences
+from pulumi_alembic.accounting import account_from_base, account_from_database
+from pulumi_alembic.errors import NotApproved
+
+if TYPE_CHECKING:
+    from pulumi_alembic.plan import Plan
+
+__all__ = ["VARIABLE", "approval"]
+
+VARIABLE = "PULUMI_ALEMBIC_APPROVE"
+"""The environment variable that an approval is given in."""
+
+_DIGEST = re.compile(rf"v1:[0-9a-f]{{32}}(-[0-9a-f]{{4}}){{{len(PARTS)}}}")
+
+
+def approval(approved: str, url: str, directory: Path, preview: str, up: str) -> Callable[[Plan], None]:
+    """What raises NotApproved for a plan that has not the digest `approved`; empty where none was given.
+
+    The plan of an empty database may also be approved as one for a database that does not exist yet. `preview` and `up`
+    are the commands that a person types.
+    """
+
+    def approve(plan: Plan) -> None:
+        _, account = account_from_database(url, directory, plan.target)
+        if approved == account.digest:
+            return
+        if not plan.current and approved == account_from_base(directory, plan.target)[1].digest:
+            return
+        raise NotApproved(
+            f"{_reason(approved, account)}\n  look at it: {preview}\n  then: {VARIABLE}={account.digest} {up}"
+        )
+
+    return approve
+
+
+def _reason(approved: str, account: Account) -> str:
+    if not approved:
+        return "pending revisions need an approval here, and none was given"
+    if not _DIGEST.fullmatch(approved):
+        return f"{approved!r} is not the digest of a plan, as a preview shows it"
+    different = differences(approved, account.digest)
+    return f"what would run is not what was approved: of the plan {_joined(different)} changed since"
+
+
+def _joined(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "something"

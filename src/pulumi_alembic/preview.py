@@ -1,0 +1,100 @@
+"""What a preview shows of a plan's account: a summary in a few lines, and every statement line by line. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from pulumi_alembic.account import Account, Effects, Lock, RevisionAccount, StatementAccount
+
+__all__ = ["statements", "summary"]
+
+_STRONGEST = (
+    "ACCESS EXCLUSIVE",
+    "EXCLUSIVE",
+    "SHARE ROW EXCLUSIVE",
+    "SHARE",
+    "SHARE UPDATE EXCLUSIVE",
+    "ROW EXCLUSIVE",
+    "ROW SHARE",
+    "ACCESS SHARE",
+)
+_SHOWN = 20
+
+
+def summary(account: Account) -> list[str]:
+    """A line for each revision, with what of it can hurt below; of many revisions those in the middle are counted."""
+    lines = [list(_revision(each)) for each in account.revisions]
+    hidden = len(lines) - 2 * _SHOWN
+    if hidden > 1:
+        lines[_SHOWN:-_SHOWN] = [[f"… {hidden} more revisions"]]
+    return [*(line for each in lines for line in each), f"digest {account.digest}"]
+
+
+def statements(account: Account) -> dict[str, list[str]]:
+    """For each revision the lines of its statements, as the server gets them, each behind comments of what it does."""
+    return {f"{each.direction} {each.id}": list(_lines(each)) for each in account.revisions}
+
+
+def _revision(revision: RevisionAccount) -> Iterator[str]:
+    yield f"{revision.direction} {revision.id} {revision.message}: {_size(revision)}"
+    yield from (f"    {line}" for line in _effects(_together([each.effects for each in revision.statements])))
+    for finding in [*revision.findings, *(one for each in revision.statements for one in each.findings)]:
+        excused = f" (excused: {finding.excused})" if finding.excused else ""
+        yield f"    {finding.severity} {finding.rule}: {finding.message}{excused}"
+
+
+def _together(each: Sequence[Effects]) -> Effects:
+    """All that these do to what was there before, of each table the strongest lock."""
+    locks: dict[str, Lock] = {}
+    for lock in sorted((lock for one in each for lock in one.locks), key=lambda lock: _STRONGEST.index(lock.mode)):
+        locks.setdefault(lock.table, lock)
+    new = {name for name, lock in locks.items() if lock.new}
+
+    def old(names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for name in names if name not in new))
+
+    return Effects(
+        tuple(lock for lock in locks.values() if not lock.new),
+        old(name for one in each for name in one.rewrites),
+        old(name for one in each for name in one.scans),
+        tuple(dict.fromkeys(name for one in each for name in one.destroys)),
+        tuple(dict.fromkeys(name for one in each for name in one.unknown)),
+    )
+
+
+def _size(revision: RevisionAccount) -> str:
+    if revision.runs_python:
+        return f"runs Python, {revision.runs_python}"
+    count = len(revision.statements)
+    return f"{count} statement{'' if count == 1 else 's'}" if count else "no statement"
+
+
+def _lines(revision: RevisionAccount) -> Iterator[str]:
+    if revision.runs_python:
+        yield f"-- runs Python, {revision.runs_python}"
+    for each in revision.statements:
+        yield from (f"-- {comment}" for comment in _comments(each))
+        yield from each.sql.strip().splitlines()
+
+
+def _comments(statement: StatementAccount) -> Iterator[str]:
+    if statement.outside:
+        yield "outside of the transaction"
+    yield from _effects(statement.effects)
+    for finding in statement.findings:
+        yield f"{finding.severity} {finding.rule}: {finding.message}"
+
+
+def _effects(effects: Effects) -> Iterator[str]:
+    for mode in _STRONGEST:
+        tables = [lock.table for lock in effects.locks if lock.mode == mode]
+        if tables:
+            yield f"locks {', '.join(tables)}: {mode}"
+    for what, names in (
+        ("writes anew", effects.rewrites),
+        ("reads whole", effects.scans),
+        ("destroys", effects.destroys),
+        ("not known", effects.unknown),
+    ):
+        if names:
+            yield f"{what}: {', '.join(names)}"

@@ -1,0 +1,215 @@
+"""What `pulumi preview --json` printed, as values: `pulumi` and `pulumi-embedded` print the same document.
+
+Seen with the Pulumi CLI 3.260: `config`, `steps`, `diagnostics`, `duration` and `changeSummary`, each left out where it
+is empty; the resources that stay the same have no steps, and a secret reads `[secret]`. Keys that are not known here
+are no error, so a newer CLI's document can be read as long as its steps are the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pulumi_alembic.account import Account
+from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.redact import redact
+from pulumi_alembic.report.json_text import parse
+
+__all__ = ["MIGRATIONS", "STACK", "Diagnostic", "Planned", "Preview", "PreviewError", "Step", "read"]
+
+MIGRATIONS = "pulumi-python:dynamic/alembic:Migrations"
+STACK = "pulumi:pulumi:Stack"
+
+_PLAN = "__plan"
+_DATABASE = "postgresql:index/database:Database"
+_KEYS = ("steps", "diagnostics", "changeSummary", "duration")
+_SAME = ("same", "refresh", "read")
+_GOING = ("delete", "delete-replaced", "replace")
+# The provider gives a plan in one line, and the whole of it only where it has steps.
+_IDLE = re.compile(r"at (\S+): nothing pending")
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|<\{%[^%]*%\}>")
+
+
+class PreviewError(MigrationError):
+    """The text is not what `pulumi preview --json` prints, or holds a plan of another version."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done to one resource; `drops` is the database that goes with it, with all its rows."""
+
+    op: str
+    urn: str
+    type: str
+    name: str
+    drops: str = ""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A migrations resource that stays or comes: its plan, or `problem`, which says why there is none.
+
+    `digest` is what an approval of the plan names.
+    """
+
+    urn: str
+    name: str
+    account: Account | None
+    problem: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """A message of the preview without colours; `resource` is the name of the resource it is about, if any."""
+
+    severity: str
+    message: str
+    resource: str = ""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A preview without what stays the same; `stack` and `project` are empty where no step names them.
+
+    `forgotten` names the migrations resources that go, which leaves their schema as it is.
+    """
+
+    stack: str
+    project: str
+    steps: tuple[Step, ...]
+    unchanged: int
+    plans: tuple[Planned, ...]
+    forgotten: tuple[str, ...]
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether the preview ended with an error, and may lack steps."""
+        return any(each.severity == "error" for each in self.diagnostics)
+
+
+def read(data: bytes) -> Preview:
+    """The preview in `data`. Raises PreviewError, in one line, for anything else."""
+    document = _document(data)
+    states = [_object(each, f"steps[{number}]") for number, each in enumerate(_list(document, "steps"))]
+    steps = [_step(state, f"steps[{number}]") for number, state in enumerate(states)]
+    planned, forgotten = {}, []
+    for step, state in zip(steps, states, strict=True):
+        if step.type == MIGRATIONS and step.op in ("delete", "delete-replaced"):
+            forgotten.append(step.name)
+        elif step.type == MIGRATIONS and step.op != "refresh":
+            planned[step.urn] = _planned(step, state)
+    diagnostics = [
+        _diagnostic(_object(each, f"diagnostics[{number}]"), f"diagnostics[{number}]")
+        for number, each in enumerate(_list(document, "diagnostics"))
+    ]
+    parts = _urn(steps[0].urn, "steps[0].urn") if steps else ("", "", "", "")
+    unchanged = _object(document.get("changeSummary") or {}, "changeSummary").get("same", 0)
+    return Preview(
+        stack=parts[0],
+        project=parts[1],
+        steps=tuple(step for step in steps if step.op not in _SAME),
+        unchanged=unchanged if isinstance(unchanged, int) else 0,
+        plans=tuple(planned.values()),
+        forgotten=tuple(dict.fromkeys(forgotten)),
+        diagnostics=tuple(each for each in diagnostics if each.severity in ("error", "warning")),
+    )
+
+
+def _document(data: bytes) -> Mapping[str, Any]:
+    try:
+        document = parse(data)
+    except ValueError as error:
+        raise PreviewError(str(error)) from None
+    if not isinstance(document, Mapping):
+        raise PreviewError("this is JSON, but not the one object that `pulumi preview --json` prints")
+    if not any(key in document for key in _KEYS):
+        found = ", ".join(sorted(document)[:5])[:80] or "nothing"
+        keys = ", ".join(_KEYS)
+        raise PreviewError(f"this is not what `pulumi preview --json` prints: it has {found}, and none of {keys}")
+    return document
+
+
+def _step(state: Mapping[str, Any], place: str) -> Step:
+    op, urn = _text(state, "op", place), _text(state, "urn", place)
+    _, _, type_, name = _urn(urn, f"{place}.urn")
+    old = _object(state.get("oldState") or {}, f"{place}.oldState")
+    gone = type_ == _DATABASE and op in _GOING and not old.get("retainOnDelete")
+    return Step(op, urn, type_, name, _database_name(old) or name if gone else "")
+
+
+def _database_name(old: Mapping[str, Any]) -> str:
+    for part in ("outputs", "inputs"):
+        values = old.get(part)
+        if isinstance(values, Mapping) and isinstance(values.get("name"), str):
+            return str(values["name"])
+    return ""
+
+
+def _planned(step: Step, state: Mapping[str, Any]) -> Planned:
+    new = _object(state.get("newState") or {}, "newState")
+    inputs = _object(new.get("inputs") or {}, "newState.inputs")
+    found = inputs.get(_PLAN)
+    if found is None:
+        shown = inputs.get("plan")
+        if isinstance(shown, str) and (idle := _IDLE.fullmatch(shown)):
+            return Planned(step.urn, step.name, Account(idle[1], idle[1], "upgrade"))
+        said = f"; it says only: {shown}" if isinstance(shown, str) and shown else ""
+        return Planned(step.urn, step.name, None, f"the preview holds no plan that can be read here{said}")
+    if found == "[secret]":
+        return Planned(step.urn, step.name, None, "its plan is a secret in the preview")
+    try:
+        values = parse(found) if isinstance(found, str) else found
+        account = Account.from_json(_redacted(values))
+    except (MigrationError, ValueError) as error:
+        advice = "Make the report with the version of pulumi-alembic that the preview was made with"
+        text = " ".join(str(error).split())[:300]
+        raise PreviewError(f"the plan of {step.name[:80]!r} cannot be read: {text}. {advice}") from None
+    digest = inputs.get("digest")
+    return Planned(step.urn, step.name, account, digest=digest if isinstance(digest, str) else "")
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_redacted(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _redacted(each) for key, each in value.items()}
+    return redact(value) if isinstance(value, str) else value
+
+
+def _diagnostic(found: Mapping[str, Any], place: str) -> Diagnostic:
+    severity = _text(found, "severity", place)
+    message = redact(_ESCAPES.sub("", _text(found, "message", place))).strip().removeprefix(f"{severity}: ")
+    urn = found.get("urn")
+    return Diagnostic(severity, message, _urn(urn, f"{place}.urn")[3] if isinstance(urn, str) and urn else "")
+
+
+def _urn(urn: str, place: str) -> tuple[str, str, str, str]:
+    """A URN's stack, project, own type and name."""
+    parts = urn.removeprefix("urn:pulumi:").split("::", 3)
+    if len(parts) != 4 or not urn.startswith("urn:pulumi:"):
+        raise PreviewError(f"{place} is not a URN: {urn[:80]!r}")
+    return parts[0], parts[1], parts[2].rpartition("$")[2], parts[3]
+
+
+def _list(document: Mapping[str, Any], key: str) -> list[Any]:
+    value = document.get(key) or []
+    if not isinstance(value, list):
+        raise PreviewError(f"{key} is not a list, as in a preview: {str(value)[:80]!r}")
+    return value
+
+
+def _object(value: object, place: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise PreviewError(f"{place} is not an object, as in a preview: {str(value)[:80]!r}")
+    return value
+
+
+def _text(found: Mapping[str, Any], key: str, place: str) -> str:
+    value = found.get(key)
+    if not isinstance(value, str):
+        raise PreviewError(f"{place}.{key} is not a text, as in a preview: {str(value)[:80]!r}")
+    return value

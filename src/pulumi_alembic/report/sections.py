@@ -1,0 +1,169 @@
+"""The parts of a report around the revisions: infrastructure, findings, locks, data at risk, commands, messages."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+
+from pulumi_alembic.account import Severity
+from pulumi_alembic.report import facts, markdown
+from pulumi_alembic.report.page import Page
+from pulumi_alembic.report.preview import MIGRATIONS, STACK, Diagnostic, Planned, Preview, Step
+from pulumi_alembic.report.revisions import SYMBOLS
+from pulumi_alembic.report.verdict import counted
+
+__all__ = ["command", "commands", "data", "findings", "infrastructure", "locks", "messages"]
+
+# What waits while a lock is held (PostgreSQL 18, "Explicit Locking"); the rest lets reads and writes pass.
+_WAITING = {
+    "ACCESS EXCLUSIVE": "reads and writes wait",
+    "EXCLUSIVE": "writes wait",
+    "SHARE ROW EXCLUSIVE": "writes wait",
+    "SHARE": "writes wait",
+}
+_MANY = 10
+
+
+def infrastructure(preview: Preview, page: Page) -> list[str]:
+    """A table of what is done to which resource, as `pulumi preview` counts it."""
+    if all(step.type == MIGRATIONS and step.op != "delete" for step in preview.steps):
+        # What is done to them is the next part.
+        return []
+    counts = Counter(step.op for step in preview.steps)
+    numbers = ", ".join(f"{number:,} {page.plain(op)}" for op, number in page.rows(counts.most_common(), "kind"))
+    same = f", {preview.unchanged:,} unchanged" if preview.unchanged else ""
+    rows = [
+        f"| {page.plain(step.op)} | {page.code(_short(step))} | {page.code(step.name)} |"
+        for step in page.rows(preview.steps, "resource")
+    ]
+    table = "\n".join(["| | Type | Name |", "|---|---|---|", *rows])
+    if len(preview.steps) > _MANY:
+        table = markdown.folded(counted(len(preview.steps), "resource"), table)
+    return [f"#### Infrastructure: {numbers}{same}", table]
+
+
+def findings(preview: Preview, page: Page) -> list[str]:
+    """The findings, the worst first; what is only good to know, or excused, is folded away."""
+    found = facts.findings(preview)
+    if not found:
+        return []
+    several = len(preview.plans) > 1
+    loud: list[str] = []
+    quiet: list[str] = []
+    for each in page.rows(found, "finding"):
+        objects = not each.finding.excused and each.finding.severity is not Severity.INFO
+        (loud if objects else quiet).append(_finding(each, page, several=several))
+    if quiet:
+        title = f"{counted(len(quiet), 'finding')} to know, or excused"
+        loud.append(markdown.folded(title, "\n\n".join(quiet)))
+    return ["#### Findings", *loud]
+
+
+def _finding(placed: facts.Placed, page: Page, *, several: bool) -> str:
+    finding = placed.finding
+    where = page.code(placed.revision) + (f" of {page.code(placed.resource)}" if several else "")
+    where += f", statement {placed.statement}" if placed.statement else ""
+    text = f"{SYMBOLS[finding.severity]} **{page.code(finding.rule)}** in {where}: {page.plain(finding.message)}"
+    if finding.excused:
+        return f"{text}<br>Excused: {page.plain(finding.excused)}"
+    return f"{text}\n\n{page.block(finding.suggestion, 'sql', 'suggestion')}" if finding.suggestion else text
+
+
+def locks(preview: Preview, page: Page) -> list[str]:
+    """One row per table with its strongest lock, what waits for it, and whether the table is rewritten or read."""
+    found = facts.tables(preview)
+    if not found:
+        return []
+    several = len(list(facts.revisions(preview))) > 1
+    rows = [_lock(each, page, several=several) for each in page.rows(found, "table")]
+    table = "\n".join(["| Table | Strongest lock | Meanwhile |", "|---|---|---|", *rows])
+    if len(found) > _MANY:
+        table = markdown.folded(counted(len(found), "table"), table)
+    return ["#### Locks", table]
+
+
+def _lock(table: facts.TableFacts, page: Page, *, several: bool) -> str:
+    said = [_WAITING[table.mode]] if table.mode in _WAITING else []
+    said += ["rewritten"] if table.rewritten else []
+    said += ["read whole"] if table.scanned else []
+    by = f" in {page.code(table.revision)}" if several else ""
+    return f"| {page.code(table.table)} | {page.plain(table.mode)}{by} | {' · '.join(said)} |"
+
+
+def data(preview: Preview, page: Page) -> list[str]:
+    """What will be gone, and which revision or resource takes it; then what may be, as nobody can know."""
+    lost = facts.losses(preview)
+    if not lost:
+        return []
+    listed = "\n".join(_loss(loss, page) for loss in page.rows(lost, "danger"))
+    if len(lost) > _MANY:
+        listed = markdown.folded(f"{len(lost):,} things", listed)
+    return ["#### Data at risk", listed]
+
+
+def _loss(loss: facts.Loss, page: Page) -> str:
+    symbol = "❓ not known:" if loss.unknown else "🗑️"
+    return f"- {symbol} {page.code(loss.what)}, in {page.code(loss.revision or loss.resource)}"
+
+
+def commands(preview: Preview, page: Page) -> list[str]:
+    """How to apply this and how to go back; how to look again where the preview failed."""
+    if preview.failed:
+        return [f"#### Next\n\nMend what the messages say, then {command(preview, 'preview')}"]
+    if not preview.steps and not any(planned.account and planned.account.revisions for planned in preview.plans):
+        return []
+    destroyed = any(step.op == "delete" and step.type == STACK for step in preview.steps)
+    rows = [f"- Apply: {command(preview, 'destroy' if destroyed else 'up')}"]
+    digests = [planned.digest for planned in preview.plans if planned.digest and planned.account]
+    for digest in page.rows(digests, "digest"):
+        rows.append(f"- Approve, where the stack asks for it: {page.code(f'PULUMI_ALEMBIC_APPROVE={digest}')}")
+    back = [_back(planned, preview, page) for planned in page.rows(preview.plans, "resource")]
+    rows += [row for row in back if row]
+    if any(step.urn not in {planned.urn for planned in preview.plans} for step in preview.steps):
+        rows.append(f"- Infrastructure back: {command(preview, 'up')} from the commit before")
+    if any(not loss.unknown for loss in facts.losses(preview)):
+        rows.append("- What is destroyed does not come back that way: have a backup")
+    return ["#### Apply and go back\n\n" + "\n".join(rows)]
+
+
+def _back(planned: Planned, preview: Preview, page: Page) -> str:
+    account = planned.account
+    if account is None or not account.revisions:
+        return ""
+    of = f" of {page.code(planned.name)}" if len(preview.plans) > 1 else ""
+    if "+" in account.origin:
+        return f"- Schema back{of}: no one target names the heads {page.code(account.origin)}, so restore a backup"
+    return f"- Schema back{of}: set the target back to {page.code(account.origin)}, then {command(preview, 'up')}"
+
+
+def messages(preview: Preview, page: Page) -> list[str]:
+    """The preview's own errors and warnings, the errors first, each once."""
+    if not preview.diagnostics:
+        return []
+    counts = Counter(sorted(preview.diagnostics, key=lambda each: each.severity != "error"))
+    rows = [_message(each, number, page) for each, number in page.rows(list(counts.items()), "message")]
+    return ["#### Messages of the preview", *rows]
+
+
+def _message(found: Diagnostic, number: int, page: Page) -> str:
+    symbol = SYMBOLS[Severity(found.severity)]
+    start = f"{symbol} {page.code(found.resource)}: " if found.resource else f"{symbol} "
+    times = f" ({number:,} times)" if number > 1 else ""
+    if "\n" not in found.message:
+        return f"{start}{page.plain(found.message)}{times}"
+    first, _, rest = found.message.partition("\n")
+    return f"{start}{page.plain(first)}{times}\n\n{page.block(rest, 'text', 'message')}"
+
+
+def command(preview: Preview, verb: str, *flags: str) -> str:
+    """A command of Pulumi for the preview's stack, as code."""
+    stack = ["--stack", shlex.quote(preview.stack)] if preview.stack else []
+    return markdown.code(" ".join(["pulumi", verb, *flags, *stack]), 200)
+
+
+def _short(step: Step) -> str:
+    """The type as `pulumi preview` shows it: without the file that holds it, which bears its name."""
+    package, _, rest = step.type.partition(":")
+    module, _, name = rest.rpartition(":")
+    folder, _, file = module.rpartition("/")
+    return f"{package}:{folder}:{name}" if folder and file.lower() == name.lower() else step.type

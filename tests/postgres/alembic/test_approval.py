@@ -1,0 +1,125 @@
+"""What runs is what was approved, to the last statement; else the update says what changed, and runs nothing."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pulumi.output import Unknown
+
+from pulumi_alembic import planning
+from pulumi_alembic.approval import VARIABLE
+from pulumi_alembic.database import connect
+from pulumi_alembic.errors import NotApproved
+from pulumi_alembic.provider import MigrationsProvider
+from tests.postgres.alembic.conftest import Target
+
+ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
+
+provider = MigrationsProvider()
+
+
+@pytest.fixture
+def three(empty_target: Target) -> Target:
+    """Three scripts, and the database at the first."""
+    empty_target.write(ONE, None, "op.execute('CREATE TABLE t (x int)')", "op.execute('DROP TABLE t')")
+    empty_target.write(TWO, ONE, "op.execute('ALTER TABLE t ADD y int')", "op.execute('ALTER TABLE t DROP y')")
+    empty_target.write(THREE, TWO, "op.execute('ALTER TABLE t ADD z int')", "op.execute('ALTER TABLE t DROP z')")
+    empty_target.migrate(ONE)
+    return empty_target
+
+
+def asked(database: Target, revision: str, **changes: Any) -> dict[str, Any]:
+    news = {"url": database.url, "directory": str(database.directory), "target": revision, "__urn": "urn"}
+    answer = provider.check({}, {**news, "require_approval": True, "__approved": "", **changes})
+    assert answer.failures == []
+    return dict(answer.inputs)
+
+
+def refusal(target: Target, planned: dict[str, Any]) -> str:
+    before = planning.read_revision(target.url)
+    with pytest.raises(NotApproved) as caught:
+        provider.create(planned)
+    assert planning.read_revision(target.url) == before
+    return str(caught.value)
+
+
+def test_without_an_approval_nothing_runs_and_the_message_has_the_command(three: Target) -> None:
+    planned = asked(three, TWO)
+    message = refusal(three, planned)
+    assert message.startswith("pending revisions need an approval here, and none was given")
+    assert f"then: {VARIABLE}={planned['digest']} pulumi up" in message
+
+
+@pytest.mark.parametrize("by", ["variable", "configuration"])
+def test_what_was_approved_runs_once(three: Target, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = asked(three, TWO)
+    if by == "variable":
+        monkeypatch.setenv(VARIABLE, planned["digest"])
+    approved = "" if by == "variable" else planned["digest"]
+    outs = provider.create({**planned, "__approved": approved}).outs
+    assert outs is not None and outs["revision"] == TWO
+    # With nothing pending there is nothing to approve; down and up again is another thing than what was approved.
+    assert provider.create({**planned, "__approved": approved}).outs == outs
+    assert "of the plan heads, target and statements changed" in refusal(three, asked(three, ONE, __approved=approved))
+
+
+def changed_script(target: Target) -> dict[str, Any]:
+    [path] = target.directory.glob("versions/*002*.py")
+    path.write_text(path.read_text() + "# looked at\n")
+    return {}
+
+
+def changed_target(_: Target) -> dict[str, Any]:
+    return {"target": THREE}
+
+
+def changed_heads(target: Target) -> dict[str, Any]:
+    target.migrate("base")
+    return {}
+
+
+def changed_database(target: Target) -> dict[str, Any]:
+    return {"url": target.url.replace("127.0.0.1", "localhost")}
+
+
+def changed_tables(target: Target) -> dict[str, Any]:
+    """What is locked now is more: the statements themselves are the same."""
+    with connect(target.url) as connection:
+        connection.execute("CREATE TABLE child () INHERITS (t)")
+        connection.commit()
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        (changed_script, "scripts"),
+        (changed_target, "target, scripts and statements"),
+        (changed_heads, "heads, scripts and statements"),
+        (changed_database, "database"),
+        (changed_tables, "statements"),
+    ],
+)
+def test_what_changed_since_is_named(
+    three: Target, change: Callable[[Target], dict[str, Any]], parts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, asked(three, TWO)["digest"])
+    again = asked(three, TWO, **change(three))
+    assert f"what would run is not what was approved: of the plan {parts} changed since" in refusal(three, again)
+
+
+def test_a_digest_that_is_none_is_refused_as_such(three: Target) -> None:
+    assert refusal(three, asked(three, TWO, __approved="yes")).startswith("'yes' is not the digest of a plan")
+
+
+def test_a_plan_for_a_database_to_come_can_be_approved(make_target: Callable[[Path], Target], three: Target) -> None:
+    directory = three.directory.parent / "elsewhere"
+    shutil.copytree(three.directory, directory)
+    make_target(directory)
+    fresh = make_target(directory)
+    planned = asked(fresh, TWO, url=Unknown())
+    outs = provider.create({**planned, "url": fresh.url, "__approved": planned["digest"]}).outs
+    assert outs is not None and outs["revision"] == TWO
+    assert "heads" in refusal(fresh, asked(fresh, THREE, __approved=planned["digest"]))

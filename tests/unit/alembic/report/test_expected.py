@@ -1,0 +1,39 @@
+"""The reports of whole previews are those of `expected/`, to the letter.
+
+After a change that is meant: REGENERATE=1 pytest tests/unit/alembic/report, then read the difference.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pulumi_alembic.report import LIMIT, comment, document, judge, read
+from tests.unit.alembic.report.previews import PREVIEWS
+
+EXPECTED = Path(__file__).parent / "expected"
+
+
+def assert_expected(name: str, text: str) -> None:
+    file = EXPECTED / name
+    if os.environ.get("REGENERATE"):
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8"), "if that is meant: REGENERATE=1 pytest tests/unit/alembic/report"
+
+
+@pytest.mark.parametrize("name", PREVIEWS)
+def test_the_comment_is_the_expected_one(name: str) -> None:
+    preview = read(json.dumps(PREVIEWS[name]).encode())
+    text = comment(preview, judge(preview))
+    assert len(text.encode()) <= LIMIT
+    assert_expected(f"{name}.md", text)
+
+
+def test_the_document_is_the_expected_one() -> None:
+    preview = read(json.dumps(PREVIEWS["3-revisions"]).encode())
+    assert_expected("3-revisions.json", json.dumps(document(preview, judge(preview)), indent=2) + "\n")
+
+
+def test_every_expected_file_is_compared() -> None:
+    assert {file.name for file in EXPECTED.iterdir()} == {*(f"{name}.md" for name in PREVIEWS), "3-revisions.json"}
