@@ -1,6 +1,7 @@
 """An account of a plan survives its JSON, and anything else is refused with its place."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from pulumi_alembic.account import (
     RevisionAccount,
     Severity,
     StatementAccount,
+    differences,
 )
 from pulumi_alembic.errors import MigrationError
 
@@ -53,3 +55,44 @@ WHOLE = {"origin": "base", "target": "a", "direction": "upgrade", "revisions": [
 def test_another_document_is_refused_with_its_place(document: object, message: str) -> None:
     with pytest.raises(MigrationError, match=message):
         Account.from_json(document)
+
+
+STATEMENT = StatementAccount("ALTER TABLE t ADD x int", effects=Effects((Lock("t", "ACCESS EXCLUSIVE"),)))
+REVISION = RevisionAccount("r1", "does it", "versions/r1.py", "v1:0", "upgrade", statements=(STATEMENT,))
+ACCOUNT = Account("base", "r1", "upgrade", "host:5432/app", revisions=(REVISION,))
+FINDING = Finding("rule", Severity.WARNING, "it is slow")
+
+
+def with_revision(**changes: Any) -> Account:
+    return replace(ACCOUNT, revisions=(replace(REVISION, **changes),))
+
+
+def with_statement(**changes: Any) -> Account:
+    return with_revision(statements=(replace(STATEMENT, **changes),))
+
+
+@pytest.mark.parametrize(
+    ("changed", "parts"),
+    [
+        (replace(ACCOUNT, database="other:5432/app"), ["database"]),
+        (replace(ACCOUNT, origin="r0"), ["heads"]),
+        (replace(ACCOUNT, target="r2"), ["target"]),
+        (replace(ACCOUNT, direction="downgrade"), ["target"]),
+        (with_revision(checksum="v1:1"), ["scripts"]),
+        (with_revision(runs_python="line 3 reads rows"), ["statements"]),
+        (with_statement(sql="ALTER TABLE t ADD y int"), ["statements"]),
+        (with_statement(outside=True), ["statements"]),
+        (with_statement(effects=Effects((Lock("t", "SHARE"),))), ["statements"]),
+        (with_statement(findings=(FINDING,)), ["findings"]),
+        (with_revision(findings=(FINDING,)), ["findings"]),
+        (with_revision(findings=(replace(FINDING, excused="at night"),)), ["findings"]),
+    ],
+)
+def test_a_digest_tells_which_part_of_the_plan_is_another(changed: Account, parts: list[str]) -> None:
+    assert changed.digest != ACCOUNT.digest
+    assert differences(ACCOUNT.digest, changed.digest) == parts
+
+
+def test_a_finding_that_was_excused_since_is_another_plan() -> None:
+    excused = with_statement(findings=(replace(FINDING, excused="at night"),))
+    assert differences(with_statement(findings=(FINDING,)).digest, excused.digest) == ["findings"]
