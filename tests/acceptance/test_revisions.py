@@ -1,9 +1,12 @@
 """The schema's revision moves with the stack: previewed, pinned, by hand, and through a failure."""
 
+import json
+import re
+
 import psycopg
 import pytest
 
-from tests.acceptance.conftest import Project
+from tests.acceptance.conftest import ENGINES, Project, has_engine
 
 HEAD = "20250126_003"
 
@@ -27,7 +30,9 @@ def test_a_pinned_revision_goes_back_and_forth(stack: Project) -> None:
     stack.configure(taskdb__revision="20250126_001")
     preview = stack.succeed("preview", "--diff")
     assert "20250126_003 → 20250126_001: downgrade 20250126_003, 20250126_002" in preview.text
-    assert 'target   : "20250126_003" => "20250126_001"' in preview.text
+    assert re.search(r'target +: "20250126_003" => "20250126_001"', preview.text)
+    assert '"-- destroys: table app.conversations"' in preview.text
+    assert '"DROP TABLE IF EXISTS conversations"' in preview.text
     assert "conversations" in tables(stack), "a preview changes nothing"
     stack.up()
     assert stack.outputs()["revision"] == "20250126_001"
@@ -37,6 +42,26 @@ def test_a_pinned_revision_goes_back_and_forth(stack: Project) -> None:
     stack.up()
     assert stack.outputs()["revision"] == HEAD
     assert "conversations" in tables(stack)
+
+
+def test_what_a_preview_showed_is_reported_approved_and_run(stack: Project) -> None:
+    stack.configure(taskdb__revision="20250126_002", taskdb__require_approval="true")
+    document = stack.folder / "preview.json"
+    document.write_text(stack.succeed("preview", "--json").stdout)
+    [step] = [step for step in json.loads(document.read_text())["steps"] if step["op"] == "update"]
+    digest = step["newState"]["inputs"]["digest"]
+    report = stack.run("pulumi-alembic", "report", str(document), "--fail-on", "warning")
+    assert report.exit_code == 3
+    for part in ("table app.conversations", "DROP TABLE IF EXISTS conversations", digest):
+        assert part in report.stdout
+    for other in filter(has_engine, ENGINES):
+        assert digest in stack.on(other).succeed("preview").text
+    refused = stack.pulumi("up", "--yes", "--skip-preview")
+    assert refused.exit_code != 0
+    assert f"PULUMI_ALEMBIC_APPROVE={digest}" in refused.text
+    assert stack.outputs()["revision"] == HEAD
+    stack.succeed("up", "--yes", "--skip-preview", PULUMI_ALEMBIC_APPROVE=digest)
+    assert stack.outputs()["revision"] == "20250126_002"
 
 
 def test_what_was_moved_by_hand_is_pending_until_it_is_moved_back(stack: Project) -> None:
