@@ -15,6 +15,7 @@ from typing import Any, Self
 from pulumi_alembic.errors import MigrationError
 
 __all__ = [
+    "MODES",
     "PARTS",
     "Account",
     "Effects",
@@ -25,6 +26,18 @@ __all__ = [
     "StatementAccount",
     "differences",
 ]
+
+MODES = (
+    "ACCESS SHARE",
+    "ROW SHARE",
+    "ROW EXCLUSIVE",
+    "SHARE UPDATE EXCLUSIVE",
+    "SHARE",
+    "SHARE ROW EXCLUSIVE",
+    "EXCLUSIVE",
+    "ACCESS EXCLUSIVE",
+)
+"""The lock modes of a table, the weakest first (PostgreSQL 15 manual, table 13.2, in the order of lockdefs.h)."""
 
 PARTS = ("database", "heads", "target", "scripts", "statements", "findings")
 """What a plan's digest is over, in the order in which it tells of each."""

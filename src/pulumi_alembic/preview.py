@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from pulumi_alembic.account import Account, Effects, Lock, RevisionAccount, StatementAccount
+from pulumi_alembic.account import MODES, Account, Effects, Lock, RevisionAccount, StatementAccount
 
 __all__ = ["statements", "summary"]
 
-_STRONGEST = (
-    "ACCESS EXCLUSIVE",
-    "EXCLUSIVE",
-    "SHARE ROW EXCLUSIVE",
-    "SHARE",
-    "SHARE UPDATE EXCLUSIVE",
-    "ROW EXCLUSIVE",
-    "ROW SHARE",
-    "ACCESS SHARE",
-)
 _SHOWN = 20
 
 
@@ -46,7 +36,7 @@ def _revision(revision: RevisionAccount) -> Iterator[str]:
 def _together(each: Sequence[Effects]) -> Effects:
     """All that these do to what was there before, of each table the strongest lock."""
     locks: dict[str, Lock] = {}
-    for lock in sorted((lock for one in each for lock in one.locks), key=lambda lock: _STRONGEST.index(lock.mode)):
+    for lock in sorted((lock for one in each for lock in one.locks), key=lambda lock: -MODES.index(lock.mode)):
         locks.setdefault(lock.table, lock)
     new = {name for name, lock in locks.items() if lock.new}
 
@@ -86,7 +76,7 @@ def _comments(statement: StatementAccount) -> Iterator[str]:
 
 
 def _effects(effects: Effects) -> Iterator[str]:
-    for mode in _STRONGEST:
+    for mode in reversed(MODES):
         tables = [lock.table for lock in effects.locks if lock.mode == mode]
         if tables:
             yield f"locks {', '.join(tables)}: {mode}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pulumi_alembic.account import MODES
 from pulumi_alembic.catalog import quoted
 from pulumi_alembic.effects.queries import WRITERS, Hidden, read, visit, with_clause
-from pulumi_alembic.effects.scene import MODES, Scene
+from pulumi_alembic.effects.scene import Scene
 
 __all__ = ["copy", "lock_table", "truncate"]
 

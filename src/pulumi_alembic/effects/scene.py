@@ -6,23 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from pulumi_alembic.account import Effects, Lock
+from pulumi_alembic.account import MODES, Effects, Lock
 from pulumi_alembic.catalog import Catalog, Column, Constraint, Relation, quoted
 
-__all__ = ["MODES", "Scene", "name_of"]
-
-# PostgreSQL 15 manual, table 13.2, in the order of lockdefs.h.
-MODES = (
-    "ACCESS SHARE",
-    "ROW SHARE",
-    "ROW EXCLUSIVE",
-    "SHARE UPDATE EXCLUSIVE",
-    "SHARE",
-    "SHARE ROW EXCLUSIVE",
-    "EXCLUSIVE",
-    "ACCESS EXCLUSIVE",
-)
-"""The lock modes of a table, the weakest first."""
+__all__ = ["Scene", "name_of"]
 
 _LOCKED = "rpmfv"
 _STORED = "rm"

@@ -5,22 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pulumi_alembic.account import Finding, RevisionAccount, Severity, StatementAccount
+from pulumi_alembic.account import MODES, Finding, RevisionAccount, Severity, StatementAccount
 from pulumi_alembic.report.preview import MIGRATIONS, STACK, Planned, Preview
 
 __all__ = ["Loss", "Placed", "TableFacts", "findings", "gone", "is_opaque", "losses", "revisions", "strength", "tables"]
-
-# From the weakest to the strongest (PostgreSQL 18, "Explicit Locking").
-MODES = (
-    "ACCESS SHARE",
-    "ROW SHARE",
-    "ROW EXCLUSIVE",
-    "SHARE UPDATE EXCLUSIVE",
-    "SHARE",
-    "SHARE ROW EXCLUSIVE",
-    "EXCLUSIVE",
-    "ACCESS EXCLUSIVE",
-)
 
 
 @dataclass(frozen=True)
