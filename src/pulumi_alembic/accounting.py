@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pulumi_alembic import planning
 from pulumi_alembic.account import Account, RevisionAccount, StatementAccount
+from pulumi_alembic.database import VERSION_SCHEMA
 from pulumi_alembic.plan import revision_text
 from pulumi_alembic.redact import redact
 
@@ -36,6 +37,15 @@ def account_from_base(directory: Path, target: str) -> tuple[Plan, Account]:
     return looked.plan, account_of(looked.plan, looked.history, None)
 
 
+def account_of_empty(url: str, directory: Path, target: str) -> Account | None:
+    """The account as a preview makes it before there is a database; None where anything is in the one there is."""
+    looked = planning.look_closely(url, directory, target, catalog=True)
+    there = looked.catalog.relations if looked.catalog else ()
+    if looked.plan.current or any(not name.startswith(f"{VERSION_SCHEMA}.") for name in there):
+        return None
+    return account_of(looked.plan, looked.history, None)
+
+
 def account_of(plan: Plan, history: History, catalog: Catalog | None, database: str = "") -> Account:
     """What the steps of the plan do to what the catalog describes. Raises HistoryError as `rendering.render` does."""
     account = Account(revision_text(plan.current), plan.target, plan.direction, database)
@@ -49,7 +59,8 @@ def account_of(plan: Plan, history: History, catalog: Catalog | None, database: 
 def database(url: str) -> str:
     """`HOST:PORT/NAME`."""
     parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or 5432}{parts.path}"
+    [host, *_] = parse_qs(parts.query).get("host", ["localhost"])
+    return f"{parts.hostname or host}:{parts.port or 5432}{parts.path}"
 
 
 def _revisions(plan: Plan, rendered: tuple[Rendered, ...], catalog: Catalog | None) -> Iterator[RevisionAccount]:

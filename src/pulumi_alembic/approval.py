@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.account import PARTS, Account, differences
-from pulumi_alembic.accounting import account_from_base, account_from_database
+from pulumi_alembic.accounting import account_from_database, account_of_empty
 from pulumi_alembic.errors import NotApproved
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _DIGEST = re.compile(rf"v1:[0-9a-f]{{32}}(-[0-9a-f]{{4}}){{{len(PARTS)}}}")
 def approval(approved: str, url: str, directory: Path, preview: str, up: str) -> Callable[[Plan], None]:
     """What raises NotApproved for a plan that has not the digest `approved`; empty where none was given.
 
-    The plan of an empty database may also be approved as one for a database that does not exist yet. `preview` and `up`
+    The plan of a database with nothing in it may also be approved as one for a database to come. `preview` and `up`
     are the commands that a person types.
     """
 
@@ -33,7 +33,8 @@ def approval(approved: str, url: str, directory: Path, preview: str, up: str) ->
         _, account = account_from_database(url, directory, plan.target)
         if approved == account.digest:
             return
-        if not plan.current and approved == account_from_base(directory, plan.target)[1].digest:
+        empty = account_of_empty(url, directory, plan.target) if approved else None
+        if empty is not None and approved == empty.digest:
             return
         raise NotApproved(
             f"{_reason(approved, account)}\n  look at it: {preview}\n  then: {VARIABLE}={account.digest} {up}"

@@ -44,17 +44,18 @@ SELECT json_build_object(
             WHERE tgrelid = relation.oid AND NOT tgisinternal),
         'rules', (SELECT json_agg(rulename ORDER BY rulename) FROM pg_rewrite
             WHERE ev_class = relation.oid AND rulename <> '_RETURN')
-    )) FROM relation),
+    ) ORDER BY nspname, relname) FROM relation),
     'constraints', (SELECT json_agg(json_build_object(
         'table', conrelid::bigint, 'name', conname, 'kind', contype, 'columns', conkey, 'index', conindid::bigint,
         'target', confrelid::bigint, 'on_delete', confdeltype, 'on_update', confupdtype, 'validated', convalidated,
         'expression', CASE WHEN contype = 'c' AND conbin::text LIKE '%NULLTEST%' THEN conbin::text END
     ) ORDER BY conname) FROM pg_constraint WHERE conrelid IN (SELECT oid FROM relation) AND contype <> 't'),
     'types', (SELECT json_agg(json_build_array(nspname, typname, typtype, format_type(typbasetype, typtypmod),
-            typnotnull OR EXISTS (SELECT FROM pg_constraint WHERE contypid = t.oid AND contype = 'c')))
+            typnotnull OR EXISTS (SELECT FROM pg_constraint WHERE contypid = t.oid AND contype = 'c'))
+            ORDER BY nspname, typname)
         FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace
         WHERE typtype IN ('d', 'e', 'r') AND nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%'),
-    'functions', (SELECT json_agg(json_build_array(nspname, proname, provolatile = 'v'))
+    'functions', (SELECT json_agg(json_build_array(nspname, proname, provolatile = 'v') ORDER BY nspname, proname)
         FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
         WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%')
 )

@@ -22,6 +22,7 @@ from pulumi_alembic.errors import HistoryError, Moved
 from pulumi_alembic.history import History
 from pulumi_alembic.manifest import COMMAND
 from pulumi_alembic.plan import Direction, Plan, revision_text
+from pulumi_alembic.redact import redact
 from pulumi_alembic.request import Request
 from pulumi_alembic.script import Revision, builds_on
 
@@ -38,7 +39,10 @@ def import_scripts(revisions: Iterable[Revision]) -> dict[str, ModuleType]:
         try:
             script = load_python_file(str(revision.path.parent), revision.path.name)
         except (Exception, SystemExit) as error:
-            raise HistoryError(f"{revision.path} does not import: {type(error).__name__}: {error}") from None
+            reason = redact(f"{type(error).__name__}: {error}")
+            raise HistoryError(f"{revision.path} does not import: {reason}") from None
+        if Revision.read(revision.folder, revision.file).checksum != revision.checksum:
+            raise HistoryError(f"{revision.path} was edited while this ran. Begin again")
         for direction in Direction:
             if not callable(getattr(script, direction, None)):
                 raise HistoryError(f"{revision.path} has no function {direction}(): each revision needs both ways")
@@ -109,3 +113,5 @@ def _run_env(
             script.run_env()
     except CommandError as error:
         raise HistoryError(f"Alembic: {error}") from None
+    except SystemExit as error:
+        raise HistoryError(f"{directory / 'env.py'} ends the process, with {error.code!r}: take that out") from None

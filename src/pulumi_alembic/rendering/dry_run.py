@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -142,5 +143,6 @@ def _line_of(error: BaseException, path: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """An exception's kind and the first line of its text, without what may be a password."""
-    lines = redact(str(error)).strip().splitlines()
+    # Addresses are others in each process, and a plan's digest is over this text.
+    lines = re.sub(r"0x[0-9a-fA-F]+", "0x…", redact(str(error))).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:_WIDTH]}" if lines else type(error).__name__

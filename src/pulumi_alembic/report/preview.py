@@ -94,6 +94,8 @@ class Preview:
 def read(data: bytes) -> Preview:
     """The preview in `data`. Raises PreviewError, in one line, for anything else."""
     document = _document(data)
+    if "steps" in document and document["steps"] is None:
+        raise PreviewError("steps is null: this is not what `pulumi preview --json` prints")
     states = [_object(each, f"steps[{number}]") for number, each in enumerate(_list(document, "steps"))]
     steps = [_step(state, f"steps[{number}]") for number, state in enumerate(states)]
     planned, forgotten = {}, []

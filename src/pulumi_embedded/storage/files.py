@@ -43,6 +43,7 @@ def create_held(path: Path, content: Callable[[bool], bytes]) -> int:
             os.write(descriptor, content(hold(descriptor)))
         except BaseException:
             os.close(descriptor)
+            path.unlink(missing_ok=True)
             raise
         return descriptor
 

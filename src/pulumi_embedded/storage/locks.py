@@ -50,12 +50,20 @@ def stack_lock(backend: FileBackend, project: str, stack: str, tell: Callable[[s
 def _holder(held: bool) -> bytes:
     holder = {
         "pid": os.getpid(),
-        "username": getpass.getuser(),
+        "username": _user(),
         "hostname": socket.gethostname(),
         "timestamp": now(),
         _HELD: held,
     }
     return json.dumps(holder).encode()
+
+
+def _user() -> str:
+    """The user's name; the number where it has none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def break_locks(backend: FileBackend, project: str, stack: str) -> int:

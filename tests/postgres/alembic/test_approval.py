@@ -110,6 +110,21 @@ def test_what_changed_since_is_named(
     assert f"what would run is not what was approved: of the plan {parts} changed since" in refusal(three, again)
 
 
+def test_what_a_server_does_to_the_order_of_its_catalog_changes_no_digest(three: Target) -> None:
+    three.write("20250104_004", THREE, "op.execute('ALTER TABLE t ADD w int')")
+    with connect(three.url) as connection:
+        for child in "abc":
+            connection.execute(f"CREATE TABLE {child} () INHERITS (t)".encode())
+        connection.commit()
+    before = asked(three, "20250104_004")
+    with connect(three.url) as connection:
+        # Each writes its rows of the catalog anew, behind the others.
+        for child in "bca":
+            connection.execute(f"ALTER TABLE {child} SET (fillfactor = 90)".encode())
+        connection.commit()
+    assert asked(three, "20250104_004")["digest"] == before["digest"]
+
+
 def test_a_digest_that_is_none_is_refused_as_such(three: Target) -> None:
     assert refusal(three, asked(three, TWO, __approved="yes")).startswith("'yes' is not the digest of a plan")
 
@@ -120,6 +135,13 @@ def test_a_plan_for_a_database_to_come_can_be_approved(make_target: Callable[[Pa
     make_target(directory)
     fresh = make_target(directory)
     planned = asked(fresh, TWO, url=Unknown())
+    with connect(fresh.url) as connection:
+        connection.execute("CREATE TABLE somebodys ()")
+        connection.commit()
+    assert "database" in refusal(fresh, {**planned, "url": fresh.url, "__approved": planned["digest"]})
+    with connect(fresh.url) as connection:
+        connection.execute("DROP TABLE somebodys")
+        connection.commit()
     outs = provider.create({**planned, "url": fresh.url, "__approved": planned["digest"]}).outs
     assert outs is not None and outs["revision"] == TWO
     assert "heads" in refusal(fresh, asked(fresh, THREE, __approved=planned["digest"]))

@@ -91,6 +91,22 @@ def test_a_failure_says_what_to_do_and_names_no_property_whose_value_would_be_pr
     assert "If it was dropped outside of the stack: pulumi refresh" in failure.reason
 
 
+@pytest.mark.parametrize("line", ["import sys; sys.exit(4)", "raise SystemExit"])
+def test_an_env_py_that_ends_the_process_fails_the_preview(empty_target: Target, line: str) -> None:
+    empty_target.write(ONE, None)
+    env = empty_target.directory / "env.py"
+    env.write_text(f"{line}\n")
+    [failure] = provider.check({}, inputs(empty_target, ONE)).failures
+    assert f"{env} ends the process" in failure.reason
+
+
+def test_what_a_script_that_does_not_import_says_is_shown_without_a_password(empty_target: Target) -> None:
+    path = empty_target.write(ONE, None)
+    path.write_text(path.read_text() + "raise RuntimeError(\"ALTER ROLE x PASSWORD 'geheim'\")\n")
+    [failure] = provider.check({}, inputs(empty_target, ONE)).failures
+    assert "does not import: RuntimeError: ALTER ROLE x PASSWORD" in failure.reason and "geheim" not in failure.reason
+
+
 def test_an_update_reads_back_what_it_reached(target: Target) -> None:
     target.migrate(THREE)
     outputs = provider.update("id", {}, checked(target, ONE)).outs

@@ -13,7 +13,7 @@ import pytest
 from pulumi_embedded.errors import EngineError, Unsupported
 from pulumi_embedded.storage.backend import FileBackend
 from pulumi_embedded.storage.checkpoint import Codec, Snapshot, parse_checkpoint, parse_deployment
-from pulumi_embedded.storage.files import keep_backup, write_atomically
+from pulumi_embedded.storage.files import create_held, keep_backup, write_atomically
 from pulumi_embedded.storage.secrets import Crypter
 
 SALT = "v1:rJ+R4Ya1Q+o=:v1:5jqDyyKtleEecS/u:BM5JYept0wdk+wAUiUG7ucRcUyceyA=="
@@ -136,3 +136,12 @@ def test_a_relative_backend_belongs_to_the_project(tmp_path: Path) -> None:
     assert FileBackend.open("file://./state", tmp_path).folder == tmp_path / "state"
     with pytest.raises(EngineError, match="does not exist; make it: mkdir -p"):
         FileBackend.open("file://./nowhere", tmp_path)
+
+
+def test_a_lock_whose_content_cannot_be_made_leaves_no_file(tmp_path: Path) -> None:
+    def nobody(_: bool) -> bytes:
+        raise KeyError("uid not found")
+
+    with pytest.raises(KeyError):
+        create_held(tmp_path / "lock", nobody)
+    assert not (tmp_path / "lock").exists()

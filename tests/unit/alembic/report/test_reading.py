@@ -76,6 +76,7 @@ def test_the_plan_of_a_resource_that_goes_or_is_only_refreshed_does_not_run() ->
         (b"", r"this is empty"),
         (b" \n", r"this is empty"),
         (b"\x89PNG\r\n\x1a\n\xff", r"this is not text"),
+        (b'{"steps": null}', r"steps is null"),
         (b"rubbish", r"this is not JSON, at line 1, column 1"),
         (b"Previewing update (dev):\n", r"as people read it: use `pulumi preview --json`"),
         (b'{"sequence": 0, "preludeEvent": {}}\n{"sequence": 1}\n', r"a stream of events"),
