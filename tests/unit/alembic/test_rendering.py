@@ -17,7 +17,10 @@ from pulumi_alembic.errors import HistoryError
 from pulumi_alembic.history import BASE, History
 from pulumi_alembic.plan import plan
 from pulumi_alembic.rendering import Rendered, render
+from pulumi_alembic.rendering.dry_run import first_line
 from pulumi_alembic.rendering.literals import Unbindable, bound, literal
+from pulumi_alembic.runner import import_scripts
+from pulumi_alembic.script import Revision
 
 IDS = [f"2025010{day}_001" for day in range(1, 8)]
 
@@ -296,3 +299,18 @@ def test_parameters_that_psycopg_would_refuse_are_refused(query: str, parameters
     """The update would fail: there is no SQL to show."""
     with pytest.raises(Unbindable):
         bound(query, parameters)
+
+
+def test_what_an_exception_says_is_the_same_in_every_process() -> None:
+    """A plan's digest is over it."""
+    assert first_line(AssertionError("not <psycopg at 0x7Ff4d390ecd0>")) == "AssertionError: not <psycopg at 0x…>"
+
+
+def test_a_script_that_was_edited_since_it_was_read_is_not_imported(tmp_path: Path) -> None:
+    path = tmp_path / "20250101_001_script.py"
+    path.write_text("revision = '20250101_001'\ndown_revision = None\ndef upgrade(): pass\ndef downgrade(): pass\n")
+    revision = Revision.read(tmp_path, path.name)
+    assert list(import_scripts([revision])) == [revision.id]
+    path.write_text(path.read_text() + "# more\n")
+    with pytest.raises(HistoryError, match=f"{path.name} was edited while this ran"):
+        import_scripts([revision])
