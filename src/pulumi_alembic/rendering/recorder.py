@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from psycopg.sql import Composable
 
-from pulumi_alembic.rendering.literals import Unbindable, bound, numbered
+from pulumi_alembic.literals import Unbindable, bound, numbered
 from pulumi_alembic.statements import StatementError, alone, ends_transaction, recognise
 
 __all__ = ["Recorder", "Unknowable"]

@@ -20,9 +20,9 @@ from psycopg.types.json import Jsonb
 
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.history import History
+from pulumi_alembic.literals import literal
 from pulumi_alembic.plan import plan
 from pulumi_alembic.rendering import Rendered, render
-from pulumi_alembic.rendering.literals import literal
 from taskdb.local.binaries import Binaries
 from taskdb.local.record import Server
 from tests.conftest import Database

@@ -15,10 +15,10 @@ import pytest
 
 from pulumi_alembic.errors import HistoryError
 from pulumi_alembic.history import BASE, History
+from pulumi_alembic.literals import Unbindable, bound, literal
 from pulumi_alembic.plan import plan
 from pulumi_alembic.rendering import Rendered, render
 from pulumi_alembic.rendering.dry_run import first_line
-from pulumi_alembic.rendering.literals import Unbindable, bound, literal
 from pulumi_alembic.runner import import_scripts
 from pulumi_alembic.script import Revision
 
