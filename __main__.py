@@ -32,6 +32,7 @@ migrations = Migrations(
     policy=settings.policy.settings,
     require_approval=settings.require_approval,
     approved=settings.approved,
+    allow_data_loss=settings.allow_data_loss,
     opts=pulumi.ResourceOptions(depends_on=[database]),
 )
 

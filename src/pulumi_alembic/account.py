@@ -105,7 +105,11 @@ class StatementAccount:
 
 @dataclass(frozen=True)
 class RevisionAccount:
-    """One revision of a plan. Where `runs_python` says why, its statements cannot be known, and there are none."""
+    """One revision of a plan. Where `runs_python` says why, its statements cannot be known, and there are none.
+
+    `losses` say how many rows and values of what is there now it would take away. They change with every row, and are
+    no part of a plan's digest.
+    """
 
     id: str
     message: str
@@ -115,6 +119,7 @@ class RevisionAccount:
     runs_python: str = ""
     statements: tuple[StatementAccount, ...] = ()
     findings: tuple[Finding, ...] = ()
+    losses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ def account_from_database(url: str, directory: Path, target: str) -> tuple[Plan,
     """The plan from where the database is now, and its account. Raises as `planning.plan_from_database` does."""
     looked = planning.look_closely(url, directory, target, catalog=True)
     planning.refuse_unfit(looked.plan, url)
-    return looked.plan, account_of(looked.plan, looked.history, looked.catalog, database(url))
+    account = account_of(looked.plan, looked.history, looked.catalog, database(url))
+    return looked.plan, _with_losses(account, url)
 
 
 def account_from_base(directory: Path, target: str) -> tuple[Plan, Account]:
@@ -54,6 +55,16 @@ def account_of(plan: Plan, history: History, catalog: Catalog | None, database: 
     from pulumi_alembic.rendering import render
 
     return replace(account, revisions=tuple(_revisions(plan, render(plan, history), catalog)))
+
+
+def _with_losses(account: Account, url: str) -> Account:
+    if not account.revisions:
+        return account
+    from pulumi_alembic.losses import at_risk
+
+    risks = at_risk(url, account)
+    revisions = (replace(each, losses=risks.get(each.id, ())) for each in account.revisions)
+    return replace(account, revisions=tuple(revisions))
 
 
 def database(url: str) -> str:

@@ -16,6 +16,7 @@ from alembic import context
 from pulumi_alembic import ledger
 from pulumi_alembic.authoring import name_by_the_rule
 from pulumi_alembic.database import VERSION_SCHEMA, open_session
+from pulumi_alembic.guard import Guard
 from pulumi_alembic.ledger import Event
 from pulumi_alembic.phases import Phases
 from pulumi_alembic.plan import Direction
@@ -49,6 +50,7 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
             phases = Phases(session, running, request, record)
             _configure(connection, metadata, phases, _on_applied(running, request, record))
             phases.follow(context.get_context(), engine)
+            Guard(session, running, request).follow(engine)
             running.follow(context.get_context(), engine, session)
             update_by_parameters(engine, running)
             _limit_waiting(engine, session, request)

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
@@ -14,6 +14,9 @@ from psycopg.rows import tuple_row
 
 from pulumi_alembic.endpoint import refuse_transaction_pooling
 from pulumi_alembic.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from pulumi_alembic.catalog import Catalog
 
 __all__ = [
     "VERSION_SCHEMA",
@@ -24,6 +27,7 @@ __all__ = [
     "connect",
     "log_in",
     "open_session",
+    "read_catalog",
     "read_heads",
     "refusals",
 ]
@@ -120,6 +124,14 @@ def read_heads(connection: Connection) -> tuple[str, ...]:
         return ()
     rows = connection.execute(sql.SQL("SELECT version_num FROM {} ORDER BY 1").format(table))
     return tuple(row[0] for row in rows)
+
+
+def read_catalog(connection: Connection) -> Catalog:
+    """What is in the database, as the session sees it. It waits for no lock."""
+    from pulumi_alembic.catalog import QUERY, Catalog
+
+    [(document,)] = connection.execute(QUERY.encode()).fetchall()
+    return Catalog.of(document)
 
 
 def _raw(url: str, application: str) -> Connection:

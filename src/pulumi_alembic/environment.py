@@ -14,6 +14,7 @@ from alembic import command, context
 from alembic.util import CommandError
 
 from pulumi_alembic import integrity
+from pulumi_alembic.allowance import allowed
 from pulumi_alembic.authoring import list_in_manifest, refuse_unnamed_merge
 from pulumi_alembic.database import VERSION_SCHEMA
 from pulumi_alembic.errors import MigrationError, Moved
@@ -77,7 +78,8 @@ def _run_command(metadata: sa.MetaData, url: str, policy: Policy) -> None:
         if asked not in _LOOKING:
             # Before Alembic reads the heads: whoever waited reads what the other migration left.
             lock = stack.enter_context(hold(url, policy, typed, _say))
-        request = Request(url, typed, on_status=_say, policy=policy, lock=lock)
+        may_lose = allowed(())
+        request = Request(url, typed, on_status=_say, policy=policy, lock=lock, allow_data_loss=may_lose)
         if asked in (command.upgrade, command.downgrade):
             request = replace(request, scripts=integrity.require(url, Path(context.script.dir)).revisions)
         try:

@@ -4,6 +4,7 @@ The text of each error is the whole message for the person at the terminal: what
 """
 
 __all__ = [
+    "DataLoss",
     "DatabaseError",
     "HistoryError",
     "MigrationError",
@@ -37,6 +38,10 @@ class Moved(DatabaseError):
 
 class PolicyError(MigrationError):
     """A timeout or another setting of the migration makes no sense. Nothing was changed."""
+
+
+class DataLoss(MigrationError):
+    """A revision would take away rows or values, and may not. What it had done was rolled back."""
 
 
 class NotApproved(MigrationError):

@@ -8,8 +8,9 @@ from pathlib import Path
 import psycopg
 import sqlalchemy.exc
 
+from pulumi_alembic.allowance import VARIABLE
 from pulumi_alembic.database import connect, read_heads
-from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
+from pulumi_alembic.errors import DatabaseError, DataLoss, MigrationError, RevisionFailed
 from pulumi_alembic.plan import Direction, revision_text
 from pulumi_alembic.redact import redact
 from pulumi_alembic.retry import connection_lost, server_error
@@ -61,9 +62,12 @@ def revision_failed(
         advice = "correct what was in the way" if _of_server(error) else "correct the script"
     if waited and not running.committed:
         advice = "let the sessions in its way end"
+    again = f"run `{command}`"
+    if isinstance(error, DataLoss):
+        advice, again = "keep what is needed", f"if the rest may go, run `{VARIABLE}={running.name} {command}`"
     where = f"{ended}; the database is at {revision}"
     return RevisionFailed(
-        f"{failed}\n  {where}\n  next: {advice}, then run `{command}`: it goes on from there",
+        f"{failed}\n  {where}\n  next: {advice}, then {again}: it goes on from there",
         revision,
     )
 

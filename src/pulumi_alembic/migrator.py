@@ -28,6 +28,7 @@ def migrate(
     on_wait: Callable[[str], None] = lambda text: None,
     policy: Policy | None = None,
     approve: Callable[[Plan], None] = lambda plan: None,
+    allow_data_loss: frozenset[str] = frozenset(),
 ) -> str:
     """Bring the database to `target`, and return the revision that it then says it is at, read on a new connection.
 
@@ -35,11 +36,12 @@ def migrate(
     target. Safe to repeat: it starts from what the database says, not from what an earlier run believed. Raises
     RevisionFailed as `runner.run` does; `command` is what its message tells the person to repeat. `on_status` is
     told what goes on, and `on_wait` for which other migration it waits. `approve` is told what
-    would run, once nobody else migrates: what it raises ends the run before anything of it has run.
+    would run, once nobody else migrates: what it raises ends the run before anything of it has run. `allow_data_loss`
+    are the revisions that may take away rows.
     """
     policy = policy or Policy()
     with hold(url, policy, command, on_wait) as lock:
-        request = Request(url, command, on_applied, on_status, policy, lock)
+        request = Request(url, command, on_applied, on_status, policy, lock, allow_data_loss=allow_data_loss)
         while not _reach(directory, target, request, approve):
             lock.ensure()
         revision = _read_at_last(url, policy)

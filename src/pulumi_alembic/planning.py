@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pulumi_alembic import integrity
-from pulumi_alembic.database import connect, read_heads
+from pulumi_alembic.database import connect, read_catalog, read_heads
 from pulumi_alembic.endpoint import refuse_read_only
 from pulumi_alembic.history import History
 from pulumi_alembic.plan import Plan, plan, revision_text
 
 if TYPE_CHECKING:
     from pulumi_alembic.catalog import Catalog
-    from pulumi_alembic.database import Connection
 
 __all__ = [
     "Looked",
@@ -75,7 +74,7 @@ def look_closely(url: str, directory: Path, target: str, *, catalog: bool = Fals
             integrity.check(connection, history, heads)
             history.require_manifest()
             steps = plan(history, heads, history.resolve(target))
-            return Looked(steps, history, _read_catalog(connection) if catalog and steps.steps else None)
+            return Looked(steps, history, read_catalog(connection) if catalog and steps.steps else None)
 
 
 def look_at_nothing(directory: Path, target: str) -> Looked:
@@ -95,10 +94,3 @@ def refuse_unfit(steps: Plan, url: str | None) -> None:
 
     import_scripts(steps.steps)
     fitness.refuse_unfit([Function(step.path, step.source, steps.direction) for step in steps.steps], url)
-
-
-def _read_catalog(connection: Connection) -> Catalog:
-    from pulumi_alembic.catalog import QUERY, Catalog
-
-    [(document,)] = connection.execute(QUERY.encode()).fetchall()
-    return Catalog.of(document)

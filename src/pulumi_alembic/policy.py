@@ -22,7 +22,8 @@ class Policy:
 
     `lock_timeout` is how long one statement of a revision may wait for a lock, and so how long others may have to queue
     behind it; a revision that does not get its locks is rolled back and run again for up to `lock_deadline`.
-    `migration_wait` is how long to wait for another migration of the same database.
+    `migration_wait` is how long to wait for another migration of the same database. `count_timeout` is how long the
+    rows that a step would destroy may be counted, under the step's own lock.
 
     With `preflight` nothing runs where a transaction, prepared ones included, is older than `max_transaction_age`, a
     replica is more than `max_replica_lag` behind, or fewer than `min_free_connections` are left. Raises PolicyError.
@@ -34,6 +35,7 @@ class Policy:
     preflight: bool = False
     max_transaction_age: float = 60.0
     max_replica_lag: float = 30.0
+    count_timeout: float = 1.0
     min_free_connections: int = 3
 
     def __post_init__(self) -> None:
@@ -70,7 +72,14 @@ class Policy:
         return {name: _text(value) if name in DURATIONS else str(value).lower() for name, value in changed.items()}
 
 
-DURATIONS = ("lock_timeout", "lock_deadline", "migration_wait", "max_transaction_age", "max_replica_lag")
+DURATIONS = (
+    "lock_timeout",
+    "lock_deadline",
+    "migration_wait",
+    "max_transaction_age",
+    "max_replica_lag",
+    "count_timeout",
+)
 """The settings of a policy that are durations."""
 
 

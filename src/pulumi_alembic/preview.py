@@ -28,6 +28,8 @@ def statements(account: Account) -> dict[str, list[str]]:
 def _revision(revision: RevisionAccount) -> Iterator[str]:
     yield f"{revision.direction} {revision.id} {revision.message}: {_size(revision)}"
     yield from (f"    {line}" for line in _effects(_together([each.effects for each in revision.statements])))
+    if revision.losses:
+        yield f"    takes away {', '.join(revision.losses)}"
     for finding in [*revision.findings, *(one for each in revision.statements for one in each.findings)]:
         excused = f" (excused: {finding.excused})" if finding.excused else ""
         yield f"    {finding.severity} {finding.rule}: {finding.message}{excused}"

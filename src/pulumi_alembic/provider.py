@@ -27,13 +27,14 @@ from pulumi.dynamic import (
 from pulumi.output import Unknown
 
 from pulumi_alembic import accounting, engine_log, migrator, planning, plugin_errors, preview
+from pulumi_alembic.account import Account
+from pulumi_alembic.allowance import allowed, refuse_losses
 from pulumi_alembic.approval import VARIABLE, approval
 from pulumi_alembic.database import NoDatabase, NoLogin
 from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
 from pulumi_alembic.policy import Policy
 
 if TYPE_CHECKING:
-    from pulumi_alembic.account import Account
     from pulumi_alembic.plan import Plan
 
 __all__ = ["MigrationsProvider"]
@@ -171,6 +172,7 @@ def _migrate(properties: Properties) -> Properties:
     inputs = Inputs.of(properties)
 
     outputs = {key: value for key, value in properties.items() if key not in DETAILS}
+    may_lose = allowed(properties.get("__allow_data_loss") or ())
     approve = (
         approval(
             os.environ.get(VARIABLE) or properties.get("__approved") or "",
@@ -182,6 +184,12 @@ def _migrate(properties: Properties) -> Properties:
         if properties.get("require_approval")
         else lambda plan: None
     )
+
+    def before(plan: Plan) -> None:
+        approve(plan)
+        if "__plan" in properties:
+            planned = Account.from_json(json.loads(properties["__plan"]))
+            refuse_losses(inputs.url or "", planned, may_lose, engine_log.command("up"))
 
     def on_applied(revision: str) -> None:
         engine_log.status(f"{revision} ran", inputs.urn)
@@ -202,7 +210,8 @@ def _migrate(properties: Properties) -> Properties:
             on_status=on_status,
             on_wait=on_wait,
             policy=inputs.policy,
-            approve=approve,
+            approve=before,
+            allow_data_loss=may_lose,
         )
     except RevisionFailed as error:
         raise plugin_errors.HalfDone(str(error), ID, {**outputs, "revision": error.revision}) from None

@@ -28,7 +28,7 @@ class Request:
     `command` is what a person repeats after a failure. `on_applied` is told each revision inside its own transaction,
     and `on_status` what a revision is doing and for whom it waits, from another thread too. `lock` is what keeps
     other migrations out; None only for a run that changes nothing. `scripts` are, by their ids, as they were checked:
-    what is not among them is read when it runs.
+    what is not among them is read when it runs. `allow_data_loss` are the revisions that may take away rows.
     """
 
     url: str
@@ -38,6 +38,7 @@ class Request:
     policy: Policy = field(default_factory=Policy)
     lock: Lock | None = None
     scripts: Mapping[str, Revision] = field(default_factory=dict)
+    allow_data_loss: frozenset[str] = frozenset()
 
     def script(self, step: RevisionStep) -> Revision:
         """The script of a step of Alembic's."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pulumi
 from pulumi.dynamic import Resource
 
+from pulumi_alembic.allowance import allowed
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.history import HEAD, History
 from pulumi_alembic.manifest import COMMAND
@@ -38,13 +39,15 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         policy: Mapping[str, str] | None = None,
         require_approval: bool = False,
         approved: str = "",
+        allow_data_loss: Sequence[str] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`url` is the migrator's `postgresql://…`, unknown for as long as its database does not exist.
 
         `directory` is Alembic's script location, relative to the program. `policy` says how long to wait, in the
         words of `pulumi_alembic.policy.Policy`: `{"lock_timeout": "500ms"}`. With `require_approval` an update runs
-        revisions only where the digest that a preview showed is `approved`, or PULUMI_ALEMBIC_APPROVE.
+        revisions only where the digest that a preview showed is `approved`, or PULUMI_ALEMBIC_APPROVE. Only the
+        revisions of `allow_data_loss`, or of PULUMI_ALEMBIC_ALLOW_DATA_LOSS, may take away rows.
 
         Raises pulumi.RunError where the scripts are not one history, `target` is none of them, or the policy makes no
         sense.
@@ -53,6 +56,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             history = History.load(Path(directory))
             resolved = history.resolve(target)
             settings = Policy.parse(policy or {}).settings
+            allowed(allow_data_loss)
         except MigrationError as error:
             raise pulumi.RunError(str(error)) from None
         properties: dict[str, Any] = {
@@ -68,6 +72,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             properties["policy"] = settings
         if require_approval:
             properties |= {"require_approval": True, "__approved": approved}
+        if allow_data_loss:
+            properties["__allow_data_loss"] = sorted(allow_data_loss)
         super().__init__(MigrationsProvider(), name, properties, opts)
         if not history.manifest.exists:
             text = f"no {history.manifest.path} yet, by which edited scripts are noticed before they are applied"

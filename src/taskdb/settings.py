@@ -26,7 +26,7 @@ VARIABLES = dict(
     zip(PROPERTIES, ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT"), strict=True)
 )
 KEYS = {
-    "taskdb": {"taskdb:revision", "taskdb:require_approval", "taskdb:approved", *POLICY_KEYS},
+    "taskdb": {"taskdb:revision", "taskdb:require_approval", "taskdb:approved", "taskdb:allow_data_loss", *POLICY_KEYS},
     "postgresql": set(CONFIGURATION.values()),
 }
 SSL_MODES = {"disable", "require", "verify-ca", "verify-full"}
@@ -65,7 +65,7 @@ class Settings:
     """What the program needs to know. `database` is also the prefix of its roles, so that stacks can share a server.
 
     `policy` is how long a migration waits, and for what. With `require_approval` revisions run only where the digest of
-    their plan is `approved`.
+    their plan is `approved`. Only the revisions of `allow_data_loss` may take away rows.
     """
 
     database: str
@@ -74,6 +74,7 @@ class Settings:
     admin: Admin
     require_approval: bool = False
     approved: str = ""
+    allow_data_loss: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, project: Path) -> Settings:
@@ -85,8 +86,8 @@ class Settings:
         values = {**stack_config.CONFIG.get(), **stack_config.get_config_env()}
         _refuse_unknown(values)
         name = _database_name(pulumi.get_project(), pulumi.get_stack())
-        approval = _flag(values, "taskdb:require_approval"), values.get("taskdb:approved", "")
-        return cls(name, _revision(values), _policy(values), _admin(values, project), *approval)
+        allowed = _flag(values, "taskdb:require_approval"), values.get("taskdb:approved", ""), _may_lose(values)
+        return cls(name, _revision(values), _policy(values), _admin(values, project), *allowed)
 
 
 def _refuse_unknown(values: Mapping[str, str]) -> None:
@@ -114,6 +115,18 @@ def _revision(values: Mapping[str, str]) -> str:
             f"Set it: {_command('config set', 'taskdb:revision head')}"
         )
     return revision
+
+
+def _may_lose(values: Mapping[str, str]) -> tuple[str, ...]:
+    ids = values.get("taskdb:allow_data_loss", "").replace(",", " ").split()
+    for id in ids:
+        if not re.fullmatch(r"\d{8}_\d{3}", id):
+            digits = " (YAML reads 20250126_003 without quotes as a number)" if id.isdigit() else ""
+            raise TaskdbError(
+                f"taskdb:allow_data_loss has {id!r}, which is no revision id{digits}. "
+                f"Set it: {_command('config set', 'taskdb:allow_data_loss 20250126_003')}"
+            )
+    return tuple(ids)
 
 
 def _flag(values: Mapping[str, str], key: str) -> bool:

@@ -194,7 +194,9 @@ UP = [(revision, "upgrade") for revision in REVISIONS]
 SCENARIOS = {
     "upgrade": Scenario(None, {"arguments": ["upgrade"]}, UP),
     "downgrade": Scenario(
-        HEAD, {"target": MIDDLE}, UP + [(revision, "downgrade") for revision in reversed(REVISIONS[2:])]
+        HEAD,
+        {"target": MIDDLE, "may_lose": REVISIONS[2:]},
+        UP + [(revision, "downgrade") for revision in reversed(REVISIONS[2:])],
     ),
 }
 

@@ -51,7 +51,10 @@ def _client(run: dict[str, Any]) -> None:
 
 def _migrate(run: dict[str, Any]) -> int:
     try:
-        migrator.migrate(run["url"], Path(run["directory"]), run["target"], command="pulumi up")
+        may_lose = frozenset(run["may_lose"])
+        migrator.migrate(
+            run["url"], Path(run["directory"]), run["target"], command="pulumi up", allow_data_loss=may_lose
+        )
     except MigrationError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

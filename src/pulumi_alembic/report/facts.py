@@ -82,7 +82,8 @@ def losses(preview: Preview) -> list[Loss]:
         for planned, revision, statement in _statements(preview)
         for what in statement.effects.unknown
     ]
-    return list(dict.fromkeys([*dropped, *destroyed, *unknown]))
+    counted = [Loss(what, planned.name, each.id) for planned, each in revisions(preview) for what in each.losses]
+    return list(dict.fromkeys([*dropped, *counted, *destroyed, *unknown]))
 
 
 def gone(preview: Preview, *ops: str) -> int:

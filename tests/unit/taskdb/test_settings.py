@@ -76,7 +76,7 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
     [
         (
             {"taskdb__revison": "head"},
-            "unknown configuration taskdb:revison. Known: taskdb:approved, taskdb:lock_deadline, ",
+            "unknown configuration taskdb:revison. Known: taskdb:allow_data_loss, taskdb:approved, ",
         ),
         ({"postgresql__hots": "x"}, "unknown configuration postgresql:hots"),
         ({"taskdb__revision": ""}, "taskdb:revision is not set"),
@@ -100,6 +100,11 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
             {"taskdb__require_approval": "yes"},
             "taskdb:require_approval is 'yes': it is true or false. "
             "Set it: pulumi config set taskdb:require_approval true --stack dev",
+        ),
+        (
+            {"taskdb__allow_data_loss": "20250126_002,20250126003"},
+            "taskdb:allow_data_loss has '20250126003', which is no revision id (YAML reads 20250126_003 without quotes "
+            "as a number). Set it: pulumi config set taskdb:allow_data_loss 20250126_003 --stack dev",
         ),
         (
             {"taskdb__revision": "20250126002"},

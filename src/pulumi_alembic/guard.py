@@ -1,0 +1,155 @@
+"""No revision takes away rows that it may not: each of its statements is looked at before it runs.
+
+Importing this module loads SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import sqlalchemy as sa
+
+from pulumi_alembic.catalog import Catalog, quoted
+from pulumi_alembic.database import read_catalog
+from pulumi_alembic.effects import effects
+from pulumi_alembic.errors import DataLoss
+from pulumi_alembic.literals import Unbindable, bound
+from pulumi_alembic.losses import Loss, count, estimate, losses
+from pulumi_alembic.presence import Tables, gone, present
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database import Connection
+    from pulumi_alembic.request import Request
+    from pulumi_alembic.running import Running
+
+__all__ = ["MARK", "Guard"]
+
+MARK = "/* data guard */"
+"""Begins each statement of the guard's own, so that a server's log tells it from the script's."""
+
+_SAVEPOINT = "pulumi_alembic_guard"
+
+_WORD = re.compile(r"\w+|U&")
+_TAKING = frozenset(["drop", "truncate", "delete", "merge", "do", "call", "execute", "u&"])
+"""A statement with none of these words, and that of no function of the database's own, takes nothing away."""
+
+_FUNCTIONS = r"""
+SELECT current_schemas(false), array_agg(DISTINCT ARRAY[nspname, proname])
+FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace JOIN pg_language l ON l.oid = prolang
+WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%' AND lanname NOT IN ('c', 'internal')
+"""
+"""Those that may run SQL."""
+
+_CHANGING = frozenset(["function", "procedure", "extension", "search_path"])
+_MEANT = ("some rows of ", "some values of ", "values of ")
+"""What a statement is for that changes rows: nothing of it needs to be allowed."""
+
+
+class Guard:
+    """Raises DataLoss before a statement takes away rows or values, unless its revision is allowed to.
+
+    They are counted under the lock that the statement needs, so that nobody adds to them meanwhile, for no longer than
+    the policy's `count_timeout`. What a statement's text does not show, such as a DO block, is run, compared with what
+    was there before, and taken back where rows went.
+    """
+
+    def __init__(self, session: Connection, running: Running, request: Request) -> None:
+        self._session = session
+        self._running = running
+        self._allowed = request.allow_data_loss
+        self._limit = request.policy.count_timeout
+        self._outline: Catalog | None = None
+        self._unknown: Tables | None = None
+        self._refused: DataLoss | None = None
+
+    def follow(self, engine: sa.Engine) -> None:
+        """Look at every statement that is sent through `engine`, whose only connection is the session."""
+        sa.event.listen(engine, "before_cursor_execute", self._before)
+        sa.event.listen(engine, "after_cursor_execute", self._after)
+
+    def _before(self, _: sa.Connection, __: object, text: str, parameters: Any, ___: object, many: bool) -> None:
+        self._unknown = None
+        if self._running.step is None or self._running.name in self._allowed or self._session.autocommit:
+            return
+        if self._refused:
+            # The script went on after it; its revision does not.
+            raise self._refused
+        sql = _written(text, parameters, many=many)
+        if not self._may_take(sql):
+            return
+        catalog = read_catalog(self._session)
+        seen = effects(sql, catalog)
+        if found := losses(seen.destroys, catalog):
+            self._refuse(found, {lock.table: lock.mode for lock in seen.locks})
+        if seen.unknown:
+            self._unknown = present(self._session)
+            self._session.execute(f"{MARK} SAVEPOINT {_SAVEPOINT}".encode())
+
+    def _after(self, _: sa.Connection, cursor: Any, text: str, parameters: Any, ___: object, many: bool) -> None:
+        before, self._unknown = self._unknown, None
+        if before is None:
+            return
+        if not (found := gone(self._session, before)):
+            self._session.execute(f"{MARK} RELEASE SAVEPOINT {_SAVEPOINT}".encode())
+            return
+        self._session.execute(f"{MARK} ROLLBACK TO SAVEPOINT {_SAVEPOINT}".encode())
+        self._refuse(found, {})
+        (cursor.executemany if many else cursor.execute)(text, parameters)
+
+    def _may_take(self, sql: str) -> bool:
+        """Whether it is worth a look at the catalog; most statements are not, which is told without the server."""
+        words = {word.lower() for word in _WORD.findall(sql)}
+        outline = self._outline = self._outline or self._read_outline()
+        if not words.isdisjoint(_CHANGING):
+            self._outline = None
+        if words.isdisjoint(_TAKING) and words.isdisjoint(name.rpartition(".")[2] for name in outline.functions):
+            return False
+        seen = effects(sql, outline)
+        return bool(seen.unknown) or not all(each.startswith(_MEANT) for each in seen.destroys)
+
+    def _read_outline(self) -> Catalog:
+        """A catalog of the functions alone."""
+        [(path, functions)] = self._session.execute(_FUNCTIONS.encode()).fetchall()
+        known = {quoted(schema, name): True for schema, name in functions or ()}
+        return Catalog(functions=known, search_path=tuple(path), complete=False)
+
+    def _refuse(self, found: Sequence[Loss], modes: Mapping[str, str]) -> None:
+        """Raises DataLoss where there is anything of what would go; `modes` are the statement's own locks."""
+        for table in dict.fromkeys(each.table for each in found):
+            # Nobody may add a row from here on, also where the statement itself would let them.
+            mode = modes.get(table, "ACCESS EXCLUSIVE")
+            mode = "SHARE ROW EXCLUSIVE" if mode == "ROW EXCLUSIVE" else mode
+            self._session.execute(f"{MARK} LOCK TABLE {table} IN {mode} MODE".encode())
+        numbers = self._counted(found)
+        if numbers is None:
+            about = estimate(self._session, found)
+            told = [each.told(number, about=number is not None) for each, number in zip(found, about, strict=True)]
+        else:
+            told = [each.told(number) for each, number in zip(found, numbers, strict=True) if number]
+        if told:
+            self._refused = DataLoss(f"it would destroy {', '.join(told)}")
+            raise self._refused
+
+    def _counted(self, found: Sequence[Loss]) -> list[int] | None:
+        """How much there is of each; None where counting took too long, or is not allowed."""
+        numbers = None
+        refused = (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege)
+        with suppress(*refused), self._session.transaction(force_rollback=True):
+            milliseconds = round(self._limit * 1000)
+            # Rows that a policy hides would go too: the server refuses to count around it.
+            self._session.execute(
+                f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL row_security = off".encode()
+            )
+            numbers = count(self._session, found)
+        return numbers
+
+
+def _written(text: str, parameters: Any, *, many: bool) -> str:
+    """The statement with its parameters, of many the first; as it is where they do not fit, which fails by itself."""
+    with suppress(Unbindable):
+        return bound(text, parameters[0] if many and parameters else parameters)
+    return text

@@ -1,0 +1,247 @@
+"""No row goes in silence: a revision that would take some away says how many, and changes nothing."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from pulumi_alembic.account import Account
+from pulumi_alembic.allowance import VARIABLE, allowed
+from pulumi_alembic.database import connect
+from pulumi_alembic.errors import DataLoss, PolicyError, RevisionFailed
+from pulumi_alembic.planning import read_revision
+from pulumi_alembic.policy import Policy
+from pulumi_alembic.provider import MigrationsProvider
+from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.waiting import blocker, until, wants_lock
+
+ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
+
+SCHEMA = """
+CREATE TABLE parents (id int PRIMARY KEY, name text);
+CREATE TABLE children (id int PRIMARY KEY, parent int REFERENCES parents ON DELETE CASCADE);
+CREATE TABLE nobody (id int);
+CREATE TABLE parts (id int, at int) PARTITION BY RANGE (at);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10);
+CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (10) TO (20);
+CREATE TYPE mood AS ENUM ('well', 'ill');
+CREATE TABLE "Odd.One" (id int, "a.b" mood);
+CREATE FUNCTION empty_all() RETURNS int LANGUAGE plpgsql AS 'BEGIN TRUNCATE children; RETURN 1; END';
+CREATE VIEW names AS SELECT name FROM parents;
+INSERT INTO parents SELECT n, CASE WHEN n > 2 THEN 'name' END FROM generate_series(1, 5) n;
+INSERT INTO children SELECT n, 1 + n % 5 FROM generate_series(1, 1200) n;
+INSERT INTO parts SELECT n, n FROM generate_series(0, 14) n;
+INSERT INTO "Odd.One" VALUES (1, 'well'), (2, NULL), (3, NULL)
+"""
+
+LOST = {
+    "DROP TABLE children": "1,200 rows of app.children",
+    "DROP TABLE IF EXISTS app.children": "1,200 rows of app.children",
+    "DROP TABLE parts": "10 rows of app.parts_1, 5 rows of app.parts_2",
+    "DROP TABLE parts_2": "5 rows of app.parts_2",
+    "ALTER TABLE parts DROP COLUMN id": "15 values of app.parts.id",
+    "ALTER TABLE parents DROP COLUMN name CASCADE": "3 values of app.parents.name",
+    'ALTER TABLE "Odd.One" DROP COLUMN "a.b"': '1 value of app."Odd.One"."a.b"',
+    "DROP TYPE mood CASCADE": '1 value of app."Odd.One"."a.b"',
+    "TRUNCATE parents CASCADE": "5 rows of app.parents, 1,200 rows of app.children",
+    "TRUNCATE nobody; DELETE FROM children": "1,200 rows of app.children",
+    "DO $$ BEGIN EXECUTE 'DROP TABLE ' || 'children'; END $$": "1,200 rows of app.children",
+    "DO $$ BEGIN ALTER TABLE parents DROP name CASCADE; END $$": "3 values of app.parents.name",
+    "SELECT empty_all()": "1,200 rows of app.children",
+    "WITH gone AS (DELETE FROM children RETURNING id) SELECT count(*) FROM gone": "1,200 rows of app.children",
+}
+
+KEPT = {
+    "an empty table": "DROP TABLE nobody",
+    "a table that is not there": "DROP TABLE IF EXISTS nothing",
+    "a view": "DROP VIEW names",
+    "a column without a value": "ALTER TABLE nobody DROP COLUMN id",
+    "rows that a condition picks": "DELETE FROM children WHERE id < 10",
+    "values that are written over": "UPDATE parents SET name = 'other'",
+    "a block that drops what is empty": "DO $$ BEGIN DROP TABLE nobody; END $$",
+    "a block that takes nothing": "DO $$ BEGIN UPDATE parents SET name = 'x'; CREATE TABLE more (id int); END $$",
+    "a table of the session's own": "CREATE TEMPORARY TABLE t AS SELECT * FROM parents; DROP TABLE t",
+}
+
+
+@pytest.fixture
+def filled(empty_target: Target) -> Target:
+    empty_target.write(ONE, None, f"op.execute({SCHEMA!r})")
+    empty_target.migrate(ONE)
+    return empty_target
+
+
+def rows(target: Target) -> list[tuple[object, ...]]:
+    return target.query(
+        "SELECT (SELECT count(*) FROM parents), (SELECT count(name) FROM parents), (SELECT count(*) FROM children), "
+        '(SELECT count(id) FROM parts), (SELECT count("a.b") FROM "Odd.One")'
+    )
+
+
+def refused_with(target: Target, policy: Policy) -> str:
+    with pytest.raises(RevisionFailed) as caught:
+        target.migrate(TWO, policy=policy)
+    return str(caught.value)
+
+
+def refused(target: Target) -> str:
+    """What a run to TWO says, which leaves everything as it was."""
+    before = rows(target)
+    with pytest.raises(RevisionFailed) as caught:
+        target.migrate(TWO)
+    assert read_revision(target.url) == ONE
+    assert rows(target) == before
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("statement", LOST)
+def test_what_would_be_lost_is_counted_and_stays(filled: Target, statement: str) -> None:
+    filled.write(TWO, ONE, f"op.execute({statement!r})")
+    message = refused(filled)
+    assert f"it would destroy {LOST[statement]}" in message
+    assert "line 6" in message
+    assert f"if the rest may go, run `{VARIABLE}={TWO} pulumi up`" in message
+    assert filled.migrate(TWO, allow_data_loss=frozenset([TWO])) == TWO
+
+
+@pytest.mark.parametrize("what", KEPT)
+def test_where_nothing_is_lost_nothing_is_refused(filled: Target, what: str) -> None:
+    filled.write(TWO, ONE, f"op.execute({KEPT[what]!r})")
+    assert filled.migrate(TWO) == TWO
+
+
+def test_what_is_allowed_to_one_revision_is_not_to_another(filled: Target) -> None:
+    filled.write(TWO, ONE, "op.execute('DROP TABLE children')")
+    with pytest.raises(RevisionFailed, match="1,200 rows"):
+        filled.migrate(TWO, allow_data_loss=frozenset([ONE]))
+
+
+def test_statements_of_python_are_seen(filled: Target) -> None:
+    """Also those with parameters, and those that the text of the script does not hold."""
+    filled.write(
+        TWO,
+        ONE,
+        "import sqlalchemy as sa\n"
+        "    bind = op.get_bind()\n"
+        "    asked = sa.text('SELECT relname FROM pg_class WHERE relname = :n')\n"
+        "    for name, in bind.execute(asked, {'n': 'children'}):\n"
+        "        op.drop_table(name)",
+    )
+    assert "1,200 rows of app.children" in refused(filled)
+
+
+def test_a_script_that_goes_on_after_it_does_not_end_well(filled: Target) -> None:
+    filled.write(
+        TWO,
+        ONE,
+        "try:\n        op.execute('DROP TABLE children')\n    except Exception:\n        op.execute('SELECT 1')",
+    )
+    assert "1,200 rows of app.children" in refused(filled)
+
+
+def test_the_alembic_command_is_guarded_too(filled: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled.write(TWO, ONE, "op.execute('DROP TABLE children')")
+    printed = filled.alembic("upgrade", "head", check=False)
+    assert "it would destroy 1,200 rows of app.children" in printed
+    assert f"`{VARIABLE}={TWO} alembic upgrade head`" in printed
+    assert read_revision(filled.url) == ONE
+    monkeypatch.setenv(VARIABLE, TWO)
+    filled.alembic("upgrade", "head")
+    assert read_revision(filled.url) == TWO
+
+
+def test_counting_that_takes_too_long_is_given_up(filled: Target) -> None:
+    """Under the lock nobody else can read: no longer than `count_timeout`."""
+    with connect(filled.url) as connection:
+        connection.execute("INSERT INTO nobody SELECT generate_series(1, 300000); ANALYZE nobody")
+        connection.commit()
+    filled.write(TWO, ONE, "op.execute('DROP TABLE nobody')")
+    with pytest.raises(RevisionFailed, match=r"it would destroy about 300,000 rows of app\.nobody"):
+        filled.migrate(TWO, policy=Policy(count_timeout=0.001))
+
+
+def test_rows_that_a_policy_hides_would_go_too(filled: Target) -> None:
+    with connect(filled.url) as connection:
+        connection.execute(
+            "CREATE POLICY none ON children USING (false); ANALYZE children; "
+            "ALTER TABLE children ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"
+        )
+        connection.commit()
+    filled.write(TWO, ONE, "op.execute('DROP TABLE children')")
+    assert "it would destroy about 1,200 rows of app.children" in refused(filled)
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE children", "TRUNCATE children", "DELETE FROM children"])
+def test_rows_that_somebody_is_about_to_commit_are_counted_too(filled: Target, statement: str) -> None:
+    """It is counted when nobody can write any more, and so nothing is added before the run ends."""
+    filled.write(TWO, ONE, f"op.execute({statement!r})")
+    with ThreadPoolExecutor(1) as aside, blocker(filled, "INSERT INTO children VALUES (0, 1)") as writer:
+        message = aside.submit(refused_with, filled, Policy(lock_timeout=30.0))
+        until(lambda: wants_lock(filled, "children"))
+        writer.commit()
+        assert "it would destroy 1,201 rows of app.children" in message.result()
+
+
+def planned(target: Target, revision: str, **properties: Any) -> dict[str, Any]:
+    """The inputs of the resource as a preview completes them."""
+    news = {"url": target.url, "directory": str(target.directory), "target": revision, "__urn": "urn", **properties}
+    answer = MigrationsProvider().check({}, news)
+    assert answer.failures == []
+    return dict(answer.inputs)
+
+
+def test_an_update_refuses_before_the_first_of_its_revisions(filled: Target) -> None:
+    """Not half-way: what the plan's statements show is asked before."""
+    filled.write(TWO, ONE, "op.execute('CREATE TABLE another (id int)')")
+    filled.write(THREE, TWO, "op.execute('ALTER TABLE parents DROP COLUMN name CASCADE'); op.drop_table('children')")
+    inputs = planned(filled, THREE)
+    before = rows(filled)
+    with pytest.raises(DataLoss) as caught:
+        MigrationsProvider().create(inputs)
+    assert str(caught.value) == (
+        "data would be lost, and nothing was changed:\n"
+        f"  upgrade {THREE}: 3 values of app.parents.name, 1,200 rows of app.children\n"
+        f"  next: keep what is needed, then if the rest may go, run `{VARIABLE}={THREE} pulumi up`"
+    )
+    assert (read_revision(filled.url), rows(filled)) == (ONE, before)
+    outs = MigrationsProvider().create({**inputs, "__allow_data_loss": [THREE]}).outs
+    assert outs is not None and outs["revision"] == THREE
+
+
+def test_the_preview_says_how_much_would_go_and_the_digest_does_not_change_with_it(filled: Target) -> None:
+    filled.write(TWO, ONE, "op.drop_table('children'); op.drop_table('nobody')")
+    first = planned(filled, TWO)
+    [revision] = Account.from_json(json.loads(first["__plan"])).revisions
+    assert revision.losses == ("1,200 rows of app.children",)
+    with connect(filled.url) as connection:
+        connection.execute("DELETE FROM children WHERE id > 1")
+        connection.commit()
+    second = planned(filled, TWO)
+    [revision] = Account.from_json(json.loads(second["__plan"])).revisions
+    assert revision.losses == ("1 row of app.children",)
+    assert first["digest"] == second["digest"]
+
+
+def test_the_preview_waits_for_nobody_to_count(filled: Target) -> None:
+    filled.write(TWO, ONE, "op.drop_table('children')")
+    with connect(filled.url) as connection:
+        connection.execute("ANALYZE children")
+        connection.commit()
+        connection.execute("LOCK TABLE children IN ACCESS EXCLUSIVE MODE")
+        [revision] = Account.from_json(json.loads(planned(filled, TWO)["__plan"])).revisions
+    assert revision.losses == ("about 1,200 rows of app.children",)
+
+
+@pytest.mark.parametrize("text", ["all", "20250126", f"{TWO}; DROP TABLE x"])
+def test_only_revision_ids_allow_a_loss(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PolicyError, match="which is no revision id such as 20250126_003"):
+        allowed([text])
+    monkeypatch.setenv(VARIABLE, text)
+    with pytest.raises(PolicyError, match="which is no revision id"):
+        allowed([])
+
+
+def test_the_variable_may_name_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, f"{TWO},{THREE}")
+    assert allowed([ONE]) == {ONE, TWO, THREE}
