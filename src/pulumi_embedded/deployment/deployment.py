@@ -119,7 +119,7 @@ class Deployment:
             lambda: self._generator.deleting,
         )
         self._registry.remember(self._base.resources)
-        self._registry.start_ahead()
+        self._registry.start_ahead(self._base.resources)
         try:
             self._phases(address)
         except EngineError as error:

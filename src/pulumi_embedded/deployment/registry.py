@@ -12,7 +12,8 @@ from pulumi_embedded.differ import equal
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.processes.answers import CheckFailure
 from pulumi_embedded.processes.builtin import BUILTIN, BuiltinProvider
-from pulumi_embedded.processes.plugins import PluginHost
+from pulumi_embedded.processes.pickled import modules_of
+from pulumi_embedded.processes.plugins import DYNAMIC, PluginHost
 from pulumi_embedded.processes.provider import Provider, public_config
 from pulumi_embedded.state import ResourceState
 from pulumi_embedded.steps import Diff
@@ -43,11 +44,13 @@ class ProviderRegistry:
         with self._lock:
             self._olds = {each.reference: each for each in resources if each.is_provider}
 
-    def start_ahead(self) -> None:
-        """Begins to start the plugins of the state's providers."""
+    def start_ahead(self, resources: Iterable[ResourceState]) -> None:
+        """Begins to start the plugins of the state's providers; that of dynamic ones loads those of the resources."""
         for state in self._olds.values():
-            if not state.delete and provider_package(state.type) != BUILTIN:
-                self._host.start_ahead(provider_package(state.type), _version(state.inputs))
+            package = provider_package(state.type)
+            if not state.delete and package != BUILTIN:
+                modules = modules_of(resources) if package == DYNAMIC else ()
+                self._host.start_ahead(package, _version(state.inputs), modules)
 
     def _load(self, urn: str, inputs: Mapping[str, object]) -> Provider:
         if inputs.get("pluginDownloadURL"):

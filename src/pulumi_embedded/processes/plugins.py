@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -20,12 +20,16 @@ import grpc
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.storage.workspace import pulumi_home
 
-__all__ = ["PluginHost", "PluginProcess", "find_plugin"]
+__all__ = ["DYNAMIC", "PluginHost", "PluginProcess", "find_plugin"]
+
+DYNAMIC: Final = "pulumi-python"
+"""The package of the dynamic providers."""
 
 _START_SECONDS: Final = 60.0
 _END_SECONDS: Final = 5.0
 _LINE_CHARACTERS: Final = 4096
 _MESSAGE_BYTES: Final = 400 * 1024 * 1024
+_DYNAMIC: Final = Path(__file__).with_name("dynamic.py")
 _PACKAGE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -35,8 +39,9 @@ def find_plugin(package: str, version: str, python: str) -> list[str]:
     Order as the CLI's: the PATH (unless PULUMI_IGNORE_AMBIENT_PLUGINS), then `$PULUMI_HOME/plugins`. Dynamic
     providers run in the program's own interpreter, and `postgresql` falls back to the plugin of this package.
     """
-    if package == "pulumi-python":
-        return [python, "-u", "-m", "pulumi.dynamic"]
+    if package == DYNAMIC:
+        # -P: the folder of dynamic.py must not hide the standard library's modules.
+        return [python, "-P", "-u", str(_DYNAMIC)]
     if not _PACKAGE_NAME.fullmatch(package):
         raise EngineError(f"{package!r} is not the name of a package")
     name = f"pulumi-resource-{package}"
@@ -134,15 +139,18 @@ class PluginHost:
         self._starting: list[subprocess.Popen[str]] = []
         self._closed = False
 
-    def start_ahead(self, package: str, version: str) -> None:
-        """Begins to start a plugin in the background; a failure shows where the plugin is used."""
+    def start_ahead(self, package: str, version: str, modules: Sequence[str] = ()) -> None:
+        """Begins to start a plugin in the background; a failure shows where the plugin is used.
+
+        `modules` are for the plugin of dynamic providers, which loads them.
+        """
         place: queue.SimpleQueue[PluginProcess | EngineError] = queue.SimpleQueue()
         with self._lock:
             self._ahead.setdefault((package, version), []).append(place)
 
         def start() -> None:
             try:
-                place.put(self._start(package, version))
+                place.put(self._start(package, version, modules))
             except EngineError as error:
                 place.put(error)
 
@@ -160,8 +168,8 @@ class PluginHost:
             raise plugin
         return plugin
 
-    def _start(self, package: str, version: str) -> PluginProcess:
-        command = [*find_plugin(package, version, self._python), self._engine]
+    def _start(self, package: str, version: str, modules: Sequence[str] = ()) -> PluginProcess:
+        command = [*find_plugin(package, version, self._python), *modules, self._engine]
         try:
             process = subprocess.Popen(
                 command,
