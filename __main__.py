@@ -18,7 +18,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 try:
     settings = Settings.load(Path.cwd())
-    preflight.check(settings, Path(MIGRATIONS))
+    history = preflight.check(settings, Path(MIGRATIONS))
 except TaskdbError as error:
     raise pulumi.RunError(str(error)) from None
 
@@ -28,6 +28,7 @@ migrations = Migrations(
     "schema",
     url=database.migrator_url,
     directory=MIGRATIONS,
+    history=history,
     target=settings.revision,
     policy=settings.policy.settings,
     require_approval=settings.require_approval,

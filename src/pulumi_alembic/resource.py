@@ -35,6 +35,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         *,
         url: pulumi.Input[str],
         directory: str = "migrations",
+        history: History | None = None,
         target: str = HEAD,
         policy: Mapping[str, str] | None = None,
         require_approval: bool = False,
@@ -44,16 +45,17 @@ class Migrations(Resource, module="alembic", name="Migrations"):
     ) -> None:
         """`url` is the migrator's `postgresql://…`, unknown for as long as its database does not exist.
 
-        `directory` is Alembic's script location, relative to the program. `policy` says how long to wait, in the
-        words of `pulumi_alembic.policy.Policy`: `{"lock_timeout": "500ms"}`. With `require_approval` an update runs
-        revisions only where the digest that a preview showed is `approved`, or PULUMI_ALEMBIC_APPROVE. Only the
-        revisions of `allow_data_loss`, or of PULUMI_ALEMBIC_ALLOW_DATA_LOSS, may take away rows.
+        `directory` is Alembic's script location, relative to the program; `history` is what was read there by a
+        program that needs it too. `policy` says how long to wait, in the words of `pulumi_alembic.policy.Policy`:
+        `{"lock_timeout": "500ms"}`. With `require_approval` an update runs revisions only where the digest that a
+        preview showed is `approved`, or PULUMI_ALEMBIC_APPROVE. Only the revisions of `allow_data_loss`, or of
+        PULUMI_ALEMBIC_ALLOW_DATA_LOSS, may take away rows.
 
         Raises pulumi.RunError where the scripts are not one history, `target` is none of them, or the policy makes no
         sense.
         """
         try:
-            history = History.load(Path(directory))
+            history = history or History.load(Path(directory))
             resolved = history.resolve(target)
             settings = Policy.parse(policy or {}).settings
             allowed(allow_data_loss)

@@ -17,16 +17,18 @@ OLDEST = 13
 CONNECT_TIMEOUT = 15  # seconds
 
 
-def check(settings: Settings, migrations: Path) -> None:
-    """The scripts have the revision asked for; the server answers, is not too old, and its admin may do what is needed.
+def check(settings: Settings, migrations: Path) -> History:
+    """The scripts, which have the revision asked for; the server answers, is not too old, and its admin may do all.
 
     Changes nothing. Raises TaskdbError, with what to do, where one of them does not hold.
     """
     try:
-        History.load(migrations).resolve(settings.revision)
+        history = History.load(migrations)
+        history.resolve(settings.revision)
     except MigrationError as error:
         raise TaskdbError(str(error)) from None
     _check_admin(settings.admin)
+    return history
 
 
 def _check_admin(admin: Admin) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 import pytest
 
+from pulumi_alembic.history import History
 from taskdb import preflight
 from taskdb.passwords import PasswordProvider
 
@@ -37,7 +38,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> dict[str, pulumi.runtime.Mock
         '{"taskdb:revision": "20250126_002", "postgresql:host": "127.0.0.1", '
         '"postgresql:username": "admin", "postgresql:password": "hunter2"}',
     )
-    monkeypatch.setattr(preflight, "check", lambda settings, migrations: None)
+    monkeypatch.setattr(preflight, "_check_admin", lambda admin: None)
     mocks = Mocks()
     pulumi.runtime.set_mocks(mocks, project="taskdb", stack="dev", preview=False)
     pulumi.runtime.test(lambda: runpy.run_path(str(PROJECT / "__main__.py"), run_name="__main__"))()
@@ -46,6 +47,14 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> dict[str, pulumi.runtime.Mock
 
 def test_the_pinned_revision_reaches_the_resource(registered: dict[str, pulumi.runtime.MockResourceArgs]) -> None:
     assert registered["pulumi-python:dynamic/alembic:Migrations schema"].inputs["target"] == "20250126_002"
+
+
+def test_the_scripts_are_read_once(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    read: list[Path] = []
+    load = History.load
+    monkeypatch.setattr(History, "load", lambda directory: read.append(directory) or load(directory))
+    request.getfixturevalue("registered")
+    assert read == [Path("migrations")]
 
 
 def test_a_password_is_long_and_never_the_same() -> None:
