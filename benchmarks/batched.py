@@ -10,15 +10,14 @@ import random
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import psycopg
 
-from benchmarks.measure import Claim, report, seconds
+from benchmarks.beside import Beside
+from benchmarks.measure import Claim, report
 from benchmarks.server import empty_database, environment, url
 
 _ROWS = int(sys.argv[1]) if len(sys.argv) > 1 else 2_000_000
@@ -65,35 +64,16 @@ script_location = "%(here)s/migrations"
 """
 
 
-class Writers:
-    """Write to rows, each over a connection of its own, until the block ends; `waits` are in seconds.
+class Rows:
+    """The rows that are written to: half anywhere, and as soon as they are `meeting`, half where the update now is."""
 
-    Half of the rows are anywhere, and as soon as they are `meeting`, the other half where the update now is.
-    """
+    meeting = False
 
-    def __init__(self, address: str) -> None:
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._write, args=[address]) for _ in range(_WRITERS)]
-        self.waits: list[float] = []
-        self.meeting = False
-
-    def __enter__(self) -> Writers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _write(self, address: str) -> None:
-        with psycopg.connect(address, autocommit=True) as connection:
-            while not self._stop.wait(_PAUSE):
-                meeting = self.meeting and random.random() < 0.5  # noqa: S311
-                update, rows = (_MEETING, 2000) if meeting else (_ANYWHERE, _ROWS)
-                row = random.randint(1, rows)  # noqa: S311
-                self.waits.append(seconds(partial(connection.execute, update, [row])))
+    def __call__(self) -> tuple[str, list[int]]:
+        """The next row's statement."""
+        meeting = self.meeting and random.random() < 0.5  # noqa: S311
+        update, rows = (_MEETING, 2000) if meeting else (_ANYWHERE, _ROWS)
+        return update, [random.randint(1, rows)]  # noqa: S311
 
 
 def _prepare(folder: Path) -> None:
@@ -137,14 +117,14 @@ def _walked(looking: psycopg.Connection[tuple[int | None]]) -> int:
     return rows or 0
 
 
-def _killed_again_and_again(folder: Path, address: str, writers: Writers) -> float:
+def _killed_again_and_again(folder: Path, address: str, rows: Rows) -> float:
     """Runs the update to its end, and returns how long that took in all."""
     begun = time.monotonic()
     with psycopg.connect(address, autocommit=True) as looking:
         for kill in range(1, _KILLS + 1):
             at = _ROWS * kill // (_KILLS + 1)
             _kill_at(_start(folder, address, "head"), lambda at=at: _walked(looking) >= at)  # type: ignore[misc]
-            writers.meeting = True
+            rows.meeting = True
     _run(folder, address, "head")
     return time.monotonic() - begun
 
@@ -157,18 +137,19 @@ def main() -> None:
         _run(folder, address, _FIRST)
         with psycopg.connect(address, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE item")
-        with Writers(address) as alone:
+        rows = Rows()
+        with Beside(address, _WRITERS, _PAUSE, rows) as alone:
             time.sleep(_ALONE)
-        with Writers(address) as beside:
-            took = _killed_again_and_again(folder, address, beside)
+        with Beside(address, _WRITERS, _PAUSE, rows) as beside:
+            took = _killed_again_and_again(folder, address, rows)
         with psycopg.connect(address) as connection:
             once = connection.execute("SELECT count(*) FILTER (WHERE n = 1) FROM item").fetchone()
     worst, worst_alone = max(beside.waits), max(alone.waits)
     print(f"{_ROWS:,} rows in {took:.0f} s, killed {_KILLS} times; {len(beside.waits):,} writes meanwhile")
     print(f"the longest wait of a writer: {worst:.3f} s, without the update {worst_alone:.3f} s")
-    rows = once[0] if once else 0
+    updated = once[0] if once else 0
     claims = [
-        Claim("rows not updated exactly once", abs(_ROWS - rows), _ROWS, abs(1 - rows / _ROWS), 0.0, "rows"),
+        Claim("rows not updated exactly once", abs(_ROWS - updated), _ROWS, abs(1 - updated / _ROWS), 0.0, "rows"),
         Claim("a writer's longest wait", worst, _LONGEST, worst / _LONGEST, 1.0),
     ]
     sys.exit(0 if report(claims) else 1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import psycopg
 
+from benchmarks.beside import Beside
 from benchmarks.measure import Claim, report, seconds
 from benchmarks.server import empty_database, url
 from pulumi_alembic import migrator
@@ -63,28 +63,8 @@ def downgrade() -> None:
 '''
 
 
-class Readers:
-    """Poll the table, each over a connection of its own, until the block ends; `worst` is the longest wait of all."""
-
-    def __init__(self, url: str) -> None:
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._poll, args=[url]) for _ in range(_READERS)]
-        self.worst = 0.0
-
-    def __enter__(self) -> Readers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _poll(self, url: str) -> None:
-        with psycopg.connect(url, autocommit=True) as connection:
-            while not self._stop.wait(0.01):
-                self.worst = max(self.worst, seconds(lambda: connection.execute("SELECT id FROM item WHERE id = 7")))
+def _readers(url: str) -> Beside:
+    return Beside(url, _READERS, 0.01, lambda: ("SELECT id FROM item WHERE id = 7", []))
 
 
 @contextmanager
@@ -98,9 +78,9 @@ def _blocker(url: str) -> Iterator[None]:
 
 def _alone(url: str) -> float:
     """The readers' worst wait with nothing but the blocker beside them."""
-    with _blocker(url), Readers(url) as readers:
+    with _blocker(url), _readers(url) as readers:
         time.sleep(_BLOCKED)
-    return readers.worst
+    return max(readers.waits)
 
 
 def _stall_and_delay(url: str, folder: Path, statement: str) -> tuple[float, float]:
@@ -114,12 +94,12 @@ def _stall_and_delay(url: str, folder: Path, statement: str) -> tuple[float, flo
     for id, down, text in ((_FIRST, None, _TABLES), (_SECOND, _FIRST, f"ALTER TABLE item {statement}")):
         (versions / f"{id}_bench.py").write_text(_SCRIPT.format(id=id, down=down, statement=text))
     migrator.migrate(url, folder, _FIRST, command="again")
-    with ThreadPoolExecutor() as threads, Readers(url) as readers:
+    with ThreadPoolExecutor() as threads, _readers(url) as readers:
         with _blocker(url):
             done = threads.submit(migrator.migrate, url, folder, _SECOND, command="again")
             time.sleep(_BLOCKED)
         delay = seconds(done.result)
-    return readers.worst, delay
+    return max(readers.waits), delay
 
 
 def main() -> None:
