@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from .fake import FakeProvider
+from .faulty.bench import Bench, Launcher
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +23,16 @@ def provider(running_provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PATH", f"{running_provider.folder}:{os.environ['PATH']}")
     running_provider.reset()
     return running_provider
+
+
+@pytest.fixture(scope="session")
+def launcher() -> Iterator[Launcher]:
+    started = Launcher()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def bench(made: Bench, tmp_path: Path) -> Bench:
+    """A copy of the stack that the tests of a module start from, its `made`."""
+    return made.copy(tmp_path / "bench")

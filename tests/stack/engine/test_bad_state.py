@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,13 +23,6 @@ FOREIGN = {**SIGNATURE, "ciphertext": "v1:li7S96x33G2nMave:B9llNQJTDBJhe3JwpVRaZ
 
 
 @pytest.fixture(scope="module")
-def launcher() -> Iterator[Launcher]:
-    started = Launcher()
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="module")
 def made(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """A stack with the things `a` and `b`, of which `b` is of `a`."""
     bench = Bench.new(tmp_path_factory.mktemp("made") / "bench", launcher)
@@ -38,11 +30,6 @@ def made(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     done = bench.run(UP)
     assert done.code == 0, done.output
     return bench
-
-
-@pytest.fixture
-def bench(made: Bench, tmp_path: Path) -> Bench:
-    return made.copy(tmp_path / "bench")
 
 
 def files(bench: Bench) -> dict[str, bytes]:

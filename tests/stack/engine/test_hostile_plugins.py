@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,13 +17,6 @@ PLUGIN = "the plugin of faulty"
 
 
 @pytest.fixture(scope="module")
-def launcher() -> Iterator[Launcher]:
-    started = Launcher()
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="module")
 def made(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """A stack with the thing `a`, of which the program wants another value and wants `b` too."""
     bench = Bench.new(tmp_path_factory.mktemp("made") / "bench", launcher)
@@ -34,11 +25,6 @@ def made(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     assert done.code == 0, done.output
     bench.declare({"a": {"value": "2"}, "b": {"value": "1", "after": ["a"]}})
     return bench
-
-
-@pytest.fixture
-def bench(made: Bench, tmp_path: Path) -> Bench:
-    return made.copy(tmp_path / "bench")
 
 
 def without_time(state: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -23,13 +21,6 @@ pulumi.CustomResource('faulty:index:Thing', 'a', {'value': '1', 'kind': 'x'})
 
 
 @pytest.fixture(scope="module")
-def launcher() -> Iterator[Launcher]:
-    started = Launcher()
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="module")
 def made(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """A stack with the things `a` and `b`, of which the programs here want `a`."""
     bench = Bench.new(tmp_path_factory.mktemp("made") / "bench", launcher)
@@ -37,11 +28,6 @@ def made(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     done = bench.run(UP)
     assert done.code == 0, done.output
     return bench
-
-
-@pytest.fixture
-def bench(made: Bench, tmp_path: Path) -> Bench:
-    return made.copy(tmp_path / "bench")
 
 
 ENDS = {

@@ -106,13 +106,6 @@ def drawn() -> list[Kill]:
 
 
 @pytest.fixture(scope="session")
-def launcher() -> Iterator[Launcher]:
-    started = Launcher()
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="session")
 def prepared(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bench]:
     """A bench on which a scenario is about to begin, made once for each."""
     made: dict[str, Bench] = {}

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,12 +31,10 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    launcher = Launcher()
+def bench(launcher: Launcher, tmp_path: Path) -> Bench:
     bench = Bench.new(tmp_path / "bench", launcher)
     bench.declare({"a": {"value": "1"}})
-    yield bench
-    launcher.close()
+    return bench
 
 
 @pytest.mark.parametrize(
