@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.tables import ColumnAccount, ForeignKey, TableAccount, TableState
 
 __all__ = [
     "MODES",
@@ -127,6 +128,7 @@ class Account:
     """A whole plan. `origin` and `target` are revisions as `plan.revision_text` writes them.
 
     `database` is `HOST:PORT/NAME`, empty where there is none yet. `rehearsed` where it was measured and not concluded.
+    `tables` are what the revisions with known SQL change, and what is around it; the digest is not over them.
     """
 
     origin: str
@@ -135,6 +137,7 @@ class Account:
     database: str = ""
     rehearsed: bool = False
     revisions: tuple[RevisionAccount, ...] = ()
+    tables: tuple[TableAccount, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -201,6 +204,10 @@ _PARTS: dict[str, type] = {
     "StatementAccount": StatementAccount,
     "RevisionAccount": RevisionAccount,
     "Severity": Severity,
+    "TableAccount": TableAccount,
+    "TableState": TableState,
+    "ColumnAccount": ColumnAccount,
+    "ForeignKey": ForeignKey,
     "str": str,
     "bool": bool,
 }
@@ -230,7 +237,7 @@ def _read(kind: Any, document: object, place: str) -> Any:
             part = _PARTS[type_name.removeprefix("tuple[").removesuffix(", ...]")]
             values[name] = tuple(_read(part, each, f"{place}.{name}[{number}]") for number, each in enumerate(value))
         else:
-            values[name] = _read(_PARTS[type_name], value, f"{place}.{name}")
+            values[name] = _read(_PARTS[type_name.removesuffix(" | None")], value, f"{place}.{name}")
     try:
         return kind(**values)
     except TypeError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,9 +51,12 @@ def account_of(plan: Plan, history: History, catalog: Catalog | None, database: 
     account = Account(revision_text(plan.current), plan.target, plan.direction, database)
     if not plan.steps:
         return account
+    from pulumi_alembic.catalog import Catalog
     from pulumi_alembic.rendering import render
+    from pulumi_alembic.tables import tables
 
-    return replace(account, revisions=tuple(_revisions(plan, render(plan, history), catalog)))
+    revisions, after = _revisions(plan, render(plan, history), catalog)
+    return replace(account, revisions=revisions, tables=tables(catalog or Catalog(), after or Catalog()))
 
 
 def _with_losses(account: Account, url: str) -> Account:
@@ -74,10 +76,14 @@ def database(url: str) -> str:
     return f"{parts.hostname or host}:{parts.port or 5432}{parts.path}"
 
 
-def _revisions(plan: Plan, rendered: tuple[Rendered, ...], catalog: Catalog | None) -> Iterator[RevisionAccount]:
+def _revisions(
+    plan: Plan, rendered: tuple[Rendered, ...], catalog: Catalog | None
+) -> tuple[tuple[RevisionAccount, ...], Catalog | None]:
+    """The revisions, and the catalog after them as far as their SQL is known."""
     from pulumi_alembic.effects import after, effects
 
     there = catalog.relations if catalog else {}
+    accounts = []
     for step, does in zip(plan.steps, rendered, strict=True):
         statements = []
         for sql, outside in does.statements:
@@ -87,12 +93,6 @@ def _revisions(plan: Plan, rendered: tuple[Rendered, ...], catalog: Catalog | No
             catalog = after(sql, catalog)
         if does.runs_python and catalog:
             catalog = replace(catalog, complete=False)
-        yield RevisionAccount(
-            step.id,
-            step.message,
-            f"{step.folder.name}/{step.file}",
-            step.checksum,
-            plan.direction,
-            does.runs_python,
-            tuple(statements),
-        )
+        about = (step.id, step.message, f"{step.folder.name}/{step.file}", step.checksum, plan.direction)
+        accounts.append(RevisionAccount(*about, does.runs_python, tuple(statements)))
+    return tuple(accounts), catalog

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pulumi_alembic.report import markdown, revisions, sections
 from pulumi_alembic.report.page import DETAILS, Page, TooLong
 from pulumi_alembic.report.preview import Preview
+from pulumi_alembic.report.structure import structure
 from pulumi_alembic.report.verdict import Verdict
 
 __all__ = ["LIMIT", "MARKER", "comment"]
@@ -39,6 +40,7 @@ def _comment(preview: Preview, verdict: Verdict, marker: str, page: Page) -> str
         *sections.findings(preview, page),
         *sections.locks(preview, page),
         *sections.data(preview, page),
+        *structure(preview, page),
         *sections.commands(preview, page),
         *([] if preview.failed else messages),
     ]

@@ -9,7 +9,9 @@ from enum import IntEnum
 from typing import TypeVar
 
 from pulumi_alembic.report import markdown
+from pulumi_alembic.report.diagram import diagram
 from pulumi_alembic.report.verdict import counted
+from pulumi_alembic.tables import TableAccount
 
 __all__ = ["DETAILS", "Detail", "Page", "Show", "TooLong"]
 
@@ -31,30 +33,31 @@ class Show(IntEnum):
 
 @dataclass(frozen=True)
 class Detail:
-    """The most that is shown: characters of a statement and of a line of text, rows of a list, revisions."""
+    """The most that is shown: characters of a statement or a line, rows of a list, revisions, bytes of a diagram."""
 
     show: Show
     sql: int
     width: int
     rows: int
     revisions: int
+    diagram: int
 
 
 # From everything to what fits whatever the plan is; the first that fits is taken.
 DETAILS = (
-    Detail(Show.FULL, sql=1_000_000, width=2_000, rows=1_000_000, revisions=1_000_000),
-    Detail(Show.FULL, sql=8_000, width=1_000, rows=1_000, revisions=1_000_000),
-    Detail(Show.FULL, sql=2_000, width=500, rows=500, revisions=1_000_000),
-    Detail(Show.FULL, sql=500, width=300, rows=200, revisions=1_000_000),
-    Detail(Show.FULL, sql=150, width=200, rows=100, revisions=1_000_000),
-    Detail(Show.CONSPICUOUS, sql=2_000, width=200, rows=200, revisions=1_000_000),
-    Detail(Show.CONSPICUOUS, sql=500, width=200, rows=100, revisions=1_000_000),
-    Detail(Show.LINE, sql=500, width=120, rows=50, revisions=1_000_000),
-    Detail(Show.LINE, sql=300, width=60, rows=30, revisions=1_000_000),
-    Detail(Show.ID, sql=200, width=60, rows=20, revisions=1_000_000),
-    Detail(Show.ID, sql=100, width=50, rows=10, revisions=500),
-    Detail(Show.ID, sql=50, width=40, rows=5, revisions=50),
-    Detail(Show.ID, sql=40, width=30, rows=3, revisions=10),
+    Detail(Show.FULL, sql=1_000_000, width=2_000, rows=1_000_000, revisions=1_000_000, diagram=48_000),
+    Detail(Show.FULL, sql=8_000, width=1_000, rows=1_000, revisions=1_000_000, diagram=30_000),
+    Detail(Show.FULL, sql=2_000, width=500, rows=500, revisions=1_000_000, diagram=20_000),
+    Detail(Show.FULL, sql=500, width=300, rows=200, revisions=1_000_000, diagram=15_000),
+    Detail(Show.FULL, sql=150, width=200, rows=100, revisions=1_000_000, diagram=10_000),
+    Detail(Show.CONSPICUOUS, sql=2_000, width=200, rows=200, revisions=1_000_000, diagram=10_000),
+    Detail(Show.CONSPICUOUS, sql=500, width=200, rows=100, revisions=1_000_000, diagram=8_000),
+    Detail(Show.LINE, sql=500, width=120, rows=50, revisions=1_000_000, diagram=6_000),
+    Detail(Show.LINE, sql=300, width=60, rows=30, revisions=1_000_000, diagram=4_000),
+    Detail(Show.ID, sql=200, width=60, rows=20, revisions=1_000_000, diagram=3_000),
+    Detail(Show.ID, sql=100, width=50, rows=10, revisions=500, diagram=2_000),
+    Detail(Show.ID, sql=50, width=40, rows=5, revisions=50, diagram=0),
+    Detail(Show.ID, sql=40, width=30, rows=3, revisions=10, diagram=0),
 )
 
 
@@ -92,6 +95,13 @@ class Page:
         shown = markdown.visible(text[: 2 * self.detail.sql + 2])
         self.left[f"{word} cut short"] += len(shown) > self.detail.sql
         return self._counted(markdown.fence(shown, language, self.detail.sql))
+
+    def drawing(self, tables: Sequence[TableAccount]) -> str:
+        """A diagram of the tables, as many as this page has room for; what is not drawn counts. Empty without any."""
+        text, left, shortened = diagram(tables, self.detail.diagram)
+        self.left["table not drawn"] += left
+        self.left["diagram without columns that stay"] += shortened
+        return self._counted(markdown.fence(text, "mermaid", len(text))) if text else ""
 
     @property
     def omissions(self) -> str:

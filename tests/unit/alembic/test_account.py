@@ -19,6 +19,7 @@ from pulumi_alembic.account import (
     differences,
 )
 from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.tables import ColumnAccount, ForeignKey, TableAccount, TableState
 
 TEXT = st.text(max_size=8)
 
@@ -31,7 +32,10 @@ EFFECTS = st.builds(Effects, tuples(st.builds(Lock, TEXT, TEXT)), tuples(TEXT), 
 FINDINGS = tuples(st.builds(Finding, TEXT, st.sampled_from(Severity), TEXT, TEXT, TEXT))
 STATEMENTS = tuples(st.builds(StatementAccount, TEXT, st.booleans(), EFFECTS, FINDINGS))
 REVISIONS = tuples(st.builds(RevisionAccount, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, STATEMENTS, FINDINGS))
-ACCOUNTS = st.builds(Account, TEXT, TEXT, TEXT, TEXT, st.booleans(), REVISIONS)
+COLUMNS = tuples(st.builds(ColumnAccount, TEXT, TEXT, st.booleans(), TEXT, TEXT))
+STATES = st.none() | st.builds(TableState, COLUMNS, tuples(st.builds(ForeignKey, TEXT, tuples(TEXT))))
+TABLES = tuples(st.builds(TableAccount, TEXT, STATES, STATES, TEXT))
+ACCOUNTS = st.builds(Account, TEXT, TEXT, TEXT, TEXT, st.booleans(), REVISIONS, TABLES)
 
 
 @given(ACCOUNTS)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from pulumi_alembic.account import Account, Effects, Finding, Lock, RevisionAccount, Severity, StatementAccount
+from pulumi_alembic.catalog import Catalog
+from pulumi_alembic.effects import after
 from pulumi_alembic.report import Preview, read
+from pulumi_alembic.tables import tables
 
 __all__ = ["ACCOUNTS", "PREVIEWS", "document", "migrations", "previewed", "resource"]
 
@@ -164,13 +168,41 @@ def _big(number: int) -> RevisionAccount:
     )
 
 
+def _with_tables(account: Account, *before: str) -> Account:
+    """The account with its tables, in a database that these statements have made."""
+    there = Catalog()
+    for sql in before:
+        there = after(sql, there)
+    then = there
+    for revision in account.revisions:
+        for statement in revision.statements:
+            then = after(statement.sql, then)
+    return replace(account, tables=tables(there, then))
+
+
+USERS = "CREATE TABLE app.users (id bigint PRIMARY KEY, email varchar(255) NOT NULL UNIQUE)"
+TASKS = """CREATE TABLE app.tasks (
+    id bigint PRIMARY KEY, owner_id bigint NOT NULL REFERENCES app.users, title text NOT NULL, cost numeric(10,2))"""
+LINES = "CREATE TABLE app.lines (id bigint, text text)"
+
 ACCOUNTS = {
-    "1-revision": Account("20250126_002", "20250126_003", "upgrade", "db.example:5432/shop", True, (ADD_DUE,)),
-    "3-revisions": Account("base", "20250126_003", "upgrade", revisions=(CREATE, FILL, INDEX)),
-    "300-revisions": Account(
-        "base", "20250127_300", "upgrade", "db.example:5432/shop", False, tuple(_big(n) for n in range(1, 301))
+    "1-revision": _with_tables(
+        Account("20250126_002", "20250126_003", "upgrade", "db.example:5432/shop", True, (ADD_DUE,)), USERS, TASKS
     ),
-    "an-error": Account("20250126_003", "20250126_004", "upgrade", "db.example:5432/shop", True, (DROP,)),
+    "3-revisions": _with_tables(Account("base", "20250126_003", "upgrade", revisions=(CREATE, FILL, INDEX))),
+    "300-revisions": _with_tables(
+        Account(
+            "base", "20250127_300", "upgrade", "db.example:5432/shop", False, tuple(_big(n) for n in range(1, 301))
+        ),
+        LINES,
+        *(f"CREATE TABLE app.table_{number} (id bigint PRIMARY KEY)" for number in range(40)),
+    ),
+    "an-error": _with_tables(
+        Account("20250126_003", "20250126_004", "upgrade", "db.example:5432/shop", True, (DROP,)),
+        USERS,
+        TASKS,
+        "ALTER TABLE app.tasks ADD COLUMN due_on date",
+    ),
 }
 
 PREVIEWS = {

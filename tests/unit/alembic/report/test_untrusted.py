@@ -13,6 +13,7 @@ from markdown_it.token import Token
 
 from pulumi_alembic.account import Account, Effects, Finding, Lock, RevisionAccount, Severity, StatementAccount
 from pulumi_alembic.report import LIMIT, comment, document, judge
+from pulumi_alembic.tables import ColumnAccount, ForeignKey, TableAccount, TableState
 from tests.unit.alembic.report.previews import document as preview_document
 from tests.unit.alembic.report.previews import migrations, previewed, resource
 
@@ -84,14 +85,18 @@ FINDINGS = tuples(st.builds(Finding, TEXT, st.sampled_from(Severity), TEXT, TEXT
 STATEMENTS = tuples(st.builds(StatementAccount, TEXT, st.booleans(), EFFECTS, FINDINGS))
 REVISION = st.builds(RevisionAccount, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, STATEMENTS, FINDINGS)
 REVISIONS = st.builds(lambda some, times: some * times, tuples(REVISION, 3), st.integers(1, 20))
-ACCOUNTS = st.builds(Account, TEXT, TEXT, TEXT, TEXT, st.booleans(), REVISIONS)
+COLUMNS = tuples(st.builds(ColumnAccount, TEXT, TEXT, st.booleans(), TEXT, TEXT), 3)
+STATES = st.none() | st.builds(TableState, COLUMNS, tuples(st.builds(ForeignKey, TEXT, tuples(TEXT))))
+TABLES = tuples(st.builds(TableAccount, TEXT, STATES, STATES, TEXT), 4)
+ACCOUNTS = st.builds(Account, TEXT, TEXT, TEXT, TEXT, st.booleans(), REVISIONS, TABLES)
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 OURS = re.compile(r"(</?(details|details open|summary|code)>|<br>|<!-- pulumi-alembic-report -->)")
 PINGS = re.compile(r"(^|\W)@\w|#\d|\bGH-\d|https?://|www\.")
 FORMS = {"em_open", "s_open", "link_open", "image", "code_block", "hr", "blockquote_open", "ordered_list_open"}
 HEADINGS = re.compile(
-    r"#### (Infrastructure|Schema|Findings|Locks|Data at risk|Apply and|Next|Messages of the preview)|### [⛔🗑⚠✅]"
+    r"#### (Infrastructure|Schema|Findings|Locks|Data at risk|Tables before and after|Apply and|Next"
+    r"|Messages of the preview)|### [⛔🗑⚠✅]"
 )
 
 
@@ -128,7 +133,9 @@ def test_nothing_breaks_out_of_where_it_stands(piece: str) -> None:
     effects = Effects((Lock(text, text), Lock(text, text, True)), (text,), (text,), (text,), (text,))
     statement = StatementAccount(text, True, effects, (finding, excused))
     revision = RevisionAccount(text, text, text, text, text, text, (statement,), (finding,))
-    account = Account(text, text, text, text, True, (revision,))
+    state = TableState((ColumnAccount(text, text, True, text, text),), (ForeignKey(text, (text,)),))
+    table = TableAccount(text, state, TableState((ColumnAccount(text, f"{text}x"),)), text)
+    account = Account(text, text, text, text, True, (revision,), (table,))
     steps = (migrations(account, name=text), resource("create", text, text), resource(text, "a:b:C", text))
     preview = previewed(*steps, diagnostics=(("error", text), ("warning", piece)))
     assert_whole(comment(preview, judge(preview)))
