@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from functools import cache
 from typing import Any
@@ -25,9 +26,14 @@ def status(message: str, urn: str) -> None:
     _log(message, urn, ephemeral=True)
 
 
-def command(verb: str) -> str:
-    """How the person at the terminal runs `verb`: with Pulumi's CLI, unless the engine in use says its own name."""
-    return f"{os.environ.get('PULUMI_COMMAND', 'pulumi')} {verb}"
+def command(verb: str, urn: str) -> str:
+    """How the person at the terminal runs `verb` on the stack of this resource, whichever stack is selected there.
+
+    It is a command of Pulumi's CLI, unless the engine in use says its own name.
+    """
+    stack = urn.removeprefix("urn:pulumi:").partition("::")[0] if urn.startswith("urn:pulumi:") else ""
+    flags = f" --stack {shlex.quote(stack)}" if stack else ""
+    return f"{os.environ.get('PULUMI_COMMAND', 'pulumi')} {verb}{flags}"
 
 
 def _log(message: str, urn: str, *, severity: str = "INFO", ephemeral: bool = False) -> None:

@@ -145,11 +145,11 @@ def _plan(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account]:
         if old_url is None or old_url == inputs.url or _database(old_url) != _database(inputs.url):
             raise NoLogin(
                 f"{error}. If the role or its password was changed outside of the stack, set them back as the stack "
-                f"has them; if the server is another one: {engine_log.command('refresh')}, then try again"
+                f"has them; if the server is another one: {engine_log.command('refresh', inputs.urn)}, then try again"
             ) from None
         return accounting.account_from_database(old_url, inputs.directory, inputs.target)
     except NoDatabase as error:
-        advice = f"If it was dropped outside of the stack: {engine_log.command('refresh')}, then try again"
+        advice = f"If it was dropped outside of the stack: {engine_log.command('refresh', inputs.urn)}, then try again"
         raise NoDatabase(f"{error}. {advice}") from None
 
 
@@ -178,8 +178,8 @@ def _migrate(properties: Properties) -> Properties:
             os.environ.get(VARIABLE) or properties.get("__approved") or "",
             inputs.url or "",
             inputs.directory,
-            engine_log.command("preview"),
-            engine_log.command("up"),
+            engine_log.command("preview", inputs.urn),
+            engine_log.command("up", inputs.urn),
         )
         if properties.get("require_approval")
         else lambda plan: None
@@ -205,7 +205,7 @@ def _migrate(properties: Properties) -> Properties:
             inputs.url or "",
             inputs.directory,
             inputs.target,
-            command=engine_log.command("up"),
+            command=engine_log.command("up", inputs.urn),
             on_applied=on_applied,
             on_status=on_status,
             on_wait=on_wait,

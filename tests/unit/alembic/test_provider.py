@@ -5,6 +5,7 @@ import base64
 import dill
 import pytest
 
+from pulumi_alembic import engine_log
 from pulumi_alembic.provider import MigrationsProvider
 from taskdb.passwords import PasswordProvider
 
@@ -57,3 +58,11 @@ def test_a_schema_moved_behind_the_stack_is_a_change_at_refresh() -> None:
 def test_deleting_leaves_the_database_alone() -> None:
     """The address leads nowhere: an attempt to connect would fail."""
     MigrationsProvider().delete("id", {**OLD, "url": "postgresql://127.0.0.1:1/none"})
+
+
+@pytest.mark.parametrize("engine", ["pulumi", "pulumi-embedded"])
+def test_a_command_names_the_stack_as_another_one_may_be_selected(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_COMMAND", engine)
+    urn = "urn:pulumi:dev::taskdb::pulumi-python:dynamic/alembic:Migrations::schema"
+    assert engine_log.command("up", urn) == f"{engine} up --stack dev"
+    assert engine_log.command("up", "") == f"{engine} up"
