@@ -39,7 +39,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         target: str = HEAD,
         policy: Mapping[str, str] | None = None,
         require_approval: bool = False,
-        approved: str = "",
+        approved: pulumi.Input[str] = "",
         allow_data_loss: Sequence[str] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -51,9 +51,11 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         preview showed is `approved`, or PULUMI_ALEMBIC_APPROVE. Only the revisions of `allow_data_loss`, or of
         PULUMI_ALEMBIC_ALLOW_DATA_LOSS, may take away rows.
 
-        Raises pulumi.RunError where the scripts are not one history, `target` is none of them, or the policy makes no
-        sense.
+        Raises pulumi.RunError where the scripts are not one history, `target` is none of them, the policy makes no
+        sense, or what a preview needs is an output.
         """
+        given = {"directory": directory, "target": target, "require_approval": require_approval, "policy": policy}
+        _refuse_outputs(name, {**given, **{f"policy[{key!r}]": value for key, value in _items(policy)}})
         try:
             history = history or History.load(Path(directory))
             resolved = history.resolve(target)
@@ -80,3 +82,17 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         if not history.manifest.exists:
             text = f"no {history.manifest.path} yet, by which edited scripts are noticed before they are applied"
             pulumi.log.info(f"{text}: {COMMAND}", self)
+
+
+def _items(policy: object) -> list[tuple[str, object]]:
+    return list(policy.items()) if isinstance(policy, Mapping) else []
+
+
+def _refuse_outputs(name: str, given: Mapping[str, object]) -> None:
+    """A preview may have to do without an output's value, and cannot plan without one of these."""
+    for argument, value in given.items():
+        if isinstance(value, pulumi.Output):
+            raise pulumi.RunError(
+                f"Migrations {name!r}: {argument} is an output of another resource, which a preview may not know yet. "
+                "Give it a plain value, such as one of the stack's configuration: only url and approved may be outputs"
+            )

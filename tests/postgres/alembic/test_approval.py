@@ -125,6 +125,12 @@ def test_what_a_server_does_to_the_order_of_its_catalog_changes_no_digest(three:
     assert asked(three, "20250104_004")["digest"] == before["digest"]
 
 
+def test_an_approval_that_a_preview_does_not_know_yet_is_no_reason_to_fail(three: Target) -> None:
+    """It may come from another resource; the update knows it."""
+    planned = asked(three, TWO, __approved=Unknown())
+    assert provider.create({**planned, "__approved": planned["digest"]}).outs
+
+
 def test_a_digest_that_is_none_is_refused_as_such(three: Target) -> None:
     assert refusal(three, asked(three, TWO, __approved="yes")).startswith("'yes' is not the digest of a plan")
 

@@ -1,0 +1,65 @@
+"""What a program may give to the resource, and what it is told where a preview could not plan with it."""
+
+from typing import Any
+
+import pulumi
+import pytest
+
+from pulumi_alembic import Migrations
+from tests.conftest import PROJECT
+
+DIRECTORY = str(PROJECT / "migrations")
+
+
+class Mocks(pulumi.runtime.Mocks):
+    """Answers each registration with its inputs, and remembers them."""
+
+    def __init__(self) -> None:
+        self.inputs: list[dict[str, Any]] = []
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        self.inputs.append(args.inputs)
+        return "id", args.inputs
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
+        raise AssertionError(args.token)
+
+
+def registered(**arguments: Any) -> list[dict[str, Any]]:
+    """What a preview of the resource registers; each argument makes its value when there is a program to be part of."""
+    mocks = Mocks()
+    pulumi.runtime.set_mocks(mocks, project="shop", stack="dev", preview=True)
+
+    def program() -> None:
+        values = {name: make() for name, make in arguments.items()}
+        Migrations("schema", **{"url": "postgresql://", "directory": DIRECTORY, **values})
+
+    pulumi.runtime.test(program)()
+    return mocks.inputs
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "named"),
+    [
+        ("directory", lambda: pulumi.Output.from_input("migrations"), "directory"),
+        ("target", lambda: pulumi.Output.from_input("head"), "target"),
+        ("policy", lambda: pulumi.Output.from_input({}), "policy"),
+        ("policy", lambda: {"lock_timeout": pulumi.Output.from_input("1s")}, "policy['lock_timeout']"),
+        ("require_approval", lambda: pulumi.Output.from_input(True), "require_approval"),
+    ],
+)
+def test_an_output_where_a_preview_needs_a_value_is_refused_by_name(argument: str, value: Any, named: str) -> None:
+    with pytest.raises(pulumi.RunError, match="is an output of another resource") as caught:
+        registered(**{argument: value})
+    assert f"Migrations 'schema': {named} is an output" in str(caught.value)
+    assert "Give it a plain value" in str(caught.value)
+
+
+def test_url_and_approval_may_be_outputs() -> None:
+    [inputs] = registered(
+        url=lambda: pulumi.Output.from_input("postgresql://elsewhere"),
+        require_approval=lambda: True,
+        approved=lambda: pulumi.Output.from_input("v1:"),
+    )
+    # The first one is a secret, whatever it was given as.
+    assert (inputs["url"]["value"], inputs["__approved"]) == ("postgresql://elsewhere", "v1:")
