@@ -1,7 +1,9 @@
 """The schema's revision moves with the stack: previewed, pinned, by hand, and through a failure."""
 
 import json
+import os
 import re
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from tests.acceptance.conftest import ENGINES, Project, has_engine
 
 HEAD = "20250126_003"
+REPORT = Path(__file__).parent / "expected" / "report.md"
 
 
 @pytest.fixture
@@ -62,6 +65,25 @@ def test_what_a_preview_showed_is_reported_approved_and_run(stack: Project) -> N
     assert stack.outputs()["revision"] == HEAD
     stack.succeed("up", "--yes", "--skip-preview", PULUMI_ALEMBIC_APPROVE=digest)
     assert stack.outputs()["revision"] == "20250126_002"
+
+
+def test_the_report_of_a_preview_is_the_expected_one(stack: Project) -> None:
+    """After a change that is meant: REGENERATE=1, then read the difference."""
+    stack.configure(taskdb__revision="20250126_001")
+    stack.up()
+    stack.configure()
+    document = stack.folder / "preview.json"
+    document.write_text(stack.succeed("preview", "--json").stdout)
+    report = stack.run("pulumi-alembic", "report", str(document))
+    assert (report.exit_code, report.stderr) == (0, "")
+    # The server's port and the stack's name are this run's, and so is what of the digest is over them.
+    text = re.sub(r"v1:[0-9a-f]{32}-[0-9a-f]{4}", f"v1:{'0' * 32}-0000", report.stdout)
+    # The CLI's warning of a plugin from the PATH is about the machine.
+    text = text.partition("\n#### Messages of the preview")[0]
+    text = text.replace(f":{stack.environment['PGPORT']}/", ":5432/").replace(stack.stack, "dev")
+    if os.environ.get("REGENERATE"):
+        REPORT.write_text(text, encoding="utf-8")
+    assert text == REPORT.read_text(encoding="utf-8")
 
 
 def test_what_was_moved_by_hand_is_pending_until_it_is_moved_back(stack: Project) -> None:

@@ -24,6 +24,7 @@ VERSION = "11.12.0"
 INTEGRITY = "sha512-ZudVx73BwrMJfCFmSSJT84y6u5brEoV8DOItdHomNLz32uBjNrelm7mg95X7g+C6UoQH/W6mBLGDEDv73JdxBg=="
 PARSE = Path(__file__).with_name("parse.mjs")
 EXPECTED = PROJECT / "tests/unit/alembic/report/expected"
+REPORT = PROJECT / "tests/acceptance/expected/report.md"
 
 pytestmark = pytest.mark.xdist_group("mermaid")
 
@@ -60,9 +61,11 @@ def blocks(text: str) -> list[str]:
 
 
 def test_every_diagram_of_the_documentation_and_of_the_expected_reports_is_read(parse: Parse) -> None:
-    files = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md"), *EXPECTED.glob("*.md")]
+    files = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md"), *EXPECTED.glob("*.md"), REPORT]
     found = [(file.name, text) for file in files for text in blocks(file.read_text(encoding="utf-8"))]
-    assert {"1-revision.md", "3-revisions.md", "300-revisions.md", "an-error.md"} <= {name for name, _ in found}
+    assert {"report.md", "1-revision.md", "3-revisions.md", "300-revisions.md", "an-error.md"} <= {
+        name for name, _ in found
+    }
     answers = parse([text for _, text in found])
     assert not [(name, each) for (name, _), each in zip(found, answers, strict=True) if "error" in each]
 
