@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import psycopg
+import pulumi
 
 from pulumi_alembic import MigrationError
 from pulumi_alembic.history import History
 from taskdb.errors import TaskdbError
+from taskdb.foreign import refuse_foreign
 from taskdb.settings import Admin, Settings
 
 __all__ = ["check"]
@@ -27,26 +29,27 @@ def check(settings: Settings, migrations: Path) -> History:
         history.resolve(settings.revision)
     except MigrationError as error:
         raise TaskdbError(str(error)) from None
-    _check_admin(settings.admin)
+    with _connect(settings.admin) as connection:
+        _check_admin(settings.admin, connection)
+        if settings.admin.local:
+            stacks = Path(".state/.pulumi/stacks", pulumi.get_project())
+            refuse_foreign(connection, settings.database, stacks / f"{pulumi.get_stack()}.json")
     return history
 
 
-def _check_admin(admin: Admin) -> None:
-    with _connect(admin) as connection:
-        version = connection.info.server_version // 10000
-        if version < OLDEST:
+def _check_admin(admin: Admin, connection: psycopg.Connection[tuple[bool, ...]]) -> None:
+    version = connection.info.server_version // 10000
+    if version < OLDEST:
+        raise TaskdbError(f"the server at {_address(admin)} is PostgreSQL {version}: {OLDEST} is the oldest that works")
+    row = connection.execute(
+        "SELECT rolcreaterole OR rolsuper, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
+    ).fetchone()
+    for attribute, has in zip(("CREATEROLE", "CREATEDB"), row or (False, False), strict=True):
+        if not has:
             raise TaskdbError(
-                f"the server at {_address(admin)} is PostgreSQL {version}: {OLDEST} is the oldest that works"
+                f"the role {admin.username} at {_address(admin)} lacks {attribute}, which the stack needs. "
+                f"As a superuser: ALTER ROLE {admin.username} {attribute}"
             )
-        row = connection.execute(
-            "SELECT rolcreaterole OR rolsuper, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
-        ).fetchone()
-        for attribute, has in zip(("CREATEROLE", "CREATEDB"), row or (False, False), strict=True):
-            if not has:
-                raise TaskdbError(
-                    f"the role {admin.username} at {_address(admin)} lacks {attribute}, which the stack needs. "
-                    f"As a superuser: ALTER ROLE {admin.username} {attribute}"
-                )
 
 
 def _connect(admin: Admin) -> psycopg.Connection[tuple[bool, ...]]:
