@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 from pathlib import Path
 
 import psycopg
@@ -65,6 +66,26 @@ def test_what_a_preview_showed_is_reported_approved_and_run(stack: Project) -> N
     assert stack.outputs()["revision"] == HEAD
     stack.succeed("up", "--yes", "--skip-preview", PULUMI_ALEMBIC_APPROVE=digest)
     assert stack.outputs()["revision"] == "20250126_002"
+
+
+def test_a_stack_without_a_database_previews_all_revisions_from_base(project: Project) -> None:
+    shown = project.succeed("preview", "--diff", "--show-full-output").text
+    assert f"base → {HEAD}: upgrade 20250126_001, 20250126_002, {HEAD}" in shown
+    for part in ("CREATE TABLE tasks", "ADD COLUMN recurrence_rule", "CREATE TABLE conversations"):
+        assert part in shown
+
+
+@pytest.mark.parametrize("verb", ["preview", "up"])
+def test_a_server_that_is_gone_is_an_error_that_says_what_to_do(stack: Project, verb: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = str(unused.getsockname()[1])
+        outcome = stack.pulumi(verb, *(["--yes"] if verb == "up" else []), PGPORT=port)
+    assert outcome.exit_code != 0
+    for part in (f"cannot use the server at 127.0.0.1:{port}", "Is the server running, and is this its address?"):
+        assert part in outcome.text
+    assert_no_traceback_of_ours(outcome.text)
+    stack.succeed("preview", "--expect-no-changes")
 
 
 def test_the_report_of_a_preview_is_the_expected_one(stack: Project) -> None:
