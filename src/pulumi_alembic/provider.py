@@ -189,7 +189,7 @@ def _migrate(properties: Properties) -> Properties:
         approve(plan)
         if "__plan" in properties:
             planned = Account.from_json(json.loads(properties["__plan"]))
-            refuse_losses(inputs.url or "", planned, may_lose, engine_log.command("up"))
+            refuse_losses(inputs.url or "", planned, may_lose, engine_log.command("up", inputs.urn))
 
     def on_applied(revision: str) -> None:
         engine_log.status(f"{revision} ran", inputs.urn)

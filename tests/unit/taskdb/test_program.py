@@ -2,6 +2,7 @@
 
 import runpy
 import string
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> dict[str, pulumi.runtime.Mock
         '{"taskdb:revision": "20250126_002", "postgresql:host": "127.0.0.1", '
         '"postgresql:username": "admin", "postgresql:password": "hunter2"}',
     )
-    monkeypatch.setattr(preflight, "_check_admin", lambda admin: None)
+    monkeypatch.setattr(preflight, "_connect", lambda admin: nullcontext())
+    monkeypatch.setattr(preflight, "_check_admin", lambda admin, connection: None)
     mocks = Mocks()
     pulumi.runtime.set_mocks(mocks, project="taskdb", stack="dev", preview=False)
     pulumi.runtime.test(lambda: runpy.run_path(str(PROJECT / "__main__.py"), run_name="__main__"))()
