@@ -34,6 +34,10 @@ migrations = Migrations(
     require_approval=settings.require_approval,
     approved=settings.approved,
     allow_data_loss=settings.allow_data_loss,
+    lint=settings.lint,
+    configure_lint=settings.configure_lint,
+    production=settings.production,
+    lower=settings.lower,
     opts=pulumi.ResourceOptions(depends_on=[database]),
 )
 

@@ -10,52 +10,63 @@ from urllib.parse import parse_qs, urlsplit
 from pulumi_alembic import planning
 from pulumi_alembic.account import Account, RevisionAccount, StatementAccount
 from pulumi_alembic.database import VERSION_SCHEMA
+from pulumi_alembic.lint.settings import Settings
 from pulumi_alembic.plan import revision_text
 from pulumi_alembic.redact import redact
 
 if TYPE_CHECKING:
-    from pulumi_alembic.catalog import Catalog
+    from pulumi_alembic.catalog import Catalog, Models
     from pulumi_alembic.history import History
+    from pulumi_alembic.lint.plan import PlanLint
     from pulumi_alembic.plan import Plan
     from pulumi_alembic.rendering import Rendered
 
 __all__ = ["account_from_base", "account_from_database", "account_of"]
 
 
-def account_from_database(url: str, directory: Path, target: str) -> tuple[Plan, Account]:
+def account_from_database(url: str, directory: Path, target: str, lint: Settings) -> tuple[Plan, Account]:
     """The plan from where the database is now, and its account. Raises as `planning.plan_from_database` does."""
     looked = planning.look_closely(url, directory, target, catalog=True)
     planning.refuse_unfit(looked.plan, url)
-    account = account_of(looked.plan, looked.history, looked.catalog, database(url))
+    account = account_of(looked.plan, looked.history, looked.catalog, lint, database(url))
     return looked.plan, _with_losses(account, url)
 
 
-def account_from_base(directory: Path, target: str) -> tuple[Plan, Account]:
+def account_from_base(directory: Path, target: str, lint: Settings) -> tuple[Plan, Account]:
     """As `account_from_database`, for a database that does not exist yet."""
     looked = planning.look_at_nothing(directory, target)
     planning.refuse_unfit(looked.plan, None)
-    return looked.plan, account_of(looked.plan, looked.history, None)
+    return looked.plan, account_of(looked.plan, looked.history, None, lint)
 
 
-def account_of_empty(url: str, directory: Path, target: str) -> Account | None:
+def account_of_empty(url: str, directory: Path, target: str, lint: Settings) -> Account | None:
     """The account as a preview makes it before there is a database; None where anything is in the one there is."""
     looked = planning.look_closely(url, directory, target, catalog=True)
     there = looked.catalog.relations if looked.catalog else ()
     if looked.plan.current or any(not name.startswith(f"{VERSION_SCHEMA}.") for name in there):
         return None
-    return account_of(looked.plan, looked.history, None)
+    return account_of(looked.plan, looked.history, None, lint)
 
 
-def account_of(plan: Plan, history: History, catalog: Catalog | None, database: str = "") -> Account:
-    """What the steps of the plan do to what the catalog describes. Raises HistoryError as `rendering.render` does."""
+def account_of(plan: Plan, history: History, catalog: Catalog | None, lint: Settings, database: str = "") -> Account:
+    """What the steps of the plan do to what the catalog describes, and what lint finds in that.
+
+    Raises HistoryError as `rendering.render` does, and MigrationError where squawk cannot be run.
+    """
     account = Account(revision_text(plan.current), plan.target, plan.direction, database)
     if not plan.steps:
         return account
     from pulumi_alembic.catalog import Catalog
+    from pulumi_alembic.lint.plan import PlanLint
     from pulumi_alembic.rendering import render
     from pulumi_alembic.tables import tables
 
-    revisions, after = _revisions(plan, render(plan, history), catalog)
+    models: list[Models] = []
+    rendered = render(plan, history, models.append)
+    texts = [sql for each in rendered for sql, _ in each.statements]
+    known = not any(each.runs_python for each in rendered)
+    linted = PlanLint.of(plan, history, texts, catalog, lint, models, known=known)
+    revisions, after = _revisions(plan, rendered, catalog, linted)
     return replace(account, revisions=revisions, tables=tables(catalog or Catalog(), after or Catalog()))
 
 
@@ -77,7 +88,7 @@ def database(url: str) -> str:
 
 
 def _revisions(
-    plan: Plan, rendered: tuple[Rendered, ...], catalog: Catalog | None
+    plan: Plan, rendered: tuple[Rendered, ...], catalog: Catalog | None, linted: PlanLint
 ) -> tuple[tuple[RevisionAccount, ...], Catalog | None]:
     """The revisions, and the catalog after them as far as their SQL is known."""
     from pulumi_alembic.effects import after, effects
@@ -85,14 +96,17 @@ def _revisions(
     there = catalog.relations if catalog else {}
     accounts = []
     for step, does in zip(plan.steps, rendered, strict=True):
+        lint = linted.revision(step, catalog)
         statements = []
-        for sql, outside in does.statements:
+        for (sql, outside), line in zip(does.statements, does.lines, strict=True):
             found = effects(sql, catalog)
             locks = tuple(replace(each, new=each.table not in there) for each in found.locks)
-            statements.append(StatementAccount(redact(sql), outside, replace(found, locks=locks)))
+            findings = lint.statement(sql, line, found, catalog, outside=outside)
+            statements.append(StatementAccount(redact(sql), outside, replace(found, locks=locks), findings))
             catalog = after(sql, catalog)
         if does.runs_python and catalog:
             catalog = replace(catalog, complete=False)
         about = (step.id, step.message, f"{step.folder.name}/{step.file}", step.checksum, plan.direction)
-        accounts.append(RevisionAccount(*about, does.runs_python, tuple(statements)))
+        findings = lint.whole(does.statements, does.runs_python, linted.of_plan(step, catalog))
+        accounts.append(RevisionAccount(*about, does.runs_python, tuple(statements), findings))
     return tuple(accounts), catalog

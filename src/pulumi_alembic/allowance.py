@@ -27,15 +27,13 @@ def allowed(revisions: Iterable[str]) -> frozenset[str]:
     return frozenset(ids)
 
 
-def refuse_losses(url: str, account: Account, may_lose: Container[str], command: str) -> None:
+def refuse_losses(account: Account, may_lose: Container[str], command: str) -> None:
     """Raises DataLoss, with how much of what, where a revision of the plan would take away rows and may not.
 
     That is before the first one runs, and as far as the plan's statements tell: `guard.Guard` looks again at each
     statement. `command` is what a person types to run the plan.
     """
-    from pulumi_alembic.losses import at_risk
-
-    risks = {id: told for id, told in at_risk(url, account).items() if id not in may_lose}
+    risks = {each.id: each.losses for each in account.revisions if each.losses and each.id not in may_lose}
     if risks:
         told = "\n".join(f"  {account.direction} {id}: {', '.join(lost)}" for id, lost in risks.items())
         raise DataLoss(

@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pulumi_alembic.account import PARTS, Account, differences
-from pulumi_alembic.accounting import account_from_database, account_of_empty
+from pulumi_alembic.accounting import account_of_empty
 from pulumi_alembic.errors import NotApproved
-
-if TYPE_CHECKING:
-    from pulumi_alembic.plan import Plan
+from pulumi_alembic.lint.settings import Settings
 
 __all__ = ["VARIABLE", "approval"]
 
@@ -22,18 +19,19 @@ VARIABLE = "PULUMI_ALEMBIC_APPROVE"
 _DIGEST = re.compile(rf"v1:[0-9a-f]{{32}}(-[0-9a-f]{{4}}){{{len(PARTS)}}}")
 
 
-def approval(approved: str, url: str, directory: Path, preview: str, up: str) -> Callable[[Plan], None]:
-    """What raises NotApproved for a plan that has not the digest `approved`; empty where none was given.
+def approval(
+    approved: str, url: str, directory: Path, preview: str, up: str, lint: Settings
+) -> Callable[[Account], None]:
+    """What raises NotApproved for an account that has not the digest `approved`; empty where none was given.
 
     The plan of a database with nothing in it may also be approved as one for a database to come. `preview` and `up`
     are the commands that a person types.
     """
 
-    def approve(plan: Plan) -> None:
-        _, account = account_from_database(url, directory, plan.target)
+    def approve(account: Account) -> None:
         if approved == account.digest:
             return
-        empty = account_of_empty(url, directory, plan.target) if approved else None
+        empty = account_of_empty(url, directory, account.target, lint) if approved else None
         if empty is not None and approved == empty.digest:
             return
         raise NotApproved(

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-__all__ = ["QUERY", "Catalog", "Column", "Constraint", "Relation", "quoted"]
+__all__ = ["QUERY", "Catalog", "Column", "Constraint", "Models", "Relation", "quoted"]
 
 QUERY = r"""
 WITH relation AS (
-    SELECT c.oid, nspname, relname, relkind FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    SELECT c.oid, nspname, relname, relkind, reltuples, relpages
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%' AND relkind <> 'c'
 )
 SELECT json_build_object(
@@ -22,6 +23,9 @@ SELECT json_build_object(
     'utc', current_setting('TimeZone') IN ('UTC', 'Etc/UTC', 'GMT'),
     'relations', (SELECT json_agg(json_build_object(
         'oid', oid::bigint, 'schema', nspname, 'name', relname, 'kind', relkind,
+        -- Statistics wait for no lock, as pg_relation_size would; before the first ANALYZE reltuples is not known.
+        'rows', greatest(reltuples, pg_stat_get_live_tuples(oid), 0)::bigint, 'pages', relpages,
+        'valid', coalesce((SELECT indisvalid FROM pg_index WHERE indexrelid = relation.oid), true),
         'columns', (
             SELECT json_agg(json_build_array(attnum, attname, format_type(atttypid, atttypmod), attnotnull)
                             ORDER BY attnum)
@@ -86,6 +90,10 @@ class Column:
     new: bool = False
 
 
+Models = Mapping[tuple[str, str], Mapping[str, Column]]
+"""By schema, empty where a model names none, and table: the columns as an application's models have them."""
+
+
 @dataclass(frozen=True)
 class Constraint:
     """`kind` is pg_constraint.contype; `target` the table that a foreign key names, `index` what a unique one uses.
@@ -109,7 +117,8 @@ class Relation:
     """`kind` is pg_class.relkind; `table` is where an index lies, or what owns a sequence.
 
     `uses` is what a view reads: pairs of a relation and a column, which is empty where it is not known which.
-    `triggers` gives the function of each.
+    `triggers` gives the function of each. `rows` and `pages` are what the server's statistics say: 0 is empty, or never
+    looked at. An index that is not `valid` is what an interrupted build left.
     """
 
     name: str
@@ -122,6 +131,9 @@ class Relation:
     uses: tuple[tuple[str, str], ...] = ()
     triggers: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[str, ...] = ()
+    rows: int = 0
+    pages: int = 0
+    valid: bool = True
 
 
 @dataclass(frozen=True)
@@ -258,4 +270,7 @@ def _relation(row: Mapping[str, Any], names: Mapping[int, str], numbered: Mappin
         tuple((names[oid], numbered[oid].get(number, "")) for oid, number in uses),
         {name: quoted(schema, function) for name, schema, function in row["triggers"] or []},
         tuple(row["rules"] or ()),
+        row["rows"],
+        row["pages"],
+        row["valid"],
     )

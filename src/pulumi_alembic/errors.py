@@ -7,6 +7,7 @@ __all__ = [
     "DataLoss",
     "DatabaseError",
     "HistoryError",
+    "LintError",
     "MigrationError",
     "Moved",
     "NotApproved",
@@ -42,6 +43,10 @@ class PolicyError(MigrationError):
 
 class DataLoss(MigrationError):
     """A revision would take away rows or values, and may not. What it had done was rolled back."""
+
+
+class LintError(MigrationError):
+    """A finding of lint is an error, and nobody excused it. Nothing was changed."""
 
 
 class NotApproved(MigrationError):

@@ -32,6 +32,8 @@ from pulumi_alembic.allowance import allowed, refuse_losses
 from pulumi_alembic.approval import VARIABLE, approval
 from pulumi_alembic.database import NoDatabase, NoLogin
 from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
+from pulumi_alembic.lint import Settings, lint_settings
+from pulumi_alembic.lint.gate import refuse
 from pulumi_alembic.policy import Policy
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class Inputs:
     target: str
     urn: str
     policy: Policy
+    lint: Settings
 
     @classmethod
     def of(cls, properties: Properties) -> Inputs:
@@ -64,7 +67,8 @@ class Inputs:
         known = None if isinstance(url, Unknown) else str(url)
         # State files from before there was a policy have none.
         policy = Policy.parse(properties.get("policy") or {})
-        return cls(known, Path(properties["directory"]), properties["target"], properties["__urn"], policy)
+        place = known, Path(properties["directory"]), properties["target"], properties["__urn"]
+        return cls(*place, policy, lint_settings(properties))
 
 
 class MigrationsProvider(ResourceProvider):
@@ -140,14 +144,14 @@ def _plan(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account]:
     if inputs.url is None:
         return _plan_unknown(inputs, old_url)
     try:
-        return accounting.account_from_database(inputs.url, inputs.directory, inputs.target)
+        return accounting.account_from_database(inputs.url, inputs.directory, inputs.target, inputs.lint)
     except NoLogin as error:
         if old_url is None or old_url == inputs.url or _database(old_url) != _database(inputs.url):
             raise NoLogin(
                 f"{error}. If the role or its password was changed outside of the stack, set them back as the stack "
                 f"has them; if the server is another one: {engine_log.command('refresh', inputs.urn)}, then try again"
             ) from None
-        return accounting.account_from_database(old_url, inputs.directory, inputs.target)
+        return accounting.account_from_database(old_url, inputs.directory, inputs.target, inputs.lint)
     except NoDatabase as error:
         advice = f"If it was dropped outside of the stack: {engine_log.command('refresh', inputs.urn)}, then try again"
         raise NoDatabase(f"{error}. {advice}") from None
@@ -157,10 +161,10 @@ def _plan_unknown(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account]:
     """A login that is not known yet is either that of a database to come, or another one for the database there is."""
     try:
         if old_url is not None:
-            return accounting.account_from_database(old_url, inputs.directory, inputs.target)
+            return accounting.account_from_database(old_url, inputs.directory, inputs.target, inputs.lint)
     except DatabaseError:
         engine_log.info("the database cannot be asked yet: the plan is for an empty one", inputs.urn)
-    return accounting.account_from_base(inputs.directory, inputs.target)
+    return accounting.account_from_base(inputs.directory, inputs.target, inputs.lint)
 
 
 def _database(url: str) -> tuple[object, ...]:
@@ -173,23 +177,16 @@ def _migrate(properties: Properties) -> Properties:
 
     outputs = {key: value for key, value in properties.items() if key not in DETAILS}
     may_lose = allowed(properties.get("__allow_data_loss") or ())
-    approve = (
-        approval(
-            os.environ.get(VARIABLE) or properties.get("__approved") or "",
-            inputs.url or "",
-            inputs.directory,
-            engine_log.command("preview", inputs.urn),
-            engine_log.command("up", inputs.urn),
-        )
-        if properties.get("require_approval")
-        else lambda plan: None
-    )
 
-    def before(plan: Plan) -> None:
-        approve(plan)
-        if "__plan" in properties:
-            planned = Account.from_json(json.loads(properties["__plan"]))
-            refuse_losses(inputs.url or "", planned, may_lose, engine_log.command("up", inputs.urn))
+    def approve(plan: Plan) -> None:
+        up = engine_log.command("up", inputs.urn)
+        _, account = accounting.account_from_database(inputs.url or "", inputs.directory, plan.target, inputs.lint)
+        refuse(account, properties.get("__configure") or 'Migrations(lint={{"{rule}": "warning"}})', up)
+        if properties.get("require_approval"):
+            approved = os.environ.get(VARIABLE) or properties.get("__approved") or ""
+            look = engine_log.command("preview", inputs.urn)
+            approval(approved, inputs.url or "", inputs.directory, look, up, inputs.lint)(account)
+        refuse_losses(account, may_lose, up)
 
     def on_applied(revision: str) -> None:
         engine_log.status(f"{revision} ran", inputs.urn)
@@ -210,7 +207,7 @@ def _migrate(properties: Properties) -> Properties:
             on_status=on_status,
             on_wait=on_wait,
             policy=inputs.policy,
-            approve=before,
+            approve=approve,
             allow_data_loss=may_lose,
         )
     except RevisionFailed as error:

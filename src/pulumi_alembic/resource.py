@@ -12,6 +12,7 @@ from pulumi.dynamic import Resource
 from pulumi_alembic.allowance import allowed
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.history import HEAD, History
+from pulumi_alembic.lint.settings import Settings
 from pulumi_alembic.manifest import COMMAND
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.provider import MigrationsProvider
@@ -41,6 +42,10 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         require_approval: bool = False,
         approved: pulumi.Input[str] = "",
         allow_data_loss: Sequence[str] = (),
+        lint: Mapping[str, object] | None = None,
+        configure_lint: str = "",
+        production: bool = False,
+        lower: tuple[str, pulumi.Input[str | None]] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`url` is the migrator's `postgresql://…`, unknown for as long as its database does not exist.
@@ -49,18 +54,23 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         program that needs it too. `policy` says how long to wait, in the words of `pulumi_alembic.policy.Policy`:
         `{"lock_timeout": "500ms"}`. With `require_approval` an update runs revisions only where the digest that a
         preview showed is `approved`, or PULUMI_ALEMBIC_APPROVE. Only the revisions of `allow_data_loss`, or of
-        PULUMI_ALEMBIC_ALLOW_DATA_LOSS, may take away rows.
+        PULUMI_ALEMBIC_ALLOW_DATA_LOSS, may take away rows. `lint` gives rules other severities:
+        `{"truncate": "error"}`, see `pulumi_alembic.lint.Settings`; `configure_lint` is the command that does so, with
+        `{rule}` in it. On a `production` stack practices are obligations. `lower` is the name of the stack that runs
+        revisions first, and its revision.
 
         Raises pulumi.RunError where the scripts are not one history, `target` is none of them, the policy makes no
         sense, or what a preview needs is an output.
         """
         given = {"directory": directory, "target": target, "require_approval": require_approval, "policy": policy}
+        given |= {"allow_data_loss": allow_data_loss, "lint": lint}
         _refuse_outputs(name, {**given, **{f"policy[{key!r}]": value for key, value in _items(policy)}})
         try:
             history = history or History.load(Path(directory))
             resolved = history.resolve(target)
             settings = Policy.parse(policy or {}).settings
             allowed(allow_data_loss)
+            Settings.parse(lint or {})
         except MigrationError as error:
             raise pulumi.RunError(str(error)) from None
         properties: dict[str, Any] = {
@@ -78,6 +88,14 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             properties |= {"require_approval": True, "__approved": approved}
         if allow_data_loss:
             properties["__allow_data_loss"] = sorted(allow_data_loss)
+        if lint:
+            properties["lint"] = dict(lint)
+        if configure_lint:
+            properties["__configure"] = configure_lint
+        if production:
+            properties["__production"] = True
+        if lower:
+            properties["__lower"] = {"stack": lower[0], "revision": lower[1]}
         super().__init__(MigrationsProvider(), name, properties, opts)
         if not history.manifest.exists:
             text = f"no {history.manifest.path} yet, by which edited scripts are noticed before they are applied"

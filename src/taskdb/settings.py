@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pulumi
 from pulumi.runtime import config as stack_config
@@ -16,6 +17,7 @@ from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.policy import Policy
 from taskdb import local
 from taskdb.errors import TaskdbError
+from taskdb.lint import LINT_KEYS, configure_command, lint_of
 from taskdb.policy import POLICY_KEYS, policy_of
 
 __all__ = ["Admin", "Settings"]
@@ -26,7 +28,14 @@ VARIABLES = dict(
     zip(PROPERTIES, ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT"), strict=True)
 )
 KEYS = {
-    "taskdb": {"taskdb:revision", "taskdb:require_approval", "taskdb:approved", "taskdb:allow_data_loss", *POLICY_KEYS},
+    "taskdb": {
+        "taskdb:revision",
+        "taskdb:require_approval",
+        "taskdb:approved",
+        "taskdb:allow_data_loss",
+        *LINT_KEYS,
+        *POLICY_KEYS,
+    },
     "postgresql": set(CONFIGURATION.values()),
 }
 SSL_MODES = {"disable", "require", "verify-ca", "verify-full"}
@@ -65,7 +74,8 @@ class Settings:
     """What the program needs to know. `database` is also the prefix of its roles, so that stacks can share a server.
 
     `policy` is how long a migration waits, and for what. With `require_approval` revisions run only where the digest of
-    their plan is `approved`. Only the revisions of `allow_data_loss` may take away rows.
+    their plan is `approved`. Only the revisions of `allow_data_loss` may take away rows. `lint` is how findings are
+    judged, on a stack that is `production`, or above the stack that it takes revisions from.
     """
 
     database: str
@@ -75,6 +85,9 @@ class Settings:
     require_approval: bool = False
     approved: str = ""
     allow_data_loss: tuple[str, ...] = ()
+    lint: Mapping[str, Any] = field(default_factory=dict)
+    production: bool = False
+    promote_from: str = ""
 
     @classmethod
     def load(cls, project: Path) -> Settings:
@@ -87,7 +100,21 @@ class Settings:
         _refuse_unknown(values)
         name = _database_name(pulumi.get_project(), pulumi.get_stack())
         allowed = _flag(values, "taskdb:require_approval"), values.get("taskdb:approved", ""), _may_lose(values)
-        return cls(name, _revision(values), _policy(values), _admin(values, project), *allowed)
+        linted = lint_of(values, _command)
+        return cls(name, _revision(values), _policy(values), _admin(values, project), *allowed, *linted)
+
+    @property
+    def configure_lint(self) -> str:
+        """The command that gives a rule of lint another severity, with `{rule}` in it."""
+        return configure_command(_engine())
+
+    @property
+    def lower(self) -> tuple[str, pulumi.Output[str | None]] | None:
+        """The stack that runs revisions before this one, and the revision that it is at."""
+        if not self.promote_from:
+            return None
+        stack = pulumi.StackReference(f"organization/{pulumi.get_project()}/{self.promote_from}")
+        return self.promote_from, stack.get_output("revision")
 
 
 def _refuse_unknown(values: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pulumi_alembic.catalog import Catalog, quoted
 
-__all__ = ["SERIAL", "constrained_domain", "is_of", "keeps_file", "loses", "type_text"]
+__all__ = ["SERIAL", "constrained_domain", "is_of", "keeps_file", "loses", "same_type", "type_text"]
 
 SERIAL = frozenset({"serial", "serial2", "serial4", "serial8", "smallserial", "bigserial"})
 """The words that stand for a type, a sequence and a default."""
@@ -53,6 +53,11 @@ def constrained_domain(catalog: Catalog, type_: str) -> bool:
 def is_of(catalog: Catalog, type_: str, name: str) -> bool:
     """Whether a column's type is the one of the catalog that has this full name, or an array of it."""
     return bool(type_) and catalog.find(*_split(type_), catalog.types) == name
+
+
+def same_type(catalog: Catalog, one: str, another: str) -> bool:
+    """Whether two texts are the same type, with the same limits; a domain is another type than what it is made of."""
+    return _named(catalog, one) == _named(catalog, another)
 
 
 def keeps_file(catalog: Catalog, old: str, new: str) -> bool:
@@ -107,6 +112,11 @@ def _base(catalog: Catalog, type_: str) -> _Type:
     found = _parsed(type_)
     base = catalog.types.get(catalog.find(*_split(type_), catalog.types), "")
     return _base(catalog, base) if base else found
+
+
+def _named(catalog: Catalog, type_: str) -> tuple[str, tuple[int, ...], bool]:
+    node = _node(type_)
+    return catalog.find(*_split(type_), catalog.types), tuple(_limits(node)), bool(node.arrayBounds)
 
 
 @lru_cache(1024)

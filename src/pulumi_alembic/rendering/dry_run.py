@@ -39,15 +39,17 @@ class DryRun:
 
     def __init__(self, metadata: sa.MetaData) -> None:
         self._metadata = metadata
-        self._recorder = Recorder(lambda: "", lambda: "")
+        self._recorder = Recorder(lambda: "", lambda: "", lambda: 0)
         self._engine = recording_engine(lambda: self._recorder)
 
-    def run(self, revision: Revision, direction: Direction) -> tuple[tuple[tuple[str, bool], ...], str]:
-        """What the revision sends, each with whether it is outside the transaction; or nothing, and why not."""
+    def run(
+        self, revision: Revision, direction: Direction
+    ) -> tuple[tuple[tuple[str, bool], ...], str, tuple[int, ...]]:
+        """What the revision sends, each with whether it is outside the transaction; or nothing, and why not; lines."""
         if reason := fickle(revision.source, direction):
-            return (), reason
+            return (), reason, ()
         stack = _Stack(revision)
-        recorder = self._recorder = Recorder(stack.place, stack.caught)
+        recorder = self._recorder = Recorder(stack.place, stack.caught, stack.line)
         try:
             with _silence(), ExitStack() as watch:
                 if needs_watch(revision.source):
@@ -59,7 +61,9 @@ class DryRun:
             raise
         except BaseException as error:
             recorder.reason = recorder.reason or f"{_line_of(error, stack.path)}raises {first_line(error)}"
-        return ((), recorder.reason) if recorder.reason else (tuple(recorder.statements), "")
+        if recorder.reason:
+            return (), recorder.reason, ()
+        return tuple(recorder.statements), "", tuple(recorder.lines)
 
     def _call(self, revision: Revision, direction: Direction) -> None:
         recorder = self._recorder
@@ -91,10 +95,12 @@ class _Stack:
 
     def place(self) -> str:
         """`line 12: `, or nothing where no line of the script runs."""
-        for frame in self._frames():
-            if frame.f_code.co_filename == self.path:
-                return f"line {frame.f_lineno}: "
-        return ""
+        line = self.line()
+        return f"line {line}: " if line else ""
+
+    def line(self) -> int:
+        """The innermost line of the script that runs, or 0."""
+        return next((each.f_lineno for each in self._frames() if each.f_code.co_filename == self.path), 0)
 
     def caught(self) -> str:
         """Why the script would go on if the statement that is sent failed; or nothing."""

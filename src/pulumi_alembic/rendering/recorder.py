@@ -26,16 +26,18 @@ class Recorder:
 
     The first reason stays, also where the script goes on after it. `caught` says for the line that runs whether the
     script would go on if its statement failed, and `place` names that line. It is `connected` once there is a
-    connection, which is the only one, and `open` until the function has ended.
+    connection, which is the only one, and `open` until the function has ended. `lines` are those of the statements.
     """
 
-    def __init__(self, place: Callable[[], str], caught: Callable[[], str]) -> None:
+    def __init__(self, place: Callable[[], str], caught: Callable[[], str], line: Callable[[], int]) -> None:
         self.statements: list[tuple[str, bool]] = []
+        self.lines: list[int] = []
         self.reason = ""
         self.connected = False
         self.open = True
         self._place = place
         self._caught = caught
+        self._line = line
         self._outside = False
         self._written = False
         self._accepted: tuple[str, tuple[bool, ...]] = ("", ())
@@ -64,6 +66,7 @@ class Recorder:
             self.refuse(reason)
         self._written = self._written or not (self._outside or _only_reads(sql))
         self.statements.append((sql, self._outside))
+        self.lines.append(self._line())
 
     def batched(self, statement: str) -> None:
         """A batched update: a statement outside the transaction, which the update cuts in pieces."""
@@ -71,6 +74,7 @@ class Recorder:
             if reason := self._caught():
                 self.refuse(reason)
             self.statements.append((f"{statement} /* in batches */", True))
+            self.lines.append(self._line())
 
     @contextmanager
     def block(self) -> Iterator[None]:

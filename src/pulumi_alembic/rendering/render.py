@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.errors import HistoryError, MigrationError
@@ -11,6 +12,8 @@ from pulumi_alembic.plan import Plan
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+
+    from pulumi_alembic.catalog import Models
 
 __all__ = ["Rendered", "render"]
 
@@ -21,21 +24,26 @@ class Rendered:
 
     Outside is what runs in an autocommit block; all the rest is one transaction. Run by psql on a database at the same
     revision, the texts lead to the catalog and the rows that the revision itself leads to. Where `runs_python` says why
-    that cannot be promised, there are none. Alembic's version table and the ledger are not among them.
+    that cannot be promised, there are none. Alembic's version table and the ledger are not among them. `lines` of the
+    script send them, 0 where none does.
     """
 
     statements: tuple[tuple[str, bool], ...] = ()
     runs_python: str = ""
+    lines: tuple[int, ...] = field(default=(), compare=False)
 
 
-def render(steps: Plan, history: History) -> tuple[Rendered, ...]:
-    """One for each step, in order. No database is asked, and none is needed.
+def render(
+    steps: Plan, history: History, learn: Callable[[Models], None] = lambda models: None
+) -> tuple[Rendered, ...]:
+    """One for each step, in order; `learn` is told the models of env.py. No database is asked, and none is needed.
 
     Raises HistoryError where the project's env.py cannot be run. What a script raises is the reason of its step.
     """
     if not steps.steps:
         return ()
     from pulumi_alembic.rendering.dry_run import DryRun, first_line
+    from pulumi_alembic.rendering.models import models_of
     from pulumi_alembic.runner import enter
 
     entered = False
@@ -44,6 +52,7 @@ def render(steps: Plan, history: History) -> tuple[Rendered, ...]:
     def within(metadata: sa.MetaData) -> None:
         nonlocal entered
         entered = True
+        learn(models_of(metadata))
         run = DryRun(metadata).run
         rendered.extend(Rendered(*run(step, steps.direction)) for step in steps.steps)
 

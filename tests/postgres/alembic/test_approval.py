@@ -11,7 +11,7 @@ from pulumi.output import Unknown
 from pulumi_alembic import planning
 from pulumi_alembic.approval import VARIABLE
 from pulumi_alembic.database import connect
-from pulumi_alembic.errors import NotApproved
+from pulumi_alembic.errors import LintError, NotApproved
 from pulumi_alembic.provider import MigrationsProvider
 from tests.postgres.alembic.conftest import Target
 
@@ -62,7 +62,9 @@ def test_what_was_approved_runs_once(three: Target, by: str, monkeypatch: pytest
     assert outs is not None and outs["revision"] == TWO
     # With nothing pending there is nothing to approve; down and up again is another thing than what was approved.
     assert provider.create({**planned, "__approved": approved}).outs == outs
-    assert "of the plan heads, target and statements changed" in refusal(three, asked(three, ONE, __approved=approved))
+    assert "of the plan heads, target, statements and findings changed" in refusal(
+        three, asked(three, ONE, __approved=approved)
+    )
 
 
 def changed_script(target: Target) -> dict[str, Any]:
@@ -151,3 +153,42 @@ def test_a_plan_for_a_database_to_come_can_be_approved(make_target: Callable[[Pa
     outs = provider.create({**planned, "url": fresh.url, "__approved": planned["digest"]}).outs
     assert outs is not None and outs["revision"] == TWO
     assert "heads" in refusal(fresh, asked(fresh, THREE, __approved=planned["digest"]))
+
+
+def test_a_table_that_grew_large_since_needs_another_approval(three: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = three.write(TWO, ONE, "op.execute('ALTER TABLE t ALTER x TYPE bigint')", "op.execute('DROP TABLE t')")
+    script.write_text(script.read_text().replace("from alembic", '"""It is for larger numbers."""\nfrom alembic'))
+    judged = {"large_rows": "100", "changing-column-type": "warning"}
+    monkeypatch.setenv(VARIABLE, asked(three, TWO, lint=judged)["digest"])
+    again = asked(three, TWO, lint=judged)
+    with connect(three.url) as connection:
+        connection.execute("INSERT INTO t SELECT generate_series(1, 200); ANALYZE t")
+        connection.commit()
+    assert "is not what was approved: of the plan findings changed since" in refusal(three, again)
+
+
+def test_an_error_of_lint_stops_the_update_and_not_the_preview(three: Target) -> None:
+    with connect(three.url) as connection:
+        connection.execute("INSERT INTO t SELECT generate_series(1, 200); ANALYZE t")
+        connection.commit()
+    script = three.write(
+        TWO, ONE, "op.execute('ALTER TABLE t ALTER x TYPE bigint')", "op.execute('ALTER TABLE t ALTER x TYPE int')"
+    )
+    judged = {"lint": {"large_rows": "100"}, "require_approval": False, "__configure": "conf {rule} warning"}
+    planned = asked(three, TWO, **judged)
+    with pytest.raises(LintError) as caught:
+        provider.create(planned)
+    said = str(caught.value)
+    assert "changing-column-type: changes the type of x of app.t to bigint, which writes it anew" in said
+    assert "# lint: allow changing-column-type: REASON" in said and "conf changing-column-type warning" in said
+    assert planning.read_revision(three.url) == ONE
+    assert provider.create(asked(three, TWO, **judged | {"lint": {"changing-column-type": "info"}})).outs
+    three.migrate(ONE)
+    script.write_text(
+        script.read_text().replace(
+            "op.execute('ALTER", "# lint: allow changing-column-type: at night\n    op.execute('ALTER"
+        )
+    )
+    excused = asked(three, TWO, **judged)
+    assert provider.create(excused).outs
+    assert "at night" in excused["__plan"]

@@ -1,0 +1,79 @@
+"""What to write instead, as a script's lines, with the names of the statement itself. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pulumi_alembic.catalog import quoted
+
+__all__ = ["NEXT", "batched", "block", "excuse", "execute", "not_null", "only", "steps", "text", "written"]
+
+NEXT = "# in the next revision:"
+
+
+def execute(sql: str) -> str:
+    """The statement in the revision's transaction."""
+    # SQLAlchemy takes :name for a parameter; a cast's two colons it leaves.
+    escaped = re.sub(r"(?<!:):(?=[A-Za-z_])", r"\\:", sql).replace("\\", "\\\\").replace("\\\\:", "\\\\:")
+    quote = "'" if '"' in escaped and "'" not in escaped else '"'
+    return f"op.execute({quote}{escaped if quote == chr(39) else escaped.replace(chr(34), chr(92) + chr(34))}{quote})"
+
+
+def block(sql: str) -> str:
+    """The statement outside of the transaction."""
+    return f"with op.get_context().autocommit_block():\n    {execute(sql)}"
+
+
+def batched(table: str, assignments: str, where: str = "") -> str:
+    """An update in short transactions."""
+    condition = f', where="{where}"' if where else ""
+    return f'batched_update("{table}", "{assignments}"{condition})'.replace('"', "'" if '"' in table else '"')
+
+
+def steps(*revisions: str) -> str:
+    """Parts of which each is a revision of its own."""
+    return f"\n{NEXT}\n".join(revisions)
+
+
+def excuse(rule: str, advice: str) -> str:
+    """Where no statement does the same without the harm: what to think of, and how to say that it is meant."""
+    return f"# {advice}\n# if it is meant, above the statement: # lint: allow {rule}: REASON"
+
+
+def not_null(table: str, column: str, name: str) -> tuple[str, str, str]:
+    """Three revisions that make a column NOT NULL without a scan under ACCESS EXCLUSIVE."""
+    check = quoted(f"{name}_{column}_not_null")
+    column = quoted(column)
+    return (
+        execute(f"ALTER TABLE {table} ADD CONSTRAINT {check} CHECK ({column} IS NOT NULL) NOT VALID"),
+        execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {check}"),
+        "\n".join(
+            [
+                execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL"),
+                execute(f"ALTER TABLE {table} DROP CONSTRAINT {check}"),
+            ]
+        ),
+    )
+
+
+def text(node: Any) -> str:
+    """A statement, or a part of one, as SQL."""
+    from pglast.stream import RawStream
+
+    printed: str = RawStream()(node)
+    return printed
+
+
+def written(relation: Any) -> str:
+    """The name as the statement has it."""
+    return quoted(relation.schemaname or "", relation.relname)
+
+
+def only(node: Any, command: Any) -> str:
+    """ALTER TABLE with this one of its actions."""
+    kept, node.cmds = node.cmds, (command,)
+    try:
+        return text(node)
+    finally:
+        node.cmds = kept

@@ -1,0 +1,83 @@
+"""Indexes: built and dropped beside the table's users, and never taken for valid by their name alone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pulumi_alembic.catalog import quoted
+from pulumi_alembic.effects.scene import Scene
+from pulumi_alembic.lint.advice import block, execute, steps, text, written
+from pulumi_alembic.lint.sight import Draft, Sight
+
+__all__ = ["create", "drop"]
+
+
+def create(sight: Sight, node: Any) -> Iterator[Draft]:
+    """CREATE INDEX."""
+    scene = Scene(sight.catalog)
+    table = scene.name(node.relation)
+    name = node.idxname or _default_name(node)
+    if node.if_not_exists and node.idxname:
+        known = sight.catalog.relations.get(scene.sibling(table, name))
+        left = known is not None and not known.valid
+        state = "is there, invalid, from an interrupted build" if left else "may be there, left invalid"
+        yield Draft("index-if-not-exists", f"skips index {quoted(name)} on {table}, which {state}", (), _strictly(node))
+    if node.concurrent or table not in (*sight.effects.scans, *sight.effects.rewrites, *_scanned_parts(sight, table)):
+        return
+    node.idxname, node.if_not_exists = name, False
+    parts = sight.catalog.descendants(table) if scene.relation(table).kind == "p" and node.relation.inh else []
+    instead = _by_parts(node, parts) if parts else _concurrently(node)
+    yield Draft("require-concurrent-index-creation", f"builds index {quoted(name)} on {table}", (table,), instead)
+
+
+def drop(sight: Sight, node: Any) -> Iterator[Draft]:
+    """DROP INDEX."""
+    if node.removeType.name != "OBJECT_INDEX" or node.concurrent:
+        return
+    tables = tuple(lock.table for lock in sight.effects.locks)
+    names = [quoted(*(part.sval for part in each)) for each in node.objects]
+    exists = "IF EXISTS " if node.missing_ok else ""
+    instead = "\n".join(block(f"DROP INDEX CONCURRENTLY {exists}{name}") for name in names)
+    if tables:
+        what = f"drops index {', '.join(names)} under a lock on {', '.join(tables)}"
+        yield Draft("require-concurrent-index-deletion", what, tables, instead)
+
+
+def _scanned_parts(sight: Sight, table: str) -> list[str]:
+    """The table itself, where parts of it are read: a partitioned one has no rows of its own."""
+    return [table] if set(sight.catalog.descendants(table)) & set(sight.effects.scans) else []
+
+
+def _strictly(node: Any) -> str:
+    node.if_not_exists = False
+    said = block(text(node)) if node.concurrent else execute(text(node))
+    node.if_not_exists = True
+    return said
+
+
+def _concurrently(node: Any) -> str:
+    node.concurrent = True
+    return block(text(node))
+
+
+def _by_parts(node: Any, parts: list[str]) -> str:
+    """PostgreSQL 15 manual, CREATE INDEX: an index on a partitioned table is built part by part."""
+    index, above = node.idxname, written(node.relation)
+    schema = f"{quoted(node.relation.schemaname)}." if node.relation.schemaname else ""
+    node.relation.inh = False
+    whole = execute(text(node))
+    node.relation.inh = True
+    builds, attachments = [], []
+    for part in parts:
+        bare = part.rpartition(".")[2].strip('"')
+        name = quoted(f"{bare}_{index}")
+        node.idxname, node.concurrent = f"{bare}_{index}", True
+        builds.append(block(text(node).replace(f" ON {above} ", f" ON {part} ", 1)))
+        attachments.append(execute(f"ALTER INDEX {schema}{quoted(index)} ATTACH PARTITION {schema}{name}"))
+    return steps(whole, "\n".join(builds), "\n".join(attachments))
+
+
+def _default_name(node: Any) -> str:
+    columns = [each.name or "expr" for each in node.indexParams]
+    return "_".join([node.relation.relname, *columns, "idx"])

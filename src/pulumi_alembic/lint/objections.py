@@ -1,0 +1,75 @@
+"""squawk's objections in our words: with the tables that PostgreSQL would lock, and with the statement's own names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pulumi_alembic.catalog import Column, quoted
+from pulumi_alembic.effects.scene import Scene
+from pulumi_alembic.lint.advice import batched, block, excuse, execute, steps, written
+from pulumi_alembic.lint.rules import RULES, Scale
+from pulumi_alembic.lint.sight import Draft, Sight
+from pulumi_alembic.lint.squawk import Objection
+from pulumi_alembic.lint.types import retyped
+
+__all__ = ["drafts_of"]
+
+_OF_OLD_TABLES = {"renaming-column", "renaming-table", "ban-truncate-cascade"}
+_ADVICE = {
+    "ban-create-domain-with-constraint": "give the columns the plain type, and each table its check",
+    "ban-alter-domain-with-add-constraint": "give each table that has a column of it a check, NOT VALID at first",
+    "identifier-too-long": "give it a name of at most 63 bytes",
+    "ban-drop-database": "a stack drops its database when it is destroyed: leave this out",
+}
+
+
+def drafts_of(said: Iterable[Objection], sight: Sight, node: Any) -> Iterator[Draft]:
+    """One for each objection, but for those to what is done to a table that the revision itself has made."""
+    tables = tuple(lock.table for lock in sight.effects.locks)
+    for each in said:
+        if each.rule in _OF_OLD_TABLES and all(table in sight.new for table in tables):
+            continue
+        on = tables if RULES[each.rule].scale is Scale.SIZE else ()
+        what = each.message.rstrip(".").replace("`", "").replace("\n", " ")
+        named = f"{what} [{_subject(node)}]" if _subject(node) else what
+        yield Draft(each.rule, named, on, _instead(each, sight, node))
+
+
+def _subject(node: Any) -> str:
+    relation = getattr(node, "relation", None)
+    return written(relation) if hasattr(relation, "relname") else ""
+
+
+def _instead(said: Objection, sight: Sight, node: Any) -> str:
+    if said.rule == "renaming-column":
+        return _another_column(sight, node)
+    if said.rule == "renaming-table":
+        old, new = written(node.relation), quoted(node.relation.schemaname or "", node.newname)
+        view = execute(f"CREATE VIEW {new} AS TABLE {old}")
+        return f"{view}\n# and rename it in a later revision, once nothing uses the name {old}"
+    if said.rule == "ban-truncate-cascade":
+        names = ", ".join(written(each) for each in node.relations)
+        return f"# name every table that is to be emptied\n{execute(f'TRUNCATE {names}')}"
+    if said.rule in {"require-concurrent-reindex", "require-concurrent-partition-detach"}:
+        return block(_concurrently(node))
+    advice = said.help or _ADVICE.get(said.rule, "squawk knows no other way")
+    return retyped(said.rule, node) or excuse(said.rule, advice.replace("`", "").replace("\n", " "))
+
+
+def _another_column(sight: Sight, node: Any) -> str:
+    at, old, new = written(node.relation), quoted(node.subname), quoted(node.newname)
+    known = sight.catalog.relations.get(Scene(sight.catalog).name(node.relation))
+    column = known.columns.get(node.subname, Column()) if known else Column()
+    return steps(
+        execute(f"ALTER TABLE {at} ADD COLUMN {new} {column.type or 'TYPE'}"),
+        f"{batched(at, f'{new} = {old}')}\n# let the application write both and read {new}; drop {old} later",
+    )
+
+
+def _concurrently(node: Any) -> str:
+    if type(node).__name__ == "ReindexStmt":
+        kind = node.kind.name.removeprefix("REINDEX_OBJECT_")
+        return f"REINDEX {kind} CONCURRENTLY {written(node.relation) if node.relation else node.name}"
+    part = next(each for each in node.cmds if each.subtype.name == "AT_DetachPartition")
+    return f"ALTER TABLE {written(node.relation)} DETACH PARTITION {written(part.def_.name)} CONCURRENTLY"

@@ -1,0 +1,87 @@
+"""The lint of a whole plan: its revisions, and what of the plan itself is a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pulumi_alembic.lint.linter import Linter, RevisionLint
+from pulumi_alembic.lint.models import differences
+from pulumi_alembic.lint.sight import Draft
+from pulumi_alembic.plan import Direction, Plan
+
+if TYPE_CHECKING:
+    from pulumi_alembic.catalog import Catalog, Models
+    from pulumi_alembic.history import History
+    from pulumi_alembic.lint.settings import Settings
+    from pulumi_alembic.script import Revision
+
+__all__ = ["PlanLint"]
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class PlanLint:
+    """`proven` are the revisions that the lower stack has run; None where there is no such stack."""
+
+    linter: Linter
+    plan: Plan
+    newest: bool
+    known: bool
+    models: Sequence[Models]
+    proven: frozenset[str] | None
+
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        history: History,
+        texts: Sequence[str],
+        there: Catalog | None,
+        settings: Settings,
+        models: Sequence[Models],
+        *,
+        known: bool,
+        static: bool = False,
+    ) -> PlanLint:
+        """The lint of a plan whose steps send these texts, all of which are `known`, to where this is `there`."""
+        newest = plan.direction is Direction.UPGRADE and history.heads == (plan.target,)
+        linter = Linter(settings, there, plan.direction, tuple(texts), static)
+        return cls(linter, plan, newest, known, models, _proven(history, settings))
+
+    def revision(self, script: Revision, before: Catalog | None) -> RevisionLint:
+        """Lints one revision, whose statements follow; `before` is what is there before it."""
+        return self.linter.revision(script, before)
+
+    def of_plan(self, step: Revision, catalog: Catalog | None) -> list[Draft]:
+        """What of the plan stands with this revision; `catalog` is what is there behind it."""
+        found = []
+        settings = self.linter.settings
+        upgrade = self.plan.direction is Direction.UPGRADE
+        if upgrade and self.proven is not None and step.id not in self.proven and settings.lower:
+            where = settings.lower.revision or "no revision"
+            what = f"the stack {settings.lower.stack} is at {where} and has not run it"
+            found.append(Draft("unproven-revision", what, (), f"pulumi up --stack {settings.lower.stack}"))
+        if step is self.plan.steps[0] and settings.production and settings.backup == "never":
+            what = "this is a production stack, and no backup is made before its revisions run"
+            found.append(Draft("production-without-backup", what, (), "backup: destructive  # or always"))
+        if step is self.plan.steps[-1] and self.newest and self.known and catalog and any(self.models):
+            found += _models(self.models[0], catalog)
+        return found
+
+
+def _models(models: Models, catalog: Catalog) -> list[Draft]:
+    """One draft for all that is different."""
+    lines = list(differences(models, catalog))
+    more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    instead = "alembic revision --autogenerate -m 'follow the models'"
+    return [Draft("models-differ", "; ".join(lines[:_SHOWN]) + more, (), instead)] if lines else []
+
+
+def _proven(history: History, settings: Settings) -> frozenset[str] | None:
+    if settings.lower is None:
+        return None
+    there = [each for each in settings.lower.revision.split("+") if each in history.revisions]
+    return frozenset(history.ancestors(there))

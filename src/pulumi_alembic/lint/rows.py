@@ -1,0 +1,64 @@
+"""Statements about all the rows of a table, and what is gone for good afterwards. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pulumi_alembic.effects.scene import Scene
+from pulumi_alembic.lint.advice import batched, excuse, text, written
+from pulumi_alembic.lint.sight import Draft, Sight
+
+__all__ = ["delete", "destroyed", "truncate", "update"]
+
+_TOLD = {"truncate", "unbatched-delete", "unbatched-update"}
+_GONE = re.compile(r"(?P<kind>table|materialized view|column|values of|some values of|rows of) (?P<name>.+)")
+
+
+def update(sight: Sight, node: Any) -> Iterator[Draft]:
+    """UPDATE of every row."""
+    if not _all_rows(node) or sight.outside or node.fromClause:
+        return
+    table = Scene(sight.catalog).name(node.relation)
+    kept, node.relation.alias = node.relation.alias, None
+    assignments = re.sub(r"^UPDATE .*? SET ", "", text(node), count=1, flags=re.DOTALL)
+    node.relation.alias = kept
+    assignments = re.sub(r" WHERE (?:true|TRUE)$", "", assignments)
+    yield Draft("unbatched-update", f"updates every row of {table}", (table,), batched(_name(node), assignments))
+
+
+def delete(sight: Sight, node: Any) -> Iterator[Draft]:
+    """DELETE of every row."""
+    if _all_rows(node) and not node.usingClause:
+        table = Scene(sight.catalog).name(node.relation)
+        advice = "say with WHERE which rows are meant; for all of them TRUNCATE is quicker"
+        yield Draft("unbatched-delete", f"deletes every row of {table}", (table,), excuse("unbatched-delete", advice))
+
+
+def truncate(sight: Sight, node: Any) -> Iterator[Draft]:
+    """TRUNCATE."""
+    tables = tuple(sight.effects.rewrites)
+    advice = "the rows come back from a backup alone"
+    yield Draft("truncate", f"empties {', '.join(tables)}", tables, excuse("truncate", advice))
+
+
+def destroyed(sight: Sight, told: set[str]) -> Iterator[Draft]:
+    """What effects say is gone, where it held rows or values."""
+    if told & _TOLD:
+        return
+    for thing in sight.effects.destroys:
+        if match := _GONE.fullmatch(thing):
+            whole = match["kind"] in {"table", "materialized view", "rows of"}
+            table = match["name"] if whole else match["name"].rpartition(".")[0]
+            advice = f"first keep what is to be kept, as with pg_dump --table='{table}'"
+            yield Draft("destroys-data", f"destroys {thing}", (table,), excuse("destroys-data", advice))
+
+
+def _all_rows(node: Any) -> bool:
+    where = node.whereClause
+    return where is None or (type(where).__name__ == "A_Const" and getattr(where.val, "boolval", False) is True)
+
+
+def _name(node: Any) -> str:
+    return written(node.relation)
