@@ -2,6 +2,9 @@
 
 Revises: ${down_revision if isinstance(down_revision, str) else " and ".join(down_revision or ["nothing"])}
 Created: ${create_date.strftime("%Y-%m-%d")}
+% if getattr(config.cmd_opts, "autogenerate", False):
+Reviewed by:
+% endif
 """
 
 import sqlalchemy as sa

@@ -48,8 +48,18 @@ def account_of_empty(url: str, directory: Path, target: str, lint: Settings) -> 
     return account_of(looked.plan, looked.history, None, lint)
 
 
-def account_of(plan: Plan, history: History, catalog: Catalog | None, lint: Settings, database: str = "") -> Account:
+def account_of(
+    plan: Plan,
+    history: History,
+    catalog: Catalog | None,
+    lint: Settings,
+    database: str = "",
+    *,
+    static: bool = False,
+) -> Account:
     """What the steps of the plan do to what the catalog describes, and what lint finds in that.
+
+    `static` where the catalog is that of no database, and no table's size is known.
 
     Raises HistoryError as `rendering.render` does, and MigrationError where squawk cannot be run.
     """
@@ -65,7 +75,7 @@ def account_of(plan: Plan, history: History, catalog: Catalog | None, lint: Sett
     rendered = render(plan, history, models.append)
     texts = [sql for each in rendered for sql, _ in each.statements]
     known = not any(each.runs_python for each in rendered)
-    linted = PlanLint.of(plan, history, texts, catalog, lint, models, known=known)
+    linted = PlanLint.of(plan, history, texts, catalog, lint, models, known=known, static=static)
     revisions, after = _revisions(plan, rendered, catalog, linted)
     return replace(account, revisions=revisions, tables=tables(catalog or Catalog(), after or Catalog()))
 

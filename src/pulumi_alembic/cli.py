@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         command = _command(commands, run, what)
         command.add_argument("target", metavar="TARGET", nargs="?", default=HEAD, help="a revision; else head")
         command.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_lint(commands)
     _add_report(commands)
     return parser
 
@@ -139,6 +140,37 @@ def _upgrade(options: argparse.Namespace, directory: Path) -> None:
             approve=Plan.require_upgrade,
         )
     print(json.dumps({"revision": revision, "applied": applied}) if options.json else f"the database is at {revision}")
+
+
+def _add_lint(commands: Any) -> None:
+    lint = _command(commands, _lint, "say what hurts in the scripts, up and down, without a database")
+    lint.add_argument("revisions", metavar="REVISION", nargs="*", help="these alone; else all")
+    lint.add_argument("--json", action="store_true", help="print one JSON list")
+    lint.add_argument(
+        "--fail-on", choices=("warning", "error"), default="error", help="exit code 1 where a finding is as bad"
+    )
+    lint.add_argument(
+        "--severity", metavar="RULE=SEVERITY", action="append", default=[], help="error, warning, info or off"
+    )
+    lint.add_argument("--rules", action="store_true", help="print the rules, and lint nothing")
+
+
+def _lint(options: argparse.Namespace, directory: Path) -> int:
+    if options.rules:
+        from pulumi_alembic.lint import rules
+
+        print(rules.table())
+        return 0
+    from pulumi_alembic import static_lint
+
+    # As `alembic` has it by prepend_sys_path: an env.py may import the project.
+    sys.path.insert(0, str(Path.cwd()))
+    found = static_lint.lint_scripts(directory, options.revisions, static_lint.settings_of(options.severity))
+    if options.json:
+        print(json.dumps([each.document for each in found]))
+    else:
+        print("\n".join(each.text for each in found) or "lint finds nothing")
+    return int(any(each.reaches(options.fail_on) for each in found))
 
 
 def _add_report(commands: Any) -> None:

@@ -35,10 +35,8 @@ def in_sql(sql: str) -> list[Excuse]:
     if "lint" not in sql.lower():
         return []
     try:
-        comments = [
-            sql.encode()[each.start : each.end + 1].decode() for each in scan(sql) if each.name == "SQL_COMMENT"
-        ]
-    except (ParseError, UnicodeDecodeError):
+        comments = [sql[each.start : each.end + 1] for each in scan(sql) if each.name == "SQL_COMMENT"]
+    except ParseError:
         return []
     return [found for each in comments if (found := _excuse(each, 0))]
 

@@ -1,0 +1,70 @@
+"""What a stack configures is what a finding's severity is; what makes no sense names the nearest that does."""
+
+import pytest
+
+from pulumi_alembic.account import Severity
+from pulumi_alembic.errors import PolicyError
+from pulumi_alembic.lint import Lower, Settings, lint_settings
+from pulumi_alembic.lint.rules import RULES, SQUAWK, table
+
+
+@pytest.mark.parametrize(
+    ("configured", "message"),
+    [
+        ({"trunkate": "error"}, "lint has no rule 'trunkate'; the nearest: truncate"),
+        ({"zzz": "error"}, "all of them: pulumi-alembic lint --rules"),
+        ({"truncate": "fatal"}, "lint.truncate is 'fatal': it is one of error, warning, info, off"),
+        ({"large_rows": "many"}, "lint.large_rows is 'many'"),
+        ({"large_rows": "0"}, "lint.large_rows is '0'"),
+        ({"large_size": "256"}, "lint.large_size is '256': it is a number with its unit"),
+        ("truncate=off", "it is an object of rules"),
+        (["truncate"], "it is an object of rules"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_what_does(configured: object, message: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        Settings.parse(configured)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("off", ["off", False, "false"])
+def test_off_is_off_also_where_yaml_reads_it_as_false(off: object) -> None:
+    assert Settings.parse({"truncate": off}).severity("truncate", 2) is None
+
+
+def test_a_severity_holds_wherever_there_are_rows() -> None:
+    settings = Settings.parse({"truncate": "warning"})
+    assert [settings.severity("truncate", situation) for situation in range(3)] == ["info", "warning", "warning"]
+
+
+def test_a_practice_is_advice_and_an_obligation_on_a_production_stack() -> None:
+    assert Settings().severity("irreversible-downgrade") is Severity.WARNING
+    assert Settings(production=True).severity("irreversible-downgrade") is Severity.ERROR
+    configured = Settings.parse({"irreversible-downgrade": "info"}, production=True)
+    assert configured.severity("irreversible-downgrade") is Severity.INFO
+
+
+def test_limits_are_read_in_rows_and_bytes() -> None:
+    settings = Settings.parse({"large_rows": 5, "large_size": "2GB"})
+    assert (settings.large_rows, settings.large_size) == (5, 2 * 1024**3)
+
+
+@pytest.mark.parametrize(
+    ("lower", "expected"),
+    [
+        (None, None),
+        ({"stack": "dev", "revision": "r1"}, Lower("dev", "r1")),
+        ({"stack": "dev", "revision": None}, Lower("dev", "")),
+        ({"stack": "dev", "revision": object()}, None),
+    ],
+)
+def test_a_lower_stack_that_never_ran_has_nothing_and_one_that_is_unknown_is_not_asked(
+    lower: object, expected: Lower | None
+) -> None:
+    assert lint_settings({"__lower": lower}).lower == expected
+
+
+def test_the_table_has_a_line_for_each_rule() -> None:
+    lines = table().splitlines()
+    assert len(lines) == 2 + len(RULES) and all(line.count(" | ") == 3 for line in lines[2:])
+    assert {name for name in RULES if f"| `{name}` |" in table()} == set(RULES) > SQUAWK
