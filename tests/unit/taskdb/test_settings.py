@@ -161,3 +161,47 @@ def test_a_verified_server_is_known_by_the_systems_authorities_or_by_those_named
 
 def test_the_password_is_not_in_the_text_of_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "hunter2" not in repr(load(monkeypatch, tmp_path, **NAMED))
+
+
+@pytest.mark.parametrize(
+    ("configured", "message"),
+    [
+        ('{"trunkate":"off"}', "taskdb:lint has no rule 'trunkate'; the nearest: truncate"),
+        ('{"truncate":"fatal"}', "taskdb:lint.truncate is 'fatal': it is one of error, warning, info, off"),
+        ("truncate=off", "Take it out: pulumi config rm taskdb:lint --stack dev"),
+        ('"off"', "taskdb:lint is 'off': it is an object of rules and their severities"),
+        ('{"large_rows":"all"}', "taskdb:lint.large_rows is 'all'"),
+    ],
+)
+def test_a_lint_that_makes_no_sense_is_refused_with_the_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, configured: str, message: str
+) -> None:
+    with pytest.raises(TaskdbError) as caught:
+        load(monkeypatch, tmp_path, taskdb__lint=configured, **NAMED)
+    assert message in str(caught.value)
+    assert "pulumi config set --path taskdb:lint.truncate warning --stack dev" in str(caught.value)
+
+
+def test_severities_come_from_the_object_that_the_engine_gives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = load(monkeypatch, tmp_path, taskdb__lint='{"truncate":"off","large_rows":500,"cluster":false}', **NAMED)
+    assert settings.lint == {"truncate": "off", "large_rows": "500", "cluster": "false"}
+    assert settings.configure_lint.format(rule="r") == "pulumi config set --path taskdb:lint.r warning --stack dev"
+
+
+@pytest.mark.parametrize(
+    ("stack", "configured", "production"),
+    [("dev", "", False), ("prod", "", True), ("production", "", True), ("prod", "false", False), ("dev", "true", True)],
+)
+def test_a_stack_is_a_production_one_by_its_name_or_because_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stack: str, configured: str, production: bool
+) -> None:
+    monkeypatch.setattr(pulumi, "get_stack", lambda: stack)
+    settings = load(monkeypatch, tmp_path, taskdb__production=configured, **NAMED)
+    assert settings.production is production
+
+
+def test_a_stack_is_not_below_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(TaskdbError, match="this stack itself"):
+        load(monkeypatch, tmp_path, taskdb__promote_from="dev", **NAMED)
+    with pytest.raises(TaskdbError, match="taskdb:production is 'yes'"):
+        load(monkeypatch, tmp_path, taskdb__production="yes", **NAMED)
