@@ -1,0 +1,77 @@
+"""Lint, as people meet it: an error stops the update and no preview, and each way on that it names is one."""
+
+import json
+
+import psycopg
+import pytest
+
+from tests.acceptance.conftest import ENGINES, Project
+
+pytestmark = pytest.mark.xdist_group("lint")
+
+INDEX = "op.execute('CREATE INDEX big ON users (updated_at)')"
+RULE = "require-concurrent-index-creation"
+
+
+def configure(project: Project, key: str, value: str) -> None:
+    assert project.pulumi("config", "set", "--path", f"taskdb:lint.{key}", value).exit_code == 0
+
+
+def test_a_finding_on_a_large_table_stops_the_update_until_the_stack_judges_otherwise(live: Project) -> None:
+    with psycopg.connect(live.outputs()["migrator_url"]) as connection:
+        name = f"taskdb_{live.stack}_owner"
+        connection.execute(f"SET ROLE {name}".encode())
+        connection.execute(
+            "INSERT INTO users (username, email, password_hash) SELECT n, n, n FROM generate_series(1, 50) n"
+        )
+        connection.execute("ANALYZE users")
+    script = live.script(4, INDEX, "op.execute('DROP INDEX big')")
+    configure(live, "large_rows", "20")
+    preview = live.pulumi("preview")
+    assert preview.exit_code == 0
+    assert f"error {RULE}: builds index big on app.users (fewer than 10,000 rows): writers wait" in preview.text
+    refused = live.pulumi("up", "--yes")
+    assert refused.exit_code != 0 and "Traceback" not in refused.text
+    assert "lint stops 1 thing before anything runs" in refused.text
+    assert "CREATE INDEX CONCURRENTLY big ON users (updated_at)" in refused.text
+    assert f"config set --path taskdb:lint.{RULE} warning --stack {live.stack}" in refused.text
+    configure(live, RULE, "off")
+    assert live.pulumi("up", "--yes").exit_code == 0
+    assert live.outputs()["revision"] == script.name[:12]
+    live.configure(taskdb__revision="20250126_003")
+    live.up()
+    live.remove(script)
+    live.configure()
+
+
+def test_a_rule_that_there_is_not_is_refused_by_its_nearest(project: Project) -> None:
+    configure(project, "trunkate", "off")
+    refused = project.pulumi("preview")
+    assert refused.exit_code != 0 and "Traceback" not in refused.text
+    assert "taskdb:lint has no rule 'trunkate'; the nearest: truncate" in refused.text
+
+
+def test_a_stack_that_takes_revisions_from_another_is_told_which_that_one_has_not_run(live: Project) -> None:
+    for lower, expected in ((live.stack, 0), ("never", 3)):
+        upper = f"u{lower[:6]}"
+        for name in {"never", upper} if lower == "never" else {upper}:
+            assert live.run(ENGINES[live.engine], "stack", "init", name).exit_code == 0
+        above = Project(live.folder, upper, live.engine, live.environment)
+        (live.folder / f"Pulumi.{upper}.yaml").touch()
+        above.pulumi("config", "set", "taskdb:revision", "head")
+        above.pulumi("config", "set", "taskdb:promote_from", lower)
+        preview = above.pulumi("preview", "--json")
+        assert preview.exit_code == 0, preview.text
+        [plan] = [
+            step["newState"]["inputs"]["__plan"]
+            for step in json.loads(preview.stdout)["steps"]
+            if step["urn"].endswith("Migrations::schema")
+        ]
+        found = [each["rule"] for revision in json.loads(plan)["revisions"] for each in revision.get("findings", [])]
+        assert found.count("unproven-revision") == expected
+
+
+def test_a_lower_stack_that_there_is_not_is_named(project: Project) -> None:
+    project.pulumi("config", "set", "taskdb:promote_from", "nowhere")
+    refused = project.pulumi("preview")
+    assert refused.exit_code != 0 and "nowhere" in refused.text
