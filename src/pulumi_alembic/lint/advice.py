@@ -15,9 +15,8 @@ NEXT = "# in the next revision:"
 def execute(sql: str) -> str:
     """The statement in the revision's transaction."""
     # SQLAlchemy takes :name for a parameter; a cast's two colons it leaves.
-    escaped = re.sub(r"(?<!:):(?=[A-Za-z_])", r"\\:", sql).replace("\\", "\\\\").replace("\\\\:", "\\\\:")
-    quote = "'" if '"' in escaped and "'" not in escaped else '"'
-    return f"op.execute({quote}{escaped if quote == chr(39) else escaped.replace(chr(34), chr(92) + chr(34))}{quote})"
+    escaped = re.sub(r"(?<!:):(?=[A-Za-z_])", r"\\:", sql)
+    return f"op.execute({_literal(escaped)})"
 
 
 def block(sql: str) -> str:
@@ -27,8 +26,8 @@ def block(sql: str) -> str:
 
 def batched(table: str, assignments: str, where: str = "") -> str:
     """An update in short transactions."""
-    condition = f', where="{where}"' if where else ""
-    return f'batched_update("{table}", "{assignments}"{condition})'.replace('"', "'" if '"' in table else '"')
+    condition = f", where={_literal(where)}" if where else ""
+    return f"batched_update({_literal(table)}, {_literal(assignments)}{condition})"
 
 
 def steps(*revisions: str) -> str:
@@ -77,3 +76,9 @@ def only(node: Any, command: Any) -> str:
         return text(node)
     finally:
         node.cmds = kept
+
+
+def _literal(text: str) -> str:
+    """The text as Python; in double quotes where it can be, as formatters have it."""
+    escaped = text.replace("\\", "\\\\").replace("\n", "\\n")
+    return f'"{escaped}"' if '"' not in text else repr(text)

@@ -25,6 +25,7 @@ CREATE TABLE child (t_id bigint REFERENCES t);
 CREATE TABLE p (id bigint, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
 CREATE TABLE p_2024 PARTITION OF p FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
 CREATE TABLE p_2025 PARTITION OF p FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+CREATE TABLE "Odd ""One" ("The Key" bigint PRIMARY KEY, "user" text);
 CREATE TYPE mood AS ENUM ('glad', 'sad');
 CREATE DOMAIN label AS text;
 """
@@ -32,7 +33,8 @@ FILL = """
 INSERT INTO parent SELECT n FROM generate_series({first}, {last}) n;
 INSERT INTO t SELECT n, n, n, n, n FROM generate_series({first}, {last}) n;
 INSERT INTO p SELECT n, date '2024-06-01' + n * 7 % 400 FROM generate_series({first}, {last}) n;
-ANALYZE parent; ANALYZE t; ANALYZE p;
+INSERT INTO "Odd ""One" SELECT n, n FROM generate_series({first}, {last}) n;
+ANALYZE "Odd ""One"; ANALYZE parent; ANALYZE t; ANALYZE p;
 """
 
 
@@ -68,6 +70,9 @@ CASES = [
     Case("inline-foreign-key", "CREATE TABLE c (id bigint PRIMARY KEY, t_id bigint NOT NULL REFERENCES t)"),
     Case("inline-foreign-key", "ALTER TABLE t ADD COLUMN d bigint REFERENCES parent ON DELETE SET NULL"),
     Case("unbatched-update", "UPDATE t SET a = a + 1, b = 'x'"),
+    Case("unbatched-update", """UPDATE "Odd ""One" SET "user" = 'x:y % "z" \\'"""),
+    Case("adding-required-field", 'ALTER TABLE "Odd ""One" ADD COLUMN "order" text NOT NULL'),
+    Case("constraint-missing-not-valid", "ALTER TABLE t ADD CONSTRAINT colon CHECK (b <> '\\:x % ''y''')"),
     Case("unbatched-delete", "DELETE FROM t", runs=False),
     Case("truncate", "TRUNCATE t, child", runs=False),
     Case("vacuum-full", "VACUUM FULL t", outside=True),
