@@ -40,7 +40,8 @@ def _severities(values: Mapping[str, str], command: Callable[[str, str], str]) -
         configured = json.loads(values.get("taskdb:lint", "{}"))
         Lint.parse(configured)
     except PolicyError as error:
-        raise TaskdbError(f"taskdb:{error}. Set it as in: {example}") from None
+        wrong = command("config rm --path", "taskdb:lint.NAME")
+        raise TaskdbError(f"taskdb:{error}. Set it as in: {example}; take one out: {wrong}") from None
     except ValueError:
         raise TaskdbError(
             f"taskdb:lint is {values['taskdb:lint'][:80]!r}: it is an object of rules and their severities. Take it "

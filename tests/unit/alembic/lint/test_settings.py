@@ -6,6 +6,7 @@ from pulumi_alembic.account import Severity
 from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.lint import Lower, Settings, lint_settings
 from pulumi_alembic.lint.rules import RULES, SQUAWK, table
+from tests.conftest import PROJECT
 
 
 @pytest.mark.parametrize(
@@ -68,3 +69,7 @@ def test_the_table_has_a_line_for_each_rule() -> None:
     lines = table().splitlines()
     assert len(lines) == 2 + len(RULES) and all(line.count(" | ") == 3 for line in lines[2:])
     assert {name for name in RULES if f"| `{name}` |" in table()} == set(RULES) > SQUAWK
+
+
+def test_the_documentation_has_the_table_as_the_program_prints_it() -> None:
+    assert (PROJECT / "docs" / "lint.md").read_text().endswith(f"\n{table()}\n")
