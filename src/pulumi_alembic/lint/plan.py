@@ -64,7 +64,9 @@ class PlanLint:
             where = settings.lower.revision or "no revision"
             what = f"the stack {settings.lower.stack} is at {where} and has not run it"
             found.append(Draft("unproven-revision", what, (), f"pulumi up --stack {settings.lower.stack}"))
-        if step is self.plan.steps[0] and settings.production and settings.backup == "never":
+        # Where no revision was ever applied there is nothing to lose.
+        first = step is self.plan.steps[0] and self.plan.current
+        if first and settings.production and settings.backup == "never":
             what = "this is a production stack, and no backup is made before its revisions run"
             found.append(Draft("production-without-backup", what, (), "backup: destructive  # or always"))
         if step is self.plan.steps[-1] and self.newest and self.known and catalog and any(self.models):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 
 from pulumi_alembic.account import Severity
@@ -115,6 +114,8 @@ Its opt-in rules forbid ordinary statements altogether.
 
 def nearest(name: str) -> str:
     """The rules whose names are most like it, else where all of them are listed."""
+    from difflib import get_close_matches
+
     close = get_close_matches(name, RULES, n=3, cutoff=0.5)
     return f"the nearest: {', '.join(close)}" if close else "all of them: pulumi-alembic lint --rules"
 

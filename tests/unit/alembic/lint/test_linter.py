@@ -118,10 +118,16 @@ def test_what_no_lower_stack_has_run_is_found(project: Path) -> None:
 
 
 @pytest.mark.parametrize(("backup", "wanted"), [("never", True), ("destructive", False), ("always", False)])
-def test_production_needs_a_backup(project: Path, backup: str, wanted: bool) -> None:
+def test_production_needs_a_backup_once_there_is_anything_to_lose(project: Path, backup: str, wanted: bool) -> None:
     write(project, "pass")
-    assert ("production-without-backup" in rules(project, Settings(production=True, backup=backup))) is wanted
-    assert "production-without-backup" not in rules(project, Settings(backup=backup))
+    write(project, "pass", id=TWO)
+    history = History.load(project)
+    for current, production in (((ONE,), True), ((), True), ((ONE,), False)):
+        settings = Settings(production=production, backup=backup)
+        found = accounting.account_of(plan(history, current, TWO), history, THERE, settings).revisions[0].findings
+        assert ("production-without-backup" in {each.rule for each in found}) is (
+            wanted and production and bool(current)
+        )
 
 
 @pytest.mark.parametrize(
@@ -154,6 +160,8 @@ def test_an_excuse_holds_for_its_statement_alone_and_keeps_its_reason(project: P
         "    op.execute('TRUNCATE t -- lint: allow truncate: in SQL')",
     )
     assert [each.excused for each in found(project) if each.rule == "truncate"] == ["a cache", "", "in SQL"]
+    write(project, "op.execute('TRUNCATE t')  # lint: allow cluster: it is of another rule")
+    assert [(each.rule, each.excused) for each in found(project)] == [("truncate", ""), ("unused-excuse", "")]
 
 
 @pytest.mark.parametrize(
