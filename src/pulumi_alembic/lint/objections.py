@@ -52,7 +52,8 @@ def _instead(said: Objection, sight: Sight, node: Any) -> str:
         names = ", ".join(written(each) for each in node.relations)
         return f"# name every table that is to be emptied\n{execute(f'TRUNCATE {names}')}"
     if said.rule in {"require-concurrent-reindex", "require-concurrent-partition-detach"}:
-        return block(_concurrently(node))
+        since = "# from PostgreSQL 14 on:\n" if said.rule == "require-concurrent-partition-detach" else ""
+        return since + block(_concurrently(node))
     advice = said.help or _ADVICE.get(said.rule, "squawk knows no other way")
     return retyped(said.rule, node) or excuse(said.rule, advice.replace("`", "").replace("\n", " "))
 

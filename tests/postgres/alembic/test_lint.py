@@ -170,7 +170,8 @@ def test_a_bad_statement_is_found_and_what_is_suggested_runs_and_is_not(one: Tar
         again = account(one, head)
         assert not any(each.runs_python for each in again.revisions)
         assert [each.message for each in findings(again) if each.rule == case.rule] == []
-        one.migrate(head)
+        if "PostgreSQL 14" not in found.suggestion or one.query("SHOW server_version_num") >= [("140000",)]:
+            one.migrate(head)
     else:
         assert found.suggestion.startswith("#")
 
