@@ -38,6 +38,7 @@ migrations = Migrations(
     configure_lint=settings.configure_lint,
     production=settings.production,
     lower=settings.lower,
+    rehearse_with=settings.admin.url(settings.database) if settings.rehearse else None,
     opts=pulumi.ResourceOptions(depends_on=[database]),
 )
 

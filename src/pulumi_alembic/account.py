@@ -18,10 +18,12 @@ from pulumi_alembic.tables import ColumnAccount, ForeignKey, TableAccount, Table
 __all__ = [
     "MODES",
     "PARTS",
+    "WAY_BACK",
     "Account",
     "Effects",
     "Finding",
     "Lock",
+    "Rehearsed",
     "RevisionAccount",
     "Severity",
     "StatementAccount",
@@ -42,6 +44,9 @@ MODES = (
 
 PARTS = ("database", "heads", "target", "scripts", "statements", "findings")
 """What a plan's digest is over, in the order in which it tells of each."""
+
+WAY_BACK = "leads back to the same fingerprint"
+"""What is said of the other direction of a revision where it does."""
 
 
 class Severity(StrEnum):
@@ -102,6 +107,31 @@ class StatementAccount:
     outside: bool = False
     effects: Effects = Effects()
     findings: tuple[Finding, ...] = ()
+    measured: Effects | None = None
+
+    @property
+    def does(self) -> Effects:
+        """What it did where it was rehearsed, else what is concluded from its text."""
+        return self.measured or self.effects
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """What was seen of a revision that ran in a scratch database, where no table has rows.
+
+    `sent` are the statements of one that runs Python, or that sent others than were concluded, as the server got them.
+    `made`, `dropped` and `changed` name what the catalog has, had, and has in another form afterwards. `fails` is what
+    ended it, empty where it ran. `way_back` is WAY_BACK where the other direction leads to the same fingerprint, else
+    why not, and `left` are the lines of the catalog that are then others.
+    """
+
+    sent: tuple[StatementAccount, ...] = ()
+    made: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    fails: str = ""
+    way_back: str = ""
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,14 +151,22 @@ class RevisionAccount:
     statements: tuple[StatementAccount, ...] = ()
     findings: tuple[Finding, ...] = ()
     losses: tuple[str, ...] = ()
+    rehearsed: Rehearsed | None = None
+
+    @property
+    def sends(self) -> tuple[StatementAccount, ...]:
+        """Its statements as far as they are known: concluded, or sent in the rehearsal."""
+        return self.statements or (self.rehearsed.sent if self.rehearsed else ())
 
 
 @dataclass(frozen=True)
 class Account:
     """A whole plan. `origin` and `target` are revisions as `plan.revision_text` writes them.
 
-    `database` is `HOST:PORT/NAME`, empty where there is none yet. `rehearsed` where it was measured and not concluded.
-    `tables` are what the revisions with known SQL change, and what is around it; the digest is not over them.
+    `database` is `HOST:PORT/NAME`, empty where there is none yet. `rehearsed` where it was measured and not concluded;
+    where that was wanted and could not be, `not_rehearsed` says why. What was measured is no part of the digest: an
+    update, which does not rehearse, has the same. Nor are `tables`: what the revisions with known SQL change, and what
+    is around it.
     """
 
     origin: str
@@ -138,6 +176,7 @@ class Account:
     rehearsed: bool = False
     revisions: tuple[RevisionAccount, ...] = ()
     tables: tuple[TableAccount, ...] = ()
+    not_rehearsed: str = ""
 
     @property
     def digest(self) -> str:
@@ -153,7 +192,7 @@ class Account:
             "heads": self.origin,
             "target": [self.target, self.direction],
             "scripts": [[each["id"], each["file"], each["checksum"]] for each in revisions],
-            "statements": [[each.get("runs_python"), _without_findings(each)] for each in revisions],
+            "statements": [[each.get("runs_python"), _statements(each)] for each in revisions],
             "findings": [[each["id"], *found] for each in revisions if (found := _findings(each))],
         }
 
@@ -180,8 +219,9 @@ def _findings(revision: Mapping[str, Any]) -> list[Any]:
     return [each["findings"] for each in (revision, *revision.get("statements", ())) if "findings" in each]
 
 
-def _without_findings(revision: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in one.items() if key != "findings"} for one in revision.get("statements", [])]
+def _statements(revision: Mapping[str, Any]) -> list[dict[str, Any]]:
+    beside = {"findings", "measured"}
+    return [{key: value for key, value in one.items() if key not in beside} for one in revision.get("statements", [])]
 
 
 def _digest(value: Any, digits: int) -> str:
@@ -202,6 +242,7 @@ _PARTS: dict[str, type] = {
     "Effects": Effects,
     "Finding": Finding,
     "StatementAccount": StatementAccount,
+    "Rehearsed": Rehearsed,
     "RevisionAccount": RevisionAccount,
     "Severity": Severity,
     "TableAccount": TableAccount,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +26,29 @@ if TYPE_CHECKING:
 __all__ = ["account_from_base", "account_from_database", "account_of"]
 
 
-def account_from_database(url: str, directory: Path, target: str, lint: Settings) -> tuple[Plan, Account]:
-    """The plan from where the database is now, and its account. Raises as `planning.plan_from_database` does."""
+def account_from_database(
+    url: str,
+    directory: Path,
+    target: str,
+    lint: Settings,
+    *,
+    admin: str = "",
+    tell: Callable[[str], None] = lambda text: None,
+) -> tuple[Plan, Account]:
+    """The plan from where the database is now, and its account. Raises as `planning.plan_from_database` does.
+
+    With the URL of an `admin` of the server it is rehearsed, which `tell` is told; its digest is the same.
+    """
     looked = planning.look_closely(url, directory, target, catalog=True)
-    planning.refuse_unfit(looked.plan, url)
-    account = account_of(looked.plan, looked.history, looked.catalog, lint, database(url))
-    return looked.plan, _with_losses(account, url)
+    with ExitStack() as stack:
+        rehearse: Callable[[Account], Account] = lambda account: account  # noqa: E731
+        if admin and looked.plan.steps:
+            from pulumi_alembic.rehearsal import rehearsal
+
+            rehearse = stack.enter_context(rehearsal(url, admin, looked, tell))
+        planning.refuse_unfit(looked.plan, url)
+        account = account_of(looked.plan, looked.history, looked.catalog, lint, database(url))
+        return looked.plan, rehearse(_with_losses(account, url))
 
 
 def account_from_base(directory: Path, target: str, lint: Settings) -> tuple[Plan, Account]:

@@ -38,6 +38,8 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
     """
     with closing(open_session(request.url)) as session:
         on_session(_server_process(session))
+        if request.observer is not None:
+            request.observer.session(session)
         engine = sa.create_engine(
             "postgresql+psycopg://",
             creator=lambda: session,

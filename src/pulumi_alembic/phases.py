@@ -79,6 +79,8 @@ class Phases:
         did or to `restart`. Raises MigrationError where it does not say.
         """
         with context.autocommit_block():
+            if self.request.observer is not None:
+                self.request.observer.batched(statement)
             self._ran = statement
             self._alone()
             found = [one for one in self._attempts() if one.phase == self._phase]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from pulumi_alembic.account import MODES, Account, Effects, Lock, RevisionAccount, StatementAccount
+from pulumi_alembic.account import MODES, Account, Effects, Lock, Rehearsed, RevisionAccount, StatementAccount
 
-__all__ = ["statements", "summary"]
+__all__ = ["how", "statements", "summary"]
 
 _SHOWN = 20
 
@@ -17,7 +17,15 @@ def summary(account: Account) -> list[str]:
     hidden = len(lines) - 2 * _SHOWN
     if hidden > 1:
         lines[_SHOWN:-_SHOWN] = [[f"… {hidden} more revisions"]]
-    return [*(line for each in lines for line in each), f"digest {account.digest}"]
+    return [*(line for each in lines for line in each), how(account), f"digest {account.digest}"]
+
+
+def how(account: Account) -> str:
+    """Whether what is shown was measured or concluded, and why not where a rehearsal was wanted."""
+    if account.rehearsed:
+        return "rehearsed: it ran in a scratch database, where no table has rows"
+    reason = f": {account.not_rehearsed}" if account.not_rehearsed else ""
+    return f"concluded from the text, not rehearsed{reason}"
 
 
 def statements(account: Account) -> dict[str, list[str]]:
@@ -27,12 +35,33 @@ def statements(account: Account) -> dict[str, list[str]]:
 
 def _revision(revision: RevisionAccount) -> Iterator[str]:
     yield f"{revision.direction} {revision.id} {revision.message}: {_size(revision)}"
-    yield from (f"    {line}" for line in _effects(_together([each.effects for each in revision.statements])))
+    yield from (f"    {line}" for line in _effects(_together([each.does for each in revision.sends])))
     if revision.losses:
         yield f"    takes away {', '.join(revision.losses)}"
+    if revision.rehearsed:
+        yield from (f"    {line}" for line in _rehearsed(revision.rehearsed))
     for finding in [*revision.findings, *(one for each in revision.statements for one in each.findings)]:
         excused = f" (excused: {finding.excused})" if finding.excused else ""
         yield f"    {finding.severity} {finding.rule}: {finding.message}{excused}"
+
+
+def _rehearsed(seen: Rehearsed) -> Iterator[str]:
+    """What the rehearsal showed beside the effects of each statement."""
+    for verb, names in (("makes", seen.made), ("drops", seen.dropped), ("changes", seen.changed)):
+        if names:
+            yield f"{verb} {_few(names)}"
+    if seen.fails:
+        yield f"error: fails in the rehearsal, {seen.fails}"
+    if seen.way_back:
+        yield f"way back: {seen.way_back}"
+    yield from (f"    {line}" for line in seen.left[:_SHOWN])
+    if len(seen.left) > _SHOWN:
+        yield f"    … {len(seen.left) - _SHOWN} more lines"
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _together(each: Sequence[Effects]) -> Effects:
@@ -55,9 +84,10 @@ def _together(each: Sequence[Effects]) -> Effects:
 
 
 def _size(revision: RevisionAccount) -> str:
+    count = len(revision.sends)
     if revision.runs_python:
-        return f"runs Python, {revision.runs_python}"
-    count = len(revision.statements)
+        sent = f"; sent {count} statement{'' if count == 1 else 's'} in the rehearsal" if revision.rehearsed else ""
+        return f"runs Python, {revision.runs_python}{sent}"
     return f"{count} statement{'' if count == 1 else 's'}" if count else "no statement"
 
 
@@ -65,14 +95,26 @@ def _lines(revision: RevisionAccount) -> Iterator[str]:
     if revision.runs_python:
         yield f"-- runs Python, {revision.runs_python}"
     for each in revision.statements:
-        yield from (f"-- {comment}" for comment in _comments(each))
-        yield from each.sql.strip().splitlines()
+        yield from _statement(each, revision)
+    if revision.rehearsed and revision.rehearsed.sent:
+        others = "sent" if revision.runs_python else "sent others than concluded"
+        yield f"-- {others} in the rehearsal, where no table has rows:"
+        for each in revision.rehearsed.sent:
+            yield from _statement(each, revision)
+    if revision.rehearsed:
+        yield from (f"-- {line}" for line in _rehearsed(revision.rehearsed))
 
 
-def _comments(statement: StatementAccount) -> Iterator[str]:
+def _statement(statement: StatementAccount, revision: RevisionAccount) -> Iterator[str]:
+    yield from (f"-- {comment}" for comment in _comments(statement, measures=revision.rehearsed is not None))
+    yield from statement.sql.strip().splitlines()
+
+
+def _comments(statement: StatementAccount, *, measures: bool) -> Iterator[str]:
     if statement.outside:
         yield "outside of the transaction"
-    yield from _effects(statement.effects)
+    mark = " (measured)" if statement.measured else " (concluded)" if measures else ""
+    yield from (f"{line}{mark if line.startswith('locks ') else ''}" for line in _effects(statement.does))
     for finding in statement.findings:
         yield f"{finding.severity} {finding.rule}: {finding.message}"
 

@@ -46,12 +46,18 @@ ID = "migrations.alembic_version"
 DETAILS = ("digest", "statements", "__plan")
 """Inputs that say what a plan with anything to run does: its digest, its SQL, and its whole account as JSON."""
 
+ADMIN = "__rehearse_with"
+"""An input of previews alone, which `check` keeps to itself: no state holds it."""
+
 Properties = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the program asks for. `url` is None where it is not known yet, because its database does not exist."""
+    """What the program asks for. `url` is None where it is not known yet, because its database does not exist.
+
+    `admin` is the URL of the login that a preview rehearses with, empty where it does not.
+    """
 
     url: str | None
     directory: Path
@@ -59,6 +65,7 @@ class Inputs:
     urn: str
     policy: Policy
     lint: Settings
+    admin: str = ""
 
     @classmethod
     def of(cls, properties: Properties) -> Inputs:
@@ -67,8 +74,16 @@ class Inputs:
         known = None if isinstance(url, Unknown) else str(url)
         # State files from before there was a policy have none.
         policy = Policy.parse(properties.get("policy") or {})
-        place = known, Path(properties["directory"]), properties["target"], properties["__urn"]
-        return cls(*place, policy, lint_settings(properties))
+        admin = properties.get(ADMIN)
+        return cls(
+            known,
+            Path(properties["directory"]),
+            properties["target"],
+            properties["__urn"],
+            policy,
+            lint_settings(properties),
+            "" if isinstance(admin, Unknown) else str(admin or ""),
+        )
 
 
 class MigrationsProvider(ResourceProvider):
@@ -89,6 +104,7 @@ class MigrationsProvider(ResourceProvider):
     def check(self, _olds: Properties, news: Properties) -> CheckResult:
         """The inputs and the plan; a failure where there is no plan. Reads the database, changes nothing."""
         inputs = Inputs.of(news)
+        news = {key: value for key, value in news.items() if key != ADMIN}
         try:
             plan, account = _plan(inputs, _olds.get("url"))
         except MigrationError as error:
@@ -144,14 +160,14 @@ def _plan(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account]:
     if inputs.url is None:
         return _plan_unknown(inputs, old_url)
     try:
-        return accounting.account_from_database(inputs.url, inputs.directory, inputs.target, inputs.lint)
+        return _account(inputs, inputs.url)
     except NoLogin as error:
         if old_url is None or old_url == inputs.url or _database(old_url) != _database(inputs.url):
             raise NoLogin(
                 f"{error}. If the role or its password was changed outside of the stack, set them back as the stack "
                 f"has them; if the server is another one: {engine_log.command('refresh', inputs.urn)}, then try again"
             ) from None
-        return accounting.account_from_database(old_url, inputs.directory, inputs.target, inputs.lint)
+        return _account(inputs, old_url)
     except NoDatabase as error:
         advice = f"If it was dropped outside of the stack: {engine_log.command('refresh', inputs.urn)}, then try again"
         raise NoDatabase(f"{error}. {advice}") from None
@@ -161,10 +177,19 @@ def _plan_unknown(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account]:
     """A login that is not known yet is either that of a database to come, or another one for the database there is."""
     try:
         if old_url is not None:
-            return accounting.account_from_database(old_url, inputs.directory, inputs.target, inputs.lint)
+            return _account(inputs, old_url)
     except DatabaseError:
         engine_log.info("the database cannot be asked yet: the plan is for an empty one", inputs.urn)
     return accounting.account_from_base(inputs.directory, inputs.target, inputs.lint)
+
+
+def _account(inputs: Inputs, url: str) -> tuple[Plan, Account]:
+    def tell(text: str) -> None:
+        engine_log.status(text, inputs.urn)
+
+    return accounting.account_from_database(
+        url, inputs.directory, inputs.target, inputs.lint, admin=inputs.admin, tell=tell
+    )
 
 
 def _database(url: str) -> tuple[object, ...]:

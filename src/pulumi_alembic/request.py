@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pulumi_alembic.exclusive import Lock
 from pulumi_alembic.policy import Policy
@@ -14,11 +14,23 @@ from pulumi_alembic.script import Revision
 if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
 
-__all__ = ["Request"]
+    from pulumi_alembic.database import Connection
+
+__all__ = ["Observer", "Request"]
 
 
 def _unheard(_: str) -> None:
     """Says nothing to nobody."""
+
+
+class Observer(Protocol):
+    """Who looks on while revisions run."""
+
+    def session(self, session: Connection) -> None:
+        """An attempt begins, in this session."""
+
+    def batched(self, statement: str) -> None:
+        """A batched update begins, in a block of its own."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,7 @@ class Request:
     and `on_status` what a revision is doing and for whom it waits, from another thread too. `lock` is what keeps
     other migrations out; None only for a run that changes nothing. `scripts` are, by their ids, as they were checked:
     what is not among them is read when it runs. `allow_data_loss` are the revisions that may take away rows.
+    `observer` looks on where there is one.
     """
 
     url: str
@@ -39,6 +52,7 @@ class Request:
     lock: Lock | None = None
     scripts: Mapping[str, Revision] = field(default_factory=dict)
     allow_data_loss: frozenset[str] = frozenset()
+    observer: Observer | None = None
 
     def script(self, step: RevisionStep) -> Revision:
         """The script of a step of Alembic's."""

@@ -15,7 +15,7 @@ from pulumi_alembic.history import HEAD, History
 from pulumi_alembic.lint.settings import Settings
 from pulumi_alembic.manifest import COMMAND
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.provider import MigrationsProvider
+from pulumi_alembic.provider import ADMIN, MigrationsProvider
 
 __all__ = ["Migrations"]
 
@@ -46,6 +46,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         configure_lint: str = "",
         production: bool = False,
         lower: tuple[str, pulumi.Input[str | None]] | None = None,
+        rehearse_with: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`url` is the migrator's `postgresql://…`, unknown for as long as its database does not exist.
@@ -58,6 +59,9 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         `{"truncate": "error"}`, see `pulumi_alembic.lint.Settings`; `configure_lint` is the command that does so, with
         `{rule}` in it. On a `production` stack practices are obligations. `lower` is the name of the stack that runs
         revisions first, and its revision.
+
+        `rehearse_with` is the URL of a login of the same server that may make databases and become the owner: with it a
+        preview runs what is pending in a scratch database, and shows what it saw there. No state holds it.
 
         Raises pulumi.RunError where the scripts are not one history, `target` is none of them, the policy makes no
         sense, or what a preview needs is an output.
@@ -96,6 +100,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             properties["__production"] = True
         if lower:
             properties["__lower"] = {"stack": lower[0], "revision": lower[1]}
+        if rehearse_with is not None and pulumi.runtime.is_dry_run():
+            properties[ADMIN] = pulumi.Output.secret(rehearse_with)
         super().__init__(MigrationsProvider(), name, properties, opts)
         if not history.manifest.exists:
             text = f"no {history.manifest.path} yet, by which edited scripts are noticed before they are applied"

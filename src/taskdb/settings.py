@@ -6,9 +6,10 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pulumi
 from pulumi.runtime import config as stack_config
@@ -33,6 +34,7 @@ KEYS = {
         "taskdb:require_approval",
         "taskdb:approved",
         "taskdb:allow_data_loss",
+        "taskdb:rehearse",
         *LINT_KEYS,
         *POLICY_KEYS,
     },
@@ -63,6 +65,12 @@ class Admin:
     sslrootcert: str = ""
     local: bool = False
 
+    def url(self, database: str) -> str:
+        """The admin's URL of one of the server's databases; it holds the password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        login = f"{quote(self.username, safe='')}:{quote(self.password, safe='')}"
+        return f"postgresql://{login}@{host}:{self.port}/{database}?{urlencode(self.tls)}"
+
     @property
     def tls(self) -> dict[str, str]:
         """The connection parameters for encryption, as libpq names them."""
@@ -75,7 +83,8 @@ class Settings:
 
     `policy` is how long a migration waits, and for what. With `require_approval` revisions run only where the digest of
     their plan is `approved`. Only the revisions of `allow_data_loss` may take away rows. `lint` is how findings are
-    judged, on a stack that is `production`, or above the stack that it takes revisions from.
+    judged, on a stack that is `production`, or above the stack that it takes revisions from. With `rehearse`, which is
+    the default on the development server, previews run them in a scratch database.
     """
 
     database: str
@@ -88,6 +97,7 @@ class Settings:
     lint: Mapping[str, Any] = field(default_factory=dict)
     production: bool = False
     promote_from: str = ""
+    rehearse: bool = False
 
     @classmethod
     def load(cls, project: Path) -> Settings:
@@ -101,7 +111,8 @@ class Settings:
         name = _database_name(pulumi.get_project(), pulumi.get_stack())
         allowed = _flag(values, "taskdb:require_approval"), values.get("taskdb:approved", ""), _may_lose(values)
         linted = lint_of(values, _command)
-        return cls(name, _revision(values), _policy(values), _admin(values, project), *allowed, *linted)
+        settings = cls(name, _revision(values), _policy(values), _admin(values, project), *allowed, *linted)
+        return replace(settings, rehearse=_flag(values, "taskdb:rehearse", str(settings.admin.local).lower()))
 
     @property
     def configure_lint(self) -> str:
@@ -156,8 +167,8 @@ def _may_lose(values: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(ids)
 
 
-def _flag(values: Mapping[str, str], key: str) -> bool:
-    value = values.get(key, "false")
+def _flag(values: Mapping[str, str], key: str, default: str = "false") -> bool:
+    value = values.get(key, default)
     if value not in ("true", "false"):
         raise TaskdbError(f"{key} is {value!r}: it is true or false. Set it: {_command('config set', f'{key} true')}")
     return value == "true"

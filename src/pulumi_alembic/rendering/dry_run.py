@@ -53,7 +53,7 @@ class DryRun:
         try:
             with _silence(), ExitStack() as watch:
                 if needs_watch(revision.source):
-                    watch.enter_context(watched(stack.path, recorder.refuse))
+                    watch.enter_context(watched([stack.path], recorder.refuse))
                 self._call(revision, direction)
         except Unknowable:
             pass

@@ -13,7 +13,7 @@ import os
 import pkgutil
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
@@ -74,8 +74,8 @@ _PURE = {"fspath", "strptime", "mktime"}
 
 
 @contextmanager
-def watched(path: str, refuse: Callable[[str], Any]) -> Iterator[None]:
-    """Within the block, whatever the script at `path` reads beside the database is told to `refuse`, before it happens.
+def watched(paths: Collection[str], refuse: Callable[[str], Any]) -> Iterator[None]:
+    """Within the block, what the scripts at `paths` read beside the database is told to `refuse`, before it happens.
 
     `refuse` raises. What libraries do for themselves, as logging and importing, is not the script's doing.
     """
@@ -87,7 +87,7 @@ def watched(path: str, refuse: Callable[[str], Any]) -> Iterator[None]:
             what = _CODES.get(frame.f_code, "")
         else:
             return
-        if what and _is_of(path, frame, direct=event == "c_call"):
+        if what and _is_of(paths, frame, direct=event == "c_call"):
             refuse(f"reads {what}" if not what.startswith("a connection") else f"opens {what}")
 
     before, collects = sys.getprofile(), gc.isenabled()
@@ -113,15 +113,15 @@ def _asked_of_c(called: Any) -> str:
     return f"{what} ({called.__name__})"
 
 
-def _is_of(path: str, frame: FrameType, *, direct: bool) -> bool:
-    """Whether the script is behind a call; SQLAlchemy calls what a script gave it as a default from schema.py."""
+def _is_of(paths: Collection[str], frame: FrameType, *, direct: bool) -> bool:
+    """Whether a script is behind a call; SQLAlchemy calls what a script gave it as a default from schema.py."""
     file = frame.f_code.co_filename
     if direct and file.startswith(_LIBRARIES) and not file.endswith("schema.py"):
         return False
     at: FrameType | None = frame
     while at is not None:
         file = at.f_code.co_filename
-        if file == path:
+        if file in paths:
             return True
         if file.startswith((_OURS, "<frozen importlib")) or f"{os.sep}logging{os.sep}" in file:
             return False

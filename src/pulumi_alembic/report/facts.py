@@ -54,7 +54,7 @@ def revisions(preview: Preview) -> Iterator[tuple[Planned, RevisionAccount]]:
 
 def is_opaque(revision: RevisionAccount) -> bool:
     """Whether nobody can know before the update what the revision does: it runs Python, and was not rehearsed."""
-    return bool(revision.runs_python) and not revision.statements
+    return bool(revision.runs_python) and not revision.sends and not revision.rehearsed
 
 
 def findings(preview: Preview) -> list[Placed]:
@@ -75,12 +75,12 @@ def losses(preview: Preview) -> list[Loss]:
     destroyed = [
         Loss(what, planned.name, revision.id)
         for planned, revision, statement in _statements(preview)
-        for what in statement.effects.destroys
+        for what in statement.does.destroys
     ]
     unknown = [
         Loss(what, planned.name, revision.id, unknown=True)
         for planned, revision, statement in _statements(preview)
-        for what in statement.effects.unknown
+        for what in statement.does.unknown
     ]
     counted = [Loss(what, planned.name, each.id) for planned, each in revisions(preview) for what in each.losses]
     return list(dict.fromkeys([*dropped, *counted, *destroyed, *unknown]))
@@ -102,7 +102,7 @@ def tables(preview: Preview) -> list[TableFacts]:
     for planned, revision, statement in _statements(preview):
         if planned.account is None or not planned.account.database:
             continue
-        effects = statement.effects
+        effects = statement.does
         made = {lock.table for lock in effects.locks if lock.new}
         for lock in effects.locks:
             if lock.new:
@@ -129,4 +129,4 @@ def strength(mode: str) -> int:
 
 def _statements(preview: Preview) -> Iterator[tuple[Planned, RevisionAccount, StatementAccount]]:
     for planned, revision in revisions(preview):
-        yield from ((planned, revision, statement) for statement in revision.statements)
+        yield from ((planned, revision, statement) for statement in revision.sends)

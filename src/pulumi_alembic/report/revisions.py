@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pulumi_alembic.account import Account, Effects, RevisionAccount, Severity, StatementAccount
+from pulumi_alembic.account import WAY_BACK, Account, Effects, RevisionAccount, Severity, StatementAccount
 from pulumi_alembic.report import facts, markdown
 from pulumi_alembic.report.page import Page, Show
 from pulumi_alembic.report.preview import Planned, Preview
@@ -46,6 +46,7 @@ def _plan(planned: Planned, page: Page, *, several: bool) -> list[str]:
 def _about(account: Account, page: Page) -> str:
     where = f"of {page.code(account.database)}" if account.database else "of a database that is yet to be made"
     how = "rehearsed on a scratch database" if account.rehearsed else "read from the scripts, not rehearsed"
+    how += f" ({page.plain(account.not_rehearsed)})" if account.not_rehearsed else ""
     return (
         f"{page.plain(account.direction).capitalize()} {where}, {counted(len(account.revisions), 'revision')}, {how}."
     )
@@ -76,11 +77,21 @@ def _revision(revision: RevisionAccount, page: Page, *, opened: bool) -> str:
         blocks.append(f"🐍 Runs Python{unknown}: {page.plain(revision.runs_python)}")
     elif not revision.statements:
         blocks.append("Sends no statement.")
-    if revision.statements:
-        statements = "\n\n".join(_statement(each, page) for each in revision.statements)
-        title = f"SQL: {counted(len(revision.statements), 'statement')}"
+    if revision.sends:
+        statements = "\n\n".join(_statement(each, page) for each in revision.sends)
+        title = f"SQL: {counted(len(revision.sends), 'statement')}{'' if revision.statements else ' of the rehearsal'}"
         blocks.append(markdown.folded(title, statements, opened=opened))
+    blocks += _rehearsed(revision, page)
     return "\n\n".join(blocks)
+
+
+def _rehearsed(revision: RevisionAccount, page: Page) -> list[str]:
+    seen = revision.rehearsed
+    said = [f"⛔ Fails in the rehearsal: {page.plain(seen.fails)}"] if seen and seen.fails else []
+    if seen and seen.way_back and seen.way_back != WAY_BACK:
+        lines = [f"- {page.code(line)}" for line in page.rows(seen.left, "line")]
+        said.append("\n".join([f"⚠️ Way back: {page.plain(seen.way_back)}", *([""] if lines else []), *lines]))
+    return said
 
 
 def _in_full(revision: RevisionAccount, page: Page) -> bool:
@@ -88,7 +99,9 @@ def _in_full(revision: RevisionAccount, page: Page) -> bool:
         return page.detail.show is Show.FULL
     found = [*revision.findings, *(finding for each in revision.statements for finding in each.findings)]
     objected = any(not finding.excused for finding in found)
-    effects = [each.effects for each in revision.statements]
+    effects = [each.does for each in revision.sends]
+    seen = revision.rehearsed
+    objected = objected or (seen is not None and bool(seen.fails or seen.left))
     return objected or bool(revision.runs_python) or any(each.destroys or each.unknown for each in effects)
 
 
@@ -96,7 +109,7 @@ def _summed(revision: RevisionAccount, page: Page) -> str:
     """What a revision does, in a few words behind its name."""
     if facts.is_opaque(revision):
         return " · 🐍 runs Python"
-    found = [each.effects for each in revision.statements]
+    found = [each.does for each in revision.sends]
     locks = [lock for effects in found for lock in effects.locks if not lock.new]
     tables = len({lock.table for lock in locks})
     said = ["", counted(len(revision.statements), "statement")]
@@ -110,7 +123,7 @@ def _summed(revision: RevisionAccount, page: Page) -> str:
 
 
 def _statement(statement: StatementAccount, page: Page) -> str:
-    said = _effects(statement.effects, page)
+    said = _effects(statement.does, page)
     if statement.outside:
         said.insert(0, "outside the transaction")
     for finding in page.rows(statement.findings, "name"):

@@ -13,6 +13,7 @@ from pulumi_alembic.account import (
     Effects,
     Finding,
     Lock,
+    Rehearsed,
     RevisionAccount,
     Severity,
     StatementAccount,
@@ -30,12 +31,16 @@ def tuples(part: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
 
 EFFECTS = st.builds(Effects, tuples(st.builds(Lock, TEXT, TEXT)), tuples(TEXT), tuples(TEXT), tuples(TEXT))
 FINDINGS = tuples(st.builds(Finding, TEXT, st.sampled_from(Severity), TEXT, TEXT, TEXT))
-STATEMENTS = tuples(st.builds(StatementAccount, TEXT, st.booleans(), EFFECTS, FINDINGS))
-REVISIONS = tuples(st.builds(RevisionAccount, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, STATEMENTS, FINDINGS))
+STATEMENTS = tuples(st.builds(StatementAccount, TEXT, st.booleans(), EFFECTS, FINDINGS, st.none() | EFFECTS))
+NAMES = tuples(TEXT)
+REHEARSED = st.none() | st.builds(Rehearsed, STATEMENTS, NAMES, NAMES, NAMES, TEXT, TEXT, NAMES)
+REVISIONS = tuples(
+    st.builds(RevisionAccount, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, STATEMENTS, FINDINGS, NAMES, REHEARSED)
+)
 COLUMNS = tuples(st.builds(ColumnAccount, TEXT, TEXT, st.booleans(), TEXT, TEXT))
 STATES = st.none() | st.builds(TableState, COLUMNS, tuples(st.builds(ForeignKey, TEXT, tuples(TEXT))))
 TABLES = tuples(st.builds(TableAccount, TEXT, STATES, STATES, TEXT))
-ACCOUNTS = st.builds(Account, TEXT, TEXT, TEXT, TEXT, st.booleans(), REVISIONS, TABLES)
+ACCOUNTS = st.builds(Account, TEXT, TEXT, TEXT, TEXT, st.booleans(), REVISIONS, TABLES, TEXT)
 
 
 @given(ACCOUNTS)
@@ -100,3 +105,11 @@ def test_a_digest_tells_which_part_of_the_plan_is_another(changed: Account, part
 def test_a_finding_that_was_excused_since_is_another_plan() -> None:
     excused = with_statement(findings=(replace(FINDING, excused="at night"),))
     assert differences(with_statement(findings=(FINDING,)).digest, excused.digest) == ["findings"]
+
+
+def test_what_was_measured_is_no_part_of_the_digest() -> None:
+    """So an approval of a rehearsed preview holds in an update, which does not rehearse."""
+    measured = replace(STATEMENT, measured=Effects((Lock("t", "SHARE"),)))
+    seen = Rehearsed((measured,), ("table t",), (), (), "fails", "differs", ("+ x",))
+    rehearsed = with_revision(statements=(measured,), rehearsed=seen)
+    assert replace(rehearsed, rehearsed=True, not_rehearsed="why").digest == ACCOUNT.digest

@@ -1,6 +1,15 @@
 """What a preview shows of a plan: in a few lines what can hurt, and line by line what runs."""
 
-from pulumi_alembic.account import Account, Effects, Finding, Lock, RevisionAccount, Severity, StatementAccount
+from pulumi_alembic.account import (
+    Account,
+    Effects,
+    Finding,
+    Lock,
+    Rehearsed,
+    RevisionAccount,
+    Severity,
+    StatementAccount,
+)
 from pulumi_alembic.preview import statements, summary
 
 
@@ -10,7 +19,7 @@ def revision(number: int, *found: StatementAccount, **changes: str) -> RevisionA
 
 
 def shown(*revisions: RevisionAccount) -> list[str]:
-    return summary(Account("base", "r1", "upgrade", revisions=revisions))[:-1]
+    return summary(Account("base", "r1", "upgrade", revisions=revisions))[:-2]
 
 
 def test_of_each_table_that_is_there_the_strongest_lock_is_shown_once() -> None:
@@ -68,3 +77,25 @@ def test_statements_are_shown_line_by_line_as_they_are_behind_what_they_do() -> 
             "VACUUM",
         ]
     }
+
+
+def test_what_was_measured_is_shown_in_place_of_what_was_concluded() -> None:
+    """And what else the rehearsal showed: what it made, and that the way back leads elsewhere."""
+    concluded, measured = (Effects((Lock("t", mode),)) for mode in ("SHARE", "EXCLUSIVE"))
+    statement = StatementAccount("SQL", effects=concluded, measured=measured)
+    seen = Rehearsed(made=("table u",), way_back="leads to another fingerprint", left=("+ column t.x int",))
+    revision = RevisionAccount("r1", "does", "f", "v1:0", "upgrade", statements=(statement,), rehearsed=seen)
+    account = Account("base", "r1", "upgrade", rehearsed=True, revisions=(revision,))
+    assert summary(account)[1:-1] == [
+        "    locks t: EXCLUSIVE",
+        "    makes table u",
+        "    way back: leads to another fingerprint",
+        "        + column t.x int",
+        "rehearsed: it ran in a scratch database, where no table has rows",
+    ]
+    assert statements(account)["upgrade r1"][:2] == ["-- locks t: EXCLUSIVE (measured)", "SQL"]
+
+
+def test_why_there_was_no_rehearsal_is_said() -> None:
+    account = Account("base", "r1", "upgrade", not_rehearsed="no pg_dump")
+    assert summary(account)[0] == "concluded from the text, not rehearsed: no pg_dump"

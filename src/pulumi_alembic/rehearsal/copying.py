@@ -1,0 +1,108 @@
+"""The target's schema, made again in the scratch database: every object by its owner, and what Alembic has to find."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+
+import psycopg
+from psycopg import sql
+
+from pulumi_alembic.database import VERSION_SCHEMA, Connection, connect, log_in
+from pulumi_alembic.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.rehearsal.scratch import Scratch, database_of
+
+__all__ = ["copy", "read_ledger"]
+
+# pg_dump --use-set-session-authorization, PostgreSQL 13 to 18: a superuser's way, which a member has as SET ROLE.
+_AUTHORIZATION = re.compile(
+    r"^(?:SET SESSION AUTHORIZATION (?:'((?:[^']|'')+)'|DEFAULT)|RESET SESSION AUTHORIZATION);$", re.MULTILINE
+)
+# For psql alone, or unknown to servers older than pg_dump.
+_BESIDE = re.compile(r"^(?:\\(?:un)?restrict .*|SET transaction_timeout = .*)$", re.MULTILINE)
+
+_UNPOPULATED = """
+SELECT format('SET ROLE %s; REFRESH MATERIALIZED VIEW %s', relowner::regrole, c.oid::regclass)
+FROM pg_class c WHERE relkind = 'm' AND NOT relispopulated ORDER BY c.oid
+"""
+
+_ACL = """
+SELECT privilege_type, grantee, grantee::regrole::text
+FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) WHERE datname = %s AND grantee <> datdba
+"""
+
+_LEDGER = sql.Identifier(VERSION_SCHEMA, "ledger")
+
+
+def read_ledger(url: str, revisions: Iterable[str]) -> list[str]:
+    """The rows of the target's ledger on these revisions, as JSON, without the scripts in them."""
+    with connect(url) as connection:
+        if connection.execute("SELECT to_regclass(%s)", [_LEDGER.as_string(None)]).fetchone() == (None,):
+            return []
+        query = sql.SQL("SELECT to_jsonb(l) - 'source' FROM {} l WHERE revision = ANY(%s) ORDER BY id").format(_LEDGER)
+        return [json.dumps(row) for (row,) in connection.execute(query, [list(revisions)])]
+
+
+def copy(scratch: Scratch, target: str, dumped: str, heads: Iterable[str], ledger: Iterable[str]) -> None:
+    """What was `dumped` is there, with the heads and the rows of the ledger; who may connect is as in the target.
+
+    Raises NotRehearsed where the admin may not make a part of it.
+    """
+    name = sql.Identifier(scratch.name)
+    script, roles = _as_members(dumped)
+    try:
+        with log_in(scratch.url, "alembic rehearsal", autocommit=True) as connection:
+            for role in roles:
+                # Schemas are made by their owners.
+                connection.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(name, sql.Identifier(role)))
+            connection.execute(script.encode())
+            connection.execute("RESET ALL; RESET ROLE")
+            for (statement,) in connection.execute(_UNPOPULATED.encode()).fetchall():
+                connection.execute(statement.encode())
+            _write_migration_tables(connection, heads, ledger)
+            connection.execute("RESET ROLE")
+            for role in roles:
+                connection.execute(sql.SQL("REVOKE CREATE ON DATABASE {} FROM {}").format(name, sql.Identifier(role)))
+            for privilege, grantee, role in connection.execute(_ACL, [database_of(target)]).fetchall():
+                to = sql.SQL(role if grantee else "PUBLIC")
+                connection.execute(sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(privilege), name, to))
+    except psycopg.Error as error:
+        raise NotRehearsed(
+            f"the copy of the schema: {error.diag.message_primary or 'the connection was lost'}"
+        ) from None
+
+
+def _as_members(dumped: str) -> tuple[str, list[str]]:
+    """The script for an admin who may become the owners, and these."""
+    roles: dict[str, None] = {}
+
+    def become(match: re.Match[str]) -> str:
+        role = match[1].replace("''", "'") if match[1] else ""
+        # What PostgreSQL 15 gives every owner of a database, and nobody can become.
+        if role in ("", "pg_database_owner"):
+            return "RESET ROLE;"
+        roles[role] = None
+        return sql.SQL("SET ROLE {};").format(sql.Identifier(role)).as_string(None)
+
+    return _AUTHORIZATION.sub(become, _BESIDE.sub("", dumped)), list(roles)
+
+
+def _write_migration_tables(connection: Connection, heads: Iterable[str], ledger: Iterable[str]) -> None:
+    [(owner,)] = connection.execute(
+        "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = %s", [VERSION_SCHEMA]
+    ).fetchall()
+    connection.execute(f"SET ROLE {owner}".encode())
+    version = sql.SQL("INSERT INTO {} VALUES (%s)").format(sql.Identifier(VERSION_SCHEMA, "alembic_version"))
+    for head in heads:
+        connection.execute(version, [head])
+    row = sql.SQL(
+        "INSERT INTO {ledger} OVERRIDING SYSTEM VALUE"
+        ' SELECT * FROM jsonb_populate_record(NULL::{ledger}, %s::jsonb || \'{{"source": ""}}\')'
+    ).format(ledger=_LEDGER)
+    rows = list(ledger)
+    for each in rows:
+        connection.execute(row, [each])
+    if rows:
+        last = json.loads(rows[-1])["id"]
+        connection.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", [_LEDGER.as_string(None), last])

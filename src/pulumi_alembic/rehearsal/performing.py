@@ -1,0 +1,123 @@
+"""The pending revisions run in the scratch database, by the same runner as in an update, and then back again."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from pulumi_alembic import runner
+from pulumi_alembic.database import connect, read_heads
+from pulumi_alembic.errors import MigrationError, RevisionFailed
+from pulumi_alembic.history import History
+from pulumi_alembic.plan import Direction, Plan, revision_text
+from pulumi_alembic.policy import Policy
+from pulumi_alembic.rehearsal.guard import kept_inside
+from pulumi_alembic.rehearsal.observer import Looker
+from pulumi_alembic.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.rendering.dependence import needs_watch
+from pulumi_alembic.request import Request
+
+__all__ = ["Performed", "perform", "perform_back"]
+
+LIMIT = 30.0
+"""Seconds after which a rehearsal, there or back, is ended."""
+
+
+@dataclass(frozen=True)
+class Performed:
+    """What was seen of the steps that ran, in order; and why the next one failed, empty where all ran."""
+
+    looker: Looker
+    failed: str
+
+
+def perform(url: str, steps: Plan, history: History) -> Performed:
+    """Run the steps as the login of `url`, whose database is the scratch one.
+
+    Raises NotRehearsed where that would do something outside of it, or takes too long.
+    """
+    deadline = time.monotonic() + LIMIT
+    looker = Looker([os.path.abspath(step.path) for step in steps.steps], deadline)  # noqa: PTH100 - as frames name it
+    request = Request(
+        _limited(url),
+        "preview",
+        looker.on_applied,
+        policy=Policy(lock_deadline=1.0),
+        scripts=history.revisions,
+        # There are no rows, and the locks are to be the statements' own.
+        allow_data_loss=frozenset(history.revisions),
+        observer=looker,
+    )
+    try:
+        with _silence(), _kept_inside(steps), _ended_at(looker, deadline):
+            runner.run(steps, history, request)
+    except RevisionFailed as error:
+        if time.monotonic() > deadline:
+            raise NotRehearsed(f"it takes longer than {LIMIT:.0f} s") from None
+        return Performed(looker, _cause(error))
+    except MigrationError as error:
+        raise NotRehearsed(str(error).splitlines()[0]) from None
+    return Performed(looker, "")
+
+
+def perform_back(url: str, steps: Plan, ran: int, history: History) -> Performed:
+    """Run the other direction of the first `ran` steps of an upgrade, the newest first; raises as `perform` does."""
+    with connect(url) as connection:
+        heads = read_heads(connection)
+    back = Plan(heads, revision_text(steps.current), Direction.DOWNGRADE, tuple(reversed(steps.steps[:ran])))
+    return perform(url, back, history)
+
+
+@contextmanager
+def _ended_at(looker: Looker, deadline: float) -> Iterator[None]:
+    timer = threading.Timer(deadline - time.monotonic(), looker.cancel)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def _kept_inside(steps: Plan) -> Iterator[None]:
+    # What cannot be seen in its source does nothing of its own: it would be slower for nothing.
+    paths = [os.path.abspath(step.path) for step in steps.steps if needs_watch(step.source)]  # noqa: PTH100
+    with ExitStack() as stack:
+        if paths:
+            stack.enter_context(kept_inside(paths))
+        yield
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What a script prints and warns of, the update prints."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _limited(url: str) -> str:
+    """The same login, whose statements the server ends in time."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    query["options"] = f"{query.get('options', '')} -c statement_timeout={LIMIT * 1000:.0f}".strip()
+    return urlunsplit(parts._replace(query=urlencode(query).replace("+", "%20")))
+
+
+def _cause(error: RevisionFailed) -> str:
+    """The place and the reason, without the statement, which the preview shows, and without what to do in an update."""
+    lines = [line.strip() for line in str(error).splitlines()[1:-2]]
+    return ", ".join(line for line in lines if _is_said(line, lines)) or lines[0]
+
+
+def _is_said(line: str, lines: Sequence[str]) -> bool:
+    reasons = ("line ", "PostgreSQL: ", "detail: ", "hint: ")
+    return line.startswith(reasons) or not any(each.startswith("statement: ") for each in lines)

@@ -1,0 +1,110 @@
+"""A rehearsal from its beginning to its end: everything that can go wrong with it is a reason, and nothing stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from pulumi_alembic.account import Account
+from pulumi_alembic.database import connect, log_in
+from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.fingerprint import read_lines
+from pulumi_alembic.plan import Direction
+from pulumi_alembic.rehearsal.client import Client, find_client
+from pulumi_alembic.rehearsal.copying import copy, read_ledger
+from pulumi_alembic.rehearsal.dump import dump
+from pulumi_alembic.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.rehearsal.scratch import Scratch, at, scratch
+
+if TYPE_CHECKING:
+    from pulumi_alembic.planning import Looked
+
+__all__ = ["rehearsal"]
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A scratch database with the target's schema in it, and the lines of its fingerprint."""
+
+    database: Scratch
+    lines: tuple[str, ...]
+
+
+@contextmanager
+def rehearsal(
+    url: str, admin: str, looked: Looked, tell: Callable[[str], None] = lambda text: None
+) -> Iterator[Callable[[Account], Account]]:
+    """Begin to set the scratch database up, beside whatever the block does; what it gives, rehearses the account.
+
+    `url` is the migrator's at the target, `admin` the URL of a login of the same server that may make databases and
+    become the owner. Where there cannot be a rehearsal the account comes back with the reason. At the end of the block
+    the scratch database is gone; it is never in the way of the target.
+    """
+    with ExitStack() as stack, ThreadPoolExecutor(2) as aside:
+        preparing = aside.submit(_prepare, stack, aside, url, admin, looked)
+
+        def rehearse(account: Account) -> Account:
+            tell(f"rehearses {len(looked.plan.steps)} in a scratch database")
+            try:
+                return _rehearse(preparing.result(), url, looked, account)
+            except NotRehearsed as reason:
+                return replace(account, not_rehearsed=str(reason))
+            except (MigrationError, psycopg.Error, OSError) as error:
+                return replace(account, not_rehearsed=" ".join(str(error).split()))
+
+        try:
+            yield rehearse
+        finally:
+            # What it began has to be there before it can be taken away.
+            with suppress(NotRehearsed, Exception):
+                preparing.result()
+
+
+def _prepare(stack: ExitStack, aside: ThreadPoolExecutor, url: str, admin: str, looked: Looked) -> _Stage:
+    with connect(url) as connection:
+        owner = connection.execute("SELECT current_user").fetchall()[0][0]
+        _refuse_powerful(connection.execute(_POWERS).fetchall())
+        client = _client(connection.info.server_version // 10000)
+    dumping = aside.submit(dump, url, owner, client)
+    database = stack.enter_context(scratch(admin, url, client.psql))
+    ledger = read_ledger(url, [step.id for step in looked.plan.steps])
+    copy(database, url, dumping.result(), looked.plan.current, ledger)
+    with log_in(database.url, "alembic rehearsal") as connection:
+        return _Stage(database, read_lines(connection))
+
+
+_POWERS = """
+SELECT rolname FROM pg_roles
+WHERE rolname IN (current_user, session_user) AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication)
+"""
+
+
+def _refuse_powerful(roles: list[tuple[str]]) -> None:
+    """What a revision can do to the whole server, it could do in its rehearsal."""
+    if roles:
+        raise NotRehearsed(f"{roles[0][0]}, which runs the revisions, may change more than its own database")
+
+
+def _client(server: int) -> Client:
+    client = find_client(server)
+    if client is None:
+        raise NotRehearsed(f"no pg_dump of PostgreSQL {server} or newer is on this machine")
+    return client
+
+
+def _rehearse(stage: _Stage, url: str, looked: Looked, account: Account) -> Account:
+    from pulumi_alembic.rehearsal.performing import perform, perform_back
+    from pulumi_alembic.rehearsal.telling import told
+
+    there = looked.catalog.relations if looked.catalog else {}
+    here = at(url, stage.database.name)
+    forth = perform(here, looked.plan, looked.history)
+    back = None
+    if looked.plan.direction is Direction.UPGRADE and forth.looker.seen:
+        back = perform_back(here, looked.plan, len(forth.looker.seen), looked.history)
+    return told(account, there, stage.lines, forth, back)

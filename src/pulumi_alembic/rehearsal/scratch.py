@@ -1,0 +1,174 @@
+"""The scratch database: its name, its beginning and its end, also where whoever made it was killed."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+
+from pulumi_alembic.database import Connection, log_in
+from pulumi_alembic.errors import DatabaseError
+from pulumi_alembic.rehearsal.client import environment
+from pulumi_alembic.rehearsal.refusal import NotRehearsed
+
+__all__ = ["MARKER", "Scratch", "at", "database_of", "scratch"]
+
+MARKER = "rehearsal_"
+"""How the name of every scratch database begins; then come its target's name, a digest of that, and chance."""
+
+_LONGEST = 63  # bytes of a name
+_LIMITS = "SET lock_timeout = '2s'; SET statement_timeout = '5s'"
+"""Not only locks are waited for: up to PostgreSQL 15 a DROP DATABASE waits for every COPY from a client that stalls."""
+
+_WATCHER = 'read -r word; [ "$word" = done ] || exec "$0" -X -q -t -c "$1" -c "$2" -c "$3"'
+
+_LIKE_TARGET = sql.SQL("""
+TEMPLATE template0 ENCODING {encoding} LC_COLLATE {datcollate} LC_CTYPE {datctype}
+""")
+
+_LOCALE = (
+    "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = current_database()"
+)
+
+
+class Scratch:
+    """A database that is gone at the end: `url` is the admin's, `keeper` a session beside it that keeps it alive."""
+
+    def __init__(self, url: str, keeper: Connection) -> None:
+        self.url = url
+        self.keeper = keeper
+        self.name = database_of(url)
+
+
+def at(url: str, database: str) -> str:
+    """The URL of another database of the same server, for the same login."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+def database_of(url: str) -> str:
+    """The database that a URL names."""
+    return urlsplit(url).path[1:]
+
+
+@contextmanager
+def scratch(admin: str, target: str, psql: object = None) -> Iterator[Scratch]:
+    """A new, empty database of the admin's, like that of the URL `target`; nobody else may connect. Gone at the end.
+
+    Before it is made, what killed rehearsals of the same target left is dropped: a living one holds an advisory lock
+    of the target's database, which ends with its session. With `psql` a process waits for the end of this one, and
+    drops it then. Raises NotRehearsed where it cannot be made.
+    """
+    name = database_of(target)
+    try:
+        keeper = log_in(at(admin, name), "alembic rehearsal", autocommit=True)
+    except DatabaseError as error:
+        raise NotRehearsed(str(error)) from None
+    with closing(keeper):
+        try:
+            keeper.execute(_LIMITS.encode())
+            _drop_leftovers(keeper, name)
+            made = _prefix(name) + secrets.token_hex(4)
+            keeper.execute("SELECT pg_advisory_lock(%s)", [_key(made)])
+        except psycopg.Error as error:
+            raise _refusal(error) from None
+        with _watcher(admin, name, made, psql) as done:
+            try:
+                _create(keeper, made)
+                yield Scratch(at(admin, made), keeper)
+            finally:
+                # What cannot be dropped now is left to the watcher, or else to the next rehearsal.
+                with suppress(psycopg.Error):
+                    _drop(keeper, made)
+                    done()
+
+
+def _create(keeper: Connection, name: str) -> None:
+    try:
+        [(encoding, collate, ctype)] = keeper.execute(_LOCALE).fetchall()
+        like = _LIKE_TARGET.format(encoding=encoding, datcollate=collate, datctype=ctype)
+        keeper.execute(sql.SQL("CREATE DATABASE {} ").format(sql.Identifier(name)) + like)
+        keeper.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
+    except psycopg.Error as error:
+        raise _refusal(error) from None
+
+
+def _drop(keeper: Connection, name: str) -> None:
+    drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
+    try:
+        keeper.execute(drop + sql.SQL(" WITH (FORCE)"))
+    except psycopg.errors.InsufficientPrivilege:
+        # Sessions of a login that the admin is no member of: they end with their client, and are waited for.
+        keeper.execute(drop)
+
+
+def _drop_leftovers(keeper: Connection, target: str) -> None:
+    found = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+    for (name,) in keeper.execute(found, [_prefix(target)]).fetchall():
+        if keeper.execute("SELECT pg_try_advisory_lock(%s)", [_key(name)]).fetchone() == (True,):
+            try:
+                # One that another preview has dropped meanwhile is gone all the same.
+                with suppress(psycopg.Error):
+                    _drop(keeper, name)
+            finally:
+                keeper.execute("SELECT pg_advisory_unlock(%s)", [_key(name)])
+
+
+@contextmanager
+def _watcher(admin: str, target: str, name: str, psql: object) -> Iterator[Callable[[], None]]:
+    """A process that drops the database after the end of this one, or of the block, unless it was told `done`."""
+    if psql is None:
+        yield lambda: None
+        return
+    key, quoted = _key(name), sql.Identifier(name).as_string(None)
+    # As soon as the lock of the keeper's session is free; the second drop waits for sessions that may not be ended.
+    steps = (
+        f"SELECT pg_advisory_lock({key})",
+        f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)",
+        f"DROP DATABASE IF EXISTS {quoted}",
+    )
+    watcher = subprocess.Popen(
+        ["/bin/sh", "-c", _WATCHER, str(psql), *steps],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(at(admin, target)),
+        start_new_session=True,
+    )
+    assert watcher.stdin is not None  # noqa: S101 - it is a pipe
+    pipe, told = watcher.stdin, False
+
+    def done() -> None:
+        nonlocal told
+        told = True
+        with suppress(OSError):
+            pipe.write(b"done\n")
+
+    try:
+        yield done
+    finally:
+        with suppress(OSError):
+            pipe.close()
+        if told:
+            watcher.wait()
+
+
+def _prefix(target: str) -> str:
+    """How the names of this target's scratch databases begin; eight characters of chance are still to come."""
+    digest = hashlib.sha256(target.encode()).hexdigest()[:8]
+    room = _LONGEST - len(MARKER) - len("_") - len(digest) - len("_") - 8
+    return f"{MARKER}{target.encode()[:room].decode(errors='ignore')}_{digest}_"
+
+
+def _key(name: str) -> int:
+    """The advisory lock that says that the rehearsal in this database lives."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+
+
+def _refusal(error: psycopg.Error) -> NotRehearsed:
+    return NotRehearsed(f"no scratch database: {' '.join(str(error).split())}")

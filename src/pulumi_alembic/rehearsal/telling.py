@@ -1,0 +1,158 @@
+"""What was seen in a rehearsal, put into the plan's account. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pulumi_alembic.account import MODES, WAY_BACK, Account, Effects, Lock, Rehearsed, RevisionAccount, StatementAccount
+from pulumi_alembic.catalog import Catalog
+from pulumi_alembic.effects import after, effects
+from pulumi_alembic.redact import redact
+
+if TYPE_CHECKING:
+    from pulumi_alembic.rehearsal.observer import Reading, Seen, Sent
+    from pulumi_alembic.rehearsal.performing import Performed
+
+__all__ = ["told"]
+
+_OF_ROWS = ("ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE")
+_INSIDE = ("column", "constraint", "index", "trigger", "rule", "policy", "statistics", "comment", "owner", "privileges")
+
+
+def told(
+    account: Account, there: Iterable[str], start: tuple[str, ...], forth: Performed, back: Performed | None
+) -> Account:
+    """The account with what was measured beside what was concluded, which stays as it is, and with it the digest.
+
+    `there` are the relations of the target, `start` are the fingerprint's lines before the first revision.
+    """
+    known = frozenset(there)
+    before, revisions = start, []
+    for number, revision in enumerate(account.revisions):
+        if number < len(forth.looker.seen):
+            seen = forth.looker.seen[number]
+            revision = _with(revision, seen.sent, seen.before, known, _changes(before, seen.lines))
+            revision = _with_way_back(revision, before, len(forth.looker.seen) - 1 - number, back)
+            before = seen.lines
+        elif number == len(forth.looker.seen) and forth.failed:
+            failed = Rehearsed(fails=redact(forth.failed))
+            revision = _with(revision, forth.looker.rest, None, known, failed)
+        revisions.append(revision)
+    return replace(account, rehearsed=True, revisions=tuple(revisions))
+
+
+def _with(
+    revision: RevisionAccount,
+    sent: Sequence[Sent],
+    before: Catalog | None,
+    known: frozenset[str],
+    rehearsed: Rehearsed,
+) -> RevisionAccount:
+    shown = [each.sql for each in revision.statements]
+    ran = [
+        shown[number] if each.nothing and number < len(shown) else redact(each.sql) for number, each in enumerate(sent)
+    ]
+    measured = list(_measured(sent, [each.effects for each in _concluded(sent, before, known)], known))
+    if not revision.runs_python and shown[: len(ran)] == ran:
+        # One that failed sent the first of them.
+        by_text = [each.effects for each in revision.statements]
+        measured = [*_measured(sent, by_text, known), *[None] * (len(shown) - len(ran))]
+        pairs = zip(revision.statements, measured, strict=True)
+        statements = tuple(replace(each, measured=found) for each, found in pairs)
+        return replace(revision, statements=statements, rehearsed=rehearsed)
+    pairs = zip(_concluded(sent, before, known), measured, strict=True)
+    others = tuple(replace(each, measured=found) for each, found in pairs)
+    return replace(revision, rehearsed=replace(rehearsed, sent=others))
+
+
+def _concluded(sent: Iterable[Sent], before: Catalog | None, known: frozenset[str]) -> Iterator[StatementAccount]:
+    catalog = before
+    for each in sent:
+        found = effects(each.sql, catalog)
+        locks = tuple(replace(lock, new=lock.table not in known) for lock in found.locks)
+        yield StatementAccount(redact(each.sql), each.outside, replace(found, locks=locks))
+        catalog = after(each.sql, catalog)
+
+
+def _measured(sent: Sequence[Sent], concluded: Sequence[Effects], known: frozenset[str]) -> Iterator[Effects | None]:
+    held: Mapping[str, frozenset[str]] = {}
+    for each, found in zip(sent, concluded, strict=False):
+        if each.read is None:
+            held = {}
+            yield None
+            continue
+        locks = _locks(found, each.read, held)
+        scans = tuple(table for table in found.scans if table not in each.read.rewritten)
+        yield replace(
+            found,
+            locks=tuple(Lock(table, mode, table not in known) for table, mode in locks.items()),
+            rewrites=each.read.rewritten,
+            scans=scans,
+        )
+        held = each.read.held
+
+
+def _locks(concluded: Effects, read: Reading, held: Mapping[str, frozenset[str]]) -> dict[str, str]:
+    """Of each table the strongest lock that the statement took, for the first time or again.
+
+    The server does not show that a lock is taken again: where the text says so, and it is held, it is. Nor does it take
+    those of rows in a table without rows, as of a foreign key that cascades: these stay as concluded.
+    """
+    found = {
+        lock.table: lock.mode for lock in concluded.locks if lock.mode in (*_OF_ROWS, *read.held.get(lock.table, ()))
+    }
+    for table, modes in read.held.items():
+        for mode in modes - held.get(table, frozenset()):
+            found[table] = max(found.get(table, mode), mode, key=MODES.index)
+    return found
+
+
+def _changes(before: Iterable[str], lines: Iterable[str]) -> Rehearsed:
+    """What was made, dropped and changed: kinds and names, without what belongs to something that is named itself."""
+    old, new = _by_name(before), _by_name(lines)
+    made = {key: text for key, text in new.items() if key not in old}
+    dropped = {key: text for key, text in old.items() if key not in new}
+    changed = {key: "" for key in new.keys() & old.keys() if new[key] != old[key]}
+    return Rehearsed(made=tuple(_named(made)), dropped=tuple(_named(dropped)), changed=tuple(_named(changed)))
+
+
+def _by_name(lines: Iterable[str]) -> dict[tuple[str, str], str]:
+    parts = (line.split("|", 2) for line in lines)
+    return {(kind, name): text for kind, name, text in parts}
+
+
+def _named(found: Mapping[tuple[str, str], str]) -> Iterator[str]:
+    whole = {name for kind, name in found if kind not in _INSIDE}
+    for (kind, name), text in sorted(found.items()):
+        inside = kind in _INSIDE and (
+            name in whole
+            or any(name.startswith(f"{each}.") or name.endswith(f" {each}") or f" {each}." in name for each in whole)
+            or (kind == "index" and any(f" ON {each} " in text or f" ON ONLY {each} " in text for each in whole))
+        )
+        if not inside:
+            yield f"{kind} {name}"
+
+
+def _with_way_back(
+    revision: RevisionAccount, before: tuple[str, ...], place: int, back: Performed | None
+) -> RevisionAccount:
+    if back is None or revision.rehearsed is None:
+        return revision
+    seen: Sequence[Seen] = back.looker.seen
+    if place < len(seen):
+        left = tuple(_difference(before, seen[place].lines))
+        said = "leads to another fingerprint" if left else WAY_BACK
+    elif place == len(seen):
+        left, said = (), f"fails: {redact(back.failed)}"
+    else:
+        left, said = (), "not tried: that of a newer revision fails"
+    return replace(revision, rehearsed=replace(revision.rehearsed, way_back=said, left=left))
+
+
+def _difference(before: Sequence[str], lines: Sequence[str]) -> Iterator[str]:
+    old, new = set(before), set(lines)
+    for line in sorted(old ^ new, key=lambda line: (line.split("|", 2)[:2], line in new)):
+        kind, name, text = line.split("|", 2)
+        yield f"{'+' if line in new else '-'} {kind} {name} {redact(' '.join(text.split()))}".rstrip()

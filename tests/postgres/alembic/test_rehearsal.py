@@ -1,0 +1,301 @@
+"""A rehearsal runs what is pending in a scratch database, and shows what it saw; the target does not notice."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from pulumi_alembic.account import WAY_BACK, Account
+from pulumi_alembic.accounting import account_from_database
+from pulumi_alembic.database import connect
+from pulumi_alembic.effects import effects
+from pulumi_alembic.provider import ADMIN, MigrationsProvider
+from pulumi_alembic.rehearsal.client import Client, find_client
+from pulumi_alembic.rehearsal.dump import dump
+from pulumi_alembic.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.rehearsal.scratch import _key, _prefix, at
+from pulumi_alembic.rendering import Rendered
+from taskdb.local import Server
+from tests.conftest import Database
+from tests.postgres.alembic.catalog import OBJECTS
+from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.rendering_cases import FAILS, RENDERED, RUNS_PYTHON
+from tests.postgres.alembic.test_effects import CASES, SCHEMA, catalog_of, told
+from tests.postgres.alembic.test_rendering import ONE, TWO, at_one, differences, directory, name, sent_by, write
+from tests.postgres.alembic.waiting import LONGEST, blocker, until
+
+__all__ = ["at_one", "directory"]
+
+THREE = "20250103_003"
+
+
+@pytest.fixture(autouse=True)
+def _needs_pg_dump(server: Server) -> None:
+    with Database(server, "postgres").connect() as admin:
+        if find_client(admin.info.server_version // 10000) is None:
+            pytest.skip("no pg_dump for this server")
+
+
+@pytest.fixture
+def admin_url(server: Server) -> str:
+    return f"postgresql://{server.username}:{server.password}@{server.host}:{server.port}/postgres"
+
+
+def rehearsed(target: Target, admin: str, revision: str = TWO) -> Account:
+    _, account = account_from_database(target.url, target.directory, revision, admin=admin)
+    assert account.not_rehearsed == ""
+    assert account.rehearsed
+    return account
+
+
+@pytest.mark.parametrize("case", RENDERED)
+def test_what_is_concluded_is_what_is_sent(
+    case: str, directory: Path, at_one: Callable[[], Target], admin_url: str
+) -> None:
+    """Each statement was measured, but for those outside of a transaction; nothing else was sent, none failed."""
+    write(directory, TWO, ONE, RENDERED[case])
+    [revision] = rehearsed(at_one(), admin_url).revisions
+    assert revision.rehearsed is not None
+    assert revision.rehearsed.fails == ""
+    assert revision.rehearsed.sent == ()
+    several = case in ("a COMMIT in the middle",)
+    assert all(each.measured is not None or each.outside or several for each in revision.statements)
+
+
+OUTSIDE = {
+    "another program": "uses the system (pipe)",
+    "a connection of its own": "opens a connection of its own",
+    "an engine of its own": "opens a connection of its own",
+}
+BY_CHANCE = {"the time", "the time from a name", "chance", "COPY by the cursor", "the connection's name"}
+"""Sent with other values each time, or not to be read on the way to the server."""
+
+
+@pytest.mark.parametrize("case", [each for each in RUNS_PYTHON if each not in OUTSIDE])
+def test_what_runs_python_is_shown_as_the_server_got_it(
+    case: str, directory: Path, at_one: Callable[[], Target], admin_url: str
+) -> None:
+    """It is what an update of a database without rows sends."""
+    write(directory, TWO, ONE, RUNS_PYTHON[case][0])
+    target = at_one()
+    run(target, "TRUNCATE t, parent")
+    [revision] = rehearsed(target, admin_url).revisions
+    assert revision.runs_python
+    assert revision.rehearsed is not None
+    assert revision.rehearsed.fails == ""
+    shown = Rendered(tuple((each.sql, each.outside) for each in revision.rehearsed.sent))
+    if case not in BY_CHANCE:
+        assert differences(sent_by(target, TWO), shown) == []
+
+
+@pytest.mark.parametrize("case", OUTSIDE)
+def test_what_reaches_outside_of_its_session_is_not_rehearsed(
+    case: str, directory: Path, at_one: Callable[[], Target], admin_url: str
+) -> None:
+    write(directory, TWO, ONE, RUNS_PYTHON[case][0])
+    target = at_one()
+    _, account = account_from_database(target.url, directory, TWO, admin=admin_url)
+    assert not account.rehearsed
+    assert OUTSIDE[case] in account.not_rehearsed
+
+
+@pytest.mark.parametrize("case", FAILS)
+def test_a_revision_that_fails_is_said_to_fail(
+    case: str, directory: Path, at_one: Callable[[], Target], admin_url: str
+) -> None:
+    """With the reason; the preview itself does not fail."""
+    write(directory, TWO, ONE, FAILS[case][0])
+    [revision] = rehearsed(at_one(), admin_url).revisions
+    assert revision.rehearsed is not None
+    assert revision.rehearsed.fails != ""
+
+
+def test_the_reason_of_a_failure_is_the_servers(directory: Path, at_one: Callable[[], Target], admin_url: str) -> None:
+    write(directory, TWO, ONE, 'op.execute("ALTER TABLE t ADD z int")\nop.execute("ALTER TABLE gone ADD z int")')
+    target = at_one()
+    write(directory, THREE, TWO, 'op.execute("CREATE TABLE later ()")')
+    two, three = rehearsed(target, admin_url, THREE).revisions
+    assert two.rehearsed is not None
+    assert two.rehearsed.fails == 'line 9, PostgreSQL: relation "gone" does not exist (42P01)'
+    assert [each.measured is not None for each in two.statements] == [True, False]
+    assert three.rehearsed is None
+
+
+def test_measured_locks_and_rewrites_are_those_concluded(empty_target: Target, admin_url: str, server: Server) -> None:
+    """For the definitions of the table that conclusions are tested by, each in a savepoint of its own.
+
+    What a statement about rows locks depends on the rows, of which there are none.
+    """
+    statements = [each for each in CASES if "%" not in each and not re.search("(?i)INSERT|DELETE|UPDATE|MERGE", each)]
+    empty_target.write(ONE, None, f"op.execute({SCHEMA!r})")
+    body = "\n    ".join(
+        [
+            "bind = op.get_bind()",
+            f"for statement in {statements!r}:",
+            "    nested = bind.begin_nested()",
+            # Some name a row that there is not.
+            "    try: bind.exec_driver_sql(statement)",
+            "    except Exception: pass",
+            "    nested.rollback()",
+        ]
+    )
+    with Database(server, urlsplit(empty_target.url).path[1:]).connect() as admin:
+        owner = sql.Identifier(f"{urlsplit(empty_target.url).path[1:]}_owner")
+        admin.execute(sql.SQL("CREATE SCHEMA app2 AUTHORIZATION {}").format(owner))
+    empty_target.migrate(ONE)
+    empty_target.write(TWO, ONE, body)
+    [revision] = rehearsed(empty_target, admin_url).revisions
+    assert revision.rehearsed is not None
+    assert revision.rehearsed.fails == ""
+    with connect(empty_target.url) as connection:
+        catalog = catalog_of(connection)
+    measured = {each.sql: each.measured for each in revision.sends if each.sql in statements and each.measured}
+    assert len(measured) > 0.9 * len(statements)
+    different = {}
+    for statement, seen in measured.items():
+        found = effects(statement, catalog)
+        if (told(found), set(found.rewrites)) != (told(seen), set(seen.rewrites)):
+            different[statement] = (told(found), found.rewrites, told(seen), seen.rewrites)
+    assert different == {}
+
+
+def run(target: Target, statement: str) -> None:
+    """Run it as the owner, and commit."""
+    with connect(target.url) as connection:
+        connection.execute(statement.encode())
+        connection.commit()
+
+
+def scratches(target: Target) -> list[str]:
+    """The scratch databases of this target that are there."""
+    found = target.query(f"SELECT datname FROM pg_database WHERE starts_with(datname, '{_prefix(name(target))}')")
+    return [str(each) for (each,) in found]
+
+
+@pytest.fixture
+def two(directory: Path, at_one: Callable[[], Target]) -> Target:
+    """A revision is pending that writes rows and alters a table."""
+    write(directory, TWO, ONE, 'op.execute("INSERT INTO t (name) VALUES (1)")\nop.execute("ALTER TABLE t ADD z int")')
+    return at_one()
+
+
+def test_a_rehearsal_changes_nothing_and_leaves_nothing(two: Target, admin_url: str) -> None:
+    """Neither in the target nor on the server; the digest is that of a preview that does not rehearse."""
+    what = {
+        "objects": OBJECTS,
+        "writes": "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables ORDER BY 1",
+        "sequences": "SELECT sequencename, last_value FROM pg_sequences ORDER BY 1",
+        "ledger": "SELECT id, revision, event FROM migrations.ledger ORDER BY 1",
+    }
+    before = {key: two.query(query) for key, query in what.items()}
+    account = rehearsed(two, admin_url)
+    [revision] = account.revisions
+    assert revision.rehearsed is not None
+    assert revision.rehearsed.made == ("column app.t.z",)
+    assert revision.rehearsed.way_back == "leads to another fingerprint"
+    assert revision.rehearsed.left == ("+ column app.t.z integer",)
+    assert {key: two.query(query) for key, query in what.items()} == before
+    assert scratches(two) == []
+    _, static = account_from_database(two.url, two.directory, TWO)
+    assert account.digest == static.digest
+
+
+def test_a_way_back_that_leads_back_is_said_to(target: Target, admin_url: str) -> None:
+    """The project's own revisions, from an empty database."""
+    account = rehearsed(target, admin_url, "20250126_003")
+    assert [each.rehearsed and each.rehearsed.way_back for each in account.revisions] == [WAY_BACK] * 3
+
+
+def test_a_lock_in_the_way_is_not_waited_for(two: Target, admin_url: str) -> None:
+    with ThreadPoolExecutor() as pool, blocker(two, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE"):
+        done = pool.submit(account_from_database, two.url, two.directory, TWO, admin=admin_url)
+        _, account = done.result(LONGEST)
+    assert account.not_rehearsed == "a lock was in the way of the copy of the schema"
+    assert scratches(two) == []
+
+
+def test_who_waits_for_the_copy_of_the_schema_ends_it(two: Target, tmp_path: Path) -> None:
+    """In place of pg_dump a program that would hold its lock for a minute."""
+    slow = tmp_path / "pg_dump"
+    holding = f"BEGIN; LOCK TABLE app.t IN ACCESS SHARE MODE; SELECT pg_sleep({LONGEST})"
+    slow.write_text(f"#!/bin/sh\nPGOPTIONS='-c role={name(two)}_owner' exec psql -X -c '{holding}'\n")
+    slow.chmod(0o755)
+    with ThreadPoolExecutor() as pool, connect(two.url) as session:
+        dumping = pool.submit(dump, two.url, f"{name(two)}_owner", Client(slow, None, 15))
+        held = "SELECT count(*) FROM pg_locks WHERE relation = 'app.t'::regclass AND mode = 'AccessShareLock'"
+        until(lambda: two.query(held) == [(1,)])
+        begun = time.monotonic()
+        session.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        assert time.monotonic() - begun < LONGEST / 10
+        with pytest.raises(NotRehearsed, match="somebody waited"):
+            dumping.result()
+
+
+def test_what_a_killed_rehearsal_left_is_dropped_and_a_living_one_is_not(two: Target, admin_url: str) -> None:
+    """Two at once are both living ones."""
+    dead, living = (f"{_prefix(name(two))}{each}" for each in ("deaddead", "alivealv"))
+    with psycopg.connect(at(admin_url, name(two)), autocommit=True) as admin:
+        for each in (dead, living):
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(each)))
+        admin.execute("SELECT pg_advisory_lock(%s)", [_key(living)])
+        rehearsed(two, admin_url)
+        assert scratches(two) == [living]
+        admin.execute("SELECT pg_advisory_unlock(%s)", [_key(living)])
+    rehearsed(two, admin_url)
+    assert scratches(two) == []
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.05, 0.15, 0.3])
+def test_nothing_is_left_where_the_preview_is_killed(two: Target, admin_url: str, delay: float) -> None:
+    """At once when its scratch database is there, and at some moments after that."""
+    call = f"account_from_database({two.url!r}, Path({str(two.directory)!r}), {TWO!r}, admin={admin_url!r})"
+    program = (
+        f"from pathlib import Path\nfrom pulumi_alembic.accounting import account_from_database\nwhile True: {call}"
+    )
+    with subprocess.Popen([sys.executable, "-"], stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(program.encode())
+        process.stdin.close()
+        until(lambda: scratches(two))
+        time.sleep(delay)
+        process.kill()
+    until(lambda: not scratches(two))
+
+
+def test_a_preview_rehearses_and_keeps_the_admins_login_to_itself(two: Target, admin_url: str) -> None:
+    news = {"url": two.url, "directory": str(two.directory), "target": TWO, "__urn": "urn", ADMIN: admin_url}
+    answer = MigrationsProvider().check({}, news)
+    assert answer.failures == []
+    assert '"rehearsed": true' in answer.inputs["__plan"]
+    assert admin_url not in str(answer.inputs)
+    assert ADMIN not in answer.inputs
+
+
+def test_an_admin_that_may_make_no_database_is_a_reason_and_no_error(two: Target) -> None:
+    _, account = account_from_database(two.url, two.directory, TWO, admin=two.url)
+    assert account.not_rehearsed == "no scratch database: permission denied to create database"
+    assert [each.runs_python for each in account.revisions] == [""]
+
+
+def test_what_belongs_to_the_whole_server_is_not_touched(
+    directory: Path, at_one: Callable[[], Target], admin_url: str
+) -> None:
+    """Neither by a statement that says so nor by one that does not."""
+    target = at_one()
+    plain = "ALTER ROLE CURRENT_USER SET work_mem = '1MB'"
+    for body in (plain, f"DO $$BEGIN {plain}; END$$"):
+        write(directory, TWO, ONE, f"op.execute({body!r})")
+        _, account = account_from_database(target.url, directory, TWO, admin=admin_url)
+        assert account.not_rehearsed.startswith("it changes what all databases of the server have in common")
+    found = target.query(f"SELECT rolconfig FROM pg_roles WHERE rolname = '{name(target)}_owner'")
+    assert found == [(None,)]
