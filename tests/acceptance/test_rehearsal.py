@@ -1,0 +1,34 @@
+"""A preview rehearses where the stack says so, and leaves the server as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pulumi_alembic.rehearsal.client import find_client
+from tests.acceptance.conftest import Project
+
+DATABASES = "SELECT datname FROM pg_database WHERE starts_with(datname, %s) OR starts_with(datname, %s)"
+
+
+def test_a_preview_shows_what_it_rehearsed(project: Project, admin: Any) -> None:
+    """The development server does so by default; the tests' is another one."""
+    if find_client(admin.info.server_version // 10000) is None:
+        pytest.skip("no pg_dump for this server")
+    project.configure(taskdb__revision="20250126_002")
+    project.up()
+    project.configure(taskdb__rehearse="true")
+    named = [project.name, f"rehearsal_{project.name}"]
+    before = admin.execute(DATABASES, named).fetchall()
+    shown = project.succeed("preview").text
+    assert "rehearsed: it ran in a scratch database" in shown
+    assert "way back: leads back to the same fingerprint" in shown
+    assert admin.execute(DATABASES, named).fetchall() == before
+    project.configure(taskdb__rehearse="false")
+    assert "concluded from the text, not rehearsed" in project.succeed("preview").text
+    project.configure(taskdb__rehearse="perhaps")
+    assert "taskdb:rehearse is 'perhaps': it is true or false" in project.pulumi("preview").text
+    project.configure(taskdb__rehearse="true")
+    assert "20250126_003" in project.up().text
+    assert "__rehearse_with" not in str(project.resources())
