@@ -23,6 +23,7 @@ def test_a_preview_shows_what_it_rehearsed(project: Project, admin: Any) -> None
     before = admin.execute(DATABASES, named).fetchall()
     shown = project.succeed("preview").text
     assert "rehearsed: it ran in a scratch database" in shown
+    assert "migrations.alembic_version" not in shown
     assert "way back: leads back to the same fingerprint" in shown
     assert admin.execute(DATABASES, named).fetchall() == before
     project.configure(taskdb__rehearse="false")

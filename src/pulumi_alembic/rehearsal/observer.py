@@ -18,6 +18,7 @@ from psycopg.sql import Composable
 
 from pulumi_alembic.account import MODES
 from pulumi_alembic.catalog import QUERY, Catalog, quoted
+from pulumi_alembic.database import VERSION_SCHEMA
 from pulumi_alembic.fingerprint import read_lines
 from pulumi_alembic.literals import Unbindable, bound
 from pulumi_alembic.phases import NOTHING
@@ -181,7 +182,7 @@ class Looker:
         rewritten: dict[str, None] = {}
         for oid, mode, _ in locks:
             known = self._known.get(oid) or now.get(oid)
-            if known is None or oid < _FIRST or known[1] not in _KINDS:
+            if known is None or oid < _FIRST or known[1] not in _KINDS or known[0].startswith(f"{VERSION_SCHEMA}."):
                 continue
             if (words := _in_words(mode)) in MODES:
                 held.setdefault(known[0], set()).add(words)
