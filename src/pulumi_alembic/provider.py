@@ -49,6 +49,12 @@ DETAILS = ("digest", "statements", "__plan")
 ADMIN = "__rehearse_with"
 """An input of previews alone, which `check` keeps to itself: no state holds it."""
 
+APPLYING = "__applying"
+"""An input of updates alone, which `check` keeps to itself: what runs is told by the update, when nobody else migrates.
+
+DETAILS in the state would be decoded by every preview from then on, and shown as taken away by the next one.
+"""
+
 Properties = dict[str, Any]
 
 
@@ -66,6 +72,7 @@ class Inputs:
     policy: Policy
     lint: Settings
     admin: str = ""
+    applying: bool = False
 
     @classmethod
     def of(cls, properties: Properties) -> Inputs:
@@ -83,16 +90,17 @@ class Inputs:
             policy,
             lint_settings(properties),
             "" if isinstance(admin, Unknown) else str(admin or ""),
+            bool(properties.get(APPLYING)),
         )
 
 
 class MigrationsProvider(ResourceProvider):
     """Stateless: what a call needs, it reads from its arguments and from the database.
 
-    `check` adds to the inputs what the update will run: `plan`, in one line, DETAILS of it, and `__serial`, the number
-    of plans so far that had anything to run. The serial of the outputs is that of the last plan that ran, so that
-    `diff` can tell a plan that is still to run from one that has run: a refresh shows it the inputs of the last update,
-    whose plan is done.
+    `check` adds to the inputs what the update will run: `plan`, in one line, in a preview DETAILS of it, and
+    `__serial`, the number of plans so far that had anything to run. The serial of the outputs is that of the last plan
+    that ran, so that `diff` can tell a plan that is still to run from one that has run: a refresh shows it the inputs
+    of the last update, whose plan is done.
     """
 
     serialize_as_secret_always = False
@@ -104,7 +112,7 @@ class MigrationsProvider(ResourceProvider):
     def check(self, _olds: Properties, news: Properties) -> CheckResult:
         """The inputs and the plan; a failure where there is no plan. Reads the database, changes nothing."""
         inputs = Inputs.of(news)
-        news = {key: value for key, value in news.items() if key != ADMIN}
+        news = {key: value for key, value in news.items() if key not in (ADMIN, APPLYING)}
         try:
             plan, account = _plan(inputs, _olds.get("url"))
         except MigrationError as error:
@@ -112,8 +120,8 @@ class MigrationsProvider(ResourceProvider):
             return CheckResult(news, [CheckFailure("", str(error))])
         serial = int(_olds.get("__serial") or 0) + bool(plan.steps)
         planned: Properties = {"plan": str(plan), "__serial": serial}
-        if plan.steps:
-            engine_log.info("\n  ".join([str(plan), *preview.summary(account)]), inputs.urn)
+        if account and plan.steps:
+            _tell(plan, account, inputs)
             planned |= {
                 "digest": account.digest,
                 "statements": preview.statements(account),
@@ -155,8 +163,8 @@ class MigrationsProvider(ResourceProvider):
         """Leaves the schema and every row as they are: only the stack forgets them."""
 
 
-def _plan(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account]:
-    """The plan, as far as a preview can make it: it comes before the update that makes or changes the login."""
+def _plan(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account | None]:
+    """The plan and, for a preview, its account, as far as that can be made before the login is made or changed."""
     if inputs.url is None:
         return _plan_unknown(inputs, old_url)
     try:
@@ -173,7 +181,7 @@ def _plan(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account]:
         raise NoDatabase(f"{error}. {advice}") from None
 
 
-def _plan_unknown(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account]:
+def _plan_unknown(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account | None]:
     """A login that is not known yet is either that of a database to come, or another one for the database there is."""
     try:
         if old_url is not None:
@@ -183,13 +191,20 @@ def _plan_unknown(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account]:
     return accounting.account_from_base(inputs.directory, inputs.target, inputs.lint)
 
 
-def _account(inputs: Inputs, url: str) -> tuple[Plan, Account]:
+def _account(inputs: Inputs, url: str) -> tuple[Plan, Account | None]:
+    if inputs.applying:
+        return planning.plan_from_database(url, inputs.directory, inputs.target), None
+
     def tell(text: str) -> None:
         engine_log.status(text, inputs.urn)
 
     return accounting.account_from_database(
         url, inputs.directory, inputs.target, inputs.lint, admin=inputs.admin, tell=tell
     )
+
+
+def _tell(plan: Plan, account: Account, inputs: Inputs) -> None:
+    engine_log.info("\n  ".join([str(plan), *preview.summary(account)]), inputs.urn)
 
 
 def _database(url: str) -> tuple[object, ...]:
@@ -206,6 +221,7 @@ def _migrate(properties: Properties) -> Properties:
     def approve(plan: Plan) -> None:
         up = engine_log.command("up", inputs.urn)
         _, account = accounting.account_from_database(inputs.url or "", inputs.directory, plan.target, inputs.lint)
+        _tell(plan, account, inputs)
         refuse(account, properties.get("__configure") or 'Migrations(lint={{"{rule}": "warning"}})', up)
         if properties.get("require_approval"):
             approved = os.environ.get(VARIABLE) or properties.get("__approved") or ""

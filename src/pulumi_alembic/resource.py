@@ -15,7 +15,7 @@ from pulumi_alembic.history import HEAD, History
 from pulumi_alembic.lint.settings import Settings
 from pulumi_alembic.manifest import COMMAND
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.provider import ADMIN, MigrationsProvider
+from pulumi_alembic.provider import ADMIN, APPLYING, MigrationsProvider
 
 __all__ = ["Migrations"]
 
@@ -100,7 +100,9 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             properties["__production"] = True
         if lower:
             properties["__lower"] = {"stack": lower[0], "revision": lower[1]}
-        if rehearse_with is not None and pulumi.runtime.is_dry_run():
+        if not pulumi.runtime.is_dry_run():
+            properties[APPLYING] = True
+        elif rehearse_with is not None:
             properties[ADMIN] = pulumi.Output.secret(rehearse_with)
         super().__init__(MigrationsProvider(), name, properties, opts)
         if not history.manifest.exists:

@@ -66,6 +66,9 @@ def test_what_a_preview_showed_is_reported_approved_and_run(stack: Project) -> N
     assert stack.outputs()["revision"] == HEAD
     stack.succeed("up", "--yes", "--skip-preview", PULUMI_ALEMBIC_APPROVE=digest)
     assert stack.outputs()["revision"] == "20250126_002"
+    # What has run is not shown again as taken away: the state keeps no account of it.
+    later = stack.succeed("preview", "--diff", "--show-full-output").text
+    assert "DROP TABLE" not in later and "__plan" not in later
 
 
 def test_a_stack_without_a_database_previews_all_revisions_from_base(project: Project) -> None:

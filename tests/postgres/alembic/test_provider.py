@@ -6,7 +6,7 @@ import pytest
 from pulumi.output import Unknown
 
 from pulumi_alembic.plugin_errors import HalfDone
-from pulumi_alembic.provider import MigrationsProvider
+from pulumi_alembic.provider import APPLYING, DETAILS, MigrationsProvider
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 
@@ -42,6 +42,15 @@ def test_a_plan_starts_where_the_database_is_and_counts_up(target: Target) -> No
     again = checked(target, THREE, planned)
     assert (again["plan"], again["__serial"]) == (f"at {THREE}: nothing pending", 1)
     assert not provider.diff("id", outputs, again).changes
+
+
+def test_what_a_preview_shows_is_in_no_state(target: Target) -> None:
+    """An update's own inputs have the plan alone: it tells what runs when nobody else migrates."""
+    shown = checked(target, THREE)
+    assert set(DETAILS) <= shown.keys()
+    applied = checked(target, THREE, **{APPLYING: True})
+    assert (applied["plan"], applied["__serial"]) == (shown["plan"], shown["__serial"])
+    assert not applied.keys() & {*DETAILS, APPLYING}
 
 
 def test_a_schema_taken_down_to_where_it_began_is_a_change(target: Target) -> None:
