@@ -19,6 +19,7 @@ from pulumi_alembic.account import WAY_BACK, Account
 from pulumi_alembic.accounting import account_from_database
 from pulumi_alembic.database import connect
 from pulumi_alembic.effects import effects
+from pulumi_alembic.lint import Settings
 from pulumi_alembic.provider import ADMIN, MigrationsProvider
 from pulumi_alembic.rehearsal.client import Client, find_client
 from pulumi_alembic.rehearsal.dump import dump
@@ -52,7 +53,7 @@ def admin_url(server: Server) -> str:
 
 
 def rehearsed(target: Target, admin: str, revision: str = TWO) -> Account:
-    _, account = account_from_database(target.url, target.directory, revision, admin=admin)
+    _, account = account_from_database(target.url, target.directory, revision, Settings(), admin=admin)
     assert account.not_rehearsed == ""
     assert account.rehearsed
     return account
@@ -104,7 +105,7 @@ def test_what_reaches_outside_of_its_session_is_not_rehearsed(
 ) -> None:
     write(directory, TWO, ONE, RUNS_PYTHON[case][0])
     target = at_one()
-    _, account = account_from_database(target.url, directory, TWO, admin=admin_url)
+    _, account = account_from_database(target.url, directory, TWO, Settings(), admin=admin_url)
     assert not account.rehearsed
     assert OUTSIDE[case] in account.not_rehearsed
 
@@ -206,7 +207,7 @@ def test_a_rehearsal_changes_nothing_and_leaves_nothing(two: Target, admin_url: 
     assert revision.rehearsed.left == ("+ column app.t.z integer",)
     assert {key: two.query(query) for key, query in what.items()} == before
     assert scratches(two) == []
-    _, static = account_from_database(two.url, two.directory, TWO)
+    _, static = account_from_database(two.url, two.directory, TWO, Settings())
     assert account.digest == static.digest
 
 
@@ -218,7 +219,7 @@ def test_a_way_back_that_leads_back_is_said_to(target: Target, admin_url: str) -
 
 def test_a_lock_in_the_way_is_not_waited_for(two: Target, admin_url: str) -> None:
     with ThreadPoolExecutor() as pool, blocker(two, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE"):
-        done = pool.submit(account_from_database, two.url, two.directory, TWO, admin=admin_url)
+        done = pool.submit(account_from_database, two.url, two.directory, TWO, Settings(), admin=admin_url)
         _, account = done.result(LONGEST)
     assert account.not_rehearsed == "a lock was in the way of the copy of the schema"
     assert scratches(two) == []
@@ -258,9 +259,10 @@ def test_what_a_killed_rehearsal_left_is_dropped_and_a_living_one_is_not(two: Ta
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.15, 0.3])
 def test_nothing_is_left_where_the_preview_is_killed(two: Target, admin_url: str, delay: float) -> None:
     """At once when its scratch database is there, and at some moments after that."""
-    call = f"account_from_database({two.url!r}, Path({str(two.directory)!r}), {TWO!r}, admin={admin_url!r})"
+    call = f"account_from_database({two.url!r}, Path({str(two.directory)!r}), {TWO!r}, Settings(), admin={admin_url!r})"
     program = (
-        f"from pathlib import Path\nfrom pulumi_alembic.accounting import account_from_database\nwhile True: {call}"
+        "from pathlib import Path\nfrom pulumi_alembic.accounting import account_from_database\n"
+        f"from pulumi_alembic.lint import Settings\nwhile True: {call}"
     )
     with subprocess.Popen([sys.executable, "-"], stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -282,7 +284,7 @@ def test_a_preview_rehearses_and_keeps_the_admins_login_to_itself(two: Target, a
 
 
 def test_an_admin_that_may_make_no_database_is_a_reason_and_no_error(two: Target) -> None:
-    _, account = account_from_database(two.url, two.directory, TWO, admin=two.url)
+    _, account = account_from_database(two.url, two.directory, TWO, Settings(), admin=two.url)
     assert account.not_rehearsed == "no scratch database: permission denied to create database"
     assert [each.runs_python for each in account.revisions] == [""]
 
@@ -295,7 +297,7 @@ def test_what_belongs_to_the_whole_server_is_not_touched(
     plain = "ALTER ROLE CURRENT_USER SET work_mem = '1MB'"
     for body in (plain, f"DO $$BEGIN {plain}; END$$"):
         write(directory, TWO, ONE, f"op.execute({body!r})")
-        _, account = account_from_database(target.url, directory, TWO, admin=admin_url)
+        _, account = account_from_database(target.url, directory, TWO, Settings(), admin=admin_url)
         assert account.not_rehearsed.startswith("it changes what all databases of the server have in common")
     found = target.query(f"SELECT rolconfig FROM pg_roles WHERE rolname = '{name(target)}_owner'")
     assert found == [(None,)]
