@@ -17,7 +17,7 @@ from pulumi_alembic import ledger
 from pulumi_alembic.authoring import name_by_the_rule
 from pulumi_alembic.database import VERSION_SCHEMA, open_session
 from pulumi_alembic.guard import Guard
-from pulumi_alembic.ledger import Event
+from pulumi_alembic.ledger import Event, Run
 from pulumi_alembic.phases import Phases
 from pulumi_alembic.plan import Direction
 from pulumi_alembic.version import update_by_parameters
@@ -108,7 +108,7 @@ def _limit_waiting(engine: sa.Engine, session: psycopg.Connection[Any], request:
 
 
 def _recorder(session: psycopg.Connection[Any], running: Running, request: Request) -> Callable[..., int]:
-    """What adds a row to the ledger for the revision that runs, and returns its id."""
+    """What adds a row to the ledger for the revision that runs, or for a stamp, and returns its id."""
     tools = json.dumps(
         {"alembic": alembic.__version__, "sqlalchemy": sa.__version__, "python": platform.python_version()}
     )
@@ -117,13 +117,14 @@ def _recorder(session: psycopg.Connection[Any], running: Running, request: Reque
     def record(event: Event, **known: Any) -> int:
         nonlocal prepared
         step = running.step
-        assert step is not None  # noqa: S101 - nothing is recorded of a stamp
         if not prepared:
             # Once: what makes it undone ends the attempt.
             ledger.prepare(session)
             prepared = True
+        if step is None:
+            return ledger.note(session, event, origin=request.origin, **known)
         direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
-        return ledger.record(session, request.script(step), direction, tools, event, **known)
+        return ledger.record(session, request.script(step), direction, tools, event, origin=request.origin, **known)
 
     return record
 
@@ -133,9 +134,12 @@ def _on_applied(running: Running, request: Request, record: Callable[..., int]) 
 
     def on_applied(*, ctx: MigrationContext, step: MigrationInfo, heads: set[str], **_: Any) -> None:
         if step.is_stamp:
+            running.stamped(heads)
+            record(Event.STAMPED, run=Run(running.before, tuple(heads)))
             return
         running.recorded(ctx, heads)
-        record(Event.APPLIED)
+        run = Run(running.before, tuple(heads), running.seconds, running.statements, request.backup)
+        record(Event.APPLIED, run=run)
         if request.lock is not None and not request.lock.held():
             # Another migration may have begun: what it read must not change under it.
             raise psycopg.OperationalError("the connection that kept other migrations out was lost")

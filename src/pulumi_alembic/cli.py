@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("target", metavar="TARGET", nargs="?", default=HEAD, help="a revision; else head")
         command.add_argument("--json", action="store_true", help="print one JSON object")
     _add_lint(commands)
+    _add_history(commands)
     _add_report(commands)
     return parser
 
@@ -171,6 +172,34 @@ def _lint(options: argparse.Namespace, directory: Path) -> int:
     else:
         print("\n".join(each.text for each in found) or "lint finds nothing")
     return int(any(each.reaches(options.fail_on) for each in found))
+
+
+def _add_history(commands: Any) -> None:
+    command = _command(commands, _history, "show what became of the database, newest first: its ledger")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    command.add_argument("--limit", type=_limit, default=50, metavar="N", help="the newest N rows, or `all`; else 50")
+
+
+def _limit(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not re.fullmatch(r"0*[1-9]\d{0,8}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number above 0 nor all")
+    return int(text)
+
+
+def _history(options: argparse.Namespace, directory: Path) -> None:
+    from pulumi_alembic import records
+    from pulumi_alembic.database import connect
+
+    with connect(database_url(directory)) as connection:
+        found, older = records.read(connection, options.limit)
+    if options.json:
+        print(json.dumps({"records": [each.to_json() for each in found], "older": older}))
+        return
+    print("\n".join(records.table(found)) if found else "nothing was done to this database yet")
+    if older:
+        print(f"… {older:,} older rows: --limit {len(found) + older} or --limit all")
 
 
 def _add_report(commands: Any) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VERSION_SCHEMA",
+    "VERSION_TABLE",
     "Connection",
     "NoDatabase",
     "NoLogin",

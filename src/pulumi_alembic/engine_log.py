@@ -8,7 +8,7 @@ import sys
 from functools import cache
 from typing import Any
 
-__all__ = ["command", "info", "status", "warning"]
+__all__ = ["command", "info", "stack", "status", "warning"]
 
 
 def warning(message: str, urn: str) -> None:
@@ -31,9 +31,14 @@ def command(verb: str, urn: str) -> str:
 
     It is a command of Pulumi's CLI, unless the engine in use says its own name.
     """
-    stack = urn.removeprefix("urn:pulumi:").partition("::")[0] if urn.startswith("urn:pulumi:") else ""
-    flags = f" --stack {shlex.quote(stack)}" if stack else ""
+    name = stack(urn)
+    flags = f" --stack {shlex.quote(name)}" if name else ""
     return f"{os.environ.get('PULUMI_COMMAND', 'pulumi')} {verb}{flags}"
+
+
+def stack(urn: str) -> str:
+    """The stack of `urn:pulumi:STACK::PROJECT::…`; empty where it is none."""
+    return urn.removeprefix("urn:pulumi:").partition("::")[0] if urn.startswith("urn:pulumi:") else ""
 
 
 def _log(message: str, urn: str, *, severity: str = "INFO", ephemeral: bool = False) -> None:

@@ -20,6 +20,7 @@ from pulumi_alembic.database import VERSION_SCHEMA
 from pulumi_alembic.errors import MigrationError, Moved
 from pulumi_alembic.exclusive import hold
 from pulumi_alembic.online import run_online
+from pulumi_alembic.origin import Origin
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.request import Request
 
@@ -78,8 +79,9 @@ def _run_command(metadata: sa.MetaData, url: str, policy: Policy) -> None:
         if asked not in _LOOKING:
             # Before Alembic reads the heads: whoever waited reads what the other migration left.
             lock = stack.enter_context(hold(url, policy, typed, _say))
+        origin = Origin.of(Path(context.script.dir)) if lock else Origin()
         may_lose = allowed(())
-        request = Request(url, typed, on_status=_say, policy=policy, lock=lock, allow_data_loss=may_lose)
+        request = Request(url, typed, on_status=_say, policy=policy, lock=lock, allow_data_loss=may_lose, origin=origin)
         if asked in (command.upgrade, command.downgrade):
             request = replace(request, scripts=integrity.require(url, Path(context.script.dir)).revisions)
         try:

@@ -25,7 +25,7 @@ DIFF_LINES = 30
 _TABLE = sql.Identifier(VERSION_SCHEMA, "ledger")
 _COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0"
 _LAST_RUNS = """
-SELECT DISTINCT ON (revision) revision, id, direction, checksum, down_revisions FROM {table}
+SELECT DISTINCT ON (revision) revision, id, direction, checksum, down_revisions FROM {rows}
 WHERE {event} IN ('applied', 'accepted') ORDER BY revision, id DESC
 """
 
@@ -79,10 +79,21 @@ def accept(connection: Connection, history: History, heads: Sequence[str], id: s
     import getpass
     import platform
 
+    from pulumi_alembic.origin import Origin
+
     tools = f'{{"python": "{platform.python_version()}"}}'
     detail = {"reason": reason, "by": getpass.getuser()}
     ledger.prepare(connection)
-    ledger.record(connection, revision, Direction.UPGRADE, tools, ledger.Event.ACCEPTED, detail=detail)
+    ledger.record(
+        connection,
+        revision,
+        Direction.UPGRADE,
+        tools,
+        ledger.Event.ACCEPTED,
+        detail=detail,
+        origin=Origin.of(history.manifest.path.parent),
+        run=ledger.Run(heads, heads),
+    )
     return True
 
 
@@ -107,8 +118,12 @@ def _last_runs(connection: Connection) -> dict[str, _Run]:
     columns = {name for (name,) in connection.execute(_COLUMNS, [_TABLE.as_string(connection)])}
     if not columns:
         return {}
-    event = sql.Identifier("event") if "event" in columns else sql.Literal("applied")
-    rows = connection.execute(sql.SQL(_LAST_RUNS).format(table=_TABLE, event=event))
+    # Ledgers made before there were events have only rows of what was applied.
+    events = "event" in columns
+    event = sql.Identifier("event") if events else sql.Literal("applied")
+    standing = sql.SQL("WITH" + ledger.STANDING if events else "").format(table=_TABLE)
+    runs = sql.SQL(_LAST_RUNS).format(rows=sql.Identifier("standing") if events else _TABLE, event=event)
+    rows = connection.execute(standing + runs)
     return {id: _Run(*run) for id, *run in rows}
 
 

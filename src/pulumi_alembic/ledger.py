@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -15,23 +15,41 @@ from pulumi_alembic.database import VERSION_SCHEMA
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
+    from pulumi_alembic.origin import Origin
     from pulumi_alembic.plan import Direction
     from pulumi_alembic.script import Revision
 
-__all__ = ["Attempt", "Event", "attempts", "prepare", "record"]
+__all__ = ["STANDING", "Attempt", "Event", "Run", "attempts", "note", "prepare", "record"]
 
 
 class Event(StrEnum):
     """What a row stands for.
 
     `applied`: the revision ran, and was committed with its row. `intent` and `done`: a statement outside a transaction
-    is about to run, and has run. `accepted`: somebody took a changed script for the applied one.
+    is about to run, and has run. `accepted`: somebody took a changed script for the applied one. `failed`: the
+    revision ran, and was rolled back; the row was added afterwards. Of no script are `stamped`, which moved the heads
+    and ran nothing, `backup`, and `restored`.
     """
 
     APPLIED = "applied"
     INTENT = "intent"
     DONE = "done"
     ACCEPTED = "accepted"
+    FAILED = "failed"
+    STAMPED = "stamped"
+    BACKUP = "backup"
+    RESTORED = "restored"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of a run beside its script: the heads before and after, how long it took, and how much it sent."""
+
+    before: Sequence[str]
+    after: Sequence[str]
+    seconds: float | None = None
+    statements: int | None = None
+    backup: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +89,7 @@ COMMENT ON COLUMN {table}.tools IS 'versions of the tools that ran it';
 # Ledgers made before there were events have only rows of revisions that were applied.
 _ADD_EVENTS = """
 ALTER TABLE {table}
-    ADD COLUMN event text NOT NULL DEFAULT 'applied' CHECK (event IN ('intent', 'done', 'applied', 'accepted')),
+    ADD COLUMN event text NOT NULL DEFAULT 'applied',
     ADD COLUMN phase int,
     ADD COLUMN statement text,
     ADD COLUMN detail jsonb;
@@ -81,32 +99,90 @@ COMMENT ON COLUMN {table}.statement IS 'the statement of intent and done';
 COMMENT ON COLUMN {table}.detail IS 'what is known of the event: its session, its reason';
 """
 
-_INSERT = (
-    sql.SQL("""
-INSERT INTO {table}
-    (revision, direction, down_revisions, checksum, source, tools, event, phase, statement, detail)
-VALUES (
-    %(revision)s, %(direction)s, %(down_revisions)s, %(checksum)s, %(source)s, %(tools)s,
-    %(event)s, %(phase)s, %(statement)s, %(detail)s
+# Made before runs were told of, a ledger has only rows with a script, and its owner's usual privileges. The owner keeps
+# what an owner has: it can take the trigger off, and grant itself what is revoked here. That it does not by accident.
+_ADD_RUNS = """
+ALTER TABLE {table}
+    ALTER COLUMN direction DROP NOT NULL,
+    ALTER COLUMN checksum DROP NOT NULL,
+    ALTER COLUMN source DROP NOT NULL,
+    ADD COLUMN heads_before text[],
+    ADD COLUMN heads_after text[],
+    ADD COLUMN stack text,
+    ADD COLUMN commit text,
+    ADD COLUMN person text,
+    ADD COLUMN seconds double precision,
+    ADD COLUMN statements int,
+    ADD COLUMN backup text,
+    DROP CONSTRAINT IF EXISTS ledger_event_check,
+    ADD CONSTRAINT ledger_event_check CHECK (event IN (
+        'intent', 'done', 'applied', 'accepted', 'failed', 'stamped', 'backup', 'restored'
+    ));
+COMMENT ON COLUMN {table}.heads_before IS 'the revisions that the database was at';
+COMMENT ON COLUMN {table}.heads_after IS 'the revisions that the database was at from then on';
+COMMENT ON COLUMN {table}.commit IS 'that of the scripts; with + where they were not as committed';
+COMMENT ON COLUMN {table}.person IS 'whose login of the machine it was, or whom CI ran it for';
+COMMENT ON COLUMN {table}.statements IS 'how many the revision sent';
+COMMENT ON COLUMN {table}.backup IS 'the backup that was made before the run, or restored';
+CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    RAISE insufficient_privilege USING MESSAGE = 'rows of the ledger are only ever added: ' || TG_OP || ' is refused';
+END $$;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} EXECUTE FUNCTION {function}();
+ALTER TABLE {table} ENABLE ALWAYS TRIGGER append_only;
+REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM CURRENT_USER;
+"""
+
+_COLUMNS = (
+    *(
+        "revision",
+        "direction",
+        "down_revisions",
+        "checksum",
+        "source",
+        "tools",
+        "event",
+        "phase",
+        "statement",
+        "detail",
+    ),
+    *("heads_before", "heads_after", "stack", "commit", "person", "seconds", "statements", "backup"),
 )
-RETURNING id
-""")
-    .format(table=_TABLE)
+
+_INSERT = (
+    sql.SQL("INSERT INTO {table} ({columns}) VALUES ({values}) RETURNING id")
+    .format(
+        table=_TABLE,
+        columns=sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)),
+        values=sql.SQL(", ").join(map(sql.Placeholder, _COLUMNS)),
+    )
     .as_bytes()
 )
 
-_ATTEMPTS = """
-SELECT intent.id, intent.revision, intent.direction, intent.phase, intent.statement, coalesce(intent.detail, '{{}}'),
+STANDING = """
+restored AS MATERIALIZED (
+    SELECT id, (detail ->> 'ledger')::bigint AS kept FROM {table} WHERE event = 'restored'
+),
+standing AS NOT MATERIALIZED (
+    SELECT * FROM {table} row WHERE NOT EXISTS (SELECT FROM restored WHERE row.id > kept AND row.id < restored.id)
+)
+"""
+"""For a WITH: `standing` is the ledger without the rows of what a restore took back."""
+
+_ATTEMPTS = f"""
+WITH {STANDING}
+SELECT intent.id, intent.revision, intent.direction, intent.phase, intent.statement,
+    coalesce(intent.detail, '{{{{}}}}'),
     EXISTS (
-        SELECT FROM {table} done WHERE done.event = 'done' AND (done.detail ->> 'intent')::bigint = intent.id
+        SELECT FROM standing done WHERE done.event = 'done' AND (done.detail ->> 'intent')::bigint = intent.id
     )
-FROM {table} intent
+FROM standing intent
 WHERE event = 'intent' AND NOT EXISTS (
-    SELECT FROM {table} later
+    SELECT FROM standing later
     WHERE later.event = 'applied' AND later.revision = intent.revision AND later.id > intent.id
 )
 ORDER BY intent.id
-"""
+"""  # noqa: S608 - no value is put into it
 
 
 def record(
@@ -119,6 +195,8 @@ def record(
     phase: int | None = None,
     statement: str | None = None,
     detail: Mapping[str, Any] | None = None,
+    origin: Origin | None = None,
+    run: Run | None = None,
 ) -> int:
     """Add one row, and return its id; `tools` is a JSON object. Does not commit.
 
@@ -137,13 +215,37 @@ def record(
         "statement": statement,
         "detail": None if detail is None else json.dumps(detail),
     }
-    [id] = connection.execute(_INSERT, row).fetchone() or (0,)
+    return _insert(connection, row, origin, run)
+
+
+def note(
+    connection: Connection, event: Event, run: Run, origin: Origin, detail: Mapping[str, Any] | None = None
+) -> int:
+    """As `record`, of what has no script: the database came from the heads before to those after, by no revision."""
+    row: dict[str, Any] = {
+        "revision": "+".join(sorted(run.after)) or "base",
+        "down_revisions": [],
+        "tools": "{}",
+        "event": event.value,
+        "detail": None if detail is None else json.dumps(detail),
+    }
+    return _insert(connection, row, origin, run)
+
+
+def _insert(connection: Connection, row: dict[str, Any], origin: Origin | None, run: Run | None) -> int:
+    known = dict.fromkeys(_COLUMNS) | row
+    if origin:
+        known |= {"stack": origin.stack or None, "commit": origin.commit or None, "person": origin.by or None}
+    if run:
+        known |= {"heads_before": sorted(run.before), "heads_after": sorted(run.after), "backup": run.backup or None}
+        known |= {"seconds": run.seconds, "statements": run.statements}
+    [id] = connection.execute(_INSERT, known).fetchone() or (0,)
     return int(id)
 
 
 def attempts(connection: Connection) -> list[Attempt]:
     """What was begun outside a transaction, and whose revision was not applied since; oldest first."""
-    if not all(_found(connection)):
+    if not all(_found(connection)[:2]):
         return []
     return [Attempt(*row) for row in connection.execute(sql.SQL(_ATTEMPTS).format(table=_TABLE))]
 
@@ -155,18 +257,18 @@ def prepare(connection: Connection) -> None:
     with connection.transaction():
         # Two that create it at once would fail, IF NOT EXISTS or not.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('pulumi_alembic.ledger'))")
-        table, events = _found(connection)
-        if not table:
-            connection.execute(sql.SQL(_CREATE).format(table=_TABLE))
-        if not events:
-            connection.execute(sql.SQL(_ADD_EVENTS).format(table=_TABLE))
+        function = sql.Identifier(VERSION_SCHEMA, "ledger_is_append_only")
+        for there, statements in zip(_found(connection), (_CREATE, _ADD_EVENTS, _ADD_RUNS), strict=True):
+            if not there:
+                connection.execute(sql.SQL(statements).format(table=_TABLE, function=function))
 
 
-def _found(connection: Connection) -> tuple[bool, bool]:
-    """Whether there is the table, and whether it has the columns of events."""
+def _found(connection: Connection) -> tuple[bool, bool, bool]:
+    """Whether there is the table, whether it has the columns of events, and those of runs."""
     row = connection.execute(
-        "SELECT to_regclass(%(table)s) IS NOT NULL, EXISTS (SELECT FROM pg_attribute"
-        " WHERE attrelid = to_regclass(%(table)s) AND attname = 'event' AND NOT attisdropped)",
+        "SELECT to_regclass(%(table)s) IS NOT NULL, coalesce('event' = ANY (names), false),"
+        " coalesce('heads_before' = ANY (names), false) FROM (SELECT array_agg(attname::text) AS names"
+        " FROM pg_attribute WHERE attrelid = to_regclass(%(table)s) AND NOT attisdropped) AS columns",
         {"table": _TABLE.as_string(connection)},
     ).fetchone()
-    return row or (False, False)
+    return row or (False, False, False)

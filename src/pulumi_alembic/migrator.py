@@ -9,6 +9,7 @@ from pathlib import Path
 from pulumi_alembic.database import await_server
 from pulumi_alembic.errors import DatabaseError, Moved
 from pulumi_alembic.exclusive import hold
+from pulumi_alembic.origin import Origin
 from pulumi_alembic.plan import Plan
 from pulumi_alembic.planning import look_closely, read_revision
 from pulumi_alembic.policy import Policy
@@ -29,6 +30,7 @@ def migrate(
     policy: Policy | None = None,
     approve: Callable[[Plan], None] = lambda plan: None,
     allow_data_loss: frozenset[str] = frozenset(),
+    stack: str = "",
 ) -> str:
     """Bring the database to `target`, and return the revision that it then says it is at, read on a new connection.
 
@@ -37,12 +39,12 @@ def migrate(
     RevisionFailed as `runner.run` does; `command` is what its message tells the person to repeat. `on_status` is
     told what goes on, and `on_wait` for which other migration it waits. `approve` is told what
     would run, once nobody else migrates: what it raises ends the run before anything of it has run. `allow_data_loss`
-    are the revisions that may take away rows.
+    are the revisions that may take away rows. `stack` is kept in the ledger.
     """
     policy = policy or Policy()
     with hold(url, policy, command, on_wait) as lock:
         request = Request(url, command, on_applied, on_status, policy, lock, allow_data_loss=allow_data_loss)
-        while not _reach(directory, target, request, approve):
+        while not _reach(directory, target, request, approve, stack):
             lock.ensure()
         revision = _read_at_last(url, policy)
     if revision != target:
@@ -52,7 +54,7 @@ def migrate(
     return revision
 
 
-def _reach(directory: Path, target: str, request: Request, approve: Callable[[Plan], None]) -> bool:
+def _reach(directory: Path, target: str, request: Request, approve: Callable[[Plan], None], stack: str) -> bool:
     """Run what is pending; False where another migration came between, and the plan is to be made anew."""
     looked = look_closely(request.url, directory, target)
     if looked.plan.steps:
@@ -60,7 +62,8 @@ def _reach(directory: Path, target: str, request: Request, approve: Callable[[Pl
         from pulumi_alembic import runner
 
         try:
-            runner.run(looked.plan, looked.history, replace(request, scripts=looked.history.revisions))
+            known = replace(request, scripts=looked.history.revisions, origin=Origin.of(directory, stack))
+            runner.run(looked.plan, looked.history, known)
         except Moved as moved:
             request.on_status(f"{moved}: plans anew")
             return False

@@ -12,6 +12,7 @@ from pulumi_alembic import preflight
 from pulumi_alembic.attempt import attempt
 from pulumi_alembic.database import await_server
 from pulumi_alembic.errors import DatabaseError, Moved
+from pulumi_alembic.failed_run import keep_failure
 from pulumi_alembic.failure import revision_failed
 from pulumi_alembic.fitness import refuse_unfit
 from pulumi_alembic.leftovers import mend_leftovers
@@ -82,6 +83,7 @@ def _recover(error: BaseException, running: Running, retries: Retries, watch: Wa
     except DatabaseError:
         pause = None
     if pause is None:
+        keep_failure(running, error, request)
         raise revision_failed(running, error, url=request.url, command=request.command, waited=waited) from None
     if request.lock is not None:
         request.lock.ensure()

@@ -250,6 +250,7 @@ def _migrate(properties: Properties) -> Properties:
             policy=inputs.policy,
             approve=approve,
             allow_data_loss=may_lose,
+            stack=engine_log.stack(inputs.urn),
         )
     except RevisionFailed as error:
         raise plugin_errors.HalfDone(str(error), ID, {**outputs, "revision": error.revision}) from None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pulumi_alembic.exclusive import Lock
+from pulumi_alembic.origin import Origin
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.script import Revision
 
@@ -41,7 +42,7 @@ class Request:
     and `on_status` what a revision is doing and for whom it waits, from another thread too. `lock` is what keeps
     other migrations out; None only for a run that changes nothing. `scripts` are, by their ids, as they were checked:
     what is not among them is read when it runs. `allow_data_loss` are the revisions that may take away rows.
-    `observer` looks on where there is one.
+    `observer` looks on where there is one. `origin` and `backup`, the one made before, go into the ledger.
     """
 
     url: str
@@ -53,6 +54,8 @@ class Request:
     scripts: Mapping[str, Revision] = field(default_factory=dict)
     allow_data_loss: frozenset[str] = frozenset()
     observer: Observer | None = None
+    origin: Origin = field(default_factory=Origin)
+    backup: str = ""
 
     def script(self, step: RevisionStep) -> Revision:
         """The script of a step of Alembic's."""

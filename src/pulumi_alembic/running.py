@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import sqlalchemy as sa
 
+from pulumi_alembic.database import VERSION_TABLE
 from pulumi_alembic.errors import MigrationError, Moved
 from pulumi_alembic.plan import revision_text
 
@@ -24,14 +26,16 @@ class Running:
 
     `step` is the revision that runs, None before the first. `committed` says that a part of it is in the database for
     good, whatever becomes of the rest: by commit(), or by a COMMIT among its statements. `outside` says that it began
-    a block, whose effect the next run finds. `on_steps` is told the steps, before the first; `on_step` each of them,
-    before each of its attempts.
+    a block, whose effect the next run finds. `statements` counts those of this attempt at it. `on_steps` is told the
+    steps, before the first; `on_step` each of them, before each of its attempts.
     """
 
     def __init__(self, on_steps: Callable[[Sequence[Any]], None], on_step: Callable[[RevisionStep], None]) -> None:
         self.step: RevisionStep | None = None
         self.committed = False
         self.outside = False
+        self.statements = 0
+        self._begun = 0.0
         self._on_steps = on_steps
         self._on_step = on_step
         self._left: list[Any] | None = None
@@ -49,6 +53,16 @@ class Running:
         return self.step is not None and self.step.is_upgrade
 
     @property
+    def before(self) -> tuple[str, ...]:
+        """The heads that the step begins at."""
+        return tuple(sorted(self._before))
+
+    @property
+    def seconds(self) -> float:
+        """Since this attempt at the step began."""
+        return time.monotonic() - self._begun
+
+    @property
     def complete(self) -> bool:
         """Whether the step has run, so that the next commit is its end."""
         return self._after is not None
@@ -59,7 +73,8 @@ class Running:
         steps = context._migrations_fn
         context._migrations_fn = lambda heads, of: self._run(heads, lambda: steps(heads, of))  # type: ignore[misc]
 
-        def after_statement(*_: Any) -> None:
+        def after_statement(_: Any, __: Any, statement: str, *___: Any) -> None:
+            self.statements += VERSION_TABLE not in statement
             if session.info.transaction_status == IDLE:
                 self.committed = True
 
@@ -83,6 +98,10 @@ class Running:
             )
         self._after = frozenset(heads)
 
+    def stamped(self, heads: set[str]) -> None:
+        """As `recorded`, of a stamp, which runs no revision."""
+        self._after = frozenset(heads)
+
     def _run(self, heads: Sequence[str], steps: Callable[[], Any]) -> Iterator[Any]:
         """The steps that are left, given the heads that the database has at the beginning of this attempt.
 
@@ -104,6 +123,7 @@ class Running:
             # A stamp runs no revision.
             self.step = self._left[0] if hasattr(self._left[0], "revision") else None
             self.committed, self.outside, self._after = False, False, None
+            self.statements, self._begun = 0, time.monotonic()
             if self.step is not None:
                 self._on_step(self.step)
             yield self._left[0]

@@ -289,6 +289,7 @@ def test_an_index_of_the_same_definition_is_taken_as_done_after_an_interruption(
     assert one.query("SELECT event FROM migrations.ledger WHERE revision = '20250102_002' ORDER BY id") == [
         ("intent",),
         ("done",),
+        ("failed",),
         ("applied",),
     ]
 

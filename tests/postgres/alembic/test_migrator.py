@@ -227,7 +227,7 @@ def test_a_command_that_only_looks_makes_no_table(empty_target: Target, command:
     assert ("ledger",) not in made
 
 
-def test_stamping_leaves_no_row_because_nothing_ran(three: Target) -> None:
+def test_stamping_leaves_no_row_of_a_run_because_nothing_ran(three: Target) -> None:
     three.migrate(ONE)
     three.alembic("stamp", TWO)
     assert three.migrate(TWO) == TWO

@@ -1,0 +1,62 @@
+"""Where a run comes from: the stack, the commit of the scripts, and the person; what is not known is left empty."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Origin"]
+
+_GIT_TIMEOUT = 10  # seconds
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the ledger keeps of a run beside what ran. `commit` ends in `+` where the scripts are not as committed."""
+
+    stack: str = ""
+    commit: str = ""
+    by: str = ""
+
+    @classmethod
+    def of(cls, directory: Path, stack: str = "") -> Origin:
+        """That of a run of the scripts in `directory`, begun by whoever is logged in here, or by whom CI runs it for.
+
+        The commit is git's HEAD; where `directory` is in no repository, GITHUB_SHA.
+        """
+        commit = _head(directory) or os.environ.get("GITHUB_SHA", "")
+        return cls(stack, commit, os.environ.get("GITHUB_ACTOR") or _user())
+
+
+def _head(directory: Path) -> str:
+    head = _git(directory, "rev-parse", "--verify", "HEAD")
+    if not head:
+        return ""
+    changes = _git(directory, "status", "--porcelain", "--untracked-files=all", "--", ".")
+    return head.strip() + ("" if changes == "" else "+")
+
+
+def _git(directory: Path, *arguments: str) -> str | None:
+    """What git prints; None where there is no git, no repository, or none that this user may use."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(directory), "--no-optional-locks", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=_GIT_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        # A container may run as a number that has no name.
+        return ""

@@ -1,0 +1,184 @@
+"""The record of a database: what became of it, newest first, read from its ledger; a gap in it is a row too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import sql
+
+from pulumi_alembic.database import VERSION_SCHEMA, Connection, read_heads
+from pulumi_alembic.ledger import Event
+from pulumi_alembic.plan import revision_text
+
+__all__ = ["BY_HAND", "Record", "read", "table"]
+
+BY_HAND = "moved by hand"
+"""The result of a row that no ledger holds: the heads are not those that the row before left."""
+
+_SHOWN = tuple(event for event in Event if event not in (Event.INTENT, Event.DONE))
+
+_TABLE = sql.Identifier(VERSION_SCHEMA, "ledger")
+_FOUND = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
+_COLUMNS = {
+    **{"id": "0", "event": "'applied'", "revision": "''", "direction": "NULL", "down_revisions": "'{}'"},
+    **{"applied_at": "NULL", "applied_by": "''", "person": "NULL", "stack": "NULL", "commit": "NULL"},
+    **{"seconds": "NULL", "statements": "NULL", "backup": "NULL", "detail": "NULL"},
+    **{"heads_before": "NULL", "heads_after": "NULL"},
+}
+"""What is read of each row, and what stands for it in a ledger made before it had that column."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row. `origin` and `target` are the database's heads before and after; `when` is None for what has no row.
+
+    It is `chained` where the ledger holds its heads, and they are not concluded from its script.
+    """
+
+    when: datetime | None
+    origin: tuple[str, ...]
+    target: tuple[str, ...]
+    what: str
+    result: str
+    who: str = ""
+    person: str = ""
+    stack: str = ""
+    commit: str = ""
+    seconds: float | None = None
+    statements: int | None = None
+    backup: str = ""
+    detail: Mapping[str, Any] | None = None
+    chained: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as JSON values; `when` in ISO 8601."""
+        known = asdict(self) | {"when": self.when.isoformat() if self.when else None}
+        return {name: value for name, value in known.items() if name != "chained"}
+
+
+def read(connection: Connection, limit: int | None) -> tuple[list[Record], int]:
+    """The newest `limit` records, all where it is None, newest first; and how many rows of the ledger are older.
+
+    Each record begins where the next one in the list ended: where the heads were moved past the ledger, a record says
+    so. Rows from before the ledger knew of heads are taken for whole where nothing says otherwise. Changes nothing.
+    """
+    found = {name for (name,) in connection.execute(_FOUND, [_TABLE.as_string(connection)])}
+    heads = read_heads(connection)
+    if not found:
+        return ([_gap((), heads)] if heads else []), 0
+    rows, older = _rows(connection, found, limit)
+    return list(_with_gaps(rows, heads, whole=not older)), older
+
+
+def table(records: Sequence[Record]) -> list[str]:
+    """The lines of a table for people; a row's times are those of this machine."""
+    titles = ("when", "from → to", "what", "who", "stack", "commit", "took", "statements", "backup", "result")
+    rows = [titles, *(_cells(each) for each in records)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _rows(connection: Connection, found: set[str], limit: int | None) -> tuple[list[Record], int]:
+    columns = sql.SQL(", ").join(
+        sql.Identifier(name) if name in found else sql.SQL(default) for name, default in _COLUMNS.items()
+    )
+    shown = (
+        sql.SQL("event = ANY ({})").format(sql.Literal([*map(str, _SHOWN)])) if "event" in found else sql.SQL("true")
+    )
+    known = {"table": _TABLE, "columns": columns, "shown": shown, "limit": sql.Literal(limit)}
+    rows = connection.execute(
+        sql.SQL("SELECT {columns} FROM {table} WHERE {shown} ORDER BY id DESC LIMIT {limit}").format(**known)
+    ).fetchall()
+    older = 0
+    if limit is not None and len(rows) == limit:
+        counted = sql.SQL("SELECT count(*) FROM {table} WHERE {shown} AND id < {oldest}")
+        [(older,)] = connection.execute(counted.format(**known, oldest=sql.Literal(rows[-1][0]))).fetchall()
+    return [_record(dict(zip(_COLUMNS, row, strict=True))) for row in rows], int(older)
+
+
+def _record(row: dict[str, Any]) -> Record:
+    event, detail = row["event"], row["detail"]
+    before, after = row["heads_before"], row["heads_after"]
+    if before is None:
+        one, downs = (row["revision"],), tuple(row["down_revisions"])
+        before, after = (downs, one) if row["direction"] == "upgrade" else (one, downs)
+        if event == Event.ACCEPTED:
+            before = after
+    runs = event in (Event.APPLIED, Event.FAILED)
+    return Record(
+        row["applied_at"],
+        tuple(before),
+        tuple(after),
+        f"{row['direction']} {row['revision']}" if runs else _what(event, row["revision"]),
+        _result(event, detail or {}),
+        row["applied_by"],
+        row["person"] or "",
+        row["stack"] or "",
+        row["commit"] or "",
+        row["seconds"],
+        row["statements"],
+        row["backup"] or "",
+        detail,
+        row["heads_before"] is not None,
+    )
+
+
+def _what(event: str, revision: str) -> str:
+    return {
+        Event.ACCEPTED: f"accept {revision}",
+        Event.STAMPED: f"stamp {revision}",
+        Event.BACKUP: f"backup at {revision}",
+        Event.RESTORED: f"restore to {revision}",
+    }[Event(event)]
+
+
+def _result(event: str, detail: Mapping[str, Any]) -> str:
+    match event:
+        case Event.FAILED:
+            return f"failed: {detail.get('error', 'for an unknown reason')}"
+        case Event.ACCEPTED:
+            return f"accepted: {detail.get('reason', 'without a reason')}"
+        case Event.STAMPED:
+            return "stamped: no script ran"
+        case Event.BACKUP | Event.RESTORED:
+            return "complete"
+    return "applied"
+
+
+def _with_gaps(rows: Sequence[Record], heads: tuple[str, ...], *, whole: bool) -> Iterator[Record]:
+    """The rows, with a record where one does not begin at what the one before it left; `whole` where none is older."""
+    later: tuple[str, ...] | None = heads
+    for row in rows:
+        if row.chained and later is not None and row.target != later:
+            yield _gap(row.target, later)
+        yield row
+        later = row.origin if row.chained else None
+    if whole and later:
+        yield _gap((), later)
+
+
+def _gap(origin: tuple[str, ...], target: tuple[str, ...]) -> Record:
+    return Record(None, origin, target, "-", BY_HAND)
+
+
+def _cells(record: Record) -> tuple[str, ...]:
+    origin, target = revision_text(record.origin), revision_text(record.target)
+    return (
+        f"{record.when.astimezone():%Y-%m-%d %H:%M:%S}" if record.when else "-",
+        f"{origin} → {target}" if origin != target else f"at {target}",
+        record.what,
+        f"{record.who} ({record.person})" if record.person else record.who or "-",
+        record.stack or "-",
+        _short(record.commit) or "-",
+        f"{record.seconds:.2f} s" if record.seconds is not None else "-",
+        str(record.statements) if record.statements is not None else "-",
+        record.backup or "-",
+        " ".join(record.result.split()),
+    )
+
+
+def _short(commit: str) -> str:
+    return commit[:8] + ("+" if commit.endswith("+") else "")

@@ -1,0 +1,206 @@
+"""What became of a database is told whole: each move of its heads, by whom and from where, and what failed."""
+
+import json
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pulumi_alembic import records
+from pulumi_alembic.database import connect
+from pulumi_alembic.errors import DatabaseError, RevisionFailed
+from pulumi_alembic.provider import MigrationsProvider
+from tests.postgres.alembic.conftest import Target
+
+ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
+
+
+@pytest.fixture
+def three(empty_target: Target) -> Target:
+    """Three scripts of one, two and three statements, none applied."""
+    for number, (id, down) in enumerate(((ONE, None), (TWO, ONE), (THREE, TWO)), 1):
+        tables = [f"t{number}_{each}" for each in range(number)]
+        empty_target.write(
+            id,
+            down,
+            "; ".join(f"op.execute('CREATE TABLE {table} ()')" for table in tables),
+            "; ".join(f"op.execute('DROP TABLE {table}')" for table in tables),
+        )
+    (empty_target.directory.parent / "pyproject.toml").write_text(
+        '[tool.alembic]\nscript_location = "%(here)s/migrations"\n'
+    )
+    return empty_target
+
+
+def run(target: Target, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("pulumi-alembic"), "history", *arguments],
+        cwd=target.directory.parent,
+        env={**os.environ, "DATABASE_URL": target.url, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def history(target: Target, *arguments: str) -> list[dict[str, Any]]:
+    done = run(target, "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)["records"]
+    return found
+
+
+def told(target: Target) -> list[tuple[object, ...]]:
+    with connect(target.url) as connection:
+        found, _ = records.read(connection, None)
+    return [(each.origin, each.target, each.what, each.result) for each in reversed(found)]
+
+
+def execute(target: Target, statement: str) -> None:
+    with connect(target.url) as connection:
+        connection.execute(statement.encode())
+        connection.commit()
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=A Test", "-c", "user.email=test@example.com"]
+    done = subprocess.run(["git", *identity, "-C", folder, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_of_a_database_to_which_nothing_was_done_it_says_so_and_makes_no_table(three: Target) -> None:
+    assert run(three).stdout == "nothing was done to this database yet\n"
+    assert three.query("SELECT count(*) FROM pg_class WHERE relnamespace = 'migrations'::regnamespace") == [(0,)]
+
+
+def test_each_run_is_told_with_its_heads_statements_time_and_who(three: Target) -> None:
+    three.migrate(THREE, stack="dev")
+    three.migrate(TWO)
+    newest, *others = history(three)
+    assert (newest["origin"], newest["target"], newest["what"]) == ([THREE], [TWO], f"downgrade {THREE}")
+    assert [(each["origin"], each["target"]) for each in others] == [([TWO], [THREE]), ([ONE], [TWO]), ([], [ONE])]
+    assert [each["statements"] for each in (newest, *others)] == [3, 3, 2, 1]
+    assert [each["stack"] for each in (newest, *others)] == ["", "dev", "dev", "dev"]
+    assert all(0 < each["seconds"] < 60 and each["when"].startswith("20") for each in others)
+    assert {each["who"] for each in others} == {row[0] for row in three.query("SELECT session_user::text")}
+
+
+def test_a_stack_is_known_by_its_resources_urn(three: Target) -> None:
+    urn = "urn:pulumi:staging::taskdb::pulumi-python:dynamic/alembic:Migrations::schema"
+    news = {"url": three.url, "directory": str(three.directory), "target": ONE, "__urn": urn}
+    MigrationsProvider().create({**news, "__serial": 1})
+    assert [each["stack"] for each in history(three)] == ["staging"]
+
+
+def test_the_commit_is_that_of_the_scripts_and_marked_where_they_differ_from_it(
+    three: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = three.directory.parent
+    monkeypatch.setenv("GITHUB_SHA", "1234567890" * 4)
+    three.migrate(ONE)
+    git(folder, "init", "--quiet")
+    git(folder, "add", "migrations")
+    git(folder, "commit", "--quiet", "--message", "scripts")
+    (folder / "elsewhere").write_text("no script")
+    head = git(folder, "rev-parse", "HEAD")
+    # What Python compiled is there in tests alone; a project ignores it.
+    (folder / ".gitignore").write_text("__pycache__\n")
+    three.migrate(TWO)
+    three.write("20250104_004", THREE)
+    three.migrate(THREE)
+    assert [each["commit"] for each in history(three)] == [f"{head}+", head, "1234567890" * 4]
+
+
+def test_without_a_repository_there_is_no_commit(three: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GITHUB_SHA", raising=False)
+    three.migrate(ONE)
+    assert [each["commit"] for each in history(three)] == [""]
+
+
+def test_a_stamp_and_a_move_by_hand_are_links_of_the_chain(three: Target) -> None:
+    three.migrate(ONE)
+    three.alembic("stamp", TWO)
+    three.alembic("stamp", ONE)
+    execute(three, f"UPDATE migrations.alembic_version SET version_num = '{TWO}'")
+    three.migrate(THREE)
+    execute(three, "DELETE FROM migrations.alembic_version")
+    assert told(three)[:2] == [
+        ((), (ONE,), f"upgrade {ONE}", "applied"),
+        ((ONE,), (TWO,), f"stamp {TWO}", "stamped: no script ran"),
+    ]
+    links = [(origin, target) for origin, target, *_ in told(three)]
+    assert all(one[1] == another[0] for one, another in pairwise(links))
+    assert links[0][0] == () and links[-1][1] == ()
+    assert [result for *_, result in told(three)].count(records.BY_HAND) == 2
+
+
+def test_what_failed_is_told_with_the_servers_words_and_no_values(three: Target) -> None:
+    three.migrate(ONE)
+    three.write(TWO, ONE, "op.execute('CREATE TABLE t1_0 ()')")
+    with pytest.raises(RevisionFailed):
+        three.migrate(TWO)
+    three.write(TWO, ONE, "op.execute(\"SELECT 'hunter2'::int\")")
+    with pytest.raises(RevisionFailed):
+        three.migrate(TWO)
+    assert told(three)[1:] == [
+        ((ONE,), (ONE,), f"upgrade {TWO}", 'failed: relation "t1_0" already exists (42P07)'),
+        ((ONE,), (ONE,), f"upgrade {TWO}", "failed: InvalidTextRepresentation (22P02)"),
+    ]
+
+
+def test_a_ledger_from_before_runs_were_told_is_read_and_carried_on(three: Target) -> None:
+    three.migrate(TWO)
+    execute(
+        three,
+        "DROP TRIGGER append_only ON migrations.ledger; ALTER TABLE migrations.ledger DROP heads_before, "
+        "DROP heads_after, DROP stack, DROP commit, DROP person, DROP seconds, DROP statements, DROP backup",
+    )
+    before = [((), (ONE,), f"upgrade {ONE}", "applied"), ((ONE,), (TWO,), f"upgrade {TWO}", "applied")]
+    assert told(three) == before
+    three.migrate(THREE)
+    assert told(three) == [*before, ((TWO,), (THREE,), f"upgrade {THREE}", "applied")]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE migrations.ledger SET revision = 'x'", "DELETE FROM migrations.ledger", "TRUNCATE migrations.ledger"],
+)
+def test_not_even_its_owner_changes_a_row(three: Target, statement: str) -> None:
+    three.migrate(ONE)
+    with pytest.raises(DatabaseError, match="permission denied for table ledger"):
+        execute(three, statement)
+    execute(three, "GRANT ALL ON migrations.ledger TO CURRENT_USER")
+    with pytest.raises(DatabaseError, match="rows of the ledger are only ever added"):
+        execute(three, statement)
+
+
+def test_for_people_it_is_a_table_and_what_is_older_is_counted(three: Target) -> None:
+    three.migrate(THREE, stack="dev")
+    shown = run(three, "--limit", "2").stdout.splitlines()
+    assert " ".join(shown[0].split()) == "when from → to what who stack commit took statements backup result"
+    assert f"{TWO} → {THREE}" in shown[1] and f"{ONE} → {TWO}" in shown[2]
+    assert shown[3] == "… 1 older rows: --limit 3 or --limit all"
+    assert len(run(three, "--limit", "all").stdout.splitlines()) == 4
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "many", "1e3"])
+def test_a_limit_that_is_none_is_refused(three: Target, limit: str) -> None:
+    refused = run(three, f"--limit={limit}")
+    assert refused.returncode == 2 and "is neither a number above 0 nor all" in refused.stderr
+
+
+def test_two_heads_and_their_merge_are_one_chain(three: Target) -> None:
+    three.write("20250103_004", TWO)
+    three.write("20250104_005", None)
+    path = three.directory / "versions" / "20250104_005_script.py"
+    path.write_text(path.read_text().replace("down_revision = None", f"down_revision = ('{THREE}', '20250103_004')"))
+    three.migrate(THREE)
+    three.migrate("20250104_005")
+    three.migrate(TWO)
+    links = [(origin, target) for origin, target, *_ in told(three)]
+    assert ((THREE,), (THREE, "20250103_004")) in links
+    assert all(one[1] == another[0] for one, another in pairwise(links))
+    assert records.BY_HAND not in [result for *_, result in told(three)]
