@@ -39,6 +39,8 @@ migrations = Migrations(
     production=settings.production,
     lower=settings.lower,
     rehearse_with=settings.admin.url(settings.database) if settings.rehearse else None,
+    backup=settings.backup,
+    backup_folder=settings.backup_folder,
     opts=pulumi.ResourceOptions(depends_on=[database]),
 )
 

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pulumi_alembic import backup_commands
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.history import HEAD, History
 from pulumi_alembic.project import database_url, script_directory
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print one JSON object")
     _add_lint(commands)
     _add_history(commands)
+    backup_commands.add(commands, _command)
     _add_report(commands)
     return parser
 

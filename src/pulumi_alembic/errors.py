@@ -4,6 +4,7 @@ The text of each error is the whole message for the person at the terminal: what
 """
 
 __all__ = [
+    "BackupError",
     "DataLoss",
     "DatabaseError",
     "HistoryError",
@@ -35,6 +36,10 @@ class DatabaseError(MigrationError):
 
 class Moved(DatabaseError):
     """Another migration changed the database between the reading and the run. This run changed nothing more."""
+
+
+class BackupError(MigrationError):
+    """A backup cannot be made, found or restored. Nothing was changed."""
 
 
 class PolicyError(MigrationError):

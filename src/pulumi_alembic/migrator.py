@@ -31,6 +31,7 @@ def migrate(
     approve: Callable[[Plan], None] = lambda plan: None,
     allow_data_loss: frozenset[str] = frozenset(),
     stack: str = "",
+    back_up: Callable[[Plan, Origin], str] = lambda plan, origin: "",
 ) -> str:
     """Bring the database to `target`, and return the revision that it then says it is at, read on a new connection.
 
@@ -38,13 +39,17 @@ def migrate(
     target. Safe to repeat: it starts from what the database says, not from what an earlier run believed. Raises
     RevisionFailed as `runner.run` does; `command` is what its message tells the person to repeat. `on_status` is
     told what goes on, and `on_wait` for which other migration it waits. `approve` is told what
-    would run, once nobody else migrates: what it raises ends the run before anything of it has run. `allow_data_loss`
-    are the revisions that may take away rows. `stack` is kept in the ledger.
+    would run, once nobody else migrates: what it raises ends the run before anything of it has run. So does what
+    `back_up` raises, which comes next, and returns the id of a backup or nothing. `allow_data_loss` are the revisions
+    that may take away rows. `stack` is kept in the ledger.
     """
     policy = policy or Policy()
+    origin = Origin(stack)
     with hold(url, policy, command, on_wait) as lock:
-        request = Request(url, command, on_applied, on_status, policy, lock, allow_data_loss=allow_data_loss)
-        while not _reach(directory, target, request, approve, stack):
+        request = Request(
+            url, command, on_applied, on_status, policy, lock, allow_data_loss=allow_data_loss, origin=origin
+        )
+        while not _reach(directory, target, request, approve, back_up):
             lock.ensure()
         revision = _read_at_last(url, policy)
     if revision != target:
@@ -54,15 +59,22 @@ def migrate(
     return revision
 
 
-def _reach(directory: Path, target: str, request: Request, approve: Callable[[Plan], None], stack: str) -> bool:
+def _reach(
+    directory: Path,
+    target: str,
+    request: Request,
+    approve: Callable[[Plan], None],
+    back_up: Callable[[Plan, Origin], str],
+) -> bool:
     """Run what is pending; False where another migration came between, and the plan is to be made anew."""
     looked = look_closely(request.url, directory, target)
     if looked.plan.steps:
         approve(looked.plan)
+        origin = Origin.of(directory, request.origin.stack)
+        known = replace(request, scripts=looked.history.revisions, origin=origin, backup=back_up(looked.plan, origin))
         from pulumi_alembic import runner
 
         try:
-            known = replace(request, scripts=looked.history.revisions, origin=Origin.of(directory, stack))
             runner.run(looked.plan, looked.history, known)
         except Moved as moved:
             request.on_status(f"{moved}: plans anew")

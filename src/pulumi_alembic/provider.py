@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from pulumi_alembic import accounting, engine_log, migrator, planning, plugin_er
 from pulumi_alembic.account import Account
 from pulumi_alembic.allowance import allowed, refuse_losses
 from pulumi_alembic.approval import VARIABLE, approval
+from pulumi_alembic.backup_setting import BackupSetting, When
 from pulumi_alembic.database import NoDatabase, NoLogin
 from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
 from pulumi_alembic.lint import Settings, lint_settings
@@ -37,6 +39,7 @@ from pulumi_alembic.lint.gate import refuse
 from pulumi_alembic.policy import Policy
 
 if TYPE_CHECKING:
+    from pulumi_alembic.origin import Origin
     from pulumi_alembic.plan import Plan
 
 __all__ = ["MigrationsProvider"]
@@ -71,6 +74,7 @@ class Inputs:
     urn: str
     policy: Policy
     lint: Settings
+    backup: BackupSetting
     admin: str = ""
     applying: bool = False
 
@@ -81,6 +85,7 @@ class Inputs:
         known = None if isinstance(url, Unknown) else str(url)
         # State files from before there was a policy have none.
         policy = Policy.parse(properties.get("policy") or {})
+        backup = BackupSetting.parse(properties.get("backup") or When.NEVER, properties.get("backup_folder") or "")
         admin = properties.get(ADMIN)
         return cls(
             known,
@@ -89,6 +94,7 @@ class Inputs:
             properties["__urn"],
             policy,
             lint_settings(properties),
+            backup,
             "" if isinstance(admin, Unknown) else str(admin or ""),
             bool(properties.get(APPLYING)),
         )
@@ -204,7 +210,19 @@ def _account(inputs: Inputs, url: str) -> tuple[Plan, Account | None]:
 
 
 def _tell(plan: Plan, account: Account, inputs: Inputs) -> None:
-    engine_log.info("\n  ".join([str(plan), *preview.summary(account)]), inputs.urn)
+    reason = inputs.backup.reason(account)
+    first = [f"a backup comes first, into {inputs.backup.folder}: {reason}"] if reason else []
+    engine_log.info("\n  ".join([str(plan), *first, *preview.summary(account)]), inputs.urn)
+
+
+def _back_up(
+    inputs: Inputs, on_status: Callable[[str], None], say: Callable[[str], None]
+) -> Callable[[Plan, Origin], str]:
+    if inputs.backup.when is When.NEVER:
+        return lambda plan, origin: ""
+    from pulumi_alembic.backup import Maker
+
+    return Maker(inputs.backup, inputs.url or "", inputs.directory, inputs.policy, on_status, say)
 
 
 def _database(url: str) -> tuple[object, ...]:
@@ -251,6 +269,7 @@ def _migrate(properties: Properties) -> Properties:
             approve=approve,
             allow_data_loss=may_lose,
             stack=engine_log.stack(inputs.urn),
+            back_up=_back_up(inputs, on_status, on_wait),
         )
     except RevisionFailed as error:
         raise plugin_errors.HalfDone(str(error), ID, {**outputs, "revision": error.revision}) from None

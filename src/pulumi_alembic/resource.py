@@ -10,6 +10,7 @@ import pulumi
 from pulumi.dynamic import Resource
 
 from pulumi_alembic.allowance import allowed
+from pulumi_alembic.backup_setting import BackupSetting, When
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.history import HEAD, History
 from pulumi_alembic.lint.settings import Settings
@@ -47,6 +48,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         production: bool = False,
         lower: tuple[str, pulumi.Input[str | None]] | None = None,
         rehearse_with: pulumi.Input[str] | None = None,
+        backup: str = When.NEVER,
+        backup_folder: str = "",
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`url` is the migrator's `postgresql://…`, unknown for as long as its database does not exist.
@@ -55,10 +58,12 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         program that needs it too. `policy` says how long to wait, in the words of `pulumi_alembic.policy.Policy`:
         `{"lock_timeout": "500ms"}`. With `require_approval` an update runs revisions only where the digest that a
         preview showed is `approved`, or PULUMI_ALEMBIC_APPROVE. Only the revisions of `allow_data_loss`, or of
-        PULUMI_ALEMBIC_ALLOW_DATA_LOSS, may take away rows. `lint` gives rules other severities:
-        `{"truncate": "error"}`, see `pulumi_alembic.lint.Settings`; `configure_lint` is the command that does so, with
-        `{rule}` in it. On a `production` stack practices are obligations. `lower` is the name of the stack that runs
-        revisions first, and its revision.
+        PULUMI_ALEMBIC_ALLOW_DATA_LOSS, may take away rows. `backup` says when an update backs up the database into
+        `backup_folder` first: `never`, `destructive` or `always`.
+
+        `lint` gives rules other severities: `{"truncate": "error"}`, see `pulumi_alembic.lint.Settings`;
+        `configure_lint` is the command that does so, with `{rule}` in it. On a `production` stack practices are
+        obligations. `lower` is the name of the stack that runs revisions first, and its revision.
 
         `rehearse_with` is the URL of a login of the same server that may make databases and become the owner: with it a
         preview runs what is pending in a scratch database, and shows what it saw there. No state holds it.
@@ -75,6 +80,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             settings = Policy.parse(policy or {}).settings
             allowed(allow_data_loss)
             Settings.parse(lint or {})
+            backups = BackupSetting.parse(backup, backup_folder)
         except MigrationError as error:
             raise pulumi.RunError(str(error)) from None
         properties: dict[str, Any] = {
@@ -104,6 +110,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             properties[APPLYING] = True
         elif rehearse_with is not None:
             properties[ADMIN] = pulumi.Output.secret(rehearse_with)
+        if backups.when is not When.NEVER:
+            properties |= {"backup": str(backups.when), "backup_folder": backup_folder}
         super().__init__(MigrationsProvider(), name, properties, opts)
         if not history.manifest.exists:
             text = f"no {history.manifest.path} yet, by which edited scripts are noticed before they are applied"

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import pulumi
 from pulumi.runtime import config as stack_config
 
+from pulumi_alembic.backup_setting import BackupSetting
 from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.policy import Policy
 from taskdb import local
@@ -28,6 +29,7 @@ CONFIGURATION = {name: f"postgresql:{name}" for name in PROPERTIES}
 VARIABLES = dict(
     zip(PROPERTIES, ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT"), strict=True)
 )
+BACKUP_KEYS = ("taskdb:backup", "taskdb:backup_folder")
 KEYS = {
     "taskdb": {
         "taskdb:revision",
@@ -35,6 +37,7 @@ KEYS = {
         "taskdb:approved",
         "taskdb:allow_data_loss",
         "taskdb:rehearse",
+        *BACKUP_KEYS,
         *LINT_KEYS,
         *POLICY_KEYS,
     },
@@ -84,7 +87,8 @@ class Settings:
     `policy` is how long a migration waits, and for what. With `require_approval` revisions run only where the digest of
     their plan is `approved`. Only the revisions of `allow_data_loss` may take away rows. `lint` is how findings are
     judged, on a stack that is `production`, or above the stack that it takes revisions from. With `rehearse`, which is
-    the default on the development server, previews run them in a scratch database.
+    the default on the development server, previews run them in a scratch database. `backup` says before which updates
+    the database is backed up into `backup_folder`.
     """
 
     database: str
@@ -97,6 +101,8 @@ class Settings:
     lint: Mapping[str, Any] = field(default_factory=dict)
     production: bool = False
     promote_from: str = ""
+    backup: str = "never"
+    backup_folder: str = ""
     rehearse: bool = False
 
     @classmethod
@@ -110,8 +116,8 @@ class Settings:
         _refuse_unknown(values)
         name = _database_name(pulumi.get_project(), pulumi.get_stack())
         allowed = _flag(values, "taskdb:require_approval"), values.get("taskdb:approved", ""), _may_lose(values)
-        linted = lint_of(values, _command)
-        settings = cls(name, _revision(values), _policy(values), _admin(values, project), *allowed, *linted)
+        chosen = *allowed, *lint_of(values, _command), *_backup(values)
+        settings = cls(name, _revision(values), _policy(values), _admin(values, project), *chosen)
         return replace(settings, rehearse=_flag(values, "taskdb:rehearse", str(settings.admin.local).lower()))
 
     @property
@@ -172,6 +178,16 @@ def _flag(values: Mapping[str, str], key: str, default: str = "false") -> bool:
     if value not in ("true", "false"):
         raise TaskdbError(f"{key} is {value!r}: it is true or false. Set it: {_command('config set', f'{key} true')}")
     return value == "true"
+
+
+def _backup(values: Mapping[str, str]) -> tuple[str, str]:
+    when, folder = values.get("taskdb:backup", "never"), values.get("taskdb:backup_folder", "")
+    try:
+        BackupSetting.parse(when, folder)
+    except PolicyError as error:
+        example = "taskdb:backup_folder backups" if "backup_folder" in str(error) else "taskdb:backup destructive"
+        raise TaskdbError(f"taskdb:{error}. Set it as in: {_command('config set', example)}") from None
+    return when, folder
 
 
 def _policy(values: Mapping[str, str]) -> Policy:

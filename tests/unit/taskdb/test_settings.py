@@ -78,6 +78,11 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
             {"taskdb__revison": "head"},
             "unknown configuration taskdb:revison. Known: taskdb:allow_data_loss, taskdb:approved, ",
         ),
+        (
+            {"taskdb__backup": "sometimes"},
+            "taskdb:backup is 'sometimes': it is never, destructive or always",
+        ),
+        ({"taskdb__backup": "always"}, "taskdb:backup is always, and backup_folder is not set"),
         ({"postgresql__hots": "x"}, "unknown configuration postgresql:hots"),
         ({"taskdb__revision": ""}, "taskdb:revision is not set"),
         ({"taskdb__revision": "latest"}, "taskdb:revision is 'latest'"),

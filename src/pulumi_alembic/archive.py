@@ -1,0 +1,122 @@
+"""A dump as SQL for one transaction of ours: what pg_restore makes of it, and its rows as COPY streams."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from pulumi_alembic.clients import Clients
+from pulumi_alembic.database import VERSION_SCHEMA, Connection
+from pulumi_alembic.errors import BackupError
+
+__all__ = ["Archive"]
+
+# `pg_restore --list` (PostgreSQL 15): `ID; CATALOG OID KIND SCHEMA NAME OWNER`, with `-` for no schema.
+_ENTRY = re.compile(r"^\d+; \d+ \d+ ")
+# The schemas and their default privileges stay those of the database.
+_SCHEMAS = re.compile(r"^\d+; \d+ \d+ (SCHEMA|DEFAULT ACL|(ACL|COMMENT|SECURITY LABEL) - ) ?")
+_LEDGER = re.compile(rf"^\d+; \d+ \d+ [A-Z ]+ {VERSION_SCHEMA} ([A-Z]+ )?ledger")
+_ACL = re.compile(r"^\d+; \d+ \d+ ACL ")
+
+# pg_dump of 2025 puts its script between two words for psql alone; one of 17 sets what no older server knows.
+_NOT_SQL = re.compile(rb"^(\\(un)?restrict \w+|SET transaction_timeout = 0;)$", re.MULTILINE)
+_COPY = re.compile(rb"^COPY (.+) \(.*\) FROM stdin;\n$")
+
+
+class Archive:
+    """The dump in a folder, without the schemas themselves, and without the ledger where that is to stay."""
+
+    def __init__(self, tools: Clients, folder: Path, *, ledger: bool) -> None:
+        """Reads its contents; raises BackupError where pg_restore cannot."""
+        self._tools = tools
+        self._folder = folder
+        entries = [line for line in self._output("--list").decode().splitlines() if _ENTRY.match(line)]
+        kept = [line for line in entries if not _SCHEMAS.match(line) and (ledger or not _LEDGER.match(line))]
+        self._privileges = [line for line in kept if _ACL.match(line)]
+        self._entries = [line for line in kept if not _ACL.match(line)]
+        self.tables = sum(" TABLE DATA " in line for line in self._entries)
+
+    def make_objects(self, connection: Connection) -> None:
+        """Make the tables, functions and types, with neither rows nor constraints."""
+        self._run(connection, self._entries, "pre-data")
+
+    def add_rows(self, connection: Connection, tell: Callable[[str], None]) -> None:
+        """Fill the tables and set the sequences; `tell` is told of each table."""
+        number = 0
+        with self._listed(self._entries) as listed, self._script(listed, "--section=data") as script:
+            statements: list[bytes] = []
+            for line in script:
+                copy = _COPY.match(line)
+                if copy is None:
+                    statements.append(line)
+                    continue
+                number += 1
+                tell(f"restores {copy[1].decode()}, table {number} of {self.tables}")
+                _execute(connection, statements)
+                statements = []
+                with connection.cursor().copy(line.rstrip(b";\n")) as stream:
+                    for row in script:
+                        if row == b"\\.\n":
+                            break
+                        stream.write(row)
+            _execute(connection, statements)
+
+    def complete(self, connection: Connection) -> None:
+        """Make the indexes, constraints and triggers."""
+        self._run(connection, self._entries, "post-data")
+
+    def grant(self, connection: Connection) -> None:
+        """Grant what was granted on the objects."""
+        if self._privileges:
+            self._run(connection, self._privileges)
+
+    def _run(self, connection: Connection, entries: list[str], section: str = "") -> None:
+        with self._listed(entries) as listed:
+            only = [f"--section={section}"] if section else []
+            _execute(connection, [self._output("--file=-", "--no-owner", f"--use-list={listed}", *only)])
+
+    @contextmanager
+    def _listed(self, entries: list[str]) -> Iterator[str]:
+        with tempfile.NamedTemporaryFile("w", suffix=".list") as file:
+            file.write("\n".join([*entries, ""]))
+            file.flush()
+            yield file.name
+
+    def _output(self, *arguments: str) -> bytes:
+        done = subprocess.run(
+            [self._tools.program("pg_restore"), *arguments, self._folder], capture_output=True, check=False
+        )
+        if done.returncode:
+            raise _unreadable(done.stderr)
+        return done.stdout
+
+    @contextmanager
+    def _script(self, listed: str, section: str) -> Iterator[IO[bytes]]:
+        command = [self._tools.program("pg_restore"), "--file=-", f"--use-list={listed}", section, str(self._folder)]
+        with tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
+            assert process.stdout is not None  # noqa: S101 - it was asked for
+            try:
+                yield process.stdout
+                if process.wait():
+                    errors.seek(0)
+                    raise _unreadable(errors.read())
+            finally:
+                process.kill()
+                process.stdout.close()
+                process.wait()
+
+
+def _execute(connection: Connection, statements: list[bytes]) -> None:
+    if script := _NOT_SQL.sub(b"", b"".join(statements)):
+        connection.execute(script)
+
+
+def _unreadable(errors: bytes) -> BackupError:
+    words = " ".join(errors.decode(errors="replace").split())[:500]
+    return BackupError(f"pg_restore cannot read the backup, and nothing was changed: {words}")

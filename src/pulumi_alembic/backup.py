@@ -1,0 +1,198 @@
+"""A backup before an update: complete, checked and in the ledger before the first revision runs, or nothing runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from pulumi_alembic import accounting, backups, clients, ledger
+from pulumi_alembic.backup_setting import BackupSetting, When
+from pulumi_alembic.backups import Backup, size_text
+from pulumi_alembic.content import Content
+from pulumi_alembic.database import connect, log_in, refusals
+from pulumi_alembic.errors import BackupError
+from pulumi_alembic.ledger import Event, Run
+from pulumi_alembic.lint import Settings
+from pulumi_alembic.plan import revision_text
+from pulumi_alembic.redact import redact
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database import Connection
+    from pulumi_alembic.origin import Origin
+    from pulumi_alembic.plan import Plan
+    from pulumi_alembic.policy import Policy
+
+__all__ = ["Maker", "end_others"]
+
+_JOBS = 4
+_SAY = 1.0  # seconds
+
+# A pg_dump whose starter was killed goes on, and holds locks: nobody but this login backs up here now.
+_END_OTHERS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = session_user AND application_name = 'pulumi-alembic backup'
+"""
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Backs up the database at `url` where `setting` wants it; called once nobody else migrates.
+
+    `tell` is told the progress, and `say` what was made.
+    """
+
+    setting: BackupSetting
+    url: str
+    directory: Path
+    policy: Policy
+    tell: Callable[[str], None]
+    say: Callable[[str], None]
+
+    def __call__(self, plan: Plan, origin: Origin) -> str:
+        """The id of the backup that was made before what `plan` runs; empty where none is wanted.
+
+        Raises BackupError or DatabaseError where it cannot be made, and nothing is left of it then.
+        """
+        if self.setting.when is When.NEVER:
+            return ""
+        reason = str(When.ALWAYS)
+        if self.setting.when is When.DESTRUCTIVE:
+            _, account = accounting.account_from_database(self.url, self.directory, plan.target, Settings())
+            reason = self.setting.reason(account)
+        return self._make(reason, origin) if reason else ""
+
+    def _make(self, reason: str, origin: Origin) -> str:
+        folder, begun = self.setting.folder.absolute(), time.monotonic()
+        end_others(self.url)
+        with connect(self.url) as connection:
+            # What a table takes is only told once nobody has it for himself.
+            connection.execute(f"SET lock_timeout = {round(self.policy.lock_deadline * 1000)}".encode())
+            content = Content.read(connection)
+            connection.commit()
+            if content.empty:
+                self.say("no backup: there is nothing in the database yet")
+                return ""
+            tools = clients.find(content.server // 10000)
+            now = datetime.now(UTC)
+            id = re.sub(r"[^A-Za-z0-9_-]", "_", f"{content.name}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}")
+            with backups.making(folder, id, content.identity) as partial:
+                _require_space(folder, content.size)
+                self._dump(tools, content, partial)
+                _check(tools, partial)
+                made = Backup(
+                    id,
+                    now.isoformat(timespec="seconds"),
+                    accounting.database(self.url),
+                    content.identity,
+                    list(content.schemas),
+                    list(content.heads),
+                    content.ledger,
+                    content.server,
+                    tools.version,
+                    **backups.describe(partial),
+                )
+                backups.complete(partial, folder, made)
+            seconds = time.monotonic() - begun
+            self._record(connection, made, seconds, origin, {"folder": str(folder), "reason": reason})
+        self.say(
+            f"backup {id} at {revision_text(made.heads)}: {size_text(made.size)} in {seconds:.1f} s, {folder / id} "
+            f"({reason})"
+        )
+        return id
+
+    def _record(
+        self, connection: Connection, made: Backup, seconds: float, origin: Origin, detail: dict[str, str]
+    ) -> None:
+        ledger.prepare(connection)
+        known = {**detail, "checksum": made.checksum, "size": made.size, "identity": made.identity}
+        ledger.note(connection, Event.BACKUP, Run(made.heads, made.heads, seconds, backup=made.id), origin, known)
+        connection.commit()
+
+    def _dump(self, tools: clients.Clients, content: Content, partial: Path) -> None:
+        command = [
+            tools.program("pg_dump"),
+            "--format=directory",
+            f"--jobs={min(_JOBS, os.cpu_count() or 1)}",
+            "--compress=1",
+            "--no-password",
+            f"--lock-wait-timeout={round(self.policy.lock_deadline * 1000)}",
+            f"--role={content.owner}",
+            *(f"--schema={sql.Identifier(each).as_string(None)}" for each in content.schemas),
+            f"--file={partial / backups.DUMP}",
+        ]
+        begun = time.monotonic()
+        with tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(
+                command, env=clients.environment(self.url), stdin=subprocess.DEVNULL, stderr=errors, stdout=errors
+            )
+            try:
+                while _runs(process):
+                    written = sum(each.stat().st_size for each in (partial / backups.DUMP).glob("*"))
+                    seconds = time.monotonic() - begun
+                    self.tell(f"backs up {content.name}: {size_text(written)}, {seconds:.0f} s")
+            finally:
+                process.kill()
+                process.wait()
+            if process.returncode:
+                errors.seek(0)
+                raise _failed(errors.read().decode(errors="replace"), content, partial.parent)
+
+
+def _runs(process: subprocess.Popen[bytes]) -> bool:
+    try:
+        process.wait(_SAY)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def end_others(url: str) -> None:
+    """No pg_dump of a run that was killed goes on in the database; the caller keeps other migrations out."""
+    with closing(log_in(url, autocommit=True)) as session, refusals(session):
+        session.execute(_END_OTHERS)
+
+
+def _require_space(folder: Path, needed: int) -> None:
+    """A dump is about as large as its tables: compressed, and without their indexes. Raises BackupError."""
+    found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize
+    if free < needed:
+        raise BackupError(
+            f"the folder of backups {folder} has {size_text(free)} left, and the backup may need {size_text(needed)}. "
+            "Nothing was changed: make room, or name another folder (backup_folder)"
+        )
+
+
+def _check(tools: clients.Clients, partial: Path) -> None:
+    """pg_restore can read the dump's list of contents. Raises BackupError."""
+    done = subprocess.run(
+        [tools.program("pg_restore"), "--list", partial / backups.DUMP], capture_output=True, text=True, check=False
+    )
+    if done.returncode or " TABLE " not in done.stdout:
+        raise BackupError(f"the backup was written, and pg_restore cannot read it: {_words(done.stderr)}. Try again")
+
+
+def _failed(errors: str, content: Content, folder: Path) -> BackupError:
+    advice = f"see what is left on the disk of {folder}" if "space" in errors or "write" in errors else "try again"
+    if "row-level security" in errors:
+        advice = f"let {content.owner} read every row: ALTER TABLE … NO FORCE ROW LEVEL SECURITY"
+    return BackupError(
+        f"the backup of {content.name} failed, and nothing was changed. pg_dump: {_words(errors)}. Then: {advice}"
+    )
+
+
+def _words(errors: str) -> str:
+    lines = [line.removeprefix("pg_dump: ").removeprefix("error: ") for line in errors.splitlines() if line.strip()]
+    return redact("; ".join(lines[:4])) or "it says nothing"

@@ -1,0 +1,54 @@
+"""When an update backs up its database before it runs, and where to: the stack's choice, checked in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pulumi_alembic.errors import PolicyError
+
+if TYPE_CHECKING:
+    from pulumi_alembic.account import Account
+
+__all__ = ["BackupSetting", "When"]
+
+
+class When(StrEnum):
+    """`destructive`: where a revision of the plan destroys something, or where nobody can tell whether it does."""
+
+    NEVER = "never"
+    DESTRUCTIVE = "destructive"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True)
+class BackupSetting:
+    """There is a folder wherever there are backups."""
+
+    when: When = When.NEVER
+    folder: Path = Path()
+
+    @classmethod
+    def parse(cls, when: str, folder: str) -> BackupSetting:
+        """The setting with these texts. Raises PolicyError, naming the one that makes no sense."""
+        if when not in set(When):
+            raise PolicyError(f"backup is {when!r}: it is {When.NEVER}, {When.DESTRUCTIVE} or {When.ALWAYS}")
+        if when != When.NEVER and not folder.strip():
+            raise PolicyError(f"backup is {when}, and backup_folder is not set: it is the folder that backups go to")
+        return cls(When(when), Path(folder).expanduser())
+
+    def reason(self, account: Account) -> str:
+        """Why a backup comes before what `account` describes; empty where none does."""
+        if self.when is When.ALWAYS:
+            return "always"
+        if self.when is When.NEVER:
+            return ""
+        for revision in account.revisions:
+            effects = [each.effects for each in revision.statements]
+            if destroyed := [name for each in effects for name in each.destroys]:
+                return f"{revision.direction} {revision.id} destroys {destroyed[0]}"
+            if unknown := revision.runs_python or next((each.unknown[0] for each in effects if each.unknown), ""):
+                return f"what {revision.direction} {revision.id} destroys is not known: {unknown}"
+        return ""

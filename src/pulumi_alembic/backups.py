@@ -1,0 +1,182 @@
+"""The backups in a folder: each is whole and says what it holds, or it is not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from pulumi_alembic.errors import BackupError
+
+__all__ = ["DUMP", "Backup", "complete", "describe", "in_folder", "load", "making", "size_text"]
+
+MANIFEST = "manifest.json"
+DUMP = "dump"
+_PARTIAL = ".partial"
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What the manifest of a backup says. `heads` are the database's, `ledger` the last row of its ledger.
+
+    `database` is `HOST:PORT/NAME`, for people; `identity` tells that database from every other one. `files` are the
+    digests of the dump's files, `size` all of their bytes.
+    """
+
+    id: str
+    when: str
+    database: str
+    identity: str
+    schemas: list[str]
+    heads: list[str]
+    ledger: int
+    server: int
+    client: str
+    size: int
+    files: dict[str, str]
+    fingerprint: str = ""
+
+    def text(self) -> str:
+        """The manifest."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+    @property
+    def checksum(self) -> str:
+        """A digest of the manifest, and so of all that it names: `v1:` and the SHA-256."""
+        return "v1:" + hashlib.sha256(self.text().encode()).hexdigest()
+
+    def verify(self, folder: Path, tell: Callable[[str], None] = lambda text: None) -> None:
+        """Every file of the backup in `folder` is the one that was written. Raises BackupError where one is not."""
+        there = {path.name for path in (folder / self.id / DUMP).glob("*")}
+        tell(f"reads {len(self.files)} files of {size_text(self.size)}")
+        for name, digest in sorted(self.files.items()):
+            try:
+                differs = name not in there or _digest(folder / self.id / DUMP / name) != digest
+            except OSError as error:
+                raise BackupError(f"backup {self.id}: {name} cannot be read: {error.strerror}") from None
+            if differs:
+                raise BackupError(
+                    f"backup {self.id} in {folder} is damaged: {name} is {'another' if name in there else 'missing'}. "
+                    "It is not to be restored from; take another one: pulumi-alembic backups"
+                )
+        if strange := sorted(there - self.files.keys()):
+            raise BackupError(f"backup {self.id} in {folder} is damaged: {strange[0]} is not one of its files")
+
+
+def load(folder: Path, id: str) -> Backup:
+    """What the manifest of a backup says; no file is verified. Raises BackupError where there is no such backup."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", id):
+        raise BackupError(f"{id!r} is not the id of a backup. See which there are: pulumi-alembic backups")
+    try:
+        document = json.loads((folder / id / MANIFEST).read_text())
+    except FileNotFoundError:
+        raise BackupError(f"there is no backup {id} in {folder}. See which there are: pulumi-alembic backups") from None
+    except (OSError, ValueError) as error:
+        raise BackupError(f"backup {id} in {folder}: its {MANIFEST} cannot be read: {error}") from None
+    known = {field.name for field in fields(Backup)}
+    if not isinstance(document, dict) or document.keys() - known or known - {"fingerprint"} - document.keys():
+        raise BackupError(f"backup {id} in {folder}: its {MANIFEST} is not one that this version writes")
+    return Backup(**document)
+
+
+def in_folder(folder: Path) -> list[Backup | BackupError]:
+    """The complete backups there, newest first, with an error in place of one whose manifest makes no sense."""
+    try:
+        names = [path.name for path in folder.iterdir() if (path / MANIFEST).exists() and path.name[:1] != "."]
+    except OSError as error:
+        raise BackupError(f"the folder of backups {folder} cannot be read: {error.strerror}") from None
+
+    def loaded(name: str) -> Backup | BackupError:
+        try:
+            return load(folder, name)
+        except BackupError as error:
+            return error
+
+    found = [loaded(name) for name in sorted(names)]
+    return sorted(found, key=lambda each: each.when if isinstance(each, Backup) else "", reverse=True)
+
+
+@contextmanager
+def making(folder: Path, id: str, identity: str) -> Iterator[Path]:
+    """A folder under another name, for what becomes the backup `id` by `complete`; gone at the end where it did not.
+
+    What killed runs left for the same database is removed first: nobody else backs it up now. Raises BackupError where
+    the folder cannot be written.
+    """
+    tag = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    partial = folder / f".{id}.{tag}{_PARTIAL}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for leftover in folder.glob(f".*.{tag}*{_PARTIAL}"):
+            _remove(leftover)
+        partial.mkdir(mode=0o700)
+    except OSError as error:
+        raise BackupError(
+            f"the folder of backups {folder} cannot be written: {error.strerror}. Nothing was changed: let it be "
+            "written, or name another (backup_folder)"
+        ) from None
+    try:
+        yield partial
+    finally:
+        if partial.exists():
+            _remove(partial)
+
+
+def describe(partial: Path) -> dict[str, Any]:
+    """The `size` and `files` of the dump that is in there."""
+    files = sorted((partial / DUMP).iterdir())
+    return {"size": sum(each.stat().st_size for each in files), "files": {each.name: _digest(each) for each in files}}
+
+
+def complete(partial: Path, folder: Path, backup: Backup) -> None:
+    """From here on the backup is there, also after the machine has lost its power."""
+    path = partial / MANIFEST
+    with path.open("w") as file:
+        file.write(backup.text())
+        file.flush()
+        os.fsync(file.fileno())
+    _sync(partial)
+    partial.rename(folder / backup.id)
+    _sync(folder)
+
+
+def size_text(size: float) -> str:
+    """`12.3 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _remove(path: Path) -> None:
+    """A pg_dump that outlived its starter finds its files by their path: under another name it finds them no more."""
+    gone = path.with_name(path.name.removesuffix(_PARTIAL) + f".{secrets.token_hex(4)}{_PARTIAL}")
+    with suppress(FileNotFoundError):
+        path.rename(gone)
+        shutil.rmtree(gone)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

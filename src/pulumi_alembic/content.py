@@ -1,0 +1,94 @@
+"""What the owner of the migration tables has in a database, and which database that is: all that a backup is of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pulumi_alembic.database import VERSION_SCHEMA, Connection, read_heads
+from pulumi_alembic.errors import BackupError
+
+__all__ = ["Content"]
+
+# A database of the same name may be another one: made anew, or on another server.
+_WHICH = """
+SELECT current_database(), system_identifier || ':' || oid, current_user::text,
+    current_setting('server_version_num')::int
+FROM pg_control_system(), pg_database WHERE datname = current_database()
+"""
+_SCHEMAS = """
+SELECT nspname FROM pg_namespace
+WHERE nspowner = (SELECT oid FROM pg_roles WHERE rolname = current_user) AND nspname !~ '^pg_' ORDER BY 1
+"""
+_ELSEWHERE = """
+SELECT format('%I.%I', nspname, relname), nspname, nspowner::regrole::text
+FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
+WHERE relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user) AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+    AND nspowner <> relowner AND nspname !~ '^pg_'
+ORDER BY 1 LIMIT 1
+"""
+_TABLES = """
+SELECT format('%%I.%%I', nspname, relname), relkind = 'm', pg_table_size(c.oid)
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE nspname = ANY (%s) AND relkind IN ('r', 'p', 'm') ORDER BY 1
+"""
+_OBJECTS = """
+SELECT count(*) FROM pg_depend JOIN pg_namespace n ON n.oid = refobjid
+WHERE refclassid = 'pg_namespace'::regclass AND deptype = 'n' AND nspname = ANY (%s) AND nspname <> %s
+"""
+_LEDGER = "SELECT to_regclass('{0}.ledger') IS NOT NULL"
+
+
+@dataclass(frozen=True)
+class Content:
+    """`schemas` are the owner's, `tables` their tables as SQL names them, `size` all bytes of rows.
+
+    `identity` is the same for a database as long as it lives, and for no other one; `ledger` the id of the last row of
+    the ledger, 0 where there is none. `empty` where there is nothing but the migration tables, at base.
+    """
+
+    name: str
+    identity: str
+    owner: str
+    server: int
+    schemas: tuple[str, ...]
+    tables: tuple[str, ...]
+    size: int
+    heads: tuple[str, ...]
+    ledger: int
+    empty: bool
+
+    @classmethod
+    def read(cls, connection: Connection) -> Content:
+        """What is there now. Raises BackupError where the owner has tables in a schema of another role's."""
+        name, identity, owner, server = connection.execute(_WHICH).fetchall()[0]
+        if elsewhere := connection.execute(_ELSEWHERE).fetchone():
+            relation, schema, of = elsewhere
+            raise BackupError(
+                f"database {name}: {relation} is in a schema that belongs to {of}, and a backup is of the schemas of "
+                f"{owner}. As an admin: ALTER SCHEMA {schema} OWNER TO {owner}"
+            )
+        schemas = [each for (each,) in connection.execute(_SCHEMAS)]
+        tables = connection.execute(_TABLES, [schemas]).fetchall()
+        [(objects,)] = connection.execute(_OBJECTS, [schemas, VERSION_SCHEMA]).fetchall()
+        heads = read_heads(connection)
+        return cls(
+            name,
+            identity,
+            owner,
+            server,
+            tuple(schemas),
+            tuple(table for table, view, _ in tables if not view),
+            sum(size for *_, size in tables),
+            heads,
+            _last_row(connection),
+            not heads and not objects,
+        )
+
+
+def _last_row(connection: Connection) -> int:
+    if connection.execute(_LEDGER.format(VERSION_SCHEMA).encode()).fetchone() != (True,):
+        return 0
+    [(last,)] = connection.execute(
+        f"SELECT coalesce(max(id), 0) FROM {VERSION_SCHEMA}.ledger".encode()  # noqa: S608 - a name of ours
+    ).fetchall()
+    return int(last)

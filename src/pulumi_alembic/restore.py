@@ -1,0 +1,153 @@
+"""A database as a backup has it: in one transaction, so that others see the old one or the new one, and no third."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from pulumi_alembic import clients, ledger
+from pulumi_alembic.archive import Archive
+from pulumi_alembic.backup import end_others
+from pulumi_alembic.backups import DUMP, Backup
+from pulumi_alembic.content import Content
+from pulumi_alembic.database import VERSION_SCHEMA, Connection, connect, read_heads
+from pulumi_alembic.emptying import empty, take_back_defaults
+from pulumi_alembic.errors import BackupError, DatabaseError
+from pulumi_alembic.exclusive import Lock, hold
+from pulumi_alembic.ledger import Event, Run
+from pulumi_alembic.origin import Origin
+from pulumi_alembic.plan import revision_text
+from pulumi_alembic.policy import Policy
+from pulumi_alembic.retry import busy
+
+__all__ = ["Restore"]
+
+_PAUSE = (0.4, 0.8)  # seconds
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Brings the database at `url` to what `backup`, in `folder`, holds; `command` is what a person repeats.
+
+    A database that is not the one of the backup is replaced only with `replace`, unless nothing is in it.
+    """
+
+    backup: Backup
+    folder: Path
+    url: str
+    command: str
+    origin: Origin
+    replace: bool = False
+    policy: Policy = field(default_factory=Policy)
+    tell: Callable[[str], None] = lambda text: None
+
+    def look(self) -> Content:
+        """What is there to be replaced. Raises BackupError where it cannot be, or only on another word."""
+        with connect(self.url) as connection:
+            content = Content.read(connection)
+        if missing := [each for each in self.backup.schemas if each not in content.schemas]:
+            raise BackupError(
+                f"database {content.name}: {content.owner} has no schema {missing[0]}, which is in the backup. "
+                f"As an admin: CREATE SCHEMA {missing[0]} AUTHORIZATION {content.owner}; then: {self.command}"
+            )
+        if not (content.empty or self.replace or self._same(content)):
+            raise BackupError(
+                f"database {content.name} is not the one that backup {self.backup.id} is of ({self.backup.database}), "
+                f"and it is not empty: it is at {revision_text(content.heads)}. To lose what is in it: "
+                f"{self.command} --replace"
+            )
+        return content
+
+    def __call__(self) -> str:
+        """The revision that the database says it is at afterwards, which is that of the backup.
+
+        Nobody else migrates meanwhile. Raises BackupError or DatabaseError, and then the database is as it was: only
+        where the connection is lost at the very end, the next reading tells.
+        """
+        self.backup.verify(self.folder, self.tell)
+        with hold(self.url, self.policy, self.command, self.tell) as lock:
+            content = self.look()
+            tools = clients.find(max(content.server // 10000, int(self.backup.client.partition(".")[0])))
+            same = self._same(content)
+            archive = Archive(tools, self.folder / self.backup.id / DUMP, ledger=not same)
+            end_others(self.url)
+            self._in_one_transaction(archive, same, lock)
+        with connect(self.url) as connection:
+            return revision_text(read_heads(connection))
+
+    def _same(self, content: Content) -> bool:
+        return content.identity == self.backup.identity
+
+    def _in_one_transaction(self, archive: Archive, same: bool, lock: Lock) -> None:
+        begun = time.monotonic()
+        with connect(self.url) as connection:
+            content = self._make_room(connection, same, begun)
+            self.tell(f"restores {archive.tables} tables")
+            archive.make_objects(connection)
+            if same:
+                take_back_defaults(connection, content.schemas)
+            archive.add_rows(connection, self.tell)
+            self.tell("makes indexes and constraints")
+            archive.complete(connection)
+            if same:
+                archive.grant(connection)
+            self._analyze(connection)
+            self._record(connection, content, same, time.monotonic() - begun)
+            self._require_revision(connection)
+            if not lock.held():
+                raise DatabaseError(f"the connection that kept migrations out was lost. Try again: {self.command}")
+            connection.commit()
+
+    def _make_room(self, connection: Connection, same: bool, begun: float) -> Content:
+        """What was there is gone for this transaction: tried again and again, so that nobody queues for long."""
+        timeout = round(self.policy.lock_timeout * 1000)
+        while True:
+            try:
+                content = Content.read(connection)
+                connection.execute(
+                    f"SET LOCAL lock_timeout = {timeout}; SET LOCAL statement_timeout = 0; "
+                    "SET LOCAL idle_in_transaction_session_timeout = 0".encode()
+                )
+                if same:
+                    ledger.prepare(connection)
+                # The owner has taken from itself the right to lock the ledger, and needs none to drop it.
+                for table in sorted({*content.tables} - {f"{VERSION_SCHEMA}.ledger"}):
+                    connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+                empty(connection, content.schemas, keep_ledger=same)
+                return content
+            except psycopg.Error as error:
+                connection.rollback()
+                waited = time.monotonic() - begun
+                if not busy(error) or waited > self.policy.lock_deadline:
+                    raise
+                self.tell(f"waits for other sessions to leave the tables: {waited:.0f} s")
+                time.sleep(random.uniform(*_PAUSE))  # noqa: S311 - not a secret
+
+    def _analyze(self, connection: Connection) -> None:
+        connection.execute("SELECT set_config('search_path', 'pg_catalog', true)")
+        for table in Content.read(connection).tables:
+            connection.execute(f"ANALYZE {table}".encode())
+
+    def _record(self, connection: Connection, before: Content, same: bool, seconds: float) -> None:
+        """The ledger goes on: with the rows of this database, or with those that came with the backup."""
+        ledger.prepare(connection)
+        if not same:
+            table = sql.Identifier(VERSION_SCHEMA, "ledger")
+            connection.execute(sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {} FROM CURRENT_USER").format(table))
+        heads = before.heads if same else self.backup.heads
+        run = Run(heads, self.backup.heads, seconds, backup=self.backup.id)
+        detail = {"ledger": self.backup.ledger, "from": self.backup.database, "checksum": self.backup.checksum}
+        ledger.note(connection, Event.RESTORED, run, self.origin, detail | {"replaced": list(before.heads)})
+
+    def _require_revision(self, connection: Connection) -> None:
+        if (heads := read_heads(connection)) != tuple(self.backup.heads):
+            raise BackupError(
+                f"backup {self.backup.id} says it is at {revision_text(self.backup.heads)}, and what it holds is at "
+                f"{revision_text(heads)}. Nothing was changed: take another one"
+            )

@@ -1,0 +1,122 @@
+"""What the tests of backups and restores share: a database with everything in it, and updates that back it up."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pulumi_alembic import clients
+from pulumi_alembic.backup import Maker
+from pulumi_alembic.backup_setting import BackupSetting, When
+from pulumi_alembic.database import connect
+from pulumi_alembic.errors import BackupError
+from pulumi_alembic.policy import Policy
+from tests.postgres.alembic.conftest import Target
+
+ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
+
+EVERYTHING = """
+CREATE TYPE mood AS ENUM ('sad', 'glad');
+CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+CREATE FUNCTION twice(int) RETURNS int IMMUTABLE LANGUAGE sql RETURN $1 * 2;
+CREATE TABLE parents (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE);
+CREATE TABLE children (
+    id serial PRIMARY KEY, parent bigint REFERENCES parents ON DELETE CASCADE, feels mood DEFAULT 'glad',
+    tags text[], document jsonb, size positive, double int GENERATED ALWAYS AS (size * 2) STORED, bytes bytea
+);
+CREATE INDEX children_tags ON children USING gin (tags);
+CREATE TABLE events (at date NOT NULL, what text) PARTITION BY RANGE (at);
+CREATE TABLE events_2025 PARTITION OF events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+CREATE VIEW glad AS SELECT id, feels FROM children WHERE feels = 'glad';
+CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM children;
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+NEW.name := NEW.name;
+RETURN NEW; END $$;
+CREATE TRIGGER touched BEFORE UPDATE ON parents FOR EACH ROW EXECUTE FUNCTION touch();
+INSERT INTO parents (name) SELECT E'p\\t\\\\.\\n' || g FROM generate_series(1, 50) g;
+INSERT INTO children (parent, tags, document, size, bytes)
+    SELECT g % 50 + 1, ARRAY['a', NULL, '"'], jsonb_build_object('g', g), g, convert_to(repeat('x', g), 'UTF8')
+    FROM generate_series(1, 2000) g;
+INSERT INTO events SELECT '2025-01-01'::date + g, E'%\\r\\n' FROM generate_series(1, 300) g;
+REFRESH MATERIALIZED VIEW counted;
+"""
+DIGESTED = ("parents", "children", "events", "glad", "counted")
+
+
+class Backing:
+    """A database at ONE with EVERYTHING in it; `up` is an update that backs it up first, as `when` says."""
+
+    def __init__(self, target: Target, folder: Path) -> None:
+        self.target = target
+        self.folder = folder
+        self.said: list[str] = []
+
+    def up(self, revision: str, when: When = When.ALWAYS, **options: Any) -> str:
+        """Bring it to `revision`; return the id of the backup that was made before, empty where none was."""
+        before = self.ids()
+        maker = Maker(
+            BackupSetting(when, self.folder),
+            self.target.url,
+            self.target.directory,
+            Policy(),
+            self.said.append,
+            self.said.append,
+        )
+        self.target.migrate(revision, back_up=maker, **options)
+        [made] = [*(self.ids() - before), *([] if self.ids() - before else [""])]
+        return made
+
+    def ids(self) -> set[str]:
+        """The backups in the folder, complete or not."""
+        return {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
+
+    def execute(self, statement: str) -> None:
+        """Run it as the owner."""
+        with connect(self.target.url) as connection:
+            connection.execute(statement.encode())
+            connection.commit()
+
+    def rows(self) -> dict[str, str]:
+        """A digest of all rows of each table."""
+        return {
+            name: hashlib.md5(repr(self.target.query(f"SELECT t::text FROM {name} t ORDER BY 1")).encode()).hexdigest()
+            for name in DIGESTED
+        }
+
+
+def require_clients(target: Target) -> None:
+    """Skip where this machine has no pg_dump for the server under test."""
+    [(version,)] = target.query("SELECT current_setting('server_version_num')::int / 10000")
+    try:
+        clients.find(int(str(version)))
+    except BackupError:
+        pytest.skip("no pg_dump for this version of PostgreSQL")
+
+
+def catalog(target: Target) -> list[tuple[object, ...]]:
+    """All that is in the two schemas: columns, constraints, indexes, functions, triggers, and who may do what."""
+    return target.query(
+        """
+        SELECT 'column', attrelid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull::text,
+            attidentity::text || attgenerated::text, pg_get_expr(adbin, adrelid)
+        FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+        LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        WHERE attnum > 0 AND NOT attisdropped AND relnamespace IN ('app'::regnamespace, 'migrations'::regnamespace)
+        UNION ALL SELECT 'relation', oid::regclass::text, relkind::text, relowner::regrole::text,
+            (SELECT string_agg(acl::text, ',' ORDER BY acl::text) FROM unnest(relacl) acl), NULL, NULL
+        FROM pg_class WHERE relnamespace IN ('app'::regnamespace, 'migrations'::regnamespace)
+        UNION ALL SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid), NULL, NULL, NULL
+        FROM pg_constraint WHERE connamespace IN ('app'::regnamespace, 'migrations'::regnamespace)
+        UNION ALL SELECT 'function', p.oid::regprocedure::text, prosrc, proowner::regrole::text,
+            (SELECT string_agg(acl::text, ',' ORDER BY acl::text) FROM unnest(proacl) acl), NULL, NULL
+        FROM pg_proc p WHERE pronamespace IN ('app'::regnamespace, 'migrations'::regnamespace)
+        UNION ALL SELECT 'trigger', tgrelid::regclass::text, tgname, tgenabled::text, NULL, NULL, NULL
+        FROM pg_trigger WHERE NOT tgisinternal
+        UNION ALL SELECT 'default', defaclobjtype::text, (SELECT string_agg(acl::text, ',' ORDER BY acl::text)
+            FROM unnest(defaclacl) acl), NULL, NULL, NULL, NULL FROM pg_default_acl
+        UNION ALL SELECT 'sequence', sequencename, last_value::text, NULL, NULL, NULL, NULL
+        FROM pg_sequences WHERE schemaname = 'app'
+        ORDER BY 1, 2, 3, 4
+        """
+    )

@@ -1,0 +1,257 @@
+"""A backup is complete and in the ledger before the first revision runs, or nothing runs."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pulumi_alembic import backups, clients, planning
+from pulumi_alembic.backup_setting import When
+from pulumi_alembic.database import connect
+from pulumi_alembic.errors import BackupError, DatabaseError
+from pulumi_alembic.provider import MigrationsProvider
+from tests.conftest import Database
+from tests.postgres.alembic.backing_up import EVERYTHING, ONE, THREE, TWO, Backing, require_clients
+from tests.postgres.alembic.conftest import Target
+
+UPDATE = """
+import sys
+from pathlib import Path
+from pulumi_alembic import migrator
+from pulumi_alembic.backup import Maker
+from pulumi_alembic.backup_setting import BackupSetting, When
+from pulumi_alembic.policy import Policy
+
+url, directory, folder, target = sys.argv[1:]
+setting = BackupSetting(When.ALWAYS, Path(folder))
+maker = Maker(setting, url, Path(directory), Policy(), print, print)
+migrator.migrate(url, Path(directory), target, command="up", back_up=maker)
+"""
+
+
+@pytest.fixture
+def backing(empty_target: Target, tmp_path: Path) -> Backing:
+    """Three scripts, the first applied, with rows; the third one takes some away."""
+    require_clients(empty_target)
+    empty_target.write(ONE, None, f"op.get_bind().exec_driver_sql({EVERYTHING!r}.replace('%', '%%'))")
+    empty_target.write(TWO, ONE, "op.execute('CREATE TABLE later (x int)')", "op.execute('DROP TABLE later')")
+    empty_target.write(THREE, TWO, "op.execute('ALTER TABLE children DROP COLUMN tags')")
+    empty_target.migrate(ONE)
+    return Backing(empty_target, tmp_path / "backups")
+
+
+def refused(backing: Backing) -> str:
+    """The reason why an update to TWO does not run; nothing changed, and nothing is left."""
+    before = backing.ids()
+    with pytest.raises((BackupError, DatabaseError)) as caught:
+        backing.up(TWO)
+    assert planning.read_revision(backing.target.url) == ONE
+    assert backing.target.query("SELECT to_regclass('later')") == [(None,)]
+    assert backing.ids() == before
+    return str(caught.value)
+
+
+def listed(backing: Backing, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            Path(sys.executable).with_name("pulumi-alembic"),
+            "backups",
+            *arguments,
+            "--directory",
+            backing.target.directory,
+        ],
+        env={**os.environ, "DATABASE_URL": backing.target.url},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_what_is_recorded_and_said_is_what_is_there(backing: Backing) -> None:
+    id = backing.up(TWO)
+    made = backups.load(backing.folder, id)
+    made.verify(backing.folder)
+    assert (made.heads, made.schemas) == ([ONE], ["app", "migrations"])
+    assert made.size == sum(path.stat().st_size for path in (backing.folder / id / "dump").iterdir())
+    assert (backing.folder / id).stat().st_mode & 0o777 == 0o700
+    [(folder, checksum, reason)] = backing.target.query(
+        "SELECT detail ->> 'folder', detail ->> 'checksum', detail ->> 'reason' FROM migrations.ledger "
+        f"WHERE event = 'backup' AND backup = '{id}'"
+    )
+    assert (folder, checksum, reason) == (str(backing.folder), made.checksum, "always")
+    said = rf"backup {id} at {ONE}: [\d.]+ kB in [\d.]+ s, {backing.folder}/{id} \(always\)"
+    assert re.fullmatch(said, backing.said[-1])
+    assert backing.target.query(f"SELECT backup FROM migrations.ledger WHERE revision = '{TWO}'") == [(id,)]
+
+
+def test_destructive_backs_up_before_what_destroys_and_only_then(backing: Backing) -> None:
+    assert backing.up(TWO, When.DESTRUCTIVE) == ""
+    assert backing.up(THREE, When.DESTRUCTIVE) != ""
+    assert f"(upgrade {THREE} destroys column app.children.tags)" in backing.said[-1]
+
+
+def test_with_nothing_in_the_database_or_nothing_pending_there_is_none(
+    backing: Backing, make_target: Callable[[Path], Target], tmp_path: Path
+) -> None:
+    make_target(backing.target.directory)
+    fresh = Backing(make_target(backing.target.directory), tmp_path / "others")
+    assert fresh.up(ONE) == ""
+    assert fresh.said == ["no backup: there is nothing in the database yet"]
+    assert backing.up(ONE) == ""
+
+
+def test_the_password_is_in_no_argument(backing: Backing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = clients.find(15)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("pg_dump", "pg_restore"):
+        program = folder / name
+        program.write_text(f'#!/bin/sh\necho "$0 $@" >> {tmp_path}/arguments\nexec {real.program(name)} "$@"\n')
+        program.chmod(0o755)
+    monkeypatch.setattr(clients, "_VERSIONED", ())
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    backing.up(TWO)
+    arguments = (tmp_path / "arguments").read_text()
+    password = backing.target.url.split("@")[0].rpartition(":")[2]
+    assert "--format=directory" in arguments and password not in arguments
+
+
+def test_an_older_pg_dump_stops_the_update(backing: Backing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("pg_dump", "pg_restore"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) 12.1'\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setattr(clients, "_VERSIONED", ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "there is no pg_dump and pg_restore of this or a newer version (found: 12.1 in" in refused(backing)
+
+
+def test_a_folder_that_cannot_be_written_stops_the_update(backing: Backing) -> None:
+    backing.folder.parent.mkdir(exist_ok=True)
+    backing.folder.write_text("a file")
+    message = ""
+    with pytest.raises(BackupError) as caught:
+        backing.target.migrate(TWO, back_up=_maker(backing))
+    message = str(caught.value)
+    assert f"the folder of backups {backing.folder} cannot be written" in message and "Nothing was changed" in message
+    assert planning.read_revision(backing.target.url) == ONE
+
+
+def _maker(backing: Backing) -> object:
+    from pulumi_alembic.backup import Maker
+    from pulumi_alembic.backup_setting import BackupSetting
+    from pulumi_alembic.policy import Policy
+
+    setting = BackupSetting(When.ALWAYS, backing.folder)
+    said = backing.said.append
+    return Maker(setting, backing.target.url, backing.target.directory, Policy(lock_deadline=0.3), said, said)
+
+
+def test_rows_that_the_owner_may_not_read_stop_the_update(backing: Backing) -> None:
+    backing.execute("ALTER TABLE children ENABLE ROW LEVEL SECURITY; ALTER TABLE children FORCE ROW LEVEL SECURITY")
+    message = refused(backing)
+    assert "and nothing was changed. pg_dump: " in message and "NO FORCE ROW LEVEL SECURITY" in message
+
+
+def test_a_locked_table_stops_the_update_at_the_deadline(backing: Backing) -> None:
+    with connect(backing.target.url) as other:
+        other.execute("LOCK TABLE children IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(DatabaseError, match="canceling statement due to lock timeout"):
+            backing.target.migrate(TWO, back_up=_maker(backing))
+    assert planning.read_revision(backing.target.url) == ONE and backing.ids() == set()
+
+
+def test_a_table_in_a_schema_of_another_role_is_refused(backing: Backing, database: Database) -> None:
+    with database.connect() as admin:
+        admin.execute(f"CREATE SCHEMA others; GRANT ALL ON SCHEMA others TO {database.name}_owner".encode())
+    backing.execute("CREATE TABLE others.stray ()")
+    message = refused(backing)
+    assert "others.stray is in a schema that belongs to admin" in message
+    assert f"As an admin: ALTER SCHEMA others OWNER TO {database.name}_owner" in message
+
+
+def test_a_disk_that_is_too_small_stops_the_update_before_anything_is_written(backing: Backing) -> None:
+    backing.folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", backing.folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mount is not permitted here, and so there is no small disk")
+    try:
+        message = refused(backing)
+    finally:
+        subprocess.run(["umount", backing.folder], check=True)
+    assert re.search(r"has [\d.]+ kB left, and the backup may need [\d.]+ MB. Nothing was changed: make room", message)
+
+
+STAGES = {
+    "begun": ".*.partial",
+    "dumping": ".*.partial/dump",
+    "tables": ".*.partial/dump/*.gz",
+    "listed": ".*.partial/dump/toc.dat",
+    "described": ".*.partial/manifest.json",
+    "complete": "test_*/manifest.json",
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_at_whichever_stage_the_next_update_converges(backing: Backing, stage: str) -> None:
+    backing.execute("INSERT INTO parents (name) SELECT md5(g::text) FROM generate_series(1, 100000) g")
+    rows = backing.rows()
+    command = [sys.executable, "-c", UPDATE, backing.target.url, backing.target.directory, backing.folder, TWO]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while running.poll() is None and not list(backing.folder.glob(STAGES[stage])):
+        time.sleep(0.001)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    at = planning.read_revision(backing.target.url)
+    complete = {id for id in backing.ids() if not id.startswith(".")}
+    assert at == ONE or complete
+    assert backing.rows() == rows
+    backing.up(TWO)
+    assert planning.read_revision(backing.target.url) == TWO
+    assert not list(backing.folder.glob(".*")) or at == TWO
+    for found in backups.in_folder(backing.folder):
+        assert isinstance(found, backups.Backup)
+        found.verify(backing.folder)
+    assert backing.rows() == rows
+
+
+def test_a_pg_dump_that_outlived_its_starter_is_ended(backing: Backing) -> None:
+    environment = clients.environment(backing.target.url)
+    with psycopg.connect(backing.target.url, application_name=environment["PGAPPNAME"]) as orphan:
+        orphan.execute("SELECT 1")
+        backing.up(TWO)
+        with pytest.raises(psycopg.OperationalError):
+            orphan.execute("SELECT 1")
+
+
+def test_the_list_tells_of_each_and_whether_it_is_whole(backing: Backing) -> None:
+    assert listed(backing).stdout == "there is no backup\n"
+    first, second = backing.up(TWO), backing.up(THREE)
+    [newer, older] = json.loads(listed(backing, "--json", "--verify").stdout)["backups"]
+    assert [newer["id"], older["id"]] == [second, first]
+    assert (older["heads"], older["state"], older["folder"]) == ([ONE], "verified", str(backing.folder))
+    lines = listed(backing, "--folder", str(backing.folder)).stdout.splitlines()
+    assert lines[0].split() == ["id", "when", "database", "revision", "size", "folder", "state"]
+    assert lines[2].split()[0] == first and lines[2].endswith("complete")
+    shutil.rmtree(backing.folder / second)
+    again = listed(backing, "--verify")
+    assert again.returncode == 3 and f"there is no backup {second} in" in again.stdout
+
+
+def test_a_stack_that_wants_one_makes_it_before_it_runs(backing: Backing) -> None:
+    provider = MigrationsProvider()
+    news = {"url": backing.target.url, "directory": str(backing.target.directory), "target": TWO, "__urn": "urn"}
+    planned = dict(provider.check({}, {**news, "backup": "always", "backup_folder": str(backing.folder)}).inputs)
+    assert backing.ids() == set()
+    provider.create(planned)
+    [id] = backing.ids()
+    assert backing.target.query(f"SELECT backup FROM migrations.ledger WHERE revision = '{TWO}'") == [(id,)]

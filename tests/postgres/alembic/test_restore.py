@@ -1,0 +1,272 @@
+"""A restored database is the one that was backed up, or it is as it was before: there is no third."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from pulumi_alembic import planning, records
+from pulumi_alembic.backup_setting import When
+from pulumi_alembic.database import connect
+from pulumi_alembic.exclusive import KEY
+from tests.conftest import Database
+from tests.postgres.alembic.backing_up import EVERYTHING, ONE, THREE, TWO, Backing, catalog, require_clients
+from tests.postgres.alembic.conftest import Target
+
+
+@pytest.fixture
+def backing(empty_target: Target, database: Database, tmp_path: Path) -> Backing:
+    """Three scripts, the first applied, with rows; its group may read what the owner makes, but one table."""
+    require_clients(empty_target)
+    owner, group = (sql.Identifier(f"{database.name}_{role}") for role in ("owner", "migrator"))
+    with database.connect() as admin:
+        admin.execute(sql.SQL("SET ROLE {}").format(owner))
+        for what in ("SELECT ON TABLES", "SELECT ON SEQUENCES", "EXECUTE ON FUNCTIONS"):
+            grant = sql.SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT {} TO {}")
+            admin.execute(grant.format(sql.SQL(what), group))
+    empty_target.write(ONE, None, f"op.get_bind().exec_driver_sql({EVERYTHING!r}.replace('%', '%%'))")
+    empty_target.write(TWO, ONE, "op.execute('CREATE TABLE later (x int)')", "op.execute('DROP TABLE later')")
+    empty_target.write(
+        THREE,
+        TWO,
+        "op.execute('ALTER TABLE children DROP COLUMN tags')",
+        "op.execute('ALTER TABLE children ADD tags text[]')",
+    )
+    empty_target.migrate(ONE)
+    made = Backing(empty_target, tmp_path / "backups")
+    made.execute("REVOKE ALL ON events FROM PUBLIC; REVOKE SELECT ON events FROM " + f"{database.name}_migrator")
+    return made
+
+
+def restore(target: Target, *arguments: str, check: bool = True, **environment: str) -> str:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("pulumi-alembic"), *arguments, "--directory", target.directory],
+        env={**os.environ, "DATABASE_URL": target.url, **environment},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert (done.returncode == 0) is check, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def told(target: Target) -> list[Any]:
+    with connect(target.url) as connection:
+        return [(each.origin, each.target, each.what) for each in records.read(connection, None)[0]]
+
+
+def test_rows_objects_grants_and_revision_are_those_of_the_backup(backing: Backing) -> None:
+    rows, before = backing.rows(), catalog(backing.target)
+    id = backing.up(THREE)
+    backing.execute(
+        "DELETE FROM children WHERE id > 5; CREATE TABLE stray (child int REFERENCES children); DROP VIEW glad; "
+        "CREATE TYPE strange AS (x int); GRANT ALL ON events TO PUBLIC"
+    )
+    assert f"is at {ONE}" in restore(backing.target, "restore", id, "--yes")
+    assert backing.rows() == rows
+    assert catalog(backing.target) == before
+    assert planning.read_revision(backing.target.url) == ONE
+    # Sequences go on behind the rows, and what runs next runs as ever.
+    backing.execute("INSERT INTO children (size) VALUES (1); INSERT INTO parents (name) VALUES ('new')")
+    assert backing.target.migrate(THREE) == THREE
+
+
+def test_the_ledger_stays_and_tells_of_it(backing: Backing) -> None:
+    id = backing.up(THREE)
+    restore(backing.target, "restore", id, "--yes")
+    newest, *_ = told(backing.target)
+    assert newest == ((THREE,), (ONE,), f"restore to {ONE}")
+    assert [what for *_, what in told(backing.target)] == [
+        f"restore to {ONE}",
+        f"upgrade {THREE}",
+        f"upgrade {TWO}",
+        f"backup at {ONE}",
+        f"upgrade {ONE}",
+    ]
+    assert backing.target.query("SELECT backup FROM migrations.ledger WHERE event = 'restored'") == [(id,)]
+
+
+def test_another_empty_database_becomes_that_one_with_its_ledger(
+    backing: Backing, make_target: Callable[[Path], Target]
+) -> None:
+    rows = backing.rows()
+    id = backing.up(THREE)
+    make_target(backing.target.directory)
+    other = make_target(backing.target.directory)
+    restore(other, "restore", id, "--folder", str(backing.folder))
+    assert Backing(other, backing.folder).rows() == rows
+    assert told(other) == [((ONE,), (ONE,), f"restore to {ONE}"), ((), (ONE,), f"upgrade {ONE}")]
+    [(owner,)] = other.query(
+        "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE relnamespace = 'app'::regnamespace"
+    )
+    assert [(owner,)] == other.query("SELECT current_user::text")
+    assert other.migrate(TWO) == TWO
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), psycopg.connect(other.url) as connection:
+        connection.execute(f"SET ROLE {owner}".encode())
+        connection.execute("DELETE FROM migrations.ledger")
+
+
+def test_a_database_that_is_another_and_not_empty_is_replaced_only_when_told(
+    backing: Backing, make_target: Callable[[Path], Target]
+) -> None:
+    rows = backing.rows()
+    id = backing.up(THREE)
+    make_target(backing.target.directory)
+    other = make_target(backing.target.directory)
+    other.migrate(TWO)
+    where = ("restore", id, "--folder", str(backing.folder), "--yes")
+    refused = restore(other, *where, check=False)
+    assert "is not the one that backup" in refused and "it is at 20250102_002" in refused and "--replace" in refused
+    assert planning.read_revision(other.url) == TWO
+    restore(other, *where, "--replace")
+    assert Backing(other, backing.folder).rows() == rows
+    assert other.migrate(THREE) == THREE
+
+
+def test_what_hangs_on_it_from_outside_is_not_taken_with_it(backing: Backing, database: Database) -> None:
+    id = backing.up(TWO)
+    with database.connect() as admin:
+        owner = sql.Identifier(f"{database.name}_owner")
+        admin.execute(sql.SQL("SET ROLE {}").format(owner))
+        admin.execute("GRANT USAGE ON SCHEMA app TO PUBLIC; GRANT SELECT ON app.parents TO PUBLIC; RESET ROLE")
+        admin.execute("CREATE SCHEMA elsewhere; CREATE VIEW elsewhere.names AS SELECT name FROM app.parents")
+    refused = restore(backing.target, "restore", id, "--yes", check=False)
+    assert "would take with it what is not in the backup: view elsewhere.names" in refused
+    assert planning.read_revision(backing.target.url) == TWO
+    with database.connect() as admin:
+        admin.execute("DROP SCHEMA elsewhere CASCADE")
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "added", "manifest"])
+def test_a_damaged_backup_is_refused_before_anything_is_touched(backing: Backing, damage: str) -> None:
+    id = backing.up(TWO)
+    dump = backing.folder / id / "dump"
+    largest = max(dump.glob("*.gz"), key=lambda path: path.stat().st_size)
+    match damage:
+        case "changed":
+            content = bytearray(largest.read_bytes())
+            content[len(content) // 2] ^= 1
+            largest.write_bytes(content)
+        case "missing":
+            largest.unlink()
+        case "added":
+            (dump / "9999.dat.gz").touch()
+        case "manifest":
+            path = backing.folder / id / "manifest.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"when": "2020-01-01T00:00:00+00:00"}))
+    refused = restore(backing.target, "restore", id, "--yes", check=False)
+    assert ("is damaged" in refused) or (damage == "manifest" and "is not the one in the ledger" in refused)
+    assert planning.read_revision(backing.target.url) == TWO
+    assert damage in ("added", "manifest") or largest.name in refused
+
+
+def test_nobody_is_asked_without_a_terminal_and_an_unknown_id_is_named(backing: Backing) -> None:
+    id = backing.up(TWO)
+    assert "Nobody is here to be asked: add --yes" in restore(backing.target, "restore", id, check=False)
+    assert "the ledger knows no backup nothing" in restore(backing.target, "restore", "nothing", "--yes", check=False)
+    secret = ("restore", id, "--yes", "--into", "postgresql://u:hunter2@127.0.0.1:1/x")
+    refused = restore(backing.target, *secret, check=False)
+    assert "--into has a password in it" in refused and "hunter2" not in refused
+    assert planning.read_revision(backing.target.url) == TWO
+
+
+def test_into_takes_its_password_from_the_environment(backing: Backing, make_target: Callable[[Path], Target]) -> None:
+    id = backing.up(TWO)
+    make_target(backing.target.directory)
+    other = make_target(backing.target.directory)
+    password = other.url.split("@")[0].rpartition(":")[2]
+    into = other.url.replace(f":{password}@", "@")
+    restore(backing.target, "restore", id, "--into", into, PGPASSWORD=password)
+    assert planning.read_revision(other.url) == ONE and planning.read_revision(backing.target.url) == TWO
+
+
+def test_while_another_migration_runs_it_waits(backing: Backing) -> None:
+    id = backing.up(TWO)
+    with psycopg.connect(backing.target.url, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [KEY])
+        running = start(backing, id)
+        assert running.stderr is not None
+        line = next(line for line in running.stderr if "another migration" in line)
+        assert "waits for another migration" in line
+        assert planning.read_revision(backing.target.url) == TWO
+    assert running.wait() == 0
+    running.stderr.close()
+    assert planning.read_revision(backing.target.url) == ONE
+
+
+def start(backing: Backing, id: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            Path(sys.executable).with_name("pulumi-alembic"),
+            "restore",
+            id,
+            "--yes",
+            "--directory",
+            backing.target.directory,
+        ],
+        env={**os.environ, "DATABASE_URL": backing.target.url},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("moment", range(6))
+def test_killed_at_whichever_step_it_is_the_old_or_the_new_and_the_next_one_converges(
+    backing: Backing, moment: int
+) -> None:
+    """Killed as soon as it tells of its step; the last ones are those of single tables, and of the constraints."""
+    old = backing.rows()
+    id = backing.up(TWO)
+    backing.execute("DELETE FROM children WHERE id % 2 = 0; REFRESH MATERIALIZED VIEW counted")
+    new = backing.rows()
+    running = start(backing, id)
+    steps = ["reads ", "restores 4 tables", "table 1 of", "table 2 of", "table 4 of", "makes indexes"]
+    assert running.stderr is not None
+    assert any(steps[moment] in line for line in running.stderr)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    running.stderr.close()
+    await_no_session(backing.target)
+    assert backing.rows() in (old, new)
+    restore(backing.target, "restore", id, "--yes")
+    assert backing.rows() == old
+    assert planning.read_revision(backing.target.url) == ONE
+
+
+def await_no_session(target: Target) -> None:
+    deadline = time.monotonic() + 30
+    others = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        "AND usename = session_user"
+    )
+    while target.query(others) != [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_statement_that_was_done_in_what_is_gone_is_done_again(backing: Backing) -> None:
+    """The ledger stays, and with it the row `done` of an index that the restore took back."""
+    index = "op.execute('CREATE INDEX CONCURRENTLY i ON children (size)')"
+    block = f"with op.get_context().autocommit_block():\n        {index}"
+    backing.target.write(TWO, ONE, f"{block}\n    op.execute('SELECT 1/0')")
+    with pytest.raises(Exception, match="division by zero"):
+        backing.up(TWO)
+    [id] = backing.ids()
+    restore(backing.target, "restore", id, "--yes")
+    assert backing.target.query("SELECT to_regclass('i')") == [(None,)]
+    backing.target.write(TWO, ONE, block)
+    backing.target.migrate(TWO)
+    assert backing.target.query("SELECT indisvalid FROM pg_index WHERE indexrelid = 'i'::regclass") == [(True,)]
+    assert backing.up(ONE, When.NEVER) == ""

@@ -1,0 +1,48 @@
+"""A backup comes before what destroys something, and before what nobody can tell of."""
+
+from pathlib import Path
+
+import pytest
+
+from pulumi_alembic.account import Account, Effects, RevisionAccount, StatementAccount
+from pulumi_alembic.backup_setting import BackupSetting, When
+from pulumi_alembic.errors import PolicyError
+
+
+def account(effects: Effects, runs_python: str = "") -> Account:
+    harmless = StatementAccount("SELECT 1")
+    statements = (harmless, StatementAccount("…", effects=effects), harmless)
+    revision = RevisionAccount("2", "message", "file", "v1:", "downgrade", runs_python, statements)
+    return Account("2", "1", "downgrade", revisions=(RevisionAccount("3", "", "", "", "downgrade"), revision))
+
+
+@pytest.mark.parametrize(
+    ("effects", "runs_python", "reason"),
+    [
+        (Effects(rewrites=("t",), scans=("t",)), "", ""),
+        (Effects(destroys=("table t",)), "", "downgrade 2 destroys table t"),
+        (Effects(unknown=("DO block",)), "", "what downgrade 2 destroys is not known: DO block"),
+        (Effects(), "it reads the clock", "what downgrade 2 destroys is not known: it reads the clock"),
+    ],
+)
+def test_destructive_means_what_destroys_or_may(effects: Effects, runs_python: str, reason: str) -> None:
+    described = account(effects, runs_python)
+    assert BackupSetting(When.DESTRUCTIVE, Path("b")).reason(described) == reason
+    assert BackupSetting(When.ALWAYS, Path("b")).reason(described) == "always"
+    assert BackupSetting().reason(described) == ""
+
+
+@pytest.mark.parametrize(
+    ("when", "folder", "message"),
+    [
+        ("sometimes", "b", "backup is 'sometimes': it is never, destructive or always"),
+        ("always", " ", "backup is always, and backup_folder is not set"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(when: str, folder: str, message: str) -> None:
+    with pytest.raises(PolicyError, match=message):
+        BackupSetting.parse(when, folder)
+
+
+def test_without_backups_no_folder_is_needed() -> None:
+    assert BackupSetting.parse("never", "") == BackupSetting()

@@ -1,0 +1,53 @@
+"""pg_dump is that of the server's version, or the next newer one; an older one is never taken."""
+
+from pathlib import Path
+
+import pytest
+
+from pulumi_alembic import clients
+from pulumi_alembic.errors import BackupError, DatabaseError
+
+
+def install(folder: Path, version: str, names: tuple[str, ...] = ("pg_dump", "pg_restore")) -> Path:
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) {version} (Somebody 1.2)'\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[Path]:
+    """Versions 17, 13.4 and 16.2, a folder with half of 15, one with a broken program, and one that is none."""
+    half = install(tmp_path / "half", "15.1", ("pg_dump",))
+    broken = install(tmp_path / "broken", "15.1")
+    (broken / "pg_restore").write_text("#!/bin/sh\nexit 1\n")
+    versions = [install(tmp_path / version, version) for version in ("17.1", "13.4", "16.2")]
+    return [half, broken, tmp_path / "nowhere", *versions]
+
+
+@pytest.mark.parametrize(("server", "taken"), [(13, "13.4"), (14, "16.2"), (16, "16.2"), (17, "17.1")])
+def test_the_same_or_the_next_newer_version_is_taken(folders: list[Path], server: int, taken: str) -> None:
+    found = clients.find(server, folders)
+    assert found.version == taken and found.program("pg_dump") == str(found.folder / "pg_dump")
+
+
+def test_an_older_one_is_refused_and_named(folders: list[Path]) -> None:
+    with pytest.raises(BackupError, match=r"PostgreSQL 18, .*found: 17.1 in .*13.4 in .*postgresql-client-18"):
+        clients.find(18, folders)
+    with pytest.raises(BackupError, match="none was found"):
+        clients.find(15, folders[:3])
+
+
+def test_a_program_gets_the_login_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGUSER", "somebody else")
+    url = "postgresql+psycopg://me:a%40b@[::1]:5433/some%20db?sslmode=require&application_name=x"
+    got = clients.environment(url)
+    wanted = {"PGUSER": "me", "PGPASSWORD": "a@b", "PGHOST": "::1", "PGPORT": "5433", "PGDATABASE": "some db"}
+    assert got.items() >= (wanted | {"PGSSLMODE": "require", "PGAPPNAME": "pulumi-alembic backup"}).items()
+
+
+def test_an_address_that_is_none_is_refused_without_its_password() -> None:
+    with pytest.raises(DatabaseError) as caught:
+        clients.environment("postgresql://me:hunter2@[nowhere")
+    assert "hunter2" not in str(caught.value)
