@@ -126,6 +126,11 @@ def making(folder: Path, id: str, identity: str) -> Iterator[Path]:
         ) from None
     try:
         yield partial
+    except OSError as error:
+        raise BackupError(
+            f"the backup in {folder} could not be written: {error.strerror}. Nothing was changed: see what is left on "
+            "its disk, then try again"
+        ) from None
     finally:
         if partial.exists():
             _remove(partial)
@@ -171,7 +176,7 @@ def _remove(path: Path) -> None:
     gone = path.with_name(path.name.removesuffix(_PARTIAL) + f".{secrets.token_hex(4)}{_PARTIAL}")
     with suppress(FileNotFoundError):
         path.rename(gone)
-        shutil.rmtree(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:

@@ -191,6 +191,16 @@ def test_a_disk_that_is_too_small_stops_the_update_before_anything_is_written(ba
     assert re.search(r"has [\d.]+ kB left, and the backup may need [\d.]+ MB. Nothing was changed: make room", message)
 
 
+def test_a_dump_that_cannot_be_written_to_its_end_stops_the_update_too(backing: Backing) -> None:
+    """As on a disk with no room for it, pg_dump is refused to write on in the middle of a file."""
+    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+    command = [backing.target.url, backing.target.directory, backing.folder, TWO]
+    done = subprocess.run([sys.executable, "-c", limit + UPDATE, *command], capture_output=True, text=True)
+    assert "BackupError" in done.stderr and "othing was changed" in done.stderr, done.stderr
+    assert planning.read_revision(backing.target.url) == ONE and backing.ids() == set()
+
+
 STAGES = {
     "begun": ".*.partial",
     "dumping": ".*.partial/dump",
