@@ -66,7 +66,7 @@ def _finding(placed: facts.Placed, page: Page, *, several: bool) -> str:
     text = f"{SYMBOLS[finding.severity]} **{page.code(finding.rule)}** in {where}: {page.plain(finding.message)}"
     if finding.excused:
         return f"{text}<br>Excused: {page.plain(finding.excused)}"
-    return f"{text}\n\n{page.block(finding.suggestion, 'sql', 'suggestion')}" if finding.suggestion else text
+    return f"{text}\n\n{page.block(finding.suggestion, 'python', 'suggestion')}" if finding.suggestion else text
 
 
 def locks(preview: Preview, page: Page) -> list[str]:
