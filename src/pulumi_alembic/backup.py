@@ -93,7 +93,7 @@ class Maker:
                 _check(tools, partial)
                 made = Backup(
                     id,
-                    now.isoformat(timespec="seconds"),
+                    now.isoformat(timespec="milliseconds"),
                     accounting.database(self.url),
                     content.identity,
                     list(content.schemas),

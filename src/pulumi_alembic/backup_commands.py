@@ -137,10 +137,10 @@ def _restore(options: argparse.Namespace, directory: Path) -> None:
     if not content.empty and not options.yes:
         _ask(
             f"This replaces database {content.name}, at {revision_text(content.heads)}, by what it was on "
-            f"{backup.when} at {revision_text(backup.heads)}. What was written since is lost."
+            f"{_second(backup)} at {revision_text(backup.heads)}. What was written since is lost."
         )
     revision = restore()
-    print(f"restored {backup.id}: database {content.name} is at {revision}, as on {backup.when}")
+    print(f"restored {backup.id}: database {content.name} is at {revision}, as on {_second(backup)}")
 
 
 def _found(options: argparse.Namespace, directory: Path) -> tuple[Path, str]:
@@ -175,3 +175,7 @@ def _ask(what: str) -> None:
 
 def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def _second(backup: Backup) -> str:
+    return datetime.fromisoformat(backup.when).isoformat(timespec="seconds")

@@ -44,6 +44,9 @@ REFRESH MATERIALIZED VIEW counted;
 DIGESTED = ("parents", "children", "events", "glad", "counted")
 
 
+MAY_LOSE: dict[str, Any] = {"allow_data_loss": frozenset([THREE])}
+
+
 class Backing:
     """A database at ONE with EVERYTHING in it; `up` is an update that backs it up first, as `when` says."""
 
@@ -63,7 +66,7 @@ class Backing:
             self.said.append,
             self.said.append,
         )
-        self.target.migrate(revision, back_up=maker, **options)
+        self.target.migrate(revision, back_up=maker, **MAY_LOSE, **options)
         [made] = [*(self.ids() - before), *([] if self.ids() - before else [""])]
         return made
 
