@@ -1,4 +1,4 @@
-"""What the migrations add to a preview of this project: with nothing pending, and with one revision.
+"""What the migrations add to a preview of this project: nothing pending, one revision concluded, and one rehearsed.
 
 Whole commands of the embedded engine. Needs a PostgreSQL server (PG* variables, or the development server).
 """
@@ -67,6 +67,11 @@ def _with_many(stack: Stack) -> Stack:
     return stack
 
 
+def _at_second(stack: Stack) -> Stack:
+    stack.run(EMBEDDED, "config", "set", "taskdb:revision", "20250126_002")
+    return stack
+
+
 def _claims(folder: Path) -> Iterator[Claim]:
     bare = _without_migrations(Stack.of_this_project(folder / "bare"))
     with _up(bare):
@@ -77,6 +82,11 @@ def _claims(folder: Path) -> Iterator[Claim]:
         with _up(Stack.of_this_project(folder / "pending")) as stack:
             stack.run(EMBEDDED, "config", "set", "taskdb:revision", "20250126_002")
             what = "preview with one revision pending ÷ without the migrations"
+            yield claim(what, partial(stack.preview, EMBEDDED), partial(bare.preview, EMBEDDED), limit=2)
+        with _up(_at_second(Stack.of_this_project(folder / "rehearsed"))) as stack:
+            stack.run(EMBEDDED, "config", "set", "taskdb:revision", "head")
+            stack.run(EMBEDDED, "config", "set", "taskdb:rehearse", "true")
+            what = "preview that rehearses one revision, and its way back ÷ without the migrations"
             yield claim(what, partial(stack.preview, EMBEDDED), partial(bare.preview, EMBEDDED), limit=2)
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 import psycopg
 from psycopg import sql
 
-from pulumi_alembic.database import VERSION_SCHEMA, Connection, connect, log_in
+from pulumi_alembic.database import VERSION_SCHEMA, Connection
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
-from pulumi_alembic.rehearsal.scratch import Scratch, database_of
+from pulumi_alembic.rehearsal.scratch import database_of
 
 __all__ = ["copy", "read_ledger"]
 
@@ -35,42 +35,48 @@ FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) WHERE da
 _LEDGER = sql.Identifier(VERSION_SCHEMA, "ledger")
 
 
-def read_ledger(url: str, revisions: Iterable[str]) -> list[str]:
+def read_ledger(connection: Connection, revisions: Iterable[str]) -> list[str]:
     """The rows of the target's ledger on these revisions, as JSON, without the scripts in them."""
-    with connect(url) as connection:
-        if connection.execute("SELECT to_regclass(%s)", [_LEDGER.as_string(None)]).fetchone() == (None,):
-            return []
-        query = sql.SQL("SELECT to_jsonb(l) - 'source' FROM {} l WHERE revision = ANY(%s) ORDER BY id").format(_LEDGER)
-        return [json.dumps(row) for (row,) in connection.execute(query, [list(revisions)])]
+    if connection.execute("SELECT to_regclass(%s)", [_LEDGER.as_string(None)]).fetchone() == (None,):
+        return []
+    query = sql.SQL("SELECT to_jsonb(l) - 'source' FROM {} l WHERE revision = ANY(%s) ORDER BY id").format(_LEDGER)
+    return [json.dumps(row) for (row,) in connection.execute(query, [list(revisions)])]
 
 
-def copy(scratch: Scratch, target: str, dumped: str, heads: Iterable[str], ledger: Iterable[str]) -> None:
+def copy(connection: Connection, target: str, dumped: str, heads: Iterable[str], ledger: Iterable[str]) -> None:
     """What was `dumped` is there, with the heads and the rows of the ledger; who may connect is as in the target.
 
-    Raises NotRehearsed where the admin may not make a part of it.
+    `connection` is the admin's to the scratch database, in autocommit. Raises NotRehearsed where the admin may not
+    make a part of it.
     """
-    name = sql.Identifier(scratch.name)
+    name = sql.Identifier(connection.info.dbname)
     script, roles = _as_members(dumped)
     try:
-        with log_in(scratch.url, "alembic rehearsal", autocommit=True) as connection:
-            for role in roles:
-                # Schemas are made by their owners.
-                connection.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(name, sql.Identifier(role)))
-            connection.execute(script.encode())
-            connection.execute("RESET ALL; RESET ROLE")
-            for (statement,) in connection.execute(_UNPOPULATED.encode()).fetchall():
-                connection.execute(statement.encode())
-            _write_migration_tables(connection, heads, ledger)
-            connection.execute("RESET ROLE")
-            for role in roles:
-                connection.execute(sql.SQL("REVOKE CREATE ON DATABASE {} FROM {}").format(name, sql.Identifier(role)))
-            for privilege, grantee, role in connection.execute(_ACL, [database_of(target)]).fetchall():
-                to = sql.SQL(role if grantee else "PUBLIC")
-                connection.execute(sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(privilege), name, to))
+        # Schemas are made by their owners.
+        grants = [sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(name, sql.Identifier(role)) for role in roles]
+        connection.execute(_together([sql.SQL("SET synchronous_commit = off"), *grants]))
+        connection.execute(script.encode())
+        connection.execute("RESET ALL; RESET ROLE; SET synchronous_commit = off")
+        for (statement,) in connection.execute(_UNPOPULATED.encode()).fetchall():
+            connection.execute(statement.encode())
+        _write_migration_tables(connection, heads, ledger)
+        revokes = [sql.SQL("REVOKE CREATE ON DATABASE {} FROM {}").format(name, sql.Identifier(role)) for role in roles]
+        given = [
+            sql.SQL("GRANT {} ON DATABASE {} TO {}").format(
+                sql.SQL(privilege), name, sql.SQL(role if grantee else "PUBLIC")
+            )
+            for privilege, grantee, role in connection.execute(_ACL, [database_of(target)]).fetchall()
+        ]
+        connection.execute(_together([sql.SQL("RESET ROLE"), *revokes, *given]))
     except psycopg.Error as error:
         raise NotRehearsed(
             f"the copy of the schema: {error.diag.message_primary or 'the connection was lost'}"
         ) from None
+
+
+def _together(statements: Iterable[sql.Composable]) -> sql.Composed:
+    """One message to the server, and one transaction."""
+    return sql.SQL("; ").join(statements)
 
 
 def _as_members(dumped: str) -> tuple[str, list[str]]:

@@ -6,12 +6,15 @@ import re
 import secrets
 import subprocess
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import psycopg
 
-from pulumi_alembic.database import log_in
 from pulumi_alembic.rehearsal.client import Client, environment
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database import Connection
 
 __all__ = ["dump"]
 
@@ -68,13 +71,15 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-def dump(url: str, role: str, client: Client) -> str:
+def dump(url: str, guard: Connection, role: str, client: Client) -> str:
     """The text that pg_dump prints for the target, read as `role`; each object is made in the role of its owner.
+
+    `guard` is a session of the same login there, in autocommit, that looks on.
 
     Raises NotRehearsed where it would wait for a lock, or somebody for one of its own, or where it fails.
     """
     name = f"rehearsal-{secrets.token_hex(8)}"
-    with log_in(url, "alembic rehearsal", autocommit=True) as guard, ThreadPoolExecutor(1) as aside:
+    with ThreadPoolExecutor(1) as aside:
         guarded = aside.submit(_guard, guard, name)
         try:
             done = subprocess.run(
@@ -95,13 +100,13 @@ def dump(url: str, role: str, client: Client) -> str:
     return done.stdout
 
 
-def _guard(connection: psycopg.Connection, name: str) -> str:
+def _guard(connection: Connection, name: str) -> str:
     connection.execute(_GUARD.format(name=name, limit=LIMIT, wait=WAIT).encode())
     [(ended,)] = connection.execute("SELECT current_setting('rehearsal.ended', true)").fetchall()
     return ended or ""
 
 
-def _end(guard: psycopg.Connection, guarded: Future[str]) -> str:
+def _end(guard: Connection, guarded: Future[str]) -> str:
     """What the guard did; it ends by itself unless the dump never came."""
     try:
         return guarded.result(0.1)

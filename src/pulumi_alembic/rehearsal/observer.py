@@ -18,7 +18,7 @@ from psycopg.sql import Composable
 
 from pulumi_alembic.account import MODES
 from pulumi_alembic.catalog import QUERY, Catalog, quoted
-from pulumi_alembic.database import VERSION_SCHEMA
+from pulumi_alembic.database import VERSION_SCHEMA, read_heads
 from pulumi_alembic.fingerprint import read_lines
 from pulumi_alembic.literals import Unbindable, bound
 from pulumi_alembic.phases import NOTHING
@@ -30,15 +30,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Looker", "Reading", "Seen", "Sent"]
 
-_RELATIONS = """
-SELECT c.oid::bigint, CASE WHEN nspname LIKE 'pg\\_temp\\_%' THEN 'pg_temp' ELSE nspname END, relname, relkind::text,
+_OWN = r"""
+SELECT c.oid::bigint, CASE WHEN nspname LIKE 'pg\_temp\_%' THEN 'pg_temp' ELSE nspname END, relname, relkind::text,
     relfilenode::bigint
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+WHERE nspname NOT IN ('pg_catalog', 'information_schema') AND nspname NOT LIKE 'pg\_toast%'
 """
-_OWN = "nspname NOT IN ('pg_catalog', 'information_schema') AND nspname NOT LIKE 'pg\\_toast%'"
-_LOCKS = """
-SELECT relation::bigint, mode, database = 0
-FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND granted AND pid = pg_catalog.pg_backend_pid()
+_LOCKED = r"""
+SELECT relation::bigint, mode, database = 0,
+    CASE WHEN nspname LIKE 'pg\_temp\_%' THEN 'pg_temp' ELSE nspname END, relname, relkind::text, relfilenode::bigint
+FROM pg_catalog.pg_locks LEFT JOIN pg_catalog.pg_class c ON c.oid = relation
+    LEFT JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+WHERE locktype = 'relation' AND granted AND pid = pg_catalog.pg_backend_pid()
     AND (relation >= 16384 OR mode <> 'AccessShareLock')
 """
 _KINDS = "rpmfv"
@@ -83,17 +86,20 @@ class Seen:
 class Looker:
     """Looks on while revisions run, in the sessions that it is told of; `seen` has those that are complete, in order.
 
-    `rest` is what the one that did not complete had sent. Of a statement that a script sends, at any depth, all is
-    taken down; what this library sends for itself is left out. After `deadline`, seconds of `time.monotonic`, no
-    statement is sent any more: NotRehearsed.
+    `heads` are where the database is after them. `rest` is what the one that did not complete had sent. Of a statement
+    that a script sends, at any depth, all is taken down; what this library sends for itself is left out. After
+    `deadline`, seconds of `time.monotonic`, no statement is sent any more: NotRehearsed. `first` is the catalog before
+    all of it; without it those before the others are not read either.
     """
 
-    def __init__(self, paths: Collection[str], deadline: float) -> None:
+    def __init__(self, paths: Collection[str], deadline: float, first: Catalog | None = None) -> None:
         self.seen: list[Seen] = []
         self.rest: list[Sent] = []
+        self.heads: tuple[str, ...] = ()
         self._paths = paths
         self._deadline = deadline
         self._session: Connection | None = None
+        self._first = first
         self._before: Catalog | None = None
         self._known: dict[int, tuple[str, str, int]] = {}
 
@@ -118,6 +124,7 @@ class Looker:
     def on_applied(self, _: str) -> None:
         """The running revision is complete, in its transaction."""
         assert self._session is not None  # noqa: S101 - a revision ran in it
+        self.heads = read_heads(self._session)
         self.seen.append(Seen(tuple(self.rest), self._before, read_lines(self._session)))
         self.rest, self._before = [], None
 
@@ -144,8 +151,8 @@ class Looker:
         texts = [_filled(text, each) for each in rows]
         for each in dict.fromkeys(texts):
             refuse_shared(each)
-        if self._before is None and not self.rest:
-            self._before = self._read_catalog(session)
+        if self._first is not None and not self.rest:
+            self._before = self._read_catalog(session) if self.seen else self._first
         outside = session.autocommit
         first = len(self.rest)
         self.rest += [Sent(each, outside, nothing=each == NOTHING) for each in texts]
@@ -158,29 +165,24 @@ class Looker:
             self.rest[first:] = [Sent(each.sql, outside, read) for each in self.rest[first:]]
 
     def _know(self) -> None:
-        self._known = {oid: (name, kind, file) for oid, name, kind, file in self._relations(f"WHERE {_OWN}")}
+        assert self._session is not None  # noqa: S101 - it was just told
+        rows = psycopg.Cursor(self._session).execute(_OWN.encode())
+        self._known = {oid: (quoted(schema, name), kind, file) for oid, schema, name, kind, file in rows}
 
     def _read_catalog(self, session: Connection) -> Catalog:
         [(document,)] = psycopg.Cursor(session).execute(QUERY.encode()).fetchall()
         return Catalog.of(document)
 
-    def _relations(self, where: str) -> Iterator[tuple[int, str, str, int]]:
-        assert self._session is not None  # noqa: S101
-        cursor = psycopg.Cursor(self._session)
-        for oid, schema, name, kind, file in cursor.execute(f"{_RELATIONS} {where}".encode()):
-            yield oid, quoted(schema, name), kind, file
-
     def _read(self) -> Reading:
         assert self._session is not None  # noqa: S101
-        locks = psycopg.Cursor(self._session).execute(_LOCKS.encode()).fetchall()
-        oids = ", ".join(str(oid) for oid, *_ in locks) or "0"
-        now = {oid: (name, kind, file) for oid, name, kind, file in self._relations(f"WHERE c.oid IN ({oids})")}
-        shared = {now[oid][0].rpartition(".")[2] for oid, _, is_shared in locks if is_shared and oid in now}
-        if shared & SHARED:
+        locks = psycopg.Cursor(self._session).execute(_LOCKED.encode()).fetchall()
+        # Without a name are those that the statement dropped.
+        now = {oid: (quoted(one[0], one[1]), *one[2:]) for oid, _, _, *one in locks if one[0]}
+        if SHARED & {name for _, _, is_shared, _, name, *_ in locks if is_shared}:
             raise NotRehearsed("it changes what all databases of the server have in common, roles or databases")
         held: dict[str, set[str]] = {}
         rewritten: dict[str, None] = {}
-        for oid, mode, _ in locks:
+        for oid, mode, *_ in locks:
             known = self._known.get(oid) or now.get(oid)
             if known is None or oid < _FIRST or known[1] not in _KINDS or known[0].startswith(f"{VERSION_SCHEMA}."):
                 continue

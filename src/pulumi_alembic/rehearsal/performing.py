@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pulumi_alembic import runner
-from pulumi_alembic.database import connect, read_heads
+from pulumi_alembic.catalog import Catalog
 from pulumi_alembic.errors import MigrationError, RevisionFailed
 from pulumi_alembic.history import History
 from pulumi_alembic.plan import Direction, Plan, revision_text
@@ -38,13 +38,15 @@ class Performed:
     failed: str
 
 
-def perform(url: str, steps: Plan, history: History) -> Performed:
+def perform(url: str, steps: Plan, history: History, catalog: Catalog | None) -> Performed:
     """Run the steps as the login of `url`, whose database is the scratch one.
 
-    Raises NotRehearsed where that would do something outside of it, or takes too long.
+    `catalog` is what is there before; None where nobody asks for that. Raises NotRehearsed where that would do
+    something outside of it, or takes too long.
     """
     deadline = time.monotonic() + LIMIT
-    looker = Looker([os.path.abspath(step.path) for step in steps.steps], deadline)  # noqa: PTH100 - as frames name it
+    paths = [os.path.abspath(step.path) for step in steps.steps]  # noqa: PTH100 - as frames name it
+    looker = Looker(paths, deadline, catalog)
     request = Request(
         _limited(url),
         "preview",
@@ -67,12 +69,11 @@ def perform(url: str, steps: Plan, history: History) -> Performed:
     return Performed(looker, "")
 
 
-def perform_back(url: str, steps: Plan, ran: int, history: History) -> Performed:
-    """Run the other direction of the first `ran` steps of an upgrade, the newest first; raises as `perform` does."""
-    with connect(url) as connection:
-        heads = read_heads(connection)
-    back = Plan(heads, revision_text(steps.current), Direction.DOWNGRADE, tuple(reversed(steps.steps[:ran])))
-    return perform(url, back, history)
+def perform_back(url: str, steps: Plan, forth: Looker, history: History) -> Performed:
+    """Run the other direction of what ran of an upgrade, the newest first; raises as `perform` does."""
+    ran = reversed(steps.steps[: len(forth.seen)])
+    back = Plan(forth.heads, revision_text(steps.current), Direction.DOWNGRADE, tuple(ran))
+    return perform(url, back, history, None)
 
 
 @contextmanager
@@ -105,10 +106,11 @@ def _silence() -> Iterator[None]:
 
 
 def _limited(url: str) -> str:
-    """The same login, whose statements the server ends in time."""
+    """The same login, whose statements the server ends in time, and whose commits wait for no disk."""
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
-    query["options"] = f"{query.get('options', '')} -c statement_timeout={LIMIT * 1000:.0f}".strip()
+    limits = f"-c statement_timeout={LIMIT * 1000:.0f} -c synchronous_commit=off"
+    query["options"] = f"{query.get('options', '')} {limits}".strip()
     return urlunsplit(parts._replace(query=urlencode(query).replace("+", "%20")))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -66,16 +66,27 @@ def rehearsal(
 
 
 def _prepare(stack: ExitStack, aside: ThreadPoolExecutor, url: str, admin: str, looked: Looked) -> _Stage:
+    reading = aside.submit(_read, url, [step.id for step in looked.plan.steps])
+    database = stack.enter_context(scratch(admin, url, _client))
+    schema, ledger = reading.result()
+    with log_in(database.url, "alembic rehearsal", autocommit=True) as connection:
+        copy(connection, url, schema, looked.plan.current, ledger)
+        with connection.transaction():
+            return _Stage(database, read_lines(connection))
+
+
+def _read(url: str, revisions: Sequence[str]) -> tuple[str, list[str]]:
+    """The target's schema, and what its ledger has on these revisions; nothing of it has to wait for anybody."""
     with connect(url) as connection:
-        owner = connection.execute("SELECT current_user").fetchall()[0][0]
+        [(owner,)] = connection.execute("SELECT current_user").fetchall()
         _refuse_powerful(connection.execute(_POWERS).fetchall())
         client = _client(connection.info.server_version // 10000)
-    dumping = aside.submit(dump, url, owner, client)
-    database = stack.enter_context(scratch(admin, url, client.psql))
-    ledger = read_ledger(url, [step.id for step in looked.plan.steps])
-    copy(database, url, dumping.result(), looked.plan.current, ledger)
-    with log_in(database.url, "alembic rehearsal") as connection:
-        return _Stage(database, read_lines(connection))
+        ledger = read_ledger(connection, revisions)
+        connection.commit()
+        connection.autocommit = True
+        # As the login itself it sees the dump's session, which is one of the same login.
+        connection.execute("RESET ROLE")
+        return dump(url, connection, owner, client), ledger
 
 
 _POWERS = """
@@ -103,8 +114,8 @@ def _rehearse(stage: _Stage, url: str, looked: Looked, account: Account) -> Acco
 
     there = looked.catalog.relations if looked.catalog else {}
     here = at(url, stage.database.name)
-    forth = perform(here, looked.plan, looked.history)
+    forth = perform(here, looked.plan, looked.history, looked.catalog)
     back = None
     if looked.plan.direction is Direction.UPGRADE and forth.looker.seen:
-        back = perform_back(here, looked.plan, len(forth.looker.seen), looked.history)
+        back = perform_back(here, looked.plan, forth.looker, looked.history)
     return told(account, there, stage.lines, forth, back)

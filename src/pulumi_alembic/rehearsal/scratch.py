@@ -7,6 +7,7 @@ import secrets
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -14,7 +15,7 @@ from psycopg import sql
 
 from pulumi_alembic.database import Connection, log_in
 from pulumi_alembic.errors import DatabaseError
-from pulumi_alembic.rehearsal.client import environment
+from pulumi_alembic.rehearsal.client import Client, environment
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
 
 __all__ = ["MARKER", "Scratch", "at", "database_of", "scratch"]
@@ -23,10 +24,11 @@ MARKER = "rehearsal_"
 """How the name of every scratch database begins; then come its target's name, a digest of that, and chance."""
 
 _LONGEST = 63  # bytes of a name
-_LIMITS = "SET lock_timeout = '2s'; SET statement_timeout = '5s'"
+_LIMITS = "SET synchronous_commit = off; SET lock_timeout = '2s'; SET statement_timeout = '5s'"
 """Not only locks are waited for: up to PostgreSQL 15 a DROP DATABASE waits for every COPY from a client that stalls."""
 
-_WATCHER = 'read -r word; [ "$word" = done ] || exec "$0" -X -q -t -c "$1" -c "$2" -c "$3"'
+# In the background, so that it is not this process that it ends in; there, its standard input would be none.
+_WATCHER = 'exec 3<&0; { read -r word; [ "$word" = done ] || "$0" -X -q -t -c "$1" -c "$2" -c "$3"; } <&3 3<&- &'
 
 _LIKE_TARGET = sql.SQL("""
 TEMPLATE template0 ENCODING {encoding} LC_COLLATE {datcollate} LC_CTYPE {datctype}
@@ -38,11 +40,10 @@ _LOCALE = (
 
 
 class Scratch:
-    """A database that is gone at the end: `url` is the admin's, `keeper` a session beside it that keeps it alive."""
+    """A database that is gone at the end; `url` is the admin's."""
 
-    def __init__(self, url: str, keeper: Connection) -> None:
+    def __init__(self, url: str) -> None:
         self.url = url
-        self.keeper = keeper
         self.name = database_of(url)
 
 
@@ -57,12 +58,13 @@ def database_of(url: str) -> str:
 
 
 @contextmanager
-def scratch(admin: str, target: str, psql: object = None) -> Iterator[Scratch]:
+def scratch(admin: str, target: str, client: Callable[[int], Client]) -> Iterator[Scratch]:
     """A new, empty database of the admin's, like that of the URL `target`; nobody else may connect. Gone at the end.
 
     Before it is made, what killed rehearsals of the same target left is dropped: a living one holds an advisory lock
-    of the target's database, which ends with its session. With `psql` a process waits for the end of this one, and
-    drops it then. Raises NotRehearsed where it cannot be made.
+    of the target's database, which ends with its session. Where the `client` for the server's version has psql, a
+    process waits for the end of the block, or of this process, and drops it then if it is still there. Raises
+    NotRehearsed where it cannot be made.
     """
     name = database_of(target)
     try:
@@ -70,6 +72,7 @@ def scratch(admin: str, target: str, psql: object = None) -> Iterator[Scratch]:
     except DatabaseError as error:
         raise NotRehearsed(str(error)) from None
     with closing(keeper):
+        psql = client(keeper.info.server_version // 10000).psql
         try:
             keeper.execute(_LIMITS.encode())
             _drop_leftovers(keeper, name)
@@ -77,10 +80,10 @@ def scratch(admin: str, target: str, psql: object = None) -> Iterator[Scratch]:
             keeper.execute("SELECT pg_advisory_lock(%s)", [_key(made)])
         except psycopg.Error as error:
             raise _refusal(error) from None
-        with _watcher(admin, name, made, psql) as done:
+        with _watched(admin, name, made, psql) as done:
             try:
                 _create(keeper, made)
-                yield Scratch(at(admin, made), keeper)
+                yield Scratch(at(admin, made))
             finally:
                 # What cannot be dropped now is left to the watcher, or else to the next rehearsal.
                 with suppress(psycopg.Error):
@@ -120,7 +123,7 @@ def _drop_leftovers(keeper: Connection, target: str) -> None:
 
 
 @contextmanager
-def _watcher(admin: str, target: str, name: str, psql: object) -> Iterator[Callable[[], None]]:
+def _watched(admin: str, target: str, name: str, psql: Path | None) -> Iterator[Callable[[], None]]:
     """A process that drops the database after the end of this one, or of the block, unless it was told `done`."""
     if psql is None:
         yield lambda: None
@@ -132,30 +135,22 @@ def _watcher(admin: str, target: str, name: str, psql: object) -> Iterator[Calla
         f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)",
         f"DROP DATABASE IF EXISTS {quoted}",
     )
-    watcher = subprocess.Popen(
+    with subprocess.Popen(
         ["/bin/sh", "-c", _WATCHER, str(psql), *steps],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=environment(at(admin, target)),
         start_new_session=True,
-    )
+        bufsize=0,
+    ) as watcher:
+        yield lambda: _tell(watcher)
+
+
+def _tell(watcher: subprocess.Popen[bytes]) -> None:
     assert watcher.stdin is not None  # noqa: S101 - it is a pipe
-    pipe, told = watcher.stdin, False
-
-    def done() -> None:
-        nonlocal told
-        told = True
-        with suppress(OSError):
-            pipe.write(b"done\n")
-
-    try:
-        yield done
-    finally:
-        with suppress(OSError):
-            pipe.close()
-        if told:
-            watcher.wait()
+    with suppress(OSError):
+        watcher.stdin.write(b"done\n")
 
 
 def _prefix(target: str) -> str:

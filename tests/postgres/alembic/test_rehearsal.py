@@ -17,7 +17,7 @@ from psycopg import sql
 
 from pulumi_alembic.account import WAY_BACK, Account
 from pulumi_alembic.accounting import account_from_database
-from pulumi_alembic.database import connect
+from pulumi_alembic.database import connect, log_in
 from pulumi_alembic.effects import effects
 from pulumi_alembic.lint import Settings
 from pulumi_alembic.provider import ADMIN, MigrationsProvider
@@ -38,6 +38,13 @@ from tests.postgres.alembic.waiting import LONGEST, blocker, until
 __all__ = ["at_one", "directory"]
 
 THREE = "20250103_003"
+
+
+def scratches(server: Server, name: str) -> list[str]:
+    """The scratch databases of the target of this name that are there."""
+    with Database(server, "postgres").connect() as admin:
+        found = admin.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [_prefix(name)])
+        return [each for (each,) in found]
 
 
 @pytest.fixture(autouse=True)
@@ -177,12 +184,6 @@ def run(target: Target, statement: str) -> None:
         connection.commit()
 
 
-def scratches(target: Target) -> list[str]:
-    """The scratch databases of this target that are there."""
-    found = target.query(f"SELECT datname FROM pg_database WHERE starts_with(datname, '{_prefix(name(target))}')")
-    return [str(each) for (each,) in found]
-
-
 @pytest.fixture
 def two(directory: Path, at_one: Callable[[], Target]) -> Target:
     """A revision is pending that writes rows and alters a table."""
@@ -190,7 +191,7 @@ def two(directory: Path, at_one: Callable[[], Target]) -> Target:
     return at_one()
 
 
-def test_a_rehearsal_changes_nothing_and_leaves_nothing(two: Target, admin_url: str) -> None:
+def test_a_rehearsal_changes_nothing_and_leaves_nothing(two: Target, admin_url: str, server: Server) -> None:
     """Neither in the target nor on the server; the digest is that of a preview that does not rehearse."""
     what = {
         "objects": OBJECTS,
@@ -206,7 +207,7 @@ def test_a_rehearsal_changes_nothing_and_leaves_nothing(two: Target, admin_url: 
     assert revision.rehearsed.way_back == "leads to another fingerprint"
     assert revision.rehearsed.left == ("+ column app.t.z integer",)
     assert {key: two.query(query) for key, query in what.items()} == before
-    assert scratches(two) == []
+    assert scratches(server, name(two)) == []
     _, static = account_from_database(two.url, two.directory, TWO, Settings())
     assert account.digest == static.digest
 
@@ -217,12 +218,12 @@ def test_a_way_back_that_leads_back_is_said_to(target: Target, admin_url: str) -
     assert [each.rehearsed and each.rehearsed.way_back for each in account.revisions] == [WAY_BACK] * 3
 
 
-def test_a_lock_in_the_way_is_not_waited_for(two: Target, admin_url: str) -> None:
+def test_a_lock_in_the_way_is_not_waited_for(two: Target, admin_url: str, server: Server) -> None:
     with ThreadPoolExecutor() as pool, blocker(two, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE"):
         done = pool.submit(account_from_database, two.url, two.directory, TWO, Settings(), admin=admin_url)
         _, account = done.result(LONGEST)
     assert account.not_rehearsed == "a lock was in the way of the copy of the schema"
-    assert scratches(two) == []
+    assert scratches(server, name(two)) == []
 
 
 def test_who_waits_for_the_copy_of_the_schema_ends_it(two: Target, tmp_path: Path) -> None:
@@ -231,8 +232,9 @@ def test_who_waits_for_the_copy_of_the_schema_ends_it(two: Target, tmp_path: Pat
     holding = f"BEGIN; LOCK TABLE app.t IN ACCESS SHARE MODE; SELECT pg_sleep({LONGEST})"
     slow.write_text(f"#!/bin/sh\nPGOPTIONS='-c role={name(two)}_owner' exec psql -X -c '{holding}'\n")
     slow.chmod(0o755)
-    with ThreadPoolExecutor() as pool, connect(two.url) as session:
-        dumping = pool.submit(dump, two.url, f"{name(two)}_owner", Client(slow, None, 15))
+    guarding = log_in(two.url, autocommit=True)
+    with ThreadPoolExecutor() as pool, connect(two.url) as session, guarding as guard:
+        dumping = pool.submit(dump, two.url, guard, f"{name(two)}_owner", Client(slow, None, 15))
         held = "SELECT count(*) FROM pg_locks WHERE relation = 'app.t'::regclass AND mode = 'AccessShareLock'"
         until(lambda: two.query(held) == [(1,)])
         begun = time.monotonic()
@@ -242,7 +244,9 @@ def test_who_waits_for_the_copy_of_the_schema_ends_it(two: Target, tmp_path: Pat
             dumping.result()
 
 
-def test_what_a_killed_rehearsal_left_is_dropped_and_a_living_one_is_not(two: Target, admin_url: str) -> None:
+def test_what_a_killed_rehearsal_left_is_dropped_and_a_living_one_is_not(
+    two: Target, admin_url: str, server: Server
+) -> None:
     """Two at once are both living ones."""
     dead, living = (f"{_prefix(name(two))}{each}" for each in ("deaddead", "alivealv"))
     with psycopg.connect(at(admin_url, name(two)), autocommit=True) as admin:
@@ -250,14 +254,14 @@ def test_what_a_killed_rehearsal_left_is_dropped_and_a_living_one_is_not(two: Ta
             admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(each)))
         admin.execute("SELECT pg_advisory_lock(%s)", [_key(living)])
         rehearsed(two, admin_url)
-        assert scratches(two) == [living]
+        assert scratches(server, name(two)) == [living]
         admin.execute("SELECT pg_advisory_unlock(%s)", [_key(living)])
     rehearsed(two, admin_url)
-    assert scratches(two) == []
+    assert scratches(server, name(two)) == []
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.15, 0.3])
-def test_nothing_is_left_where_the_preview_is_killed(two: Target, admin_url: str, delay: float) -> None:
+def test_nothing_is_left_where_the_preview_is_killed(two: Target, admin_url: str, delay: float, server: Server) -> None:
     """At once when its scratch database is there, and at some moments after that."""
     call = f"account_from_database({two.url!r}, Path({str(two.directory)!r}), {TWO!r}, Settings(), admin={admin_url!r})"
     program = (
@@ -268,10 +272,10 @@ def test_nothing_is_left_where_the_preview_is_killed(two: Target, admin_url: str
         assert process.stdin is not None
         process.stdin.write(program.encode())
         process.stdin.close()
-        until(lambda: scratches(two))
+        until(lambda: scratches(server, name(two)))
         time.sleep(delay)
         process.kill()
-    until(lambda: not scratches(two))
+    until(lambda: not scratches(server, name(two)))
 
 
 def test_a_preview_rehearses_and_keeps_the_admins_login_to_itself(two: Target, admin_url: str) -> None:
