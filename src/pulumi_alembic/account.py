@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from pulumi_alembic.tables import ColumnAccount, ForeignKey, TableAccount, Table
 
 __all__ = [
     "MODES",
+    "OF_ROWS",
     "PARTS",
     "WAY_BACK",
     "Account",
@@ -41,6 +42,9 @@ MODES = (
     "ACCESS EXCLUSIVE",
 )
 """The lock modes of a table, the weakest first (PostgreSQL 15 manual, table 13.2, in the order of lockdefs.h)."""
+
+OF_ROWS = MODES[:3]
+"""Those that a statement about rows takes, of some tables only where it finds any."""
 
 PARTS = ("database", "heads", "target", "scripts", "statements", "findings")
 """What a plan's digest is over, in the order in which it tells of each."""
@@ -111,8 +115,19 @@ class StatementAccount:
 
     @property
     def does(self) -> Effects:
-        """What it did where it was rehearsed, else what is concluded from its text."""
-        return self.measured or self.effects
+        """What it did where it was rehearsed, and what it does with rows; else what is concluded from its text."""
+        if self.measured is None:
+            return self.effects
+        return replace(self.measured, locks=(*self.measured.locks, *self.unseen))
+
+    @property
+    def unseen(self) -> tuple[Lock, ...]:
+        """Locks that only a table with rows shows, and a rehearsal did not, as on what a foreign key cascades to."""
+        if self.measured is None:
+            return ()
+        seen = {lock.table: MODES.index(lock.mode) for lock in self.measured.locks}
+        of_rows = [lock for lock in self.effects.locks if lock.mode in OF_ROWS]
+        return tuple(lock for lock in of_rows if MODES.index(lock.mode) > seen.get(lock.table, -1))
 
 
 @dataclass(frozen=True)

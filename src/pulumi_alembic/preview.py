@@ -114,7 +114,9 @@ def _comments(statement: StatementAccount, *, measures: bool) -> Iterator[str]:
     if statement.outside:
         yield "outside of the transaction"
     mark = " (measured)" if statement.measured else " (concluded)" if measures else ""
-    yield from (f"{line}{mark if line.startswith('locks ') else ''}" for line in _effects(statement.does))
+    found = statement.measured or statement.effects
+    yield from (f"{line}{mark if line.startswith('locks ') else ''}" for line in _effects(found))
+    yield from (f"{line} (concluded)" for line in _effects(Effects(statement.unseen)))
     for finding in statement.findings:
         yield f"{finding.severity} {finding.rule}: {finding.message}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["told"]
 
-_OF_ROWS = ("ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE")
+_SAVEPOINT = re.compile(r"(?i)\s*SAVEPOINT\s+([^\s;]+)")
+_ROLLBACK = re.compile(r"(?i)\s*ROLLBACK\s+(?:(?:WORK|TRANSACTION)\s+)?TO\s+(?:SAVEPOINT\s+)?([^\s;]+)")
 _INSIDE = ("column", "constraint", "index", "trigger", "rule", "policy", "statistics", "comment", "owner", "privileges")
 
 
@@ -68,8 +70,12 @@ def _with(
 
 
 def _concluded(sent: Iterable[Sent], before: Catalog | None, known: frozenset[str]) -> Iterator[StatementAccount]:
-    catalog = before
+    catalog, savepoints = before, dict[str, Catalog | None]()
     for each in sent:
+        if point := _SAVEPOINT.match(each.sql):
+            savepoints[point[1]] = catalog
+        elif point := _ROLLBACK.match(each.sql):
+            catalog = savepoints.get(point[1], catalog)
         found = effects(each.sql, catalog)
         locks = tuple(replace(lock, new=lock.table not in known) for lock in found.locks)
         yield StatementAccount(redact(each.sql), each.outside, replace(found, locks=locks))
@@ -97,12 +103,9 @@ def _measured(sent: Sequence[Sent], concluded: Sequence[Effects], known: frozens
 def _locks(concluded: Effects, read: Reading, held: Mapping[str, frozenset[str]]) -> dict[str, str]:
     """Of each table the strongest lock that the statement took, for the first time or again.
 
-    The server does not show that a lock is taken again: where the text says so, and it is held, it is. Nor does it take
-    those of rows in a table without rows, as of a foreign key that cascades: these stay as concluded.
+    The server does not show that a lock is taken again: where the text says so, and it is held, it is.
     """
-    found = {
-        lock.table: lock.mode for lock in concluded.locks if lock.mode in (*_OF_ROWS, *read.held.get(lock.table, ()))
-    }
+    found = {lock.table: lock.mode for lock in concluded.locks if lock.mode in read.held.get(lock.table, ())}
     for table, modes in read.held.items():
         for mode in modes - held.get(table, frozenset()):
             found[table] = max(found.get(table, mode), mode, key=MODES.index)

@@ -99,3 +99,18 @@ def test_what_was_measured_is_shown_in_place_of_what_was_concluded() -> None:
 def test_why_there_was_no_rehearsal_is_said() -> None:
     account = Account("base", "r1", "upgrade", not_rehearsed="no pg_dump")
     assert summary(account)[0] == "concluded from the text, not rehearsed: no pg_dump"
+
+
+def test_a_lock_that_only_rows_show_is_not_said_to_be_measured() -> None:
+    """As that of a foreign key that cascades. One that rows have nothing to do with was not taken."""
+    cascade, strong = Lock("child", "ROW EXCLUSIVE"), Lock("other", "SHARE")
+    parent = Lock("t", "ROW EXCLUSIVE")
+    statement = StatementAccount("SQL", effects=Effects((parent, cascade, strong)), measured=Effects((parent,)))
+    account = RevisionAccount("r1", "does", "f", "v1:0", "upgrade", statements=(statement,), rehearsed=Rehearsed())
+    told = Account("base", "r1", "upgrade", rehearsed=True, revisions=(account,))
+    assert statements(told)["upgrade r1"] == [
+        "-- locks t: ROW EXCLUSIVE (measured)",
+        "-- locks child: ROW EXCLUSIVE (concluded)",
+        "SQL",
+    ]
+    assert summary(told)[1] == "    locks t, child: ROW EXCLUSIVE"
