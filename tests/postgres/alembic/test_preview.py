@@ -1,12 +1,17 @@
-"""A preview changes nothing on the server, waits for nobody, and nobody waits for it."""
+"""A preview changes nothing on the server, waits for nobody, and nobody waits for it, also where it rehearses."""
 
+import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from pulumi_alembic.database import connect
-from pulumi_alembic.provider import MigrationsProvider
+from pulumi_alembic.provider import ADMIN, MigrationsProvider
+from pulumi_alembic.rehearsal.client import find_client
+from taskdb.local import Server
+from tests.conftest import Database
 from tests.postgres.alembic.catalog import OBJECTS
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.waiting import LONGEST, blocker
@@ -25,7 +30,19 @@ EVERYTHING = {
     "rows": "SELECT id, x FROM t ORDER BY id",
     "sequences": "SELECT sequencename, last_value FROM pg_sequences ORDER BY 1",
     "writes": "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del, n_tup_hot_upd FROM pg_stat_user_tables ORDER BY 1",
-    "roles": "SELECT rolname FROM pg_roles WHERE rolname NOT LIKE 'test%' ORDER BY 1",
+    # Those of other tests come and go.
+    "roles": """
+        SELECT rolname, rolsuper, rolcreaterole, rolcreatedb, rolcanlogin, rolconfig FROM pg_roles
+        WHERE rolname NOT LIKE 'test%' OR starts_with(rolname, current_database()) ORDER BY 1
+    """,
+    "members": """
+        SELECT roleid::regrole, member::regrole, admin_option FROM pg_auth_members
+        WHERE starts_with(roleid::regrole::text, current_database()) ORDER BY 1, 2
+    """,
+    "databases": """
+        SELECT datname, datacl, setconfig FROM pg_database d LEFT JOIN pg_db_role_setting ON setdatabase = d.oid
+        WHERE datname !~ '^(rehearsal_)?test_' OR strpos(datname, current_database()) > 0 ORDER BY 1
+    """,
     "migrations": "SELECT id, revision, event FROM migrations.ledger ORDER BY id",
     "version": "SELECT version_num FROM migrations.alembic_version",
     "tables": "SELECT relname FROM pg_class WHERE relnamespace = 'migrations'::regnamespace ORDER BY 1",
@@ -42,11 +59,30 @@ def one(empty_target: Target) -> Target:
     return empty_target
 
 
-def preview(target: Target) -> dict[str, Any]:
-    news = {"url": target.url, "directory": str(target.directory), "target": THREE, "__urn": "urn"}
+@pytest.fixture
+def admin_url(server: Server) -> str:
+    return f"postgresql://{server.username}:{server.password}@{server.host}:{server.port}/postgres"
+
+
+@pytest.fixture
+def no_pg_dump(server: Server) -> str:
+    """Why nothing can be rehearsed on this server; empty where it can."""
+    with Database(server, "postgres").connect() as admin:
+        major = admin.info.server_version // 10000
+    return "" if find_client(major) else f"no pg_dump of PostgreSQL {major} or newer is on this machine"
+
+
+def preview(target: Target, revision: str = THREE, admin: str = "") -> dict[str, Any]:
+    news = {"url": target.url, "directory": str(target.directory), "target": revision, "__urn": "urn", ADMIN: admin}
     answer = MigrationsProvider().check({}, news)
     assert answer.failures == []
     return dict(answer.inputs)
+
+
+def how(shown: dict[str, Any]) -> str:
+    """Empty where it was rehearsed, else why not."""
+    account = json.loads(shown["__plan"])
+    return "" if account.get("rehearsed") else account["not_rehearsed"]
 
 
 def everything(target: Target) -> dict[str, object]:
@@ -58,6 +94,16 @@ def test_a_preview_changes_nothing(one: Target) -> None:
     shown = preview(one)
     assert set(shown["statements"]) == {f"upgrade {TWO}", f"upgrade {THREE}"}
     assert everything(one) == before
+
+
+@pytest.mark.parametrize("revision", [TWO, THREE])
+def test_a_preview_that_rehearses_changes_nothing(one: Target, admin_url: str, no_pg_dump: str, revision: str) -> None:
+    """The one revision writes; the other would make a role, and so is no longer rehearsed as soon as it tries to."""
+    before = everything(one)
+    reason = how(preview(one, revision, admin_url))
+    assert everything(one) == before
+    shared = "it changes what all databases of the server have in common, roles or databases"
+    assert reason == (no_pg_dump or {TWO: "", THREE: shared}[revision])
 
 
 def test_a_preview_waits_for_no_lock_of_a_table(one: Target) -> None:
@@ -75,3 +121,33 @@ def test_nobody_waits_for_a_preview_of_a_table(one: Target) -> None:
             session.rollback()
             locked += 1
         assert locked and "statements" in shown.result()
+
+
+def test_a_preview_that_rehearses_waits_for_no_lock_of_a_table(one: Target, admin_url: str, no_pg_dump: str) -> None:
+    with ThreadPoolExecutor() as pool, blocker(one, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE"):
+        shown = pool.submit(preview, one, TWO, admin_url).result(LONGEST)
+    assert how(shown) == (no_pg_dump or "a lock was in the way of the copy of the schema")
+
+
+def test_who_waits_for_a_preview_that_rehearses_ends_its_dump(one: Target, admin_url: str, no_pg_dump: str) -> None:
+    """Beside previews the strongest lock is taken again and again, by a session that waits as long as it takes."""
+    stop = threading.Event()
+
+    def lock() -> int:
+        locked = 0
+        with connect(one.url) as session:
+            while not stop.is_set():
+                session.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+                session.rollback()
+                locked += 1
+        return locked
+
+    with ThreadPoolExecutor() as pool:
+        locking = pool.submit(lock)
+        try:
+            reasons = {how(preview(one, TWO, admin_url)) for _ in range(5)}
+        finally:
+            stop.set()
+        assert locking.result(LONGEST)
+    waited = {"somebody waited for the copy of the schema", "a lock was in the way of the copy of the schema"}
+    assert reasons <= ({no_pg_dump} if no_pg_dump else {"", *waited})

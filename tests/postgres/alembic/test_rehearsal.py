@@ -241,9 +241,7 @@ def test_who_waits_for_the_copy_of_the_schema_ends_it(two: Target, tmp_path: Pat
         dumping = pool.submit(dump, two.url, guard, f"{name(two)}_owner", Client(slow, None, 15))
         held = "SELECT count(*) FROM pg_locks WHERE relation = 'app.t'::regclass AND mode = 'AccessShareLock'"
         until(lambda: two.query(held) == [(1,)])
-        begun = time.monotonic()
         session.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
-        assert time.monotonic() - begun < LONGEST / 10
         with pytest.raises(NotRehearsed, match="somebody waited"):
             dumping.result()
 
