@@ -58,7 +58,7 @@ BEGIN
             PERFORM pg_catalog.pg_terminate_backend(dump);
             RETURN;
         END IF;
-        PERFORM pg_catalog.pg_sleep(0.005);
+        PERFORM pg_catalog.pg_sleep(0.002);
         PERFORM pg_catalog.pg_stat_clear_snapshot();
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = dump) THEN RETURN; END IF;
     END LOOP;
