@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,7 +26,7 @@ from pulumi_alembic.provider import ADMIN, MigrationsProvider
 from pulumi_alembic.rehearsal.client import Client, find_client
 from pulumi_alembic.rehearsal.dump import dump
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
-from pulumi_alembic.rehearsal.scratch import _key, _prefix, at
+from pulumi_alembic.rehearsal.scratch import _key, _prefix, at, scratch
 from pulumi_alembic.rendering import Rendered
 from taskdb.local import Server
 from tests.conftest import Database
@@ -262,21 +265,52 @@ def test_what_a_killed_rehearsal_left_is_dropped_and_a_living_one_is_not(
     assert scratches(server, name(two)) == []
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.05, 0.15, 0.3])
-def test_nothing_is_left_where_the_preview_is_killed(two: Target, admin_url: str, delay: float, server: Server) -> None:
-    """At once when its scratch database is there, and at some moments after that."""
-    call = f"account_from_database({two.url!r}, Path({str(two.directory)!r}), {TWO!r}, Settings(), admin={admin_url!r})"
-    program = (
-        "from pathlib import Path\nfrom pulumi_alembic.accounting import account_from_database\n"
-        f"from pulumi_alembic.lint import Settings\nwhile True: {call}"
-    )
-    with subprocess.Popen([sys.executable, "-"], stdin=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        process.stdin.write(program.encode())
-        process.stdin.close()
-        until(lambda: scratches(server, name(two)))
-        time.sleep(delay)
+KILLS = int(os.environ.get("REHEARSAL_KILLS", "12"))
+"""How many previews are killed, each at another moment of its rehearsal."""
+
+_PREVIEWS = """
+import sys, time
+from pathlib import Path
+from pulumi_alembic.accounting import account_from_database
+from pulumi_alembic.lint import Settings
+url, directory, revision, admin = sys.argv[1:]
+while True:
+    begun = time.monotonic()
+    _, account = account_from_database(url, Path(directory), revision, Settings(), admin=admin)
+    assert account.rehearsed, account.not_rehearsed
+    print(time.monotonic() - begun, flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_nothing_is_left_where_the_preview_is_killed(two: Target, admin_url: str, server: Server, number: int) -> None:
+    """At a moment drawn from one of as many parts of its life; and the next preview rehearses again."""
+    arguments = [sys.executable, "-c", _PREVIEWS, two.url, str(two.directory), TWO, admin_url]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        # The second one has nothing to import any more.
+        life = [float(process.stdout.readline()) for _ in range(2)][-1]
+        time.sleep(life * (number + random.random()) / KILLS)
         process.kill()
+    until(lambda: not scratches(server, name(two)))
+    rehearsed(two, admin_url)
+
+
+def test_a_scratch_database_that_cannot_be_dropped_keeps_nobody_waiting(
+    two: Target, admin_url: str, server: Server
+) -> None:
+    """The process that watches drops it as soon as it can."""
+    with Database(server, "postgres").connect() as admin, ThreadPoolExecutor() as pool:
+        client = find_client(admin.info.server_version // 10000)
+        assert client is not None
+        ends = ExitStack()
+        with ends:
+            made = ends.enter_context(scratch(admin_url, two.url, lambda _: client))
+            with admin.transaction():
+                # Holds a lock on the database that is dropped.
+                admin.execute(sql.SQL("COMMENT ON DATABASE {} IS 'in the way'").format(sql.Identifier(made.name)))
+                pool.submit(ends.close).result(LONGEST)
+                assert scratches(server, name(two)) == [made.name]
     until(lambda: not scratches(server, name(two)))
 
 
