@@ -10,10 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from pulumi.dynamic import (
     CheckFailure,
@@ -25,18 +22,16 @@ from pulumi.dynamic import (
     ResourceProvider,
     UpdateResult,
 )
-from pulumi.output import Unknown
 
-from pulumi_alembic import accounting, engine_log, migrator, planning, plugin_errors, preview
+from pulumi_alembic import accounting, engine_log, migrator, planned, planning, plugin_errors, preview
 from pulumi_alembic.account import Account
 from pulumi_alembic.allowance import allowed, refuse_losses
 from pulumi_alembic.approval import VARIABLE, approval
-from pulumi_alembic.backup_setting import BackupSetting, When
-from pulumi_alembic.database import NoDatabase, NoLogin
+from pulumi_alembic.backup_setting import When
+from pulumi_alembic.database import NoDatabase
 from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
-from pulumi_alembic.lint import Settings, lint_settings
+from pulumi_alembic.inputs import ADMIN, APPLYING, Inputs, Properties
 from pulumi_alembic.lint.gate import refuse
-from pulumi_alembic.policy import Policy
 
 if TYPE_CHECKING:
     from pulumi_alembic.origin import Origin
@@ -48,56 +43,6 @@ ID = "migrations.alembic_version"
 
 DETAILS = ("digest", "statements", "__plan")
 """Inputs that say what a plan with anything to run does: its digest, its SQL, and its whole account as JSON."""
-
-ADMIN = "__rehearse_with"
-"""An input of previews alone, which `check` keeps to itself: no state holds it."""
-
-APPLYING = "__applying"
-"""An input of updates alone, which `check` keeps to itself: what runs is told by the update, when nobody else migrates.
-
-DETAILS in the state would be decoded by every preview from then on, and shown as taken away by the next one.
-"""
-
-Properties = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What the program asks for. `url` is None where it is not known yet, because its database does not exist.
-
-    `admin` is the URL of the login that a preview rehearses with, empty where it does not.
-    """
-
-    url: str | None
-    directory: Path
-    target: str
-    urn: str
-    policy: Policy
-    lint: Settings
-    backup: BackupSetting
-    admin: str = ""
-    applying: bool = False
-
-    @classmethod
-    def of(cls, properties: Properties) -> Inputs:
-        """The inputs among a resource's properties."""
-        url = properties["url"]
-        known = None if isinstance(url, Unknown) else str(url)
-        # State files from before there was a policy have none.
-        policy = Policy.parse(properties.get("policy") or {})
-        backup = BackupSetting.parse(properties.get("backup") or When.NEVER, properties.get("backup_folder") or "")
-        admin = properties.get(ADMIN)
-        return cls(
-            known,
-            Path(properties["directory"]),
-            properties["target"],
-            properties["__urn"],
-            policy,
-            lint_settings(properties),
-            backup,
-            "" if isinstance(admin, Unknown) else str(admin or ""),
-            bool(properties.get(APPLYING)),
-        )
 
 
 class MigrationsProvider(ResourceProvider):
@@ -120,20 +65,20 @@ class MigrationsProvider(ResourceProvider):
         inputs = Inputs.of(news)
         news = {key: value for key, value in news.items() if key not in (ADMIN, APPLYING)}
         try:
-            plan, account = _plan(inputs, _olds.get("url"))
+            plan, account = planned.plan(inputs, _olds.get("url"))
         except MigrationError as error:
             # Without a property: an engine would print its value.
             return CheckResult(news, [CheckFailure("", str(error))])
         serial = int(_olds.get("__serial") or 0) + bool(plan.steps)
-        planned: Properties = {"plan": str(plan), "__serial": serial}
+        adds: Properties = {"plan": str(plan), "__serial": serial}
         if account and plan.steps:
             _tell(plan, account, inputs)
-            planned |= {
+            adds |= {
                 "digest": account.digest,
                 "statements": preview.statements(account),
                 "__plan": json.dumps(account.to_json()),
             }
-        return CheckResult({**news, **planned}, [])
+        return CheckResult({**news, **adds}, [])
 
     def diff(self, _id: str, _olds: Properties, _news: Properties) -> DiffResult:
         """A change where a plan is still to run, the last reading is not the target, or the login is another."""
@@ -169,46 +114,6 @@ class MigrationsProvider(ResourceProvider):
         """Leaves the schema and every row as they are: only the stack forgets them."""
 
 
-def _plan(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account | None]:
-    """The plan and, for a preview, its account, as far as that can be made before the login is made or changed."""
-    if inputs.url is None:
-        return _plan_unknown(inputs, old_url)
-    try:
-        return _account(inputs, inputs.url)
-    except NoLogin as error:
-        if old_url is None or old_url == inputs.url or _database(old_url) != _database(inputs.url):
-            raise NoLogin(
-                f"{error}. If the role or its password was changed outside of the stack, set them back as the stack "
-                f"has them; if the server is another one: {engine_log.command('refresh', inputs.urn)}, then try again"
-            ) from None
-        return _account(inputs, old_url)
-    except NoDatabase as error:
-        advice = f"If it was dropped outside of the stack: {engine_log.command('refresh', inputs.urn)}, then try again"
-        raise NoDatabase(f"{error}. {advice}") from None
-
-
-def _plan_unknown(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account | None]:
-    """A login that is not known yet is either that of a database to come, or another one for the database there is."""
-    try:
-        if old_url is not None:
-            return _account(inputs, old_url)
-    except DatabaseError:
-        engine_log.info("the database cannot be asked yet: the plan is for an empty one", inputs.urn)
-    return accounting.account_from_base(inputs.directory, inputs.target, inputs.lint)
-
-
-def _account(inputs: Inputs, url: str) -> tuple[Plan, Account | None]:
-    if inputs.applying:
-        return planning.plan_from_database(url, inputs.directory, inputs.target), None
-
-    def tell(text: str) -> None:
-        engine_log.status(text, inputs.urn)
-
-    return accounting.account_from_database(
-        url, inputs.directory, inputs.target, inputs.lint, admin=inputs.admin, tell=tell
-    )
-
-
 def _tell(plan: Plan, account: Account, inputs: Inputs) -> None:
     reason = inputs.backup.reason(account)
     first = [f"a backup comes first, into {inputs.backup.folder}: {reason}"] if reason else []
@@ -223,11 +128,6 @@ def _back_up(
     from pulumi_alembic.backup import Maker
 
     return Maker(inputs.backup, inputs.url or "", inputs.directory, inputs.policy, on_status, say)
-
-
-def _database(url: str) -> tuple[object, ...]:
-    parts = urlsplit(url)
-    return parts.hostname, parts.port, parts.path
 
 
 def _migrate(properties: Properties) -> Properties:

@@ -13,10 +13,11 @@ from pulumi_alembic.allowance import allowed
 from pulumi_alembic.backup_setting import BackupSetting, When
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.history import HEAD, History
+from pulumi_alembic.inputs import ADMIN, APPLYING
 from pulumi_alembic.lint.settings import Settings
 from pulumi_alembic.manifest import COMMAND
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.provider import ADMIN, APPLYING, MigrationsProvider
+from pulumi_alembic.provider import MigrationsProvider
 
 __all__ = ["Migrations"]
 

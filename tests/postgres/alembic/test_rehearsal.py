@@ -21,8 +21,9 @@ from pulumi_alembic.account import WAY_BACK, Account
 from pulumi_alembic.accounting import account_from_database
 from pulumi_alembic.database import connect, log_in
 from pulumi_alembic.effects import effects
+from pulumi_alembic.inputs import ADMIN
 from pulumi_alembic.lint import Settings
-from pulumi_alembic.provider import ADMIN, MigrationsProvider
+from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.rehearsal.client import Client, find_client
 from pulumi_alembic.rehearsal.dump import dump
 from pulumi_alembic.rehearsal.refusal import NotRehearsed

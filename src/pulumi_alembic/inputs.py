@@ -1,0 +1,65 @@
+"""What the program asks of the resource, among its properties as they come over the wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pulumi.output import Unknown
+
+from pulumi_alembic.backup_setting import BackupSetting, When
+from pulumi_alembic.lint import Settings, lint_settings
+from pulumi_alembic.policy import Policy
+
+__all__ = ["ADMIN", "APPLYING", "Inputs", "Properties"]
+
+ADMIN = "__rehearse_with"
+"""An input of previews alone, which `check` keeps to itself: no state holds it."""
+
+APPLYING = "__applying"
+"""An input of updates alone, which `check` keeps to itself: what runs is told by the update, when nobody else migrates.
+
+A plan's details in the state would be decoded by every preview from then on, and shown as taken away by the next one.
+"""
+
+Properties = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the program asks for. `url` is None where it is not known yet, because its database does not exist.
+
+    `admin` is the URL of the login that a preview rehearses with, empty where it does not.
+    """
+
+    url: str | None
+    directory: Path
+    target: str
+    urn: str
+    policy: Policy
+    lint: Settings
+    backup: BackupSetting
+    admin: str = ""
+    applying: bool = False
+
+    @classmethod
+    def of(cls, properties: Properties) -> Inputs:
+        """The inputs among a resource's properties."""
+        url = properties["url"]
+        known = None if isinstance(url, Unknown) else str(url)
+        # State files from before there was a policy have none.
+        policy = Policy.parse(properties.get("policy") or {})
+        backup = BackupSetting.parse(properties.get("backup") or When.NEVER, properties.get("backup_folder") or "")
+        admin = properties.get(ADMIN)
+        return cls(
+            known,
+            Path(properties["directory"]),
+            properties["target"],
+            properties["__urn"],
+            policy,
+            lint_settings(properties),
+            backup,
+            "" if isinstance(admin, Unknown) else str(admin or ""),
+            bool(properties.get(APPLYING)),
+        )

@@ -1,0 +1,66 @@
+"""The plan and, for a preview, its account, as far as that can be made before the login is made or changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pulumi_alembic import accounting, engine_log, planning
+from pulumi_alembic.database import NoDatabase, NoLogin
+from pulumi_alembic.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from pulumi_alembic.account import Account
+    from pulumi_alembic.inputs import Inputs
+    from pulumi_alembic.plan import Plan
+
+__all__ = ["plan"]
+
+
+def plan(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account | None]:
+    """The plan from where the database is; without an account in an update, which makes its own before it runs.
+
+    A login that is not known, or that the server does not know yet, is asked for by the `old_url`. Raises
+    MigrationError where there is no plan.
+    """
+    if inputs.url is None:
+        return _plan_unknown(inputs, old_url)
+    try:
+        return _account(inputs, inputs.url)
+    except NoLogin as error:
+        if old_url is None or old_url == inputs.url or _database(old_url) != _database(inputs.url):
+            raise NoLogin(
+                f"{error}. If the role or its password was changed outside of the stack, set them back as the stack "
+                f"has them; if the server is another one: {engine_log.command('refresh', inputs.urn)}, then try again"
+            ) from None
+        return _account(inputs, old_url)
+    except NoDatabase as error:
+        advice = f"If it was dropped outside of the stack: {engine_log.command('refresh', inputs.urn)}, then try again"
+        raise NoDatabase(f"{error}. {advice}") from None
+
+
+def _plan_unknown(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account | None]:
+    """A login that is not known yet is either that of a database to come, or another one for the database there is."""
+    try:
+        if old_url is not None:
+            return _account(inputs, old_url)
+    except DatabaseError:
+        engine_log.info("the database cannot be asked yet: the plan is for an empty one", inputs.urn)
+    return accounting.account_from_base(inputs.directory, inputs.target, inputs.lint)
+
+
+def _account(inputs: Inputs, url: str) -> tuple[Plan, Account | None]:
+    if inputs.applying:
+        return planning.plan_from_database(url, inputs.directory, inputs.target), None
+
+    def tell(text: str) -> None:
+        engine_log.status(text, inputs.urn)
+
+    return accounting.account_from_database(
+        url, inputs.directory, inputs.target, inputs.lint, admin=inputs.admin, tell=tell
+    )
+
+
+def _database(url: str) -> tuple[object, ...]:
+    parts = urlsplit(url)
+    return parts.hostname, parts.port, parts.path
