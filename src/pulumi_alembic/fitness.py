@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pulumi_alembic.database import connect
+from pulumi_alembic.irreversible import refuse_irreversible
 from pulumi_alembic.keys import refuse_keyless
 from pulumi_alembic.shape import Function, batched_updates, refuse_misplaced
 
@@ -15,9 +16,11 @@ __all__ = ["refuse_unfit"]
 def refuse_unfit(functions: Sequence[Function], url: str | None) -> None:
     """Raise HistoryError, naming file and line, for a statement in the wrong place or a batched update without a key.
 
+    And TargetError for a downgrade that can only fail.
     The way back of what is to be upgraded is looked at too: once it is applied, the script cannot be changed. `url` is
     None where there is no database yet. It is asked only where there is a batched update.
     """
+    refuse_irreversible(functions)
     for function in functions:
         refuse_misplaced(function)
         refuse_misplaced(replace(function, name="downgrade"))

@@ -1,0 +1,50 @@
+"""A downgrade that can only fail is named before anything runs; one that may fail is not."""
+
+from pathlib import Path
+
+import pytest
+
+from pulumi_alembic.errors import TargetError
+from pulumi_alembic.irreversible import refuse_irreversible
+from pulumi_alembic.shape import Function
+
+
+def function(body: str, name: str = "downgrade") -> Function:
+    return Function(Path("versions/20250101_001_a.py"), f"def upgrade():\n    pass\ndef downgrade():\n{body}\n", name)
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "said"),
+    [
+        ("    raise NotImplementedError", 4, "raise NotImplementedError"),
+        ("    '''Rows are gone.'''\n    raise RuntimeError('restore a backup')", 5, "raise RuntimeError('restore a"),
+        ("    op.execute('DROP TABLE t')\n    raise ValueError", 5, "raise ValueError"),
+    ],
+)
+def test_a_downgrade_that_raises_in_any_case_is_named_with_its_line(body: str, line: int, said: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        refuse_irreversible([function("    pass"), function(body)])
+    assert f"\n  versions/20250101_001_a.py:{line}: {said}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    pass",
+        "    if op.get_bind().scalar('SELECT 1'):\n        raise ValueError",
+        "    if done():\n        return\n    raise ValueError",
+        "    def fail():\n        raise ValueError\n    op.execute('DROP TABLE t')",
+    ],
+)
+def test_one_that_may_end_well_is_left_to_run(body: str) -> None:
+    refuse_irreversible([function(body)])
+
+
+def test_what_goes_up_may_have_no_way_back() -> None:
+    refuse_irreversible([function("    raise NotImplementedError", "upgrade")])
+
+
+def test_no_password_of_such_a_line_is_shown() -> None:
+    with pytest.raises(TargetError) as caught:
+        refuse_irreversible([function("""    raise ValueError("ALTER ROLE x PASSWORD 'hunter2'")""")])
+    assert "hunter2" not in str(caught.value)
