@@ -41,6 +41,7 @@ migrations = Migrations(
     rehearse_with=settings.admin.url(settings.database) if settings.rehearse else None,
     backup=settings.backup,
     backup_folder=settings.backup_folder,
+    on_unknown_revision=settings.on_unknown_revision,
     opts=pulumi.ResourceOptions(depends_on=[database]),
 )
 

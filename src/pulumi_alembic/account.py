@@ -154,7 +154,7 @@ class RevisionAccount:
     """One revision of a plan. Where `runs_python` says why, its statements cannot be known, and there are none.
 
     `losses` say how many rows and values of what is there now it would take away. They change with every row, and are
-    no part of a plan's digest.
+    no part of a plan's digest. One `from_ledger` is not among the scripts: the database keeps it, as it was applied.
     """
 
     id: str
@@ -167,6 +167,7 @@ class RevisionAccount:
     findings: tuple[Finding, ...] = ()
     losses: tuple[str, ...] = ()
     rehearsed: Rehearsed | None = None
+    from_ledger: bool = False
 
     @property
     def sends(self) -> tuple[StatementAccount, ...]:

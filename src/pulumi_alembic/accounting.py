@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.lint.plan import PlanLint
     from pulumi_alembic.plan import Plan
     from pulumi_alembic.rendering import Rendered
+    from pulumi_alembic.trust import Trust
 
 __all__ = ["account_from_base", "account_from_database", "account_of"]
 
@@ -31,6 +32,7 @@ def account_from_database(
     directory: Path,
     target: str,
     lint: Settings,
+    trust: Trust | None = None,
     *,
     admin: str = "",
     tell: Callable[[str], None] = lambda text: None,
@@ -39,7 +41,7 @@ def account_from_database(
 
     With the URL of an `admin` of the server it is rehearsed, which `tell` is told; its digest is the same.
     """
-    looked = planning.look_closely(url, directory, target, catalog=True)
+    looked = planning.look_closely(url, directory, target, catalog=True, trust=trust)
     with ExitStack() as stack:
         rehearse: Callable[[Account], Account] = lambda account: account  # noqa: E731
         if admin and looked.plan.steps:
@@ -58,9 +60,11 @@ def account_from_base(directory: Path, target: str, lint: Settings) -> tuple[Pla
     return looked.plan, account_of(looked.plan, looked.history, None, lint)
 
 
-def account_of_empty(url: str, directory: Path, target: str, lint: Settings) -> Account | None:
+def account_of_empty(
+    url: str, directory: Path, target: str, lint: Settings, trust: Trust | None = None
+) -> Account | None:
     """The account as a preview makes it before there is a database; None where anything is in the one there is."""
-    looked = planning.look_closely(url, directory, target, catalog=True)
+    looked = planning.look_closely(url, directory, target, catalog=True, trust=trust)
     there = looked.catalog.relations if looked.catalog else ()
     if looked.plan.current or any(not name.startswith(f"{VERSION_SCHEMA}.") for name in there):
         return None
@@ -137,5 +141,7 @@ def _revisions(
             catalog = replace(catalog, complete=False)
         about = (step.id, step.message, f"{step.folder.name}/{step.file}", step.checksum, plan.direction)
         findings = lint.whole(does.statements, does.runs_python, linted.of_plan(step, catalog))
-        accounts.append(RevisionAccount(*about, does.runs_python, tuple(statements), findings))
+        accounts.append(
+            RevisionAccount(*about, does.runs_python, tuple(statements), findings, from_ledger=step.is_capsule)
+        )
     return tuple(accounts), catalog

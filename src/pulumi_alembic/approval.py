@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pulumi_alembic.account import PARTS, Account, differences
 from pulumi_alembic.accounting import account_of_empty
 from pulumi_alembic.errors import NotApproved
 from pulumi_alembic.lint.settings import Settings
+
+if TYPE_CHECKING:
+    from pulumi_alembic.trust import Trust
 
 __all__ = ["VARIABLE", "approval"]
 
@@ -20,18 +24,18 @@ _DIGEST = re.compile(rf"v1:[0-9a-f]{{32}}(-[0-9a-f]{{4}}){{{len(PARTS)}}}")
 
 
 def approval(
-    approved: str, url: str, directory: Path, preview: str, up: str, lint: Settings
+    approved: str, url: str, directory: Path, preview: str, up: str, lint: Settings, trust: Trust | None = None
 ) -> Callable[[Account], None]:
     """What raises NotApproved for an account that has not the digest `approved`; empty where none was given.
 
     The plan of a database with nothing in it may also be approved as one for a database to come. `preview` and `up`
-    are the commands that a person types.
+    are the commands that a person types, and `trust` is for what the scripts lack.
     """
 
     def approve(account: Account) -> None:
         if approved == account.digest:
             return
-        empty = account_of_empty(url, directory, account.target, lint) if approved else None
+        empty = account_of_empty(url, directory, account.target, lint, trust) if approved else None
         if empty is not None and approved == empty.digest:
             return
         raise NotApproved(

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.origin import Origin
     from pulumi_alembic.plan import Plan
     from pulumi_alembic.policy import Policy
+    from pulumi_alembic.trust import Trust
 
 __all__ = ["Maker", "end_others"]
 
@@ -50,7 +51,7 @@ WHERE datname = current_database() AND usename = session_user AND application_na
 class Maker:
     """Backs up the database at `url` where `setting` wants it; called once nobody else migrates.
 
-    `tell` is told the progress, and `say` what was made.
+    `tell` is told the progress, and `say` what was made. `trust` is for what the scripts lack.
     """
 
     setting: BackupSetting
@@ -59,6 +60,7 @@ class Maker:
     policy: Policy
     tell: Callable[[str], None]
     say: Callable[[str], None]
+    trust: Trust | None = None
 
     def __call__(self, plan: Plan, origin: Origin) -> str:
         """The id of the backup that was made before what `plan` runs; empty where none is wanted.
@@ -69,7 +71,7 @@ class Maker:
             return ""
         reason = str(When.ALWAYS)
         if self.setting.when is When.DESTRUCTIVE:
-            _, account = accounting.account_from_database(self.url, self.directory, plan.target, Settings())
+            _, account = accounting.account_from_database(self.url, self.directory, plan.target, Settings(), self.trust)
             reason = self.setting.reason(account)
         return self._make(reason, origin) if reason else ""
 

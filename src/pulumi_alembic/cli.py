@@ -54,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     accept = _command(commands, _accept, "let the script of an applied revision stay as it was edited")
     accept.add_argument("revision", metavar="ID")
     accept.add_argument("--reason", required=True, help="why that changes nothing that ran; kept in the ledger")
+    capsule = _command(commands, _capsule, "show the script of an applied revision as the ledger keeps it")
+    capsule.add_argument("revision", metavar="ID")
     for run, what in (
         (_plan, "show what `upgrade` would run, and change nothing"),
         (_upgrade, "bring the database up to a revision, as a stack's update does"),
@@ -97,6 +99,15 @@ def _accept(options: argparse.Namespace, directory: Path) -> None:
         accepted = integrity.accept(connection, history, heads, options.revision, options.reason)
         connection.commit()
     print(f"{options.revision} is accepted as it is now" if accepted else f"{options.revision} is as it ran")
+
+
+def _capsule(options: argparse.Namespace, directory: Path) -> None:
+    from pulumi_alembic import capsules
+    from pulumi_alembic.database import connect
+
+    with connect(database_url(directory)) as connection:
+        found = capsules.read(connection, options.revision)
+    print(f"# {found}\n# digest {found.digest}\n{found.printable}")
 
 
 def _plan(options: argparse.Namespace, directory: Path) -> None:

@@ -5,6 +5,7 @@ The text of each error is the whole message for the person at the terminal: what
 
 __all__ = [
     "BackupError",
+    "CapsuleError",
     "DataLoss",
     "DatabaseError",
     "HistoryError",
@@ -28,6 +29,10 @@ class HistoryError(MigrationError):
 
 class TargetError(MigrationError):
     """There is no way from where the database is to the revision asked for. Nothing was changed."""
+
+
+class CapsuleError(MigrationError):
+    """What the ledger keeps of a revision may not run here, and none of it did. Nothing was changed."""
 
 
 class DatabaseError(MigrationError):

@@ -41,7 +41,7 @@ def revision_failed(
     script = Path(step.revision.path)
     direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
     failed = "\n".join(
-        [f"revision {step.revision.revision} failed on {direction}: {script.parent.parent.name}/versions/{script.name}"]
+        [f"revision {step.revision.revision} failed on {direction}: {'/'.join(script.parts[-3:])}"]
         + [f"  {line}" for line in (*_place(error, script), *_cause(error), *([waited] if waited else []))]
     )
     try:

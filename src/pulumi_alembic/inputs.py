@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pulumi.output import Unknown
 
+from pulumi_alembic import engine_log, trust
 from pulumi_alembic.backup_setting import BackupSetting, When
 from pulumi_alembic.lint import Settings, lint_settings
 from pulumi_alembic.policy import Policy
+from pulumi_alembic.trust import Trust
 
-__all__ = ["ADMIN", "APPLYING", "Inputs", "Properties"]
+__all__ = ["ADMIN", "APPLIED", "APPLYING", "Inputs", "Properties"]
 
 ADMIN = "__rehearse_with"
 """An input of previews alone, which `check` keeps to itself: no state holds it."""
@@ -22,6 +25,9 @@ APPLYING = "__applying"
 
 A plan's details in the state would be decoded by every preview from then on, and shown as taken away by the next one.
 """
+
+APPLIED = "__applied"
+"""Input and output: the digests of all scripts that are applied once the plan has run, or were before."""
 
 Properties = dict[str, Any]
 
@@ -40,6 +46,7 @@ class Inputs:
     policy: Policy
     lint: Settings
     backup: BackupSetting
+    refuses_unknown: bool = False
     admin: str = ""
     applying: bool = False
 
@@ -60,6 +67,18 @@ class Inputs:
             policy,
             lint_settings(properties),
             backup,
+            trust.refuse(properties.get("on_unknown_revision") or trust.ROLLBACK),
             "" if isinstance(admin, Unknown) else str(admin or ""),
             bool(properties.get(APPLYING)),
+        )
+
+    def trust(self, properties: Properties) -> Trust:
+        """What vouches for capsules: the digests among these properties, and those that a person gives."""
+        project = self.urn.split("::")[1] if self.urn.count("::") > 2 else "PROJECT"
+        return Trust(
+            trust.read(properties.get(APPLIED) or "", "the stack's state"),
+            trust.read(os.environ.get(trust.VARIABLE) or "", trust.VARIABLE),
+            not self.refuses_unknown,
+            engine_log.command("up", self.urn),
+            engine_log.command(f"config set {project}:on_unknown_revision {trust.ROLLBACK}", self.urn),
         )

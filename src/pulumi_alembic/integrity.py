@@ -23,7 +23,6 @@ __all__ = ["accept", "check", "require"]
 DIFF_LINES = 30
 
 _TABLE = sql.Identifier(VERSION_SCHEMA, "ledger")
-_COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0"
 _LAST_RUNS = """
 SELECT DISTINCT ON (revision) revision, id, direction, checksum, down_revisions FROM {rows}
 WHERE {event} IN ('applied', 'accepted') ORDER BY revision, id DESC
@@ -115,7 +114,7 @@ def _applied(connection: Connection, history: History, heads: Sequence[str]) -> 
 
 
 def _last_runs(connection: Connection) -> dict[str, _Run]:
-    columns = {name for (name,) in connection.execute(_COLUMNS, [_TABLE.as_string(connection)])}
+    columns = ledger.columns(connection)
     if not columns:
         return {}
     # Ledgers made before there were events have only rows of what was applied.

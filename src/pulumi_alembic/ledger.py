@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.plan import Direction
     from pulumi_alembic.script import Revision
 
-__all__ = ["STANDING", "Attempt", "Event", "Run", "attempts", "note", "prepare", "record"]
+__all__ = ["STANDING", "Attempt", "Event", "Run", "attempts", "columns", "note", "prepare", "record"]
 
 
 class Event(StrEnum):
@@ -248,6 +248,14 @@ def attempts(connection: Connection) -> list[Attempt]:
     if not all(_found(connection)[:2]):
         return []
     return [Attempt(*row) for row in connection.execute(sql.SQL(_ATTEMPTS).format(table=_TABLE))]
+
+
+def columns(connection: Connection) -> frozenset[str]:
+    """The columns that the ledger has: none where there is no ledger, fewer where an older version made it."""
+    rows = connection.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0", [_TABLE.as_string(None)]
+    )
+    return frozenset(name for (name,) in rows)
 
 
 def prepare(connection: Connection) -> None:

@@ -14,6 +14,7 @@ from pulumi_alembic.plan import Plan
 from pulumi_alembic.planning import look_closely, read_revision
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.request import Request
+from pulumi_alembic.trust import Trust
 
 __all__ = ["migrate"]
 
@@ -32,6 +33,7 @@ def migrate(
     allow_data_loss: frozenset[str] = frozenset(),
     stack: str = "",
     back_up: Callable[[Plan, Origin], str] = lambda plan, origin: "",
+    trust: Trust | None = None,
 ) -> str:
     """Bring the database to `target`, and return the revision that it then says it is at, read on a new connection.
 
@@ -41,7 +43,8 @@ def migrate(
     told what goes on, and `on_wait` for which other migration it waits. `approve` is told what
     would run, once nobody else migrates: what it raises ends the run before anything of it has run. So does what
     `back_up` raises, which comes next, and returns the id of a backup or nothing. `allow_data_loss` are the revisions
-    that may take away rows. `stack` is kept in the ledger.
+    that may take away rows. `stack` is kept in the ledger. With `trust` the ledger's scripts are run where there are no
+    others, as `planning.look_closely` says.
     """
     policy = policy or Policy()
     origin = Origin(stack)
@@ -49,7 +52,7 @@ def migrate(
         request = Request(
             url, command, on_applied, on_status, policy, lock, allow_data_loss=allow_data_loss, origin=origin
         )
-        while not _reach(directory, target, request, approve, back_up):
+        while not _reach(directory, target, request, approve, back_up, trust):
             lock.ensure()
         revision = _read_at_last(url, policy)
     if revision != target:
@@ -65,9 +68,10 @@ def _reach(
     request: Request,
     approve: Callable[[Plan], None],
     back_up: Callable[[Plan, Origin], str],
+    trust: Trust | None,
 ) -> bool:
     """Run what is pending; False where another migration came between, and the plan is to be made anew."""
-    looked = look_closely(request.url, directory, target)
+    looked = look_closely(request.url, directory, target, trust=trust)
     if looked.plan.steps:
         approve(looked.plan)
         origin = Origin.of(directory, request.origin.stack)

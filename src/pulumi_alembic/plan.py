@@ -22,12 +22,16 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True)
 class Plan:
-    """Running `steps` in order brings a database whose heads are `current` to `target`, and nothing else runs."""
+    """Running `steps` in order brings a database whose heads are `current` to `target`, and nothing else runs.
+
+    `applied` is all that is applied then.
+    """
 
     current: tuple[str, ...]
     target: str
     direction: Direction
     steps: tuple[Revision, ...]
+    applied: tuple[Revision, ...] = ()
 
     def __str__(self) -> str:
         """One line: `20250126_002 → 20250126_003: upgrade 20250126_003`."""
@@ -70,7 +74,8 @@ def plan(history: History, current: Sequence[str], target: str) -> Plan:
             f"Go to their common ancestor first, or to a revision that joins them"
         )
     direction = Direction.DOWNGRADE if surplus else Direction.UPGRADE
-    return Plan(tuple(sorted(current)), target, direction, surplus or missing)
+    reached = tuple(history.revisions[id] for id in wanted)
+    return Plan(tuple(sorted(current)), target, direction, surplus or missing, reached)
 
 
 def revision_text(heads: Sequence[str]) -> str:

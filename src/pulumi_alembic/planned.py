@@ -13,51 +13,52 @@ if TYPE_CHECKING:
     from pulumi_alembic.account import Account
     from pulumi_alembic.inputs import Inputs
     from pulumi_alembic.plan import Plan
+    from pulumi_alembic.trust import Trust
 
 __all__ = ["plan"]
 
 
-def plan(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account | None]:
+def plan(inputs: Inputs, old_url: str | None, trust: Trust) -> tuple[Plan, Account | None]:
     """The plan from where the database is; without an account in an update, which makes its own before it runs.
 
     A login that is not known, or that the server does not know yet, is asked for by the `old_url`. Raises
     MigrationError where there is no plan.
     """
     if inputs.url is None:
-        return _plan_unknown(inputs, old_url)
+        return _plan_unknown(inputs, old_url, trust)
     try:
-        return _account(inputs, inputs.url)
+        return _account(inputs, inputs.url, trust)
     except NoLogin as error:
         if old_url is None or old_url == inputs.url or _database(old_url) != _database(inputs.url):
             raise NoLogin(
                 f"{error}. If the role or its password was changed outside of the stack, set them back as the stack "
                 f"has them; if the server is another one: {engine_log.command('refresh', inputs.urn)}, then try again"
             ) from None
-        return _account(inputs, old_url)
+        return _account(inputs, old_url, trust)
     except NoDatabase as error:
         advice = f"If it was dropped outside of the stack: {engine_log.command('refresh', inputs.urn)}, then try again"
         raise NoDatabase(f"{error}. {advice}") from None
 
 
-def _plan_unknown(inputs: Inputs, old_url: str | None) -> tuple[Plan, Account | None]:
+def _plan_unknown(inputs: Inputs, old_url: str | None, trust: Trust) -> tuple[Plan, Account | None]:
     """A login that is not known yet is either that of a database to come, or another one for the database there is."""
     try:
         if old_url is not None:
-            return _account(inputs, old_url)
+            return _account(inputs, old_url, trust)
     except DatabaseError:
         engine_log.info("the database cannot be asked yet: the plan is for an empty one", inputs.urn)
     return accounting.account_from_base(inputs.directory, inputs.target, inputs.lint)
 
 
-def _account(inputs: Inputs, url: str) -> tuple[Plan, Account | None]:
+def _account(inputs: Inputs, url: str, trust: Trust) -> tuple[Plan, Account | None]:
     if inputs.applying:
-        return planning.plan_from_database(url, inputs.directory, inputs.target), None
+        return planning.plan_from_database(url, inputs.directory, inputs.target, trust), None
 
     def tell(text: str) -> None:
         engine_log.status(text, inputs.urn)
 
     return accounting.account_from_database(
-        url, inputs.directory, inputs.target, inputs.lint, admin=inputs.admin, tell=tell
+        url, inputs.directory, inputs.target, inputs.lint, trust, admin=inputs.admin, tell=tell
     )
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pulumi_alembic import integrity
+from pulumi_alembic import capsules, integrity
 from pulumi_alembic.database import connect, read_catalog, read_heads
 from pulumi_alembic.endpoint import refuse_read_only
 from pulumi_alembic.history import History
 from pulumi_alembic.plan import Plan, plan, revision_text
+from pulumi_alembic.trust import Trust
 
 if TYPE_CHECKING:
     from pulumi_alembic.catalog import Catalog
@@ -42,13 +43,13 @@ class Looked:
     catalog: Catalog | None = None
 
 
-def plan_from_database(url: str, directory: Path, target: str) -> Plan:
+def plan_from_database(url: str, directory: Path, target: str, trust: Trust | None = None) -> Plan:
     """The plan from where the database is now, of scripts that can run. Nothing is changed.
 
-    Raises as `look` does, and HistoryError as `refuse_unfit` does. Scripts that would not run are not loaded, nor is
-    Alembic where nothing would run.
+    Raises as `look_closely` does, and HistoryError as `refuse_unfit` does. Scripts that would not run are not loaded,
+    nor is Alembic where nothing would run.
     """
-    steps = look(url, directory, target)
+    steps = look_closely(url, directory, target, trust=trust).plan
     refuse_unfit(steps, url)
     return steps
 
@@ -62,8 +63,13 @@ def look(url: str, directory: Path, target: str) -> Plan:
     return look_closely(url, directory, target).plan
 
 
-def look_closely(url: str, directory: Path, target: str, *, catalog: bool = False) -> Looked:
-    """As `look`, with the history that the plan is of and, where something would run, the catalog if asked for."""
+def look_closely(
+    url: str, directory: Path, target: str, *, catalog: bool = False, trust: Trust | None = None
+) -> Looked:
+    """As `look`, with the history that the plan is of and, where something would run, the catalog if asked for.
+
+    With `trust` the history has capsules where the scripts lack what is applied. Raises CapsuleError too, then.
+    """
     # The scripts are read while the server answers.
     with ThreadPoolExecutor(1) as aside:
         reading = aside.submit(History.load, directory)
@@ -73,7 +79,10 @@ def look_closely(url: str, directory: Path, target: str, *, catalog: bool = Fals
             history = reading.result()
             integrity.check(connection, history, heads)
             history.require_manifest()
-            steps = plan(history, heads, history.resolve(target))
+            asked = history.resolve(target)
+            if trust is not None:
+                history = capsules.complete(connection, history, heads, trust)
+            steps = plan(history, heads, asked)
             return Looked(steps, history, read_catalog(connection) if catalog and steps.steps else None)
 
 

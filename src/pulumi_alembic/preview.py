@@ -34,7 +34,8 @@ def statements(account: Account) -> dict[str, list[str]]:
 
 
 def _revision(revision: RevisionAccount) -> Iterator[str]:
-    yield f"{revision.direction} {revision.id} {revision.message}: {_size(revision)}"
+    origin = ", from the ledger" if revision.from_ledger else ""
+    yield f"{revision.direction} {revision.id} {revision.message}: {_size(revision)}{origin}"
     yield from (f"    {line}" for line in _effects(_together([each.does for each in revision.sends])))
     if revision.losses:
         yield f"    takes away {', '.join(revision.losses)}"
@@ -92,6 +93,8 @@ def _size(revision: RevisionAccount) -> str:
 
 
 def _lines(revision: RevisionAccount) -> Iterator[str]:
+    if revision.from_ledger:
+        yield "-- from the ledger: the scripts here lack it"
     if revision.runs_python:
         yield f"-- runs Python, {revision.runs_python}"
     for each in revision.statements:

@@ -23,19 +23,20 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from pulumi_alembic import accounting, engine_log, migrator, planned, planning, plugin_errors, preview
+from pulumi_alembic import accounting, engine_log, migrator, planned, planning, plugin_errors, preview, trust
 from pulumi_alembic.account import Account
 from pulumi_alembic.allowance import allowed, refuse_losses
 from pulumi_alembic.approval import VARIABLE, approval
 from pulumi_alembic.backup_setting import When
 from pulumi_alembic.database import NoDatabase
 from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
-from pulumi_alembic.inputs import ADMIN, APPLYING, Inputs, Properties
+from pulumi_alembic.inputs import ADMIN, APPLIED, APPLYING, Inputs, Properties
 from pulumi_alembic.lint.gate import refuse
 
 if TYPE_CHECKING:
     from pulumi_alembic.origin import Origin
     from pulumi_alembic.plan import Plan
+    from pulumi_alembic.trust import Trust
 
 __all__ = ["MigrationsProvider"]
 
@@ -62,15 +63,17 @@ class MigrationsProvider(ResourceProvider):
 
     def check(self, _olds: Properties, news: Properties) -> CheckResult:
         """The inputs and the plan; a failure where there is no plan. Reads the database, changes nothing."""
-        inputs = Inputs.of(news)
-        news = {key: value for key, value in news.items() if key not in (ADMIN, APPLYING)}
+        asked, news = news, {key: value for key, value in news.items() if key not in (ADMIN, APPLYING)}
         try:
-            plan, account = planned.plan(inputs, _olds.get("url"))
+            inputs = Inputs.of(asked)
+            plan, account = planned.plan(inputs, _olds.get("url"), inputs.trust(_olds))
+            # Those that go too: an update that fails on the way down is gone on with by what is known here.
+            applied = trust.write([*plan.applied, *plan.steps])
         except MigrationError as error:
             # Without a property: an engine would print its value.
             return CheckResult(news, [CheckFailure("", str(error))])
         serial = int(_olds.get("__serial") or 0) + bool(plan.steps)
-        adds: Properties = {"plan": str(plan), "__serial": serial}
+        adds: Properties = {"plan": str(plan), "__serial": serial, APPLIED: applied}
         if account and plan.steps:
             _tell(plan, account, inputs)
             adds |= {
@@ -81,11 +84,15 @@ class MigrationsProvider(ResourceProvider):
         return CheckResult({**news, **adds}, [])
 
     def diff(self, _id: str, _olds: Properties, _news: Properties) -> DiffResult:
-        """A change where a plan is still to run, the last reading is not the target, or the login is another."""
+        """A change where a plan is still to run, the last reading is not the target, or the login is another.
+
+        And where the state knows less of what is applied than it could: a refresh would forget what only inputs know.
+        """
         planned = _olds.get("__serial") != _news.get("__serial")
         elsewhere = _olds.get("revision") != _news.get("target")
         moved = any(_olds.get(key) != _news.get(key) for key in ("url", "directory", "__urn"))
-        return DiffResult(changes=planned or elsewhere or moved)
+        known, applied = (trust.read(each.get(APPLIED) or "", "the stack's state") for each in (_olds, _news))
+        return DiffResult(changes=planned or elsewhere or moved or not applied.keys() <= known.keys())
 
     def create(self, props: Properties) -> CreateResult:
         """Bring the database to the target. An existing database is taken from where it is."""
@@ -121,30 +128,32 @@ def _tell(plan: Plan, account: Account, inputs: Inputs) -> None:
 
 
 def _back_up(
-    inputs: Inputs, on_status: Callable[[str], None], say: Callable[[str], None]
+    inputs: Inputs, vouched: Trust, on_status: Callable[[str], None], say: Callable[[str], None]
 ) -> Callable[[Plan, Origin], str]:
     if inputs.backup.when is When.NEVER:
         return lambda plan, origin: ""
     from pulumi_alembic.backup import Maker
 
-    return Maker(inputs.backup, inputs.url or "", inputs.directory, inputs.policy, on_status, say)
+    return Maker(inputs.backup, inputs.url or "", inputs.directory, inputs.policy, on_status, say, vouched)
 
 
 def _migrate(properties: Properties) -> Properties:
     inputs = Inputs.of(properties)
-
+    vouched = inputs.trust(properties)
     outputs = {key: value for key, value in properties.items() if key not in DETAILS}
     may_lose = allowed(properties.get("__allow_data_loss") or ())
 
     def approve(plan: Plan) -> None:
         up = engine_log.command("up", inputs.urn)
-        _, account = accounting.account_from_database(inputs.url or "", inputs.directory, plan.target, inputs.lint)
+        _, account = accounting.account_from_database(
+            inputs.url or "", inputs.directory, plan.target, inputs.lint, vouched
+        )
         _tell(plan, account, inputs)
         refuse(account, properties.get("__configure") or 'Migrations(lint={{"{rule}": "warning"}})', up)
         if properties.get("require_approval"):
             approved = os.environ.get(VARIABLE) or properties.get("__approved") or ""
             look = engine_log.command("preview", inputs.urn)
-            approval(approved, inputs.url or "", inputs.directory, look, up, inputs.lint)(account)
+            approval(approved, inputs.url or "", inputs.directory, look, up, inputs.lint, vouched)(account)
         refuse_losses(account, may_lose, up)
 
     def on_applied(revision: str) -> None:
@@ -169,7 +178,8 @@ def _migrate(properties: Properties) -> Properties:
             approve=approve,
             allow_data_loss=may_lose,
             stack=engine_log.stack(inputs.urn),
-            back_up=_back_up(inputs, on_status, on_wait),
+            back_up=_back_up(inputs, vouched, on_status, on_wait),
+            trust=vouched,
         )
     except RevisionFailed as error:
         raise plugin_errors.HalfDone(str(error), ID, {**outputs, "revision": error.revision}) from None

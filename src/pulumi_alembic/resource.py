@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import Resource
 
+from pulumi_alembic import trust
 from pulumi_alembic.allowance import allowed
 from pulumi_alembic.backup_setting import BackupSetting, When
 from pulumi_alembic.errors import MigrationError
@@ -20,6 +21,9 @@ from pulumi_alembic.policy import Policy
 from pulumi_alembic.provider import MigrationsProvider
 
 __all__ = ["Migrations"]
+
+PRODUCTION = ("prod", "production")
+"""The names of stacks in which going back is what somebody decides, and not which commit is checked out."""
 
 
 class Migrations(Resource, module="alembic", name="Migrations"):
@@ -51,6 +55,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         rehearse_with: pulumi.Input[str] | None = None,
         backup: str = When.NEVER,
         backup_folder: str = "",
+        on_unknown_revision: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`url` is the migrator's `postgresql://…`, unknown for as long as its database does not exist.
@@ -60,7 +65,9 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         `{"lock_timeout": "500ms"}`. With `require_approval` an update runs revisions only where the digest that a
         preview showed is `approved`, or PULUMI_ALEMBIC_APPROVE. Only the revisions of `allow_data_loss`, or of
         PULUMI_ALEMBIC_ALLOW_DATA_LOSS, may take away rows. `backup` says when an update backs up the database into
-        `backup_folder` first: `never`, `destructive` or `always`.
+        `backup_folder` first: `never`, `destructive` or `always`. `on_unknown_revision` is what a checkout does whose
+        scripts lack a revision that the database is at: `rollback`, by what the ledger keeps, or `refuse`, the default
+        on a `production` stack, and in one named prod or production.
 
         `lint` gives rules other severities: `{"truncate": "error"}`, see `pulumi_alembic.lint.Settings`;
         `configure_lint` is the command that does so, with `{rule}` in it. On a `production` stack practices are
@@ -69,7 +76,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         `rehearse_with` is the URL of a login of the same server that may make databases and become the owner: with it a
         preview runs what is pending in a scratch database, and shows what it saw there. No state holds it.
 
-        Raises pulumi.RunError where the scripts are not one history, `target` is none of them, the policy makes no
+        Raises pulumi.RunError where the scripts are not one history, `target` is none of them, a setting makes no
         sense, or what a preview needs is an output.
         """
         given = {"directory": directory, "target": target, "require_approval": require_approval, "policy": policy}
@@ -82,6 +89,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             allowed(allow_data_loss)
             Settings.parse(lint or {})
             backups = BackupSetting.parse(backup, backup_folder)
+            refuses = trust.refuse(on_unknown_revision or _on_unknown_revision(production=production))
         except MigrationError as error:
             raise pulumi.RunError(str(error)) from None
         properties: dict[str, Any] = {
@@ -93,6 +101,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             ),
             "revision": None,
         }
+        if refuses:
+            properties["on_unknown_revision"] = trust.REFUSE
         if settings:
             properties["policy"] = settings
         if require_approval:
@@ -131,3 +141,7 @@ def _refuse_outputs(name: str, given: Mapping[str, object]) -> None:
                 f"Migrations {name!r}: {argument} is an output of another resource, which a preview may not know yet. "
                 "Give it a plain value, such as one of the stack's configuration: only url and approved may be outputs"
             )
+
+
+def _on_unknown_revision(*, production: bool) -> str:
+    return trust.REFUSE if production or pulumi.get_stack() in PRODUCTION else trust.ROLLBACK

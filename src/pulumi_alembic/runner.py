@@ -15,12 +15,12 @@ from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import Revision as AlembicRevision
 from alembic.script.revision import RevisionMap
 from alembic.util import CommandError
-from alembic.util.pyfiles import load_python_file
 from sqlalchemy import MetaData
 
 from pulumi_alembic.errors import HistoryError, Moved
 from pulumi_alembic.history import History
 from pulumi_alembic.manifest import COMMAND
+from pulumi_alembic.module import load
 from pulumi_alembic.plan import Direction, Plan, revision_text
 from pulumi_alembic.redact import redact
 from pulumi_alembic.request import Request
@@ -37,11 +37,10 @@ def import_scripts(revisions: Iterable[Revision]) -> dict[str, ModuleType]:
     scripts = {}
     for revision in revisions:
         try:
-            script = load_python_file(str(revision.path.parent), revision.path.name)
+            script = load(revision)
         except (Exception, SystemExit) as error:
-            reason = redact(f"{type(error).__name__}: {error}")
-            raise HistoryError(f"{revision.path} does not import: {reason}") from None
-        if Revision.read(revision.folder, revision.file).checksum != revision.checksum:
+            raise HistoryError(_not_importable(revision, redact(f"{type(error).__name__}: {error}"))) from None
+        if not revision.is_capsule and Revision.read(revision.folder, revision.file).checksum != revision.checksum:
             raise HistoryError(f"{revision.path} was edited while this ran. Begin again")
         for direction in Direction:
             if not callable(getattr(script, direction, None)):
@@ -50,6 +49,15 @@ def import_scripts(revisions: Iterable[Revision]) -> dict[str, ModuleType]:
             raise HistoryError(f"{revision.path} does not build on what the manifest says. Write it anew: {COMMAND}")
         scripts[revision.id] = script
     return scripts
+
+
+def _not_importable(revision: Revision, reason: str) -> str:
+    if not revision.is_capsule:
+        return f"{revision.path} does not import: {reason}"
+    return (
+        f"the script of {revision.id}, which the ledger keeps, does not import here: {reason}. It uses code of the "
+        f"commit that it is from: check that out: git log --all --oneline -- '*{revision.id}*'"
+    )
 
 
 def ask_url(directory: Path) -> str | None:

@@ -20,7 +20,11 @@ __all__ = ["Revision", "builds_on", "checksum", "normalised"]
 
 @dataclass(frozen=True)
 class Revision:
-    """One script: its id, its `down_revision` and `depends_on`, its text, and the `checksum` of that."""
+    """One script: its id, its `down_revision` and `depends_on`, its text, and the `checksum` of that.
+
+    A capsule is one that is not in the folder where its name says: its text is the ledger's, and `tools` are the
+    versions that ran it, as the ledger says.
+    """
 
     id: str
     down: tuple[str, ...]
@@ -29,6 +33,7 @@ class Revision:
     file: str
     source: str
     checksum: str
+    tools: tuple[tuple[str, str], ...] | None = None
 
     @classmethod
     def read(cls, folder: Path, file: str, entry: Entry | None = None) -> Revision:
@@ -51,12 +56,18 @@ class Revision:
         digest = checksum(source)
         if entry is not None and entry.checksum == digest:
             return cls(named, entry.down, entry.depends_on, folder, file, source, digest)
-        declared = dict(_literals(path, _parse(path, source)))
-        if declared.get("revision") != named:
-            raise HistoryError(
-                f"{path} declares revision = {declared.get('revision')!r}, its name says {named!r}: make them equal"
-            )
-        return cls(named, *builds_on(declared), folder, file, source, digest)
+        return cls(named, *_declared(path, named, source), folder, file, source, digest)
+
+    @classmethod
+    def capsule(cls, id: str, folder: Path, source: str, tools: tuple[tuple[str, str], ...]) -> Revision:
+        """The script of a revision as the ledger keeps it. Raises HistoryError where it is not that revision's."""
+        file = f"{id}.py"
+        return cls(id, *_declared(f"{folder}/{file}", id, source), folder, file, source, checksum(source), tools)
+
+    @property
+    def is_capsule(self) -> bool:
+        """Whether it is the ledger's, and not on disk."""
+        return self.tools is not None
 
     @cached_property
     def path(self) -> Path:
@@ -95,6 +106,15 @@ def normalised(source: str) -> str:
 def builds_on(declared: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The ids of a module's `down_revision`, and those of its `depends_on`."""
     return _ids(declared.get("down_revision")), _ids(declared.get("depends_on"))
+
+
+def _declared(path: str, id: str, source: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    declared = dict(_literals(path, _parse(path, source)))
+    if declared.get("revision") != id:
+        raise HistoryError(
+            f"{path} declares revision = {declared.get('revision')!r}, its name says {id!r}: make them equal"
+        )
+    return builds_on(declared)
 
 
 def _parse(path: str | Path, source: str) -> ast.Module:

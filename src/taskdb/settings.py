@@ -39,6 +39,7 @@ KEYS = {
         "taskdb:rehearse",
         *BACKUP_KEYS,
         *LINT_KEYS,
+        "taskdb:on_unknown_revision",
         *POLICY_KEYS,
     },
     "postgresql": set(CONFIGURATION.values()),
@@ -88,7 +89,7 @@ class Settings:
     their plan is `approved`. Only the revisions of `allow_data_loss` may take away rows. `lint` is how findings are
     judged, on a stack that is `production`, or above the stack that it takes revisions from. With `rehearse`, which is
     the default on the development server, previews run them in a scratch database. `backup` says before which updates
-    the database is backed up into `backup_folder`.
+    the database is backed up into `backup_folder`. `on_unknown_revision` is None where the stack's name decides.
     """
 
     database: str
@@ -103,6 +104,7 @@ class Settings:
     promote_from: str = ""
     backup: str = "never"
     backup_folder: str = ""
+    on_unknown_revision: str | None = None
     rehearse: bool = False
 
     @classmethod
@@ -116,9 +118,10 @@ class Settings:
         _refuse_unknown(values)
         name = _database_name(pulumi.get_project(), pulumi.get_stack())
         allowed = _flag(values, "taskdb:require_approval"), values.get("taskdb:approved", ""), _may_lose(values)
-        chosen = *allowed, *lint_of(values, _command), *_backup(values)
+        chosen = *allowed, *lint_of(values, _command), *_backup(values), _unknown(values)
         settings = cls(name, _revision(values), _policy(values), _admin(values, project), *chosen)
-        return replace(settings, rehearse=_flag(values, "taskdb:rehearse", str(settings.admin.local).lower()))
+        rehearse = _flag(values, "taskdb:rehearse", str(settings.admin.local).lower())
+        return replace(settings, rehearse=rehearse)
 
     @property
     def configure_lint(self) -> str:
@@ -188,6 +191,16 @@ def _backup(values: Mapping[str, str]) -> tuple[str, str]:
         example = "taskdb:backup_folder backups" if "backup_folder" in str(error) else "taskdb:backup destructive"
         raise TaskdbError(f"taskdb:{error}. Set it as in: {_command('config set', example)}") from None
     return when, folder
+
+
+def _unknown(values: Mapping[str, str]) -> str | None:
+    key = "taskdb:on_unknown_revision"
+    value = values.get(key)
+    if value not in (None, "rollback", "refuse"):
+        raise TaskdbError(
+            f"{key} is {value!r}: it is rollback or refuse. Set it: {_command('config set', f'{key} refuse')}"
+        )
+    return value
 
 
 def _policy(values: Mapping[str, str]) -> Policy:

@@ -36,10 +36,14 @@ def refuse(account: Account, configure: str, up: str) -> None:
     if len(found) > _SHOWN:
         lines.append(f"  … {len(found) - _SHOWN} more, in the preview")
     rule = found[0][1].rule
+    lines.append(f"  one of these, then {up}:")
+    if any(file == each.file and not each.from_ledger for file, _ in found for each in account.revisions):
+        excuse = f"# lint: allow {rule}: REASON"
+        lines += [
+            "    mend the script, as shown, and: pulumi-alembic manifest",
+            f"    excuse it, in a comment above the statement: {excuse}; and: pulumi-alembic manifest",
+        ]
     lines += [
-        "  one of these, then " + up + ":",
-        "    mend the script, as shown, and: pulumi-alembic manifest",
-        f"    excuse it, in a comment above the statement: # lint: allow {rule}: REASON; and: pulumi-alembic manifest",
         f"    judge the rule otherwise in this stack: {configure.format(rule=rule)}",
     ]
     raise LintError("\n".join(lines))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,7 @@ class PlanLint:
         if first and settings.production and settings.backup == "never":
             what = "this is a production stack, and no backup is made before its revisions run"
             found.append(Draft("production-without-backup", what, (), "backup: destructive  # or always"))
+        found += _other_tools(step)
         if step is self.plan.steps[-1] and self.newest and self.known and catalog and any(self.models):
             found += _models(self.models[0], catalog)
         return found
@@ -80,6 +82,22 @@ def _models(models: Models, catalog: Catalog) -> list[Draft]:
     more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     instead = "alembic revision --autogenerate -m 'follow the models'"
     return [Draft("models-differ", "; ".join(lines[:_SHOWN]) + more, (), instead)] if lines else []
+
+
+def _other_tools(revision: Revision) -> Iterator[Draft]:
+    """A draft where other versions than those that would run it here ran what is only in the ledger."""
+    if not revision.tools:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+    from platform import python_version
+
+    different = []
+    for name, then in revision.tools:
+        with suppress(PackageNotFoundError):
+            now = python_version() if name == "python" else version(name)
+            different += [f"{name} {then}, and here is {now}"] if now != then else []
+    if different:
+        yield Draft("other-tools", f"it was applied with {'; '.join(different)}", (), "")
 
 
 def _proven(history: History, settings: Settings) -> frozenset[str] | None:

@@ -15,9 +15,9 @@ from types import FrameType
 import sqlalchemy as sa
 from alembic import context
 from alembic.operations import Operations
-from alembic.util.pyfiles import load_python_file
 
 from pulumi_alembic.database import VERSION_SCHEMA
+from pulumi_alembic.module import load
 from pulumi_alembic.plan import Direction
 from pulumi_alembic.redact import redact
 from pulumi_alembic.rendering.dependence import catches, fickle, needs_watch
@@ -67,7 +67,7 @@ class DryRun:
 
     def _call(self, revision: Revision, direction: Direction) -> None:
         recorder = self._recorder
-        script = load_python_file(*os.path.split(_path(revision)))
+        script = load(revision)
         with self._engine.connect() as connection:
             context.configure(
                 connection=connection,

@@ -112,6 +112,11 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
             "as a number). Set it: pulumi config set taskdb:allow_data_loss 20250126_003 --stack dev",
         ),
         (
+            {"taskdb__on_unknown_revision": "ask"},
+            "taskdb:on_unknown_revision is 'ask': it is rollback or refuse. "
+            "Set it: pulumi config set taskdb:on_unknown_revision refuse --stack dev",
+        ),
+        (
             {"taskdb__revision": "20250126002"},
             "Put it in quotes, or set it by pulumi config set taskdb:revision 20250126_002",
         ),

@@ -1,0 +1,161 @@
+"""What stands before an update stands before a way back by the ledger too: approval, lint, backup, rehearsal, rows."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pulumi_alembic import backups
+from pulumi_alembic.account import Account
+from pulumi_alembic.allowance import VARIABLE
+from pulumi_alembic.errors import DataLoss, LintError, NotApproved
+from pulumi_alembic.history import History
+from pulumi_alembic.inputs import ADMIN, APPLYING
+from pulumi_alembic.plugin_errors import HalfDone
+from pulumi_alembic.rehearsal.client import find_client
+from taskdb.local import Server
+from tests.conftest import Database
+from tests.postgres.alembic.backing_up import require_clients
+from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.stack import Stack, older
+from tests.postgres.alembic.test_capsules import (
+    FOUR,
+    THREE,
+    TWO,
+    checkout,
+    everything,
+    execute,
+    newer,
+    stack,
+    tables,
+    tamper_with,
+)
+
+__all__ = ["checkout", "newer", "stack"]
+
+
+@contextmanager
+def refused(target: Target, error: type[Exception], *parts: str) -> Iterator[None]:
+    """The block raises the error, whose text has the parts, and changes nothing."""
+    before = everything(target)
+    with pytest.raises(error) as caught:
+        yield
+    for part in parts:
+        assert part in str(caught.value)
+    assert everything(target) == before
+
+
+def test_an_approval_holds_for_what_the_ledger_keeps(newer: Target, stack: Stack, checkout: Path) -> None:
+    digest = stack.preview(checkout, TWO, require_approval=True)["digest"]
+    with refused(newer, NotApproved, "need an approval"):
+        stack.up(checkout, TWO, require_approval=True)
+    assert stack.up(checkout, TWO, require_approval=True, __approved=digest)
+    assert tables(newer) == ["one", "two"]
+
+
+def test_an_updates_own_check_which_only_plans_goes_by_the_ledger(newer: Target, stack: Stack, checkout: Path) -> None:
+    planned = stack.preview(checkout, TWO, **{APPLYING: True})
+    assert planned["plan"] == f"{FOUR} → {TWO}: downgrade {FOUR}, {THREE}"
+    assert "__plan" not in planned
+    assert stack.up(checkout, TWO, **{APPLYING: True})
+    assert tables(newer) == ["one", "two"]
+
+
+def test_rows_are_counted_and_stay_until_their_revision_may_take_them_away(
+    newer: Target, stack: Stack, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(newer, "ALTER TABLE four ADD x int")
+    execute(newer, "INSERT INTO four VALUES (1), (2)")
+    account = Account.from_json(json.loads(stack.preview(checkout, TWO)["__plan"]))
+    assert account.revisions[0].losses == ("2 rows of app.four",)
+    with refused(
+        newer, DataLoss, f"  downgrade {FOUR}: 2 rows of app.four", f"`{VARIABLE}={FOUR} pulumi up --stack dev`"
+    ):
+        stack.up(checkout, TWO)
+    monkeypatch.setenv(VARIABLE, FOUR)
+    assert stack.up(checkout, TWO)
+    assert tables(newer) == ["one", "two"]
+
+
+def test_what_only_the_run_shows_is_refused_with_the_ledgers_scripts_too(newer: Target) -> None:
+    drop = "DO $$ BEGIN EXECUTE 'DROP TABLE ' || 'four'; END $$"
+    newer.write(FOUR, THREE, "op.execute('CREATE TABLE four (x int)')", f'op.execute("{drop}")')
+    History.load(newer.directory).write_manifest()
+    stack = Stack(newer.url)
+    stack.up(newer.directory, FOUR)
+    execute(newer, "INSERT INTO four VALUES (1), (2), (3)")
+    before = tables(newer)
+    with pytest.raises(HalfDone, match=r"3 rows of app\.four"):
+        stack.up(older(newer, FOUR), THREE)
+    assert tables(newer) == before
+
+
+def test_lint_stops_it_and_names_no_way_that_the_checkout_does_not_have(
+    newer: Target, stack: Stack, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(newer, "ALTER TABLE four ADD x int")
+    execute(newer, "INSERT INTO four VALUES (1)")
+    monkeypatch.setenv(VARIABLE, FOUR)
+    with refused(newer, LintError, f"  ledger/{FOUR}.py: destroys-data: ", "judge the rule otherwise") as _:
+        try:
+            stack.up(checkout, TWO, lint={"destroys-data": "error"})
+        except LintError as error:
+            assert "mend the script" not in str(error)
+            raise
+    assert stack.up(checkout, TWO, lint={"destroys-data": "warning"})
+
+
+def test_an_excuse_in_a_script_holds_where_only_the_ledger_has_it(newer: Target) -> None:
+    [path] = newer.directory.glob(f"versions/{FOUR}_*.py")
+    drop = "    op.execute('DROP TABLE four')"
+    path.write_text(path.read_text().replace(drop, f"    # lint: allow destroys-data: it is a cache\n{drop}"))
+    History.load(newer.directory).write_manifest()
+    stack = Stack(newer.url)
+    stack.up(newer.directory, FOUR)
+    account = Account.from_json(json.loads(stack.preview(older(newer, FOUR), THREE)["__plan"]))
+    assert [each.excused for one in account.revisions[0].statements for each in one.findings] == ["it is a cache"]
+
+
+def test_a_backup_comes_before_it(newer: Target, stack: Stack, checkout: Path, tmp_path: Path) -> None:
+    require_clients(newer)
+    folder = tmp_path / "backups"
+    assert stack.up(checkout, TWO, backup="destructive", backup_folder=str(folder))
+    [(id,)] = newer.query("SELECT backup FROM migrations.ledger WHERE event = 'backup'")
+    assert backups.load(folder, str(id)).heads == [FOUR]
+    assert tables(newer) == ["one", "two"]
+
+
+def test_it_is_rehearsed(newer: Target, stack: Stack, checkout: Path, server: Server) -> None:
+    with Database(server, "postgres").connect() as admin:
+        if find_client(admin.info.server_version // 10000) is None:
+            pytest.skip("no pg_dump for this server")
+    url = f"postgresql://{server.username}:{server.password}@{server.host}:{server.port}/postgres"
+    before = everything(newer)
+    account = Account.from_json(json.loads(stack.preview(checkout, TWO, **{ADMIN: url})["__plan"]))
+    assert account.not_rehearsed == ""
+    dropped = [each.rehearsed.dropped for each in account.revisions if each.rehearsed and each.from_ledger]
+    assert dropped == [("table app.four",), ("table app.three",)]
+    assert everything(newer) == before
+
+
+def test_rows_that_a_restore_took_back_are_passed_over(newer: Target, stack: Stack, checkout: Path) -> None:
+    """Those between the last one that the backup holds and the restore are of what is no more."""
+    [(last,)] = newer.query("SELECT max(id) FROM migrations.ledger")
+    tamper_with(
+        newer,
+        "INSERT INTO migrations.ledger (revision, direction, down_revisions, checksum, source, tools, event) "
+        "SELECT revision, direction, down_revisions, checksum, 'x', tools, event FROM migrations.ledger "
+        "WHERE revision = %s",
+        FOUR,
+    )
+    tamper_with(
+        newer,
+        "INSERT INTO migrations.ledger (revision, down_revisions, tools, event, detail) "
+        "VALUES (%s, '{}', '{}', 'restored', jsonb_build_object('ledger', %s::bigint))",
+        FOUR,
+        last,
+    )
+    assert stack.up(checkout, TWO)
+    assert tables(newer) == ["one", "two"]
