@@ -49,8 +49,8 @@ test: $(BIN)/.test ## Run every check and test
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto
 
-test-faults: $(BIN)/.test ## Try every fault of the campaign, of which `make test` tries a few: half an hour
-	FAULTS=all $(BIN)/pytest -n auto tests/faults
+test-faults: $(BIN)/.test ## Try every fault and walk for long, of which `make test` does a little: half an hour
+	FAULTS=all $(BIN)/pytest -n auto tests/faults tests/postgres/alembic/test_walk.py
 
 benchmarks: $(BIN)/.up $(SERVER) ## Measure the timing claims, and compare with a Pulumi CLI on the PATH
 	@status=0; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || status=1; done; exit $$status

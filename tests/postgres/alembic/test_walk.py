@@ -1,0 +1,234 @@
+"""Wherever a walk of updates, checkouts, hand-made commands and lost states leads, heads = ledger = schema.
+
+Each step does what the model says, or it is refused with its reason, and nothing is changed. `make test-faults` walks
+for longer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from hypothesis import HealthCheck, Phase, settings, strategies
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from pulumi_alembic.database import connect
+from pulumi_alembic.errors import DatabaseError, MigrationError
+from pulumi_alembic.history import History
+from tests.postgres.alembic.catalog import OBJECTS
+from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.stack import Refused, Stack, older
+
+LONG = os.environ.get("FAULTS") == "all"
+
+ONE, TWO, LEFT, RIGHT, MERGE, LAST = (f"2025010{number}_00{number}" for number in range(1, 7))
+
+DOWN: dict[str, tuple[str, ...]] = {
+    ONE: (),
+    TWO: (ONE,),
+    LEFT: (TWO,),
+    RIGHT: (TWO,),
+    MERGE: (LEFT, RIGHT),
+    LAST: (MERGE,),
+}
+
+SQL = {
+    ONE: ("CREATE TABLE one (id int PRIMARY KEY)", "DROP TABLE one"),
+    TWO: ("ALTER TABLE one ADD COLUMN two text", "ALTER TABLE one DROP COLUMN two"),
+    LEFT: ("CREATE TABLE lefts (id int REFERENCES one)", "DROP TABLE lefts"),
+    RIGHT: ("CREATE INDEX rights ON one (two)", "DROP INDEX rights"),
+    MERGE: ("ALTER TABLE lefts ADD CHECK (id > 0)", "ALTER TABLE lefts DROP CONSTRAINT lefts_id_check"),
+    LAST: ("CREATE TABLE last ()", "DROP TABLE last"),
+}
+
+CHECKOUTS = (
+    (ONE,),
+    (ONE, TWO),
+    (ONE, TWO, LEFT),
+    (ONE, TWO, RIGHT),
+    (ONE, TWO, LEFT, RIGHT),
+    tuple(DOWN)[:5],
+    tuple(DOWN),
+)
+
+
+def closure(*revisions: str) -> frozenset[str]:
+    """These and all that they build on."""
+    return frozenset(revisions).union(*(closure(*DOWN[id]) for id in revisions))
+
+
+@pytest.fixture
+def site(empty_target: Target) -> tuple[Target, dict[tuple[str, ...], Path], dict[frozenset[str], list[str]]]:
+    """A database, the checkouts, and what the schema is with each set of revisions that can be applied."""
+    for id, down in DOWN.items():
+        upgrade, downgrade = (f"op.execute({sql!r})" for sql in SQL[id])
+        path = empty_target.write(id, down[0] if down else None, upgrade, downgrade)
+        if len(down) > 1:
+            path.write_text(path.read_text().replace(f"down_revision = {down[0]!r}", f"down_revision = {down!r}"))
+    History.load(empty_target.directory).write_manifest()
+    checkouts = {having: older(empty_target, *(id for id in DOWN if id not in having)) for having in CHECKOUTS}
+    sets = {frozenset(), *(closure(id) for id in DOWN), closure(LEFT, RIGHT)}
+    return empty_target, checkouts, {applied: _schema(empty_target, applied) for applied in sets}
+
+
+def _schema(target: Target, applied: frozenset[str]) -> list[str]:
+    with connect(target.url) as connection:
+        for id in DOWN:
+            if id in applied:
+                connection.execute(SQL[id][0].encode())
+        return [line for (line,) in connection.execute(OBJECTS)]
+
+
+class Walk(RuleBasedStateMachine):
+    """`applied` is what the model says is in the database; `inputs` and `outputs` are whose digests the state holds."""
+
+    def __init__(self, site: tuple[Target, dict[tuple[str, ...], Path], dict[frozenset[str], list[str]]]) -> None:
+        super().__init__()
+        self.target, self.checkouts, self.schemas = site
+        self.stack = Stack(self.target.url)
+        self.applied: frozenset[str] = frozenset()
+        self.inputs: frozenset[str] = frozenset()
+        self.outputs: frozenset[str] = frozenset()
+        self.saved: list[Any] = []
+        with connect(self.target.url) as connection:
+            connection.execute(
+                "DROP TABLE IF EXISTS one, lefts, last, migrations.alembic_version, migrations.ledger CASCADE"
+            )
+            connection.commit()
+
+    @rule(having=strategies.sampled_from(CHECKOUTS), pick=strategies.integers(-1, 5))
+    def up(self, having: tuple[str, ...], pick: int) -> None:
+        """Update, from any checkout, to any of its revisions: newer, older or pinned."""
+        self._up(having, pick)
+
+    @rule(having=strategies.sampled_from(CHECKOUTS), forth=strategies.integers(0, 5), back=strategies.integers(-1, 5))
+    def forth_and_back(self, having: tuple[str, ...], forth: int, back: int) -> None:
+        """By the newest checkout, and by an older one: else there seldom is something to go back from."""
+        self._up(CHECKOUTS[-1], forth)
+        self._up(having, back)
+
+    def _up(self, having: tuple[str, ...], pick: int) -> None:
+        target = having[pick % len(having)] if pick >= 0 else "base"
+        wanted = closure(target) if pick >= 0 else frozenset()
+        lacking = self.applied - set(having)
+        expected = ""
+        if lacking - self.inputs:
+            expected = "nothing outside of the database vouches for"
+        elif wanted - self.applied and self.applied - wanted:
+            expected = "is on another branch than"
+        changed = self._act(lambda: self.stack.up(self.checkouts[having], target), expected)
+        if not expected:
+            assert self.stack.outputs["revision"] == target
+            self.inputs = wanted | self.applied
+            self.outputs = self.inputs if changed else self.outputs
+            self.applied = wanted
+
+    @rule(
+        having=strategies.sampled_from(CHECKOUTS),
+        pick=strategies.integers(0, 5),
+        which=strategies.sampled_from([command.upgrade, command.downgrade]),
+    )
+    def by_hand(self, having: tuple[str, ...], pick: int, which: Callable[..., None]) -> None:
+        """`alembic upgrade` and `alembic downgrade`, which may leave two heads."""
+        self._by_hand(having, which, having[pick % len(having)])
+
+    @rule(having=strategies.sampled_from(CHECKOUTS))
+    def all_by_hand(self, having: tuple[str, ...]) -> None:
+        self._by_hand(having, command.upgrade, "heads")
+
+    def _by_hand(self, having: tuple[str, ...], which: Callable[..., None], target: str) -> None:
+        config = Config(cmd_opts=argparse.Namespace(cmd=(which, [], []), x=None))
+        config.set_main_option("script_location", str(self.checkouts[having]))
+        before = self._everything()
+        try:
+            which(config, target)
+        except CommandError:
+            assert self._everything() == before
+        finally:
+            # Each run of the command adds one, and a process runs one.
+            for name in ("alembic.runtime.migration", "alembic.autogenerate"):
+                logging.getLogger(name).handlers.clear()
+        self.applied = closure(*self._heads())
+
+    @precondition(lambda self: self.stack.outputs)
+    @rule()
+    def refresh(self) -> None:
+        self._act(self.stack.refresh, "")
+        assert self.stack.outputs["revision"] == ("+".join(self._heads()) or "base")
+        self.inputs = self.outputs
+
+    @rule(really=strategies.sampled_from([False, False, True]))
+    def lose_the_state(self, really: bool) -> None:
+        if really:
+            self.stack.lose()
+            self.inputs = self.outputs = frozenset()
+
+    @rule()
+    def save_the_state(self) -> None:
+        self.saved.append(deepcopy((self.stack.inputs, self.stack.outputs, self.inputs, self.outputs)))
+
+    @precondition(lambda self: self.saved)
+    @rule(pick=strategies.integers(0, 9))
+    def restore_a_state(self, pick: int) -> None:
+        saved = deepcopy(self.saved[pick % len(self.saved)])
+        self.stack.inputs, self.stack.outputs, self.inputs, self.outputs = saved
+
+    def _act(self, act: Callable[[], Any], expected: str) -> Any:
+        """What the act returns; where it is to be refused, it is for that reason, and changes nothing."""
+        before = self._everything()
+        if not expected:
+            return act()
+        with pytest.raises((Refused, MigrationError), match=expected):
+            act()
+        assert self._everything() == before
+        return None
+
+    def _everything(self) -> list[Any]:
+        found = [self.target.query(OBJECTS), self._heads(), self._rows("SELECT * FROM migrations.ledger ORDER BY id")]
+        return [*found, deepcopy(self.stack.inputs), deepcopy(self.stack.outputs)]
+
+    def _heads(self) -> list[str]:
+        return [str(head) for (head,) in self._rows("SELECT version_num FROM migrations.alembic_version ORDER BY 1")]
+
+    def _rows(self, query: str) -> list[tuple[object, ...]]:
+        """None where there is no such table yet."""
+        with suppress(DatabaseError):
+            return self.target.query(query)
+        return []
+
+    @invariant()
+    def the_database_is_what_the_model_says(self) -> None:
+        recorded: set[str] = set()
+        runs = self._rows("SELECT revision, direction FROM migrations.ledger WHERE event = 'applied' ORDER BY id")
+        for id, direction in runs:
+            assert (id in recorded) is (direction == "downgrade"), f"{direction} {id}: it was so before"
+            recorded ^= {str(id)}
+        assert self._heads() == sorted(id for id in self.applied if not any(id in DOWN[each] for each in self.applied))
+        assert recorded == self.applied
+        assert [line for (line,) in self.target.query(OBJECTS)] == self.schemas[self.applied]
+
+
+def test_wherever_a_walk_leads_heads_are_ledger_are_schema(
+    site: tuple[Target, dict[tuple[str, ...], Path], dict[frozenset[str], list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", site[0].url)
+    run_state_machine_as_test(
+        lambda: Walk(site),
+        settings=settings(
+            max_examples=100 if LONG else 5,
+            stateful_step_count=40 if LONG else 16,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.generate, Phase.shrink),
+        ),
+    )
