@@ -66,20 +66,20 @@ def downgrade() -> None:
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with 1,000 revisions and the command that applies them."""
+    """A folder with revisions and the command that applies them."""
 
     folder: Path
     command: tuple[str, ...]
 
     @classmethod
-    def make(cls, folder: Path, env: str, command: tuple[str, ...]) -> Project:
+    def make(cls, folder: Path, env: str, command: tuple[str, ...], count: int) -> Project:
         """A new project in `folder`, which does not exist yet."""
         versions = folder / "migrations" / "versions"
         versions.mkdir(parents=True)
         (folder / "pyproject.toml").write_text(_PROJECT)
         (folder / "migrations" / "env.py").write_text(env)
         down = None
-        for number in range(_COUNT):
+        for number in range(count):
             id = f"20250101_{number:03}"
             (versions / f"{id}_table.py").write_text(_SCRIPT.format(number=number, id=id, down=down))
             down = id
@@ -91,7 +91,7 @@ class Project:
         process = subprocess.Popen(
             [_BIN / name, *arguments],
             cwd=self.folder,
-            env=_environment() | {"DATABASE_URL": url(database), "PGOPTIONS": "-c synchronous_commit=off"},
+            env=self.environment(database),
             stdout=subprocess.DEVNULL,
         )
         _, status, usage = os.wait4(process.pid, 0)
@@ -99,6 +99,11 @@ class Project:
         if process.returncode:
             sys.exit(f"{name} failed")
         return usage.ru_maxrss * 1024
+
+    def environment(self, database: str) -> dict[str, str]:
+        """What its commands are given, and nothing else that names a server."""
+        here = {name: value for name, value in environment().items() if not name.startswith("PG")}
+        return here | {"DATABASE_URL": url(database), "PGOPTIONS": "-c synchronous_commit=off"}
 
     def apply_all(self) -> float:
         """How long it takes to apply everything. The disk is left out: commits do not wait for it."""
@@ -115,14 +120,20 @@ class Project:
         return seconds(partial(self.run, database))
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in environment().items() if not name.startswith("PG")}
+def our_project(folder: Path, count: int) -> Project:
+    """One whose env.py is ours, with its manifest."""
+    made = Project.make(folder, _OUR_ENV, _OURS, count)
+    made.run("", "pulumi-alembic", "manifest")
+    return made
+
+
+def bare_project(folder: Path, count: int) -> Project:
+    """One whose env.py is plain Alembic's."""
+    return Project.make(folder, _BARE_ENV, _BARE, count)
 
 
 def _claims(folder: Path) -> Iterator[Claim]:
-    ours = Project.make(folder / "ours", _OUR_ENV, _OURS)
-    bare = Project.make(folder / "bare", _BARE_ENV, _BARE)
-    ours.run("", "pulumi-alembic", "manifest")
+    ours, bare = our_project(folder / "ours", _COUNT), bare_project(folder / "bare", _COUNT)
     with empty_database() as one, empty_database() as other:
         ours.run(one)
         bare.run(other)

@@ -1,0 +1,71 @@
+"""100 revisions back by what the ledger keeps, beside a bare `alembic downgrade` of the same 100.
+
+Ours is what a stack's update runs in a checkout that has none of the scripts, as a process of its own: each script is
+compared with its digest, each revision is a transaction with its row in the ledger. What the preview before it finds
+out is not in it, as it is not in the bare one. Needs a PostgreSQL server (PG* variables, or the development server).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from benchmarks.measure import Claim, claim, report, seconds
+from benchmarks.migrations import Project, bare_project, our_project
+from benchmarks.server import empty_database
+from pulumi_alembic import trust
+from pulumi_alembic.history import History
+
+_COUNT = 101
+_FIRST = "20250101_000"
+
+_BACK = """
+import os, sys
+from pathlib import Path
+from pulumi_alembic import migrator, trust
+
+target, applied = sys.argv[1:]
+vouched = trust.Trust(trust.read(applied, "the benchmark"), rolls_back=True)
+migrator.migrate(os.environ["DATABASE_URL"], Path("migrations"), target, command="", trust=vouched)
+"""
+
+
+def _ours_back(newer: Project, older: Project, applied: str) -> float:
+    with empty_database() as database:
+        newer.run(database)
+        command = [sys.executable, "-c", _BACK, _FIRST, applied]
+        environment = older.environment(database)
+        return seconds(partial(subprocess.run, command, cwd=older.folder, env=environment, check=True))
+
+
+def _bare_back(bare: Project) -> float:
+    with empty_database() as database:
+        bare.run(database)
+        return seconds(partial(bare.run, database, "alembic", "downgrade", _FIRST))
+
+
+def _claims(folder: Path) -> Iterator[Claim]:
+    newer, bare = our_project(folder / "newer", _COUNT), bare_project(folder / "bare", _COUNT)
+    applied = trust.write(History.load(newer.folder / "migrations").revisions.values())
+    older = Project(shutil.copytree(newer.folder, folder / "older"), newer.command)
+    for script in (older.folder / "migrations" / "versions").glob("*.py"):
+        if not script.name.startswith(_FIRST):
+            script.unlink()
+    History.load(older.folder / "migrations").write_manifest()
+    ours, other = partial(_ours_back, newer, older, applied), partial(_bare_back, bare)
+    yield claim("100 revisions back by the ledger, ours ÷ bare alembic downgrade", ours, other, limit=1.15)
+
+
+def main() -> None:
+    """Measures and prints the claim; exit code 1 where it does not hold."""
+    with tempfile.TemporaryDirectory() as name:
+        sys.exit(0 if report(list(_claims(Path(name)))) else 1)
+
+
+if __name__ == "__main__":
+    main()
