@@ -33,18 +33,29 @@ MARK = "/* data guard */"
 
 _SAVEPOINT = "pulumi_alembic_guard"
 
+_SETTINGS = f"{MARK} SELECT current_setting('statement_timeout'), current_setting('row_security')".encode()
+_LIMIT = f"{MARK} SELECT set_config('statement_timeout', %s, true), set_config('row_security', %s, true)".encode()
+
 _WORD = re.compile(r"\w+|U&")
 _TAKING = frozenset(["drop", "truncate", "delete", "merge", "do", "call", "execute", "u&"])
 """A statement with none of these words, and that of no function of the database's own, takes nothing away."""
 
-_FUNCTIONS = r"""
-SELECT current_schemas(false), array_agg(DISTINCT ARRAY[nspname, proname])
-FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace JOIN pg_language l ON l.oid = prolang
-WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%' AND lanname NOT IN ('c', 'internal')
+_OUTLINE = r"""
+SELECT current_schemas(false), (
+    SELECT array_agg(DISTINCT ARRAY[nspname, proname])
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace JOIN pg_language l ON l.oid = prolang
+    WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%' AND lanname NOT IN ('c', 'internal')
+), (
+    SELECT array_agg(relname) FROM pg_class WHERE oid IN (
+        SELECT tgrelid FROM pg_trigger JOIN pg_proc p ON p.oid = tgfoid
+        WHERE NOT tgisinternal AND prosrc ~* '\m(truncate|drop|delete|execute)\M'
+        UNION SELECT ev_class FROM pg_rewrite WHERE ev_type <> '1'
+    )
+)
 """
-"""Those that may run SQL."""
+"""The functions that may run SQL, and the tables that writing to may take rows from."""
 
-_CHANGING = frozenset(["function", "procedure", "extension", "search_path"])
+_CHANGING = frozenset(["function", "procedure", "extension", "search_path", "trigger", "rule"])
 _MEANT = ("some rows of ", "some values of ", "values of ")
 """What a statement is for that changes rows: nothing of it needs to be allowed."""
 
@@ -62,7 +73,7 @@ class Guard:
         self._running = running
         self._allowed = request.allow_data_loss
         self._limit = request.policy.count_timeout
-        self._outline: Catalog | None = None
+        self._outline: tuple[Catalog, frozenset[str]] | None = None
         self._unknown: Tables | None = None
         self._refused: DataLoss | None = None
 
@@ -93,58 +104,68 @@ class Guard:
         before, self._unknown = self._unknown, None
         if before is None:
             return
-        if not (found := gone(self._session, before)):
+        lost, touched = gone(before, present(self._session))
+        if not lost and not touched:
             self._session.execute(f"{MARK} RELEASE SAVEPOINT {_SAVEPOINT}".encode())
             return
+        left = self._counted(touched)
         self._session.execute(f"{MARK} ROLLBACK TO SAVEPOINT {_SAVEPOINT}".encode())
-        self._refuse(found, {})
+        self._refuse([*lost, *touched], {}, [0] * len(lost) + left)
         (cursor.executemany if many else cursor.execute)(text, parameters)
 
     def _may_take(self, sql: str) -> bool:
         """Whether it is worth a look at the catalog; most statements are not, which is told without the server."""
         words = {word.lower() for word in _WORD.findall(sql)}
-        outline = self._outline = self._outline or self._read_outline()
+        outline, acting = self._outline = self._outline or self._read_outline()
         if not words.isdisjoint(_CHANGING):
             self._outline = None
+        if not words.isdisjoint(acting):
+            return True
         if words.isdisjoint(_TAKING) and words.isdisjoint(name.rpartition(".")[2] for name in outline.functions):
             return False
         seen = effects(sql, outline)
         return bool(seen.unknown) or not all(each.startswith(_MEANT) for each in seen.destroys)
 
-    def _read_outline(self) -> Catalog:
-        """A catalog of the functions alone."""
-        [(path, functions)] = self._session.execute(_FUNCTIONS.encode()).fetchall()
+    def _read_outline(self) -> tuple[Catalog, frozenset[str]]:
+        """A catalog of the functions alone, and the words that name a table whose triggers or rules may act."""
+        [(path, functions, tables)] = self._session.execute(_OUTLINE.encode()).fetchall()
         known = {quoted(schema, name): True for schema, name in functions or ()}
-        return Catalog(functions=known, search_path=tuple(path), complete=False)
+        acting = frozenset(word.lower() for name in tables or () for word in _WORD.findall(name))
+        return Catalog(functions=known, search_path=tuple(path), complete=False), acting
 
-    def _refuse(self, found: Sequence[Loss], modes: Mapping[str, str]) -> None:
-        """Raises DataLoss where there is anything of what would go; `modes` are the statement's own locks."""
+    def _refuse(self, found: Sequence[Loss], modes: Mapping[str, str], left: Sequence[int] = ()) -> None:
+        """Raises DataLoss where there is anything of what would go; `modes` are the statement's own locks.
+
+        `left` is how much of each would stay.
+        """
         for table in dict.fromkeys(each.table for each in found):
             # Nobody may add a row from here on, also where the statement itself would let them.
             mode = modes.get(table, "ACCESS EXCLUSIVE")
             mode = "SHARE ROW EXCLUSIVE" if mode == "ROW EXCLUSIVE" else mode
             self._session.execute(f"{MARK} LOCK TABLE {table} IN {mode} MODE".encode())
-        numbers = self._counted(found)
-        if numbers is None:
-            about = estimate(self._session, found)
-            told = [each.told(number, about=number is not None) for each, number in zip(found, about, strict=True)]
-        else:
-            told = [each.told(number) for each, number in zip(found, numbers, strict=True) if number]
-        if told:
+        numbers = zip(found, self._counted(found), left or [0] * len(found), strict=True)
+        if told := [each.told(number - stays) for each, number, stays in numbers if number > stays]:
             self._refused = DataLoss(f"it would destroy {', '.join(told)}")
             raise self._refused
 
-    def _counted(self, found: Sequence[Loss]) -> list[int] | None:
-        """How much there is of each; None where counting took too long, or is not allowed."""
-        numbers = None
-        refused = (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege)
-        with suppress(*refused), self._session.transaction(force_rollback=True):
-            milliseconds = round(self._limit * 1000)
+    def _counted(self, found: Sequence[Loss]) -> list[int]:
+        """How much there is of each. Raises DataLoss where counting takes too long, or is not allowed.
+
+        The transaction is no more, then: a savepoint's own rollback would be cut by the same limit.
+        """
+        if not found:
+            return []
+        about = estimate(self._session, found)
+        [settings] = self._session.execute(_SETTINGS).fetchall()
+        try:
             # Rows that a policy hides would go too: the server refuses to count around it.
-            self._session.execute(
-                f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL row_security = off".encode()
-            )
+            self._session.execute(_LIMIT, [str(round(self._limit * 1000)), "off"])
             numbers = count(self._session, found)
+            self._session.execute(_LIMIT, settings)
+        except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege):
+            told = [each.told(number, about=number is not None) for each, number in zip(found, about, strict=True)]
+            self._refused = DataLoss(f"it would destroy {', '.join(told)}")
+            raise self._refused from None
         return numbers
 
 

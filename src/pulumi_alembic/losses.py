@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Loss", "at_risk", "count", "estimate", "losses"]
 
-_UNNOTICED = 40
-"""Milliseconds that a preview may hold the lock of a reader, and so keep DDL waiting."""
+_PATIENCE = b"SET lock_timeout = 1; SET statement_timeout = 40; SET row_security = off"
+"""Milliseconds that a preview may wait for a lock, and hold that of a reader, and so keep DDL waiting."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,9 @@ def at_risk(url: str, account: Account) -> dict[str, tuple[str, ...]]:
         return {}
     with connect(url) as connection:
         catalog = read_catalog(connection)
+        connection.commit()
+        connection.autocommit = True
+        connection.execute(_PATIENCE)
         found = {id: losses(things, catalog) for id, things in destroys.items()}
         told = {id: tuple(_told(connection, each) for each in lost) for id, lost in found.items()}
     return {id: some for id, texts in told.items() if (some := tuple(filter(None, texts)))}
@@ -70,13 +73,8 @@ def at_risk(url: str, account: Account) -> dict[str, tuple[str, ...]]:
 def _told(connection: Connection, loss: Loss) -> str:
     """How much there is of one; empty where there is nothing."""
     try:
-        with connection.transaction(force_rollback=True):
-            connection.execute(
-                f"SET LOCAL lock_timeout = 1; SET LOCAL statement_timeout = {_UNNOTICED}; "
-                "SET LOCAL row_security = off".encode()
-            )
-            [number] = count(connection, [loss])
-            return loss.told(number) if number else ""
+        [number] = count(connection, [loss])
+        return loss.told(number) if number else ""
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable, psycopg.errors.InsufficientPrivilege):
         [about] = estimate(connection, [loss])
         return loss.told(about, about=about is not None)

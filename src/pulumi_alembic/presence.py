@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Tables", "gone", "present"]
 
-Tables = Mapping[str, tuple[str, int | None, Mapping[str, str] | None]]
-"""Each table by its number: its name, the number of its file, and its columns by theirs."""
+Tables = Mapping[str, tuple[str, int | None, int, Mapping[str, str] | None]]
+"""Each table by its number: its name, the number of its file, rows deleted so far, and its columns by their numbers."""
 
 _PRESENT = r"""
-SELECT json_object_agg(c.oid, json_build_array(quote_ident(nspname) || '.' || quote_ident(relname), relfilenode, (
-    SELECT json_object_agg(attnum, quote_ident(attname)) FROM pg_attribute
-    WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
-)))
+SELECT json_object_agg(c.oid, json_build_array(
+    quote_ident(nspname) || '.' || quote_ident(relname), relfilenode, pg_stat_get_xact_tuples_deleted(c.oid), (
+        SELECT json_object_agg(attnum, quote_ident(attname)) FROM pg_attribute
+        WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+    )
+))
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 WHERE relkind = 'r' AND relpersistence <> 't' AND nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%'
 """
-
-_IS_EMPTY = "SELECT pg_relation_size(%s::oid) = 0"
 
 
 def present(connection: Connection) -> Tables:
@@ -33,15 +33,19 @@ def present(connection: Connection) -> Tables:
     return found or {}
 
 
-def gone(connection: Connection, before: Tables) -> list[Loss]:
-    """What of `before` is there no more: tables, columns, and all rows of a table that was emptied."""
-    found: list[Loss] = []
-    now = present(connection)
-    for number, (name, file, columns) in before.items():
-        _, file_now, columns_now = now.get(number, (name, None, {}))
-        moved = file_now not in (None, file)
-        if file_now is None or (moved and connection.execute(_IS_EMPTY, [number]).fetchone() == (True,)):
-            found.append(Loss(name))
-        else:
-            found += [Loss(name, column) for at, column in (columns or {}).items() if at not in (columns_now or {})]
-    return found
+def gone(before: Tables, now: Tables) -> tuple[list[Loss], list[Loss]]:
+    """What of `before` is there no more; and the tables that have another file, or that rows were deleted from.
+
+    A file is another one after TRUNCATE, and after what writes every row anew.
+    """
+    lost: list[Loss] = []
+    touched: list[Loss] = []
+    for number, (name, file, deleted, columns) in before.items():
+        if number not in now:
+            lost.append(Loss(name))
+            continue
+        _, file_now, deleted_now, columns_now = now[number]
+        lost += [Loss(name, column) for at, column in (columns or {}).items() if at not in (columns_now or {})]
+        if file_now != file or deleted_now > deleted:
+            touched.append(Loss(name))
+    return lost, touched

@@ -6,7 +6,7 @@ from typing import Any
 
 from pulumi_alembic.account import MODES
 from pulumi_alembic.catalog import quoted
-from pulumi_alembic.effects.queries import WRITERS, Hidden, read, visit, with_clause
+from pulumi_alembic.effects.queries import WRITERS, Hidden, nodes, read, visit, with_clause
 from pulumi_alembic.effects.scene import Scene
 
 __all__ = ["copy", "lock_table", "truncate"]
@@ -44,8 +44,12 @@ def _delete(scene: Scene, node: Any, hidden: Hidden) -> None:
     _written(scene, name, tree=node.relation.inh)
     for part in (node.usingClause, node.whereClause, node.returningClause):
         visit(scene, part, inner)
-    extent = "rows" if node.whereClause is None else "some rows"
-    scene.destroy(f"{extent} of {name}")
+    if next(nodes(node.whereClause, "ColumnRef"), None) is None:
+        # Without a condition on the row, such as WHERE true, it is every row.
+        for each in scene.tree(name) if node.relation.inh else [name]:
+            scene.destroy(f"rows of {each}")
+    else:
+        scene.destroy(f"some rows of {name}")
     _delete_from(scene, name, "some rows", {name})
 
 

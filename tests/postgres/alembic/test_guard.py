@@ -28,10 +28,16 @@ CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (10) TO (20);
 CREATE TYPE mood AS ENUM ('well', 'ill');
 CREATE TABLE "Odd.One" (id int, "a.b" mood);
 CREATE FUNCTION empty_all() RETURNS int LANGUAGE plpgsql AS 'BEGIN TRUNCATE children; RETURN 1; END';
+CREATE TABLE old (id int);
+CREATE TABLE older () INHERITS (old);
+CREATE TABLE watched (id int);
+CREATE FUNCTION take() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN DELETE FROM children WHERE id < 5; RETURN NULL; END';
+CREATE TRIGGER takes AFTER INSERT ON watched EXECUTE FUNCTION take();
 CREATE VIEW names AS SELECT name FROM parents;
 INSERT INTO parents SELECT n, CASE WHEN n > 2 THEN 'name' END FROM generate_series(1, 5) n;
 INSERT INTO children SELECT n, 1 + n % 5 FROM generate_series(1, 1200) n;
 INSERT INTO parts SELECT n, n FROM generate_series(0, 14) n;
+INSERT INTO older VALUES (1), (2);
 INSERT INTO "Odd.One" VALUES (1, 'well'), (2, NULL), (3, NULL)
 """
 
@@ -51,6 +57,16 @@ LOST = {
     "SELECT empty_all()": "1,200 rows of app.children",
     "WITH gone AS (DELETE FROM children RETURNING id) SELECT count(*) FROM gone": "1,200 rows of app.children",
 }
+LOST |= {
+    "DELETE FROM parts": "10 rows of app.parts_1, 5 rows of app.parts_2",
+    "DELETE FROM old": "2 rows of app.older",
+    "WITH gone AS (DELETE FROM parts RETURNING 1) SELECT 1 FROM gone": "10 rows of app.parts_1, 5 rows of app.parts_2",
+    "DELETE FROM children WHERE true": "1,200 rows of app.children",
+    "PREPARE p AS DELETE FROM children; EXECUTE p": "1,200 rows of app.children",
+    "DO $$ BEGIN TRUNCATE children; INSERT INTO children VALUES (1, 1); END $$": "1,199 rows of app.children",
+    "DO $$ BEGIN DELETE FROM children WHERE id > 1100; END $$": "100 rows of app.children",
+    "INSERT INTO watched VALUES (1)": "4 rows of app.children",
+}
 
 KEPT = {
     "an empty table": "DROP TABLE nobody",
@@ -61,6 +77,8 @@ KEPT = {
     "values that are written over": "UPDATE parents SET name = 'other'",
     "a block that drops what is empty": "DO $$ BEGIN DROP TABLE nobody; END $$",
     "a block that takes nothing": "DO $$ BEGIN UPDATE parents SET name = 'x'; CREATE TABLE more (id int); END $$",
+    "a block that writes every row anew": "DO $$ BEGIN ALTER TABLE parents ALTER id TYPE bigint; END $$",
+    "a block that puts back what it took": "DO $$ BEGIN DELETE FROM nobody; INSERT INTO nobody VALUES (1); END $$",
     "a table of the session's own": "CREATE TEMPORARY TABLE t AS SELECT * FROM parents; DROP TABLE t",
 }
 
