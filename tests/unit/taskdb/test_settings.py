@@ -215,3 +215,23 @@ def test_a_stack_is_not_below_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         load(monkeypatch, tmp_path, taskdb__promote_from="dev", **NAMED)
     with pytest.raises(TaskdbError, match="taskdb:production is 'yes'"):
         load(monkeypatch, tmp_path, taskdb__production="yes", **NAMED)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [({}, True), ({"taskdb__rehearse": "false"}, False), (NAMED, False), ({**NAMED, "taskdb__rehearse": "true"}, True)],
+)
+def test_previews_rehearse_on_the_development_server_or_where_the_stack_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, values: dict[str, str], *, expected: bool
+) -> None:
+    monkeypatch.setattr(local, "find", lambda _: local.Server("127.0.0.1", 5555, "admin", "hunter2"))
+    assert load(monkeypatch, tmp_path, **values).rehearse is expected
+
+
+def test_whether_to_rehearse_is_true_or_false(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    expected = (
+        "taskdb:rehearse is 'perhaps': it is true or false. Set it: pulumi config set taskdb:rehearse true --stack dev"
+    )
+    with pytest.raises(TaskdbError) as refused:
+        load(monkeypatch, tmp_path, **NAMED, taskdb__rehearse="perhaps")
+    assert str(refused.value) == expected
