@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 import threading
@@ -26,6 +27,7 @@ from pulumi_alembic.request import Request
 
 __all__ = ["Performed", "perform", "perform_back"]
 
+_NOTICES = 1.0  # seconds
 LIMIT = 30.0
 """Seconds after which a rehearsal, there or back, is ended."""
 
@@ -78,13 +80,33 @@ def perform_back(url: str, steps: Plan, forth: Looker, history: History) -> Perf
 
 @contextmanager
 def _ended_at(looker: Looker, deadline: float) -> Iterator[None]:
-    timer = threading.Timer(deadline - time.monotonic(), looker.cancel)
+    """In time the server ends the statement that runs; a script that does not notice is ended in its own code."""
+    runs, leaving = threading.get_ident(), threading.Lock()
+
+    def end() -> None:
+        looker.cancel()
+        while not left.wait(_NOTICES):
+            with leaving:
+                if not left.is_set():
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(runs), ctypes.py_object(_TookTooLong))
+
+    left = threading.Event()
+    timer = threading.Timer(deadline - time.monotonic(), end)
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
+        with leaving:
+            left.set()
+
+
+class _TookTooLong(NotRehearsed):
+    """Raised between two lines of a script."""
+
+    def __init__(self) -> None:
+        super().__init__(f"it takes longer than {LIMIT:.0f} s")
 
 
 @contextmanager

@@ -71,6 +71,9 @@ def scratch(admin: str, target: str, client: Callable[[int], Client]) -> Iterato
         keeper = log_in(at(admin, name), "alembic rehearsal", autocommit=True)
     except DatabaseError as error:
         raise NotRehearsed(str(error)) from None
+    except ValueError:
+        # What urllib says of a URL can have its password in it.
+        raise NotRehearsed("the URL of the login to rehearse with is none") from None
     with closing(keeper):
         psql = client(keeper.info.server_version // 10000).psql
         try:

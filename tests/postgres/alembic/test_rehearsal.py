@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from psycopg import sql
+from pulumi.output import Unknown
 
 from pulumi_alembic.account import WAY_BACK, Account
 from pulumi_alembic.accounting import account_from_database
@@ -24,6 +26,7 @@ from pulumi_alembic.effects import effects
 from pulumi_alembic.inputs import ADMIN
 from pulumi_alembic.lint import Settings
 from pulumi_alembic.provider import MigrationsProvider
+from pulumi_alembic.rehearsal import performing
 from pulumi_alembic.rehearsal.client import Client, find_client
 from pulumi_alembic.rehearsal.dump import dump
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
@@ -342,3 +345,43 @@ def test_what_belongs_to_the_whole_server_is_not_touched(
         assert account.not_rehearsed.startswith("it changes what all databases of the server have in common")
     found = target.query(f"SELECT rolconfig FROM pg_roles WHERE rolname = '{name(target)}_owner'")
     assert found == [(None,)]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("while True: pass", "it takes longer than 1 s"),
+        ("op.execute('SELECT pg_sleep(3600)')", "it takes longer than 1 s"),
+        ("import time; time.sleep(3600)", "uses the time (sleep)"),
+    ],
+)
+def test_what_never_ends_is_ended_and_not_rehearsed(
+    monkeypatch: pytest.MonkeyPatch, two: Target, admin_url: str, server: Server, body: str, reason: str
+) -> None:
+    monkeypatch.setattr(performing, "LIMIT", 1.0)
+    write(two.directory, THREE, TWO, f"op.get_bind().execute(sa.text('SELECT 1')).scalar()\n{body}")
+    _, account = account_from_database(two.url, two.directory, THREE, Settings(), admin=admin_url)
+    assert account.not_rehearsed == reason
+    assert scratches(server, name(two)) == []
+
+
+@pytest.mark.parametrize(
+    ("admin", "reason"),
+    [
+        ("postgresql://admin:hunter2@127.0.0.1:1/postgres", "cannot connect: connection failed"),
+        ("postgresql://admin:hunter2@[::1/postgres", "the URL of the login to rehearse with is none"),
+        ("nonsense", "the database URL is not one that PostgreSQL understands"),
+    ],
+)
+def test_an_admin_that_cannot_be_reached_is_a_reason_and_no_error(two: Target, admin: str, reason: str) -> None:
+    _, account = account_from_database(two.url, two.directory, TWO, Settings(), admin=admin)
+    assert account.not_rehearsed.startswith(reason)
+    assert "hunter2" not in account.not_rehearsed
+
+
+def test_an_admin_that_is_not_known_yet_does_not_rehearse(two: Target) -> None:
+    news = {"url": two.url, "directory": str(two.directory), "target": TWO, "__urn": "urn", ADMIN: Unknown()}
+    answer = MigrationsProvider().check({}, news)
+    assert answer.failures == []
+    account = Account.from_json(json.loads(answer.inputs["__plan"]))
+    assert (account.rehearsed, account.not_rehearsed) == (False, "")
