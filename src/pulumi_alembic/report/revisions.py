@@ -71,7 +71,8 @@ def _revision(revision: RevisionAccount, page: Page, *, opened: bool) -> str:
     if not _in_full(revision, page):
         page.left["revision without SQL"] += bool(revision.statements)
         return f"- {line}{_summed(revision, page)}"
-    blocks = [f"{line}<br>{page.code(revision.file)}"]
+    origin = ", from the ledger: the scripts here lack it" if revision.from_ledger else ""
+    blocks = [f"{line}<br>{page.code(revision.file)}{origin}"]
     if revision.runs_python:
         unknown = ", so its SQL is not known before the update" if facts.is_opaque(revision) else ""
         blocks.append(f"🐍 Runs Python{unknown}: {page.plain(revision.runs_python)}")

@@ -189,6 +189,13 @@ ACCOUNTS = {
     "1-revision": _with_tables(
         Account("20250126_002", "20250126_003", "upgrade", "db.example:5432/shop", True, (ADD_DUE,)), USERS, TASKS
     ),
+    "from-the-ledger": Account(
+        "20250126_003",
+        "20250126_002",
+        "downgrade",
+        "db.example:5432/shop",
+        revisions=(replace(ADD_DUE, direction="downgrade", file="ledger/20250126_003.py", from_ledger=True),),
+    ),
     "3-revisions": _with_tables(Account("base", "20250126_003", "upgrade", revisions=(CREATE, FILL, INDEX))),
     "300-revisions": _with_tables(
         Account(
@@ -208,6 +215,7 @@ ACCOUNTS = {
 PREVIEWS = {
     "0-revisions": document(STACK_SAME, same=8),
     "1-revision": document(STACK_SAME, migrations(ACCOUNTS["1-revision"]), same=7),
+    "from-the-ledger": document(STACK_SAME, migrations(ACCOUNTS["from-the-ledger"]), same=7),
     "3-revisions": document(
         resource("create", "pulumi:pulumi:Stack", "shop-prod"),
         resource("create", "postgresql:index/role:Role", "app"),
