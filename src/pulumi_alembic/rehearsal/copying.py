@@ -19,8 +19,18 @@ __all__ = ["copy", "read_ledger"]
 _AUTHORIZATION = re.compile(
     r"^(?:SET SESSION AUTHORIZATION (?:'((?:[^']|'')+)'|DEFAULT)|RESET SESSION AUTHORIZATION);$", re.MULTILINE
 )
+# Something stands there before the next role, or before the end.
+_MADE = re.compile(r"(?:\s|--.*$)*+(?!SET SESSION AUTHORIZATION|RESET SESSION|\\|\s|--|\Z)", re.MULTILINE)
 # For psql alone, or unknown to servers older than pg_dump.
 _BESIDE = re.compile(r"^(?:\\(?:un)?restrict .*|SET transaction_timeout = .*)$", re.MULTILINE)
+
+_PUBLIC = "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'"
+# How pg_dump, from 15 on, says of an older server's schema public that it is as in every new database there.
+_AS_EVER = (
+    "ALTER SCHEMA public OWNER TO {owner};",
+    "REVOKE USAGE ON SCHEMA public FROM PUBLIC;",
+    "GRANT ALL ON SCHEMA public TO PUBLIC;",
+)
 
 _UNPOPULATED = """
 SELECT format('SET ROLE %s; REFRESH MATERIALIZED VIEW %s', relowner::regrole, c.oid::regclass)
@@ -50,8 +60,9 @@ def copy(connection: Connection, target: str, dumped: str, heads: Iterable[str],
     make a part of it.
     """
     name = sql.Identifier(connection.info.dbname)
-    script, roles = _as_members(dumped)
     try:
+        [(owner,)] = connection.execute(_PUBLIC).fetchall()
+        script, roles = _as_members(_without_public(dumped, owner))
         # Schemas are made by their owners.
         grants = [sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(name, sql.Identifier(role)) for role in roles]
         connection.execute(_together([sql.SQL("SET synchronous_commit = off"), *grants]))
@@ -79,14 +90,21 @@ def _together(statements: Iterable[sql.Composable]) -> sql.Composed:
     return sql.SQL("; ").join(statements)
 
 
+def _without_public(dumped: str, owner: str) -> str:
+    """Without what says that the schema public, the owner's, is as it is in the scratch database too."""
+    lines = {line.format(owner=owner) for line in _AS_EVER}
+    given = dumped.split("\n")
+    return "\n".join(line for line in given if line not in lines) if lines <= set(given) else dumped
+
+
 def _as_members(dumped: str) -> tuple[str, list[str]]:
     """The script for an admin who may become the owners, and these."""
     roles: dict[str, None] = {}
 
     def become(match: re.Match[str]) -> str:
         role = match[1].replace("''", "'") if match[1] else ""
-        # What PostgreSQL 15 gives every owner of a database, and nobody can become.
-        if role in ("", "pg_database_owner"):
+        # The one is what PostgreSQL 15 gives every owner of a database, and nobody can become.
+        if role in ("", "pg_database_owner") or not _MADE.match(match.string, match.end()):
             return "RESET ROLE;"
         roles[role] = None
         return sql.SQL("SET ROLE {};").format(sql.Identifier(role)).as_string(None)

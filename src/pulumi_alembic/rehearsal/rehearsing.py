@@ -49,7 +49,8 @@ def rehearsal(
         preparing = aside.submit(_prepare, stack, aside, url, admin, looked)
 
         def rehearse(account: Account) -> Account:
-            tell(f"rehearses {len(looked.plan.steps)} in a scratch database")
+            count = len(looked.plan.steps)
+            tell(f"rehearses {count} revision{'' if count == 1 else 's'} in a scratch database")
             try:
                 return _rehearse(preparing.result(), url, looked, account)
             except NotRehearsed as reason:

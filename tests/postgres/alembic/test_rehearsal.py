@@ -173,6 +173,9 @@ def test_measured_locks_and_rewrites_are_those_concluded(empty_target: Target, a
     assert revision.rehearsed.fails == ""
     with connect(empty_target.url) as connection:
         catalog = catalog_of(connection)
+        if connection.info.server_version < 140000:
+            # It locks the partition less, and conclusions are the stronger ones.
+            statements = [each for each in statements if " DETACH PARTITION " not in each]
     seen = {each.sql: each for each in revision.sends if each.sql in statements and each.measured}
     assert len(seen) > 0.9 * len(statements)
     different = {}
