@@ -133,6 +133,8 @@ def _back(planned: Planned, preview: Preview, page: Page) -> str:
     of = f" of {page.code(planned.name)}" if len(preview.plans) > 1 else ""
     if "+" in account.origin:
         return f"- Schema back{of}: no one target names the heads {page.code(account.origin)}, so restore a backup"
+    if any(each.from_ledger for each in account.revisions):
+        return f"- Schema back{of}: {command(preview, 'up')} from a commit that has {page.code(account.origin)}"
     return f"- Schema back{of}: set the target back to {page.code(account.origin)}, then {command(preview, 'up')}"
 
 

@@ -46,6 +46,7 @@ def registered(**arguments: Any) -> list[dict[str, Any]]:
         ("policy", lambda: pulumi.Output.from_input({}), "policy"),
         ("policy", lambda: {"lock_timeout": pulumi.Output.from_input("1s")}, "policy['lock_timeout']"),
         ("require_approval", lambda: pulumi.Output.from_input(True), "require_approval"),
+        ("on_unknown_revision", lambda: pulumi.Output.from_input("refuse"), "on_unknown_revision"),
     ],
 )
 def test_an_output_where_a_preview_needs_a_value_is_refused_by_name(argument: str, value: Any, named: str) -> None:
