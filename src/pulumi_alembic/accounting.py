@@ -13,6 +13,7 @@ from pulumi_alembic import planning
 from pulumi_alembic.account import Account, RevisionAccount, StatementAccount
 from pulumi_alembic.database import VERSION_SCHEMA
 from pulumi_alembic.lint.settings import Settings
+from pulumi_alembic.measuring import measuring
 from pulumi_alembic.plan import revision_text
 from pulumi_alembic.redact import redact
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.catalog import Catalog, Models
     from pulumi_alembic.history import History
     from pulumi_alembic.lint.plan import PlanLint
+    from pulumi_alembic.measuring import Measure
     from pulumi_alembic.plan import Plan
     from pulumi_alembic.rendering import Rendered
     from pulumi_alembic.trust import Trust
@@ -49,7 +51,8 @@ def account_from_database(
 
             rehearse = stack.enter_context(rehearsal(url, admin, looked, tell))
         planning.refuse_unfit(looked.plan, url)
-        account = account_of(looked.plan, looked.history, looked.catalog, lint, database(url))
+        measure = stack.enter_context(measuring(url))
+        account = account_of(looked.plan, looked.history, looked.catalog, lint, database(url), measure=measure)
         return looked.plan, rehearse(_with_losses(account, url))
 
 
@@ -79,10 +82,12 @@ def account_of(
     database: str = "",
     *,
     static: bool = False,
+    measure: Measure = lambda table: None,
 ) -> Account:
     """What the steps of the plan do to what the catalog describes, and what lint finds in that.
 
-    `static` where the catalog is that of no database, and no table's size is known.
+    `static` where the catalog is that of no database, and no table's size is known. `measure` tells the size of a table that
+    the statistics know nothing of.
 
     Raises HistoryError as `rendering.render` does, and MigrationError where squawk cannot be run.
     """
@@ -98,7 +103,7 @@ def account_of(
     rendered = render(plan, history, models.append)
     texts = [sql for each in rendered for sql, _ in each.statements]
     known = not any(each.runs_python for each in rendered)
-    linted = PlanLint.of(plan, history, texts, catalog, lint, models, known=known, static=static)
+    linted = PlanLint.of(plan, history, texts, catalog, lint, models, known=known, static=static, measure=measure)
     revisions, after = _revisions(plan, rendered, catalog, linted)
     return replace(account, revisions=revisions, tables=tables(catalog or Catalog(), after or Catalog()))
 

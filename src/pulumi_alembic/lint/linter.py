@@ -23,6 +23,7 @@ from pulumi_alembic.redact import redact
 
 if TYPE_CHECKING:
     from pulumi_alembic.lint.settings import Settings
+    from pulumi_alembic.measuring import Measure
     from pulumi_alembic.script import Revision
 
 __all__ = ["Linter", "RevisionLint", "Statements"]
@@ -47,7 +48,7 @@ class Linter:
     """Lints the revisions of one plan. Raises MigrationError without squawk.
 
     `there` is what is in the database before it, None where there is no database; `static` where none is meant, so that
-    no table's size is known.
+    no table's size is known. `measure` is asked for the bytes of a table that the statistics know nothing of.
     """
 
     settings: Settings
@@ -55,6 +56,7 @@ class Linter:
     direction: Direction
     texts: tuple[str, ...]
     static: bool = False
+    measure: Measure = lambda table: None
 
     @cached_property
     def said(self) -> Mapping[str, tuple[Objection, ...]]:
@@ -67,7 +69,7 @@ class Linter:
 
     def size(self, table: str) -> Size:
         """How large a table is that the plan's own revision has not made."""
-        return size_of(table, self.there, self.settings, static=self.static)
+        return size_of(table, self.there, self.settings, self.measure, static=self.static)
 
 
 @dataclass

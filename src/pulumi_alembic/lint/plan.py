@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.catalog import Catalog, Models
     from pulumi_alembic.history import History
     from pulumi_alembic.lint.settings import Settings
+    from pulumi_alembic.measuring import Measure
     from pulumi_alembic.script import Revision
 
 __all__ = ["PlanLint"]
@@ -46,10 +47,11 @@ class PlanLint:
         *,
         known: bool,
         static: bool = False,
+        measure: Measure = lambda table: None,
     ) -> PlanLint:
         """The lint of a plan whose steps send these texts, all of which are `known`, to where this is `there`."""
         newest = plan.direction is Direction.UPGRADE and history.heads == (plan.target,)
-        linter = Linter(settings, there, plan.direction, tuple(texts), static)
+        linter = Linter(settings, there, plan.direction, tuple(texts), static, measure)
         return cls(linter, plan, newest, known, models, _proven(history, settings))
 
     def revision(self, script: Revision, before: Catalog | None) -> RevisionLint:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from pulumi_alembic.catalog import Catalog
+from pulumi_alembic.catalog import Catalog, Relation
 from pulumi_alembic.lint.settings import Settings
 
 __all__ = ["Size", "size_of"]
@@ -22,18 +23,43 @@ class Size:
     text: str
 
 
-def size_of(table: str, there: Catalog | None, settings: Settings, *, static: bool = False) -> Size:
-    """The size of the table and all below it; of one that the plan makes, empty; unknown where `static`."""
+UNKNOWN = Size(SMALL, "of unknown size")
+
+
+def size_of(
+    table: str,
+    there: Catalog | None,
+    settings: Settings,
+    measure: Callable[[str], int | None] = lambda table: None,
+    *,
+    static: bool = False,
+) -> Size:
+    """The size of the table and all below it; of one that the plan makes, empty; unknown where `static`.
+
+    A table without pages may be one that was never analysed, or a server that lost its statistics: what `measure` says
+    of its bytes goes then, and where that is None nothing is taken for empty.
+    """
     if static:
-        return Size(SMALL, "of unknown size")
+        return UNKNOWN
     if there is None or table not in there.relations:
         return Size(EMPTY, "which this plan makes")
     parts = [there.relations[each] for each in [table, *there.descendants(table)]]
     rows = sum(each.rows for each in parts)
-    size = sum(each.pages for each in parts) * BLOCK
-    if rows >= settings.large_rows or size >= settings.large_size:
+    sizes = [_bytes_of(each, measure) for each in parts]
+    size = sum(each or 0 for each in sizes)
+    if rows >= settings.large_rows:
         return Size(LARGE, _text(rows, size))
+    if size >= settings.large_size:
+        return Size(LARGE, _text(0, size) if not rows else f"{_text(rows, size)} by statistics, {_bytes(size)}")
+    if not rows and None in sizes:
+        return UNKNOWN
     return Size(SMALL, _text(rows, size)) if rows or size else Size(EMPTY, "which is empty")
+
+
+def _bytes_of(relation: Relation, measure: Callable[[str], int | None]) -> int | None:
+    if relation.pages or relation.kind not in "rmf":
+        return relation.pages * BLOCK
+    return None if relation.kind == "f" else measure(relation.name)
 
 
 def _text(rows: int, size: int) -> str:

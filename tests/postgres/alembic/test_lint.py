@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from pulumi_alembic import catalog
 from pulumi_alembic.account import Account, Finding, Severity
 from pulumi_alembic.accounting import account_from_database
 from pulumi_alembic.database import connect
@@ -217,6 +218,32 @@ def test_a_table_that_was_never_analysed_is_judged_by_its_pages(one: Target) -> 
 
     assert severity(Settings.parse({"large_size": "50kB"})) is Severity.ERROR
     assert severity(Settings.parse({"large_size": "1GB"})) is Severity.WARNING
+
+
+def test_what_the_statistics_do_not_know_is_never_taken_for_empty(one: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a crash or a failover: rows are there, and no statistics of them. Only a superuser can reset those."""
+    monkeypatch.setattr(catalog, "QUERY", catalog.QUERY.replace("pg_stat_get_live_tuples(oid)", "0"))
+    with connect(one.url) as connection:
+        for name in ("big", "dead", "none"):
+            connection.execute(f"CREATE TABLE {name} (n bigint) WITH (autovacuum_enabled = false)".encode())
+        connection.execute("INSERT INTO big SELECT generate_series(1, 30000)")
+        connection.execute("INSERT INTO dead SELECT 1; DELETE FROM dead")
+        connection.commit()
+    sql = "; ".join(f"ALTER TABLE {name} ALTER n TYPE text" for name in ("big", "dead", "none"))
+    head = write(one, [statement(Case("", sql))])
+
+    def told(settings: Settings = LARGE) -> list[tuple[str, str]]:
+        found = [each for each in findings(account(one, head, settings)) if each.rule == "changing-column-type"]
+        return [(each.severity, each.message.partition("(")[2].partition(")")[0]) for each in found]
+
+    assert told() == [("warning", "never analysed, more than 1 MB"), *[("info", "which is empty")] * 2]
+    assert told(Settings.parse({"large_size": "1MB"}))[0] == ("error", "never analysed, more than 1 MB")
+    with connect(one.url) as other:
+        other.execute("LOCK TABLE big, none IN ACCESS EXCLUSIVE MODE")
+        unknown = ("warning", "of unknown size")
+        assert told() == [unknown, ("info", "which is empty"), unknown]
+        error = Settings.parse({"changing-column-type": "error"})
+        assert [severity for severity, _ in told(error)] == ["error", "info", "error"]
 
 
 def test_reading_sizes_waits_for_no_lock(one: Target) -> None:
