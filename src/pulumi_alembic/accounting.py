@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.catalog import Catalog, Models
     from pulumi_alembic.history import History
     from pulumi_alembic.lint.plan import PlanLint
-    from pulumi_alembic.measuring import Measure
+    from pulumi_alembic.lint.sizes import Measure
     from pulumi_alembic.plan import Plan
     from pulumi_alembic.rendering import Rendered
     from pulumi_alembic.trust import Trust
@@ -86,8 +86,8 @@ def account_of(
 ) -> Account:
     """What the steps of the plan do to what the catalog describes, and what lint finds in that.
 
-    `static` where the catalog is that of no database, and no table's size is known. `measure` tells the size of a table that
-    the statistics know nothing of.
+    `static` where the catalog is that of no database, and no table's size is known. `measure` tells the size of a
+    table that the statistics know nothing of.
 
     Raises HistoryError as `rendering.render` does, and MigrationError where squawk cannot be run.
     """

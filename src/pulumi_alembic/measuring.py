@@ -1,8 +1,8 @@
-"""How much there is in a table of which the server's statistics know nothing, for who waits for nobody."""
+"""How much there is in a table of which the server's statistics know nothing, for whoever waits for nobody."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
@@ -13,13 +13,11 @@ from pulumi_alembic.database import connect
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
+    from pulumi_alembic.lint.sizes import Measure
 
-__all__ = ["Measure", "measuring"]
+__all__ = ["measuring"]
 
-Measure = Callable[[str], int | None]
-"""The bytes of a table's own rows, 0 where there are none, and None where that cannot be told at once."""
-
-UNNOTICED = 40
+_UNNOTICED = 40
 """Milliseconds that the lock of a reader may keep DDL waiting."""
 
 
@@ -40,7 +38,7 @@ def _measured(connection: Connection, table: str) -> int | None:
     try:
         with connection.transaction(force_rollback=True):
             connection.execute(
-                f"SET LOCAL lock_timeout = 1; SET LOCAL statement_timeout = {UNNOTICED}; "
+                f"SET LOCAL lock_timeout = 1; SET LOCAL statement_timeout = {_UNNOTICED}; "
                 "SET LOCAL row_security = off".encode()
             )
             [(size,)] = connection.execute(sql.encode(), [table]).fetchall()

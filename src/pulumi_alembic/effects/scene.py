@@ -141,6 +141,7 @@ def _renamed(relation: Relation, name: str, new: str) -> Relation:
     return replace(
         relation,
         name=to(relation.name),
+        was=relation.was or relation.name if relation.name == name else relation.was,
         parents=tuple(to(each) for each in relation.parents),
         default_partition=to(relation.default_partition),
         table=to(relation.table),

@@ -19,5 +19,6 @@ def lint_settings(properties: Mapping[str, Any]) -> Settings:
         properties.get("lint") or {},
         production=bool(properties.get("__production")),
         backup=str(properties.get("backup") or "never"),
+        configure_backup=str(properties.get("__configure_backup") or Settings.configure_backup),
         lower=Lower(str(lower["stack"]), revision or "") if known and lower else None,
     )

@@ -15,7 +15,7 @@ from pulumi_alembic.lint.excuses import Excuse, Excuses, in_sql
 from pulumi_alembic.lint.objections import drafts_of
 from pulumi_alembic.lint.rules import RULES, Scale
 from pulumi_alembic.lint.sight import Draft, Sight
-from pulumi_alembic.lint.sizes import Size, size_of
+from pulumi_alembic.lint.sizes import Measure, Size, size_of
 from pulumi_alembic.lint.squawk import Objection, objections
 from pulumi_alembic.lint.statement import check
 from pulumi_alembic.plan import Direction
@@ -23,7 +23,6 @@ from pulumi_alembic.redact import redact
 
 if TYPE_CHECKING:
     from pulumi_alembic.lint.settings import Settings
-    from pulumi_alembic.measuring import Measure
     from pulumi_alembic.script import Revision
 
 __all__ = ["Linter", "RevisionLint", "Statements"]
@@ -65,7 +64,8 @@ class Linter:
 
     def revision(self, script: Revision, before: Catalog | None) -> RevisionLint:
         """Lints one revision, whose statements follow."""
-        return RevisionLint(self, script, frozenset(before.relations if before else ()))
+        relations = before.relations.values() if before else ()
+        return RevisionLint(self, script, frozenset(each.was or each.name for each in relations))
 
     def size(self, table: str) -> Size:
         """How large a table is that the plan's own revision has not made."""
@@ -74,7 +74,10 @@ class Linter:
 
 @dataclass
 class RevisionLint:
-    """Lints the statements of one revision in their order, and then the revision; `before` is what was there."""
+    """Lints the statements of one revision in their order, and then the revision.
+
+    `before` is what was there, by the names that it had before the plan.
+    """
 
     linter: Linter
     script: Revision
@@ -96,7 +99,7 @@ class RevisionLint:
         drafts: dict[tuple[str, tuple[str, ...], str], Draft] = {}
         for piece in pieces:
             does = found if len(pieces) == 1 else effects(piece, catalog)
-            new = frozenset(catalog.relations) - self.before
+            new = _made(catalog, self.before)
             for draft in _once(self._drafts(piece, Sight(catalog, does, outside, new))):
                 drafts[draft.rule, draft.tables, draft.what] = draft
             catalog = after(piece, catalog) if len(pieces) > 1 else catalog
@@ -132,7 +135,7 @@ class RevisionLint:
         found += drafts_of(self.linter.said.get(sql, ()), sight, tree)
         if self.linter.direction is Direction.DOWNGRADE:
             found = [each for each in found if _matters_on_the_way_back(each)]
-        return [one for each in found if (one := _on_others(each, sight.new)) is not None]
+        return [one for each in found if (one := _on_others(each, sight)) is not None]
 
     def _finding(self, draft: Draft) -> Finding | None:
         rule = RULES[draft.rule]
@@ -191,11 +194,27 @@ def _once(drafts: list[Draft]) -> list[Draft]:
     return [each for each in drafts if each.rule not in said]
 
 
-def _on_others(draft: Draft, new: frozenset[str]) -> Draft | None:
-    """Without the tables that the revision itself has made, which nobody else sees yet; None where no other is left."""
+def _made(catalog: Catalog, before: frozenset[str]) -> frozenset[str]:
+    """What is there now and was not, whatever its name."""
+    first = _first_names(catalog)
+    return frozenset(name for name in catalog.relations if first.get(name, name) not in before)
+
+
+def _first_names(catalog: Catalog) -> dict[str, str]:
+    """Names of before the plan, where they are others; empty for what the plan has made in place of what it renamed."""
+    renamed = {each.name: each.was for each in catalog.relations.values() if each.was}
+    return {**dict.fromkeys(renamed.values(), ""), **renamed}
+
+
+def _on_others(draft: Draft, sight: Sight) -> Draft | None:
+    """Without the tables that the revision itself has made, which nobody else sees yet; None where no other is left.
+
+    The others are named as before the plan, by which their sizes are known.
+    """
     if RULES[draft.rule].scale is not Scale.SIZE:
         return draft
-    tables = tuple(each for each in draft.tables if each not in new)
+    first = _first_names(sight.catalog)
+    tables = tuple(first.get(each, each) for each in draft.tables if each not in sight.new)
     return replace(draft, tables=tables) if tables else None
 
 

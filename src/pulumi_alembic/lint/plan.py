@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.catalog import Catalog, Models
     from pulumi_alembic.history import History
     from pulumi_alembic.lint.settings import Settings
-    from pulumi_alembic.measuring import Measure
+    from pulumi_alembic.lint.sizes import Measure
     from pulumi_alembic.script import Revision
 
 __all__ = ["PlanLint"]
@@ -69,9 +69,9 @@ class PlanLint:
             found.append(Draft("unproven-revision", what, (), f"pulumi up --stack {settings.lower.stack}"))
         # Where no revision was ever applied there is nothing to lose.
         first = step is self.plan.steps[0] and self.plan.current
-        if first and settings.production and settings.backup == "never":
+        if upgrade and first and settings.production and settings.backup == "never":
             what = "this is a production stack, and no backup is made before its revisions run"
-            found.append(Draft("production-without-backup", what, (), "backup: destructive  # or always"))
+            found.append(Draft("production-without-backup", what, (), settings.configure_backup))
         found += _other_tools(step)
         if step is self.plan.steps[-1] and self.newest and self.known and catalog and any(self.models):
             found += _models(self.models[0], catalog)

@@ -31,7 +31,8 @@ class Settings:
     """A finding has the severity in `severities`, else its rule's own; a rule that is OFF there finds nothing.
 
     A table is large from `large_rows` rows or `large_size` bytes on. On a stack that is `production` practices are not
-    advice; `backup` is when it makes backups. `lower` is None where nothing is known of a lower stack.
+    advice; `backup` is when it makes backups, and `configure_backup` what is typed so that it does. `lower` is None
+    where nothing is known of a lower stack.
     """
 
     severities: Mapping[str, str] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Settings:
     large_size: int = 256 * 1024**2
     production: bool = False
     backup: str = "never"
+    configure_backup: str = 'Migrations(backup="destructive", backup_folder="FOLDER")'
     lower: Lower | None = None
 
     @classmethod

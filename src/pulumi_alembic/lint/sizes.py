@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pulumi_alembic.catalog import Catalog, Relation
 from pulumi_alembic.lint.settings import Settings
 
-__all__ = ["Size", "size_of"]
+__all__ = ["Measure", "Size", "size_of"]
 
 EMPTY, SMALL, LARGE = 0, 1, 2
 BLOCK = 8192
+Measure = Callable[[str], int | None]
+"""The bytes of a table's own rows, 0 where there are none, and None where that cannot be told at once."""
+
 _STEPS = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
 
 
@@ -30,7 +33,7 @@ def size_of(
     table: str,
     there: Catalog | None,
     settings: Settings,
-    measure: Callable[[str], int | None] = lambda table: None,
+    measure: Measure = lambda table: None,
     *,
     static: bool = False,
 ) -> Size:
@@ -56,7 +59,7 @@ def size_of(
     return Size(SMALL, _text(rows, size)) if rows or size else Size(EMPTY, "which is empty")
 
 
-def _bytes_of(relation: Relation, measure: Callable[[str], int | None]) -> int | None:
+def _bytes_of(relation: Relation, measure: Measure) -> int | None:
     if relation.pages or relation.kind not in "rmf":
         return relation.pages * BLOCK
     return None if relation.kind == "f" else measure(relation.name)

@@ -196,6 +196,19 @@ def test_what_the_revision_itself_has_made_is_nobodys_table(one: Target) -> None
     assert {each.rule for each in findings(account(one, head))} == {"irreversible-downgrade", "undocumented-revision"}
 
 
+def test_a_table_is_as_large_by_another_name_and_in_another_schema(one: Target) -> None:
+    fill(one, 1, 200)
+    first = ["ALTER TABLE t RENAME TO u", "CREATE INDEX one ON u (a)", "ALTER TABLE u RENAME TO v"]
+    second = ["CREATE SCHEMA more", "ALTER TABLE v SET SCHEMA more", "CREATE INDEX two ON more.v (a)"]
+    second += ["CREATE TABLE t (id bigint PRIMARY KEY, a integer)", "CREATE INDEX three ON t (a)"]
+    head = write(one, ["\n".join(f"op.execute({each!r})" for each in lines) for lines in (first, second)])
+    found = [each for each in findings(account(one, head)) if each.rule == "require-concurrent-index-creation"]
+    assert [(each.severity, each.message.partition(":")[0]) for each in found] == [
+        ("error", "builds index one on app.u (fewer than 10,000 rows)"),
+        ("error", "builds index two on more.v (fewer than 10,000 rows)"),
+    ]
+
+
 def test_a_table_whose_partitions_are_small_each_is_large_together(one: Target) -> None:
     fill(one, 1, 120)
     head = write(one, [statement(Case("", "CREATE INDEX i ON p (id)"))])
