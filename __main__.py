@@ -36,6 +36,7 @@ migrations = Migrations(
     allow_data_loss=settings.allow_data_loss,
     lint=settings.lint,
     configure_lint=settings.configure_lint,
+    configure_backup=settings.configure_backup,
     production=settings.production,
     lower=settings.lower,
     rehearse_with=settings.admin.url(settings.database) if settings.rehearse else None,

@@ -50,6 +50,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         allow_data_loss: Sequence[str] = (),
         lint: Mapping[str, object] | None = None,
         configure_lint: str = "",
+        configure_backup: str = "",
         production: bool = False,
         lower: tuple[str, pulumi.Input[str | None]] | None = None,
         rehearse_with: pulumi.Input[str] | None = None,
@@ -70,8 +71,9 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         on a `production` stack, and in one named prod or production.
 
         `lint` gives rules other severities: `{"truncate": "error"}`, see `pulumi_alembic.lint.Settings`;
-        `configure_lint` is the command that does so, with `{rule}` in it. On a `production` stack practices are
-        obligations. `lower` is the name of the stack that runs revisions first, and its revision.
+        `configure_lint` is the command that does so, with `{rule}` in it, and `configure_backup` what makes backups. On
+        a `production` stack practices are obligations. `lower` is the name of the stack that runs revisions first, and
+        its revision.
 
         `rehearse_with` is the URL of a login of the same server that may make databases and become the owner: with it a
         preview runs what is pending in a scratch database, and shows what it saw there. No state holds it.
@@ -113,6 +115,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             properties["lint"] = dict(lint)
         if configure_lint:
             properties["__configure"] = configure_lint
+        if configure_backup:
+            properties["__configure_backup"] = configure_backup
         if production:
             properties["__production"] = True
         if lower:

@@ -129,6 +129,12 @@ class Settings:
         return configure_command(_engine())
 
     @property
+    def configure_backup(self) -> str:
+        """The commands that have the database backed up, one to a line."""
+        folder, when = ("taskdb:backup_folder backups", "taskdb:backup destructive")
+        return "\n".join(_command("config set", each) for each in (folder, when))
+
+    @property
     def lower(self) -> tuple[str, pulumi.Output[str | None]] | None:
         """The stack that runs revisions before this one, and the revision that it is at."""
         if not self.promote_from:

@@ -1,6 +1,8 @@
 """Lint, as people meet it: an error stops the update and no preview, and each way on that it names is one."""
 
 import json
+import re
+import shlex
 
 import psycopg
 import pytest
@@ -40,6 +42,28 @@ def test_a_finding_on_a_large_table_stops_the_update_until_the_stack_judges_othe
     assert live.outputs()["revision"] == script.name[:12]
     live.configure(taskdb__revision="20250126_003")
     live.up()
+    live.remove(script)
+    live.configure()
+
+
+def test_production_asks_for_backups_by_commands_that_work_and_nothing_stops_its_way_back(live: Project) -> None:
+    risky = "CREATE FUNCTION risky() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'"
+    back = f'op.execute("{risky}"); op.execute("DROP FUNCTION risky()")'
+    script = live.script(4, "op.execute('ANALYZE users')", back)
+    live.configure(taskdb__production="true")
+    refused = live.pulumi("up", "--yes")
+    assert refused.exit_code != 0 and "production-without-backup: this is a production stack" in refused.text
+    commands = re.findall(r"^ *(\S+ config set taskdb:backup.*)$", refused.text, re.MULTILINE)
+    assert len(commands) >= 2
+    for each in dict.fromkeys(commands):
+        assert live.run(*shlex.split(each)).exit_code == 0
+    live.up()
+    assert live.outputs()["revision"] == script.name[:12]
+    live.configure(taskdb__production="true", taskdb__revision="20250126_003")
+    preview = live.succeed("preview")
+    assert "error security-definer-search-path" in preview.text and "production-without-backup" not in preview.text
+    live.up()
+    assert live.outputs()["revision"] == "20250126_003"
     live.remove(script)
     live.configure()
 

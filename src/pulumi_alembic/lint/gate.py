@@ -1,4 +1,4 @@
-"""An error that nobody excused stops an update before its revisions run. Pure."""
+"""An error that nobody excused stops an update before its revisions run; never one that goes back. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from pulumi_alembic.account import Account, Finding, Severity
 from pulumi_alembic.errors import LintError
+from pulumi_alembic.lint.rules import OF_PLAN
+from pulumi_alembic.plan import Direction
 
 __all__ = ["errors_of", "refuse"]
 
@@ -13,7 +15,13 @@ _SHOWN = 5
 
 
 def errors_of(account: Account) -> Iterator[tuple[str, Finding]]:
-    """The findings that stop an update, each with the file of its revision."""
+    """The findings that stop an update, each with the file of its revision.
+
+    Going back is what one does where something is wrong, and an applied script can neither be mended nor excused: what
+    is found there is shown, and stops nothing.
+    """
+    if account.direction == Direction.DOWNGRADE:
+        return
     for revision in account.revisions:
         found = [*revision.findings, *(one for each in revision.statements for one in each.findings)]
         for finding in found:
@@ -35,15 +43,19 @@ def refuse(account: Account, configure: str, up: str) -> None:
         lines += [f"      {line}" for line in finding.suggestion.splitlines()]
     if len(found) > _SHOWN:
         lines.append(f"  … {len(found) - _SHOWN} more, in the preview")
-    rule = found[0][1].rule
     lines.append(f"  one of these, then {up}:")
-    if any(file == each.file and not each.from_ledger for file, _ in found for each in account.revisions):
-        excuse = f"# lint: allow {rule}: REASON"
-        lines += [
-            "    mend the script, as shown, and: pulumi-alembic manifest",
-            f"    excuse it, in a comment above the statement: {excuse}; and: pulumi-alembic manifest",
-        ]
-    lines += [
-        f"    judge the rule otherwise in this stack: {configure.format(rule=rule)}",
-    ]
+    lines += [f"    {each}" for each in _ways_on(account, found[0][1], configure)]
     raise LintError("\n".join(lines))
+
+
+def _ways_on(account: Account, finding: Finding, configure: str) -> Iterator[str]:
+    rule, excuse = finding.rule, f"# lint: allow {finding.rule}: REASON"
+    sent = any(finding in each.findings for revision in account.revisions for each in revision.statements)
+    where = "above the statement" if sent else "anywhere in the script"
+    if rule in OF_PLAN:
+        yield "do what is shown"
+    else:
+        yield f"mend the script{', as shown' if finding.suggestion else ''}, and: pulumi-alembic manifest"
+    if rule != "bad-excuse":
+        yield f"excuse it, in a comment {where}: {excuse}; and: pulumi-alembic manifest"
+    yield f"judge the rule otherwise in this stack: {configure.format(rule=rule)}"

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pulumi_alembic.account import Severity
 
-__all__ = ["RULES", "SQUAWK", "Rule", "Scale", "nearest", "table"]
+__all__ = ["OF_PLAN", "RULES", "SQUAWK", "Rule", "Scale", "nearest", "table"]
 
 
 class Scale(StrEnum):
@@ -100,6 +100,9 @@ _ALL = (
 
 RULES = {rule.name: rule for rule in _ALL}
 """By name. Where squawk has a rule of the same meaning, the name is squawk's."""
+
+OF_PLAN = frozenset({"unproven-revision", "production-without-backup"})
+"""The rules that are kept elsewhere than in a script."""
 
 SQUAWK = frozenset(rule.name for rule in _ALL if rule.by_squawk)
 """The rules that squawk finds. Its others are off, for one of these reasons.

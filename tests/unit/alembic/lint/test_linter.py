@@ -128,6 +128,8 @@ def test_production_needs_a_backup_once_there_is_anything_to_lose(project: Path,
         assert ("production-without-backup" in {each.rule for each in found}) is (
             wanted and production and bool(current)
         )
+    down = accounting.account_of(plan(history, (TWO,), ONE), history, THERE, Settings(production=True, backup=backup))
+    assert "production-without-backup" not in {each.rule for each in down.revisions[0].findings}
 
 
 @pytest.mark.parametrize(
