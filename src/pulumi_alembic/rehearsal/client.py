@@ -22,8 +22,10 @@ _PLACES = (
     "/opt/homebrew/opt/postgresql@*/bin",
     "/usr/local/opt/postgresql@*/bin",
 )
-_VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
-_VARIABLES |= {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY"}
+_VARIABLES = {
+    option.keyword.decode(): option.envvar.decode() for option in psycopg.pq.Conninfo.get_defaults() if option.envvar
+}
+"""What libpq reads each part of a URL from, by its own account."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def environment(url: str) -> dict[str, str]:
     given = psycopg.conninfo.conninfo_to_dict(re.sub(r"^postgresql\+\w+://", "postgresql://", url))
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     known = {variable: str(given[name]) for name, variable in _VARIABLES.items() if given.get(name) is not None}
-    return kept | known | {"PGCLIENTENCODING": "UTF8", "PGCONNECT_TIMEOUT": "15"}
+    return kept | {"PGCONNECT_TIMEOUT": "15"} | known | {"PGCLIENTENCODING": "UTF8"}
 
 
 def _folders() -> Iterator[Path]:

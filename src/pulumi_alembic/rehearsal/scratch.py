@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
@@ -34,9 +34,13 @@ _LIKE_TARGET = sql.SQL("""
 TEMPLATE template0 ENCODING {encoding} LC_COLLATE {datcollate} LC_CTYPE {datctype}
 """)
 
-_LOCALE = (
-    "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = current_database()"
-)
+_LOCALE = "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = %s"
+
+_MAINTENANCE = ("postgres", "template1")
+"""Databases that every server has from its beginning, and that outlive the target; the first that the admin may enter.
+
+Advisory locks are of one database: all rehearsals of a target meet there.
+"""
 
 
 class Scratch:
@@ -49,12 +53,12 @@ class Scratch:
 
 def at(url: str, database: str) -> str:
     """The URL of another database of the same server, for the same login."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+    return urlunsplit(urlsplit(url)._replace(path=f"/{quote(database, safe='')}"))
 
 
 def database_of(url: str) -> str:
     """The database that a URL names."""
-    return urlsplit(url).path[1:]
+    return unquote(urlsplit(url).path[1:])
 
 
 @contextmanager
@@ -62,19 +66,12 @@ def scratch(admin: str, target: str, client: Callable[[int], Client]) -> Iterato
     """A new, empty database of the admin's, like that of the URL `target`; nobody else may connect. Gone at the end.
 
     Before it is made, what killed rehearsals of the same target left is dropped: a living one holds an advisory lock
-    of the target's database, which ends with its session. Where the `client` for the server's version has psql, a
-    process waits for the end of the block, or of this process, and drops it then if it is still there. Raises
-    NotRehearsed where it cannot be made.
+    of a maintenance database, which ends with its session. Where the `client` for the server's version has psql, a
+    process waits for the end of the block, or of this process, and drops it then if it is still there. Neither needs
+    the target, which may be dropped meanwhile. Raises NotRehearsed where it cannot be made.
     """
     name = database_of(target)
-    try:
-        keeper = log_in(at(admin, name), "alembic rehearsal", autocommit=True)
-    except DatabaseError as error:
-        raise NotRehearsed(str(error)) from None
-    except ValueError:
-        # What urllib says of a URL can have its password in it.
-        raise NotRehearsed("the URL of the login to rehearse with is none") from None
-    with closing(keeper):
+    with closing(_log_in(admin)) as keeper:
         psql = client(keeper.info.server_version // 10000).psql
         try:
             keeper.execute(_LIMITS.encode())
@@ -83,9 +80,9 @@ def scratch(admin: str, target: str, client: Callable[[int], Client]) -> Iterato
             keeper.execute("SELECT pg_advisory_lock(%s)", [_key(made)])
         except psycopg.Error as error:
             raise _refusal(error) from None
-        with _watched(admin, name, made, psql) as done:
+        with _watched(at(admin, keeper.info.dbname), made, psql) as done:
             try:
-                _create(keeper, made)
+                _create(keeper, made, name)
                 yield Scratch(at(admin, made))
             finally:
                 # What cannot be dropped now is left to the watcher, or else to the next rehearsal.
@@ -94,9 +91,25 @@ def scratch(admin: str, target: str, client: Callable[[int], Client]) -> Iterato
                     done()
 
 
-def _create(keeper: Connection, name: str) -> None:
+def _log_in(admin: str) -> Connection:
+    refusals = []
+    for database in _MAINTENANCE:
+        try:
+            return log_in(at(admin, database), "alembic rehearsal", autocommit=True)
+        except DatabaseError as error:
+            refusals.append(str(error))
+        except ValueError:
+            # What urllib says of a URL can have its password in it.
+            raise NotRehearsed("the URL of the login to rehearse with is none") from None
+    raise NotRehearsed(refusals[0])
+
+
+def _create(keeper: Connection, name: str, target: str) -> None:
     try:
-        [(encoding, collate, ctype)] = keeper.execute(_LOCALE).fetchall()
+        found = keeper.execute(_LOCALE, [target]).fetchone()
+        if found is None:
+            raise NotRehearsed(f"there is no database {target}")
+        encoding, collate, ctype = found
         like = _LIKE_TARGET.format(encoding=encoding, datcollate=collate, datctype=ctype)
         keeper.execute(sql.SQL("CREATE DATABASE {} ").format(sql.Identifier(name)) + like)
         keeper.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
@@ -126,8 +139,11 @@ def _drop_leftovers(keeper: Connection, target: str) -> None:
 
 
 @contextmanager
-def _watched(admin: str, target: str, name: str, psql: Path | None) -> Iterator[Callable[[], None]]:
-    """A process that drops the database after the end of this one, or of the block, unless it was told `done`."""
+def _watched(keeper: str, name: str, psql: Path | None) -> Iterator[Callable[[], None]]:
+    """A process that drops the database after the end of this one, or of the block, unless it was told `done`.
+
+    It logs in as the URL `keeper` says, where the keeper's lock is.
+    """
     if psql is None:
         yield lambda: None
         return
@@ -143,7 +159,7 @@ def _watched(admin: str, target: str, name: str, psql: Path | None) -> Iterator[
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=environment(at(admin, target)),
+        env=environment(keeper),
         start_new_session=True,
         bufsize=0,
     ) as watcher:

@@ -30,7 +30,7 @@ from pulumi_alembic.rehearsal import performing
 from pulumi_alembic.rehearsal.client import Client, find_client
 from pulumi_alembic.rehearsal.dump import dump
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
-from pulumi_alembic.rehearsal.scratch import _key, _prefix, at, scratch
+from pulumi_alembic.rehearsal.scratch import _key, _prefix, at, database_of, scratch
 from pulumi_alembic.rendering import Rendered
 from taskdb.local import Server
 from tests.conftest import Database
@@ -261,7 +261,7 @@ def test_what_a_killed_rehearsal_left_is_dropped_and_a_living_one_is_not(
 ) -> None:
     """Two at once are both living ones."""
     dead, living = (f"{_prefix(name(two))}{each}" for each in ("deaddead", "alivealv"))
-    with psycopg.connect(at(admin_url, name(two)), autocommit=True) as admin:
+    with psycopg.connect(admin_url, autocommit=True) as admin:
         for each in (dead, living):
             admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(each)))
         admin.execute("SELECT pg_advisory_lock(%s)", [_key(living)])
@@ -319,6 +319,34 @@ def test_a_scratch_database_that_cannot_be_dropped_keeps_nobody_waiting(
                 pool.submit(ends.close).result(LONGEST)
                 assert scratches(server, name(two)) == [made.name]
     until(lambda: not scratches(server, name(two)))
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_no_scratch_database_outlives_a_target_that_is_dropped_meanwhile(
+    make_database: Callable[[], Database], admin_url: str, server: Server, killed: bool
+) -> None:
+    """As by the destroy of a stack while somebody previews it, also where that preview is killed thereafter."""
+    database = make_database()
+    target = at(admin_url, database.name)
+    with Database(server, "postgres").connect() as admin:
+        client = find_client(admin.info.server_version // 10000)
+        assert client is not None
+        with scratch(admin_url, target, lambda _: client) as made:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))
+            assert scratches(server, database.name) == [made.name]
+            if killed:
+                held = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                admin.execute(held + " AND (classid::bigint << 32 | objid::bigint) = %s", [_key(made.name)])
+        if not killed:
+            assert scratches(server, database.name) == []
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database.name)))
+    until(lambda: not scratches(server, database.name))
+
+
+def test_a_database_is_named_in_a_url_as_urls_name_it() -> None:
+    name = "a b%/ä"
+    assert database_of(at("postgresql://u:p@h:1/x", name)) == name
+    assert psycopg.conninfo.conninfo_to_dict(at("postgresql://u:p@h:1/x", name))["dbname"] == name
 
 
 def test_a_preview_rehearses_and_keeps_the_admins_login_to_itself(two: Target, admin_url: str) -> None:
