@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -62,5 +63,13 @@ def _lower(values: Mapping[str, str], command: Callable[[str, str], str]) -> str
     lower = values.get("taskdb:promote_from", "")
     if lower == pulumi.get_stack():
         mend = command("config rm", "taskdb:promote_from")
-        raise TaskdbError(f"taskdb:promote_from is {lower!r}, this stack itself: it is the one before it. {mend}")
+        raise TaskdbError(
+            f"taskdb:promote_from is {lower!r}, this stack itself: it is the one that runs revisions before this. "
+            f"Take it out: {mend}; or name that stack: {command('config set', 'taskdb:promote_from STACK')}"
+        )
+    if lower and not re.fullmatch(r"[\w.-]{1,100}", lower):
+        raise TaskdbError(
+            f"taskdb:promote_from is {lower!r}: it is the name of a stack of this project, letters, digits, "
+            f"'_', '-' and '.'. Set it: {command('config set', 'taskdb:promote_from STACK')}"
+        )
     return lower

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from pulumi_alembic.errors import PolicyError
-from pulumi_alembic.policy import Policy
+from pulumi_alembic.policy import DURATIONS, Policy
 
-__all__ = ["POLICY_KEYS", "policy_of"]
+__all__ = ["POLICY_KEYS", "example_of", "policy_of"]
 
 _PREFIX = "taskdb:"
 
@@ -23,3 +23,12 @@ def policy_of(configuration: Mapping[str, object]) -> Policy:
         return Policy.parse(asked)
     except PolicyError as error:
         raise PolicyError(f"{_PREFIX}{error}") from None
+
+
+def example_of(error: str) -> str:
+    """The key that an error of `policy_of` begins with, and a value that is valid for it: the default."""
+    name = next(key.removeprefix(_PREFIX) for key in sorted(POLICY_KEYS) if error.startswith(key))
+    value = getattr(Policy, name)
+    if name not in DURATIONS:
+        return f"{_PREFIX}{name} {str(value).lower()}"
+    return f"{_PREFIX}{name} {value:g}s" if value >= 1 else f"{_PREFIX}{name} {value * 1000:g}ms"

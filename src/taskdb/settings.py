@@ -20,7 +20,7 @@ from pulumi_alembic.policy import Policy
 from taskdb import local
 from taskdb.errors import TaskdbError
 from taskdb.lint import LINT_KEYS, configure_command, lint_of
-from taskdb.policy import POLICY_KEYS, policy_of
+from taskdb.policy import POLICY_KEYS, example_of, policy_of
 
 __all__ = ["Admin", "Settings"]
 
@@ -213,7 +213,7 @@ def _policy(values: Mapping[str, str]) -> Policy:
     try:
         return policy_of(values)
     except PolicyError as error:
-        example = _command("config set", "taskdb:lock_timeout 200ms")
+        example = _command("config set", example_of(str(error)))
         raise TaskdbError(f"{error}. Set it as in: {example}") from None
 
 

@@ -101,6 +101,17 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
             "taskdb:lock_timeout, 10 s, is above lock_deadline",
         ),
         ({"taskdb__preflight": "maybe"}, "taskdb:preflight is 'maybe'"),
+        ({"taskdb__count_timeout": "fast"}, "Set it as in: pulumi config set taskdb:count_timeout 1s --stack dev"),
+        ({"taskdb__preflight": "maybe"}, "Set it as in: pulumi config set taskdb:preflight false --stack dev"),
+        (
+            {"taskdb__promote_from": "a b/c"},
+            "taskdb:promote_from is 'a b/c': it is the name of a stack of this project, letters, digits, '_', '-' and "
+            "'.'. Set it: pulumi config set taskdb:promote_from STACK --stack dev",
+        ),
+        (
+            {"taskdb__promote_from": "dev"},
+            "Take it out: pulumi config rm taskdb:promote_from --stack dev; or name that stack: ",
+        ),
         (
             {"taskdb__require_approval": "yes"},
             "taskdb:require_approval is 'yes': it is true or false. "
