@@ -14,7 +14,7 @@ from pulumi_alembic.lint.rules import RULES, nearest
 __all__ = ["Excuse", "Excuses", "in_sql"]
 
 _FORM = "# lint: allow RULE: reason"
-_MARK = re.compile(r"(?:#|--)\s*lint\s*:(?P<rest>.*)", re.IGNORECASE)
+_MARK = re.compile(r"(?:#|--|/\*)\s*lint\s*:(?P<rest>.*)", re.IGNORECASE)
 _EXCUSE = re.compile(r"\s*allow\s+(?P<rule>[\w-]+)\s*:\s*(?P<reason>\S.*?)\s*(?:\*/)?\s*$", re.IGNORECASE)
 
 
@@ -35,7 +35,7 @@ def in_sql(sql: str) -> list[Excuse]:
     if "lint" not in sql.lower():
         return []
     try:
-        comments = [sql[each.start : each.end + 1] for each in scan(sql) if each.name == "SQL_COMMENT"]
+        comments = [sql[each.start : each.end + 1] for each in scan(sql) if each.name in {"SQL_COMMENT", "C_COMMENT"}]
     except ParseError:
         return []
     return [found for each in comments if (found := _excuse(each, 0))]

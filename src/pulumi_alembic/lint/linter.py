@@ -115,6 +115,8 @@ class RevisionLint:
         """The findings of the revision itself, behind those of its statements; `drafts` are of the plan around it."""
         up = self.linter.direction is Direction.UPGRADE
         found = list(drafts)
+        if runs_python and self.linter.static:
+            found.append(Draft("runs-python", f"none of its SQL was looked at, as it runs Python: {runs_python}"))
         if up:
             known = practice.Sent([sql for sql, _ in sent], bool(runs_python))
             found += practice.check_script(self.script, known)

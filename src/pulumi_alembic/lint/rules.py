@@ -94,6 +94,7 @@ _ALL = (
     _always("unproven-revision", _E, "it runs here first: try it on the lower stack"),
     _always("production-without-backup", _E, "what goes wrong on production has no way back"),
     _always("other-tools", _W, "another version may run its way back otherwise"),
+    _always("runs-python", _I, "what it sends is known only once it runs, as in a rehearsal"),
     _always("bad-excuse", _E, "an excuse without a reason, or of no rule, excuses nothing"),
     _always("unused-excuse", _W, "what it excuses is not there, and it would hide the next one"),
 )

@@ -162,6 +162,10 @@ def test_an_excuse_holds_for_its_statement_alone_and_keeps_its_reason(project: P
         "    op.execute('TRUNCATE t -- lint: allow truncate: in SQL')",
     )
     assert [each.excused for each in found(project) if each.rule == "truncate"] == ["a cache", "", "in SQL"]
+    write(project, "op.execute('TRUNCATE t /* lint: allow truncate: in C */')")
+    assert [each.excused for each in found(project)] == ["in C"]
+    write(project, "op.execute('TRUNCATE t /* lint: allow truncate */')")
+    assert [(each.rule, each.excused) for each in found(project)] == [("truncate", ""), ("bad-excuse", "")]
     write(project, "op.execute('TRUNCATE t')  # lint: allow cluster: it is of another rule")
     assert [(each.rule, each.excused) for each in found(project)] == [("truncate", ""), ("unused-excuse", "")]
 
@@ -183,7 +187,16 @@ def test_an_excuse_of_nothing_is_itself_found(project: Path, comment: str, rule:
 def test_an_excuse_is_not_called_idle_where_it_is_not_known_what_runs(project: Path) -> None:
     body = "op.execute('TRUNCATE t')  # lint: allow truncate: a cache"
     write(project, f"{body}\n    op.get_bind().exec_driver_sql('SELECT 1').scalar()", doc="m\n\nWhy.")
-    assert rules(project) == []
+    assert rules(project) == ["runs-python"]
+
+
+def test_the_command_says_of_what_it_did_not_look_at_a_statement(project: Path) -> None:
+    write(project, "op.get_bind().exec_driver_sql('SELECT 1').scalar()", doc="m\n\nWhy.")
+    [one] = json.loads(command(project, "--json").stdout)
+    assert (one["rule"], one["severity"], one["direction"]) == ("runs-python", "info", "upgrade")
+    assert one["message"].startswith("none of its SQL was looked at, as it runs Python: ")
+    assert "info runs-python" in command(project).stdout
+    assert command(project, "--severity", "runs-python=off").stdout == "lint finds nothing\n"
 
 
 def test_one_problem_is_one_finding(project: Path) -> None:
