@@ -7,7 +7,10 @@ from typing import Any
 
 from pulumi_alembic.catalog import quoted
 
-__all__ = ["NEXT", "batched", "block", "excuse", "execute", "not_null", "only", "steps", "text", "written"]
+__all__ = ["NEXT", "batched", "block", "excuse", "execute", "named", "not_null", "only", "steps", "text", "written"]
+
+LONGEST = 63
+"""Bytes of a name."""
 
 NEXT = "# in the next revision:"
 
@@ -42,7 +45,7 @@ def excuse(rule: str, advice: str) -> str:
 
 def not_null(table: str, column: str, name: str) -> tuple[str, str, str]:
     """Three revisions that make a column NOT NULL without a scan under ACCESS EXCLUSIVE."""
-    check = quoted(f"{name}_{column}_not_null")
+    check = quoted(named(name, [column], "not_null"))
     column = quoted(column)
     return (
         execute(f"ALTER TABLE {table} ADD CONSTRAINT {check} CHECK ({column} IS NOT NULL) NOT VALID"),
@@ -56,12 +59,22 @@ def not_null(table: str, column: str, name: str) -> tuple[str, str, str]:
     )
 
 
+def named(table: str, columns: list[str], label: str) -> str:
+    """The name that PostgreSQL gives (15: makeObjectName), unless another thing has it."""
+    parts = [table.encode(), "_".join(columns).encode()]
+    while sum(map(len, parts)) + len(label) + 1 + bool(columns) > LONGEST:
+        longer = 0 if len(parts[0]) > len(parts[1]) else 1
+        parts[longer] = parts[longer][:-1]
+    return "_".join([*(each.decode(errors="ignore") for each in parts if each), label])
+
+
 def text(node: Any) -> str:
     """A statement, or a part of one, as SQL."""
     from pglast.stream import RawStream
 
     printed: str = RawStream()(node)
-    return printed
+    # As the parser calls the type; its own name is no other's.
+    return re.sub(r"\bpg_catalog\.json\b", "json", printed)
 
 
 def written(relation: Any) -> str:

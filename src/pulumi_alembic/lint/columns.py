@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 from pulumi_alembic.catalog import quoted
 from pulumi_alembic.effects.queries import is_volatile
 from pulumi_alembic.effects.scene import Scene
 from pulumi_alembic.effects.types import SERIAL, type_text
-from pulumi_alembic.lint.advice import batched, block, execute, not_null, steps, text, written
+from pulumi_alembic.lint.advice import batched, block, excuse, execute, named, not_null, steps, text, written
 from pulumi_alembic.lint.sight import Draft, Sight
 
-__all__ = ["add_column", "change_type", "references", "set_not_null"]
+__all__ = ["add_column", "apart", "change_type", "deferred", "set_not_null"]
+
+_APART = (
+    "add the column with nothing that writes or tests rows; fill it in batches; then add what it shall have, one thing "
+    "in a revision: a constraint NOT VALID and VALIDATE, or by an index built CONCURRENTLY (on each partition)"
+)
+_OF_ONE_TABLE = ("adding-foreign-key-constraint", "inline-foreign-key", "disallowed-unique-constraint")
+"""What a partitioned table does not take NOT VALID, or USING INDEX."""
 
 _SERIAL = {"smallserial": "smallint", "serial2": "smallint", "bigserial": "bigint", "serial8": "bigint"}
 
@@ -21,16 +30,21 @@ def add_column(sight: Sight, node: Any, command: Any, table: str) -> Iterator[Dr
     """ADD COLUMN."""
     column = command.def_
     kinds = {each.contype.name: each for each in column.constraints or ()}
-    valued = list(_valued(sight, node, column, kinds, table))
-    yield from valued
-    if "CONSTR_NOTNULL" in kinds and not valued and "CONSTR_DEFAULT" not in kinds:
-        yield Draft(
-            "adding-required-field",
-            f"adds {column.colname} to {table}, NOT NULL and without a value",
-            (table,),
-            steps(_bare(node, column), _fill(node, column), *_required(node, column)),
+    found = list(_valued(sight, node, column, kinds, table))
+    if "CONSTR_NOTNULL" in kinds and not found and "CONSTR_DEFAULT" not in kinds:
+        found.append(
+            Draft(
+                "adding-required-field",
+                f"adds {column.colname} to {table}, NOT NULL and without a value",
+                (table,),
+                steps(_bare(node, column, "NOTNULL"), _fill(node, column), *_required(node, column)),
+            )
         )
-    yield from _constrained(sight, node, column, kinds, table)
+    found += _constrained(sight, node, column, kinds, table)
+    alone = len(found) == 1 and len(kinds) == len(column.constraints or ())
+    plain = Scene(sight.catalog).relation(table).kind != "p" or (found[:1] and found[0].rule not in _OF_ONE_TABLE)
+    for each in found:
+        yield each if alone and plain and each.instead else replace(each, instead=excuse(each.rule, _APART))
 
 
 def change_type(sight: Sight, node: Any, command: Any, table: str) -> Iterator[Draft]:
@@ -40,15 +54,17 @@ def change_type(sight: Sight, node: Any, command: Any, table: str) -> Iterator[D
     name, new = quoted(command.name), quoted(f"{command.name}_new")
     type_ = text(command.def_.typeName)
     value = text(command.def_.raw_default) if command.def_.raw_default is not None else f"{name}::{type_}"
+    collation = f" {text(command.def_.collClause)}" if command.def_.collClause else ""
     verb = "writes it anew" if table in sight.effects.rewrites else "reads it whole"
     yield Draft(
         "changing-column-type",
         f"changes the type of {name} of {table} to {type_}, which {verb}",
         (table,),
         steps(
-            execute(f"ALTER TABLE {written(node.relation)} ADD COLUMN {new} {type_}"),
+            execute(f"ALTER TABLE {written(node.relation)} ADD COLUMN {new} {type_}{collation}"),
             batched(written(node.relation), f"{new} = {value}")
-            + f"\n# let the application write both and read {new}; drop {name} in a later revision",
+            + f"\n# give {new} the default, constraints and indexes of {name}; let the application write both and read "
+            + f"{new}; drop {name} in a later revision",
         ),
     )
 
@@ -69,7 +85,7 @@ def _valued(sight: Sight, node: Any, column: Any, kinds: Any, table: str) -> Ite
         rule = "adding-serial-field" if serial else "adding-identity"
         type_ = _SERIAL.get(serial, "integer") if serial else text(column.typeName)
         what = f"adds {column.colname} to {table} with a number in each row, which writes it anew"
-        yield Draft(rule, what, (table,), _numbered(node, column, type_))
+        yield Draft(rule, what, (table,), _numbered(node, column, type_) if serial else "")
         return
     if default is not None and is_volatile(Scene(sight.catalog), default.raw_expr):
         value = text(default.raw_expr)
@@ -81,51 +97,77 @@ def _valued(sight: Sight, node: Any, column: Any, kinds: Any, table: str) -> Ite
         what = f"adds {column.colname} to {table}, computed for each row, which writes it anew"
         filled = batched(written(node.relation), f"{quoted(column.colname)} = {text(generated.raw_expr)}")
         trigger = "\n# and a trigger BEFORE INSERT OR UPDATE that computes it from now on"
-        yield Draft("adding-field-with-default", what, (table,), steps(_bare(node, column), filled + trigger))
+        yield Draft(
+            "adding-field-with-default", what, (table,), steps(_bare(node, column, "GENERATED"), filled + trigger)
+        )
 
 
 def _constrained(sight: Sight, node: Any, column: Any, kinds: Any, table: str) -> Iterator[Draft]:
-    name, at = f"{node.relation.relname}_{column.colname}", written(node.relation)
+    at = written(node.relation)
+
+    def name(label: str) -> str:
+        return named(node.relation.relname, [column.colname], label)
+
     if key := kinds.get("CONSTR_FOREIGN"):
         target = Scene(sight.catalog).name(key.pktable)
-        foreign = f"ALTER TABLE {at} ADD CONSTRAINT {quoted(f'{name}_fkey')} FOREIGN KEY ({quoted(column.colname)})"
-        added = execute(f"{foreign} {references(key)} NOT VALID")
-        validated = execute(f"ALTER TABLE {at} VALIDATE CONSTRAINT {quoted(f'{name}_fkey')}")
+        foreign = key.conname or name("fkey")
+        added = execute(f"ALTER TABLE {at} ADD {apart(key, foreign, column.colname, kinds)}")
+        validated = execute(f"ALTER TABLE {at} VALIDATE CONSTRAINT {quoted(foreign)}")
         filled = "CONSTR_DEFAULT" in kinds
         yield Draft(
             "adding-foreign-key-constraint" if filled else "inline-foreign-key",
             f"adds {column.colname} to {table}, which names {target} and locks it",
             (table, target) if filled else (target,),
-            steps(_bare(node, column), added, validated),
+            steps(_bare(node, column, "FOREIGN", *_DEFERRED), added, validated),
         )
     if check := kinds.get("CONSTR_CHECK"):
-        named = quoted(check.conname or f"{name}_check")
-        tested = f"ALTER TABLE {at} ADD CONSTRAINT {named} CHECK ({text(check.raw_expr)}) NOT VALID"
+        called = quoted(check.conname or name("check"))
+        inherited = " NO INHERIT" if check.is_no_inherit else ""
+        tested = f"ALTER TABLE {at} ADD CONSTRAINT {called} CHECK ({text(check.raw_expr)}){inherited} NOT VALID"
         what = f"adds {column.colname} to {table} with a check, which reads it whole"
-        parts = (_bare(node, column), execute(tested), execute(f"ALTER TABLE {at} VALIDATE CONSTRAINT {named}"))
+        validated = execute(f"ALTER TABLE {at} VALIDATE CONSTRAINT {called}")
+        parts = (_bare(node, column, "CHECK"), execute(tested), validated)
         yield Draft("constraint-missing-not-valid", what, (table,), steps(*parts))
     for kind, word in (("CONSTR_UNIQUE", "UNIQUE"), ("CONSTR_PRIMARY", "PRIMARY KEY")):
         if kind in kinds:
-            named = quoted(f"{name}_key")
-            index = f"CREATE UNIQUE INDEX CONCURRENTLY {named} ON {at} ({quoted(column.colname)})"
-            used = f"ALTER TABLE {at} ADD CONSTRAINT {named} {word} USING INDEX {named}"
+            key = kinds[kind]
+            called = quoted(key.conname or name("key"))
+            nulls = " NULLS NOT DISTINCT" if key.nulls_not_distinct else ""
+            index = f"CREATE UNIQUE INDEX CONCURRENTLY {called} ON {at} ({quoted(column.colname)}){nulls}"
+            used = f"ALTER TABLE {at} ADD CONSTRAINT {called} {word} USING INDEX {called}{deferred(kinds)}"
             what = f"adds {column.colname} to {table}, {word}, which builds an index"
-            parts = (_bare(node, column), block(index), execute(used))
-            yield Draft("disallowed-unique-constraint", what, (table,), steps(*parts))
+            parts = (_bare(node, column, "UNIQUE", *_DEFERRED), block(index), execute(used))
+            sure = kind == "CONSTR_UNIQUE" and not (key.options or key.indexspace)
+            yield Draft("disallowed-unique-constraint", what, (table,), steps(*parts) if sure else "")
 
 
-def references(key: Any) -> str:
-    """The REFERENCES clause of a foreign key."""
-    columns = f" ({', '.join(quoted(each.sval) for each in key.pk_attrs)})" if key.pk_attrs else ""
-    actions = {"c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT", "r": "RESTRICT"}
-    deleted, updated = actions.get(key.fk_del_action or ""), actions.get(key.fk_upd_action or "")
-    does = (f" ON DELETE {deleted}" if deleted else "") + (f" ON UPDATE {updated}" if updated else "")
-    return f"REFERENCES {written(key.pktable)}{columns}{does}"
+_DEFERRED = ("ATTR_DEFERRABLE", "ATTR_NOT_DEFERRABLE", "ATTR_DEFERRED", "ATTR_IMMEDIATE")
 
 
-def _bare(node: Any, column: Any) -> str:
-    """The column with its type, and nothing that concerns the rows that are there."""
-    return execute(f"ALTER TABLE {written(node.relation)} ADD COLUMN {quoted(column.colname)} {text(column.typeName)}")
+def deferred(kinds: Any) -> str:
+    """What the constraints of a column say of when the one that can be deferred is tested."""
+    late = " INITIALLY DEFERRED" if "CONSTR_ATTR_DEFERRED" in kinds else ""
+    return f" DEFERRABLE{late}" if "CONSTR_ATTR_DEFERRABLE" in kinds or late else ""
+
+
+def apart(key: Any, name: str, column: str, kinds: Any) -> str:
+    """A column's foreign key as one of the table, NOT VALID, and otherwise as it is."""
+    from pglast import ast
+
+    key = copy(key)
+    key.conname, key.fk_attrs = name, (ast.String(sval=column),)
+    key.skip_validation, key.initially_valid = True, False
+    key.initdeferred = "CONSTR_ATTR_DEFERRED" in kinds
+    key.deferrable = key.initdeferred or "CONSTR_ATTR_DEFERRABLE" in kinds
+    return text(key)
+
+
+def _bare(node: Any, column: Any, *without: str) -> str:
+    """The column as it is, but for these of its constraints."""
+    column = copy(column)
+    kept = [each for each in column.constraints or () if each.contype.name.removeprefix("CONSTR_") not in without]
+    column.constraints = tuple(kept) or None
+    return execute(f"ALTER TABLE {written(node.relation)} ADD COLUMN {text(column)}")
 
 
 def _fill(node: Any, column: Any) -> str:
@@ -144,7 +186,7 @@ def _defaulted(node: Any, column: Any, value: str, kinds: Any) -> str:
     set_default = execute(f"ALTER TABLE {at} ALTER COLUMN {name} SET DEFAULT {value}")
     filled = batched(at, f"{name} = {value}", f"{name} IS NULL")
     required = _required(node, column) if "CONSTR_NOTNULL" in kinds else ()
-    return steps(f"{_bare(node, column)}\n{set_default}", filled, *required)
+    return steps(f"{_bare(node, column, 'DEFAULT', 'NOTNULL')}\n{set_default}", filled, *required)
 
 
 def _numbered(node: Any, column: Any, type_: str) -> str:

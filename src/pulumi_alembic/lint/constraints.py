@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 from pulumi_alembic.catalog import quoted
+from pulumi_alembic.effects.queries import nodes
 from pulumi_alembic.effects.scene import Scene
-from pulumi_alembic.lint.advice import block, excuse, execute, not_null, only, steps, text, written
-from pulumi_alembic.lint.columns import references
+from pulumi_alembic.lint.advice import block, excuse, execute, named, not_null, only, steps, text, written
+from pulumi_alembic.lint.columns import apart
 from pulumi_alembic.lint.sight import Draft, Sight
 
 __all__ = ["add_constraint", "inline_keys"]
@@ -18,14 +20,21 @@ def add_constraint(sight: Sight, node: Any, command: Any, table: str) -> Iterato
     """ALTER TABLE ADD CONSTRAINT."""
     constraint = command.def_
     kind = constraint.contype.name.removeprefix("CONSTR_")
+    partitioned = Scene(sight.catalog).relation(table).kind == "p"
     if kind in {"FOREIGN", "CHECK"} and not constraint.skip_validation:
         target = (Scene(sight.catalog).name(constraint.pktable),) if kind == "FOREIGN" else ()
         rule = "adding-foreign-key-constraint" if target else "constraint-missing-not-valid"
         what = f"tests every row of {table}" + (f" against {target[0]}" if target else "")
-        yield Draft(rule, what, (table, *target), _in_two(node, command, _name(node, constraint, kind)))
+        instead = _in_two(node, command, _name(node, constraint, kind))
+        if target and partitioned:
+            instead = excuse(rule, "add it to each partition, NOT VALID, validate it there, and then to the whole")
+        yield Draft(rule, what, (table, *target), instead)
     elif kind in {"UNIQUE", "PRIMARY"} and not constraint.indexname:
         what = f"builds an index on {table} for {'a key' if kind == 'PRIMARY' else 'a unique constraint'}"
         instead = _by_index(node, constraint, _name(node, constraint, kind), primary=kind == "PRIMARY")
+        if partitioned or constraint.options or constraint.indexspace or constraint.without_overlaps:
+            advice = "build such a unique index CONCURRENTLY (on each partition) first, and then add it by that"
+            instead = excuse("disallowed-unique-constraint", advice)
         yield Draft("disallowed-unique-constraint", what, (table,), instead)
     elif kind == "EXCLUSION":
         advice = "no index for an exclusion can be built beforehand: choose a quiet hour"
@@ -56,11 +65,24 @@ def _keys(node: Any) -> Iterator[tuple[Any, Any]]:
 
 def _apart(node: Any, key: Any, columns: list[str]) -> str:
     """The table without this key, and the key in a revision that does nothing else."""
-    at = written(node.relation)
-    name = quoted(key.conname or "_".join([node.relation.relname, *columns, "fkey"]))
-    listed = ", ".join(quoted(each) for each in columns)
-    added = f"ALTER TABLE {at} ADD CONSTRAINT {name} FOREIGN KEY ({listed}) {references(key)} NOT VALID"
-    return steps(execute(_without(node, key)), execute(added), execute(f"ALTER TABLE {at} VALIDATE CONSTRAINT {name}"))
+    if (key.fk_attrs is None and _is_deferred(node)) or node.partspec:
+        return excuse("inline-foreign-key", "make the table without it, and add it NOT VALID in a revision of its own")
+    at, name = written(node.relation), key.conname or named(node.relation.relname, columns, "fkey")
+    added = f"ALTER TABLE {at} ADD {_not_valid(key, name, columns)}"
+    validated = f"ALTER TABLE {at} VALIDATE CONSTRAINT {quoted(name)}"
+    return steps(execute(_without(node, key)), execute(added), execute(validated))
+
+
+def _not_valid(key: Any, name: str, columns: list[str]) -> str:
+    if key.fk_attrs is None:
+        return apart(key, name, columns[0], {})
+    key = copy(key)
+    key.conname, key.skip_validation, key.initially_valid = name, True, False
+    return text(key)
+
+
+def _is_deferred(node: Any) -> bool:
+    return any(each.contype.name.startswith("CONSTR_ATTR_") for each in nodes(node, "Constraint"))
 
 
 def _without(node: Any, key: Any) -> str:
@@ -83,9 +105,12 @@ def _name(node: Any, constraint: Any, kind: str) -> str:
     if constraint.conname:
         return str(constraint.conname)
     listed = constraint.fk_attrs if kind == "FOREIGN" else constraint.keys
-    columns = [each.sval for each in listed or ()]
+    columns = [each.sval for each in (*(listed or ()), *(constraint.including or ()))]
+    if kind == "CHECK":
+        used = {each.fields[-1].sval for each in nodes(constraint.raw_expr, "ColumnRef")}
+        columns = sorted(used) if len(used) == 1 else []
     suffix = {"FOREIGN": "fkey", "CHECK": "check", "UNIQUE": "key", "PRIMARY": "pkey"}[kind]
-    return "_".join([node.relation.relname, *([] if kind == "PRIMARY" else columns), suffix])
+    return named(node.relation.relname, [] if kind == "PRIMARY" else columns, suffix)
 
 
 def _in_two(node: Any, command: Any, name: str) -> str:
@@ -101,9 +126,13 @@ def _in_two(node: Any, command: Any, name: str) -> str:
 def _by_index(node: Any, constraint: Any, name: str, *, primary: bool) -> str:
     at, columns = written(node.relation), [each.sval for each in constraint.keys or ()]
     listed = ", ".join(quoted(each) for each in columns)
+    included = ", ".join(quoted(each.sval) for each in constraint.including or ())
+    included = f" INCLUDE ({included})" if included else ""
+    late = " INITIALLY DEFERRED" if constraint.initdeferred else ""
+    late = f" DEFERRABLE{late}" if constraint.deferrable else ""
     nulls = " NULLS NOT DISTINCT" if constraint.nulls_not_distinct else ""
-    index = block(f"CREATE UNIQUE INDEX CONCURRENTLY {quoted(name)} ON {at} ({listed}){nulls}")
+    index = block(f"CREATE UNIQUE INDEX CONCURRENTLY {quoted(name)} ON {at} ({listed}){included}{nulls}")
     word = "PRIMARY KEY" if primary else "UNIQUE"
-    used = execute(f"ALTER TABLE {at} ADD CONSTRAINT {quoted(name)} {word} USING INDEX {quoted(name)}")
+    used = execute(f"ALTER TABLE {at} ADD CONSTRAINT {quoted(name)} {word} USING INDEX {quoted(name)}{late}")
     required = [step for each in columns for step in not_null(at, each, node.relation.relname)] if primary else []
     return steps(index, *required, used)

@@ -21,11 +21,11 @@ def update(sight: Sight, node: Any) -> Iterator[Draft]:
     if not _all_rows(node) or sight.outside or node.fromClause:
         return
     table = Scene(sight.catalog).name(node.relation)
-    kept, node.relation.alias = node.relation.alias, None
-    assignments = re.sub(r"^UPDATE .*? SET ", "", text(node), count=1, flags=re.DOTALL)
-    node.relation.alias = kept
-    assignments = re.sub(r" WHERE (?:true|TRUE)$", "", assignments)
-    yield Draft("unbatched-update", f"updates every row of {table}", (table,), batched(_name(node), assignments))
+    instead = batched(_name(node), _assignments(node))
+    if node.relation.alias or node.withClause or node.returningClause or not node.relation.inh:
+        advice = "write it for batched_update: its assignments without an alias, WITH, RETURNING and ONLY"
+        instead = excuse("unbatched-update", advice)
+    yield Draft("unbatched-update", f"updates every row of {table}", (table,), instead)
 
 
 def delete(sight: Sight, node: Any) -> Iterator[Draft]:
@@ -58,6 +58,11 @@ def destroyed(sight: Sight, told: set[str]) -> Iterator[Draft]:
 def _all_rows(node: Any) -> bool:
     where = node.whereClause
     return where is None or (type(where).__name__ == "A_Const" and getattr(where.val, "boolval", False) is True)
+
+
+def _assignments(node: Any) -> str:
+    assignments = re.sub(r"^UPDATE .*? SET ", "", text(node), count=1, flags=re.DOTALL)
+    return re.sub(r" WHERE (?:true|TRUE)$", "", assignments)
 
 
 def _name(node: Any) -> str:

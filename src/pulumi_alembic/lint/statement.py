@@ -26,7 +26,7 @@ def check(sight: Sight, node: Any) -> list[Draft]:
     found = list(_CHECKS[kind](sight, node)) if kind in _CHECKS else []
     found += json_columns(node)
     told = {table for each in found if each.rule not in _KEEPS and _is_sized(each) for table in each.tables}
-    found += _by_effects(sight, told)
+    found += _by_effects(sight, told | {part for each in told for part in sight.catalog.descendants(each)})
     return [*found, *rows.destroyed(sight, {each.rule for each in found})]
 
 

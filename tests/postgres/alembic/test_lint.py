@@ -66,7 +66,19 @@ CASES = [
     Case("adding-field-with-default", "ALTER TABLE t ADD COLUMN d uuid NOT NULL DEFAULT gen_random_uuid()"),
     Case("adding-field-with-default", "ALTER TABLE t ADD COLUMN d integer GENERATED ALWAYS AS (a * 2) STORED"),
     Case("adding-serial-field", "ALTER TABLE app.t ADD COLUMN d bigserial"),
-    Case("adding-identity", "ALTER TABLE t ADD COLUMN d bigint GENERATED ALWAYS AS IDENTITY"),
+    Case("adding-identity", "ALTER TABLE t ADD COLUMN d bigint GENERATED ALWAYS AS IDENTITY", runs=False),
+    Case("unbatched-update", "UPDATE t AS x SET a = x.kept", runs=False),
+    Case("disallowed-unique-constraint", "ALTER TABLE p ADD UNIQUE (id, at)", runs=False),
+    Case("adding-foreign-key-constraint", "ALTER TABLE p ADD FOREIGN KEY (id) REFERENCES parent", runs=False),
+    Case("disallowed-unique-constraint", "ALTER TABLE t ADD UNIQUE (a) INCLUDE (b) DEFERRABLE INITIALLY DEFERRED"),
+    Case("adding-required-field", "ALTER TABLE t ADD COLUMN d bigint NOT NULL REFERENCES parent", runs=False),
+    Case(
+        "inline-foreign-key", "ALTER TABLE t ADD COLUMN d bigint CONSTRAINT c REFERENCES parent MATCH FULL DEFERRABLE"
+    ),
+    Case(
+        "constraint-missing-not-valid",
+        'ALTER TABLE t ADD COLUMN d text COLLATE "C" DEFAULT 9 NOT NULL CHECK (length(d) > 0)',
+    ),
     Case("changing-column-type", "ALTER TABLE t ALTER COLUMN a TYPE bigint"),
     Case("inline-foreign-key", "CREATE TABLE c (id bigint PRIMARY KEY, t_id bigint NOT NULL REFERENCES t)"),
     Case("inline-foreign-key", "ALTER TABLE t ADD COLUMN d bigint REFERENCES parent ON DELETE SET NULL"),
@@ -177,8 +189,54 @@ def test_a_bad_statement_is_found_and_what_is_suggested_runs_and_is_not(one: Tar
         assert found.suggestion.startswith("#")
 
 
+@pytest.mark.parametrize(
+    ("sql", "kept"),
+    [
+        (
+            'ALTER TABLE t ADD COLUMN d text COLLATE "C" DEFAULT 1 NOT NULL CONSTRAINT c CHECK (d > 0)',
+            ['ADD COLUMN d text COLLATE "C" DEFAULT 1 NOT NULL', "ADD CONSTRAINT c CHECK (d > 0) NOT VALID"],
+        ),
+        (
+            "ALTER TABLE t ADD COLUMN d json DEFAULT 'null' CONSTRAINT c REFERENCES parent MATCH FULL "
+            "ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED",
+            [
+                "ADD COLUMN d json DEFAULT 'null'",
+                "ADD CONSTRAINT c FOREIGN KEY (d) REFERENCES parent MATCH FULL ON DELETE SET NULL "
+                "DEFERRABLE INITIALLY DEFERRED NOT VALID",
+            ],
+        ),
+        (
+            "ALTER TABLE t ADD CONSTRAINT c UNIQUE (a) INCLUDE (b) DEFERRABLE INITIALLY DEFERRED",
+            ["INDEX CONCURRENTLY c ON t (a) INCLUDE (b)", "c UNIQUE USING INDEX c DEFERRABLE INITIALLY DEFERRED"],
+        ),
+        ("ALTER TABLE t ADD COLUMN d int CHECK (d > 0) REFERENCES parent", ["# add the column with nothing that"]),
+        ("ALTER TABLE t ADD UNIQUE (a) WITH (fillfactor = 70)", ["# build such a unique index CONCURRENTLY"]),
+    ],
+)
+def test_a_suggestion_keeps_all_that_the_statement_says_or_is_in_words(one: Target, sql: str, kept: list[str]) -> None:
+    head = write(one, [f"op.execute({sql!r})"])
+    for found in findings(account(one, head)):
+        if RULES[found.rule].scale is Scale.SIZE:
+            assert [each for each in kept if each not in found.suggestion] == [], found.suggestion
+
+
+def test_what_is_done_to_a_table_is_one_finding_and_not_one_for_each_partition(one: Target) -> None:
+    fill(one, 1, 20)
+    for sql in ("ALTER TABLE p ADD CHECK (id > 0)", "ALTER TABLE p ADD UNIQUE (id, at)", "CREATE INDEX i ON p (at)"):
+        head = write(one, [f"op.execute({sql!r})"])
+        sized = [each.rule for each in findings(account(one, head)) if RULES[each.rule].scale is Scale.SIZE]
+        assert len(sized) == 1, sized
+
+
 def test_every_rule_about_statements_has_a_case() -> None:
-    practices = {"unproven-revision", "production-without-backup", "other-tools", "bad-excuse", "unused-excuse"}
+    practices = {
+        "unproven-revision",
+        "production-without-backup",
+        "other-tools",
+        "bad-excuse",
+        "unused-excuse",
+        "runs-python",
+    }
     of_statements = {name for name, rule in RULES.items() if rule.scale is not Scale.STACK} - practices
     assert of_statements - {case.rule for case in CASES} == {"ban-drop-database"}
 
