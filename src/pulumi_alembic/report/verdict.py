@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pulumi_alembic.account import Severity
+from pulumi_alembic.account import WAY_BACK, Severity
 from pulumi_alembic.report import facts
 from pulumi_alembic.report.preview import Preview
 
@@ -39,14 +39,16 @@ class Verdict:
 def judge(preview: Preview) -> Verdict:
     """The verdict; a preview's own warnings do not count, as they are often about the machine it ran on.
 
-    What destroys data, deletes or replaces a resource, or cannot be known before the update, is a warning at least.
+    A revision that failed in its rehearsal is an error, a way back that leads elsewhere a warning. What destroys data,
+    deletes or replaces a resource, or cannot be known before the update, is a warning at least.
     """
     counts = _counts(preview)
     said = ["the preview failed"] if preview.failed else []
     said += [counted(counts[key], word) for key, word in (("errors", "error"), ("warnings", "warning")) if counts[key]]
     gone = _gone(preview, counts)
     unknown = _unknown(counts)
-    if counts["errors"]:
+    said += _rehearsed(counts)
+    if counts["errors"] or counts["failing"]:
         return _verdict(Level.ERROR, "⛔", [*said, *gone, *unknown], "do not merge as it is", counts)
     if gone:
         return _verdict(Level.WARNING, "🗑️", [*gone, *said, *unknown], "read on before you merge", counts)
@@ -74,6 +76,7 @@ def _counts(preview: Preview) -> dict[str, int]:
     placed = [each.finding for each in facts.findings(preview)]
     severities = Counter(finding.severity for finding in placed if not finding.excused)
     pending = [revision for _, revision in facts.revisions(preview)]
+    seen = [revision.rehearsed for revision in pending if revision.rehearsed]
     return {
         "errors": severities[Severity.ERROR] + sum(each.severity == "error" for each in preview.diagnostics),
         "warnings": severities[Severity.WARNING],
@@ -85,11 +88,19 @@ def _counts(preview: Preview) -> dict[str, int]:
         "replaced": facts.gone(preview, "replace", "delete-replaced"),
         "revisions": len(pending),
         "opaque": sum(facts.is_opaque(revision) for revision in pending),
+        "failing": sum(bool(each.fails) for each in seen),
+        "astray": sum(each.way_back not in ("", WAY_BACK) for each in seen),
         "statements": sum(len(revision.statements) for revision in pending),
         "destroys": sum(not loss.unknown for loss in facts.losses(preview)),
         "unknown": sum(loss.unknown for loss in facts.losses(preview)),
         "without_plan": sum(each.account is None for each in preview.plans),
     }
+
+
+def _rehearsed(counts: dict[str, int]) -> list[str]:
+    said = [f"{counted(counts['failing'], 'revision')} failed in the rehearsal"] if counts["failing"] else []
+    number = counts["astray"]
+    return said + ([f"{counted(number, 'way')} back lead{'s' * (number == 1)} elsewhere"] if number else [])
 
 
 def _gone(preview: Preview, counts: dict[str, int]) -> list[str]:

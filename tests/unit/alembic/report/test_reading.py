@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic.account import Account, Effects, Lock, RevisionAccount, StatementAccount
+from pulumi_alembic.account import WAY_BACK, Account, Effects, Lock, Rehearsed, RevisionAccount, StatementAccount
 from pulumi_alembic.report import Level, PreviewError, judge, read
 from pulumi_alembic.report.facts import TableFacts, tables
 from tests.unit.alembic.report.previews import ACCOUNTS, PREVIEWS, document, migrations, previewed, resource
@@ -137,6 +137,29 @@ def test_a_preview_that_is_cut_off_anywhere_is_refused(document_: dict[str, Any]
 )
 def test_the_verdict_says_what_matters_most(name: str, level: Level, text: str) -> None:
     verdict = judge(read(json.dumps(PREVIEWS[name]).encode()))
+    assert (verdict.level, verdict.text) == (level, text)
+
+
+@pytest.mark.parametrize(
+    ("seen", "level", "text"),
+    [
+        (Rehearsed(), Level.OK, "1 revision to run: no objections"),
+        (Rehearsed(way_back=WAY_BACK), Level.OK, "1 revision to run: no objections"),
+        (
+            Rehearsed(way_back="leads elsewhere"),
+            Level.WARNING,
+            "1 way back leads elsewhere: read on before you merge",
+        ),
+        (
+            Rehearsed(fails="column missing"),
+            Level.ERROR,
+            "1 revision failed in the rehearsal: do not merge as it is",
+        ),
+    ],
+)
+def test_what_a_rehearsal_showed_is_part_of_the_verdict(seen: Rehearsed, level: Level, text: str) -> None:
+    revision = RevisionAccount("a", "", "f", "c", "upgrade", rehearsed=seen)
+    verdict = judge(previewed(migrations(Account("base", "a", "upgrade", "h:1/d", True, (revision,)))))
     assert (verdict.level, verdict.text) == (level, text)
 
 
