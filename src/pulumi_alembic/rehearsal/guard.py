@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +33,15 @@ _KINDS = {
 }  # fmt: skip
 _OBJECTS = {"OBJECT_DATABASE", "OBJECT_ROLE", "OBJECT_TABLESPACE", "OBJECT_SUBSCRIPTION", "OBJECT_PARAMETER_ACL"}
 _OPAQUE = {"DoStmt", "CallStmt", "SelectStmt", "ExecuteStmt"}
+_BODIES = {"DoStmt", "CreateFunctionStmt"}
+
+# What functions of PostgreSQL 13 to 18 do to other sessions, to the server's log, WAL, slots and files, and to others.
+_REACHING = re.compile(
+    r"(?i)\b(?:pg_(?:terminate_backend|cancel_backend|reload_conf|rotate_logfile|log_backend_memory_contexts|switch_wal"
+    r"|create_restore_point|promote|(?:start|stop)_backup|backup_(?:start|stop)|wal_replay_(?:pause|resume)"
+    r"|(?:create|copy|drop)_(?:physical_|logical_)?replication_slot|replication_(?:slot_advance|origin)\w*"
+    r"|logical_emit_message|stat_reset_(?:shared|slru)|file_(?:write|sync|rename|unlink))|lo_(?:export|import)|dblink\w*)\b"
+)
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _READS = {
@@ -39,6 +49,7 @@ _READS = {
     "getrandom", "getuid", "isatty", "listdir", "lstat", "readlink", "scandir", "sched_getaffinity", "stat", "times",
     "uname", "urandom",
 }  # fmt: skip
+_EVENTS = ("ctypes.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.system", "subprocess.", "socket.connect")
 _OUTSIDE = (
     "a connection of its own", "the network", "another program", "another database", "another thread",
     # Nothing could end it in time.
@@ -48,8 +59,12 @@ _OUTSIDE = (
 _rehearsing = threading.local()
 
 
-def refuse_shared(sql: str) -> None:
-    """Raise NotRehearsed for a text that changes what all databases of the server have in common."""
+def refuse_shared(sql: str, *, outside: bool = False) -> None:
+    """Raise NotRehearsed for a text that changes what all databases of the server have in common, or other sessions.
+
+    What does not show that it does so shows it by its locks before it is committed; so `outside` of a transaction it
+    is refused.
+    """
     from pglast import parse_sql
     from pglast.parser import ParseError
 
@@ -57,9 +72,12 @@ def refuse_shared(sql: str) -> None:
         statements = [each.stmt for each in parse_sql(sql)]
     except ParseError:
         # The server may know what this parser does not.
-        if ends_transaction(sql):
+        if outside or ends_transaction(sql):
             raise NotRehearsed("a statement that cannot be understood ends its transaction") from None
+        if called := _REACHING.search(sql):
+            raise NotRehearsed(f"it calls {called[0]}, which reaches outside of its database") from None
         return
+    _refuse_reaching(sql, statements)
     kinds = {type(each).__name__ for each in statements}
     for each in statements:
         about = [getattr(each, name, None) for name in ("objtype", "objectType", "renameType", "object_type")]
@@ -67,6 +85,25 @@ def refuse_shared(sql: str) -> None:
             raise NotRehearsed("it changes what all databases of the server have in common, roles or databases")
     if kinds & _OPAQUE and "TransactionStmt" in kinds and ends_transaction(sql):
         raise NotRehearsed("a text ends its transaction behind a statement that does not show what it does")
+    if outside and kinds & (_OPAQUE - {"SelectStmt"}):
+        raise NotRehearsed("a statement outside of its transaction does not show what it does")
+
+
+def _refuse_reaching(sql: str, statements: Iterable[Any]) -> None:
+    if not (named := _REACHING.search(sql)):
+        return
+    from pglast.visitors import Visitor
+
+    called: list[str] = [named[0]] if any(type(each).__name__ in _BODIES for each in statements) else []
+
+    class Calls(Visitor):
+        def visit_FuncCall(self, _: Any, node: Any) -> None:  # noqa: N802 - pglast's name for it
+            called.extend(_REACHING.findall(node.funcname[-1].sval))
+
+    for each in statements:
+        Calls()(each)
+    if called:
+        raise NotRehearsed(f"it calls {called[0]}, which reaches outside of its database")
 
 
 @contextmanager
@@ -104,7 +141,11 @@ _installed = False
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if event != "open" or not (paths := getattr(_rehearsing, "paths", ())):
+    if not (event == "open" or event.startswith(_EVENTS)) or not (paths := getattr(_rehearsing, "paths", ())):
+        return
+    if event != "open":
+        if _is_behind(paths):
+            raise NotRehearsed(f"uses the system ({event})")
         return
     _, mode, flags = args
     changes = set(mode or "") & set("wax+") or (isinstance(flags, int) and flags & _WRITES)

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from pulumi_alembic.literals import Unbindable, bound
 from pulumi_alembic.phases import NOTHING
 from pulumi_alembic.rehearsal.guard import SHARED, refuse_shared
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.rehearsal.watched_session import Plain, watch
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
@@ -108,6 +109,7 @@ class Looker:
         self.rest, self._before, self._session = [], None, session
         session.cursor_factory = partial(_made, _Cursor, self)  # type: ignore[assignment]
         session.server_cursor_factory = partial(_made, _ServerCursor, self)  # type: ignore[assignment]
+        watch(session, self.is_own, self._refuse_shared)
         self._know()
         session.rollback()
 
@@ -150,7 +152,7 @@ class Looker:
         text = text.decode() if isinstance(text, bytes) else text
         texts = [_filled(text, each) for each in rows]
         for each in dict.fromkeys(texts):
-            refuse_shared(each)
+            refuse_shared(each, outside=session.autocommit)
         if self._first is not None and not self.rest:
             self._before = self._read_catalog(session) if self.seen else self._first
         outside = session.autocommit
@@ -166,20 +168,24 @@ class Looker:
 
     def _know(self) -> None:
         assert self._session is not None  # noqa: S101 - it was just told
-        rows = psycopg.Cursor(self._session).execute(_OWN.encode())
+        rows = Plain(self._session).execute(_OWN.encode())
         self._known = {oid: (quoted(schema, name), kind, file) for oid, schema, name, kind, file in rows}
 
     def _read_catalog(self, session: Connection) -> Catalog:
-        [(document,)] = psycopg.Cursor(session).execute(QUERY.encode()).fetchall()
+        [(document,)] = Plain(session).execute(QUERY.encode()).fetchall()
         return Catalog.of(document)
+
+    def _refuse_shared(self) -> None:
+        assert self._session is not None  # noqa: S101
+        if self._session.info.transaction_status == TransactionStatus.INTRANS:
+            _refuse(Plain(self._session).execute(_LOCKED.encode()).fetchall())
 
     def _read(self) -> Reading:
         assert self._session is not None  # noqa: S101
-        locks = psycopg.Cursor(self._session).execute(_LOCKED.encode()).fetchall()
+        locks = Plain(self._session).execute(_LOCKED.encode()).fetchall()
         # Without a name are those that the statement dropped.
         now = {oid: (quoted(one[0], one[1]), *one[2:]) for oid, _, _, *one in locks if one[0]}
-        if SHARED & {name for _, _, is_shared, _, name, *_ in locks if is_shared}:
-            raise NotRehearsed("it changes what all databases of the server have in common, roles or databases")
+        _refuse(locks)
         held: dict[str, set[str]] = {}
         rewritten: dict[str, None] = {}
         for oid, mode, *_ in locks:
@@ -192,6 +198,11 @@ class Looker:
                 rewritten[known[0]] = None
         self._known |= {oid: each for oid, each in now.items() if oid >= _FIRST}
         return Reading({name: frozenset(modes) for name, modes in held.items()}, tuple(rewritten))
+
+
+def _refuse(locks: Iterable[tuple[Any, ...]]) -> None:
+    if SHARED & {name for _, _, is_shared, _, name, *_ in locks if is_shared}:
+        raise NotRehearsed("it changes what all databases of the server have in common, roles or databases")
 
 
 _FIRST = 16384

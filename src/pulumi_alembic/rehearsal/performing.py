@@ -46,6 +46,7 @@ def perform(url: str, steps: Plan, history: History, catalog: Catalog | None) ->
     `catalog` is what is there before; None where nobody asks for that. Raises NotRehearsed where that would do
     something outside of it, or takes too long.
     """
+    _refuse_libpq(steps)
     deadline = time.monotonic() + LIMIT
     paths = [os.path.abspath(step.path) for step in steps.steps]  # noqa: PTH100 - as frames name it
     looker = Looker(paths, deadline, catalog)
@@ -76,6 +77,12 @@ def perform_back(url: str, steps: Plan, forth: Looker, history: History) -> Perf
     ran = reversed(steps.steps[: len(forth.seen)])
     back = Plan(forth.heads, revision_text(steps.current), Direction.DOWNGRADE, tuple(ran))
     return perform(url, back, history, None)
+
+
+def _refuse_libpq(steps: Plan) -> None:
+    """Over libpq itself statements go that nobody sees; a commit among them cannot be prevented."""
+    if any("pgconn" in step.source for step in steps.steps):
+        raise NotRehearsed("it uses libpq (pgconn) itself")
 
 
 @contextmanager

@@ -91,15 +91,21 @@ def _read(url: str, revisions: Sequence[str]) -> tuple[str, list[str]]:
 
 
 _POWERS = """
-SELECT rolname FROM pg_roles
-WHERE rolname IN (current_user, session_user) AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication)
+SELECT p.rolname, p.rolname IN (current_user, session_user) FROM pg_roles p
+WHERE (p.rolsuper OR p.rolcreaterole OR p.rolcreatedb OR p.rolreplication OR p.rolname IN (
+        'pg_signal_backend', 'pg_write_server_files', 'pg_execute_server_program', 'pg_checkpoint',
+        'pg_create_subscription', 'pg_signal_autovacuum_worker'))
+    AND (pg_has_role(current_user, p.oid, 'MEMBER') OR pg_has_role(session_user, p.oid, 'MEMBER'))
+ORDER BY 2 DESC, 1
 """
 
 
-def _refuse_powerful(roles: list[tuple[str]]) -> None:
+def _refuse_powerful(roles: list[tuple[str, bool]]) -> None:
     """What a revision can do to the whole server, it could do in its rehearsal."""
     if roles:
-        raise NotRehearsed(f"{roles[0][0]}, which runs the revisions, may change more than its own database")
+        name, runs = roles[0]
+        how = "runs the revisions" if runs else "the login may become"
+        raise NotRehearsed(f"{name}, which {how}, may change more than its own database")
 
 
 def _client(server: int) -> Client:

@@ -416,3 +416,50 @@ def test_an_admin_that_is_not_known_yet_does_not_rehearse(two: Target) -> None:
     assert answer.failures == []
     account = Account.from_json(json.loads(answer.inputs["__plan"]))
     assert (account.rehearsed, account.not_rehearsed) == (False, "")
+
+
+PAST = {
+    "a cursor that it makes itself": "psycopg.Cursor(raw).execute({plain!r})",
+    "a cursor that it makes itself, outside": (
+        "raw.commit(); raw.autocommit = True; psycopg.Cursor(raw).execute({plain!r})"
+    ),
+    "libpq": "raw.pgconn.exec_({plain!r}.encode())",
+    "libpq, and a commit": "raw.pgconn.exec_({plain!r}.encode() + b'; COMMIT; BEGIN')",
+    "libpq behind another name": "getattr(raw, 'pg' + 'conn').exec_({plain!r}.encode())",
+    "on the way back": "pass",
+    "a signal": "op.execute('SELECT pg_terminate_backend(0)')",
+    "a signal in a block": "op.execute('DO $$BEGIN PERFORM pg_catalog.pg_cancel_backend(0); END$$')",
+    "C": "import ctypes; ctypes.CDLL(None).getpid()",
+}
+"""Ways past what a session shows, each to something that is not of its database alone."""
+
+
+@pytest.mark.parametrize("case", PAST)
+def test_no_way_past_the_session_reaches_the_whole_server(
+    case: str, directory: Path, at_one: Callable[[], Target], admin_url: str
+) -> None:
+    plain = "ALTER ROLE CURRENT_USER SET work_mem = '7MB'"
+    reach = f"import psycopg\nraw = op.get_bind().connection.driver_connection\n{PAST[case]}"
+    body = reach.format(plain=plain)
+    target = at_one()
+    back = f"op.get_bind().connection.driver_connection.execute({plain!r})" if "back" in case else "pass"
+    write(directory, TWO, ONE, body, back)
+    _, account = account_from_database(target.url, directory, TWO, Settings(), admin=admin_url)
+    assert account.not_rehearsed != ""
+    assert not account.rehearsed
+    found = target.query(f"SELECT rolconfig FROM pg_roles WHERE rolname = '{name(target)}_owner'")
+    assert found == [(None,)]
+
+
+def test_who_may_become_somebody_powerful_does_not_rehearse(two: Target, admin_url: str, server: Server) -> None:
+    with Database(server, "postgres").connect() as admin:
+        powerful, owner = (sql.Identifier(f"{name(two)}_{each}") for each in ("powerful", "owner"))
+        admin.execute(sql.SQL("CREATE ROLE {} CREATEDB ROLE {}").format(powerful, owner))
+        try:
+            _, account = account_from_database(two.url, two.directory, TWO, Settings(), admin=admin_url)
+        finally:
+            admin.execute(sql.SQL("DROP ROLE {}").format(powerful))
+    assert (
+        account.not_rehearsed
+        == f"{name(two)}_powerful, which the login may become, may change more than its own database"
+    )

@@ -1,0 +1,42 @@
+"""What a rehearsal refuses to send, and what it does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from pulumi_alembic.rehearsal.guard import refuse_shared
+from pulumi_alembic.rehearsal.refusal import NotRehearsed
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity",
+        "SELECT 1 WHERE pg_catalog.PG_RELOAD_CONF()",
+        "DO $$BEGIN PERFORM pg_switch_wal(); END$$",
+        "INSERT INTO t SELECT * FROM dblink('dbname=other', 'DELETE FROM t RETURNING 1') AS f (i int)",
+        "SELECT pg_cancel_backend(1), \\ not SQL",
+    ],
+)
+def test_a_call_that_reaches_outside_of_its_database_is_refused(sql: str) -> None:
+    with pytest.raises(NotRehearsed, match="reaches outside of its database"):
+        refuse_shared(sql)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COMMENT ON TABLE t IS 'ends by pg_terminate_backend'",
+        "SELECT pg_notify('channel', 'of this database alone')",
+        "SELECT pg_advisory_xact_lock(1)",
+    ],
+)
+def test_what_stays_in_its_database_is_not_refused(sql: str) -> None:
+    refuse_shared(sql)
+
+
+@pytest.mark.parametrize("sql", ["DO $$BEGIN PERFORM f(); END$$", "CALL p()", "EXECUTE later", "NOT SQL"])
+def test_outside_of_a_transaction_nothing_is_sent_that_does_not_show_what_it_does(sql: str) -> None:
+    refuse_shared(sql)
+    with pytest.raises(NotRehearsed, match="transaction"):
+        refuse_shared(sql, outside=True)
