@@ -7,7 +7,7 @@ from typing import Any
 
 from pulumi_alembic.catalog import quoted
 from pulumi_alembic.effects.scene import Scene
-from pulumi_alembic.lint.advice import block, execute, steps, text, written
+from pulumi_alembic.lint.advice import block, excuse, execute, named, steps, text, written
 from pulumi_alembic.lint.sight import Draft, Sight
 
 __all__ = ["create", "drop"]
@@ -28,6 +28,9 @@ def create(sight: Sight, node: Any) -> Iterator[Draft]:
     node.idxname, node.if_not_exists = name, False
     parts = sight.catalog.descendants(table) if scene.relation(table).kind == "p" and node.relation.inh else []
     instead = _by_parts(node, parts) if parts else _concurrently(node)
+    if any(scene.relation(each).kind != "r" for each in parts):
+        advice = "build it CONCURRENTLY on each partition, the lowest first, and attach it to the index above"
+        instead = excuse("require-concurrent-index-creation", advice)
     yield Draft("require-concurrent-index-creation", f"builds index {quoted(name)} on {table}", (table,), instead)
 
 
@@ -39,6 +42,9 @@ def drop(sight: Sight, node: Any) -> Iterator[Draft]:
     names = [quoted(*(part.sval for part in each)) for each in node.objects]
     exists = "IF EXISTS " if node.missing_ok else ""
     instead = "\n".join(block(f"DROP INDEX CONCURRENTLY {exists}{name}") for name in names)
+    if any(Scene(sight.catalog).relation(Scene(sight.catalog).named(each)).kind == "I" for each in node.objects):
+        advice = "an index of a partitioned table cannot be dropped CONCURRENTLY: choose a quiet hour"
+        instead = excuse("require-concurrent-index-deletion", advice)
     if tables:
         what = f"drops index {', '.join(names)} under a lock on {', '.join(tables)}"
         yield Draft("require-concurrent-index-deletion", what, tables, instead)
@@ -79,5 +85,27 @@ def _by_parts(node: Any, parts: list[str]) -> str:
 
 
 def _default_name(node: Any) -> str:
-    columns = [each.name or "expr" for each in node.indexParams]
-    return "_".join([node.relation.relname, *columns, "idx"])
+    """As PostgreSQL names it (15: ChooseIndexColumnNames), unless another relation has that name."""
+    columns: list[str] = []
+    for each in [*node.indexParams, *(node.indexIncludingParams or ())]:
+        name = plain = each.name or _figured(each.expr) or "expr"
+        number = 0
+        while name in columns:
+            number += 1
+            name = f"{plain}{number}"
+        columns.append(name)
+    return named(node.relation.relname, columns, "idx")
+
+
+def _figured(node: Any) -> str:
+    """What PostgreSQL calls an expression (15: FigureIndexColname); empty where it has no name for it."""
+    kind = type(node).__name__
+    if kind == "FuncCall":
+        return str(node.funcname[-1].sval)
+    if kind == "ColumnRef":
+        return str(getattr(node.fields[-1], "sval", ""))
+    if kind == "TypeCast":
+        return _figured(node.arg) or str(node.typeName.names[-1].sval)
+    if kind == "CollateClause":
+        return _figured(node.arg)
+    return {"CoalesceExpr": "coalesce"}.get(kind, "")

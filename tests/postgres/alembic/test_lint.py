@@ -25,6 +25,7 @@ CREATE INDEX t_a ON t (a);
 CREATE TABLE child (t_id bigint REFERENCES t);
 CREATE TABLE p (id bigint, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
 CREATE TABLE p_2024 PARTITION OF p FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+CREATE INDEX p_id_at_idx ON p (id, at);
 CREATE TABLE p_2025 PARTITION OF p FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
 CREATE TABLE "Odd ""One" ("The Key" bigint PRIMARY KEY, "user" text);
 CREATE TYPE mood AS ENUM ('glad', 'sad');
@@ -54,6 +55,7 @@ CASES = [
     Case("require-concurrent-index-creation", "CREATE INDEX ON app.t (a)"),
     Case("require-concurrent-index-creation", "CREATE INDEX i ON p (id)"),
     Case("require-concurrent-index-deletion", "DROP INDEX t_a"),
+    Case("require-concurrent-index-deletion", "DROP INDEX p_id_at_idx", runs=False),
     Case("require-concurrent-reindex", "REINDEX TABLE t"),
     Case("require-concurrent-partition-detach", "ALTER TABLE p DETACH PARTITION p_2025"),
     Case("adding-foreign-key-constraint", "ALTER TABLE t ADD FOREIGN KEY (other) REFERENCES parent ON DELETE CASCADE"),
@@ -218,6 +220,17 @@ def test_a_suggestion_keeps_all_that_the_statement_says_or_is_in_words(one: Targ
     for found in findings(account(one, head)):
         if RULES[found.rule].scale is Scale.SIZE:
             assert [each for each in kept if each not in found.suggestion] == [], found.suggestion
+
+
+@pytest.mark.parametrize("on", ["a", "lower(b), a", "a, (a + 1), (kept * 2)", '(b::text) COLLATE "C"', "a) INCLUDE (b"])
+def test_an_index_is_called_as_postgresql_calls_it(one: Target, on: str) -> None:
+    sql = f"CREATE INDEX ON t ({on})"
+    [found] = [each for each in findings(account(one, write(one, [f"op.execute({sql!r})"]))) if "creation" in each.rule]
+    before = "SELECT relname FROM pg_class WHERE relkind = 'i' AND relname LIKE 't\\_%' AND relname <> 't_a'"
+    known = set(one.query(before))
+    one.migrate("20250101_002")
+    [(name,)] = set(one.query(before)) - known
+    assert found.message.startswith(f"builds index {name} on app.t")
 
 
 def test_what_is_done_to_a_table_is_one_finding_and_not_one_for_each_partition(one: Target) -> None:
