@@ -14,11 +14,12 @@ from typing import Final
 
 import click
 
-__all__ = ["choose"]
+__all__ = ["choose", "keys_of"]
 
 _END: Final = "\x04"
 # An arrow key is three characters.
 _KEY: Final = re.compile(r"\x1b[\[O][A-Z]|.", re.DOTALL)
+_BEGUN: Final = re.compile(r"\x1b[\[O]?\Z")
 
 
 def choose(question: str, answers: Sequence[str], default: str) -> str:
@@ -29,16 +30,24 @@ def choose(question: str, answers: Sequence[str], default: str) -> str:
     if os.environ.get("TERM", "dumb") == "dumb":
         return str(click.prompt(question, type=click.Choice(list(answers)), default=default))
     menu = _Menu(question, answers, default)
+    typed = ""
     with _keys_as_they_come():
         while menu.chosen is None:
             menu.draw()
-            typed = os.read(sys.stdin.fileno(), 64)
-            if not typed:
+            read = os.read(sys.stdin.fileno(), 64)
+            if not read:
                 raise click.Abort
-            for key in _KEY.findall(typed.decode(errors="ignore")):
+            keys, typed = keys_of(typed + read.decode(errors="ignore"))
+            for key in keys:
                 menu.take(key)
     menu.close()
     return menu.chosen
+
+
+def keys_of(typed: str) -> tuple[list[str], str]:
+    """The keys that were typed, and the beginning of one whose rest is still to come: a terminal may cut anywhere."""
+    whole = _BEGUN.sub("", typed)
+    return _KEY.findall(whole), typed[len(whole) :]
 
 
 @contextmanager
