@@ -111,7 +111,7 @@ def account_of(
 def _with_losses(account: Account, url: str) -> Account:
     if not account.revisions:
         return account
-    from pulumi_alembic.losses import at_risk
+    from pulumi_alembic.guard.losses import at_risk
 
     risks = at_risk(url, account)
     revisions = (replace(each, losses=risks.get(each.id, ())) for each in account.revisions)

@@ -16,7 +16,7 @@ from alembic import context
 from pulumi_alembic import ledger
 from pulumi_alembic.authoring import name_by_the_rule
 from pulumi_alembic.database import VERSION_SCHEMA, open_session
-from pulumi_alembic.guard import Guard
+from pulumi_alembic.guard.guard import Guard
 from pulumi_alembic.ledger import Event, Run
 from pulumi_alembic.phases import Phases
 from pulumi_alembic.plan import Direction

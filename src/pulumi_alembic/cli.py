@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pulumi_alembic import backup_commands
+from pulumi_alembic.backups import commands as backup_commands
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.history import HEAD, History
 from pulumi_alembic.project import database_url, script_directory

@@ -14,11 +14,11 @@ from alembic import command, context
 from alembic.util import CommandError
 
 from pulumi_alembic import integrity
-from pulumi_alembic.allowance import allowed
 from pulumi_alembic.authoring import list_in_manifest, refuse_unnamed_merge
 from pulumi_alembic.database import VERSION_SCHEMA
 from pulumi_alembic.errors import MigrationError, Moved
 from pulumi_alembic.exclusive import hold
+from pulumi_alembic.guard.allowance import allowed
 from pulumi_alembic.online import run_online
 from pulumi_alembic.origin import Origin
 from pulumi_alembic.policy import Policy

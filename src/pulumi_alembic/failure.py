@@ -8,9 +8,9 @@ from pathlib import Path
 import psycopg
 import sqlalchemy.exc
 
-from pulumi_alembic.allowance import VARIABLE
 from pulumi_alembic.database import connect, read_heads
 from pulumi_alembic.errors import DatabaseError, DataLoss, MigrationError, RevisionFailed
+from pulumi_alembic.guard.allowance import VARIABLE
 from pulumi_alembic.plan import Direction, revision_text
 from pulumi_alembic.redact import redact
 from pulumi_alembic.retry import connection_lost, server_error

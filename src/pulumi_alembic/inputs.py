@@ -10,7 +10,7 @@ from typing import Any
 from pulumi.output import Unknown
 
 from pulumi_alembic import engine_log, trust
-from pulumi_alembic.backup_setting import BackupSetting, When
+from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.lint import Settings, lint_settings
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.trust import Trust

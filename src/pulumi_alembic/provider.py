@@ -25,11 +25,11 @@ from pulumi.dynamic import (
 
 from pulumi_alembic import accounting, engine_log, migrator, planned, planning, plugin_errors, preview, trust
 from pulumi_alembic.account import Account
-from pulumi_alembic.allowance import allowed, refuse_losses
 from pulumi_alembic.approval import VARIABLE, approval
-from pulumi_alembic.backup_setting import When
+from pulumi_alembic.backups.setting import When
 from pulumi_alembic.database import NoDatabase
 from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
+from pulumi_alembic.guard.allowance import allowed, refuse_losses
 from pulumi_alembic.inputs import ADMIN, APPLIED, APPLYING, Inputs, Properties
 from pulumi_alembic.lint.gate import refuse
 
@@ -132,7 +132,7 @@ def _back_up(
 ) -> Callable[[Plan, Origin], str]:
     if inputs.backup.when is When.NEVER:
         return lambda plan, origin: ""
-    from pulumi_alembic.backup import Maker
+    from pulumi_alembic.backups.taking import Maker
 
     return Maker(inputs.backup, inputs.url or "", inputs.directory, inputs.policy, on_status, say, vouched)
 

@@ -10,9 +10,9 @@ import pulumi
 from pulumi.dynamic import Resource
 
 from pulumi_alembic import trust
-from pulumi_alembic.allowance import allowed
-from pulumi_alembic.backup_setting import BackupSetting, When
+from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.guard.allowance import allowed
 from pulumi_alembic.history import HEAD, History
 from pulumi_alembic.inputs import ADMIN, APPLYING
 from pulumi_alembic.lint.settings import Settings

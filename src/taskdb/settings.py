@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 import pulumi
 from pulumi.runtime import config as stack_config
 
-from pulumi_alembic.backup_setting import BackupSetting
+from pulumi_alembic.backups.setting import BackupSetting
 from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.policy import Policy
 from taskdb import local

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic import clients
-from pulumi_alembic.backup import Maker
-from pulumi_alembic.backup_setting import BackupSetting, When
+from pulumi_alembic.backups import clients
+from pulumi_alembic.backups.setting import BackupSetting, When
+from pulumi_alembic.backups.taking import Maker
 from pulumi_alembic.database import connect
 from pulumi_alembic.errors import BackupError
 from pulumi_alembic.policy import Policy

@@ -14,8 +14,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pulumi_alembic import backups, clients, planning
-from pulumi_alembic.backup_setting import When
+from pulumi_alembic import planning
+from pulumi_alembic.backups import clients
+from pulumi_alembic.backups import folder as backups
+from pulumi_alembic.backups.setting import When
 from pulumi_alembic.database import connect
 from pulumi_alembic.errors import BackupError, DatabaseError
 from pulumi_alembic.provider import MigrationsProvider
@@ -27,8 +29,8 @@ UPDATE = """
 import sys
 from pathlib import Path
 from pulumi_alembic import migrator
-from pulumi_alembic.backup import Maker
-from pulumi_alembic.backup_setting import BackupSetting, When
+from pulumi_alembic.backups.taking import Maker
+from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.policy import Policy
 
 url, directory, folder, target = sys.argv[1:]
@@ -145,8 +147,8 @@ def test_a_folder_that_cannot_be_written_stops_the_update(backing: Backing) -> N
 
 
 def _maker(backing: Backing) -> object:
-    from pulumi_alembic.backup import Maker
-    from pulumi_alembic.backup_setting import BackupSetting
+    from pulumi_alembic.backups.setting import BackupSetting
+    from pulumi_alembic.backups.taking import Maker
     from pulumi_alembic.policy import Policy
 
     setting = BackupSetting(When.ALWAYS, backing.folder)

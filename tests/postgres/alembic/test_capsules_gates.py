@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_alembic import backups
 from pulumi_alembic.account import Account
-from pulumi_alembic.allowance import VARIABLE
+from pulumi_alembic.backups import folder as backups
 from pulumi_alembic.errors import DataLoss, NotApproved
+from pulumi_alembic.guard.allowance import VARIABLE
 from pulumi_alembic.history import History
 from pulumi_alembic.inputs import ADMIN, APPLYING
 from pulumi_alembic.plugin_errors import HalfDone

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from pulumi_alembic.account import Account
-from pulumi_alembic.allowance import VARIABLE, allowed
 from pulumi_alembic.database import connect
 from pulumi_alembic.errors import DataLoss, PolicyError, RevisionFailed
+from pulumi_alembic.guard.allowance import VARIABLE, allowed
 from pulumi_alembic.planning import read_revision
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.provider import MigrationsProvider

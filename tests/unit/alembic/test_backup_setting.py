@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pulumi_alembic.account import Account, Effects, RevisionAccount, StatementAccount
-from pulumi_alembic.backup_setting import BackupSetting, When
+from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.errors import PolicyError
 
 

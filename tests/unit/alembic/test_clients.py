@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_alembic import clients
+from pulumi_alembic.backups import clients
 from pulumi_alembic.errors import BackupError, DatabaseError
 
 

@@ -17,9 +17,9 @@ from pulumi_alembic.catalog import Catalog, quoted
 from pulumi_alembic.database import read_catalog
 from pulumi_alembic.effects import effects
 from pulumi_alembic.errors import DataLoss
+from pulumi_alembic.guard.losses import Loss, count, estimate, losses
+from pulumi_alembic.guard.presence import Tables, gone, present
 from pulumi_alembic.literals import Unbindable, bound
-from pulumi_alembic.losses import Loss, count, estimate, losses
-from pulumi_alembic.presence import Tables, gone, present
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection

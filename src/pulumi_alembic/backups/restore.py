@@ -11,13 +11,14 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from pulumi_alembic import clients, ledger
-from pulumi_alembic.archive import Archive
-from pulumi_alembic.backup import end_others
-from pulumi_alembic.backups import DUMP, Backup
-from pulumi_alembic.content import Content
+from pulumi_alembic import ledger
+from pulumi_alembic.backups import clients
+from pulumi_alembic.backups.archive import Archive
+from pulumi_alembic.backups.content import Content
+from pulumi_alembic.backups.emptying import empty, take_back_defaults
+from pulumi_alembic.backups.folder import DUMP, Backup
+from pulumi_alembic.backups.taking import end_others
 from pulumi_alembic.database import VERSION_SCHEMA, Connection, connect, read_heads
-from pulumi_alembic.emptying import empty, take_back_defaults
 from pulumi_alembic.errors import BackupError, DatabaseError
 from pulumi_alembic.exclusive import Lock, hold
 from pulumi_alembic.ledger import Event, Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pulumi_alembic.losses import Loss
+from pulumi_alembic.guard.losses import Loss
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from pulumi_alembic import accounting, backups, clients, ledger
-from pulumi_alembic.backup_setting import BackupSetting, When
-from pulumi_alembic.backups import Backup, size_text
-from pulumi_alembic.content import Content
+from pulumi_alembic import accounting, ledger
+from pulumi_alembic.backups import clients
+from pulumi_alembic.backups import folder as backups
+from pulumi_alembic.backups.content import Content
+from pulumi_alembic.backups.folder import Backup, size_text
+from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.database import connect, log_in, refusals
 from pulumi_alembic.errors import BackupError
 from pulumi_alembic.ledger import Event, Run

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pulumi_alembic.backups import Backup, in_folder, load, size_text
+from pulumi_alembic.backups.folder import Backup, in_folder, load, size_text
 from pulumi_alembic.errors import BackupError, DatabaseError
 from pulumi_alembic.plan import revision_text
 from pulumi_alembic.project import database_url
@@ -118,8 +118,8 @@ def _known(directory: Path) -> list[tuple[str, str, str]]:
 
 
 def _restore(options: argparse.Namespace, directory: Path) -> None:
+    from pulumi_alembic.backups.restore import Restore
     from pulumi_alembic.origin import Origin
-    from pulumi_alembic.restore import Restore
 
     if options.into:
         _refuse_password(options.into)
@@ -157,7 +157,7 @@ def _found(options: argparse.Namespace, directory: Path) -> tuple[Path, str]:
 
 
 def _refuse_password(url: str) -> None:
-    from pulumi_alembic.clients import environment
+    from pulumi_alembic.backups.clients import environment
 
     if environment(url).get("PGPASSWORD") != os.environ.get("PGPASSWORD"):
         raise DatabaseError(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from pulumi_alembic.clients import Clients
+from pulumi_alembic.backups.clients import Clients
 from pulumi_alembic.database import VERSION_SCHEMA, Connection
 from pulumi_alembic.errors import BackupError
 
