@@ -17,6 +17,7 @@ import click
 __all__ = ["choose", "keys_of"]
 
 _END: Final = "\x04"
+_INTERRUPT: Final = "\x03"
 # An arrow key is three characters.
 _KEY: Final = re.compile(r"\x1b[\[O][A-Z]|.", re.DOTALL)
 _BEGUN: Final = re.compile(r"\x1b[\[O]?\Z")
@@ -52,10 +53,16 @@ def keys_of(typed: str) -> tuple[list[str], str]:
 
 @contextmanager
 def _keys_as_they_come() -> Iterator[None]:
-    """Keys can be read without Enter; what was typed before is not lost."""
+    """Keys can be read without Enter; what was typed before is not lost.
+
+    Ctrl-C is a key as well: as a signal it would be lost where the shell that began all this ignores it.
+    """
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
     tty.setcbreak(terminal, termios.TCSADRAIN)
+    now = termios.tcgetattr(terminal)
+    now[tty.LFLAG] &= ~termios.ISIG
+    termios.tcsetattr(terminal, termios.TCSADRAIN, now)
     try:
         yield
     finally:
@@ -76,12 +83,14 @@ class _Menu:
         return [each for each in self._answers if self._typed.lower() in each.lower()]
 
     def take(self, key: str) -> None:
-        """One key: an arrow moves, Enter chooses, everything else narrows the answers."""
+        """One key: an arrow moves, Enter chooses, Ctrl-C raises KeyboardInterrupt, everything else narrows the answers."""
         left = self._left()
         if self.chosen is not None:
             return
         if key in ("\r", "\n"):
             self.chosen = left[self._at] if left else None
+        elif key == _INTERRUPT:
+            raise KeyboardInterrupt
         elif key == _END:
             self.chosen = self._default
         elif key in ("\x1b[A", "\x1bOA", "\x1b[B", "\x1bOB"):

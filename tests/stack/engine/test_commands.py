@@ -15,6 +15,7 @@ import pty
 import re
 import shlex
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -111,7 +112,7 @@ class Desk:
 
 
 class Terminal:
-    """A command on the embedded engine in a terminal of 80 columns."""
+    """A command on the embedded engine in a terminal of 80 columns, begun by a shell that ignores Ctrl-C."""
 
     def __init__(self, desk: Desk, arguments: list[str]) -> None:
         self._pid, self._file = pty.fork()
@@ -119,6 +120,7 @@ class Terminal:
             command = str(Path(sys.executable).with_name("pulumi-embedded"))
             environment = {**os.environ, **ENVIRONMENT, "PULUMI_HOME": str(desk.home), "TERM": "xterm"}
             os.chdir(desk.folder)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             os.execve(command, [command, *arguments], environment)
         fcntl.ioctl(self._file, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
 
