@@ -83,7 +83,7 @@ class _Menu:
         return [each for each in self._answers if self._typed.lower() in each.lower()]
 
     def take(self, key: str) -> None:
-        """One key: an arrow moves, Enter chooses, Ctrl-C raises KeyboardInterrupt, everything else narrows the answers."""
+        """One key: an arrow moves, Enter chooses, everything else narrows the answers. Raises KeyboardInterrupt."""
         left = self._left()
         if self.chosen is not None:
             return
