@@ -155,6 +155,7 @@ class RevisionAccount:
 
     `losses` say how many rows and values of what is there now it would take away. They change with every row, and are
     no part of a plan's digest. One `from_ledger` is not among the scripts: the database keeps it, as it was applied.
+    `proven_by` is the stack that ran it before, where one has to.
     """
 
     id: str
@@ -168,6 +169,7 @@ class RevisionAccount:
     losses: tuple[str, ...] = ()
     rehearsed: Rehearsed | None = None
     from_ledger: bool = False
+    proven_by: str = ""
 
     @property
     def sends(self) -> tuple[StatementAccount, ...]:

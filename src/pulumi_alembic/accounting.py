@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from pulumi_alembic import planning
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.lint.plan import PlanLint
     from pulumi_alembic.lint.sizes import Measure
     from pulumi_alembic.plan import Plan
+    from pulumi_alembic.planning import Looked
     from pulumi_alembic.rendering import Rendered
     from pulumi_alembic.trust import Trust
 
@@ -38,8 +39,8 @@ def account_from_database(
     *,
     admin: str = "",
     tell: Callable[[str], None] = lambda text: None,
-) -> tuple[Plan, Account]:
-    """The plan from where the database is now, and its account. Raises as `planning.plan_from_database` does.
+) -> tuple[Looked, Account]:
+    """What the plan is from where the database is now, and its account. Raises as `planning.plan_from_database` does.
 
     With the URL of an `admin` of the server it is rehearsed, which `tell` is told; its digest is the same.
     """
@@ -52,15 +53,16 @@ def account_from_database(
             rehearse = stack.enter_context(rehearsal(url, admin, looked, tell))
         planning.refuse_unfit(looked.plan, url)
         measure = stack.enter_context(measuring(url))
-        account = account_of(looked.plan, looked.history, looked.catalog, lint, database(url), measure=measure)
-        return looked.plan, rehearse(_with_losses(account, url))
+        known = (looked.plan, looked.history, looked.catalog, lint, database(url))
+        account = account_of(*known, measure=measure, server=looked.server)
+        return looked, rehearse(_with_losses(account, url))
 
 
-def account_from_base(directory: Path, target: str, lint: Settings) -> tuple[Plan, Account]:
+def account_from_base(directory: Path, target: str, lint: Settings) -> tuple[Looked, Account]:
     """As `account_from_database`, for a database that does not exist yet."""
     looked = planning.look_at_nothing(directory, target)
     planning.refuse_unfit(looked.plan, None)
-    return looked.plan, account_of(looked.plan, looked.history, None, lint)
+    return looked, account_of(looked.plan, looked.history, None, lint)
 
 
 def account_of_empty(
@@ -83,11 +85,12 @@ def account_of(
     *,
     static: bool = False,
     measure: Measure = lambda table: None,
+    server: int = 0,
 ) -> Account:
     """What the steps of the plan do to what the catalog describes, and what lint finds in that.
 
     `static` where the catalog is that of no database, and no table's size is known. `measure` tells the size of a
-    table that the statistics know nothing of.
+    table that the statistics know nothing of. `server` is the major version of the database's server, where known.
 
     Raises HistoryError as `rendering.render` does, and MigrationError where squawk cannot be run.
     """
@@ -103,7 +106,8 @@ def account_of(
     rendered = render(plan, history, models.append)
     texts = [sql for each in rendered for sql, _ in each.statements]
     known = not any(each.runs_python for each in rendered)
-    linted = PlanLint.of(plan, history, texts, catalog, lint, models, known=known, static=static, measure=measure)
+    given: dict[str, Any] = {"known": known, "static": static, "measure": measure, "server": server}
+    linted = PlanLint.of(plan, history, texts, catalog, lint, models, **given)
     revisions, after = _revisions(plan, rendered, catalog, linted)
     return replace(account, revisions=revisions, tables=tables(catalog or Catalog(), after or Catalog()))
 
@@ -146,7 +150,6 @@ def _revisions(
             catalog = replace(catalog, complete=False)
         about = (step.id, step.message, f"{step.folder.name}/{step.file}", step.checksum, plan.direction)
         findings = lint.whole(does.statements, does.runs_python, linted.of_plan(step, catalog))
-        accounts.append(
-            RevisionAccount(*about, does.runs_python, tuple(statements), findings, from_ledger=step.is_capsule)
-        )
+        more: dict[str, Any] = {"from_ledger": step.is_capsule, "proven_by": linted.proven_by(step)}
+        accounts.append(RevisionAccount(*about, does.runs_python, tuple(statements), findings, **more))
     return tuple(accounts), catalog

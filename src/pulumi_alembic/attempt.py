@@ -139,7 +139,7 @@ def _on_applied(running: Running, request: Request, record: Callable[..., int]) 
             return
         running.recorded(ctx, heads)
         run = Run(running.before, tuple(heads), running.seconds, running.statements, request.backup)
-        record(Event.APPLIED, run=run)
+        record(Event.APPLIED, run=run, detail=request.notes.get(running.name))
         if request.lock is not None and not request.lock.held():
             # Another migration may have begun: what it read must not change under it.
             raise psycopg.OperationalError("the connection that kept other migrations out was lost")

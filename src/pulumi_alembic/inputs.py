@@ -18,7 +18,7 @@ from pulumi_alembic.trust import Trust
 __all__ = ["ADMIN", "APPLIED", "APPLYING", "Inputs", "Properties"]
 
 ADMIN = "__rehearse_with"
-"""An input of previews alone, which `check` keeps to itself: no state holds it."""
+"""An input that `check` keeps to itself: no state holds it."""
 
 APPLYING = "__applying"
 """An input of updates alone, which `check` keeps to itself: what runs is told by the update, when nobody else migrates.
@@ -36,7 +36,7 @@ Properties = dict[str, Any]
 class Inputs:
     """What the program asks for. `url` is None where it is not known yet, because its database does not exist.
 
-    `admin` is the URL of the login that a preview rehearses with, empty where it does not.
+    `admin` is the URL of the login to rehearse with, empty where nobody does.
     """
 
     url: str | None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pulumi_alembic.database import await_server
 from pulumi_alembic.errors import DatabaseError, Moved
@@ -29,7 +30,7 @@ def migrate(
     on_status: Callable[[str], None] = lambda text: None,
     on_wait: Callable[[str], None] = lambda text: None,
     policy: Policy | None = None,
-    approve: Callable[[Plan], None] = lambda plan: None,
+    approve: Callable[[Plan], Mapping[str, Any] | None] = lambda plan: None,
     allow_data_loss: frozenset[str] = frozenset(),
     stack: str = "",
     back_up: Callable[[Plan, Origin], str] = lambda plan, origin: "",
@@ -41,7 +42,8 @@ def migrate(
     target. Safe to repeat: it starts from what the database says, not from what an earlier run believed. Raises
     RevisionFailed as `runner.run` does; `command` is what its message tells the person to repeat. `on_status` is
     told what goes on, and `on_wait` for which other migration it waits. `approve` is told what
-    would run, once nobody else migrates: what it raises ends the run before anything of it has run. So does what
+    would run, once nobody else migrates: what it raises ends the run before anything of it has run, and what it returns
+    is kept in the ledger, by revision. So does what
     `back_up` raises, which comes next, and returns the id of a backup or nothing. `allow_data_loss` are the revisions
     that may take away rows. `stack` is kept in the ledger. With `trust` the ledger's scripts are run where there are no
     others, as `planning.look_closely` says.
@@ -66,16 +68,17 @@ def _reach(
     directory: Path,
     target: str,
     request: Request,
-    approve: Callable[[Plan], None],
+    approve: Callable[[Plan], Mapping[str, Any] | None],
     back_up: Callable[[Plan, Origin], str],
     trust: Trust | None,
 ) -> bool:
     """Run what is pending; False where another migration came between, and the plan is to be made anew."""
     looked = look_closely(request.url, directory, target, trust=trust)
     if looked.plan.steps:
-        approve(looked.plan)
+        notes = approve(looked.plan) or {}
         origin = Origin.of(directory, request.origin.stack)
-        known = replace(request, scripts=looked.history.revisions, origin=origin, backup=back_up(looked.plan, origin))
+        backup = back_up(looked.plan, origin)
+        known = replace(request, scripts=looked.history.revisions, origin=origin, backup=backup, notes=notes)
         from pulumi_alembic import runner
 
         try:

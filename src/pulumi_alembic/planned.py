@@ -1,28 +1,30 @@
-"""The plan and, for a preview, its account, as far as that can be made before the login is made or changed."""
+"""What is planned and, for a preview, its account, as far as that can be made before the login is made or changed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pulumi_alembic import accounting, engine_log, planning
+from pulumi_alembic import accounting, engine_log, planning, proving
 from pulumi_alembic.database import NoDatabase, NoLogin
-from pulumi_alembic.errors import DatabaseError
+from pulumi_alembic.errors import DatabaseError, MigrationError
+from pulumi_alembic.plan import Direction
 
 if TYPE_CHECKING:
     from pulumi_alembic.account import Account
     from pulumi_alembic.inputs import Inputs
-    from pulumi_alembic.plan import Plan
+    from pulumi_alembic.planning import Looked
     from pulumi_alembic.trust import Trust
 
-__all__ = ["plan"]
+__all__ = ["plan", "proof"]
 
 
-def plan(inputs: Inputs, old_url: str | None, trust: Trust) -> tuple[Plan, Account | None]:
+def plan(inputs: Inputs, old_url: str | None, trust: Trust) -> tuple[Looked, Account | None]:
     """The plan from where the database is; without an account in an update, which makes its own before it runs.
 
-    A login that is not known, or that the server does not know yet, is asked for by the `old_url`. Raises
-    MigrationError where there is no plan.
+    But in one that rehearses what goes up, whose account says which ways back lead back. A login that is not known, or
+    that the server does not know yet, is asked for by the `old_url`. Raises MigrationError where there is no plan.
     """
     if inputs.url is None:
         return _plan_unknown(inputs, old_url, trust)
@@ -40,7 +42,16 @@ def plan(inputs: Inputs, old_url: str | None, trust: Trust) -> tuple[Plan, Accou
         raise NoDatabase(f"{error}. {advice}") from None
 
 
-def _plan_unknown(inputs: Inputs, old_url: str | None, trust: Trust) -> tuple[Plan, Account | None]:
+def proof(inputs: Inputs, revision: str, trust: Trust, props: Mapping[str, Any]) -> str:
+    """What a database at the revision proves; nothing where that cannot be said of it. Changes nothing."""
+    try:
+        looked = planning.look_closely(inputs.url or "", inputs.directory, revision, trust=trust)
+    except MigrationError:
+        return ""
+    return str(proving.properties(props, looked, None, None).get(proving.PROVES, ""))
+
+
+def _plan_unknown(inputs: Inputs, old_url: str | None, trust: Trust) -> tuple[Looked, Account | None]:
     """A login that is not known yet is either that of a database to come, or another one for the database there is."""
     try:
         if old_url is not None:
@@ -50,9 +61,12 @@ def _plan_unknown(inputs: Inputs, old_url: str | None, trust: Trust) -> tuple[Pl
     return accounting.account_from_base(inputs.directory, inputs.target, inputs.lint)
 
 
-def _account(inputs: Inputs, url: str, trust: Trust) -> tuple[Plan, Account | None]:
+def _account(inputs: Inputs, url: str, trust: Trust) -> tuple[Looked, Account | None]:
     if inputs.applying:
-        return planning.plan_from_database(url, inputs.directory, inputs.target, trust), None
+        looked = planning.look_closely(url, inputs.directory, inputs.target, trust=trust)
+        if not inputs.admin or not looked.plan.steps or looked.plan.direction is Direction.DOWNGRADE:
+            planning.refuse_unfit(looked.plan, url)
+            return looked, None
 
     def tell(text: str) -> None:
         engine_log.status(text, inputs.urn)

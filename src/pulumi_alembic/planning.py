@@ -36,11 +36,15 @@ def read_revision(url: str) -> str:
 
 @dataclass(frozen=True)
 class Looked:
-    """The plan from where a database is, the history that it is of and, where asked for, what is in the database."""
+    """The plan from where a database is, the history that it is of and, where asked for, what is in the database.
+
+    `server` is the major version of its server, 0 where there is no database yet.
+    """
 
     plan: Plan
     history: History
     catalog: Catalog | None = None
+    server: int = 0
 
 
 def plan_from_database(url: str, directory: Path, target: str, trust: Trust | None = None) -> Plan:
@@ -83,7 +87,8 @@ def look_closely(
             if trust is not None:
                 history = capsules.complete(connection, history, heads, trust)
             steps = plan(history, heads, asked)
-            return Looked(steps, history, read_catalog(connection) if catalog and steps.steps else None)
+            there = read_catalog(connection) if catalog and steps.steps else None
+            return Looked(steps, history, there, connection.info.server_version // 10000)
 
 
 def look_at_nothing(directory: Path, target: str) -> Looked:

@@ -35,7 +35,8 @@ def statements(account: Account) -> dict[str, list[str]]:
 
 def _revision(revision: RevisionAccount) -> Iterator[str]:
     origin = ", from the ledger" if revision.from_ledger else ""
-    yield f"{revision.direction} {revision.id} {revision.message}: {_size(revision)}{origin}"
+    proven = f", proven by {revision.proven_by}" if revision.proven_by else ""
+    yield f"{revision.direction} {revision.id} {revision.message}: {_size(revision)}{origin}{proven}"
     yield from (f"    {line}" for line in _effects(_together([each.does for each in revision.sends])))
     if revision.losses:
         yield f"    takes away {', '.join(revision.losses)}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from pulumi.dynamic import (
     CheckFailure,
@@ -23,7 +23,7 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from pulumi_alembic import accounting, engine_log, migrator, planned, planning, plugin_errors, preview, trust
+from pulumi_alembic import accounting, engine_log, migrator, planned, planning, plugin_errors, preview, proving, trust
 from pulumi_alembic.account import Account
 from pulumi_alembic.approval import VARIABLE, approval
 from pulumi_alembic.backups.setting import When
@@ -32,6 +32,7 @@ from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
 from pulumi_alembic.guard.allowance import allowed, refuse_losses
 from pulumi_alembic.inputs import ADMIN, APPLIED, APPLYING, Inputs, Properties
 from pulumi_alembic.lint.gate import refuse
+from pulumi_alembic.proving import PROOF, PROVES
 
 if TYPE_CHECKING:
     from pulumi_alembic.origin import Origin
@@ -66,14 +67,20 @@ class MigrationsProvider(ResourceProvider):
         asked, news = news, {key: value for key, value in news.items() if key not in (ADMIN, APPLYING)}
         try:
             inputs = Inputs.of(asked)
-            plan, account = planned.plan(inputs, _olds.get("url"), inputs.trust(_olds))
+            looked, account = planned.plan(inputs, _olds.get("url"), inputs.trust(_olds))
+            plan, lower = looked.plan, inputs.lint.lower
             # Those that go too: an update that fails on the way down is gone on with by what is known here.
             applied = trust.write([*plan.applied, *plan.steps])
+            proofs = proving.properties(_olds, looked, account, lower)
         except MigrationError as error:
             # Without a property: an engine would print its value.
             return CheckResult(news, [CheckFailure("", str(error))])
         serial = int(_olds.get("__serial") or 0) + bool(plan.steps)
-        adds: Properties = {"plan": str(plan), "__serial": serial, APPLIED: applied}
+        adds: Properties = {"plan": str(plan), "__serial": serial, APPLIED: applied, **proofs}
+        if inputs.applying:
+            return CheckResult({**news, **adds}, [])
+        for line in proving.unproven(_olds, looked, lower):
+            engine_log.warning(line, inputs.urn)
         if account and plan.steps:
             _tell(plan, account, inputs)
             adds |= {
@@ -114,7 +121,9 @@ class MigrationsProvider(ResourceProvider):
             engine_log.warning(f"not read, the state keeps the last reading: {error}", inputs.urn)
             return ReadResult(id_, props)
         outputs = {**props, "revision": revision}
-        asked = {key: value for key, value in props.items() if key not in ("revision", *DETAILS)}
+        if not props.get(PROOF) or revision != props.get("revision"):
+            outputs[PROOF] = planned.proof(inputs, revision, inputs.trust(props), props)
+        asked = {key: value for key, value in props.items() if key not in ("revision", PROOF, *DETAILS)}
         return ReadResult(id_, outputs, {**asked, "target": revision, "plan": ""})
 
     def delete(self, _id: str, _props: Properties) -> None:
@@ -141,9 +150,13 @@ def _migrate(properties: Properties) -> Properties:
     inputs = Inputs.of(properties)
     vouched = inputs.trust(properties)
     outputs = {key: value for key, value in properties.items() if key not in DETAILS}
+    outputs[PROOF] = properties.get(PROVES) or ""
     may_lose = allowed(properties.get("__allow_data_loss") or ())
 
-    def approve(plan: Plan) -> None:
+    begun: list[Plan] = []
+
+    def approve(plan: Plan) -> Mapping[str, Any]:
+        begun.append(plan)
         up = engine_log.command("up", inputs.urn)
         _, account = accounting.account_from_database(
             inputs.url or "", inputs.directory, plan.target, inputs.lint, vouched
@@ -155,6 +168,7 @@ def _migrate(properties: Properties) -> Properties:
             look = engine_log.command("preview", inputs.urn)
             approval(approved, inputs.url or "", inputs.directory, look, up, inputs.lint, vouched)(account)
         refuse_losses(account, may_lose, up)
+        return proving.notes(account)
 
     def on_applied(revision: str) -> None:
         engine_log.status(f"{revision} ran", inputs.urn)
@@ -182,5 +196,6 @@ def _migrate(properties: Properties) -> Properties:
             trust=vouched,
         )
     except RevisionFailed as error:
+        outputs[PROOF] = proving.without(outputs[PROOF], begun[-1] if begun else None)
         raise plugin_errors.HalfDone(str(error), ID, {**outputs, "revision": error.revision}) from None
     return {**outputs, "revision": revision}

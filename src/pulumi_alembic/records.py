@@ -12,6 +12,7 @@ from psycopg import sql
 from pulumi_alembic.database import VERSION_SCHEMA, Connection, read_heads
 from pulumi_alembic.ledger import Event
 from pulumi_alembic.plan import revision_text
+from pulumi_alembic.promotion import UNPROVEN
 
 __all__ = ["BY_HAND", "Record", "read", "table"]
 
@@ -145,7 +146,8 @@ def _result(event: str, detail: Mapping[str, Any]) -> str:
             return "stamped: no script ran"
         case Event.BACKUP | Event.RESTORED:
             return "complete"
-    return "applied"
+    unproven = detail.get(UNPROVEN)
+    return f"applied unproven: {unproven['reason']}" if unproven else "applied"
 
 
 def _with_gaps(rows: Sequence[Record], heads: tuple[str, ...], *, whole: bool) -> Iterator[Record]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pulumi_alembic.exclusive import Lock
 from pulumi_alembic.origin import Origin
@@ -42,7 +42,8 @@ class Request:
     and `on_status` what a revision is doing and for whom it waits, from another thread too. `lock` is what keeps
     other migrations out; None only for a run that changes nothing. `scripts` are, by their ids, as they were checked:
     what is not among them is read when it runs. `allow_data_loss` are the revisions that may take away rows.
-    `observer` looks on where there is one. `origin` and `backup`, the one made before, go into the ledger.
+    `observer` looks on where there is one. `origin`, `backup`, the one made before, and the `notes` of each revision go
+    into the ledger.
     """
 
     url: str
@@ -56,6 +57,7 @@ class Request:
     observer: Observer | None = None
     origin: Origin = field(default_factory=Origin)
     backup: str = ""
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def script(self, step: RevisionStep) -> Revision:
         """The script of a step of Alembic's."""

@@ -18,9 +18,10 @@ from pulumi_alembic.inputs import ADMIN, APPLYING
 from pulumi_alembic.lint.settings import Settings
 from pulumi_alembic.manifest import COMMAND
 from pulumi_alembic.policy import Policy
+from pulumi_alembic.promotion import UNSEALED
 from pulumi_alembic.provider import MigrationsProvider
 
-__all__ = ["Migrations"]
+__all__ = ["Migrations", "proof_of"]
 
 PRODUCTION = ("prod", "production")
 """The names of stacks in which going back is what somebody decides, and not which commit is checked out."""
@@ -35,6 +36,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
     """
 
     revision: pulumi.Output[str]
+    proof: pulumi.Output[str]
+    """What the stack proves to one above it: `pulumi.export("proof", pulumi.Output.secret(migrations.proof))`."""
 
     def __init__(
         self,
@@ -73,10 +76,13 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         `lint` gives rules other severities: `{"truncate": "error"}`, see `pulumi_alembic.lint.Settings`;
         `configure_lint` is the command that does so, with `{rule}` in it, and `configure_backup` what makes backups. On
         a `production` stack practices are obligations. `lower` is the name of the stack that runs revisions first, and
-        its revision.
+        its proof of them as `proof_of` reads it: what that one has not run, as it is here and on the same major version
+        of PostgreSQL, and with a way back that it rehearsed, is an error, but for an update that says in
+        PULUMI_ALEMBIC_UNPROVEN why it cannot wait.
 
         `rehearse_with` is the URL of a login of the same server that may make databases and become the owner: with it a
-        preview runs what is pending in a scratch database, and shows what it saw there. No state holds it.
+        preview runs what is pending in a scratch database, and shows what it saw there; an update does so to prove the
+        way back. No state holds it.
 
         Raises pulumi.RunError where the scripts are not one history, `target` is none of them, a setting makes no
         sense, or what a preview needs is an output.
@@ -102,6 +108,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
                 name, "pulumi-python:dynamic/alembic:Migrations", parent=opts.parent if opts else None
             ),
             "revision": None,
+            "proof": None,
         }
         if refuses:
             properties["on_unknown_revision"] = trust.REFUSE
@@ -120,10 +127,10 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         if production:
             properties["__production"] = True
         if lower:
-            properties["__lower"] = {"stack": lower[0], "revision": lower[1]}
+            properties["__lower"] = {"stack": lower[0], "proof": lower[1]}
         if not pulumi.runtime.is_dry_run():
             properties[APPLYING] = True
-        elif rehearse_with is not None:
+        if rehearse_with is not None:
             properties[ADMIN] = pulumi.Output.secret(rehearse_with)
         if backups.when is not When.NEVER:
             properties |= {"backup": str(backups.when), "backup_folder": backup_folder}
@@ -131,6 +138,19 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         if not history.manifest.exists:
             text = f"no {history.manifest.path} yet, by which edited scripts are noticed before they are applied"
             pulumi.log.info(f"{text}: {COMMAND}", self)
+
+
+def proof_of(stack: pulumi.StackReference) -> pulumi.Output[str | None]:
+    """What the stack proves of its revisions, by its output `proof`; None where it has none.
+
+    One that is not encrypted is not taken for a proof: only whoever has the stack's key can write the other kind.
+    """
+
+    async def proof() -> str | None:
+        details = await stack.get_output_details("proof")
+        return UNSEALED if details.value is not None else details.secret_value
+
+    return pulumi.Output.from_input(proof())
 
 
 def _items(policy: object) -> list[tuple[str, object]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pulumi_alembic.errors import CapsuleError
 from pulumi_alembic.script import Revision
 
-__all__ = ["REFUSE", "ROLLBACK", "VARIABLE", "Trust", "digest", "read", "refuse", "write"]
+__all__ = ["REFUSE", "ROLLBACK", "VARIABLE", "Trust", "digest", "joined", "read", "refuse", "write"]
 
 VARIABLE = "PULUMI_ALEMBIC_ACCEPT"
 """The environment variable in which somebody vouches for a capsule: `ID=DIGEST`, several with spaces between."""
@@ -46,7 +46,11 @@ def digest(checksum: str) -> str:
 
 def write(revisions: Iterable[Revision]) -> str:
     """The digests of these scripts as `read` reads them, in 36 bytes for each."""
-    digests = {each.id: digest(each.checksum) for each in revisions}
+    return joined({each.id: digest(each.checksum) for each in revisions})
+
+
+def joined(digests: Mapping[str, str]) -> str:
+    """From each revision to its digest, as `read` reads it."""
     return " ".join(f"{id}={digests[id]}" for id in sorted(digests))
 
 

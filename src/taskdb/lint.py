@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,19 +14,19 @@ from taskdb.errors import TaskdbError
 
 __all__ = ["LINT_KEYS", "configure_command", "lint_of"]
 
-LINT_KEYS = frozenset({"taskdb:lint", "taskdb:production", "taskdb:promote_from"})
+LINT_KEYS = frozenset({"taskdb:lint", "taskdb:production"})
 """The keys of a stack's configuration that `lint_of` reads."""
 
 PRODUCTION = {"prod", "production"}
 """Stacks of these names are production ones unless they say otherwise."""
 
 
-def lint_of(values: Mapping[str, str], command: Callable[[str, str], str]) -> tuple[dict[str, Any], bool, str]:
-    """The rules' severities, whether the stack is a production one, and the stack that runs revisions before it.
+def lint_of(values: Mapping[str, str], command: Callable[[str, str], str]) -> tuple[dict[str, Any], bool]:
+    """The rules' severities, and whether the stack is a production one.
 
     `command` writes a command of the engine. Raises TaskdbError, with the command that mends it, for what is invalid.
     """
-    return _severities(values, command), _production(values, command), _lower(values, command)
+    return _severities(values, command), _production(values, command)
 
 
 def configure_command(engine: str) -> str:
@@ -57,19 +56,3 @@ def _production(values: Mapping[str, str], command: Callable[[str, str], str]) -
         mend = command("config set", "taskdb:production true")
         raise TaskdbError(f"taskdb:production is {value!r}: it is true or false. Set it: {mend}")
     return value == "true"
-
-
-def _lower(values: Mapping[str, str], command: Callable[[str, str], str]) -> str:
-    lower = values.get("taskdb:promote_from", "")
-    if lower == pulumi.get_stack():
-        mend = command("config rm", "taskdb:promote_from")
-        raise TaskdbError(
-            f"taskdb:promote_from is {lower!r}, this stack itself: it is the one that runs revisions before this. "
-            f"Take it out: {mend}; or name that stack: {command('config set', 'taskdb:promote_from STACK')}"
-        )
-    if lower and not re.fullmatch(r"[\w.-]{1,100}", lower):
-        raise TaskdbError(
-            f"taskdb:promote_from is {lower!r}: it is the name of a stack of this project, letters, digits, "
-            f"'_', '-' and '.'. Set it: {command('config set', 'taskdb:promote_from STACK')}"
-        )
-    return lower

@@ -17,10 +17,12 @@ from pulumi.runtime import config as stack_config
 from pulumi_alembic.backups.setting import BackupSetting
 from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.policy import Policy
+from pulumi_alembic.resource import proof_of
 from taskdb import local
 from taskdb.errors import TaskdbError
 from taskdb.lint import LINT_KEYS, configure_command, lint_of
 from taskdb.policy import POLICY_KEYS, example_of, policy_of
+from taskdb.promotion import PROMOTE_FROM, lower_of
 
 __all__ = ["Admin", "Settings"]
 
@@ -39,6 +41,7 @@ KEYS = {
         "taskdb:rehearse",
         *BACKUP_KEYS,
         *LINT_KEYS,
+        PROMOTE_FROM,
         "taskdb:on_unknown_revision",
         *POLICY_KEYS,
     },
@@ -118,7 +121,8 @@ class Settings:
         _refuse_unknown(values)
         name = _database_name(pulumi.get_project(), pulumi.get_stack())
         allowed = _flag(values, "taskdb:require_approval"), values.get("taskdb:approved", ""), _may_lose(values)
-        chosen = *allowed, *lint_of(values, _command), *_backup(values), _unknown(values)
+        lint = *lint_of(values, _command), lower_of(values, _command, project)
+        chosen = *allowed, *lint, *_backup(values), _unknown(values)
         settings = cls(name, _revision(values), _policy(values), _admin(values, project), *chosen)
         rehearse = _flag(values, "taskdb:rehearse", str(settings.admin.local).lower())
         return replace(settings, rehearse=rehearse)
@@ -136,11 +140,11 @@ class Settings:
 
     @property
     def lower(self) -> tuple[str, pulumi.Output[str | None]] | None:
-        """The stack that runs revisions before this one, and the revision that it is at."""
+        """The stack that runs revisions before this one, and its proof of them."""
         if not self.promote_from:
             return None
         stack = pulumi.StackReference(f"organization/{pulumi.get_project()}/{self.promote_from}")
-        return self.promote_from, stack.get_output("revision")
+        return self.promote_from, proof_of(stack)
 
 
 def _refuse_unknown(values: Mapping[str, str]) -> None:

@@ -1,13 +1,12 @@
 """Lint, as people meet it: an error stops the update and no preview, and each way on that it names is one."""
 
-import json
 import re
 import shlex
 
 import psycopg
 import pytest
 
-from tests.acceptance.conftest import ENGINES, Project
+from tests.acceptance.conftest import Project
 
 pytestmark = pytest.mark.xdist_group("lint")
 
@@ -73,26 +72,6 @@ def test_a_rule_that_there_is_not_is_refused_by_its_nearest(project: Project) ->
     refused = project.pulumi("preview")
     assert refused.exit_code != 0 and "Traceback" not in refused.text
     assert "taskdb:lint has no rule 'trunkate'; the nearest: truncate" in refused.text
-
-
-def test_a_stack_that_takes_revisions_from_another_is_told_which_that_one_has_not_run(live: Project) -> None:
-    for lower, expected in ((live.stack, 0), ("never", 3)):
-        upper = f"u{lower[:6]}"
-        for name in {"never", upper} if lower == "never" else {upper}:
-            assert live.run(ENGINES[live.engine], "stack", "init", name).exit_code == 0
-        above = Project(live.folder, upper, live.engine, live.environment)
-        (live.folder / f"Pulumi.{upper}.yaml").touch()
-        above.pulumi("config", "set", "taskdb:revision", "head")
-        above.pulumi("config", "set", "taskdb:promote_from", lower)
-        preview = above.pulumi("preview", "--json")
-        assert preview.exit_code == 0, preview.text
-        [plan] = [
-            step["newState"]["inputs"]["__plan"]
-            for step in json.loads(preview.stdout)["steps"]
-            if step["urn"].endswith("Migrations::schema")
-        ]
-        found = [each["rule"] for revision in json.loads(plan)["revisions"] for each in revision.get("findings", [])]
-        assert found.count("unproven-revision") == expected
 
 
 def test_a_lower_stack_that_there_is_not_is_named(project: Project) -> None:

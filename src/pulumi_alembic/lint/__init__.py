@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
-from pulumi_alembic.lint.settings import Lower, Settings
+from pulumi_alembic.lint.settings import Settings
+from pulumi_alembic.promotion import VARIABLE, Lower, reason_of
 
-__all__ = ["Lower", "Settings", "lint_settings"]
+__all__ = ["Settings", "lint_settings"]
 
 
 def lint_settings(properties: Mapping[str, Any]) -> Settings:
-    """The settings among a Migrations resource's properties; a lower stack whose revision is unknown is not asked."""
-    lower = properties.get("__lower")
-    revision = lower.get("revision") if isinstance(lower, Mapping) else ""
-    known = isinstance(lower, Mapping) and (revision is None or isinstance(revision, str))
+    """The settings among a Migrations resource's properties. Raises PolicyError for what makes no sense."""
     return Settings.parse(
         properties.get("lint") or {},
         production=bool(properties.get("__production")),
         backup=str(properties.get("backup") or "never"),
         configure_backup=str(properties.get("__configure_backup") or Settings.configure_backup),
-        lower=Lower(str(lower["stack"]), revision or "") if known and lower else None,
+        lower=_lower(properties.get("__lower")),
     )
+
+
+def _lower(lower: object) -> Lower | None:
+    """None where there is none, or it is not known yet what it proves."""
+    if not isinstance(lower, Mapping) or not isinstance(lower.get("stack"), str):
+        return None
+    proof, stack = lower.get("proof"), lower["stack"]
+    if not isinstance(proof, str | None):
+        return None
+    up = f"{os.environ.get('PULUMI_COMMAND', 'pulumi')} up --stack {stack}"
+    return Lower.parse(stack, proof or "", reason=reason_of(os.environ.get(VARIABLE, "")), up=up)

@@ -8,6 +8,7 @@ from pulumi_alembic.account import Account, Finding, Severity
 from pulumi_alembic.errors import LintError
 from pulumi_alembic.lint.rules import OF_PLAN
 from pulumi_alembic.plan import Direction
+from pulumi_alembic.promotion import UNPROVEN, VARIABLE
 
 __all__ = ["errors_of", "refuse"]
 
@@ -44,11 +45,11 @@ def refuse(account: Account, configure: str, up: str) -> None:
     if len(found) > _SHOWN:
         lines.append(f"  … {len(found) - _SHOWN} more, in the preview")
     lines.append(f"  one of these, then {up}:")
-    lines += [f"    {each}" for each in _ways_on(account, found[0][1], configure)]
+    lines += [f"    {each}" for each in _ways_on(account, found[0][1], configure, up)]
     raise LintError("\n".join(lines))
 
 
-def _ways_on(account: Account, finding: Finding, configure: str) -> Iterator[str]:
+def _ways_on(account: Account, finding: Finding, configure: str, up: str) -> Iterator[str]:
     rule, excuse = finding.rule, f"# lint: allow {finding.rule}: REASON"
     sent = any(finding in each.findings for revision in account.revisions for each in revision.statements)
     where = "above the statement" if sent else "anywhere in the script"
@@ -56,6 +57,8 @@ def _ways_on(account: Account, finding: Finding, configure: str) -> Iterator[str
         yield "do what is shown"
     else:
         yield f"mend the script{', as shown' if finding.suggestion else ''}, and: pulumi-alembic manifest"
-    if rule != "bad-excuse":
+    if rule == UNPROVEN:
+        yield f"where it cannot wait, for this one update: {VARIABLE}='why it cannot wait' {up}"
+    elif rule != "bad-excuse":
         yield f"excuse it, in a comment {where}: {excuse}; and: pulumi-alembic manifest"
     yield f"judge the rule otherwise in this stack: {configure.format(rule=rule)}"

@@ -19,6 +19,7 @@ from pulumi_alembic.lint.sizes import Measure, Size, size_of
 from pulumi_alembic.lint.squawk import Objection, objections
 from pulumi_alembic.lint.statement import check
 from pulumi_alembic.plan import Direction
+from pulumi_alembic.promotion import UNPROVEN
 from pulumi_alembic.redact import redact
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class RevisionLint:
             known = practice.Sent([sql for sql, _ in sent], bool(runs_python))
             found += practice.check_script(self.script, known)
         findings = [one for draft in found if (one := self._finding(draft)) is not None]
-        excused = [self._excused(each, self._excuses.all) for each in findings]
+        excused = [self._excused(each, [*self._excuses.all, *self._for_this_update()]) for each in findings]
         return (*excused, *self._of_excuses(judge=not runs_python))
 
     def _drafts(self, sql: str, sight: Sight) -> list[Draft]:
@@ -155,6 +156,11 @@ class RevisionLint:
                 self._used.add(each)
                 return replace(finding, excused=redact(each.reason))
         return finding
+
+    def _for_this_update(self) -> list[Excuse]:
+        """Those that are in no script: whoever runs the update gives them."""
+        lower = self.linter.settings.lower
+        return [Excuse(0, UNPROVEN, lower.reason)] if lower and lower.reason else []
 
     def _judge_own(self, excuses: Iterable[Excuse], found: set[str], line: int) -> None:
         """An excuse within SQL has no line of its own: whether it excuses anything is known at once."""

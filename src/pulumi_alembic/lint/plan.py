@@ -26,14 +26,14 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class PlanLint:
-    """`proven` are the revisions that the lower stack has run; None where there is no such stack."""
+    """`server` is the major version of the server that the plan is for, 0 where that is not known."""
 
     linter: Linter
     plan: Plan
     newest: bool
     known: bool
     models: Sequence[Models]
-    proven: frozenset[str] | None
+    server: int = 0
 
     @classmethod
     def of(
@@ -48,25 +48,31 @@ class PlanLint:
         known: bool,
         static: bool = False,
         measure: Measure = lambda table: None,
+        server: int = 0,
     ) -> PlanLint:
         """The lint of a plan whose steps send these texts, all of which are `known`, to where this is `there`."""
         newest = plan.direction is Direction.UPGRADE and history.heads == (plan.target,)
         linter = Linter(settings, there, plan.direction, tuple(texts), static, measure)
-        return cls(linter, plan, newest, known, models, _proven(history, settings))
+        return cls(linter, plan, newest, known, models, server)
 
     def revision(self, script: Revision, before: Catalog | None) -> RevisionLint:
         """Lints one revision, whose statements follow; `before` is what is there before it."""
         return self.linter.revision(script, before)
+
+    def proven_by(self, step: Revision) -> str:
+        """The stack that proves the revision; empty where none does, or none has to."""
+        lower = self.linter.settings.lower
+        upgrade = self.plan.direction is Direction.UPGRADE
+        return lower.stack if upgrade and lower and not lower.lacks(step, self.server) else ""
 
     def of_plan(self, step: Revision, catalog: Catalog | None) -> list[Draft]:
         """What of the plan stands with this revision; `catalog` is what is there behind it."""
         found = []
         settings = self.linter.settings
         upgrade = self.plan.direction is Direction.UPGRADE
-        if upgrade and self.proven is not None and step.id not in self.proven and settings.lower:
-            where = settings.lower.revision or "no revision"
-            what = f"the stack {settings.lower.stack} is at {where} and has not run it"
-            found.append(Draft("unproven-revision", what, (), f"pulumi up --stack {settings.lower.stack}"))
+        if upgrade and settings.lower:
+            lacks, advice = settings.lower.judge(step, self.server)
+            found += [Draft("unproven-revision", lacks, (), advice)] if lacks else []
         # Where no revision was ever applied there is nothing to lose.
         first = step is self.plan.steps[0] and self.plan.current
         if upgrade and first and settings.production and settings.backup == "never":
@@ -100,10 +106,3 @@ def _other_tools(revision: Revision) -> Iterator[Draft]:
             different += [f"{name} {then}, and here is {now}"] if now != then else []
     if different:
         yield Draft("other-tools", f"it was applied with {'; '.join(different)}", (), "")
-
-
-def _proven(history: History, settings: Settings) -> frozenset[str] | None:
-    if settings.lower is None:
-        return None
-    there = [each for each in settings.lower.revision.split("+") if each in history.revisions]
-    return frozenset(history.ancestors(there))

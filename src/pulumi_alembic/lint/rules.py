@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pulumi_alembic.account import Severity
+from pulumi_alembic.promotion import UNPROVEN
 
 __all__ = ["OF_PLAN", "RULES", "SQUAWK", "Rule", "Scale", "nearest", "table"]
 
@@ -91,7 +92,7 @@ _ALL = (
     _practice("undocumented-revision", "who reads it later does not learn why", (_W, _W)),
     _practice("unreviewed-revision", "autogenerate guesses: a rename is a drop and an add to it"),
     _practice("models-differ", "the application reads and writes columns that are not there"),
-    _always("unproven-revision", _E, "it runs here first: try it on the lower stack"),
+    _always(UNPROVEN, _E, "what goes wrong with it goes wrong here first"),
     _always("production-without-backup", _E, "what goes wrong on production has no way back"),
     _always("other-tools", _W, "another version may run its way back otherwise"),
     _always("runs-python", _I, "what it sends is known only once it runs, as in a rehearsal"),
@@ -102,7 +103,7 @@ _ALL = (
 RULES = {rule.name: rule for rule in _ALL}
 """By name. Where squawk has a rule of the same meaning, the name is squawk's."""
 
-OF_PLAN = frozenset({"unproven-revision", "production-without-backup"})
+OF_PLAN = frozenset({UNPROVEN, "production-without-backup"})
 """The rules that are kept elsewhere than in a script."""
 
 SQUAWK = frozenset(rule.name for rule in _ALL if rule.by_squawk)

@@ -10,20 +10,13 @@ from typing import Any
 from pulumi_alembic.account import Severity
 from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.lint.rules import RULES, Scale, nearest
+from pulumi_alembic.promotion import Lower
 
-__all__ = ["OFF", "Lower", "Settings"]
+__all__ = ["OFF", "Settings"]
 
 OFF = "off"
 _UNITS = {"kB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
 _THRESHOLDS = ("large_rows", "large_size")
-
-
-@dataclass(frozen=True)
-class Lower:
-    """A stack that runs revisions before this one; `revision` is where it is, empty where it never ran any."""
-
-    stack: str
-    revision: str
 
 
 @dataclass(frozen=True)
@@ -32,7 +25,7 @@ class Settings:
 
     A table is large from `large_rows` rows or `large_size` bytes on. On a stack that is `production` practices are not
     advice; `backup` is when it makes backups, and `configure_backup` what is typed so that it does. `lower` is None
-    where nothing is known of a lower stack.
+    where there is no lower stack, or it cannot be known yet what that one proves.
     """
 
     severities: Mapping[str, str] = field(default_factory=dict)

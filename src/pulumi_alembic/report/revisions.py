@@ -72,7 +72,8 @@ def _revision(revision: RevisionAccount, page: Page, *, opened: bool) -> str:
         page.left["revision without SQL"] += bool(revision.statements)
         return f"- {line}{_summed(revision, page)}"
     origin = ", from the ledger: the scripts here lack it" if revision.from_ledger else ""
-    blocks = [f"{line}<br>{page.code(revision.file)}{origin}"]
+    proven = f", proven by the stack {page.code(revision.proven_by)}" if revision.proven_by else ""
+    blocks = [f"{line}<br>{page.code(revision.file)}{origin}{proven}"]
     if revision.runs_python:
         unknown = ", so its SQL is not known before the update" if facts.is_opaque(revision) else ""
         blocks.append(f"🐍 Runs Python{unknown}: {page.plain(revision.runs_python)}")

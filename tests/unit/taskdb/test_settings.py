@@ -246,3 +246,26 @@ def test_whether_to_rehearse_is_true_or_false(monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(TaskdbError) as refused:
         load(monkeypatch, tmp_path, **NAMED, taskdb__rehearse="perhaps")
     assert str(refused.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "ring"),
+    [
+        ({"staging": "dev"}, "dev ← staging ← dev"),
+        ({"staging": "qa", "qa": "staging"}, "dev ← staging ← qa ← staging"),
+        ({"staging": "qa"}, ""),
+        ({"staging": "[", "qa": "dev"}, ""),
+    ],
+)
+def test_stacks_that_prove_each_other_in_a_ring_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: dict[str, str], ring: str
+) -> None:
+    for stack, lower in files.items():
+        (tmp_path / f"Pulumi.{stack}.yaml").write_text(f"config:\n  taskdb:promote_from: {lower}\n")
+    if not ring:
+        assert load(monkeypatch, tmp_path, taskdb__promote_from="staging", **NAMED).promote_from == "staging"
+        return
+    with pytest.raises(TaskdbError) as caught:
+        load(monkeypatch, tmp_path, taskdb__promote_from="staging", **NAMED)
+    assert f"taskdb:promote_from goes in a ring, {ring}:" in str(caught.value)
+    assert "pulumi config rm taskdb:promote_from --stack dev" in str(caught.value)

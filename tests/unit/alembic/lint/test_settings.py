@@ -4,7 +4,7 @@ import pytest
 
 from pulumi_alembic.account import Severity
 from pulumi_alembic.errors import PolicyError
-from pulumi_alembic.lint import Lower, Settings, lint_settings
+from pulumi_alembic.lint import Settings
 from pulumi_alembic.lint.rules import RULES, SQUAWK, table
 from tests.conftest import PROJECT
 
@@ -48,21 +48,6 @@ def test_a_practice_is_advice_and_an_obligation_on_a_production_stack() -> None:
 def test_limits_are_read_in_rows_and_bytes() -> None:
     settings = Settings.parse({"large_rows": 5, "large_size": "2GB"})
     assert (settings.large_rows, settings.large_size) == (5, 2 * 1024**3)
-
-
-@pytest.mark.parametrize(
-    ("lower", "expected"),
-    [
-        (None, None),
-        ({"stack": "dev", "revision": "r1"}, Lower("dev", "r1")),
-        ({"stack": "dev", "revision": None}, Lower("dev", "")),
-        ({"stack": "dev", "revision": object()}, None),
-    ],
-)
-def test_a_lower_stack_that_never_ran_has_nothing_and_one_that_is_unknown_is_not_asked(
-    lower: object, expected: Lower | None
-) -> None:
-    assert lint_settings({"__lower": lower}).lower == expected
 
 
 def test_the_table_has_a_line_for_each_rule() -> None:

@@ -1,0 +1,71 @@
+"""A stack runs what the one below it has proven, and nothing else."""
+
+import json
+from pathlib import Path
+
+from tests.acceptance.conftest import ENGINES, Project
+
+
+def above(lower: Project) -> Project:
+    """Another stack of the same project, which takes its revisions from this one."""
+    upper = Project(lower.folder, f"u{lower.stack[1:]}", lower.engine, lower.environment)
+    (lower.folder / f"Pulumi.{upper.stack}.yaml").touch()
+    assert upper.run(ENGINES[upper.engine], "stack", "init", upper.stack).exit_code == 0
+    upper.configure(taskdb__promote_from=lower.stack)
+    return upper
+
+
+def state(project: Project) -> Path:
+    return project.folder / f".state/.pulumi/stacks/taskdb/{project.stack}.json"
+
+
+def test_what_the_stack_below_has_proven_goes_up_and_the_rest_is_refused(project: Project) -> None:
+    project.configure(taskdb__rehearse="true")
+    project.up()
+    upper = above(project)
+    assert "proven by " + project.stack in upper.succeed("preview").text
+    upper.up()
+    assert upper.outputs()["revision"] == project.outputs()["revision"]
+
+    script = project.script(1, "op.execute('CREATE TABLE app.later (id int)')", "op.execute('DROP TABLE app.later')")
+    preview = upper.succeed("preview")
+    assert f"error unproven-revision: the stack {project.stack} has not run it" in preview.text
+    refused = upper.pulumi("up", "--yes", "--skip-preview")
+    assert refused.exit_code != 0 and "Traceback" not in refused.text
+    assert f"{ENGINES[upper.engine]} up --stack {project.stack}" in refused.text
+    assert upper.outputs()["revision"] == "20250126_003"
+
+    project.up()
+    # What its update did not write is no proof, though it says the same.
+    kept = state(project).read_text()
+    document = json.loads(kept)
+    [stack] = [each for each in document["checkpoint"]["latest"]["resources"] if each["type"] == "pulumi:pulumi:Stack"]
+    stack["outputs"]["proof"] = project.outputs()["proof"]
+    state(project).write_text(json.dumps(document))
+    forged = upper.pulumi("up", "--yes", "--skip-preview")
+    assert forged.exit_code != 0 and "its output `proof` is not encrypted, so no update of it wrote it" in forged.text
+    state(project).write_text(kept)
+
+    upper.up()
+    assert upper.outputs()["revision"] == script.name[:12]
+
+
+def test_what_cannot_wait_goes_up_with_its_reason(project: Project) -> None:
+    project.up()
+    upper = above(project)
+    reason = {"PULUMI_ALEMBIC_UNPROVEN": "checkout is down, incident 4711"}
+    upper.succeed("up", "--yes", "--skip-preview", **reason)
+    told = "20250126_003 ran here before the stack"
+    assert "(checkout is down, incident 4711)" in upper.succeed("preview").text
+    assert told in upper.succeed("preview").text
+    history = upper.run("pulumi-alembic", "history", "--json", DATABASE_URL=upper.outputs()["migrator_url"])
+    assert "checkout is down, incident 4711" in history.stdout
+    assert told in upper.succeed("preview").text
+
+
+def test_a_ring_of_stacks_is_refused_before_anything_is_made(project: Project) -> None:
+    upper = above(project)
+    project.configure(taskdb__promote_from=upper.stack)
+    refused = project.pulumi("up", "--yes")
+    assert refused.exit_code != 0 and "Traceback" not in refused.text
+    assert f"taskdb:promote_from goes in a ring, {project.stack} ← {upper.stack} ← {project.stack}" in refused.text

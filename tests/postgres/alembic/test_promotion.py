@@ -1,0 +1,191 @@
+"""A stack takes the revisions that the one below it proves, and says of the others what they lack."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pulumi_alembic import engine_log, records
+from pulumi_alembic.account import Account
+from pulumi_alembic.database import connect
+from pulumi_alembic.errors import LintError
+from pulumi_alembic.history import History
+from pulumi_alembic.inputs import ADMIN, APPLYING
+from pulumi_alembic.plugin_errors import HalfDone
+from pulumi_alembic.promotion import UNSEALED, VARIABLE, Proof
+from pulumi_alembic.rehearsal.client import find_client
+from taskdb.local import Server
+from tests.conftest import Database
+from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.stack import PROVIDER, Refused, Stack
+
+ONE, TWO, THREE = (f"20250101_00{number}" for number in (1, 2, 3))
+
+
+@pytest.fixture(autouse=True)
+def _no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+
+
+@pytest.fixture
+def admin(server: Server) -> str:
+    with Database(server, "postgres").connect() as connection:
+        if find_client(connection.info.server_version // 10000) is None:
+            pytest.skip("no pg_dump for this server")
+    return f"postgresql://{server.username}:{server.password}@{server.host}:{server.port}/postgres"
+
+
+@pytest.fixture
+def two(empty_target: Target) -> Target:
+    """Scripts of two revisions that lead there and back."""
+    for id, down in ((ONE, None), (TWO, ONE)):
+        table = f"t{id[-1]}"
+        empty_target.write(id, down, f"op.execute('CREATE TABLE {table} (a int)')", f"op.execute('DROP TABLE {table}')")
+    History.load(empty_target.directory).write_manifest()
+    return empty_target
+
+
+@pytest.fixture
+def upper(two: Target, make_target: Callable[[Path], Target]) -> Stack:
+    """A stack above, with nothing in its database yet."""
+    return Stack(make_target(two.directory).url)
+
+
+def proof(target: Target, admin: str, revision: str) -> str:
+    """What the stack below proves after an update that rehearsed."""
+    lower = Stack(target.url)
+    lower.up(target.directory, revision, **{APPLYING: True, ADMIN: admin})
+    return str(lower.outputs["proof"])
+
+
+def of(text: str | None) -> dict[str, Any]:
+    """The upper stack's property for such a proof of the lower one."""
+    return {"__lower": {"stack": "staging", "proof": text}}
+
+
+def test_an_update_proves_what_it_ran_and_the_way_back_that_it_rehearsed(two: Target, admin: str) -> None:
+    stack = Stack(two.url)
+    stack.up(two.directory, ONE)
+    assert Proof.parse(stack.outputs["proof"]).back == set()
+    stack.up(two.directory, TWO, **{APPLYING: True, ADMIN: admin})
+    found = Proof.parse(stack.outputs["proof"])
+    assert (found.digests.keys(), found.back) == ({ONE, TWO}, {TWO})
+    assert admin not in json.dumps([stack.inputs, stack.outputs])
+    stack.up(two.directory, ONE, **{APPLYING: True, ADMIN: admin})
+    assert Proof.parse(stack.outputs["proof"]).digests.keys() == {ONE}
+
+
+def test_a_refresh_proves_what_the_database_is_at(two: Target, admin: str) -> None:
+    """Also where an earlier version of the library wrote the state, or a person moved the database."""
+    stack = Stack(two.url)
+    stack.up(two.directory, TWO, **{APPLYING: True, ADMIN: admin})
+    whole = stack.outputs.pop("proof")
+    stack.refresh()
+    assert stack.outputs["proof"] == whole
+    two.migrate(ONE)
+    stack.refresh()
+    assert Proof.parse(stack.outputs["proof"]).digests.keys() == {ONE}
+
+
+def test_what_is_proven_runs_and_is_shown_as_such(two: Target, upper: Stack, admin: str) -> None:
+    lower = of(proof(two, admin, TWO))
+    planned = upper.preview(two.directory, TWO, **lower)
+    assert [each.proven_by for each in Account.from_json(json.loads(planned["__plan"])).revisions] == ["staging"] * 2
+    upper.up(two.directory, TWO, **lower)
+    assert upper.outputs["revision"] == TWO
+    # What it was told of others is not kept.
+    upper.up(two.directory, TWO, **lower)
+    assert Proof.parse(upper.inputs["__lower"]["proof"]).digests == {}
+
+
+@pytest.mark.parametrize(
+    ("break_", "lacks"),
+    [
+        (
+            lambda text: str(Proof.parse(text).only([ONE])),
+            f"{TWO}_script.py: unproven-revision: the stack staging",
+        ),
+        (lambda text: str(replace(Proof.parse(text), server=9)), "the stack staging ran it on PostgreSQL 9, and this "),
+        (lambda text: text.replace("+", ""), "its way back was not rehearsed on the stack staging"),
+        (lambda text: None, "the stack staging proves nothing: it has no output `proof`"),
+        (lambda text: UNSEALED, "its output `proof` is not encrypted, so no update of it wrote it"),
+        (lambda text: "v1 anything", "its output `proof` is not one that an update of it wrote"),
+    ],
+)
+def test_what_is_not_proven_does_not_run(
+    two: Target, upper: Stack, admin: str, break_: Callable[[str], str | None], lacks: str
+) -> None:
+    lower = of(break_(proof(two, admin, TWO)))
+    with pytest.raises(LintError) as refused:
+        upper.up(two.directory, TWO, **lower)
+    assert lacks in str(refused.value) and "Traceback" not in str(refused.value)
+    assert f"for this one update: {VARIABLE}='why it cannot wait' pulumi up --stack dev" in str(refused.value)
+    with connect(upper.url) as connection:
+        assert connection.execute("SELECT to_regclass('app.t1')").fetchone() == (None,)
+
+
+def test_another_script_of_a_proven_id_does_not_run(two: Target, upper: Stack, admin: str) -> None:
+    lower = of(proof(two, admin, TWO))
+    two.write(TWO, ONE, "op.execute('CREATE TABLE t2 (b int)')", "op.execute('DROP TABLE t2')")
+    History.load(two.directory).write_manifest()
+    upper.up(two.directory, ONE, **lower)
+    with pytest.raises(LintError, match="the stack staging ran another script of this id"):
+        upper.up(two.directory, TWO, **lower)
+    assert upper.outputs["revision"] == ONE
+
+
+def test_going_back_needs_no_proof(two: Target, upper: Stack, admin: str) -> None:
+    upper.up(two.directory, TWO, **of(proof(two, admin, TWO)))
+    upper.up(two.directory, ONE, **of(None))
+    assert upper.outputs["revision"] == ONE
+
+
+def test_what_cannot_wait_runs_with_its_reason_and_is_told_until_it_is_proven(
+    two: Target, upper: Stack, admin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(engine_log, "warning", lambda message, urn: told.append(message))
+    first = of(proof(two, admin, ONE))
+    monkeypatch.setenv(VARIABLE, "checkout is down, incident 4711")
+    upper.up(two.directory, TWO, **first)
+    monkeypatch.delenv(VARIABLE)
+    with connect(upper.url) as connection:
+        found, _ = records.read(connection, None)
+    assert [each.result for each in found] == ["applied unproven: checkout is down, incident 4711", "applied"]
+    assert found[0].detail and "has not run it" in str(found[0].detail)
+
+    for _ in range(2):
+        assert not upper.up(two.directory, TWO, **first)
+        told.clear()
+        upper.preview(two.directory, TWO, **first)
+        assert told == [
+            f"{TWO} ran here before the stack staging proved it (checkout is down, incident 4711), and still the stack "
+            "staging has not run it: pulumi up --stack staging"
+        ]
+        upper.refresh()
+    told.clear()
+    upper.preview(two.directory, TWO, **of(proof(two, admin, TWO)))
+    assert told == []
+
+
+def test_a_reason_that_says_nothing_is_refused(
+    two: Target, upper: Stack, admin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "yes")
+    with pytest.raises(Refused, match=f"{VARIABLE} is 'yes': it is kept as the reason"):
+        upper.up(two.directory, TWO, **of(proof(two, admin, ONE)))
+
+
+def test_an_update_that_ends_on_the_way_proves_nothing_of_what_it_was_to_run(two: Target, admin: str) -> None:
+    two.write(THREE, TWO, "op.execute('CREATE TABLE t1 (a int)')")
+    History.load(two.directory).write_manifest()
+    stack = Stack(two.url)
+    stack.up(two.directory, ONE)
+    with pytest.raises(HalfDone):
+        stack.up(two.directory, THREE)
+    assert stack.outputs["revision"] == TWO
+    assert Proof.parse(stack.outputs["proof"]).digests.keys() == {ONE}
+    assert PROVIDER.diff("id", stack.outputs, stack.preview(two.directory, TWO)).changes is False
