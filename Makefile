@@ -21,7 +21,7 @@ SERVER := $(if $(PGHOST)$(shell grep -s postgresql:host Pulumi.$(STACK).yaml),,s
 
 BENCHMARKS := $(filter-out __init__ beside measure server stacks,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
-.PHONY: help up preview refresh down psql test test-faults benchmarks server stack clean requirements
+.PHONY: help up preview refresh down psql ci-preview ci-comment ci-pin ci-up ci-drift test test-faults benchmarks server stack clean requirements
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 14
@@ -74,6 +74,21 @@ $(BIN)/.up: requirements.txt pyproject.toml
 $(BIN)/.test: requirements-dev.txt $(BIN)/.up
 	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
 	@touch $@
+
+ci-preview: $(BIN)/.up $(SERVER) ## What the pull request's check runs: the preview of STACK as a report
+	.ci/preview $(STACK) $(PULUMI)
+
+ci-comment: ## Put that report under the pull request: PULL_REQUEST=12 GITHUB_REPOSITORY=owner/name
+	.ci/comment "$(GITHUB_REPOSITORY)" "$(PULL_REQUEST)"
+
+ci-pin: $(BIN)/.up ## Pin STACK to a revision, as the rollback does: REVISION=20250126_002
+	$(PULUMI) config set --stack $(STACK) -- taskdb:revision "$(REVISION)"
+
+ci-up: $(BIN)/.up $(SERVER) ## Bring STACK up as the deployment does, with the digest of PULUMI_ALEMBIC_APPROVE
+	$(PULUMI) up --stack $(STACK) --yes --skip-preview
+
+ci-drift: $(BIN)/.up $(SERVER) ## What runs each night: fails where STACK is not what the last update left
+	$(PULUMI) preview --stack $(STACK) --refresh --expect-no-changes --diff
 
 clean: ## Remove the virtual environment and caches; databases and stacks stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
