@@ -18,6 +18,7 @@ from pulumi_alembic.database import read_catalog
 from pulumi_alembic.effects import effects
 from pulumi_alembic.errors import DataLoss
 from pulumi_alembic.guard.losses import Loss, count, estimate, losses
+from pulumi_alembic.guard.plain import holds_nothing, plain
 from pulumi_alembic.guard.presence import Tables, gone, present
 from pulumi_alembic.literals import Unbindable, bound
 
@@ -45,6 +46,7 @@ SELECT current_schemas(false), (
     SELECT array_agg(DISTINCT ARRAY[nspname, proname])
     FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace JOIN pg_language l ON l.oid = prolang
     WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%' AND lanname NOT IN ('c', 'internal')
+        AND (nspname, proname) <> ('migrations', 'ledger_is_append_only')
 ), (
     SELECT array_agg(relname) FROM pg_class WHERE oid IN (
         SELECT tgrelid FROM pg_trigger JOIN pg_proc p ON p.oid = tgfoid
@@ -114,8 +116,13 @@ class Guard:
         (cursor.executemany if many else cursor.execute)(text, parameters)
 
     def _may_take(self, sql: str) -> bool:
-        """Whether it is worth a look at the catalog; most statements are not, which is told without the server."""
+        """Whether it is worth a look at the catalog; of most statements that is told without the server.
+
+        Of a plain drop the server tells in one answer that there is nothing to lose.
+        """
         words = {word.lower() for word in _WORD.findall(sql)}
+        if "drop" in words and (dropped := plain(sql)):
+            return not holds_nothing(self._session, dropped, self._limit, MARK)
         outline, acting = self._outline = self._outline or self._read_outline()
         if not words.isdisjoint(_CHANGING):
             self._outline = None

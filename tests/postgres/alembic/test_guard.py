@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pulumi_alembic.account import Account
-from pulumi_alembic.database import connect
+from pulumi_alembic.database import connect, log_in
 from pulumi_alembic.errors import DataLoss, PolicyError, RevisionFailed
 from pulumi_alembic.guard.allowance import VARIABLE, allowed
 from pulumi_alembic.planning import read_revision
@@ -38,7 +38,10 @@ INSERT INTO parents SELECT n, CASE WHEN n > 2 THEN 'name' END FROM generate_seri
 INSERT INTO children SELECT n, 1 + n % 5 FROM generate_series(1, 1200) n;
 INSERT INTO parts SELECT n, n FROM generate_series(0, 14) n;
 INSERT INTO older VALUES (1), (2);
-INSERT INTO "Odd.One" VALUES (1, 'well'), (2, NULL), (3, NULL)
+INSERT INTO "Odd.One" VALUES (1, 'well'), (2, NULL), (3, NULL);
+CREATE TYPE pair AS (a int, b int);
+CREATE TABLE pairs (id int, pair pair);
+INSERT INTO pairs VALUES (1, ROW(1, NULL)), (2, ROW(NULL, NULL)), (3, NULL)
 """
 
 LOST = {
@@ -52,6 +55,9 @@ LOST = {
     "DROP TYPE mood CASCADE": '1 value of app."Odd.One"."a.b"',
     "TRUNCATE parents CASCADE": "5 rows of app.parents, 1,200 rows of app.children",
     "TRUNCATE nobody; DELETE FROM children": "1,200 rows of app.children",
+    "ALTER TABLE pairs DROP COLUMN pair": "2 values of app.pairs.pair",
+    "DROP TABLE IF EXISTS nobody, children RESTRICT": "1,200 rows of app.children",
+    "DROP TABLE old CASCADE": "2 rows of app.older",
     "DO $$ BEGIN EXECUTE 'DROP TABLE ' || 'children'; END $$": "1,200 rows of app.children",
     "DO $$ BEGIN ALTER TABLE parents DROP name CASCADE; END $$": "3 values of app.parents.name",
     "SELECT empty_all()": "1,200 rows of app.children",
@@ -72,6 +78,9 @@ KEPT = {
     "an empty table": "DROP TABLE nobody",
     "a table that is not there": "DROP TABLE IF EXISTS nothing",
     "a view": "DROP VIEW names",
+    "one that is not there, and an empty one": "DROP TABLE IF EXISTS nothing, nobody",
+    "a column that is not there": "ALTER TABLE IF EXISTS parents DROP COLUMN IF EXISTS nothing",
+    "an index": "CREATE INDEX i ON children (parent); DROP INDEX i",
     "a column without a value": "ALTER TABLE nobody DROP COLUMN id",
     "rows that a condition picks": "DELETE FROM children WHERE id < 10",
     "values that are written over": "UPDATE parents SET name = 'other'",
@@ -169,14 +178,36 @@ def test_the_alembic_command_is_guarded_too(filled: Target, monkeypatch: pytest.
     assert read_revision(filled.url) == TWO
 
 
-def test_counting_that_takes_too_long_is_given_up(filled: Target) -> None:
+@pytest.mark.parametrize(
+    ("statement", "lost"),
+    [
+        ("DROP TABLE nobody", r"about 300,000 rows of app\.nobody"),
+        # Whether there is a value takes as long, where there is none.
+        ("ALTER TABLE nobody DROP COLUMN nothing", r"about 300,000 values of app\.nobody\.nothing"),
+    ],
+)
+def test_counting_that_takes_too_long_is_given_up(filled: Target, statement: str, lost: str) -> None:
     """Under the lock nobody else can read: no longer than `count_timeout`."""
     with connect(filled.url) as connection:
-        connection.execute("INSERT INTO nobody SELECT generate_series(1, 300000); ANALYZE nobody")
+        connection.execute(
+            "ALTER TABLE nobody ADD nothing int; INSERT INTO nobody SELECT generate_series(1, 300000); ANALYZE nobody"
+        )
         connection.commit()
-    filled.write(TWO, ONE, "op.execute('DROP TABLE nobody')")
-    with pytest.raises(RevisionFailed, match=r"it would destroy about 300,000 rows of app\.nobody"):
+    filled.write(TWO, ONE, f"op.execute({statement!r})")
+    with pytest.raises(RevisionFailed, match=f"it would destroy {lost}"):
         filled.migrate(TWO, policy=Policy(count_timeout=0.001))
+
+
+def test_what_a_script_set_is_so_after_it_was_looked(filled: Target) -> None:
+    filled.write(
+        TWO,
+        ONE,
+        "op.execute(\"SET LOCAL statement_timeout = '7s'\"); op.drop_table('nobody')\n"
+        "    op.execute(\"CREATE TABLE was AS SELECT current_setting('statement_timeout')"
+        " || current_setting('row_security') x\")",
+    )
+    filled.migrate(TWO)
+    assert filled.query("SELECT x FROM was") == [("7son",)]
 
 
 def test_rows_that_a_policy_hides_would_go_too(filled: Target) -> None:
@@ -190,15 +221,40 @@ def test_rows_that_a_policy_hides_would_go_too(filled: Target) -> None:
     assert "it would destroy about 1,200 rows of app.children" in refused(filled)
 
 
-@pytest.mark.parametrize("statement", ["DROP TABLE children", "TRUNCATE children", "DELETE FROM children"])
-def test_rows_that_somebody_is_about_to_commit_are_counted_too(filled: Target, statement: str) -> None:
+@pytest.mark.parametrize(
+    ("statement", "table", "lost"),
+    [
+        ("DROP TABLE children", "children", "1,201 rows"),
+        ("TRUNCATE children", "children", "1,201 rows"),
+        ("DELETE FROM children", "children", "1,201 rows"),
+        ("DROP TABLE empty", "empty", "1 row"),
+        ("ALTER TABLE empty DROP COLUMN id", "empty", "1 value"),
+    ],
+)
+def test_rows_that_somebody_is_about_to_commit_are_counted_too(
+    filled: Target, statement: str, table: str, lost: str
+) -> None:
     """It is counted when nobody can write any more, and so nothing is added before the run ends."""
+    with connect(filled.url) as connection:
+        connection.execute("CREATE TABLE empty (id int, parent int)")
+        connection.commit()
     filled.write(TWO, ONE, f"op.execute({statement!r})")
-    with ThreadPoolExecutor(1) as aside, blocker(filled, "INSERT INTO children VALUES (0, 1)") as writer:
+    with ThreadPoolExecutor(1) as aside, blocker(filled, f"INSERT INTO {table} VALUES (0, 1)") as writer:
         message = aside.submit(refused_with, filled, Policy(lock_timeout=30.0))
-        until(lambda: wants_lock(filled, "children"))
+        until(lambda: wants_lock(filled, table))
         writer.commit()
-        assert "it would destroy 1,201 rows of app.children" in message.result()
+        assert f"it would destroy {lost} of app.{table}" in message.result()
+
+
+def test_a_person_ends_a_look_that_waits(filled: Target) -> None:
+    """By pg_cancel_backend: it is not taken for the end of its time."""
+    filled.write(TWO, ONE, "op.execute('DROP TABLE nobody')")
+    with ThreadPoolExecutor(1) as aside, blocker(filled, "INSERT INTO nobody VALUES (0)"):
+        message = aside.submit(refused_with, filled, Policy(lock_timeout=30.0, lock_deadline=30.0, count_timeout=60.0))
+        until(lambda: wants_lock(filled, "nobody"))
+        with log_in(filled.url) as login:
+            login.execute("SELECT pg_cancel_backend(pid) FROM pg_locks WHERE NOT granted AND relation IS NOT NULL")
+        assert "canceling statement due to user request" in message.result()
 
 
 def planned(target: Target, revision: str, **properties: Any) -> dict[str, Any]:

@@ -1,0 +1,50 @@
+"""A drop is plain where its text alone shows all that it takes; anything else is looked at more closely."""
+
+import pytest
+
+from pulumi_alembic.guard.plain import Plain, plain
+
+PLAIN = {
+    "DROP TABLE t": Plain("t"),
+    "\nDROP TABLE app.messages": Plain("app.messages"),
+    "drop  table if exists a, app.b RESTRICT ;": Plain("a, app.b"),
+    'DROP TABLE "Odd.One"."a""; b"': Plain('"Odd.One"."a""; b"'),
+    "ALTER TABLE app.tasks DROP COLUMN notes": Plain("app.tasks", "notes"),
+    'ALTER TABLE IF EXISTS tasks DROP COLUMN IF EXISTS "No.tes" RESTRICT': Plain("tasks", '"No.tes"'),
+    "\nDROP INDEX app.tasks_title": Plain(""),
+    "DROP MATERIALIZED VIEW totals": Plain(""),
+    "DROP TYPE mood": Plain(""),
+}
+
+NOT = [
+    "DROP TABLE t CASCADE",
+    "DROP TABLE t; DROP TABLE u",
+    "DROP TABLE t -- and more",
+    "DROP TABLE t /* ; */ CASCADE",
+    "DROP TABLE a.b.c",
+    'DROP TABLE U&"t"',
+    "DROP TYPE mood CASCADE",
+    "DROP INDEX CONCURRENTLY i",
+    "DROP EXTENSION hstore",
+    "DROP OWNED BY somebody",
+    "DROP SCHEMA app CASCADE",
+    "ALTER TABLE t DROP notes",
+    "ALTER TABLE t DROP COLUMN a, DROP COLUMN b",
+    "ALTER TABLE t DROP COLUMN a CASCADE",
+    "ALTER TABLE ONLY t DROP COLUMN a",
+    "ALTER TABLE t * DROP COLUMN a",
+    "ALTER TABLE t DROP CONSTRAINT c",
+    "DO $$ BEGIN DROP TABLE t; END $$",
+    "TRUNCATE t",
+    "DELETE FROM t",
+]
+
+
+@pytest.mark.parametrize("sql", PLAIN)
+def test_what_a_plain_drop_takes_is_in_its_text(sql: str) -> None:
+    assert plain(sql) == PLAIN[sql]
+
+
+@pytest.mark.parametrize("sql", NOT)
+def test_all_else_is_none(sql: str) -> None:
+    assert plain(sql) is None
