@@ -13,14 +13,14 @@ from pulumi_alembic.shape import Function, batched_updates, refuse_misplaced
 __all__ = ["refuse_unfit"]
 
 
-def refuse_unfit(functions: Sequence[Function], url: str | None) -> None:
+def refuse_unfit(functions: Sequence[Function], url: str | None, *, rehearsed: bool = False) -> None:
     """Raise HistoryError, naming file and line, for a statement in the wrong place or a batched update without a key.
 
-    And TargetError for a downgrade that can only fail.
+    And TargetError for a downgrade that takes nothing back, as `refuse_irreversible` does.
     The way back of what is to be upgraded is looked at too: once it is applied, the script cannot be changed. `url` is
     None where there is no database yet. It is asked only where there is a batched update.
     """
-    refuse_irreversible(functions)
+    refuse_irreversible(functions, rehearsed=rehearsed)
     for function in functions:
         refuse_misplaced(function)
         refuse_misplaced(replace(function, name="downgrade"))

@@ -56,7 +56,8 @@ def run_online(metadata: sa.MetaData, request: Request) -> None:
 
 
 def _before_the_first(steps: Sequence[Any], request: Request) -> None:
-    refuse_unfit([_function(step, request) for step in steps if hasattr(step, "revision")], request.url)
+    functions = [_function(step, request) for step in steps if hasattr(step, "revision")]
+    refuse_unfit(functions, request.url, rehearsed=request.observer is not None)
     if request.policy.preflight:
         for note in preflight.look(request.url, request.policy):
             request.on_status(note)

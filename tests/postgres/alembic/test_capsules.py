@@ -478,9 +478,20 @@ def test_what_the_ledger_keeps_can_be_read_and_moves_no_terminal(newer: Target, 
     assert capsule(newer, "20250199_009").startswith("error: the ledger keeps no script of 20250199_009")
 
 
-def test_an_irreversible_revision_is_named_before_anything_runs(newer: Target) -> None:
+@pytest.mark.parametrize(
+    ("back", "line", "said"),
+    [
+        ("raise NotImplementedError('its rows are gone')", 8, "raise NotImplementedError('its rows are gone')"),
+        (
+            "pass",
+            7,
+            "downgrade() does nothing, and upgrade() does something: it would count as taken back, and be there ",
+        ),
+    ],
+)
+def test_an_irreversible_revision_is_named_before_anything_runs(newer: Target, back: str, line: int, said: str) -> None:
     newer.write(FOUR, THREE, "pass", "pass")
-    newer.write(THREE, TWO, "pass", "raise NotImplementedError('its rows are gone')")
+    newer.write(THREE, TWO, "op.execute('SELECT 1')", back)
     History.load(newer.directory).write_manifest()
     stack = Stack(newer.url)
     stack.up(newer.directory, FOUR)
@@ -492,7 +503,8 @@ def test_an_irreversible_revision_is_named_before_anything_runs(newer: Target) -
         with pytest.raises(Refused) as caught:
             stack.up(checkout, TWO)
         assert "cannot be taken back:\n" in str(caught.value)
-        assert f"{folder}:8: raise NotImplementedError('its rows are gone')\nNothing was run." in str(caught.value)
+        assert f"{folder}:{line}: {said}" in str(caught.value)
+        assert "\nNothing was run." in str(caught.value)
     assert "cannot be taken back" in newer.alembic("downgrade", TWO, check=False)
     assert everything(newer) == before
     assert stack.up(newer.directory, THREE)
