@@ -34,6 +34,9 @@ def add(commands: Any, command: Callable[[Any, Any, str], argparse.ArgumentParse
     restore.add_argument("id", metavar="ID", help="as `backups` lists it")
     restore.add_argument("--into", metavar="URL", help="another database; its password by PGPASSWORD or ~/.pgpass")
     restore.add_argument("--replace", action="store_true", help="also a database that is not the backup's, nor empty")
+    restore.add_argument(
+        "--another-fingerprint", action="store_true", help="also what has another one than the backup says"
+    )
     restore.add_argument("--yes", action="store_true", help="do not ask")
     for each in (listing, restore):
         each.add_argument("--folder", type=Path, help="where they are; else where this database's ledger says")
@@ -132,7 +135,9 @@ def _restore(options: argparse.Namespace, directory: Path) -> None:
         )
     url = options.into or database_url(directory)
     command = " ".join(["pulumi-alembic", *sys.argv[1:]])
-    restore = Restore(backup, folder, url, command, Origin.of(directory), options.replace, tell=_tell)
+    restore = Restore(
+        *(backup, folder, url, command, Origin.of(directory), options.replace, options.another_fingerprint), tell=_tell
+    )
     content = restore.look()
     if not content.empty and not options.yes:
         _ask(

@@ -29,7 +29,7 @@ class Backup:
     """What the manifest of a backup says. `heads` are the database's, `ledger` the last row of its ledger.
 
     `database` is `HOST:PORT/NAME`, for people; `identity` tells that database from every other one. `files` are the
-    digests of the dump's files, `size` all of their bytes.
+    digests of the dump's files, `size` all of their bytes. Backups made before there was a `fingerprint` have none.
     """
 
     id: str

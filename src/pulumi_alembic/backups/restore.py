@@ -15,6 +15,7 @@ from pulumi_alembic import ledger
 from pulumi_alembic.backups import clients
 from pulumi_alembic.backups.archive import Archive
 from pulumi_alembic.backups.content import Content
+from pulumi_alembic.backups.definitions import read_fingerprint
 from pulumi_alembic.backups.emptying import empty, take_back_defaults
 from pulumi_alembic.backups.folder import DUMP, Backup
 from pulumi_alembic.backups.taking import end_others
@@ -36,7 +37,8 @@ _PAUSE = (0.4, 0.8)  # seconds
 class Restore:
     """Brings the database at `url` to what `backup`, in `folder`, holds; `command` is what a person repeats.
 
-    A database that is not the one of the backup is replaced only with `replace`, unless nothing is in it.
+    A database that is not the one of the backup is replaced only with `replace`, unless nothing is in it. With
+    `another_fingerprint` it may have another one than the backup says.
     """
 
     backup: Backup
@@ -45,6 +47,7 @@ class Restore:
     command: str
     origin: Origin
     replace: bool = False
+    another_fingerprint: bool = False
     policy: Policy = field(default_factory=Policy)
     tell: Callable[[str], None] = lambda text: None
 
@@ -101,6 +104,7 @@ class Restore:
             self._analyze(connection)
             self._record(connection, content, same, time.monotonic() - begun)
             self._require_revision(connection)
+            self._require_fingerprint(connection, content.server)
             if not lock.held():
                 raise DatabaseError(f"the connection that kept migrations out was lost. Try again: {self.command}")
             connection.commit()
@@ -152,3 +156,20 @@ class Restore:
                 f"backup {self.backup.id} says it is at {revision_text(self.backup.heads)}, and what it holds is at "
                 f"{revision_text(heads)}. Nothing was changed: take another one"
             )
+
+    def _require_fingerprint(self, connection: Connection, server: int) -> None:
+        """Of another major version none is promised: its catalog says the same in other words."""
+        backup = self.backup
+        ours, its = server // 10000, backup.server // 10000
+        if not backup.fingerprint or ours != its:
+            why = f"it is of PostgreSQL {its}, and this is {ours}" if backup.fingerprint else "the backup has none yet"
+            self.tell(f"the fingerprint is not compared: {why}")
+            return
+        found = read_fingerprint(connection, backup.schemas)
+        told = f"backup {backup.id} has the fingerprint {backup.fingerprint}, and what it restores has {found}"
+        if found != backup.fingerprint and not self.another_fingerprint:
+            raise BackupError(
+                f"{told}. Nothing was changed. Compare the two in an empty database (--into URL), or take it as it is: "
+                f"{self.command} --another-fingerprint"
+            )
+        self.tell(told if found != backup.fingerprint else f"the fingerprint is that of the backup: {found}")

@@ -21,6 +21,7 @@ from pulumi_alembic import accounting, ledger
 from pulumi_alembic.backups import clients
 from pulumi_alembic.backups import folder as backups
 from pulumi_alembic.backups.content import Content
+from pulumi_alembic.backups.definitions import read_fingerprint
 from pulumi_alembic.backups.folder import Backup, size_text
 from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.database import connect, log_in, refusals
@@ -89,12 +90,18 @@ class Maker:
                 self.say("no backup: there is nothing in the database yet")
                 return ""
             tools = clients.find(content.server // 10000)
+            fingerprint = self._fingerprint(connection, content)
             now = datetime.now(UTC)
             id = re.sub(r"[^A-Za-z0-9_-]", "_", f"{content.name}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}")
             with backups.making(folder, id, content.identity) as partial:
                 _require_space(folder, content.size)
                 self._dump(tools, content, partial)
                 _check(tools, partial)
+                if self._fingerprint(connection, content) != fingerprint:
+                    raise BackupError(
+                        f"somebody changed the schema of {content.name} while it was backed up, past the migrations. "
+                        "Nothing was changed by this update: let that end, then try again"
+                    )
                 made = Backup(
                     id,
                     now.isoformat(timespec="milliseconds"),
@@ -106,21 +113,28 @@ class Maker:
                     content.server,
                     tools.version,
                     **backups.describe(partial),
+                    fingerprint=fingerprint,
                 )
                 backups.complete(partial, folder, made)
             seconds = time.monotonic() - begun
             self._record(connection, made, seconds, origin, {"folder": str(folder), "reason": reason})
         self.say(
             f"backup {id} at {revision_text(made.heads)}: {size_text(made.size)} in {seconds:.1f} s, {folder / id} "
-            f"({reason})"
+            f"({reason}), fingerprint {made.fingerprint}"
         )
         return id
+
+    def _fingerprint(self, connection: Connection, content: Content) -> str:
+        found = read_fingerprint(connection, content.schemas)
+        connection.commit()
+        return found
 
     def _record(
         self, connection: Connection, made: Backup, seconds: float, origin: Origin, detail: dict[str, str]
     ) -> None:
         ledger.prepare(connection)
         known = {**detail, "checksum": made.checksum, "size": made.size, "identity": made.identity}
+        known["fingerprint"] = made.fingerprint
         ledger.note(connection, Event.BACKUP, Run(made.heads, made.heads, seconds, backup=made.id), origin, known)
         connection.commit()
 

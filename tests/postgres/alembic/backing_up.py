@@ -25,6 +25,14 @@ CREATE TABLE children (
     id serial PRIMARY KEY, parent bigint REFERENCES parents ON DELETE CASCADE, feels mood DEFAULT 'glad',
     tags text[], document jsonb, size positive, double int GENERATED ALWAYS AS (size * 2) STORED, bytes bytea
 );
+-- PostgreSQL prints these in other words once it has read its own.
+CREATE TABLE worded (
+    status varchar(9) DEFAULT 'a' || 'b' CHECK (status IN ('open', 'done')), note text CHECK (note NOT LIKE 'x%'),
+    at timestamptz DEFAULT now() - interval '1 day', n numeric(5,2) CHECK (n BETWEEN 0 AND 9)
+);
+CREATE INDEX worded_open ON worded (lower(note)) WHERE status IN ('open', 'done');
+CREATE VIEW open_ones AS SELECT * FROM worded WHERE status IN ('open') OR status = ANY (ARRAY['x', 'y']);
+COMMENT ON COLUMN worded.status IS 'as PostgreSQL reads it';
 CREATE INDEX children_tags ON children USING gin (tags);
 CREATE TABLE events (at date NOT NULL, what text) PARTITION BY RANGE (at);
 CREATE TABLE events_2025 PARTITION OF events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
@@ -100,7 +108,7 @@ def require_clients(target: Target) -> None:
 def catalog(target: Target) -> list[tuple[object, ...]]:
     """All that is in the two schemas: columns, constraints, indexes, functions, triggers, and who may do what."""
     return target.query(
-        """
+        r"""
         SELECT 'column', attrelid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull::text,
             attidentity::text || attgenerated::text, pg_get_expr(adbin, adrelid)
         FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
@@ -109,7 +117,10 @@ def catalog(target: Target) -> list[tuple[object, ...]]:
         UNION ALL SELECT 'relation', oid::regclass::text, relkind::text, relowner::regrole::text,
             (SELECT string_agg(acl::text, ',' ORDER BY acl::text) FROM unnest(relacl) acl), NULL, NULL
         FROM pg_class WHERE relnamespace IN ('app'::regnamespace, 'migrations'::regnamespace)
-        UNION ALL SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid), NULL, NULL, NULL
+        UNION ALL SELECT 'constraint', conrelid::regclass::text, conname,
+            -- PostgreSQL prints them otherwise once it has read its own words.
+            regexp_replace(pg_get_constraintdef(oid), '::(character varying|text)(\[\])?|[() ]', '', 'g'),
+            NULL, NULL, NULL
         FROM pg_constraint WHERE connamespace IN ('app'::regnamespace, 'migrations'::regnamespace)
         UNION ALL SELECT 'function', p.oid::regprocedure::text, prosrc, proowner::regrole::text,
             (SELECT string_agg(acl::text, ',' ORDER BY acl::text) FROM unnest(proacl) acl), NULL, NULL

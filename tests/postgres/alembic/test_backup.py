@@ -89,7 +89,8 @@ def test_what_is_recorded_and_said_is_what_is_there(backing: Backing) -> None:
         f"WHERE event = 'backup' AND backup = '{id}'"
     )
     assert (folder, checksum, reason) == (str(backing.folder), made.checksum, "always")
-    said = rf"backup {id} at {ONE}: [\d.]+ kB in [\d.]+ s, {backing.folder}/{id} \(always\)"
+    size = r"[\d.]+ kB in [\d.]+ s"
+    said = rf"backup {id} at {ONE}: {size}, {backing.folder}/{id} \(always\), fingerprint {made.fingerprint}"
     assert re.fullmatch(said, backing.said[-1])
     assert backing.target.query(f"SELECT backup FROM migrations.ledger WHERE revision = '{TWO}'") == [(id,)]
 

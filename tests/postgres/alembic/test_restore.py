@@ -15,6 +15,7 @@ import pytest
 from psycopg import sql
 
 from pulumi_alembic import planning, records
+from pulumi_alembic.backups.definitions import read_fingerprint
 from pulumi_alembic.database import connect
 from pulumi_alembic.errors import RevisionFailed
 from pulumi_alembic.exclusive import KEY
@@ -79,6 +80,75 @@ def test_rows_objects_grants_and_revision_are_those_of_the_backup(backing: Backi
     # Sequences go on behind the rows, and what runs next runs as ever.
     backing.execute("INSERT INTO children (size) VALUES (1); INSERT INTO parents (name) VALUES ('new')")
     assert backing.target.migrate(THREE, **MAY_LOSE) == THREE
+
+
+def test_the_fingerprint_is_compared_before_the_restore_is_committed(backing: Backing) -> None:
+    id = backing.up(TWO)
+    path = backing.folder / id / "manifest.json"
+    written = json.loads(path.read_text())
+    assert backing.target.query("SELECT detail ->> 'fingerprint' FROM migrations.ledger WHERE event = 'backup'") == [
+        (written["fingerprint"],)
+    ]
+    assert written["fingerprint"] in backing.said[-1]
+    assert f"the fingerprint is that of the backup: {written['fingerprint']}" in restore(
+        backing.target, "restore", id, "--yes"
+    )
+    backing.execute("CREATE TABLE stray (x int)")
+    path.write_text(json.dumps(written | {"fingerprint": "v1:another"}))
+    where = ("restore", id, "--yes", "--folder", str(backing.folder))
+    refused = restore(backing.target, *where, check=False)
+    assert f"has the fingerprint v1:another, and what it restores has {written['fingerprint']}" in refused
+    assert "Nothing was changed" in refused and "--another-fingerprint" in refused
+    assert backing.target.query("SELECT to_regclass('stray') IS NOT NULL") == [(True,)]
+    assert "has the fingerprint v1:another" in restore(backing.target, *where, "--another-fingerprint")
+    assert backing.target.query("SELECT to_regclass('stray') IS NOT NULL") == [(False,)]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"fingerprint": ""}, "the backup has none yet"),
+        ({"server": 120000}, "it is of PostgreSQL 12, and this is "),
+    ],
+)
+def test_where_there_is_no_fingerprint_to_compare_it_says_so(
+    backing: Backing, change: dict[str, object], why: str
+) -> None:
+    id = backing.up(TWO)
+    path = backing.folder / id / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    said = restore(backing.target, "restore", id, "--yes", "--folder", str(backing.folder))
+    assert f"the fingerprint is not compared: {why}" in said
+    assert planning.read_revision(backing.target.url) == ONE
+
+
+DEFINED = [
+    "ALTER TABLE children ADD x int",
+    "ALTER TABLE children ALTER size DROP NOT NULL, ALTER feels SET DEFAULT 'sad'",
+    "ALTER TABLE worded DROP CONSTRAINT worded_status_check",
+    "DROP INDEX worded_open; CREATE INDEX worded_open ON worded (upper(note)) WHERE status IN ('open', 'done')",
+    "COMMENT ON COLUMN worded.status IS 'another'",
+    "CREATE OR REPLACE FUNCTION twice(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 + $1'",
+    "ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'",
+]
+
+
+def test_it_is_another_one_where_anything_is_defined_otherwise_but_rights(backing: Backing) -> None:
+    with connect(backing.target.url) as connection:
+
+        def read() -> str:
+            found = read_fingerprint(connection, ["app", "migrations"])
+            connection.execute("RESET search_path")
+            return found
+
+        first = read()
+        connection.execute("GRANT ALL ON children TO PUBLIC; INSERT INTO parents (name) VALUES ('more')")
+        assert read() == first
+        seen = {first}
+        for statement in DEFINED:
+            connection.execute(statement.encode())
+            seen.add(read())
+        assert len(seen) == len(DEFINED) + 1
 
 
 def test_the_ledger_stays_and_tells_of_it(backing: Backing) -> None:
@@ -232,7 +302,7 @@ def test_killed_at_whichever_step_it_is_the_old_or_the_new_and_the_next_one_conv
     backing.execute("DELETE FROM children WHERE id % 2 = 0; REFRESH MATERIALIZED VIEW counted")
     new = backing.rows()
     running = start(backing, id)
-    steps = ["reads ", "restores 4 tables", "table 1 of", "table 2 of", "table 4 of", "makes indexes"]
+    steps = ["reads ", "restores 5 tables", "table 1 of", "table 2 of", "table 4 of", "makes indexes"]
     assert running.stderr is not None
     assert any(steps[moment] in line for line in running.stderr)
     running.send_signal(signal.SIGKILL)
