@@ -19,7 +19,7 @@ endif
 # The development server is for stacks that name no other one.
 SERVER := $(if $(PGHOST)$(shell grep -s postgresql:host Pulumi.$(STACK).yaml),,server)
 
-BENCHMARKS := $(filter-out __init__ beside measure server stacks,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out __init__ beside measure scripts server stacks,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: help up preview refresh down psql ci-preview ci-comment ci-pin ci-up ci-drift test test-faults benchmarks server stack clean requirements
 

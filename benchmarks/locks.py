@@ -19,6 +19,7 @@ import psycopg
 
 from benchmarks.beside import Beside
 from benchmarks.measure import Claim, report, seconds
+from benchmarks.scripts import FIRST, SECOND, write_scripts
 from benchmarks.server import empty_database, url
 from pulumi_alembic import migrator
 from pulumi_alembic.policy import Policy
@@ -26,7 +27,6 @@ from pulumi_alembic.policy import Policy
 _BLOCKED = 6.0  # seconds
 _READERS = 4
 _LATEST = 1.0  # seconds after the blocker's end
-_FIRST, _SECOND = "20250101_001", "20250102_002"
 
 _TABLES = """
 CREATE TABLE parent (id int PRIMARY KEY);
@@ -47,20 +47,6 @@ _KINDS = {
     "ADD FOREIGN KEY": "ADD FOREIGN KEY (parent) REFERENCES parent",
     "ADD UNIQUE": "ADD UNIQUE (name)",
 }
-
-_SCRIPT = '''from alembic import op
-
-revision = "{id}"
-down_revision = {down!r}
-
-
-def upgrade() -> None:
-    op.execute("""{statement}""")
-
-
-def downgrade() -> None:
-    pass
-'''
 
 
 def _readers(url: str) -> Beside:
@@ -85,18 +71,11 @@ def _alone(url: str) -> float:
 
 def _stall_and_delay(url: str, folder: Path, statement: str) -> tuple[float, float]:
     """The readers' worst wait while the statement is tried, and how long after the blocker's end it was through."""
-    versions = folder / "versions"
-    versions.mkdir(parents=True)
-    (folder / "env.py").write_text(
-        "import sqlalchemy as sa\nfrom pulumi_alembic import environment\n"
-        "environment.run(target_metadata=sa.MetaData(), url=lambda: '')\n"
-    )
-    for id, down, text in ((_FIRST, None, _TABLES), (_SECOND, _FIRST, f"ALTER TABLE item {statement}")):
-        (versions / f"{id}_bench.py").write_text(_SCRIPT.format(id=id, down=down, statement=text))
-    migrator.migrate(url, folder, _FIRST, command="again")
+    write_scripts(folder, _TABLES, f"ALTER TABLE item {statement}")
+    migrator.migrate(url, folder, FIRST, command="again")
     with ThreadPoolExecutor() as threads, _readers(url) as readers:
         with _blocker(url):
-            done = threads.submit(migrator.migrate, url, folder, _SECOND, command="again")
+            done = threads.submit(migrator.migrate, url, folder, SECOND, command="again")
             time.sleep(_BLOCKED)
         delay = seconds(done.result)
     return max(readers.waits), delay

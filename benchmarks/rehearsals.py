@@ -19,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 
 from benchmarks.measure import Claim, report
+from benchmarks.scripts import FIRST, SECOND, write_scripts
 from benchmarks.server import empty_database, url
 from pulumi_alembic import migrator
 from pulumi_alembic.accounting import account_from_database
@@ -26,7 +27,6 @@ from pulumi_alembic.lint import Settings
 
 _LONGEST = 0.05  # seconds
 _SECONDS = 10
-_FIRST, _SECOND = "20250101_001", "20250102_002"
 _TABLES = "\n".join(f"CREATE TABLE table_{number} (id int PRIMARY KEY, name text);" for number in range(200))
 
 # In the server, so that a busy client is not taken for a wait. A commit per turn: a lock is held no longer.
@@ -48,20 +48,6 @@ BEGIN
     PERFORM set_config('benchmark.longest', extract(epoch FROM longest)::text, false);
 END $$
 """
-
-_SCRIPT = '''from alembic import op
-
-revision = "{id}"
-down_revision = {down!r}
-
-
-def upgrade() -> None:
-    op.execute("""{statement}""")
-
-
-def downgrade() -> None:
-    pass
-'''
 
 
 @contextmanager
@@ -88,25 +74,15 @@ def _longest(address: str, pause: float) -> float:
     return float(longest)
 
 
-def _scripts(folder: Path) -> None:
-    (folder / "versions").mkdir()
-    (folder / "env.py").write_text(
-        "import sqlalchemy as sa\nfrom pulumi_alembic import environment\n"
-        "environment.run(target_metadata=sa.MetaData(), url=lambda: '')\n"
-    )
-    for id, down, statement in ((_FIRST, None, _TABLES), (_SECOND, _FIRST, "ALTER TABLE table_1 ADD x int")):
-        (folder / "versions" / f"{id}_bench.py").write_text(_SCRIPT.format(id=id, down=down, statement=statement))
-
-
 def _claims(address: str, admin: str, folder: Path) -> Iterator[Claim]:
-    migrator.migrate(address, folder, _FIRST, command="again")
+    migrator.migrate(address, folder, FIRST, command="again")
     for what, pause in (("again and again", 0.0), ("ten times a second", 0.1)):
         alone = _longest(address, pause)
         how: Counter[str] = Counter()
         with ThreadPoolExecutor() as threads:
             altering = threads.submit(_longest, address, pause)
             while not altering.done():
-                _, account = account_from_database(address, folder, _SECOND, Settings(), admin=admin)
+                _, account = account_from_database(address, folder, SECOND, Settings(), admin=admin)
                 how[account.not_rehearsed or "rehearsed"] += 1
             longest = altering.result()
         print(f"altered {what}: without previews the longest took {alone:.3f} s; beside it, previews: {dict(how)}")
@@ -116,7 +92,7 @@ def _claims(address: str, admin: str, folder: Path) -> Iterator[Claim]:
 def main() -> None:
     """Measures and prints every claim; exit code 1 where one does not hold."""
     with tempfile.TemporaryDirectory() as name, empty_database() as database, _migrator(database) as address:
-        _scripts(Path(name))
+        write_scripts(Path(name), _TABLES, "ALTER TABLE table_1 ADD x int")
         admin = url(database).replace("+psycopg", "")
         sys.exit(0 if report(list(_claims(address, admin, Path(name)))) else 1)
 
