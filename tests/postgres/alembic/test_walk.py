@@ -25,6 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from pulumi_alembic.database import connect
 from pulumi_alembic.errors import DatabaseError, MigrationError
 from pulumi_alembic.history import History
+from pulumi_alembic.plugin_errors import HalfDone
 from tests.postgres.alembic.catalog import OBJECTS
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.stack import Refused, Stack, older
@@ -44,11 +45,14 @@ DOWN: dict[str, tuple[str, ...]] = {
 
 SQL = {
     ONE: ("CREATE TABLE one (id int PRIMARY KEY)", "DROP TABLE one"),
-    TWO: ("ALTER TABLE one ADD COLUMN two text", "ALTER TABLE one DROP COLUMN two"),
+    TWO: (
+        "ALTER TABLE one ADD COLUMN two text; CREATE TABLE beside ()",
+        "DROP TABLE beside; ALTER TABLE one DROP COLUMN two",
+    ),
     LEFT: ("CREATE TABLE lefts (id int REFERENCES one)", "DROP TABLE lefts"),
     RIGHT: ("CREATE INDEX rights ON one (two)", "DROP INDEX rights"),
     MERGE: ("ALTER TABLE lefts ADD CHECK (id > 0)", "ALTER TABLE lefts DROP CONSTRAINT lefts_id_check"),
-    LAST: ("CREATE TABLE last ()", "DROP TABLE last"),
+    LAST: ("CREATE TABLE last (); CREATE TABLE behind ()", "DROP TABLE behind; DROP TABLE last"),
 }
 
 CHECKOUTS = (
@@ -71,7 +75,7 @@ def closure(*revisions: str) -> frozenset[str]:
 def site(empty_target: Target) -> tuple[Target, dict[tuple[str, ...], Path], dict[frozenset[str], list[str]]]:
     """A database, the checkouts, and what the schema is with each set of revisions that can be applied."""
     for id, down in DOWN.items():
-        upgrade, downgrade = (f"op.execute({sql!r})" for sql in SQL[id])
+        upgrade, downgrade = ("; ".join(f"op.execute({one!r})" for one in sql.split("; ")) for sql in SQL[id])
         path = empty_target.write(id, down[0] if down else None, upgrade, downgrade)
         if len(down) > 1:
             path.write_text(path.read_text().replace(f"down_revision = {down[0]!r}", f"down_revision = {down!r}"))
@@ -102,7 +106,8 @@ class Walk(RuleBasedStateMachine):
         self.saved: list[Any] = []
         with connect(self.target.url) as connection:
             connection.execute(
-                "DROP TABLE IF EXISTS one, lefts, last, migrations.alembic_version, migrations.ledger CASCADE"
+                "DROP TABLE IF EXISTS one, beside, lefts, last, behind CASCADE; "
+                "DROP TABLE IF EXISTS migrations.alembic_version, migrations.ledger CASCADE"
             )
             connection.commit()
 
@@ -122,8 +127,8 @@ class Walk(RuleBasedStateMachine):
         wanted = closure(target) if pick >= 0 else frozenset()
         lacking = self.applied - set(having)
         expected = ""
-        if lacking - self.inputs:
-            expected = "nothing outside of the database vouches for"
+        if lacking - (self.inputs & self._kept()):
+            expected = "nothing outside of the database vouches for|the ledger keeps no script of it"
         elif wanted - self.applied and self.applied - wanted:
             expected = "is on another branch than"
         changed = self._act(lambda: self.stack.up(self.checkouts[having], target), expected)
@@ -141,6 +146,44 @@ class Walk(RuleBasedStateMachine):
     def by_hand(self, having: tuple[str, ...], pick: int, which: Callable[..., None]) -> None:
         """`alembic upgrade` and `alembic downgrade`, which may leave two heads."""
         self._by_hand(having, which, having[pick % len(having)])
+
+    @rule(up=strategies.booleans())
+    def fail_half_way(self, up: bool) -> None:
+        """Something of somebody's is in the way of a revision's second statement: of the newest one's, or of TWO's."""
+        made, gone = (
+            ("CREATE TABLE behind ()", "DROP TABLE behind")
+            if up
+            else ("CREATE VIEW in_the_way AS SELECT two FROM one", "DROP VIEW in_the_way")
+        )
+        if (LAST in self.applied) if up else (TWO not in self.applied):
+            return
+        self._execute(made)
+        with pytest.raises(HalfDone, match=f"{LAST if up else TWO} failed"):
+            self.stack.up(self.checkouts[CHECKOUTS[-1]], LAST if up else ONE)
+        self._execute(gone)
+        self.inputs = self.outputs = closure(LAST) if up else self.applied
+        self.applied = closure(LAST) - {LAST} if up else closure(TWO)
+        assert self.stack.outputs["revision"] == (MERGE if up else TWO)
+
+    @rule(pick=strategies.integers(0, 5))
+    def stamp_by_hand(self, pick: int) -> None:
+        """Somebody runs what a revision does, and then `alembic stamp`: its script is in no ledger."""
+        possible = [id for id in DOWN if id not in self.applied and self.applied.issuperset(DOWN[id])]
+        if not possible:
+            return
+        id = possible[pick % len(possible)]
+        self._execute(SQL[id][0])
+        self._by_hand(CHECKOUTS[-1], command.stamp, id)
+        assert id in self.applied
+
+    def _execute(self, sql: str) -> None:
+        with connect(self.target.url) as connection:
+            connection.execute(sql.encode())
+            connection.commit()
+
+    def _kept(self) -> set[str]:
+        """Those whose scripts the ledger keeps: they were applied, and not only stamped."""
+        return {str(id) for (id,) in self._rows("SELECT revision FROM migrations.ledger WHERE event = 'applied'")}
 
     @rule(having=strategies.sampled_from(CHECKOUTS))
     def all_by_hand(self, having: tuple[str, ...]) -> None:
@@ -209,8 +252,14 @@ class Walk(RuleBasedStateMachine):
     @invariant()
     def the_database_is_what_the_model_says(self) -> None:
         recorded: set[str] = set()
-        runs = self._rows("SELECT revision, direction FROM migrations.ledger WHERE event = 'applied' ORDER BY id")
-        for id, direction in runs:
+        runs = self._rows(
+            "SELECT revision, direction, event, heads_after FROM migrations.ledger "
+            "WHERE event IN ('applied', 'stamped') ORDER BY id"
+        )
+        for id, direction, event, heads in runs:
+            if event == "stamped":
+                recorded = set(closure(*heads))  # type: ignore[misc]
+                continue
             assert (id in recorded) is (direction == "downgrade"), f"{direction} {id}: it was so before"
             recorded ^= {str(id)}
         assert self._heads() == sorted(id for id in self.applied if not any(id in DOWN[each] for each in self.applied))
