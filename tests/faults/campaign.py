@@ -7,7 +7,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,9 +222,10 @@ class Fault:
 class Campaign:
     """Runs scenarios on a site through a launcher."""
 
-    def __init__(self, site: Site, launcher: Launcher) -> None:
+    def __init__(self, site: Site, launcher: Launcher, scenarios: Mapping[str, Scenario] = SCENARIOS) -> None:
         self.site = site
         self.launcher = launcher
+        self.scenarios = scenarios
         self.first = Ended(0, "")
         self._clean: dict[str, tuple[list[str], list[str]]] = {}
 
@@ -232,10 +233,10 @@ class Campaign:
         """The statements of a run that nothing happens to, and the facts after it."""
         if name not in self._clean:
             with self._striker() as striker:
-                self._before(SCENARIOS[name])
-                ended = self._run(SCENARIOS[name], self.site.url_by(striker.port))
+                self._before(self.scenarios[name])
+                ended = self._run(self.scenarios[name], self.site.url_by(striker.port))
             assert ended.code == 0, ended.output
-            assert self.site.applied() == SCENARIOS[name].applied
+            assert self.site.applied() == self.scenarios[name].applied
             facts = self.site.facts()
             assert not [fact for fact in facts if fact.startswith("invalid")]
             self._clean[name] = striker.statements, facts
@@ -246,7 +247,7 @@ class Campaign:
 
         None where the run ended before that statement: a batch more or less is a matter of time.
         """
-        scenario = SCENARIOS[fault.scenario]
+        scenario = self.scenarios[fault.scenario]
         _, facts = self.clean(fault.scenario)
         self._before(scenario)
         started: Future[int] = Future()
@@ -269,6 +270,10 @@ class Campaign:
         if self.site.applied() != scenario.applied:
             return f"{at}: in the ledger is {self.site.applied()} after {first} and {again}"
         until(self.site.deserted)
+        return self.beside() and f"{at}: {self.beside()} after {first} and {again}"
+
+    def beside(self) -> str:
+        """What is not well outside of the database, once the next run has ended."""
         return ""
 
     def _before(self, scenario: Scenario) -> None:

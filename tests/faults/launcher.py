@@ -1,8 +1,8 @@
 """Starts clients quickly: one process has everything loaded, and every run is a fork of it.
 
 Each line of standard input is a run as JSON: `arguments` of `pulumi-alembic`, or a `target` to migrate to in whichever
-direction; `directory`, `url`, `output` (a file). The answers are two lines: the process, and its exit code, negative
-for a signal.
+direction, after a backup into the folder `backup` where there is one; `directory`, `url`, `output` (a file). The
+answers are two lines: the process, and its exit code, negative for a signal.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from typing import Any
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
 
 from pulumi_alembic import batched, cli, environment, fitness, migrator, runner  # noqa: F401
+from pulumi_alembic.backups import commands, restore, taking  # noqa: F401
+from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.policy import Policy
 
 
 def main() -> None:
@@ -51,10 +54,11 @@ def _client(run: dict[str, Any]) -> None:
 
 def _migrate(run: dict[str, Any]) -> int:
     try:
-        may_lose = frozenset(run["may_lose"])
-        migrator.migrate(
-            run["url"], Path(run["directory"]), run["target"], command="pulumi up", allow_data_loss=may_lose
-        )
+        known: dict[str, Any] = {"allow_data_loss": frozenset(run["may_lose"])}
+        if "backup" in run:
+            setting = BackupSetting(When.ALWAYS, Path(run["backup"]))
+            known["back_up"] = taking.Maker(setting, run["url"], Path(run["directory"]), Policy(), print, print)
+        migrator.migrate(run["url"], Path(run["directory"]), run["target"], command="pulumi up", **known)
     except MigrationError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

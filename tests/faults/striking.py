@@ -117,6 +117,7 @@ class Striker:
             way.started = True
             way.server.sendall(way.asked)
             way.asked = b""
+        self._pass_rows(way)
         while end := _end_of_statement(way.asked):
             message, way.asked = way.asked[:end], way.asked[end:]
             strikes = way.counted and self._count(message)
@@ -129,10 +130,21 @@ class Striker:
                 way.server.sendall(message)
             if strikes and self.moment == "during" and not self.strike(way):
                 return False
+            self._pass_rows(way)
         if not way.asked or way.asked[:1] in b"pX":
             way.server.sendall(way.asked)
             way.asked = b""
         return True
+
+    @staticmethod
+    def _pass_rows(way: Way) -> None:
+        """Those of a COPY are no statement, and its end is none."""
+        while way.asked[:1] in (b"d", b"c", b"f") and len(way.asked) >= 5:
+            end = 1 + int(struct.unpack("!I", way.asked[1:5])[0])
+            if len(way.asked) < end:
+                return
+            way.server.sendall(way.asked[:end])
+            way.asked = way.asked[end:]
 
     def _answer(self, way: Way) -> bool:
         received = way.server.recv(65536)

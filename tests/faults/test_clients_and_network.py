@@ -11,7 +11,7 @@ import signal
 import psycopg
 import pytest
 
-from tests.faults.campaign import REVISIONS, SCENARIOS, Campaign, Fault, Strike
+from tests.faults.campaign import REVISIONS, Campaign, Fault, Strike
 from tests.faults.conftest import ALL, Count, share
 from tests.faults.striking import Planned, Striker, Way
 from tests.postgres.alembic.waiting import until
@@ -45,7 +45,7 @@ KINDS: dict[str, tuple[Strike | None, tuple[str, ...]]] = {
 def faults(campaign: Campaign) -> list[Fault]:
     return [
         Fault(scenario, kind, moment, number)
-        for scenario in SCENARIOS
+        for scenario in campaign.scenarios
         for kind, (_, moments) in KINDS.items()
         for moment in moments
         for number in range(1, len(campaign.clean(scenario)[0]) + 1)
