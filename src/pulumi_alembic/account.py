@@ -153,9 +153,10 @@ class Rehearsed:
 class RevisionAccount:
     """One revision of a plan. Where `runs_python` says why, its statements cannot be known, and there are none.
 
-    `losses` say how many rows and values of what is there now it would take away. They change with every row, and are
-    no part of a plan's digest. One `from_ledger` is not among the scripts: the database keeps it, as it was applied.
-    `proven_by` is the stack that ran it before, where one has to.
+    `losses` say how many rows and values of what is there now it would take away, `keeps` those that it sets aside
+    instead, and `puts_back` what is kept and goes back. They change with every row, and are no part of a plan's digest.
+    One `from_ledger` is not among the scripts: the database keeps it, as it was applied. `proven_by` is the stack that
+    ran it before, where one has to.
     """
 
     id: str
@@ -170,6 +171,8 @@ class RevisionAccount:
     rehearsed: Rehearsed | None = None
     from_ledger: bool = False
     proven_by: str = ""
+    keeps: tuple[str, ...] = ()
+    puts_back: tuple[str, ...] = ()
 
     @property
     def sends(self) -> tuple[StatementAccount, ...]:

@@ -39,10 +39,12 @@ def account_from_database(
     *,
     admin: str = "",
     tell: Callable[[str], None] = lambda text: None,
+    keep: bool = False,
 ) -> tuple[Looked, Account]:
     """What the plan is from where the database is now, and its account. Raises as `planning.plan_from_database` does.
 
-    With the URL of an `admin` of the server it is rehearsed, which `tell` is told; its digest is the same.
+    With the URL of an `admin` of the server it is rehearsed, which `tell` is told; its digest is the same. Where
+    downgrades `keep` what they take away, it says what is kept, and what that costs.
     """
     looked = planning.look_closely(url, directory, target, catalog=True, trust=trust)
     with ExitStack() as stack:
@@ -55,7 +57,7 @@ def account_from_database(
         measure = stack.enter_context(measuring(url))
         known = (looked.plan, looked.history, looked.catalog, lint, database(url))
         account = account_of(*known, measure=measure, server=looked.server)
-        return looked, rehearse(_with_losses(account, url))
+        return looked, rehearse(_with_losses(account, url, keep))
 
 
 def account_from_base(directory: Path, target: str, lint: Settings) -> tuple[Looked, Account]:
@@ -112,14 +114,16 @@ def account_of(
     return replace(account, revisions=revisions, tables=tables(catalog or Catalog(), after or Catalog()))
 
 
-def _with_losses(account: Account, url: str) -> Account:
+def _with_losses(account: Account, url: str, keep: bool) -> Account:
     if not account.revisions:
         return account
     from pulumi_alembic.guard.losses import at_risk
+    from pulumi_alembic.keeping.telling import with_kept
 
     risks = at_risk(url, account)
-    revisions = (replace(each, losses=risks.get(each.id, ())) for each in account.revisions)
-    return replace(account, revisions=tuple(revisions))
+    texts = {id: tuple(text for _, text in found) for id, found in risks.items()}
+    revisions = (replace(each, losses=texts.get(each.id, ())) for each in account.revisions)
+    return with_kept(replace(account, revisions=tuple(revisions)), url, risks if keep else {})
 
 
 def database(url: str) -> str:

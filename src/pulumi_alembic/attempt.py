@@ -17,6 +17,8 @@ from pulumi_alembic import ledger
 from pulumi_alembic.authoring import name_by_the_rule
 from pulumi_alembic.database import VERSION_SCHEMA, open_session
 from pulumi_alembic.guard.guard import Guard
+from pulumi_alembic.keeping.keeper import Keeper
+from pulumi_alembic.keeping.returning import put_back
 from pulumi_alembic.ledger import Event, Run
 from pulumi_alembic.phases import Phases
 from pulumi_alembic.plan import Direction
@@ -50,9 +52,15 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
         with engine.connect() as connection:
             record = _recorder(session, running, request)
             phases = Phases(session, running, request, record)
-            _configure(connection, metadata, phases, _on_applied(running, request, record))
+            keeper = Keeper(session, running, request)
+
+            def complete() -> None:
+                keeper.complete()
+                put_back(session, running, request)
+
+            _configure(connection, metadata, phases, _on_applied(running, request, record, complete))
             phases.follow(context.get_context(), engine)
-            Guard(session, running, request).follow(engine)
+            Guard(session, running, request, keeper).follow(engine)
             running.follow(context.get_context(), engine, session)
             update_by_parameters(engine, running)
             _limit_waiting(engine, session, request)
@@ -129,7 +137,9 @@ def _recorder(session: psycopg.Connection[Any], running: Running, request: Reque
     return record
 
 
-def _on_applied(running: Running, request: Request, record: Callable[..., int]) -> Callable[..., None]:
+def _on_applied(
+    running: Running, request: Request, record: Callable[..., int], complete: Callable[[], None]
+) -> Callable[..., None]:
     """What Alembic calls inside the transaction of each revision, after it ran and before the commit."""
 
     def on_applied(*, ctx: MigrationContext, step: MigrationInfo, heads: set[str], **_: Any) -> None:
@@ -138,6 +148,7 @@ def _on_applied(running: Running, request: Request, record: Callable[..., int]) 
             record(Event.STAMPED, run=Run(running.before, tuple(heads)))
             return
         running.recorded(ctx, heads)
+        complete()
         run = Run(running.before, tuple(heads), running.seconds, running.statements, request.backup)
         record(Event.APPLIED, run=run, detail=request.notes.get(running.name))
         if request.lock is not None and not request.lock.held():

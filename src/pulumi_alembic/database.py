@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.catalog import Catalog
 
 __all__ = [
+    "KEPT_SCHEMA",
     "VERSION_SCHEMA",
     "VERSION_TABLE",
     "Connection",
@@ -35,6 +36,9 @@ __all__ = [
 
 VERSION_SCHEMA = "migrations"
 """The schema of the migration tables: their own, so that default privileges of the application's do not reach them."""
+
+KEPT_SCHEMA = "kept"
+"""The schema of what downgrades take away: the owner's, and nobody else's."""
 
 VERSION_TABLE = "alembic_version"
 CONNECT_TIMEOUT = 15  # seconds

@@ -82,6 +82,7 @@ def _run_command(metadata: sa.MetaData, url: str, policy: Policy) -> None:
         origin = Origin.of(Path(context.script.dir)) if lock else Origin()
         may_lose = allowed(())
         request = Request(url, typed, on_status=_say, policy=policy, lock=lock, allow_data_loss=may_lose, origin=origin)
+        request = replace(request, on_kept=_say)
         if asked in (command.upgrade, command.downgrade):
             request = replace(request, scripts=integrity.require(url, Path(context.script.dir)).revisions)
         try:

@@ -1,6 +1,7 @@
 """The fingerprint: a digest of what a database's catalog defines, and the lines that it is over.
 
-What an extension brings, the migration tables and the rows of tables are no part of it, nor is the order of columns.
+What an extension brings, the migration tables, what is kept and the rows of tables are no part of it, nor is the order
+of columns.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pulumi_alembic.database import VERSION_SCHEMA
+from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
@@ -19,7 +20,7 @@ __all__ = ["digest", "read_lines"]
 _QUERY = r"""
 WITH own AS (
     SELECT oid, nspname, nspowner, nspacl FROM pg_namespace
-    WHERE nspname NOT LIKE 'pg\_%%' AND nspname NOT IN ('information_schema', %(without)s)
+    WHERE nspname NOT LIKE 'pg\_%%' AND nspname NOT IN ('information_schema', %(without)s, %(kept)s)
         AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_namespace'::regclass AND objid = pg_namespace.oid
             AND deptype = 'e')
 ), part AS (
@@ -119,7 +120,9 @@ def read_lines(connection: Connection) -> tuple[str, ...]:
     connection.execute(
         "SELECT pg_catalog.set_config('search_path', '', true), pg_catalog.set_config('jit', 'off', true)"
     )
-    return tuple(line for (line,) in connection.execute(_QUERY.encode(), {"without": VERSION_SCHEMA}))
+    return tuple(
+        line for (line,) in connection.execute(_QUERY.encode(), {"without": VERSION_SCHEMA, "kept": KEPT_SCHEMA})
+    )
 
 
 def digest(lines: Iterable[str]) -> str:

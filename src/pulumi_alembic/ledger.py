@@ -39,6 +39,9 @@ class Event(StrEnum):
     STAMPED = "stamped"
     BACKUP = "backup"
     RESTORED = "restored"
+    KEPT = "kept"
+    PUT_BACK = "put back"
+    PRUNED = "pruned"
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,15 @@ ALTER TABLE {table} ENABLE ALWAYS TRIGGER append_only;
 REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM CURRENT_USER;
 """
 
+# From before anything was kept.
+_ADD_KEPT = """
+ALTER TABLE {table}
+    DROP CONSTRAINT ledger_event_check,
+    ADD CONSTRAINT ledger_event_check CHECK (event IN (
+        'intent', 'done', 'applied', 'accepted', 'failed', 'stamped', 'backup', 'restored', 'kept', 'put back', 'pruned'
+    ));
+"""
+
 _COLUMNS = (
     *(
         "revision",
@@ -219,7 +231,7 @@ def record(
 
 
 def note(
-    connection: Connection, event: Event, run: Run, origin: Origin, detail: Mapping[str, Any] | None = None
+    connection: Connection, event: Event, run: Run, origin: Origin | None, detail: Mapping[str, Any] | None = None
 ) -> int:
     """As `record`, of what has no script: the database came from the heads before to those after, by no revision."""
     row: dict[str, Any] = {
@@ -266,17 +278,19 @@ def prepare(connection: Connection) -> None:
         # Two that create it at once would fail, IF NOT EXISTS or not.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('pulumi_alembic.ledger'))")
         function = sql.Identifier(VERSION_SCHEMA, "ledger_is_append_only")
-        for there, statements in zip(_found(connection), (_CREATE, _ADD_EVENTS, _ADD_RUNS), strict=True):
+        for there, statements in zip(_found(connection), (_CREATE, _ADD_EVENTS, _ADD_RUNS, _ADD_KEPT), strict=True):
             if not there:
                 connection.execute(sql.SQL(statements).format(table=_TABLE, function=function))
 
 
-def _found(connection: Connection) -> tuple[bool, bool, bool]:
-    """Whether there is the table, whether it has the columns of events, and those of runs."""
+def _found(connection: Connection) -> tuple[bool, bool, bool, bool]:
+    """Whether there is the table, whether it has the columns of events and those of runs, and the newest events."""
     row = connection.execute(
         "SELECT to_regclass(%(table)s) IS NOT NULL, coalesce('event' = ANY (names), false),"
-        " coalesce('heads_before' = ANY (names), false) FROM (SELECT array_agg(attname::text) AS names"
+        " coalesce('heads_before' = ANY (names), false), EXISTS (SELECT FROM pg_constraint"
+        " WHERE conrelid = to_regclass(%(table)s) AND conname = 'ledger_event_check' "
+        " AND pg_get_constraintdef(oid) LIKE '%%put back%%') FROM (SELECT array_agg(attname::text) AS names"
         " FROM pg_attribute WHERE attrelid = to_regclass(%(table)s) AND NOT attisdropped) AS columns",
         {"table": _TABLE.as_string(connection)},
     ).fetchone()
-    return row or (False, False, False)
+    return row or (False, False, False, False)

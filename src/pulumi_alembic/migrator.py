@@ -35,6 +35,7 @@ def migrate(
     stack: str = "",
     back_up: Callable[[Plan, Origin], str] = lambda plan, origin: "",
     trust: Trust | None = None,
+    on_kept: Callable[[str], None] = lambda text: None,
 ) -> str:
     """Bring the database to `target`, and return the revision that it then says it is at, read on a new connection.
 
@@ -45,8 +46,8 @@ def migrate(
     would run, once nobody else migrates: what it raises ends the run before anything of it has run, and what it returns
     is kept in the ledger, by revision. So does what
     `back_up` raises, which comes next, and returns the id of a backup or nothing. `allow_data_loss` are the revisions
-    that may take away rows. `stack` is kept in the ledger. With `trust` the ledger's scripts are run where there are no
-    others, as `planning.look_closely` says.
+    that may take away rows; `on_kept` is told what is set aside and what is put back. `stack` is kept in the ledger.
+    With `trust` the ledger's scripts are run where there are no others, as `planning.look_closely` says.
     """
     policy = policy or Policy()
     origin = Origin(stack)
@@ -54,6 +55,7 @@ def migrate(
         request = Request(
             url, command, on_applied, on_status, policy, lock, allow_data_loss=allow_data_loss, origin=origin
         )
+        request = replace(request, on_kept=on_kept)
         while not _reach(directory, target, request, approve, back_up, trust):
             lock.ensure()
         revision = _read_at_last(url, policy)

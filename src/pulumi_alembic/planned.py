@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pulumi_alembic import accounting, engine_log, planning, proving
 from pulumi_alembic.database import NoDatabase, NoLogin
 from pulumi_alembic.errors import DatabaseError, MigrationError
+from pulumi_alembic.keeping.setting import is_wanted
 from pulumi_alembic.plan import Direction
 
 if TYPE_CHECKING:
@@ -72,7 +73,14 @@ def _account(inputs: Inputs, url: str, trust: Trust) -> tuple[Looked, Account | 
         engine_log.status(text, inputs.urn)
 
     return accounting.account_from_database(
-        url, inputs.directory, inputs.target, inputs.lint, trust, admin=inputs.admin, tell=tell
+        url,
+        inputs.directory,
+        inputs.target,
+        inputs.lint,
+        trust,
+        admin=inputs.admin,
+        tell=tell,
+        keep=is_wanted(inputs.policy),
     )
 
 

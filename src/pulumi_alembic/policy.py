@@ -23,7 +23,8 @@ class Policy:
     `lock_timeout` is how long one statement of a revision may wait for a lock, and so how long others may have to queue
     behind it; a revision that does not get its locks is rolled back and run again for up to `lock_deadline`.
     `migration_wait` is how long to wait for another migration of the same database. `count_timeout` is how long the
-    rows that a step would destroy may be counted, under the step's own lock.
+    rows that a step would destroy may be counted, under the step's own lock. With `keep_data` what a downgrade takes
+    away is set aside.
 
     With `preflight` nothing runs where a transaction, prepared ones included, is older than `max_transaction_age`, a
     replica is more than `max_replica_lag` behind, or fewer than `min_free_connections` are left. Raises PolicyError.
@@ -37,6 +38,7 @@ class Policy:
     max_replica_lag: float = 30.0
     count_timeout: float = 1.0
     min_free_connections: int = 3
+    keep_data: bool = True
 
     def __post_init__(self) -> None:
         for name in DURATIONS:
@@ -55,7 +57,7 @@ class Policy:
     def parse(cls, settings: Mapping[str, Any]) -> Policy:
         """The policy with these settings, durations written as `200ms`, `5s`, `2min`; the rest as it is by default."""
         parsers: dict[str, Callable[[str, object], Any]] = dict.fromkeys(DURATIONS, parse_duration)
-        parsers |= {"preflight": _flag, "min_free_connections": _count}
+        parsers |= {"preflight": _flag, "keep_data": _flag, "min_free_connections": _count}
         unknown = sorted(settings.keys() - parsers.keys())
         if unknown:
             raise PolicyError(f"there is no setting {unknown[0]}; there are: {', '.join(parsers)}")

@@ -40,6 +40,8 @@ def _revision(revision: RevisionAccount) -> Iterator[str]:
     yield from (f"    {line}" for line in _effects(_together([each.does for each in revision.sends])))
     if revision.losses:
         yield f"    takes away {', '.join(revision.losses)}"
+    yield from (f"    sets aside {each}" for each in revision.keeps)
+    yield from (f"    puts back {each}" for each in revision.puts_back)
     if revision.rehearsed:
         yield from (f"    {line}" for line in _rehearsed(revision.rehearsed))
     for finding in [*revision.findings, *(one for each in revision.statements for one in each.findings)]:

@@ -31,6 +31,7 @@ from pulumi_alembic.database import NoDatabase
 from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
 from pulumi_alembic.guard.allowance import allowed, refuse_losses
 from pulumi_alembic.inputs import ADMIN, APPLIED, APPLYING, Inputs, Properties
+from pulumi_alembic.keeping.setting import is_wanted
 from pulumi_alembic.lint.gate import refuse
 from pulumi_alembic.proving import PROOF, PROVES
 
@@ -159,7 +160,7 @@ def _migrate(properties: Properties) -> Properties:
         begun.append(plan)
         up = engine_log.command("up", inputs.urn)
         _, account = accounting.account_from_database(
-            inputs.url or "", inputs.directory, plan.target, inputs.lint, vouched
+            inputs.url or "", inputs.directory, plan.target, inputs.lint, vouched, keep=is_wanted(inputs.policy)
         )
         _tell(plan, account, inputs)
         refuse(account, properties.get("__configure") or 'Migrations(lint={{"{rule}": "warning"}})', up)
@@ -194,6 +195,7 @@ def _migrate(properties: Properties) -> Properties:
             stack=engine_log.stack(inputs.urn),
             back_up=_back_up(inputs, vouched, on_status, on_wait),
             trust=vouched,
+            on_kept=on_wait,
         )
     except RevisionFailed as error:
         outputs[PROOF] = proving.without(outputs[PROOF], begun[-1] if begun else None)

@@ -113,7 +113,7 @@ def _record(row: dict[str, Any]) -> Record:
         row["applied_at"],
         tuple(before),
         tuple(after),
-        f"{row['direction']} {row['revision']}" if runs else _what(event, row["revision"]),
+        f"{row['direction']} {row['revision']}" if runs else _what(event, row["revision"], detail or {}),
         _result(event, detail or {}),
         row["applied_by"],
         row["person"] or "",
@@ -127,12 +127,16 @@ def _record(row: dict[str, Any]) -> Record:
     )
 
 
-def _what(event: str, revision: str) -> str:
+def _what(event: str, revision: str, detail: Mapping[str, Any]) -> str:
+    kept = f"{detail.get('table')} of {detail.get('revision')}"
     return {
         Event.ACCEPTED: f"accept {revision}",
         Event.STAMPED: f"stamp {revision}",
         Event.BACKUP: f"backup at {revision}",
         Event.RESTORED: f"restore to {revision}",
+        Event.KEPT: f"keep {kept}",
+        Event.PUT_BACK: f"put back {kept}",
+        Event.PRUNED: f"prune {kept}",
     }[Event(event)]
 
 
@@ -146,6 +150,9 @@ def _result(event: str, detail: Mapping[str, Any]) -> str:
             return "stamped: no script ran"
         case Event.BACKUP | Event.RESTORED:
             return "complete"
+        case Event.KEPT | Event.PUT_BACK | Event.PRUNED:
+            stays = f", {detail['left']:,} stay" if detail.get("left") else ""
+            return f"{event}: {detail.get('what')}{stays} ({detail.get('id')})"
     unproven = detail.get(UNPROVEN)
     return f"applied unproven: {unproven['reason']}" if unproven else "applied"
 

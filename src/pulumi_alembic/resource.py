@@ -51,6 +51,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         require_approval: bool = False,
         approved: pulumi.Input[str] = "",
         allow_data_loss: Sequence[str] = (),
+        keep_data: bool = True,
         lint: Mapping[str, object] | None = None,
         configure_lint: str = "",
         configure_backup: str = "",
@@ -68,10 +69,11 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         program that needs it too. `policy` says how long to wait, in the words of `pulumi_alembic.policy.Policy`:
         `{"lock_timeout": "500ms"}`. With `require_approval` an update runs revisions only where the digest that a
         preview showed is `approved`, or PULUMI_ALEMBIC_APPROVE. Only the revisions of `allow_data_loss`, or of
-        PULUMI_ALEMBIC_ALLOW_DATA_LOSS, may take away rows. `backup` says when an update backs up the database into
-        `backup_folder` first: `never`, `destructive` or `always`. `on_unknown_revision` is what a checkout does whose
-        scripts lack a revision that the database is at: `rollback`, by what the ledger keeps, or `refuse`, the default
-        on a `production` stack, and in one named prod or production.
+        PULUMI_ALEMBIC_ALLOW_DATA_LOSS, may take away rows. With `keep_data` what a downgrade takes away is set aside in
+        the schema `kept`, where the owner has one, and put back by the next upgrade. `backup` says when an update backs
+        up the database into `backup_folder` first: `never`, `destructive` or `always`. `on_unknown_revision` is what a
+        checkout does whose scripts lack a revision that the database is at: `rollback`, by what the ledger keeps, or
+        `refuse`, the default on a `production` stack, and in one named prod or production.
 
         `lint` gives rules other severities: `{"truncate": "error"}`, see `pulumi_alembic.lint.Settings`;
         `configure_lint` is the command that does so, with `{rule}` in it, and `configure_backup` what makes backups. On
@@ -93,7 +95,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         try:
             history = history or History.load(Path(directory))
             resolved = history.resolve(target)
-            settings = Policy.parse(policy or {}).settings
+            settings = Policy.parse({**(policy or {}), **({} if keep_data else {"keep_data": "false"})}).settings
             allowed(allow_data_loss)
             Settings.parse(lint or {})
             backups = BackupSetting.parse(backup, backup_folder)

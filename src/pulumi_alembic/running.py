@@ -53,6 +53,11 @@ class Running:
         return self.step is not None and self.step.is_upgrade
 
     @property
+    def following(self) -> tuple[str, ...]:
+        """The ids of the revisions that are still to run after it, in order."""
+        return tuple(str(each.revision.revision) for each in (self._left or [])[1:] if hasattr(each, "revision"))
+
+    @property
     def before(self) -> tuple[str, ...]:
         """The heads that the step begins at."""
         return tuple(sorted(self._before))

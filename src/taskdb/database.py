@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import pulumi
 import pulumi_postgresql as postgresql
 
-from pulumi_alembic.database import VERSION_SCHEMA
+from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA
 from taskdb.chain import Chain
 from taskdb.roles import APP_SCHEMA, Login, Roles
 from taskdb.settings import Admin
@@ -67,9 +67,10 @@ class Database(pulumi.ComponentResource):
         return migrator
 
     def _make_schemas(self) -> postgresql.Schema:
-        """Make the three schemas and pgcrypto; return the schema of the migration tables."""
+        """Make the four schemas and pgcrypto; return the schema of the migration tables."""
         self._schema(APP_SCHEMA, self._roles.owner.name)
         migrations = self._schema(VERSION_SCHEMA, self._roles.owner.name)
+        self._schema(KEPT_SCHEMA, self._roles.owner.name)
         extensions = self._schema(EXTENSION_SCHEMA, self._admin.username)
         self._chain.add(
             postgresql.Extension, "pgcrypto", name="pgcrypto", database=self._database.name, schema=extensions.name

@@ -24,7 +24,7 @@ def remains(admin: Any, project: Project) -> list[str]:
 def test_a_stack_from_nothing_to_nothing(project: Project, admin: Any) -> None:
     up = project.succeed("up", "--yes")
     assert "base → 20250126_003: upgrade 20250126_001, 20250126_002, 20250126_003" in up.text
-    assert "40 created" in up.text
+    assert "41 created" in up.text
 
     outputs = project.outputs()
     assert outputs["database"] == project.name
@@ -33,9 +33,9 @@ def test_a_stack_from_nothing_to_nothing(project: Project, admin: Any) -> None:
         with psycopg.connect(outputs[output]) as connection:
             assert connection.execute("SELECT current_database()").fetchone() == (project.name,)
 
-    assert "40 unchanged" in project.succeed("up", "--yes", "--expect-no-changes").text
-    assert "40 unchanged" in project.succeed("refresh", "--yes", "--expect-no-changes").text
-    assert "40 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
+    assert "41 unchanged" in project.succeed("up", "--yes", "--expect-no-changes").text
+    assert "41 unchanged" in project.succeed("refresh", "--yes", "--expect-no-changes").text
+    assert "41 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
 
     project.succeed("destroy", "--yes")
     assert remains(admin, project) == []
@@ -69,7 +69,7 @@ def test_destroy_ends_the_sessions_of_clients(project: Project, admin: Any) -> N
 
 def test_ten_cycles(project: Project, admin: Any) -> None:
     for _ in range(10):
-        assert "40 created" in project.up().text
+        assert "41 created" in project.up().text
         project.succeed("destroy", "--yes", "--skip-preview")
         assert remains(admin, project) == []
 
@@ -84,13 +84,13 @@ def test_either_engine_continues_the_others_stack(
     outputs = project.outputs()
 
     other = project.on(second)
-    assert "40 unchanged" in other.succeed("preview", "--refresh", "--expect-no-changes").text
-    assert "40 unchanged" in other.up("--expect-no-changes").text
+    assert "41 unchanged" in other.succeed("preview", "--refresh", "--expect-no-changes").text
+    assert "41 unchanged" in other.up("--expect-no-changes").text
     assert other.outputs() == outputs
 
     other.configure(taskdb__revision="20250126_002")
     other.up()
     assert project.outputs()["revision"] == "20250126_002"
-    assert "40 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
+    assert "41 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
     project.succeed("destroy", "--yes", "--skip-preview")
     assert remains(admin, project) == []

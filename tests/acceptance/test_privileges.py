@@ -28,6 +28,7 @@ EXPECTED = {
     ("database", "-"): {"migrator": "CONNECT", "rw": "CONNECT", "ro": "CONNECT"},
     ("schema", "app"): {"owner": EVERYTHING, "rw": "USAGE", "ro": "USAGE"},
     ("schema", "migrations"): {"owner": EVERYTHING},
+    ("schema", "kept"): {"owner": EVERYTHING},
     ("schema", "extensions"): {"owner": "USAGE", "rw": "USAGE", "ro": "USAGE"},
     ("schema", "public"): {},
     ("table", "app"): {"owner": EVERYTHING, "rw": "SELECT INSERT UPDATE DELETE", "ro": "SELECT"},
@@ -56,7 +57,7 @@ WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
 
 GRANTEES = """
 SELECT DISTINCT grantee::regrole::text FROM (
-    SELECT nspacl AS acl FROM pg_namespace WHERE nspname IN ('app', 'migrations', 'extensions')
+    SELECT nspacl AS acl FROM pg_namespace WHERE nspname IN ('app', 'migrations', 'kept', 'extensions')
     UNION ALL SELECT relacl FROM pg_class
     WHERE relnamespace IN ('app'::regnamespace, 'migrations'::regnamespace)
     UNION ALL SELECT proacl FROM pg_proc WHERE pronamespace = 'app'::regnamespace

@@ -74,11 +74,11 @@ def script(engine: Engine, statement: str) -> Path:
     return path
 
 
-def test_the_first_update_creates_forty_resources_as_an_admin_that_is_no_superuser(
+def test_the_first_update_creates_forty_one_resources_as_an_admin_that_is_no_superuser(
     copied: tuple[Engine, Result], server: Server
 ) -> None:
     _, created = copied
-    assert created.changes == {"create": 40}
+    assert created.changes == {"create": 41}
     with Database(server, "postgres").connect() as admin:
         row = admin.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
     assert row == (False,)
@@ -86,7 +86,7 @@ def test_the_first_update_creates_forty_resources_as_an_admin_that_is_no_superus
 
 def test_a_second_update_changes_nothing_and_neither_does_a_refresh(engine: Engine) -> None:
     again = engine.up(refresh=True)
-    assert again.changes == {"same": 40}
+    assert again.changes == {"same": 41}
     assert not again.has_changes
 
 
@@ -103,7 +103,7 @@ def test_the_urls_are_secret_and_work(engine: Engine) -> None:
 def test_a_preview_of_a_new_revision_is_one_update(engine: Engine) -> None:
     script(engine, "CREATE TABLE four ()")
     preview = engine.preview()
-    assert preview.changes == {"same": 39, "update": 1}
+    assert preview.changes == {"same": 40, "update": 1}
     step = preview.step(MIGRATIONS)
     assert set(step.diff) == {"digest", "plan", "statements", "target"}
     assert step.new is not None and step.new.inputs["plan"] == f"{HEAD} → 20260101_004: upgrade 20260101_004"
@@ -144,7 +144,7 @@ def test_a_failing_revision_is_told_with_its_file_and_leaves_the_state_at_the_da
 def test_a_pinned_stack_goes_to_an_older_revision_and_back(engine: Engine) -> None:
     engine.config["taskdb:revision"] = "20250126_002"
     older = engine.up()
-    assert older.changes == {"same": 39, "update": 1}
+    assert older.changes == {"same": 40, "update": 1}
     assert older.outputs["revision"] == "20250126_002"
     engine.config["taskdb:revision"] = "head"
     assert engine.up().outputs["revision"] == HEAD
@@ -157,7 +157,7 @@ def test_what_was_changed_by_hand_is_found_by_a_refresh_and_healed_by_the_next_u
     with Database(server, "postgres").connect() as admin:
         admin.execute(f"ALTER ROLE {reader} SET statement_timeout = 1")
     refreshed = engine.refresh()
-    assert refreshed.changes == {"same": 39, "update": 1}
+    assert refreshed.changes == {"same": 40, "update": 1}
     assert refreshed.resource(READER).outputs["statementTimeout"] == 1
     healed = engine.up()
     assert healed.step(READER).diff == {"statementTimeout": "update"}
@@ -176,7 +176,7 @@ def test_destroy_deletes_dependents_first_and_leaves_nothing(server: Server, tmp
     engine = configured(tmp_path, PROJECT, server)
     engine.up()
     destroyed = engine.destroy()
-    assert destroyed.changes == {"delete": 40}
+    assert destroyed.changes == {"delete": 41}
     gone: set[str] = set()
     for step in destroyed.steps:
         assert step.old is not None and not step.old.state.all_dependencies() & gone, f"{step.urn} came too late"

@@ -24,6 +24,7 @@ from pulumi_alembic.literals import Unbindable, bound
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
+    from pulumi_alembic.keeping.keeper import Keeper
     from pulumi_alembic.request import Request
     from pulumi_alembic.running import Running
 
@@ -67,11 +68,13 @@ class Guard:
 
     They are counted under the lock that the statement needs, so that nobody adds to them meanwhile, for no longer than
     the policy's `count_timeout`. What a statement's text does not show, such as a DO block, is run, compared with what
-    was there before, and taken back where rows went.
+    was there before, and taken back where rows went. What is kept by the `keeper` is not lost.
     """
 
-    def __init__(self, session: Connection, running: Running, request: Request) -> None:
+    def __init__(self, session: Connection, running: Running, request: Request, keeper: Keeper) -> None:
         self._session = session
+        self._keeper = keeper
+        self._suspects: frozenset[str] | None = None
         self._running = running
         self._allowed = request.allow_data_loss
         self._limit = request.policy.count_timeout
@@ -85,8 +88,8 @@ class Guard:
         sa.event.listen(engine, "after_cursor_execute", self._after)
 
     def _before(self, _: sa.Connection, __: object, text: str, parameters: Any, ___: object, many: bool) -> None:
-        self._unknown = None
-        if self._running.step is None or self._running.name in self._allowed or self._session.autocommit:
+        self._unknown = self._suspects = None
+        if self._running.step is None or self._session.autocommit or (self._may_lose and not self._keeper.keeps):
             return
         if self._refused:
             # The script went on after it; its revision does not.
@@ -97,8 +100,8 @@ class Guard:
         catalog = read_catalog(self._session)
         seen = effects(sql, catalog)
         if found := losses(seen.destroys, catalog):
-            self._refuse(found, {lock.table: lock.mode for lock in seen.locks})
-        if seen.unknown:
+            self._take(found, {lock.table: lock.mode for lock in seen.locks})
+        if seen.unknown or self._suspects:
             self._unknown = present(self._session)
             self._session.execute(f"{MARK} SAVEPOINT {_SAVEPOINT}".encode())
 
@@ -110,10 +113,31 @@ class Guard:
         if not lost and not touched:
             self._session.execute(f"{MARK} RELEASE SAVEPOINT {_SAVEPOINT}".encode())
             return
-        left = self._counted(touched)
+        touched = [each for each in touched if self._suspects is None or each.table in self._suspects]
+        if keeps := self._keeper.keeps:
+            self._keeper.look()
+        left = [] if self._may_lose else self._counted(touched)
         self._session.execute(f"{MARK} ROLLBACK TO SAVEPOINT {_SAVEPOINT}".encode())
-        self._refuse([*lost, *touched], {}, [0] * len(lost) + left)
+        if keeps:
+            lost = self._keeper.set_aside(lost, _written(text, parameters, many=many))
+        if not self._may_lose:
+            self._refuse([*lost, *touched], {}, [0] * len(lost) + left)
         (cursor.executemany if many else cursor.execute)(text, parameters)
+        self._keeper.tidy()
+
+    @property
+    def _may_lose(self) -> bool:
+        return self._running.name in self._allowed
+
+    def _take(self, found: Sequence[Loss], modes: Mapping[str, str]) -> None:
+        """Refuse it, or where it is kept have it tried first: only that tells exactly what goes."""
+        if not self._keeper.keeps:
+            self._refuse(found, modes)
+            return
+        self._keeper.count(found)
+        self._lock(found, modes)
+        if self._keeper.any(found):
+            self._suspects = frozenset(each.table for each in found)
 
     def _may_take(self, sql: str) -> bool:
         """Whether it is worth a look at the catalog; of most statements that is told without the server.
@@ -145,15 +169,18 @@ class Guard:
 
         `left` is how much of each would stay.
         """
+        self._lock(found, modes)
+        numbers = zip(found, self._counted(found), left or [0] * len(found), strict=True)
+        if told := [each.told(number - stays) for each, number, stays in numbers if number > stays]:
+            self._refused = DataLoss(f"it would destroy {', '.join(told)}{self._keeper.advice}")
+            raise self._refused
+
+    def _lock(self, found: Sequence[Loss], modes: Mapping[str, str]) -> None:
         for table in dict.fromkeys(each.table for each in found):
             # Nobody may add a row from here on, also where the statement itself would let them.
             mode = modes.get(table, "ACCESS EXCLUSIVE")
             mode = "SHARE ROW EXCLUSIVE" if mode == "ROW EXCLUSIVE" else mode
             self._session.execute(f"{MARK} LOCK TABLE {table} IN {mode} MODE".encode())
-        numbers = zip(found, self._counted(found), left or [0] * len(found), strict=True)
-        if told := [each.told(number - stays) for each, number, stays in numbers if number > stays]:
-            self._refused = DataLoss(f"it would destroy {', '.join(told)}")
-            raise self._refused
 
     def _counted(self, found: Sequence[Loss]) -> list[int]:
         """How much there is of each. Raises DataLoss where counting takes too long, or is not allowed.
@@ -171,7 +198,7 @@ class Guard:
             self._session.execute(_LIMIT, settings)
         except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege):
             told = [each.told(number, about=number is not None) for each, number in zip(found, about, strict=True)]
-            self._refused = DataLoss(f"it would destroy {', '.join(told)}")
+            self._refused = DataLoss(f"it would destroy {', '.join(told)}{self._keeper.advice}")
             raise self._refused from None
         return numbers
 

@@ -49,8 +49,8 @@ def losses(destroys: Iterable[str], catalog: Catalog) -> tuple[Loss, ...]:
     return tuple(dict.fromkeys(kept))
 
 
-def at_risk(url: str, account: Account) -> dict[str, tuple[str, ...]]:
-    """How much each revision would take away of what there is now, one text for each table or column with anything.
+def at_risk(url: str, account: Account) -> dict[str, tuple[tuple[Loss, str], ...]]:
+    """How much each revision would take away of what there is now, and the text of it, where there is anything.
 
     Nobody waits for it, and it waits for nobody: what is locked or takes long to count is told by the statistics.
     Raises DatabaseError.
@@ -66,8 +66,8 @@ def at_risk(url: str, account: Account) -> dict[str, tuple[str, ...]]:
         connection.autocommit = True
         connection.execute(_PATIENCE)
         found = {id: losses(things, catalog) for id, things in destroys.items()}
-        told = {id: tuple(_told(connection, each) for each in lost) for id, lost in found.items()}
-    return {id: some for id, texts in told.items() if (some := tuple(filter(None, texts)))}
+        told = {id: [(each, _told(connection, each)) for each in lost] for id, lost in found.items()}
+    return {id: some for id, texts in told.items() if (some := tuple(each for each in texts if each[1]))}
 
 
 def _told(connection: Connection, loss: Loss) -> str:

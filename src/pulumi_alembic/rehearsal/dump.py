@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from pulumi_alembic.database import KEPT_SCHEMA
 from pulumi_alembic.rehearsal.client import Client, environment
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
 
@@ -67,7 +68,7 @@ END $guard$
 
 _OPTIONS = (
     "--schema-only", "--use-set-session-authorization", "--no-tablespaces", "--no-publications", "--no-subscriptions",
-    "--no-security-labels", "--no-password",
+    "--no-security-labels", "--no-password", f"--exclude-schema={KEPT_SCHEMA}",
 )  # fmt: skip
 
 

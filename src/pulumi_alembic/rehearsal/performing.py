@@ -54,7 +54,7 @@ def perform(url: str, steps: Plan, history: History, catalog: Catalog | None) ->
         _limited(url),
         "preview",
         looker.on_applied,
-        policy=Policy(lock_deadline=1.0),
+        policy=Policy(lock_deadline=1.0, keep_data=False),
         scripts=history.revisions,
         # There are no rows, and the locks are to be the statements' own.
         allow_data_loss=frozenset(history.revisions),

@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from pulumi_alembic.account import MODES, Finding, RevisionAccount, Severity, StatementAccount
 from pulumi_alembic.report.preview import MIGRATIONS, STACK, Planned, Preview
 
-__all__ = ["Loss", "Placed", "TableFacts", "findings", "gone", "is_opaque", "losses", "revisions", "strength", "tables"]
+__all__ = [
+    "Loss",
+    "Placed",
+    "TableFacts",
+    "findings",
+    "gone",
+    "is_opaque",
+    "kept",
+    "losses",
+    "put_back",
+    "revisions",
+    "strength",
+    "tables",
+]
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,16 @@ def losses(preview: Preview) -> list[Loss]:
     ]
     counted = [Loss(what, planned.name, each.id) for planned, each in revisions(preview) for what in each.losses]
     return list(dict.fromkeys([*dropped, *counted, *destroyed, *unknown]))
+
+
+def kept(preview: Preview) -> list[tuple[str, str]]:
+    """What the revisions set aside, each with its revision."""
+    return [(what, each.id) for _, each in revisions(preview) for what in each.keeps]
+
+
+def put_back(preview: Preview) -> list[tuple[str, str]]:
+    """What the revisions put back, each with its revision."""
+    return [(what, each.id) for _, each in revisions(preview) for what in each.puts_back]
 
 
 def gone(preview: Preview, *ops: str) -> int:

@@ -91,14 +91,18 @@ def _lock(table: facts.TableFacts, page: Page, *, several: bool) -> str:
 
 
 def data(preview: Preview, page: Page) -> list[str]:
-    """What will be gone, and which revision or resource takes it; then what may be, as nobody can know."""
+    """What will be gone, and which revision or resource takes it; then what may be, as nobody can know, or is kept."""
     lost = facts.losses(preview)
-    if not lost:
+    kept = [("sets aside", *each) for each in facts.kept(preview)]
+    kept += [("puts back", *each) for each in facts.put_back(preview)]
+    if not lost and not kept:
         return []
-    listed = "\n".join(_loss(loss, page) for loss in page.rows(lost, "danger"))
-    if len(lost) > _MANY:
-        listed = markdown.folded(f"{len(lost):,} things", listed)
-    return ["#### Data at risk", listed]
+    lines = [_loss(loss, page) for loss in page.rows(lost, "danger")]
+    lines += [f"- 📦 {verb} {page.code(what)}, in {page.code(id)}" for verb, what, id in page.rows(kept, "kept thing")]
+    listed = "\n".join(lines)
+    if len(lost) + len(kept) > _MANY:
+        listed = markdown.folded(f"{len(lost) + len(kept):,} things", listed)
+    return ["#### Data at risk" if lost else "#### Data", listed]
 
 
 def _loss(loss: facts.Loss, page: Page) -> str:

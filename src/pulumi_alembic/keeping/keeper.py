@@ -1,0 +1,253 @@
+"""Sets aside what a downgrade's statement takes away, in the downgrade's own transaction, before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from pulumi_alembic import ledger
+from pulumi_alembic.database import KEPT_SCHEMA
+from pulumi_alembic.guard.losses import Loss, count, estimate
+from pulumi_alembic.keeping import copying, moving
+from pulumi_alembic.keeping.columns import Column, read_columns
+from pulumi_alembic.keeping.entry import Entry, describe, is_ready, name_of, new_id
+from pulumi_alembic.keeping.plain import drops_tables
+from pulumi_alembic.keeping.session import refusal, unchanging
+from pulumi_alembic.keeping.setting import is_wanted
+from pulumi_alembic.ledger import Event, Run
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database import Connection
+    from pulumi_alembic.request import Request
+    from pulumi_alembic.running import Running
+
+__all__ = ["Keeper"]
+
+_PARTITIONED = "SELECT array_agg(oid::bigint) FROM pg_class WHERE relkind = 'p'"
+_ROOTS = """
+WITH RECURSIVE up AS (
+    SELECT inhparent, 1 AS far FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
+    WHERE inhrelid = to_regclass(%s) AND relispartition
+    UNION ALL SELECT i.inhparent, far + 1 FROM pg_inherits i JOIN up ON inhrelid = up.inhparent
+)
+SELECT quote_ident(nspname) || '.' || quote_ident(relname), c.oid::bigint FROM up
+JOIN pg_class c ON c.oid = inhparent JOIN pg_namespace n ON n.oid = relnamespace ORDER BY far
+"""
+_STILL = "SELECT format('DROP TABLE IF EXISTS %%s CASCADE', oid::regclass) FROM pg_class WHERE oid = ANY (%s)"
+_SEQUENCES = """
+SELECT attname, pg_get_serial_sequence(%(table)s, attname) FROM pg_attribute
+WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped
+    AND pg_get_serial_sequence(%(table)s, attname) IS NOT NULL
+"""
+
+
+class Keeper:
+    """What it returns as set aside is in the schema `kept`, told of in the ledger, and committed with the downgrade."""
+
+    def __init__(self, session: Connection, running: Running, request: Request) -> None:
+        self._session = session
+        self._running = running
+        self._request = request
+        self._ready: bool | None = None
+        self._owner = "OWNER"
+        self._numbers: dict[Loss, int] = {}
+        self._partitioned: set[int] = set()
+        self._drops: list[int] = []
+        self._reasons: list[str] = []
+        self._kept: list[str] = []
+
+    @property
+    def wants(self) -> bool:
+        """Whether what the running revision takes away is to be kept, if there is a place for it."""
+        step = self._running.step
+        return step is not None and not step.is_upgrade and is_wanted(self._request.policy)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what the running revision takes away is kept."""
+        if not self.wants:
+            return False
+        if self._ready is None:
+            self._ready = is_ready(self._session)
+            [(self._owner,)] = self._session.execute("SELECT quote_ident(current_user)").fetchall()
+        return self._ready
+
+    def count(self, found: Sequence[Loss]) -> None:
+        """Take the number of rows while others may still read and write, for as long as that may take."""
+        # Below that the way back to the savepoint would be cut short too.
+        limit = max(round(self._request.policy.count_timeout * 1000), 50)
+        for loss in found:
+            if loss.column or loss in self._numbers:
+                continue
+            hopeless = (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege)
+            with suppress(*hopeless), self._session.transaction():
+                self._session.execute(f"SET LOCAL statement_timeout = {limit}; SET LOCAL row_security = off".encode())
+                [self._numbers[loss]] = count(self._session, [loss])
+                raise psycopg.Rollback
+
+    def any(self, found: Iterable[Loss]) -> bool:
+        """Whether there is anything of it."""
+        asked = " OR ".join(f"EXISTS ({_some(each)})" for each in found)
+        try:
+            with self._session.transaction():
+                self._session.execute(b"SET LOCAL row_security = off")
+                [(there,)] = self._session.execute(f"SELECT {asked}".encode()).fetchall()
+                raise psycopg.Rollback
+        except psycopg.errors.InsufficientPrivilege:
+            return True
+        return bool(there)
+
+    def look(self) -> None:
+        """The statement has been tried, and not yet been taken back."""
+        [(left,)] = self._session.execute(_PARTITIONED.encode()).fetchall()
+        self._partitioned = set(left or ())
+
+    def set_aside(self, lost: Sequence[Loss], statement: str) -> list[Loss]:
+        """Keep what `statement` takes away, which was tried and taken back; what cannot be kept is returned."""
+        tables = list(dict.fromkeys(each.table for each in lost if not each.column))
+        columns: dict[str, list[Loss]] = {}
+        for each in lost:
+            if each.column:
+                columns.setdefault(each.table, []).append(each)
+        if any(each.table.startswith(f"{KEPT_SCHEMA}.") for each in lost):
+            self._reasons = ["it is what an earlier downgrade has set aside: see `pulumi-alembic kept`"]
+            return list(lost)
+        for table in (*tables, *columns):
+            self._session.execute(f"LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE".encode())
+        left: dict[Loss, str] = {}
+        with unchanging(self._session):
+            for table, several in columns.items():
+                left |= dict.fromkeys(several, reason) if (reason := self._values(table, several)) else {}
+            moves = drops_tables(statement)
+            roots = {table: self._roots(table) for table in tables}
+            filled = [table for table in tables if self.any([Loss(table)])]
+            if moves and filled:
+                gone = [name for table in tables for name, oid in roots[table] if oid not in self._partitioned]
+                moving.drop_keys_into(self._session, gone)
+            for table in filled if moves else ():
+                moving.detach(self._session, table)
+            for table in filled:
+                above = [name for name, oid in roots[table] if oid not in self._partitioned]
+                if reason := self._rows(table, above[-1] if above else table, moves=moves):
+                    left[Loss(table)] = reason
+        self._reasons = sorted(set(left.values()))
+        return list(left)
+
+    @property
+    def advice(self) -> str:
+        """Why what is lost is not kept, where it could be; for the end of a sentence."""
+        if self.wants and not self._ready:
+            return (
+                f"\n  what a downgrade takes away would be set aside, if there were a schema {KEPT_SCHEMA} for it. "
+                f"As an admin: CREATE SCHEMA {KEPT_SCHEMA} AUTHORIZATION {self._owner}"
+            )
+        return "".join(f"\n  it cannot be set aside: {reason}" for reason in self._reasons)
+
+    def tidy(self) -> None:
+        """The statement has run: what stood in for tables, or was no part of one any more, goes too."""
+        if self._drops:
+            for (statement,) in self._session.execute(_STILL, [self._drops]).fetchall():
+                self._session.execute(statement.encode())
+        self._drops = []
+
+    def complete(self) -> None:
+        """The revision has run, and only the commit is to come: say what it set aside."""
+        for each in self._kept:
+            self._request.on_kept(each)
+        self._kept = []
+
+    def _roots(self, table: str) -> list[tuple[str, int]]:
+        """What it is a partition of, the nearest first."""
+        return [(name, oid) for name, oid in self._session.execute(_ROOTS, [table]).fetchall()]
+
+    def _rows(self, table: str, into: str, *, moves: bool) -> str:
+        id = new_id()
+        columns = read_columns(self._session, table)
+        types = {each.name: each.type for each in columns.values() if not each.plain}
+        entry = Entry(id, self._running.name, table, into, name_of(table, id), types=types)
+        entry = replace(entry, rows=self._numbers.get(Loss(table)), sequences=self._sequences(table))
+        if entry.rows is None:
+            [about] = estimate(self._session, [Loss(table)])
+            entry = replace(entry, rows=about)
+        light = all((each.plain or each.base) and not each.collated for each in columns.values())
+        if moves and light and self._move(entry, columns.values()):
+            return self._keep(replace(entry, moved=True))
+        try:
+            with self._session.transaction():
+                entry = copying.copy_rows(self._session, entry)
+        except psycopg.Error as error:
+            return _reason(error)
+        self._drop_later(table)
+        return self._keep(entry)
+
+    def _move(self, entry: Entry, columns: Iterable[Column]) -> bool:
+        try:
+            with self._session.transaction():
+                if not moving.move(self._session, entry, columns):
+                    raise psycopg.Rollback
+                self._drop_later(entry.table)
+                return True
+        except psycopg.Error as error:
+            _reason(error)
+        return False
+
+    def _values(self, table: str, several: Sequence[Loss]) -> str:
+        known = {each.sql: each for each in read_columns(self._session, table).values()}
+        going = [known[each.column] for each in several]
+        if not self.any(several):
+            return ""
+        key = copying.key_of(self._session, table)
+        if not key:
+            return "the table has no primary key to put values back by"
+        if {each.name for each in going} & {*key}:
+            return "the primary key to put values back by goes with it"
+        roots, id = self._roots(table), new_id()
+        names = tuple(each.name for each in going)
+        types = {each.name: each.type for each in known.values() if not each.plain}
+        entry = Entry(id, self._running.name, table, roots[-1][0] if roots else table, name_of(table, id), names, key)
+        entry = replace(entry, types=types, required=any(each.required for each in going))
+        try:
+            with self._session.transaction():
+                entry = copying.copy_values(self._session, entry)
+        except psycopg.Error as error:
+            return _reason(error)
+        return self._keep(entry)
+
+    def _keep(self, entry: Entry) -> str:
+        [(size,)] = self._session.execute("SELECT pg_table_size(%s)", [entry.place]).fetchall()
+        entry = replace(entry, bytes=size)
+        describe(self._session, entry)
+        ledger.prepare(self._session)
+        detail = {
+            "revision": entry.revision,
+            "what": entry.told(entry.rows),
+            "kept": entry.place,
+            **{name: getattr(entry, name) for name in ("id", "table", "columns", "rows", "bytes", "moved")},
+        }
+        run = Run(self._running.before, self._running.before)
+        ledger.note(self._session, Event.KEPT, run, self._request.origin, detail)
+        self._kept.append(f"{entry.revision}: sets aside {entry.told(entry.rows)}")
+        return ""
+
+    def _sequences(self, table: str) -> dict[str, tuple[int, bool]]:
+        found = self._session.execute(_SEQUENCES, {"table": table}).fetchall()
+        states = [self._session.execute(f"SELECT last_value, is_called FROM {name}".encode()) for _, name in found]
+        return {column: (row[0], row[1]) for (column, _), state in zip(found, states, strict=True) for row in state}
+
+    def _drop_later(self, table: str) -> None:
+        [(oid,)] = self._session.execute("SELECT to_regclass(%s)::oid::bigint", [table]).fetchall()
+        self._drops.append(oid)
+
+
+def _reason(error: psycopg.Error) -> str:
+    return str(refusal(error).diag.message_primary)
+
+
+def _some(loss: Loss) -> str:
+    if loss.column:
+        return f"SELECT FROM {loss.table} WHERE {loss.column} IS NOT NULL"
+    return f"SELECT FROM ONLY {loss.table}"

@@ -1,0 +1,52 @@
+"""What is left of a kept table after some of it went back; nothing of it where all did."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from pulumi_alembic.keeping.columns import read_columns
+from pulumi_alembic.keeping.entry import Entry, describe
+from pulumi_alembic.keeping.target import WHY
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database import Connection
+
+__all__ = ["left_of"]
+
+
+def left_of(session: Connection, entry: Entry, reason: str = "") -> Entry | None:
+    """What stays, for the `reason` or those that its rows have; None where nothing does, and the table is dropped.
+
+    It has another name from then on: a backup from before then holds the whole of it, by the old one.
+    """
+    why = sql.Identifier(WHY).as_string(None)
+    if reason:
+        [(number,)] = session.execute(f"SELECT count(*) FROM {entry.place}".encode()).fetchall()
+        reasons = {reason: number} if number else {}
+    elif WHY in read_columns(session, entry.place):
+        rows = session.execute(f"SELECT {why}, count(*) FROM {entry.place} GROUP BY 1 ORDER BY 2 DESC".encode())
+        reasons = dict(rows.fetchall())
+    else:
+        reasons = {}
+    if not reasons:
+        session.execute(f"DROP TABLE {entry.place}".encode())
+        return None
+    total = sum(reasons.values())
+    left = replace(entry, why=reasons, waits="", rows=total)
+    if not reason and total != entry.rows:
+        left = replace(left, name=_next(entry.name))
+        new = sql.Identifier(left.name).as_string(None)
+        session.execute(f"ALTER TABLE {entry.place} RENAME TO {new}".encode())
+    [(size,)] = session.execute("SELECT pg_table_size(%s)", [left.place]).fetchall()
+    left = replace(left, bytes=size)
+    describe(session, left)
+    return left
+
+
+def _next(name: str) -> str:
+    match = re.fullmatch(r"(.*_[0-9a-f]{8})(?:_(\d+))?", name)
+    return f"{match[1]}_{int(match[2] or 1) + 1}" if match else f"{name}_2"

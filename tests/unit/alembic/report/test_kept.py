@@ -1,0 +1,30 @@
+"""What is set aside and put back stands in the report, and is no loss."""
+
+from dataclasses import replace
+
+from pulumi_alembic import report
+from pulumi_alembic.account import Account, RevisionAccount
+from tests.unit.alembic.report.previews import migrations, previewed
+
+REVISION = RevisionAccount("20250102_002", "more", "versions/x.py", "c", "downgrade")
+ACCOUNT = Account("20250102_002", "20250101_001", "downgrade", "db:5432/x", revisions=(REVISION,))
+
+
+def comment(**found: tuple[str, ...]) -> str:
+    account = replace(ACCOUNT, revisions=(replace(REVISION, **found),))
+    preview = previewed(migrations(account))
+    return report.comment(preview, report.judge(preview), report.MARKER)
+
+
+def test_what_is_kept_is_told_and_nothing_is_at_risk() -> None:
+    text = comment(keeps=("9 rows of app.more: moved, no copy",))
+    assert "#### Data\n\n- 📦 sets aside `9 rows of app.more: moved, no copy`, in `20250102_002`" in text
+    assert "have a backup" not in text
+    assert "- 📦 puts back `9 rows of app.more`" in comment(puts_back=("9 rows of app.more",))
+    assert "#### Data" not in comment()
+
+
+def test_it_is_no_part_of_the_digest() -> None:
+    kept = replace(ACCOUNT, revisions=(replace(REVISION, keeps=("x",), puts_back=("y",)),))
+    assert kept.digest == ACCOUNT.digest
+    assert Account.from_json(kept.to_json()) == kept
