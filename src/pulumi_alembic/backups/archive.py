@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from pulumi_alembic.backups.clients import Clients
-from pulumi_alembic.database import VERSION_SCHEMA, Connection
+from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA, Connection
 from pulumi_alembic.errors import BackupError
 
 __all__ = ["Archive"]
@@ -21,6 +21,7 @@ _ENTRY = re.compile(r"^\d+; \d+ \d+ ")
 # The schemas and their default privileges stay those of the database.
 _SCHEMAS = re.compile(r"^\d+; \d+ \d+ (SCHEMA|DEFAULT ACL|(ACL|COMMENT|SECURITY LABEL) - ) ?")
 _LEDGER = re.compile(rf"^\d+; \d+ \d+ [A-Z ]+ {VERSION_SCHEMA} ([A-Z]+ )?ledger")
+_KEPT = re.compile(rf"^\d+; \d+ \d+ (?:TABLE|TABLE DATA|COMMENT) {KEPT_SCHEMA} (?:TABLE )?(\w+) ")
 _ACL = re.compile(r"^\d+; \d+ \d+ ACL ")
 
 # pg_dump of 2025 puts its script between two words for psql alone; one of 17 sets what no older server knows.
@@ -29,14 +30,18 @@ _COPY = re.compile(rb"^COPY (.+) \(.*\) FROM stdin;\n$")
 
 
 class Archive:
-    """The dump in a folder, without the schemas themselves, and without the ledger where that is to stay."""
+    """The dump in a folder, without the schemas themselves, and without the ledger where that is to stay.
 
-    def __init__(self, tools: Clients, folder: Path, *, ledger: bool) -> None:
+    What downgrades set aside is never the same by another name: what is `there` stays as it is.
+    """
+
+    def __init__(self, tools: Clients, folder: Path, *, ledger: bool, there: Collection[str] = ()) -> None:
         """Reads its contents; raises BackupError where pg_restore cannot."""
         self._tools = tools
         self._folder = folder
         entries = [line for line in self._output("--list").decode().splitlines() if _ENTRY.match(line)]
-        kept = [line for line in entries if not _SCHEMAS.match(line) and (ledger or not _LEDGER.match(line))]
+        wanted = [line for line in entries if not _SCHEMAS.match(line) and (ledger or not _LEDGER.match(line))]
+        kept = [line for line in wanted if not ((match := _KEPT.match(line)) and match[1] in there)]
         self._privileges = [line for line in kept if _ACL.match(line)]
         self._entries = [line for line in kept if not _ACL.match(line)]
         self.tables = sum(" TABLE DATA " in line for line in self._entries)

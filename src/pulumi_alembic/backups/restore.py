@@ -19,7 +19,7 @@ from pulumi_alembic.backups.definitions import read_fingerprint
 from pulumi_alembic.backups.emptying import empty, take_back_defaults
 from pulumi_alembic.backups.folder import DUMP, Backup
 from pulumi_alembic.backups.taking import end_others
-from pulumi_alembic.database import VERSION_SCHEMA, Connection, connect, read_heads
+from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA, Connection, connect, read_heads
 from pulumi_alembic.errors import BackupError, DatabaseError
 from pulumi_alembic.exclusive import Lock, hold
 from pulumi_alembic.ledger import Event, Run
@@ -79,7 +79,8 @@ class Restore:
             content = self.look()
             tools = clients.find(max(content.server // 10000, int(self.backup.client.partition(".")[0])))
             same = self._same(content)
-            archive = Archive(tools, self.folder / self.backup.id / DUMP, ledger=not same)
+            kept = [name for table in content.tables if (name := table.removeprefix(f"{KEPT_SCHEMA}.")) != table]
+            archive = Archive(tools, self.folder / self.backup.id / DUMP, ledger=not same, there=kept)
             end_others(self.url)
             self._in_one_transaction(archive, same, lock)
         with connect(self.url) as connection:
@@ -123,8 +124,11 @@ class Restore:
                     ledger.prepare(connection)
                 # The owner has taken from itself the right to lock the ledger, and needs none to drop it.
                 for table in sorted({*content.tables} - {f"{VERSION_SCHEMA}.ledger"}):
+                    if table.startswith(f"{KEPT_SCHEMA}."):
+                        continue
                     connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
-                empty(connection, content.schemas, keep_ledger=same)
+                schemas = [each for each in content.schemas if each != KEPT_SCHEMA]
+                empty(connection, schemas, keep_ledger=same)
                 return content
             except psycopg.Error as error:
                 connection.rollback()
