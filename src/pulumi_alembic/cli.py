@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from pulumi_alembic.backups import commands as backup_commands
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.history import HEAD, History
+from pulumi_alembic.keeping import commands as keeping_commands
 from pulumi_alembic.project import database_url, script_directory
 
 __all__ = ["main"]
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_lint(commands)
     _add_history(commands)
     backup_commands.add(commands, _command)
+    keeping_commands.add(commands, _command)
     _add_report(commands)
     return parser
 

@@ -9,6 +9,7 @@ __all__ = [
     "DataLoss",
     "DatabaseError",
     "HistoryError",
+    "KeptError",
     "LintError",
     "MigrationError",
     "Moved",
@@ -53,6 +54,10 @@ class PolicyError(MigrationError):
 
 class DataLoss(MigrationError):
     """A revision would take away rows or values, and may not. What it had done was rolled back."""
+
+
+class KeptError(MigrationError):
+    """What a downgrade set aside cannot be removed as asked. Nothing was changed."""
 
 
 class LintError(MigrationError):
