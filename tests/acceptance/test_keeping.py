@@ -1,0 +1,68 @@
+"""A stack that goes back keeps its rows, and has them again when it goes forward."""
+
+import json
+import sys
+from pathlib import Path
+
+import psycopg
+
+from tests.acceptance.conftest import Project
+
+MIDDLE, HEAD = "20250126_002", "20250126_003"
+
+ROWS = """
+INSERT INTO users (username, email, password_hash) SELECT 'u' || n, 'e' || n, 'h' FROM generate_series(1, 50) n;
+INSERT INTO conversations (user_id, title) SELECT id, 'about ' || username FROM users;
+INSERT INTO messages (conversation_id, role, content, tool_calls)
+SELECT id, 'user', repeat(title, 3), jsonb_build_object('title', title) FROM conversations
+"""
+DIGEST = """
+SELECT (SELECT md5(string_agg(c::text, ' ' ORDER BY id)) FROM app.conversations c),
+    (SELECT md5(string_agg(m::text, ' ' ORDER BY id)) FROM app.messages m)
+"""
+
+
+def execute(project: Project, statement: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(project.outputs()["app_url"], autocommit=True) as connection:
+        done = connection.execute(statement.encode())
+        return done.fetchall() if done.description else []
+
+
+def kept(project: Project) -> list[dict[str, object]]:
+    program = str(Path(sys.executable).with_name("pulumi-alembic"))
+    done = project.run(program, "kept", "--json", DATABASE_URL=project.outputs()["migrator_url"])
+    assert done.exit_code == 0, done.text
+    return list(json.loads(done.stdout)["kept"])
+
+
+def test_a_pinned_stack_keeps_its_rows_and_has_them_again_at_the_head(project: Project) -> None:
+    project.up()
+    execute(project, ROWS)
+    before = execute(project, DIGEST)
+    project.configure(taskdb__revision=MIDDLE)
+    preview = project.succeed("preview").text
+    assert "sets aside 50 rows of app.messages: moved, no copy" in preview
+    assert "takes away" not in preview
+    down = project.up().text
+    assert f"{HEAD}: sets aside 50 rows of app.conversations" in down
+    found = {each["table"]: (each["rows"], each["moved"]) for each in kept(project)}
+    assert found == {"app.conversations": (50, True), "app.messages": (50, True)}
+    project.succeed("preview", "--refresh", "--expect-no-changes")
+
+    project.configure()
+    assert "puts back 50 rows of app.messages" in project.succeed("preview").text
+    assert f"{HEAD}: puts back 50 rows of app.messages" in project.up().text
+    assert execute(project, DIGEST) == before
+    assert kept(project) == []
+
+
+def test_a_stack_that_keeps_nothing_refuses_to_take_rows_away(project: Project) -> None:
+    project.configure(taskdb__keep_data="false")
+    project.up()
+    execute(project, ROWS)
+    before = execute(project, DIGEST)
+    project.configure(taskdb__revision=MIDDLE, taskdb__keep_data="false")
+    refused = project.pulumi("up", "--yes", "--skip-preview")
+    assert refused.exit_code != 0
+    assert f"downgrade {HEAD}: 50 rows of app.messages, 50 rows of app.conversations" in refused.text
+    assert execute(project, DIGEST) == before
