@@ -22,7 +22,7 @@ try:
 except TaskdbError as error:
     raise pulumi.RunError(str(error)) from None
 
-database = Database(settings.database, settings.admin)
+database = Database(settings.database, settings.admin, app_login=settings.app_login, protect=settings.protect)
 
 migrations = Migrations(
     "schema",
@@ -51,6 +51,7 @@ pulumi.export("host", settings.admin.host)
 pulumi.export("port", settings.admin.port)
 pulumi.export("revision", migrations.revision)
 pulumi.export("proof", pulumi.Output.secret(migrations.proof))
+pulumi.export("app_login", settings.app_login)
 pulumi.export("app_url", database.app_url)
 pulumi.export("reader_url", database.reader_url)
 pulumi.export("migrator_url", database.migrator_url)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pulumi
 import pulumi_postgresql as postgresql
 
-from taskdb.settings import Admin
+from taskdb.admin import Admin
 
 __all__ = ["Chain"]
 

@@ -8,9 +8,10 @@ import pulumi
 import pulumi_postgresql as postgresql
 
 from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA
+from taskdb.admin import Admin
 from taskdb.chain import Chain
 from taskdb.roles import APP_SCHEMA, Login, Roles
-from taskdb.settings import Admin
+from taskdb.rotation import LOGINS, exported_login, turn
 
 __all__ = ["Database"]
 
@@ -30,7 +31,8 @@ DEFAULT_PRIVILEGES = {
 class Database(pulumi.ComponentResource):
     """A database where the migrator builds the schema as its owner, the application reads and writes, the reader reads.
 
-    PUBLIC may nothing. The URLs are secrets; `migrator_url` is unknown until the migrator can connect.
+    PUBLIC may nothing. The URLs are secrets; `migrator_url` is unknown until the migrator can connect. `app_url` is of
+    `app_login`, one of the application's two: its password is made anew when it is another than the last time.
     """
 
     migrator_url: pulumi.Output[str]
@@ -38,14 +40,30 @@ class Database(pulumi.ComponentResource):
     reader_url: pulumi.Output[str]
     name: pulumi.Output[str]
 
-    def __init__(self, name: str, admin: Admin, opts: pulumi.ResourceOptions | None = None) -> None:
-        """`name` is the database's and the prefix of its roles'. It must stay: the provider renames in place."""
+    def __init__(
+        self,
+        name: str,
+        admin: Admin,
+        *,
+        app_login: str = "a",
+        protect: bool = False,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`name` is the database's and the prefix of its roles'. It must stay: the provider renames in place.
+
+        With `protect` neither the database nor a role can be deleted.
+        """
         super().__init__("taskdb:index:Database", name, None, opts)
         self._admin = admin
         self._chain = Chain(self, admin)
-        self._roles = Roles(self._chain, name, admin.username, parent=self)
+        guarded = pulumi.ResourceOptions(protect=protect or None)
+        exported = exported_login()
+        turns = [turn(login, app_login, exported) for login in LOGINS]
+        self._roles = Roles(self._chain, name, admin.username, turns, guarded, parent=self)
         # The admin's own: the provider's grants on a database of another role silently do nothing.
-        self._database = self._chain.add(postgresql.Database, "database", name=name, owner=admin.username)
+        self._database = self._chain.add(
+            postgresql.Database, "database", name=name, owner=admin.username, options=guarded
+        )
         self._chain.within(self._database)
         connect = self._grant_connect()
         migrations = self._make_schemas()
@@ -53,7 +71,7 @@ class Database(pulumi.ComponentResource):
         self._set_default_privileges()
         self.name = self._database.name
         self.migrator_url = self._url(self._roles.migrator, connect, migrations)
-        self.app_url = self._url(self._roles.app_a)
+        self.app_url = self._url(self._roles.apps[app_login])
         self.reader_url = self._url(self._roles.reader)
         self.register_outputs({"name": self.name})
 

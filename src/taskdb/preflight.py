@@ -9,9 +9,10 @@ import pulumi
 
 from pulumi_alembic import MigrationError
 from pulumi_alembic.history import History
+from taskdb.admin import Admin
 from taskdb.errors import TaskdbError
 from taskdb.foreign import refuse_foreign
-from taskdb.settings import Admin, Settings
+from taskdb.settings import Settings
 
 __all__ = ["check"]
 

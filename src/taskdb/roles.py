@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import pulumi_postgresql as postgresql
 
 from taskdb.chain import Chain
 from taskdb.passwords import Password
+from taskdb.rotation import Turn
 
 __all__ = ["APP_SCHEMA", "Login", "Roles"]
 
@@ -31,12 +33,23 @@ class Roles:
     """Every role's name begins with the database's.
 
     `owner` owns the schemas; `migrator` may become the owner and nothing else. The groups `rw` and `ro` hold the
-    privileges, which the logins use: `reader`, and `app_a` and `app_b`, two for passwords to change without downtime.
+    privileges, which the logins use: `reader`, and `apps`, `a` and `b`, two for passwords to change without downtime.
     """
 
-    def __init__(self, chain: Chain, prefix: str, admin: str, parent: pulumi.Resource) -> None:
-        """`admin` becomes a member of each login: only a member may end its sessions when the database is dropped."""
-        self._chain, self._prefix, self._parent = chain, prefix, parent
+    def __init__(
+        self,
+        chain: Chain,
+        prefix: str,
+        admin: str,
+        turns: Sequence[Turn],
+        options: pulumi.ResourceOptions,
+        parent: pulumi.Resource,
+    ) -> None:
+        """`admin` becomes a member of each login: only a member may end its sessions when the database is dropped.
+
+        `turns` are those of the application's logins; `options` are for every role.
+        """
+        self._chain, self._prefix, self._options, self._parent = chain, prefix, options, parent
         self.owner = self._group("owner")
         self.rw = self._group("rw")
         self.ro = self._group("ro")
@@ -48,17 +61,19 @@ class Roles:
             assume_role=self.owner.name,
             idle_in_transaction_session_timeout=MIGRATOR_IDLE_TIMEOUT,
         )
-        self.app_a = self._login("app_a", self.rw, statement_timeout=APP_STATEMENT_TIMEOUT)
-        self.app_b = self._login("app_b", self.rw, statement_timeout=APP_STATEMENT_TIMEOUT)
+        self.apps = {
+            each.login: self._login(f"app_{each.login}", self.rw, each, statement_timeout=APP_STATEMENT_TIMEOUT)
+            for each in turns
+        }
         self.reader = self._login("reader", self.ro, statement_timeout=APP_STATEMENT_TIMEOUT)
-        for login in (self.migrator, self.app_a, self.app_b, self.reader):
+        for login in (self.migrator, *self.apps.values(), self.reader):
             self._let_end_sessions_of(login, admin)
 
     def _group(self, name: str) -> postgresql.Role:
-        return self._chain.add(postgresql.Role, name, name=f"{self._prefix}_{name}")
+        return self._chain.add(postgresql.Role, name, name=f"{self._prefix}_{name}", options=self._options)
 
-    def _login(self, name: str, member_of: postgresql.Role, **settings: Any) -> Login:
-        password = Password(name, pulumi.ResourceOptions(parent=self._parent)).value
+    def _login(self, name: str, member_of: postgresql.Role, turn: Turn | None = None, **settings: Any) -> Login:
+        password = Password(name, turn, pulumi.ResourceOptions(parent=self._parent)).value
         role = self._chain.add(
             postgresql.Role,
             name,
@@ -68,6 +83,7 @@ class Roles:
             # Here and not by GrantRole: the provider's update of a role takes away every membership that is not.
             roles=[member_of.name],
             search_paths=[APP_SCHEMA],
+            options=self._options,
             **settings,
         )
         return Login(role, password)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
 
 import pulumi
 from pulumi.runtime import config as stack_config
@@ -18,19 +16,15 @@ from pulumi_alembic.backups.setting import BackupSetting
 from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.resource import proof_of
-from taskdb import local
+from taskdb.admin import CONFIGURATION, Admin, admin_of
 from taskdb.errors import TaskdbError
 from taskdb.lint import LINT_KEYS, configure_command, lint_of
 from taskdb.policy import POLICY_KEYS, example_of, policy_of
 from taskdb.promotion import PROMOTE_FROM, lower_of
+from taskdb.rotation import APP_LOGIN_KEY, app_login_of
 
 __all__ = ["Admin", "Settings"]
 
-PROPERTIES = ("host", "port", "username", "password", "sslmode", "sslrootcert")
-CONFIGURATION = {name: f"postgresql:{name}" for name in PROPERTIES}
-VARIABLES = dict(
-    zip(PROPERTIES, ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT"), strict=True)
-)
 BACKUP_KEYS = ("taskdb:backup", "taskdb:backup_folder")
 KEYS = {
     "taskdb": {
@@ -43,45 +37,15 @@ KEYS = {
         *LINT_KEYS,
         PROMOTE_FROM,
         "taskdb:on_unknown_revision",
+        "taskdb:protect",
+        APP_LOGIN_KEY,
         *POLICY_KEYS,
     },
     "postgresql": set(CONFIGURATION.values()),
 }
-SSL_MODES = {"disable", "require", "verify-ca", "verify-full"}
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-# Debian's, Fedora's, Alpine's and macOS's.
-CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 LONGEST_ROLE = "_migrator"
 LONGEST_NAME = 63
 """Bytes of an identifier that PostgreSQL keeps; it cuts the rest off without an error."""
-
-
-@dataclass(frozen=True)
-class Admin:
-    """Where the server is, and the login there that makes roles and databases. `local` is the development server's.
-
-    `sslrootcert` is the file of the certificate authorities that a verified server is known by; empty where none is
-    verified.
-    """
-
-    host: str
-    port: int
-    username: str
-    password: str = field(repr=False)
-    sslmode: str
-    sslrootcert: str = ""
-    local: bool = False
-
-    def url(self, database: str) -> str:
-        """The admin's URL of one of the server's databases; it holds the password."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        login = f"{quote(self.username, safe='')}:{quote(self.password, safe='')}"
-        return f"postgresql://{login}@{host}:{self.port}/{database}?{urlencode(self.tls)}"
-
-    @property
-    def tls(self) -> dict[str, str]:
-        """The connection parameters for encryption, as libpq names them."""
-        return {"sslmode": self.sslmode, **({"sslrootcert": self.sslrootcert} if self.sslrootcert else {})}
 
 
 @dataclass(frozen=True)
@@ -93,6 +57,8 @@ class Settings:
     judged, on a stack that is `production`, or above the stack that it takes revisions from. With `rehearse`, which is
     the default on the development server, previews run them in a scratch database. `backup` says before which updates
     the database is backed up into `backup_folder`. `on_unknown_revision` is None where the stack's name decides.
+    With `protect`, the default of a production stack, database and roles cannot be deleted. `app_login`, a or b, is the
+    login whose URL is exported.
     """
 
     database: str
@@ -109,6 +75,8 @@ class Settings:
     backup_folder: str = ""
     on_unknown_revision: str | None = None
     rehearse: bool = False
+    protect: bool = False
+    app_login: str = "a"
 
     @classmethod
     def load(cls, project: Path) -> Settings:
@@ -121,11 +89,15 @@ class Settings:
         _refuse_unknown(values)
         name = _database_name(pulumi.get_project(), pulumi.get_stack())
         allowed = _flag(values, "taskdb:require_approval"), values.get("taskdb:approved", ""), _may_lose(values)
-        lint = *lint_of(values, _command), lower_of(values, _command, project)
-        chosen = *allowed, *lint, *_backup(values), _unknown(values)
-        settings = cls(name, _revision(values), _policy(values), _admin(values, project), *chosen)
-        rehearse = _flag(values, "taskdb:rehearse", str(settings.admin.local).lower())
-        return replace(settings, rehearse=rehearse)
+        lint, production = lint_of(values, _command)
+        lower = lower_of(values, _command, project)
+        chosen = *allowed, lint, production, lower, *_backup(values), _unknown(values)
+        revision, policy = _revision(values), _policy(values)
+        admin = admin_of(values, project, _command, production=production)
+        settings = cls(name, revision, policy, admin, *chosen)
+        rehearse = _flag(values, "taskdb:rehearse", str(admin.local).lower())
+        protect = _flag(values, "taskdb:protect", str(production).lower())
+        return replace(settings, rehearse=rehearse, protect=protect, app_login=app_login_of(values, _command))
 
     @property
     def configure_lint(self) -> str:
@@ -230,56 +202,6 @@ def _database_name(project: str, stack: str) -> str:
             f"'-', at most {longest} of them. Make a stack of another name: {_engine()} stack init NAME"
         )
     return name
-
-
-def _admin(values: Mapping[str, str], project: Path) -> Admin:
-    if CONFIGURATION["host"] in values:
-        return _named_server(values, CONFIGURATION)
-    if os.environ.get(VARIABLES["host"]):
-        return _named_server(os.environ, VARIABLES)
-    if stray := sorted(values.keys() & CONFIGURATION.values()):
-        advice = _command("config set", "postgresql:host HOST")
-        raise TaskdbError(f"{stray[0]} is set and postgresql:host is not. Set it: {advice}")
-    server = local.find(project)
-    if server is None:
-        raise TaskdbError(
-            "there is no PostgreSQL server for this stack. Start the development server: taskdb server start; "
-            f"or name another: {_command('config set', 'postgresql:host HOST')}"
-        )
-    return Admin(server.host, server.port, server.username, server.password, "disable", local=True)
-
-
-def _named_server(source: Mapping[str, str], called: Mapping[str, str]) -> Admin:
-    """The server that `source` names; `called` says under which key each property stands there."""
-    given = {name: source[key] for name, key in called.items() if source.get(key)}
-    for name in ("username", "password"):
-        if name not in given:
-            raise TaskdbError(f"{called['host']} names a server, and {called[name]} is not set: set it as well")
-    if given["host"].startswith("/"):
-        raise TaskdbError(
-            f"{called['host']} is a socket's folder, {given['host']}: the stack needs a host name or address"
-        )
-    port = given.get("port", "5432")
-    if not port.isdigit() or not 0 < int(port) < 65536:
-        raise TaskdbError(f"{called['port']} is {port!r}: it is a number from 1 to 65535")
-    sslmode = given.get("sslmode", "disable" if given["host"] in LOOPBACK else "verify-full")
-    if sslmode not in SSL_MODES:
-        raise TaskdbError(f"{called['sslmode']} is {sslmode!r}: it is one of {', '.join(sorted(SSL_MODES))}")
-    sslrootcert = given.get("sslrootcert", "")
-    if sslmode.startswith("verify") and not sslrootcert:
-        sslrootcert = _system_certificates(called["sslrootcert"], sslmode)
-    return Admin(given["host"], int(port), given["username"], given["password"], sslmode, sslrootcert)
-
-
-def _system_certificates(key: str, sslmode: str) -> str:
-    """The system's own file of certificate authorities: libpq, unlike the postgresql plugin, does not look for it."""
-    paths = ssl.get_default_verify_paths()
-    for candidate in (paths.cafile, paths.openssl_cafile, *CERTIFICATES):
-        if candidate and Path(candidate).is_file():
-            return candidate
-    raise TaskdbError(
-        f"{key} is not set, and this system has no file of its own to verify servers by (sslmode {sslmode})"
-    )
 
 
 def _command(verb: str, arguments: str) -> str:

@@ -27,7 +27,8 @@ class Mocks(pulumi.runtime.Mocks):
         return f"{args.name}-id", {"value": "made", **args.inputs}
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
-        raise AssertionError(f"the program invokes {args.token}")
+        assert args.token == "pulumi:pulumi:readStackOutputs"
+        return {"name": args.args["name"], "outputs": {}}
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import pytest
 
 from pulumi_alembic.policy import Policy
 from taskdb import local
+from taskdb.admin import VARIABLES
 from taskdb.errors import TaskdbError
-from taskdb.settings import VARIABLES, Settings
+from taskdb.settings import Settings
 
 NAMED = {"postgresql:host": "db.example", "postgresql:username": "admin", "postgresql:password": "hunter2"}
 
@@ -50,6 +51,55 @@ def test_the_environment_goes_before_the_development_server(monkeypatch: pytest.
     )
 
 
+def test_a_committed_configuration_leaves_the_login_to_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Not the port, which is part of the address, and not how much is verified."""
+    for variable, value in {"PGUSER": "me", "PGPASSWORD": "x", "PGPORT": "5444", "PGSSLMODE": "disable"}.items():
+        monkeypatch.setenv(variable, value)
+    admin = load(monkeypatch, tmp_path, postgresql__host="db.example").admin
+    assert (admin.username, admin.password, admin.port, admin.sslmode) == ("me", "x", 5432, "verify-full")
+    assert load(monkeypatch, tmp_path, **NAMED).admin.username == "admin"
+
+
+def test_a_committed_sslmode_holds_for_the_server_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    variables = {"PGHOST": "127.0.0.1", "PGUSER": "me", "PGPASSWORD": "x", "PGSSLMODE": "disable"}
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    assert load(monkeypatch, tmp_path, postgresql__sslmode="verify-full").admin.sslmode == "verify-full"
+
+
+def test_what_stays_on_the_machine_may_be_plain_where_a_production_stack_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A tunnel's or proxy's near end."""
+    near = NAMED | {"postgresql:host": "127.0.0.1", "postgresql:sslmode": "disable", "taskdb:production": "true"}
+    assert load(monkeypatch, tmp_path, **near).admin.tls == {"sslmode": "disable"}
+
+
+@pytest.mark.parametrize(
+    ("values", "protect"),
+    [
+        ({}, False),
+        ({"taskdb:production": "true"}, True),
+        ({"taskdb:protect": "true"}, True),
+        ({"taskdb:production": "true", "taskdb:protect": "false"}, False),
+    ],
+)
+def test_a_production_stack_is_protected_unless_it_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, values: dict[str, str], *, protect: bool
+) -> None:
+    assert load(monkeypatch, tmp_path, **NAMED, **values).protect is protect
+
+
+def test_a_production_stack_is_not_on_the_development_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(local, "find", lambda project: local.Server("127.0.0.1", 5555, "admin", "hunter2"))
+    with pytest.raises(TaskdbError, match=r"to the development server would not be encrypted.*postgresql:host HOST"):
+        load(monkeypatch, tmp_path, taskdb__production="true")
+
+
 def test_the_development_server_is_the_last_resort(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     server = local.Server("127.0.0.1", 5555, "admin", "hunter2")
     monkeypatch.setattr(local, "find", lambda project: server if project == tmp_path else None)
@@ -76,7 +126,7 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
     [
         (
             {"taskdb__revison": "head"},
-            "unknown configuration taskdb:revison. Known: taskdb:allow_data_loss, taskdb:approved, ",
+            "unknown configuration taskdb:revison. Known: taskdb:allow_data_loss, taskdb:app_login, ",
         ),
         (
             {"taskdb__backup": "sometimes"},
@@ -89,7 +139,25 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
         ({"taskdb__revision": "20250126"}, "taskdb:revision is '20250126'"),
         ({"postgresql__port": "5432"}, "postgresql:port is set and postgresql:host is not"),
         ({**NAMED, "postgresql:username": ""}, "postgresql:host names a server, and postgresql:username is not set"),
-        ({**NAMED, "postgresql:password": ""}, "postgresql:host names a server, and postgresql:password is not set"),
+        (
+            {**NAMED, "postgresql:password": ""},
+            "postgresql:host names a server, and postgresql:password is not set, nor PGPASSWORD",
+        ),
+        (
+            {"postgresql:sslmode": "verify-full"},
+            "postgresql:sslmode is set and postgresql:host is not. Set it: pulumi config set postgresql:host HOST "
+            "--stack dev; or name the server by PGHOST",
+        ),
+        (
+            {**NAMED, "postgresql:sslmode": "disable", "taskdb:production": "true"},
+            "this is a production stack, and its connections to db.example would not be encrypted (sslmode disable). "
+            "Have them encrypted: pulumi config set postgresql:sslmode verify-full --stack dev; or say",
+        ),
+        (
+            {**NAMED, "postgresql:host": "localhost", "taskdb:production": "true"},
+            "its connections to localhost would not be encrypted",
+        ),
+        ({**NAMED, "taskdb:protect": "yes"}, "taskdb:protect is 'yes': it is true or false"),
         ({**NAMED, "postgresql:port": "five"}, "postgresql:port is 'five'"),
         ({**NAMED, "postgresql:port": "70000"}, "postgresql:port is '70000'"),
         ({**NAMED, "postgresql:sslmode": "prefer"}, "postgresql:sslmode is 'prefer'"),
@@ -121,6 +189,10 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
             {"taskdb__allow_data_loss": "20250126_002,20250126003"},
             "taskdb:allow_data_loss has '20250126003', which is no revision id (YAML reads 20250126_003 without quotes "
             "as a number). Set it: pulumi config set taskdb:allow_data_loss 20250126_003 --stack dev",
+        ),
+        (
+            {**NAMED, "taskdb__app_login": "c"},
+            "taskdb:app_login is 'c': it is a or b. Set it: pulumi config set taskdb:app_login a --stack dev",
         ),
         (
             {"taskdb__on_unknown_revision": "ask"},

@@ -1,0 +1,136 @@
+"""The server of a stack, and the login there that makes roles and databases."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+from taskdb import local
+from taskdb.errors import TaskdbError
+
+__all__ = ["CONFIGURATION", "VARIABLES", "Admin", "admin_of"]
+
+PROPERTIES = ("host", "port", "username", "password", "sslmode", "sslrootcert")
+CONFIGURATION = {name: f"postgresql:{name}" for name in PROPERTIES}
+VARIABLES = dict(
+    zip(PROPERTIES, ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT"), strict=True)
+)
+FILLED_IN = ("username", "password", "sslrootcert")
+ENCRYPTION = {"sslmode", "sslrootcert"}
+SSL_MODES = {"disable", "require", "verify-ca", "verify-full"}
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+# Debian's, Fedora's, Alpine's and macOS's.
+CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+
+
+@dataclass(frozen=True)
+class Admin:
+    """Where the server is, and the login there that makes roles and databases. `local` is the development server's.
+
+    `sslrootcert` is the file of the certificate authorities that a verified server is known by; empty where none is
+    verified.
+    """
+
+    host: str
+    port: int
+    username: str
+    password: str = field(repr=False)
+    sslmode: str
+    sslrootcert: str = ""
+    local: bool = False
+
+    def url(self, database: str) -> str:
+        """The admin's URL of one of the server's databases; it holds the password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        login = f"{quote(self.username, safe='')}:{quote(self.password, safe='')}"
+        return f"postgresql://{login}@{host}:{self.port}/{database}?{urlencode(self.tls)}"
+
+    @property
+    def tls(self) -> dict[str, str]:
+        """The connection parameters for encryption, as libpq names them."""
+        return {"sslmode": self.sslmode, **({"sslrootcert": self.sslrootcert} if self.sslrootcert else {})}
+
+
+def admin_of(
+    values: Mapping[str, str], project: Path, command: Callable[[str, str], str], *, production: bool
+) -> Admin:
+    """The server that the stack's `postgresql:` configuration names, else PGHOST, else the development server.
+
+    PGUSER, PGPASSWORD and PGSSLROOTCERT fill in what the configuration of a host leaves out; its `sslmode` and
+    `sslrootcert` hold for PGHOST as well. A `production` stack is encrypted, but on loopback where it says otherwise.
+    `command` writes a command of the engine. Raises TaskdbError, with what mends it.
+    """
+    given = {name: values[key] for name, key in CONFIGURATION.items() if values.get(key)}
+    variables = {name: os.environ[key] for name, key in VARIABLES.items() if os.environ.get(key)}
+    if "host" in given:
+        called, known = CONFIGURATION, {name: variables[name] for name in FILLED_IN if name in variables} | given
+    elif "host" in variables and given.keys() <= ENCRYPTION:
+        called, known = VARIABLES, variables | given
+    else:
+        called, known = {}, given
+    admin = _named_server(known, called) if called else _development_server(given, project, command)
+    if production and admin.sslmode == "disable" and ("sslmode" not in known or admin.host not in LOOPBACK):
+        _refuse_plain(admin, command)
+    return admin
+
+
+def _refuse_plain(admin: Admin, command: Callable[[str, str], str]) -> None:
+    mend = "postgresql:host HOST" if admin.local else "postgresql:sslmode verify-full"
+    raise TaskdbError(
+        f"this is a production stack, and its connections to {'the development server' if admin.local else admin.host} "
+        f"would not be encrypted (sslmode disable). Have them encrypted: {command('config set', mend)}; "
+        f"or say that it is no production stack: {command('config set', 'taskdb:production false')}"
+    )
+
+
+def _development_server(given: Mapping[str, str], project: Path, command: Callable[[str, str], str]) -> Admin:
+    if given:
+        advice = command("config set", "postgresql:host HOST")
+        raise TaskdbError(
+            f"{CONFIGURATION[min(given)]} is set and postgresql:host is not. Set it: {advice}; "
+            "or name the server by PGHOST, PGPORT, PGUSER and PGPASSWORD"
+        )
+    server = local.find(project)
+    if server is None:
+        raise TaskdbError(
+            "there is no PostgreSQL server for this stack. Start the development server: taskdb server start; "
+            f"or name another: {command('config set', 'postgresql:host HOST')}"
+        )
+    return Admin(server.host, server.port, server.username, server.password, "disable", local=True)
+
+
+def _named_server(given: Mapping[str, str], called: Mapping[str, str]) -> Admin:
+    """The server of these properties; `called` says under which key each stands where the host does."""
+    for name in ("username", "password"):
+        if name not in given:
+            either = "" if called is VARIABLES else f", nor {VARIABLES[name]}"
+            raise TaskdbError(f"{called['host']} names a server, and {called[name]} is not set{either}: set it as well")
+    if given["host"].startswith("/"):
+        raise TaskdbError(
+            f"{called['host']} is a socket's folder, {given['host']}: the stack needs a host name or address"
+        )
+    port = given.get("port", "5432")
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise TaskdbError(f"{called['port']} is {port!r}: it is a number from 1 to 65535")
+    sslmode = given.get("sslmode", "disable" if given["host"] in LOOPBACK else "verify-full")
+    if sslmode not in SSL_MODES:
+        raise TaskdbError(f"{called['sslmode']} is {sslmode!r}: it is one of {', '.join(sorted(SSL_MODES))}")
+    sslrootcert = given.get("sslrootcert", "")
+    if sslmode.startswith("verify") and not sslrootcert:
+        sslrootcert = _system_certificates(called["sslrootcert"], sslmode)
+    return Admin(given["host"], int(port), given["username"], given["password"], sslmode, sslrootcert)
+
+
+def _system_certificates(key: str, sslmode: str) -> str:
+    """The system's own file of certificate authorities: libpq, unlike the postgresql plugin, does not look for it."""
+    paths = ssl.get_default_verify_paths()
+    for candidate in (paths.cafile, paths.openssl_cafile, *CERTIFICATES):
+        if candidate and Path(candidate).is_file():
+            return candidate
+    raise TaskdbError(
+        f"{key} is not set, and this system has no file of its own to verify servers by (sslmode {sslmode})"
+    )

@@ -1,0 +1,70 @@
+"""Which of the application's two logins is exported, and which of their passwords an update makes anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from taskdb.errors import TaskdbError
+
+__all__ = ["APP_LOGIN_KEY", "LOGINS", "Turn", "app_login_of", "exported_login", "turn"]
+
+APP_LOGIN_KEY = "taskdb:app_login"
+LOGINS = ("a", "b")
+
+EXPORTED, RETIRED = "exported", "retired"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What an update does to one login's password; none is changed while its URL is the one that people read.
+
+    `use` is `exported` or `retired`; a password that is retired is one that nobody was told. `renew`: it is exported
+    from this update on, and made anew for that. `keep`: its URL is exported now, whatever else is found.
+    """
+
+    login: str
+    use: str
+    renew: bool
+    keep: bool
+
+
+def turn(login: str, chosen: str, exported: str | None) -> Turn:
+    """The turn of `login` where `chosen` is to be exported, and `exported` is by the last update that was complete.
+
+    So a login is retired by the first update that begins with the other one's URL exported, and not before: an update
+    that failed half-way has exported nothing.
+    """
+    now = exported == login
+    return Turn(
+        login,
+        use=EXPORTED if now or login == chosen else RETIRED,
+        renew=login == chosen and exported not in (None, login),
+        keep=now,
+    )
+
+
+def app_login_of(values: Mapping[str, str], command: Callable[[str, str], str]) -> str:
+    """The login that the stack's configuration chooses. `command` writes a command of the engine."""
+    chosen = values.get(APP_LOGIN_KEY, LOGINS[0])
+    if chosen not in LOGINS:
+        mend = command("config set", f"{APP_LOGIN_KEY} {LOGINS[0]}")
+        raise TaskdbError(f"{APP_LOGIN_KEY} is {chosen!r}: it is {' or '.join(LOGINS)}. Set it: {mend}")
+    return chosen
+
+
+def exported_login() -> str | None:
+    """The login whose URL the stack's outputs hold; None where no update of the stack was complete yet.
+
+    Pulumi 3.260: outputs are replaced when an update is complete, and stay as they were through one that fails.
+    """
+    own = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    found: Any = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": own}).value
+    outputs = (found or {}).get("outputs") or {}
+    if "app_url" not in outputs:
+        return None
+    # Programs before `taskdb:app_login` exported this one's.
+    return str(outputs.get("app_login", LOGINS[0]))

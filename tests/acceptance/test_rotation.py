@@ -1,0 +1,196 @@
+"""The application's password changes without a moment in which the exported URL is not valid."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from pulumi_embedded.storage.secrets import Crypter
+from tests.acceptance.conftest import PASSPHRASE, Outcome, Project
+
+ROTATIONS = int(os.environ.get("ROTATIONS", "2"))
+EVERY = 0.01  # seconds
+PASSWORD = "pulumi-python:dynamic/taskdb:Password"
+
+
+class Client:
+    """Reads the exported URL from the stack's state and connects with it, every ten milliseconds, until it is told."""
+
+    def __init__(self, project: Project) -> None:
+        self._state = project.folder / f".state/.pulumi/stacks/taskdb/{project.stack}.json"
+        self._crypter: Crypter | None = None
+        self._read: dict[str, str] = {}
+        self._done = threading.Event()
+        self.connections = 0
+        self.logins: list[str] = []
+        self.failures: list[str] = []
+
+    def exported(self) -> str:
+        """The URL that `pulumi stack output app_url` would print now."""
+        latest = json.loads(self._state.read_text())["checkpoint"]["latest"]
+        self._crypter = self._crypter or Crypter.open(latest["secrets_providers"]["state"]["salt"], PASSPHRASE)
+        [root] = [each for each in latest["resources"] if each["type"] == "pulumi:pulumi:Stack"]
+        ciphertext = root["outputs"]["app_url"]["ciphertext"]
+        if ciphertext not in self._read:
+            self._read[ciphertext] = json.loads(self._crypter.decrypt(ciphertext))
+        return self._read[ciphertext]
+
+    def run(self) -> None:
+        while not self._done.is_set():
+            began = time.monotonic()
+            try:
+                with psycopg.connect(self.exported(), connect_timeout=5) as connection:
+                    [user] = connection.execute("SELECT session_user").fetchone() or [""]
+                self.connections += 1
+                if self.logins[-1:] != [user]:
+                    self.logins.append(user)
+            except Exception as error:
+                self.failures.append(f"{type(error).__name__}: {error}")
+            self._done.wait(max(0, EVERY - (time.monotonic() - began)))
+
+    @contextmanager
+    def running(self) -> Iterator[Client]:
+        thread = threading.Thread(target=self.run)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._done.set()
+            thread.join()
+
+
+def choose(project: Project, login: str, *options: str) -> Outcome:
+    """What a rotation is: the other login in the configuration, and an update."""
+    project.succeed("config", "set", "taskdb:app_login", login)
+    return project.up(*options)
+
+
+def connects(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=5).close()
+    except psycopg.OperationalError as error:
+        assert "password authentication failed" in str(error)
+        return False
+    return True
+
+
+def of_both(admin: Any, project: Project) -> list[tuple[Any, ...]]:
+    """The groups, settings and attributes of the two logins; only the names tell them apart."""
+    query = (
+        "SELECT ARRAY(SELECT roleid::regrole::text FROM pg_auth_members WHERE member = r.oid), "
+        "ARRAY(SELECT unnest(setconfig) FROM pg_db_role_setting WHERE setrole = r.oid ORDER BY 1), "
+        "rolcanlogin, rolinherit, rolconnlimit, rolvaliduntil::text FROM pg_roles r WHERE rolname = ANY(%s)"
+    )
+    return admin.execute(query, [[f"{project.name}_app_{login}" for login in "ab"]]).fetchall()
+
+
+def test_one_update_switches_the_exported_url_and_the_next_retires_the_old_login(project: Project, admin: Any) -> None:
+    project.up()
+    a, b = logins = of_both(admin, project)
+    assert a == b and a[0] == [f"{project.name}_rw"] and "search_path=app" in a[1]
+    first = project.outputs()
+    assert first["app_login"] == "a" and f"{project.name}_app_a:" in first["app_url"]
+    preview = project.succeed("config", "set", "taskdb:app_login", "b") and project.succeed("preview", "--diff")
+    assert "retired" in preview.text and "2 to update" in preview.text
+    assert "2 updated" in project.up().text
+    second = project.outputs()
+    assert f"{project.name}_app_b:" in second["app_url"]
+    assert connects(first["app_url"]) and connects(second["app_url"])
+    assert "2 updated" in project.up().text
+    assert not connects(first["app_url"]) and connects(second["app_url"])
+    assert project.outputs() == second
+    assert of_both(admin, project) == logins
+    assert "40 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
+
+
+def test_a_client_of_the_exported_url_sees_no_failure(project: Project) -> None:
+    project.up()
+    with Client(project).running() as client:
+        for number in range(ROTATIONS):
+            choose(project, "ba"[number % 2])
+            # Every other rotation is followed by another at once: what it retires, the next one makes anew.
+            if number % 4 != 1:
+                project.up()
+    assert client.failures == []
+    assert client.connections > ROTATIONS * 20
+    assert len(client.logins) == ROTATIONS + 1
+
+
+def test_an_update_that_fails_has_switched_nothing_and_its_repetition_retires_nothing_yet(project: Project) -> None:
+    project.up()
+    exported = project.outputs()["app_url"]
+    broken = project.script(4, "op.execute('ALTER TABLE nowhere ADD x int')")
+    project.succeed("config", "set", "taskdb:app_login", "b")
+    for _ in range(2):
+        assert project.pulumi("up", "--yes", "--skip-preview").exit_code != 0
+        assert project.outputs()["app_url"] == exported and connects(exported)
+    project.remove(broken)
+    with Client(project).running() as client:
+        project.up()
+    assert client.failures == [] and len(client.logins) == 2
+    assert connects(exported)
+    project.up()
+    assert not connects(exported)
+
+
+def test_a_rotation_that_is_given_up_leaves_the_exported_url_as_it_was(project: Project) -> None:
+    project.up()
+    exported = project.outputs()["app_url"]
+    broken = project.script(4, "op.execute('ALTER TABLE nowhere ADD x int')")
+    project.succeed("config", "set", "taskdb:app_login", "b")
+    assert project.pulumi("up", "--yes", "--skip-preview").exit_code != 0
+    project.remove(broken)
+    choose(project, "a")
+    assert project.outputs()["app_url"] == exported and connects(exported)
+    project.up("--expect-no-changes")
+
+
+def test_a_stack_of_before_goes_over_without_a_change(project: Project) -> None:
+    """What programs before `taskdb:app_login` left: no such output, and passwords that know of no turn."""
+    project.up()
+    url = project.outputs()["app_url"]
+    state = json.loads(project.succeed("stack", "export").stdout)
+    for resource in state["deployment"]["resources"]:
+        if resource["type"] == "pulumi:pulumi:Stack":
+            del resource["outputs"]["app_login"]
+        if resource["type"] == PASSWORD:
+            for bag in (resource["inputs"], resource["outputs"]):
+                for key in ("login", "use", "__renew", "__keep"):
+                    bag.pop(key, None)
+    exported = project.folder / "state.json"
+    exported.write_text(json.dumps(state))
+    project.succeed("stack", "import", "--file", str(exported))
+    exported.unlink()
+    with Client(project).running() as client:
+        assert "40 unchanged" in project.up().text
+        assert project.outputs()["app_url"] == url and project.outputs()["app_login"] == "a"
+        choose(project, "b")
+    assert client.failures == [] and len(client.logins) == 2 and connects(url)
+    project.up()
+    assert not connects(url)
+
+
+def test_the_admins_password_may_change_between_updates(project: Project, admin: Any) -> None:
+    own = f"own_{project.stack}"
+    admin.execute(f"CREATE ROLE {own} LOGIN CREATEROLE CREATEDB PASSWORD 'before'")
+    try:
+        login = {"PGUSER": own, "PGPASSWORD": "before"}
+        project.succeed("up", "--yes", "--skip-preview", **login)
+        admin.execute(f"ALTER ROLE {own} PASSWORD 'behind'")
+        assert "password authentication failed" in project.pulumi("up", "--yes", **login).text
+        login["PGPASSWORD"] = "behind"
+        preview = project.succeed("preview", "--json", **login)
+        steps = {step["urn"].rpartition("::")[2]: step["op"] for step in json.loads(preview.stdout)["steps"]}
+        assert {name: op for name, op in steps.items() if op != "same"} == {"server": "update"}
+        project.succeed("up", "--yes", **login)
+        project.succeed("preview", "--refresh", "--expect-no-changes", **login)
+        project.succeed("destroy", "--yes", **login)
+    finally:
+        admin.execute(f"DROP ROLE {own}")
