@@ -16,12 +16,12 @@ ifeq ($(STACK)$(PULUMI_CONFIG_PASSPHRASE_FILE),dev)
 export PULUMI_CONFIG_PASSPHRASE ?=
 endif
 
-# The development server is for stacks that name no other one.
-SERVER := $(if $(PGHOST)$(shell grep -s postgresql:host Pulumi.$(STACK).yaml),,server)
+# The development server is for stacks whose configuration says nothing of another one.
+SERVER := $(if $(PGHOST)$(shell grep -s '^ *postgresql:' Pulumi.$(STACK).yaml),,server)
 
 BENCHMARKS := $(filter-out __init__ beside measure scripts server stacks,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
-.PHONY: help up preview refresh down psql ci-preview ci-comment ci-pin ci-up ci-drift test test-faults benchmarks server stack clean requirements
+.PHONY: help up preview refresh rotate down psql ci-preview ci-comment ci-pin ci-up ci-drift test test-faults benchmarks server stack clean requirements
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 14
@@ -35,6 +35,11 @@ preview: stack ## Show what `make up` would do
 
 refresh: stack ## Read the server again into the stack's state
 	$(PULUMI) refresh --stack $(STACK) --yes
+
+rotate: stack ## Give the application its other login, with a new password; the next `make up` retires the old one
+	$(PULUMI) config set --stack $(STACK) taskdb:app_login \
+		$$($(PULUMI) stack output app_login --stack $(STACK) | tr ab ba)
+	$(PULUMI) up --stack $(STACK) --yes
 
 down: stack ## Drop the database and its roles
 	$(PULUMI) destroy --stack $(STACK) --yes

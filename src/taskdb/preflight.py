@@ -9,7 +9,8 @@ import pulumi
 
 from pulumi_alembic import MigrationError
 from pulumi_alembic.history import History
-from taskdb.admin import Admin
+from taskdb.admin import VARIABLES, Admin
+from taskdb.commands import command
 from taskdb.errors import TaskdbError
 from taskdb.foreign import refuse_foreign
 from taskdb.settings import Settings
@@ -18,6 +19,7 @@ __all__ = ["check"]
 
 OLDEST = 13
 CONNECT_TIMEOUT = 15  # seconds
+MEND = (("host", "NAME"), ("sslmode", "verify-full"), ("sslrootcert", "FILE"))
 
 
 def check(settings: Settings, migrations: Path) -> History:
@@ -67,13 +69,28 @@ def _connect(admin: Admin) -> psycopg.Connection[tuple[bool, ...]]:
         )
     except psycopg.OperationalError as error:
         reason = " ".join(str(error).split())
-    if "authentication failed" in reason:
-        advice = "Is it the right password? It is postgresql:password in the stack's configuration, or PGPASSWORD"
-    elif admin.local:
-        advice = "Start the development server: taskdb server start"
-    else:
-        advice = "Is the server running, and is this its address?"
+    advice = _advice(admin, reason)
     raise TaskdbError(f"cannot use the server at {_address(admin)}: {reason.rstrip('.?')}. {advice}")
+
+
+def _advice(admin: Admin, reason: str) -> str:
+    """What to do where libpq could not connect for this reason."""
+    given = {
+        name: f"{command('config set', f'postgresql:{name} {value}')} or {VARIABLES[name]}" for name, value in MEND
+    }
+    for part, advice in (
+        ("password authentication failed", "Is it the right password? It is postgresql:password or PGPASSWORD"),
+        ("does not match host name", f"Connect to a name that the certificate is for: {given['host']}"),
+        ("certificate verify failed", f"Name the authority's certificate that vouches for it: {given['sslrootcert']}"),
+        ("root certificate file", f"Name the file of the authority's certificate: {given['sslrootcert']}"),
+        ("no encryption", f"It takes encrypted connections only: {given['sslmode']}"),
+        ("does not support SSL", "It offers no encryption: turn that on there (ssl = on), or take another server"),
+    ):
+        if part in reason:
+            return advice
+    if admin.local:
+        return "Start the development server: taskdb server start"
+    return "Is the server running, and is this its address?"
 
 
 def _address(admin: Admin) -> str:

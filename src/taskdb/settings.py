@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,8 @@ from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.resource import proof_of
 from taskdb.admin import CONFIGURATION, Admin, admin_of
+from taskdb.commands import command as _command
+from taskdb.commands import engine as _engine
 from taskdb.errors import TaskdbError
 from taskdb.lint import LINT_KEYS, configure_command, lint_of
 from taskdb.policy import POLICY_KEYS, example_of, policy_of
@@ -202,11 +203,3 @@ def _database_name(project: str, stack: str) -> str:
             f"'-', at most {longest} of them. Make a stack of another name: {_engine()} stack init NAME"
         )
     return name
-
-
-def _command(verb: str, arguments: str) -> str:
-    return f"{_engine()} {verb} {arguments} --stack {pulumi.get_stack()}"
-
-
-def _engine() -> str:
-    return os.environ.get("PULUMI_COMMAND", "pulumi")

@@ -93,7 +93,7 @@ class Project:
     def resources(self) -> list[dict[str, Any]]:
         """The resources in the state file, in the order they stand there."""
         path = self.folder / f".state/.pulumi/stacks/taskdb/{self.stack}.json"
-        resources: list[dict[str, Any]] = json.loads(path.read_text())["checkpoint"]["latest"]["resources"]
+        resources: list[dict[str, Any]] = json.loads(path.read_text())["checkpoint"]["latest"].get("resources", [])
         return resources
 
     def resource(self, kind: str) -> dict[str, Any]:
