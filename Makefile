@@ -21,7 +21,8 @@ SERVER := $(if $(PGHOST)$(shell grep -s '^ *postgresql:' Pulumi.$(STACK).yaml),,
 
 BENCHMARKS := $(filter-out __init__ beside measure scripts server stacks,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
-.PHONY: help up preview refresh rotate down psql ci-preview ci-comment ci-pin ci-up ci-drift test test-faults benchmarks server stack clean requirements
+.PHONY: help up preview refresh rotate down pr-up pr-down psql ci-preview ci-comment ci-pin ci-up ci-drift test test-faults benchmarks \
+	server stack clean requirements
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 14
@@ -37,8 +38,8 @@ refresh: stack ## Read the server again into the stack's state
 	$(PULUMI) refresh --stack $(STACK) --yes
 
 rotate: stack ## Give the application its other login, with a new password; the next `make up` retires the old one
-	$(PULUMI) config set --stack $(STACK) taskdb:app_login \
-		$$($(PULUMI) stack output app_login --stack $(STACK) | tr ab ba)
+	login=$$($(PULUMI) stack output app_login --stack $(STACK)) && \
+		$(PULUMI) config set taskdb:app_login $$(echo $$login | tr ab ba) --stack $(STACK)
 	$(PULUMI) up --stack $(STACK) --yes
 
 down: stack ## Drop the database and its roles
@@ -46,6 +47,12 @@ down: stack ## Drop the database and its roles
 
 psql: $(BIN)/.up ## Open psql on the stack's database: ROLE=app, reader or migrator
 	$(BIN)/taskdb psql --stack $(STACK) --role $(ROLE)
+
+pr-up: $(BIN)/.up ## Bring up a pull request's own stack, made from staging's schema: PR=123
+	$(BIN)/taskdb pull-request up --engine $(ENGINE) $(PR)
+
+pr-down: $(BIN)/.up ## Remove a pull request's stack: PR=123
+	$(BIN)/taskdb pull-request down --engine $(ENGINE) $(PR)
 
 test: $(BIN)/.test ## Run every check and test
 	$(BIN)/ruff format --check .

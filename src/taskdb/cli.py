@@ -13,7 +13,9 @@ from urllib.parse import parse_qsl, urlsplit
 import click
 
 from taskdb import local, stack
+from taskdb.engine import ENGINES, Engine
 from taskdb.errors import TaskdbError
+from taskdb.pull_request import SOURCE, PullRequest
 
 __all__ = ["main"]
 
@@ -96,6 +98,35 @@ def psql(role: str, name: str | None) -> None:
         **{f"PG{name.upper()}": value for name, value in parse_qsl(url.query)},
     }
     os.execve(program, ["psql"], os.environ | {key: str(value) for key, value in login.items()})
+
+
+@main.group("pull-request")
+def pull_request() -> None:
+    """Keep a short-lived stack for a pull request, pr-N, made from staging's schema."""
+
+
+def _of_pull_request(command: Any) -> Any:
+    for option in (
+        click.argument("number"),
+        click.option("--engine", type=click.Choice(ENGINES), default=ENGINES[0], help="Which Pulumi runs it."),
+    ):
+        command = option(command)
+    return command
+
+
+@pull_request.command("up")
+@_of_pull_request
+@click.option("--from", "source", default=SOURCE, show_default=True, help="The stack that it is made from.")
+def pull_request_up(number: str, engine: str, source: str) -> None:
+    """Bring the stack up: made at staging's revision, then brought to that of this checkout."""
+    PullRequest.parse(number, Engine.find(engine), _project(), source).up(_say)
+
+
+@pull_request.command("down")
+@_of_pull_request
+def pull_request_down(number: str, engine: str) -> None:
+    """Drop the stack's database and roles, and remove the stack."""
+    PullRequest.parse(number, Engine.find(engine), _project()).down(_say)
 
 
 def _say(line: str) -> None:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import yaml
 
 from pulumi_alembic import DatabaseError
 from pulumi_alembic.policy import Policy
+from taskdb.engine import DEVELOPMENT, Engine
 from taskdb.errors import TaskdbError
 from taskdb.policy import policy_of
 
 __all__ = ["current_stack", "migration_policy", "migrator_url", "output"]
-
-DEVELOPMENT = "dev"
 
 
 def current_stack() -> str:
@@ -52,16 +48,7 @@ def migration_policy() -> Policy:
 
 def output(name: str, stack: str) -> str:
     """An output of the stack, in plain text. Raises TaskdbError, with the engine's words, where it does not tell."""
-    engine = shutil.which("pulumi") or str(Path(sys.executable).with_name("pulumi-embedded"))
-    # The development stack's passphrase is empty, and an empty one has to be set to be used.
-    passphrase = {"PULUMI_CONFIG_PASSPHRASE": ""} if stack == DEVELOPMENT else {}
-    answer = subprocess.run(
-        [engine, "stack", "output", name, "--show-secrets", "--stack", stack],
-        capture_output=True,
-        text=True,
-        env=passphrase | os.environ,
-        check=False,
-    )
+    answer = Engine.find().run("stack", "output", name, "--show-secrets", stack=stack)
     if answer.returncode != 0:
         reason = answer.stderr.strip().removeprefix("error: ")
         raise TaskdbError(f"the stack {stack} does not tell its {name}: {reason}. Bring it up: make up STACK={stack}")

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.state import PendingOperation, ResourceState, now
 from pulumi_embedded.storage.integrity import DamagedState, check_references, check_structure
-from pulumi_embedded.storage.secrets import Crypter
+from pulumi_embedded.storage.secrets import Crypter, passphrase_from_environment
 from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN, UNKNOWN_SENTINEL, Secret, Value, unwrap
 
 __all__ = ["ENGINE_VERSION", "Codec", "Snapshot", "checkpoint_document", "parse_checkpoint", "parse_deployment"]
@@ -40,7 +40,14 @@ class _Sealer:
 
     def __init__(self, crypter: Crypter | None) -> None:
         self._crypter = crypter
+        self._salt = ""
+        self._reader: Crypter | None = None
         self._sealed: dict[int, tuple[Secret, str]] = {}
+
+    def read_with(self, salt: str) -> None:
+        """What is opened from here on was sealed with this salt, whatever the stack's configuration says now."""
+        self._salt = salt if salt != (self._crypter and self._crypter.salt_state) else ""
+        self._reader = None
 
     def seal(self, value: Value) -> Value:
         if isinstance(value, Secret):
@@ -71,6 +78,10 @@ class _Sealer:
         if "plaintext" in value:
             return Secret(json.loads(value["plaintext"]))
         sealed = value["ciphertext"]
+        if self._salt:
+            # As in a checkout whose Pulumi.STACK.yaml has no salt yet: the next write seals it with the stack's own.
+            self._reader = self._reader or Crypter.open(self._salt, passphrase_from_environment())
+            return Secret(json.loads(self._reader.decrypt(sealed)))
         secret = Secret(json.loads(self._required().decrypt(sealed)))
         self._sealed[id(secret)] = (secret, sealed)
         return secret
@@ -125,6 +136,7 @@ class Codec:
                 f"the stack's secrets provider is {provider.get('type')!r}; the embedded engine has 'passphrase' only: "
                 "use the Pulumi CLI for this stack"
             )
+        self._sealer.read_with(((provider or {}).get("state") or {}).get("salt") or "")
         resources = [self._opened(each) for each in document.get("resources") or []]
         check_references(resources)
         return Snapshot(

@@ -72,9 +72,30 @@ def test_the_manifest_is_stamped_with_the_version_and_its_digest(crypter: Crypte
     assert manifest["magic"] == "7dff0d166258e7f1d265e8e044021ea087795d58a0c6415ab6fe8b7c790e447f"
 
 
-def test_a_state_with_secrets_needs_the_passphrase() -> None:
-    with pytest.raises(EngineError, match="no encryption salt"):
+def test_a_state_with_secrets_needs_the_passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE", raising=False)
+    monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE_FILE", raising=False)
+    with pytest.raises(EngineError, match="passphrase must be set"):
         Codec(None).snapshot(DEPLOYMENT)
+    with pytest.raises(EngineError, match="no encryption salt"):
+        Codec(None).snapshot({**DEPLOYMENT, "secrets_providers": None})
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "wrong")
+    with pytest.raises(EngineError, match="incorrect passphrase"):
+        Codec(None).snapshot(DEPLOYMENT)
+
+
+def test_a_state_is_read_by_its_own_salt_and_written_with_the_stacks(
+    crypter: Crypter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The configuration of a checkout may have none yet, or one of a later day."""
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "")
+    expected = Codec(crypter).snapshot(DEPLOYMENT).resources[-1].outputs
+    assert Codec(None).snapshot(DEPLOYMENT).resources[-1].outputs == expected
+    later = Codec(Crypter.create(""))
+    written = later.deployment(later.snapshot(DEPLOYMENT))
+    assert written["secrets_providers"] != DEPLOYMENT["secrets_providers"]
+    assert written["resources"][-1]["outputs"]["password"]["ciphertext"] != PASSWORD["ciphertext"]
+    assert later.snapshot(written).resources[-1].outputs == expected
 
 
 @pytest.mark.parametrize(

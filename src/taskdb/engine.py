@@ -1,0 +1,68 @@
+"""The engine that is installed, asked and driven as a person would."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from taskdb.errors import TaskdbError
+
+__all__ = ["DEVELOPMENT", "ENGINES", "Engine"]
+
+DEVELOPMENT = "dev"
+ENGINES = ("auto", "pulumi", "embedded")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A program with Pulumi's verbs: `pulumi`, or the project's own `pulumi-embedded`."""
+
+    program: str
+
+    @classmethod
+    def find(cls, name: str = "auto") -> Engine:
+        """The engine of this name; `auto` is the Pulumi CLI where it is on the PATH, else the embedded one."""
+        cli = shutil.which("pulumi")
+        if name == "pulumi" and cli is None:
+            raise TaskdbError("there is no pulumi on the PATH. Install it, or take the other engine: --engine embedded")
+        own = str(Path(sys.executable).with_name("pulumi-embedded"))
+        return cls(own if name == "embedded" or cli is None else cli)
+
+    @property
+    def name(self) -> str:
+        """As people type it."""
+        return Path(self.program).name
+
+    def run(self, *arguments: str, stack: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command on a stack, and return what it printed."""
+        return subprocess.run(
+            [self.program, *arguments, "--stack", stack],
+            capture_output=True,
+            text=True,
+            input=stdin,
+            env=_passphrase(stack) | os.environ,
+            check=False,
+        )
+
+    def ask(self, *arguments: str, stack: str, stdin: str = "") -> str:
+        """What a command printed. Raises TaskdbError, with the engine's words, where it fails."""
+        answer = self.run(*arguments, stack=stack, stdin=stdin)
+        if answer.returncode != 0:
+            reason = answer.stderr.strip().removeprefix("error: ")
+            raise TaskdbError(f"{self.name} {' '.join(arguments)} --stack {stack}: {reason}")
+        return answer.stdout.strip()
+
+    def show(self, *arguments: str, stack: str) -> None:
+        """Run a command whose output goes to the terminal. Raises TaskdbError where it fails."""
+        command = [self.program, *arguments, "--stack", stack]
+        if subprocess.run(command, env=_passphrase(stack) | os.environ, check=False).returncode != 0:
+            raise TaskdbError(f"{self.name} {' '.join(arguments)} --stack {stack} failed: what it printed says why")
+
+
+def _passphrase(stack: str) -> dict[str, str]:
+    # The development stack's passphrase is empty, and an empty one has to be set to be used.
+    return {"PULUMI_CONFIG_PASSPHRASE": ""} if stack == DEVELOPMENT else {}

@@ -1,0 +1,117 @@
+"""A pull request's own stack: short-lived, on the server of the stack that it would go to, with that one's schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pulumi_alembic import MigrationError
+from pulumi_alembic.history import History
+from taskdb.engine import Engine
+from taskdb.errors import TaskdbError
+
+__all__ = ["SOURCE", "PullRequest"]
+
+SOURCE = "staging"
+"""The stack whose server, configuration and schema a pull request's is made from."""
+
+REVISION = "taskdb:revision"
+PROTECTION = {
+    f"taskdb:{name}"
+    for name in (
+        *("production", "protect", "require_approval", "approved", "allow_data_loss", "promote_from"),
+        *("backup", "backup_folder", "on_unknown_revision", "app_login"),
+    )
+}
+"""What the source says for the sake of its data, of which a pull request's stack has none."""
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """The stack `pr-N`, in the project in `folder`. Each method can be repeated, and goes on where one was cut off."""
+
+    number: int
+    engine: Engine
+    folder: Path
+    source: str = SOURCE
+
+    @classmethod
+    def parse(cls, text: str, engine: Engine, folder: Path, source: str = SOURCE) -> PullRequest:
+        """The pull request `123`, or `pr-123`: no other stack can be meant."""
+        found = re.fullmatch(r"(?:pr-)?([1-9][0-9]{0,8})", text)
+        if found is None:
+            raise TaskdbError(f"{text!r} is no pull request: give its number, as in: taskdb pull-request up 123")
+        return cls(int(found[1]), engine, folder, source)
+
+    @property
+    def stack(self) -> str:
+        """The stack's name."""
+        return f"pr-{self.number}"
+
+    @property
+    def configuration(self) -> Path:
+        """The stack's file, which is committed nowhere."""
+        return self.folder / f"Pulumi.{self.stack}.yaml"
+
+    def up(self, say: Callable[[str], None]) -> None:
+        """Bring the stack up: from nothing at the source's revision first, then at what the scripts here have.
+
+        Raises TaskdbError before anything is made where the source is not up, or at a revision that the scripts lack.
+        """
+        base = self.engine.ask("stack", "output", "revision", stack=self.source)
+        self._require(base)
+        values = json.loads(self.engine.ask("config", "--json", "--show-secrets", stack=self.source))
+        exists = self.exists()
+        self._configure(values)
+        if not exists:
+            self.engine.ask("stack", "init", "--no-select", stack=self.stack)
+        for key, value in values.items():
+            if value["secret"] and key not in PROTECTION:
+                # Not as an argument, which everybody can read.
+                self.engine.ask("config", "set", "--secret", key, stack=self.stack, stdin=value["value"])
+        if self.engine.run("stack", "output", "revision", stack=self.stack).returncode != 0:
+            say(f"{self.stack} is made at {base}, where {self.source} is")
+            self._go(base)
+        target = values[REVISION]["value"]
+        say(f"{self.stack} goes to {target}")
+        self._go(target)
+
+    def down(self, say: Callable[[str], None]) -> None:
+        """Drop the stack's database and roles, and forget the stack; where there is none nothing happens."""
+        if self.exists():
+            self.engine.show("destroy", "--yes", "--skip-preview", stack=self.stack)
+            self.engine.show("stack", "rm", "--yes", stack=self.stack)
+        else:
+            say(f"There is no stack {self.stack}")
+        self.configuration.unlink(missing_ok=True)
+
+    def exists(self) -> bool:
+        """Whether the backend knows the stack."""
+        return self.engine.run("stack", "export", stack=self.stack).returncode == 0
+
+    def _require(self, revision: str) -> None:
+        try:
+            History.load(self.folder / "migrations").resolve(revision)
+        except MigrationError as error:
+            raise TaskdbError(
+                f"{self.source} is at {revision}, from which {self.stack} would be made: {error}. "
+                "Merge the branch that has it into this one"
+            ) from None
+
+    def _configure(self, values: dict[str, Any]) -> None:
+        """The source's configuration without its protection; what is secret there comes when the stack exists."""
+        path = self.configuration
+        kept = yaml.safe_load(path.read_text()) or {} if path.exists() else {}
+        plain = {key: each for key, each in values.items() if not each["secret"] and key not in PROTECTION}
+        kept["config"] = {key: each.get("objectValue", each["value"]) for key, each in plain.items()}
+        path.write_text(yaml.safe_dump(kept, sort_keys=False))
+
+    def _go(self, revision: str) -> None:
+        self.engine.ask("config", "set", REVISION, revision, stack=self.stack)
+        self.engine.show("up", "--yes", "--skip-preview", stack=self.stack)
