@@ -37,10 +37,10 @@ class Engine:
         """As people type it."""
         return Path(self.program).name
 
-    def run(self, *arguments: str, stack: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a command on a stack, and return what it printed."""
+    def run(self, *arguments: str, stack: str = "", stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command, on a stack where one is named, and return what it printed."""
         return subprocess.run(
-            [self.program, *arguments, "--stack", stack],
+            [self.program, *arguments, *(["--stack", stack] if stack else [])],
             capture_output=True,
             text=True,
             input=stdin,
@@ -48,12 +48,13 @@ class Engine:
             check=False,
         )
 
-    def ask(self, *arguments: str, stack: str, stdin: str = "") -> str:
+    def ask(self, *arguments: str, stack: str = "", stdin: str = "") -> str:
         """What a command printed. Raises TaskdbError, with the engine's words, where it fails."""
         answer = self.run(*arguments, stack=stack, stdin=stdin)
         if answer.returncode != 0:
             reason = answer.stderr.strip().removeprefix("error: ")
-            raise TaskdbError(f"{self.name} {' '.join(arguments)} --stack {stack}: {reason}")
+            where = f" --stack {stack}" if stack else ""
+            raise TaskdbError(f"{self.name} {' '.join(arguments)}{where}: {reason}")
         return answer.stdout.strip()
 
     def show(self, *arguments: str, stack: str) -> None:

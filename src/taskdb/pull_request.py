@@ -75,7 +75,7 @@ class PullRequest:
             if value["secret"] and key not in PROTECTION:
                 # Not as an argument, which everybody can read.
                 self.engine.ask("config", "set", "--secret", key, stack=self.stack, stdin=value["value"])
-        if self.engine.run("stack", "output", "revision", stack=self.stack).returncode != 0:
+        if "revision" not in json.loads(self.engine.ask("stack", "output", "--json", stack=self.stack)):
             say(f"{self.stack} is made at {base}, where {self.source} is")
             self._go(base)
         target = values[REVISION]["value"]
@@ -92,8 +92,9 @@ class PullRequest:
         self.configuration.unlink(missing_ok=True)
 
     def exists(self) -> bool:
-        """Whether the backend knows the stack."""
-        return self.engine.run("stack", "export", stack=self.stack).returncode == 0
+        """Whether the backend knows the stack. Raises TaskdbError where the backend does not answer."""
+        stacks = json.loads(self.engine.ask("stack", "ls", "--json"))
+        return self.stack in {each["name"].rpartition("/")[2] for each in stacks}
 
     def _require(self, revision: str) -> None:
         try:

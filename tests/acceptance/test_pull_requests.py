@@ -44,8 +44,8 @@ def staging(make_project: Callable[[str], Project], engine: str) -> Iterator[Pro
     project.succeed("destroy", "--yes", "--skip-preview")
 
 
-def command(project: Project, verb: str, number: object, *options: str) -> Outcome:
-    return project.run("taskdb", "pull-request", verb, str(number), "--engine", project.engine, *options)
+def command(project: Project, verb: str, number: object, *options: str, **changes: str) -> Outcome:
+    return project.run("taskdb", "pull-request", verb, str(number), "--engine", project.engine, *options, **changes)
 
 
 def remains(admin: Any, name: str) -> list[Any]:
@@ -74,6 +74,8 @@ def test_a_pull_request_has_stagings_schema_and_then_its_own(staging: Project, a
         assert "20250126_003 → 20260101_004" in again.text and "is made at" not in again.text
         staging.remove(script)
         (staging.folder / f"Pulumi.pr-{number}.yaml").unlink()
+        blind = command(staging, "down", number, PULUMI_BACKEND_URL="file:///nowhere")
+        assert blind.exit_code == 1 and "stack ls" in blind.text and "There is no stack" not in blind.text
     finally:
         down = command(staging, "down", number)
     assert down.exit_code == 0, down.text
