@@ -31,4 +31,4 @@ def test_the_engine_can_be_named(engine: str, command: str) -> None:
 
 def test_every_target_that_people_use_is_listed() -> None:
     listed = {line.split()[0] for line in make("help").stdout.splitlines()}
-    assert {"up", "preview", "down", "test", "psql", "clean"} <= listed
+    assert {"up", "preview", "down", "rotate", "pr-up", "pr-down", "test", "psql", "clean"} <= listed
