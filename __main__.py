@@ -43,6 +43,8 @@ migrations = Migrations(
     backup=settings.backup,
     backup_folder=settings.backup_folder,
     on_unknown_revision=settings.on_unknown_revision,
+    infrastructure=database.fingerprint,
+    drift_ignore=settings.drift_ignore,
     opts=pulumi.ResourceOptions(depends_on=[database]),
 )
 
@@ -52,6 +54,7 @@ pulumi.export("port", settings.admin.port)
 pulumi.export("revision", migrations.revision)
 pulumi.export("proof", pulumi.Output.secret(migrations.proof))
 pulumi.export("app_login", settings.app_login)
+pulumi.export("schema_fingerprint", migrations.schema_fingerprint)
 pulumi.export("app_url", database.app_url)
 pulumi.export("reader_url", database.reader_url)
 pulumi.export("migrator_url", database.migrator_url)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pulumi_alembic.backups import commands as backup_commands
+from pulumi_alembic.drift import command as drift_command
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.history import HEAD, History
 from pulumi_alembic.keeping import commands as keeping_commands
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_history(commands)
     backup_commands.add(commands, _command)
     keeping_commands.add(commands, _command)
+    drift_command.add(commands, _command)
     _add_report(commands)
     return parser
 

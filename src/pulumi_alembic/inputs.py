@@ -11,11 +11,12 @@ from pulumi.output import Unknown
 
 from pulumi_alembic import engine_log, trust
 from pulumi_alembic.backups.setting import BackupSetting, When
+from pulumi_alembic.drift.ignoring import patterns
 from pulumi_alembic.lint import Settings, lint_settings
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.trust import Trust
 
-__all__ = ["ADMIN", "APPLIED", "APPLYING", "Inputs", "Properties"]
+__all__ = ["ADMIN", "APPLIED", "APPLYING", "DRIFT", "FINGERPRINT", "INFRASTRUCTURE", "Inputs", "Properties"]
 
 ADMIN = "__rehearse_with"
 """An input that `check` keeps to itself: no state holds it."""
@@ -28,6 +29,15 @@ A plan's details in the state would be decoded by every preview from then on, an
 
 APPLIED = "__applied"
 """Input and output: the digests of all scripts that are applied once the plan has run, or were before."""
+
+FINGERPRINT = "schema_fingerprint"
+"""An output: the digest of what the last update left in the database, and in its roles."""
+
+DRIFT = "drift"
+"""An output of a refresh alone: how the database differs from what the last update left."""
+
+INFRASTRUCTURE = "infrastructure"
+"""An input whose change says that the stack's other resources changed what belongs to the database."""
 
 Properties = dict[str, Any]
 
@@ -49,6 +59,7 @@ class Inputs:
     refuses_unknown: bool = False
     admin: str = ""
     applying: bool = False
+    drift_ignore: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, properties: Properties) -> Inputs:
@@ -70,6 +81,7 @@ class Inputs:
             trust.refuse(properties.get("on_unknown_revision") or trust.ROLLBACK),
             "" if isinstance(admin, Unknown) else str(admin or ""),
             bool(properties.get(APPLYING)),
+            patterns(properties.get("drift_ignore") or ()),
         )
 
     def trust(self, properties: Properties) -> Trust:

@@ -28,7 +28,9 @@ class Event(StrEnum):
     `applied`: the revision ran, and was committed with its row. `intent` and `done`: a statement outside a transaction
     is about to run, and has run. `accepted`: somebody took a changed script for the applied one. `failed`: the
     revision ran, and was rolled back; the row was added afterwards. Of no script are `stamped`, which moved the heads
-    and ran nothing, `backup`, and `restored`.
+    and ran nothing, `backup`, and `restored`; nor `kept`, what a downgrade set aside, `put back` by a later upgrade or
+    `pruned` by somebody; nor `snapshot`, which holds what the catalog defines after an update, `begun` before one, and
+    `drift accepted`, where somebody took for expected what was there.
     """
 
     APPLIED = "applied"
@@ -42,6 +44,9 @@ class Event(StrEnum):
     KEPT = "kept"
     PUT_BACK = "put back"
     PRUNED = "pruned"
+    SNAPSHOT = "snapshot"
+    BEGUN = "begun"
+    DRIFT_ACCEPTED = "drift accepted"
 
 
 @dataclass(frozen=True)
@@ -136,13 +141,10 @@ ALTER TABLE {table} ENABLE ALWAYS TRIGGER append_only;
 REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM CURRENT_USER;
 """
 
-# From before anything was kept.
-_ADD_KEPT = """
-ALTER TABLE {table}
-    DROP CONSTRAINT ledger_event_check,
-    ADD CONSTRAINT ledger_event_check CHECK (event IN (
-        'intent', 'done', 'applied', 'accepted', 'failed', 'stamped', 'backup', 'restored', 'kept', 'put back', 'pruned'
-    ));
+# What a ledger of an older version may not hold, this one may add.
+_ALLOW_EVENTS = f"""
+ALTER TABLE {{table}} DROP CONSTRAINT IF EXISTS ledger_event_check, ADD CONSTRAINT ledger_event_check
+    CHECK (event IN ({", ".join(f"'{event}'" for event in Event)}))
 """
 
 _COLUMNS = (
@@ -231,13 +233,25 @@ def record(
 
 
 def note(
-    connection: Connection, event: Event, run: Run, origin: Origin | None, detail: Mapping[str, Any] | None = None
+    connection: Connection,
+    event: Event,
+    run: Run,
+    origin: Origin | None,
+    detail: Mapping[str, Any] | None = None,
+    *,
+    checksum: str | None = None,
+    source: bytes | None = None,
 ) -> int:
-    """As `record`, of what has no script: the database came from the heads before to those after, by no revision."""
+    """As `record`, of what has no script: the database came from the heads before to those after, by no revision.
+
+    `source` is what the event left to keep, in place of a script, and `checksum` its digest.
+    """
     row: dict[str, Any] = {
         "revision": "+".join(sorted(run.after)) or "base",
         "down_revisions": [],
         "tools": "{}",
+        "checksum": checksum,
+        "source": source,
         "event": event.value,
         "detail": None if detail is None else json.dumps(detail),
     }
@@ -278,19 +292,20 @@ def prepare(connection: Connection) -> None:
         # Two that create it at once would fail, IF NOT EXISTS or not.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('pulumi_alembic.ledger'))")
         function = sql.Identifier(VERSION_SCHEMA, "ledger_is_append_only")
-        for there, statements in zip(_found(connection), (_CREATE, _ADD_EVENTS, _ADD_RUNS, _ADD_KEPT), strict=True):
+        for there, statements in zip(_found(connection), (_CREATE, _ADD_EVENTS, _ADD_RUNS, _ALLOW_EVENTS), strict=True):
             if not there:
                 connection.execute(sql.SQL(statements).format(table=_TABLE, function=function))
 
 
 def _found(connection: Connection) -> tuple[bool, bool, bool, bool]:
-    """Whether there is the table, whether it has the columns of events and those of runs, and the newest events."""
+    """Whether there is the table, whether it has the columns of events, those of runs, and takes every event."""
     row = connection.execute(
         "SELECT to_regclass(%(table)s) IS NOT NULL, coalesce('event' = ANY (names), false),"
-        " coalesce('heads_before' = ANY (names), false), EXISTS (SELECT FROM pg_constraint"
-        " WHERE conrelid = to_regclass(%(table)s) AND conname = 'ledger_event_check' "
-        " AND pg_get_constraintdef(oid) LIKE '%%put back%%') FROM (SELECT array_agg(attname::text) AS names"
+        " coalesce('heads_before' = ANY (names), false),"
+        " coalesce((SELECT bool_and(strpos(pg_get_constraintdef(oid), quote_literal(event)) > 0) FROM pg_constraint,"
+        " unnest(%(events)s::text[]) AS event WHERE conrelid = to_regclass(%(table)s)"
+        " AND conname = 'ledger_event_check'), false) FROM (SELECT array_agg(attname::text) AS names"
         " FROM pg_attribute WHERE attrelid = to_regclass(%(table)s) AND NOT attisdropped) AS columns",
-        {"table": _TABLE.as_string(connection)},
+        {"table": _TABLE.as_string(connection), "events": [*map(str, Event)]},
     ).fetchone()
     return row or (False, False, False, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def migrate(
     back_up: Callable[[Plan, Origin], str] = lambda plan, origin: "",
     trust: Trust | None = None,
     on_kept: Callable[[str], None] = lambda text: None,
+    around: AbstractContextManager[object] | None = None,
 ) -> str:
     """Bring the database to `target`, and return the revision that it then says it is at, read on a new connection.
 
@@ -47,11 +49,12 @@ def migrate(
     is kept in the ledger, by revision. So does what
     `back_up` raises, which comes next, and returns the id of a backup or nothing. `allow_data_loss` are the revisions
     that may take away rows; `on_kept` is told what is set aside and what is put back. `stack` is kept in the ledger.
-    With `trust` the ledger's scripts are run where there are no others, as `planning.look_closely` says.
+    With `trust` the ledger's scripts are run where there are no others, as `planning.look_closely` says. `around` is
+    entered once nobody else migrates, and left before others may.
     """
     policy = policy or Policy()
     origin = Origin(stack)
-    with hold(url, policy, command, on_wait) as lock:
+    with hold(url, policy, command, on_wait) as lock, around or nullcontext():
         request = Request(
             url, command, on_applied, on_status, policy, lock, allow_data_loss=allow_data_loss, origin=origin
         )

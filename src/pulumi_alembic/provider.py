@@ -23,14 +23,25 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from pulumi_alembic import accounting, engine_log, migrator, planned, planning, plugin_errors, preview, proving, trust
+from pulumi_alembic import (
+    accounting,
+    drifting,
+    engine_log,
+    migrator,
+    planned,
+    planning,
+    plugin_errors,
+    preview,
+    proving,
+    trust,
+)
 from pulumi_alembic.account import Account
 from pulumi_alembic.approval import VARIABLE, approval
 from pulumi_alembic.backups.setting import When
 from pulumi_alembic.database import NoDatabase
 from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
 from pulumi_alembic.guard.allowance import allowed, refuse_losses
-from pulumi_alembic.inputs import ADMIN, APPLIED, APPLYING, Inputs, Properties
+from pulumi_alembic.inputs import ADMIN, APPLIED, APPLYING, DRIFT, FINGERPRINT, INFRASTRUCTURE, Inputs, Properties
 from pulumi_alembic.keeping.setting import is_wanted
 from pulumi_alembic.lint.gate import refuse
 from pulumi_alembic.proving import PROOF, PROVES
@@ -46,6 +57,10 @@ ID = "migrations.alembic_version"
 
 DETAILS = ("digest", "statements", "__plan")
 """Inputs that say what a plan with anything to run does: its digest, its SQL, and its whole account as JSON."""
+
+
+COMPARED = ("url", "directory", "__urn", INFRASTRUCTURE, "drift_ignore")
+"""Inputs that are a change where they are others, whatever is planned."""
 
 
 class MigrationsProvider(ResourceProvider):
@@ -94,38 +109,44 @@ class MigrationsProvider(ResourceProvider):
     def diff(self, _id: str, _olds: Properties, _news: Properties) -> DiffResult:
         """A change where a plan is still to run, the last reading is not the target, or the login is another.
 
+        Where the stack's other resources changed, and where a refresh found drift.
+
         And where the state knows less of what is applied than it could: a refresh would forget what only inputs know.
         """
         planned = _olds.get("__serial") != _news.get("__serial")
         elsewhere = _olds.get("revision") != _news.get("target")
-        moved = any(_olds.get(key) != _news.get(key) for key in ("url", "directory", "__urn"))
+        moved = any(_olds.get(key) != _news.get(key) for key in COMPARED)
+        moved = moved or bool(_olds.get(DRIFT))
         known, applied = (trust.read(each.get(APPLIED) or "", "the stack's state") for each in (_olds, _news))
         return DiffResult(changes=planned or elsewhere or moved or not applied.keys() <= known.keys())
 
     def create(self, props: Properties) -> CreateResult:
         """Bring the database to the target. An existing database is taken from where it is."""
-        return CreateResult(ID, _migrate(props))
+        return CreateResult(ID, _migrate({}, props))
 
     def update(self, _id: str, _olds: Properties, _news: Properties) -> UpdateResult:
         """Bring the database to the target, in whichever direction that is."""
-        return UpdateResult(_migrate(_news))
+        return UpdateResult(_migrate(_olds, _news))
 
     def read(self, id_: str, props: Properties) -> ReadResult:
         """What the database says now, as it was where it cannot be asked; gone where there is no such database."""
         inputs = Inputs.of(props)
         try:
             revision = planning.read_revision(inputs.url or "")
+            seen = drifting.look(inputs, props)
         except NoDatabase:
             return ReadResult("", {})
         except DatabaseError as error:
             # Not a failure: the refresh may be the one that finds, and lets an update heal, what is in the way.
             engine_log.warning(f"not read, the state keeps the last reading: {error}", inputs.urn)
             return ReadResult(id_, props)
-        outputs = {**props, "revision": revision}
+        kept = {key: value for key, value in props.items() if key != DRIFT}
+        outputs = {**kept, "revision": revision, **seen}
         if not props.get(PROOF) or revision != props.get("revision"):
             outputs[PROOF] = planned.proof(inputs, revision, inputs.trust(props), props)
-        asked = {key: value for key, value in props.items() if key not in ("revision", PROOF, *DETAILS)}
-        return ReadResult(id_, outputs, {**asked, "target": revision, "plan": ""})
+        asked = {key: value for key, value in kept.items() if key not in ("revision", FINGERPRINT, PROOF, *DETAILS)}
+        found = {key: value for key, value in seen.items() if key == DRIFT}
+        return ReadResult(id_, outputs, {**asked, "target": revision, "plan": "", **found})
 
     def delete(self, _id: str, _props: Properties) -> None:
         """Leaves the schema and every row as they are: only the stack forgets them."""
@@ -147,11 +168,12 @@ def _back_up(
     return Maker(inputs.backup, inputs.url or "", inputs.directory, inputs.policy, on_status, say, vouched)
 
 
-def _migrate(properties: Properties) -> Properties:
+def _migrate(olds: Properties, properties: Properties) -> Properties:
     inputs = Inputs.of(properties)
     vouched = inputs.trust(properties)
     outputs = {key: value for key, value in properties.items() if key not in DETAILS}
     outputs[PROOF] = properties.get(PROVES) or ""
+    keeper = drifting.keeper(inputs, olds, properties)
     may_lose = allowed(properties.get("__allow_data_loss") or ())
 
     begun: list[Plan] = []
@@ -169,6 +191,7 @@ def _migrate(properties: Properties) -> Properties:
             look = engine_log.command("preview", inputs.urn)
             approval(approved, inputs.url or "", inputs.directory, look, up, inputs.lint, vouched)(account)
         refuse_losses(account, may_lose, up)
+        keeper.begin()
         return proving.notes(account)
 
     def on_applied(revision: str) -> None:
@@ -196,8 +219,10 @@ def _migrate(properties: Properties) -> Properties:
             back_up=_back_up(inputs, vouched, on_status, on_wait),
             trust=vouched,
             on_kept=on_wait,
+            around=keeper,
         )
     except RevisionFailed as error:
-        outputs[PROOF] = proving.without(outputs[PROOF], begun[-1] if begun else None)
-        raise plugin_errors.HalfDone(str(error), ID, {**outputs, "revision": error.revision}) from None
-    return {**outputs, "revision": revision}
+        proof = proving.without(outputs[PROOF], begun[-1] if begun else None)
+        left = {"revision": error.revision, FINGERPRINT: keeper.fingerprint, PROOF: proof}
+        raise plugin_errors.HalfDone(str(error), ID, {**outputs, **left}) from None
+    return {**outputs, "revision": revision, FINGERPRINT: keeper.fingerprint}

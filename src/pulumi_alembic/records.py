@@ -19,7 +19,7 @@ __all__ = ["BY_HAND", "Record", "read", "table"]
 BY_HAND = "moved by hand"
 """The result of a row that no ledger holds: the heads are not those that the row before left."""
 
-_SHOWN = tuple(event for event in Event if event not in (Event.INTENT, Event.DONE))
+_SHOWN = tuple(event for event in Event if event not in (Event.INTENT, Event.DONE, Event.SNAPSHOT, Event.BEGUN))
 
 _TABLE = sql.Identifier(VERSION_SCHEMA, "ledger")
 _FOUND = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
@@ -137,6 +137,7 @@ def _what(event: str, revision: str, detail: Mapping[str, Any]) -> str:
         Event.KEPT: f"keep {kept}",
         Event.PUT_BACK: f"put back {kept}",
         Event.PRUNED: f"prune {kept}",
+        Event.DRIFT_ACCEPTED: f"accept drift at {revision}",
     }[Event(event)]
 
 
@@ -144,7 +145,7 @@ def _result(event: str, detail: Mapping[str, Any]) -> str:
     match event:
         case Event.FAILED:
             return f"failed: {detail.get('error', 'for an unknown reason')}"
-        case Event.ACCEPTED:
+        case Event.ACCEPTED | Event.DRIFT_ACCEPTED:
             return f"accepted: {detail.get('reason', 'without a reason')}"
         case Event.STAMPED:
             return "stamped: no script ran"

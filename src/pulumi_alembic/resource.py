@@ -11,10 +11,11 @@ from pulumi.dynamic import Resource
 
 from pulumi_alembic import trust
 from pulumi_alembic.backups.setting import BackupSetting, When
+from pulumi_alembic.drift.ignoring import patterns
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.guard.allowance import allowed
 from pulumi_alembic.history import HEAD, History
-from pulumi_alembic.inputs import ADMIN, APPLYING
+from pulumi_alembic.inputs import ADMIN, APPLYING, FINGERPRINT, INFRASTRUCTURE
 from pulumi_alembic.lint.settings import Settings
 from pulumi_alembic.manifest import COMMAND
 from pulumi_alembic.policy import Policy
@@ -38,6 +39,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
     revision: pulumi.Output[str]
     proof: pulumi.Output[str]
     """What the stack proves to one above it: `pulumi.export("proof", pulumi.Output.secret(migrations.proof))`."""
+    schema_fingerprint: pulumi.Output[str]
 
     def __init__(
         self,
@@ -61,6 +63,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         backup: str = When.NEVER,
         backup_folder: str = "",
         on_unknown_revision: str | None = None,
+        infrastructure: pulumi.Input[str] | None = None,
+        drift_ignore: Sequence[str] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`url` is the migrator's `postgresql://…`, unknown for as long as its database does not exist.
@@ -86,6 +90,11 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         preview runs what is pending in a scratch database, and shows what it saw there; an update does so to prove the
         way back. No state holds it.
 
+        `schema_fingerprint` is a digest of what an update left: a refresh compares it with what is there, and tells
+        drift. `drift_ignore` are patterns of what may differ: `table app.tmp_*`. `infrastructure` is any text that
+        changes whenever the program changes roles, grants or the database by other resources; without it their
+        changes are drift.
+
         Raises pulumi.RunError where the scripts are not one history, `target` is none of them, a setting makes no
         sense, or what a preview needs is an output.
         """
@@ -99,6 +108,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             allowed(allow_data_loss)
             Settings.parse(lint or {})
             backups = BackupSetting.parse(backup, backup_folder)
+            ignored = patterns(drift_ignore)
             refuses = trust.refuse(on_unknown_revision or _on_unknown_revision(production=production))
         except MigrationError as error:
             raise pulumi.RunError(str(error)) from None
@@ -111,9 +121,14 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             ),
             "revision": None,
             "proof": None,
+            FINGERPRINT: None,
         }
         if refuses:
             properties["on_unknown_revision"] = trust.REFUSE
+        if infrastructure is not None:
+            properties[INFRASTRUCTURE] = infrastructure
+        if ignored:
+            properties["drift_ignore"] = list(ignored)
         if settings:
             properties["policy"] = settings
         if require_approval:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from taskdb.admin import Admin
 __all__ = ["Chain"]
 
 CONNECT_TIMEOUT = 15  # seconds
+SECRETS = ("password",)
 
 R = TypeVar("R", bound=pulumi.CustomResource)
 
@@ -26,6 +28,7 @@ class Chain:
 
     def __init__(self, parent: pulumi.Resource, admin: Admin) -> None:
         """All resources are children of `parent`, made as `admin`."""
+        self._asked: list[Any] = []
         self._options = pulumi.ResourceOptions(parent=parent)
         self._last: pulumi.Resource = postgresql.Provider(
             "server",
@@ -51,10 +54,18 @@ class Chain:
         **arguments: Any,
     ) -> R:
         """Make `kind(logical, **arguments)` as the next resource; `logical` is its name in the stack."""
+        self._asked.append([logical, {key: value for key, value in arguments.items() if key not in SECRETS}])
         opts = pulumi.ResourceOptions.merge(self._with(depends_on=[self._last]), options)
         resource = kind(logical, opts=opts, **arguments)
         self._last = resource
         return resource
+
+    @property
+    def fingerprint(self) -> pulumi.Output[str]:
+        """A digest of all that was asked of the resources so far, but for passwords: another one where that changes."""
+        return pulumi.Output.json_dumps(self._asked, sort_keys=True).apply(
+            lambda text: hashlib.sha256(text.encode()).hexdigest()[:32]
+        )
 
     def within(self, database: postgresql.Database) -> None:
         """What is added from here on lives in `database`: it goes with it, and is replaced by deleting it first."""

@@ -33,12 +33,14 @@ class Database(pulumi.ComponentResource):
 
     PUBLIC may nothing. The URLs are secrets; `migrator_url` is unknown until the migrator can connect. `app_url` is of
     `app_login`, one of the application's two: its password is made anew when it is another than the last time.
+    `fingerprint` is a digest of what the program asks for, without passwords.
     """
 
     migrator_url: pulumi.Output[str]
     app_url: pulumi.Output[str]
     reader_url: pulumi.Output[str]
     name: pulumi.Output[str]
+    fingerprint: pulumi.Output[str]
 
     def __init__(
         self,
@@ -70,6 +72,7 @@ class Database(pulumi.ComponentResource):
         self._grant_usage()
         self._set_default_privileges()
         self.name = self._database.name
+        self.fingerprint = self._chain.fingerprint
         self.migrator_url = self._url(self._roles.migrator, connect, migrations)
         self.app_url = self._url(self._roles.apps[app_login])
         self.reader_url = self._url(self._roles.reader)

@@ -18,6 +18,7 @@ from pulumi_alembic.resource import proof_of
 from taskdb.admin import CONFIGURATION, Admin, admin_of
 from taskdb.commands import command as _command
 from taskdb.commands import engine as _engine
+from taskdb.drift import drift_ignore_of
 from taskdb.errors import TaskdbError
 from taskdb.lint import LINT_KEYS, configure_command, lint_of
 from taskdb.policy import POLICY_KEYS, example_of, policy_of
@@ -34,6 +35,7 @@ KEYS = {
         "taskdb:approved",
         "taskdb:allow_data_loss",
         "taskdb:rehearse",
+        "taskdb:drift_ignore",
         *BACKUP_KEYS,
         *LINT_KEYS,
         PROMOTE_FROM,
@@ -60,6 +62,7 @@ class Settings:
     the database is backed up into `backup_folder`. `on_unknown_revision` is None where the stack's name decides.
     With `protect`, the default of a production stack, database and roles cannot be deleted. `app_login`, a or b, is the
     login whose URL is exported.
+    `drift_ignore` are patterns of what may differ from what an update left.
     """
 
     database: str
@@ -78,6 +81,7 @@ class Settings:
     rehearse: bool = False
     protect: bool = False
     app_login: str = "a"
+    drift_ignore: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, project: Path) -> Settings:
@@ -96,9 +100,13 @@ class Settings:
         revision, policy = _revision(values), _policy(values)
         admin = admin_of(values, project, _command, production=production)
         settings = cls(name, revision, policy, admin, *chosen)
-        rehearse = _flag(values, "taskdb:rehearse", str(admin.local).lower())
-        protect = _flag(values, "taskdb:protect", str(production).lower())
-        return replace(settings, rehearse=rehearse, protect=protect, app_login=app_login_of(values, _command))
+        return replace(
+            settings,
+            rehearse=_flag(values, "taskdb:rehearse", str(admin.local).lower()),
+            protect=_flag(values, "taskdb:protect", str(production).lower()),
+            app_login=app_login_of(values, _command),
+            drift_ignore=drift_ignore_of(values, _command),
+        )
 
     @property
     def configure_lint(self) -> str:

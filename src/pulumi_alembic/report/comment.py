@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pulumi_alembic.report import markdown, revisions, sections
+from pulumi_alembic.report.drift import drift
 from pulumi_alembic.report.page import DETAILS, Page, TooLong
 from pulumi_alembic.report.preview import Preview
 from pulumi_alembic.report.structure import structure
@@ -36,6 +37,7 @@ def _comment(preview: Preview, verdict: Verdict, marker: str, page: Page) -> str
     blocks = [
         *(messages if preview.failed else []),
         *sections.infrastructure(preview, page),
+        *drift(preview, page),
         *revisions.schema(preview, page),
         *sections.findings(preview, page),
         *sections.locks(preview, page),

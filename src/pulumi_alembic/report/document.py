@@ -32,6 +32,7 @@ def document(preview: Preview, verdict: Verdict) -> dict[str, Any]:
                 "urn": planned.urn,
                 "problem": planned.problem,
                 "digest": planned.digest,
+                "drift": {name: list(lines) for name, lines in planned.drift},
                 "plan": planned.account.to_json() if planned.account else None,
             }
             for planned in preview.plans

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pulumi_alembic.account import Account
@@ -51,7 +51,7 @@ class Step:
 class Planned:
     """A migrations resource that stays or comes: its plan, or `problem`, which says why there is none.
 
-    `digest` is what an approval of the plan names.
+    `digest` is what an approval of the plan names, `drift` what a refresh found: by its name, the lines on each thing.
     """
 
     urn: str
@@ -59,6 +59,7 @@ class Planned:
     account: Account | None
     problem: str = ""
     digest: str = ""
+    drift: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def read(data: bytes) -> Preview:
         if step.type == MIGRATIONS and step.op in ("delete", "delete-replaced"):
             forgotten.append(step.name)
         elif step.type == MIGRATIONS and step.op != "refresh":
-            planned[step.urn] = _planned(step, state)
+            planned[step.urn] = replace(_planned(step, state), drift=_drift(state))
     diagnostics = [
         _diagnostic(_object(each, f"diagnostics[{number}]"), f"diagnostics[{number}]")
         for number, each in enumerate(_list(document, "diagnostics"))
@@ -172,6 +173,16 @@ def _planned(step: Step, state: Mapping[str, Any]) -> Planned:
         raise PreviewError(f"the plan of {step.name[:80]!r} cannot be read: {text}. {advice}") from None
     digest = inputs.get("digest")
     return Planned(step.urn, step.name, account, digest=digest if isinstance(digest, str) else "")
+
+
+def _drift(state: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What the refresh before the preview left in the state."""
+    outputs = _object(state.get("oldState") or {}, "oldState").get("outputs")
+    found = outputs.get("drift") if isinstance(outputs, Mapping) else None
+    if not isinstance(found, Mapping):
+        return ()
+    listed = ((name, lines if isinstance(lines, list) else []) for name, lines in found.items())
+    return tuple((redact(str(name)), tuple(redact(str(line)) for line in lines)) for name, lines in listed)
 
 
 def _redacted(value: Any) -> Any:

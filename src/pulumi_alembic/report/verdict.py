@@ -40,7 +40,7 @@ def judge(preview: Preview) -> Verdict:
     """The verdict; a preview's own warnings do not count, as they are often about the machine it ran on.
 
     A revision that failed in its rehearsal is an error, a way back that leads elsewhere a warning. What destroys data,
-    deletes or replaces a resource, or cannot be known before the update, is a warning at least.
+    deletes or replaces a resource, or cannot be known before the update, is a warning at least, and so is drift.
     """
     counts = _counts(preview)
     said = ["the preview failed"] if preview.failed else []
@@ -48,6 +48,7 @@ def judge(preview: Preview) -> Verdict:
     gone = _gone(preview, counts)
     unknown = _unknown(counts)
     said += _rehearsed(counts)
+    said += [f"drift in {counted(counts['drift'], 'place')}"] if counts["drift"] else []
     if counts["errors"] or counts["failing"]:
         return _verdict(Level.ERROR, "⛔", [*said, *gone, *unknown], "do not merge as it is", counts)
     if gone:
@@ -93,6 +94,7 @@ def _counts(preview: Preview) -> dict[str, int]:
         "statements": sum(len(revision.statements) for revision in pending),
         "destroys": sum(not loss.unknown for loss in facts.losses(preview)),
         "unknown": sum(loss.unknown for loss in facts.losses(preview)),
+        "drift": sum(len(each.drift) for each in preview.plans),
         "without_plan": sum(each.account is None for each in preview.plans),
     }
 

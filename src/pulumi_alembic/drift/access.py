@@ -1,0 +1,150 @@
+"""Statements for roles, memberships, settings, owners, privileges and comments. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pulumi_alembic.drift.snapshot import Item, Snapshot
+from pulumi_alembic.drift.statement import Facts, literal
+
+__all__ = ["KINDS", "alter", "drop", "make"]
+
+KINDS = (
+    "role", "membership", "setting", "database", "owner", "privileges", "default privileges", "comment",
+)  # fmt: skip
+
+_ATTRIBUTES = ("SUPERUSER", "INHERIT", "CREATEROLE", "CREATEDB", "LOGIN", "REPLICATION", "BYPASSRLS")
+# Settings whose value is a list of names, each of which is quoted (PostgreSQL 18, GUC_LIST_QUOTE).
+_LISTS = (
+    "local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries",
+    "temp_tablespaces", "unix_socket_directories",
+)  # fmt: skip
+
+Made = Iterator[tuple[str, str]]
+
+
+def make(item: Item, expected: Snapshot) -> Made:
+    """What makes it."""
+    facts = item.facts
+    match item.kind:
+        case "role":
+            attributes = " ".join(_attributes(facts, {}))
+            yield f"CREATE ROLE {item.name} {attributes}", "its password is not known: \\password"
+        case "membership":
+            yield _grant_membership(facts), ""
+        case "setting":
+            yield f"{_whose(facts)} SET {facts['setting']} TO {_value(facts)}", ""
+        case "comment":
+            yield f"{_comment(facts)} {literal(facts['text'])}", ""
+        case "owner":
+            yield f"ALTER {facts['kind'].upper()} {facts['object']} OWNER TO {facts['owner']}", ""
+        case _:
+            yield from _rights(item, facts["rights"], facts.get("usual", {}))
+
+
+def drop(item: Item) -> Made:
+    """What takes it away."""
+    facts = item.facts
+    match item.kind:
+        case "membership":
+            yield f"REVOKE {facts['role']} FROM {facts['member']}", ""
+        case "setting":
+            yield f"{_whose(facts)} RESET {facts['setting']}", ""
+        case "comment":
+            yield f"{_comment(facts)} NULL", ""
+        case "privileges" | "default privileges":
+            yield from _rights(item, facts.get("usual", {}), facts["rights"])
+
+
+def alter(expected: Item, found: Item) -> Made:
+    """What changes it to what is expected."""
+    facts, old = expected.facts, found.facts
+    match expected.kind:
+        case "role":
+            if attributes := _attributes(facts, old):
+                yield f"ALTER ROLE {expected.name} {' '.join(attributes)}", ""
+        case "membership":
+            if old.get("ADMIN") and not facts.get("ADMIN") and "SET" not in facts:
+                yield f"REVOKE ADMIN OPTION FOR {facts['role']} FROM {facts['member']}", ""
+            else:
+                yield _grant_membership(facts), ""
+        case "database":
+            if facts["connection limit"] != old["connection limit"]:
+                yield f"ALTER DATABASE {expected.name} CONNECTION LIMIT {facts['connection limit']}", ""
+            if facts["allow_connections"] != old["allow_connections"]:
+                yield f"ALTER DATABASE {expected.name} ALLOW_CONNECTIONS {facts['allow_connections']}", ""
+        case "privileges" | "default privileges":
+            yield from _rights(expected, facts["rights"], old["rights"])
+        case _:
+            yield from make(expected, Snapshot(()))
+
+
+def _attributes(facts: Facts, old: Facts) -> list[str]:
+    changed = [name for name in _ATTRIBUTES if facts[name] != old.get(name)]
+    said = [name if facts[name] else f"NO{name}" for name in changed]
+    if facts["connection limit"] != old.get("connection limit", -1):
+        said.append(f"CONNECTION LIMIT {facts['connection limit']}")
+    if facts.get("valid until") != old.get("valid until"):
+        said.append(f"VALID UNTIL {literal(facts.get('valid until', 'infinity'))}")
+    return said
+
+
+def _grant_membership(facts: Facts) -> str:
+    options = [f"{name} {str(facts[name]).upper()}" for name in ("ADMIN", "INHERIT", "SET") if name in facts]
+    if "SET" not in facts:
+        # Before PostgreSQL 16 there is one option only.
+        options = ["ADMIN OPTION"] if facts.get("ADMIN") else []
+    given = f" WITH {', '.join(options)}" if options else ""
+    return f"GRANT {facts['role']} TO {facts['member']}{given}"
+
+
+def _whose(facts: Facts) -> str:
+    if "role" not in facts:
+        return f"ALTER DATABASE {facts['database']}"
+    within = f" IN DATABASE {facts['database']}" if "database" in facts else ""
+    return f"ALTER ROLE {facts['role']}{within}"
+
+
+def _value(facts: Facts) -> str:
+    # As a list of names is kept, it is written.
+    return str(facts["value"]) if facts["setting"] in _LISTS and facts["value"] else literal(facts["value"])
+
+
+def _comment(facts: Facts) -> str:
+    kind, _, part = facts["type"].rpartition(" ")
+    noun, name = facts["type"].upper(), facts["object"]
+    if part == "column":
+        noun = "COLUMN"
+    elif part == "constraint":
+        noun, name = "CONSTRAINT", name.replace(" on ", " on DOMAIN ") if kind == "domain" else name
+    elif facts["type"] == "composite type":
+        noun = "TYPE"
+    return f"COMMENT ON {noun} {name} IS"
+
+
+def _rights(item: Item, wanted: Facts, there: Facts) -> Made:
+    facts = item.facts
+    extra = [each for each in there if each not in wanted]
+    missing = [each for each in wanted if each not in there or (wanted[each] and not there[each])]
+    options = [each for each in wanted if each in there and there[each] and not wanted[each]]
+    lead, on, to = "", _on(facts), facts["grantee"]
+    if item.kind == "default privileges":
+        schema = f" IN SCHEMA {facts['schema']}" if "schema" in facts else ""
+        lead = f"ALTER DEFAULT PRIVILEGES FOR ROLE {facts['role']}{schema} "
+    if extra:
+        yield f"{lead}REVOKE {_names(extra, facts)} ON {on} FROM {to}", ""
+    if options:
+        yield f"{lead}REVOKE GRANT OPTION FOR {_names(options, facts)} ON {on} FROM {to}", ""
+    for grantable in (False, True):
+        if given := [each for each in missing if wanted[each] is grantable]:
+            option = " WITH GRANT OPTION" if grantable else ""
+            yield f"{lead}GRANT {_names(given, facts)} ON {on} TO {to}{option}", ""
+
+
+def _on(facts: Facts) -> str:
+    return str(facts["noun"]) if "object" not in facts else f"{facts['noun']} {facts['object']}"
+
+
+def _names(rights: Iterable[str], facts: Facts) -> str:
+    column = f" ({facts['column']})" if "column" in facts else ""
+    return ", ".join(f"{each}{column}" for each in sorted(rights))

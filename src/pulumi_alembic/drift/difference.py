@@ -1,0 +1,162 @@
+"""What differs between what is expected and what was found, as values. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pulumi_alembic.drift.ignoring import ignored
+from pulumi_alembic.drift.renames import Rename, undo_renames
+from pulumi_alembic.drift.snapshot import HEADS, Item, Key, Snapshot
+
+__all__ = ["Change", "Difference", "difference", "parent"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that is not as expected: None where it is not there. `within` is what it came or went with."""
+
+    expected: Item | None
+    found: Item | None
+    within: Key | None = None
+
+    @property
+    def item(self) -> Item:
+        """What is expected; where nothing is, what was found."""
+        item = self.expected or self.found
+        assert item is not None  # noqa: S101 - one of them is there
+        return item
+
+    @property
+    def key(self) -> Key:
+        """What it is known by."""
+        return self.item.key
+
+
+@dataclass(frozen=True)
+class Difference:
+    """All changes, renames first. `expected` and `found` are what was compared, names as they are expected."""
+
+    renames: tuple[Rename, ...]
+    changes: tuple[Change, ...]
+    expected: Snapshot
+    found: Snapshot
+
+    def __bool__(self) -> bool:
+        return bool(self.renames or self.changes)
+
+    @property
+    def whole(self) -> list[Change]:
+        """The changes without those that came or went with another one."""
+        return [change for change in self.changes if change.within is None]
+
+
+def difference(expected: Snapshot, found: Snapshot, ignore: Sequence[str] = ()) -> Difference:
+    """What differs, and is not matched by a pattern of `ignore`; a pattern for an object is for all that belongs to it.
+
+    The heads are not compared. Of roles that are not expected only what they may do to those that are is told, and of
+    constraints and indexes no other name where the server gave both.
+    """
+    found = _concerning(expected, found)
+    renames, found = undo_renames(expected, found, lambda item: ignored(item, parent(item), ignore))
+    found = _owned_as_expected(expected, found)
+    keys = list(dict.fromkeys([*expected.by_key, *found.by_key]))
+    pairs = [(expected.by_key.get(key), found.by_key.get(key)) for key in keys if key[0] != HEADS]
+    changes = [Change(old, new) for old, new in pairs if old != new]
+    changes = _without_generated_names(changes)
+    changes = [each for each in changes if not ignored(each.item, parent(each.item), ignore)]
+    return Difference(tuple(renames), tuple(_nested(changes)), expected, found)
+
+
+def parent(item: Item) -> Key | None:
+    """The object that the item is a part of, and goes with; None where it is one of its own."""
+    facts = item.facts
+    if item.kind in ("column", "constraint", "index", "trigger", "rule", "policy"):
+        return facts["of"], facts["table"] if "table" in facts else facts["domain"]
+    if item.kind in ("owner", "privileges"):
+        return facts["kind"], facts["object"]
+    if item.kind == "comment":
+        return _commented(facts["type"], facts["object"])
+    if item.kind == "sequence" and "owned by" in facts:
+        return "column", facts["owned by"]
+    return None
+
+
+def _commented(type_: str, identity: str) -> Key:
+    kind, _, part = type_.rpartition(" ")
+    if part == "column":
+        return kind, identity.rpartition(".")[0]
+    if part in ("constraint", "trigger", "policy", "rule"):
+        return kind if kind == "domain" else "table", identity.partition(" on ")[2]
+    return type_, identity
+
+
+def _concerning(expected: Snapshot, found: Snapshot) -> Snapshot:
+    """What was found without what is told of roles that are here only by what they were granted since."""
+    known = {item.name for item in expected.of("role")}
+    new = {item.name for item in found.of("role")} - known
+
+    def concerns(item: Item) -> bool:
+        if item.kind == "role":
+            return item.name not in new
+        if item.kind == "setting":
+            return item.facts.get("role") not in new
+        if item.kind == "membership":
+            return item.facts["member"] not in new or item.facts["role"] in known
+        return True
+
+    return Snapshot(tuple(item for item in found.items if concerns(item)))
+
+
+def _owned_as_expected(expected: Snapshot, found: Snapshot) -> Snapshot:
+    """What was found with the rights of another owner as those of the expected one, which they are once it has it."""
+    owners = {
+        (item.facts["kind"], item.facts["object"]): (item.facts["owner"], wanted.facts["owner"])
+        for item in found.of("owner")
+        if (wanted := expected.by_key.get(item.key)) and wanted != item
+    }
+
+    def owned(item: Item) -> Item:
+        if item.kind != "privileges" or "column" in item.facts:
+            return item
+        was, wanted = owners.get((item.facts["kind"], item.facts["object"]), ("", ""))
+        if item.facts["grantee"] != was:
+            return item
+        return Item(item.kind, f"{item.name.removesuffix(was)}{wanted}", {**item.facts, "grantee": wanted})
+
+    return Snapshot(tuple(owned(item) for item in found.items)) if owners else found
+
+
+def _without_generated_names(changes: Iterable[Change]) -> list[Change]:
+    """Without pairs that differ in a name alone, as the server gives them to what has none."""
+    changes = list(changes)
+    missing = {_nameless(each.expected): each for each in changes if each.expected and not each.found}
+    extra = {_nameless(each.found): each for each in changes if each.found and not each.expected}
+    same = [key for key in missing.keys() & extra.keys() if key is not None]
+    gone = {change.key for key in same for change in (missing[key], extra[key])}
+    return [each for each in changes if each.key not in gone]
+
+
+_GENERATED = r"_(?:\w+_)?(?:pkey|key|check|fkey|excl|idx)\d*"
+
+
+def _nameless(item: Item | None) -> tuple[str, ...] | None:
+    if item is None or item.kind not in ("constraint", "index") or "table" not in item.facts:
+        return None
+    name, table = item.facts["name"], item.facts["table"]
+    if not re.fullmatch(re.escape(table.rpartition(".")[2]) + _GENERATED, name):
+        return None
+    return item.kind, table, item.line.partition("|")[2].partition("|")[2].replace(name, "")
+
+
+def _nested(changes: Sequence[Change]) -> Iterable[Change]:
+    """The changes; what came or went with another one says with which."""
+    whole = {each.key: each for each in changes if each.expected is None or each.found is None}
+
+    def above(change: Change) -> Key | None:
+        up = parent(change.item)
+        return (above(whole[up]) or up) if up in whole else None
+
+    for each in changes:
+        yield Change(each.expected, each.found, above(each) if each.key in whole else None)

@@ -1,0 +1,65 @@
+"""Compares a database with what the last update left there: for a refresh, and for the command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pulumi_alembic.drift import store
+from pulumi_alembic.drift.difference import Difference, difference
+from pulumi_alembic.drift.reading import read
+from pulumi_alembic.drift.snapshot import Snapshot
+from pulumi_alembic.drift.store import Accepted
+from pulumi_alembic.drift.telling import lines, told
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database import Connection
+
+__all__ = ["Seen", "compare"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is expected and what was found.
+
+    `whole` is None where nothing can be compared: there is no snapshot of what is expected, or the database was moved
+    to another revision, of which `moved` tells.
+    """
+
+    expected: str
+    found: Snapshot
+    whole: Difference | None = None
+    moved: bool = False
+    when: str = ""
+    accepted: list[Accepted] = field(default_factory=list)
+
+    @property
+    def drift(self) -> dict[str, list[str]]:
+        """The differences by name, line by line; empty where there is none."""
+        if self.whole is not None:
+            return lines(told(self.whole))
+        if self.moved or self.found.digest == self.expected:
+            return {}
+        return {
+            "fingerprint": [
+                f"expected: {self.expected}",
+                f"found:    {self.found.digest}",
+                "what differs cannot be told: the ledger holds no snapshot with the expected digest",
+            ]
+        }
+
+
+def compare(connection: Connection, expected: str, ignore: Sequence[str] = ()) -> Seen:
+    """Read the database, and compare it with the snapshot of the digest, or with what was accepted since instead.
+
+    The session's search_path is empty afterwards, to the end of its transaction.
+    """
+    digest, accepted = store.current(connection, expected)
+    kept = store.find(connection, digest)
+    found = read(connection, kept.snapshot.roles if kept.snapshot else ())
+    if kept.snapshot is None:
+        return Seen(digest, found, when=kept.when, accepted=accepted)
+    if kept.snapshot.heads != found.heads:
+        return Seen(digest, found, moved=True, when=kept.when, accepted=accepted)
+    return Seen(digest, found, difference(kept.snapshot, found, ignore), when=kept.when, accepted=accepted)

@@ -1,0 +1,116 @@
+"""Objects that have another name than expected, and are else the same: they are renamed back, not made anew. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from pulumi_alembic.drift.snapshot import Item, Snapshot
+
+__all__ = ["Rename", "undo_renames"]
+
+_OBJECTS = (
+    "table",
+    "foreign table",
+    "view",
+    "materialized view",
+    "sequence",
+    "type",
+    "domain",
+    "function",
+    "procedure",
+)
+_PARTS = ("column", "constraint", "index", "trigger", "policy")
+
+
+@dataclass(frozen=True)
+class Rename:
+    """What is expected by one name, and was found by another."""
+
+    expected: Item
+    found: Item
+
+
+def undo_renames(expected: Snapshot, found: Snapshot, skip: Callable[[Item], bool]) -> tuple[list[Rename], Snapshot]:
+    """The renames, where it is plain which is which, and what was found as it would be without them."""
+    renames: list[Rename] = []
+    for kinds in (_OBJECTS, _PARTS):
+        for rename in _pairs(expected, found, kinds):
+            if not skip(rename.found):
+                found = _renamed(found, rename)
+                renames.append(rename)
+    return renames, found
+
+
+def _pairs(expected: Snapshot, found: Snapshot, kinds: tuple[str, ...]) -> list[Rename]:
+    sides: tuple[defaultdict[Hashable, list[Item]], ...] = (defaultdict(list), defaultdict(list))
+    for side, here, there in zip(sides, (expected, found), (found, expected), strict=True):
+        for item in here.items:
+            if item.kind in kinds and item.key not in there.by_key:
+                side[_likeness(item, here)].append(item)
+    missing, extra = sides
+    return [
+        Rename(olds[0], extra[likeness][0])
+        for likeness, olds in missing.items()
+        if len(olds) == 1 and len(extra[likeness]) == 1
+    ]
+
+
+def _likeness(item: Item, snapshot: Snapshot) -> Hashable:
+    """The same for two items that differ in nothing but their names."""
+    own = _bare(item) if item.kind in _OBJECTS else item.facts["name"]
+    same = _replaced(Item(item.kind, "", {**item.facts, "name": ""}), own, "?")
+    columns = sorted(
+        _replaced(each, own, "?").line for each in snapshot.of("column") if each.facts["table"] == item.name
+    )
+    return same.line, tuple(columns)
+
+
+def _bare(item: Item) -> str:
+    """The name without the arguments of a function."""
+    return item.name.partition("(")[0] if item.kind in ("function", "procedure") else item.name
+
+
+def _renamed(found: Snapshot, rename: Rename) -> Snapshot:
+    old, new = _bare(rename.found), _bare(rename.expected)
+    moved = [(old, new), *_follow(found, rename, old.rpartition(".")[0], new.rpartition(".")[0])]
+    items = list(found.items)
+    for pair in moved:
+        items = [_replaced(item, *pair) for item in items]
+    if rename.found.kind in _PARTS:
+        own = rename.found.facts["name"], rename.expected.facts["name"]
+        items = [_replaced(item, *own) if _names(item, rename) else item for item in items]
+    return Snapshot(tuple(items))
+
+
+def _follow(found: Snapshot, rename: Rename, was: str, now: str) -> list[tuple[str, str]]:
+    """What goes with a table into another schema: its indexes and its own sequences."""
+    table = rename.found.name
+    if rename.found.kind in _PARTS or was == now:
+        return []
+    own = [each.name for each in found.of("index") if each.facts["table"] == table]
+    own += [each.name for each in found.of("sequence") if each.facts.get("owned by", "").startswith(f"{table}.")]
+    return [(name, f"{now}{name.removeprefix(was)}") for name in own]
+
+
+def _names(item: Item, rename: Rename) -> bool:
+    """Whether the item's facts name what was renamed by its short name: the columns of a table are in all its parts."""
+    if item.facts.get("table") != rename.expected.facts.get("table"):
+        return False
+    return item.key == rename.expected.key or (rename.found.kind == "column" and item.kind != "column")
+
+
+def _replaced(item: Item, old: str, new: str) -> Item:
+    pattern = re.compile(rf'(?<![\w".]){re.escape(old)}(?![\w"])')
+
+    def replaced(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: replaced(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [replaced(each) for each in value]
+        return pattern.sub(lambda _: new, value) if isinstance(value, str) else value
+
+    return Item(item.kind, replaced(item.name), replaced(item.facts))

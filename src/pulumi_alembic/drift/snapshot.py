@@ -1,0 +1,104 @@
+"""A snapshot: everything that a database's catalog defines, as values that can be kept, compared and mended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+__all__ = ["HEADS", "Item", "Key", "Snapshot"]
+
+HEADS = "heads"
+"""The kind of the one item that is no object: the revisions that the database was at."""
+
+Key = tuple[str, str]
+"""An item's kind and name, by which it is known."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that the catalog defines, `name` with its schema and quoted; `facts` are JSON values."""
+
+    kind: str
+    name: str
+    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def key(self) -> Key:
+        """What it is known by."""
+        return self.kind, self.name
+
+    @property
+    def line(self) -> str:
+        """The item as text, the same for the same item."""
+        return f"{self.kind}|{self.name}|{json.dumps(self.facts, sort_keys=True, ensure_ascii=False)}"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The items in an order in which they could be made; that order is no part of what they are."""
+
+    items: tuple[Item, ...]
+
+    @cached_property
+    def by_key(self) -> dict[Key, Item]:
+        """The items by what they are known by."""
+        return {item.key: item for item in self.items}
+
+    @cached_property
+    def digest(self) -> str:
+        """The fingerprint of all of it."""
+        lines = sorted(item.line for item in self.items)
+        return f"v1:{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The revisions that the database was at, sorted."""
+        return tuple(item.name for item in self.items if item.kind == HEADS)
+
+    @property
+    def roles(self) -> list[str]:
+        """The roles that are a part of it, as the catalog names them."""
+        return [item.facts["name"] for item in self.items if item.kind == "role"]
+
+    def of(self, kind: str) -> Iterator[Item]:
+        """The items of a kind, in order."""
+        return (item for item in self.items if item.kind == kind)
+
+    def moved(self, before: Snapshot, after: Snapshot) -> Snapshot:
+        """The snapshot with what changed from `before` to `after`, and nothing else of these two."""
+        return self._with(
+            {item.key: item for item in after.items if before.by_key.get(item.key) != item},
+            before.by_key.keys() - after.by_key.keys(),
+        )
+
+    def taking(self, found: Snapshot, chosen: Callable[[Item], bool]) -> Snapshot:
+        """The snapshot with the chosen items as they were found."""
+        gone = {key for key in self.by_key.keys() - found.by_key.keys() if chosen(self.by_key[key])}
+        return self._with({item.key: item for item in found.items if chosen(item)}, gone)
+
+    def _with(self, changed: dict[Key, Item], gone: Iterable[Key]) -> Snapshot:
+        left = set(gone)
+        kept = [changed.pop(item.key, item) for item in self.items if item.key not in left]
+        return Snapshot((*kept, *changed.values()))
+
+    def packed(self) -> bytes:
+        """The snapshot for `unpack`."""
+        rows = [[item.kind, item.name, dict(item.facts)] for item in self.items]
+        return zlib.compress(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode(), 9)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Snapshot:
+        """What was packed. Raises ValueError for anything else."""
+        try:
+            rows = json.loads(zlib.decompress(data))
+            return cls(tuple(Item(str(kind), str(name), dict(facts)) for kind, name, facts in rows))
+        except (zlib.error, TypeError) as error:
+            raise ValueError(str(error)) from None
