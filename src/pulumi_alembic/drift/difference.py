@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pulumi_alembic.drift.ignoring import ignored
-from pulumi_alembic.drift.renames import Rename, undo_renames
+from pulumi_alembic.drift.renames import Rename, generated, undo_renames
 from pulumi_alembic.drift.snapshot import HEADS, Item, Key, Snapshot
 
 __all__ = ["Change", "Difference", "difference", "parent"]
@@ -138,16 +137,11 @@ def _without_generated_names(changes: Iterable[Change]) -> list[Change]:
     return [each for each in changes if each.key not in gone]
 
 
-_GENERATED = r"_(?:\w+_)?(?:pkey|key|check|fkey|excl|idx)\d*"
-
-
 def _nameless(item: Item | None) -> tuple[str, ...] | None:
-    if item is None or item.kind not in ("constraint", "index") or "table" not in item.facts:
+    if item is None or not generated(item):
         return None
-    name, table = item.facts["name"], item.facts["table"]
-    if not re.fullmatch(re.escape(table.rpartition(".")[2]) + _GENERATED, name):
-        return None
-    return item.kind, table, item.line.partition("|")[2].partition("|")[2].replace(name, "")
+    facts = item.line.split("|", 2)[2].replace(item.facts["name"], "")
+    return item.kind, item.facts["table"], facts
 
 
 def _nested(changes: Sequence[Change]) -> Iterable[Change]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pulumi_alembic.drift.snapshot import Item, Snapshot
 
-__all__ = ["Rename", "undo_renames"]
+__all__ = ["Rename", "generated", "undo_renames"]
 
 _OBJECTS = (
     "table",
@@ -26,6 +26,10 @@ _OBJECTS = (
 _PARTS = ("column", "constraint", "index", "trigger", "policy")
 
 
+# As PostgreSQL names what has no name.
+_GENERATED = r"_(?:\w+_)?(?:pkey|key|check|fkey|excl|idx)\d*"
+
+
 @dataclass(frozen=True)
 class Rename:
     """What is expected by one name, and was found by another."""
@@ -39,10 +43,18 @@ def undo_renames(expected: Snapshot, found: Snapshot, skip: Callable[[Item], boo
     renames: list[Rename] = []
     for kinds in (_OBJECTS, _PARTS):
         for rename in _pairs(expected, found, kinds):
-            if not skip(rename.found):
+            if not skip(rename.found) and not (generated(rename.expected) and generated(rename.found)):
                 found = _renamed(found, rename)
                 renames.append(rename)
     return renames, found
+
+
+def generated(item: Item) -> bool:
+    """Whether it is a part of a table whose name may be one that the server gave it."""
+    if item.kind not in ("constraint", "index") or "table" not in item.facts:
+        return False
+    table = item.facts["table"].rpartition(".")[2]
+    return re.fullmatch(re.escape(table) + _GENERATED, item.facts["name"]) is not None
 
 
 def _pairs(expected: Snapshot, found: Snapshot, kinds: tuple[str, ...]) -> list[Rename]:

@@ -28,7 +28,7 @@ from pulumi_alembic.history import History
 from pulumi_alembic.plugin_errors import HalfDone
 from tests.postgres.alembic.catalog import OBJECTS
 from tests.postgres.alembic.conftest import Target
-from tests.postgres.alembic.stack import Refused, Stack, older
+from tests.postgres.alembic.stack import PROVIDER, Refused, Stack, older
 
 LONG = os.environ.get("FAULTS") == "all"
 
@@ -137,6 +137,7 @@ class Walk(RuleBasedStateMachine):
             self.inputs = wanted | self.applied
             self.outputs = self.inputs if changed else self.outputs
             self.applied = wanted
+            assert "drift" not in (PROVIDER.read("id", self.stack.outputs).outs or {}), "a false alarm"
 
     @rule(
         having=strategies.sampled_from(CHECKOUTS),

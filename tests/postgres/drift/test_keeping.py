@@ -1,0 +1,213 @@
+"""What an update leaves is expected from then on, and nothing else: what others do stays drift until it is mended."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+import pytest
+
+from pulumi_alembic import drifting, runner
+from pulumi_alembic.database import connect
+from pulumi_alembic.plugin_errors import HalfDone
+from tests.conftest import Database
+from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.stack import Stack
+
+LONG = os.environ.get("FAULTS") == "all"
+
+ONE, TWO, THREE = "20250126_001", "20250126_002", "20250126_003"
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the person at the terminal is warned of and told."""
+    found: list[str] = []
+    for kind in ("warning", "info"):
+        monkeypatch.setattr(drifting.engine_log, kind, lambda text, _: found.append(text))
+    return found
+
+
+@pytest.fixture
+def stack(target: Target) -> Stack:
+    """At the second of three revisions."""
+    made = Stack(target.url)
+    made.up(target.directory, TWO)
+    return made
+
+
+def owner(target: Target, statement: str) -> None:
+    """What somebody does by hand."""
+    with connect(target.url) as connection:
+        connection.execute(statement.encode())
+        connection.commit()
+
+
+def drift(stack: Stack) -> dict[str, Any]:
+    """What a refresh finds."""
+    stack.refresh()
+    return dict(stack.outputs.get("drift", {}))
+
+
+def test_nothing_differs_from_what_an_update_left(stack: Stack) -> None:
+    before = stack.outputs["schema_fingerprint"]
+    assert drift(stack) == {}
+    assert stack.outputs["schema_fingerprint"] == before
+
+
+def test_an_update_does_not_take_drift_for_its_own(target: Target, stack: Stack, said: list[str]) -> None:
+    owner(target, "CREATE TABLE app.scratch (id int); ALTER TABLE app.users ALTER COLUMN email DROP NOT NULL")
+    stack.up(target.directory, THREE)
+    assert "drift, 2 differences" in said[-1]
+    assert list(drift(stack)) == ["column app.users.email", "table app.scratch"]
+    stack.up(target.directory, ONE)
+    assert list(drift(stack)) == ["column app.users.email", "table app.scratch"]
+    owner(target, "DROP TABLE app.scratch; ALTER TABLE app.users ALTER COLUMN email SET NOT NULL")
+    assert drift(stack) == {}
+
+
+def test_drift_is_a_change_until_it_is_mended(target: Target, stack: Stack) -> None:
+    owner(target, "CREATE INDEX quick ON app.tasks (title)")
+    stack.refresh()
+    assert stack.up(target.directory, TWO)
+    assert not stack.up(target.directory, TWO)
+    assert list(drift(stack)) == ["index app.quick"]
+    owner(target, "DROP INDEX app.quick")
+    assert drift(stack) == {}
+    assert not stack.up(target.directory, TWO)
+
+
+def test_an_update_that_was_killed_is_no_drift(
+    target: Target, stack: Stack, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    """Its revisions ran, and it could say nothing any more; drift from before it is drift still."""
+    owner(target, "CREATE TABLE app.scratch (id int)")
+
+    def killed(*_: Any) -> None:
+        run(*_)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        run = runner.run
+        patched.setattr(runner, "run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            stack.up(target.directory, THREE)
+    stack.up(target.directory, THREE)
+    assert list(drift(stack)) == ["table app.scratch"]
+
+
+def test_an_update_that_failed_half_way_is_no_drift(empty_target: Target) -> None:
+    empty_target.write(ONE, None, "op.execute('CREATE TABLE app.one ()')", "op.execute('DROP TABLE app.one')")
+    path = empty_target.write(TWO, ONE, "op.execute('CREATE TABLE app.two (); SELECT 1/0')")
+    stack = Stack(empty_target.url)
+    with pytest.raises(HalfDone):
+        stack.up(empty_target.directory, TWO)
+    assert drift(stack) == {}
+    path.unlink()
+    stack.up(empty_target.directory, ONE)
+    assert drift(stack) == {}
+
+
+def test_a_state_that_was_lost_expects_what_the_ledger_says(target: Target, stack: Stack, said: list[str]) -> None:
+    owner(target, "CREATE TABLE app.scratch (id int)")
+    stack.lose()
+    stack.up(target.directory, TWO)
+    assert list(drift(stack)) == ["table app.scratch"]
+
+
+@pytest.mark.parametrize("forged", ["source = '\\x00'", "source = NULL", "checksum = 'v1:other'"])
+def test_a_snapshot_that_is_forged_or_gone_hides_nothing(target: Target, stack: Stack, forged: str) -> None:
+    owner(
+        target,
+        "ALTER TABLE migrations.ledger DISABLE TRIGGER append_only; GRANT UPDATE ON migrations.ledger TO CURRENT_USER",
+    )
+    owner(target, f"UPDATE migrations.ledger SET {forged} WHERE event = 'snapshot'")
+    assert drift(stack) == {}
+    owner(target, "CREATE TABLE app.scratch (id int)")
+    assert "cannot be told" in drift(stack)["fingerprint"][-1]
+
+
+def test_a_snapshot_of_what_is_there_now_does_not_pass_for_the_expected_one(target: Target, stack: Stack) -> None:
+    """Somebody puts what they did into the ledger: it has another digest than the stack's state."""
+    first = stack.outputs["schema_fingerprint"]
+    other = Stack(target.url)
+    owner(target, "CREATE TABLE app.scratch (id int)")
+    owner(
+        target,
+        "ALTER TABLE migrations.ledger DISABLE TRIGGER append_only; GRANT ALL ON migrations.ledger TO CURRENT_USER",
+    )
+    owner(target, "DELETE FROM migrations.ledger WHERE event IN ('snapshot', 'begun')")
+    other.up(target.directory, TWO)
+    assert other.outputs["schema_fingerprint"] != first
+    assert drift(stack)
+
+
+def test_a_revision_moved_by_hand_is_told_as_that(empty_target: Target, said: list[str]) -> None:
+    """What differs cannot be told from what the revision did; back at its revision it can."""
+    empty_target.write(ONE, None, "op.execute('CREATE TABLE app.one ()')", "op.execute('DROP TABLE app.one')")
+    empty_target.write(TWO, ONE, "op.execute('CREATE TABLE app.two ()')", "op.execute('DROP TABLE app.two')")
+    stack = Stack(empty_target.url)
+    stack.up(empty_target.directory, ONE)
+    empty_target.alembic("upgrade", TWO)
+    assert drift(stack) == {}
+    assert stack.outputs["revision"] == TWO
+    owner(empty_target, "CREATE TABLE app.scratch (id int)")
+    stack.up(empty_target.directory, ONE)
+    assert list(drift(stack)) == ["table app.scratch"]
+
+
+def test_what_other_resources_of_the_stack_change_is_no_drift(
+    target: Target, stack: Stack, database: Database, said: list[str]
+) -> None:
+    """It is told all the same; tables are none of theirs."""
+    with database.connect() as admin:
+        admin.execute(f"ALTER ROLE {database.name}_migrator SET work_mem = '64MB'".encode())
+    owner(target, "CREATE TABLE app.scratch (id int)")
+    assert stack.up(target.directory, TWO, infrastructure="other")
+    assert any(f"setting work_mem of role {database.name}_migrator" in each for each in said)
+    assert list(drift(stack)) == ["table app.scratch"]
+
+
+def test_rows_positions_statistics_and_partitions_are_no_drift(empty_target: Target) -> None:
+    sql = "CREATE TABLE app.logs (id serial, at date) PARTITION BY RANGE (at); CREATE INDEX ON app.logs (at)"
+    empty_target.write(ONE, None, f"op.execute({sql!r})")
+    stack = Stack(empty_target.url)
+    stack.up(empty_target.directory, ONE)
+    owner(
+        empty_target,
+        "CREATE TABLE app.logs_2025 PARTITION OF app.logs FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');"
+        "ALTER TABLE app.logs_2025 ADD CHECK (id > 0); CREATE INDEX ON app.logs_2025 (id);"
+        "INSERT INTO app.logs (at) SELECT '2025-05-05' FROM generate_series(1, 50); ANALYZE app.logs;"
+        "ALTER TABLE app.logs ALTER COLUMN at SET STATISTICS 500; SELECT setval('app.logs_id_seq', 999)",
+    )
+    assert drift(stack) == {}
+
+
+def test_a_name_that_the_server_gave_is_no_drift(target: Target, stack: Stack) -> None:
+    owner(target, "ALTER TABLE app.users RENAME CONSTRAINT users_email_key TO users_email_key1")
+    assert drift(stack) == {}
+    owner(target, "ALTER TABLE app.users RENAME CONSTRAINT users_email_key1 TO one_mail_each")
+    assert list(drift(stack)) == ["constraint app.users.users_email_key"]
+
+
+def test_other_databases_and_roles_of_the_server_are_no_drift(stack: Stack, database: Database) -> None:
+    with database.connect() as admin:
+        admin.execute(f"CREATE ROLE {database.name}_other LOGIN; GRANT {database.name}_other TO CURRENT_USER".encode())
+        admin.execute(f"ALTER ROLE {database.name}_other SET work_mem = '1MB'".encode())
+        try:
+            assert drift(stack) == {}
+        finally:
+            admin.execute(f"DROP ROLE {database.name}_other".encode())
+
+
+@pytest.mark.parametrize("seed", range(100 if LONG else 3))
+def test_a_clean_walk_raises_no_alarm(target: Target, seed: int) -> None:
+    """Up, down and refresh at random: nobody did anything by hand."""
+    dice = random.Random(seed)
+    stack = Stack(target.url)
+    stack.up(target.directory, dice.choice([ONE, TWO, THREE]))
+    for _ in range(8):
+        if dice.random() < 0.6:
+            stack.up(target.directory, dice.choice(["base", ONE, TWO, THREE]), allow_data_loss=[ONE, TWO, THREE])
+        assert drift(stack) == {}
