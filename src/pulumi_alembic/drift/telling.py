@@ -90,8 +90,11 @@ def _fact(key: str, value: object, other: object) -> str:
         changed = unified_diff(other.splitlines(), value.splitlines(), lineterm="", n=0)
         return "\n".join(line[1:].strip() for line in changed if line[0] == "+" and not line.startswith("+++")) or "…"
     if isinstance(value, bool) or value is None:
-        return key if value else f"no {key}"
+        return key if value else _LACKING.get(key, f"no {key}")
     return f"{label}{_plain(value)}"
+
+
+_LACKING = {"not null": "null allowed"}
 
 
 def _whole(item: Item) -> str:

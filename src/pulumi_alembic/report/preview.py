@@ -109,6 +109,9 @@ def read(data: bytes) -> Preview:
         _diagnostic(_object(each, f"diagnostics[{number}]"), f"diagnostics[{number}]")
         for number, each in enumerate(_list(document, "diagnostics"))
     ]
+    # What the refresh warned of is a part of its own.
+    drifted = {each.name for each in planned.values() if each.drift}
+    told = [each for each in diagnostics if each.message.startswith("drift, ") and each.resource in drifted]
     parts = _urn(steps[0].urn, "steps[0].urn") if steps else ("", "", "", "")
     unchanged = _object(document.get("changeSummary") or {}, "changeSummary").get("same", 0)
     return Preview(
@@ -118,7 +121,7 @@ def read(data: bytes) -> Preview:
         unchanged=unchanged if isinstance(unchanged, int) else 0,
         plans=tuple(planned.values()),
         forgotten=tuple(dict.fromkeys(forgotten)),
-        diagnostics=tuple(each for each in diagnostics if each.severity in ("error", "warning")),
+        diagnostics=tuple(each for each in diagnostics if each.severity in ("error", "warning") and each not in told),
     )
 
 
