@@ -6,6 +6,7 @@ from pulumi_alembic.errors import DatabaseError, HistoryError, MigrationError, R
 
 if TYPE_CHECKING:
     from pulumi_alembic.batched import batched_update
+    from pulumi_alembic.fanout.query import Query
     from pulumi_alembic.resource import Migrations
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "HistoryError",
     "MigrationError",
     "Migrations",
+    "Query",
     "RevisionFailed",
     "TargetError",
     "batched_update",
@@ -29,4 +31,8 @@ def __getattr__(name: str) -> Any:
         from pulumi_alembic.resource import Migrations
 
         return Migrations
+    if name == "Query":
+        from pulumi_alembic.fanout.query import Query
+
+        return Query
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,7 +15,7 @@ from pulumi_alembic.lint.settings import Settings
 if TYPE_CHECKING:
     from pulumi_alembic.trust import Trust
 
-__all__ = ["VARIABLE", "approval"]
+__all__ = ["VARIABLE", "approval", "not_approved"]
 
 VARIABLE = "PULUMI_ALEMBIC_APPROVE"
 """The environment variable that an approval is given in."""
@@ -38,19 +38,22 @@ def approval(
         empty = account_of_empty(url, directory, account.target, lint, trust) if approved else None
         if empty is not None and approved == empty.digest:
             return
-        raise NotApproved(
-            f"{_reason(approved, account)}\n  look at it: {preview}\n  then: {VARIABLE}={account.digest} {up}"
-        )
+        raise not_approved(approved, account.digest, preview, up)
 
     return approve
 
 
-def _reason(approved: str, account: Account) -> str:
+def not_approved(approved: str, digest: str, preview: str, up: str) -> NotApproved:
+    """That `approved` is another digest than the plan's, or none, with what to type."""
+    return NotApproved(f"{_reason(approved, digest)}\n  look at it: {preview}\n  then: {VARIABLE}={digest} {up}")
+
+
+def _reason(approved: str, digest: str) -> str:
     if not approved:
         return "pending revisions need an approval here, and none was given"
     if not _DIGEST.fullmatch(approved):
         return f"{approved!r} is not the digest of a plan, as a preview shows it"
-    different = differences(approved, account.digest)
+    different = differences(approved, digest)
     return f"what would run is not what was approved: of the plan {_joined(different)} changed since"
 
 

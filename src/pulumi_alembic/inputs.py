@@ -16,7 +16,20 @@ from pulumi_alembic.lint import Settings, lint_settings
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.trust import Trust
 
-__all__ = ["ADMIN", "APPLIED", "APPLYING", "DRIFT", "FINGERPRINT", "INFRASTRUCTURE", "Inputs", "Properties"]
+__all__ = [
+    "ADMIN",
+    "APPLIED",
+    "APPLYING",
+    "DETAILS",
+    "DRIFT",
+    "FINGERPRINT",
+    "ID",
+    "INFRASTRUCTURE",
+    "Inputs",
+    "Properties",
+]
+
+ID = "migrations.alembic_version"
 
 ADMIN = "__rehearse_with"
 """An input that `check` keeps to itself: no state holds it."""
@@ -38,6 +51,9 @@ DRIFT = "drift"
 
 INFRASTRUCTURE = "infrastructure"
 """An input whose change says that the stack's other resources changed what belongs to the database."""
+
+DETAILS = ("digest", "statements", "__plan")
+"""Inputs that say what a plan with anything to run does: its digest, its SQL, and its whole account as JSON."""
 
 Properties = dict[str, Any]
 

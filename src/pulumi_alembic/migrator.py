@@ -38,6 +38,7 @@ def migrate(
     trust: Trust | None = None,
     on_kept: Callable[[str], None] = lambda text: None,
     around: AbstractContextManager[object] | None = None,
+    origin: Origin | None = None,
 ) -> str:
     """Bring the database to `target`, and return the revision that it then says it is at, read on a new connection.
 
@@ -48,18 +49,18 @@ def migrate(
     would run, once nobody else migrates: what it raises ends the run before anything of it has run, and what it returns
     is kept in the ledger, by revision. So does what
     `back_up` raises, which comes next, and returns the id of a backup or nothing. `allow_data_loss` are the revisions
-    that may take away rows; `on_kept` is told what is set aside and what is put back. `stack` is kept in the ledger.
-    With `trust` the ledger's scripts are run where there are no others, as `planning.look_closely` says. `around` is
-    entered once nobody else migrates, and left before others may.
+    that may take away rows; `on_kept` is told what is set aside and what is put back. `stack` is kept in the ledger, and
+    the rest of `origin`, which is found out where it is not given. With `trust` the ledger's scripts are run where there
+    are no others, as `planning.look_closely` says. `around` is entered once nobody else migrates, and left before others
+    may.
     """
     policy = policy or Policy()
-    origin = Origin(stack)
     with hold(url, policy, command, on_wait) as lock, around or nullcontext():
         request = Request(
-            url, command, on_applied, on_status, policy, lock, allow_data_loss=allow_data_loss, origin=origin
+            url, command, on_applied, on_status, policy, lock, allow_data_loss=allow_data_loss, origin=Origin(stack)
         )
         request = replace(request, on_kept=on_kept)
-        while not _reach(directory, target, request, approve, back_up, trust):
+        while not _reach(directory, target, request, approve, back_up, trust, origin):
             lock.ensure()
         revision = _read_at_last(url, policy)
     if revision != target:
@@ -76,12 +77,13 @@ def _reach(
     approve: Callable[[Plan], Mapping[str, Any] | None],
     back_up: Callable[[Plan, Origin], str],
     trust: Trust | None,
+    origin: Origin | None,
 ) -> bool:
     """Run what is pending; False where another migration came between, and the plan is to be made anew."""
     looked = look_closely(request.url, directory, target, trust=trust)
     if looked.plan.steps:
         notes = approve(looked.plan) or {}
-        origin = Origin.of(directory, request.origin.stack)
+        origin = origin or Origin.of(directory, request.origin.stack)
         backup = back_up(looked.plan, origin)
         known = replace(request, scripts=looked.history.revisions, origin=origin, backup=backup, notes=notes)
         from pulumi_alembic import runner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,14 @@ from pulumi_alembic.trust import Trust
 
 if TYPE_CHECKING:
     from pulumi_alembic.catalog import Catalog
+    from pulumi_alembic.database import Connection
 
 __all__ = [
     "Looked",
     "look",
     "look_at_nothing",
     "look_closely",
+    "look_over",
     "plan_from_database",
     "read_revision",
     "refuse_unfit",
@@ -78,17 +81,29 @@ def look_closely(
     with ThreadPoolExecutor(1) as aside:
         reading = aside.submit(History.load, directory)
         with connect(url) as connection:
-            refuse_read_only(connection)
-            heads = read_heads(connection)
-            history = reading.result()
-            integrity.check(connection, history, heads)
-            history.require_manifest()
-            asked = history.resolve(target)
-            if trust is not None:
-                history = capsules.complete(connection, history, heads, trust)
-            steps = plan(history, heads, asked)
-            there = read_catalog(connection) if catalog and steps.steps else None
-            return Looked(steps, history, there, connection.info.server_version // 10000)
+            return look_over(connection, reading.result, target, catalog=catalog, trust=trust)
+
+
+def look_over(
+    connection: Connection,
+    scripts: Callable[[], History],
+    target: str,
+    *,
+    catalog: bool = False,
+    trust: Trust | None = None,
+) -> Looked:
+    """As `look_closely`, over a connection that there is, with the history that `scripts` gives behind the heads."""
+    refuse_read_only(connection)
+    heads = read_heads(connection)
+    history = scripts()
+    integrity.check(connection, history, heads)
+    history.require_manifest()
+    asked = history.resolve(target)
+    if trust is not None:
+        history = capsules.complete(connection, history, heads, trust)
+    steps = plan(history, heads, asked)
+    there = read_catalog(connection) if catalog and steps.steps else None
+    return Looked(steps, history, there, connection.info.server_version // 10000)
 
 
 def look_at_nothing(directory: Path, target: str) -> Looked:

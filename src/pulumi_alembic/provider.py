@@ -40,8 +40,20 @@ from pulumi_alembic.approval import VARIABLE, approval
 from pulumi_alembic.backups.setting import When
 from pulumi_alembic.database import NoDatabase
 from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
+from pulumi_alembic.fanout import operations as many
 from pulumi_alembic.guard.allowance import allowed, refuse_losses
-from pulumi_alembic.inputs import ADMIN, APPLIED, APPLYING, DRIFT, FINGERPRINT, INFRASTRUCTURE, Inputs, Properties
+from pulumi_alembic.inputs import (
+    ADMIN,
+    APPLIED,
+    APPLYING,
+    DETAILS,
+    DRIFT,
+    FINGERPRINT,
+    ID,
+    INFRASTRUCTURE,
+    Inputs,
+    Properties,
+)
 from pulumi_alembic.keeping.setting import is_wanted
 from pulumi_alembic.lint.gate import refuse
 from pulumi_alembic.proving import PROOF, PROVES
@@ -51,12 +63,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.plan import Plan
     from pulumi_alembic.trust import Trust
 
-__all__ = ["MigrationsProvider"]
-
-ID = "migrations.alembic_version"
-
-DETAILS = ("digest", "statements", "__plan")
-"""Inputs that say what a plan with anything to run does: its digest, its SQL, and its whole account as JSON."""
+__all__ = ["DETAILS", "MigrationsProvider"]
 
 
 COMPARED = ("url", "directory", "__urn", INFRASTRUCTURE, "drift_ignore")
@@ -81,6 +88,8 @@ class MigrationsProvider(ResourceProvider):
     def check(self, _olds: Properties, news: Properties) -> CheckResult:
         """The inputs and the plan; a failure where there is no plan. Reads the database, changes nothing."""
         asked, news = news, {key: value for key, value in news.items() if key not in (ADMIN, APPLYING)}
+        if many.is_many(asked):
+            return many.check(_olds, asked, news)
         try:
             inputs = Inputs.of(asked)
             looked, account = planned.plan(inputs, _olds.get("url"), inputs.trust(_olds))
@@ -115,7 +124,7 @@ class MigrationsProvider(ResourceProvider):
         """
         planned = _olds.get("__serial") != _news.get("__serial")
         elsewhere = _olds.get("revision") != _news.get("target")
-        moved = any(_olds.get(key) != _news.get(key) for key in COMPARED)
+        moved = any(_olds.get(key) != _news.get(key) for key in (*COMPARED, *many.LISTED))
         moved = moved or bool(_olds.get(DRIFT))
         known, applied = (trust.read(each.get(APPLIED) or "", "the stack's state") for each in (_olds, _news))
         return DiffResult(changes=planned or elsewhere or moved or not applied.keys() <= known.keys())
@@ -130,6 +139,8 @@ class MigrationsProvider(ResourceProvider):
 
     def read(self, id_: str, props: Properties) -> ReadResult:
         """What the database says now, as it was where it cannot be asked; gone where there is no such database."""
+        if many.is_many(props):
+            return many.read(id_, props)
         inputs = Inputs.of(props)
         try:
             revision = planning.read_revision(inputs.url or "")
@@ -169,6 +180,8 @@ def _back_up(
 
 
 def _migrate(olds: Properties, properties: Properties) -> Properties:
+    if many.is_many(properties):
+        return many.migrate(properties)
     inputs = Inputs.of(properties)
     vouched = inputs.trust(properties)
     outputs = {key: value for key, value in properties.items() if key not in DETAILS}

@@ -13,6 +13,8 @@ from pulumi_alembic import trust
 from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.drift.ignoring import patterns
 from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.fanout.query import Query
+from pulumi_alembic.fanout.settings import asked as fanned_out
 from pulumi_alembic.guard.allowance import allowed
 from pulumi_alembic.history import HEAD, History
 from pulumi_alembic.inputs import ADMIN, APPLYING, FINGERPRINT, INFRASTRUCTURE
@@ -40,6 +42,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
     proof: pulumi.Output[str]
     """What the stack proves to one above it: `pulumi.export("proof", pulumi.Output.secret(migrations.proof))`."""
     schema_fingerprint: pulumi.Output[str]
+    revisions: pulumi.Output[dict[str, int]]
+    failures: pulumi.Output[dict[str, str]]
 
     def __init__(
         self,
@@ -65,6 +69,10 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         on_unknown_revision: str | None = None,
         infrastructure: pulumi.Input[str] | None = None,
         drift_ignore: Sequence[str] = (),
+        databases: Sequence[pulumi.Input[str]] | Query | None = None,
+        canary: int | None = None,
+        wave: int | None = None,
+        parallel: int | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`url` is the migrator's `postgresql://…`, unknown for as long as its database does not exist.
@@ -95,6 +103,11 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         changes whenever the program changes roles, grants or the database by other resources; without it their
         changes are drift.
 
+        With `databases` the login of `url` migrates each of these, on the same server: names, or a Query that gives
+        them. They go in waves: `canary` databases first, then `wave` at a time or, without it, twice as many as the
+        wave before, `parallel` of them at once; none goes behind a wave that failed. Then `revision` is that of all,
+        `revisions` says how many are at which, and `failures` names what failed.
+
         Raises pulumi.RunError where the scripts are not one history, `target` is none of them, a setting makes no
         sense, or what a preview needs is an output.
         """
@@ -109,6 +122,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             Settings.parse(lint or {})
             backups = BackupSetting.parse(backup, backup_folder)
             ignored = patterns(drift_ignore)
+            several = fanned_out(databases, {"canary": canary, "wave": wave, "parallel": parallel}, backups.when)
             refuses = trust.refuse(on_unknown_revision or _on_unknown_revision(production=production))
         except MigrationError as error:
             raise pulumi.RunError(str(error)) from None
@@ -122,6 +136,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             "revision": None,
             "proof": None,
             FINGERPRINT: None,
+            **several,
         }
         if refuses:
             properties["on_unknown_revision"] = trust.REFUSE

@@ -1,0 +1,1 @@
+"""One schema in many databases of a server: waves of processes, one resource."""

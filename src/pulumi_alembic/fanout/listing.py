@@ -1,0 +1,113 @@
+"""The databases of one fan-out: checked as names before any server is asked, and kept small in a state. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import zlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from pulumi_alembic.errors import PolicyError
+
+__all__ = ["LONGEST", "Listing", "address", "few", "unpack"]
+
+LONGEST = 63
+"""Bytes of a name. PostgreSQL cuts a longer one (NAMEDATALEN), and would go to whichever database has the rest."""
+
+MOST = 100_000
+"""Databases of one resource."""
+
+_URL = re.compile(r"(?P<server>postgres(?:ql)?(?:\+\w+)?://[^/?#]*)(?:/[^?#]*)?(?:\?(?P<options>[^#]*))?")
+_FORMULA = "v1:"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Names of databases, none twice, each one that PostgreSQL can have, in the order in which they are migrated.
+
+    `to_come` more are not known by name yet, because what makes them has not made them.
+    """
+
+    names: tuple[str, ...]
+    to_come: int = 0
+
+    @classmethod
+    def of(cls, names: Sequence[object], where: str, to_come: int = 0) -> Listing:
+        """The listing of these; `where` is what a person wrote them in. Raises PolicyError, naming the first wrong."""
+        if not names and not to_come:
+            raise PolicyError(f"{where}: there is not one database. Name one at least, or take the resource out")
+        if len(names) > MOST:
+            raise PolicyError(f"{where}: more than {MOST:,} databases. Use several resources, each with a part of them")
+        known: dict[str, int] = {}
+        for number, name in enumerate(names, 1):
+            text = _valid(name, f"{where}, number {number}")
+            if text in known:
+                raise PolicyError(f"{where}: {text!r} is there twice, as number {known[text]} and number {number}")
+            known[text] = number
+        return cls(tuple(known), to_come)
+
+    @property
+    def digest(self) -> str:
+        """Of the names, in whichever order."""
+        text = "\0".join(sorted(self.names))
+        return _FORMULA + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        """How many, and the digest by which two listings are told apart."""
+        return f"{databases(len(self.names) + self.to_come)}, {self.digest}"
+
+    def pack(self) -> str:
+        """The names as `unpack` reads them: some three bytes for each where they are numbered."""
+        return base64.b64encode(zlib.compress("\0".join(self.names).encode(), 9)).decode()
+
+
+def unpack(text: str) -> tuple[str, ...]:
+    """The names that `Listing.pack` packed; none of an empty text."""
+    return tuple(zlib.decompress(base64.b64decode(text)).decode().split("\0")) if text else ()
+
+
+def databases(number: int) -> str:
+    """`1 database`, `1,000 databases`."""
+    return f"{number:,} database{'' if number == 1 else 's'}"
+
+
+def few(names: Iterable[str], number: int, shown: int = 5) -> str:
+    """The first of `number` names, and how many more there are."""
+    told = [name for name, _ in zip(names, range(shown), strict=False)]
+    return ", ".join(told) + (f" and {number - len(told):,} more" if number > len(told) else "")
+
+
+def address(url: str, name: str) -> str:
+    """The URL of another database of the same server, for the same login. Raises PolicyError where it is no URL."""
+    parts = _URL.fullmatch(url)
+    if parts is None:
+        raise PolicyError("the database URL is not one that can be led to others: postgresql://USER:…@HOST:PORT/")
+    options = [each for each in (parts["options"] or "").split("&") if each and not each.startswith("dbname=")]
+    return f"{parts['server']}/{quote(name, safe='')}" + (f"?{'&'.join(options)}" if options else "")
+
+
+def changes(before: Collection[str], now: Collection[str]) -> list[str]:
+    """What became of the list, in words: none where it is the same."""
+    new, gone = (list(dict.fromkeys(a for a in these if a not in set(those))) for these, those in _both(before, now))
+    said = [f"new since the last update: {few(new, len(new))}"] if new else []
+    return said + ([f"no longer among them, and left as they are: {few(gone, len(gone))}"] if gone else [])
+
+
+def _both(before: Collection[str], now: Collection[str]) -> tuple[tuple[Collection[str], Collection[str]], ...]:
+    return (now, before), (before, now)
+
+
+def _valid(name: object, where: str) -> str:
+    if not isinstance(name, str):
+        raise PolicyError(f"{where} is {'NULL' if name is None else repr(name)[:80]}: the name of a database is a text")
+    size = len(name.encode(errors="replace"))
+    if not name or "\0" in name:
+        raise PolicyError(f"{where} is {name[:80]!r}, which cannot be the name of a database")
+    if size > LONGEST:
+        raise PolicyError(f"{where}, {name[:80]!r}, has {size} bytes: the name of a database has {LONGEST} at most")
+    if name in ("template0", "template1"):
+        raise PolicyError(f"{where} is {name}, of which the server makes new databases: it is migrated by no stack")
+    return name

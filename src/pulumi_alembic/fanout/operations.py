@@ -1,0 +1,194 @@
+"""What the provider does where a resource has many databases: the same calls, the same promises, one answer."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pulumi.dynamic import CheckFailure, CheckResult, ReadResult
+from pulumi.output import Unknown
+
+from pulumi_alembic import engine_log, plugin_errors, preview
+from pulumi_alembic.approval import VARIABLE, not_approved
+from pulumi_alembic.database import NoLogin
+from pulumi_alembic.errors import DatabaseError, MigrationError
+from pulumi_alembic.fanout.crowd import Crowd
+from pulumi_alembic.fanout.groups import Groups, kept, revisions, told
+from pulumi_alembic.fanout.job import Job
+from pulumi_alembic.fanout.listing import Listing, changes, databases
+from pulumi_alembic.fanout.rollout import roll_out
+from pulumi_alembic.fanout.settings import Many, is_many
+from pulumi_alembic.fanout.survey import judge, knock, survey
+from pulumi_alembic.fanout.survey import read as read_all
+from pulumi_alembic.guard.allowance import allowed, refuse_losses
+from pulumi_alembic.inputs import APPLIED, DETAILS, ID, Inputs, Properties
+from pulumi_alembic.lint.gate import refuse
+
+if TYPE_CHECKING:
+    from pulumi_alembic.trust import Trust
+
+__all__ = ["LISTED", "check", "is_many", "migrate", "read"]
+
+LISTED = ("databases", "query", "__query_url")
+"""Properties of which another value is another list of databases."""
+
+_OUTPUTS = ("revision", "revisions", "failures")
+
+
+def check(olds: Properties, asked: Properties, kept_: Properties) -> CheckResult:
+    """The inputs and the plan of all databases; a failure where one has none. Reads them, changes nothing.
+
+    `asked` are the inputs, and `kept_` those that a state may hold.
+    """
+    try:
+        inputs, many = Inputs.of(asked), Many(asked)
+        trust = inputs.trust(olds)
+        serial = int(olds.get("__serial") or 0)
+        url, listing = _listing(many, inputs.url, olds.get("url"))
+        if listing is None:
+            unknown = {"plan": "the databases are not known yet", "__serial": serial + 1}
+            return CheckResult({**kept_, **unknown}, [])
+        with Crowd(_job(asked, inputs, url, trust)) as crowd:
+            processes, known = many.waves.processes, url is not None
+            groups = survey(crowd, listing, inputs.target, processes, known=known)
+            if groups.pending and not inputs.applying:
+                judge(crowd, groups, processes, lambda text: engine_log.status(text, inputs.urn), known=known)
+    except MigrationError as error:
+        # Without a property: an engine would print its value.
+        return CheckResult(kept_, [CheckFailure("", str(error))])
+    applied = " ".join(sorted({pair for text in groups.applied for pair in text.split()}))
+    adds: Properties = {"plan": groups.plan, "__serial": serial + bool(groups.pending), APPLIED: applied}
+    before = Many(olds).kept
+    said = changes(before.names, listing.names) if before else []
+    if groups.pending and not inputs.applying:
+        adds |= _details(groups)
+        _tell(groups, inputs.urn, said)
+    elif said and not inputs.applying:
+        engine_log.info("\n  ".join([groups.plan, *said]), inputs.urn)
+    return CheckResult({**kept_, **many.adds(listing), **adds}, [])
+
+
+def migrate(properties: Properties) -> Properties:
+    """Bring all databases to the target, wave after wave. Raises HalfDone, with how far it is, behind a failed wave."""
+    inputs, many = Inputs.of(properties), Many(properties)
+    trust = inputs.trust(properties)
+    listing = many.kept or many.listing(inputs.url)
+    if listing is None or inputs.url is None:
+        raise DatabaseError("the databases are not known, though the update is under way")
+    outputs = {key: value for key, value in properties.items() if key not in (*DETAILS, *_OUTPUTS)}
+    may_lose = allowed(properties.get("__allow_data_loss") or ())
+    up = engine_log.command("up", inputs.urn)
+    configure = properties.get("__configure") or 'Migrations(lint={{"{rule}": "warning"}})'
+
+    def status(text: str) -> None:
+        engine_log.status(text, inputs.urn)
+
+    def say(text: str) -> None:
+        engine_log.info(text, inputs.urn)
+
+    with Crowd(_job(properties, inputs, inputs.url, trust)) as crowd:
+        groups = survey(crowd, listing, inputs.target, many.waves.processes)
+        judge(crowd, groups, many.waves.processes, status)
+        if groups.pending:
+            _tell(groups, inputs.urn, [])
+            for group in groups.pending.values():
+                if group.account:
+                    refuse(group.account, configure, up)
+            _approve(properties, groups, inputs.urn)
+            for group in groups.pending.values():
+                if group.account:
+                    refuse_losses(group.account, may_lose, up)
+        approved = bool(properties.get("require_approval"))
+        outcome = roll_out(crowd, groups, many.waves, status, say, approved=approved, configure=configure)
+    counts = {id: number for id, number in outcome.counts.items() if number}
+    outputs |= {"revision": told(counts), "revisions": revisions(counts), "failures": kept(outcome.failed)}
+    if outcome.failed:
+        raise plugin_errors.HalfDone(outcome.text(up), ID, outputs)
+    return outputs
+
+
+def read(id_: str, properties: Properties) -> ReadResult:
+    """What the databases say now, also those that came since; gone where there is none of them any more."""
+    inputs, many = Inputs.of(properties), Many(properties)
+    try:
+        listing = many.listing(inputs.url)
+        if listing is None:
+            raise DatabaseError("the state does not say which databases there are")
+        knock(inputs.url or "", listing)
+        with Crowd(_job(properties, inputs, inputs.url, inputs.trust(properties))) as crowd:
+            counts, wrong, gone = read_all(crowd, listing, many.waves.processes)
+    except MigrationError as error:
+        # Not a failure: the refresh may be the one that finds, and lets an update heal, what is in the way.
+        engine_log.warning(f"not read, the state keeps the last reading: {error}", inputs.urn)
+        return ReadResult(id_, properties)
+    if wrong:
+        engine_log.warning("not read, the state keeps the last reading:\n  " + "\n  ".join(kept(wrong)), inputs.urn)
+        return ReadResult(id_, properties)
+    if gone:
+        engine_log.warning(f"{databases(gone)} of {len(listing.names):,} are not there any more", inputs.urn)
+    if not counts:
+        return ReadResult("", {})
+    now = many.adds(listing)
+    base = {key: value for key, value in properties.items() if key not in (*_OUTPUTS, *DETAILS)} | now
+    outputs = {**base, "revision": told(counts), "revisions": revisions(counts), "failures": {}}
+    return ReadResult(id_, outputs, {**base, "target": told(counts), "plan": ""})
+
+
+def _listing(many: Many, url: str | None, old: Any) -> tuple[str | None, Listing | None]:
+    """The URL to ask at, None where there is none yet, and the databases; a login to come is taken for the old one."""
+    at = url if url is not None else None if isinstance(old, Unknown) else old
+    try:
+        listing = many.listing(at)
+        if at is not None and listing is not None and listing.names:
+            knock(at, listing)
+        return at, listing
+    except NoLogin:
+        if not old or old == at:
+            raise
+        listing = many.listing(old)
+        if listing is not None and listing.names:
+            knock(old, listing)
+        return old, listing
+
+
+def _job(properties: Mapping[str, Any], inputs: Inputs, url: str | None, trust: Trust) -> Job:
+    return Job(
+        url or "",
+        str(inputs.directory),
+        inputs.target,
+        engine_log.command("up", inputs.urn),
+        engine_log.stack(inputs.urn),
+        inputs.admin,
+        inputs.policy.settings,
+        Job.lint_of(properties),
+        Job.trust_of(trust),
+        tuple(sorted(allowed(properties.get("__allow_data_loss") or ()))),
+    )
+
+
+def _details(groups: Groups) -> Properties:
+    """What a preview shows of it; the report reads the plan where there is one alone."""
+    found = [group for group in groups.pending.values() if group.account]
+    statements: dict[str, list[str]] = {}
+    for group in found:
+        assert group.account  # noqa: S101 - these have one
+        for name, lines in preview.statements(group.account).items():
+            statements.setdefault(name, lines)
+    details: Properties = {"digest": groups.digest, "statements": statements}
+    if len(found) == 1 and found[0].account:
+        details["__plan"] = json.dumps(found[0].account.to_json())
+    return details
+
+
+def _tell(groups: Groups, urn: str, said: list[str]) -> None:
+    engine_log.info("\n  ".join([groups.plan, *said, *groups.summary(), f"digest {groups.digest}"]), urn)
+
+
+def _approve(properties: Properties, groups: Groups, urn: str) -> None:
+    if not properties.get("require_approval"):
+        return
+    approved = os.environ.get(VARIABLE) or properties.get("__approved") or ""
+    if approved != groups.digest:
+        raise not_approved(approved, groups.digest, engine_log.command("preview", urn), engine_log.command("up", urn))

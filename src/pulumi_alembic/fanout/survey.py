@@ -1,0 +1,114 @@
+"""Where all databases are, and what would run in them: looked at in processes, and put together as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from pulumi_alembic.account import Account
+from pulumi_alembic.database import NoDatabase, log_in
+from pulumi_alembic.errors import DatabaseError
+from pulumi_alembic.fanout.crowd import Crowd
+from pulumi_alembic.fanout.groups import Groups, failures
+from pulumi_alembic.fanout.listing import Listing, address, databases
+
+__all__ = ["judge", "knock", "read", "survey"]
+
+
+def knock(url: str, listing: Listing) -> None:
+    """The server answers, and takes the login. Raises DatabaseError, soon, where a thousand would be waited for."""
+    try:
+        log_in(address(url, listing.names[0])).close()
+    except NoDatabase:
+        """That it answers is enough: which databases are missing, is told of all of them together."""
+
+
+def survey(crowd: Crowd, listing: Listing, target: str, processes: int, *, known: bool = True) -> Groups:
+    """Each database's plan. Nothing is changed, and no script is loaded.
+
+    With none `known` there is no server to ask yet. Raises DatabaseError, naming the databases, where one has no plan.
+    """
+    groups, wrong = Groups(listing, target), {}
+    items = [(name if known else None, None) for name in (*listing.names, *[None] * listing.to_come)]
+    for number, answer in crowd.run("look", items, processes):
+        if "error" in answer:
+            wrong[groups.name(number)] = answer["error"] + _advice(answer["kind"])
+        else:
+            groups.add(number, answer["key"], answer.get("plan"))
+    if wrong:
+        raise DatabaseError(
+            "\n".join(
+                [f"{databases(len(wrong))} of {len(items):,} cannot be migrated, and nothing was changed:"]
+                + [f"  {line}" for line in failures({name: wrong[name] for name in sorted(wrong)})]
+            )
+        )
+    for group in groups.known.values():
+        group.numbers.sort()
+    return groups
+
+
+def judge(crowd: Crowd, groups: Groups, processes: int, tell: Callable[[str], None], *, known: bool = True) -> None:
+    """Give each plan its account: made on its first database, with what would be lost in any of them.
+
+    Raises DatabaseError, naming the database, where it cannot be made.
+    """
+    pending = groups.pending
+    items = [(_name(groups, group.numbers[0], known), key) for key, group in pending.items()]
+    for number, answer in crowd.run("account", items, processes, lambda number, text, lasting: tell(text)):
+        group = list(pending.values())[number]
+        if "error" in answer:
+            raise DatabaseError(failures({groups.name(group.numbers[0]): answer["error"]})[0])
+        group.account = Account.from_json(answer["account"])
+    for group in pending.values():
+        account = group.account
+        if known and account and any(one.does.destroys for each in account.revisions for one in each.statements):
+            group.account = _with_losses(crowd, groups, account, group.numbers, processes)
+
+
+def read(crowd: Crowd, listing: Listing, processes: int) -> tuple[dict[str, int], dict[str, str], int]:
+    """How many databases are at each revision, what went wrong with which, and how many are not there any more."""
+    counts: dict[str, int] = {}
+    wrong: dict[str, str] = {}
+    gone = 0
+    for number, answer in crowd.run("read", [(name, None) for name in listing.names], processes):
+        if answer.get("kind") == NoDatabase.__name__:
+            gone += 1
+        elif "error" in answer:
+            wrong[listing.names[number]] = answer["error"]
+        else:
+            counts[answer["revision"]] = counts.get(answer["revision"], 0) + 1
+    return counts, wrong, gone
+
+
+def _with_losses(crowd: Crowd, groups: Groups, account: Account, numbers: Iterable[int], processes: int) -> Account:
+    """What each revision would take away, in as few words as there are amounts, with the database of the first."""
+    names = [groups.name(number) for number in numbers if number < len(groups.listing.names)]
+    lost: dict[str, dict[str, list[str]]] = {}
+    for number, answer in crowd.run("losses", [(name, None) for name in names], processes, shared=account.to_json()):
+        if "error" in answer:
+            raise DatabaseError(failures({names[number]: answer["error"]})[0])
+        for id, texts in answer["losses"].items():
+            lost.setdefault(id, {}).setdefault(", ".join(texts), []).append(names[number])
+    return replace(
+        account, revisions=tuple(replace(each, losses=_told(lost.get(each.id, {}))) for each in account.revisions)
+    )
+
+
+def _told(lost: Mapping[str, list[str]], shown: int = 5) -> tuple[str, ...]:
+    texts = [f"{what} in {sorted(names)[0]}" + _others(len(names) - 1) for what, names in sorted(lost.items())]
+    more = sum(len(names) for names in [lost[what] for what in sorted(lost)][shown:])
+    return (*texts[:shown], *([f"others in {databases(more)} more"] if more else []))
+
+
+def _others(number: int) -> str:
+    return f" and as much in {number:,} more" if number else ""
+
+
+def _name(groups: Groups, number: int, known: bool) -> str | None:
+    return groups.listing.names[number] if known and number < len(groups.listing.names) else None
+
+
+def _advice(kind: str) -> str:
+    if kind == NoDatabase.__name__:
+        return ". It is not there on the server: make it first, or take it out of the list"
+    return ""

@@ -1,0 +1,79 @@
+"""Databases of one server that are all alike, as a service has one for each of its tenants."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from pulumi_alembic.database import connect
+from pulumi_alembic.fanout.listing import address
+from tests.conftest import Database, drop_database
+from tests.postgres.alembic.conftest import Target
+
+__all__ = ["Tenants", "tenants_of"]
+
+
+@dataclass
+class Tenants:
+    """Copies of a database that is set up for migrations: `pattern` is the one that it is the login of."""
+
+    pattern: Database
+    target: Target
+    prefix: str
+    names: list[str]
+
+    def add(self, name: str = "") -> str:
+        """One more, at base."""
+        self.names.append(name or f"{self.prefix}{len(self.names):02}")
+        with Database(self.pattern.server, "postgres").connect() as admin:
+            made = map(sql.Identifier, (self.names[-1], self.pattern.name))
+            admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*made))
+        return self.names[-1]
+
+    def drop(self, name: str) -> None:
+        """Gone from the server."""
+        self.names.remove(name)
+        drop_database(Database(self.pattern.server, name))
+
+    def at(self, name: str) -> Target:
+        """One of them, as a target of its own."""
+        return Target(address(self.target.url, name), self.target.directory)
+
+    def revision(self, name: str) -> str:
+        """Where one is, as its own table says."""
+        [(there,)] = self.at(name).query("SELECT to_regclass('migrations.alembic_version') IS NOT NULL")
+        rows = self.at(name).query("SELECT version_num FROM migrations.alembic_version") if there else []
+        return "+".join(sorted(str(row[0]) for row in rows)) or "base"
+
+    @property
+    def revisions(self) -> list[str]:
+        """Where each of them is, in their order."""
+        return [self.revision(name) for name in self.names]
+
+    def run(self, name: str, statement: str) -> None:
+        """One statement in one of them, as the owner."""
+        with connect(self.at(name).url) as connection:
+            connection.execute(statement.encode())
+            connection.commit()
+
+    def connect(self, name: str) -> psycopg.Connection:
+        """As the admin, to one of them."""
+        return Database(self.pattern.server, name).connect()
+
+
+@contextmanager
+def tenants_of(pattern: Database, target: Target, number: int) -> Iterator[Tenants]:
+    """So many copies, dropped at the end."""
+    tenants = Tenants(pattern, target, f"tenant_{secrets.token_hex(3)}_", [])
+    try:
+        for _ in range(number):
+            tenants.add()
+        yield tenants
+    finally:
+        for name in list(tenants.names):
+            tenants.drop(name)

@@ -1,0 +1,38 @@
+"""Waves: the canary first, each database once, in order."""
+
+import pytest
+
+from pulumi_alembic.errors import PolicyError
+from pulumi_alembic.fanout.waves import Waves
+
+
+@pytest.mark.parametrize(
+    ("settings", "sizes"),
+    [
+        ({}, [1, 2, 4, 3]),
+        ({"canary": 3}, [3, 6, 1]),
+        ({"wave": 4}, [1, 4, 4, 1]),
+        ({"canary": 2.0, "wave": 100.0}, [2, 8]),
+        ({"canary": 50}, [10]),
+    ],
+)
+def test_the_waves_hold_all_in_their_order(settings: dict[str, float], sizes: list[int]) -> None:
+    waves = list(Waves.parse(settings).of(range(10)))
+    assert [len(wave) for wave in waves] == sizes
+    assert [item for wave in waves for item in wave] == list(range(10))
+
+
+def test_nothing_to_do_is_no_wave() -> None:
+    assert list(Waves().of([])) == []
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "2", float("inf"), float("nan")])
+@pytest.mark.parametrize("name", ["canary", "wave", "parallel"])
+def test_what_is_no_number_of_databases_is_refused(name: str, value: object) -> None:
+    with pytest.raises(PolicyError, match=f"{name} is .*: it is a whole number, 1 or more"):
+        Waves.parse({name: value})
+
+
+def test_settings_are_read_again_as_they_were() -> None:
+    for settings in ({}, {"canary": 2}, {"wave": 7, "parallel": 3}):
+        assert Waves.parse(settings).settings == settings
