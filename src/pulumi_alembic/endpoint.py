@@ -45,7 +45,9 @@ def refuse_read_only(connection: psycopg.Connection[Any]) -> None:
     """Raise DatabaseError where nothing can be written: on a standby, or where transactions are read-only."""
     found = connection.execute(
         "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', "
-        "(SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only')"
+        # That view shows all settings, however few are asked for: not where nothing is wrong.
+        "CASE WHEN current_setting('transaction_read_only') = 'on' THEN "
+        "(SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') END"
     ).fetchone()
     connection.rollback()
     standby, read_only, source = found or (False, False, "")
