@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,9 @@ LISTED = ("databases", "query", "__query_url")
 
 _OUTPUTS = ("revision", "revisions", "failures")
 
+_FRESH = 30.0  # seconds
+_seen: dict[str, tuple[float, object, Groups]] = {}
+
 
 def check(olds: Properties, asked: Properties, kept_: Properties) -> CheckResult:
     """The inputs and the plan of all databases; a failure where one has none. Reads them, changes nothing.
@@ -58,6 +62,8 @@ def check(olds: Properties, asked: Properties, kept_: Properties) -> CheckResult
     except MigrationError as error:
         # Without a property: an engine would print its value.
         return CheckResult(kept_, [CheckFailure("", str(error))])
+    if inputs.applying and inputs.url == url:
+        _seen[inputs.urn] = (time.monotonic(), (url, inputs.directory, listing), groups)
     applied = " ".join(sorted({pair for text in groups.applied for pair in text.split()}))
     adds: Properties = {"plan": groups.plan, "__serial": serial + bool(groups.pending), APPLIED: applied}
     before = Many(olds).kept
@@ -89,7 +95,7 @@ def migrate(properties: Properties) -> Properties:
         engine_log.info(text, inputs.urn)
 
     with Crowd(_job(properties, inputs, inputs.url, trust)) as crowd:
-        groups = survey(crowd, listing, inputs.target, many.waves.processes)
+        groups = _just_seen(inputs, listing) or survey(crowd, listing, inputs.target, many.waves.processes)
         judge(crowd, groups, many.waves.processes, status)
         if groups.pending:
             _tell(groups, inputs.urn, [])
@@ -107,6 +113,13 @@ def migrate(properties: Properties) -> Properties:
     if outcome.failed:
         raise plugin_errors.HalfDone(outcome.text(up), ID, outputs)
     return outputs
+
+
+def _just_seen(inputs: Inputs, listing: Listing) -> Groups | None:
+    """What the check of this very update saw, once; each database's plan is looked at again under its lock."""
+    at, of, groups = _seen.pop(inputs.urn, (0.0, None, None))
+    same = of == (inputs.url, inputs.directory, listing) and groups is not None and groups.target == inputs.target
+    return groups if same and time.monotonic() - at < _FRESH else None
 
 
 def read(id_: str, properties: Properties) -> ReadResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ __all__ = ["Outcome", "roll_out"]
 _SHOWN = 5
 """Errors that are told in full."""
 
+_SAY = 1.0  # seconds between two texts
+
 
 @dataclass
 class Outcome:
@@ -28,7 +31,8 @@ class Outcome:
 
     def text(self, command: str) -> str:
         """What happened, on what, and what to do next."""
-        lines = [f"{self.wave}: {databases(len(self.failed))} failed, {databases(self.waiting)} were left as they are"]
+        left = f"{databases(self.waiting)} behind it {'was' if self.waiting == 1 else 'were'} left as they are"
+        lines = [f"{self.wave}: {databases(len(self.failed))} failed" + (f", and {left}" if self.waiting else "")]
         lines += [f"  {line}" for each in failures(self.failed)[:_SHOWN] for line in each.splitlines()]
         lines.append(f"next: correct what was in the way, then run `{command}`: it goes on with what is not there yet")
         return "\n".join(lines)
@@ -70,7 +74,7 @@ def roll_out(
             groups.name(each): outcome.failed[groups.name(each)] for each in wave if groups.name(each) in outcome.failed
         }
         if outcome.failed:
-            outcome.wave, outcome.waiting = f"{name} of {databases(len(wave))}", left
+            outcome.wave, outcome.waiting = f"{name}, {databases(len(wave))}", left
             return outcome
         (say if number in (1, len(planned)) else status)(f"{name}: {databases(len(wave))} at {groups.target}")
     return outcome
@@ -85,12 +89,15 @@ def _run(
     outcome: Outcome,
     hear: Callable[..., None],
 ) -> None:
+    told = time.monotonic()
     origins = {number: group.origin for group in groups.known.values() for number in group.numbers}
     answers = crowd.run("migrate", items, processes, lambda at, text, lasting: hear(f"{items[at][0]}: {text}", lasting))
     for done, (place, answer) in enumerate(answers, 1):
         origin = origins[wave[place]]
         if "error" in answer:
             outcome.failed[items[place][0]] = answer["error"]
-        hear(f"{done} of {databases(len(wave))}")
+        if time.monotonic() - told > _SAY:
+            told = time.monotonic()
+            hear(f"{done} of {databases(len(wave))}")
         outcome.counts[origin] -= 1
         outcome.counts[answer.get("revision") or origin] += 1

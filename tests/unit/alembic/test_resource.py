@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from pulumi_alembic import Migrations
+from pulumi_alembic import Migrations, Query
 from tests.conftest import PROJECT
 
 DIRECTORY = str(PROJECT / "migrations")
@@ -64,3 +64,42 @@ def test_url_and_approval_may_be_outputs() -> None:
     )
     # The first one is a secret, whatever it was given as.
     assert (inputs["url"]["value"], inputs["__approved"]) == ("postgresql://elsewhere", "v1:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"databases": []}, "databases: there is not one database"),
+        ({"databases": ["a", "a"]}, "'a' is there twice"),
+        ({"databases": ["x" * 64]}, "has 64 bytes"),
+        ({"databases": ["a", None]}, "number 2 is NULL"),
+        ({"databases": "tenant"}, "databases is 'tenant': it is a list of names, or a Query"),
+        ({"databases": Query("  ")}, "it is a statement, such as SELECT datname"),
+        ({"databases": Query("SELECT 1", timeout="soon")}, "the query's timeout is 'soon'"),
+        ({"databases": ["a"], "canary": 0}, "canary is 0: it is a whole number, 1 or more"),
+        ({"databases": ["a"], "wave": True}, "wave is True"),
+        ({"databases": ["a"], "parallel": "2"}, "parallel is '2'"),
+        ({"parallel": 2}, "parallel is for several databases: name them with databases="),
+        (
+            {"databases": ["a"], "backup": "always", "backup_folder": "/b"},
+            "backup is for one database, and here are many",
+        ),
+    ],
+)
+def test_what_makes_no_fan_out_is_an_error_of_the_program(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(pulumi.RunError) as caught:
+        registered(**{name: (lambda value=value: value) for name, value in arguments.items()})
+    assert said in str(caught.value)
+
+
+def test_a_query_goes_to_the_provider_with_its_address_as_a_secret() -> None:
+    [inputs] = registered(databases=lambda: Query("SELECT 'a'", url="postgresql://admin"), wave=lambda: 3)
+    assert inputs["query"] == "SELECT 'a'" and inputs["waves"] == {"wave": 3}
+    assert inputs["__query_url"]["value"] == "postgresql://admin"
+    assert "databases" not in inputs
+
+
+def test_one_database_has_no_property_of_a_fan_out() -> None:
+    """Else every state there is would have a change."""
+    [inputs] = registered()
+    assert not inputs.keys() & {"databases", "query", "waves", "revisions", "failures"}
