@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.rendering import Rendered
     from pulumi_alembic.trust import Trust
 
-__all__ = ["account_from_base", "account_from_database", "account_of"]
+__all__ = ["account_from_base", "account_from_database", "account_of", "with_losses"]
 
 
 def account_from_database(
@@ -57,7 +57,7 @@ def account_from_database(
         measure = stack.enter_context(measuring(url))
         known = (looked.plan, looked.history, looked.catalog, lint, database(url))
         account = account_of(*known, measure=measure, server=looked.server)
-        return looked, rehearse(_with_losses(account, url, keep))
+        return looked, rehearse(with_losses(account, url, keep))
 
 
 def account_from_base(directory: Path, target: str, lint: Settings) -> tuple[Looked, Account]:
@@ -114,7 +114,8 @@ def account_of(
     return replace(account, revisions=revisions, tables=tables(catalog or Catalog(), after or Catalog()))
 
 
-def _with_losses(account: Account, url: str, keep: bool) -> Account:
+def with_losses(account: Account, url: str, keep: bool) -> Account:
+    """The account with how much of what is there now it takes away or, where downgrades `keep` that, sets aside."""
     if not account.revisions:
         return account
     from pulumi_alembic.guard.losses import at_risk

@@ -47,12 +47,11 @@ def migrate(
     RevisionFailed as `runner.run` does; `command` is what its message tells the person to repeat. `on_status` is
     told what goes on, and `on_wait` for which other migration it waits. `approve` is told what
     would run, once nobody else migrates: what it raises ends the run before anything of it has run, and what it returns
-    is kept in the ledger, by revision. So does what
-    `back_up` raises, which comes next, and returns the id of a backup or nothing. `allow_data_loss` are the revisions
-    that may take away rows; `on_kept` is told what is set aside and what is put back. `stack` is kept in the ledger, and
-    the rest of `origin`, which is found out where it is not given. With `trust` the ledger's scripts are run where there
-    are no others, as `planning.look_closely` says. `around` is entered once nobody else migrates, and left before others
-    may.
+    is kept in the ledger, by revision. So does what `back_up` raises, which comes next, and returns the id of a backup
+    or nothing. `allow_data_loss` are the revisions that may take away rows; `on_kept` is told what is set aside and
+    what is put back. `stack` is kept in the ledger, and the rest of `origin`, which is found out where it is not given.
+    With `trust` the ledger's scripts are run where there are no others, as `planning.look_closely` says. `around` is
+    entered once nobody else migrates, and left before others may.
     """
     policy = policy or Policy()
     with hold(url, policy, command, on_wait) as lock, around or nullcontext():

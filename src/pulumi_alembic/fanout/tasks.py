@@ -16,6 +16,7 @@ from pulumi_alembic import planning, trust
 from pulumi_alembic.database import connect
 from pulumi_alembic.errors import DatabaseError, NotApproved
 from pulumi_alembic.history import History
+from pulumi_alembic.keeping.setting import is_wanted
 from pulumi_alembic.plan import revision_text
 
 if TYPE_CHECKING:
@@ -78,24 +79,25 @@ def account(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
 
     job = bench.job
     if name is None:
-        plan, found = accounting.account_from_base(job.folder, job.target, job.settings)
+        looked, found = accounting.account_from_base(job.folder, job.target, job.settings)
     else:
         url = job.url_of(name)
-        plan, found = accounting.account_from_database(
+        looked, found = accounting.account_from_database(
             url, job.folder, job.target, job.settings, job.trust, admin=job.admin, tell=tell
         )
-    if _key(plan) != key:
+    if _key(looked.plan) != key:
         raise DatabaseError(f"another migration changed it while this looked. Begin again: {job.command}")
     return {"account": found.to_json()}
 
 
 def losses(bench: Bench, name: str | None, document: Any, tell: Tell) -> Answer:
-    """What each revision of the account would take away here."""
+    """What each revision of the account would take away here, and not keep."""
     from pulumi_alembic.account import Account
-    from pulumi_alembic.guard.losses import at_risk
+    from pulumi_alembic.accounting import with_losses
 
-    found = at_risk(bench.job.url_of(name or ""), Account.from_json(document))
-    return {"losses": {id: list(texts) for id, texts in found.items()}}
+    job = bench.job
+    found = with_losses(Account.from_json(document), job.url_of(name or ""), is_wanted(job.waits))
+    return {"losses": {each.id: list(each.losses) for each in found.revisions if each.losses}}
 
 
 def migrate(bench: Bench, name: str | None, expected: Any, tell: Tell) -> Answer:
@@ -168,7 +170,9 @@ def _judge(bench: Bench, url: str, plan: Plan, configure: str) -> None:
     from pulumi_alembic.lint.gate import refuse
 
     job = bench.job
-    _, found = accounting.account_from_database(url, job.folder, plan.target, job.settings, job.trust)
+    _, found = accounting.account_from_database(
+        url, job.folder, plan.target, job.settings, job.trust, keep=is_wanted(job.waits)
+    )
     refuse(found, configure, job.command)
     refuse_losses(found, job.may_lose, job.command)
 
