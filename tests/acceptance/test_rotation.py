@@ -15,7 +15,7 @@ import psycopg
 from pulumi_embedded.storage.secrets import Crypter
 from tests.acceptance.conftest import PASSPHRASE, Outcome, Project
 
-ROTATIONS = int(os.environ.get("ROTATIONS", "2"))
+ROTATIONS = 20 if os.environ.get("FAULTS") == "all" else 2
 EVERY = 0.01  # seconds
 PASSWORD = "pulumi-python:dynamic/taskdb:Password"
 
