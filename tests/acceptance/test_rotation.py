@@ -46,7 +46,7 @@ class Client:
         while not self._done.is_set():
             began = time.monotonic()
             try:
-                with psycopg.connect(self.exported(), connect_timeout=5) as connection:
+                with psycopg.connect(self.exported(), connect_timeout=60) as connection:
                     [user] = connection.execute("SELECT session_user").fetchone() or [""]
                 self.connections += 1
                 if self.logins[-1:] != [user]:
@@ -74,7 +74,7 @@ def choose(project: Project, login: str, *options: str) -> Outcome:
 
 def connects(url: str) -> bool:
     try:
-        psycopg.connect(url, connect_timeout=5).close()
+        psycopg.connect(url, connect_timeout=60).close()
     except psycopg.OperationalError as error:
         assert "password authentication failed" in str(error)
         return False
