@@ -67,7 +67,9 @@ def test_rights_are_given_to_jobs_alone_and_no_stack_has_two_at_once(path: Path)
         assert job["permissions"].get("contents") == "read", name
         assert set(job["permissions"]) <= {"contents", "pull-requests"}, name
         if "environment" in job:
-            stack = job["environment"].removesuffix("-preview")
+            stack = (
+                "pr-${{ github.event.number }}" if "PR" in job["env"] else job["environment"].removesuffix("-preview")
+            )
             assert job["concurrency"]["group"] == f"stack-{stack}", name
 
 
