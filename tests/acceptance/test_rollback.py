@@ -168,13 +168,26 @@ def test_a_pinned_revision_goes_back_and_leaves_the_other_stacks_of_the_server_a
     other.succeed("preview", "--refresh", "--expect-no-changes")
 
 
-def test_a_target_that_there_is_no_way_to_is_an_error_and_changes_nothing(project: Project) -> None:
-    script = project.script(4, "pass", "raise NotImplementedError('its rows are gone')")
+@pytest.mark.parametrize(
+    ("upgrade", "downgrade", "said"),
+    [
+        (
+            "pass",
+            "raise NotImplementedError('its rows are gone')",
+            "14: raise NotImplementedError('its rows are gone')",
+        ),
+        ("op.execute('SELECT 1')", "pass", "13: downgrade() does nothing, and upgrade() does something"),
+    ],
+)
+def test_a_target_that_there_is_no_way_to_is_an_error_and_changes_nothing(
+    project: Project, upgrade: str, downgrade: str, said: str
+) -> None:
+    script = project.script(4, upgrade, downgrade)
     project.up()
     before = facts(project)
 
     project.configure(taskdb__revision="20250126_001")
-    name = f"migrations/versions/{script.name}:14: raise NotImplementedError('its rows are gone')"
+    name = f"migrations/versions/{script.name}:{said}"
     refused(project.pulumi("up", "--yes"), "cannot be taken back:", name, "Nothing was run")
 
     project.configure(taskdb__revision="20990101_009")

@@ -138,6 +138,13 @@ def test_an_older_pg_dump_stops_the_update(backing: Backing, tmp_path: Path, mon
     assert "there is no pg_dump and pg_restore of this or a newer version (found: 12.1 in" in refused(backing)
 
 
+def test_without_a_pg_dump_the_update_stops(backing: Backing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "_VERSIONED", ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    message = refused(backing)
+    assert "(none was found). Install them" in message and "apt-get install postgresql-client-" in message
+
+
 def test_a_folder_that_cannot_be_written_stops_the_update(backing: Backing) -> None:
     backing.folder.parent.mkdir(exist_ok=True)
     backing.folder.write_text("a file")

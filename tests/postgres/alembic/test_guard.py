@@ -1,6 +1,8 @@
 """No row goes in silence: a revision that would take some away says how many, and changes nothing."""
 
 import json
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -196,6 +198,32 @@ def test_counting_that_takes_too_long_is_given_up(filled: Target, statement: str
     filled.write(TWO, ONE, f"op.execute({statement!r})")
     with pytest.raises(RevisionFailed, match=f"it would destroy {lost}"):
         filled.migrate(TWO, policy=Policy(count_timeout=0.001))
+
+
+def test_readers_wait_no_longer_than_counting_may_take(filled: Target) -> None:
+    """Beside a count of the whole table; the least of three runs, for a busy machine holds up anybody."""
+    with connect(filled.url) as connection:
+        connection.execute("INSERT INTO nobody SELECT generate_series(1, 1500000)")
+        connection.commit()
+        filled.write(TWO, ONE, "op.execute('DROP TABLE nobody')")
+        counting, waited = [], []
+        for _ in range(3):
+            counting.append(seconds(lambda: connection.execute("SELECT count(*) FROM nobody").fetchall()))
+            connection.rollback()
+            with ThreadPoolExecutor(1) as aside:
+                message = aside.submit(refused_with, filled, Policy(count_timeout=0.005))
+                waited.append(0.0)
+                while not message.done():
+                    waited[-1] = max(waited[-1], seconds(lambda: connection.execute("SELECT FROM nobody LIMIT 1")))
+                    connection.rollback()
+            assert "it would destroy" in message.result()
+    assert min(waited) < min(counting) / 2
+
+
+def seconds(act: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    act()
+    return time.perf_counter() - begun
 
 
 def test_what_a_script_set_is_so_after_it_was_looked(filled: Target) -> None:
