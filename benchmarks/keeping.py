@@ -23,7 +23,7 @@ from benchmarks.server import empty_database, url
 from pulumi_alembic import migrator
 
 _ROWS = 1_000_000
-_ROUNDS = 5
+_ROUNDS = 3
 _LIMIT = 0.05  # seconds
 _FIRST, _SECOND = "20250101_001", "20250102_002"
 

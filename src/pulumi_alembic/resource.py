@@ -113,6 +113,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         """
         given = {"directory": directory, "target": target, "require_approval": require_approval, "policy": policy}
         given |= {"allow_data_loss": allow_data_loss, "lint": lint, "on_unknown_revision": on_unknown_revision}
+        given |= {"keep_data": keep_data}
         _refuse_outputs(name, {**given, **{f"policy[{key!r}]": value for key, value in _items(policy)}})
         try:
             history = history or History.load(Path(directory))

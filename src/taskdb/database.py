@@ -91,15 +91,20 @@ class Database(pulumi.ComponentResource):
         """Make the four schemas and pgcrypto; return the schema of the migration tables."""
         self._schema(APP_SCHEMA, self._roles.owner.name)
         migrations = self._schema(VERSION_SCHEMA, self._roles.owner.name)
-        self._schema(KEPT_SCHEMA, self._roles.owner.name)
+        # An older commit's program does not know it, and is not to drop what is kept in it.
+        self._schema(KEPT_SCHEMA, self._roles.owner.name, pulumi.ResourceOptions(retain_on_delete=True))
         extensions = self._schema(EXTENSION_SCHEMA, self._admin.username)
         self._chain.add(
             postgresql.Extension, "pgcrypto", name="pgcrypto", database=self._database.name, schema=extensions.name
         )
         return migrations
 
-    def _schema(self, name: str, owner: pulumi.Input[str]) -> postgresql.Schema:
-        return self._chain.add(postgresql.Schema, name, name=name, database=self._database.name, owner=owner)
+    def _schema(
+        self, name: str, owner: pulumi.Input[str], options: pulumi.ResourceOptions | None = None
+    ) -> postgresql.Schema:
+        return self._chain.add(
+            postgresql.Schema, name, options=options, name=name, database=self._database.name, owner=owner
+        )
 
     def _grant_usage(self) -> None:
         roles = self._roles

@@ -45,7 +45,7 @@ def test_the_resources_of_the_server_are_one_chain(project: Project) -> None:
     """PostgreSQL refuses concurrent changes of one access control list, and drops a role only after its grants."""
     project.up()
     links = [each for each in project.resources() if each["type"].startswith("postgresql:index")]
-    assert len(links) == 32
+    assert len(links) == 33
     for before, link in pairwise(links):
         assert before["urn"] in link["dependencies"]
     [database] = [each["urn"] for each in links if each["type"].endswith(":Database")]

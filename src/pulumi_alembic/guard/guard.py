@@ -102,6 +102,8 @@ class Guard:
         if found := losses(seen.destroys, catalog):
             self._take(found, {lock.table: lock.mode for lock in seen.locks})
         if seen.unknown or self._suspects:
+            if seen.unknown:
+                self._suspects = None
             self._unknown = present(self._session)
             self._session.execute(f"{MARK} SAVEPOINT {_SAVEPOINT}".encode())
 

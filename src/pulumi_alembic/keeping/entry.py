@@ -112,14 +112,20 @@ def is_ready(connection: Connection) -> bool:
 
 def read(connection: Connection) -> list[Entry]:
     """What is kept, the newest first."""
-    found = [_entry(name, json.loads(text)) for name, text in connection.execute(_ENTRIES, [KEPT_SCHEMA])]
+    rows = connection.execute(_ENTRIES, [KEPT_SCHEMA]).fetchall()
+    found = [entry for name, text in rows if (entry := _entry(name, text))]
     return sorted(found, key=lambda each: (each.when, each.id), reverse=True)
 
 
-def _entry(name: str, document: dict[str, Any]) -> Entry:
+def _entry(name: str, text: str) -> Entry | None:
+    """The entry that a comment is of; None where somebody else wrote it."""
+    try:
+        document: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return None
     known = {each.name for each in fields(Entry)}
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
     }
     values = {key: value for key, value in values.items() if key in known} | {"name": name}
-    return Entry(**values)
+    return Entry(**values) if {"id", "revision", "table", "into"} <= values.keys() else None

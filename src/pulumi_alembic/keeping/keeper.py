@@ -16,6 +16,7 @@ from pulumi_alembic.keeping import copying, moving
 from pulumi_alembic.keeping.columns import Column, read_columns
 from pulumi_alembic.keeping.entry import Entry, describe, is_ready, name_of, new_id
 from pulumi_alembic.keeping.plain import drops_tables
+from pulumi_alembic.keeping.sequences import read_sequences
 from pulumi_alembic.keeping.session import refusal, unchanging
 from pulumi_alembic.keeping.setting import is_wanted
 from pulumi_alembic.ledger import Event, Run
@@ -38,11 +39,6 @@ SELECT quote_ident(nspname) || '.' || quote_ident(relname), c.oid::bigint FROM u
 JOIN pg_class c ON c.oid = inhparent JOIN pg_namespace n ON n.oid = relnamespace ORDER BY far
 """
 _STILL = "SELECT format('DROP TABLE IF EXISTS %%s CASCADE', oid::regclass) FROM pg_class WHERE oid = ANY (%s)"
-_SEQUENCES = """
-SELECT attname, pg_get_serial_sequence(%(table)s, attname) FROM pg_attribute
-WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped
-    AND pg_get_serial_sequence(%(table)s, attname) IS NOT NULL
-"""
 
 
 class Keeper:
@@ -169,19 +165,21 @@ class Keeper:
         columns = read_columns(self._session, table)
         types = {each.name: each.type for each in columns.values() if not each.plain}
         entry = Entry(id, self._running.name, table, into, name_of(table, id), types=types)
-        entry = replace(entry, rows=self._numbers.get(Loss(table)), sequences=self._sequences(table))
+        entry = replace(entry, rows=self._numbers.get(Loss(table)), sequences=read_sequences(self._session, into))
         if entry.rows is None:
             [about] = estimate(self._session, [Loss(table)])
             entry = replace(entry, rows=about)
         light = all((each.plain or each.base) and not each.collated for each in columns.values())
         if moves and light and self._move(entry, columns.values()):
             return self._keep(replace(entry, moved=True))
+        if moves:
+            # As no partition any more it does not go with its root.
+            self._drop_later(table)
         try:
             with self._session.transaction():
                 entry = copying.copy_rows(self._session, entry)
         except psycopg.Error as error:
             return _reason(error)
-        self._drop_later(table)
         return self._keep(entry)
 
     def _move(self, entry: Entry, columns: Iterable[Column]) -> bool:
@@ -232,11 +230,6 @@ class Keeper:
         ledger.note(self._session, Event.KEPT, run, self._request.origin, detail)
         self._kept.append(f"{entry.revision}: sets aside {entry.told(entry.rows)}")
         return ""
-
-    def _sequences(self, table: str) -> dict[str, tuple[int, bool]]:
-        found = self._session.execute(_SEQUENCES, {"table": table}).fetchall()
-        states = [self._session.execute(f"SELECT last_value, is_called FROM {name}".encode()) for _, name in found]
-        return {column: (row[0], row[1]) for (column, _), state in zip(found, states, strict=True) for row in state}
 
     def _drop_later(self, table: str) -> None:
         [(oid,)] = self._session.execute("SELECT to_regclass(%s)::oid::bigint", [table]).fetchall()

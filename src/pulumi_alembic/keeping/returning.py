@@ -6,11 +6,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from pulumi_alembic import ledger
 from pulumi_alembic.keeping.entry import Entry, describe, is_ready, read
+from pulumi_alembic.keeping.leftover import left_of
 from pulumi_alembic.keeping.merging import merge
-from pulumi_alembic.keeping.rows import put_rows_back
-from pulumi_alembic.keeping.session import unchanging
+from pulumi_alembic.keeping.rows import is_taken, put_rows_back
+from pulumi_alembic.keeping.session import refusal, unchanging
 from pulumi_alembic.keeping.values import put_values_back
 from pulumi_alembic.ledger import Event, Run
 
@@ -45,12 +48,20 @@ def put_back(session: Connection, running: Running, request: Request) -> None:
             if entry.waits != revision:
                 describe(session, replace(entry, waits=revision))
         later = {entry.id for entry, _ in waiting}
-        for entry in _ordered(session, _merged(session, [each for each in mine if each.id not in later])):
-            _put_back(session, entry, running, request)
+        entries = _ordered(session, _merged(session, [each for each in mine if each.id not in later]))
+        taken = {each.into for each in entries if not each.columns and is_taken(session, each.into)}
+        for entry in entries:
+            _put_back(session, entry, entry.into in taken, running, request)
 
 
-def _put_back(session: Connection, entry: Entry, running: Running, request: Request) -> None:
-    back, left = (put_values_back if entry.columns else put_rows_back)(session, entry)
+def _put_back(session: Connection, entry: Entry, taken: bool, running: Running, request: Request) -> None:
+    try:
+        with session.transaction():
+            back, left = (
+                put_values_back(session, entry) if entry.columns else put_rows_back(session, entry, taken=taken)
+            )
+    except psycopg.Error as error:
+        back, left = 0, left_of(session, entry, str(refusal(error).diag.message_primary))
     told = entry.told(back)
     if back or left is None:
         detail = {
@@ -101,8 +112,17 @@ def _merged(session: Connection, entries: Sequence[Entry]) -> Iterator[Entry]:
     used: set[str] = set()
     for rows in waited:
         values = [each for each in entries if each.columns and each.into == rows.into]
-        used |= {each.id for each in values if merge(session, rows, each)}
+        used |= {each.id for each in values if _is_merged(session, rows, each)}
     return (each for each in read(session) if each.id in {one.id for one in entries} - used)
+
+
+def _is_merged(session: Connection, rows: Entry, values: Entry) -> bool:
+    try:
+        with session.transaction():
+            return merge(session, rows, values)
+    except psycopg.Error as error:
+        refusal(error)
+    return False
 
 
 def _ordered(session: Connection, entries: Iterator[Entry]) -> list[Entry]:

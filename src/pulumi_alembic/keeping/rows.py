@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from pulumi_alembic.keeping.leftover import left_of
+from pulumi_alembic.keeping.sequences import set_sequences
 from pulumi_alembic.keeping.session import refusal
 from pulumi_alembic.keeping.target import WHY, Target
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
     from pulumi_alembic.keeping.entry import Entry
 
-__all__ = ["put_rows_back"]
+__all__ = ["is_taken", "put_rows_back"]
 
 _UNIQUE = """
 SELECT array_agg(attname::text ORDER BY place) FROM pg_index i
@@ -68,15 +69,33 @@ $rows$
 """
 
 
-def put_rows_back(session: Connection, entry: Entry) -> tuple[int, Entry | None]:
-    """How many rows went back, and what is left of the entry; the sequences go on behind its values."""
+def is_taken(session: Connection, table: str) -> bool:
+    """Whether there are rows, and no key to tell which of the kept ones are among them."""
+    if session.execute("SELECT to_regclass(%s)", [table]).fetchone() == (None,):
+        return False
+    if session.execute(_UNIQUE, [table]).fetchone() is not None:
+        return False
+    try:
+        with session.transaction():
+            return session.execute(f"SELECT FROM {table} LIMIT 1".encode()).fetchone() is not None
+    except psycopg.errors.InsufficientPrivilege:
+        # A policy may hide them from the owner too.
+        return True
+
+
+def put_rows_back(session: Connection, entry: Entry, *, taken: bool) -> tuple[int, Entry | None]:
+    """How many rows went back, and what is left of the entry; the sequences go on behind its values.
+
+    None of them goes into a table that was `taken`.
+    """
     target = Target(session, entry)
-    if reason := _obstacle(session, entry, target):
+    taken_by = f"there are rows in {entry.into}, and no key that tells which" if taken else ""
+    if reason := taken_by or _obstacle(session, entry, target):
         return 0, left_of(session, entry, reason)
     rows = _Rows(session, entry, target)
     with target.quiet():
         rows.at_once() or rows.by_marks() or rows.one_by_one()
-    _set_sequences(session, entry)
+    set_sequences(session, entry)
     return rows.went, left_of(session, entry)
 
 
@@ -200,25 +219,3 @@ class _Rows:
         kept = [self._target.value(name).replace("k.", "o.", 1) for name in others]
         same = " AND ".join(f"{other} = {value}" for other, value in zip(kept, values, strict=True))
         return f"{missing} AND NOT EXISTS (SELECT FROM {self._entry.place} o WHERE o.{self._why} IS NULL AND {same})"
-
-
-_SEQUENCE = """
-SELECT seqincrement, pg_get_serial_sequence(%(table)s, %(column)s) FROM pg_sequence
-WHERE seqrelid = to_regclass(pg_get_serial_sequence(%(table)s, %(column)s))
-"""
-
-
-def _set_sequences(session: Connection, entry: Entry) -> None:
-    """Each is where it was when its table was kept, unless it is beyond that."""
-    columns = Target(session, entry).columns
-    for column, (last, called) in entry.sequences.items():
-        if column not in columns:
-            continue
-        found = session.execute(_SEQUENCE, {"table": entry.into, "column": column}).fetchone()
-        if found is None:
-            continue
-        step, name = found
-        [(now, used)] = session.execute(f"SELECT last_value, is_called FROM {name}".encode()).fetchall()
-        ahead = (last, called) > (now, used) if step > 0 else (-last, called) > (-now, used)
-        if ahead:
-            session.execute("SELECT setval(%s, %s, %s)", [name, last, called])

@@ -60,7 +60,7 @@ def put_values_back(session: Connection, entry: Entry) -> tuple[int, Entry | Non
         for name in entry.columns:
             if not target.columns[name].generated:
                 _write(session, entry, target, name, why)
-    _forget(session, entry, target, why)
+        _forget(session, entry, target, why)
     return before - _number(session, entry, target), left_of(session, entry)
 
 

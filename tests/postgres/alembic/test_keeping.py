@@ -161,7 +161,8 @@ CREATE TABLE bare (n int);
 INSERT INTO users SELECT n, 'u' || n FROM generate_series(1, 9) n;
 INSERT INTO posts (author, title) SELECT n, 't' || n FROM generate_series(1, 9) n;
 INSERT INTO bare SELECT generate_series(1, 3);
-CREATE VIEW titles AS SELECT title FROM posts
+CREATE VIEW titles AS SELECT title FROM posts;
+CREATE FUNCTION empty_bare() RETURNS void LANGUAGE sql AS 'TRUNCATE bare'
 """
 
 
@@ -245,16 +246,17 @@ def test_a_plain_drop_moves_its_table_and_leaves_nothing_that_hangs_on_it(small:
 def test_partitions_are_moved_each_and_go_back_through_their_root(small: Target) -> None:
     step(
         small,
-        "CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id);"
+        "CREATE TABLE parts (id serial PRIMARY KEY) PARTITION BY RANGE (id);"
         "CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10);"
         "CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (10) TO (20)",
         "DROP TABLE parts",
     )
-    write(small, "INSERT INTO parts SELECT generate_series(0, 14)")
+    write(small, "INSERT INTO parts SELECT generate_series(0, 14)", "SELECT setval('parts_id_seq', 77)")
     small.migrate(ONE)
     assert [(each.moved, each.into) for each in kept(small)] == [(True, "app.parts")] * 2
     small.migrate(TWO)
     assert small.query("SELECT (SELECT count(*) FROM parts_1), (SELECT count(*) FROM parts_2)") == [(10, 5)]
+    assert small.query("SELECT last_value FROM parts_id_seq") == [(77,)]
 
 
 def test_what_has_no_place_any_more_stays_and_says_why(small: Target) -> None:
@@ -287,6 +289,28 @@ def test_what_has_no_place_any_more_stays_and_says_why(small: Target) -> None:
     small.migrate(TWO)
     assert [row[0] for row in more(small)] == [1, 2, 3, 4, 6, 7, 8, 9]
     assert [(each.id, each.rows) for each in kept(small)] == [(entry.id, 2)]
+
+
+def test_rows_that_the_downgrade_carried_over_are_not_there_twice(small: Target) -> None:
+    """Made anew under its old name, a table without a key has them already; one with a key refuses them."""
+    step(
+        small,
+        "CREATE TABLE IF NOT EXISTS loose (n int); CREATE TABLE IF NOT EXISTS keyed (n int PRIMARY KEY)",
+        *(CARRY.format(name) for name in NAMES),
+        "ALTER TABLE keyed ADD PRIMARY KEY (n)",
+    )
+    write(small, *(f"INSERT INTO {name} SELECT generate_series(1, 3)" for name in NAMES))
+    small.migrate(ONE)
+    small.alembic("upgrade", "head")
+    assert small.query("SELECT (SELECT count(*) FROM loose), (SELECT count(*) FROM keyed)") == [(3, 3)]
+    assert {each.table: dict(each.why) for each in kept(small)} == {
+        "app.loose": {"there are rows in app.loose, and no key that tells which": 3},
+        "app.keyed": {"a row of that n is there": 3},
+    }
+
+
+NAMES = ("loose", "keyed")
+CARRY = "CREATE TABLE new AS TABLE {0}; DROP TABLE {0}; ALTER TABLE new RENAME TO {0}"
 
 
 def test_orphans_of_orphans_stay_too(small: Target) -> None:
@@ -327,6 +351,7 @@ REFUSED = {
     "TRUNCATE bare": ("3 rows of app.bare", ""),
     "DELETE FROM bare": ("3 rows of app.bare", ""),
     "DO $$ BEGIN DROP TABLE posts; TRUNCATE bare; END $$": ("3 rows of app.bare", ""),
+    "DROP TABLE posts; SELECT empty_bare()": ("3 rows of app.bare", ""),
 }
 
 

@@ -27,6 +27,7 @@ def test_a_duration_is_a_number_with_its_unit(text: str, seconds: float) -> None
         ({"lock_timeout": "10s", "lock_deadline": "5s"}, "lock_timeout, 10 s, is above lock_deadline, 5 s"),
         ({"migration_wait": "0ms"}, "migration_wait is 0 s"),
         ({"preflight": "yes"}, "preflight is 'yes': it is true or false"),
+        ({"keep_data": "no"}, "keep_data is 'no': it is true or false"),
         ({"min_free_connections": "-1"}, "min_free_connections is '-1'"),
         ({"max_replica_lag": "never"}, "max_replica_lag is 'never'"),
         ({"lock_time": "1s"}, "there is no setting lock_time; there are: lock_timeout, lock_deadline"),
@@ -47,7 +48,12 @@ def test_a_policy_made_in_python_is_checked_alike(name: str, value: float) -> No
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"lock_timeout": "50ms"}, {"lock_deadline": "90s", "preflight": "true", "min_free_connections": "7"}],
+    [
+        {},
+        {"lock_timeout": "50ms"},
+        {"lock_deadline": "90s", "preflight": "true", "min_free_connections": "7"},
+        {"keep_data": "false"},
+    ],
 )
 def test_its_settings_make_the_same_policy_again(settings: dict[str, str]) -> None:
     """They are what goes through Pulumi's engine to the provider."""

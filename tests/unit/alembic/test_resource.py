@@ -38,6 +38,13 @@ def registered(**arguments: Any) -> list[dict[str, Any]]:
     return mocks.inputs
 
 
+def test_downgrades_keep_what_they_take_away_unless_the_program_says_otherwise() -> None:
+    [properties] = registered(keep_data=lambda: False, policy=lambda: {"lock_timeout": "1s"})
+    assert properties["policy"] == {"lock_timeout": "1s", "keep_data": "false"}
+    [properties] = registered()
+    assert "policy" not in properties
+
+
 @pytest.mark.parametrize(
     ("argument", "value", "named"),
     [

@@ -218,6 +218,7 @@ def test_how_long_to_wait_is_the_stacks_and_has_defaults(monkeypatch: pytest.Mon
     assert load(monkeypatch, tmp_path, **NAMED).policy == Policy()
     settings = load(monkeypatch, tmp_path, **NAMED, taskdb__lock_timeout="1s", taskdb__preflight="true")
     assert settings.policy == Policy(lock_timeout=1, preflight=True)
+    assert not load(monkeypatch, tmp_path, **NAMED, taskdb__keep_data="false").policy.keep_data
 
 
 def test_no_approval_is_required_unless_the_stack_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
