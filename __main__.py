@@ -39,12 +39,13 @@ migrations = Migrations(
     configure_backup=settings.configure_backup,
     production=settings.production,
     lower=settings.lower,
-    rehearse_with=settings.admin.url(settings.database) if settings.rehearse else None,
+    rehearse_with=settings.admin.url(settings.database) if settings.rehearse or settings.adopt else None,
     backup=settings.backup,
     backup_folder=settings.backup_folder,
     on_unknown_revision=settings.on_unknown_revision,
     infrastructure=database.fingerprint,
     drift_ignore=settings.drift_ignore,
+    adopt=settings.adopt,
     opts=pulumi.ResourceOptions(depends_on=[database]),
 )
 

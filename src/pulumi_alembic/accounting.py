@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -38,15 +38,17 @@ def account_from_database(
     trust: Trust | None = None,
     *,
     admin: str = "",
+    adopted: Sequence[str] = (),
     tell: Callable[[str], None] = lambda text: None,
     keep: bool = False,
 ) -> tuple[Looked, Account]:
     """What the plan is from where the database is now, and its account. Raises as `planning.plan_from_database` does.
 
-    With the URL of an `admin` of the server it is rehearsed, which `tell` is told; its digest is the same. Where
-    downgrades `keep` what they take away, it says what is kept, and what that costs.
+    With the URL of an `admin` of the server it is rehearsed, which `tell` is told; its digest is the same. What is to
+    be `adopted` is applied already. Where downgrades `keep` what they take away, it says what is kept, and what that
+    costs.
     """
-    looked = planning.look_closely(url, directory, target, catalog=True, trust=trust)
+    looked = planning.look_closely(url, directory, target, catalog=True, trust=trust, adopted=adopted)
     with ExitStack() as stack:
         rehearse: Callable[[Account], Account] = lambda account: account  # noqa: E731
         if admin and looked.plan.steps:

@@ -34,7 +34,7 @@ _LAST = """
 SELECT DISTINCT ON (revision) revision, source, tools, {commit}, applied_by::text,
     to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
 FROM {rows}
-WHERE direction = 'upgrade' AND {event} IN ('applied', 'accepted') AND {wanted}
+WHERE direction = 'upgrade' AND {event} IN ('applied', 'accepted', 'adopted') AND {wanted}
 ORDER BY revision, id DESC
 """
 

@@ -48,6 +48,10 @@ class BackupError(MigrationError):
     """A backup cannot be made, found or restored. Nothing was changed."""
 
 
+class AdoptionError(MigrationError):
+    """A database that exists is none that a revision builds, or that can be told. Nothing was changed."""
+
+
 class PolicyError(MigrationError):
     """A timeout or another setting of the migration makes no sense. Nothing was changed."""
 

@@ -18,6 +18,7 @@ from pulumi_alembic.trust import Trust
 
 __all__ = [
     "ADMIN",
+    "ADOPTS",
     "APPLIED",
     "APPLYING",
     "DETAILS",
@@ -54,6 +55,8 @@ INFRASTRUCTURE = "infrastructure"
 
 DETAILS = ("digest", "statements", "__plan")
 """Inputs that say what a plan with anything to run does: its digest, its SQL, and its whole account as JSON."""
+ADOPTS = "adopts"
+"""An input that `check` adds: the heads that the update is to take over, and the digest of what it found there."""
 
 Properties = dict[str, Any]
 
@@ -62,7 +65,8 @@ Properties = dict[str, Any]
 class Inputs:
     """What the program asks for. `url` is None where it is not known yet, because its database does not exist.
 
-    `admin` is the URL of the login to rehearse with, empty where nobody does.
+    `admin` is the URL of the login to rehearse with, empty where nobody does. `adopt` is `true`, or the revision that a
+    database without heads is to be compared with, and `adopted` are the heads that it then is at.
     """
 
     url: str | None
@@ -76,6 +80,8 @@ class Inputs:
     admin: str = ""
     applying: bool = False
     drift_ignore: tuple[str, ...] = ()
+    adopt: str = ""
+    adopted: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, properties: Properties) -> Inputs:
@@ -98,6 +104,7 @@ class Inputs:
             "" if isinstance(admin, Unknown) else str(admin or ""),
             bool(properties.get(APPLYING)),
             patterns(properties.get("drift_ignore") or ()),
+            str(properties.get("adopt") or ""),
         )
 
     def trust(self, properties: Properties) -> Trust:

@@ -25,7 +25,7 @@ DIFF_LINES = 30
 _TABLE = sql.Identifier(VERSION_SCHEMA, "ledger")
 _LAST_RUNS = """
 SELECT DISTINCT ON (revision) revision, id, direction, checksum, down_revisions FROM {rows}
-WHERE {event} IN ('applied', 'accepted') ORDER BY revision, id DESC
+WHERE {event} IN ('applied', 'accepted', 'adopted') ORDER BY revision, id DESC
 """
 
 

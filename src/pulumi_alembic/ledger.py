@@ -30,7 +30,8 @@ class Event(StrEnum):
     revision ran, and was rolled back; the row was added afterwards. Of no script are `stamped`, which moved the heads
     and ran nothing, `backup`, and `restored`; nor `kept`, what a downgrade set aside, `put back` by a later upgrade or
     `pruned` by somebody; nor `snapshot`, which holds what the catalog defines after an update, `begun` before one, and
-    `drift accepted`, where somebody took for expected what was there.
+    `drift accepted`, where somebody took for expected what was there. `adopted` is a revision that did not run, as the
+    database was already what it builds.
     """
 
     APPLIED = "applied"
@@ -47,6 +48,7 @@ class Event(StrEnum):
     SNAPSHOT = "snapshot"
     BEGUN = "begun"
     DRIFT_ACCEPTED = "drift accepted"
+    ADOPTED = "adopted"
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def _plan_unknown(inputs: Inputs, old_url: str | None, trust: Trust) -> tuple[Lo
 
 def _account(inputs: Inputs, url: str, trust: Trust) -> tuple[Looked, Account | None]:
     if inputs.applying:
-        looked = planning.look_closely(url, inputs.directory, inputs.target, trust=trust)
+        looked = planning.look_closely(url, inputs.directory, inputs.target, trust=trust, adopted=inputs.adopted)
         if not inputs.admin or not looked.plan.steps or looked.plan.direction is Direction.DOWNGRADE:
             planning.refuse_unfit(looked.plan, url)
             return looked, None
@@ -79,6 +79,7 @@ def _account(inputs: Inputs, url: str, trust: Trust) -> tuple[Looked, Account | 
         inputs.lint,
         trust,
         admin=inputs.admin,
+        adopted=inputs.adopted,
         tell=tell,
         keep=is_wanted(inputs.policy),
     )

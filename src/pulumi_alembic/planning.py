@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,13 +50,15 @@ class Looked:
     server: int = 0
 
 
-def plan_from_database(url: str, directory: Path, target: str, trust: Trust | None = None) -> Plan:
+def plan_from_database(
+    url: str, directory: Path, target: str, trust: Trust | None = None, adopted: Sequence[str] = ()
+) -> Plan:
     """The plan from where the database is now, of scripts that can run. Nothing is changed.
 
     Raises as `look_closely` does, and HistoryError as `refuse_unfit` does. Scripts that would not run are not loaded,
     nor is Alembic where nothing would run.
     """
-    steps = look_closely(url, directory, target, trust=trust).plan
+    steps = look_closely(url, directory, target, trust=trust, adopted=adopted).plan
     refuse_unfit(steps, url)
     return steps
 
@@ -71,17 +73,24 @@ def look(url: str, directory: Path, target: str) -> Plan:
 
 
 def look_closely(
-    url: str, directory: Path, target: str, *, catalog: bool = False, trust: Trust | None = None
+    url: str,
+    directory: Path,
+    target: str,
+    *,
+    catalog: bool = False,
+    trust: Trust | None = None,
+    adopted: Sequence[str] = (),
 ) -> Looked:
     """As `look`, with the history that the plan is of and, where something would run, the catalog if asked for.
 
-    With `trust` the history has capsules where the scripts lack what is applied. Raises CapsuleError too, then.
+    With `trust` the history has capsules where the scripts lack what is applied. Raises CapsuleError too, then. A
+    database without heads is taken to be at those that are to be `adopted`.
     """
     # The scripts are read while the server answers.
     with ThreadPoolExecutor(1) as aside:
         reading = aside.submit(History.load, directory)
         with connect(url) as connection:
-            return look_over(connection, reading.result, target, catalog=catalog, trust=trust)
+            return look_over(connection, reading.result, target, catalog=catalog, trust=trust, adopted=adopted)
 
 
 def look_over(
@@ -91,10 +100,11 @@ def look_over(
     *,
     catalog: bool = False,
     trust: Trust | None = None,
+    adopted: Sequence[str] = (),
 ) -> Looked:
     """As `look_closely`, over a connection that there is, with the history that `scripts` gives behind the heads."""
     refuse_read_only(connection)
-    heads = read_heads(connection)
+    heads = read_heads(connection) or tuple(adopted)
     history = scripts()
     integrity.check(connection, history, heads)
     history.require_manifest()

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pulumi.dynamic import (
@@ -25,6 +26,7 @@ from pulumi.dynamic import (
 
 from pulumi_alembic import (
     accounting,
+    adopting,
     drifting,
     engine_log,
     migrator,
@@ -44,6 +46,7 @@ from pulumi_alembic.fanout import operations as many
 from pulumi_alembic.guard.allowance import allowed, refuse_losses
 from pulumi_alembic.inputs import (
     ADMIN,
+    ADOPTS,
     APPLIED,
     APPLYING,
     DETAILS,
@@ -56,6 +59,7 @@ from pulumi_alembic.inputs import (
 )
 from pulumi_alembic.keeping.setting import is_wanted
 from pulumi_alembic.lint.gate import refuse
+from pulumi_alembic.plan import revision_text
 from pulumi_alembic.proving import PROOF, PROVES
 
 if TYPE_CHECKING:
@@ -92,6 +96,8 @@ class MigrationsProvider(ResourceProvider):
             return many.check(_olds, asked, news)
         try:
             inputs = Inputs.of(asked)
+            adopted = adopting.find(inputs)
+            inputs = replace(inputs, adopted=adopted.heads if adopted else ())
             looked, account = planned.plan(inputs, _olds.get("url"), inputs.trust(_olds))
             plan, lower = looked.plan, inputs.lint.lower
             # Those that go too: an update that fails on the way down is gone on with by what is known here.
@@ -102,6 +108,8 @@ class MigrationsProvider(ResourceProvider):
             return CheckResult(news, [CheckFailure("", str(error))])
         serial = int(_olds.get("__serial") or 0) + bool(plan.steps)
         adds: Properties = {"plan": str(plan), "__serial": serial, APPLIED: applied, **proofs}
+        if adopted:
+            adds[ADOPTS] = {"revision": revision_text(adopted.heads), "digest": adopted.digest}
         if inputs.applying:
             return CheckResult({**news, **adds}, [])
         for line in proving.unproven(_olds, looked, lower):
@@ -184,7 +192,7 @@ def _migrate(olds: Properties, properties: Properties) -> Properties:
         return many.migrate(properties)
     inputs = Inputs.of(properties)
     vouched = inputs.trust(properties)
-    outputs = {key: value for key, value in properties.items() if key not in DETAILS}
+    outputs = {key: value for key, value in properties.items() if key not in (ADOPTS, *DETAILS)}
     outputs[PROOF] = properties.get(PROVES) or ""
     keeper = drifting.keeper(inputs, olds, properties)
     may_lose = allowed(properties.get("__allow_data_loss") or ())
@@ -232,7 +240,7 @@ def _migrate(olds: Properties, properties: Properties) -> Properties:
             back_up=_back_up(inputs, vouched, on_status, on_wait),
             trust=vouched,
             on_kept=on_wait,
-            around=keeper,
+            around=adopting.first(inputs, properties, keeper),
         )
     except RevisionFailed as error:
         proof = proving.without(outputs[PROOF], begun[-1] if begun else None)

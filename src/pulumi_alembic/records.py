@@ -138,6 +138,7 @@ def _what(event: str, revision: str, detail: Mapping[str, Any]) -> str:
         Event.PUT_BACK: f"put back {kept}",
         Event.PRUNED: f"prune {kept}",
         Event.DRIFT_ACCEPTED: f"accept drift at {revision}",
+        Event.ADOPTED: f"adopt {revision}",
     }[Event(event)]
 
 
@@ -149,6 +150,8 @@ def _result(event: str, detail: Mapping[str, Any]) -> str:
             return f"accepted: {detail.get('reason', 'without a reason')}"
         case Event.STAMPED:
             return "stamped: no script ran"
+        case Event.ADOPTED:
+            return "adopted: no script ran"
         case Event.BACKUP | Event.RESTORED:
             return "complete"
         case Event.KEPT | Event.PUT_BACK | Event.PRUNED:

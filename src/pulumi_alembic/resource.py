@@ -73,6 +73,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         canary: int | None = None,
         wave: int | None = None,
         parallel: int | None = None,
+        adopt: bool | str = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`url` is the migrator's `postgresql://…`, unknown for as long as its database does not exist.
@@ -103,6 +104,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         changes whenever the program changes roles, grants or the database by other resources; without it their
         changes are drift.
 
+        With `adopt` a database that no revision ran in is compared with what each builds, in a scratch database that
+        the login of `rehearse_with` makes, and taken for the one that it is; given a revision, with that one alone.
         With `databases` the login of `url` migrates each of these, on the same server: names, or a Query that gives
         them. They go in waves: `canary` databases first, then `wave` at a time or, without it, twice as many as the
         wave before, `parallel` of them at once; none goes behind a wave that failed. Then `revision` is that of all,
@@ -161,6 +164,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             properties["__production"] = True
         if lower:
             properties["__lower"] = {"stack": lower[0], "proof": lower[1]}
+        if adopt:
+            properties["adopt"] = "true" if adopt is True else adopt
         if not pulumi.runtime.is_dry_run():
             properties[APPLYING] = True
         if rehearse_with is not None:

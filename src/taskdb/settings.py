@@ -36,6 +36,7 @@ KEYS = {
         "taskdb:allow_data_loss",
         "taskdb:rehearse",
         "taskdb:drift_ignore",
+        "taskdb:adopt",
         *BACKUP_KEYS,
         *LINT_KEYS,
         PROMOTE_FROM,
@@ -61,8 +62,8 @@ class Settings:
     the default on the development server, previews run them in a scratch database. `backup` says before which updates
     the database is backed up into `backup_folder`. `on_unknown_revision` is None where the stack's name decides.
     With `protect`, the default of a production stack, database and roles cannot be deleted. `app_login`, a or b, is the
-    login whose URL is exported.
-    `drift_ignore` are patterns of what may differ from what an update left.
+    login whose URL is exported. `drift_ignore` are patterns of what may differ from what an update left. `adopt` is
+    `true`, a revision, or empty.
     """
 
     database: str
@@ -82,6 +83,7 @@ class Settings:
     protect: bool = False
     app_login: str = "a"
     drift_ignore: tuple[str, ...] = ()
+    adopt: str = ""
 
     @classmethod
     def load(cls, project: Path) -> Settings:
@@ -106,6 +108,7 @@ class Settings:
             protect=_flag(values, "taskdb:protect", str(production).lower()),
             app_login=app_login_of(values, _command),
             drift_ignore=drift_ignore_of(values, _command),
+            adopt=_adopt(values),
         )
 
     @property
@@ -165,6 +168,16 @@ def _may_lose(values: Mapping[str, str]) -> tuple[str, ...]:
                 f"Set it: {_command('config set', 'taskdb:allow_data_loss 20250126_003')}"
             )
     return tuple(ids)
+
+
+def _adopt(values: Mapping[str, str]) -> str:
+    value = values.get("taskdb:adopt", "false")
+    if not re.fullmatch(r"true|false|\d{8}_\d{3}", value):
+        raise TaskdbError(
+            f"taskdb:adopt is {value!r}: it is true, false, or a revision id such as 20250126_003. "
+            f"Set it: {_command('config set', 'taskdb:adopt true')}"
+        )
+    return "" if value == "false" else value
 
 
 def _flag(values: Mapping[str, str], key: str, default: str = "false") -> bool:

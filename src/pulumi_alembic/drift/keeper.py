@@ -9,8 +9,9 @@ from types import TracebackType
 from pulumi_alembic.database import Connection, connect
 from pulumi_alembic.drift import store
 from pulumi_alembic.drift.difference import difference
+from pulumi_alembic.drift.infrastructure import is_infrastructure
 from pulumi_alembic.drift.reading import read
-from pulumi_alembic.drift.snapshot import Item, Snapshot
+from pulumi_alembic.drift.snapshot import Snapshot
 from pulumi_alembic.drift.telling import Told, told
 from pulumi_alembic.errors import DatabaseError, RevisionFailed
 from pulumi_alembic.origin import Origin
@@ -113,20 +114,13 @@ class Keeper:
         return after
 
     def _take_infrastructure(self, expected: Snapshot, before: Snapshot) -> Snapshot:
-        taken = expected.taking(before, _is_infrastructure)
+        taken = expected.taking(before, is_infrastructure)
         changes = told(difference(expected, taken))
         if changes:
             names = [each.name for each in changes[:_SHOWN]]
             more = [f"… and {len(changes) - _SHOWN} more"] if len(changes) > _SHOWN else []
             self._tell("\n  ".join(["of roles and rights this is taken for what the update did:", *names, *more]))
         return taken
-
-
-def _is_infrastructure(item: Item) -> bool:
-    """Whether it is what a stack makes of other resources: roles, the database, schemas, extensions and rights."""
-    if item.kind in ("owner", "privileges"):
-        return item.facts["kind"] in ("database", "schema")
-    return item.kind in ("role", "membership", "setting", "database", "schema", "extension", "default privileges")
 
 
 def _drifted(found: Sequence[Told]) -> str:

@@ -105,7 +105,8 @@ def _role(change: Change, whole: Difference) -> str:
 def _owner(snapshot: Snapshot, item: Item | None) -> str:
     while item is not None:
         if owner := snapshot.by_key.get(("owner", str(item))):
-            return str(owner.facts["owner"])
+            # Nobody can become it: whoever owns the database is it.
+            return str(owner.facts["owner"]).replace("pg_database_owner", "")
         above = parent(item)
         item = snapshot.by_key.get(above) if above else None
     return ""

@@ -156,6 +156,19 @@ BY_ADMIN = [
 ]
 
 
+def test_rights_on_the_schema_public_are_given_back_by_the_admin(world: World) -> None:
+    """From PostgreSQL 15 on it belongs to whoever owns the database, a role that nobody can become."""
+    with world.database.connect() as admin:
+        if admin.info.server_version < 150000:
+            pytest.skip("before PostgreSQL 15 the schema public is a superuser's")
+    expected = world.read()
+    world.admin("GRANT CREATE ON SCHEMA public TO {rw}")
+    found = difference(expected, world.read(*expected.roles))
+    assert [each.name for each in told(found)] == [world.text("privileges schema public to {rw}")]
+    world.admin(psql_script(found))
+    assert world.read(*expected.roles).digest == expected.digest
+
+
 @pytest.mark.parametrize(
     ("statement", "name", "who"),
     [(*each, "owner") for each in BY_OWNER] + [(*each, "admin") for each in BY_ADMIN],

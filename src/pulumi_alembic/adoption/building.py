@@ -1,0 +1,91 @@
+"""What each revision builds: run one after the other in a scratch database with the target's schemas and roles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from pulumi_alembic.database import Connection, connect, log_in
+from pulumi_alembic.drift.difference import difference
+from pulumi_alembic.drift.mending import script
+from pulumi_alembic.drift.reading import read
+from pulumi_alembic.drift.snapshot import Item, Snapshot
+from pulumi_alembic.history import History
+from pulumi_alembic.plan import Direction, Plan
+from pulumi_alembic.rehearsal.client import Client, find_client
+from pulumi_alembic.rehearsal.performing import perform
+from pulumi_alembic.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.rehearsal.scratch import Scratch, at, scratch
+from pulumi_alembic.script import Revision
+
+__all__ = ["built"]
+
+
+@contextmanager
+def built(
+    url: str, admin: str, history: History, revisions: Sequence[Revision], like: Snapshot
+) -> Iterator[Iterator[tuple[Revision, Snapshot]]]:
+    """Each revision with what there is after it, of a database that is `like` the target and has none of its objects.
+
+    `url` is the migrator's at the target, `admin` a login of the same server that may make databases. Raises
+    NotRehearsed where the scratch database cannot be made, or a revision does not run there. It is gone at the end.
+    """
+    with scratch(admin, url, _client) as database:
+        _furnish(database, like)
+        yield _build(at(url, database.name), history, revisions, like.roles)
+
+
+def _client(server: int) -> Client:
+    return find_client(server) or Client(Path(), None, server)
+
+
+def _build(
+    url: str, history: History, revisions: Sequence[Revision], roles: Sequence[str]
+) -> Iterator[tuple[Revision, Snapshot]]:
+    heads: set[str] = set()
+    for revision in revisions:
+        done = perform(url, Plan(tuple(sorted(heads)), revision.id, Direction.UPGRADE, (revision,)), history, None)
+        if done.failed:
+            raise NotRehearsed(f"revision {revision.id} fails in an empty database: {done.failed}")
+        heads = heads - set(revision.down_revisions) | {revision.id}
+        with connect(url) as connection:
+            yield revision, read(connection, roles)
+
+
+def _furnish(database: Scratch, like: Snapshot) -> None:
+    """Schemas, extensions, default privileges and who may do what with schemas, as in the target."""
+    wanted = _furniture(like)
+    with log_in(database.url, "alembic adoption", autocommit=True) as connection:
+        with connection.transaction():
+            there = read(connection, like.roles)
+        whole = difference(wanted, _furniture(there))
+        for each in script(whole):
+            _run(connection, each.sql, each.role)
+        for item in like.of("privileges"):
+            if item.facts["kind"] == "database":
+                rights, grantee = ", ".join(item.facts["rights"]), item.facts["grantee"]
+                name = sql.Identifier(database.name).as_string(connection)
+                _run(connection, f"GRANT {rights} ON DATABASE {name} TO {grantee}", "")
+
+
+def _furniture(snapshot: Snapshot) -> Snapshot:
+    return Snapshot(tuple(item for item in snapshot.items if _is_furniture(item)))
+
+
+def _is_furniture(item: Item) -> bool:
+    """Whether each database has its own; roles are there already."""
+    if item.kind in ("owner", "privileges"):
+        return bool(item.facts["kind"] == "schema")
+    return item.kind in ("schema", "extension", "default privileges")
+
+
+def _run(connection: Connection, statement: str, role: str) -> None:
+    # What the admin may not make here is missed by the revisions that need it, which then say so.
+    if statement:
+        with suppress(psycopg.Error), connection.transaction():
+            connection.execute(f"SET LOCAL ROLE {role}".encode() if role else b"RESET ROLE")
+            connection.execute(statement.encode())

@@ -1,0 +1,155 @@
+"""Finds the revision that builds what is in a database; changes nothing there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from pulumi_alembic.adoption.building import built
+from pulumi_alembic.database import VERSION_TABLE, Connection, connect, read_heads
+from pulumi_alembic.drift.difference import Difference, difference
+from pulumi_alembic.drift.infrastructure import is_infrastructure
+from pulumi_alembic.drift.reading import read
+from pulumi_alembic.drift.snapshot import HEADS, Item, Snapshot
+from pulumi_alembic.drift.telling import told
+from pulumi_alembic.errors import AdoptionError
+from pulumi_alembic.history import History
+from pulumi_alembic.plan import revision_text
+from pulumi_alembic.rehearsal.refusal import NotRehearsed
+
+__all__ = ["Adopted", "find", "objects", "read_public"]
+
+_OLD = sql.Identifier("public", VERSION_TABLE)
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """The revisions that a database is taken to be at, and the digest of what it was when that was found."""
+
+    heads: tuple[str, ...]
+    digest: str
+
+
+def find(
+    url: str,
+    directory: Path,
+    admin: str,
+    asked: str,
+    ignore: Sequence[str],
+    *,
+    command: str,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Adopted | None:
+    """The revision whose catalog is that of the database; None where there is nothing to adopt.
+
+    That is so where the database has heads, or no object. `asked` is `true`, or the one revision to compare with, as
+    is the one that an `alembic_version` in the schema public names. `admin` is the URL of a login that may make
+    databases. Raises AdoptionError where no revision matches, or several do, or none can be built.
+    """
+    history = History.load(directory)
+    with connect(url) as connection:
+        if read_heads(connection):
+            return None
+        named = read_public(connection)
+        found = read(connection)
+    mine = objects(found)
+    if not mine.items and not named:
+        return None
+    if not admin:
+        raise AdoptionError("adopt needs a login that may make databases, to build the revisions: rehearse_with")
+    only = named or (() if asked == "true" else (history.resolve(asked),))
+    for head in only:
+        if head not in history.revisions:
+            raise AdoptionError(f"public.{VERSION_TABLE} names {head}, which the scripts here do not have")
+    wanted = history.ancestors(only or history.heads)
+    tell(f"builds {len(wanted)} revision{'' if len(wanted) == 1 else 's'} in a scratch database, to compare")
+    compared = _compare(url, admin, history, wanted, found, ignore)
+    if only:
+        compared = [each for each in compared if each[0] == tuple(sorted(only))]
+    matching = [heads for heads, whole in compared if not whole]
+    if len(matching) == 1:
+        return Adopted(matching[0], mine.digest)
+    raise AdoptionError(_ambiguous(matching) if matching else _nearest(compared, command))
+
+
+def objects(snapshot: Snapshot) -> Snapshot:
+    """What revisions make, without what they find; an old `alembic_version` is none of it."""
+    return Snapshot(tuple(item for item in snapshot.items if _is_object(item)))
+
+
+def read_public(connection: Connection) -> tuple[str, ...]:
+    """The heads that an `alembic_version` in the schema public names. Raises AdoptionError where it cannot be read."""
+    if connection.execute("SELECT to_regclass(%s)", [_OLD.as_string(None)]).fetchone() == (None,):
+        return ()
+    try:
+        with connection.transaction():
+            rows = connection.execute(sql.SQL("SELECT version_num FROM {} ORDER BY 1").format(_OLD)).fetchall()
+            [(owns,)] = connection.execute(
+                "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass(%s)",
+                [_OLD.as_string(None)],
+            ).fetchall()
+    except psycopg.errors.InsufficientPrivilege:
+        owns = False
+    if not owns:
+        raise AdoptionError(
+            f"public.{VERSION_TABLE} has to be moved, and belongs to another role. As its owner: "
+            f"ALTER TABLE public.{VERSION_TABLE} OWNER TO {_owner(connection)}; GRANT USAGE ON SCHEMA public TO "
+            f"{_owner(connection)}"
+        )
+    return tuple(id for (id,) in rows)
+
+
+def _owner(connection: Connection) -> str:
+    [(owner,)] = connection.execute("SELECT quote_ident(current_user)").fetchall()
+    return str(owner)
+
+
+def _is_object(item: Item) -> bool:
+    old = f"public.{VERSION_TABLE}"
+    if item.name.startswith(old) or old in (item.facts.get("table"), item.facts.get("object")):
+        return False
+    return item.kind != HEADS and not is_infrastructure(item)
+
+
+def _compare(
+    url: str, admin: str, history: History, wanted: Sequence[str], found: Snapshot, ignore: Sequence[str]
+) -> list[tuple[tuple[str, ...], Difference]]:
+    compared = []
+    try:
+        with built(url, admin, history, [history.revisions[id] for id in wanted], found) as steps:
+            for _, snapshot in steps:
+                whole = difference(objects(snapshot), objects(found), ignore)
+                compared.append((snapshot.heads, whole))
+    except NotRehearsed as reason:
+        raise AdoptionError(
+            f"the revisions cannot be built to compare with: {reason}. The login of rehearse_with has to be one that "
+            "may make databases (CREATEDB) and become the owner"
+        ) from None
+    return compared
+
+
+def _ambiguous(matching: Sequence[tuple[str, ...]]) -> str:
+    names = ", ".join(revision_text(heads) for heads in matching)
+    return (
+        f"the database is what each of these revisions builds, and rows may differ: {names}. Name the last one whose "
+        f"work is done in it: adopt: {revision_text(matching[0])}"
+    )
+
+
+def _nearest(compared: Sequence[tuple[tuple[str, ...], Difference]], command: str) -> str:
+    heads, whole = min(compared, key=lambda each: len(told(each[1])))
+    found = told(whole)
+    lines = [line for each in found[:_SHOWN] for line in (each.name, *(f"  {line}" for line in each.lines))]
+    more = [f"… and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    number = f"{len(found)} difference{'' if len(found) == 1 else 's'}"
+    return "\n  ".join([
+        f"what is in the database no revision builds. Nearest is {revision_text(heads)}, with {number}:",
+        *lines,
+        *more,
+        f"nothing was changed. Mend it by these statements, or let it differ by drift_ignore, then: {command}",
+    ])  # fmt: skip

@@ -1,0 +1,76 @@
+"""Takes a database for what a revision builds: nothing of it runs, and no row but those of the migration tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from psycopg import sql
+
+from pulumi_alembic import ledger
+from pulumi_alembic.adoption.matching import Adopted, objects, read_public
+from pulumi_alembic.database import VERSION_SCHEMA, VERSION_TABLE, connect, read_heads
+from pulumi_alembic.drift.reading import read
+from pulumi_alembic.errors import AdoptionError
+from pulumi_alembic.history import History
+from pulumi_alembic.ledger import Event, Run
+from pulumi_alembic.origin import Origin
+from pulumi_alembic.plan import Direction
+
+__all__ = ["first"]
+
+_TABLE = sql.Identifier(VERSION_SCHEMA, VERSION_TABLE)
+# As Alembic 1.20 makes it.
+_CREATE = """
+CREATE TABLE {table} (
+    version_num varchar(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+)
+"""
+
+
+@contextmanager
+def first(
+    adopted: Adopted, url: str, directory: Path, stack: str, command: str, around: AbstractContextManager[object]
+) -> Iterator[None]:
+    """Take the database over before `around` is entered. Raises AdoptionError where it changed since it was looked at.
+
+    All in one transaction: the heads, a row of the ledger for each revision, and the end of an `alembic_version` in the
+    schema public.
+    """
+    history = History.load(directory)
+    with connect(url) as connection:
+        if not read_heads(connection):
+            moved = read_public(connection)
+            if objects(read(connection)).digest != adopted.digest:
+                raise AdoptionError(f"the database has changed since it was looked at. Again: {command}")
+            # The reading left the session without a search_path, which these statements do not need.
+            ledger.prepare(connection)
+            if connection.execute("SELECT to_regclass(%s)", [_TABLE.as_string(None)]).fetchone() == (None,):
+                connection.execute(sql.SQL(_CREATE).format(table=_TABLE))
+            for head in adopted.heads:
+                connection.execute(sql.SQL("INSERT INTO {} VALUES (%s)").format(_TABLE), [head])
+            detail: Mapping[str, Any] = {"moved": f"public.{VERSION_TABLE}"} if moved else {}
+            origin = Origin.of(directory, stack)
+            before: set[str] = set()
+            for id in history.ancestors(adopted.heads):
+                revision = history.revisions[id]
+                after = before - set(revision.down_revisions) | {id}
+                run = Run(sorted(before), sorted(after))
+                ledger.record(
+                    connection,
+                    revision,
+                    Direction.UPGRADE,
+                    "{}",
+                    Event.ADOPTED,
+                    detail=detail,
+                    origin=origin,
+                    run=run,
+                )
+                before = after
+            if moved:
+                connection.execute(f"DROP TABLE public.{VERSION_TABLE}".encode())
+            connection.commit()
+    with around:
+        yield
