@@ -18,7 +18,7 @@ def unknown(project: Project) -> Project:
     with psycopg.connect(project.outputs()["migrator_url"], autocommit=True) as connection:
         connection.execute(
             f"SET ROLE {project.name}_owner; DROP TABLE migrations.alembic_version, migrations.ledger CASCADE;"
-            "INSERT INTO app.users (email, password_hash) VALUES ('a@b.c', 'x')".encode()
+            "INSERT INTO app.users (username, email, password_hash) VALUES ('a', 'a@b.c', 'x')".encode()
         )
     return project
 
@@ -42,7 +42,8 @@ def test_it_is_taken_for_what_it_is_and_brought_on_from_there(unknown: Project) 
 
 
 def test_what_no_revision_builds_is_refused_with_the_nearest(unknown: Project) -> None:
-    query(unknown, f"SET ROLE {unknown.name}_owner; CREATE TABLE app.notes (id int); SELECT 1")
+    with psycopg.connect(unknown.outputs()["migrator_url"], autocommit=True) as connection:
+        connection.execute(f"SET ROLE {unknown.name}_owner; CREATE TABLE app.notes (id int)".encode())
     unknown.configure(taskdb__adopt="true")
     refused = unknown.pulumi("up", "--yes", "--skip-preview", "--refresh")
     assert refused.exit_code != 0

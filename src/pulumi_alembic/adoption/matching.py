@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 from psycopg import sql
 
 from pulumi_alembic.adoption.building import built
@@ -25,6 +24,11 @@ __all__ = ["Adopted", "find", "objects", "read_public"]
 
 _OLD = sql.Identifier("public", VERSION_TABLE)
 _SHOWN = 20
+# By its name it could not be looked up where the schema may not be used.
+_OWNS = """
+SELECT pg_has_role(relowner, 'USAGE') AND has_schema_privilege(n.oid, 'USAGE')
+FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'public' AND relname = %s
+"""
 
 
 @dataclass(frozen=True)
@@ -84,18 +88,13 @@ def objects(snapshot: Snapshot) -> Snapshot:
 
 def read_public(connection: Connection) -> tuple[str, ...]:
     """The heads that an `alembic_version` in the schema public names. Raises AdoptionError where it cannot be read."""
-    if connection.execute("SELECT to_regclass(%s)", [_OLD.as_string(None)]).fetchone() == (None,):
+    there = connection.execute(_OWNS, [VERSION_TABLE]).fetchone()
+    if there is None:
         return ()
-    try:
-        with connection.transaction():
-            rows = connection.execute(sql.SQL("SELECT version_num FROM {} ORDER BY 1").format(_OLD)).fetchall()
-            [(owns,)] = connection.execute(
-                "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass(%s)",
-                [_OLD.as_string(None)],
-            ).fetchall()
-    except psycopg.errors.InsufficientPrivilege:
-        owns = False
-    if not owns:
+    [owns] = there
+    if owns:
+        rows = connection.execute(sql.SQL("SELECT version_num FROM {} ORDER BY 1").format(_OLD)).fetchall()
+    else:
         raise AdoptionError(
             f"public.{VERSION_TABLE} has to be moved, and belongs to another role. As its owner: "
             f"ALTER TABLE public.{VERSION_TABLE} OWNER TO {_owner(connection)}; GRANT USAGE ON SCHEMA public TO "
@@ -141,8 +140,13 @@ def _ambiguous(matching: Sequence[tuple[str, ...]]) -> str:
     )
 
 
+def _distance(whole: Difference) -> int:
+    """How much differs; rights go with what they are on."""
+    return len(whole.renames) + sum(each.item.kind not in ("owner", "privileges") for each in whole.changes)
+
+
 def _nearest(compared: Sequence[tuple[tuple[str, ...], Difference]], command: str) -> str:
-    heads, whole = min(compared, key=lambda each: len(told(each[1])))
+    heads, whole = min(compared, key=lambda each: _distance(each[1]))
     found = told(whole)
     lines = [line for each in found[:_SHOWN] for line in (each.name, *(f"  {line}" for line in each.lines))]
     more = [f"… and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
