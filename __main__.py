@@ -9,6 +9,7 @@ from pulumi_alembic import Migrations
 from taskdb import preflight
 from taskdb.database import Database
 from taskdb.errors import TaskdbError
+from taskdb.existing import existing
 from taskdb.settings import Settings
 
 MIGRATIONS = "migrations"
@@ -19,10 +20,11 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 try:
     settings = Settings.load(Path.cwd())
     history = preflight.check(settings, Path(MIGRATIONS))
+    present = existing(settings.admin, settings.database) if settings.adopt else frozenset()
 except TaskdbError as error:
     raise pulumi.RunError(str(error)) from None
 
-database = Database(settings.database, settings.admin, app_login=settings.app_login, protect=settings.protect)
+database = Database(settings.database, settings.admin, present, app_login=settings.app_login, protect=settings.protect)
 
 migrations = Migrations(
     "schema",

@@ -26,8 +26,11 @@ class Chain:
     only after everything that refers to it. The order of the calls is the order of creation; deletion is the reverse.
     """
 
-    def __init__(self, parent: pulumi.Resource, admin: Admin) -> None:
-        """All resources are children of `parent`, made as `admin`."""
+    def __init__(
+        self, parent: pulumi.Resource, admin: Admin, existing: frozenset[tuple[str, str]] = frozenset()
+    ) -> None:
+        """All resources are children of `parent`, made as `admin`; what is `existing` is imported."""
+        self._existing = existing
         self._asked: list[Any] = []
         self._options = pulumi.ResourceOptions(parent=parent)
         self._last: pulumi.Resource = postgresql.Provider(
@@ -56,6 +59,8 @@ class Chain:
         """Make `kind(logical, **arguments)` as the next resource; `logical` is its name in the stack."""
         self._asked.append([logical, {key: value for key, value in arguments.items() if key not in SECRETS}])
         opts = pulumi.ResourceOptions.merge(self._with(depends_on=[self._last]), options)
+        if (getattr(kind, "__name__", ""), str(arguments.get("name"))) in self._existing:
+            opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(import_=arguments["name"]))
         resource = kind(logical, opts=opts, **arguments)
         self._last = resource
         return resource

@@ -46,6 +46,7 @@ class Database(pulumi.ComponentResource):
         self,
         name: str,
         admin: Admin,
+        existing: frozenset[tuple[str, str]] = frozenset(),
         *,
         app_login: str = "a",
         protect: bool = False,
@@ -53,11 +54,12 @@ class Database(pulumi.ComponentResource):
     ) -> None:
         """`name` is the database's and the prefix of its roles'. It must stay: the provider renames in place.
 
-        With `protect` neither the database nor a role can be deleted.
+        What is `existing` of the database and its roles is imported into the stack. With `protect` neither the database
+        nor a role can be deleted.
         """
         super().__init__("taskdb:index:Database", name, None, opts)
         self._admin = admin
-        self._chain = Chain(self, admin)
+        self._chain = Chain(self, admin, existing)
         guarded = pulumi.ResourceOptions(protect=protect or None)
         exported = exported_login()
         turns = [turn(login, app_login, exported) for login in LOGINS]

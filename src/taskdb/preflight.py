@@ -34,7 +34,8 @@ def check(settings: Settings, migrations: Path) -> History:
         raise TaskdbError(str(error)) from None
     with _connect(settings.admin) as connection:
         _check_admin(settings.admin, connection)
-        if settings.admin.local:
+        # What is there to adopt, no state knows yet.
+        if settings.admin.local and not settings.adopt:
             stacks = Path(".state/.pulumi/stacks", pulumi.get_project())
             refuse_foreign(connection, settings.database, stacks / f"{pulumi.get_stack()}.json")
     return history

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import psycopg
 import pytest
 
+from taskdb.local import Server
 from tests.acceptance.conftest import Project
+from tests.conftest import Database
+from tests.postgres.alembic.specification import INITIAL
 
-HEAD, TWO = "20250126_003", "20250126_002"
+HEAD, TWO, ONE = "20250126_003", "20250126_002", "20250126_001"
 
 
 @pytest.fixture
@@ -21,6 +27,26 @@ def unknown(project: Project) -> Project:
             "INSERT INTO app.users (username, email, password_hash) VALUES ('a', 'a@b.c', 'x')".encode()
         )
     return project
+
+
+@pytest.fixture
+def by_scripts(project: Project, admin: Any, server: Server) -> Iterator[Project]:
+    """A database with two of its roles and the tables of the first revision, all made by hand, and no stack."""
+    name = project.name
+    for statement in (
+        f"CREATE ROLE {name}_owner",
+        f"CREATE ROLE {name}_rw",
+        f"GRANT {name}_owner TO CURRENT_USER",
+        f"CREATE DATABASE {name} TEMPLATE template0",
+    ):
+        admin.execute(statement)
+    with Database(server, name).connect() as connection:
+        connection.execute(f"CREATE SCHEMA app AUTHORIZATION {name}_owner".encode())
+        connection.execute(f"SET ROLE {name}_owner; SET search_path = app; {INITIAL}".encode())
+        connection.execute(b"INSERT INTO users (username, email, password_hash) VALUES ('a', 'a@b.c', 'x')")
+    project.configure(taskdb__adopt="true")
+    yield project
+    project.pulumi("destroy", "--yes", "--skip-preview")
 
 
 def query(project: Project, statement: str) -> list[tuple[object, ...]]:
@@ -50,3 +76,23 @@ def test_what_no_revision_builds_is_refused_with_the_nearest(unknown: Project) -
     assert f"Nearest is {TWO}, with 1 difference:" in refused.text
     assert "DROP TABLE app.notes;" in refused.text
     assert query(unknown, "SELECT to_regclass('migrations.alembic_version')") == [(None,)]
+
+
+def test_a_database_and_roles_made_by_hand_become_the_stack_s(by_scripts: Project, server: Server) -> None:
+    """They are imported; the rights that the scripts did not give are named, and once they are given all is adopted."""
+    refused = by_scripts.pulumi("up", "--yes", "--skip-preview")
+    assert refused.exit_code != 0
+    assert f"Nearest is {ONE}" in refused.text
+    assert f"GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE app.users TO {by_scripts.name}_rw;" in refused.text
+    with Database(server, by_scripts.name).connect() as admin:
+        admin.execute(
+            f"SET ROLE {by_scripts.name}_owner; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA app TO"
+            f" {by_scripts.name}_rw; GRANT SELECT ON ALL TABLES IN SCHEMA app TO {by_scripts.name}_ro".encode()
+        )
+    done = by_scripts.up()
+    assert f"it is what {ONE} builds" in done.text
+    assert by_scripts.outputs()["revision"] == HEAD
+    assert query(by_scripts, "SELECT username FROM app.users") == [("a",)]
+    by_scripts.succeed("preview", "--refresh", "--expect-no-changes")
+    by_scripts.configure()
+    by_scripts.succeed("preview")

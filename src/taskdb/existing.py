@@ -1,0 +1,30 @@
+"""What the server has of a stack's database and roles before the stack does."""
+
+from __future__ import annotations
+
+import psycopg
+
+from taskdb.errors import TaskdbError
+from taskdb.settings import Admin
+
+__all__ = ["existing"]
+
+CONNECT_TIMEOUT = 15  # seconds
+
+
+def existing(admin: Admin, name: str) -> frozenset[tuple[str, str]]:
+    """The database of this name, and the roles whose names begin with it: each behind `Database` or `Role`.
+
+    Raises TaskdbError where the server cannot be asked.
+    """
+    try:
+        with psycopg.connect(admin.url("postgres"), connect_timeout=CONNECT_TIMEOUT) as connection:
+            found = connection.execute(
+                "SELECT 'Database', datname::text FROM pg_database WHERE datname = %(name)s"
+                " UNION ALL SELECT 'Role', rolname::text FROM pg_roles WHERE starts_with(rolname, %(name)s || '_')",
+                {"name": name},
+            )
+            return frozenset((kind, each) for kind, each in found)
+    except psycopg.Error as error:
+        reason = " ".join(str(error).split())
+        raise TaskdbError(f"taskdb:adopt looks for what the server has already, and cannot ask it: {reason}") from None
