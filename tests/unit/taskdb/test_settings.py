@@ -126,7 +126,7 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
     [
         (
             {"taskdb__revison": "head"},
-            "unknown configuration taskdb:revison. Known: taskdb:allow_data_loss, taskdb:app_login, ",
+            "unknown configuration taskdb:revison. Known: taskdb:adopt, taskdb:allow_data_loss, taskdb:app_login, ",
         ),
         (
             {"taskdb__backup": "sometimes"},
@@ -342,3 +342,37 @@ def test_stacks_that_prove_each_other_in_a_ring_are_refused(
         load(monkeypatch, tmp_path, taskdb__promote_from="staging", **NAMED)
     assert f"taskdb:promote_from goes in a ring, {ring}:" in str(caught.value)
     assert "pulumi config rm taskdb:promote_from --stack dev" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "configured",
+    ["table app.tmp_*, setting * of role x", '["table  app.tmp_*","setting * of role x"]'],
+    ids=["a text", "a list"],
+)
+def test_what_may_drift_is_a_list_of_patterns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, configured: str) -> None:
+    settings = load(monkeypatch, tmp_path, taskdb__drift_ignore=configured, **NAMED)
+    assert settings.drift_ignore == ("table app.tmp_*", "setting * of role x")
+
+
+@pytest.mark.parametrize(
+    "configured", ["app.tmp_*", "tables app.tmp_*", "table", "[1]", '["table x", ""]', "[nonsense"]
+)
+def test_what_is_no_pattern_is_refused_with_an_example(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, configured: str
+) -> None:
+    with pytest.raises(TaskdbError) as caught:
+        load(monkeypatch, tmp_path, taskdb__drift_ignore=configured, **NAMED)
+    assert str(caught.value).startswith("taskdb:drift_ignore")
+    assert "pulumi config set --path 'taskdb:drift_ignore[0]' 'table app.tmp_*' --stack dev" in str(caught.value)
+
+
+@pytest.mark.parametrize(("configured", "adopt"), [("true", "true"), ("false", ""), ("20250126_002", "20250126_002")])
+def test_what_exists_is_adopted_where_the_stack_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, configured: str, adopt: str
+) -> None:
+    assert load(monkeypatch, tmp_path, taskdb__adopt=configured, **NAMED).adopt == adopt
+
+
+def test_a_database_is_not_adopted_as_anything_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(TaskdbError, match="taskdb:adopt is 'yes'"):
+        load(monkeypatch, tmp_path, taskdb__adopt="yes", **NAMED)
