@@ -73,7 +73,7 @@ def test_a_script_whose_name_breaks_the_convention(untouched: Project) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"taskdb__revison": "head"}, "unknown configuration taskdb:revison. Known: taskdb:allow_data_loss, "),
+        ({"taskdb__revison": "head"}, "unknown configuration taskdb:revison. Known: taskdb:adopt, "),
         ({"taskdb__revision": ""}, "taskdb:revision is not set"),
         ({"taskdb__revision": "newest"}, "taskdb:revision is 'newest'"),
     ],
