@@ -1,0 +1,165 @@
+"""A small program of its own, on each engine: one resource, many databases, from the first preview to a failed wave."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from pulumi_alembic.history import History
+from taskdb.local import Server
+from tests.acceptance.conftest import ENGINES, PASSED_ON, PASSPHRASE
+from tests.conftest import PROJECT, Database, drop_database
+
+HEAD, SECOND = "20250126_003", "20250126_002"
+
+PROGRAM = """
+import json
+import os
+
+import pulumi
+
+from pulumi_alembic import Migrations, Query
+
+config = pulumi.Config()
+url = config.require_secret("url")
+databases = config.get_object("databases") or Query(config.require("query"), url=url)
+migrations = Migrations(
+    "shops", url=url, databases=databases, target=config.get("revision") or "head", canary=1, wave=2
+)
+pulumi.export("revision", migrations.revision)
+pulumi.export("revisions", migrations.revisions)
+pulumi.export("failures", migrations.failures)
+"""
+
+# The project's scripts, and none of its modules.
+ENV = """
+import os
+import sqlalchemy as sa
+from pulumi_alembic import environment
+
+environment.run(target_metadata=sa.MetaData(), url=lambda: os.environ["DATABASE_URL"])
+"""
+
+
+@dataclass(frozen=True)
+class Shops:
+    """A project in a folder, its one stack on one engine, and its databases."""
+
+    folder: Path
+    engine: str
+    server: Server
+    names: list[str]
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """The exit code, and all that was printed."""
+        scripts = str(Path(sys.executable).parent)
+        environment = {
+            **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
+            "PATH": f"{scripts}:{os.environ['PATH']}",
+            "HOME": str(self.folder),
+            "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+        }
+        done = subprocess.run(
+            [ENGINES[self.engine], *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=200,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def succeed(self, *arguments: str) -> str:
+        """What was printed; anything but success fails the test with it."""
+        code, text = self.run(*arguments)
+        assert code == 0, text
+        return text
+
+    def state(self) -> str:
+        """What the state file holds of the resource."""
+        [path] = (self.folder / ".state/.pulumi/stacks").glob("*/dev.json")
+        resources = json.loads(path.read_text())["checkpoint"]["latest"]["resources"]
+        [found] = [each for each in resources if each["type"].endswith(":Migrations")]
+        return json.dumps(found)
+
+    def execute(self, name: str, statement: str) -> None:
+        """One statement in one of the databases."""
+        with Database(self.server, name).connect() as admin:
+            admin.execute(statement)
+
+
+@pytest.fixture
+def shops(engine: str, server: Server, tmp_path: Path) -> Iterator[Shops]:
+    """Three databases, and a stack that is not up yet."""
+    prefix = f"shop_{secrets.token_hex(4)}"
+    names = [f"{prefix}_{number}" for number in range(3)]
+    with Database(server, "postgres").connect() as admin:
+        for name in names:
+            admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    made = Shops(tmp_path, engine, server, names)
+    for name in names:
+        made.execute(name, "CREATE SCHEMA migrations; CREATE SCHEMA app; CREATE EXTENSION IF NOT EXISTS pgcrypto")
+        made.execute(name, f'ALTER DATABASE "{name}" SET search_path = app, public')
+    (tmp_path / "Pulumi.yaml").write_text(
+        "name: shops\nruntime: {name: python, options: {virtualenv: .venv}}\nbackend: {url: 'file://./.state'}\n"
+    )
+    (tmp_path / "__main__.py").write_text(PROGRAM)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / ".state").mkdir()
+    shutil.copytree(
+        PROJECT / "migrations", tmp_path / "migrations", ignore=shutil.ignore_patterns("__pycache__", "env.py")
+    )
+    (tmp_path / "migrations" / "env.py").write_text(ENV)
+    History.load(tmp_path / "migrations").write_manifest()
+    made.succeed("stack", "init", "dev")
+    url = f"postgresql://{server.username}:{server.password}@{server.host}:{server.port}/postgres"
+    made.succeed("config", "set", "--secret", "url", url)
+    made.succeed("config", "set", "revision", SECOND)
+    made.succeed("config", "set", "databases", json.dumps(names))
+    yield made
+    for name in names:
+        drop_database(Database(server, name))
+
+
+def test_a_fan_out_from_the_first_preview_to_the_wave_that_failed(shops: Shops) -> None:
+    first, second, third = shops.names
+    shown = shops.succeed("preview", "--diff", "--stack", "dev")
+    assert f"3 databases: base → {SECOND}" in shown and "digest" in shown
+    shops.succeed("up", "--yes", "--skip-preview", "--stack", "dev")
+    assert json.loads(shops.succeed("stack", "output", "--json", "--stack", "dev")) == {
+        "failures": {},
+        "revision": SECOND,
+        "revisions": {SECOND: 3},
+    }
+    assert "1 to update" not in shops.succeed("preview", "--stack", "dev")
+    shops.succeed("preview", "--refresh", "--expect-no-changes", "--stack", "dev")
+
+    shops.succeed("config", "set", "revision", "head")
+    shops.execute(second, "CREATE TABLE app.messages (id int)")
+    code, failed = shops.run("up", "--yes", "--skip-preview", "--stack", "dev")
+    assert code != 0 and f"{second}: revision {HEAD} failed on upgrade" in failed
+    assert "it goes on with what is not there yet" in failed
+    assert first not in shops.state() and shops.server.password not in shops.state() + shown + failed
+    outputs = json.loads(shops.state())["outputs"]
+    assert outputs["revisions"] == {HEAD: 2, SECOND: 1} and list(outputs["failures"]) == [second]
+
+    shops.execute(second, "DROP TABLE app.messages")
+    assert f"1 database: {SECOND} → {HEAD}; 2: already there" in shops.succeed("preview", "--stack", "dev")
+    shops.succeed("up", "--yes", "--skip-preview", "--stack", "dev")
+
+    shops.succeed("config", "set", "databases", json.dumps([first, "no_such_database"]))
+    code, refused = shops.run("up", "--yes", "--skip-preview", "--stack", "dev")
+    assert code != 0 and "no_such_database" in refused and "nothing was changed" in refused
+    assert f"{third}" not in refused
