@@ -70,6 +70,8 @@ def read(connection: Connection, limit: int | None) -> tuple[list[Record], int]:
     heads = read_heads(connection)
     if not found:
         return ([_gap((), heads)] if heads else []), 0
+    # In any other style psycopg reads no time.
+    connection.execute("SET LOCAL datestyle = ISO")
     rows, older = _rows(connection, found, limit)
     return list(_with_gaps(rows, heads, whole=not older)), older
 
