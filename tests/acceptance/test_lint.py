@@ -49,7 +49,7 @@ def test_production_asks_for_backups_by_commands_that_work_and_nothing_stops_its
     risky = "CREATE FUNCTION risky() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'"
     back = f'op.execute("{risky}"); op.execute("DROP FUNCTION risky()")'
     script = live.script(4, "op.execute('ANALYZE users')", back)
-    live.configure(taskdb__production="true")
+    live.configure(taskdb__production="true", postgresql__sslmode="disable")
     refused = live.pulumi("up", "--yes")
     assert refused.exit_code != 0 and "production-without-backup: this is a production stack" in refused.text
     commands = re.findall(r"^ *(\S+ config set taskdb:backup.*)$", refused.text, re.MULTILINE)
@@ -58,7 +58,7 @@ def test_production_asks_for_backups_by_commands_that_work_and_nothing_stops_its
         assert live.run(*shlex.split(each)).exit_code == 0
     live.up()
     assert live.outputs()["revision"] == script.name[:12]
-    live.configure(taskdb__production="true", taskdb__revision="20250126_003")
+    live.configure(taskdb__production="true", postgresql__sslmode="disable", taskdb__revision="20250126_003")
     preview = live.succeed("preview")
     assert "error security-definer-search-path" in preview.text and "production-without-backup" not in preview.text
     live.up()

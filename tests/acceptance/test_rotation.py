@@ -107,7 +107,7 @@ def test_one_update_switches_the_exported_url_and_the_next_retires_the_old_login
     assert not connects(first["app_url"]) and connects(second["app_url"])
     assert project.outputs() == second
     assert of_both(admin, project) == logins
-    assert "40 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
+    assert "41 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
 
 
 def test_a_client_of_the_exported_url_sees_no_failure(project: Project) -> None:
@@ -169,7 +169,7 @@ def test_a_stack_of_before_goes_over_without_a_change(project: Project) -> None:
     project.succeed("stack", "import", "--file", str(exported))
     exported.unlink()
     with Client(project).running() as client:
-        assert "40 unchanged" in project.up().text
+        assert "41 unchanged" in project.up().text
         assert project.outputs()["app_url"] == url and project.outputs()["app_login"] == "a"
         choose(project, "b")
     assert client.failures == [] and len(client.logins) == 2 and connects(url)

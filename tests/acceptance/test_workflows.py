@@ -52,8 +52,7 @@ def test_the_digest_of_the_preview_is_what_the_deployment_runs(live: Project) ->
 
 def test_an_objection_and_a_preview_that_fails_end_the_check_and_still_are_a_report(live: Project) -> None:
     script = live.script(2, "op.execute('CREATE EXTENSION nothing')")
-    live.configure(taskdb__production="true", taskdb__revision="20250126_003")
-    live.configure(taskdb__production="true")
+    live.configure(taskdb__production="true", postgresql__sslmode="disable")
     done, digest = preview(live)
     assert done.exit_code == 3 and "irreversible-downgrade" in done.stdout and digest.startswith("v1:")
     live.configure(taskdb__revision="nonsense")

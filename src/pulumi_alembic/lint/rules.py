@@ -72,7 +72,7 @@ _ALL = (
     _sized("lock-table", "others wait until the whole revision has ended", (_I, _W, _W)),
     _sized("table-rewrite", "readers and writers wait while the table is written anew"),
     _sized("blocking-scan", "others wait while the table is read whole"),
-    _sized("destroys-data", "what is gone comes back from a backup alone", (_I, _W, _W)),
+    _sized("destroys-data", "what is not set aside comes back from a backup alone", (_I, _W, _W)),
     _always("index-if-not-exists", _W, "an index that an interrupted build left invalid is taken for the one wanted"),
     _always("prefer-jsonb", _W, "json has no equality, no index, and is parsed anew at each use"),
     _always("grant-to-public", _W, "every role of the server has it, also those to come"),

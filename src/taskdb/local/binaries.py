@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ __all__ = ["OLDEST_MAJOR", "PROGRAMS", "Binaries", "find_binaries", "inspect"]
 
 OLDEST_MAJOR = 13
 PROGRAMS = ("initdb", "pg_ctl", "postgres")
+ANSWER_TIMEOUT = 20  # seconds
 
 # Where Debian, PostgreSQL's own RPMs and Homebrew (Apple silicon, Intel) put what they leave off the PATH.
 PLACES = (
@@ -71,9 +73,17 @@ def _folders(packages: Path) -> Iterator[Path]:
     if on_path:
         yield Path(on_path).resolve().parent
     if shutil.which("pg_config"):
-        answer = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=False)
-        if answer.returncode == 0:
-            yield Path(answer.stdout.strip())
+        with suppress(subprocess.TimeoutExpired):
+            answer = subprocess.run(
+                ["pg_config", "--bindir"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=ANSWER_TIMEOUT,
+            )
+            if answer.returncode == 0:
+                yield Path(answer.stdout.strip())
     for place in PLACES:
         yield from _newest_first(Path("/").glob(place.lstrip("/")))
     yield from _newest_first(packages.glob("postgresql-*/bin"))
