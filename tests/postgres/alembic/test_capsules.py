@@ -100,7 +100,8 @@ def test_an_older_checkout_takes_a_newer_head_back_and_the_newer_one_goes_forwar
         "-- from the ledger: the scripts here lack it",
         "-- locks app.four: ACCESS EXCLUSIVE",
         "-- destroys: table app.four",
-        "-- info destroys-data: destroys table app.four (which is empty): what is not set aside comes back from a backup alone",
+        "-- info destroys-data: destroys table app.four (which is empty): "
+        "what is not set aside comes back from a backup alone",
         "DROP TABLE four",
     ]
     assert tables(newer) == ["four", "one", "three", "two"], "a preview changes nothing"
