@@ -42,7 +42,7 @@ from pulumi_alembic.approval import VARIABLE, approval
 from pulumi_alembic.backups.setting import When
 from pulumi_alembic.database import NoDatabase
 from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
-from pulumi_alembic.fanout import operations as many
+from pulumi_alembic.fanout.settings import LISTED, is_many
 from pulumi_alembic.guard.allowance import allowed, refuse_losses
 from pulumi_alembic.inputs import (
     ADMIN,
@@ -92,8 +92,10 @@ class MigrationsProvider(ResourceProvider):
     def check(self, _olds: Properties, news: Properties) -> CheckResult:
         """The inputs and the plan; a failure where there is no plan. Reads the database, changes nothing."""
         asked, news = news, {key: value for key, value in news.items() if key not in (ADMIN, APPLYING)}
-        if many.is_many(asked):
-            return many.check(_olds, asked, news)
+        if is_many(asked):
+            from pulumi_alembic.fanout import operations
+
+            return operations.check(_olds, asked, news)
         try:
             inputs = Inputs.of(asked)
             adopted = adopting.find(inputs)
@@ -132,7 +134,7 @@ class MigrationsProvider(ResourceProvider):
         """
         planned = _olds.get("__serial") != _news.get("__serial")
         elsewhere = _olds.get("revision") != _news.get("target")
-        moved = any(_olds.get(key) != _news.get(key) for key in (*COMPARED, *many.LISTED))
+        moved = any(_olds.get(key) != _news.get(key) for key in (*COMPARED, *LISTED))
         moved = moved or bool(_olds.get(DRIFT))
         known, applied = (trust.read(each.get(APPLIED) or "", "the stack's state") for each in (_olds, _news))
         return DiffResult(changes=planned or elsewhere or moved or not applied.keys() <= known.keys())
@@ -147,8 +149,10 @@ class MigrationsProvider(ResourceProvider):
 
     def read(self, id_: str, props: Properties) -> ReadResult:
         """What the database says now, as it was where it cannot be asked; gone where there is no such database."""
-        if many.is_many(props):
-            return many.read(id_, props)
+        if is_many(props):
+            from pulumi_alembic.fanout import operations
+
+            return operations.read(id_, props)
         inputs = Inputs.of(props)
         try:
             revision = planning.read_revision(inputs.url or "")
@@ -188,8 +192,10 @@ def _back_up(
 
 
 def _migrate(olds: Properties, properties: Properties) -> Properties:
-    if many.is_many(properties):
-        return many.migrate(properties)
+    if is_many(properties):
+        from pulumi_alembic.fanout import operations
+
+        return operations.migrate(properties)
     inputs = Inputs.of(properties)
     vouched = inputs.trust(properties)
     outputs = {key: value for key, value in properties.items() if key not in (ADOPTS, *DETAILS)}

@@ -20,7 +20,7 @@ from pulumi_alembic.fanout.groups import Groups, kept, revisions, told
 from pulumi_alembic.fanout.job import Job
 from pulumi_alembic.fanout.listing import Listing, changes, databases
 from pulumi_alembic.fanout.rollout import roll_out
-from pulumi_alembic.fanout.settings import Many, is_many
+from pulumi_alembic.fanout.settings import Many
 from pulumi_alembic.fanout.survey import judge, knock, survey
 from pulumi_alembic.fanout.survey import read as read_all
 from pulumi_alembic.guard.allowance import allowed, refuse_losses
@@ -30,10 +30,7 @@ from pulumi_alembic.lint.gate import refuse
 if TYPE_CHECKING:
     from pulumi_alembic.trust import Trust
 
-__all__ = ["LISTED", "check", "is_many", "migrate", "read"]
-
-LISTED = ("databases", "query", "__query_url")
-"""Properties of which another value is another list of databases."""
+__all__ = ["check", "migrate", "read"]
 
 _OUTPUTS = ("revision", "revisions", "failures")
 

@@ -13,9 +13,12 @@ from pulumi_alembic.fanout.listing import Listing, unpack
 from pulumi_alembic.fanout.query import WHERE, Query, ask
 from pulumi_alembic.fanout.waves import Waves
 
-__all__ = ["NAMES", "Many", "asked", "is_many"]
+__all__ = ["LISTED", "NAMES", "Many", "asked", "is_many"]
 
 DATABASES, STATEMENT, QUERY_URL, TIMEOUT, WAVES = "databases", "query", "__query_url", "query_timeout", "waves"
+
+LISTED = (DATABASES, STATEMENT, QUERY_URL)
+"""Properties of which another value is another list of databases."""
 
 NAMES = "__databases"
 """Input and output: the names, packed, as far as they are few enough for a state."""
