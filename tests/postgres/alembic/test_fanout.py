@@ -170,12 +170,14 @@ def test_a_killed_worker_is_a_failed_database_and_no_hang(tenants: Tenants, stac
 
 
 def test_two_updates_at_once_run_each_revision_once(tenants: Tenants) -> None:
+    """Both have looked before either runs: one that looks while the other runs is told to begin again."""
     stacks = [Stack(tenants.target.url) for _ in range(2)]
     errors: list[BaseException] = []
+    looked = threading.Barrier(2)
 
     def run(stack: Stack) -> None:
         try:
-            up(stack, tenants)
+            up(stack, tenants, between=looked.wait)
         except BaseException as error:
             errors.append(error)
 
