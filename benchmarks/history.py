@@ -15,7 +15,7 @@ import psycopg
 
 from benchmarks.measure import claim, report, seconds
 from benchmarks.server import empty_database, environment, url
-from pulumi_alembic import ledger
+from pulumi_alembic.ledger import ledger
 
 _ROWS = 10_000
 _HISTORY = Path(sys.executable).with_name("pulumi-alembic")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.measure import Claim, claim, report
 from benchmarks.stacks import EMBEDDED, Stack
-from pulumi_alembic.history import History
+from pulumi_alembic.scripts.history import History
 
 _RESOURCE = re.compile(
     r"^migrations = Migrations\(\n.*?^\)\n|^pulumi\.export\(\"revision\".*\n", re.MULTILINE | re.DOTALL

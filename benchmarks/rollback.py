@@ -18,8 +18,8 @@ from pathlib import Path
 from benchmarks.measure import Claim, claim, report, seconds
 from benchmarks.migrations import Project, bare_project, our_project
 from benchmarks.server import empty_database
-from pulumi_alembic import trust
-from pulumi_alembic.history import History
+from pulumi_alembic.scripts import trust
+from pulumi_alembic.scripts.history import History
 
 _COUNT = 101
 _FIRST = "20250101_000"
@@ -27,7 +27,8 @@ _FIRST = "20250101_000"
 _BACK = """
 import os, sys
 from pathlib import Path
-from pulumi_alembic import migrator, trust
+from pulumi_alembic import migrator
+from pulumi_alembic.scripts import trust
 
 target, applied = sys.argv[1:]
 vouched = trust.Trust(trust.read(applied, "the benchmark"), rolls_back=True)

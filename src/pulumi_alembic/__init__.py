@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi_alembic.errors import DatabaseError, HistoryError, MigrationError, RevisionFailed, TargetError
 
 if TYPE_CHECKING:
-    from pulumi_alembic.batched import batched_update
+    from pulumi_alembic.execution.batched import batched_update
     from pulumi_alembic.fanout.query import Query
     from pulumi_alembic.resource import Migrations
 
@@ -24,7 +24,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """What needs Pulumi or Alembic, on first use: the `alembic` command needs not the one, a program not the other."""
     if name == "batched_update":
-        from pulumi_alembic.batched import batched_update
+        from pulumi_alembic.execution.batched import batched_update
 
         return batched_update
     if name == "Migrations":

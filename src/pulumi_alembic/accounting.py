@@ -19,13 +19,13 @@ from pulumi_alembic.redact import redact
 
 if TYPE_CHECKING:
     from pulumi_alembic.catalog import Catalog, Models
-    from pulumi_alembic.history import History
     from pulumi_alembic.lint.plan import PlanLint
     from pulumi_alembic.lint.sizes import Measure
     from pulumi_alembic.plan import Plan
     from pulumi_alembic.planning import Looked
     from pulumi_alembic.rendering import Rendered
-    from pulumi_alembic.trust import Trust
+    from pulumi_alembic.scripts.history import History
+    from pulumi_alembic.scripts.trust import Trust
 
 __all__ = ["account_from_base", "account_from_database", "account_of", "with_losses"]
 

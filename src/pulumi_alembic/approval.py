@@ -13,7 +13,7 @@ from pulumi_alembic.errors import NotApproved
 from pulumi_alembic.lint.settings import Settings
 
 if TYPE_CHECKING:
-    from pulumi_alembic.trust import Trust
+    from pulumi_alembic.scripts.trust import Trust
 
 __all__ = ["VARIABLE", "approval", "not_approved"]
 

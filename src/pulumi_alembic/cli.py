@@ -17,9 +17,9 @@ from typing import Any, NoReturn
 from pulumi_alembic.backups import commands as backup_commands
 from pulumi_alembic.drift import command as drift_command
 from pulumi_alembic.errors import MigrationError
-from pulumi_alembic.history import HEAD, History
 from pulumi_alembic.keeping import commands as keeping_commands
 from pulumi_alembic.project import database_url, script_directory
+from pulumi_alembic.scripts.history import HEAD, History
 
 __all__ = ["main"]
 
@@ -92,8 +92,8 @@ def _manifest(_: argparse.Namespace, directory: Path) -> None:
 
 
 def _accept(options: argparse.Namespace, directory: Path) -> None:
-    from pulumi_alembic import integrity
     from pulumi_alembic.database import connect, read_heads
+    from pulumi_alembic.ledger import integrity
 
     history = History.load(directory)
     if not options.reason.strip():
@@ -106,8 +106,8 @@ def _accept(options: argparse.Namespace, directory: Path) -> None:
 
 
 def _capsule(options: argparse.Namespace, directory: Path) -> None:
-    from pulumi_alembic import capsules
     from pulumi_alembic.database import connect
+    from pulumi_alembic.ledger import capsules
 
     with connect(database_url(directory)) as connection:
         found = capsules.read(connection, options.revision)
@@ -206,8 +206,8 @@ def _limit(text: str) -> int | None:
 
 
 def _history(options: argparse.Namespace, directory: Path) -> None:
-    from pulumi_alembic import records
     from pulumi_alembic.database import connect
+    from pulumi_alembic.ledger import records
 
     with connect(database_url(directory)) as connection:
         found, older = records.read(connection, options.limit)

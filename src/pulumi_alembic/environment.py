@@ -13,16 +13,16 @@ import sqlalchemy as sa
 from alembic import command, context
 from alembic.util import CommandError
 
-from pulumi_alembic import integrity
-from pulumi_alembic.authoring import list_in_manifest, refuse_unnamed_merge
 from pulumi_alembic.database import VERSION_SCHEMA
 from pulumi_alembic.errors import MigrationError, Moved
 from pulumi_alembic.exclusive import hold
+from pulumi_alembic.execution.online import run_online
 from pulumi_alembic.guard.allowance import allowed
-from pulumi_alembic.online import run_online
+from pulumi_alembic.ledger import integrity
 from pulumi_alembic.origin import Origin
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.request import Request
+from pulumi_alembic.scripts.authoring import list_in_manifest, refuse_unnamed_merge
 
 __all__ = ["run"]
 

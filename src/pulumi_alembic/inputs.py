@@ -9,12 +9,13 @@ from typing import Any
 
 from pulumi.output import Unknown
 
-from pulumi_alembic import engine_log, trust
+from pulumi_alembic import engine_log
 from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.drift.ignoring import patterns
 from pulumi_alembic.lint import Settings, lint_settings
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.trust import Trust
+from pulumi_alembic.scripts import trust
+from pulumi_alembic.scripts.trust import Trust
 
 __all__ = [
     "ADMIN",

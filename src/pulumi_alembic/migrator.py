@@ -16,7 +16,7 @@ from pulumi_alembic.plan import Plan
 from pulumi_alembic.planning import look_closely, read_revision
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.request import Request
-from pulumi_alembic.trust import Trust
+from pulumi_alembic.scripts.trust import Trust
 
 __all__ = ["migrate"]
 

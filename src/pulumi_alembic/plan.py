@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pulumi_alembic.errors import TargetError
-from pulumi_alembic.history import BASE, History
-from pulumi_alembic.script import Revision
+from pulumi_alembic.scripts.history import BASE, History
+from pulumi_alembic.scripts.script import Revision
 
 __all__ = ["Direction", "Plan", "plan", "revision_text"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.account import Account
     from pulumi_alembic.inputs import Inputs
     from pulumi_alembic.planning import Looked
-    from pulumi_alembic.trust import Trust
+    from pulumi_alembic.scripts.trust import Trust
 
 __all__ = ["plan", "proof"]
 

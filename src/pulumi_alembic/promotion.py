@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from pulumi_alembic.errors import PolicyError
-from pulumi_alembic.script import Revision
-from pulumi_alembic.trust import digest
+from pulumi_alembic.scripts.script import Revision
+from pulumi_alembic.scripts.trust import digest
 
 __all__ = ["UNPROVEN", "UNSEALED", "VARIABLE", "Lower", "Proof", "reason_of"]
 

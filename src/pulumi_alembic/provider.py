@@ -35,7 +35,6 @@ from pulumi_alembic import (
     plugin_errors,
     preview,
     proving,
-    trust,
 )
 from pulumi_alembic.account import Account
 from pulumi_alembic.approval import VARIABLE, approval
@@ -61,11 +60,12 @@ from pulumi_alembic.keeping.setting import is_wanted
 from pulumi_alembic.lint.gate import refuse
 from pulumi_alembic.plan import revision_text
 from pulumi_alembic.proving import PROOF, PROVES
+from pulumi_alembic.scripts import trust
 
 if TYPE_CHECKING:
     from pulumi_alembic.origin import Origin
     from pulumi_alembic.plan import Plan
-    from pulumi_alembic.trust import Trust
+    from pulumi_alembic.scripts.trust import Trust
 
 __all__ = ["DETAILS", "MigrationsProvider"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pulumi_alembic import trust
 from pulumi_alembic.account import WAY_BACK, Account
 from pulumi_alembic.plan import Direction, Plan
 from pulumi_alembic.promotion import UNPROVEN, Lower, Proof
+from pulumi_alembic.scripts import trust
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pulumi_alembic.exclusive import Lock
 from pulumi_alembic.origin import Origin
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.script import Revision
+from pulumi_alembic.scripts.script import Revision
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep

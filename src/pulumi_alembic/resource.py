@@ -9,20 +9,20 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_alembic import trust
 from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.drift.ignoring import patterns
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.fanout.query import Query
 from pulumi_alembic.fanout.settings import asked as fanned_out
 from pulumi_alembic.guard.allowance import allowed
-from pulumi_alembic.history import HEAD, History
 from pulumi_alembic.inputs import ADMIN, APPLYING, FINGERPRINT, INFRASTRUCTURE
 from pulumi_alembic.lint.settings import Settings
-from pulumi_alembic.manifest import COMMAND
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.promotion import UNSEALED
 from pulumi_alembic.provider import MigrationsProvider
+from pulumi_alembic.scripts import trust
+from pulumi_alembic.scripts.history import HEAD, History
+from pulumi_alembic.scripts.manifest import COMMAND
 
 __all__ = ["Migrations", "proof_of"]
 

@@ -18,13 +18,13 @@ from alembic.util import CommandError
 from sqlalchemy import MetaData
 
 from pulumi_alembic.errors import HistoryError, Moved
-from pulumi_alembic.history import History
-from pulumi_alembic.manifest import COMMAND
-from pulumi_alembic.module import load
 from pulumi_alembic.plan import Direction, Plan, revision_text
 from pulumi_alembic.redact import redact
 from pulumi_alembic.request import Request
-from pulumi_alembic.script import Revision, builds_on
+from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.manifest import COMMAND
+from pulumi_alembic.scripts.module import load
+from pulumi_alembic.scripts.script import Revision, builds_on
 
 __all__ = ["ask_url", "enter", "import_scripts", "run"]
 

@@ -10,9 +10,9 @@ from pulumi_alembic.account import Account, Finding, RevisionAccount, Severity
 from pulumi_alembic.accounting import account_of
 from pulumi_alembic.catalog import Catalog
 from pulumi_alembic.errors import PolicyError, TargetError
-from pulumi_alembic.history import History
 from pulumi_alembic.lint import Settings
 from pulumi_alembic.plan import Direction, Plan, revision_text
+from pulumi_alembic.scripts.history import History
 
 __all__ = ["Placed", "lint_scripts", "settings_of"]
 

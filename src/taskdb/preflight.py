@@ -8,7 +8,7 @@ import psycopg
 import pulumi
 
 from pulumi_alembic import MigrationError
-from pulumi_alembic.history import History
+from pulumi_alembic.scripts.history import History
 from taskdb.admin import VARIABLES, Admin
 from taskdb.commands import command
 from taskdb.errors import TaskdbError

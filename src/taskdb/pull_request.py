@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from pulumi_alembic import MigrationError
-from pulumi_alembic.history import History
+from pulumi_alembic.scripts.history import History
 from taskdb.engine import Engine
 from taskdb.errors import TaskdbError
 

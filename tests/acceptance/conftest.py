@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic.history import History
+from pulumi_alembic.scripts.history import History
 from taskdb.local import Server
 from tests.conftest import NO_CLI, PROJECT, Database
 

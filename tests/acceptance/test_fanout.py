@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from pulumi_alembic.history import History
+from pulumi_alembic.scripts.history import History
 from taskdb.local import Server
 from tests.acceptance.conftest import ENGINES, PASSED_ON, PASSPHRASE
 from tests.conftest import PROJECT, Database, drop_database

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pulumi_alembic.script import checksum
+from pulumi_alembic.scripts.script import checksum
 from tests.acceptance.conftest import Outcome, Project
 from tests.postgres.alembic.catalog import OBJECTS
 

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from pulumi_alembic.history import History
+from pulumi_alembic.scripts.history import History
 from tests.conftest import Database
 from tests.faults.striking import Planned, Striker, Way
 from tests.postgres.alembic.catalog import OBJECTS

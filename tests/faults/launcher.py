@@ -17,7 +17,7 @@ from typing import Any
 # What a run imports late, imported once.
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
 
-from pulumi_alembic import batched, cli, environment, fitness, migrator, runner  # noqa: F401
+from pulumi_alembic import cli, environment, migrator, runner  # noqa: F401
 from pulumi_alembic.backups import commands, restore, taking  # noqa: F401
 from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.errors import MigrationError

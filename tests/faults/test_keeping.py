@@ -16,9 +16,9 @@ import psycopg
 import pytest
 
 from pulumi_alembic.database import connect
-from pulumi_alembic.history import History
 from pulumi_alembic.keeping.entry import read
 from pulumi_alembic.planning import read_revision
+from pulumi_alembic.scripts.history import History
 from taskdb.local import Server
 from tests.conftest import Database
 from tests.faults.campaign import Ended, Launcher, Site, fresh_name

@@ -14,13 +14,13 @@ from pulumi_alembic.drift.difference import difference
 from pulumi_alembic.drift.mending import script
 from pulumi_alembic.drift.reading import read
 from pulumi_alembic.drift.snapshot import Item, Snapshot
-from pulumi_alembic.history import History
 from pulumi_alembic.plan import Direction, Plan
 from pulumi_alembic.rehearsal.client import Client, find_client
 from pulumi_alembic.rehearsal.performing import perform
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.rehearsal.scratch import Scratch, at, scratch
-from pulumi_alembic.script import Revision
+from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.script import Revision
 
 __all__ = ["built"]
 

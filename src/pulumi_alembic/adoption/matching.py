@@ -16,9 +16,9 @@ from pulumi_alembic.drift.reading import read
 from pulumi_alembic.drift.snapshot import HEADS, Item, Snapshot
 from pulumi_alembic.drift.telling import told
 from pulumi_alembic.errors import AdoptionError
-from pulumi_alembic.history import History
 from pulumi_alembic.plan import revision_text
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.scripts.history import History
 
 __all__ = ["Adopted", "find", "objects", "read_public"]
 

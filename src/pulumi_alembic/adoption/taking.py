@@ -9,15 +9,15 @@ from typing import Any
 
 from psycopg import sql
 
-from pulumi_alembic import ledger
 from pulumi_alembic.adoption.matching import Adopted, objects, read_public
 from pulumi_alembic.database import VERSION_SCHEMA, VERSION_TABLE, connect, read_heads
 from pulumi_alembic.drift.reading import read
 from pulumi_alembic.errors import AdoptionError
-from pulumi_alembic.history import History
-from pulumi_alembic.ledger import Event, Run
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.ledger import Event, Run
 from pulumi_alembic.origin import Origin
 from pulumi_alembic.plan import Direction
+from pulumi_alembic.scripts.history import History
 
 __all__ = ["first"]
 

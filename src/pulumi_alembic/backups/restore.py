@@ -11,7 +11,6 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from pulumi_alembic import ledger
 from pulumi_alembic.backups import clients
 from pulumi_alembic.backups.archive import Archive
 from pulumi_alembic.backups.content import Content
@@ -22,7 +21,8 @@ from pulumi_alembic.backups.taking import end_others
 from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA, Connection, connect, read_heads
 from pulumi_alembic.errors import BackupError, DatabaseError
 from pulumi_alembic.exclusive import Lock, hold
-from pulumi_alembic.ledger import Event, Run
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.ledger import Event, Run
 from pulumi_alembic.origin import Origin
 from pulumi_alembic.plan import revision_text
 from pulumi_alembic.policy import Policy

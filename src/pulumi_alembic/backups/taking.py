@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from pulumi_alembic import accounting, ledger
+from pulumi_alembic import accounting
 from pulumi_alembic.backups import clients
 from pulumi_alembic.backups import folder as backups
 from pulumi_alembic.backups.content import Content
@@ -26,7 +26,8 @@ from pulumi_alembic.backups.folder import Backup, size_text
 from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.database import connect, log_in, refusals
 from pulumi_alembic.errors import BackupError
-from pulumi_alembic.ledger import Event, Run
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.ledger import Event, Run
 from pulumi_alembic.lint import Settings
 from pulumi_alembic.plan import revision_text
 from pulumi_alembic.redact import redact
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.origin import Origin
     from pulumi_alembic.plan import Plan
     from pulumi_alembic.policy import Policy
-    from pulumi_alembic.trust import Trust
+    from pulumi_alembic.scripts.trust import Trust
 
 __all__ = ["Maker", "end_others"]
 

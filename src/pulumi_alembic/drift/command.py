@@ -69,7 +69,7 @@ def _drift(options: argparse.Namespace, directory: Path) -> int:
 
 def _accept(connection: Connection, seen: Seen, found: list[Told], reason: str, directory: Path) -> int:
     from pulumi_alembic.drift import store
-    from pulumi_alembic.ledger import Event
+    from pulumi_alembic.ledger.ledger import Event
     from pulumi_alembic.origin import Origin
 
     if not found:

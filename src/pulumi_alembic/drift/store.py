@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from pulumi_alembic import ledger
 from pulumi_alembic.database import VERSION_SCHEMA
 from pulumi_alembic.drift.snapshot import Snapshot
-from pulumi_alembic.ledger import Event, Run
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.ledger import Event, Run
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection

@@ -24,8 +24,8 @@ from typing import Any, NoReturn
 from pulumi_alembic.errors import MigrationError, RevisionFailed
 from pulumi_alembic.fanout.job import Job
 from pulumi_alembic.fanout.tasks import HEAVY, TASKS, Bench, load
-from pulumi_alembic.history import History
 from pulumi_alembic.redact import redact
+from pulumi_alembic.scripts.history import History
 
 __all__ = ["main"]
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 from pulumi_alembic.fanout.listing import address
 from pulumi_alembic.lint import Settings, lint_settings
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.trust import Trust
+from pulumi_alembic.scripts.trust import Trust
 
 __all__ = ["Job"]
 

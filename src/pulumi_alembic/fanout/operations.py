@@ -28,7 +28,7 @@ from pulumi_alembic.inputs import APPLIED, DETAILS, ID, Inputs, Properties
 from pulumi_alembic.lint.gate import refuse
 
 if TYPE_CHECKING:
-    from pulumi_alembic.trust import Trust
+    from pulumi_alembic.scripts.trust import Trust
 
 __all__ = ["check", "migrate", "read"]
 

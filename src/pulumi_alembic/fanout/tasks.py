@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pulumi_alembic import planning, trust
+from pulumi_alembic import planning
 from pulumi_alembic.database import connect
 from pulumi_alembic.errors import DatabaseError, NotApproved
-from pulumi_alembic.history import History
 from pulumi_alembic.keeping.setting import is_wanted
 from pulumi_alembic.plan import revision_text
+from pulumi_alembic.scripts import trust
+from pulumi_alembic.scripts.history import History
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection

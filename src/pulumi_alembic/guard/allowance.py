@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.errors import DataLoss, PolicyError
-from pulumi_alembic.naming import is_revision_id
+from pulumi_alembic.scripts.naming import is_revision_id
 
 if TYPE_CHECKING:
     from pulumi_alembic.account import Account

@@ -123,8 +123,8 @@ def _chosen(options: argparse.Namespace, found: Sequence[Entry]) -> list[Entry]:
 
 
 def _remove(connection: Connection, entry: Entry, directory: Path) -> None:
-    from pulumi_alembic import ledger
     from pulumi_alembic.database import read_heads
+    from pulumi_alembic.ledger import ledger
     from pulumi_alembic.origin import Origin
 
     ledger.prepare(connection)

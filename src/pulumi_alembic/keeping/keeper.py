@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from pulumi_alembic import ledger
 from pulumi_alembic.database import KEPT_SCHEMA
 from pulumi_alembic.guard.losses import Loss, count, estimate
 from pulumi_alembic.keeping import copying, moving
@@ -19,7 +18,8 @@ from pulumi_alembic.keeping.plain import drops_tables
 from pulumi_alembic.keeping.sequences import read_sequences
 from pulumi_alembic.keeping.session import refusal, unchanging
 from pulumi_alembic.keeping.setting import is_wanted
-from pulumi_alembic.ledger import Event, Run
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.ledger import Event, Run
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection

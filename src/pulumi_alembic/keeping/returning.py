@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from pulumi_alembic import ledger
 from pulumi_alembic.keeping.entry import Entry, describe, is_ready, read
 from pulumi_alembic.keeping.leftover import left_of
 from pulumi_alembic.keeping.merging import merge
 from pulumi_alembic.keeping.rows import is_taken, put_rows_back
 from pulumi_alembic.keeping.session import refusal, unchanging
 from pulumi_alembic.keeping.values import put_values_back
-from pulumi_alembic.ledger import Event, Run
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.ledger import Event, Run
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection

@@ -24,7 +24,7 @@ from pulumi_alembic.redact import redact
 
 if TYPE_CHECKING:
     from pulumi_alembic.lint.settings import Settings
-    from pulumi_alembic.script import Revision
+    from pulumi_alembic.scripts.script import Revision
 
 __all__ = ["Linter", "RevisionLint", "Statements"]
 

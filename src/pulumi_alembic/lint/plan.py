@@ -14,10 +14,10 @@ from pulumi_alembic.plan import Direction, Plan
 
 if TYPE_CHECKING:
     from pulumi_alembic.catalog import Catalog, Models
-    from pulumi_alembic.history import History
     from pulumi_alembic.lint.settings import Settings
     from pulumi_alembic.lint.sizes import Measure
-    from pulumi_alembic.script import Revision
+    from pulumi_alembic.scripts.history import History
+    from pulumi_alembic.scripts.script import Revision
 
 __all__ = ["PlanLint"]
 

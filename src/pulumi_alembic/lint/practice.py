@@ -11,7 +11,7 @@ from typing import Any
 from pulumi_alembic.catalog import quoted
 from pulumi_alembic.lint.advice import execute, text, written
 from pulumi_alembic.lint.sight import Draft
-from pulumi_alembic.script import Revision
+from pulumi_alembic.scripts.script import Revision
 
 __all__ = ["Sent", "check_script"]
 

@@ -19,9 +19,9 @@ from psycopg.sql import Composable
 from pulumi_alembic.account import MODES
 from pulumi_alembic.catalog import QUERY, Catalog, quoted
 from pulumi_alembic.database import VERSION_SCHEMA, read_heads
+from pulumi_alembic.execution.phases import NOTHING
 from pulumi_alembic.fingerprint import read_lines
 from pulumi_alembic.literals import Unbindable, bound
-from pulumi_alembic.phases import NOTHING
 from pulumi_alembic.rehearsal.guard import SHARED, refuse_shared
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.rehearsal.watched_session import Plain, watch

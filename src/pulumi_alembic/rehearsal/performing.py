@@ -16,7 +16,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from pulumi_alembic import runner
 from pulumi_alembic.catalog import Catalog
 from pulumi_alembic.errors import MigrationError, RevisionFailed
-from pulumi_alembic.history import History
 from pulumi_alembic.plan import Direction, Plan, revision_text
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.rehearsal.guard import kept_inside
@@ -24,6 +23,7 @@ from pulumi_alembic.rehearsal.observer import Looker
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.rendering.dependence import needs_watch
 from pulumi_alembic.request import Request
+from pulumi_alembic.scripts.history import History
 
 __all__ = ["Performed", "perform", "perform_back"]
 

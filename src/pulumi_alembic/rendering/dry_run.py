@@ -17,14 +17,14 @@ from alembic import context
 from alembic.operations import Operations
 
 from pulumi_alembic.database import VERSION_SCHEMA
-from pulumi_alembic.module import load
 from pulumi_alembic.plan import Direction
 from pulumi_alembic.redact import redact
 from pulumi_alembic.rendering.dependence import catches, fickle, needs_watch
 from pulumi_alembic.rendering.influences import is_library, watched
 from pulumi_alembic.rendering.recorder import Recorder, Unknowable
 from pulumi_alembic.rendering.recording import recording_engine
-from pulumi_alembic.script import Revision
+from pulumi_alembic.scripts.module import load
+from pulumi_alembic.scripts.script import Revision
 
 __all__ = ["DryRun", "first_line"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.errors import HistoryError, MigrationError
-from pulumi_alembic.history import History
 from pulumi_alembic.plan import Plan
+from pulumi_alembic.scripts.history import History
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

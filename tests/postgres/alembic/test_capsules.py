@@ -15,10 +15,10 @@ from pulumi_alembic import planning
 from pulumi_alembic.account import Account
 from pulumi_alembic.database import connect
 from pulumi_alembic.errors import CapsuleError, TargetError
-from pulumi_alembic.history import History
 from pulumi_alembic.plugin_errors import HalfDone
-from pulumi_alembic.script import checksum
-from pulumi_alembic.trust import VARIABLE, digest
+from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.script import checksum
+from pulumi_alembic.scripts.trust import VARIABLE, digest
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.stack import Refused, Stack, at, older
 
@@ -336,7 +336,7 @@ def test_a_state_of_another_digest_is_not_overruled_by_a_commit(
     newer: Target, stack: Stack, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack.inputs["__applied"] = stack.inputs["__applied"].replace(f"{FOUR}=", f"{FOUR}=AAAA")[: -len("AAAA")]
-    monkeypatch.setattr("pulumi_alembic.capsules.has_script", lambda *_: True)
+    monkeypatch.setattr("pulumi_alembic.ledger.capsules.has_script", lambda *_: True)
     with pytest.raises(Refused, match="is not the script that the stack applied"):
         stack.up(checkout, TWO)
 

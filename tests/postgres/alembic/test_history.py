@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic import records
 from pulumi_alembic.database import connect
 from pulumi_alembic.errors import DatabaseError, RevisionFailed
+from pulumi_alembic.ledger import records
 from pulumi_alembic.provider import MigrationsProvider
 from tests.postgres.alembic.conftest import Target
 

@@ -10,7 +10,7 @@ import pytest
 from pulumi_alembic import planning
 from pulumi_alembic.database import connect
 from pulumi_alembic.errors import DatabaseError, HistoryError, MigrationError
-from pulumi_alembic.history import History
+from pulumi_alembic.scripts.history import History
 from tests.postgres.alembic.conftest import Target
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic import records as history
 from pulumi_alembic.account import Account
 from pulumi_alembic.database import connect
 from pulumi_alembic.errors import DataLoss, RevisionFailed
 from pulumi_alembic.fingerprint import read_lines
 from pulumi_alembic.keeping.entry import read
+from pulumi_alembic.ledger import records as history
 from pulumi_alembic.planning import read_revision
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.preview import summary

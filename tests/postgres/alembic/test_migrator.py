@@ -13,8 +13,8 @@ import pytest
 from pulumi_alembic import migrator, planning, runner
 from pulumi_alembic.database import NoDatabase, NoLogin, connect
 from pulumi_alembic.errors import DatabaseError, HistoryError, RevisionFailed, TargetError
-from pulumi_alembic.history import History
 from pulumi_alembic.request import Request
+from pulumi_alembic.scripts.history import History
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic import engine_log, records
+from pulumi_alembic import engine_log
 from pulumi_alembic.account import Account
 from pulumi_alembic.database import connect
 from pulumi_alembic.errors import LintError
-from pulumi_alembic.history import History
 from pulumi_alembic.inputs import ADMIN, APPLYING
+from pulumi_alembic.ledger import records
 from pulumi_alembic.plugin_errors import HalfDone
 from pulumi_alembic.promotion import UNSEALED, VARIABLE, Proof
 from pulumi_alembic.rehearsal.client import find_client
+from pulumi_alembic.scripts.history import History
 from taskdb.local import Server
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target

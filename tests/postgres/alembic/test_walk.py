@@ -24,8 +24,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pulumi_alembic.database import connect
 from pulumi_alembic.errors import DatabaseError, MigrationError
-from pulumi_alembic.history import History
 from pulumi_alembic.plugin_errors import HalfDone
+from pulumi_alembic.scripts.history import History
 from tests.postgres.alembic.catalog import OBJECTS
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.stack import PROVIDER, Refused, Stack, older

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pulumi_alembic.errors import HistoryError, TargetError
-from pulumi_alembic.history import History
-from pulumi_alembic.script import checksum
+from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.script import checksum
 
 SCRIPT = '''"""{message}
 

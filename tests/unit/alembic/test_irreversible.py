@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pulumi_alembic.errors import TargetError
-from pulumi_alembic.irreversible import refuse_irreversible
-from pulumi_alembic.shape import Function
+from pulumi_alembic.execution.irreversible import refuse_irreversible
+from pulumi_alembic.scripts.shape import Function
 
 
 def function(body: str, name: str = "downgrade") -> Function:

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from pulumi_alembic.naming import next_revision_id, revision_id_of
+from pulumi_alembic.scripts.naming import next_revision_id, revision_id_of
 
 
 def test_the_number_counts_on_over_the_days() -> None:

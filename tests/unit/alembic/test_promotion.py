@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from pulumi_alembic.errors import PolicyError
-from pulumi_alembic.history import History
 from pulumi_alembic.lint import lint_settings
 from pulumi_alembic.promotion import UNSEALED, VARIABLE, Lower, Proof, reason_of
-from pulumi_alembic.script import Revision
-from pulumi_alembic.trust import digest
+from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.script import Revision
+from pulumi_alembic.scripts.trust import digest
 
 ONE, TWO = "20250101_001", "20250101_002"
 

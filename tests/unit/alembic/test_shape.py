@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pulumi_alembic.errors import HistoryError
-from pulumi_alembic.shape import Function, batched_updates, refuse_misplaced
+from pulumi_alembic.scripts.shape import Function, batched_updates, refuse_misplaced
 
 BLOCK = "with op.get_context().autocommit_block():"
 

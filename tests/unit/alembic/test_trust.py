@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_alembic import trust
 from pulumi_alembic.errors import CapsuleError
-from pulumi_alembic.script import Revision, checksum
+from pulumi_alembic.scripts import trust
+from pulumi_alembic.scripts.script import Revision, checksum
 
 
 def revision(number: int, source: str = "") -> Revision:

@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from pulumi_alembic.history import History
+from pulumi_alembic.scripts.history import History
 from taskdb import preflight
 from taskdb.passwords import PasswordProvider
 

@@ -15,12 +15,12 @@ from pulumi_alembic import accounting
 from pulumi_alembic.account import Account, Finding, RevisionAccount
 from pulumi_alembic.catalog import Catalog
 from pulumi_alembic.effects import after
-from pulumi_alembic.history import History
 from pulumi_alembic.lint import Settings
 from pulumi_alembic.lint.squawk import objections
 from pulumi_alembic.plan import plan
 from pulumi_alembic.promotion import Lower, Proof
-from pulumi_alembic.trust import digest
+from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.trust import digest
 
 ONE, TWO = "20250101_001", "20250102_002"
 ENV = """

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
+from pulumi_alembic.batches.pace import Pace
 from pulumi_alembic.database import VERSION_SCHEMA
-from pulumi_alembic.pace import Pace
 from pulumi_alembic.sessions import in_full
 
 if TYPE_CHECKING:
+    from pulumi_alembic.batches.keys import Key
     from pulumi_alembic.database import Connection
-    from pulumi_alembic.keys import Key
     from pulumi_alembic.policy import Policy
 
 __all__ = ["MARK", "Walk"]

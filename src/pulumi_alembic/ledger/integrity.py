@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from psycopg import sql
 
-from pulumi_alembic import ledger
 from pulumi_alembic.database import VERSION_SCHEMA, Connection, connect, read_heads
 from pulumi_alembic.errors import HistoryError, TargetError
-from pulumi_alembic.history import History
-from pulumi_alembic.manifest import COMMAND
+from pulumi_alembic.ledger import ledger
 from pulumi_alembic.plan import Direction
 from pulumi_alembic.redact import redact_source
-from pulumi_alembic.script import Revision, normalised
+from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.manifest import COMMAND
+from pulumi_alembic.scripts.script import Revision, normalised
 
 __all__ = ["accept", "check", "require"]
 

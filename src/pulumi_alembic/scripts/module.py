@@ -8,7 +8,7 @@ from types import ModuleType
 
 from alembic.util.pyfiles import load_python_file
 
-from pulumi_alembic.script import Revision
+from pulumi_alembic.scripts.script import Revision
 
 __all__ = ["load"]
 

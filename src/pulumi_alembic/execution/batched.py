@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 from alembic import op
 
+from pulumi_alembic.batches.keys import find_key
+from pulumi_alembic.batches.walk import Walk
 from pulumi_alembic.errors import MigrationError
-from pulumi_alembic.keys import find_key
 from pulumi_alembic.statements import assigned
-from pulumi_alembic.walk import Walk
 
 if TYPE_CHECKING:
-    from pulumi_alembic.phases import Phases
+    from pulumi_alembic.execution.phases import Phases
 
 __all__ = ["batched_update"]
 

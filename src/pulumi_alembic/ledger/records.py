@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import sql
 
 from pulumi_alembic.database import VERSION_SCHEMA, Connection, read_heads
-from pulumi_alembic.ledger import Event
+from pulumi_alembic.ledger.ledger import Event
 from pulumi_alembic.plan import revision_text
 from pulumi_alembic.promotion import UNPROVEN
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.errors import HistoryError, MigrationError
-from pulumi_alembic.shape import BatchedUpdate, Function, batched_updates
+from pulumi_alembic.scripts.shape import BatchedUpdate, Function, batched_updates
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from pulumi_alembic.batches.walk import MARK
 from pulumi_alembic.database import log_in
 from pulumi_alembic.errors import DatabaseError
-from pulumi_alembic.progress import index_progress
+from pulumi_alembic.execution.progress import index_progress
 from pulumi_alembic.redact import redact
 from pulumi_alembic.sessions import Session, blocking
-from pulumi_alembic.walk import MARK
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection

@@ -10,10 +10,10 @@ from alembic import command, context
 from alembic.script import write_hooks
 from alembic.util import CommandError, msg
 
-from pulumi_alembic import naming
-from pulumi_alembic.history import History
-from pulumi_alembic.manifest import COMMAND, Manifest
-from pulumi_alembic.script import Revision
+from pulumi_alembic.scripts import naming
+from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.manifest import COMMAND, Manifest
+from pulumi_alembic.scripts.script import Revision
 
 if TYPE_CHECKING:
     from alembic.operations.ops import MigrationScript

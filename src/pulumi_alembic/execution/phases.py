@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import sqlalchemy as sa
 
-from pulumi_alembic import healing, ledger
 from pulumi_alembic.errors import MigrationError
-from pulumi_alembic.ledger import Attempt, Event
+from pulumi_alembic.execution import healing
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.ledger import Attempt, Event
 from pulumi_alembic.plan import Direction
 from pulumi_alembic.statements import Statement, StatementError, alone, ends_transaction, recognise
 

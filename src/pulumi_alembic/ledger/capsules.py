@@ -10,14 +10,14 @@ from typing import Any
 
 from psycopg import sql
 
-from pulumi_alembic import ledger
-from pulumi_alembic.commits import has_script
 from pulumi_alembic.database import VERSION_SCHEMA, Connection
 from pulumi_alembic.errors import CapsuleError
-from pulumi_alembic.history import History
+from pulumi_alembic.ledger import ledger
 from pulumi_alembic.plan import revision_text
-from pulumi_alembic.script import Revision, checksum
-from pulumi_alembic.trust import VARIABLE, Trust, digest
+from pulumi_alembic.scripts.commits import has_script
+from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.script import Revision, checksum
+from pulumi_alembic.scripts.trust import VARIABLE, Trust, digest
 
 __all__ = ["FOLDER", "Capsule", "complete", "read"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pulumi_alembic.batches.keys import refuse_keyless
 from pulumi_alembic.database import connect
-from pulumi_alembic.irreversible import refuse_irreversible
-from pulumi_alembic.keys import refuse_keyless
-from pulumi_alembic.shape import Function, batched_updates, refuse_misplaced
+from pulumi_alembic.execution.irreversible import refuse_irreversible
+from pulumi_alembic.scripts.shape import Function, batched_updates, refuse_misplaced
 
 __all__ = ["refuse_unfit"]
 

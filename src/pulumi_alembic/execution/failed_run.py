@@ -6,10 +6,10 @@ from contextlib import suppress
 
 import psycopg
 
-from pulumi_alembic import ledger
 from pulumi_alembic.database import connect, read_heads
 from pulumi_alembic.errors import DatabaseError, MigrationError
-from pulumi_alembic.ledger import Event, Run
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.ledger import Event, Run
 from pulumi_alembic.plan import Direction
 from pulumi_alembic.request import Request
 from pulumi_alembic.retry import connection_lost, server_error

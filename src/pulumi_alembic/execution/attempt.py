@@ -13,16 +13,16 @@ import psycopg
 import sqlalchemy as sa
 from alembic import context
 
-from pulumi_alembic import ledger
-from pulumi_alembic.authoring import name_by_the_rule
 from pulumi_alembic.database import VERSION_SCHEMA, open_session
+from pulumi_alembic.execution.phases import Phases
+from pulumi_alembic.execution.version import update_by_parameters
 from pulumi_alembic.guard.guard import Guard
 from pulumi_alembic.keeping.keeper import Keeper
 from pulumi_alembic.keeping.returning import put_back
-from pulumi_alembic.ledger import Event, Run
-from pulumi_alembic.phases import Phases
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.ledger import Event, Run
 from pulumi_alembic.plan import Direction
-from pulumi_alembic.version import update_by_parameters
+from pulumi_alembic.scripts.authoring import name_by_the_rule
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, MigrationInfo

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from pulumi_alembic import ledger
 from pulumi_alembic.database import connect
-from pulumi_alembic.healing import mend
+from pulumi_alembic.execution.healing import mend
+from pulumi_alembic.ledger import ledger
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.statements import recognise
 

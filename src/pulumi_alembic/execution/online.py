@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from pulumi_alembic import preflight
-from pulumi_alembic.attempt import attempt
 from pulumi_alembic.database import await_server
 from pulumi_alembic.errors import DatabaseError, Moved
-from pulumi_alembic.failed_run import keep_failure
-from pulumi_alembic.failure import revision_failed
-from pulumi_alembic.fitness import refuse_unfit
-from pulumi_alembic.leftovers import mend_leftovers
+from pulumi_alembic.execution import preflight
+from pulumi_alembic.execution.attempt import attempt
+from pulumi_alembic.execution.failed_run import keep_failure
+from pulumi_alembic.execution.failure import revision_failed
+from pulumi_alembic.execution.fitness import refuse_unfit
+from pulumi_alembic.execution.leftovers import mend_leftovers
+from pulumi_alembic.execution.watching import Watch
 from pulumi_alembic.plan import Direction
 from pulumi_alembic.retry import Retries, busy, connection_lost, server_error
 from pulumi_alembic.running import Running
-from pulumi_alembic.shape import Function
-from pulumi_alembic.watching import Watch
+from pulumi_alembic.scripts.shape import Function
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep

@@ -11,7 +11,7 @@ from io import StringIO
 from pulumi_alembic.errors import TargetError
 from pulumi_alembic.plan import Direction
 from pulumi_alembic.redact import redact
-from pulumi_alembic.shape import Function
+from pulumi_alembic.scripts.shape import Function
 
 __all__ = ["refuse_irreversible"]
 

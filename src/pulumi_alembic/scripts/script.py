@@ -11,9 +11,9 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from pulumi_alembic import naming
 from pulumi_alembic.errors import HistoryError
-from pulumi_alembic.manifest import Entry
+from pulumi_alembic.scripts import naming
+from pulumi_alembic.scripts.manifest import Entry
 
 __all__ = ["Revision", "builds_on", "checksum", "normalised"]
 

@@ -10,10 +10,10 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 
-from pulumi_alembic import naming
 from pulumi_alembic.errors import HistoryError, TargetError
-from pulumi_alembic.manifest import COMMAND, Manifest
-from pulumi_alembic.script import Revision
+from pulumi_alembic.scripts import naming
+from pulumi_alembic.scripts.manifest import COMMAND, Manifest
+from pulumi_alembic.scripts.script import Revision
 
 __all__ = ["BASE", "HEAD", "History"]
 
