@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pulumi
 
-from pulumi_alembic import Migrations
+from pulumi_alembic import Drift, Migrations
 from taskdb import preflight
 from taskdb.database import Database
 from taskdb.errors import TaskdbError
@@ -33,21 +33,17 @@ migrations = Migrations(
     history=history,
     target=settings.revision,
     policy=settings.policy.settings,
-    require_approval=settings.require_approval,
-    approved=settings.approved,
+    approval=settings.approval,
     allow_data_loss=settings.allow_data_loss,
     lint=settings.lint,
-    configure_lint=settings.configure_lint,
-    configure_backup=settings.configure_backup,
     production=settings.production,
-    lower=settings.lower,
+    promote_from=settings.promote_from,
     rehearse_with=settings.admin.url(settings.database) if settings.rehearse or settings.adopt else None,
     backup=settings.backup,
-    backup_folder=settings.backup_folder,
     on_unknown_revision=settings.on_unknown_revision,
-    infrastructure=database.fingerprint,
-    drift_ignore=settings.drift_ignore,
+    drift=Drift(settings.drift_ignore, database.fingerprint),
     adopt=settings.adopt,
+    commands=settings.commands,
     opts=pulumi.ResourceOptions(depends_on=[database]),
 )
 

@@ -1,38 +1,46 @@
 """A database's schema revision as a resource of a Pulumi stack, previewed, applied and rolled back with it."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pulumi_alembic.errors import DatabaseError, HistoryError, MigrationError, RevisionFailed, TargetError
 
 if TYPE_CHECKING:
+    from pulumi_alembic.arguments import Approval, Backup, Commands, Drift, PromoteFrom
     from pulumi_alembic.execution.batched import batched_update
     from pulumi_alembic.fanout.query import Query
-    from pulumi_alembic.resource import Migrations
+    from pulumi_alembic.fanout.waves import Waves
+    from pulumi_alembic.resource import Migrations, proof_of
 
 __all__ = [
+    "Approval",
+    "Backup",
+    "Commands",
     "DatabaseError",
+    "Drift",
     "HistoryError",
     "MigrationError",
     "Migrations",
+    "PromoteFrom",
     "Query",
     "RevisionFailed",
     "TargetError",
+    "Waves",
     "batched_update",
+    "proof_of",
 ]
+
+_MODULES = {
+    **dict.fromkeys(("Approval", "Backup", "Commands", "Drift", "PromoteFrom"), "arguments"),
+    **dict.fromkeys(("Migrations", "proof_of"), "resource"),
+    "Query": "fanout.query",
+    "Waves": "fanout.waves",
+    "batched_update": "execution.batched",
+}
 
 
 def __getattr__(name: str) -> Any:
     """What needs Pulumi or Alembic, on first use: the `alembic` command needs not the one, a program not the other."""
-    if name == "batched_update":
-        from pulumi_alembic.execution.batched import batched_update
-
-        return batched_update
-    if name == "Migrations":
-        from pulumi_alembic.resource import Migrations
-
-        return Migrations
-    if name == "Query":
-        from pulumi_alembic.fanout.query import Query
-
-        return Query
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pulumi
 from pulumi.runtime import config as stack_config
 
-from pulumi_alembic.backups.setting import BackupSetting
+from pulumi_alembic import Approval, Backup, Commands, PromoteFrom, proof_of
 from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.resource import proof_of
 from taskdb.admin import CONFIGURATION, Admin, admin_of
 from taskdb.commands import command as _command
 from taskdb.commands import engine as _engine
@@ -56,28 +55,26 @@ LONGEST_NAME = 63
 class Settings:
     """What the program needs to know. `database` is also the prefix of its roles, so that stacks can share a server.
 
-    `policy` is how long a migration waits, and for what. With `require_approval` revisions run only where the digest of
-    their plan is `approved`. Only the revisions of `allow_data_loss` may take away rows. `lint` is how findings are
-    judged, on a stack that is `production`, or above the stack that it takes revisions from. With `rehearse`, which is
-    the default on the development server, previews run them in a scratch database. `backup` says before which updates
-    the database is backed up into `backup_folder`. `on_unknown_revision` is None where the stack's name decides.
-    With `protect`, the default of a production stack, database and roles cannot be deleted. `app_login`, a or b, is the
-    login whose URL is exported. `drift_ignore` are patterns of what may differ from what an update left. `adopt` is
-    `true`, a revision, or empty.
+    `policy` is how long a migration waits, and for what. With `approval` revisions run only where the digest of their
+    plan was approved. Only the revisions of `allow_data_loss` may take away rows. `lint` is how findings are judged, on
+    a stack that is `production`, or above the stack `lower`, which runs revisions first. With `rehearse`, which is the
+    default on the development server, previews run them in a scratch database. `backup` says before which updates the
+    database is backed up, and where to. `on_unknown_revision` is None where the stack's name decides. With `protect`,
+    the default of a production stack, database and roles cannot be deleted. `app_login`, a or b, is the login whose URL
+    is exported. `drift_ignore` are patterns of what may differ from what an update left. `adopt` is `true`, a revision,
+    or empty.
     """
 
     database: str
     revision: str
     policy: Policy
     admin: Admin
-    require_approval: bool = False
-    approved: str = ""
+    approval: Approval | None = None
     allow_data_loss: tuple[str, ...] = ()
     lint: Mapping[str, Any] = field(default_factory=dict)
     production: bool = False
-    promote_from: str = ""
-    backup: str = "never"
-    backup_folder: str = ""
+    lower: str = ""
+    backup: Backup | None = None
     on_unknown_revision: str | None = None
     rehearse: bool = False
     protect: bool = False
@@ -95,15 +92,23 @@ class Settings:
         values = {**stack_config.CONFIG.get(), **stack_config.get_config_env()}
         _refuse_unknown(values)
         name = _database_name(pulumi.get_project(), pulumi.get_stack())
-        allowed = _flag(values, "taskdb:require_approval"), values.get("taskdb:approved", ""), _may_lose(values)
+        approval, allowed = _approval(values), _may_lose(values)
         lint, production = lint_of(values, _command)
-        lower = lower_of(values, _command, project)
-        chosen = *allowed, lint, production, lower, *_backup(values), _unknown(values)
+        lower, backup, unknown = lower_of(values, _command, project), _backup(values), _unknown(values)
         revision, policy = _revision(values), _policy(values)
         admin = admin_of(values, project, _command, production=production)
-        settings = cls(name, revision, policy, admin, *chosen)
-        return replace(
-            settings,
+        return cls(
+            name,
+            revision,
+            policy,
+            admin,
+            approval=approval,
+            allow_data_loss=allowed,
+            lint=lint,
+            production=production,
+            lower=lower,
+            backup=backup,
+            on_unknown_revision=unknown,
             rehearse=_flag(values, "taskdb:rehearse", str(admin.local).lower()),
             protect=_flag(values, "taskdb:protect", str(production).lower()),
             app_login=app_login_of(values, _command),
@@ -112,23 +117,19 @@ class Settings:
         )
 
     @property
-    def configure_lint(self) -> str:
-        """The command that gives a rule of lint another severity, with `{rule}` in it."""
-        return configure_command(_engine())
-
-    @property
-    def configure_backup(self) -> str:
-        """The commands that have the database backed up, one to a line."""
+    def commands(self) -> Commands:
+        """What is typed to configure the stack otherwise; of backups two commands, one to a line."""
         folder, when = ("taskdb:backup_folder backups", "taskdb:backup destructive")
-        return "\n".join(_command("config set", each) for each in (folder, when))
+        backup = "\n".join(_command("config set", each) for each in (folder, when))
+        return Commands(lint=configure_command(_engine()), backup=backup)
 
     @property
-    def lower(self) -> tuple[str, pulumi.Output[str | None]] | None:
-        """The stack that runs revisions before this one, and its proof of them."""
-        if not self.promote_from:
+    def promote_from(self) -> PromoteFrom | None:
+        """The stack `lower`, and its proof of revisions."""
+        if not self.lower:
             return None
-        stack = pulumi.StackReference(f"organization/{pulumi.get_project()}/{self.promote_from}")
-        return self.promote_from, proof_of(stack)
+        stack = pulumi.StackReference(f"organization/{pulumi.get_project()}/{self.lower}")
+        return PromoteFrom(self.lower, proof_of(stack))
 
 
 def _refuse_unknown(values: Mapping[str, str]) -> None:
@@ -187,14 +188,17 @@ def _flag(values: Mapping[str, str], key: str, default: str = "false") -> bool:
     return value == "true"
 
 
-def _backup(values: Mapping[str, str]) -> tuple[str, str]:
-    when, folder = values.get("taskdb:backup", "never"), values.get("taskdb:backup_folder", "")
+def _approval(values: Mapping[str, str]) -> Approval | None:
+    return Approval(values.get("taskdb:approved", "")) if _flag(values, "taskdb:require_approval") else None
+
+
+def _backup(values: Mapping[str, str]) -> Backup | None:
+    backup = Backup(values.get("taskdb:backup", "never"), values.get("taskdb:backup_folder", ""))
     try:
-        BackupSetting.parse(when, folder)
+        return backup if backup.properties else None
     except PolicyError as error:
         example = "taskdb:backup_folder backups" if "backup_folder" in str(error) else "taskdb:backup destructive"
         raise TaskdbError(f"taskdb:{error}. Set it as in: {_command('config set', example)}") from None
-    return when, folder
 
 
 def _unknown(values: Mapping[str, str]) -> str | None:

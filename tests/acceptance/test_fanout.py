@@ -28,13 +28,13 @@ import os
 
 import pulumi
 
-from pulumi_alembic import Migrations, Query
+from pulumi_alembic import Migrations, Query, Waves
 
 config = pulumi.Config()
 url = config.require_secret("url")
 databases = config.get_object("databases") or Query(config.require("query"), url=url)
 migrations = Migrations(
-    "shops", url=url, databases=databases, target=config.get("revision") or "head", canary=1, wave=2
+    "shops", url=url, databases=databases, target=config.get("revision") or "head", waves=Waves(canary=1, wave=2)
 )
 pulumi.export("revision", migrations.revision)
 pulumi.export("revisions", migrations.revisions)

@@ -10,7 +10,7 @@ import psycopg
 import pulumi
 import pytest
 
-from pulumi_alembic import Migrations, Query
+from pulumi_alembic import Migrations, Query, Waves
 from pulumi_embedded.testing import Engine
 from taskdb.local import Server
 from tests.conftest import Database, drop_database
@@ -101,7 +101,7 @@ def test_a_query_is_asked_anew_each_time(engine: Engine, server: Server, directo
     def program() -> None:
         url = pulumi.Output.secret(address(server))
         asked = Query(query, url=url, timeout="20s")
-        made = Migrations("shops", url=url, directory=str(directory), databases=asked, wave=2, parallel=2)
+        made = Migrations("shops", url=url, directory=str(directory), databases=asked, waves=Waves(wave=2, parallel=2))
         pulumi.export("revisions", made.revisions)
 
     engine.program = program

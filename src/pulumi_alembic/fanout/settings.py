@@ -28,16 +28,17 @@ _KEPT = 16_384
 
 
 def asked(
-    databases: Sequence[Any] | Query | Output[Any] | None, waves: Mapping[str, Any], backup: str
+    databases: Sequence[Any] | Query | Output[Any] | None, waves: Waves | None, *, backs_up: bool
 ) -> dict[str, Any]:
     """The resource's properties for these arguments: none without databases. Raises PolicyError for what is wrong."""
-    given = {name: value for name, value in waves.items() if value is not None}
+    if waves is not None and not isinstance(waves, Waves):
+        raise PolicyError(f"waves is {waves!r:.80}: it is pulumi_alembic.Waves(…)")
     if databases is None:
-        if given:
-            raise PolicyError(f"{next(iter(given))} is for several databases: name them with databases=[…] or Query(…)")
+        if waves is not None:
+            raise PolicyError("waves is for several databases: name them with databases=[…] or Query(…)")
         return {}
-    settings = Waves.parse(given).settings
-    if backup != "never":
+    settings = Waves.parse(waves.settings if waves else {}).settings
+    if backs_up:
         raise PolicyError(
             "backup is for one database, and here are many: take it off, and back them up before, or with the server's "
             "own means"

@@ -33,7 +33,7 @@ class Settings:
     large_size: int = 256 * 1024**2
     production: bool = False
     backup: str = "never"
-    configure_backup: str = 'Migrations(backup="destructive", backup_folder="FOLDER")'
+    configure_backup: str = 'Migrations(backup=Backup("destructive", "FOLDER"))'
     lower: Lower | None = None
 
     @classmethod

@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from pulumi_alembic import Migrations, Query
+from pulumi_alembic import Approval, Backup, Drift, Migrations, PromoteFrom, Query, Waves
 from tests.conftest import PROJECT
 
 DIRECTORY = str(PROJECT / "migrations")
@@ -52,7 +52,6 @@ def test_downgrades_keep_what_they_take_away_unless_the_program_says_otherwise()
         ("target", lambda: pulumi.Output.from_input("head"), "target"),
         ("policy", lambda: pulumi.Output.from_input({}), "policy"),
         ("policy", lambda: {"lock_timeout": pulumi.Output.from_input("1s")}, "policy['lock_timeout']"),
-        ("require_approval", lambda: pulumi.Output.from_input(True), "require_approval"),
         ("on_unknown_revision", lambda: pulumi.Output.from_input("refuse"), "on_unknown_revision"),
     ],
 )
@@ -66,8 +65,7 @@ def test_an_output_where_a_preview_needs_a_value_is_refused_by_name(argument: st
 def test_url_and_approval_may_be_outputs() -> None:
     [inputs] = registered(
         url=lambda: pulumi.Output.from_input("postgresql://elsewhere"),
-        require_approval=lambda: True,
-        approved=lambda: pulumi.Output.from_input("v1:"),
+        approval=lambda: Approval(pulumi.Output.from_input("v1:")),
     )
     # The first one is a secret, whatever it was given as.
     assert (inputs["url"]["value"], inputs["__approved"]) == ("postgresql://elsewhere", "v1:")
@@ -83,12 +81,12 @@ def test_url_and_approval_may_be_outputs() -> None:
         ({"databases": "tenant"}, "databases is 'tenant': it is a list of names, or a Query"),
         ({"databases": Query("  ")}, "it is a statement, such as SELECT datname"),
         ({"databases": Query("SELECT 1", timeout="soon")}, "the query's timeout is 'soon'"),
-        ({"databases": ["a"], "canary": 0}, "canary is 0: it is a whole number, 1 or more"),
-        ({"databases": ["a"], "wave": True}, "wave is True"),
-        ({"databases": ["a"], "parallel": "2"}, "parallel is '2'"),
-        ({"parallel": 2}, "parallel is for several databases: name them with databases="),
+        ({"databases": ["a"], "waves": Waves(canary=0)}, "canary is 0: it is a whole number, 1 or more"),
+        ({"databases": ["a"], "waves": Waves(wave=True)}, "wave is True"),
+        ({"databases": ["a"], "waves": Waves(parallel="2")}, "parallel is '2'"),
+        ({"waves": Waves(parallel=2)}, "waves is for several databases: name them with databases="),
         (
-            {"databases": ["a"], "backup": "always", "backup_folder": "/b"},
+            {"databases": ["a"], "backup": Backup("always", "/b")},
             "backup is for one database, and here are many",
         ),
     ],
@@ -100,7 +98,7 @@ def test_what_makes_no_fan_out_is_an_error_of_the_program(arguments: dict[str, A
 
 
 def test_a_query_goes_to_the_provider_with_its_address_as_a_secret() -> None:
-    [inputs] = registered(databases=lambda: Query("SELECT 'a'", url="postgresql://admin"), wave=lambda: 3)
+    [inputs] = registered(databases=lambda: Query("SELECT 'a'", url="postgresql://admin"), waves=lambda: Waves(wave=3))
     assert inputs["query"] == "SELECT 'a'" and inputs["waves"] == {"wave": 3}
     assert inputs["__query_url"]["value"] == "postgresql://admin"
     assert "databases" not in inputs
@@ -110,3 +108,37 @@ def test_one_database_has_no_property_of_a_fan_out() -> None:
     """Else every state there is would have a change."""
     [inputs] = registered()
     assert not inputs.keys() & {"databases", "query", "waves", "revisions", "failures"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "properties"),
+    [
+        ("approval", Approval("v1:"), {"require_approval": True, "__approved": "v1:"}),
+        ("backup", Backup("always", "/b"), {"backup": "always", "backup_folder": "/b"}),
+        ("backup", Backup("never"), {}),
+        ("promote_from", PromoteFrom("staging", "sealed"), {"__lower": {"stack": "staging", "proof": "sealed"}}),
+        ("drift", Drift(["table  app.tmp_*"], "v2"), {"drift_ignore": ["table app.tmp_*"], "infrastructure": "v2"}),
+        ("drift", Drift(), {}),
+    ],
+)
+def test_what_belongs_together_has_the_properties_that_states_know(
+    argument: str, value: object, properties: dict[str, Any]
+) -> None:
+    [without] = registered()
+    [inputs] = registered(**{argument: lambda: value})
+    assert {name: each for name, each in inputs.items() if name not in without} == properties
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"approval": True}, "approval is True: it is pulumi_alembic.Approval(…)"),
+        ({"backup": "always"}, "backup is 'always': it is pulumi_alembic.Backup(…)"),
+        ({"databases": ["a"], "waves": 2}, "waves is 2: it is pulumi_alembic.Waves(…)"),
+        ({"drift": Drift("table app.tmp_*")}, "drift_ignore is 'table app.tmp_*': it is a list of patterns"),
+    ],
+)
+def test_a_word_where_a_group_belongs_is_refused_by_name(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(pulumi.RunError) as caught:
+        registered(**{name: (lambda value=value: value) for name, value in arguments.items()})
+    assert said in str(caught.value)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pulumi
 import pytest
 
+from pulumi_alembic import Approval
 from pulumi_alembic.policy import Policy
 from taskdb import local
 from taskdb.admin import VARIABLES
@@ -222,9 +223,9 @@ def test_how_long_to_wait_is_the_stacks_and_has_defaults(monkeypatch: pytest.Mon
 
 
 def test_no_approval_is_required_unless_the_stack_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert not load(monkeypatch, tmp_path, **NAMED).require_approval
+    assert not load(monkeypatch, tmp_path, **NAMED).approval
     settings = load(monkeypatch, tmp_path, **NAMED, taskdb__require_approval="true", taskdb__approved="v1:0")
-    assert (settings.require_approval, settings.approved) == (True, "v1:0")
+    assert settings.approval == Approval("v1:0")
 
 
 @pytest.mark.parametrize("stack", ["Dev", "d.ev", "-dev", "d" * 48])
@@ -279,7 +280,7 @@ def test_a_lint_that_makes_no_sense_is_refused_with_the_command(
 def test_severities_come_from_the_object_that_the_engine_gives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = load(monkeypatch, tmp_path, taskdb__lint='{"truncate":"off","large_rows":500,"cluster":false}', **NAMED)
     assert settings.lint == {"truncate": "off", "large_rows": "500", "cluster": "false"}
-    assert settings.configure_lint.format(rule="r") == "pulumi config set --path taskdb:lint.r warning --stack dev"
+    assert settings.commands.lint.format(rule="r") == "pulumi config set --path taskdb:lint.r warning --stack dev"
 
 
 @pytest.mark.parametrize(
@@ -336,7 +337,7 @@ def test_stacks_that_prove_each_other_in_a_ring_are_refused(
     for stack, lower in files.items():
         (tmp_path / f"Pulumi.{stack}.yaml").write_text(f"config:\n  taskdb:promote_from: {lower}\n")
     if not ring:
-        assert load(monkeypatch, tmp_path, taskdb__promote_from="staging", **NAMED).promote_from == "staging"
+        assert load(monkeypatch, tmp_path, taskdb__promote_from="staging", **NAMED).lower == "staging"
         return
     with pytest.raises(TaskdbError) as caught:
         load(monkeypatch, tmp_path, taskdb__promote_from="staging", **NAMED)
