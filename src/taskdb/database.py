@@ -57,11 +57,12 @@ class Database(pulumi.ComponentResource):
         What is `existing` of the database and its roles is imported into the stack. With `protect` neither the database
         nor a role can be deleted.
         """
+        # Before anything is registered here: from then on the engine may be writing the state that this reads.
+        exported = exported_login()
         super().__init__("taskdb:index:Database", name, None, opts)
         self._admin = admin
         self._chain = Chain(self, admin, existing)
         guarded = pulumi.ResourceOptions(protect=protect or None)
-        exported = exported_login()
         turns = [turn(login, app_login, exported) for login in LOGINS]
         self._roles = Roles(self._chain, name, admin.username, turns, guarded, parent=self)
         # The admin's own: the provider's grants on a database of another role silently do nothing.

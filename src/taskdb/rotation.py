@@ -59,10 +59,14 @@ def app_login_of(values: Mapping[str, str], command: Callable[[str, str], str]) 
 def exported_login() -> str | None:
     """The login whose URL the stack's outputs hold; None where no update of the stack was complete yet.
 
-    Pulumi 3.260: outputs are replaced when an update is complete, and stay as they were through one that fails.
+    Pulumi 3.260: outputs are replaced when an update is complete, and stay as they were through one that fails. A state
+    in a file is cut off while it is written ("failed to load checkpoint: EOF"): so this is asked once the stack itself
+    is registered, which a resource is when its state was written, and before any other is.
     """
     own = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
-    found: Any = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": own}).value
+    root = pulumi.runtime.get_root_resource()
+    name = root.urn.apply(lambda _: own) if root else own
+    found: Any = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name}).value
     outputs = (found or {}).get("outputs") or {}
     if "app_url" not in outputs:
         return None

@@ -12,6 +12,7 @@ import pytest
 from pulumi_alembic.scripts.history import History
 from taskdb import preflight
 from taskdb.passwords import PasswordProvider
+from taskdb.rotation import exported_login
 
 PROJECT = Path(__file__).parents[3]
 
@@ -58,6 +59,32 @@ def test_the_scripts_are_read_once(monkeypatch: pytest.MonkeyPatch, request: pyt
     monkeypatch.setattr(History, "load", lambda directory: read.append(directory) or load(directory))
     request.getfixturevalue("registered")
     assert read == [Path("migrations")]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the engine is asked, in its order: types of resources, and names of functions."""
+    asked: list[str] = []
+    monitor = pulumi.runtime.mocks.MockMonitor
+    register, invoke = monitor.RegisterResource, monitor.Invoke
+    monkeypatch.setattr(monitor, "RegisterResource", lambda self, it: asked.append(it.type) or register(self, it))
+    monkeypatch.setattr(monitor, "Invoke", lambda self, it: asked.append(it.tok) or invoke(self, it))
+    return asked
+
+
+def test_the_stack_s_own_outputs_are_read_when_the_stack_itself_is_registered(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the read may meet the engine as it writes the state, and find it cut off."""
+
+    def program() -> None:
+        root = pulumi.ComponentResource("test:index:Stack", "root")
+        monkeypatch.setattr(pulumi.runtime, "get_root_resource", lambda: root)
+        assert exported_login() is None
+
+    pulumi.runtime.set_mocks(Mocks(), project="taskdb", stack="dev", preview=False)
+    pulumi.runtime.test(program)()
+    assert asked == ["test:index:Stack", "pulumi:pulumi:readStackOutputs"]
 
 
 def test_a_password_is_long_and_never_the_same() -> None:
