@@ -62,7 +62,7 @@ test: $(BIN)/.test ## Run every check and test
 	$(BIN)/pytest -n auto
 
 test-faults: $(BIN)/.test ## Try every fault, walk and rotation for long, of which `make test` does a little: half an hour
-	FAULTS=all $(BIN)/pytest -n auto tests/faults tests/postgres/alembic/test_walk.py tests/postgres/drift/test_keeping.py \
+	FAULTS=all $(BIN)/pytest -n auto --timeout 3600 tests/faults tests/postgres/alembic/test_walk.py tests/postgres/drift/test_keeping.py \
 		tests/acceptance/test_rotation.py
 
 benchmarks: $(BIN)/.up $(SERVER) ## Measure the timing claims, and compare with a Pulumi CLI on the PATH
