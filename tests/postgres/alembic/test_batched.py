@@ -273,7 +273,8 @@ def test_its_progress_is_told(one: Target) -> None:
     with blocker(one, "ANALYZE t") as session:
         session.commit()
     # Two seconds at least: it is told every second.
-    one.write(TWO, ONE, batched("'t', 'n = n + 1 + (pg_sleep(0.0001) IS NULL)::int'"))
+    slow = "n = n + 1 + CASE WHEN id % 20 = 0 THEN (pg_sleep(0.003) IS NULL)::int ELSE 0 END"
+    one.write(TWO, ONE, batched(f"'t', '{slow}'"))
     one.migrate(TWO, on_status=told)
     told.wait_for(f"{TWO}: t: ", " of about 20,000 rows (", " rows/s, ", " s left")
 
