@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from pulumi_embedded.testing import Engine, Result, Secret
+from taskdb.database import Database as Program
 from taskdb.local import Server
 from tests.conftest import PROJECT, Database
 
@@ -148,6 +149,29 @@ def test_a_pinned_stack_goes_to_an_older_revision_and_back(engine: Engine) -> No
     assert older.outputs["revision"] == "20250126_002"
     engine.config["taskdb:revision"] = "head"
     assert engine.up().outputs["revision"] == HEAD
+
+
+def test_a_program_of_before_there_was_a_schema_for_it_leaves_what_is_kept(
+    engine: Engine, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older commit's program does not have the schema, and its update deletes what it does not have."""
+    url = str(engine.up().outputs["app_url"])
+    with psycopg.connect(url) as application:
+        application.execute("INSERT INTO users (username, email, password_hash) VALUES ('a', 'a', 'x')")
+        application.execute("INSERT INTO conversations (user_id) SELECT id FROM users")
+    engine.config["taskdb:revision"] = "20250126_002"
+    engine.up()
+    make = Program._schema
+    with monkeypatch.context() as older:
+        older.setattr(Program, "_schema", lambda self, name, *more: name == "kept" or make(self, name, *more))
+        assert engine.up().changes["delete"] == 1
+    with Database(server, f"taskdb_{engine.stack}").connect() as admin:
+        assert admin.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'kept'").fetchone() == (1,)
+    engine.config["taskdb:revision"] = "head"
+    assert engine.up().changes["create"] == 1
+    with psycopg.connect(url) as application:
+        assert application.execute("SELECT count(*) FROM conversations").fetchone() == (1,)
+        application.execute("DELETE FROM users")
 
 
 def test_what_was_changed_by_hand_is_found_by_a_refresh_and_healed_by_the_next_update(
