@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ __all__ = [
     "Connection",
     "NoDatabase",
     "NoLogin",
+    "add_heads",
     "await_server",
     "connect",
     "log_in",
@@ -41,6 +42,10 @@ KEPT_SCHEMA = "kept"
 """The schema of what downgrades take away: the owner's, and nobody else's."""
 
 VERSION_TABLE = "alembic_version"
+# As Alembic 1.20 makes it.
+_VERSION_TABLE = """
+CREATE TABLE {} (version_num varchar(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))
+"""
 CONNECT_TIMEOUT = 15  # seconds
 KNOCK = 0.25  # seconds between two tries to reach a server that went away
 KEEPALIVE = 10  # seconds without a word after which each end asks whether the other is still there
@@ -129,6 +134,15 @@ def read_heads(connection: Connection) -> tuple[str, ...]:
         return ()
     rows = connection.execute(sql.SQL("SELECT version_num FROM {} ORDER BY 1").format(table))
     return tuple(row[0] for row in rows)
+
+
+def add_heads(connection: Connection, heads: Iterable[str]) -> None:
+    """The database says that it is at these revisions too, in Alembic's table, which is made where it is not there."""
+    table = sql.Identifier(VERSION_SCHEMA, VERSION_TABLE)
+    if connection.execute("SELECT to_regclass(%s)", [table.as_string(connection)]).fetchone() == (None,):
+        connection.execute(sql.SQL(_VERSION_TABLE).format(table))
+    for head in heads:
+        connection.execute(sql.SQL("INSERT INTO {} VALUES (%s)").format(table), [head])
 
 
 def read_catalog(connection: Connection) -> Catalog:

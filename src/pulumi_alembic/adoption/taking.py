@@ -7,10 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from psycopg import sql
-
 from pulumi_alembic.adoption.matching import Adopted, objects, read_public
-from pulumi_alembic.database import VERSION_SCHEMA, VERSION_TABLE, connect, read_heads
+from pulumi_alembic.database import VERSION_TABLE, add_heads, connect, read_heads
 from pulumi_alembic.drift.reading import read
 from pulumi_alembic.errors import AdoptionError
 from pulumi_alembic.ledger import ledger
@@ -20,14 +18,6 @@ from pulumi_alembic.plan import Direction
 from pulumi_alembic.scripts.history import History
 
 __all__ = ["first"]
-
-_TABLE = sql.Identifier(VERSION_SCHEMA, VERSION_TABLE)
-# As Alembic 1.20 makes it.
-_CREATE = """
-CREATE TABLE {table} (
-    version_num varchar(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
-)
-"""
 
 
 @contextmanager
@@ -47,10 +37,7 @@ def first(
                 raise AdoptionError(f"the database has changed since it was looked at. Again: {command}")
             # The reading left the session without a search_path, which these statements do not need.
             ledger.prepare(connection)
-            if connection.execute("SELECT to_regclass(%s)", [_TABLE.as_string(None)]).fetchone() == (None,):
-                connection.execute(sql.SQL(_CREATE).format(table=_TABLE))
-            for head in adopted.heads:
-                connection.execute(sql.SQL("INSERT INTO {} VALUES (%s)").format(_TABLE), [head])
+            add_heads(connection, adopted.heads)
             detail: Mapping[str, Any] = {"moved": f"public.{VERSION_TABLE}"} if moved else {}
             origin = Origin.of(directory, stack)
             before: set[str] = set()

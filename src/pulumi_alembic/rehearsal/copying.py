@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import psycopg
 from psycopg import sql
 
-from pulumi_alembic.database import VERSION_SCHEMA, Connection
+from pulumi_alembic.database import VERSION_SCHEMA, Connection, add_heads
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.rehearsal.scratch import database_of
 
@@ -117,9 +117,7 @@ def _write_migration_tables(connection: Connection, heads: Iterable[str], ledger
         "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = %s", [VERSION_SCHEMA]
     ).fetchall()
     connection.execute(f"SET ROLE {owner}".encode())
-    version = sql.SQL("INSERT INTO {} VALUES (%s)").format(sql.Identifier(VERSION_SCHEMA, "alembic_version"))
-    for head in heads:
-        connection.execute(version, [head])
+    add_heads(connection, heads)
     row = sql.SQL(
         "INSERT INTO {ledger} OVERRIDING SYSTEM VALUE"
         ' SELECT * FROM jsonb_populate_record(NULL::{ledger}, %s::jsonb || \'{{"source": ""}}\')'

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from pulumi_alembic.account import Account
 from pulumi_alembic.database import connect
 from pulumi_alembic.inputs import ADMIN
 from tests.conftest import Database
@@ -77,6 +79,9 @@ def test_what_is_pending_then_runs_and_the_way_back_is_there(site: Target, adopt
     stack = Stack(site.url)
     planned = stack.preview(site.directory, THREE, **adopting)
     assert planned["plan"] == f"{TWO} → {THREE}: upgrade {THREE}"
+    account = Account.from_json(json.loads(planned["__plan"]))
+    assert (account.rehearsed, account.not_rehearsed) == (True, "")
+    assert [each.id for each in account.revisions] == [THREE]
     stack.up(site.directory, THREE, **adopting)
     assert stack.outputs["revision"] == THREE
     stack.up(site.directory, ONE, **adopting)
