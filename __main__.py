@@ -10,6 +10,7 @@ from taskdb import preflight
 from taskdb.database import Database
 from taskdb.errors import TaskdbError
 from taskdb.existing import existing
+from taskdb.promotion import promoted_from
 from taskdb.settings import Settings
 
 MIGRATIONS = "migrations"
@@ -21,6 +22,7 @@ try:
     settings = Settings.load(Path.cwd())
     history = preflight.check(settings, Path(MIGRATIONS))
     present = existing(settings.admin, settings.database) if settings.adopt else frozenset()
+    lower = promoted_from(settings.lower) if settings.lower else None
 except TaskdbError as error:
     raise pulumi.RunError(str(error)) from None
 
@@ -37,7 +39,7 @@ migrations = Migrations(
     allow_data_loss=settings.allow_data_loss,
     lint=settings.lint,
     production=settings.production,
-    promote_from=settings.promote_from,
+    promote_from=lower,
     rehearse_with=settings.admin.url(settings.database) if settings.rehearse or settings.adopt else None,
     backup=settings.backup,
     on_unknown_revision=settings.on_unknown_revision,

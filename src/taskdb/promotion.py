@@ -9,9 +9,11 @@ from pathlib import Path
 import pulumi
 import yaml
 
+from pulumi_alembic import PromoteFrom, proof_of
+from taskdb.commands import command, engine
 from taskdb.errors import TaskdbError
 
-__all__ = ["PROMOTE_FROM", "lower_of"]
+__all__ = ["PROMOTE_FROM", "lower_of", "promoted_from"]
 
 PROMOTE_FROM = "taskdb:promote_from"
 
@@ -45,6 +47,24 @@ def lower_of(values: Mapping[str, str], command: Callable[[str, str], str], proj
             f"revision. Take it out of one of them: {command('config rm', PROMOTE_FROM)}"
         )
     return values.get(PROMOTE_FROM, "")
+
+
+def promoted_from(lower: str) -> PromoteFrom:
+    """The stack `lower` and its proof. Raises TaskdbError, with the engine's reason, where that stack cannot be read.
+
+    It is read here once more than for the proof: what a reference cannot read ends the program without a word of ours.
+    """
+    name = f"organization/{pulumi.get_project()}/{lower}"
+    try:
+        pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name})
+    except Exception as error:
+        # The SDK raises no class of its own here.
+        reason = str(error).rpartition("returned an error: ")[2]
+        raise TaskdbError(
+            f"{PROMOTE_FROM} is {lower!r}, and that stack cannot be read: {reason}. Bring it up first: {engine()} up "
+            f"--stack {lower}; or name another one: {command('config set', f'{PROMOTE_FROM} STACK')}"
+        ) from None
+    return PromoteFrom(lower, proof_of(pulumi.StackReference(name)))
 
 
 def _configured(file: Path) -> str:

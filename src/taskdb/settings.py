@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 from pulumi.runtime import config as stack_config
 
-from pulumi_alembic import Approval, Backup, Commands, PromoteFrom, proof_of
+from pulumi_alembic import Approval, Backup, Commands
 from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.policy import Policy
 from taskdb.admin import CONFIGURATION, Admin, admin_of
@@ -122,14 +122,6 @@ class Settings:
         folder, when = ("taskdb:backup_folder backups", "taskdb:backup destructive")
         backup = "\n".join(_command("config set", each) for each in (folder, when))
         return Commands(lint=configure_command(_engine()), backup=backup)
-
-    @property
-    def promote_from(self) -> PromoteFrom | None:
-        """The stack `lower`, and its proof of revisions."""
-        if not self.lower:
-            return None
-        stack = pulumi.StackReference(f"organization/{pulumi.get_project()}/{self.lower}")
-        return PromoteFrom(self.lower, proof_of(stack))
 
 
 def _refuse_unknown(values: Mapping[str, str]) -> None:

@@ -63,6 +63,15 @@ def test_what_cannot_wait_goes_up_with_its_reason(project: Project) -> None:
     assert told in upper.succeed("preview").text
 
 
+def test_a_lower_stack_that_cannot_be_read_is_named_before_anything_is_made(project: Project) -> None:
+    project.configure(taskdb__promote_from="nowhere")
+    refused = project.pulumi("up", "--yes", "--skip-preview")
+    assert refused.exit_code != 0 and "Traceback" not in refused.text
+    assert "taskdb:promote_from is 'nowhere', and that stack cannot be read: unknown stack" in refused.text
+    assert f"Bring it up first: {ENGINES[project.engine]} up --stack nowhere; or name another one:" in refused.text
+    assert {each["type"] for each in project.resources()} == {"pulumi:pulumi:Stack", "pulumi:providers:pulumi"}
+
+
 def test_a_ring_of_stacks_is_refused_before_anything_is_made(project: Project) -> None:
     upper = above(project)
     project.configure(taskdb__promote_from=upper.stack)
