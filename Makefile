@@ -61,7 +61,7 @@ test: $(BIN)/.test ## Run every check and test
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto
 
-test-faults: $(BIN)/.test ## Try every fault, walk and rotation for long, of which `make test` does a little: half an hour
+test-faults: $(BIN)/.test ## Try every fault, walk and rotation for long, of which `make test` does a little: some hours
 	FAULTS=all $(BIN)/pytest -n auto --timeout 3600 tests/faults tests/postgres/alembic/test_walk.py tests/postgres/drift/test_keeping.py \
 		tests/acceptance/test_rotation.py
 
