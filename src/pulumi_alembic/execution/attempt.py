@@ -62,7 +62,7 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
             phases.follow(context.get_context(), engine)
             Guard(session, running, request, keeper).follow(engine)
             running.follow(context.get_context(), engine, session)
-            update_by_parameters(engine, running)
+            update_by_parameters(engine)
             _limit_waiting(engine, session, request)
             if connection.in_transaction():
                 # Alembic would take it for the caller's, leave the commit to us, and lose every revision at the close.

@@ -48,6 +48,18 @@ def test_up_and_down_and_the_ledger_tells_both(three: Target) -> None:
     assert ledger(three) == [(ONE, "upgrade"), (TWO, "upgrade"), (TWO, "downgrade")]
 
 
+def test_the_version_is_recorded_by_one_statement_for_all_revisions_up_and_down(empty_target: Target) -> None:
+    ids = [f"20250101_{number:03}" for number in range(8)]
+    for id, down in zip(ids, [None, *ids], strict=False):
+        keep = "op.execute('CREATE TABLE {} AS SELECT statement FROM pg_prepared_statements')"
+        empty_target.write(id, down, keep.format(f"up_{id}"), keep.format(f"down_{id}"))
+    empty_target.migrate(ids[-1])
+    empty_target.migrate(ids[0])
+    for table in (f"up_{ids[-1]}", f"down_{ids[1]}"):
+        [(recorded,)] = empty_target.query(f"SELECT statement FROM app.{table} WHERE statement LIKE 'UPDATE %'")
+        assert recorded == "UPDATE migrations.alembic_version SET version_num = $1 WHERE version_num = $2"
+
+
 def test_a_folder_with_a_percent_sign_works(three: Target, tmp_path: Path) -> None:
     odd = three.directory.rename(tmp_path / "100% odd")
     assert replace(three, directory=odd).migrate(THREE) == THREE
