@@ -17,8 +17,6 @@ from pulumi_alembic.database import VERSION_SCHEMA, open_session
 from pulumi_alembic.execution.phases import Phases
 from pulumi_alembic.execution.version import update_by_parameters
 from pulumi_alembic.guard.guard import Guard
-from pulumi_alembic.keeping.keeper import Keeper
-from pulumi_alembic.keeping.returning import put_back
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Run
 from pulumi_alembic.plan import Direction
@@ -52,15 +50,18 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
         with engine.connect() as connection:
             record = _recorder(session, running, request)
             phases = Phases(session, running, request, record)
-            keeper = Keeper(session, running, request)
+            guard = Guard(session, running, request)
 
             def complete() -> None:
-                keeper.complete()
-                put_back(session, running, request)
+                guard.complete()
+                if running.upgrades:
+                    from pulumi_alembic.keeping.returning import put_back
+
+                    put_back(session, running, request)
 
             _configure(connection, metadata, phases, _on_applied(running, request, record, complete))
             phases.follow(context.get_context(), engine)
-            Guard(session, running, request, keeper).follow(engine)
+            guard.follow(engine)
             running.follow(context.get_context(), engine, session)
             update_by_parameters(engine)
             _limit_waiting(engine, session, request)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pulumi_alembic.batches.keys import refuse_keyless
 from pulumi_alembic.database import connect
 from pulumi_alembic.execution.irreversible import refuse_irreversible
 from pulumi_alembic.scripts.shape import Function, batched_updates, refuse_misplaced
@@ -25,5 +24,7 @@ def refuse_unfit(functions: Sequence[Function], url: str | None, *, rehearsed: b
         refuse_misplaced(function)
         refuse_misplaced(replace(function, name="downgrade"))
     if url is not None and any(batched_updates(function) for function in functions):
+        from pulumi_alembic.batches.keys import refuse_keyless
+
         with connect(url) as connection:
             refuse_keyless(connection, functions)

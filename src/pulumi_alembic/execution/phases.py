@@ -12,7 +12,6 @@ import psycopg
 import sqlalchemy as sa
 
 from pulumi_alembic.errors import MigrationError
-from pulumi_alembic.execution import healing
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Attempt, Event
 from pulumi_alembic.plan import Direction
@@ -159,6 +158,8 @@ class Phases:
         self._ran = text
         self._alone()
         attempts = [one for one in self._attempts() if not one.detail.get("there") and _same(one, statement)]
+        from pulumi_alembic.execution import healing
+
         healing.mend(self.session, statement, self.tell)
         there = healing.took_effect(self.session, statement)
         if there and (attempts or statement.lenient):

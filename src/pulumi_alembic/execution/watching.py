@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from pulumi_alembic.batches.walk import MARK
 from pulumi_alembic.database import log_in
 from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.execution.progress import index_progress
@@ -95,6 +94,8 @@ class Watch:
         _, query, seconds, waiting = row
         blockers = blocking(self._connection, self._pid) if waiting else ()
         self.blockers = blockers or self.blockers
+        from pulumi_alembic.batches.walk import MARK
+
         if query.startswith(MARK):
             return
         progress = index_progress(self._connection, self._pid)

@@ -5,25 +5,24 @@ Importing this module loads SQLAlchemy.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import sqlalchemy as sa
 
-from pulumi_alembic.catalog import Catalog, quoted
 from pulumi_alembic.database import read_catalog
-from pulumi_alembic.effects import effects
 from pulumi_alembic.errors import DataLoss
-from pulumi_alembic.guard.losses import Loss, count, estimate, losses
+from pulumi_alembic.guard.outline import Outline
 from pulumi_alembic.guard.plain import holds_nothing, plain
-from pulumi_alembic.guard.presence import Tables, gone, present
 from pulumi_alembic.literals import Unbindable, bound
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
+    from pulumi_alembic.guard.losses import Loss
+    from pulumi_alembic.guard.presence import Tables
     from pulumi_alembic.keeping.keeper import Keeper
     from pulumi_alembic.request import Request
     from pulumi_alembic.running import Running
@@ -38,47 +37,25 @@ _SAVEPOINT = "pulumi_alembic_guard"
 _SETTINGS = f"{MARK} SELECT current_setting('statement_timeout'), current_setting('row_security')".encode()
 _LIMIT = f"{MARK} SELECT set_config('statement_timeout', %s, true), set_config('row_security', %s, true)".encode()
 
-_WORD = re.compile(r"\w+|U&")
-_TAKING = frozenset(["drop", "truncate", "delete", "merge", "do", "call", "execute", "u&"])
-"""A statement with none of these words, and that of no function of the database's own, takes nothing away."""
-
-_OUTLINE = r"""
-SELECT current_schemas(false), (
-    SELECT array_agg(DISTINCT ARRAY[nspname, proname])
-    FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace JOIN pg_language l ON l.oid = prolang
-    WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%' AND lanname NOT IN ('c', 'internal')
-        AND (nspname, proname) <> ('migrations', 'ledger_is_append_only')
-), (
-    SELECT array_agg(relname) FROM pg_class WHERE oid IN (
-        SELECT tgrelid FROM pg_trigger JOIN pg_proc p ON p.oid = tgfoid
-        WHERE NOT tgisinternal AND prosrc ~* '\m(truncate|drop|delete|execute)\M'
-        UNION SELECT ev_class FROM pg_rewrite WHERE ev_type <> '1'
-    )
-)
-"""
-"""The functions that may run SQL, and the tables that writing to may take rows from."""
-
-_CHANGING = frozenset(["function", "procedure", "extension", "search_path", "trigger", "rule"])
-_MEANT = ("some rows of ", "some values of ", "values of ")
-"""What a statement is for that changes rows: nothing of it needs to be allowed."""
-
 
 class Guard:
     """Raises DataLoss before a statement takes away rows or values, unless its revision is allowed to.
 
     They are counted under the lock that the statement needs, so that nobody adds to them meanwhile, for no longer than
     the policy's `count_timeout`. What a statement's text does not show, such as a DO block, is run, compared with what
-    was there before, and taken back where rows went. What is kept by the `keeper` is not lost.
+    was there before, and taken back where rows went. What a downgrade keeps is not lost.
+
+    What looks closely is loaded only where there is something to look at.
     """
 
-    def __init__(self, session: Connection, running: Running, request: Request, keeper: Keeper) -> None:
+    def __init__(self, session: Connection, running: Running, request: Request) -> None:
         self._session = session
-        self._keeper = keeper
         self._suspects: frozenset[str] | None = None
         self._running = running
+        self._request = request
         self._allowed = request.allow_data_loss
         self._limit = request.policy.count_timeout
-        self._outline: tuple[Catalog, frozenset[str]] | None = None
+        self._outline: Outline | None = None
         self._unknown: Tables | None = None
         self._refused: DataLoss | None = None
 
@@ -86,6 +63,17 @@ class Guard:
         """Look at every statement that is sent through `engine`, whose only connection is the session."""
         sa.event.listen(engine, "before_cursor_execute", self._before)
         sa.event.listen(engine, "after_cursor_execute", self._after)
+
+    def complete(self) -> None:
+        """The revision has run, and only the commit is to come: say what was set aside."""
+        if "_keeper" in vars(self):
+            self._keeper.complete()
+
+    @cached_property
+    def _keeper(self) -> Keeper:
+        from pulumi_alembic.keeping.keeper import Keeper
+
+        return Keeper(self._session, self._running, self._request)
 
     def _before(self, _: sa.Connection, __: object, text: str, parameters: Any, ___: object, many: bool) -> None:
         self._unknown = self._suspects = None
@@ -97,6 +85,10 @@ class Guard:
         sql = _written(text, parameters, many=many)
         if not self._may_take(sql):
             return
+        from pulumi_alembic.effects import effects
+        from pulumi_alembic.guard.losses import losses
+        from pulumi_alembic.guard.presence import present
+
         catalog = read_catalog(self._session)
         seen = effects(sql, catalog)
         if found := losses(seen.destroys, catalog):
@@ -111,6 +103,8 @@ class Guard:
         before, self._unknown = self._unknown, None
         if before is None:
             return
+        from pulumi_alembic.guard.presence import gone, present
+
         lost, touched = gone(before, present(self._session))
         if not lost and not touched:
             self._session.execute(f"{MARK} RELEASE SAVEPOINT {_SAVEPOINT}".encode())
@@ -146,25 +140,12 @@ class Guard:
 
         Of a plain drop the server tells in one answer that there is nothing to lose.
         """
-        words = {word.lower() for word in _WORD.findall(sql)}
-        if "drop" in words and (dropped := plain(sql)):
+        if dropped := plain(sql):
             return not holds_nothing(self._session, dropped, self._limit, MARK)
-        outline, acting = self._outline = self._outline or self._read_outline()
-        if not words.isdisjoint(_CHANGING):
+        outline = self._outline = self._outline or Outline.read(self._session)
+        if outline.may_change_by(sql):
             self._outline = None
-        if not words.isdisjoint(acting):
-            return True
-        if words.isdisjoint(_TAKING) and words.isdisjoint(name.rpartition(".")[2] for name in outline.functions):
-            return False
-        seen = effects(sql, outline)
-        return bool(seen.unknown) or not all(each.startswith(_MEANT) for each in seen.destroys)
-
-    def _read_outline(self) -> tuple[Catalog, frozenset[str]]:
-        """A catalog of the functions alone, and the words that name a table whose triggers or rules may act."""
-        [(path, functions, tables)] = self._session.execute(_OUTLINE.encode()).fetchall()
-        known = {quoted(schema, name): True for schema, name in functions or ()}
-        acting = frozenset(word.lower() for name in tables or () for word in _WORD.findall(name))
-        return Catalog(functions=known, search_path=tuple(path), complete=False), acting
+        return outline.may_lose_by(sql)
 
     def _refuse(self, found: Sequence[Loss], modes: Mapping[str, str], left: Sequence[int] = ()) -> None:
         """Raises DataLoss where there is anything of what would go; `modes` are the statement's own locks.
@@ -191,6 +172,8 @@ class Guard:
         """
         if not found:
             return []
+        from pulumi_alembic.guard.losses import count, estimate
+
         about = estimate(self._session, found)
         [settings] = self._session.execute(_SETTINGS).fetchall()
         try:

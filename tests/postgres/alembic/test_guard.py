@@ -30,6 +30,7 @@ CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (10) TO (20);
 CREATE TYPE mood AS ENUM ('well', 'ill');
 CREATE TABLE "Odd.One" (id int, "a.b" mood);
 CREATE FUNCTION empty_all() RETURNS int LANGUAGE plpgsql AS 'BEGIN TRUNCATE children; RETURN 1; END';
+CREATE FUNCTION "Empty.All"() RETURNS int LANGUAGE sql AS 'SELECT empty_all()';
 CREATE TABLE old (id int);
 CREATE TABLE older () INHERITS (old);
 CREATE TABLE watched (id int);
@@ -63,6 +64,7 @@ LOST = {
     "DO $$ BEGIN EXECUTE 'DROP TABLE ' || 'children'; END $$": "1,200 rows of app.children",
     "DO $$ BEGIN ALTER TABLE parents DROP name CASCADE; END $$": "3 values of app.parents.name",
     "SELECT empty_all()": "1,200 rows of app.children",
+    'SELECT "Empty.All"()': "1,200 rows of app.children",
     "WITH gone AS (DELETE FROM children RETURNING id) SELECT count(*) FROM gone": "1,200 rows of app.children",
 }
 LOST |= {
