@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from pulumi_alembic.plan import Plan
 from pulumi_alembic.planning import look_closely, read_revision
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.request import Request
+from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.trust import Trust
 
 __all__ = ["migrate"]
@@ -82,17 +85,35 @@ def _reach(
     looked = look_closely(request.url, directory, target, trust=trust)
     if looked.plan.steps:
         notes = approve(looked.plan) or {}
-        origin = origin or Origin.of(directory, request.origin.stack)
-        backup = back_up(looked.plan, origin)
-        known = replace(request, scripts=looked.history.revisions, origin=origin, backup=backup, notes=notes)
-        from pulumi_alembic import runner
-
+        # Git is asked while Alembic is loaded.
+        with ThreadPoolExecutor(1) as aside:
+            asked = aside.submit(lambda: origin or Origin.of(directory, request.origin.stack))
+            run = _load_run()
+        found = asked.result()
+        backup = back_up(looked.plan, found)
+        known = replace(request, scripts=looked.history.revisions, origin=found, backup=backup, notes=notes)
         try:
-            runner.run(looked.plan, looked.history, known)
+            run(looked.plan, looked.history, known)
         except Moved as moved:
             request.on_status(f"{moved}: plans anew")
             return False
     return True
+
+
+def _load_run() -> Callable[[Plan, History, Request], None]:
+    """What runs a plan, with all that an env.py loads.
+
+    None of it is ever garbage: collecting meanwhile would go through it again and again, for a tenth of the time.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        from pulumi_alembic.environment import run as _  # noqa: F401 - env.py calls it
+        from pulumi_alembic.runner import run
+    finally:
+        if collects:
+            gc.enable()
+    return run
 
 
 def _read_at_last(url: str, policy: Policy) -> str:
