@@ -67,10 +67,11 @@ def open_session(url: str) -> Connection:
     The role is set explicitly, because a pooler may ignore the settings of a login. Raises DatabaseError, with the
     server's words and never the URL, where there is no such database, login, schema or right.
     """
-    connection = log_in(url)
+    connection = log_in(url, autocommit=True)
     try:
         with refusals(connection):
             _become_owner(connection)
+            connection.autocommit = False
     except BaseException:
         connection.close()
         raise
@@ -86,6 +87,8 @@ def log_in(url: str, application: str = "alembic", *, autocommit: bool = False) 
     connection = _raw(url, application)
     try:
         with refusals(connection):
+            # What is asked now needs no transaction, and its beginning and end would be two messages each.
+            connection.autocommit = True
             refuse_transaction_pooling(connection, lambda: _raw(url, application))
             _notice_loss(connection)
             connection.autocommit = autocommit
@@ -177,7 +180,7 @@ def _raw(url: str, application: str) -> Connection:
 def _notice_loss(connection: Connection) -> None:
     """Let the server find out that its client is gone: also in the middle of a statement, from PostgreSQL 14 on."""
     # Not every server's system can do that; PostgreSQL refuses the value there.
-    with suppress(psycopg.errors.InvalidParameterValue), connection.transaction():
+    with suppress(psycopg.errors.InvalidParameterValue):
         connection.execute(
             "SELECT set_config(name, value, false) FROM (VALUES ('client_connection_check_interval', '1s'), "
             "('tcp_keepalives_idle', %(s)s), ('tcp_keepalives_interval', %(s)s), "
@@ -209,7 +212,6 @@ def _become_owner(connection: Connection) -> None:
         raise DatabaseError(
             f"{where}: no schema of the search_path exists: ALTER ROLE {connection.info.user} SET search_path = …"
         )
-    connection.commit()
 
 
 def _connection_error(error: psycopg.OperationalError) -> DatabaseError:

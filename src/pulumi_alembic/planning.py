@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pulumi_alembic.database import connect, read_catalog, read_heads
+from pulumi_alembic.database import connect, open_session, read_catalog, read_heads, refusals
 from pulumi_alembic.endpoint import refuse_read_only
 from pulumi_alembic.ledger import capsules, integrity
 from pulumi_alembic.plan import Plan, plan, revision_text
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Looked",
     "look",
+    "look_and_stay",
     "look_at_nothing",
     "look_closely",
     "look_over",
@@ -86,11 +87,33 @@ def look_closely(
     With `trust` the history has capsules where the scripts lack what is applied. Raises CapsuleError too, then. A
     database without heads is taken to be at those that are to be `adopted`.
     """
+    looked, session = look_and_stay(url, directory, target, catalog=catalog, trust=trust, adopted=adopted)
+    session.close()
+    return looked
+
+
+def look_and_stay(
+    url: str,
+    directory: Path,
+    target: str,
+    *,
+    catalog: bool = False,
+    trust: Trust | None = None,
+    adopted: Sequence[str] = (),
+) -> tuple[Looked, Connection]:
+    """As `look_closely`, and the session that looked, as `open_session` gives it: the caller closes it."""
     # The scripts are read while the server answers.
     with ThreadPoolExecutor(1) as aside:
         reading = aside.submit(History.load, directory)
-        with connect(url) as connection:
-            return look_over(connection, reading.result, target, catalog=catalog, trust=trust, adopted=adopted)
+        session = open_session(url)
+        try:
+            with refusals(session):
+                looked = look_over(session, reading.result, target, catalog=catalog, trust=trust, adopted=adopted)
+                session.rollback()
+        except BaseException:
+            session.close()
+            raise
+    return looked, session
 
 
 def look_over(

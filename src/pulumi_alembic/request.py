@@ -43,7 +43,8 @@ class Request:
     other migrations out; None only for a run that changes nothing. `scripts` are, by their ids, as they were checked:
     what is not among them is read when it runs. `allow_data_loss` are the revisions that may take away rows.
     `observer` looks on where there is one. `origin`, `backup`, the one made before, and the `notes` of each revision go
-    into the ledger. `on_kept` is told what is set aside and what is put back.
+    into the ledger. `on_kept` is told what is set aside and what is put back. `session` is an open one,
+    for the first attempt.
     """
 
     url: str
@@ -59,6 +60,7 @@ class Request:
     backup: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict)
     on_kept: Callable[[str], None] = _unheard
+    session: Connection | None = None
 
     def script(self, step: RevisionStep) -> Revision:
         """The script of a step of Alembic's."""

@@ -27,10 +27,14 @@ class Running:
     `step` is the revision that runs, None before the first. `committed` says that a part of it is in the database for
     good, whatever becomes of the rest: by commit(), or by a COMMIT among its statements. `outside` says that it began
     a block, whose effect the next run finds. `statements` counts those of this attempt at it. `on_steps` is told the
-    steps, before the first; `on_step` each of them, before each of its attempts.
+    steps, before the first, and the session of this attempt; `on_step` each of them, before each of its attempts.
     """
 
-    def __init__(self, on_steps: Callable[[Sequence[Any]], None], on_step: Callable[[RevisionStep], None]) -> None:
+    def __init__(
+        self,
+        on_steps: Callable[[Sequence[Any], psycopg.Connection[Any]], None],
+        on_step: Callable[[RevisionStep], None],
+    ) -> None:
         self.step: RevisionStep | None = None
         self.committed = False
         self.outside = False
@@ -76,7 +80,7 @@ class Running:
         """Begin an attempt with the run of `context`, which uses `engine`, whose only connection is `session`."""
         # Private in Alembic 1.20, and the only place that knows the step also where the commit itself fails.
         steps = context._migrations_fn
-        context._migrations_fn = lambda heads, of: self._run(heads, lambda: steps(heads, of))  # type: ignore[misc]
+        context._migrations_fn = lambda heads, of: self._run(heads, session, lambda: steps(heads, of))  # type: ignore[misc]
 
         def after_statement(_: Any, __: Any, statement: str, *___: Any) -> None:
             self.statements += VERSION_TABLE not in statement
@@ -107,14 +111,14 @@ class Running:
         """As `recorded`, of a stamp, which runs no revision."""
         self._after = frozenset(heads)
 
-    def _run(self, heads: Sequence[str], steps: Callable[[], Any]) -> Iterator[Any]:
+    def _run(self, heads: Sequence[str], session: psycopg.Connection[Any], steps: Callable[[], Any]) -> Iterator[Any]:
         """The steps that are left, given the heads that the database has at the beginning of this attempt.
 
         They are counted once: run again, `alembic upgrade +1` would mean one more.
         """
         if self._left is None:
             self._left = list(steps())
-            self._on_steps(self._left)
+            self._on_steps(self._left, session)
             self._before = frozenset(heads)
         elif frozenset(heads) == self._after:
             # What looked like a failure was a commit whose answer got lost.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import alembic
@@ -36,7 +36,7 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
 
     A step that fails is rolled back, and its error raised as it is.
     """
-    with closing(open_session(request.url)) as session:
+    with closing(_open(request)) as session:
         on_session(_server_process(session))
         if request.observer is not None:
             request.observer.session(session)
@@ -70,6 +70,15 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
                 raise AssertionError("the migration's connection is in a transaction before its first revision")
             with context.begin_transaction():
                 context.run_migrations()
+
+
+def _open(request: Request) -> psycopg.Connection[Any]:
+    """The session that there is, unless it was used or got lost meanwhile; else a new one."""
+    if (session := request.session) is not None and not session.closed:
+        with suppress(psycopg.OperationalError):
+            _server_process(session)
+            return session
+    return open_session(request.url)
 
 
 def _configure(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from pulumi_alembic.database import connect
-from pulumi_alembic.execution.healing import mend
+from pulumi_alembic.database import Connection, connect
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.statements import recognise
@@ -14,19 +13,24 @@ from pulumi_alembic.statements import recognise
 __all__ = ["mend_leftovers"]
 
 
-def mend_leftovers(url: str, policy: Policy, tell: Callable[[str], None]) -> None:
+def mend_leftovers(session: Connection, url: str, policy: Policy, tell: Callable[[str], None]) -> None:
     """Mend what each statement left that was begun, and not done, for a revision that was not applied since.
 
-    Nothing runs again here: that is for the revision. Raises DatabaseError where a lock is not to be had within the
-    policy's `lock_deadline`.
+    Nothing runs again here: that is for the revision. `session` is asked what there is, and a new one mends it. Raises
+    DatabaseError where a lock is not to be had within the policy's `lock_deadline`.
     """
+    left = [(each, recognise(each.statement)) for each in ledger.attempts(session) if not each.done]
+    if not left:
+        return
+    from pulumi_alembic.execution.healing import mend
+
     with connect(url) as connection:
         connection.autocommit = True
         connection.execute(
             f"SET lock_timeout = {round(policy.lock_deadline * 1000)}; SET statement_timeout = 0".encode()
         )
-        for attempt in ledger.attempts(connection):
-            if not attempt.done and (statement := recognise(attempt.statement)):
+        for attempt, statement in left:
+            if statement:
                 mend(connection, statement, partial(_tell, tell, attempt.revision))
 
 

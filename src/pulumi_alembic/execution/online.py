@@ -25,6 +25,7 @@ from pulumi_alembic.scripts.shape import Function
 if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
 
+    from pulumi_alembic.database import Connection
     from pulumi_alembic.request import Request
 
 __all__ = ["run_online"]
@@ -46,7 +47,7 @@ def run_online(metadata: sa.MetaData, request: Request) -> None:
             retries.begin(step.revision.revision)
             watch.revision(step.revision.revision)
 
-        running = Running(lambda steps: _before_the_first(steps, request) if steps else None, on_step)
+        running = Running(lambda steps, session: _before_the_first(steps, session, request) if steps else None, on_step)
         while True:
             try:
                 attempt(metadata, request, running, watch.session)
@@ -55,14 +56,14 @@ def run_online(metadata: sa.MetaData, request: Request) -> None:
                 _recover(error, running, retries, watch, request)
 
 
-def _before_the_first(steps: Sequence[Any], request: Request) -> None:
+def _before_the_first(steps: Sequence[Any], session: Connection, request: Request) -> None:
     functions = [_function(step, request) for step in steps if hasattr(step, "revision")]
     refuse_unfit(functions, request.url, rehearsed=request.observer is not None)
     if request.policy.preflight:
         for note in preflight.look(request.url, request.policy):
             request.on_status(note)
     if request.lock is not None:
-        mend_leftovers(request.url, request.policy, request.on_status)
+        mend_leftovers(session, request.url, request.policy, request.on_status)
 
 
 def _function(step: RevisionStep, request: Request) -> Function:

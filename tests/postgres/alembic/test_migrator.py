@@ -11,8 +11,9 @@ import psycopg
 import pytest
 
 from pulumi_alembic import migrator, planning, runner
-from pulumi_alembic.database import NoDatabase, NoLogin, connect
+from pulumi_alembic.database import NoDatabase, NoLogin, connect, log_in
 from pulumi_alembic.errors import DatabaseError, HistoryError, RevisionFailed, TargetError
+from pulumi_alembic.plan import Plan
 from pulumi_alembic.request import Request
 from pulumi_alembic.scripts.history import History
 from tests.conftest import Database
@@ -58,6 +59,36 @@ def test_the_version_is_recorded_by_one_statement_for_all_revisions_up_and_down(
     for table in (f"up_{ids[-1]}", f"down_{ids[1]}"):
         [(recorded,)] = empty_target.query(f"SELECT statement FROM app.{table} WHERE statement LIKE 'UPDATE %'")
         assert recorded == "UPDATE migrations.alembic_version SET version_num = $1 WHERE version_num = $2"
+
+
+def sessions(target: Target) -> set[tuple[object, ...]]:
+    """Those of the migrator's login, but the one that asks, and one that looks at what takes long."""
+    with log_in(target.url, "the test", autocommit=True) as connection:
+        return set(
+            connection.execute(
+                "SELECT pid, application_name FROM pg_stat_activity "
+                "WHERE usename = session_user AND pid <> pg_backend_pid() AND datname = current_database() "
+                "AND application_name <> 'alembic watch'"
+            )
+        )
+
+
+def test_an_update_runs_in_the_session_that_its_plan_was_made_in(three: Target) -> None:
+    seen: list[set[tuple[object, ...]]] = []
+    three.migrate(
+        TWO, approve=lambda plan: seen.append(sessions(three)), on_applied=lambda id: seen.append(sessions(three))
+    )
+    assert {name for _, name in seen[0]} == {"alembic", "pulumi up"}
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_a_session_that_gets_lost_behind_the_plan_is_replaced(three: Target) -> None:
+    def lose(_: Plan) -> None:
+        [pid] = [pid for pid, name in sessions(three) if name == "alembic"]
+        with log_in(three.url, autocommit=True) as connection:
+            connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+
+    assert three.migrate(TWO, approve=lose) == TWO
 
 
 def test_a_folder_with_a_percent_sign_works(three: Target, tmp_path: Path) -> None:
