@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg import sql
+from psycopg import generators, sql
 from psycopg.rows import tuple_row
 
 from pulumi_alembic.endpoint import refuse_transaction_pooling
@@ -33,6 +33,7 @@ __all__ = [
     "read_catalog",
     "read_heads",
     "refusals",
+    "send",
 ]
 
 VERSION_SCHEMA = "migrations"
@@ -128,6 +129,18 @@ def refusals(connection: Connection) -> Iterator[None]:
     except psycopg.Error as error:
         reason = " ".join(str(error).split())
         raise DatabaseError(f"{where}: {reason} ({error.sqlstate or 'connection lost'})") from None
+
+
+def send(connection: Connection, statements: bytes) -> psycopg.pq.abc.PGresult:
+    """The last answer to what is sent in one message, without what a cursor does with it. Raises psycopg.Error."""
+    connection.pgconn.send_query(statements)
+    results: list[psycopg.pq.abc.PGresult] = connection.wait(generators.execute(connection.pgconn))
+    last = results[-1]
+    if last.status not in (psycopg.pq.ExecStatus.COMMAND_OK, psycopg.pq.ExecStatus.TUPLES_OK):
+        error = psycopg.errors.error_from_result(last)
+        # Without a word from the server there is no server: psycopg says so of what it sends itself.
+        raise error if error.sqlstate else psycopg.OperationalError(str(error))
+    return last
 
 
 def read_heads(connection: Connection) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import psycopg
 import sqlalchemy as sa
 from alembic import context
 
-from pulumi_alembic.database import VERSION_SCHEMA, open_session
+from pulumi_alembic.database import VERSION_SCHEMA, open_session, send
 from pulumi_alembic.execution.phases import Phases
 from pulumi_alembic.execution.version import update_by_parameters
 from pulumi_alembic.guard.guard import Guard
@@ -116,11 +116,7 @@ def _limit_waiting(engine: sa.Engine, session: psycopg.Connection[Any], request:
             session.execute(f"SET lock_timeout = {deadline}".encode())
         else:
             # Both in one message to the server: this is done once per revision.
-            result = session.pgconn.exec_(f"BEGIN; SET LOCAL lock_timeout = {timeout}".encode())
-            if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
-                error = psycopg.errors.error_from_result(result)
-                # Without a word from the server there is no server: psycopg says so of what it sends itself.
-                raise error if error.sqlstate else psycopg.OperationalError(str(error))
+            send(session, f"BEGIN; SET LOCAL lock_timeout = {timeout}".encode())
 
     sa.event.listen(engine, "begin", begin)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from pulumi_alembic.database import send
 from pulumi_alembic.retry import busy
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ _DROP_COLUMN = re.compile(
 _NAMES = re.compile(_NAME)
 
 _SAVEPOINT = "pulumi_alembic_plain"
-_LIMIT = "SELECT set_config('statement_timeout', '{}', true), set_config('row_security', 'off', true)"
-_ANSWER = 4
-"""Which of the message's results, from 0, says whether there is anything."""
+_LIMIT = "set_config('statement_timeout', '{}', true), set_config('row_security', 'off', true)"
 
 
 @dataclass(frozen=True)
@@ -70,20 +69,19 @@ def holds_nothing(connection: Connection, dropped: Plain, seconds: float, mark: 
         return True
     begun = time.monotonic()
     try:
-        cursor = connection.execute(
+        answer = send(
+            connection,
             f"{mark} SAVEPOINT {_SAVEPOINT}; LOCK TABLE {dropped.tables} IN ACCESS EXCLUSIVE MODE; "
             # Kept on the server, they are put back without a question in between.
-            f"SELECT {_set('pulumi_alembic.', '')}; {_LIMIT.format(round(seconds * 1000))}; "
-            f"{_exists(dropped)}; SELECT {_set('', 'pulumi_alembic.')}".encode()
+            f"SELECT {_set('pulumi_alembic.', '')}, {_LIMIT.format(round(seconds * 1000))}; "
+            f"SELECT {_exists(dropped)}, {_set('', 'pulumi_alembic.')}".encode(),
         )
     except psycopg.Error as error:
         by_hand = isinstance(error, psycopg.errors.QueryCanceled) and time.monotonic() - begun < seconds
         if busy(error) or by_hand or connection.info.transaction_status != psycopg.pq.TransactionStatus.INERROR:
             raise
     else:
-        for _ in range(_ANSWER):
-            cursor.nextset()
-        if cursor.fetchall() == [(False,)]:
+        if answer.get_value(0, 0) == b"f":
             # The savepoint ends with the transaction: that spares a message.
             return True
     # And with it the lock: whoever counts now holds it for no longer than it may.
@@ -100,5 +98,5 @@ def _exists(dropped: Plain) -> str:
     """With the table's partitions and children."""
     if dropped.column:
         # IS NOT NULL is false of a row value that has a NULL in it.
-        return f"SELECT EXISTS (SELECT FROM {dropped.tables} WHERE num_nonnulls({dropped.column}) > 0)"  # noqa: S608
-    return " ".join(["SELECT", " OR ".join(f"EXISTS (SELECT FROM {each})" for each in _NAMES.findall(dropped.tables))])
+        return f"EXISTS (SELECT FROM {dropped.tables} WHERE num_nonnulls({dropped.column}) > 0)"
+    return " OR ".join(f"EXISTS (SELECT FROM {each})" for each in _NAMES.findall(dropped.tables))
