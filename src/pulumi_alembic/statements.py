@@ -97,6 +97,8 @@ def recognise(sql: str) -> Statement | None:
 
 def ends_transaction(sql: str) -> bool:
     """Whether the first statement of `sql` begins or ends a transaction; one to or of a savepoint does not."""
+    if not _TRANSACTION_MARK.search(sql):
+        return False
     words = [token.text.upper() for token in islice(_lexed(sql), 3)]
     return bool(words) and words[0] in _TRANSACTION and "TO" not in words
 
@@ -122,6 +124,7 @@ _FIRST_WORDS = {"CREATE", "DROP", "REINDEX", "ALTER", "REFRESH", "VACUUM", "ANAL
 _MARK = re.compile(r"concurrently|value|vacuum|analy[sz]e", re.IGNORECASE)
 """A word of each kind: a statement without any of them is of none, and is not taken apart."""
 _TRANSACTION = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"}
+_TRANSACTION_MARK = re.compile("|".join(sorted(_TRANSACTION)), re.IGNORECASE)
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 
 

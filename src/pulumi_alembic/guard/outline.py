@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ class Outline:
 
     @cached_property
     def _acting(self) -> frozenset[str]:
-        return _words(*self.tables)
+        return frozenset().union(*map(_words, self.tables))
 
     @cached_property
     def _calling(self) -> frozenset[str]:
-        return _words(*(name for _, name in self.functions))
+        return frozenset().union(*(_words(name) for _, name in self.functions))
 
     @cached_property
     def _catalog(self) -> Catalog:
@@ -84,5 +84,6 @@ class Outline:
         return Catalog(functions=known, search_path=self.search_path, complete=False)
 
 
-def _words(*texts: str) -> frozenset[str]:
-    return frozenset(word.lower() for text in texts for word in _WORD.findall(text))
+@lru_cache(maxsize=2)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(word.lower() for word in _WORD.findall(text))
