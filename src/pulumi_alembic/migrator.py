@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -13,6 +12,7 @@ from typing import Any
 from pulumi_alembic.database import await_server
 from pulumi_alembic.errors import DatabaseError, Moved
 from pulumi_alembic.exclusive import hold
+from pulumi_alembic.loading import for_good
 from pulumi_alembic.origin import Origin
 from pulumi_alembic.plan import Plan
 from pulumi_alembic.planning import look_and_stay, read_revision
@@ -103,19 +103,11 @@ def _reach(
 
 
 def _load_run() -> Callable[[Plan, History, Request], None]:
-    """What runs a plan, with all that an env.py loads.
+    """What runs a plan, with all that an env.py loads."""
+    with for_good("pulumi_alembic.environment"):
+        from pulumi_alembic import environment, runner  # noqa: F401 - an env.py calls the one
 
-    None of it is ever garbage: collecting meanwhile would go through it again and again, for a tenth of the time.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        from pulumi_alembic.environment import run as _  # noqa: F401 - env.py calls it
-        from pulumi_alembic.runner import run
-    finally:
-        if collects:
-            gc.enable()
-    return run
+    return runner.run
 
 
 def _read_at_last(url: str, policy: Policy) -> str:

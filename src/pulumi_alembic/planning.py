@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pulumi_alembic.database import connect, open_session, read_catalog, read_heads, refusals
 from pulumi_alembic.endpoint import refuse_read_only
 from pulumi_alembic.ledger import capsules, integrity
+from pulumi_alembic.loading import for_good
 from pulumi_alembic.plan import Plan, plan, revision_text
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.trust import Trust
@@ -150,9 +151,10 @@ def refuse_unfit(steps: Plan, url: str | None) -> None:
     """Raise HistoryError for a script that does not import, or in which something is where it cannot run."""
     if not steps.steps:
         return
-    from pulumi_alembic.execution import fitness
-    from pulumi_alembic.runner import import_scripts
-    from pulumi_alembic.scripts.shape import Function
+    with for_good("pulumi_alembic.runner"):
+        from pulumi_alembic.execution import fitness
+        from pulumi_alembic.runner import import_scripts
+        from pulumi_alembic.scripts.shape import Function
 
     import_scripts(steps.steps)
     fitness.refuse_unfit([Function(step.path, step.source, steps.direction) for step in steps.steps], url)
