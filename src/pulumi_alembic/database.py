@@ -88,10 +88,9 @@ def log_in(url: str, application: str = "alembic", *, autocommit: bool = False) 
     connection = _raw(url, application)
     try:
         with refusals(connection):
-            # What is asked now needs no transaction, and its beginning and end would be two messages each.
-            connection.autocommit = True
-            refuse_transaction_pooling(connection, lambda: _raw(url, application))
-            _notice_loss(connection)
+            if not _notice_loss(connection, connection.info.backend_pid):
+                # Where the session has another number than it said at first, there is a pooler.
+                _notice_loss(connection, refuse_transaction_pooling(connection, lambda: _raw(url, application)))
             connection.autocommit = autocommit
     except BaseException:
         connection.close()
@@ -190,38 +189,52 @@ def _raw(url: str, application: str) -> Connection:
         ) from None
 
 
-def _notice_loss(connection: Connection) -> None:
-    """Let the server find out that its client is gone: also in the middle of a statement, from PostgreSQL 14 on."""
+def _notice_loss(connection: Connection, session: int) -> bool:
+    """Let the server find out that its client is gone: also in the middle of a statement, from PostgreSQL 14 on.
+
+    Nothing is set, and False returned, where the server's own number of the session is another one.
+    """
+    connection.autocommit = True
     # Not every server's system can do that; PostgreSQL refuses the value there.
     with suppress(psycopg.errors.InvalidParameterValue):
-        connection.execute(
+        found = connection.execute(
             "SELECT set_config(name, value, false) FROM (VALUES ('client_connection_check_interval', '1s'), "
             "('tcp_keepalives_idle', %(s)s), ('tcp_keepalives_interval', %(s)s), "
             # The session that keeps other migrations out has nothing to say for hours.
             "('idle_session_timeout', '0')) AS wanted (name, value) "
-            "WHERE current_setting(name, true) IS NOT NULL",
-            {"s": str(KEEPALIVE)},
+            "WHERE current_setting(name, true) IS NOT NULL AND pg_backend_pid() = %(session)s",
+            {"s": str(KEEPALIVE), "session": session},
         )
+        return found.rowcount > 0
+    return False
+
+
+# The owner's name is not known before the first is read, and its schemas not before it is the role.
+_OWNER = f"""
+SELECT nspowner::regrole::text, pg_has_role(nspowner, 'member'),
+    CASE WHEN pg_has_role(nspowner, 'member') THEN set_config('role', pg_get_userbyid(nspowner), false) END
+FROM pg_namespace WHERE nspname = '{VERSION_SCHEMA}';
+SELECT current_schema()
+"""  # noqa: S608 - no value is put into it
 
 
 def _become_owner(connection: Connection) -> None:
-    found = connection.execute(
-        "SELECT nspowner::regrole::text, pg_has_role(nspowner, 'member') FROM pg_namespace WHERE nspname = %s",
-        [VERSION_SCHEMA],
-    ).fetchone()
+    with closing(connection.execute(_OWNER.encode())) as cursor:
+        found = cursor.fetchone()
+        cursor.nextset()
+        schema = cursor.fetchone()
     where = f"database {connection.info.dbname} as {connection.info.user}"
     if found is None:
         raise DatabaseError(
             f"{where}: there is no schema {VERSION_SCHEMA}, where the migration tables belong: create it first"
         )
-    owner, member = found
+    owner, member, _ = found
     if not member:
         raise DatabaseError(
             f"{where}: the schema {VERSION_SCHEMA} belongs to {owner}, which this role may not become. "
             f"As an admin: GRANT {owner} TO {connection.info.user}"
         )
-    connection.execute(sql.SQL("SET ROLE {}").format(sql.SQL(owner)))
-    if connection.execute("SELECT current_schema()").fetchone() == (None,):
+    if schema == (None,):
         raise DatabaseError(
             f"{where}: no schema of the search_path exists: ALTER ROLE {connection.info.user} SET search_path = …"
         )

@@ -17,16 +17,18 @@ _LOOKS = 5
 
 def refuse_transaction_pooling(
     connection: psycopg.Connection[Any], another: Callable[[], psycopg.Connection[Any]]
-) -> None:
-    """Raise DatabaseError where a pooler gives each transaction of `connection` whichever session is free.
+) -> int:
+    """The server's number of the session of `connection`; DatabaseError where each transaction has another one.
 
-    Locks and settings of a session would then be another client's the next moment. A pooler is known by its own number
-    for the session, and such a one by handing the session of `connection` to `another`, or another one to it.
+    A pooler gives it whichever is free, then, and locks and settings of a session would be another client's the next
+    moment. A pooler is known by its own number for the session, and such a one by handing the session of `connection`
+    to `another`, or another one to it.
     """
+    connection.autocommit = False
     first = _session(connection)
     connection.rollback()
     if first == connection.info.backend_pid:
-        return
+        return first
     with closing(another()) as other:
         for _ in range(_LOOKS):
             # Until its rollback it keeps the session that it was given.
@@ -39,6 +41,7 @@ def refuse_transaction_pooling(
                     "transaction), and a migration needs one that stays its own. Use the server's own address, or a "
                     "pool in session mode"
                 )
+    return first
 
 
 def refuse_read_only(connection: psycopg.Connection[Any]) -> None:
@@ -49,7 +52,6 @@ def refuse_read_only(connection: psycopg.Connection[Any]) -> None:
         "CASE WHEN current_setting('transaction_read_only') = 'on' THEN "
         "(SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') END"
     ).fetchone()
-    connection.rollback()
     standby, read_only, source = found or (False, False, "")
     if standby:
         raise DatabaseError(f"{_where(connection)}: this is a read-only replica. Use the address of its primary")
