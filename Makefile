@@ -19,7 +19,7 @@ endif
 # The development server is for stacks whose configuration says nothing of another one.
 SERVER := $(if $(PGHOST)$(shell grep -s '^ *postgresql:' Pulumi.$(STACK).yaml),,server)
 
-BENCHMARKS := $(filter-out __init__ beside measure scripts server stacks,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out __init__ beside measure scripts server stacks tenants,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: help up preview refresh rotate down pr-up pr-down psql ci-preview ci-comment ci-pin ci-up ci-drift test test-faults benchmarks \
 	server stack clean requirements

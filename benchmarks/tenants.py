@@ -1,0 +1,82 @@
+"""A PostgreSQL server of its own, on which databases are copied by the hundred."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import psycopg
+
+from taskdb.local.account import Account
+from taskdb.local.binaries import Binaries
+from taskdb.local.cluster import ADMIN, HOST, Cluster
+from taskdb.local.install import binaries_for_new_server
+from taskdb.local.place import Place
+from taskdb.local.ports import free_port
+
+__all__ = ["Tenants"]
+
+_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
+
+
+class Tenants:
+    """A server for whose commits nobody waits, in a folder that goes with it: its databases are copies of patterns."""
+
+    def __init__(self, folder: Path, binaries: Binaries) -> None:
+        self._cluster = Cluster(folder, binaries, Account.for_new_server())
+        self._password = secrets.token_urlsafe(12)
+        self._cluster.create(self._password, _SETTINGS)
+        self._port = free_port()
+
+    @classmethod
+    def at(cls, folder: Path) -> Tenants:
+        """A new one in `folder`, of this project's binaries."""
+        place = Place.of(Path(__file__).parent.parent)
+        with place.locked():
+            binaries = binaries_for_new_server(place, print)
+        cluster = folder / "cluster"
+        cluster.mkdir(mode=0o755)
+        return cls(cluster, binaries)
+
+    def __enter__(self) -> Tenants:
+        self._cluster.start(self._port)
+        # Where the projects' own commands look.
+        login = {"PGHOST": HOST, "PGPORT": str(self._port), "PGUSER": ADMIN, "PGPASSWORD": self._password}
+        os.environ.update(login)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cluster.stop()
+
+    def url(self, database: str) -> str:
+        """The address of a database there."""
+        return f"postgresql://{ADMIN}:{self._password}@{HOST}:{self._port}/{database}"
+
+    def pattern(self) -> str:
+        """A new database that has the schema of the migration tables, and nothing else."""
+        name = f"pattern_{secrets.token_hex(3)}"
+        with self._admin() as admin:
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
+        with psycopg.connect(self.url(name), autocommit=True) as owner:
+            owner.execute("CREATE SCHEMA migrations")
+        return name
+
+    def copies(self, number: int, of: str) -> list[str]:
+        """So many new databases, all alike."""
+        names = [f"tenant_{secrets.token_hex(3)}_{each:04}" for each in range(number)]
+        with self._admin() as admin:
+            # Half as long as by the WAL, which is what there is before PostgreSQL 15.
+            strategy = "STRATEGY file_copy" if admin.info.server_version >= 150000 else ""
+            for name in names:
+                admin.execute(f"CREATE DATABASE {name} TEMPLATE {of} {strategy}".encode())
+        return names
+
+    def drop(self, names: list[str]) -> None:
+        """These are gone."""
+        with self._admin() as admin:
+            for name in names:
+                admin.execute(f"DROP DATABASE {name}".encode())
+
+    def _admin(self) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(self.url("postgres"), autocommit=True)
