@@ -42,7 +42,7 @@ class Tell(Protocol):
 class Bench:
     """What a process keeps from one database to the next: what is the same for all is read once.
 
-    `told` are the plans whose details its reader knows.
+    `told` are the plans whose details the reader of this batch knows.
     """
 
     job: Job
