@@ -42,6 +42,7 @@ def migrate(
     on_kept: Callable[[str], None] = lambda text: None,
     around: AbstractContextManager[object] | None = None,
     origin: Origin | None = None,
+    history: History | None = None,
 ) -> str:
     """Bring the database to `target`, and return the revision that it then says it is at, read on a new connection.
 
@@ -52,7 +53,8 @@ def migrate(
     would run, once nobody else migrates: what it raises ends the run before anything of it has run, and what it returns
     is kept in the ledger, by revision. So does what `back_up` raises, which comes next, and returns the id of a backup
     or nothing. `allow_data_loss` are the revisions that may take away rows; `on_kept` is told what is set aside and
-    what is put back. `stack` is kept in the ledger, and the rest of `origin`, which is found out where it is not given.
+    what is put back. `stack` is kept in the ledger, and the rest of `origin`, which is found out where it is not given;
+    so is the `history`, which is that of the directory.
     With `trust` the ledger's scripts are run where there are no others, as `planning.look_closely` says. `around` is
     entered once nobody else migrates, and left before others may.
     """
@@ -62,7 +64,7 @@ def migrate(
             url, command, on_applied, on_status, policy, lock, allow_data_loss=allow_data_loss, origin=Origin(stack)
         )
         request = replace(request, on_kept=on_kept)
-        while not _reach(directory, target, request, approve, back_up, trust, origin):
+        while not _reach(directory, target, request, approve, back_up, trust, origin, history):
             lock.ensure()
         revision = _read_at_last(url, policy)
     if revision != target:
@@ -80,9 +82,10 @@ def _reach(
     back_up: Callable[[Plan, Origin], str],
     trust: Trust | None,
     origin: Origin | None,
+    history: History | None,
 ) -> bool:
     """Run what is pending; False where another migration came between, and the plan is to be made anew."""
-    looked, session = look_and_stay(request.url, directory, target, trust=trust)
+    looked, session = look_and_stay(request.url, directory, target, trust=trust, history=history)
     with closing(session):
         if not looked.plan.steps:
             return True

@@ -101,15 +101,19 @@ def look_and_stay(
     catalog: bool = False,
     trust: Trust | None = None,
     adopted: Sequence[str] = (),
+    history: History | None = None,
 ) -> tuple[Looked, Connection]:
-    """As `look_closely`, and the session that looked, as `open_session` gives it: the caller closes it."""
-    # The scripts are read while the server answers.
+    """As `look_closely`, and the session that looked, as `open_session` gives it: the caller closes it.
+
+    The scripts are those of the `history`, where that is known.
+    """
+    # They are read while the server answers.
     with ThreadPoolExecutor(1) as aside:
-        reading = aside.submit(History.load, directory)
+        scripts = aside.submit(History.load, directory).result if history is None else lambda: history
         session = open_session(url)
         try:
             with refusals(session):
-                looked = look_over(session, reading.result, target, catalog=catalog, trust=trust, adopted=adopted)
+                looked = look_over(session, scripts, target, catalog=catalog, trust=trust, adopted=adopted)
                 session.rollback()
         except BaseException:
             session.close()

@@ -58,6 +58,7 @@ def look(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
         plan = planning.look_at_nothing(job.folder, job.target).plan
     else:
         with connect(job.url_of(name)) as connection:
+            connection.autocommit = True
             _refuse_template(connection)
             plan = planning.look_over(connection, lambda: bench.history, job.target, trust=job.trust).plan
     key = _key(plan)
@@ -135,6 +136,7 @@ def migrate(bench: Bench, name: str | None, expected: Any, tell: Tell) -> Answer
         stack=job.stack,
         trust=job.trust,
         origin=bench.origin,
+        history=bench.history,
     )
     return {"revision": revision}
 
