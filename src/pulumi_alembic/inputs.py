@@ -54,8 +54,8 @@ DRIFT = "drift"
 INFRASTRUCTURE = "infrastructure"
 """An input whose change says that the stack's other resources changed what belongs to the database."""
 
-DETAILS = ("digest", "statements", "__plan")
-"""Inputs that say what a plan with anything to run does: its digest, its SQL, and its whole account as JSON."""
+DETAILS = ("digest", "statements", "__plan", "__plans")
+"""Inputs that say what a plan with anything to run does: its digest, its SQL, and its account or accounts as JSON."""
 ADOPTS = "adopts"
 """An input that `check` adds: the heads that the update is to take over, and the digest of what it found there."""
 

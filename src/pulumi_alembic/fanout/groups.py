@@ -95,15 +95,30 @@ class Groups:
         """The account of each plan once, behind how many databases have it and on which it was made."""
         lines: list[str] = []
         for group in list(self.pending.values())[:_SHOWN]:
-            first = self.name(group.numbers[0])
-            named = few(map(self.name, group.numbers), len(group.numbers), 3)
-            lines.append(f"{databases(len(group.numbers))} ({named}): {group.text}")
+            lines.append(f"{self._told(group.numbers)}: {group.text}")
             if group.account:
                 lines += [f"  {line}" for line in preview.summary(group.account)[:-1]]
-                lines.append(f"  seen in {first}")
+                lines.append(f"  seen in {self.name(group.numbers[0])}")
         if len(self.pending) > _SHOWN:
             lines.append(f"… {len(self.pending) - _SHOWN} other plans")
         return lines
+
+    def to_json(self) -> list[dict[str, object]]:
+        """The accounts for a report, as JSON values: those that are not shown, and those that are there, together."""
+        pending = list(self.pending.values())
+        shown: list[dict[str, object]] = [
+            {"databases": self._told(group.numbers), "plan": group.account.to_json() if group.account else None}
+            for group in pending[:_SHOWN]
+        ]
+        if rest := [number for group in pending[_SHOWN:] for number in group.numbers]:
+            shown.append({"databases": f"{self._told(rest)} with {len(pending) - _SHOWN} other plans", "plan": None})
+        if idle := sorted(number for group in self.known.values() if not group.pending for number in group.numbers):
+            there = Account(self.target, self.target, "upgrade")
+            shown.append({"databases": self._told(idle), "plan": there.to_json()})
+        return shown
+
+    def _told(self, numbers: Sequence[int]) -> str:
+        return f"{databases(len(numbers))} ({few(map(self.name, numbers), len(numbers), 3)})"
 
 
 def revisions(counts: Mapping[str, int]) -> dict[str, int]:

@@ -179,17 +179,14 @@ def _job(properties: Mapping[str, Any], inputs: Inputs, url: str | None, trust: 
 
 
 def _details(groups: Groups) -> Properties:
-    """What a preview shows of it; the report reads the plan where there is one alone."""
+    """What a preview shows of it, and what the report reads: every plan, with the databases that have it."""
     found = [group for group in groups.pending.values() if group.account]
     statements: dict[str, list[str]] = {}
     for group in found:
         assert group.account  # noqa: S101 - these have one
         for name, lines in preview.statements(group.account).items():
             statements.setdefault(name, lines)
-    details: Properties = {"digest": groups.digest, "statements": statements}
-    if len(found) == 1 and found[0].account:
-        details["__plan"] = json.dumps(found[0].account.to_json())
-    return details
+    return {"digest": groups.digest, "statements": statements, "__plans": json.dumps(groups.to_json())}
 
 
 def _tell(groups: Groups, urn: str, said: list[str]) -> None:

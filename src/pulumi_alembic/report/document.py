@@ -30,6 +30,7 @@ def document(preview: Preview, verdict: Verdict) -> dict[str, Any]:
             {
                 "resource": planned.name,
                 "urn": planned.urn,
+                "databases": planned.databases,
                 "problem": planned.problem,
                 "digest": planned.digest,
                 "drift": {name: list(lines) for name, lines in planned.drift},

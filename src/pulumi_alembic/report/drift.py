@@ -16,7 +16,7 @@ def drift(preview: Preview, page: Page) -> list[str]:
     found = [(planned, *each) for planned in preview.plans for each in planned.drift]
     if not found:
         return []
-    several = len(preview.plans) > 1
+    several = preview.planned > 1
     rows = []
     for planned, name, lines in page.rows(found, "difference"):
         of = f" of {page.code(planned.name)}" if several else ""

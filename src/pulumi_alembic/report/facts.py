@@ -79,7 +79,10 @@ def findings(preview: Preview) -> list[Placed]:
         for finding in found_there
     ]
     order = list(Severity)
-    return sorted(found, key=lambda each: (bool(each.finding.excused), order.index(each.finding.severity)))
+    # Several plans of one resource may have a revision in common.
+    return sorted(
+        dict.fromkeys(found), key=lambda each: (bool(each.finding.excused), order.index(each.finding.severity))
+    )
 
 
 def losses(preview: Preview) -> list[Loss]:

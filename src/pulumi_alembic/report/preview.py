@@ -22,7 +22,7 @@ __all__ = ["MIGRATIONS", "STACK", "Diagnostic", "Planned", "Preview", "PreviewEr
 MIGRATIONS = "pulumi-python:dynamic/alembic:Migrations"
 STACK = "pulumi:pulumi:Stack"
 
-_PLAN = "__plan"
+_PLAN, _PLANS = "__plan", "__plans"
 _DATABASE = "postgresql:index/database:Database"
 _KEYS = ("steps", "diagnostics", "changeSummary", "duration")
 _SAME = ("same", "refresh", "read")
@@ -51,7 +51,9 @@ class Step:
 class Planned:
     """A migrations resource that stays or comes: its plan, or `problem`, which says why there is none.
 
-    `digest` is what an approval of the plan names, `drift` what a refresh found: by its name, the lines on each thing.
+    One of many databases has several, one for those that have the same; `databases` says in words which these are.
+    `digest` is what an approval of the resource names, `drift` what a refresh found: by its name, the lines on each
+    thing.
     """
 
     urn: str
@@ -59,6 +61,7 @@ class Planned:
     account: Account | None
     problem: str = ""
     digest: str = ""
+    databases: str = ""
     drift: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
@@ -75,7 +78,8 @@ class Diagnostic:
 class Preview:
     """A preview without what stays the same; `stack` and `project` are empty where no step names them.
 
-    `forgotten` names the migrations resources that go, which leaves their schema as it is.
+    `plans` of one resource are next to each other. `forgotten` names the migrations resources that go, which leaves
+    their schema as it is.
     """
 
     stack: str
@@ -85,6 +89,11 @@ class Preview:
     plans: tuple[Planned, ...]
     forgotten: tuple[str, ...]
     diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def planned(self) -> int:
+        """How many resources the plans are of."""
+        return len({each.urn for each in self.plans})
 
     @property
     def failed(self) -> bool:
@@ -104,13 +113,15 @@ def read(data: bytes) -> Preview:
         if step.type == MIGRATIONS and step.op in ("delete", "delete-replaced"):
             forgotten.append(step.name)
         elif step.type == MIGRATIONS and step.op != "refresh":
-            planned[step.urn] = replace(_planned(step, state), drift=_drift(state))
+            first, *others = _planned(step, state)
+            planned[step.urn] = [replace(first, drift=_drift(state)), *others]
     diagnostics = [
         _diagnostic(_object(each, f"diagnostics[{number}]"), f"diagnostics[{number}]")
         for number, each in enumerate(_list(document, "diagnostics"))
     ]
     # What the refresh warned of is a part of its own.
-    drifted = {each.name for each in planned.values() if each.drift}
+    plans = tuple(each for found in planned.values() for each in found)
+    drifted = {each.name for each in plans if each.drift}
     told = [each for each in diagnostics if each.message.startswith("drift, ") and each.resource in drifted]
     parts = _urn(steps[0].urn, "steps[0].urn") if steps else ("", "", "", "")
     unchanged = _object(document.get("changeSummary") or {}, "changeSummary").get("same", 0)
@@ -119,7 +130,7 @@ def read(data: bytes) -> Preview:
         project=parts[1],
         steps=tuple(step for step in steps if step.op not in _SAME),
         unchanged=unchanged if isinstance(unchanged, int) else 0,
-        plans=tuple(planned.values()),
+        plans=plans,
         forgotten=tuple(dict.fromkeys(forgotten)),
         diagnostics=tuple(each for each in diagnostics if each.severity in ("error", "warning") and each not in told),
     )
@@ -155,27 +166,41 @@ def _database_name(old: Mapping[str, Any]) -> str:
     return ""
 
 
-def _planned(step: Step, state: Mapping[str, Any]) -> Planned:
+def _planned(step: Step, state: Mapping[str, Any]) -> list[Planned]:
     new = _object(state.get("newState") or {}, "newState")
     inputs = _object(new.get("inputs") or {}, "newState.inputs")
-    found = inputs.get(_PLAN)
+    found = inputs.get(_PLANS, inputs.get(_PLAN))
+    bare = Planned(step.urn, step.name, None)
     if found is None:
         shown = inputs.get("plan")
         if isinstance(shown, str) and (idle := _IDLE.fullmatch(shown)):
-            return Planned(step.urn, step.name, Account(idle[1], idle[1], "upgrade"))
+            return [replace(bare, account=Account(idle[1], idle[1], "upgrade"))]
         said = f"; it says only: {shown}" if isinstance(shown, str) and shown else ""
-        return Planned(step.urn, step.name, None, f"the preview holds no plan that can be read here{said}")
+        return [replace(bare, problem=f"the preview holds no plan that can be read here{said}")]
     if found == "[secret]":
-        return Planned(step.urn, step.name, None, "its plan is a secret in the preview")
+        return [replace(bare, problem="its plan is a secret in the preview")]
+    digest = inputs.get("digest")
+    bare = replace(bare, digest=digest if isinstance(digest, str) else "")
     try:
-        values = parse(found) if isinstance(found, str) else found
-        account = Account.from_json(_redacted(values))
-    except (MigrationError, ValueError) as error:
+        values = _redacted(parse(found) if isinstance(found, str) else found)
+        if _PLANS in inputs:
+            return [_of_many(bare, each) for each in values]
+        return [replace(bare, account=Account.from_json(values))]
+    except (MigrationError, LookupError, TypeError, ValueError) as error:
         advice = "Make the report with the version of pulumi-alembic that the preview was made with"
         text = " ".join(str(error).split())[:300]
         raise PreviewError(f"the plan of {step.name[:80]!r} cannot be read: {text}. {advice}") from None
-    digest = inputs.get("digest")
-    return Planned(step.urn, step.name, account, digest=digest if isinstance(digest, str) else "")
+
+
+def _of_many(bare: Planned, found: Mapping[str, Any]) -> Planned:
+    """One of the plans of a resource that has many databases; of those that are too many, there is only a word."""
+    plan = found["plan"]
+    return replace(
+        bare,
+        account=Account.from_json(plan) if plan is not None else None,
+        problem="" if plan is not None else "The preview does not hold so many plans",
+        databases=str(found["databases"]),
+    )
 
 
 def _drift(state: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -21,7 +21,7 @@ def schema(preview: Preview, page: Page) -> list[str]:
     """Blocks of Markdown: per resource from, to, direction and database, then its revisions."""
     blocks: list[str] = []
     for planned in page.rows(preview.plans, "resource"):
-        blocks += _plan(planned, page, several=len(preview.plans) > 1)
+        blocks += _plan(planned, page, several=preview.planned > 1)
     names = [page.code(name) for name in page.rows(preview.forgotten, "resource")]
     if names:
         what = "no revision runs, and the schema stays for as long as its database does"
@@ -34,17 +34,19 @@ def schema(preview: Preview, page: Page) -> list[str]:
 
 def _plan(planned: Planned, page: Page, *, several: bool) -> list[str]:
     of = f" of {page.code(planned.name)}" if several else ""
+    of += f" in {page.plain(planned.databases)}" if planned.databases else ""
     account = planned.account
     if account is None:
         return [f"#### Schema{of}: not known\n\n⚠️ {page.plain(planned.problem)}"]
     if not account.revisions:
         return [f"#### Schema{of}\n\nAt {page.code(account.origin)}: nothing pending."]
     heading = f"#### Schema{of}: {page.code(account.origin)} → {page.code(account.target)}"
-    return [heading, _about(account, page), *_revisions(account, page)]
+    return [heading, _about(account, page, many=bool(planned.databases)), *_revisions(account, page)]
 
 
-def _about(account: Account, page: Page) -> str:
+def _about(account: Account, page: Page, *, many: bool) -> str:
     where = f"of {page.code(account.database)}" if account.database else "of a database that is yet to be made"
+    where = f"as seen in {page.code(account.database)}" if account.database and many else where
     how = "rehearsed on a scratch database" if account.rehearsed else "read from the scripts, not rehearsed"
     how += f" ({page.plain(account.not_rehearsed)})" if account.not_rehearsed else ""
     return (

@@ -47,7 +47,7 @@ def findings(preview: Preview, page: Page) -> list[str]:
     found = facts.findings(preview)
     if not found:
         return []
-    several = len(preview.plans) > 1
+    several = preview.planned > 1
     loud: list[str] = []
     quiet: list[str] = []
     for each in page.rows(found, "finding"):
@@ -119,10 +119,9 @@ def commands(preview: Preview, page: Page) -> list[str]:
     destroyed = any(step.op == "delete" and step.type == STACK for step in preview.steps)
     rows = [f"- Apply: {command(preview, 'destroy' if destroyed else 'up')}"]
     digests = [planned.digest for planned in preview.plans if planned.digest and planned.account]
-    for digest in page.rows(digests, "digest"):
+    for digest in page.rows(list(dict.fromkeys(digests)), "digest"):
         rows.append(f"- Approve, where the stack asks for it: {page.code(f'PULUMI_ALEMBIC_APPROVE={digest}')}")
-    back = [_back(planned, preview, page) for planned in page.rows(preview.plans, "resource")]
-    rows += [row for row in back if row]
+    rows += _back(preview, page)
     if any(step.urn not in {planned.urn for planned in preview.plans} for step in preview.steps):
         rows.append(f"- Infrastructure back: {command(preview, 'up')} from the commit before")
     if any(not loss.unknown for loss in facts.losses(preview)):
@@ -130,16 +129,33 @@ def commands(preview: Preview, page: Page) -> list[str]:
     return ["#### Apply and go back\n\n" + "\n".join(rows)]
 
 
-def _back(planned: Planned, preview: Preview, page: Page) -> str:
-    account = planned.account
-    if account is None or not account.revisions:
-        return ""
-    of = f" of {page.code(planned.name)}" if len(preview.plans) > 1 else ""
-    if "+" in account.origin:
-        return f"- Schema back{of}: no one target names the heads {page.code(account.origin)}, so restore a backup"
-    if any(each.from_ledger for each in account.revisions):
-        return f"- Schema back{of}: {command(preview, 'up')} from a commit that has {page.code(account.origin)}"
-    return f"- Schema back{of}: set the target back to {page.code(account.origin)}, then {command(preview, 'up')}"
+def _back(preview: Preview, page: Page) -> list[str]:
+    """How each resource that runs anything goes back."""
+    origins: dict[str, dict[str, Planned]] = {}
+    for planned in preview.plans:
+        if planned.account:
+            origins.setdefault(planned.urn, {}).setdefault(planned.account.origin, planned)
+    work = {each.urn for each in preview.plans if each.account and each.account.revisions}
+    found = [each for urn, each in origins.items() if urn in work]
+    return [_back_to(list(each.values()), preview, page) for each in page.rows(found, "resource")]
+
+
+def _back_to(plans: list[Planned], preview: Preview, page: Page) -> str:
+    """One resource's way back; the plans are those of its databases that come from different revisions."""
+    of = f" of {page.code(plans[0].name)}" if preview.planned > 1 else ""
+    accounts = [planned.account for planned in plans if planned.account]
+    origin = accounts[0].origin
+    if len(accounts) > 1:
+        names = ", ".join(page.code(each.origin) for each in page.rows(accounts, "revision"))
+        return (
+            f"- Schema back{of}: its databases come from {names}, and a target is for all of them: set it to one of "
+            f"these, then {command(preview, 'up')}"
+        )
+    if "+" in origin:
+        return f"- Schema back{of}: no one target names the heads {page.code(origin)}, so restore a backup"
+    if any(each.from_ledger for each in accounts[0].revisions):
+        return f"- Schema back{of}: {command(preview, 'up')} from a commit that has {page.code(origin)}"
+    return f"- Schema back{of}: set the target back to {page.code(origin)}, then {command(preview, 'up')}"
 
 
 def messages(preview: Preview, page: Page) -> list[str]:

@@ -18,7 +18,7 @@ _MANY = 10
 
 def structure(preview: Preview, page: Page) -> list[str]:
     """Per resource whose plan touches tables a diagram of them, and what it cannot show."""
-    several = len(preview.plans) > 1
+    several = preview.planned > 1
     return [
         block for planned in page.rows(preview.plans, "resource") for block in _plan(planned, page, several=several)
     ]
@@ -29,7 +29,8 @@ def _plan(planned: Planned, page: Page, *, several: bool) -> Iterator[str]:
     drawing = page.drawing(account.tables) if account and account.tables else ""
     if account is None or not drawing:
         return
-    yield f"#### Tables before and after{f' of {page.code(planned.name)}' if several else ''}"
+    of = f" of {page.code(planned.name)}" if several else ""
+    yield f"#### Tables before and after{of}{f' in {page.plain(planned.databases)}' if planned.databases else ''}"
     yield " ".join([_LEGEND, *_unknown(account, page)])
     many = len(account.tables) > _MANY
     yield markdown.folded(counted(len(account.tables), "table"), drawing) if many else drawing

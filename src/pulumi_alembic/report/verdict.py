@@ -58,7 +58,7 @@ def judge(preview: Preview) -> Verdict:
     if not counts["steps"] and not counts["revisions"]:
         return Verdict(Level.OK, "✅", "Nothing to change", counts)
     work = [f"{counted(counts['revisions'], 'revision')} to run"] if counts["revisions"] else []
-    others = counts["steps"] - (len(preview.plans) if counts["revisions"] else 0)
+    others = counts["steps"] - (preview.planned if counts["revisions"] else 0)
     work += [f"{counted(others, 'resource')} to change"] if others > 0 else []
     return _verdict(Level.OK, "✅", work, "no objections", counts)
 
@@ -76,8 +76,9 @@ def _verdict(level: Level, symbol: str, said: list[str], advice: str, counts: di
 def _counts(preview: Preview) -> dict[str, int]:
     placed = [each.finding for each in facts.findings(preview)]
     severities = Counter(finding.severity for finding in placed if not finding.excused)
-    pending = [revision for _, revision in facts.revisions(preview)]
-    seen = [revision.rehearsed for revision in pending if revision.rehearsed]
+    # Several plans of one resource may have a revision in common.
+    pending = {(planned.urn, each.id): each for planned, each in facts.revisions(preview)}.values()
+    seen = [(planned.urn, each.id, each.rehearsed) for planned, each in facts.revisions(preview) if each.rehearsed]
     return {
         "errors": severities[Severity.ERROR] + sum(each.severity == "error" for each in preview.diagnostics),
         "warnings": severities[Severity.WARNING],
@@ -89,8 +90,8 @@ def _counts(preview: Preview) -> dict[str, int]:
         "replaced": facts.gone(preview, "replace", "delete-replaced"),
         "revisions": len(pending),
         "opaque": sum(facts.is_opaque(revision) for revision in pending),
-        "failing": sum(bool(each.fails) for each in seen),
-        "astray": sum(each.way_back not in ("", WAY_BACK) for each in seen),
+        "failing": len({each[:2] for each in seen if each[2].fails}),
+        "astray": len({each[:2] for each in seen if each[2].way_back not in ("", WAY_BACK)}),
         "statements": sum(len(revision.statements) for revision in pending),
         "destroys": sum(not loss.unknown for loss in facts.losses(preview)),
         "unknown": sum(loss.unknown for loss in facts.losses(preview)),

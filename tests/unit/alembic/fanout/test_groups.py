@@ -48,6 +48,23 @@ def test_the_digest_is_one_of_a_plan_and_of_the_databases_that_have_it() -> None
     assert groups("up", "there").digest != groups("up", "up").digest
 
 
+def test_a_report_has_each_plan_with_its_databases_and_what_there_is_beside_them() -> None:
+    found = groups("up", "up", "there", "base").to_json()
+    assert [each["databases"] for each in found] == ["2 databases (t0, t1)", "1 database (t3)", "1 database (t2)"]
+    accounts = [Account.from_json(each["plan"]) for each in found]
+    assert [each.origin for each in accounts] == ["002", "base", "003"] and not accounts[-1].revisions
+
+
+def test_a_report_has_ten_plans_and_says_how_many_more_there_are() -> None:
+    many = groups(*["up"] * 12)
+    many.known = {}
+    for number in range(12):
+        many.add(number, str(number), {**PLANS["up"], "origin": f"{number:03}"})
+    found = many.to_json()
+    assert len(found) == 11
+    assert found[10] == {"databases": "2 databases (t10, t11) with 2 other plans", "plan": None}
+
+
 def test_another_account_of_one_plan_is_another_digest() -> None:
     before, after = groups("up", "base"), groups("up", "base")
     after.known["base"].account = Account(

@@ -34,6 +34,13 @@ def migrations(account: Account, op: str = "update", name: str = "schema", *, as
     return {**step, "op": op}
 
 
+def databases(*plans: tuple[str, Account | None]) -> dict[str, Any]:
+    """The step of a resource of many databases, of which some have one plan and some another."""
+    found = [{"databases": who, "plan": account and account.to_json()} for who, account in plans]
+    inputs = {"url": "[secret]", "digest": "v1:0123456789abcdef", "__plans": json.dumps(found)}
+    return {**resource("create", MIGRATIONS, "shops", inputs=inputs), "op": "update"}
+
+
 def document(*steps: dict[str, Any], same: int = 0, diagnostics: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
     """A whole preview; like the CLI it lists the stack also where it stays the same."""
     counts: dict[str, int] = {"same": same} if same else {}
@@ -248,5 +255,18 @@ PREVIEWS = {
         {**resource("create", MIGRATIONS, "bills", inputs={"plan": "at a1: nothing pending"}), "op": "update"},
         {**resource("create", MIGRATIONS, "stock", inputs={"plan": "base → a1: upgrade a1"}), "op": "update"},
         same=5,
+    ),
+    "many-databases": document(
+        STACK_SAME,
+        databases(
+            ("40 databases (shop_000, shop_001, shop_002 and 37 more)", ACCOUNTS["1-revision"]),
+            ("1 database (shop_041)", ACCOUNTS["3-revisions"]),
+            ("30 databases (shop_050, shop_051, shop_052 and 27 more) with 12 other plans", None),
+            (
+                "6 databases (shop_090, shop_091, shop_092 and 3 more)",
+                Account("20250126_003", "20250126_003", "upgrade"),
+            ),
+        ),
+        same=7,
     ),
 }
