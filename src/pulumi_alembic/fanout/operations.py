@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pulumi.dynamic import CheckFailure, CheckResult, ReadResult
@@ -21,7 +22,7 @@ from pulumi_alembic.fanout.job import Job
 from pulumi_alembic.fanout.listing import Listing, changes, databases
 from pulumi_alembic.fanout.rollout import roll_out
 from pulumi_alembic.fanout.settings import Many
-from pulumi_alembic.fanout.survey import judge, knock, survey
+from pulumi_alembic.fanout.survey import judged, knock, survey
 from pulumi_alembic.fanout.survey import read as read_all
 from pulumi_alembic.guard.allowance import allowed, refuse_losses
 from pulumi_alembic.inputs import APPLIED, DETAILS, ID, Inputs, Properties
@@ -53,9 +54,8 @@ def check(olds: Properties, asked: Properties, kept_: Properties) -> CheckResult
             return CheckResult({**kept_, **unknown}, [])
         with Crowd(_job(asked, inputs, url, trust)) as crowd:
             processes, known = many.waves.processes, url is not None
-            groups = survey(crowd, listing, inputs.target, processes, known=known)
-            if groups.pending and not inputs.applying:
-                judge(crowd, groups, processes, lambda text: engine_log.status(text, inputs.urn), known=known)
+            look = survey if inputs.applying else partial(judged, tell=partial(engine_log.status, urn=inputs.urn))
+            groups = look(crowd, listing, inputs.target, processes, known=known)
     except MigrationError as error:
         # Without a property: an engine would print its value.
         return CheckResult(kept_, [CheckFailure("", str(error))])
@@ -92,8 +92,8 @@ def migrate(properties: Properties) -> Properties:
         engine_log.info(text, inputs.urn)
 
     with Crowd(_job(properties, inputs, inputs.url, trust)) as crowd:
-        groups = _just_seen(inputs, listing) or survey(crowd, listing, inputs.target, many.waves.processes)
-        judge(crowd, groups, many.waves.processes, status)
+        seen = _just_seen(inputs, listing)
+        groups = judged(crowd, listing, inputs.target, many.waves.processes, status, seen=seen)
         if groups.pending:
             _tell(groups, inputs.urn, [])
             for group in groups.pending.values():

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from pulumi_alembic.account import Account
 from pulumi_alembic.database import NoDatabase, log_in
-from pulumi_alembic.errors import DatabaseError
+from pulumi_alembic.errors import DatabaseError, Moved
 from pulumi_alembic.fanout.crowd import Crowd
 from pulumi_alembic.fanout.groups import Groups, failures
 from pulumi_alembic.fanout.listing import Listing, address, databases
 
-__all__ = ["judge", "knock", "read", "survey"]
+__all__ = ["judged", "knock", "read", "survey"]
+
+_LOOKS = 3
 
 
 def knock(url: str, listing: Listing) -> None:
@@ -47,22 +50,48 @@ def survey(crowd: Crowd, listing: Listing, target: str, processes: int, *, known
     return groups
 
 
-def judge(crowd: Crowd, groups: Groups, processes: int, tell: Callable[[str], None], *, known: bool = True) -> None:
+def judged(
+    crowd: Crowd,
+    listing: Listing,
+    target: str,
+    processes: int,
+    tell: Callable[[str], None],
+    *,
+    seen: Groups | None = None,
+    known: bool = True,
+) -> Groups:
+    """Each database's plan, and each plan's account; `seen` is what a survey has just found.
+
+    Where somebody migrates one of them in between, all are looked at anew, a few times. Raises DatabaseError as
+    `survey` does, and where there is no account of a plan.
+    """
+    for _ in range(_LOOKS - 1):
+        with suppress(Moved):
+            return _judge(crowd, seen or survey(crowd, listing, target, processes, known=known), processes, tell, known)
+        seen = None
+    return _judge(crowd, survey(crowd, listing, target, processes, known=known), processes, tell, known)
+
+
+def _judge(crowd: Crowd, groups: Groups, processes: int, tell: Callable[[str], None], known: bool) -> Groups:
     """Give each plan its account: made on its first database, with what would be lost in any of them.
 
-    Raises DatabaseError, naming the database, where it cannot be made.
+    Raises DatabaseError, naming the database, where it cannot be made: Moved where it has another plan by now.
     """
-    pending = groups.pending
-    items = [(_name(groups, group.numbers[0], known), key) for key, group in pending.items()]
-    for number, answer in crowd.run("account", items, processes, lambda number, text, lasting: tell(text)):
-        group = list(pending.values())[number]
+    pending = list(groups.pending.items())
+    items = [(_name(groups, group.numbers[0], known), key) for key, group in pending]
+    # To the end: the next question's answers come behind these.
+    answers = dict(crowd.run("account", items, processes, lambda number, text, lasting: tell(text)))
+    for number, (_, group) in enumerate(pending):
+        answer = answers[number]
         if "error" in answer:
-            raise DatabaseError(failures({groups.name(group.numbers[0]): answer["error"]})[0])
+            kind = Moved if answer["kind"] == Moved.__name__ else DatabaseError
+            raise kind(failures({groups.name(group.numbers[0]): answer["error"]})[0])
         group.account = Account.from_json(answer["account"])
-    for group in pending.values():
+    for _, group in pending:
         account = group.account
         if known and account and any(one.does.destroys for each in account.revisions for one in each.statements):
             group.account = _with_losses(crowd, groups, account, group.numbers, processes)
+    return groups
 
 
 def read(crowd: Crowd, listing: Listing, processes: int) -> tuple[dict[str, int], dict[str, str], int]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pulumi_alembic import planning
 from pulumi_alembic.database import connect
-from pulumi_alembic.errors import DatabaseError, NotApproved
+from pulumi_alembic.errors import DatabaseError, Moved, NotApproved
 from pulumi_alembic.keeping.setting import is_wanted
 from pulumi_alembic.plan import revision_text
 from pulumi_alembic.scripts import trust
@@ -76,7 +76,7 @@ def read(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
 
 
 def account(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
-    """The account of the plan whose key this is, made on this database. Raises where it has another plan by now."""
+    """The account of the plan whose key this is, made on this database. Raises Moved where it has another by now."""
     from pulumi_alembic import accounting
 
     job = bench.job
@@ -88,7 +88,7 @@ def account(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
             url, job.folder, job.target, job.settings, job.trust, admin=job.admin, tell=tell
         )
     if _key(looked.plan) != key:
-        raise DatabaseError(f"another migration changed it while this looked. Begin again: {job.command}")
+        raise Moved(f"another migration changed it while this looked. Begin again: {job.command}")
     return {"account": found.to_json()}
 
 

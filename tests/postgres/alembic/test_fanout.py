@@ -169,6 +169,45 @@ def test_a_killed_worker_is_a_failed_database_and_no_hang(tenants: Tenants, stac
     tenants.target.write(THREE, TWO, "op.execute('CREATE TABLE three (id int)')")
 
 
+def test_what_moves_while_the_plans_are_judged_is_looked_at_anew(
+    tenants: Tenants, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Crowd.run
+
+    def moving(crowd: Crowd, task: str, *items: Any, **more: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+        if task == "account" and tenants.revisions[0] == "base":
+            tenants.at(tenants.names[0]).migrate(ONE)
+        return run(crowd, task, *items, **more)
+
+    monkeypatch.setattr(Crowd, "run", moving)
+    assert preview(stack, tenants)["plan"] == f"3 databases: base → {TWO}; 1: {ONE} → {TWO}"
+    assert up(stack, tenants) and tenants.revisions == [TWO] * 4
+
+
+def workers(tenants: Tenants, crowd: Crowd) -> list[int]:
+    """The forks that have looked at all of them, once more."""
+    assert [
+        error
+        for _, answer in crowd.run("look", [(name, None) for name in tenants.names], 2)
+        if (error := answer.get("error"))
+    ] == []
+    assert crowd._process
+    found = subprocess.run(
+        ["ps", "--ppid", str(crowd._process.pid), "-o", "pid="], capture_output=True, text=True
+    ).stdout
+    return sorted(map(int, found.split()))
+
+
+def test_the_workers_stay_and_one_that_dies_between_two_batches_is_replaced(tenants: Tenants) -> None:
+    with Crowd(job(tenants, TWO)) as crowd:
+        before = workers(tenants, crowd)
+        assert len(before) == 2 and workers(tenants, crowd) == before
+        os.kill(before[0], signal.SIGKILL)
+        until(lambda: before[0] not in members(os.getpgid(before[1])))
+        after = workers(tenants, crowd)
+        assert len(after) == 2 and before[0] not in after and before[1] in after
+
+
 def test_two_updates_at_once_run_each_revision_once(tenants: Tenants) -> None:
     """Both have looked before either runs: one that looks while the other runs is told to begin again."""
     stacks = [Stack(tenants.target.url) for _ in range(2)]
@@ -209,7 +248,7 @@ def test_what_would_be_lost_in_any_of_them_is_refused_before_the_first(tenants: 
     for number in (1, 3):
         tenants.run(tenants.names[number], "INSERT INTO app.two VALUES (1)")
     lost = f"1 row of app.two in {tenants.names[1]} and as much in 1 more"
-    account = json.loads(preview(stack, tenants, ONE)["__plan"])
+    account = json.loads(preview(stack, tenants, ONE)["__plans"])[0]["plan"]
     assert account["revisions"][0]["losses"] == [lost]
     with pytest.raises(Exception, match="data would be lost, and nothing was changed") as refused:
         up(stack, tenants, ONE)
