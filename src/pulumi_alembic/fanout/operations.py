@@ -67,7 +67,7 @@ def check(olds: Properties, asked: Properties, kept_: Properties) -> CheckResult
     said = changes(before.names, listing.names) if before else []
     if groups.pending and not inputs.applying:
         adds |= _details(groups)
-        _tell(groups, inputs.urn, said)
+        _tell(groups, inputs.urn, said + _to_come(asked, listing, inputs.urn))
     elif said and not inputs.applying:
         engine_log.info("\n  ".join([groups.plan, *said]), inputs.urn)
     return CheckResult({**kept_, **many.adds(listing), **adds}, [])
@@ -191,6 +191,18 @@ def _details(groups: Groups) -> Properties:
 
 def _tell(groups: Groups, urn: str, said: list[str]) -> None:
     engine_log.info("\n  ".join([groups.plan, *said, *groups.summary(), f"digest {groups.digest}"]), urn)
+
+
+def _to_come(asked: Properties, listing: Listing, urn: str) -> list[str]:
+    """That nobody can approve now what runs in databases whose names are not known."""
+    if not listing.to_come or not asked.get("require_approval"):
+        return []
+    up, look = engine_log.command("up", urn), engine_log.command("preview", urn)
+    return [
+        "the digest below will be another one, since an approval names each database, and "
+        f"{listing.to_come:,} {'is' if listing.to_come == 1 else 'are'} still to come: `{up}` makes them, and ends "
+        f"before it migrates; then `{look}` shows the digest for {VARIABLE}=DIGEST {up}"
+    ]
 
 
 def _approve(properties: Properties, groups: Groups, urn: str) -> None:

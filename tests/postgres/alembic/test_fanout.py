@@ -442,6 +442,16 @@ def test_databases_that_are_still_to_come_are_planned_from_base(tenants: Tenants
     assert preview(stack, tenants, databases=Unknown())["plan"] == "the databases are not known yet"
 
 
+def test_one_that_is_still_to_come_cannot_be_approved_yet_and_the_preview_says_what_to_do(
+    tenants: Tenants, stack: Stack, said: list[str]
+) -> None:
+    preview(stack, tenants, databases=[*tenants.names, Unknown()], require_approval=True)
+    assert "will be another one, since an approval names each database, and 1 is still to come" in said[-1]
+    assert "`pulumi up --stack dev` makes them, and ends before it migrates" in said[-1]
+    preview(stack, tenants, require_approval=True)
+    assert "to come" not in said[-1]
+
+
 def test_a_refresh_reads_them_all_and_what_was_moved_by_hand_is_a_change(tenants: Tenants, stack: Stack) -> None:
     up(stack, tenants)
     stack.refresh()
