@@ -55,6 +55,11 @@ class Crowd:
             process.kill()
             process.wait()
 
+    @property
+    def command(self) -> str:
+        """What a person repeats after a failure."""
+        return self._job.command
+
     def run(
         self,
         task: str,

@@ -43,6 +43,7 @@ def survey(crowd: Crowd, listing: Listing, target: str, processes: int, *, known
             "\n".join(
                 [f"{databases(len(wrong))} of {len(items):,} cannot be migrated, and nothing was changed:"]
                 + [f"  {line}" for line in failures({name: wrong[name] for name in sorted(wrong)})]
+                + [f"next: mend that, or take what it is about out of the list, then run `{crowd.command}`"]
             )
         )
     for group in groups.known.values():
