@@ -491,7 +491,7 @@ def test_the_state_of_a_query_is_as_large_for_ten_as_for_two(ten: Tenants) -> No
 
 
 def test_the_names_of_a_list_are_kept_packed(tenants: Tenants, stack: Stack) -> None:
-    up(stack, tenants)
+    up(stack, tenants, __applying=True)
     assert unpack(stack.inputs["__databases"]) == tuple(tenants.names)
     assert stack.inputs["databases"].startswith("4 databases, v1:")
     assert tenants.names[2] not in json.dumps([stack.inputs, stack.outputs])
