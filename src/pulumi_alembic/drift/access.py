@@ -111,14 +111,11 @@ def _value(facts: Facts) -> str:
 
 
 def _comment(facts: Facts) -> str:
-    kind, _, part = facts["type"].rpartition(" ")
-    noun, name = facts["type"].upper(), facts["object"]
-    if part == "column":
-        noun = "COLUMN"
-    elif part == "constraint":
-        noun, name = "CONSTRAINT", name.replace(" on ", " on DOMAIN ") if kind == "domain" else name
-    elif facts["type"] == "composite type":
-        noun = "TYPE"
+    noun, name = facts["on"].upper(), facts["object"]
+    if "column" in facts:
+        noun, name = "COLUMN", f"{name}.{facts['column']}"
+    elif facts["on"] in ("constraint", "trigger", "rule", "policy"):
+        name = f"{facts['name']} ON {facts.get('table') or 'DOMAIN ' + facts['domain']}"
     return f"COMMENT ON {noun} {name} IS"
 
 

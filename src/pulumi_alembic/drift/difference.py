@@ -76,19 +76,10 @@ def parent(item: Item) -> Key | None:
     if item.kind in ("owner", "privileges"):
         return facts["kind"], facts["object"]
     if item.kind == "comment":
-        return _commented(facts["type"], facts["object"])
+        return facts["on"], facts["object"]
     if item.kind == "sequence" and "owned by" in facts:
         return "column", facts["owned by"]
     return None
-
-
-def _commented(type_: str, identity: str) -> Key:
-    kind, _, part = type_.rpartition(" ")
-    if part == "column":
-        return kind, identity.rpartition(".")[0]
-    if part in ("constraint", "trigger", "policy", "rule"):
-        return kind if kind == "domain" else "table", identity.partition(" on ")[2]
-    return type_, identity
 
 
 def _concerning(expected: Snapshot, found: Snapshot) -> Snapshot:

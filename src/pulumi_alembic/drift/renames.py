@@ -112,6 +112,8 @@ def _names(item: Item, rename: Rename) -> bool:
     """Whether the item's facts name what was renamed by its short name: the columns of a table are in all its parts."""
     if item.facts.get("table") != rename.expected.facts.get("table"):
         return False
+    if item.kind == "comment":
+        return (item.facts["on"], item.facts["object"]) == rename.expected.key
     return item.key == rename.expected.key or (rename.found.kind == "column" and item.kind != "column")
 
 

@@ -110,7 +110,7 @@ def _whole(item: Item) -> str:
 
 
 _NAMES = ("table", "name", "of", "object", "kind", "noun", "column", "grantee", "role", "member", "setting", "database",
-          "schema", "owned by", "composite", "usual", "domain")  # fmt: skip
+          "schema", "owned by", "composite", "usual", "domain", "on")  # fmt: skip
 _OWN = {"role": ("connection limit",), "extension": ()}
 
 

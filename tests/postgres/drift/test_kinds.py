@@ -95,7 +95,7 @@ BY_OWNER = [
         "domain app.email",
     ),
     ("COMMENT ON TABLE users IS NULL", "comment table app.users"),
-    ("COMMENT ON COLUMN tasks.due IS 'another'", "comment table column app.tasks.due"),
+    ("COMMENT ON COLUMN tasks.due IS 'another'", "comment column app.tasks.due"),
     ("GRANT DELETE ON users TO {rw}", "privileges table app.users to {rw}"),
     ("GRANT SELECT ON tasks TO PUBLIC", "privileges table app.tasks to PUBLIC"),
     ("REVOKE SELECT ON users FROM {ro}", "privileges table app.users to {ro}"),
