@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from pulumi_alembic.drift.snapshot import Item, Snapshot
-from pulumi_alembic.drift.statement import Facts, literal
+from pulumi_alembic.drift.statement import Facts, Made, Repairs, literal
 
-__all__ = ["KINDS", "alter", "drop", "make"]
-
-KINDS = (
-    "role", "membership", "setting", "database", "owner", "privileges", "default privileges", "comment",
-)  # fmt: skip
+__all__ = ["REPAIRS"]
 
 _ATTRIBUTES = ("SUPERUSER", "INHERIT", "CREATEROLE", "CREATEDB", "LOGIN", "REPLICATION", "BYPASSRLS")
 # Settings whose value is a list of names, each of which is quoted (PostgreSQL 18, GUC_LIST_QUOTE).
@@ -20,10 +16,8 @@ _LISTS = (
     "temp_tablespaces", "unix_socket_directories",
 )  # fmt: skip
 
-Made = Iterator[tuple[str, str]]
 
-
-def make(item: Item, expected: Snapshot) -> Made:
+def _make(item: Item, expected: Snapshot) -> Made:
     """What makes it."""
     facts = item.facts
     match item.kind:
@@ -42,7 +36,7 @@ def make(item: Item, expected: Snapshot) -> Made:
             yield from _rights(item, facts["rights"], facts.get("usual", {}))
 
 
-def drop(item: Item) -> Made:
+def _drop(item: Item) -> Made:
     """What takes it away."""
     facts = item.facts
     match item.kind:
@@ -56,7 +50,7 @@ def drop(item: Item) -> Made:
             yield from _rights(item, facts.get("usual", {}), facts["rights"])
 
 
-def alter(expected: Item, found: Item) -> Made:
+def _alter(expected: Item, found: Item) -> Made:
     """What changes it to what is expected."""
     facts, old = expected.facts, found.facts
     match expected.kind:
@@ -76,7 +70,7 @@ def alter(expected: Item, found: Item) -> Made:
         case "privileges" | "default privileges":
             yield from _rights(expected, facts["rights"], old["rights"])
         case _:
-            yield from make(expected, Snapshot(()))
+            yield from _make(expected, Snapshot(()))
 
 
 def _attributes(facts: Facts, old: Facts) -> list[str]:
@@ -145,3 +139,9 @@ def _on(facts: Facts) -> str:
 def _names(rights: Iterable[str], facts: Facts) -> str:
     column = f" ({facts['column']})" if "column" in facts else ""
     return ", ".join(f"{each}{column}" for each in sorted(rights))
+
+
+_KINDS = (
+    "role", "membership", "setting", "database", "owner", "privileges", "default privileges", "comment",
+)  # fmt: skip
+REPAIRS = Repairs(_KINDS, _make, _drop, _alter)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import ModuleType
 
 from pulumi_alembic.drift import access, objects, parts
 from pulumi_alembic.drift.difference import Change, Difference, parent
 from pulumi_alembic.drift.renames import Rename
 from pulumi_alembic.drift.snapshot import Item, Snapshot
-from pulumi_alembic.drift.statement import Statement
+from pulumi_alembic.drift.statement import Repairs, Statement
 
 __all__ = ["mend", "mend_rename", "script"]
 
@@ -17,10 +16,14 @@ __all__ = ["mend", "mend_rename", "script"]
 _RANKS = {
     **{"role": 10, "membership": 11, "database": 12, "setting": 13, "schema": 20, "extension": 21},
     **{"type": 30, "domain": 30, "sequence": 31, "table": 40, "foreign table": 40},
-    **{"function": 41, "procedure": 41, "aggregate": 41, "column": 42, "constraint": 43, "index": 44},
+    **{"function": 40, "procedure": 40, "aggregate": 40, "column": 42, "constraint": 43, "index": 44},
     **{"view": 51, "materialized view": 51, "trigger": 60, "rule": 60, "policy": 60},
     **{"comment": 70, "owner": 71, "privileges": 72, "default privileges": 73},
 }
+# Before what is in them gets its name back.
+_SCHEMA_MADE = -101
+_RENAMED = -100
+_REPAIRS = {kind: each for each in (objects.REPAIRS, parts.REPAIRS, access.REPAIRS) for kind in each.kinds}
 _ADMIN = ("role", "membership", "setting", "database", "extension", "owner")
 
 
@@ -28,10 +31,12 @@ def mend(change: Change, whole: Difference) -> list[Statement]:
     """What brings this one thing back; nothing where it comes back with another one."""
     item = change.item
     rank, role = _rank(item), _role(change, whole)
-    if item.kind == "sequence" and item.facts.get("identity") and not (change.expected and change.found):
+    with_another = item.facts.get("inherited") or (item.kind == "sequence" and item.facts.get("identity"))
+    if with_another and not (change.expected and change.found):
+        # With that of a table's parent, or with its column.
         return []
     if change.expected is None:
-        if change.within:
+        if change.within and not _binds(item, whole):
             return []
         return [Statement(sql, -rank, role, note) for sql, note in _drop(item)]
     if change.found is None:
@@ -43,32 +48,66 @@ def mend(change: Change, whole: Difference) -> list[Statement]:
 def mend_rename(rename: Rename, whole: Difference) -> list[Statement]:
     """What gives it its name back."""
     owner = _owner(whole.found, rename.expected)
-    return [Statement(sql, -100, owner) for sql in objects.rename(rename.expected, rename.found)]
+    if rename.found.facts.get("inherited"):
+        return []
+    return [Statement(sql, _RENAMED, owner) for sql in objects.rename(rename.expected, rename.found)]
 
 
 def script(whole: Difference) -> list[Statement]:
     """All statements in the order in which they are to run."""
     renames = [one for rename in whole.renames for one in mend_rename(rename, whole)]
-    found = [one for change in whole.changes for one in mend(change, whole)]
-    return [*renames, *sorted(found, key=lambda each: each.rank)]
+    found = [mend(change, whole) for change in whole.changes]
+    # The last made is the first to go.
+    drops = [one for each in reversed(found) for one in each if one.rank < 0]
+    rest = [one for each in found for one in each if one.rank >= 0]
+    return sorted([*renames, *drops, *rest], key=lambda each: each.rank)
 
 
 def _alter(change: Change, whole: Difference, rank: int, role: str) -> Iterator[Statement]:
     expected, found = change.expected, change.found
     assert expected is not None and found is not None  # noqa: S101 - it differs
-    if objects.needs_new(expected, found):
+    repairs = _repairs(expected)
+    if repairs.needs_new(expected, found):
         yield from (Statement(sql, -rank, role, note) for sql, note in _drop(found))
+        yield from _made(expected, whole, rank, role)
         for item in whole.expected.items:
-            if item == expected or (parent(item) == expected.key and item.kind != "column"):
+            if _is_on(item, expected, whole.expected) and not _is_made_anyhow(item, whole):
                 yield from _made(item, whole, _rank(item), role)
         return
-    module = _module(expected.kind)
-    # What is there stays in its place, behind whatever it may need.
-    yield from (Statement(sql, max(rank, 45), role, note) for sql, note in module.alter(expected, found))
+    # What is there stays in its place, behind whatever it may need. A table is clustered on one index alone: it is set
+    # behind that it is not on another one.
+    rank = max(rank, 46 if expected.facts.get("clustered") else 45)
+    yield from (Statement(sql, rank, role, note) for sql, note in repairs.alter(expected, found))
+
+
+def _is_on(item: Item, what: Item, snapshot: Snapshot) -> bool:
+    """Whether it goes with that one, columns aside."""
+    up = parent(item) if item.kind != "column" else None
+    while up is not None and up != what.key:
+        above = snapshot.by_key.get(up)
+        up = parent(above) if above else None
+    return up is not None
+
+
+def _is_made_anyhow(item: Item, whole: Difference) -> bool:
+    change = next((each for each in whole.changes if each.expected == item), None)
+    if change is None:
+        return False
+    return change.found is None or _repairs(item).needs_new(item, change.found)
+
+
+def _binds(item: Item, whole: Difference) -> bool:
+    """Whether it is a foreign key between two tables that go, which hinders the one until the other is gone."""
+    definition = str(item.facts.get("definition", ""))
+    going = [each.item for each in whole.changes if each.expected is None and each.item.kind == "table"]
+    return definition.startswith("FOREIGN KEY") and any(
+        f" REFERENCES {table.name}(" in definition for table in going if table.name != item.facts["table"]
+    )
 
 
 def _made(item: Item, whole: Difference, rank: int, role: str) -> Iterator[Statement]:
-    yield from (Statement(sql, rank, role, note) for sql, note in _module(item.kind).make(item, whole.expected))
+    rank = _SCHEMA_MADE if item.kind == "schema" else rank
+    yield from (Statement(sql, rank, role, note) for sql, note in _repairs(item).make(item, whole.expected))
     if item.kind == "sequence" and "owned by" in item.facts:
         yield Statement(f"ALTER SEQUENCE {item.name} OWNED BY {item.facts['owned by']}", 54, role)
 
@@ -81,13 +120,11 @@ def _rank(item: Item) -> int:
 
 
 def _drop(item: Item) -> list[tuple[str, str]]:
-    return list(_module(item.kind).drop(item))
+    return list(_repairs(item).drop(item))
 
 
-def _module(kind: str) -> ModuleType:
-    if kind in access.KINDS:
-        return access
-    return parts if kind in parts.KINDS else objects
+def _repairs(item: Item) -> Repairs:
+    return _REPAIRS[item.kind]
 
 
 def _role(change: Change, whole: Difference) -> str:

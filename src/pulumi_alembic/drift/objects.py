@@ -6,19 +6,18 @@ from collections.abc import Iterator
 
 from pulumi_alembic.drift.parts import column, sequence_clauses
 from pulumi_alembic.drift.snapshot import Item, Snapshot
-from pulumi_alembic.drift.statement import Facts, literal
+from pulumi_alembic.drift.statement import Facts, Made, Repairs, literal
 
-__all__ = ["alter", "drop", "make", "needs_new", "rename"]
+__all__ = ["REPAIRS", "rename"]
 
 _ROWS = {
     "table": "its rows are lost: they come back from a backup only",
     "sequence": "its position is lost: setval",
 }
+_GOES = {"table": "its rows go", "extension": "it fails where something uses it"}
 
-Made = Iterator[tuple[str, str]]
 
-
-def make(item: Item, expected: Snapshot) -> Made:
+def _make(item: Item, expected: Snapshot) -> Made:
     """What makes it."""
     facts = item.facts
     match item.kind:
@@ -54,9 +53,9 @@ def make(item: Item, expected: Snapshot) -> Made:
         yield f"REVOKE ALL ON TYPE {item.name} FROM PUBLIC", ""
 
 
-def drop(item: Item) -> Made:
+def _drop(item: Item) -> Made:
     """What takes it away."""
-    yield f"DROP {item.kind.upper()} {item.name}", "its rows go" if item.kind == "table" else ""
+    yield f"DROP {item.kind.upper()} {item.name}", _GOES.get(item.kind, "")
 
 
 def rename(expected: Item, found: Item) -> Iterator[str]:
@@ -81,7 +80,7 @@ def rename(expected: Item, found: Item) -> Iterator[str]:
         yield f"ALTER {noun} {now[0]}.{was[2]}{signature} RENAME TO {now[2]}"
 
 
-def needs_new(expected: Item, found: Item) -> bool:
+def _needs_new(expected: Item, found: Item) -> bool:
     """Whether it has to be dropped, and made with all that is on it, to become what is expected."""
     facts, old = expected.facts, found.facts
     match expected.kind:
@@ -90,13 +89,14 @@ def needs_new(expected: Item, found: Item) -> bool:
         case "view":
             return list(facts["columns"])[: len(old["columns"])] != list(old["columns"])
         case "function" | "procedure":
-            return [line for line in _head(facts) if "RETURNS" in line] != [
-                line for line in _head(old) if "RETURNS" in line
-            ]
+            return _returned(facts) != _returned(old) or _loses_default(facts, old)
+        case "extension":
+            # Only who owns its functions could move them: not who was trusted to make it.
+            return bool(facts["schema"] != old["schema"])
     return False
 
 
-def alter(expected: Item, found: Item) -> Made:
+def _alter(expected: Item, found: Item) -> Made:
     """What changes it to what is expected."""
     facts, old, name = expected.facts, found.facts, expected.name
     match expected.kind:
@@ -114,10 +114,7 @@ def alter(expected: Item, found: Item) -> Made:
             if facts.get("owned by") != old.get("owned by"):
                 yield f"ALTER SEQUENCE {name} OWNED BY {facts.get('owned by', 'NONE')}", ""
         case "extension":
-            if facts["schema"] != old["schema"]:
-                yield f"ALTER EXTENSION {name} SET SCHEMA {facts['schema']}", ""
-            if facts["version"] != old["version"]:
-                yield f"ALTER EXTENSION {name} UPDATE TO {literal(facts['version'])}", "where there is a way to it"
+            yield f"ALTER EXTENSION {name} UPDATE TO {literal(facts['version'])}", "where there is a way to it"
         case "domain":
             yield from _alter_domain(expected, found)
         case "type" if "labels" in facts:
@@ -143,7 +140,9 @@ def _table(item: Item, expected: Snapshot) -> str:
 
 
 def _columns(item: Item, expected: Snapshot) -> str:
-    own = [each for each in expected.of("column") if each.facts["table"] == item.name]
+    own = [
+        each for each in expected.of("column") if each.facts["table"] == item.name and not each.facts.get("inherited")
+    ]
     return ", ".join(column(each, expected) for each in own)
 
 
@@ -209,7 +208,22 @@ def _alter_enum(expected: Item, found: Item) -> Made:
             yield f"{lead} ADD VALUE {literal(label)} {place if there else ''}".rstrip(), ""
     if extra := [each for each in there if each not in wanted]:
         yield "", f"PostgreSQL takes no value out of an enum: {', '.join(extra)} can only go with the type"
+    elif len(wanted) == len(there):
+        yield "", "PostgreSQL changes no order of values: it can only come back with the type"
 
 
-def _head(facts: Facts) -> list[str]:
-    return str(facts["definition"]).splitlines()[:3]
+def _returned(facts: Facts) -> list[str]:
+    return [line for line in str(facts["definition"]).splitlines()[:3] if "RETURNS" in line]
+
+
+def _loses_default(facts: Facts, old: Facts) -> bool:
+    """Whether an argument has a default that is not expected, which no CREATE OR REPLACE takes away."""
+    here, there = (str(each["definition"]).partition("\n")[0] for each in (facts, old))
+    return here != there and " DEFAULT " in there
+
+
+_KINDS = (
+    "schema", "extension", "type", "domain", "sequence", "table", "foreign table", "view", "materialized view",
+    "function", "procedure", "aggregate",
+)  # fmt: skip
+REPAIRS = Repairs(_KINDS, _make, _drop, _alter, _needs_new)

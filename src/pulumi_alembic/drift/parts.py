@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from pulumi_alembic.drift.snapshot import Item, Snapshot
-from pulumi_alembic.drift.statement import Facts
+from pulumi_alembic.drift.statement import Facts, Made, Repairs
 
-__all__ = ["KINDS", "alter", "column", "drop", "make", "sequence_clauses"]
-
-KINDS = ("column", "constraint", "index", "trigger", "rule", "policy")
+__all__ = ["REPAIRS", "column", "sequence_clauses"]
 
 _NO_VALUES = "the values are lost"
 
-Made = Iterator[tuple[str, str]]
+# What a table holds of one of its indexes.
+_MARKS = {"clustered", "replica identity"}
 
 
-def make(item: Item, expected: Snapshot) -> Made:
+def _make(item: Item, expected: Snapshot) -> Made:
     """What makes it."""
     facts, table = item.facts, item.facts.get("table", "")
     match item.kind:
@@ -30,6 +27,7 @@ def make(item: Item, expected: Snapshot) -> Made:
             refers = facts["definition"].startswith("FOREIGN KEY")
             note = "it fails where a row refers to nothing" if refers else ""
             yield f"ALTER {_owner(facts)} ADD CONSTRAINT {facts['name']} {facts['definition']}", note
+            yield from _marks(facts, {})
         case "index":
             # Of a partitioned table it would be invalid until each partition has one.
             yield facts["definition"].replace(f" ON ONLY {table}", f" ON {table}", 1), ""
@@ -42,7 +40,7 @@ def make(item: Item, expected: Snapshot) -> Made:
                 yield _enabled(item), ""
 
 
-def drop(item: Item) -> Made:
+def _drop(item: Item) -> Made:
     """What takes it away."""
     facts = item.facts
     match item.kind:
@@ -58,21 +56,31 @@ def drop(item: Item) -> Made:
             yield f"DROP {item.kind.upper()} {facts['name']} ON {facts['table']}", ""
 
 
-def alter(expected: Item, found: Item) -> Made:
+def _alter(expected: Item, found: Item) -> Made:
     """What changes it to what is expected."""
     facts, old = expected.facts, found.facts
-    differing = {key for key in facts.keys() | old.keys() if facts.get(key) != old.get(key)}
     if expected.kind == "column":
         yield from _alter_column(expected, found)
-    elif expected.kind in ("trigger", "rule") and differing == {"enabled"}:
+    elif expected.kind in ("trigger", "rule"):
         yield _enabled(expected), ""
-    elif expected.kind == "constraint" and old["definition"] == f"{facts['definition']} NOT VALID":
-        yield f"ALTER {_owner(facts)} VALIDATE CONSTRAINT {facts['name']}", ""
-    elif expected.kind == "index" and differing <= {"clustered", "replica identity"}:
-        yield from _marks(facts, old)
     else:
-        yield from drop(found)
-        yield from make(expected, Snapshot(()))
+        if facts["definition"] != old["definition"]:
+            yield f"ALTER {_owner(facts)} VALIDATE CONSTRAINT {facts['name']}", ""
+        yield from _marks(facts, old)
+
+
+def _needs_new(expected: Item, found: Item) -> bool:
+    """Whether no ALTER leads there."""
+    facts, old = expected.facts, found.facts
+    differing = {key for key in facts.keys() | old.keys() if facts.get(key) != old.get(key)}
+    match expected.kind:
+        case "column":
+            return False
+        case "trigger" | "rule":
+            return differing != {"enabled"}
+        case "constraint" if old["definition"] == f"{facts['definition']} NOT VALID":
+            return False
+    return bool(differing - _MARKS - {"inherited"})
 
 
 def column(item: Item, expected: Snapshot) -> str:
@@ -113,14 +121,22 @@ def _alter_column(expected: Item, found: Item) -> Made:
     facts, old = expected.facts, found.facts
     table, name = facts["table"], facts["name"]
     if facts["of"] == "type":
-        yield f"ALTER TYPE {table} ALTER ATTRIBUTE {name} TYPE {facts['type']}", ""
+        collate = f" COLLATE {facts['collation']}" if "collation" in facts else ""
+        yield f"ALTER TYPE {table} ALTER ATTRIBUTE {name} TYPE {facts['type']}{collate}", ""
         return
     if facts.get("generated") != old.get("generated") or ("generated" in facts and _default(facts) != _default(old)):
-        yield f"ALTER TABLE {table} DROP COLUMN {name}", ""
+        kept = "" if "generated" in old else "its values go, and "
+        yield (
+            f"ALTER TABLE {table} DROP COLUMN {name}",
+            f"{kept}what is on it goes too: look for drift again afterwards",
+        )
         yield f"ALTER TABLE {table} ADD COLUMN {column(expected, Snapshot(()))}", "its place among the columns is new"
         return
     lead = f"ALTER TABLE {table} ALTER COLUMN {name}"
-    retyped = (facts["type"], facts.get("collation")) != (old["type"], old.get("collation"))
+    # The type of an inherited one changes with its parent's.
+    retyped = not facts.get("inherited") and (
+        (facts["type"], facts.get("collation")) != (old["type"], old.get("collation"))
+    )
     if "default" in old and (retyped or "default" not in facts):
         yield f"{lead} DROP DEFAULT", ""
     if "identity" in old and "identity" not in facts:
@@ -157,8 +173,7 @@ def _enabled(item: Item) -> str:
 
 
 def _marks(facts: Facts, old: Facts) -> Made:
-    """What a table holds of one of its indexes."""
-    lead, name = f"ALTER TABLE {facts['table']}", facts["name"]
+    lead, name = f"ALTER TABLE {facts.get('table')}", facts["name"]
     if facts.get("clustered") != old.get("clustered"):
         yield (f"{lead} CLUSTER ON {name}" if facts.get("clustered") else f"{lead} SET WITHOUT CLUSTER"), ""
     if facts.get("replica identity") and not old.get("replica identity"):
@@ -174,3 +189,6 @@ def _policy(facts: Facts) -> str:
     if "check" in facts:
         words.append(f"WITH CHECK ({facts['check']})")
     return " ".join(words)
+
+
+REPAIRS = Repairs(("column", "constraint", "index", "trigger", "rule", "policy"), _make, _drop, _alter, _needs_new)

@@ -114,7 +114,8 @@ WITH RECURSIVE part AS (
             'columns', CASE WHEN relkind IN ('v', 'm') THEN (SELECT jsonb_agg(format('%%I %%s', attname,
                 format_type(atttypid, atttypmod)) ORDER BY attnum) FROM pg_attribute
                 WHERE attrelid = relation.oid AND attnum > 0 AND NOT attisdropped) END,
-            'unlogged', CASE WHEN relpersistence = 'u' THEN true END, 'options', to_jsonb(reloptions),
+            'unlogged', CASE WHEN relpersistence = 'u' THEN true END,
+            'options', (SELECT jsonb_agg(option ORDER BY option COLLATE "C") FROM unnest(reloptions) AS option),
             'partition by', CASE WHEN relkind = 'p' THEN pg_get_partkeydef(oid) END,
             'row level security', CASE WHEN relrowsecurity THEN true END,
             'forced row level security', CASE WHEN relforcerowsecurity THEN true END,
@@ -139,7 +140,7 @@ WITH RECURSIVE part AS (
             'table', r.name, 'name', format('%%I', attname), 'of', r.kind,
             'type', format_type(atttypid, atttypmod),
             'collation', CASE WHEN attcollation <> typcollation THEN attcollation::regcollation::text END,
-            'not null', CASE WHEN attnotnull THEN true END,
+            'not null', CASE WHEN attnotnull THEN true END, 'inherited', CASE WHEN attinhcount > 0 THEN true END,
             'identity', CASE attidentity WHEN 'a' THEN 'ALWAYS' WHEN 'd' THEN 'BY DEFAULT' END,
             'generated', CASE attgenerated WHEN 's' THEN 'STORED' WHEN 'v' THEN 'VIRTUAL' END,
             'default', pg_get_expr(adbin, adrelid))
@@ -149,8 +150,11 @@ WITH RECURSIVE part AS (
     UNION ALL SELECT CASE contype WHEN 'f' THEN 53 ELSE 43 END, 'pg_constraint'::regclass, c.oid::bigint, 'constraint',
             format('%%s.%%I', coalesce(r.name, t.name), conname), jsonb_build_object('table', r.name, 'of',
             coalesce(r.kind, 'domain'), 'domain', t.name,
-            'name', format('%%I', conname), 'definition', pg_get_constraintdef(c.oid))
+            'name', format('%%I', conname), 'definition', pg_get_constraintdef(c.oid),
+            'inherited', CASE WHEN coninhcount > 0 THEN true END, 'clustered', CASE WHEN indisclustered THEN true END,
+            'replica identity', CASE WHEN indisreplident THEN true END)
         FROM pg_constraint c LEFT JOIN relation r ON r.oid = conrelid LEFT JOIN type t ON t.oid = contypid
+            LEFT JOIN pg_index ON indexrelid = conindid AND indrelid = conrelid
         WHERE contype NOT IN ('n', 't') AND coalesce(r.name, t.name) IS NOT NULL
             -- For each partition of the table that a foreign key refers to the server makes one more.
             AND conparentid = 0
@@ -179,8 +183,8 @@ WITH RECURSIVE part AS (
             'permissive', polpermissive,
             'command', CASE polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE'
                 WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
-            'roles', (SELECT jsonb_agg(CASE role WHEN 0 THEN 'PUBLIC' ELSE role::regrole::text END ORDER BY role)
-                FROM unnest(polroles) AS role),
+            'roles', (SELECT jsonb_agg(CASE role WHEN 0 THEN 'PUBLIC' ELSE role::regrole::text END
+                ORDER BY role::regrole::text COLLATE "C") FROM unnest(polroles) AS role),
             'using', pg_get_expr(polqual, polrelid), 'check', pg_get_expr(polwithcheck, polrelid))
         FROM relation r JOIN pg_policy p ON polrelid = r.oid
     UNION ALL SELECT 40, 'pg_proc'::regclass, f.oid::bigint, f.kind, f.name, jsonb_build_object('definition',

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Facts", "Statement", "literal"]
+from pulumi_alembic.drift.snapshot import Item, Snapshot
+
+__all__ = ["Facts", "Made", "Repairs", "Statement", "literal"]
 
 Facts = Mapping[str, Any]
+
+Made = Iterator[tuple[str, str]]
+"""Statements without their semicolons, each with its note."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,26 @@ class Statement:
     note: str = ""
 
 
+def _stays(expected: Item, found: Item) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Repairs:
+    """What brings back items of these kinds.
+
+    `make` is given all that is expected, `alter` the item as it is expected and as it was found. Where that one
+    `needs_new`, it is dropped, and made with all that is on it.
+    """
+
+    kinds: tuple[str, ...]
+    make: Callable[[Item, Snapshot], Made]
+    drop: Callable[[Item], Made]
+    alter: Callable[[Item, Item], Made]
+    needs_new: Callable[[Item, Item], bool] = _stays
+
+
 def literal(text: str) -> str:
     """The text as a constant of SQL."""
     quoted = text.replace("'", "''")
-    return f" E'{quoted.replace(chr(92), chr(92) * 2)}'".lstrip() if "\\" in quoted else f"'{quoted}'"
+    return "E'{}'".format(quoted.replace("\\", r"\\")) if "\\" in quoted else f"'{quoted}'"

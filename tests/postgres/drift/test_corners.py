@@ -35,6 +35,80 @@ BY_OWNER = [
     ("", "COMMENT ON TYPE pair IS 'x'; COMMENT ON COLUMN pair.left_side IS 'y'", "comment column app.pair.left_side"),
     ("", "COMMENT ON COLUMN open_tasks.id IS 'x'", "comment column app.open_tasks.id"),
     ("", "COMMENT ON SCHEMA app IS 'x'", "comment schema app"),
+    # What depends on what, in the order in which it was made, in another one, and in a ring.
+    ("", "CREATE TABLE one (id int PRIMARY KEY); CREATE TABLE two (id int REFERENCES one)", "table app.one"),
+    (
+        "",
+        "CREATE TABLE one (id int PRIMARY KEY, two int); CREATE TABLE two (id int PRIMARY KEY REFERENCES one);"
+        "ALTER TABLE one ADD FOREIGN KEY (two) REFERENCES two",
+        "table app.one",
+    ),
+    ("", "CREATE VIEW one AS SELECT 1 AS x; CREATE VIEW two AS SELECT x FROM one", "view app.one"),
+    (
+        "",
+        "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TABLE two (id int DEFAULT one())",
+        "table app.two",
+    ),
+    (
+        "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TABLE two (id int DEFAULT one())",
+        "DROP TABLE two; DROP FUNCTION one()",
+        "table app.two",
+    ),
+    ("CREATE TYPE two AS ENUM ('x'); CREATE DOMAIN one AS two", "DROP DOMAIN one; DROP TYPE two", "domain app.one"),
+    # What a child has of its parent.
+    ("", "ALTER TABLE base_thing ADD COLUMN extra int", "column app.base_thing.extra"),
+    ("", "ALTER TABLE base_thing DROP COLUMN a", "column app.base_thing.a"),
+    ("", "ALTER TABLE base_thing ALTER COLUMN a TYPE bigint", "column app.base_thing.a"),
+    ("", "ALTER TABLE base_thing RENAME COLUMN a TO b2", "column app.base_thing.a"),
+    ("", "ALTER TABLE base_thing ADD CONSTRAINT few CHECK (a < 9)", "constraint app.base_thing.few"),
+    (
+        "ALTER TABLE base_thing ADD CONSTRAINT few CHECK (a < 9)",
+        "ALTER TABLE base_thing DROP CONSTRAINT few",
+        "constraint app.base_thing.few",
+    ),
+    ("", "DROP TABLE base_thing CASCADE", "table app.child_thing"),
+    # What a table holds of an index that is a constraint's.
+    (
+        "ALTER TABLE users REPLICA IDENTITY USING INDEX users_pkey",
+        "ALTER TABLE users REPLICA IDENTITY FULL",
+        "table app.users",
+    ),
+    ("", "ALTER TABLE users REPLICA IDENTITY USING INDEX users_pkey", "constraint app.users.users_pkey"),
+    ("", "ALTER TABLE tasks CLUSTER ON tasks_pkey", "constraint app.tasks.tasks_pkey"),
+    ("ALTER TABLE tasks CLUSTER ON tasks_pkey", "ALTER TABLE tasks CLUSTER ON tasks_title", "index app.tasks_title"),
+    # What is on something that has to be made anew.
+    (
+        "COMMENT ON POLICY own_tasks ON tasks IS 'x'",
+        "ALTER POLICY own_tasks ON tasks USING (true)",
+        "policy app.tasks.own_tasks",
+    ),
+    ("COMMENT ON INDEX tasks_due IS 'x'", "ALTER INDEX tasks_due SET (fillfactor = 50)", "index app.tasks_due"),
+    (
+        "CREATE TRIGGER put INSTEAD OF INSERT ON open_tasks FOR EACH ROW EXECUTE FUNCTION touch();"
+        "COMMENT ON TRIGGER put ON open_tasks IS 'x'; GRANT SELECT ON open_tasks TO {ro}",
+        "CREATE OR REPLACE VIEW open_tasks AS SELECT id, title, due FROM tasks",
+        "view app.open_tasks",
+    ),
+    (
+        "CREATE TRIGGER put INSTEAD OF INSERT ON open_tasks FOR EACH ROW EXECUTE FUNCTION touch()",
+        "DROP VIEW open_tasks; CREATE VIEW open_tasks AS SELECT title FROM tasks",
+        "view app.open_tasks",
+    ),
+    (
+        "CREATE FUNCTION plus(x int) RETURNS int LANGUAGE sql AS 'SELECT x'; COMMENT ON FUNCTION plus(int) IS 'x'",
+        "CREATE OR REPLACE FUNCTION plus(x int DEFAULT 1) RETURNS int LANGUAGE sql AS 'SELECT x'",
+        "function app.plus(x integer)",
+    ),
+    (
+        "ALTER VIEW open_tasks SET (security_barrier = true, check_option = local)",
+        "ALTER VIEW open_tasks RESET (security_barrier)",
+        "view app.open_tasks",
+    ),
+]
+
+# The same, done by the admin.
+BY_ADMIN = [
+    ("", "DROP EXTENSION pgcrypto; CREATE EXTENSION pgcrypto SCHEMA other", "extension pgcrypto"),
 ]
 
 
@@ -48,7 +122,9 @@ def test_it_is_no_drift(world: World, prepared: str, statement: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prepared", "statement", "name", "who"), [(*each, "owner") for each in BY_OWNER], ids=lambda value: value[:60]
+    ("prepared", "statement", "name", "who"),
+    [(*each, "owner") for each in BY_OWNER] + [(*each, "admin") for each in BY_ADMIN],
+    ids=lambda value: value[:60],
 )
 def test_it_is_named_and_mended(world: World, prepared: str, statement: str, name: str, who: str) -> None:
     """After the repairing script the fingerprint is the one that it was."""
