@@ -131,8 +131,8 @@ def _without_generated_names(changes: Iterable[Change]) -> list[Change]:
 def _nameless(item: Item | None) -> tuple[str, ...] | None:
     if item is None or not generated(item):
         return None
-    facts = item.line.split("|", 2)[2].replace(item.facts["name"], "")
-    return item.kind, item.facts["table"], facts
+    bare = {"name": "", "definition": item.facts["definition"].replace(item.facts["name"], "")}
+    return item.kind, item.facts["table"], Item(item.kind, "", {**item.facts, **bare}).line
 
 
 def _nested(changes: Sequence[Change]) -> Iterable[Change]:

@@ -47,10 +47,13 @@ def mend(change: Change, whole: Difference) -> list[Statement]:
 
 def mend_rename(rename: Rename, whole: Difference) -> list[Statement]:
     """What gives it its name back."""
-    owner = _owner(whole.found, rename.expected)
-    if rename.found.facts.get("inherited"):
+    expected, found = rename.expected, rename.found
+    if found.facts.get("inherited"):
         return []
-    return [Statement(sql, _RENAMED, owner) for sql in objects.rename(rename.expected, rename.found)]
+    # It takes the right to make schemas, which the owner of one need not have.
+    role = "" if expected.kind == "schema" else _owner(whole.found, expected)
+    renamed = parts.rename if expected.kind in parts.REPAIRS.kinds else objects.rename
+    return [Statement(sql, _RENAMED, role) for sql in renamed(expected, found)]
 
 
 def script(whole: Difference) -> list[Statement]:

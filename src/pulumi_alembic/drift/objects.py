@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pulumi_alembic.drift.names import split
 from pulumi_alembic.drift.parts import column, sequence_clauses
 from pulumi_alembic.drift.snapshot import Item, Snapshot
 from pulumi_alembic.drift.statement import Facts, Made, Repairs, literal
@@ -60,24 +61,12 @@ def _drop(item: Item) -> Made:
 
 def rename(expected: Item, found: Item) -> Iterator[str]:
     """What gives what was found the name that is expected, and puts it into the schema that is."""
-    facts = found.facts
-    if expected.kind in ("column", "constraint", "index", "trigger", "policy"):
-        new = expected.facts["name"]
-        yield {
-            "column": f"ALTER TABLE {expected.facts.get('table')} RENAME COLUMN {facts['name']} TO {new}",
-            "constraint": f"ALTER TABLE {expected.facts.get('table')} RENAME CONSTRAINT {facts['name']} TO {new}",
-            "index": f"ALTER INDEX {found.name} RENAME TO {new}",
-        }.get(
-            expected.kind,
-            f"ALTER {expected.kind.upper()} {facts['name']} ON {expected.facts.get('table')} RENAME TO {new}",
-        )
-        return
-    was, now = (item.name.partition("(")[0].rpartition(".") for item in (found, expected))
-    noun, signature = expected.kind.upper(), found.name[len("".join(was)) :]
-    if was[0] != now[0]:
-        yield f"ALTER {noun} {found.name} SET SCHEMA {now[0]}"
-    if was[2] != now[2]:
-        yield f"ALTER {noun} {now[0]}.{was[2]}{signature} RENAME TO {now[2]}"
+    was, now, noun = split(found.name), split(expected.name), expected.kind.upper()
+    if was.schema != now.schema:
+        yield f"ALTER {noun} {found.name} SET SCHEMA {now.schema}"
+    if was.bare != now.bare:
+        within = f"{now.schema}." if now.schema else ""
+        yield f"ALTER {noun} {within}{was.bare}{was.arguments} RENAME TO {now.bare}"
 
 
 def _needs_new(expected: Item, found: Item) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pulumi_alembic.drift.snapshot import Item, Snapshot
 from pulumi_alembic.drift.statement import Facts, Made, Repairs
 
-__all__ = ["REPAIRS", "column", "sequence_clauses"]
+__all__ = ["REPAIRS", "column", "rename", "sequence_clauses"]
 
 _NO_VALUES = "the values are lost"
 
@@ -81,6 +83,18 @@ def _needs_new(expected: Item, found: Item) -> bool:
         case "constraint" if old["definition"] == f"{facts['definition']} NOT VALID":
             return False
     return bool(differing - _MARKS - {"inherited"})
+
+
+def rename(expected: Item, found: Item) -> Iterator[str]:
+    """What gives what was found the name that is expected."""
+    facts, was, now = expected.facts, found.facts["name"], expected.facts["name"]
+    match expected.kind:
+        case "column" | "constraint":
+            yield f"ALTER {_owner(facts)} RENAME {expected.kind.upper()} {was} TO {now}"
+        case "index":
+            yield f"ALTER INDEX {found.name} RENAME TO {now}"
+        case _:
+            yield f"ALTER {expected.kind.upper()} {was} ON {facts['table']} RENAME TO {now}"
 
 
 def column(item: Item, expected: Snapshot) -> str:

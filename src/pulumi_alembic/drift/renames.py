@@ -8,23 +8,15 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from pulumi_alembic.drift.names import split, unquoted
 from pulumi_alembic.drift.snapshot import Item, Snapshot
 
 __all__ = ["Rename", "generated", "undo_renames"]
 
 _OBJECTS = (
-    "table",
-    "foreign table",
-    "view",
-    "materialized view",
-    "sequence",
-    "type",
-    "domain",
-    "function",
-    "procedure",
-)
+    "table", "foreign table", "view", "materialized view", "sequence", "type", "domain", "function", "procedure",
+)  # fmt: skip
 _PARTS = ("column", "constraint", "index", "trigger", "policy")
-
 
 # As PostgreSQL names what has no name.
 _GENERATED = r"_(?:\w+_)?(?:pkey|key|check|fkey|excl|idx)\d*"
@@ -41,7 +33,7 @@ class Rename:
 def undo_renames(expected: Snapshot, found: Snapshot, skip: Callable[[Item], bool]) -> tuple[list[Rename], Snapshot]:
     """The renames, where it is plain which is which, and what was found as it would be without them."""
     renames: list[Rename] = []
-    for kinds in (_OBJECTS, _PARTS):
+    for kinds in (("schema",), _OBJECTS, _PARTS):
         for rename in _pairs(expected, found, kinds):
             if not skip(rename.found) and not (generated(rename.expected) and generated(rename.found)):
                 found = _renamed(found, rename)
@@ -53,8 +45,8 @@ def generated(item: Item) -> bool:
     """Whether it is a part of a table whose name may be one that the server gave it."""
     if item.kind not in ("constraint", "index") or "table" not in item.facts:
         return False
-    table = item.facts["table"].rpartition(".")[2]
-    return re.fullmatch(re.escape(table) + _GENERATED, item.facts["name"]) is not None
+    table = unquoted(split(item.facts["table"]).bare)
+    return re.fullmatch(re.escape(table) + _GENERATED, unquoted(item.facts["name"])) is not None
 
 
 def _pairs(expected: Snapshot, found: Snapshot, kinds: tuple[str, ...]) -> list[Rename]:
@@ -72,8 +64,11 @@ def _pairs(expected: Snapshot, found: Snapshot, kinds: tuple[str, ...]) -> list[
 
 
 def _likeness(item: Item, snapshot: Snapshot) -> Hashable:
-    """The same for two items that differ in nothing but their names."""
-    own = _bare(item) if item.kind in _OBJECTS else item.facts["name"]
+    """The same for two items that differ in nothing but their names; for schemas, with what is in them."""
+    if item.kind == "schema":
+        names = ((each.kind, split(each.name)) for each in snapshot.items if each.kind in _OBJECTS)
+        return frozenset((kind, *name[1:]) for kind, name in names if name.schema == item.name)
+    own = _word(_bare(item) if item.kind in _OBJECTS else item.facts["name"])
     same = _replaced(Item(item.kind, "", {**item.facts, "name": ""}), own, "?")
     columns = sorted(
         _replaced(each, own, "?").line for each in snapshot.of("column") if each.facts["table"] == item.name
@@ -83,24 +78,28 @@ def _likeness(item: Item, snapshot: Snapshot) -> Hashable:
 
 def _bare(item: Item) -> str:
     """The name without the arguments of a function."""
-    return item.name.partition("(")[0] if item.kind in ("function", "procedure") else item.name
+    return item.name.removesuffix(split(item.name).arguments) if item.kind in _OBJECTS else item.name
 
 
 def _renamed(found: Snapshot, rename: Rename) -> Snapshot:
     old, new = _bare(rename.found), _bare(rename.expected)
-    moved = [(old, new), *_follow(found, rename, old.rpartition(".")[0], new.rpartition(".")[0])]
+    if rename.found.kind == "schema":
+        return Snapshot(tuple(_replaced(item, _of_schema(item, old), new) for item in found.items))
     items = list(found.items)
-    for pair in moved:
-        items = [_replaced(item, *pair) for item in items]
+    for was, now in [(old, new), *_follow(found, rename)]:
+        items = [_replaced(item, _word(was), now) for item in items]
     if rename.found.kind in _PARTS:
-        own = rename.found.facts["name"], rename.expected.facts["name"]
-        items = [_replaced(item, *own) if _names(item, rename) else item for item in items]
+        own = _word(rename.found.facts["name"])
+        items = [
+            _replaced(item, own, rename.expected.facts["name"]) if _names(item, rename) else item for item in items
+        ]
     return Snapshot(tuple(items))
 
 
-def _follow(found: Snapshot, rename: Rename, was: str, now: str) -> list[tuple[str, str]]:
+def _follow(found: Snapshot, rename: Rename) -> list[tuple[str, str]]:
     """What goes with a table into another schema: its indexes and its own sequences."""
     table = rename.found.name
+    was, now = (split(item.name).schema for item in (rename.found, rename.expected))
     if rename.found.kind in _PARTS or was == now:
         return []
     own = [each.name for each in found.of("index") if each.facts["table"] == table]
@@ -117,14 +116,29 @@ def _names(item: Item, rename: Rename) -> bool:
     return item.key == rename.expected.key or (rename.found.kind == "column" and item.kind != "column")
 
 
-def _replaced(item: Item, old: str, new: str) -> Item:
-    pattern = re.compile(rf'(?<![\w".]){re.escape(old)}(?![\w"])')
+def _word(name: str) -> re.Pattern[str]:
+    return re.compile(rf'(?<![\w".]){re.escape(name)}(?![\w"])')
 
+
+def _of_schema(item: Item, schema: str) -> re.Pattern[str]:
+    """Where the item names the schema: before a dot, or alone where it is about the schema itself."""
+    about = item.kind == "schema" or "schema" in (item.facts.get("kind"), item.facts.get("on"))
+    if about or item.facts.get("schema") == schema:
+        return _word(schema)
+    return re.compile(rf'(?<![\w".]){re.escape(schema)}(?=\.)')
+
+
+def _replaced(item: Item, pattern: re.Pattern[str], new: str) -> Item:
     def replaced(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: replaced(each) for key, each in value.items()}
+            return {key: each if key == "text" else replaced(each) for key, each in value.items()}
         if isinstance(value, list):
             return [replaced(each) for each in value]
         return pattern.sub(lambda _: new, value) if isinstance(value, str) else value
 
-    return Item(item.kind, replaced(item.name), replaced(item.facts))
+    facts = replaced(item.facts)
+    if item.kind in ("function", "procedure"):
+        # The server follows no name within the text of a body.
+        head = str(item.facts["definition"]).partition("\nAS $")[0]
+        facts["definition"] = replaced(head) + str(item.facts["definition"])[len(head) :]
+    return Item(item.kind, replaced(item.name), facts)

@@ -18,6 +18,10 @@ QUIET = [
     ),
     ("", "COMMENT ON TABLE app.events_2025 IS 'the past'; COMMENT ON COLUMN app.events_2025.at IS 'when'"),
     ("", "CREATE STATISTICS app.both ON id, title FROM app.tasks; COMMENT ON STATISTICS app.both IS 'x'"),
+    (
+        'CREATE TABLE "A.b c" (id int PRIMARY KEY)',
+        'ALTER TABLE "A.b c" RENAME CONSTRAINT "A.b c_pkey" TO "A.b c_pkey1"',
+    ),
     ("", "CREATE TABLE kept.rows_1 (id int); COMMENT ON TABLE kept.rows_1 IS '{}'"),
 ]
 
@@ -104,10 +108,37 @@ BY_OWNER = [
         "ALTER VIEW open_tasks RESET (security_barrier)",
         "view app.open_tasks",
     ),
+    # Other names.
+    ("", "ALTER DOMAIN email RENAME CONSTRAINT has_at TO has_one", "constraint app.email.has_at"),
+    ("", "ALTER TYPE pair RENAME ATTRIBUTE left_side TO first", "column app.pair.left_side"),
+    ("", 'ALTER TABLE tasks RENAME TO "Jobs.(old"', "table app.tasks"),
+    ("", 'ALTER TABLE tasks RENAME COLUMN title TO "My.Title"', "column app.tasks.title"),
+    (
+        "CREATE FUNCTION number() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM app.tasks'",
+        "ALTER TABLE tasks RENAME TO jobs; CREATE OR REPLACE FUNCTION number() RETURNS bigint LANGUAGE sql AS"
+        " 'SELECT count(*) FROM app.jobs'",
+        "function app.number()",
+    ),
 ]
+
+ODD = """
+CREATE SCHEMA "Odd.Schema"; CREATE TABLE "Odd.Schema"."T.a (b""c" ("Id.x" int PRIMARY KEY, "N (y" text UNIQUE);
+CREATE FUNCTION "Odd.Schema"."f(.g"("a b" int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE INDEX "I.(x" ON "Odd.Schema"."T.a (b""c" ("N (y"); COMMENT ON COLUMN "Odd.Schema"."T.a (b""c"."Id.x" IS 'x'
+"""
+_TABLE = 'table "Odd.Schema"."T.a (b""c"'
 
 # The same, done by the admin.
 BY_ADMIN = [
+    (ODD, 'DROP TABLE "Odd.Schema"."T.a (b""c"', _TABLE),
+    (ODD, 'ALTER TABLE "Odd.Schema"."T.a (b""c" RENAME TO t', _TABLE),
+    (ODD, 'ALTER TABLE "Odd.Schema"."T.a (b""c" SET SCHEMA extensions', _TABLE),
+    (ODD, 'ALTER TABLE "Odd.Schema"."T.a (b""c" RENAME COLUMN "Id.x" TO id', f'column {_TABLE[6:]}."Id.x"'),
+    (ODD, 'COMMENT ON COLUMN "Odd.Schema"."T.a (b""c"."N (y" IS \'x\'', f'comment column {_TABLE[6:]}."N (y"'),
+    (ODD, 'ALTER FUNCTION "Odd.Schema"."f(.g"(int) RENAME TO h', 'function "Odd.Schema"."f(.g"("a b" integer)'),
+    (ODD, 'DROP SCHEMA "Odd.Schema" CASCADE', 'schema "Odd.Schema"'),
+    (ODD, 'ALTER SCHEMA "Odd.Schema" RENAME TO odder', 'schema "Odd.Schema"'),
+    ("", "ALTER SCHEMA app RENAME TO elsewhere", "schema app"),
     ("", "DROP EXTENSION pgcrypto; CREATE EXTENSION pgcrypto SCHEMA other", "extension pgcrypto"),
 ]
 
