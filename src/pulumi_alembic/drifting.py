@@ -29,7 +29,7 @@ def look(inputs: Inputs, properties: Properties) -> Properties:
         engine_log.info(str(accepted), inputs.urn)
     drift = seen.drift
     if drift:
-        engine_log.warning(_text(drift), inputs.urn)
+        engine_log.warning(_text(drift, len(seen.told) or len(drift), seen.upgrade), inputs.urn)
     return {FINGERPRINT: seen.expected, **({DRIFT: drift} if drift else {})}
 
 
@@ -48,8 +48,9 @@ def keeper(inputs: Inputs, olds: Properties, news: Properties) -> Keeper:
     )
 
 
-def _text(drift: dict[str, list[str]]) -> str:
-    number = f"{len(drift)} difference{'' if len(drift) == 1 else 's'}"
+def _text(drift: dict[str, list[str]], count: int, upgrade: str) -> str:
+    number = f"{count} difference{'' if count == 1 else 's'}"
     shown = [line for name, lines in list(drift.items())[:_SAID] for line in (name, *(f"  {each}" for each in lines))]
-    more = [f"… and {len(drift) - _SAID} more"] if len(drift) > _SAID else []
-    return "\n  ".join([f"drift, {number} from what the last update left:", *shown, *more])
+    more = [f"… and {count - _SAID} more"] if count > _SAID else []
+    said = [*shown, *more, *([upgrade] if upgrade else [])]
+    return "\n  ".join([f"drift, {number} from what the last update left:", *said])

@@ -9,11 +9,11 @@ from pathlib import Path
 from psycopg import sql
 
 from pulumi_alembic.adoption.building import built
-from pulumi_alembic.database import VERSION_TABLE, Connection, connect, read_heads
+from pulumi_alembic.database import VERSION_SCHEMA, VERSION_TABLE, Connection, connect, read_heads
 from pulumi_alembic.drift.difference import Difference, difference
 from pulumi_alembic.drift.infrastructure import is_infrastructure
 from pulumi_alembic.drift.reading import read
-from pulumi_alembic.drift.snapshot import HEADS, Item, Snapshot
+from pulumi_alembic.drift.snapshot import HEADS, SERVER, Item, Snapshot
 from pulumi_alembic.drift.telling import told
 from pulumi_alembic.errors import AdoptionError
 from pulumi_alembic.plan import revision_text
@@ -110,9 +110,10 @@ def _owner(connection: Connection) -> str:
 
 def _is_object(item: Item) -> bool:
     old = f"public.{VERSION_TABLE}"
-    if item.name.startswith(old) or old in (item.facts.get("table"), item.facts.get("object")):
+    if old in (item.name, item.facts.get("table"), item.facts.get("object")):
         return False
-    return item.kind != HEADS and not is_infrastructure(item)
+    ours = item.kind == "privileges" and item.facts.get("within") == VERSION_SCHEMA
+    return item.kind not in (HEADS, SERVER) and not ours and not is_infrastructure(item)
 
 
 def _compare(

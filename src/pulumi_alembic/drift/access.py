@@ -65,6 +65,8 @@ def _alter(expected: Item, found: Item) -> Made:
         case "database":
             if facts["connection limit"] != old["connection limit"]:
                 yield f"ALTER DATABASE {expected.name} CONNECTION LIMIT {facts['connection limit']}", ""
+            if facts.get("template") != old.get("template"):
+                yield f"ALTER DATABASE {expected.name} IS_TEMPLATE {bool(facts.get('template'))}", ""
             if facts["allow_connections"] != old["allow_connections"]:
                 yield f"ALTER DATABASE {expected.name} ALLOW_CONNECTIONS {facts['allow_connections']}", ""
         case "privileges" | "default privileges":

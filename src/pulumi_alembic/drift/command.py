@@ -41,7 +41,6 @@ def _drift(options: argparse.Namespace, directory: Path) -> int:
     from pulumi_alembic.database import connect
     from pulumi_alembic.drift import store
     from pulumi_alembic.drift.looking import compare
-    from pulumi_alembic.drift.telling import told
 
     ignore = patterns(options.ignore)
     if options.accept and not options.reason.strip():
@@ -61,7 +60,7 @@ def _drift(options: argparse.Namespace, directory: Path) -> int:
                 "the ledger's newest snapshot is not what its digest says, so somebody changed it: what differs cannot "
                 "be told. Look at the database, then take it as it is: pulumi up, after a change of the stack"
             )
-        found = told(seen.whole)
+        found = seen.told
         if options.accept:
             return _accept(connection, seen, found, options.reason.strip(), directory)
     return _show(options, seen, found)
@@ -97,5 +96,7 @@ def _show(options: argparse.Namespace, seen: Seen, found: list[Told]) -> int:
         print(f"drift, {number} from what the update of {seen.when} left:")
         for each in found:
             print("\n    ".join([f"  {each.name}", *each.lines]))
-        print("Mend it: pulumi-alembic drift --sql; take it: pulumi-alembic drift --accept --reason WHY")
+        print(
+            seen.upgrade or "Mend it: pulumi-alembic drift --sql; take it: pulumi-alembic drift --accept --reason WHY"
+        )
     return _FOUND if found and not options.sql else 0

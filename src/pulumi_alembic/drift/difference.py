@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pulumi_alembic.drift.ignoring import ignored
 from pulumi_alembic.drift.renames import Rename, generated, undo_renames
-from pulumi_alembic.drift.snapshot import HEADS, Item, Key, Snapshot
+from pulumi_alembic.drift.snapshot import HEADS, SERVER, Item, Key, Snapshot
 
 __all__ = ["Change", "Difference", "difference", "parent"]
 
@@ -46,6 +46,17 @@ class Difference:
         return bool(self.renames or self.changes)
 
     @property
+    def upgrade(self) -> str:
+        """What to know of it where the server has another major version than it had; empty where it has not."""
+        was, now = self.expected.server, self.found.server
+        if was in ("", now):
+            return ""
+        return (
+            f"PostgreSQL was {was} and is {now}, which may print in other words what is the same. What is right as it "
+            "is: pulumi-alembic drift --accept --reason WHY"
+        )
+
+    @property
     def whole(self) -> list[Change]:
         """The changes without those that came or went with another one."""
         return [change for change in self.changes if change.within is None]
@@ -54,14 +65,14 @@ class Difference:
 def difference(expected: Snapshot, found: Snapshot, ignore: Sequence[str] = ()) -> Difference:
     """What differs, and is not matched by a pattern of `ignore`; a pattern for an object is for all that belongs to it.
 
-    The heads are not compared. Of roles that are not expected only what they may do to those that are is told, and of
-    constraints and indexes no other name where the server gave both.
+    The heads and the version of the server are not compared. Of roles that are not expected only what they may do to
+    those that are is told, and of constraints and indexes no other name where the server gave both.
     """
-    found = _concerning(expected, found)
+    found = _known_then(expected, _concerning(expected, found))
     renames, found = undo_renames(expected, found, lambda item: ignored(item, parent(item), ignore))
     found = _owned_as_expected(expected, found)
     keys = list(dict.fromkeys([*expected.by_key, *found.by_key]))
-    pairs = [(expected.by_key.get(key), found.by_key.get(key)) for key in keys if key[0] != HEADS]
+    pairs = [(expected.by_key.get(key), found.by_key.get(key)) for key in keys if key[0] not in (HEADS, SERVER)]
     changes = [Change(old, new) for old, new in pairs if old != new]
     changes = _without_generated_names(changes)
     changes = [each for each in changes if not ignored(each.item, parent(each.item), ignore)]
@@ -74,7 +85,7 @@ def parent(item: Item) -> Key | None:
     if item.kind in ("column", "constraint", "index", "trigger", "rule", "policy"):
         return facts["of"], facts["table"] if "table" in facts else facts["domain"]
     if item.kind in ("owner", "privileges"):
-        return facts["kind"], facts["object"]
+        return ("schema", facts["within"]) if "within" in facts else (facts["kind"], facts["object"])
     if item.kind == "comment":
         return facts["on"], facts["object"]
     if item.kind == "sequence" and "owned by" in facts:
@@ -97,6 +108,18 @@ def _concerning(expected: Snapshot, found: Snapshot) -> Snapshot:
         return True
 
     return Snapshot(tuple(item for item in found.items if concerns(item)))
+
+
+def _known_then(expected: Snapshot, found: Snapshot) -> Snapshot:
+    """What was found without the options of memberships that the server did not have yet: before PostgreSQL 16."""
+
+    def known(item: Item) -> Item:
+        old = expected.by_key.get(item.key) if item.kind == "membership" else None
+        if old is None or "SET" in old.facts:
+            return item
+        return Item(item.kind, item.name, {key: value for key, value in item.facts.items() if key in old.facts})
+
+    return Snapshot(tuple(known(item) for item in found.items))
 
 
 def _owned_as_expected(expected: Snapshot, found: Snapshot) -> Snapshot:

@@ -8,12 +8,13 @@ from types import TracebackType
 
 from pulumi_alembic.database import Connection, connect
 from pulumi_alembic.drift import store
-from pulumi_alembic.drift.difference import difference
+from pulumi_alembic.drift.difference import Difference, difference
 from pulumi_alembic.drift.infrastructure import is_infrastructure
 from pulumi_alembic.drift.reading import read
 from pulumi_alembic.drift.snapshot import Snapshot
-from pulumi_alembic.drift.telling import Told, told
+from pulumi_alembic.drift.telling import told
 from pulumi_alembic.errors import DatabaseError, RevisionFailed
+from pulumi_alembic.ledger import ledger
 from pulumi_alembic.origin import Origin
 
 __all__ = ["Keeper"]
@@ -56,6 +57,7 @@ class Keeper:
     def begin(self) -> None:
         """Something is about to run."""
         with connect(self._url) as connection:
+            ledger.prepare(connection)
             expected = self._expected(connection)
             self._before = self._begun(connection, expected)
             store.begin(connection, self._before, self.fingerprint, self._origin)
@@ -73,6 +75,8 @@ class Keeper:
 
     def _end(self) -> None:
         with connect(self._url) as connection:
+            # Who may do what with it is a part of what is there.
+            ledger.prepare(connection)
             kept = self._expected(connection)
             before = self._before or self._begun(connection, kept)
             after = read(connection, kept.roles if kept else ())
@@ -80,9 +84,9 @@ class Keeper:
             store.keep(connection, expected, self._origin, {"expected": self.fingerprint})
             connection.commit()
         self.fingerprint = expected.digest
-        found = told(difference(expected, after, self._ignore))
-        if found:
-            self._warn(_drifted(found))
+        whole = difference(expected, after, self._ignore)
+        if whole:
+            self._warn(_drifted(whole))
 
     def _expected(self, connection: Connection) -> Snapshot | None:
         """The snapshot of what is expected. A state that was lost takes that of the ledger."""
@@ -123,9 +127,10 @@ class Keeper:
         return taken
 
 
-def _drifted(found: Sequence[Told]) -> str:
+def _drifted(whole: Difference) -> str:
+    found = told(whole)
     number = f"{len(found)} difference{'' if len(found) == 1 else 's'}"
     shown = [line for each in found[:_SHOWN] for line in (each.name, *(f"  {line}" for line in each.lines))]
     more = [f"… and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-    advice = "Mend it by `pulumi-alembic drift --sql`, or take it by `pulumi-alembic drift --accept --reason WHY`"
+    advice = whole.upgrade or "Mend it: pulumi-alembic drift --sql; take it: pulumi-alembic drift --accept --reason WHY"
     return "\n  ".join([f"drift, {number} from what the last update left:", *shown, *more, advice])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.drift import store
 from pulumi_alembic.drift.difference import Difference, difference
 from pulumi_alembic.drift.reading import read
-from pulumi_alembic.drift.snapshot import Snapshot
+from pulumi_alembic.drift.snapshot import VERSION, Snapshot
 from pulumi_alembic.drift.store import Accepted
-from pulumi_alembic.drift.telling import lines, told
+from pulumi_alembic.drift.telling import Told, lines, told
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
@@ -34,20 +35,36 @@ class Seen:
     when: str = ""
     accepted: list[Accepted] = field(default_factory=list)
 
+    @cached_property
+    def told(self) -> list[Told]:
+        """Each difference that can be told."""
+        return told(self.whole) if self.whole is not None else []
+
     @property
     def drift(self) -> dict[str, list[str]]:
         """The differences by name, line by line; empty where there is none."""
         if self.whole is not None:
-            return lines(told(self.whole))
+            return lines(self.told)
         if self.moved or self.found.digest == self.expected:
             return {}
+        same = self.expected.partition(":")[0] == VERSION
+        why = (
+            "the ledger holds no snapshot with the expected digest"
+            if same
+            else "another release of this program kept it"
+        )
         return {
             "fingerprint": [
                 f"expected: {self.expected}",
                 f"found:    {self.found.digest}",
-                "what differs cannot be told: the ledger holds no snapshot with the expected digest",
+                f"what differs cannot be told: {why}. Look at the database: an update takes it as it is: pulumi up",
             ]
         }
+
+    @property
+    def upgrade(self) -> str:
+        """What to know of the drift where PostgreSQL was upgraded; empty where there is none."""
+        return self.whole.upgrade if self.whole else ""
 
 
 def compare(connection: Connection, expected: str, ignore: Sequence[str] = ()) -> Seen:

@@ -147,6 +147,10 @@ def _alter_column(expected: Item, found: Item) -> Made:
         yield f"ALTER TABLE {table} ADD COLUMN {column(expected, Snapshot(()))}", "its place among the columns is new"
         return
     lead = f"ALTER TABLE {table} ALTER COLUMN {name}"
+    if facts.get("storage") != old.get("storage"):
+        yield f"{lead} SET STORAGE {facts.get('storage') or old['usual storage']}", ""
+    if facts.get("compression") != old.get("compression"):
+        yield f"{lead} SET COMPRESSION {facts.get('compression', 'DEFAULT')}", ""
     # The type of an inherited one changes with its parent's.
     retyped = not facts.get("inherited") and (
         (facts["type"], facts.get("collation")) != (old["type"], old.get("collation"))

@@ -39,21 +39,36 @@ WITH RECURSIVE part AS (
         acldefault('T', typowner), NULL FROM type
     UNION ALL SELECT kind, name, CASE prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, proowner, proacl,
         acldefault('f', proowner), NULL FROM function
+), record AS (
+    SELECT c.*, format('%%I.%%I', nspname, relname) AS name,
+        CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS noun
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE nspname = %(migrations)s AND relkind IN ('r', 'S')
+), given (kind, name, noun, col, owner, grantee, privilege_type, is_grantable) AS (
+    SELECT kind, name, noun, col, owner, grantee, privilege_type, is_grantable
+    FROM object, aclexplode(coalesce(acl, usual))
+    -- From PostgreSQL 17 on an owner has it, and before nobody.
+    WHERE NOT (privilege_type = 'MAINTAIN' AND grantee = owner)
+    -- Of the migration tables, what is everybody else's, and what the owner may do with the record of them all.
+    UNION ALL SELECT lower(noun), name, noun, NULL, relowner, grantee, privilege_type, is_grantable
+    FROM record, aclexplode(relacl)
+    WHERE grantee <> relowner OR relname = 'ledger' AND privilege_type <> 'MAINTAIN'
+    UNION ALL SELECT 'table', name, noun, format('%%I', attname), relowner, grantee, privilege_type, is_grantable
+    FROM record JOIN pg_attribute ON attrelid = record.oid AND NOT attisdropped, aclexplode(attacl)
 ), granted AS (
     SELECT kind, name, noun, col, owner, grantee, jsonb_object_agg(privilege_type, is_grantable) AS rights
     FROM (SELECT kind, name, noun, col, owner, grantee, privilege_type, bool_or(is_grantable) AS is_grantable
-        FROM object, aclexplode(coalesce(acl, usual))
-        -- From PostgreSQL 17 on an owner has it, and before nobody.
-        WHERE NOT (privilege_type = 'MAINTAIN' AND grantee = owner) GROUP BY 1, 2, 3, 4, 5, 6, 7) AS each
+        FROM given GROUP BY 1, 2, 3, 4, 5, 6, 7) AS each
     GROUP BY 1, 2, 3, 4, 5, 6
 ), preset AS (
     SELECT defaclrole, defaclnamespace, defaclobjtype, grantee, privilege_type,
         bool_or(is_grantable) AS is_grantable, false AS usual
-    FROM pg_default_acl, aclexplode(defaclacl) GROUP BY 1, 2, 3, 4, 5
+    FROM pg_default_acl, aclexplode(defaclacl) WHERE NOT (privilege_type = 'MAINTAIN' AND grantee = defaclrole)
+    GROUP BY 1, 2, 3, 4, 5
     UNION ALL SELECT defaclrole, defaclnamespace, defaclobjtype, grantee, privilege_type, is_grantable, true
     FROM pg_default_acl,
         aclexplode(acldefault(CASE defaclobjtype WHEN 'S' THEN 's' ELSE defaclobjtype END, defaclrole))
-    WHERE defaclnamespace = 0
+    WHERE defaclnamespace = 0 AND NOT (privilege_type = 'MAINTAIN' AND grantee = defaclrole)
 ), defaults AS (
     SELECT defaclrole, nspname, grantee,
         CASE defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS'
@@ -92,7 +107,7 @@ WITH RECURSIVE part AS (
             unnest(setconfig) AS setting
         WHERE (r.oid IS NOT NULL OR setrole = 0 AND d.oid IS NOT NULL) AND (d.oid IS NOT NULL OR setdatabase = 0)
     UNION ALL SELECT 12, NULL, 0, 'database', name, jsonb_build_object('connection limit', datconnlimit,
-        'allow_connections', datallowconn) FROM database
+        'allow_connections', datallowconn, 'template', CASE WHEN datistemplate THEN true END) FROM database
     UNION ALL SELECT 20, 'pg_namespace'::regclass, oid::bigint, 'schema', format('%%I', nspname), '{}' FROM own
     UNION ALL SELECT 21, NULL, 0, 'extension', format('%%I', extname), jsonb_build_object(
             'schema', format('%%I', nspname), 'version', extversion)
@@ -143,8 +158,13 @@ WITH RECURSIVE part AS (
             'not null', CASE WHEN attnotnull THEN true END, 'inherited', CASE WHEN attinhcount > 0 THEN true END,
             'identity', CASE attidentity WHEN 'a' THEN 'ALWAYS' WHEN 'd' THEN 'BY DEFAULT' END,
             'generated', CASE attgenerated WHEN 's' THEN 'STORED' WHEN 'v' THEN 'VIRTUAL' END,
-            'default', pg_get_expr(adbin, adrelid))
-        FROM relation r JOIN pg_attribute a ON attrelid = r.oid AND attnum > 0 AND NOT attisdropped
+            'default', pg_get_expr(adbin, adrelid),
+            'storage', CASE WHEN attstorage <> typstorage THEN storage ->> attstorage END,
+            'usual storage', CASE WHEN attstorage <> typstorage THEN storage ->> typstorage END,
+            -- From PostgreSQL 14 on.
+            'compression', CASE to_jsonb(a) ->> 'attcompression' WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END)
+        FROM jsonb_build_object('p', 'PLAIN', 'e', 'EXTERNAL', 'm', 'MAIN', 'x', 'EXTENDED') AS storage,
+            relation r JOIN pg_attribute a ON attrelid = r.oid AND attnum > 0 AND NOT attisdropped
         JOIN pg_type t ON t.oid = atttypid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
         WHERE relkind IN ('r', 'p', 'f', 'c')
     UNION ALL SELECT CASE contype WHEN 'f' THEN 53 ELSE 43 END, 'pg_constraint'::regclass, c.oid::bigint, 'constraint',
@@ -201,6 +221,7 @@ WITH RECURSIVE part AS (
             CASE WHEN col IS NULL THEN kind ELSE 'column' END, concat_ws('.', name, col),
             CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END),
         jsonb_build_object('kind', kind, 'object', name, 'noun', noun, 'column', col, 'rights', rights,
+            'within', CASE WHEN starts_with(name, %(migrations)s || '.') THEN %(migrations)s::text END,
             'grantee', CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END)
         FROM granted
     UNION ALL SELECT 73, NULL, 0, 'default privileges', concat_ws(' ', 'of', defaclrole::regrole, 'on', lower(noun),
@@ -229,5 +250,6 @@ SELECT kind, name, facts FROM (
 """
 """Its rows are kind, name and facts, in an order in which the items could be made.
 
-`without` are the schemas whose objects are no part of it, `roles` the roles that are one in any case.
+`without` are the schemas whose objects are no part of it, `migrations` is that of the migration tables, `roles` are the
+roles that are one in any case.
 """

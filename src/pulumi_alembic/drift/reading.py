@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA, read_heads
 from pulumi_alembic.drift.query import QUERY
-from pulumi_alembic.drift.snapshot import HEADS, Item, Snapshot
+from pulumi_alembic.drift.snapshot import HEADS, SERVER, Item, Snapshot
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
@@ -34,20 +34,20 @@ _SETTINGS = {
 def read(connection: Connection, roles: Collection[str] = ()) -> Snapshot:
     """What there is now. What an extension brings, the migration tables, what is kept and partitions are no part of it.
 
-    Nor are rows, planner statistics, positions of sequences, and the order of columns. Roles are those that own
-    something here or were granted something, their members, and `roles`. Read in the transaction that the connection
-    is in, whose search_path is empty from here on to its end.
+    Of the migration tables it is who may do what with them. Rows, planner statistics, positions of sequences and the
+    order of columns are none either. Roles are those that own something here or were granted something, their members,
+    and `roles`. Read in the transaction that the connection is in, whose search_path is empty from here on to its end.
     """
     heads = read_heads(connection)
     connection.execute(
         "SELECT pg_catalog.set_config(name, value, true) FROM unnest(%s::text[], %s::text[]) AS s (name, value)",
         [list(_SETTINGS), list(_SETTINGS.values())],
     )
-    rows = connection.execute(
-        QUERY.encode(), {"without": [VERSION_SCHEMA, KEPT_SCHEMA], "roles": list(roles)}
-    ).fetchall()
+    known = {"without": [VERSION_SCHEMA, KEPT_SCHEMA], "migrations": VERSION_SCHEMA, "roles": list(roles)}
+    rows = connection.execute(QUERY.encode(), known).fetchall()
     found = (
         Item(kind, name, {fact: value for fact, value in facts.items() if value is not None})
         for kind, name, facts in rows
     )
-    return Snapshot((*(Item(HEADS, head) for head in heads), *found))
+    server = Item(SERVER, str(connection.info.server_version // 10000))
+    return Snapshot((server, *(Item(HEADS, head) for head in heads), *found))

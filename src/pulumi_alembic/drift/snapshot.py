@@ -10,10 +10,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-__all__ = ["HEADS", "Item", "Key", "Snapshot"]
+__all__ = ["HEADS", "SERVER", "VERSION", "Item", "Key", "Snapshot"]
+
+VERSION = "v2"
+"""How a digest begins; another one where a release reads something else of a catalog than the one before."""
 
 HEADS = "heads"
 """The kind of the one item that is no object: the revisions that the database was at."""
+
+SERVER = "server"
+"""The kind of the one item that is no object either: the major version of PostgreSQL."""
 
 Key = tuple[str, str]
 """An item's kind and name, by which it is known."""
@@ -56,12 +62,17 @@ class Snapshot:
     def digest(self) -> str:
         """The fingerprint of all of it."""
         lines = sorted(item.line for item in self.items)
-        return f"v1:{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"
+        return f"{VERSION}:{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"
 
     @property
     def heads(self) -> tuple[str, ...]:
         """The revisions that the database was at, sorted."""
         return tuple(item.name for item in self.items if item.kind == HEADS)
+
+    @property
+    def server(self) -> str:
+        """The major version of PostgreSQL; empty where it is not known."""
+        return next((item.name for item in self.items if item.kind == SERVER), "")
 
     @property
     def roles(self) -> list[str]:

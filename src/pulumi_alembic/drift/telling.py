@@ -56,7 +56,8 @@ def render(statements: Iterable[Statement]) -> Iterator[str]:
     """The statements as lines, each behind what it does not bring back."""
     for each in statements:
         if each.note:
-            yield f"-- {each.note}"
+            # A name in it may hold a line break, behind which nothing were a comment.
+            yield f"-- {' '.join(each.note.splitlines())}"
         if each.sql:
             yield from f"{each.sql};".splitlines()
 
@@ -76,7 +77,11 @@ def _told(change: Change, whole: Difference) -> Told:
 
 def _both(expected: Item, found: Item) -> tuple[str, str]:
     """The facts that differ, each side's; of a long text only the lines that do."""
-    keys = [key for key in {**expected.facts, **found.facts} if expected.facts.get(key) != found.facts.get(key)]
+    keys = [
+        key
+        for key in {**expected.facts, **found.facts}
+        if expected.facts.get(key) != found.facts.get(key) and key != "usual storage"
+    ]
     sides = []
     for here, there in ((expected, found), (found, expected)):
         said = [_fact(key, here.facts.get(key), there.facts.get(key)) for key in keys]
@@ -110,7 +115,8 @@ def _whole(item: Item) -> str:
 
 
 _NAMES = ("table", "name", "of", "object", "kind", "noun", "column", "grantee", "role", "member", "setting", "database",
-          "schema", "owned by", "composite", "usual", "domain", "on")  # fmt: skip
+          "schema", "owned by", "composite", "usual", "domain", "on",
+          "within")  # fmt: skip
 _OWN = {"role": ("connection limit",), "extension": ()}
 
 

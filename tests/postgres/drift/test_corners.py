@@ -108,6 +108,13 @@ BY_OWNER = [
         "ALTER VIEW open_tasks RESET (security_barrier)",
         "view app.open_tasks",
     ),
+    # How values are stored.
+    ("", "ALTER TABLE users ALTER COLUMN name SET STORAGE EXTERNAL", "column app.users.name"),
+    (
+        "ALTER TABLE users ALTER COLUMN name SET STORAGE EXTERNAL",
+        "ALTER TABLE users ALTER COLUMN name SET STORAGE MAIN",
+        "column app.users.name",
+    ),
     # Other names.
     ("", "ALTER DOMAIN email RENAME CONSTRAINT has_at TO has_one", "constraint app.email.has_at"),
     ("", "ALTER TYPE pair RENAME ATTRIBUTE left_side TO first", "column app.pair.left_side"),
@@ -139,6 +146,7 @@ BY_ADMIN = [
     (ODD, 'DROP SCHEMA "Odd.Schema" CASCADE', 'schema "Odd.Schema"'),
     (ODD, 'ALTER SCHEMA "Odd.Schema" RENAME TO odder', 'schema "Odd.Schema"'),
     ("", "ALTER SCHEMA app RENAME TO elsewhere", "schema app"),
+    ("", "ALTER DATABASE {database} IS_TEMPLATE true", "database {database}"),
     ("", "DROP EXTENSION pgcrypto; CREATE EXTENSION pgcrypto SCHEMA other", "extension pgcrypto"),
 ]
 
@@ -169,3 +177,14 @@ def test_it_is_named_and_mended(world: World, prepared: str, statement: str, nam
     world.admin(script)
     left = difference(expected, world.read(*expected.roles))
     assert (told(left), world.read(*expected.roles).digest) == ([], expected.digest), script
+
+
+def test_an_order_of_values_that_no_statement_brings_back_is_said_to_be_so(world: World) -> None:
+    """Also where a value has a line break in its name, no part of which may stand outside of the comment."""
+    world.owner("CREATE TYPE ring AS ENUM ('a', 'b'); CREATE TYPE other.ring AS ENUM ('b', 'a')")
+    expected = world.read()
+    world.owner("ALTER TYPE mood ADD VALUE E'x\nDROP TABLE app.users;'; ALTER TYPE ring RENAME TO away")
+    world.owner("ALTER TYPE other.ring SET SCHEMA app")
+    script = psql_script(difference(expected, world.read(*expected.roles)))
+    assert "-- PostgreSQL changes no order of values" in script
+    assert "-- PostgreSQL takes no value out of an enum: x DROP TABLE app.users; can only go with the type" in script

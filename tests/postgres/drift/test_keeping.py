@@ -10,7 +10,9 @@ import pytest
 
 from pulumi_alembic import drifting, runner
 from pulumi_alembic.database import connect
+from pulumi_alembic.drift import looking
 from pulumi_alembic.drift.reading import read
+from pulumi_alembic.drift.snapshot import Item, Snapshot
 from pulumi_alembic.plugin_errors import HalfDone
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
@@ -123,7 +125,11 @@ def test_a_snapshot_that_is_forged_or_gone_hides_nothing(target: Target, stack: 
         target,
         "ALTER TABLE migrations.ledger DISABLE TRIGGER append_only; GRANT UPDATE ON migrations.ledger TO CURRENT_USER",
     )
-    owner(target, f"UPDATE migrations.ledger SET {forged} WHERE event = 'snapshot'")
+    owner(
+        target,
+        f"UPDATE migrations.ledger SET {forged} WHERE event = 'snapshot';"
+        "REVOKE UPDATE ON migrations.ledger FROM CURRENT_USER",
+    )
     assert drift(stack) == {}
     owner(target, "CREATE TABLE app.scratch (id int)")
     assert "cannot be told" in drift(stack)["fingerprint"][-1]
@@ -141,6 +147,69 @@ def test_a_snapshot_of_what_is_there_now_does_not_pass_for_the_expected_one(targ
         connection.execute("UPDATE migrations.ledger SET source = %s WHERE event = 'snapshot'", [forged])
         connection.commit()
     assert "cannot be told" in drift(stack)["fingerprint"][-1]
+
+
+@pytest.mark.parametrize("what", ["UPDATE ON migrations.ledger", "INSERT (version_num) ON migrations.alembic_version"])
+def test_who_may_write_the_migration_tables_is_compared(
+    target: Target, stack: Stack, database: Database, what: str
+) -> None:
+    """Somebody who may could write into them what never was; the statement takes it back."""
+    with database.connect() as admin:
+        admin.execute(f"CREATE ROLE {database.name}_sly".encode())
+    try:
+        owner(target, f"GRANT {what} TO {database.name}_sly, CURRENT_USER")
+        found = drift(stack)
+        assert all(name.startswith("privileges ") and " migrations." in name for name in found)
+        assert len([name for name in found if name.endswith(f" to {database.name}_sly")]) == 1
+        for lines in found.values():
+            owner(target, lines[-1])
+        assert drift(stack) == {}
+    finally:
+        with database.connect() as admin:
+            owner(target, f"REVOKE ALL ON ALL TABLES IN SCHEMA migrations FROM {database.name}_sly")
+            admin.execute(f"DROP ROLE {database.name}_sly".encode())
+
+
+def test_the_ledger_of_the_first_update_is_no_drift(empty_target: Target) -> None:
+    """One that runs nothing makes it all the same."""
+    empty_target.write(ONE, None, "op.execute('CREATE TABLE app.one ()')")
+    stack = Stack(empty_target.url)
+    stack.up(empty_target.directory, "base")
+    assert drift(stack) == {}
+
+
+def test_many_differences_are_counted_right(target: Target, stack: Stack, said: list[str]) -> None:
+    owner(target, ";".join(f"CREATE TABLE app.scratch_{number} (id int)" for number in range(50)))
+    found = drift(stack)
+    assert list(found)[-1] == "… 10 more"
+    assert "drift, 50 differences" in said[-1]
+    assert "… and 30 more" in said[-1]
+
+
+def test_what_another_release_kept_is_not_taken_for_this_ones(target: Target, stack: Stack) -> None:
+    digest = stack.outputs["schema_fingerprint"]
+    stack.outputs["schema_fingerprint"] = f"v1:{digest.partition(':')[2]}"
+    assert "another release of this program kept it" in drift(stack)["fingerprint"][-1]
+    assert stack.up(target.directory, TWO)
+    assert stack.outputs["schema_fingerprint"] == digest
+    assert drift(stack) == {}
+
+
+def test_after_an_upgrade_of_the_server_it_says_what_may_be_no_drift(
+    target: Target, stack: Stack, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    """The version alone is no drift; with drift the person is told of it, until it is accepted."""
+
+    def upgraded(connection: Any, roles: Any = ()) -> Snapshot:
+        return Snapshot(
+            tuple(Item("server", "99") if item.kind == "server" else item for item in read(connection, roles).items)
+        )
+
+    monkeypatch.setattr(looking, "read", upgraded)
+    assert drift(stack) == {}
+    owner(target, "CREATE TABLE app.scratch (id int)")
+    assert list(drift(stack)) == ["table app.scratch"]
+    assert "is 99, which may print in other words what is the same" in said[-1]
 
 
 def test_a_revision_moved_by_hand_is_told_as_that(empty_target: Target, said: list[str]) -> None:
