@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
 from pulumi_alembic.database import Connection, connect, log_in
+from pulumi_alembic.drift import access
 from pulumi_alembic.drift.difference import difference
 from pulumi_alembic.drift.mending import script
 from pulumi_alembic.drift.reading import read
@@ -57,7 +59,7 @@ def _build(
 
 
 def _furnish(database: Scratch, like: Snapshot) -> None:
-    """Schemas, extensions, default privileges and who may do what with schemas, as in the target."""
+    """Schemas, extensions, default privileges, settings and who may do what with schemas, as in the target."""
     wanted = _furniture(like)
     with log_in(database.url, "alembic adoption", autocommit=True) as connection:
         with connection.transaction():
@@ -65,11 +67,15 @@ def _furnish(database: Scratch, like: Snapshot) -> None:
         whole = difference(wanted, _furniture(there))
         for each in script(whole):
             _run(connection, each.sql, each.role)
+        own = sql.Identifier(database.name).as_string(connection)
+        for item in like.of("setting"):
+            if "database" in item.facts:
+                for statement, _ in access.REPAIRS.make(replace(item, facts={**item.facts, "database": own}), like):
+                    _run(connection, statement, "")
         for item in like.of("privileges"):
             if item.facts["kind"] == "database":
                 rights, grantee = ", ".join(item.facts["rights"]), item.facts["grantee"]
-                name = sql.Identifier(database.name).as_string(connection)
-                _run(connection, f"GRANT {rights} ON DATABASE {name} TO {grantee}", "")
+                _run(connection, f"GRANT {rights} ON DATABASE {own} TO {grantee}", "")
 
 
 def _furniture(snapshot: Snapshot) -> Snapshot:

@@ -69,7 +69,10 @@ def find(
     only = named or (() if asked == "true" else (history.resolve(asked),))
     for head in only:
         if head not in history.revisions:
-            raise AdoptionError(f"public.{VERSION_TABLE} names {head}, which the scripts here do not have")
+            raise AdoptionError(
+                f"public.{VERSION_TABLE} names {head}, which the scripts here do not have: check out the commit that "
+                f"has its script, then: {command}"
+            )
     wanted = history.ancestors(only or history.heads)
     tell(f"builds {len(wanted)} revision{'' if len(wanted) == 1 else 's'} in a scratch database, to compare")
     compared = _compare(url, admin, history, wanted, found, ignore)

@@ -180,6 +180,53 @@ def test_a_database_that_changes_meanwhile_is_not_taken(site: Target, adopting: 
     assert site.query("SELECT to_regclass('migrations.alembic_version')") == [(None,)]
 
 
+@pytest.fixture
+def in_public(site: Target, database: Database) -> Target:
+    """At the first revision, as an `alembic_version` in the schema public says."""
+    build(site, SQL[ONE])
+    owner = f"{database.name}_owner"
+    with database.connect() as admin:
+        admin.execute(
+            f"GRANT ALL ON SCHEMA public TO {owner}; SET ROLE {owner};"
+            "CREATE TABLE public.alembic_version (version_num varchar(32) PRIMARY KEY);"
+            f"INSERT INTO public.alembic_version VALUES ('{ONE}')".encode()
+        )
+    return site
+
+
+def test_an_alembic_version_that_moves_meanwhile_is_not_taken(in_public: Target, adopting: dict[str, Any]) -> None:
+    """A revision that changes rows alone leaves the same catalog."""
+
+    def moves() -> None:
+        build(in_public, f"UPDATE public.alembic_version SET version_num = '{TWO}'")
+
+    with pytest.raises(Exception, match="has changed since it was looked at"):
+        Stack(in_public.url).up(in_public.directory, ONE, **adopting, between=moves)
+    assert in_public.query("SELECT version_num FROM public.alembic_version") == [(TWO,)]
+
+
+def test_a_table_beside_alembic_version_is_none_of_its(in_public: Target, adopting: dict[str, Any]) -> None:
+    build(in_public, "CREATE TABLE public.alembic_version_backup (id int)")
+    with pytest.raises(Refused, match=r"DROP TABLE public\.alembic_version_backup"):
+        Stack(in_public.url).up(in_public.directory, ONE, **adopting)
+
+
+def test_revisions_are_built_with_the_settings_that_the_database_gives(
+    site: Target, adopting: dict[str, Any], database: Database
+) -> None:
+    """Statements without a schema are about the one that the login finds first in this database."""
+    with database.connect() as admin:
+        admin.execute(
+            f"CREATE SCHEMA other AUTHORIZATION {database.name}_owner;"
+            f"ALTER ROLE {database.name}_migrator IN DATABASE {database.name} SET search_path = other".encode()
+        )
+    build(site, SQL[ONE])
+    stack = Stack(site.url)
+    stack.up(site.directory, ONE, **adopting)
+    assert site.query("SELECT to_regclass('other.users') IS NULL") == [(False,)]
+    assert site.query("SELECT DISTINCT event FROM migrations.ledger WHERE direction = 'upgrade'") == [("adopted",)]
+
+
 def test_an_empty_database_is_built_as_ever(site: Target, adopting: dict[str, Any]) -> None:
     stack = Stack(site.url)
     stack.up(site.directory, TWO, **adopting)
