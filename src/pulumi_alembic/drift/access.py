@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pulumi_alembic.drift.snapshot import Item, Snapshot
 from pulumi_alembic.drift.statement import Facts, Made, Repairs, literal
@@ -10,6 +10,9 @@ from pulumi_alembic.drift.statement import Facts, Made, Repairs, literal
 __all__ = ["REPAIRS"]
 
 _ATTRIBUTES = ("SUPERUSER", "INHERIT", "CREATEROLE", "CREATEDB", "LOGIN", "REPLICATION", "BYPASSRLS")
+_DATABASE = {
+    "connection limit": "CONNECTION LIMIT", "allow_connections": "ALLOW_CONNECTIONS", "template": "IS_TEMPLATE",
+}  # fmt: skip
 # Settings whose value is a list of names, each of which is quoted (PostgreSQL 18, GUC_LIST_QUOTE).
 _LISTS = (
     "local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries",
@@ -20,59 +23,44 @@ _LISTS = (
 def _make(item: Item, expected: Snapshot) -> Made:
     """What makes it."""
     facts = item.facts
-    match item.kind:
-        case "role":
-            attributes = " ".join(_attributes(facts, {}))
-            yield f"CREATE ROLE {item.name} {attributes}", "its password is not known: \\password"
-        case "membership":
-            yield _grant_membership(facts), ""
-        case "setting":
-            yield f"{_whose(facts)} SET {facts['setting']} TO {_value(facts)}", ""
-        case "comment":
-            yield f"{_comment(facts)} {literal(facts['text'])}", ""
-        case "owner":
-            yield f"ALTER {facts['kind'].upper()} {facts['object']} OWNER TO {facts['owner']}", ""
-        case _:
-            yield from _rights(item, facts["rights"], facts.get("usual", {}))
+    if item.kind in _SIMPLE:
+        yield _SIMPLE[item.kind][0](facts), ""
+    elif item.kind == "role":
+        attributes = " ".join(_attributes(facts, {}))
+        yield f"CREATE ROLE {item.name} {attributes}", "its password is not known: \\password"
+    else:
+        yield from _rights(item, facts["rights"], facts.get("usual", {}))
 
 
 def _drop(item: Item) -> Made:
-    """What takes it away."""
+    """What takes it away; roles that are not expected are not told, and need nothing."""
     facts = item.facts
-    match item.kind:
-        case "membership":
-            yield f"REVOKE {facts['role']} FROM {facts['member']}", ""
-        case "setting":
-            yield f"{_whose(facts)} RESET {facts['setting']}", ""
-        case "comment":
-            yield f"{_comment(facts)} NULL", ""
-        case "privileges" | "default privileges":
-            yield from _rights(item, facts.get("usual", {}), facts["rights"])
+    if item.kind in _SIMPLE:
+        yield _SIMPLE[item.kind][1](facts), ""
+    elif "rights" in facts:
+        yield from _rights(item, facts.get("usual", {}), facts["rights"])
 
 
 def _alter(expected: Item, found: Item) -> Made:
     """What changes it to what is expected."""
     facts, old = expected.facts, found.facts
-    match expected.kind:
-        case "role":
-            if attributes := _attributes(facts, old):
-                yield f"ALTER ROLE {expected.name} {' '.join(attributes)}", ""
-        case "membership":
-            if old.get("ADMIN") and not facts.get("ADMIN") and "SET" not in facts:
-                yield f"REVOKE ADMIN OPTION FOR {facts['role']} FROM {facts['member']}", ""
-            else:
-                yield _grant_membership(facts), ""
-        case "database":
-            if facts["connection limit"] != old["connection limit"]:
-                yield f"ALTER DATABASE {expected.name} CONNECTION LIMIT {facts['connection limit']}", ""
-            if facts.get("template") != old.get("template"):
-                yield f"ALTER DATABASE {expected.name} IS_TEMPLATE {bool(facts.get('template'))}", ""
-            if facts["allow_connections"] != old["allow_connections"]:
-                yield f"ALTER DATABASE {expected.name} ALLOW_CONNECTIONS {facts['allow_connections']}", ""
-        case "privileges" | "default privileges":
-            yield from _rights(expected, facts["rights"], old["rights"])
-        case _:
-            yield from _make(expected, Snapshot(()))
+    if expected.kind == "role":
+        if attributes := _attributes(facts, old):
+            yield f"ALTER ROLE {expected.name} {' '.join(attributes)}", ""
+    elif expected.kind == "database":
+        yield from ((f"ALTER DATABASE {expected.name} {each}", "") for each in _options(facts, old))
+    elif "rights" in facts:
+        yield from _rights(expected, facts["rights"], old["rights"])
+    elif expected.kind == "membership" and old.get("ADMIN") and not facts.get("ADMIN") and "SET" not in facts:
+        yield f"REVOKE ADMIN OPTION FOR {facts['role']} FROM {facts['member']}", ""
+    else:
+        yield from _make(expected, Snapshot(()))
+
+
+def _options(facts: Facts, old: Facts) -> Iterator[str]:
+    for fact, option in _DATABASE.items():
+        if facts.get(fact) != old.get(fact):
+            yield f"{option} {facts.get(fact, False)}"
 
 
 def _attributes(facts: Facts, old: Facts) -> list[str]:
@@ -142,6 +130,23 @@ def _names(rights: Iterable[str], facts: Facts) -> str:
     column = f" ({facts['column']})" if "column" in facts else ""
     return ", ".join(f"{each}{column}" for each in sorted(rights))
 
+
+# What one statement makes and changes, and what takes it away; an owner is changed alone.
+_SIMPLE: Mapping[str, tuple[Callable[[Facts], str], Callable[[Facts], str]]] = {
+    "membership": (_grant_membership, lambda facts: f"REVOKE {facts['role']} FROM {facts['member']}"),
+    "setting": (
+        lambda facts: f"{_whose(facts)} SET {facts['setting']} TO {_value(facts)}",
+        lambda facts: f"{_whose(facts)} RESET {facts['setting']}",
+    ),
+    "comment": (
+        lambda facts: f"{_comment(facts)} {literal(facts['text'])}",
+        lambda facts: f"{_comment(facts)} NULL",
+    ),
+    "owner": (
+        lambda facts: f"ALTER {facts['kind'].upper()} {facts['object']} OWNER TO {facts['owner']}",
+        lambda facts: "",
+    ),
+}
 
 _KINDS = (
     "role", "membership", "setting", "database", "owner", "privileges", "default privileges", "comment",

@@ -117,7 +117,7 @@ def _whole(item: Item) -> str:
 _NAMES = ("table", "name", "of", "object", "kind", "noun", "column", "grantee", "role", "member", "setting", "database",
           "schema", "owned by", "composite", "usual", "domain", "on",
           "within")  # fmt: skip
-_OWN = {"role": ("connection limit",), "extension": ()}
+_OWN = {"role": ("connection limit",)}
 
 
 def _plain(value: object) -> str:
