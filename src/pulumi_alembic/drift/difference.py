@@ -104,10 +104,16 @@ def _concerning(expected: Snapshot, found: Snapshot) -> Snapshot:
         if item.kind == "setting":
             return item.facts.get("role") not in new
         if item.kind == "membership":
-            return item.facts["member"] not in new or item.facts["role"] in known
+            return item.facts["role"] in known or (item.facts["member"] not in new and not _of_maker(item))
         return True
 
     return Snapshot(tuple(item for item in found.items if concerns(item)))
+
+
+def _of_maker(item: Item) -> bool:
+    """Whether it is what PostgreSQL 16 and newer ones give to who makes a role: to grant it, and nothing more."""
+    facts = item.facts
+    return "SET" in facts and bool(facts["ADMIN"]) and not facts["INHERIT"] and not facts["SET"]
 
 
 def _known_then(expected: Snapshot, found: Snapshot) -> Snapshot:

@@ -23,6 +23,18 @@ def test_options_of_memberships_that_came_with_postgresql_16_are_no_drift_after_
     assert "PostgreSQL was 15 and is 16" in found.upgrade
 
 
+def test_who_made_a_role_that_was_granted_something_is_no_drift() -> None:
+    """From PostgreSQL 16 on the server makes the maker a member, which no statement of the maker's takes back."""
+    old = Snapshot((*ROLES,))
+    new = Item("role", "late", {"name": "late"})
+    made = Item(
+        "membership", "app in late", {"member": "app", "role": "late", "ADMIN": True, "INHERIT": False, "SET": False}
+    )
+    assert not difference(old, Snapshot((*ROLES, new, made)))
+    used = Item("membership", "app in late", {**made.facts, "SET": True})
+    assert difference(old, Snapshot((*ROLES, new, used)))
+
+
 def test_they_are_compared_from_then_on() -> None:
     new = Snapshot((*ROLES, membership(ADMIN=False, INHERIT=True, SET=True)))
     assert difference(new, Snapshot((*ROLES, membership(ADMIN=False, INHERIT=True, SET=False))))
