@@ -17,7 +17,14 @@ __all__ = ["find", "first"]
 
 def find(inputs: Inputs) -> Adopted | None:
     """What the database is to be taken for; None where there is nothing to adopt. Raises AdoptionError."""
-    if not inputs.adopt or inputs.url is None:
+    if not inputs.adopt:
+        return None
+    if inputs.url is None:
+        engine_log.info(
+            "what is there is adopted, if anything is: only the update can tell, its login has no password yet. What "
+            "follows is for an empty database",
+            inputs.urn,
+        )
         return None
     from pulumi_alembic.adoption import matching
 

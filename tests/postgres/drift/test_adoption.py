@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from pulumi.output import Unknown
 
+from pulumi_alembic import engine_log
 from pulumi_alembic.account import Account
 from pulumi_alembic.database import connect
 from pulumi_alembic.inputs import ADMIN
@@ -178,6 +180,16 @@ def test_a_database_that_changes_meanwhile_is_not_taken(site: Target, adopting: 
     with pytest.raises(Exception, match="has changed since it was looked at"):
         Stack(site.url).up(site.directory, ONE, **adopting, between=lambda: build(site, "CREATE TABLE late ()"))
     assert site.query("SELECT to_regclass('migrations.alembic_version')") == [(None,)]
+
+
+def test_a_first_preview_says_that_it_cannot_look(
+    site: Target, adopting: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The login is imported or made by the same update, which gives it a password."""
+    said: list[str] = []
+    monkeypatch.setattr(engine_log, "info", lambda text, _: said.append(text))
+    Stack(site.url).preview(site.directory, THREE, **adopting, url=Unknown())
+    assert "what is there is adopted, if anything is" in said[0]
 
 
 @pytest.fixture
