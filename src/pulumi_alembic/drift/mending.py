@@ -146,7 +146,7 @@ def _owner(snapshot: Snapshot, item: Item | None) -> str:
     while item is not None:
         if owner := snapshot.by_key.get(("owner", str(item))):
             # Nobody can become it: whoever owns the database is it.
-            return str(owner.facts["owner"]).replace("pg_database_owner", "")
+            return "" if owner.facts["owner"] == "pg_database_owner" else str(owner.facts["owner"])
         above = parent(item)
         item = snapshot.by_key.get(above) if above else None
     return ""

@@ -9,6 +9,7 @@ from pulumi_alembic.drift.statement import Facts, Made, Repairs
 
 __all__ = ["REPAIRS", "column", "rename", "sequence_clauses"]
 
+_TEXTS = {"text", "character varying", "character"}
 _NO_VALUES = "the values are lost"
 
 # What a table holds of one of its indexes.
@@ -47,7 +48,7 @@ def _drop(item: Item) -> Made:
     facts = item.facts
     match item.kind:
         case "column" if facts["of"] == "type":
-            yield f"ALTER TYPE {facts['table']} DROP ATTRIBUTE {facts['name']}", ""
+            yield f"ALTER TYPE {facts['table']} DROP ATTRIBUTE {facts['name']}", "its values go"
         case "column":
             yield f"ALTER TABLE {facts['table']} DROP COLUMN {facts['name']}", "its values go"
         case "constraint":
@@ -160,11 +161,7 @@ def _alter_column(expected: Item, found: Item) -> Made:
     if "identity" in old and "identity" not in facts:
         yield f"{lead} DROP IDENTITY", ""
     if retyped:
-        collate = f" COLLATE {facts['collation']}" if "collation" in facts else ""
-        yield (
-            f"{lead} TYPE {facts['type']}{collate} USING {name}::{facts['type']}",
-            "it fails where a value does not fit",
-        )
+        yield _retype(lead, facts, old)
     if facts.get("not null") != old.get("not null"):
         verb, note = ("SET", "it fails where a value is NULL") if facts.get("not null") else ("DROP", "")
         yield f"{lead} {verb} NOT NULL", note
@@ -175,6 +172,16 @@ def _alter_column(expected: Item, found: Item) -> Made:
             yield f"{lead} SET GENERATED {facts['identity']}", ""
         else:
             yield f"{lead} ADD GENERATED {facts['identity']} AS IDENTITY", "its sequence begins anew: setval"
+
+
+def _retype(lead: str, facts: Facts, old: Facts) -> tuple[str, str]:
+    collate = f" COLLATE {facts['collation']}" if "collation" in facts else ""
+    change = f"{lead} TYPE {facts['type']}{collate}"
+    if {each["type"].partition("(")[0] for each in (facts, old)} <= _TEXTS:
+        # A cast would cut off what is too long.
+        return change, "it fails where a value is too long"
+    note = "it fails where a value does not fit, and what the type cannot hold of one is lost"
+    return f"{change} USING {facts['name']}::{facts['type']}", note
 
 
 def _default(facts: Facts) -> object:

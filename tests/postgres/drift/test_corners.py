@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from pulumi_alembic.drift.difference import difference
@@ -177,6 +178,21 @@ def test_it_is_named_and_mended(world: World, prepared: str, statement: str, nam
     world.admin(script)
     left = difference(expected, world.read(*expected.roles))
     assert (told(left), world.read(*expected.roles).digest) == ([], expected.digest), script
+
+
+def test_a_value_that_is_too_long_is_not_cut_off(world: World) -> None:
+    """The script ends there, and nothing of it is done."""
+    world.owner("ALTER TABLE users ADD nick varchar(5)")
+    expected = world.read()
+    world.owner(
+        "ALTER TABLE users ALTER nick TYPE text; UPDATE users SET nick = 'longer than that'; CREATE TABLE more ()"
+    )
+    script = psql_script(difference(expected, world.read(*expected.roles)))
+    with pytest.raises(psycopg.errors.StringDataRightTruncation):
+        world.admin(script)
+    world.owner("UPDATE users SET nick = 'short'")
+    world.admin(script)
+    assert world.read(*expected.roles).digest == expected.digest
 
 
 def test_an_order_of_values_that_no_statement_brings_back_is_said_to_be_so(world: World) -> None:
