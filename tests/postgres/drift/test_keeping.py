@@ -59,6 +59,19 @@ def test_nothing_differs_from_what_an_update_left(stack: Stack) -> None:
     assert stack.outputs["schema_fingerprint"] == before
 
 
+def test_what_downgrades_keep_is_no_drift(database: Database, target: Target) -> None:
+    with database.connect() as admin:
+        admin.execute(f'CREATE SCHEMA kept AUTHORIZATION "{database.name}_owner"'.encode())
+    stack = Stack(target.url)
+    stack.up(target.directory, THREE)
+    owner(target, "INSERT INTO app.users (username, email, password_hash) VALUES ('ann', 'ann@example.org', 'x')")
+    owner(target, "INSERT INTO app.conversations (user_id) SELECT id FROM app.users")
+    stack.up(target.directory, TWO)
+    [(table,)] = target.query("SELECT tablename FROM pg_tables WHERE schemaname = 'kept'")
+    owner(target, f"DROP TABLE kept.{table}")  # As `pulumi-alembic prune` does.
+    assert drift(stack) == {}
+
+
 def test_an_update_does_not_take_drift_for_its_own(target: Target, stack: Stack, said: list[str]) -> None:
     owner(target, "CREATE TABLE app.scratch (id int); ALTER TABLE app.users ALTER COLUMN email DROP NOT NULL")
     stack.up(target.directory, THREE)
