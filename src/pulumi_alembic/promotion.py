@@ -11,7 +11,7 @@ from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.scripts.script import Revision
 from pulumi_alembic.scripts.trust import digest
 
-__all__ = ["UNPROVEN", "UNSEALED", "VARIABLE", "Lower", "Proof", "reason_of"]
+__all__ = ["UNPROVEN", "UNREADABLE", "UNSEALED", "VARIABLE", "Lower", "Proof", "reason_of"]
 
 UNPROVEN = "unproven-revision"
 """The rule of lint that no script excuses: the stack below proves a revision, or whoever updates says why it runs."""
@@ -21,6 +21,11 @@ VARIABLE = "PULUMI_ALEMBIC_UNPROVEN"
 
 UNSEALED = "unsealed"
 """Stands for a proof that is not encrypted: whoever can write a stack's state can write such a one."""
+
+UNREADABLE = "unreadable"
+"""Stands for a proof that is encrypted by a key which is not at hand."""
+
+_OTHER_KEY = "its output `proof` is encrypted by another passphrase than this stack's; one has to open both"
 
 _HEAD = re.compile(r"v1 postgresql=(\d+)")
 _WORD = re.compile(r"([^\s=]+)=([A-Za-z0-9_-]{22})(\+?)")
@@ -85,6 +90,8 @@ class Lower:
         """From the stack's output `proof`, empty where it has none. Raises nothing: what is no proof is a problem."""
         if text == UNSEALED:
             return cls(stack, None, "its output `proof` is not encrypted, so no update of it wrote it", reason, up)
+        if text == UNREADABLE:
+            return cls(stack, None, _OTHER_KEY, reason, up)
         if not text:
             return cls(stack, None, "it has no output `proof`, as one has after an update or a refresh", reason, up)
         try:
@@ -99,7 +106,8 @@ class Lower:
     def judge(self, revision: Revision, server: int) -> tuple[str, str]:
         """As `lacks`, and what to do about it."""
         if self.proof is None:
-            return f"the stack {self.stack} proves nothing: {self.problem}", f"{self.up} --refresh"
+            mend = "" if self.problem == _OTHER_KEY else f"{self.up} --refresh"
+            return f"the stack {self.stack} proves nothing: {self.problem}", mend
         known = self.proof.digests.get(revision.id)
         if known is None:
             return f"the stack {self.stack} has not run it", self.up

@@ -1,6 +1,7 @@
 """A stack runs what the one below it has proven, and nothing else."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from tests.acceptance.conftest import ENGINES, Project
@@ -48,6 +49,17 @@ def test_what_the_stack_below_has_proven_goes_up_and_the_rest_is_refused(project
 
     upper.up()
     assert upper.outputs()["revision"] == script.name[:12]
+
+
+def test_a_proof_that_another_passphrase_encrypts_proves_nothing(project: Project) -> None:
+    project.configure(taskdb__rehearse="true")
+    project.up()
+    other = {**project.environment, "PULUMI_CONFIG_PASSPHRASE": "of the stack above alone"}
+    upper = above(replace(project, environment=other))
+    refused = upper.pulumi("up", "--yes")
+    assert refused.exit_code != 0 and "Traceback" not in refused.text
+    assert f"the stack {project.stack} proves nothing: its output `proof` is encrypted by another" in refused.text
+    assert "revision" not in upper.outputs()
 
 
 def test_what_cannot_wait_goes_up_with_its_reason(project: Project) -> None:

@@ -42,7 +42,7 @@ class Job:
         """What of a resource's properties is about lint, and can go through a pipe."""
         found = {key: properties[key] for key in _LINT if properties.get(key)}
         lower = found.get("__lower")
-        if isinstance(lower, Mapping) and not isinstance(lower.get("revision"), str | None):
+        if isinstance(lower, Mapping) and not isinstance(lower.get("proof"), str | Mapping | None):
             del found["__lower"]
         return found
 

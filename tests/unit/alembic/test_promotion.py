@@ -1,13 +1,15 @@
 """A proof says of a revision what was applied, and nothing less lets it through."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pulumi_alembic.errors import PolicyError
+from pulumi_alembic.fanout.job import Job
 from pulumi_alembic.lint import lint_settings
-from pulumi_alembic.promotion import UNSEALED, VARIABLE, Lower, Proof, reason_of
+from pulumi_alembic.promotion import UNREADABLE, UNSEALED, VARIABLE, Lower, Proof, reason_of
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.script import Revision
 from pulumi_alembic.scripts.trust import digest
@@ -66,6 +68,7 @@ def test_a_way_back_of_an_earlier_script_is_none(scripts: list[Revision]) -> Non
     [
         ("", "it has no output `proof`"),
         (UNSEALED, "its output `proof` is not encrypted"),
+        (UNREADABLE, "its output `proof` is encrypted by another passphrase"),
         ("v1", "not one that an update of it wrote"),
         ("v2 postgresql=15", "not one that an update of it wrote"),
         (f"v1 postgresql=15 {ONE}=short", "not one that an update of it wrote"),
@@ -84,6 +87,7 @@ def test_what_is_no_proof_proves_nothing_and_says_why(scripts: list[Revision], t
     [
         (None, None),
         ({"stack": "dev", "proof": None}, "it has no output `proof`"),
+        ({"stack": "dev", "proof": {}}, "is encrypted by another passphrase"),
         ({"stack": "dev", "proof": object()}, None),
     ],
 )
@@ -91,6 +95,13 @@ def test_a_lower_stack_whose_proof_is_not_known_yet_is_not_asked(properties: obj
     found = lint_settings({"__lower": properties}).lower
     assert (found is None) == (expected is None)
     assert expected is None or (found and expected in found.problem)
+
+
+@pytest.mark.parametrize(("proof", "asked"), [(None, True), ("v1 postgresql=15", True), ({}, True), (object(), False)])
+def test_a_proof_that_is_known_goes_to_each_database_of_many(proof: object, asked: bool) -> None:
+    found = Job.lint_of({"__lower": {"stack": "dev", "proof": proof}})
+    assert ("__lower" in found) == asked
+    json.dumps(found)
 
 
 def test_a_reason_is_said_in_words() -> None:
