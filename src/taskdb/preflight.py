@@ -77,7 +77,7 @@ def _connect(admin: Admin) -> psycopg.Connection[tuple[bool, ...]]:
 def _advice(admin: Admin, reason: str) -> str:
     """What to do where libpq could not connect for this reason."""
     given = {
-        name: f"{command('config set', f'postgresql:{name} {value}')} or {VARIABLES[name]}" for name, value in MEND
+        name: f"{command('config set', f'postgresql:{name} {value}')}, or {VARIABLES[name]}" for name, value in MEND
     }
     for part, advice in (
         ("password authentication failed", "Is it the right password? It is postgresql:password or PGPASSWORD"),
