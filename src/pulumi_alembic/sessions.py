@@ -70,14 +70,11 @@ class Session:
 def in_full(connection: Connection) -> Iterator[None]:
     """Within the block the sessions and replicas of others show all that they are, where an admin lets this login see.
 
-    That is by GRANT pg_read_all_stats TO it. The role is taken on, for a login may be one that inherits nothing. The
-    connection is in autocommit mode.
+    That is by GRANT pg_read_all_stats TO it. The role is taken on, for a login may be one that inherits nothing. Else
+    the login's own sessions do, which the role that it becomes may not see. The connection is in autocommit mode.
     """
     [(role, member)] = connection.execute(_MAY_SEE).fetchall()
-    if not member:
-        yield
-        return
-    connection.execute("SET ROLE pg_read_all_stats")
+    connection.execute(f"SET ROLE {'pg_read_all_stats' if member else 'none'}".encode())
     try:
         yield
     finally:

@@ -63,12 +63,9 @@ def look(url: str, policy: Policy) -> list[str]:
     if found:
         lines = "\n".join(f"  {line}" for line in found)
         raise DatabaseError(f"preflight, before the first statement:\n{lines}\nNothing was run: try again later")
-    if not sessions and not replicas:
-        return []
-    return [
-        f"preflight: not seen: the age of {sessions} sessions, the lag of {replicas} replicas. As an admin: "
-        f"GRANT pg_read_all_stats TO {user}"
-    ]
+    hidden = {f"the age of {sessions} sessions": sessions, f"the lag of {replicas} replicas": replicas}
+    unseen = ", ".join(what for what, number in hidden.items() if number)
+    return [f"preflight: not seen: {unseen}. As an admin: GRANT pg_read_all_stats TO {user}"] if unseen else []
 
 
 def _transactions(connection: Connection, policy: Policy) -> Iterator[str]:

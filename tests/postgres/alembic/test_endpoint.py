@@ -164,11 +164,23 @@ def test_preflight_names_a_forgotten_prepared_transaction(
     assert tables(target) == []
 
 
+def test_preflight_sees_the_own_sessions_of_a_login_that_becomes_the_owner(one: Target, database: Database) -> None:
+    with database.connect() as admin:
+        admin.execute(f"ALTER ROLE {database.name}_migrator SET role = {database.name}_owner".encode())
+    old = Policy(preflight=True, max_transaction_age=0.001)
+    with (
+        blocker(one, "SELECT 1") as session,
+        pytest.raises(DatabaseError, match=f"pid {session.info.backend_pid} .* has been in a transaction for"),
+    ):
+        one.migrate(ONE, policy=old)
+    assert tables(one) == []
+
+
 def test_preflight_says_what_it_cannot_see_and_how_it_could(one: Target, database: Database) -> None:
     told = Told()
     with database.connect():
         one.migrate(ONE, policy=Policy(preflight=True), on_status=told)
-    told.wait_for("not seen: the age of 1 sessions", f"GRANT pg_read_all_stats TO {database.name}_migrator")
+    told.wait_for("not seen: the age of 1 sessions. As", f"GRANT pg_read_all_stats TO {database.name}_migrator")
 
 
 def test_preflight_wants_connections_left(one: Target) -> None:
