@@ -7,8 +7,8 @@ from pathlib import Path
 import psycopg
 import pulumi
 
-from pulumi_alembic import MigrationError
-from pulumi_alembic.scripts.history import History
+from pulumi_alembic import MigrationError, TargetError
+from pulumi_alembic.scripts.history import HEAD, History
 from taskdb.admin import VARIABLES, Admin
 from taskdb.commands import command
 from taskdb.errors import TaskdbError
@@ -30,6 +30,8 @@ def check(settings: Settings, migrations: Path) -> History:
     try:
         history = History.load(migrations)
         history.resolve(settings.revision)
+    except TargetError as error:
+        raise TaskdbError(f"{error}{_other_revision(settings.revision)}") from None
     except MigrationError as error:
         raise TaskdbError(str(error)) from None
     with _connect(settings.admin) as connection:
@@ -39,6 +41,14 @@ def check(settings: Settings, migrations: Path) -> History:
             stacks = Path(".state/.pulumi/stacks", pulumi.get_project())
             refuse_foreign(connection, settings.database, stacks / f"{pulumi.get_stack()}.json")
     return history
+
+
+def _other_revision(revision: str) -> str:
+    """What to do where the scripts lack the revision; of several heads the error itself says it."""
+    if revision == HEAD:
+        return ""
+    other = command("config set", "taskdb:revision head")
+    return f". Check out the commit that has it: git log --all --oneline -- '*{revision}*'; or take another: {other}"
 
 
 def _check_admin(admin: Admin, connection: psycopg.Connection[tuple[bool, ...]]) -> None:

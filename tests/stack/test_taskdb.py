@@ -194,6 +194,8 @@ def test_an_unknown_revision_is_refused_before_anything_is_registered(server: Se
     engine.config["taskdb:revision"] = "20990101_009"
     refused = engine.up(expect_failure=True)
     assert "there is no revision '20990101_009' in the scripts" in refused.errors[0]
+    assert "git log --all --oneline -- '*20990101_009*'" in refused.errors[0]
+    assert "config set taskdb:revision head --stack " in refused.errors[0]
     assert [each.type for each in refused.resources] == ["pulumi:pulumi:Stack"]
 
 
