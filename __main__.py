@@ -20,13 +20,15 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 try:
     settings = Settings.load(Path.cwd())
-    history = preflight.check(settings, Path(MIGRATIONS))
+    history, server = preflight.check(settings, Path(MIGRATIONS))
     present = existing(settings.admin, settings.database) if settings.adopt else frozenset()
     lower = promoted_from(settings.lower) if settings.lower else None
 except TaskdbError as error:
     raise pulumi.RunError(str(error)) from None
 
-database = Database(settings.database, settings.admin, present, app_login=settings.app_login, protect=settings.protect)
+database = Database(
+    settings.database, settings.admin, server, present, app_login=settings.app_login, protect=settings.protect
+)
 
 migrations = Migrations(
     "schema",

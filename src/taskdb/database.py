@@ -16,6 +16,8 @@ from taskdb.rotation import LOGINS, exported_login, turn
 __all__ = ["Database"]
 
 EXTENSION_SCHEMA = "extensions"
+_PUBLIC_IS_OURS = 15
+"""The first major version of PostgreSQL in which the schema public is the database's owner's."""
 
 DEFAULT_PRIVILEGES = {
     "rw": {
@@ -31,9 +33,10 @@ DEFAULT_PRIVILEGES = {
 class Database(pulumi.ComponentResource):
     """A database where the migrator builds the schema as its owner, the application reads and writes, the reader reads.
 
-    PUBLIC may nothing. The URLs are secrets; `migrator_url` is unknown until the migrator can connect. `app_url` is of
-    `app_login`, one of the application's two: its password is made anew when it is another than the last time.
-    `fingerprint` is a digest of what the program asks for, without passwords.
+    PUBLIC may nothing, but what it may by default in the schema public before PostgreSQL 15. The URLs are secrets;
+    `migrator_url` is unknown until the migrator can connect. `app_url` is of `app_login`, one of the application's two:
+    its password is made anew when it is another than the last time. `fingerprint` is a digest of what the program asks
+    for, without passwords.
     """
 
     migrator_url: pulumi.Output[str]
@@ -46,6 +49,7 @@ class Database(pulumi.ComponentResource):
         self,
         name: str,
         admin: Admin,
+        server: int,
         existing: frozenset[tuple[str, str]] = frozenset(),
         *,
         app_login: str = "a",
@@ -54,6 +58,8 @@ class Database(pulumi.ComponentResource):
     ) -> None:
         """`name` is the database's and the prefix of its roles'. It must stay: the provider renames in place.
 
+        `server` is the server's major version. Before 15 the schema public is the superuser's, and nobody else takes
+        PUBLIC's rights on it away: the admin's REVOKE does nothing there, and would be to do again in each update.
         What is `existing` of the database and its roles is imported into the stack. With `protect` neither the database
         nor a role can be deleted.
         """
@@ -71,6 +77,8 @@ class Database(pulumi.ComponentResource):
         )
         self._chain.within(self._database)
         connect = self._grant_connect()
+        if server >= _PUBLIC_IS_OURS:
+            self._grant("schema-public-public", "public", "schema", [], schema="public")
         migrations = self._make_schemas()
         self._grant_usage()
         self._set_default_privileges()
@@ -87,7 +95,6 @@ class Database(pulumi.ComponentResource):
         self._grant("connect-rw", self._roles.rw.name, "database", ["CONNECT"])
         self._grant("connect-ro", self._roles.ro.name, "database", ["CONNECT"])
         self._grant("database-public", "public", "database", [])
-        self._grant("schema-public-public", "public", "schema", [], schema="public")
         return migrator
 
     def _make_schemas(self) -> postgresql.Schema:

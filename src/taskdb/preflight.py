@@ -22,8 +22,10 @@ CONNECT_TIMEOUT = 15  # seconds
 MEND = (("host", "NAME"), ("sslmode", "verify-full"), ("sslrootcert", "FILE"))
 
 
-def check(settings: Settings, migrations: Path) -> History:
-    """The scripts, which have the revision asked for; the server answers, is not too old, and its admin may do all.
+def check(settings: Settings, migrations: Path) -> tuple[History, int]:
+    """The scripts, which have the revision asked for, and the server's major version.
+
+    It answers, is not too old, and its admin may do all.
 
     Changes nothing. Raises TaskdbError, with what to do, where one of them does not hold.
     """
@@ -35,12 +37,12 @@ def check(settings: Settings, migrations: Path) -> History:
     except MigrationError as error:
         raise TaskdbError(str(error)) from None
     with _connect(settings.admin) as connection:
-        _check_admin(settings.admin, connection)
+        version = _check_admin(settings.admin, connection)
         # What is there to adopt, no state knows yet.
         if settings.admin.local and not settings.adopt:
             stacks = Path(".state/.pulumi/stacks", pulumi.get_project())
             refuse_foreign(connection, settings.database, stacks / f"{pulumi.get_stack()}.json")
-    return history
+    return history, version
 
 
 def _other_revision(revision: str) -> str:
@@ -51,7 +53,7 @@ def _other_revision(revision: str) -> str:
     return f". Check out the commit that has it: git log --all --oneline -- '*{revision}*'; or take another: {other}"
 
 
-def _check_admin(admin: Admin, connection: psycopg.Connection[tuple[bool, ...]]) -> None:
+def _check_admin(admin: Admin, connection: psycopg.Connection[tuple[bool, ...]]) -> int:
     version = connection.info.server_version // 10000
     if version < OLDEST:
         raise TaskdbError(f"the server at {_address(admin)} is PostgreSQL {version}: {OLDEST} is the oldest that works")
@@ -64,6 +66,7 @@ def _check_admin(admin: Admin, connection: psycopg.Connection[tuple[bool, ...]])
                 f"the role {admin.username} at {_address(admin)} lacks {attribute}, which the stack needs. "
                 f"As a superuser: ALTER ROLE {admin.username} {attribute}"
             )
+    return version
 
 
 def _connect(admin: Admin) -> psycopg.Connection[tuple[bool, ...]]:

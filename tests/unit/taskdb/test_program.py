@@ -33,7 +33,13 @@ class Mocks(pulumi.runtime.Mocks):
 
 
 @pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> dict[str, pulumi.runtime.MockResourceArgs]:
+def version() -> int:
+    """The server's major version."""
+    return 15
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch, version: int) -> dict[str, pulumi.runtime.MockResourceArgs]:
     """What the program registers for the stack `dev` on a named server."""
     monkeypatch.chdir(PROJECT)
     monkeypatch.setenv(
@@ -42,7 +48,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> dict[str, pulumi.runtime.Mock
         '"postgresql:username": "admin", "postgresql:password": "hunter2"}',
     )
     monkeypatch.setattr(preflight, "_connect", lambda admin: nullcontext())
-    monkeypatch.setattr(preflight, "_check_admin", lambda admin, connection: None)
+    monkeypatch.setattr(preflight, "_check_admin", lambda admin, connection: version)
     mocks = Mocks()
     pulumi.runtime.set_mocks(mocks, project="taskdb", stack="dev", preview=False)
     pulumi.runtime.test(lambda: runpy.run_path(str(PROJECT / "__main__.py"), run_name="__main__"))()
@@ -59,6 +65,14 @@ def test_the_scripts_are_read_once(monkeypatch: pytest.MonkeyPatch, request: pyt
     monkeypatch.setattr(History, "load", lambda directory: read.append(directory) or load(directory))
     request.getfixturevalue("registered")
     assert read == [Path("migrations")]
+
+
+@pytest.mark.parametrize(("version", "takes"), [(14, False), (15, True)])
+def test_public_loses_its_rights_on_the_schema_public_where_the_admin_can_take_them(
+    registered: dict[str, pulumi.runtime.MockResourceArgs], *, takes: bool
+) -> None:
+    """Where it cannot, nothing would come of it, and every update would try again."""
+    assert ("postgresql:index/grant:Grant schema-public-public" in registered) is takes
 
 
 @pytest.fixture
