@@ -51,13 +51,15 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
             record = _recorder(session, running, request)
             phases = Phases(session, running, request, record)
             guard = Guard(session, running, request)
+            may_be_kept = True
 
             def complete() -> None:
+                nonlocal may_be_kept
                 guard.complete()
-                if running.upgrades:
+                if running.upgrades and may_be_kept:
                     from pulumi_alembic.keeping.returning import put_back
 
-                    put_back(session, running, request)
+                    may_be_kept = put_back(session, running, request)
 
             _configure(connection, metadata, phases, _on_applied(running, request, record, complete))
             phases.follow(context.get_context(), engine)

@@ -30,16 +30,18 @@ WHERE contype = 'f' AND conrelid <> confrelid AND conrelid = ANY (%(tables)s) AN
 """
 
 
-def put_back(session: Connection, running: Running, request: Request) -> None:
+def put_back(session: Connection, running: Running, request: Request) -> bool:
     """What the running upgrade's way back had taken away is there again, as far as there is a place for it.
 
-    What is not put back stays kept, says why, and fails nothing: neither are rows written over that are there.
+    What is not put back stays kept, says why, and fails nothing: neither are rows written over that are there. False
+    where nothing at all was kept, of this revision or another: so it is for the rest of the run, for upgrades keep
+    nothing, and nobody else migrates.
     """
-    if not running.upgrades or not (kept := read(session)) or not is_ready(session):
-        return
+    if not (kept := read(session)) or not is_ready(session):
+        return bool(kept)
     mine = [each for each in kept if running.name in (each.revision, each.waits)]
     if not mine:
-        return
+        return True
     # What the script left for the commit to check is checked now: nothing can be altered before.
     session.execute("SET CONSTRAINTS ALL IMMEDIATE")
     with unchanging(session):
@@ -52,6 +54,7 @@ def put_back(session: Connection, running: Running, request: Request) -> None:
         taken = {each.into for each in entries if not each.columns and is_taken(session, each.into)}
         for entry in entries:
             _put_back(session, entry, entry.into in taken, running, request)
+    return True
 
 
 def _put_back(session: Connection, entry: Entry, taken: bool, running: Running, request: Request) -> None:

@@ -10,6 +10,7 @@ from pulumi_alembic.account import Account
 from pulumi_alembic.database import connect
 from pulumi_alembic.errors import DataLoss, RevisionFailed
 from pulumi_alembic.fingerprint import read_lines
+from pulumi_alembic.keeping import returning
 from pulumi_alembic.keeping.entry import read
 from pulumi_alembic.ledger import records as history
 from pulumi_alembic.planning import read_revision
@@ -384,6 +385,19 @@ def test_without_a_place_it_refuses_and_says_how_to_make_one(small: Target) -> N
         small.migrate(ONE)
     assert "it would destroy 9 rows of app.more" in str(caught.value)
     assert "As an admin: CREATE SCHEMA kept AUTHORIZATION test_" in str(caught.value)
+
+
+def test_where_nothing_is_kept_a_run_looks_for_it_once(keeping: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[object] = []
+    monkeypatch.setattr(returning, "read", lambda session: looked.append(session) or read(session))
+    for id, down in ((ONE, None), (TWO, ONE), (THREE, TWO)):
+        keeping.write(id, down, f"op.execute('CREATE TABLE t{id} (n int)')", f"op.execute('DROP TABLE t{id}')")
+    keeping.migrate(THREE)
+    assert len(looked) == 1
+    write(keeping, f"INSERT INTO t{THREE} VALUES (3)")
+    keeping.migrate("base")
+    keeping.migrate(THREE)
+    assert keeping.query(f"SELECT n FROM t{THREE}") == [(3,)]
 
 
 def test_what_is_kept_is_no_part_of_the_fingerprint(small: Target) -> None:
