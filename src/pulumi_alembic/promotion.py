@@ -11,7 +11,7 @@ from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.scripts.script import Revision
 from pulumi_alembic.scripts.trust import digest
 
-__all__ = ["UNPROVEN", "UNREADABLE", "UNSEALED", "VARIABLE", "Lower", "Proof", "reason_of"]
+__all__ = ["UNPROVEN", "UNREADABLE", "UNSEALED", "VARIABLE", "Lower", "Proof", "is_known", "reason_of"]
 
 UNPROVEN = "unproven-revision"
 """The rule of lint that no script excuses: the stack below proves a revision, or whoever updates says why it runs."""
@@ -23,9 +23,17 @@ UNSEALED = "unsealed"
 """Stands for a proof that is not encrypted: whoever can write a stack's state can write such a one."""
 
 UNREADABLE = "unreadable"
-"""Stands for a proof that is encrypted by a key which is not at hand."""
+"""Stands for a proof that is encrypted by a key which is not at hand, or for what is no text."""
 
-_OTHER_KEY = "its output `proof` is encrypted by another passphrase than this stack's; one has to open both"
+_OTHER_KEY = (
+    "its output `proof` is encrypted by another passphrase than this stack's, where one has to open both, or is none"
+)
+
+
+def is_known(proof: object) -> bool:
+    """Whether an output is a value of JSON, so that it is judged: what a preview cannot know yet is none."""
+    return proof is None or isinstance(proof, str | int | float | list | dict)
+
 
 _HEAD = re.compile(r"v1 postgresql=(\d+)")
 _WORD = re.compile(r"([^\s=]+)=([A-Za-z0-9_-]{22})(\+?)")

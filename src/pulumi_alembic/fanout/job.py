@@ -11,6 +11,7 @@ from typing import Any, Self
 from pulumi_alembic.fanout.listing import address
 from pulumi_alembic.lint import Settings, lint_settings
 from pulumi_alembic.policy import Policy
+from pulumi_alembic.promotion import is_known
 from pulumi_alembic.scripts.trust import Trust
 
 __all__ = ["Job"]
@@ -42,7 +43,7 @@ class Job:
         """What of a resource's properties is about lint, and can go through a pipe."""
         found = {key: properties[key] for key in _LINT if properties.get(key)}
         lower = found.get("__lower")
-        if isinstance(lower, Mapping) and not isinstance(lower.get("proof"), str | Mapping | None):
+        if isinstance(lower, Mapping) and not is_known(lower.get("proof")):
             del found["__lower"]
         return found
 

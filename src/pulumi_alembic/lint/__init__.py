@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pulumi_alembic.lint.settings import Settings
-from pulumi_alembic.promotion import UNREADABLE, VARIABLE, Lower, reason_of
+from pulumi_alembic.promotion import UNREADABLE, VARIABLE, Lower, is_known, reason_of
 
 __all__ = ["Settings", "lint_settings"]
 
@@ -28,10 +28,10 @@ def _lower(lower: object) -> Lower | None:
     if not isinstance(lower, Mapping) or not isinstance(lower.get("stack"), str):
         return None
     proof, stack = lower.get("proof"), lower["stack"]
-    # As an empty object a reference gives what it cannot decrypt, Pulumi CLI 3.260.
-    if isinstance(proof, Mapping):
-        proof = UNREADABLE
-    if not isinstance(proof, str | None):
+    if not is_known(proof):
         return None
+    # As an empty object a reference gives what it cannot decrypt, Pulumi CLI 3.260.
+    if not isinstance(proof, str | None):
+        proof = UNREADABLE
     up = f"{os.environ.get('PULUMI_COMMAND', 'pulumi')} up --stack {stack}"
     return Lower.parse(stack, proof or "", reason=reason_of(os.environ.get(VARIABLE, "")), up=up)

@@ -68,7 +68,7 @@ def test_a_way_back_of_an_earlier_script_is_none(scripts: list[Revision]) -> Non
     [
         ("", "it has no output `proof`"),
         (UNSEALED, "its output `proof` is not encrypted"),
-        (UNREADABLE, "its output `proof` is encrypted by another passphrase"),
+        (UNREADABLE, "is encrypted by another passphrase"),
         ("v1", "not one that an update of it wrote"),
         ("v2 postgresql=15", "not one that an update of it wrote"),
         (f"v1 postgresql=15 {ONE}=short", "not one that an update of it wrote"),
@@ -88,6 +88,14 @@ def test_what_is_no_proof_proves_nothing_and_says_why(scripts: list[Revision], t
         (None, None),
         ({"stack": "dev", "proof": None}, "it has no output `proof`"),
         ({"stack": "dev", "proof": {}}, "is encrypted by another passphrase"),
+        (
+            {"stack": "dev", "proof": [5]},
+            "is encrypted by another passphrase than this stack's, where one has to open both, or is none",
+        ),
+        (
+            {"stack": "dev", "proof": 5.0},
+            "is encrypted by another passphrase than this stack's, where one has to open both, or is none",
+        ),
         ({"stack": "dev", "proof": object()}, None),
     ],
 )
@@ -97,7 +105,10 @@ def test_a_lower_stack_whose_proof_is_not_known_yet_is_not_asked(properties: obj
     assert expected is None or (found and expected in found.problem)
 
 
-@pytest.mark.parametrize(("proof", "asked"), [(None, True), ("v1 postgresql=15", True), ({}, True), (object(), False)])
+@pytest.mark.parametrize(
+    ("proof", "asked"),
+    [(None, True), ("v1 postgresql=15", True), ({}, True), ([5], True), (5.0, True), (object(), False)],
+)
 def test_a_proof_that_is_known_goes_to_each_database_of_many(proof: object, asked: bool) -> None:
     found = Job.lint_of({"__lower": {"stack": "dev", "proof": proof}})
     assert ("__lower" in found) == asked
