@@ -54,10 +54,11 @@ def _log(message: str, urn: str, *, severity: str = "INFO", ephemeral: bool = Fa
 def _engine() -> Any:
     """The engine that started this plugin; None in a process that no engine started.
 
-    An engine passes its address as the plugin's last argument (Pulumi SDK 3.272, pulumi.dynamic).
+    An engine passes its address as the plugin's last argument (Pulumi SDK 3.272, pulumi.dynamic): `HOST:PORT`, or
+    `unix:PATH` for a socket.
     """
     host, _, port = sys.argv[-1].rpartition(":")
-    if not host or not port.isdigit():
+    if not (host and port.isdigit()) and not sys.argv[-1].startswith("unix:"):
         return None
     import grpc
     from pulumi.runtime.proto import engine_pb2_grpc

@@ -111,6 +111,7 @@ class PullRequest:
         kept = yaml.safe_load(path.read_text()) or {} if path.exists() else {}
         plain = {key: each for key, each in values.items() if not each["secret"] and key not in PROTECTION}
         kept["config"] = {key: each.get("objectValue", each["value"]) for key, each in plain.items()}
+        path.touch(mode=0o600)
         path.write_text(yaml.safe_dump(kept, sort_keys=False))
 
     def _go(self, revision: str) -> None:

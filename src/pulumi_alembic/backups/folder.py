@@ -16,7 +16,7 @@ from typing import Any
 
 from pulumi_alembic.errors import BackupError
 
-__all__ = ["DUMP", "Backup", "complete", "describe", "in_folder", "load", "making", "size_text"]
+__all__ = ["DUMP", "Backup", "close_to_others", "complete", "describe", "in_folder", "load", "making", "size_text"]
 
 MANIFEST = "manifest.json"
 DUMP = "dump"
@@ -105,6 +105,19 @@ def in_folder(folder: Path) -> list[Backup | BackupError]:
     return sorted(found, key=lambda each: each.when if isinstance(each, Backup) else "", reverse=True)
 
 
+def close_to_others(folder: Path) -> int:
+    """Make the backups in `folder` readable by this user only, as new ones are; return how many files were not."""
+    opened = 0
+    for manifest in folder.glob(f"*/{MANIFEST}"):
+        backup = manifest.parent
+        for path in (backup, manifest, backup / DUMP, *(backup / DUMP).glob("*")):
+            with suppress(OSError):
+                if path.stat().st_mode & 0o077:
+                    path.chmod(0o700 if path.is_dir() else 0o600)
+                    opened += 1
+    return opened
+
+
 @contextmanager
 def making(folder: Path, id: str, identity: str) -> Iterator[Path]:
     """A folder under another name, for what becomes the backup `id` by `complete`; gone at the end where it did not.
@@ -115,7 +128,8 @@ def making(folder: Path, id: str, identity: str) -> Iterator[Path]:
     tag = hashlib.sha256(identity.encode()).hexdigest()[:12]
     partial = folder / f".{id}.{tag}{_PARTIAL}"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+            missing.mkdir(mode=0o700)
         for leftover in folder.glob(f".*.{tag}*{_PARTIAL}"):
             _remove(leftover)
         partial.mkdir(mode=0o700)
@@ -145,7 +159,7 @@ def describe(partial: Path) -> dict[str, Any]:
 def complete(partial: Path, folder: Path, backup: Backup) -> None:
     """From here on the backup is there, also after the machine has lost its power."""
     path = partial / MANIFEST
-    with path.open("w") as file:
+    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(backup.text())
         file.flush()
         os.fsync(file.fileno())

@@ -95,6 +95,10 @@ class Maker:
             now = datetime.now(UTC)
             id = re.sub(r"[^A-Za-z0-9_-]", "_", f"{content.name}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}")
             with backups.making(folder, id, content.identity) as partial:
+                if opened := backups.close_to_others(folder):
+                    self.say(
+                        f"other users of this machine could read {opened} files of older backups; corrected their modes"
+                    )
                 _require_space(folder, content.size)
                 self._dump(tools, content, partial)
                 _check(tools, partial)
@@ -154,7 +158,12 @@ class Maker:
         begun = time.monotonic()
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
-                command, env=clients.environment(self.url), stdin=subprocess.DEVNULL, stderr=errors, stdout=errors
+                command,
+                env=clients.environment(self.url),
+                stdin=subprocess.DEVNULL,
+                stderr=errors,
+                stdout=errors,
+                umask=0o077,
             )
             try:
                 while _runs(process):

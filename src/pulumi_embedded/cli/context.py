@@ -41,8 +41,10 @@ class CommandContext:
     config_file: Path | None = None
 
     def session(self) -> Session:
-        """The project and its backend."""
-        return Session.open(self.folder)
+        """The project and its backend, whose files are closed to other users of the machine."""
+        session = Session.open(self.folder)
+        session.backend.close_to_others(warn)
+        return session
 
     def stack(self, name: str | None = None) -> Stack:
         """The named or the selected stack."""

@@ -13,6 +13,7 @@ from pulumi_embedded.cli.context import CommandContext, pass_context, warn
 from pulumi_embedded.cli.flags import stack_option
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.storage.checkpoint import parse_deployment
+from pulumi_embedded.storage.files import write_private
 from pulumi_embedded.storage.session import Stack
 from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE
 
@@ -35,8 +36,8 @@ def export(context: CommandContext, stack_name: str | None, file: Path | None, s
     text = json.dumps({"version": 3, "deployment": deployment}, indent=4, ensure_ascii=False)
     if file is None:
         click.echo(text)
-    else:
-        (context.folder / file).write_text(text + "\n", encoding="utf-8")
+    elif write_private(context.folder / file, text + "\n"):
+        warn(f"other users of this machine could read {file}; corrected its mode")
 
 
 def _in_plaintext(value: Any, opened: Stack) -> Any:

@@ -31,6 +31,7 @@ from pulumi_embedded.processes.builtin import BuiltinProvider
 from pulumi_embedded.processes.monitor import served
 from pulumi_embedded.processes.plugins import PluginHost
 from pulumi_embedded.processes.runner import Launch
+from pulumi_embedded.processes.sockets import socket_folder
 from pulumi_embedded.processes.watchdog import Watchdog
 from pulumi_embedded.state import ResourceState
 from pulumi_embedded.steps import Step
@@ -86,10 +87,10 @@ class Deployment:
         begun = time.monotonic()
         require_known(self._options, self._base.resources)
         self._reporter.tell(Prelude(dict(self.target.config)))
-        with served(self) as address:
-            project = self.target.project
-            watch = self._watchdog.watch
-            host = PluginHost(address, project.program_folder, project.python(), self._say_plugin, watch)
+        with socket_folder() as sockets, served(self, sockets) as address:
+            project, watch = self.target.project, self._watchdog.watch
+            self._watchdog.remove(sockets)
+            host = PluginHost(address, sockets, project.program_folder, project.python(), self._say_plugin, watch)
             self._abandon.append(host.kill)
             try:
                 self._run_with(host, address)

@@ -1,9 +1,14 @@
-"""The plugin's process: `python -m pulumi_embedded.postgresql ENGINE_ADDRESS` serves and prints its port."""
+"""The plugin's process: `python -m pulumi_embedded.postgresql [SOCKET] ENGINE_ADDRESS` serves and prints where.
+
+Pulumi's protocol has no SOCKET: the plugin listens on a free port of the loopback interface and prints it. With the
+path of a socket it listens there, and prints `unix:SOCKET`.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
@@ -13,7 +18,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Serves on a free port of the loopback interface, printed as the first line, until SIGTERM or its engine's end.
+    """Serves until SIGTERM or its engine's end; where, is printed as the first line.
 
     SIGINT is the engine's affair: from a terminal both get it, and the engine then says what is to be cancelled.
     """
@@ -32,9 +37,10 @@ def main() -> None:
     # As many as may wait for one another: a Cancel must not wait behind them.
     server = grpc.server(ThreadPoolExecutor(max_workers=256), options=options)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    socket = f"unix:{sys.argv[1]}" if len(sys.argv) > 2 else None
+    port = server.add_insecure_port(socket or "127.0.0.1:0")
     server.start()
-    print(port, flush=True)
+    print(socket or port, flush=True)
     while server.wait_for_termination(timeout=1) and os.getppid() == engine:
         pass
     _leave()

@@ -1,10 +1,11 @@
-"""What the program and the plugins talk to: Pulumi's ResourceMonitor and Engine services on loopback."""
+"""What the program and the plugins talk to: Pulumi's ResourceMonitor and Engine services on a Unix socket."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import grpc
@@ -22,6 +23,7 @@ from pulumi_embedded.events import Severity
 from pulumi_embedded.goals import Goal
 from pulumi_embedded.options import Target
 from pulumi_embedded.processes.answers import CheckFailure, ProviderError
+from pulumi_embedded.processes.sockets import address_of
 from pulumi_embedded.state import ResourceState
 from pulumi_embedded.values import Properties, from_struct, to_struct
 
@@ -234,15 +236,16 @@ class _Engine(engine_pb2_grpc.EngineServicer):
 
 
 @contextmanager
-def served(operation: Operation) -> Iterator[str]:
-    """Serves both services for one operation; gives the address, `127.0.0.1:PORT`."""
+def served(operation: Operation, folder: Path) -> Iterator[str]:
+    """Serves both services for one operation on a socket in the folder; gives its address, `unix:PATH`."""
     options = [("grpc.max_receive_message_length", _MESSAGE_BYTES), ("grpc.max_send_message_length", -1)]
     server = grpc.server(ThreadPoolExecutor(_THREADS, thread_name_prefix="monitor"), options=options)
     resource_pb2_grpc.add_ResourceMonitorServicer_to_server(_Monitor(operation), server)
     engine_pb2_grpc.add_EngineServicer_to_server(_Engine(operation), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    address = address_of(folder / "engine")
+    server.add_insecure_port(address)
     server.start()
     try:
-        yield f"127.0.0.1:{port}"
+        yield address
     finally:
         server.stop(None)

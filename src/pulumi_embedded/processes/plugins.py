@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import queue
 import re
@@ -18,6 +19,7 @@ from typing import IO, Final
 import grpc
 
 from pulumi_embedded.errors import EngineError
+from pulumi_embedded.processes.sockets import address_of
 from pulumi_embedded.storage.workspace import pulumi_home
 
 __all__ = ["DYNAMIC", "PluginHost", "PluginProcess", "find_plugin"]
@@ -33,15 +35,17 @@ _DYNAMIC: Final = Path(__file__).with_name("dynamic.py")
 _PACKAGE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
-def find_plugin(package: str, version: str, python: str) -> list[str]:
-    """The command that starts a package's plugin, without the engine's address.
+def find_plugin(package: str, version: str, python: str, socket: Path) -> list[str]:
+    """The command that starts a package's plugin, without the engine's address; it is asked to listen on the socket.
+
+    Only our own two are: others choose a port of the loopback interface and print it.
 
     Order as the CLI's: the PATH (unless PULUMI_IGNORE_AMBIENT_PLUGINS), then `$PULUMI_HOME/plugins`. Dynamic
     providers run in the program's own interpreter, and `postgresql` falls back to the plugin of this package.
     """
     if package == DYNAMIC:
         # -P: the folder of dynamic.py must not hide the standard library's modules.
-        return [python, "-P", "-u", str(_DYNAMIC)]
+        return [python, "-P", "-u", str(_DYNAMIC), str(socket)]
     if not _PACKAGE_NAME.fullmatch(package):
         raise EngineError(f"{package!r} is not the name of a package")
     name = f"pulumi-resource-{package}"
@@ -50,7 +54,7 @@ def find_plugin(package: str, version: str, python: str) -> list[str]:
     if found:
         return [found]
     if package == "postgresql":
-        return [sys.executable, "-u", "-m", "pulumi_embedded.postgresql"]
+        return [sys.executable, "-u", "-m", "pulumi_embedded.postgresql", str(socket)]
     wanted = f" at version v{version}" if version else ""
     raise EngineError(
         f"no resource plugin '{name}' found in the workspace{wanted} or on your $PATH\n"
@@ -79,11 +83,11 @@ def _version_of(path: Path) -> list[int]:
 class PluginProcess:
     """A running plugin; it ends with `close`, and after an unexpected end every call says so."""
 
-    def __init__(self, package: str, process: subprocess.Popen[str], port: int) -> None:
+    def __init__(self, package: str, process: subprocess.Popen[str], address: str) -> None:
         self.package = package
         self._process = process
         options = [("grpc.max_receive_message_length", _MESSAGE_BYTES), ("grpc.max_send_message_length", -1)]
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=options)
+        self.channel = grpc.insecure_channel(address, options=options)
 
     def ended(self) -> str | None:
         """How the process ended, None while it runs."""
@@ -123,12 +127,14 @@ class PluginHost:
     def __init__(
         self,
         engine: str,
+        sockets: Path,
         folder: Path,
         python: str,
         say: Callable[[str, bool], None],
         watch: Callable[[int], None],
     ) -> None:
         self._engine = engine
+        self._sockets = (sockets / f"plugin-{number}" for number in itertools.count(1))
         self._folder = folder
         self._python = python
         self._say = say
@@ -169,7 +175,9 @@ class PluginHost:
         return plugin
 
     def _start(self, package: str, version: str, modules: Sequence[str] = ()) -> PluginProcess:
-        command = [*find_plugin(package, version, self._python), *modules, self._engine]
+        with self._lock:
+            socket = next(self._sockets)
+        command = [*find_plugin(package, version, self._python, socket), *modules, self._engine]
         try:
             process = subprocess.Popen(
                 command,
@@ -189,13 +197,14 @@ class PluginHost:
             self._starting.append(process)
             if self._closed:
                 _end(process, signal.SIGKILL)
-        plugin = PluginProcess(package, process, self._port(package, process))
+        plugin = PluginProcess(package, process, self._address(package, process, address_of(socket)))
         with self._lock:
             self._starting.remove(process)
             self._running.append(plugin)
         return plugin
 
-    def _port(self, package: str, process: subprocess.Popen[str]) -> int:
+    def _address(self, package: str, process: subprocess.Popen[str], socket: str) -> str:
+        """Where the plugin listens, which its first line says: the socket that it was given, or a port."""
         errors: list[str] = []
         assert process.stdout is not None and process.stderr is not None  # noqa: S101 - both are pipes
         first: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -210,8 +219,10 @@ class PluginHost:
             line = first.get(timeout=_START_SECONDS)
         except queue.Empty:
             line = None
+        if line is not None and line.rstrip("\n") == socket:
+            return socket
         if line is not None and re.fullmatch("[0-9]{1,5}", line.strip()) and 0 < int(line) < 65536:
-            return int(line)
+            return f"127.0.0.1:{int(line)}"
         _end(process, signal.SIGKILL)
         code = process.wait()
         complaints.join(1.0)

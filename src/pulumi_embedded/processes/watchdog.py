@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Final
 
 __all__ = ["Watchdog"]
 
-# Ends the process groups that it was told of when its input ends without the word `done`: by request, then by force.
+# If its input ends without the word `done`, ends the process groups that it was told of, by request, then by force, and
+# removes the folder.
 _SCRIPT: Final = """
 groups=""
+folder=""
 while read -r word; do
-    [ "$word" = done ] && exit 0
-    groups="$groups $word"
+    case $word in
+        done) exit 0 ;;
+        /*) folder=$word ;;
+        *) groups="$groups $word" ;;
+    esac
 done
+[ -z "$folder" ] || trap 'rm -rf "$folder"' EXIT
 for group in $groups; do kill -TERM "-$group" 2> /dev/null; done
 for turn in 1 2 3 4 5; do
     sleep 1
@@ -43,6 +50,10 @@ class Watchdog:
     def watch(self, group: int) -> None:
         """Ends the process group when this process ends before `close`."""
         self._say(str(group))
+
+    def remove(self, folder: Path) -> None:
+        """Removes the folder when this process ends before `close`."""
+        self._say(str(folder))
 
     def close(self) -> None:
         """Nothing is left to be ended."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from pulumi_embedded.errors import EngineError, Unsupported
-from pulumi_embedded.storage.files import keep_backup, write_atomically
+from pulumi_embedded.storage.files import close_to_others, keep_backup, write_atomically
 from pulumi_embedded.storage.statefile import StateFile
 
 __all__ = ["ORGANIZATION", "FileBackend"]
@@ -39,6 +40,16 @@ class FileBackend:
         if not folder.is_dir():
             raise EngineError(f"the backend's folder {folder} does not exist; make it: mkdir -p {folder}")
         return cls(url, folder)
+
+    def close_to_others(self, tell: Callable[[str], None]) -> None:
+        """Corrects files and folders that other users of the machine could read, as early versions left them."""
+        try:
+            count = close_to_others(self._root)
+        except OSError as error:
+            tell(f"other users of this machine can enter {self._root}, which cannot be changed: {error.strerror}")
+            return
+        if count:
+            tell(f"other users of this machine could enter {self._root}; corrected {count} modes")
 
     def _state_file(self, project: str, stack: str) -> Path:
         return self._root / "stacks" / project / f"{stack}.json"

@@ -201,7 +201,9 @@ class ConfigFile:
     def save(self) -> None:
         """Writes the file where anything changed."""
         if self._text != self._saved:
-            write_atomically(self.path, self._text.encode())
+            # It is part of the project, and usually in git: whoever could read it still can.
+            mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o600
+            write_atomically(self.path, self._text.encode(), mode=mode)
             self._saved = self._text
 
 

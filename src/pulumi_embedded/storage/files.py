@@ -1,4 +1,7 @@
-"""Files that are either whole or as they were, also after a crash of the process or the machine."""
+"""Files that are either whole or as they were, also after a crash of the process or the machine.
+
+They are this user's alone, whatever the umask: files have the mode 0600, and the folders that are made for them 0700.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,36 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Final
 
 from pulumi_embedded.errors import EngineError
 
-__all__ = ["create_held", "hold", "keep_backup", "remove_leftovers", "write_atomically"]
+__all__ = [
+    "close_to_others",
+    "create_held",
+    "hold",
+    "keep_backup",
+    "remove_leftovers",
+    "write_atomically",
+    "write_private",
+]
+
+_FILE: Final = 0o600
+_FOLDER: Final = 0o700
+_OTHERS: Final = 0o077
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, mode: int = _FILE) -> None:
     """Replaces the file by temporary file, fsync and rename; after a failure the old content stands."""
     with _told(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         temporary = _temporary(path)
         try:
-            with temporary.open("wb") as file:
+            temporary.unlink(missing_ok=True)
+            with _new(temporary, mode) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -37,8 +55,8 @@ def create_held(path: Path, content: Callable[[bool], bytes]) -> int:
     however they end. `content` is told whether it does: not every file system can.
     """
     with _told(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        _make_folder(path.parent)
+        descriptor = _open_new(path, _FILE)
         try:
             os.write(descriptor, content(hold(descriptor)))
         except BaseException:
@@ -68,7 +86,8 @@ def keep_backup(path: Path, backup: Path) -> None:
             try:
                 temporary.hardlink_to(path)
             except OSError:
-                shutil.copyfile(path, temporary)
+                with path.open("rb") as old, _new(temporary) as copy:
+                    shutil.copyfileobj(old, copy)
             temporary.replace(backup)
         finally:
             # Renaming one link of a file to another of it does nothing.
@@ -79,6 +98,57 @@ def remove_leftovers(path: Path) -> None:
     """Removes the temporary files of processes that were killed while they wrote `path` or its backup."""
     for leftover in path.parent.glob(f".{path.name}.*tmp"):
         leftover.unlink(missing_ok=True)
+
+
+def write_private(path: Path, text: str) -> bool:
+    """Writes a file, or what stands in its place like `/dev/stdout`; tells whether others could read the old file."""
+    with _told(path), open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, _FILE)) as file:
+        status = os.fstat(file.fileno())
+        regular = stat.S_ISREG(status.st_mode)
+        if regular:
+            os.fchmod(file.fileno(), _FILE)
+        file.write(text)
+    return regular and bool(status.st_mode & _OTHERS)
+
+
+def close_to_others(folder: Path) -> int:
+    """Takes the rights of other users on the folder and all that is in it; returns how many had them.
+
+    A folder that is closed is not looked into: nobody else can reach what is in it. Raises OSError if the folder
+    belongs to somebody else.
+    """
+    if not folder.is_dir() or not folder.stat().st_mode & _OTHERS:
+        return 0
+    count = 1
+    for parent, folders, files in os.walk(folder):
+        for path, mode in [(Path(parent, name), _FOLDER) for name in folders] + [
+            (Path(parent, name), _FILE) for name in files
+        ]:
+            status = path.lstat()
+            if status.st_mode & _OTHERS and not stat.S_ISLNK(status.st_mode):
+                path.chmod(mode)
+                count += 1
+    folder.chmod(_FOLDER)
+    return count
+
+
+def _make_folder(folder: Path) -> None:
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            each.mkdir()
+            each.chmod(_FOLDER)
+
+
+def _new(path: Path, mode: int = _FILE) -> IO[bytes]:
+    return os.fdopen(_open_new(path, mode), "wb")
+
+
+def _open_new(path: Path, mode: int) -> int:
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FILE)
+    # The umask may have taken away more.
+    os.fchmod(descriptor, mode)
+    return descriptor
 
 
 def _temporary(path: Path) -> Path:

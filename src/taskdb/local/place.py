@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,10 +44,14 @@ class Place:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Let one command at a time work here; what an interrupted one left behind is deleted first."""
+        # Root's servers run as another user, who has to enter.
+        mode = 0o755 if os.geteuid() == 0 else 0o700
         if not self.base.exists():
             self.base.mkdir(exist_ok=True)
-            self.base.chmod(0o755)
-        with (self.base / "lock").open("w") as lock:
+        elif self.base.stat().st_mode & 0o777 & ~mode:
+            print(f"Other users of this machine could enter {self.base}; corrected its mode.", file=sys.stderr)
+        self.base.chmod(mode)
+        with open(self.base / "lock", "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for leftover in self.base.glob("incomplete-*"):
                 shutil.rmtree(leftover, ignore_errors=True)

@@ -97,6 +97,29 @@ def test_what_is_recorded_and_said_is_what_is_there(backing: Backing) -> None:
     ) == [(id,)]
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_a_backup_is_the_users_alone_and_older_ones_are_corrected(backing: Backing, umask: int) -> None:
+    """Whatever the umask is; the first release left the files of a dump 0644."""
+    before = os.umask(umask)
+    try:
+        old = backing.folder / backing.up(TWO)
+        assert {oct(path.stat().st_mode & 0o777) for path in [old, old / "dump"]} == {"0o700"}
+        files = [path for path in old.rglob("*") if path.is_file()]
+        assert {oct(path.stat().st_mode & 0o777) for path in files} == {"0o600"}
+        for path in files:
+            path.chmod(0o644)
+        backing.target.migrate(ONE)
+        backing.up(TWO)
+    finally:
+        os.umask(before)
+    assert (
+        f"other users of this machine could read {len(files)} files of older backups; corrected their modes"
+        in backing.said
+    )
+    assert {oct(path.stat().st_mode & 0o777) for path in files} == {"0o600"}
+    assert backing.folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_destructive_backs_up_before_what_destroys_and_only_then(backing: Backing) -> None:
     assert backing.up(TWO, When.DESTRUCTIVE) == ""
     assert backing.up(THREE, When.DESTRUCTIVE) != ""
