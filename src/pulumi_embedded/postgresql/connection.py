@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -12,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from pulumi_embedded.postgresql.configuration import Configuration
-from pulumi_embedded.postgresql.errors import ProviderError
+from pulumi_embedded.postgresql.errors import ConnectionLost, ProviderError
 
 __all__ = ["Row", "Server", "Session", "Work", "identifier", "literal"]
 
@@ -20,6 +21,9 @@ Row = tuple[Any, ...]
 
 identifier = sql.Identifier
 literal = sql.Literal
+
+SETTLING = 15  # seconds in which a server that ended a connection is back, and done with what that connection asked
+KNOCK = 0.1  # seconds between two looks
 
 # libpq reports why a connection failed as text only; these are the SQLSTATEs that the server sent with it.
 _CONNECT_STATES = (
@@ -60,65 +64,104 @@ def _connect_error(error: psycopg.Error, host: str, port: int) -> str:
 
 
 @contextmanager
-def _explain(what: str = "") -> Iterator[None]:
+def _explain(what: str = "", connection: psycopg.Connection | None = None) -> Iterator[None]:
     """Turns an error of the server into a ProviderError that says what was being done."""
     try:
         yield
     except psycopg.Error as error:
-        raise ProviderError(f"{what}: {_pq(error)}" if what else _pq(error)) from None
+        kind = ConnectionLost if connection is not None and connection.closed else ProviderError
+        raise kind(f"{what}: {_pq(error)}" if what else _pq(error)) from None
 
 
 class Session:
-    """The connections of one call; every transaction that was not committed is rolled back when it ends."""
+    """The connections of one call; every transaction that was not committed is rolled back when it ends.
+
+    `mark` is what a kind of resource writes down before a statement to recognize its effect if the answer is lost.
+    """
 
     def __init__(self, server: Server, stack: ExitStack):
         self._server, self._stack = server, stack
         self._connections: dict[str, psycopg.Connection] = {}
+        self._backends: set[int] = set()
+        self.mark: int | None = None
         # The real plugin connects to its own database first, whatever the resource is in.
         self.configuration = server.configuration
         self.version = self.connection().info.server_version
 
     def connection(self, database: str = "") -> psycopg.Connection:
-        """The connection to `database`, or to the provider's own; outside `transaction` each statement is one."""
+        """The connection to `database`, or to the provider's own, a new one if the former was lost."""
         database = database or self.configuration.database
-        if database not in self._connections:
+        if database not in self._connections or self._connections[database].closed:
             self._connections[database] = self._stack.enter_context(self._server.connect(database))
+            self._backends.add(self._connections[database].info.backend_pid)
         return self._connections[database]
+
+    def settle(self) -> None:
+        """Connect again after a loss, once the server has ended the former connections and what they had asked for.
+
+        Raises ProviderError if the server is not back, or not done, within `SETTLING` seconds.
+        """
+        deadline = time.monotonic() + SETTLING
+        former = list(self._backends)
+        self.close()
+        while True:
+            try:
+                query = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(%s) AND pid <> pg_backend_pid()"
+                if self.direct().rows(query, [former])[0][0] == 0:
+                    return
+            except ProviderError:
+                if time.monotonic() > deadline:
+                    raise
+            if time.monotonic() > deadline:
+                raise ProviderError("the server still works on what the lost connection asked for")
+            time.sleep(KNOCK)
+
+    def close(self) -> None:
+        """Close every connection; the next statement opens a new one."""
+        for connection in self._connections.values():
+            connection.close()
 
     @contextmanager
     def transaction(self, database: str = "") -> Iterator[Work]:
         """One transaction in `database`; committed when the block ends, rolled back when it raises."""
         connection = self.connection(database)
-        with _explain(), connection.transaction():
-            yield Work(connection, self)
+        with _explain(connection=connection), connection.transaction():
+            yield Work(self, database, connection)
 
     def direct(self, database: str = "") -> Work:
         """Statements that each take effect at once, as CREATE DATABASE needs."""
-        return Work(self.connection(database), self)
+        return Work(self, database)
 
 
 class Work:
-    """Where statements run: a transaction, or a connection in autocommit mode."""
+    """Where statements run: a transaction on `connection`, or whichever connection to `database` there is."""
 
-    def __init__(self, connection: psycopg.Connection, session: Session):
-        self._connection, self.session = connection, session
+    def __init__(self, session: Session, database: str, connection: psycopg.Connection | None = None):
+        self.session, self._database, self._transaction = session, database, connection
+
+    @property
+    def _connection(self) -> psycopg.Connection:
+        return self._transaction or self.session.connection(self._database)
 
     def run(self, statement: str, *parts: sql.Composable, what: str = "") -> None:
         """Executes `statement`, whose `{}` are `parts`; an error says `what` was being done."""
-        with _explain(what):
-            self._connection.execute(sql.SQL(statement).format(*parts))
+        connection = self._connection
+        with _explain(what, connection):
+            connection.execute(sql.SQL(statement).format(*parts))
 
     def rows(self, query: str, parameters: Sequence[Any] = (), what: str = "") -> list[Row]:
         """What `query` answers; its `%s` are `parameters`."""
-        with _explain(what):
-            return self._connection.execute(query, parameters).fetchall()
+        connection = self._connection
+        with _explain(what, connection):
+            return connection.execute(query, parameters).fetchall()
 
     def verifier(self, role: str, password: str) -> sql.Literal:
         """The password as the server keeps it, so that no log or statistics of the server ever hold it."""
         if re.fullmatch(r"md5[0-9a-f]{32}|SCRAM-SHA-256\$.+", password):
             return literal(password)
-        with _explain():
-            return literal(self._connection.pgconn.encrypt_password(password.encode(), role.encode()).decode())
+        connection = self._connection
+        with _explain(connection=connection):
+            return literal(connection.pgconn.encrypt_password(password.encode(), role.encode()).decode())
 
     def row(self, query: str, parameters: Sequence[Any] = (), what: str = "") -> Row | None:
         """The first row of what `query` answers."""

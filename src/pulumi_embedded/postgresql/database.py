@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 from psycopg import sql
 
 from pulumi_embedded.postgresql.connection import Session, Work, identifier, literal
-from pulumi_embedded.postgresql.errors import ProviderError
+from pulumi_embedded.postgresql.errors import ConnectionLost, ProviderError
 from pulumi_embedded.postgresql.kind import Found, Kind
-from pulumi_embedded.postgresql.membership import database_owner, lock_role, lock_user, membership
-from pulumi_embedded.postgresql.properties import Change, Property, Schema, Type
+from pulumi_embedded.postgresql.membership import (
+    database_exists,
+    database_owner,
+    lock_role,
+    lock_user,
+    membership,
+    name_of,
+    oid_of,
+)
+from pulumi_embedded.postgresql.properties import Change, Property, Schema, Type, Values
 
 __all__ = ["Database"]
 
@@ -36,20 +45,37 @@ class Database(Kind):
         alterObjectOwnership=Property(Type.BOOL, default=False),
     )
 
+    def identified(self, resource_id: str, state: Values) -> Values:
+        """As for a role: the id in the outputs is the newest."""
+        return state | {"name": state.get("id") or resource_id} if state else state
+
     def create(self, session: Session, change: Change) -> Found:
         """An owner that the connected user may not give databases to is joined for the time of the statement."""
         name, work = change["name"], session.direct()
+        session.mark = oid_of(work, "pg_database", name)
         with _owning(work, change["owner"]):
             work.run("CREATE DATABASE {}{}", identifier(name), _options(session, change), what=_creating(name))
         return _reread(session, name, change)
 
+    def creation(self, session: Session, change: Change) -> Found | None:
+        """A database of that name and owner, if there was none of that name before: it has no transaction to know."""
+        found = _read(session, change["name"], change)
+        owner = change["owner"] or session.configuration.database_username
+        return found if found and session.mark is None and found.values["owner"] == owner else None
+
     def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
-        """By the name in the state, which after a rename is newer than the id."""
+        """By name."""
         return _read(session, state["name"] or resource_id, state)
+
+    def left(self, session: Session, resource_id: str, state: Change) -> Found | None:
+        """By its oid: a statement whose answer was lost may have renamed the database."""
+        name = name_of(session.direct(), "pg_database", session.mark)
+        return _read(session, name, state) if name else None
 
     def update(self, session: Session, resource_id: str, change: Change) -> Found:
         """Each change takes effect at once; after a failure those before it stay."""
         work = session.direct()
+        session.mark = oid_of(work, "pg_database", change.old("name"))
         _rename(work, change)
         _hand_over_objects(session, change)
         _set_owner(work, change)
@@ -57,9 +83,9 @@ class Database(Kind):
         return _reread(session, change["name"], change)
 
     def delete(self, session: Session, state: Change) -> None:
-        """Closes the database, ends its sessions, drops it; if that fails it stays closed until the next update."""
+        """Closes the database, ends its sessions, drops it; if that fails, opens it again, as the state says it is."""
         work, name = session.direct(), state["name"]
-        with _owning(work, state["owner"]):
+        with _owning(work, state["owner"]), _open_again(work, state):
             if state["isTemplate"]:
                 what = "error updating database IS_TEMPLATE during DROP DATABASE"
                 work.run("ALTER DATABASE {} IS_TEMPLATE false", identifier(name), what=what)
@@ -71,6 +97,22 @@ class Database(Kind):
             work.rows(query, [name], "error terminating database connections")
             force = " WITH (FORCE)" if session.version >= 130000 else ""
             work.run("DROP DATABASE {}" + force, identifier(name), what="error dropping database")
+
+
+@contextmanager
+def _open_again(work: Work, state: Change) -> Iterator[None]:
+    """After a failure in the block the database is a template, or takes connections, if `state` says so."""
+    try:
+        yield
+    except ProviderError as error:
+        with suppress(ProviderError):
+            if isinstance(error, ConnectionLost):
+                work.session.settle()
+            if database_exists(work, state["name"]):
+                for key, option in (("isTemplate", "IS_TEMPLATE"), ("allowConnections", "ALLOW_CONNECTIONS")):
+                    if state[key]:
+                        work.run("ALTER DATABASE {} " + option + " true", identifier(state["name"]))
+        raise
 
 
 def _creating(name: str) -> str:

@@ -1,8 +1,8 @@
-"""The plugin's one exception: what a call could not do."""
+"""The plugin's exceptions: what a call could not do."""
 
 from __future__ import annotations
 
-__all__ = ["ProviderError"]
+__all__ = ["ConnectionLost", "ProviderError"]
 
 
 class ProviderError(Exception):
@@ -10,3 +10,7 @@ class ProviderError(Exception):
 
     Only a database's creation, change and deletion, which PostgreSQL does outside transactions, may be left half done.
     """
+
+
+class ConnectionLost(ProviderError):
+    """The connection ended under a statement: the server may have carried out the statement, or not."""

@@ -30,6 +30,14 @@ class Kind(ABC):
     schema: ClassVar[Schema]
     delete_before_replace: ClassVar[bool] = True
 
+    def identified(self, resource_id: str, state: Values) -> Values:
+        """`state` with the name by which its id knows the resource.
+
+        An id always names what the server has. A name can be one that a failed rename was to give: the real plugin
+        records that name, and another resource can have it.
+        """
+        return state
+
     @abstractmethod
     def create(self, session: Session, change: Change) -> Found:
         """Makes the resource and reads it back."""
@@ -45,3 +53,19 @@ class Kind(ABC):
     @abstractmethod
     def delete(self, session: Session, state: Change) -> None:
         """Removes the resource."""
+
+    def creation(self, session: Session, change: Change) -> Found | None:
+        """The resource if a creation took effect whose answer was lost, else None."""
+        found = self.read(session, "", change)
+        return found if found is not None and not change.differs(found.values) else None
+
+    def left(self, session: Session, resource_id: str, state: Change) -> Found | None:
+        """The resource as a failed update left it, whatever it is called now; None if it is gone."""
+        return self.read(session, resource_id, state)
+
+    def deletion(self, session: Session, resource_id: str, state: Change) -> bool:
+        """Whether a deletion took effect whose answer was lost."""
+        found = self.read(session, resource_id, state)
+        if found is None or "privileges" not in self.schema:
+            return found is None
+        return not found.values.get("privileges", state["privileges"])

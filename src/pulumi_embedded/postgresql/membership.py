@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pulumi_embedded.postgresql.connection import Work, identifier
-from pulumi_embedded.postgresql.errors import ProviderError
+from pulumi_embedded.postgresql.errors import ConnectionLost, ProviderError
 
 __all__ = [
     "database_exists",
@@ -15,10 +15,15 @@ __all__ = [
     "lock_role",
     "lock_user",
     "membership",
+    "name_of",
+    "oid_of",
     "role_exists",
     "schema_exists",
     "with_roles",
 ]
+
+
+_NAMES = {"pg_roles": "rolname", "pg_database": "datname", "pg_namespace": "nspname"}
 
 
 def lock_role(work: Work, role: str) -> None:
@@ -41,6 +46,20 @@ def lock_user(work: Work, user: str) -> None:
 def lock_database(work: Work, database: str) -> None:
     """Waits until no other plugin works on the rights of `database`."""
     work.rows("SELECT pg_advisory_xact_lock(oid::bigint)::text FROM pg_database WHERE datname = %s", [database])
+
+
+def oid_of(work: Work, catalog: str, name: str) -> int | None:
+    """The oid of a role, database or schema, which outlives its name; `catalog` is a key of `_NAMES`."""
+    query = f"SELECT oid::bigint FROM {catalog} WHERE {_NAMES[catalog]} = %s"  # noqa: S608
+    row = work.row(query, [name])
+    return row[0] if row else None
+
+
+def name_of(work: Work, catalog: str, oid: int | None) -> str | None:
+    """The name that a role, database or schema has now; None if it is gone."""
+    query = f"SELECT {_NAMES[catalog]}::text FROM {catalog} WHERE oid = %s"  # noqa: S608
+    row = work.row(query, [oid]) if oid is not None else None
+    return row[0] if row else None
 
 
 def role_exists(work: Work, role: str) -> bool:
@@ -95,12 +114,21 @@ def with_roles(work: Work, roles: Iterable[str]) -> Iterator[None]:
 @contextmanager
 def membership(work: Work, role: str, member: str) -> Iterator[None]:
     """Makes `member` a member of `role` inside the block; also after a failure it then is what it was before."""
-    joined = _join(work, role, member)
-    try:
+    if member == role or _is_member(work, role, member):
         yield
-    finally:
-        if joined:
+        return
+    try:
+        _join(work, role, member)
+        yield
+    except ConnectionLost:
+        with suppress(ProviderError):
+            work.session.settle()
             _leave(work, role, member)
+        raise
+    except BaseException:
+        _leave(work, role, member)
+        raise
+    _leave(work, role, member)
 
 
 def _join(work: Work, role: str, member: str) -> bool:

@@ -58,7 +58,11 @@ def refreshed_inputs(schema: Schema, inputs: Values, values: Mapping[str, Any]) 
     if not inputs:
         kept = {name: values.get(name) for name, prop in schema.items() if _worth_saying(prop, values.get(name))}
         return _wrapped(schema, kept) | {"__defaults": []}
-    kept = {name: _refreshed(schema, name, value, values) for name, value in inputs.items() if name != "__defaults"}
+    kept = {
+        name: _refreshed(schema, name, value, values)
+        for name, value in inputs.items()
+        if name != "__defaults" and not _forgotten(schema, name, values)
+    }
     defaults = [name for name in inputs.get("__defaults") or [] if kept.get(name) == inputs.get(name)]
     return _wrapped(schema, kept) | ({"__defaults": defaults} if defaults else {})
 
@@ -75,6 +79,11 @@ def _refreshed(schema: Schema, name: str, given: Any, values: Mapping[str, Any])
     value = values.get(name)
     # The Terraform bridge goes through a list by the positions that the inputs have.
     return value[: len(given)] if isinstance(value, list) and isinstance(given, list) else value
+
+
+def _forgotten(schema: Schema, name: str, values: Mapping[str, Any]) -> bool:
+    """Whether it is not known any more what the server has."""
+    return name in schema and schema[name].unread and values.get(name) is None
 
 
 def _wrapped(schema: Schema, inputs: Values) -> Values:

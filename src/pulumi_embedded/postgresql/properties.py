@@ -10,7 +10,7 @@ from typing import Any
 
 from pulumi_embedded.values import UNKNOWN, contains_unknowns
 
-__all__ = ["Change", "Property", "Schema", "Type", "Values", "plan"]
+__all__ = ["Change", "Property", "Schema", "Type", "Values", "plan", "without_doubtful"]
 
 Values = dict[str, Any]
 
@@ -41,7 +41,8 @@ class Property:
     """One property: its type, its default, and what a change of it means.
 
     `computed`: without an input the server decides. `replaces`: it cannot change in place. `write_only`: never in the
-    outputs. `upstream`: its name in terraform-provider-postgresql, where that is not its own name in snake case.
+    outputs. `unread`: nothing reads it back from the server. `upstream`: its name in terraform-provider-postgresql,
+    where that is not its own name in snake case.
     """
 
     type: Type = Type.STRING
@@ -51,6 +52,7 @@ class Property:
     replaces: bool = False
     secret: bool = False
     write_only: bool = False
+    unread: bool = False
     autonamed: bool = False
     minimum: int | None = None
     choices: tuple[str, ...] = ()
@@ -80,6 +82,16 @@ def plan(schema: Schema, old: Mapping[str, Any] | None, inputs: Values, ignored:
     if old is not None:
         planned |= {name: old.get(name) for name in ignored if name in schema}
     return planned
+
+
+def without_doubtful(schema: Schema, state: Values, inputs: Mapping[str, Any]) -> Values:
+    """`state` with null for what the server does not tell and `inputs`, those of the last success, do not confirm.
+
+    After a failed update the real plugin records a password that may never have been set, and the engine keeps the
+    inputs of the success before. A null differs from what a program asks for, so that it is set again.
+    """
+    doubtful = [name for name, prop in schema.items() if prop.unread and state.get(name) != inputs.get(name)]
+    return state | dict.fromkeys(doubtful) if inputs else state
 
 
 def _planned(prop: Property, name: str, old: Mapping[str, Any] | None, inputs: Values) -> Any:
@@ -125,6 +137,11 @@ class Change:
     def changed(self, *names: str) -> bool:
         """Whether any of `names` differs."""
         return any(self.old(name) != self[name] for name in names)
+
+    def differs(self, values: Mapping[str, Any]) -> bool:
+        """Whether `values`, as the server has them, are not those after the step, as far as they are known."""
+        known = {name: value for name, value in self._new.items() if value is not None and value is not UNKNOWN}
+        return any(name in known and self._read(values, name) != self[name] for name in values)
 
     def _read(self, values: Mapping[str, Any], name: str) -> Any:
         value, kind = values.get(name), self._schema[name].type

@@ -13,7 +13,6 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, st
 from pulumi_embedded.postgresql.check import check, generated_name
 from pulumi_embedded.postgresql.configuration import check_configuration, configuration
 from pulumi_embedded.postgresql.connection import Server
-from pulumi_embedded.postgresql.diff import difference
 from pulumi_embedded.postgresql.errors import ProviderError
 from pulumi_embedded.postgresql.functions import FUNCTIONS
 from pulumi_embedded.postgresql.kind import Kind
@@ -21,6 +20,8 @@ from pulumi_embedded.postgresql.kinds import FOREIGN, KINDS
 from pulumi_embedded.postgresql.resources import (
     FailedUpdate,
     Resources,
+    Step,
+    changes,
     preview_creation,
     preview_update,
     refuse_replacement,
@@ -43,6 +44,12 @@ def _values(struct: Any) -> dict[str, Any]:
 
 def _struct(values: Mapping[str, Any]) -> struct_pb2.Struct:
     return to_struct(values, secrets=True)
+
+
+def _step(request: Any) -> Step:
+    """What a Diff or an Update is asked for."""
+    olds, news, old_inputs = (_values(values) for values in (request.olds, request.news, request.old_inputs))
+    return Step(olds, news, old_inputs, list(request.ignoreChanges))
 
 
 class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
@@ -91,7 +98,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         """What the inputs would change, and whether that takes a replacement."""
         with _failing(context):
             kind = _kind("Diff", request)
-        found = difference(kind.schema, _values(request.olds), _values(request.news), request.ignoreChanges)
+        found = changes(kind, request.id, _step(request))
         answers = provider_pb2.DiffResponse
         return answers(
             changes=answers.DIFF_SOME if found.paths else answers.DIFF_NONE,
@@ -124,16 +131,15 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ReadResponse(id=found.id, inputs=_struct(found.inputs), properties=_struct(found.outputs))
 
     def Update(self, request: Any, context: Context) -> Any:  # noqa: N802
-        """Changes the resource in place; a failure carries the outputs that it was to have."""
-        ignored = list(request.ignoreChanges)
+        """Changes the resource in place; a failure carries the outputs that the server has then."""
         with _failing(context):
-            kind, state, inputs = _kind("Update", request), _values(request.olds), _values(request.news)
-            refuse_replacement(kind, request.urn, state, inputs, ignored)
+            kind, step = _kind("Update", request), _step(request)
+            refuse_replacement(kind, request.urn, step)
             if request.preview:
-                outputs = preview_update(kind, request.id, state, inputs, ignored)
+                outputs = preview_update(kind, request.id, step)
             else:
                 with _one_error(f"updating {request.urn}: "), _partial(context, request):
-                    outputs = self._configured().update(kind, request.id, state, inputs, ignored)
+                    outputs = self._configured().update(kind, request.id, step)
         return provider_pb2.UpdateResponse(properties=_struct(outputs))
 
     def Delete(self, request: Any, context: Context) -> empty_pb2.Empty:  # noqa: N802
@@ -141,7 +147,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         with _failing(context):
             kind, state = _kind("Delete", request), _values(request.properties)
             with _one_error(f"deleting {request.urn}: "):
-                self._configured().delete(kind, state)
+                self._configured().delete(kind, request.id, state)
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any, context: Context) -> Any:  # noqa: N802

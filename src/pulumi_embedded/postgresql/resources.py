@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from pulumi_embedded.postgresql.connection import Server
-from pulumi_embedded.postgresql.diff import difference
-from pulumi_embedded.postgresql.errors import ProviderError
+from pulumi_embedded.postgresql.connection import Server, Session
+from pulumi_embedded.postgresql.diff import Difference, difference
+from pulumi_embedded.postgresql.errors import ConnectionLost, ProviderError
 from pulumi_embedded.postgresql.functions import Function
-from pulumi_embedded.postgresql.kind import Kind
+from pulumi_embedded.postgresql.kind import Found, Kind
 from pulumi_embedded.postgresql.outputs import applied, outputs, refreshed_inputs
-from pulumi_embedded.postgresql.properties import Change, Values, plan
+from pulumi_embedded.postgresql.properties import Change, Property, Values, plan, without_doubtful
 from pulumi_embedded.values import UNKNOWN
 
-__all__ = ["FailedUpdate", "Reading", "Resources", "preview_creation", "preview_update", "refuse_replacement"]
+__all__ = [
+    "FailedUpdate",
+    "Reading",
+    "Resources",
+    "Step",
+    "changes",
+    "preview_creation",
+    "preview_update",
+    "refuse_replacement",
+]
 
 
 class FailedUpdate(ProviderError):
-    """An update failed; `outputs` are those that it was to have, and the next update starts from them."""
+    """An update failed; `outputs` are what the server has now, and the next update starts from them."""
 
     def __init__(self, reason: str, outputs: Values):
         super().__init__(reason)
@@ -32,6 +44,16 @@ class Reading:
     id: str
     inputs: Values
     outputs: Values
+
+
+@dataclass(frozen=True)
+class Step:
+    """A change of a resource: its outputs and inputs so far, and the inputs that it gets, but for what is `ignored`."""
+
+    state: Values
+    inputs: Values
+    old_inputs: Values = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
 
 
 class Resources:
@@ -51,12 +73,17 @@ class Resources:
     def create(self, kind: Kind, inputs: Values) -> tuple[str, Values]:
         """The new resource's id and outputs."""
         planned = plan(kind.schema, None, inputs)
+        change = Change(kind.schema, {}, planned, inputs)
         with self._one_change, self._server.session() as session:
-            found = kind.create(session, Change(kind.schema, {}, planned, inputs))
+            try:
+                found = kind.create(session, change)
+            except ConnectionLost as lost:
+                found = _after(lost, session, lambda: kind.creation(session, change))
         return found.id, outputs(kind.schema, found.id, applied(kind.schema, planned, found.values))
 
     def read(self, kind: Kind, resource_id: str, inputs: Values, state: Values) -> Reading | None:
         """The resource as it is now, or None where it is gone; without `inputs` and `state` it is an import."""
+        state = without_doubtful(kind.schema, kind.identified(resource_id, state), inputs)
         with self._server.session() as session:
             found = kind.read(session, resource_id, Change(kind.schema, state, state))
         if found is None:
@@ -65,14 +92,20 @@ class Resources:
         given = refreshed_inputs(kind.schema, inputs, values)
         return Reading(found.id, given, outputs(kind.schema, found.id, values))
 
-    def update(self, kind: Kind, resource_id: str, state: Values, inputs: Values, ignored: list[str]) -> Values:
+    def update(self, kind: Kind, resource_id: str, step: Step) -> Values:
         """The outputs after the change; FailedUpdate where it fails."""
-        planned = plan(kind.schema, state, inputs, ignored)
-        try:
-            with self._one_change, self._server.session() as session:
-                found = kind.update(session, resource_id, Change(kind.schema, state, planned, inputs))
-        except ProviderError as error:
-            raise FailedUpdate(str(error), outputs(kind.schema, resource_id, planned)) from None
+        state = _known(kind, resource_id, step)
+        planned = plan(kind.schema, state, step.inputs, step.ignored)
+        with self._one_change, self._server.session() as session:
+            if not difference(kind.schema, state, step.inputs, step.ignored).paths:
+                # Only after a failed update: what the state says may be what that update was to do.
+                now = kind.read(session, resource_id, Change(kind.schema, state, state))
+                state = state | (now.values if now else {})
+            try:
+                found = kind.update(session, resource_id, Change(kind.schema, state, planned, step.inputs))
+            except ProviderError as error:
+                left = _left(kind, session, resource_id, state, isinstance(error, ConnectionLost))
+                raise FailedUpdate(str(error), _failed(kind, resource_id, state, planned, left)) from None
         return outputs(kind.schema, found.id, applied(kind.schema, planned, found.values))
 
     def call(self, function: Function, arguments: Values) -> Values:
@@ -80,10 +113,53 @@ class Resources:
         with self._server.session() as session:
             return function.call(session, arguments)
 
-    def delete(self, kind: Kind, state: Values) -> None:
+    def delete(self, kind: Kind, resource_id: str, state: Values) -> None:
         """The resource is gone afterwards."""
+        state = kind.identified(resource_id, state)
+        change = Change(kind.schema, state, state)
         with self._one_change, self._server.session() as session:
-            kind.delete(session, Change(kind.schema, state, state))
+            try:
+                kind.delete(session, change)
+            except ConnectionLost as lost:
+                _after(lost, session, lambda: kind.deletion(session, resource_id, change) or None)
+
+
+T = TypeVar("T")
+
+
+def _after(lost: ConnectionLost, session: Session, ask: Callable[[], T | None]) -> T:
+    """What `ask` finds of a step whose answer was lost; raises `lost` if it found nothing, or cannot ask."""
+    with suppress(ProviderError):
+        session.settle()
+        if (found := ask()) is not None:
+            return found
+    raise lost
+
+
+def _left(kind: Kind, session: Session, resource_id: str, state: Values, lost: bool) -> Found | None:
+    """The resource as a failed update left it; None if it is gone, or the server cannot be asked."""
+    with suppress(ProviderError):
+        if lost:
+            session.settle()
+        return kind.left(session, resource_id, Change(kind.schema, state, state))
+    return None
+
+
+def _failed(kind: Kind, resource_id: str, state: Values, planned: Values, left: Found | None) -> Values:
+    """The outputs after a failed update: what the server has, and null for what it does not tell and was to change."""
+    observed = {} if left is None else left.values
+    values = {name: _observed(prop, state.get(name), observed.get(name)) for name, prop in kind.schema.items()}
+    unknown = [name for name, prop in kind.schema.items() if prop.unread and planned[name] != state.get(name)]
+    return outputs(kind.schema, left.id if left else resource_id, values | dict.fromkeys(unknown))
+
+
+def _observed(prop: Property, before: Any, now: Any) -> Any:
+    """An unset collection is not read as empty: the state keeps it unset."""
+    return before if now is None or (prop.type.collection and before is None and now == []) else now
+
+
+def _known(kind: Kind, resource_id: str, step: Step) -> Values:
+    return without_doubtful(kind.schema, kind.identified(resource_id, step.state), step.old_inputs)
 
 
 def preview_creation(kind: Kind, inputs: Values) -> Values:
@@ -91,14 +167,20 @@ def preview_creation(kind: Kind, inputs: Values) -> Values:
     return outputs(kind.schema, UNKNOWN, plan(kind.schema, None, inputs), stored=False)
 
 
-def preview_update(kind: Kind, resource_id: str, state: Values, inputs: Values, ignored: list[str]) -> Values:
+def changes(kind: Kind, resource_id: str, step: Step) -> Difference:
+    """What an update would change."""
+    return difference(kind.schema, _known(kind, resource_id, step), step.inputs, step.ignored)
+
+
+def preview_update(kind: Kind, resource_id: str, step: Step) -> Values:
     """The outputs of an update as far as they are known beforehand."""
-    return outputs(kind.schema, resource_id, plan(kind.schema, state, inputs, ignored))
+    planned = plan(kind.schema, _known(kind, resource_id, step), step.inputs, step.ignored)
+    return outputs(kind.schema, resource_id, planned)
 
 
-def refuse_replacement(kind: Kind, urn: str, state: Values, inputs: Values, ignored: list[str]) -> None:
+def refuse_replacement(kind: Kind, urn: str, step: Step) -> None:
     """Raises ProviderError for an update that only a replacement can do."""
-    if difference(kind.schema, state, inputs, ignored).replaces:
+    if difference(kind.schema, step.state, step.inputs, step.ignored).replaces:
         raise ProviderError(
             f"internal: expected diff to not require deletion or replacement during Update of {urn}. "
             "Found delete=false, replace=true. This indicates a bug in provider."

@@ -7,8 +7,8 @@ from psycopg import sql
 from pulumi_embedded.postgresql.connection import Session, Work, identifier, literal
 from pulumi_embedded.postgresql.errors import ProviderError
 from pulumi_embedded.postgresql.kind import Found, Kind
-from pulumi_embedded.postgresql.membership import lock_role, with_roles
-from pulumi_embedded.postgresql.properties import Change, Property, Schema, Type
+from pulumi_embedded.postgresql.membership import lock_role, name_of, oid_of, with_roles
+from pulumi_embedded.postgresql.properties import Change, Property, Schema, Type, Values
 from pulumi_embedded.postgresql.role_reading import TIMEOUTS, read_role
 
 __all__ = ["Role"]
@@ -35,9 +35,9 @@ class Role(Kind):
     token = "postgresql:index/role:Role"  # noqa: S105
     schema = Schema(
         name=Property(autonamed=True),
-        password=Property(secret=True, conflicts=("passwordWo", "passwordWoVersion")),
+        password=Property(secret=True, unread=True, conflicts=("passwordWo", "passwordWoVersion")),
         passwordWo=Property(secret=True, write_only=True, conflicts=("password",), together=("passwordWoVersion",)),
-        passwordWoVersion=Property(conflicts=("password",), together=("passwordWo",)),
+        passwordWoVersion=Property(unread=True, conflicts=("password",), together=("passwordWo",)),
         encrypted=Property(),
         roles=Property(Type.SET),
         searchPaths=Property(Type.LIST, upstream="search_path"),
@@ -58,22 +58,38 @@ class Role(Kind):
         assumeRole=Property(),
     )
 
+    def identified(self, resource_id: str, state: Values) -> Values:
+        """The id in the outputs is newer than the one of the resource, which a rename in place does not change."""
+        return state | {"name": state.get("id") or resource_id} if state else state
+
     def create(self, session: Session, change: Change) -> Found:
         """The role, its memberships and settings come into being together or not at all."""
         name = change["name"]
         with session.transaction() as work:
             options = sql.SQL(" ").join(_creation_options(work, change))
             work.run("CREATE ROLE {} WITH {}", identifier(name), options, what=f"error creating role {name}")
+            session.mark = oid_of(work, "pg_roles", name)
             _grant(work, change)
             _apply_settings(work, change)
         return _reread(session, name, change)
 
+    def creation(self, session: Session, change: Change) -> Found | None:
+        """The very role that the lost transaction created, not another's of that name."""
+        name = name_of(session.direct(), "pg_roles", session.mark)
+        return read_role(session, name, change) if name else None
+
     def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
-        """By the name in the state, which after a rename is newer than the id (pulumi-postgresql 3.18.2)."""
+        """By name."""
         return read_role(session, state["name"] or resource_id, state)
+
+    def left(self, session: Session, resource_id: str, state: Change) -> Found | None:
+        """By its oid: a lost transaction may have renamed the role."""
+        name = name_of(session.direct(), "pg_roles", session.mark)
+        return read_role(session, name, state) if name else None
 
     def update(self, session: Session, resource_id: str, change: Change) -> Found:
         """All changes take effect together or not at all."""
+        session.mark = oid_of(session.direct(), "pg_roles", change.old("name"))
         with session.transaction() as work:
             lock_role(work, change.old("name"))
             _rename(work, change)

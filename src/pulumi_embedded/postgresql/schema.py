@@ -5,8 +5,15 @@ from __future__ import annotations
 from pulumi_embedded.postgresql.connection import Session, Work, identifier
 from pulumi_embedded.postgresql.errors import ProviderError
 from pulumi_embedded.postgresql.kind import Found, Kind
-from pulumi_embedded.postgresql.membership import database_exists, database_owner, schema_exists, with_roles
-from pulumi_embedded.postgresql.properties import Change, Property, Schema, Type
+from pulumi_embedded.postgresql.membership import (
+    database_exists,
+    database_owner,
+    name_of,
+    oid_of,
+    schema_exists,
+    with_roles,
+)
+from pulumi_embedded.postgresql.properties import Change, Property, Schema, Type, Values
 
 __all__ = ["SchemaKind", "locate"]
 
@@ -23,6 +30,11 @@ class SchemaKind(Kind):
         dropCascade=Property(Type.BOOL, default=False),
         policies=Property(Type.OBJECTS, computed=True, upstream="policy"),
     )
+
+    def identified(self, resource_id: str, state: Values) -> Values:
+        """The name behind the database's in the id."""
+        id, database = str(state.get("id") or resource_id), f"{state.get('database')}."
+        return state | {"name": id.removeprefix(database)} if state and id.startswith(database) else state
 
     def create(self, session: Session, change: Change) -> Found:
         """A schema that is there already is taken over and given its owner."""
@@ -46,10 +58,17 @@ class SchemaKind(Kind):
         """A new owner needs the connected user to be a member of both."""
         _refuse_policies(change)
         database = change["database"] or session.configuration.database
+        session.mark = oid_of(session.direct(database), "pg_namespace", change.old("name"))
         with session.transaction(database) as work:
             _rename(work, change)
             _set_owner(work, change)
         return _read(session, database, change["name"], change)
+
+    def left(self, session: Session, resource_id: str, state: Change) -> Found | None:
+        """By its oid: a lost transaction may have renamed the schema."""
+        database = state["database"] or session.configuration.database
+        name = name_of(session.direct(database), "pg_namespace", session.mark)
+        return _read(session, database, name, state) if name else None
 
     def delete(self, session: Session, state: Change) -> None:
         """A schema that is gone already is no error; one with something in it is, without `dropCascade`."""

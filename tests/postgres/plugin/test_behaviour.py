@@ -19,7 +19,9 @@ from psycopg import sql
 from tests.postgres.plugin.replay import Answer, ask, plugin
 
 Ask = Callable[[str, dict[str, Any]], Answer]
-ROLE, GRANT, SCHEMA = (f"postgresql:index/{kind[0].lower()}{kind[1:]}:{kind}" for kind in ("Role", "Grant", "Schema"))
+ROLE, GRANT, SCHEMA, DATABASE = (
+    f"postgresql:index/{kind[0].lower()}{kind[1:]}:{kind}" for kind in ("Role", "Grant", "Schema", "Database")
+)
 URN = "urn:pulumi:dev::test::{}::r"
 
 
@@ -135,16 +137,123 @@ def test_no_error_says_the_password(configured: Ask, new_role: Any) -> None:
     assert "hunter2" not in str(answer)
 
 
-def test_an_update_that_fails_half_way_changes_nothing(configured: Ask, database: Any, new_role: Any) -> None:
-    """A rename and an attribute go back when a membership cannot be granted; the answer holds what was wanted."""
+def failed(answer: Answer) -> dict[str, Any]:
+    """The outputs that a failed update leaves, without their wrappers."""
+    properties: dict[str, Any] = answer["error"]["details"][0]["value"]["properties"]
+    return {
+        key: value["value"] if isinstance(value, dict) else value
+        for key, value in properties.items()
+        if key != "__pulumi_raw_state_delta"
+    }
+
+
+def test_an_update_that_fails_half_way_changes_nothing_and_says_so(
+    configured: Ask, database: Any, new_role: Any
+) -> None:
+    """A rename and an attribute go back when a membership cannot be granted; the answer holds what the server has."""
     name = new_role()
     olds, news = {"name": name}, {"name": f"{name}_2", "createDatabase": True, "roles": ["t_nobody_at_all"]}
     answer = configured("Update", call(ROLE, id=name, olds=olds, news=news))
     assert "could not grant role t_nobody_at_all" in answer["error"]["message"]
-    assert answer["error"]["details"][0]["value"]["properties"]["name"] == f"{name}_2"
+    left = failed(answer)
+    assert (left["name"], left["id"], left["createDatabase"]) == (name, name, False)
     with database.connect() as admin:
         found = admin.execute("SELECT rolname, rolcreatedb FROM pg_roles WHERE rolname LIKE %s", [f"{name}%"])
         assert found.fetchall() == [(name, False)]
+
+
+def test_a_password_whose_update_failed_is_set_by_the_next_update(
+    configured: Ask, database: Any, new_role: Any
+) -> None:
+    """No catalog tells a password: after the failure it is null, and null is another one than what is asked for."""
+    name = new_role("LOGIN PASSWORD 'old'")
+    inputs = {"name": name, "login": True, "password": "old"}
+    news = inputs | {"password": "new"}
+    failing = news | {"roles": ["t_nobody_at_all"]}
+    left = failed(configured("Update", call(ROLE, id=name, olds=inputs, oldInputs=inputs, news=failing)))
+    assert left["password"] is None
+    for wanted in (news, inputs):
+        again = call(ROLE, id=name, olds=left, oldInputs=inputs, news=wanted)
+        assert "password" in configured("Diff", again)["response"]["diffs"]
+        assert "response" in configured("Update", again)
+        database.connect(user=name, password=wanted["password"]).close()
+
+
+def test_what_the_real_plugin_records_of_a_failed_update_is_not_believed(
+    configured: Ask, database: Any, new_role: Any
+) -> None:
+    """It records the outputs that were to be; the engine keeps the inputs of the success before, and calls again."""
+    name = new_role("LOGIN PASSWORD 'old'")
+    inputs = {"name": name, "login": True, "password": "old"}
+    recorded = inputs | {"password": "new", "connectionLimit": 3, "id": name}
+    news = inputs | {"password": "new", "connectionLimit": 3}
+    read = configured("Read", call(ROLE, id=name, inputs=inputs, properties=recorded))["response"]
+    assert "password" not in read["inputs"] and read["properties"]["connectionLimit"] == -1
+    again = call(ROLE, id=name, olds=recorded, oldInputs=inputs, news=news)
+    diff = configured("Diff", again)["response"]["diffs"]
+    assert "password" in diff and "connectionLimit" not in diff
+    first = configured("Update", again)["response"]["properties"]
+    assert first["connectionLimit"] == -1, "the limit, which no preview showed, is for the next update"
+    database.connect(user=name, password="new").close()
+
+
+def test_an_update_without_a_difference_does_what_a_failed_one_had_left(
+    configured: Ask, database: Any, new_role: Any
+) -> None:
+    """The engine asks for one only after a failure, which the real plugin records as if it had happened."""
+    name = new_role()
+    inputs = {"name": name, "connectionLimit": -1, "encryptedPassword": True, "inherit": True, "validUntil": "infinity"}
+    news = inputs | {"connectionLimit": 3}
+    configured("Update", call(ROLE, id=name, olds=news | {"id": name}, oldInputs=inputs, news=news))
+    with database.connect() as admin:
+        limit = admin.execute("SELECT rolconnlimit FROM pg_roles WHERE rolname = %s", [name])
+        assert limit.fetchone() == (3,)
+
+
+@pytest.mark.parametrize("kind", [ROLE, DATABASE])
+def test_a_resource_is_what_its_id_names_whatever_a_failed_rename_recorded(
+    kind: str, configured: Ask, database: Any, new_role: Any
+) -> None:
+    """The real plugin, and this one before, recorded the name that was to be, which another's resource can have."""
+    mine, others = new_role(), new_role()
+    with database.connect() as admin:
+        if kind == DATABASE:
+            for name in (mine, others):
+                admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        count = "SELECT count(*) FROM (SELECT rolname FROM pg_roles UNION ALL SELECT datname FROM pg_database) n (name)"
+        before = admin.execute(count).fetchone()
+        recorded = {"name": others, "id": mine}
+        read = configured("Read", call(kind, id=mine, inputs={"name": mine}, properties=recorded))["response"]
+        assert (read["id"], read["properties"]["name"], read["inputs"]["name"]) == (mine, mine, mine)
+        step = call(kind, id=mine, olds=recorded, oldInputs={"name": mine}, news={"name": others})
+        assert "name" in configured("Diff", step)["response"]["diffs"]
+        refused = configured("Update", step)
+        assert "already exists" in refused["error"]["message"]
+        assert failed(refused)["name"] == failed(refused)["id"] == mine
+        assert admin.execute(count).fetchone() == before
+        assert configured("Delete", call(kind, id=mine, properties=recorded)) == {"response": {}}
+        gone = [
+            configured("Read", call(kind, id=name, properties={"name": name})) == {"response": {}}
+            for name in (mine, others)
+        ]
+        assert gone == [True, False]
+        if kind == DATABASE:
+            admin.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(others)))
+
+
+def test_a_database_that_cannot_be_dropped_takes_connections_again(configured: Ask, database: Any) -> None:
+    """It is closed before it is dropped, and the state of one that stays says that it is open."""
+    name = f"t_{secrets.token_hex(6)}"
+    created = configured("Create", call(DATABASE, properties={"name": name, "allowConnections": True}))["response"]
+    with database.connect() as admin:
+        admin.execute(sql.SQL("ALTER DATABASE {} OWNER TO CURRENT_USER").format(sql.Identifier(name)))
+        properties = created["properties"] | {"owner": "t_nobody_at_all"}
+        assert "error" in configured("Delete", call(DATABASE, id=name, properties=properties))
+        with database.connect(dbname=name) as blocking:
+            blocking.execute("SELECT 1")
+            prepared = "SELECT datallowconn FROM pg_database WHERE datname = %s"
+            assert admin.execute(prepared, [name]).fetchone() == (True,)
+    assert configured("Delete", call(DATABASE, id=name, properties=created["properties"])) == {"response": {}}
 
 
 def test_wrapped_secrets_in_the_state_are_understood(configured: Ask, new_role: Any) -> None:

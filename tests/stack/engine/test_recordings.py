@@ -132,8 +132,15 @@ DIFFERENCES = [
         Difference(each, r"\d unchanged", "how far the others had come when one failed is a matter of timing")
         for each in ("fail-update", "fail-update-plugin", "fail-replace", "fail-delete")
     ),
+    Difference(
+        "fail-update-plugin",
+        r"Role x .*\[diff: |Role::x\"",
+        "after a failed update the real plugin records what was to be, this project's what the server has",
+    ),
     Difference("up-json", r"info#err|KeyboardInterrupt", "the CLI interrupts the program, this engine ends it"),
 ]
+# The real plugin fails once more, because of what it recorded; this project's does what the program asks for.
+HEALED = {("fail-update-plugin", "03-next")}
 # What is called depends on the race.
 RACES = {"duplicate-urn", "fail-create-plugin"}
 # These end by a signal or begin with a lock; test_interruptions.py runs them.
@@ -174,6 +181,8 @@ def compare(place: Workplace, result: Result, step: dict[str, Any], state: Any) 
     where = f"{place.scenario} {step['name']}"
     out = place.to_recorded(result.stdout).replace("pulumi-embedded", "pulumi")
     err = place.to_recorded(result.stderr)
+    if (place.scenario, step["name"]) in HEALED and result.exit_code == 0:
+        return
     assert result.exit_code == step["exit_code"], f"{where}\n{out}\n{err}"
     if "stdout" in step:
         compare_lines = _compare_cli_lines if result.calls is None else _compare_lines
