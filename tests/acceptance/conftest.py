@@ -164,7 +164,7 @@ def make_project(server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
             )
         (folder / ".venv").symlink_to(sys.prefix)
         (folder / ".state").mkdir()
-        project = Project(folder, f"t{secrets.token_hex(4)}", engine, _environment(server, folder))
+        project = Project(folder, f"t{secrets.token_hex(4)}", engine, environment_of(server, folder))
         (folder / f"Pulumi.{project.stack}.yaml").touch()
         created = project.run(ENGINES[engine], "stack", "init", project.stack)
         assert created.exit_code == 0, created.text
@@ -195,7 +195,7 @@ def admin(server: Server) -> Iterator[Any]:
         yield connection
 
 
-def _environment(server: Server, folder: Path) -> dict[str, str]:
+def environment_of(server: Server, folder: Path) -> dict[str, str]:
     """A user's environment with nothing set but the passphrase, and the variables that name the server."""
     scripts = str(Path(sys.executable).parent)
     return {

@@ -1,0 +1,118 @@
+"""Restores what the first release left: states, and the databases and roles that belong to them, on a server."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from psycopg import sql
+
+from pulumi_embedded.storage.secrets import Crypter
+from taskdb.local.account import Account
+from taskdb.local.binaries import Binaries
+from taskdb.local.cluster import ADMIN, HOST, Cluster
+from taskdb.local.ports import free_port
+from taskdb.local.record import Server
+from tests.acceptance.conftest import NEEDED, Project, environment_of
+from tests.conftest import PROJECT, SETTINGS, Database, ThrowawayCluster
+
+FIXTURES = PROJECT / "tests" / "fixtures" / "first_release"
+PASSWORD = "of the first release's admin"
+PASSPHRASE = "a passphrase of the first release"
+EMPTY = ("plain", "drifted")
+"""The stacks whose passphrase is empty."""
+
+PORT = 54015
+"""The port of the server on which the fixtures were made."""
+
+VERSION = 15
+"""The major version of that server: what later ones add to a catalog would be drift, and older ones lack some of it."""
+
+_OTHER_OWNERS = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'taskdb%owner' AND NOT pg_has_role(oid, 'USAGE')"
+"""Of the stacks whose admin has not the owner's rights: the restore takes them for a while."""
+
+_SECRET = re.compile(r"v1:[A-Za-z0-9+/]{16}:[A-Za-z0-9+/=]+")
+
+
+def restored_server(parent: Path, binaries: Binaries) -> ThrowawayCluster:
+    """A server with the databases, the roles and the admin of the first release."""
+    folder = Path(tempfile.mkdtemp(prefix="cluster-", dir=parent))
+    folder.chmod(0o755)
+    cluster = Cluster(folder, binaries, Account.for_new_server())
+    server = Server(HOST, free_port(), ADMIN, PASSWORD)
+    cluster.create(PASSWORD, SETTINGS)
+    cluster.start(server.port)
+    with Database(server, "postgres").connect() as admin:
+        admin.execute((FIXTURES / "roles.sql").read_bytes())
+        others = [sql.Identifier(name) for (name,) in admin.execute(_OTHER_OWNERS).fetchall()]
+        for name in others:
+            admin.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(name))
+        for path in sorted((FIXTURES / "databases").glob("*.sql")):
+            restore(server, path.stem)
+        for name in others:
+            admin.execute(sql.SQL("REVOKE {} FROM CURRENT_USER").format(name))
+    return ThrowawayCluster(cluster, server)
+
+
+def restore(server: Server, name: str) -> None:
+    """Create one of the databases with its content, which an admin can do who is a member of its owner."""
+    with Database(server, "postgres").connect() as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    with Database(server, name).connect() as admin:
+        admin.execute((FIXTURES / "databases" / f"{name}.sql").read_bytes())
+
+
+def restored_project(folder: Path, name: str, stack: str, engine: str, server: Server) -> Project:
+    """One of the projects in an empty folder, with its stacks as the first release left them."""
+    source = FIXTURES / "projects" / name
+    _copy_program(source, folder)
+    for script in (source / "versions").glob("*.py"):
+        shutil.copy(script, folder / "migrations" / "versions")
+    shutil.copy(source / "manifest", folder / "migrations")
+    (folder / ".venv").symlink_to(sys.prefix)
+    states = folder / ".state" / ".pulumi" / "stacks" / ("shops" if name == "shops" else "taskdb")
+    states.mkdir(parents=True)
+    (folder / ".state" / ".pulumi" / "meta.yaml").write_text("version: 1\n")
+    passphrase = "" if stack in EMPTY else PASSPHRASE
+    for path in (*source.glob("Pulumi.*.yaml"), *source.glob("*.json")):
+        to = states if path.suffix == ".json" else folder
+        (to / path.name).write_text(at(path.read_text(), passphrase, server.port))
+    environment = environment_of(server, folder) | {"PULUMI_CONFIG_PASSPHRASE": passphrase}
+    return Project(folder, stack, engine, environment)
+
+
+def _copy_program(source: Path, folder: Path) -> None:
+    """The program: the project's own, or the fixture's where it has one."""
+    for needed in NEEDED:
+        if needed != "migrations" and (source / needed).exists():
+            shutil.copy(source / needed, folder)
+        elif (PROJECT / needed).is_dir():
+            shutil.copytree(PROJECT / needed, folder / needed, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(PROJECT / needed, folder)
+    if (source / "env.py").exists():
+        shutil.copy(source / "env.py", folder / "migrations")
+
+
+def at(text: str, passphrase: str, port: int) -> str:
+    """A state or a configuration for a server at another port, in plain text and in its secrets."""
+    [salt] = set(re.findall(r'(?:"salt": "|encryptionsalt: )(v1:[^"\s]+)', text))
+    crypter = Crypter.open(salt, passphrase)
+
+    def moved(found: re.Match[str]) -> str:
+        if found[0] in salt:
+            return found[0]
+        value = crypter.decrypt(found[0])
+        new = value.replace(f":{PORT}/", f":{port}/")
+        return found[0] if new == value else crypter.encrypt(new)
+
+    return re.sub(rf"\b{PORT}\b", str(port), _SECRET.sub(moved, text))
+
+
+def query(server: Server, name: str, statement: str) -> list[tuple[object, ...]]:
+    """The rows of a query of the admin's in one of the databases."""
+    with Database(server, name).connect() as admin:
+        return admin.execute(statement.encode()).fetchall()
