@@ -16,6 +16,7 @@ from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.tables import ColumnAccount, ForeignKey, TableAccount, TableState
 
 __all__ = [
+    "DIGEST_FORMULA",
     "MODES",
     "OF_ROWS",
     "PARTS",
@@ -48,6 +49,9 @@ OF_ROWS = MODES[:3]
 
 PARTS = ("database", "heads", "target", "scripts", "statements", "findings")
 """What a plan's digest is over, in the order in which it tells of each."""
+
+DIGEST_FORMULA = "v2:"
+"""How the digest of a plan begins; another way to compute it needs another one."""
 
 WAY_BACK = "leads back to the same fingerprint"
 """What is said of the other direction of a revision where it does."""
@@ -93,7 +97,7 @@ class Effects:
 class Finding:
     """What lint says of a statement or a revision: what happens, why that hurts, and what to write instead.
 
-    `excused` is the reason that the script gives for it; such a finding stops nothing.
+    `excused` is the reason that the script gives for it; such a finding stops nothing. `tables` are those it is about.
     """
 
     rule: str
@@ -101,6 +105,7 @@ class Finding:
     message: str
     suggestion: str = ""
     excused: str = ""
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -201,20 +206,22 @@ class Account:
 
     @property
     def digest(self) -> str:
-        """What an approval names: `v1:`, a digest of all of it, and behind each `-` four digits of one of PARTS."""
+        """What an approval names: DIGEST_FORMULA, a digest of it all, and behind each `-` four digits of one of PARTS.
+
+        It covers structure. Words for people, such as the message of a finding, are no part of it: an approval holds
+        when they are worded better.
+        """
         parts = self._parts()
-        return "-".join([f"v1:{_digest(parts, 32)}", *(_digest(parts[name], 4) for name in PARTS)])
+        return "-".join([f"{DIGEST_FORMULA}{_digest(parts, 32)}", *(_digest(parts[name], 4) for name in PARTS)])
 
     def _parts(self) -> dict[str, Any]:
-        document = self.to_json()
-        revisions = document.get("revisions", [])
         return {
             "database": self.database,
             "heads": self.origin,
             "target": [self.target, self.direction],
-            "scripts": [[each["id"], each["file"], each["checksum"]] for each in revisions],
-            "statements": [[each.get("runs_python"), _statements(each)] for each in revisions],
-            "findings": [[each["id"], *found] for each in revisions if (found := _findings(each))],
+            "scripts": [[each.id, each.checksum] for each in self.revisions],
+            "statements": [[bool(each.runs_python), *map(_statement, each.statements)] for each in self.revisions],
+            "findings": [[each.id, *found] for each in self.revisions if (found := _findings(each))],
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -236,13 +243,27 @@ def differences(approved: str, digest: str) -> list[str]:
     return [name for number, name in enumerate(PARTS) if number >= len(same) or not same[number]]
 
 
-def _findings(revision: Mapping[str, Any]) -> list[Any]:
-    return [each["findings"] for each in (revision, *revision.get("statements", ())) if "findings" in each]
+def _findings(revision: RevisionAccount) -> list[Any]:
+    """Of each finding its rule, its severity, its tables and whether it is excused: first those of the revision."""
+    findings = [revision.findings, *(statement.findings for statement in revision.statements)]
+    found = [
+        sorted([each.rule, each.severity, sorted(each.tables), bool(each.excused)] for each in several)
+        for several in findings
+    ]
+    return found if any(found) else []
 
 
-def _statements(revision: Mapping[str, Any]) -> list[dict[str, Any]]:
-    beside = {"findings", "measured"}
-    return [{key: value for key, value in one.items() if key not in beside} for one in revision.get("statements", [])]
+def _statement(statement: StatementAccount) -> list[Any]:
+    """The SQL as it is sent, and each effect as its kind and its object."""
+    does = statement.effects
+    effects = [
+        *([f"lock {lock.mode}", lock.table] for lock in does.locks),
+        *(["rewrite", table] for table in does.rewrites),
+        *(["scan", table] for table in does.scans),
+        *(["destroy", what] for what in does.destroys),
+        *(["unknown", ""] for _ in does.unknown),
+    ]
+    return [statement.sql, statement.outside, sorted(effects)]
 
 
 def _digest(value: Any, digits: int) -> str:
@@ -288,10 +309,11 @@ def _read(kind: Any, document: object, place: str) -> Any:
     if not isinstance(document, Mapping):
         raise MigrationError(f"{place} is not an object: {str(document)[:80]!r}")
     known = {field.name: field for field in fields(kind)}
-    if unknown := ", ".join(sorted(set(document) - set(known))):
-        raise MigrationError(f"{place} has the unknown key {unknown}: a newer version wrote it")
     values: dict[str, Any] = {}
     for name, value in document.items():
+        if name not in known:
+            # A newer version wrote it.
+            continue
         type_name = str(known[name].type)
         if type_name.startswith("tuple["):
             if not isinstance(value, list):

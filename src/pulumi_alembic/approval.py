@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pulumi_alembic.account import PARTS, Account, differences
+from pulumi_alembic.account import DIGEST_FORMULA, PARTS, Account, differences
 from pulumi_alembic.accounting import account_of_empty
 from pulumi_alembic.errors import NotApproved
 from pulumi_alembic.lint.settings import Settings
@@ -20,7 +20,7 @@ __all__ = ["VARIABLE", "approval", "not_approved"]
 VARIABLE = "PULUMI_ALEMBIC_APPROVE"
 """The environment variable that an approval is given in."""
 
-_DIGEST = re.compile(rf"v1:[0-9a-f]{{32}}(-[0-9a-f]{{4}}){{{len(PARTS)}}}")
+_DIGEST = re.compile(rf"(v\d+:)[0-9a-f]{{32}}(-[0-9a-f]{{4}}){{{len(PARTS)}}}")
 
 
 def approval(
@@ -45,6 +45,11 @@ def approval(
 
 def not_approved(approved: str, digest: str, preview: str, up: str) -> NotApproved:
     """That `approved` is another digest than the plan's, or none, with what to type."""
+    if (form := _DIGEST.fullmatch(approved)) and form[1] != DIGEST_FORMULA:
+        version = "an older" if _number(form[1]) < _number(DIGEST_FORMULA) else "a newer"
+        return NotApproved(
+            f"approved by {version} version; look at it again: {preview}\n  then: {VARIABLE}={digest} {up}"
+        )
     return NotApproved(f"{_reason(approved, digest)}\n  look at it: {preview}\n  then: {VARIABLE}={digest} {up}")
 
 
@@ -55,6 +60,10 @@ def _reason(approved: str, digest: str) -> str:
         return f"{approved!r} is not the digest of a plan, as a preview shows it"
     different = differences(approved, digest)
     return f"what would run is not what was approved: of the plan {_joined(different)} changed since"
+
+
+def _number(formula: str) -> int:
+    return int(formula[1:-1])
 
 
 def _joined(names: list[str]) -> str:

@@ -90,7 +90,7 @@ def test_what_was_pending_is_pending_and_nothing_else(restored: Restored) -> Non
     assert changes(lower) == expected("schema")
     shown = lower.succeed("preview").text
     assert f"{HEAD} → 20260101_001: upgrade 20260101_001" in shown
-    assert re.search(r"digest v\d:[0-9a-f]{32}(-[0-9a-f]{4}){6}", shown)
+    assert re.search(r"digest v2:[0-9a-f]{32}(-[0-9a-f]{4}){6}", shown)
 
 
 def test_an_update_that_failed_half_way_goes_on_from_there(restored: Restored) -> None:

@@ -101,7 +101,7 @@ def test_the_report_of_a_preview_is_the_expected_one(stack: Project) -> None:
     report = stack.run("pulumi-alembic", "report", str(document))
     assert (report.exit_code, report.stderr) == (0, "")
     # The server's port and the stack's name are this run's, and so is what of the digest is over them.
-    text = re.sub(r"v1:[0-9a-f]{32}-[0-9a-f]{4}", f"v1:{'0' * 32}-0000", report.stdout)
+    text = re.sub(r"v2:[0-9a-f]{32}-[0-9a-f]{4}", f"v2:{'0' * 32}-0000", report.stdout)
     # The CLI's warning of a plugin from the PATH is about the machine.
     text = text.partition("\n#### Messages of the preview")[0]
     text = text.replace(f":{stack.environment['PGPORT']}/", ":5432/").replace(stack.stack, "dev")

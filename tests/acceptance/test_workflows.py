@@ -39,7 +39,7 @@ def test_the_digest_of_the_preview_is_what_the_deployment_runs(live: Project) ->
     live.configure(taskdb__require_approval="true")
     script = live.script(1, "op.execute('CREATE TABLE app.later (id int)')", "op.execute('DROP TABLE app.later')")
     done, digest = preview(live)
-    assert done.exit_code == 0 and digest.startswith("v1:")
+    assert done.exit_code == 0 and digest.startswith("v2:")
     report = (live.folder / ".local/report.md").read_text()
     assert report == done.stdout == (live.folder / "summary.md").read_text()
     assert report.startswith(f"<!-- pulumi-alembic-report-{live.stack} -->")
@@ -54,7 +54,7 @@ def test_an_objection_and_a_preview_that_fails_end_the_check_and_still_are_a_rep
     script = live.script(2, "op.execute('CREATE EXTENSION nothing')")
     live.configure(taskdb__production="true", postgresql__sslmode="disable")
     done, digest = preview(live)
-    assert done.exit_code == 3 and "irreversible-downgrade" in done.stdout and digest.startswith("v1:")
+    assert done.exit_code == 3 and "irreversible-downgrade" in done.stdout and digest.startswith("v2:")
     live.configure(taskdb__revision="nonsense")
     done, digest = preview(live)
     assert done.exit_code != 0 and "taskdb:revision is 'nonsense'" in done.stdout and digest == ""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pulumi_alembic import preview
-from pulumi_alembic.account import PARTS, Account
+from pulumi_alembic.account import DIGEST_FORMULA, PARTS, Account
 from pulumi_alembic.fanout.listing import Listing, databases, few
 
 __all__ = ["Group", "Groups", "failures", "revisions", "told"]
@@ -79,12 +79,12 @@ class Groups:
     def digest(self) -> str:
         """As `Account.digest`, of all accounts and of which databases have which: what an approval names."""
         found = [(group.account, group) for _, group in sorted(self.pending.items()) if group.account]
-        digests = [account.digest.removeprefix("v1:").split("-") for account, _ in found]
-        named = [sorted(map(self.name, group.numbers)) for _, group in found]
+        digests = [account.digest.removeprefix(DIGEST_FORMULA).split("-") for account, _ in found]
+        named = [sorted(self.listing.names[each : each + 1] for each in group.numbers) for _, group in found]
         whole = _digest([named, [each[0] for each in digests]], 32)
         parts = [[each[number] for each in digests] for number in range(1, len(PARTS) + 1)]
         parts[0] += [json.dumps(named)]
-        return "-".join([f"v1:{whole}", *(_digest(each, 4) for each in parts)])
+        return "-".join([f"{DIGEST_FORMULA}{whole}", *(_digest(each, 4) for each in parts)])
 
     def name(self, number: int) -> str:
         """That of one database; in words where it is still to come."""

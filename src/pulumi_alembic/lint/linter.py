@@ -148,7 +148,8 @@ class RevisionLint:
         if severity is None:
             return None
         size = f" ({worst.text})" if worst else ""
-        return Finding(draft.rule, severity, redact(f"{draft.what}{size}: {rule.why}"), redact(draft.instead))
+        what = redact(f"{draft.what}{size}: {rule.why}")
+        return Finding(draft.rule, severity, what, redact(draft.instead), tables=draft.tables)
 
     def _excused(self, finding: Finding, excuses: Iterable[Excuse]) -> Finding:
         for each in excuses:

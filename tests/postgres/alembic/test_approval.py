@@ -137,6 +137,16 @@ def test_a_digest_that_is_none_is_refused_as_such(three: Target) -> None:
     assert refusal(three, asked(three, TWO, __approved="yes")).startswith("'yes' is not the digest of a plan")
 
 
+@pytest.mark.parametrize(("version", "age"), [("v1", "an older"), ("v3", "a newer")])
+def test_an_approval_by_another_version_is_to_be_given_again(three: Target, version: str, age: str) -> None:
+    """Its digest was computed in another way: nothing says what of the plan has changed."""
+    planned = asked(three, TWO)
+    approved = version + planned["digest"].removeprefix("v2")
+    message = refusal(three, {**planned, "__approved": approved})
+    assert message.startswith(f"approved by {age} version; look at it again: pulumi preview\n")
+    assert message.endswith(f"then: {VARIABLE}={planned['digest']} pulumi up")
+
+
 def test_a_plan_for_a_database_to_come_can_be_approved(make_target: Callable[[Path], Target], three: Target) -> None:
     directory = three.directory.parent / "elsewhere"
     shutil.copytree(three.directory, directory)

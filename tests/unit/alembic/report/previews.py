@@ -29,7 +29,7 @@ def migrations(account: Account, op: str = "update", name: str = "schema", *, as
     """The step of a migrations resource that carries its plan."""
     plan = json.dumps(account.to_json()) if as_text else account.to_json()
     step = resource(
-        "create", MIGRATIONS, name, inputs={"url": "[secret]", "digest": "v1:0123456789abcdef", "__plan": plan}
+        "create", MIGRATIONS, name, inputs={"url": "[secret]", "digest": "v2:0123456789abcdef", "__plan": plan}
     )
     return {**step, "op": op}
 
@@ -37,7 +37,7 @@ def migrations(account: Account, op: str = "update", name: str = "schema", *, as
 def databases(*plans: tuple[str, Account | None]) -> dict[str, Any]:
     """The step of a resource of many databases, of which some have one plan and some another."""
     found = [{"databases": who, "plan": account and account.to_json()} for who, account in plans]
-    inputs = {"url": "[secret]", "digest": "v1:0123456789abcdef", "__plans": json.dumps(found)}
+    inputs = {"url": "[secret]", "digest": "v2:0123456789abcdef", "__plans": json.dumps(found)}
     return {**resource("create", MIGRATIONS, "shops", inputs=inputs), "op": "update"}
 
 
