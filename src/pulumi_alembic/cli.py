@@ -83,12 +83,13 @@ def _command(commands: Any, run: Any, what: str) -> argparse.ArgumentParser:
 
 def _manifest(_: argparse.Namespace, directory: Path) -> None:
     history = History.load(directory)
-    changes = history.differences
-    if history.manifest.exists and not changes:
+    if history.manifest.exists and not history.differences:
         print("the manifest fits the scripts")
         return
-    history.write_manifest()
-    print("\n  ".join([f"wrote {directory.name}/manifest: {len(history.revisions)} revisions", *changes]))
+    changes = history.write_manifest()
+    number = len(history.revisions)
+    listed = f"{number} revision{'' if number == 1 else 's'}"
+    print("\n  ".join([f"wrote {directory.name}/manifest: {listed}", *changes]))
 
 
 def _accept(options: argparse.Namespace, directory: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pulumi_alembic.errors import HistoryError, TargetError
 from pulumi_alembic.scripts import naming
-from pulumi_alembic.scripts.manifest import COMMAND, Manifest
+from pulumi_alembic.scripts.manifest import COMMAND, Entry, Manifest
 from pulumi_alembic.scripts.script import Revision
 
 __all__ = ["BASE", "HEAD", "History"]
@@ -104,7 +104,7 @@ class History:
     @cached_property
     def differences(self) -> list[str]:
         """What the manifest says otherwise than the scripts, one line each; none where there is no manifest."""
-        return self.manifest.differences([revision.entry for revision in self.revisions.values()])
+        return self.manifest.differences(self._entries)
 
     def require_manifest(self) -> None:
         """Raises HistoryError, with what differs and the command to run, where the manifest does not fit."""
@@ -123,9 +123,14 @@ class History:
             )
         )
 
-    def write_manifest(self) -> None:
-        """Make the manifest fit the scripts as they are."""
-        self.manifest.write(revision.entry for revision in self.revisions.values())
+    def write_manifest(self) -> list[str]:
+        """Make the manifest fit the scripts as they are; return what changed in it, one line each."""
+        self.manifest.write(self._entries)
+        return self.manifest.changes(self._entries)
+
+    @property
+    def _entries(self) -> list[Entry]:
+        return [revision.entry for revision in self.revisions.values()]
 
     @property
     def _join(self) -> str:

@@ -83,7 +83,17 @@ class Manifest:
             return [self.defect]
         if self.entries == tuple(scripts):
             return []
-        return _differences(self.entries, scripts) or ["its lines are not in the order of the revisions"]
+        found = [_DIFFERS[kind].format(*files) for kind, *files in _differences(self.entries, scripts)]
+        return found or ["its lines are not in the order of the revisions"]
+
+    def changes(self, scripts: Sequence[Entry]) -> list[str]:
+        """What writing these `scripts` in its place has changed, one line each; for after `write`."""
+        if not self.exists or self.entries == tuple(scripts):
+            return []
+        if self.defect:
+            return [f"replaced a manifest that was not usable: {self.defect}"]
+        found = [_CHANGED[kind].format(*files) for kind, *files in _differences(self.entries, scripts)]
+        return found or ["put its lines in the order of the revisions"]
 
     def write(self, scripts: Iterable[Entry]) -> None:
         """Put a manifest of these `scripts`, each behind what it builds on, in the place of what was there."""
@@ -122,15 +132,24 @@ def _entries(lines: list[str]) -> Iterator[Entry]:
         yield Entry.parse(content)
 
 
-def _differences(listed: Sequence[Entry], scripts: Sequence[Entry]) -> list[str]:
+def _differences(listed: Sequence[Entry], scripts: Sequence[Entry]) -> Iterator[tuple[str, ...]]:
+    """Each difference as its kind, and the file's name; of a renamed file, its new name too."""
     before = {entry.file: entry for entry in listed}
     now = {entry.file: entry for entry in scripts}
     added = {entry.checksum: entry.file for entry in scripts if entry.file not in before}
-    found = []
     for file, entry in before.items():
         if file not in now:
             renamed = added.pop(entry.checksum, None)
-            found.append(f"{file} is now named {renamed}" if renamed else f"{file} is gone")
+            yield ("renamed", file, renamed) if renamed else ("removed", file)
         elif now[file] != entry:
-            found.append(f"{file} was edited")
-    return found + [f"{file} is not in it yet" for file in sorted(added.values())]
+            yield ("edited", file)
+    yield from (("added", file) for file in sorted(added.values()))
+
+
+_DIFFERS = {
+    "renamed": "{} is now named {}",
+    "removed": "{} is gone",
+    "edited": "{} was edited",
+    "added": "{} is not in it yet",
+}
+_CHANGED = {"renamed": "renamed {} to {}", "removed": "removed {}", "edited": "updated {}", "added": "added {}"}

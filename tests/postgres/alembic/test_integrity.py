@@ -185,7 +185,7 @@ def test_a_manifest_that_does_not_fit_is_refused_by_every_way_in_until_it_is_wri
     for command in (["upgrade", "head"], ["downgrade", "-1"]):
         assert "pulumi-alembic manifest" in three.alembic(*command, check=False)
     printed = pulumi_alembic(three, "manifest")
-    assert printed == f"wrote migrations/manifest: 3 revisions\n  {THREE}_script.py was edited\n"
+    assert printed == f"wrote migrations/manifest: 3 revisions\n  updated {THREE}_script.py\n"
     three.alembic("upgrade", "head")
     assert "the manifest fits the scripts" in pulumi_alembic(three, "manifest")
 

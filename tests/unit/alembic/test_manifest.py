@@ -85,6 +85,32 @@ def test_a_removed_and_an_added_file_are_named(scripts: Path) -> None:
     assert f"  {THREE}_script.py is gone\n  20250104_004_script.py is not in it yet\n" in complaint(scripts)
 
 
+def test_writing_it_tells_what_has_changed_in_it_and_not_what_it_lacked(scripts: Path) -> None:
+    """No line says of the manifest that was just written that something is not in it."""
+    versions = scripts / "versions"
+    (versions / f"{THREE}_script.py").unlink()
+    write(scripts, "20250104_004", TWO)
+    first = versions / f"{ONE}_script.py"
+    first.rename(first.with_name(f"{ONE}_other.py"))
+    second = versions / f"{TWO}_script.py"
+    second.write_text(second.read_text() + "# more\n")
+    assert History.load(scripts).write_manifest() == [
+        f"renamed {ONE}_script.py to {ONE}_other.py",
+        f"updated {TWO}_script.py",
+        f"removed {THREE}_script.py",
+        "added 20250104_004_script.py",
+    ]
+    history = History.load(scripts)
+    entries = [each.entry for each in history.revisions.values()]
+    history.manifest.write(reversed(entries))
+    assert History.load(scripts).write_manifest() == ["put its lines in the order of the revisions"]
+    (scripts / "manifest").write_text("<<<<<<< HEAD\n")
+    [line] = History.load(scripts).write_manifest()
+    assert line.startswith("replaced a manifest that was not usable: line 1 is git's mark of a conflict")
+    (scripts / "manifest").unlink()
+    assert History.load(scripts).write_manifest() == []
+
+
 @pytest.mark.parametrize("order", [[0, 2, 1, 3], [0, 1, 3], [0, 1, 2, 3, 3], [1, 2, 3]])
 def test_lines_that_were_moved_removed_or_doubled_are_noticed(scripts: Path, order: list[int]) -> None:
     lines = (scripts / "manifest").read_text().splitlines(keepends=True)
