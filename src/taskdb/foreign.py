@@ -1,4 +1,4 @@
-"""Whether the development server still has the roles of an earlier copy of the project, which no state knows."""
+"""Whether the server has the roles of the stack already, while the stack's state knows nothing of them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from typing import Any
 
 import psycopg
 
+from taskdb.admin import Admin
+from taskdb.commands import command
 from taskdb.errors import TaskdbError
 
 __all__ = ["refuse_foreign"]
 
+ADOPT = "taskdb:adopt true"
 
-def refuse_foreign(connection: psycopg.Connection[Any], database: str, state: Path) -> None:
-    """Raise TaskdbError where the state is empty and the server has the owner of the stack's database all the same.
 
-    A folder that was deleted without its server, and made anew at the same path, finds that server again. `state` is
-    the stack's file in the project's own backend; where there is none, or another backend is used, nothing is known.
+def refuse_foreign(connection: psycopg.Connection[Any], admin: Admin, database: str, state: Path) -> None:
+    """Raise TaskdbError if the state is empty and the server has the owner of the stack's database all the same.
+
+    Either the state was lost, or another copy of the project made the roles: nothing tells which. `state` is the
+    stack's file in the project's own backend; if there is none, or if another backend is used, nothing is known.
     """
     if os.environ.get("PULUMI_BACKEND_URL") or not _is_empty(state):
         return
@@ -26,10 +30,13 @@ def refuse_foreign(connection: psycopg.Connection[Any], database: str, state: Pa
     owner = f"{database}_owner"
     if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [owner]).fetchone() is None:
         return
+    server = "the development server" if admin.local else f"the server at {admin.host}:{admin.port}"
+    advice = ["Take over the database and its roles as they are, with all rows:", command("config set", ADOPT)]
+    if admin.local:
+        advice += ["Or, if nothing in any database of that server is needed, delete it:", "taskdb server remove"]
     raise TaskdbError(
-        f"the development server has the role {owner} already, and this stack's state has no resource: the server is "
-        "that of an earlier copy of this project at the same path. If nothing in its databases is needed any more: "
-        "taskdb server remove; then: make up"
+        f"{server} has the role {owner} already, and this stack's state has no resource: the state was lost, or "
+        "another copy of the project made the role.\n  " + "\n  ".join(advice)
     )
 
 

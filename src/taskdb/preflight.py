@@ -39,9 +39,9 @@ def check(settings: Settings, migrations: Path) -> tuple[History, int]:
     with _connect(settings.admin) as connection:
         version = _check_admin(settings.admin, connection)
         # What is there to adopt, no state knows yet.
-        if settings.admin.local and not settings.adopt:
+        if not settings.adopt:
             stacks = Path(".state/.pulumi/stacks", pulumi.get_project())
-            refuse_foreign(connection, settings.database, stacks / f"{pulumi.get_stack()}.json")
+            refuse_foreign(connection, settings.admin, settings.database, stacks / f"{pulumi.get_stack()}.json")
     return history, version
 
 

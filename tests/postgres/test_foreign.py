@@ -1,18 +1,21 @@
-"""A development server with the owner of an earlier copy of the project is told from the stack's own."""
+"""A server that has the roles of a stack whose state knows nothing of them is told from one that has none of them."""
 
 import json
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from taskdb.admin import Admin
 from taskdb.errors import TaskdbError
 from taskdb.foreign import refuse_foreign
 from tests.conftest import Database
 
+ADMIN = Admin("db.example.org", 5432, "admin", "secret", "disable")
 STACK = {"type": "pulumi:pulumi:Stack", "urn": "urn:pulumi:dev::taskdb::pulumi:pulumi:Stack::taskdb-dev"}
 ROLE = {"type": "postgresql:index/role:Role", "urn": "urn:pulumi:dev::taskdb::postgresql:index/role:Role::owner"}
 
@@ -45,34 +48,38 @@ def write(state: Path, *resources: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("text", ['{"checkpoint": {"stack": "dev"}}', '{"checkpoint": {"latest": null}}', None])
+@pytest.mark.parametrize("local", [True, False])
 def test_roles_that_an_empty_state_does_not_know_are_named_with_what_to_do(
-    connection: psycopg.Connection, name: str, state: Path, text: str | None
+    connection: psycopg.Connection, name: str, state: Path, text: str | None, local: bool
 ) -> None:
     write(state, STACK)
     if text:
         state.write_text(text)
     with pytest.raises(TaskdbError) as caught:
-        refuse_foreign(connection, name, state)
-    assert f"has the role {name}_owner already" in str(caught.value)
-    assert "taskdb server remove; then: make up" in str(caught.value)
+        refuse_foreign(connection, replace(ADMIN, local=local), name, state)
+    lines = str(caught.value).splitlines()
+    assert f"has the role {name}_owner already" in lines[0]
+    # The first command loses nothing; the only one that deletes is of a server for development.
+    assert lines[2].strip().startswith("pulumi config set taskdb:adopt true --stack")
+    assert [each.strip() for each in lines[4:]] == (["taskdb server remove"] if local else [])
 
 
 def test_a_stack_that_has_resources_has_its_roles(connection: psycopg.Connection, name: str, state: Path) -> None:
     write(state, STACK, ROLE)
-    refuse_foreign(connection, name, state)
+    refuse_foreign(connection, ADMIN, name, state)
 
 
 def test_a_new_stack_on_a_server_of_others_is_none_of_theirs(
     connection: psycopg.Connection, name: str, state: Path
 ) -> None:
     write(state)
-    refuse_foreign(connection, name.partition("_")[0], state)
+    refuse_foreign(connection, ADMIN, name.partition("_")[0], state)
 
 
 def test_of_another_backend_nothing_is_known(
     connection: psycopg.Connection, name: str, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refuse_foreign(connection, name, state)
+    refuse_foreign(connection, ADMIN, name, state)
     write(state)
     monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///elsewhere")
-    refuse_foreign(connection, name, state)
+    refuse_foreign(connection, ADMIN, name, state)
