@@ -23,6 +23,7 @@ from benchmarks.server import empty_database, url
 from pulumi_alembic import migrator
 
 _ROWS = 1_000_000
+_COMMAND = "python -m benchmarks.keeping"
 _ROUNDS = 3
 _LIMIT = 0.05  # seconds
 _FIRST, _SECOND = "20250101_001", "20250102_002"
@@ -102,14 +103,14 @@ def main() -> None:
         address = url(database).replace("+psycopg", "")
         folder = Path(name) / "migrations"
         _write(folder)
-        migrator.migrate(address, folder, _SECOND, command="again")
+        migrator.migrate(address, folder, _SECOND, command=_COMMAND)
         with psycopg.connect(address) as owner:
             owner.execute(f"CREATE SCHEMA kept; {_FILL}".encode())
         for _ in range(_ROUNDS):
             with _reader(address) as waits:
-                downs.append(seconds(lambda: migrator.migrate(address, folder, _FIRST, command="again")))
+                downs.append(seconds(lambda: migrator.migrate(address, folder, _FIRST, command=_COMMAND)))
             stalls.append(max(waits))
-            ups.append(seconds(lambda: migrator.migrate(address, folder, _SECOND, command="again")))
+            ups.append(seconds(lambda: migrator.migrate(address, folder, _SECOND, command=_COMMAND)))
             with psycopg.connect(address, autocommit=True) as owner:
                 owner.execute("VACUUM (ANALYZE) messages")
                 assert owner.execute("SELECT count(*) FROM messages").fetchone() == (_ROWS,)  # noqa: S101

@@ -26,6 +26,7 @@ from pulumi_alembic.policy import Policy
 
 _BLOCKED = 6.0  # seconds
 _READERS = 4
+_COMMAND = "python -m benchmarks.locks"
 _LATEST = 1.0  # seconds after the blocker's end
 
 _TABLES = """
@@ -72,10 +73,12 @@ def _alone(url: str) -> float:
 def _stall_and_delay(url: str, folder: Path, statement: str) -> tuple[float, float]:
     """The readers' worst wait while the statement is tried, and how long after the blocker's end it was through."""
     write_scripts(folder, _TABLES, f"ALTER TABLE item {statement}")
-    migrator.migrate(url, folder, FIRST, command="again")
+    migrator.migrate(url, folder, FIRST, command=_COMMAND)
     with ThreadPoolExecutor() as threads, _readers(url) as readers:
         with _blocker(url):
-            done = threads.submit(migrator.migrate, url, folder, SECOND, command="again")
+            done = threads.submit(
+                migrator.migrate, url, folder, SECOND, command=_COMMAND, allow_data_loss=frozenset([SECOND])
+            )
             time.sleep(_BLOCKED)
         delay = seconds(done.result)
     return max(readers.waits), delay

@@ -75,7 +75,7 @@ def _longest(address: str, pause: float) -> float:
 
 
 def _claims(address: str, admin: str, folder: Path) -> Iterator[Claim]:
-    migrator.migrate(address, folder, FIRST, command="again")
+    migrator.migrate(address, folder, FIRST, command="python -m benchmarks.rehearsals")
     for what, pause in (("again and again", 0.0), ("ten times a second", 0.1)):
         alone = _longest(address, pause)
         how: Counter[str] = Counter()
