@@ -15,6 +15,7 @@ from google.protobuf import struct_pb2
 from pulumi_embedded.errors import EngineError, Unsupported
 
 __all__ = [
+    "RESOURCE_SIGNATURE",
     "SIGNATURE",
     "UNKNOWN",
     "UNKNOWN_SENTINEL",
@@ -37,7 +38,7 @@ Properties = dict[str, Value]
 SIGNATURE: Final = "4dabf18193072939515e22adb298388d"
 SECRET_SIGNATURE: Final = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - a public marker
 _OUTPUT_SIGNATURE: Final = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
-_RESOURCE_SIGNATURE: Final = "5cf8f73096256a8f31e491e813e4eb8e"
+RESOURCE_SIGNATURE: Final = "5cf8f73096256a8f31e491e813e4eb8e"
 _ASSETS: Final = {
     "c44067f5952c0a294b673a41bacd8c17": "an asset",
     "0def7320c3a5731c473e5ecbe6d01bc7": "an archive",
@@ -112,7 +113,7 @@ def _decode_object(properties: Properties) -> Value:
         return Secret(value) if properties.get("secret") else value
     if signature in _ASSETS:
         raise Unsupported(f"{_ASSETS[signature]} among a resource's properties")
-    if signature not in (None, _RESOURCE_SIGNATURE):
+    if signature not in (None, RESOURCE_SIGNATURE):
         raise EngineError(f"a property has the signature {signature!r}, which Pulumi does not know")
     return properties
 
@@ -166,7 +167,7 @@ def _encode_object(value: Value, into: struct_pb2.Value, options: _Encoding) -> 
         into.struct_value.fields[SIGNATURE].string_value = SECRET_SIGNATURE
         _encode(value.value, into.struct_value.fields["value"], options)
     elif isinstance(value, dict):
-        if not options.resources and value.get(SIGNATURE) == _RESOURCE_SIGNATURE:
+        if not options.resources and value.get(SIGNATURE) == RESOURCE_SIGNATURE:
             _encode(value.get("id") or value.get("urn"), into, options)
             return
         into.struct_value.SetInParent()

@@ -175,4 +175,19 @@ def rm_all(context: CommandContext, keys: tuple[str, ...], path: bool) -> None:
     opened.config.save()
 
 
+@config.command(name="copy")
+@click.argument("key", required=False)
+@click.option("-d", "--dest", required=True, help="The stack to copy the config to.")
+@_path_option
+@pass_context
+def copy(context: CommandContext, key: str | None, dest: str, path: bool) -> None:
+    """Copy one value, or the whole configuration, to another stack; secrets are encrypted for that one."""
+    opened = context.stack()
+    session = opened.session
+    if opened.name == session.short_name(dest):
+        raise EngineError("current stack and destination stack are the same")
+    opened.config.copy_to(session.stack(dest).config, key, path=path)
+
+
+config.aliases.update({"cp": "copy"})
 config.aliases.update({"remove": "rm", "delete": "rm", "remove-all": "rm-all", "delete-all": "rm-all"})

@@ -8,7 +8,6 @@ __all__ = ["ELSEWHERE_HELP", "OPERATIONS_HELP", "cli_has_command", "cli_has_flag
 
 _COMMANDS: Final = frozenset(
     [
-        "about",
         "api",
         "console",
         "convert",
@@ -30,22 +29,27 @@ _COMMANDS: Final = frozenset(
         "setup",
         "org",
         "package",
-        "plugin",
         "policy",
         "project",
         "query",
         "schema",
-        "state",
         "template",
         "view-trace",
         "watch",
-        "whoami",
     ]
 )
-_STACK: Final = frozenset(
-    ["change-secrets-provider", "drift", "get", "graph", "migrate", "rename", "schedule", "tag", "unselect", "webhook"]
-)
-_CONFIG: Final = frozenset(["copy", "cp", "env", "refresh"])
+_STACK: Final = frozenset(["drift", "get", "migrate", "schedule", "tag", "unselect", "webhook"])
+_CONFIG: Final = frozenset(["env", "refresh"])
+_STATE: Final = frozenset(["edit", "get", "move", "protect", "repair", "taint", "untaint", "upgrade"])
+_PLUGIN: Final = frozenset(["install", "remove", "rm", "run"])
+_SUBCOMMANDS: Final = {
+    "": _COMMANDS,
+    "about": frozenset(["env"]),
+    "config": _CONFIG,
+    "plugin": _PLUGIN,
+    "stack": _STACK,
+    "state": _STATE,
+}
 
 _OPERATIONS: Final = frozenset(
     [
@@ -75,7 +79,6 @@ _OPERATIONS: Final = frozenset(
         "--remote-git-branch",
         "--remote-git-repo-dir",
         "--client",
-        "--exec-kind",
     ]
 )
 _GLOBAL: Final = frozenset(["--memprofilerate", "--otel-traces", "--profiling", "--tracing"])
@@ -85,14 +88,16 @@ _OTHERS: Final[dict[str, frozenset[str]]] = {
     "stack export": frozenset(["--version"]),
     "config": frozenset(["--open"]),
     "config get": frozenset(["--open"]),
+    "about": frozenset(["-t", "--transitive"]),
+    "plugin list": frozenset(["-p", "--project"]),
     **dict.fromkeys(("up", "preview", "refresh", "destroy"), _OPERATIONS),
 }
 
 ELSEWHERE_HELP: Final = """
 Not here: other languages and backends than Python and file://, other secrets providers than passphrase, transforms,
-hooks, remote components, policy packs, update plans, the Pulumi Cloud, and the commands about, console, convert, env,
-import, install, login, logout, logs, new, org, package, plugin, policy, schema, state and watch. Install the Pulumi CLI
-for those; it goes on with the same stacks.
+hooks, remote components, policy packs, update plans, the Pulumi Cloud, and the commands console, convert, env, import,
+install, login, logout, logs, new, org, package, policy, schema and watch. Install the Pulumi CLI for those; it goes on
+with the same stacks.
 """
 OPERATIONS_HELP: Final = (
     "Not here, for the Pulumi CLI has them: deploying from a template, "
@@ -104,7 +109,7 @@ OPERATIONS_HELP: Final = (
 def cli_has_command(path: str) -> bool:
     """Whether the CLI has a command of this name (`plugin`, `stack rename`) that is not here."""
     group, _, name = path.rpartition(" ")
-    return name in {"": _COMMANDS, "stack": _STACK, "config": _CONFIG}.get(group, frozenset())
+    return name in _SUBCOMMANDS.get(group, frozenset())
 
 
 def cli_has_flag(command: str, flag: str) -> bool:

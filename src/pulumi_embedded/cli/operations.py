@@ -65,6 +65,10 @@ _shared = _with(
     _flag("--urns", "Display URNs instead of names."),
     _flag("--suppress-outputs", "Do not display the stack's outputs."),
     _flag("--skip-config-validation", "Do not check the configuration against Pulumi.yaml."),
+    click.option(
+        "--event-log", default="", help="Write every event to this file as JSON, or send it to tcp://HOST:PORT."
+    ),
+    click.option("--exec-kind", default="cli", hidden=True),
     # The CLI's progress dots, links and installations of plugins, none of which are here.
     _flag("--suppress-progress", "", hidden=True),
     _flag("--suppress-permalink", "", hidden=True),
@@ -179,6 +183,7 @@ def _display(context: CommandContext, flags: dict[str, Any]) -> DisplayOptions:
         show_replacement_steps=flags["show_replacement_steps"],
         show_urns=flags["urns"],
         suppress_outputs=flags["suppress_outputs"],
+        event_log=flags["event_log"],
     )
 
 
@@ -198,4 +203,5 @@ def _request(context: CommandContext, kind: Kind, flags: dict[str, Any]) -> Requ
         replaces=flags.get("replace", ()) + flags.get("target_replace", ()),
         clear_pending_creates=flags.get("clear_pending_creates", False),
         interactive=context.interactive,
+        exec_kind=flags["exec_kind"],
     )

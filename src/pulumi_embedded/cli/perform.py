@@ -49,6 +49,7 @@ class Request:
     target_dependents: bool = False
     replaces: tuple[str, ...] = ()
     interactive: bool = False
+    exec_kind: str = "cli"
 
     @property
     def previews(self) -> bool:
@@ -159,7 +160,7 @@ def _record(stack: Stack, request: Request, begun: int, outcome: Outcome) -> Non
         "message": request.message or git_message,
         "environment": {
             **facts,
-            "exec.kind": "cli",
+            "exec.kind": request.exec_kind,
             "pulumi.arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
             "pulumi.os": platform.system().lower(),
             "pulumi.version": ENGINE_VERSION,

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from pulumi_embedded.cli.about import about, plugin, whoami
 from pulumi_embedded.cli.arguments import arranged
 from pulumi_embedded.cli.config import config
 from pulumi_embedded.cli.context import CommandContext, pass_context
@@ -16,6 +17,7 @@ from pulumi_embedded.cli.elsewhere import ELSEWHERE_HELP
 from pulumi_embedded.cli.groups import AliasedGroup
 from pulumi_embedded.cli.operations import destroy, preview, refresh, up
 from pulumi_embedded.cli.stack import stack
+from pulumi_embedded.cli.state_edit import state
 from pulumi_embedded.errors import EngineError, Unsupported
 from pulumi_embedded.storage.checkpoint import ENGINE_VERSION
 from pulumi_embedded.storage.locks import break_locks
@@ -38,7 +40,7 @@ _COLORS = ("auto", "always", "never", "raw")
 @click.option("--logtostderr", is_flag=True, hidden=True)
 @click.option("--logflow", is_flag=True, hidden=True)
 @click.option("--disable-integrity-checking", is_flag=True, hidden=True)
-@click.version_option(ENGINE_VERSION, message="%(version)s (embedded engine)")
+@click.version_option(ENGINE_VERSION, message="%(version)s+embedded")
 @click.pass_context
 def cli(
     context: click.Context, /, cwd: Path | None, non_interactive: bool, color: str, qualify: bool, **_logging: Any
@@ -63,7 +65,7 @@ def cli(
 @cli.command()
 def version() -> None:
     """Print the version of the Pulumi CLI whose behaviour and formats this engine follows."""
-    click.echo(f"{ENGINE_VERSION} (embedded engine)")
+    click.echo(f"{ENGINE_VERSION}+embedded")
 
 
 @cli.command()
@@ -80,7 +82,7 @@ def cancel(context: CommandContext, name: str | None, stack_name: str | None, ye
     click.echo(f"The currently running update for '{opened.name}' has been canceled!")
 
 
-for command in (up, preview, refresh, destroy, stack, config):
+for command in (up, preview, refresh, destroy, stack, config, state, about, whoami, plugin):
     cli.add_command(command)
 cli.aliases.update({"update": "up", "pre": "preview", "down": "destroy", "dn": "destroy"})
 

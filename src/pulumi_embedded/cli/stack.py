@@ -23,6 +23,7 @@ from pulumi_embedded.cli.listing import (
     value_text,
 )
 from pulumi_embedded.cli.prompt import choose
+from pulumi_embedded.cli.stack_changes import change_secrets_provider, graph, rename
 from pulumi_embedded.cli.state import export, import_
 from pulumi_embedded.errors import EngineError, StackNotFound, Unsupported
 from pulumi_embedded.storage.checkpoint import Snapshot
@@ -249,7 +250,7 @@ def rm(
     click.echo(f"Stack '{opened.name}' has been removed!")
 
 
-for command in (export, import_, history):
+for command in (export, import_, history, rename, change_secrets_provider, graph):
     stack.add_command(command)
 stack.aliases.update(dict.fromkeys(("new", "create", "setup"), "init"))
 stack.aliases.update({"list": "ls", "hist": "history", "remove": "rm", "delete": "rm"})

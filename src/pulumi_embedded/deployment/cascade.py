@@ -64,7 +64,7 @@ def _protected(each: ResourceState, root: ResourceState) -> str:
     return (
         f'unable to replace resource "{each.urn}" as part of replacing "{root.urn}" as it is currently marked for '
         "protection. To unprotect the resource, remove the `protect` flag from the resource in your Pulumi program "
-        f"and run `pulumi up`, or use the command:\n`pulumi state unprotect '{each.urn}'`"
+        f"and run `pulumi-embedded up`, or use the command:\n`pulumi-embedded state unprotect '{each.urn}'`"
     )
 
 

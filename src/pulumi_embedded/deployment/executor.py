@@ -124,8 +124,8 @@ class StepExecutor:
         if step.op is Op.DELETE and old.protect:
             raise Protected(
                 f'resource "{old.urn}" cannot be deleted\nbecause it is protected. To unprotect the resource, '
-                "either remove the `protect` flag from the resource in your Pulumi program and run `pulumi up`, "
-                f"or use the command:\n`pulumi state unprotect '{old.urn}'`"
+                "either remove the `protect` flag from the resource in your Pulumi program and run "
+                f"`pulumi-embedded up`, or use the command:\n`pulumi-embedded state unprotect '{old.urn}'`"
             )
         kept = old.external or old.retain_on_delete or old.deleted_with in deleting or not old.custom
         if not self._dry_run and not kept and not old.is_provider:

@@ -185,7 +185,7 @@ class StepGenerator:
                 new.urn,
                 f'unable to replace resource "{new.urn}"\nas it is currently marked for protection. '
                 "To unprotect the resource, remove the `protect` flag from the resource in your Pulumi program "
-                "and run `pulumi up`",
+                "and run `pulumi-embedded up`",
             )
         if goal.import_id:
             self._refuse_imported(old, new, diff)

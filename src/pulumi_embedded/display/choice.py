@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from pulumi_embedded.display.diff import DiffDisplay
 from pulumi_embedded.display.documents import EventStream, PreviewDigest
+from pulumi_embedded.display.event_log import event_log
 from pulumi_embedded.display.live import live_display
 from pulumi_embedded.display.mask import masked
 from pulumi_embedded.display.objects import PropertyPrinter
@@ -27,6 +28,24 @@ __all__ = ["DisplayOptions", "display_for", "show_details"]
 def display_for(target: Target, options: Options, chosen: DisplayOptions) -> Iterator[EventSink]:
     """The display of one operation; secrets of the configuration are masked in everything it prints."""
     mask = masked(target.config.values())
+    with _display(target, options, chosen, mask) as display:
+        if not chosen.event_log:
+            yield display
+            return
+        with event_log(chosen.event_log) as write:
+            log = _masking(EventStream(write, mask, chosen, preview=options.dry_run), mask)
+
+            def take(event: Event) -> None:
+                log(event)
+                display(event)
+
+            yield take
+
+
+@contextmanager
+def _display(
+    target: Target, options: Options, chosen: DisplayOptions, mask: Callable[[str], str]
+) -> Iterator[EventSink]:
     stack_urn = make_urn(target.stack, target.project.name, "", STACK_TYPE, f"{target.project.name}-{target.stack}")
 
     kind, preview = options.kind, options.dry_run

@@ -147,7 +147,7 @@ class EventStream:
 
     def __init__(
         self,
-        print_: Callable[[str], None],
+        print_: Callable[[str], object],
         mask: Callable[[str], str],
         options: DisplayOptions,
         *,

@@ -15,7 +15,8 @@ __all__ = ["DisplayOptions"]
 class DisplayOptions:
     """How the operation is to be shown; `live` needs a terminal.
 
-    A preview's events are kept in `previewed`, so that its details can be shown when somebody asks for them.
+    `event_log` is where the events go as well, as JSON. A preview's events are kept in `previewed`, so that its
+    details can be shown when somebody asks for them.
     """
 
     json: bool = False
@@ -30,4 +31,5 @@ class DisplayOptions:
     show_replacement_steps: bool = False
     show_urns: bool = False
     suppress_outputs: bool = False
+    event_log: str = ""
     previewed: list[Event] = field(default_factory=list, compare=False)

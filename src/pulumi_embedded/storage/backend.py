@@ -121,6 +121,21 @@ class FileBackend:
         folder = self._root / "history" / project / stack
         return [_entry(path) for path in sorted(folder.glob("*.history.json"), reverse=True)]
 
+    def rename(self, project: str, old: str, new: str, deployment: dict[str, Any]) -> None:
+        """Makes the deployment the state of a stack of the new name, with the old one's history, in its place.
+
+        A `.bak` of the old state file and its backups stay, as with the CLI.
+        """
+        self.write(project, new, deployment)
+        path = self._state_file(project, old)
+        keep_backup(path, path.with_name(path.name + ".bak"))
+        path.unlink()
+        history = self._root / "history" / project
+        for each in sorted((history / old).glob(f"{old}-*")):
+            target = history / new / f"{new}{each.name.removeprefix(old)}"
+            write_atomically(target, each.read_bytes())
+            each.unlink()
+
     def remove(self, project: str, stack: str, *, backups: bool = False) -> None:
         """Forgets the stack and its history; a `.bak` of the state file stays, as with the CLI, without `backups`."""
         path = self._state_file(project, stack)

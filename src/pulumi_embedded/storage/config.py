@@ -106,6 +106,43 @@ class ConfigFile:
                 self._text = yaml_text.with_value(self._text, ["encryptionsalt"], self._crypter.salt_state)
         return self._crypter
 
+    def seal_with(self, passphrase: str) -> Crypter:
+        """Encrypts every secret with a new passphrase and a new salt; `save` writes them."""
+        new = Crypter.create(passphrase)
+        for name, value in (self._document().get("config") or {}).items():
+            sealed = self._sealed_for(value, new)
+            if sealed != value:
+                self._text = yaml_text.with_value(self._text, ["config", str(name)], sealed)
+        self._text = yaml_text.with_value(self._text, ["encryptionsalt"], new.salt_state)
+        self._crypter = new
+        return new
+
+    def copy_to(self, other: ConfigFile, name: str | None, *, path: bool = False) -> None:
+        """Writes one value, or all of them, to another stack's file, with the secrets encrypted for it."""
+        crypter = other.crypter(create=True)
+        assert crypter is not None  # noqa: S101 - create=True always gives one
+        written = self.as_written()
+        for each in written if name is None else [name]:
+            key, inner = self._place(each, path and name is not None)
+            value = written.get(key)
+            if inner:
+                value = None if is_secure(value) else get_at(value, inner)
+            if value is None:
+                shown = each if path else key.removeprefix(f"{self._project.name}:")
+                raise EngineError(f"configuration key '{shown}' not found for stack '{self._stack}'")
+            other._write(key, inner, self._sealed_for(value, crypter))
+        other.save()
+
+    def _sealed_for(self, value: Any, crypter: Crypter) -> Any:
+        """A value as it is written in the file, with its secrets encrypted by another crypter."""
+        if is_secure(value):
+            return {"secure": crypter.encrypt(self._open(value, []))}
+        if isinstance(value, list):
+            return [self._sealed_for(each, crypter) for each in value]
+        return (
+            {key: self._sealed_for(each, crypter) for key, each in value.items()} if isinstance(value, dict) else value
+        )
+
     def values(self) -> dict[str, ConfigValue]:
         """Every value of the stack, by full key, sorted; what Pulumi.yaml declares stands in for what is not set."""
         return {key: self.read(value) for key, value in sorted(self._merged().items())}
@@ -173,11 +210,14 @@ class ConfigFile:
             value = {"secure": crypter.encrypt(value)}
         elif inner and isinstance(value, str):
             value = coerced(value)
+        self._write(key, inner, value)
+        if save:
+            self.save()
+
+    def _write(self, key: str, inner: PropertyPath, value: Any) -> None:
         if inner:
             value = placed(self.as_written().get(key), inner, value, (key.split(":", 1)[1],))
         self._text = yaml_text.with_value(self._text, ["config", self._written_key(key)], value)
-        if save:
-            self.save()
 
     def remove(self, name: str, *, path: bool = False, save: bool = True) -> None:
         """Removes one value; a value that is not there is none the more."""

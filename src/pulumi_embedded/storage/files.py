@@ -21,6 +21,7 @@ __all__ = [
     "create_held",
     "hold",
     "keep_backup",
+    "open_private",
     "remove_leftovers",
     "write_atomically",
     "write_private",
@@ -102,13 +103,18 @@ def remove_leftovers(path: Path) -> None:
 
 def write_private(path: Path, text: str) -> bool:
     """Writes a file, or what stands in its place like `/dev/stdout`; tells whether others could read the old file."""
-    with _told(path), open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, _FILE)) as file:
-        status = os.fstat(file.fileno())
-        regular = stat.S_ISREG(status.st_mode)
-        if regular:
-            os.fchmod(file.fileno(), _FILE)
+    was_open = path.is_file() and bool(path.stat().st_mode & _OTHERS)
+    with _told(path), open_private(path) as file:
         file.write(text)
-    return regular and bool(status.st_mode & _OTHERS)
+    return was_open
+
+
+def open_private(path: str | Path) -> IO[str]:
+    """Opens a file for writing, or what stands in its place, and closes it to other users; raises OSError."""
+    file = open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, _FILE))  # noqa: SIM115 - the caller closes it
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        os.fchmod(file.fileno(), _FILE)
+    return file
 
 
 def close_to_others(folder: Path) -> int:

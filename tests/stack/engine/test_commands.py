@@ -152,6 +152,7 @@ PLAIN = (
     (r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "<uuid>"),
     # Which variables and flags were set is recorded by the CLI only.
     (r"\"environment\": \{[^}]*\}", '"environment": {}'),
+    (r"encryptionsalt: v1:[A-Za-z0-9+/=]+:", "encryptionsalt: v1:<salt>:"),
     (r"v1:[A-Za-z0-9+/]{16}:[A-Za-z0-9+/=]+", "<sealed>"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(Z| \+0000 UTC)?", "<time>"),
     (r"(\d+ (?:second|minute)s? ago|\bnow\b) *", "<ago> "),
@@ -188,7 +189,7 @@ def test_every_command_answers_as_the_cli(name: str, against: str, tmp_path: Pat
         )
         said = f"{step['command']}\n{mine.stdout}\n{mine.stderr}"
         assert mine.exit_code == theirs.exit_code, said
-        assert mine.config == theirs.config, said
+        assert mine.config == plain(theirs.config), said
         if "\nUsage:\n" not in theirs.stdout:
             assert _lines(mine.stdout) == _lines(theirs.stdout), said
             assert mine.stderr.startswith(theirs.stderr.rstrip("\n")), said
@@ -222,7 +223,9 @@ LEFT_OUT = [
     ("--tracing file:x up", "the flag --tracing"),
     ("preview --save-plan=plan.json", "the flag --save-plan of `preview`"),
     ("destroy --exclude-protected=true --yes", "the flag --exclude-protected of `destroy`"),
-    ("stack rename new", "the command `stack rename`"),
+    ("stack tag ls", "the command `stack tag`"),
+    ("state move urn", "the command `state move`"),
+    ("plugin install resource x", "the command `plugin install`"),
     ("login file://.", "the command `login`"),
     ("up some-template", "deploying from the template 'some-template'"),
     ("stack init --secrets-provider awskms://x x", "the secrets provider 'awskms://x'"),

@@ -1,0 +1,200 @@
+"""Edits of a state without an operation: delete a resource from it, rename one, rename the stack (Pulumi CLI 3.260)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from pulumi_embedded.errors import EngineError
+from pulumi_embedded.state import ResourceState
+from pulumi_embedded.storage.checkpoint import Snapshot
+from pulumi_embedded.urns import STACK_TYPE, provider_urn, urn_name
+from pulumi_embedded.values import RESOURCE_SIGNATURE, SIGNATURE
+
+__all__ = ["delete_resources", "is_urn", "rename_resource", "rename_stack", "resource_of", "unknown_resource"]
+
+_PREFIX: Final = "urn:pulumi:"
+_HINT: Final = (
+    "To list the resource URNs in the stack, run `pulumi-embedded stack --show-urns`; "
+    "to inspect the full state, run `pulumi-embedded stack export`."
+)
+_SUGGESTIONS: Final = 3
+
+
+def is_urn(text: str) -> bool:
+    """Whether the text is a URN: urn:pulumi:STACK::PROJECT::TYPE::NAME."""
+    return text.startswith(_PREFIX) and text.count("::") >= 3
+
+
+def resource_of(snapshot: Snapshot, urn: str) -> ResourceState:
+    """The one resource of this URN; raises EngineError if there is none, or more than one."""
+    if not is_urn(urn):
+        raise EngineError(f'"{urn}" is not a valid resource URN\n{_HINT}')
+    found = [each for each in snapshot.resources if each.urn == urn]
+    if not found:
+        raise unknown_resource(urn, (each.urn for each in snapshot.resources))
+    if len(found) > 1:
+        ids = "".join(f"  {each.id}\n" for each in found)
+        raise EngineError(f"Resource URN ambiguously referred to multiple resources. Did you mean:\n{ids}")
+    return found[0]
+
+
+def unknown_resource(urn: str, known: Iterable[str]) -> EngineError:
+    """The error for a URN that the state does not have, with those that look like it."""
+    limit = max(2, len(urn) // 4)
+    ranked = [(_distance(urn, each), number, each) for number, each in enumerate(dict.fromkeys(known))]
+    similar = [each for distance, _, each in sorted(ranked) if distance <= limit][:_SUGGESTIONS]
+    lines = "".join(f"  {each}\n" for each in similar)
+    meant = f"Did you mean:\n{lines}" if similar else ""
+    return EngineError(f'No such resource "{urn}" exists in the current state\n{meant}{_HINT}')
+
+
+def _distance(first: str, second: str) -> int:
+    """How many characters have to be inserted, deleted or replaced to make one text of the other; case is ignored."""
+    first, second = first.lower(), second.lower()
+    row = list(range(len(second) + 1))
+    for index, character in enumerate(first, 1):
+        before, row[0] = row[0], index
+        for column, other in enumerate(second, 1):
+            before, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, before + (character != other))
+    return row[-1]
+
+
+def delete_resources(
+    snapshot: Snapshot,
+    condemned: Sequence[ResourceState],
+    *,
+    dependents: bool,
+    allow: Callable[[ResourceState], bool],
+) -> None:
+    """Deletes the resources from the state, and with `dependents` those that depend on them.
+
+    `allow` is asked about each that is protected. Raises EngineError, with the state as it was, if it says no, or if
+    other resources depend on one of them.
+    """
+    kept = list(snapshot.resources)
+    # Dependents first: what is asked for with its dependents depends on nothing that is left.
+    for each in sorted(condemned, key=_position(snapshot.resources), reverse=True):
+        if each not in kept:
+            continue
+        _require_allowed(each, allow)
+        others = _only_dependents(kept, each)
+        if others and not dependents:
+            names = "".join(_entry(other) for other in others)
+            raise EngineError(
+                f"{each.urn} can't be safely deleted because the following resources depend on it:\n{names}\n"
+                "Delete those resources first or pass --target-dependents."
+            )
+        for other in others:
+            _require_allowed(other, allow)
+        kept = [other for other in kept if other not in (each, *others)]
+    snapshot.resources = kept
+
+
+def _require_allowed(resource: ResourceState, allow: Callable[[ResourceState], bool]) -> None:
+    if resource.protect and not allow(resource):
+        raise EngineError(
+            f"{resource.urn} can't be safely deleted because it is protected. "
+            "Re-run this command with --force to force deletion"
+        )
+
+
+def _entry(state: ResourceState) -> str:
+    name = f'"{urn_name(state.urn)}"'
+    return f" * {name:<15} ({state.urn})\n"
+
+
+def _position(resources: Sequence[ResourceState]) -> Callable[[ResourceState], int]:
+    places = {id(each): place for place, each in enumerate(resources)}
+    return lambda each: places[id(each)]
+
+
+def _only_dependents(resources: Sequence[ResourceState], root: ResourceState) -> list[ResourceState]:
+    """What cannot be without the root: what depends on it, or is its child, and not on another of its URN."""
+    at = resources.index(root)
+    others = {each.urn for each in resources[:at]}
+    dependents, urns, references = [], {root.urn}, {root.reference}
+    for each in resources[at + 1 :]:
+        needed = {*each.dependencies, *each.replace_with, each.deleted_with, each.parent}
+        needed.update(urn for urns_ in each.property_dependencies.values() for urn in urns_)
+        if needed & (urns - others) or each.provider in references:
+            dependents.append(each)
+            urns.add(each.urn)
+            references.add(each.reference)
+        else:
+            others.add(each.urn)
+    return dependents
+
+
+def rename_resource(snapshot: Snapshot, urn: str, name: str) -> None:
+    """Gives a resource another name, also where others name it; its own children keep their URNs.
+
+    Raises EngineError if there is no such resource, more than one, or one of the new URN.
+    """
+    if not is_urn(urn):
+        raise EngineError("The provided input URN is not valid")
+    found = [each for each in snapshot.resources if each.urn == urn]
+    if not found:
+        raise unknown_resource(urn, (each.urn for each in snapshot.resources))
+    if len(found) > 1:
+        raise EngineError("The input URN ambiguously refers to multiple resources")
+    new = "::".join([*urn.split("::", 3)[:3], name])
+    if new == urn:
+        return
+    if any(each.urn == new for each in snapshot.resources):
+        raise EngineError("The chosen new urn for the state corresponds to an already existing resource")
+    reference = found[0].reference
+    found[0].urn = new
+
+    def renamed(known: str) -> str:
+        return new if known == urn else known
+
+    for each in snapshot.resources:
+        each.parent, each.deleted_with = renamed(each.parent), renamed(each.deleted_with)
+        each.dependencies = [renamed(known) for known in each.dependencies]
+        each.replace_with = [renamed(known) for known in each.replace_with]
+        dependencies = each.property_dependencies.items()
+        each.property_dependencies = {key: [renamed(known) for known in urns] for key, urns in dependencies}
+        if each.provider == reference:
+            each.provider = found[0].reference
+
+
+def rename_stack(deployment: dict[str, Any], project: str, old: str, new: str) -> None:
+    """Gives every resource of a deployment document the URN that it has in a stack of the new name.
+
+    Secrets stay encrypted, and what is in them as it is.
+    """
+
+    def renamed(urn: str) -> str:
+        if not urn.startswith(f"{_PREFIX}{old}::{project}::"):
+            return urn
+        type_, name = urn.split("::", 3)[2:]
+        return f"{_PREFIX}{new}::{project}::{type_}::{f'{project}-{new}' if type_ == STACK_TYPE else name}"
+
+    pending = [each["resource"] for each in deployment.get("pending_operations") or []]
+    for resource in [*(deployment.get("resources") or []), *pending]:
+        for key in ("urn", "parent", "deletedWith", "viewOf"):
+            if resource.get(key):
+                resource[key] = renamed(resource[key])
+        for key in ("dependencies", "replaceWith", "aliases"):
+            if resource.get(key):
+                resource[key] = [renamed(each) for each in resource[key]]
+        for urns in (resource.get("propertyDependencies") or {}).values():
+            urns[:] = [renamed(each) for each in urns or []]
+        if resource.get("provider"):
+            provider = provider_urn(resource["provider"])
+            resource["provider"] = renamed(provider) + resource["provider"].removeprefix(provider)
+        for key in ("inputs", "outputs"):
+            _rename_references(resource.get(key), renamed)
+
+
+def _rename_references(value: Any, renamed: Callable[[str], str]) -> None:
+    """Renames the URNs of the references to resources that a property's value holds."""
+    if isinstance(value, list):
+        for element in value:
+            _rename_references(element, renamed)
+    elif isinstance(value, dict):
+        if value.get(SIGNATURE) == RESOURCE_SIGNATURE and isinstance(value.get("urn"), str):
+            value["urn"] = renamed(value["urn"])
+        for element in value.values():
+            _rename_references(element, renamed)
