@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import click
 
-from taskdb import local, stack
+from taskdb import github, local, stack
 from taskdb.engine import ENGINES, Engine
 from taskdb.errors import TaskdbError
 from taskdb.pull_request import SOURCE, PullRequest
@@ -127,6 +127,20 @@ def pull_request_up(number: str, engine: str, source: str) -> None:
 def pull_request_down(number: str, engine: str) -> None:
     """Drop the stack's database and roles, and remove the stack."""
     PullRequest.parse(number, Engine.find(engine), _project()).down(_say)
+
+
+@main.command("check-settings")
+@click.argument("repository")
+@click.pass_context
+def check_settings(context: click.Context, repository: str) -> None:
+    """Check the GitHub settings that keep secrets from strangers: OWNER/NAME; exit code 3 if one is missing.
+
+    Needs the GitHub CLI, with a login that administers the repository. docs/security.md says what each is for.
+    """
+    found = github.problems(repository, github.ask)
+    for line in found or ["the settings are as the workflows need them"]:
+        click.echo(line)
+    context.exit(3 if found else 0)
 
 
 def _say(line: str) -> None:

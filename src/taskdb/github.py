@@ -1,0 +1,115 @@
+"""The settings of a GitHub repository that the workflows rely on, and what is wrong with them; see docs/security.md."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from taskdb.errors import TaskdbError
+
+__all__ = ["BRANCHES", "SECRETS", "Ask", "ask", "problems"]
+
+MAIN: Final = "main"
+PULL_REQUESTS: Final = "refs/pull/*/merge"
+
+BRANCHES: Final = {
+    "staging": {MAIN},
+    "staging-preview": {MAIN, PULL_REQUESTS},
+    "prod": {MAIN},
+    "prod-preview": {MAIN},
+}
+"""The refs whose workflows get an environment's secrets: no others may be deployed to it."""
+
+REVIEWED: Final = ("staging-preview", "prod")
+"""The environments whose jobs wait for a reviewer: before code of a pull request runs, and before prod changes."""
+
+SECRETS: Final = ("PULUMI_CONFIG_PASSPHRASE", "PGUSER", "PGPASSWORD")
+"""Secrets that belong to environments: one of the repository's is given to every workflow of every branch."""
+
+Ask = Callable[[str], Any]
+"""Asks GitHub's REST API for a path, and returns its answer as JSON values, or None if there is no such thing."""
+
+
+def ask(path: str) -> Any:
+    """Ask by the GitHub CLI, which is logged in. Raises TaskdbError if it is not there, or GitHub refuses."""
+    program = shutil.which("gh")
+    if program is None:
+        raise TaskdbError("the GitHub CLI is not installed: https://cli.github.com")
+    done = subprocess.run([program, "api", path], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return json.loads(done.stdout)
+    if "HTTP 404" in done.stderr:
+        return None
+    reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or ["it says nothing"]
+    raise TaskdbError(f"GitHub does not answer {path}: {reason[0]}\n  gh auth status")
+
+
+def problems(repository: str, ask: Ask) -> list[str]:
+    """What has to be changed in the repository's settings, a line each; none if they are as the workflows need them.
+
+    Raises TaskdbError if the name is none, there is no such repository, or `ask` does.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+", repository):
+        raise TaskdbError(f"{repository!r} is not the name of a repository: OWNER/NAME")
+    if ask(f"repos/{repository}") is None:
+        raise TaskdbError(f"there is no repository {repository}, or this login cannot see it:\n  gh auth status")
+    return [
+        *(line for name, refs in BRANCHES.items() for line in _of_environment(repository, name, refs, ask)),
+        *_of_repository(repository, ask),
+    ]
+
+
+def _of_environment(repository: str, name: str, refs: set[str], ask: Ask) -> Iterator[str]:
+    path = f"repos/{repository}/environments/{name}"
+    found = ask(path)
+    if found is None:
+        yield f"environment {name}: it does not exist; create it with the deployment branches {_listed(refs)}"
+        return
+    policy = found.get("deployment_branch_policy")
+    if not policy or not policy.get("custom_branch_policies"):
+        which = "every branch" if not policy else "every protected branch"
+        yield f"environment {name}: {which} gets its secrets; allow the deployment branches {_listed(refs)} only"
+    else:
+        allowed = {
+            each["name"] for each in (ask(f"{path}/deployment-branch-policies") or {}).get("branch_policies", [])
+        }
+        for ref in sorted(allowed - refs):
+            yield f"environment {name}: {ref} gets its secrets; remove it from the deployment branches"
+        for ref in sorted(refs - allowed):
+            yield f"environment {name}: its jobs cannot run; add {ref} to the deployment branches"
+    rules = {rule["type"]: rule for rule in found.get("protection_rules") or []}
+    reviewers = rules.get("required_reviewers") or {}
+    if name in REVIEWED and not reviewers.get("reviewers"):
+        yield f"environment {name}: nobody is asked; add required reviewers"
+    elif name == "prod" and not reviewers.get("prevent_self_review"):
+        yield f"environment {name}: who starts a deployment can approve it; prevent self-review"
+    if name in REVIEWED and found.get("can_admins_bypass", True):
+        yield f"environment {name}: administrators can bypass its rules; do not allow them to"
+
+
+def _of_repository(repository: str, ask: Ask) -> Iterator[str]:
+    secrets = {each["name"] for each in (ask(f"repos/{repository}/actions/secrets") or {}).get("secrets", [])}
+    for name in sorted(secrets & set(SECRETS)):
+        yield f"secret {name}: every branch's workflows get it; move it to the environments"
+    token = ask(f"repos/{repository}/actions/permissions/workflow") or {}
+    if token.get("default_workflow_permissions") != "read":
+        yield "workflow permissions: a workflow that names none may write; set them to read"
+    if token.get("can_approve_pull_request_reviews"):
+        yield "workflow permissions: a workflow can approve a pull request; forbid it"
+    rules = {
+        rule["type"]: rule.get("parameters") or {} for rule in ask(f"repos/{repository}/rules/branches/{MAIN}") or []
+    }
+    if "pull_request" not in rules:
+        yield f"branch {MAIN}: it can be pushed to without a pull request; require one by a ruleset"
+    elif rules["pull_request"].get("required_approving_review_count", 0) < 1:
+        yield f"branch {MAIN}: a pull request needs no approval; require one"
+    if "non_fast_forward" not in rules:
+        yield f"branch {MAIN}: it can be pushed to by force; block force pushes"
+
+
+def _listed(refs: set[str]) -> str:
+    return " and ".join(sorted(refs))
