@@ -30,7 +30,8 @@ class ArrayDiff:
     updates: dict[int, ValueDiff] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.adds) + len(self.deletes) + len(self.sames) + len(self.updates)
+        """The highest index and one: a plugin's detailed diff need not mention the elements before it."""
+        return max((*self.adds, *self.deletes, *self.sames, *self.updates), default=-1) + 1
 
 
 @dataclass

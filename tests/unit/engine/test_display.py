@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 
 from pulumi_embedded.differ import diff_objects
+from pulumi_embedded.display.changes import translate
 from pulumi_embedded.display.mask import masked
 from pulumi_embedded.display.objects import PropertyPrinter
 from pulumi_embedded.display.summary import duration_text
+from pulumi_embedded.events import StepView
+from pulumi_embedded.state import ResourceState
+from pulumi_embedded.steps import DiffKind, Op, PropertyDiff
 from pulumi_embedded.storage.config import ConfigValue
 from pulumi_embedded.urns import display_type
 from pulumi_embedded.values import UNKNOWN, Secret
@@ -41,6 +45,18 @@ def test_lists_show_one_line_per_element() -> None:
         '      + [2]: "d"',
         "    ]",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"), [("update", '~ [2]: "c" => "x"'), ("add", '+ [2]: "x"'), ("delete", '- [2]: "c"')]
+)
+def test_an_element_is_shown_though_the_plugin_says_nothing_of_those_before_it(kind: str, line: str) -> None:
+    old, new = ({"privileges": ["a", "b", last]} for last in ("c", "x"))
+    states = [ResourceState("urn:pulumi:dev::p::t:t:T::r", "t:t:T", True, inputs=inputs) for inputs in (old, new)]
+    detailed = {"privileges[2]": PropertyDiff(DiffKind(kind), input_diff=True)}
+    diff = translate(StepView(Op.UPDATE, states[0].urn, *states, detailed_diff=detailed), refresh=False)
+    assert diff is not None
+    assert PropertyPrinter(1).object_diff(diff).splitlines() == ["  ~ privileges: [", f"      {line}", "    ]"]
 
 
 def test_a_text_of_several_lines_shows_the_changed_ones() -> None:
