@@ -17,8 +17,8 @@ __all__ = ["DamagedState", "check_references", "check_structure"]
 _TEXTS: Final = (
     "urn", "type", "id", "parent", "provider", "importID", "deletedWith", "created", "modified", "sourcePosition",
 )  # fmt: skip
-_FLAGS: Final = ("custom", "delete", "protect", "external", "pendingReplacement", "retainOnDelete")
-_LISTS: Final = ("dependencies", "initErrors", "additionalSecretOutputs", "aliases", "ignoreChanges")
+_FLAGS: Final = ("custom", "delete", "protect", "external", "pendingReplacement", "retainOnDelete", "taint")
+_LISTS: Final = ("dependencies", "initErrors", "additionalSecretOutputs", "aliases", "ignoreChanges", "replaceWith")
 _OBJECTS: Final = ("inputs", "outputs", "propertyDependencies", "customTimeouts")
 _FIELDS: Final = (
     *((key, str, "a text") for key in _TEXTS),
@@ -33,6 +33,7 @@ class DamagedState(EngineError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"the state is damaged: {what}")
+        self.what = what
 
 
 def check_structure(document: object) -> None:

@@ -45,8 +45,15 @@ class Project:
         return self.program if self.program.is_dir() else self.program.parent
 
     def python(self) -> str:
-        """The interpreter of the virtualenv that Pulumi.yaml names, or this process's own."""
+        """The interpreter of the virtualenv that Pulumi.yaml names, or this process's own.
+
+        Raises EngineError if it is not there, Unsupported if Pulumi.yaml asks for a type checker or for another
+        toolchain than pip.
+        """
         options = self._runtime_options()
+        for name, usual in (("toolchain", "pip"), ("typechecker", None)):
+            if options.get(name) not in (None, usual):
+                raise Unsupported(f"runtime.options.{name} {options[name]!r} in {self.file.name}")
         if not options.get("virtualenv"):
             return sys.executable
         path = self.folder / str(options["virtualenv"]) / "bin" / "python"

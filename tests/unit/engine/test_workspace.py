@@ -29,6 +29,19 @@ def test_the_project_is_found_from_a_folder_inside_it(folder: Path) -> None:
     assert find_project(inner).python() == sys.executable
 
 
+@pytest.mark.parametrize(
+    ("option", "refused"), [("toolchain: uv", True), ("typechecker: mypy", True), ("toolchain: pip", False)]
+)
+def test_a_type_checker_and_other_toolchains_are_refused_by_name(folder: Path, option: str, refused: bool) -> None:
+    (folder / "Pulumi.yaml").write_text(f"name: rec\nruntime: {{name: python, options: {{{option}}}}}\n")
+    project = find_project(folder)
+    if not refused:
+        assert project.python() == sys.executable
+        return
+    with pytest.raises(Unsupported, match=f"runtime.options.{option.replace(': ', ' .')}"):
+        project.python()
+
+
 def test_the_selected_stack_lies_where_the_cli_looks_for_it(folder: Path) -> None:
     project = find_project(folder)
     assert selected_stack(project, "file://./x") is None
