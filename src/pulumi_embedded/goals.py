@@ -9,6 +9,7 @@ from pulumi.runtime.proto import resource_pb2
 
 from pulumi_embedded.errors import EngineError, Unsupported
 from pulumi_embedded.state import ResourceState
+from pulumi_embedded.urns import PROVIDER_PREFIX, provider_package, provider_urn, urn_type
 from pulumi_embedded.values import Properties, from_struct
 
 __all__ = ["Alias", "Goal"]
@@ -38,7 +39,7 @@ class Goal:
     parent: str = ""
     provider: str = ""
     version: str = ""
-    protect: bool = False
+    protect: bool | None = None
     dependencies: list[str] = field(default_factory=list)
     property_dependencies: dict[str, list[str]] = field(default_factory=dict)
     delete_before_replace: bool | None = None
@@ -47,14 +48,27 @@ class Goal:
     additional_secret_outputs: list[str] = field(default_factory=list)
     aliases: list[Alias] = field(default_factory=list)
     custom_timeouts: dict[str, float] = field(default_factory=dict)
-    retain_on_delete: bool = False
+    retain_on_delete: bool | None = None
     deleted_with: str = ""
     replace_with: list[str] = field(default_factory=list)
     import_id: str = ""
 
     def state(self, urn: str) -> ResourceState:
         """The resource's new state before anything was done: no id, no outputs."""
-        return ResourceState(urn=urn, **{name: getattr(self, name) for name in _STATE_OPTIONS})
+        options = {name: getattr(self, name) for name in _STATE_OPTIONS}
+        protect, retain = bool(self.protect), bool(self.retain_on_delete)
+        return ResourceState(urn=urn, protect=protect, retain_on_delete=retain, **options)
+
+    def inherit(self, parent: Goal) -> None:
+        """Take from the parent what the program left open (Pulumi CLI 3.260: inheritFromParent)."""
+        self.deleted_with = self.deleted_with or parent.deleted_with
+        if self.protect is None:
+            self.protect = parent.protect
+        if self.retain_on_delete is None:
+            self.retain_on_delete = parent.retain_on_delete
+        package = PROVIDER_PREFIX + provider_package(self.type)
+        if not self.provider and parent.provider and urn_type(provider_urn(parent.provider)) == package:
+            self.provider = parent.provider
 
     def external_state(self, urn: str, id_: str) -> ResourceState:
         """The state of a resource that the program reads and does not own, before it was read."""
@@ -74,7 +88,7 @@ class Goal:
             parent=request.parent,
             provider=request.provider or dict(request.providers).get(request.type.split(":", 1)[0], ""),
             version=request.version,
-            protect=request.protect,
+            protect=request.protect if request.HasField("protect") else None,
             dependencies=_unique(request.dependencies),
             property_dependencies={
                 key: list(value.urns) for key, value in sorted(request.propertyDependencies.items())
@@ -85,7 +99,7 @@ class Goal:
             additional_secret_outputs=list(request.additionalSecretOutputs),
             aliases=_aliases(request),
             custom_timeouts=_timeouts(request.customTimeouts),
-            retain_on_delete=request.retainOnDelete,
+            retain_on_delete=request.retainOnDelete if request.HasField("retainOnDelete") else None,
             deleted_with=request.deletedWith,
             replace_with=list(request.replace_with),
             import_id=request.importId,
@@ -97,13 +111,11 @@ _STATE_OPTIONS = (
     "custom",
     "inputs",
     "parent",
-    "protect",
     "dependencies",
     "provider",
     "property_dependencies",
     "additional_secret_outputs",
     "custom_timeouts",
-    "retain_on_delete",
     "deleted_with",
     "replace_with",
     "import_id",
@@ -142,7 +154,7 @@ def _aliases(request: resource_pb2.RegisterResourceRequest) -> list[Alias]:
 
 
 def _timeouts(message: resource_pb2.RegisterResourceRequest.CustomTimeouts) -> dict[str, float]:
-    texts = {"create": message.create, "update": message.update, "delete": message.delete}
+    texts = {name: getattr(message, name) for name in ("create", "update", "delete", "read")}
     return {name: _seconds(text) for name, text in texts.items() if text}
 
 
@@ -162,7 +174,8 @@ def _seconds(text: str) -> float:
         total, number, rest = total + float(number) * _UNITS[unit], "", rest[len(unit) :]
     if number:
         raise EngineError(f"unable to parse customTimeout value {text!r}: the unit is missing, as in 5m")
-    return total
+    # As the CLI writes it: 90, not 90.0.
+    return int(total) if total.is_integer() else total
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pulumi_embedded.state import ResourceState
+from pulumi_embedded.urns import STACK_TYPE, make_urn, urn_name, urn_type
 
-__all__ = ["delete_order", "dependents_of", "needs_of", "repaired"]
+__all__ = ["delete_order", "dependents_of", "needs_of", "repaired", "with_new_names"]
 
 
 def dependents_of(
@@ -88,3 +89,37 @@ def repaired(resources: Iterable[ResourceState]) -> list[ResourceState]:
         present.add(state.urn)
         result.append(state)
     return result
+
+
+def with_new_names(resources: Sequence[ResourceState]) -> list[ResourceState]:
+    """The resources with every URN that an alias replaced written as the new one, their own included.
+
+    So what a replacement left to be deleted has the name of what replaced it (Pulumi CLI 3.260:
+    NormalizeURNReferences).
+    """
+    names: dict[str, str] = {}
+    for each in resources:
+        names.update(dict.fromkeys(each.aliases, each.urn))
+        parent = names.get(each.parent, "")
+        if parent and urn_type(parent) != STACK_TYPE:
+            stack, project = each.urn.split("::")[0].removeprefix("urn:pulumi:"), each.urn.split("::")[1]
+            names[each.urn] = make_urn(stack, project, parent, urn_type(each.urn), urn_name(each.urn))
+    return [_renamed(each, names) for each in resources] if names else list(resources)
+
+
+def _renamed(state: ResourceState, names: Mapping[str, str]) -> ResourceState:
+    def name(urn: str) -> str:
+        return names.get(urn, urn)
+
+    urn, _, id_ = state.provider.rpartition("::")
+    renamed = state.copy()
+    renamed.urn, renamed.aliases = name(state.urn), []
+    renamed.parent = name(state.parent)
+    renamed.deleted_with = name(state.deleted_with)
+    renamed.replace_with = [name(each) for each in state.replace_with]
+    renamed.dependencies = [name(each) for each in state.dependencies]
+    renamed.property_dependencies = {
+        key: [name(each) for each in urns] for key, urns in state.property_dependencies.items()
+    }
+    renamed.provider = f"{name(urn)}::{id_}" if urn else ""
+    return renamed

@@ -10,11 +10,12 @@ from typing import Final
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.values import Properties, Secret, Value
 
-__all__ = ["Path", "contains", "copy_at", "get_at", "parse_path"]
+__all__ = ["Path", "contains", "get_at", "parse_path", "path_text", "reset_at"]
 
 Path = tuple[str | int, ...]
 
 _TOKEN: Final = re.compile(r'\.?([^.\[\]"]+)|\.?\[(\d+)\]|\.?\["((?:[^"\\]|\\.)*)"\]|\.?\[(\*)\]')
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_]*")
 _MISSING: Final = object()
 
 
@@ -35,6 +36,19 @@ def parse_path(text: str) -> Path:
             path.append(name if name is not None else wildcard)
         position = match.end()
     return tuple(path)
+
+
+def path_text(path: Path) -> str:
+    """The path as parse_path reads it; names of other characters than letters, digits and `_` are quoted."""
+    text = ""
+    for element in path:
+        if isinstance(element, int):
+            text += f"[{element}]"
+        elif _PLAIN.fullmatch(element):
+            text += f".{element}" if text else element
+        else:
+            text += '["' + element.replace('"', '\\"') + '"]'
+    return text
 
 
 def contains(outer: Path, inner: Path) -> bool:
@@ -62,38 +76,78 @@ def _get(value: Value, path: Sequence[str | int]) -> Value:
     return value
 
 
-def copy_at(target: Properties, source: Properties, path: Path) -> Properties:
-    """The target with what the source has at the path: also nothing, where the source has nothing there."""
-    if "*" in path:
-        for each in _expand(target, path) | _expand(source, path):
-            target = copy_at(target, source, each)
-        return target
-    found = _get(source, path)
+def reset_at(target: Properties, source: Properties, path: Path) -> tuple[Properties, bool]:
+    """The target with what the source has at the path, and whether that could be done (Pulumi CLI 3.260).
+
+    A property that the source lacks is removed. Elements are neither added to a list nor removed from it: where that
+    would be needed, or the two are of different kinds on the way, the answer is False.
+    """
     result = copy.deepcopy(target)
-    holder = _get(result, path[:-1])
-    if isinstance(holder, Secret):
-        holder = holder.value
-    last = path[-1]
-    if isinstance(holder, dict):
-        if found is _MISSING:
-            holder.pop(last, None)
-        else:
-            holder[last] = found
-    elif isinstance(holder, list) and isinstance(last, int) and last < len(holder) and found is not _MISSING:
-        holder[last] = found
-    return result
+    return result, _reset(source, result, path, hidden=False)
 
 
-def _expand(value: Value, path: Path) -> set[Path]:
-    star = path.index("*")
-    holder = _get(value, path[:star])
-    keys: list[str | int] = []
-    if isinstance(holder, dict):
-        keys = list(holder)
-    elif isinstance(holder, list):
-        keys = list(range(len(holder)))
-    expanded: set[Path] = set()
-    for key in keys:
-        each = (*path[:star], key, *path[star + 1 :])
-        expanded |= _expand(value, each) if "*" in each else {each}
-    return expanded
+def _reset(source: Value, target: Value, path: Path, *, hidden: bool) -> bool:
+    """Changes the target in place; `hidden` says that a secret of the source, and none of the target, is around it."""
+    (source, was_secret), (target, is_secret) = _bare(source), _bare(target)
+    hidden = (hidden or was_secret) and not is_secret
+    key, rest = path[0], path[1:]
+    if key == "*":
+        return _reset_all(source, target, rest, hidden=hidden)
+    if isinstance(key, int):
+        return _reset_element(source, target, key, rest, hidden=hidden)
+    return _reset_property(source, target, key, rest, hidden=hidden)
+
+
+def _reset_element(source: Value, target: Value, index: int, rest: Path, *, hidden: bool) -> bool:
+    if not isinstance(source, list) or not isinstance(target, list):
+        return not isinstance(source, list) and not isinstance(target, list)
+    if index < len(source) and index < len(target):
+        if rest:
+            return _reset(source[index], target[index], rest, hidden=hidden)
+        target[index] = _copied(source[index], hidden)
+        return True
+    return not rest and index >= len(source) and index >= len(target)
+
+
+def _reset_property(source: Value, target: Value, key: str, rest: Path, *, hidden: bool) -> bool:
+    if not isinstance(target, dict):
+        return not isinstance(source, dict) or not (rest or key in source)
+    if not rest and not (isinstance(source, dict) and key in source):
+        target.pop(key, None)
+        return True
+    if not isinstance(source, dict):
+        return False
+    if not rest:
+        target[key] = _copied(source[key], hidden)
+        return True
+    if key not in target:
+        return key not in source
+    return _reset(source.get(key), target[key], rest, hidden=hidden)
+
+
+def _reset_all(source: Value, target: Value, rest: Path, *, hidden: bool) -> bool:
+    if isinstance(target, dict) and isinstance(source, dict):
+        if rest:
+            return all(key in target and _reset(source[key], target[key], rest, hidden=hidden) for key in source)
+        target.clear()
+        target.update({key: _copied(value, hidden) for key, value in source.items()})
+        return True
+    if isinstance(target, list) and isinstance(source, list):
+        done = True
+        for index in range(min(len(source), len(target))):
+            if rest:
+                done = done and _reset(source[index], target[index], rest, hidden=hidden)
+            else:
+                target[index] = _copied(source[index], hidden)
+        return done and len(source) == len(target)
+    return not rest and isinstance(target, dict | list)
+
+
+def _bare(value: Value) -> tuple[Value, bool]:
+    secret = isinstance(value, Secret)
+    return (_bare(value.value)[0] if secret else value), secret
+
+
+def _copied(value: Value, hidden: bool) -> Value:
+    value = copy.deepcopy(value)
+    return Secret(value) if hidden else value

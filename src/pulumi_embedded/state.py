@@ -53,6 +53,7 @@ class ResourceState:
     stack_trace: list[JSON] = field(default_factory=list)
     ignore_changes: list[str] = field(default_factory=list)
     replace_on_changes: list[str] = field(default_factory=list)
+    taint: bool = False
     extra: JSON = field(default_factory=dict)
 
     def copy(self) -> ResourceState:
@@ -72,6 +73,12 @@ class ResourceState:
     def all_dependencies(self) -> set[str]:
         """The URNs that must exist while this resource does, whatever it is to them."""
         return (self.used() | {self.parent}) - {""}
+
+    def ordered_dependencies(self) -> list[str]:
+        """The same, in the order in which the CLI looks at them (3.260: GetAllDependencies)."""
+        properties = [urn for key in sorted(self.property_dependencies) for urn in self.property_dependencies[key]]
+        first = [provider_urn(self.provider) if self.provider else "", self.parent, *self.dependencies]
+        return [urn for urn in dict.fromkeys([*first, *properties, self.deleted_with, *self.replace_with]) if urn]
 
     def used(self) -> set[str]:
         """The URNs that this resource depends on other than as a child; its parent may be among them all the same."""

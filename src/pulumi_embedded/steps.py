@@ -5,11 +5,12 @@ The rules are those of the Pulumi engine (3.260).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 
-from pulumi_embedded.paths import contains, parse_path
+from pulumi_embedded.differ import ArrayDiff, ObjectDiff, ValueDiff
+from pulumi_embedded.paths import Path, contains, parse_path, path_text
 from pulumi_embedded.state import ResourceState
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "PropertyDiff",
     "Step",
     "decide",
+    "detailed_diff",
     "invert",
     "replacement_steps",
     "with_replace_on_changes",
@@ -97,7 +99,7 @@ class Diff:
     @property
     def needs_replace(self) -> bool:
         """Whether the resource cannot be updated in place."""
-        return bool(self.replaces)
+        return bool(self.replaces) or any(each.kind.replaces for each in (self.detailed or {}).values())
 
 
 class Action(Enum):
@@ -188,8 +190,31 @@ def with_replace_on_changes(diff: Diff, paths: Sequence[str], init_errors: bool 
         }
     replaces = {*diff.replaces, *(key for key in diff.changed if hit(key))}
     if init_errors and hit("#initerror"):
+        if detailed is not None:
+            detailed["#initerror"] = PropertyDiff(DiffKind.UPDATE_REPLACE)
         return replace(diff, changes=True, replaces=(*sorted(replaces), "#initerror"), detailed=detailed)
     return replace(diff, replaces=tuple(sorted(replaces)), detailed=detailed)
+
+
+def detailed_diff(diff: ObjectDiff) -> dict[str, PropertyDiff]:
+    """The detailed diff of inputs that the engine itself compared."""
+    return {path_text(path): PropertyDiff(kind, input_diff=True) for path, kind in _object_kinds(diff)}
+
+
+def _object_kinds(diff: ObjectDiff | ArrayDiff) -> Iterator[tuple[Path, DiffKind]]:
+    for key, change in diff.updates.items():
+        for path, kind in _value_kinds(change):
+            yield (key, *path), kind
+    yield from (((key,), DiffKind.ADD) for key in diff.adds)
+    yield from (((key,), DiffKind.DELETE) for key in diff.deletes)
+
+
+def _value_kinds(change: ValueDiff) -> Iterator[tuple[Path, DiffKind]]:
+    inner = change.object or change.array
+    if inner is not None:
+        yield from _object_kinds(inner)
+    else:
+        yield (), DiffKind.ADD if change.old is None else DiffKind.DELETE if change.new is None else DiffKind.UPDATE
 
 
 _INVERTED = {

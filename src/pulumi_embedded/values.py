@@ -127,10 +127,22 @@ def to_struct(
     """
     options = _Encoding(secrets, unknowns, resources)
     struct = struct_pb2.Struct()
-    for key, value in properties.items():
-        if not (value is UNKNOWN and not unknowns):
-            _encode(value, struct.fields[key], options)
+    for key, value in (properties if unknowns else _known(properties)).items():
+        _encode(value, struct.fields[key], options)
     return struct
+
+
+def _known(value: Value) -> Value:
+    """The value without its unknown parts."""
+    if isinstance(value, list):
+        return [_known(element) for element in value if not _is_unknown(element)]
+    if isinstance(value, dict):
+        return {key: _known(element) for key, element in value.items() if not _is_unknown(element)}
+    return Secret(_known(value.value)) if isinstance(value, Secret) else value
+
+
+def _is_unknown(value: Value) -> bool:
+    return value is UNKNOWN or (isinstance(value, Secret) and _is_unknown(value.value))
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,9 @@ def _operate(context: CommandContext, kind: Kind, **flags: Any) -> Stack:
 
 
 def _require_consent(context: CommandContext, kind: Kind, flags: dict[str, Any]) -> None:
+    for flag in ("skip_preview", "yes"):
+        if flags.get(flag) and kind is not Kind.UPDATE and flags["preview_only"]:
+            raise EngineError(f"--{flag.replace('_', '-')} and --preview-only cannot be used together")
     given = any(flags.get(each) for each in ("yes", "skip_preview", "preview_only"))
     if given or context.interactive or skips_confirmations():
         return

@@ -83,7 +83,6 @@ def perform(stack: Stack, request: Request, confirm: Callable[[], bool]) -> None
         outcome = _Performance(stack, request, interpreters).run(confirm)
     if request.expect_no_changes and outcome.has_changes:
         verb = "preview" if request.preview_only else _VERBS[request.kind]
-        verb = "up" if verb == "update" else verb
         raise UnexpectedChanges(f"no changes were expected for {verb} but changes were proposed")
 
 

@@ -12,8 +12,9 @@ import click
 from pulumi_embedded.cli.context import CommandContext, pass_context, warn
 from pulumi_embedded.cli.flags import stack_option
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.storage.checkpoint import parse_deployment
+from pulumi_embedded.storage.checkpoint import exported, parse_deployment
 from pulumi_embedded.storage.files import write_private
+from pulumi_embedded.storage.integrity import DamagedState
 from pulumi_embedded.storage.session import Stack
 from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE
 
@@ -33,7 +34,7 @@ def export(context: CommandContext, stack_name: str | None, file: Path | None, s
     deployment: Any = opened.session.backend.read(opened.project, opened.name)
     if show_secrets:
         deployment = _in_plaintext(deployment, opened)
-    text = json.dumps({"version": 3, "deployment": deployment}, indent=4, ensure_ascii=False)
+    text = json.dumps(exported(deployment), indent=4, ensure_ascii=False)
     if file is None:
         click.echo(text)
     elif write_private(context.folder / file, text + "\n"):
@@ -61,9 +62,12 @@ def _in_plaintext(value: Any, opened: Stack) -> Any:
 def import_(context: CommandContext, stack_name: str | None, file: Path | None, force: bool) -> None:
     """Import a deployment from standard in into an existing stack."""
     opened = context.stack(stack_name)
-    deployment = parse_deployment(_text(context.folder / file) if file else sys.stdin.read())
     codec = opened.codec()
-    snapshot = codec.snapshot(deployment)
+    try:
+        snapshot = codec.snapshot(parse_deployment(_text(context.folder / file) if file else sys.stdin.read()))
+    except DamagedState as error:
+        where = file or "standard input"
+        raise EngineError(f"{where} is no exported deployment: {error.what}; the state was not changed") from None
     prefix = f"urn:pulumi:{opened.name}::{opened.project}::"
     strangers = [each.urn for each in snapshot.resources if not each.urn.startswith(prefix)]
     if strangers and not force:
@@ -71,6 +75,9 @@ def import_(context: CommandContext, stack_name: str | None, file: Path | None, 
             f"resource '{strangers[0]}' belongs to another stack than '{opened.name}' of {opened.project}; "
             "importing this file could be dangerous; rerun the command with `--force` to proceed anyway"
         )
+    for operation in snapshot.pending_operations:
+        warn(f"removing pending operation '{operation.type}' on '{operation.resource.urn}' from snapshot")
+    snapshot.pending_operations = []
     with opened.lock(warn):
         opened.write(codec, snapshot)
         opened.session.backend.back_up(opened.project, opened.name)

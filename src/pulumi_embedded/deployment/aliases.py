@@ -2,50 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pulumi_embedded.goals import Alias, Goal
 from pulumi_embedded.state import ResourceState
-from pulumi_embedded.urns import make_urn, urn_name, urn_type
+from pulumi_embedded.urns import STACK_TYPE, make_urn, urn_name, urn_type
 
 __all__ = ["AliasResolver"]
 
 
 class AliasResolver:
-    """Remembers what was renamed, because a parent's other names are other names of its children."""
+    """Remember which resource took which old name: the children of a renamed parent were renamed with it."""
 
     def __init__(self, stack: str, project: str, olds: Mapping[str, ResourceState]) -> None:
         self._stack = stack
         self._project = project
         self._olds = olds
-        self._names: dict[str, list[str]] = {}
+        # The old URN of each resource that was found under an alias.
+        self._old_names: dict[str, str] = {}
+        # The same the other way round: the resource that has taken an old URN.
         self.renamed: dict[str, str] = {}
 
-    def find(self, goal: Goal, urn: str) -> ResourceState | None:
-        """The resource's old state, under its own URN or the first alias that the state has."""
-        aliases = self._aliases(goal, urn)
-        self._names[urn] = aliases
-        if urn in self._olds:
-            return self._olds[urn]
-        for alias in aliases:
-            if alias in self._olds and alias not in self.renamed:
-                self.renamed[alias] = urn
-                return self._olds[alias]
-        return None
+    def find(self, goal: Goal, urn: str, seen: Collection[str]) -> tuple[ResourceState | None, list[str]]:
+        """The resource's old state, under its own URN or the first alias in the state, and what forbids taking it.
 
-    def _aliases(self, goal: Goal, urn: str) -> list[str]:
+        `seen` are the URNs that this operation has registered: one old state belongs to one resource only.
+        """
+        conflicts = []
+        if urn in self.renamed:
+            conflicts.append(
+                f"Duplicate resource URN '{urn}' conflicting with alias on resource with URN '{self.renamed[urn]}'"
+            )
+        if urn in self._olds:
+            return self._olds[urn], conflicts
+        alias = next((each for each in self._aliases(goal) if each in self._olds), None)
+        if alias is None:
+            return None, conflicts
+        for other in ([urn] if alias in seen else []) + ([self.renamed[alias]] if alias in self.renamed else []):
+            conflicts.append(
+                f"Duplicate resource alias '{alias}' applied to resource with URN '{urn}' conflicting with resource "
+                f"with URN '{other}'"
+            )
+        self.renamed[alias] = urn
+        self._old_names[urn] = alias
+        return self._olds[alias], conflicts
+
+    def _aliases(self, goal: Goal) -> list[str]:
         own = [self._urn(alias, goal) for alias in goal.aliases]
-        inherited = [
-            self._child_of(parent, goal, name, type_)
-            for parent in self._names.get(goal.parent, [])
-            for name, type_ in [(goal.name, goal.type), *((urn_name(each), urn_type(each)) for each in own)]
-        ]
-        return [each for each in dict.fromkeys([*own, *inherited]) if each != urn]
+        inherited = []
+        if parent := self._old_names.get(goal.parent):
+            names = [(goal.name, goal.type), *((urn_name(each), urn_type(each)) for each in own)]
+            inherited = [self._child_of(parent, goal, name, type_) for name, type_ in names]
+        return [*own, *inherited]
 
     def _urn(self, alias: Alias, goal: Goal) -> str:
         if alias.urn:
             return alias.urn
-        parent = "" if alias.no_parent else alias.parent or goal.parent
+        parent = self._old_names.get(alias.parent, alias.parent) or goal.parent
+        if alias.no_parent or (parent and urn_type(parent) == STACK_TYPE):
+            parent = ""
         return make_urn(
             alias.stack or self._stack,
             alias.project or self._project,

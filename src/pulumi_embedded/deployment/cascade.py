@@ -10,7 +10,7 @@ from pulumi_embedded.state import ResourceState
 from pulumi_embedded.steps import Diff, with_replace_on_changes
 from pulumi_embedded.values import UNKNOWN
 
-__all__ = ["ResourceError", "dependent_replacements"]
+__all__ = ["ResourceError", "dependent_replacements", "refuse_protected"]
 
 
 class ResourceError(EngineError):
@@ -30,8 +30,7 @@ def dependent_replacements(
     """The dependents to replace with the root, in dependency order, each with the properties that are why.
 
     Among them are those that were replaced before and are still to be deleted: now is their last chance.
-    `diff` compares a resource with the same one whose inputs from replaced resources are unknown. Raises
-    ResourceError where one of them is protected.
+    `diff` compares a resource with the same one whose inputs from replaced resources are unknown.
     """
     replaced = {root.urn}
     found: dict[ResourceState, tuple[str, ...]] = {}
@@ -39,13 +38,10 @@ def dependent_replacements(
         keys = _replaced_with(each, replaced, diff)
         if keys is None:
             continue
-        if not each.delete:
-            _refuse_protected(each, root)
         replaced.add(each.urn)
         found[each] = keys
     for each in base:
         if each not in found and not each.delete and each.urn not in decided and root.urn in _tied(each):
-            _refuse_protected(each, root)
             found[each] = ()
     return found
 
@@ -55,8 +51,9 @@ def _tied(each: ResourceState) -> set[str]:
     return {*each.replace_with, each.deleted_with}
 
 
-def _refuse_protected(each: ResourceState, root: ResourceState) -> None:
-    if each.protect:
+def refuse_protected(each: ResourceState, root: ResourceState) -> None:
+    """Raise ResourceError if the resource, which would be replaced with the root, is protected."""
+    if each.protect and not each.delete:
         raise ResourceError(root.urn, _protected(each, root))
 
 

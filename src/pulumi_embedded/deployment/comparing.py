@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from pulumi_embedded.deployment.cascade import ResourceError
 from pulumi_embedded.deployment.registry import ProviderRegistry
 from pulumi_embedded.differ import diff_objects, equal
+from pulumi_embedded.errors import EngineError
 from pulumi_embedded.events import Severity
 from pulumi_embedded.goals import Goal
-from pulumi_embedded.paths import copy_at, parse_path
+from pulumi_embedded.paths import parse_path, reset_at
 from pulumi_embedded.processes.answers import DiffUnavailable, check_message
 from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Diff
+from pulumi_embedded.steps import Diff, detailed_diff
 from pulumi_embedded.urns import provider_urn
 from pulumi_embedded.values import Properties, unwrap
 
-__all__ = ["Comparer", "ignoring"]
+__all__ = ["Comparer", "Say", "ignoring", "known_diff"]
+
+Say = Callable[[str, Severity, str], None]
 
 
 class Comparer:
     """Asks the providers; `renamed` are the URNs that aliases changed in this run, old to new."""
 
-    def __init__(
-        self, registry: ProviderRegistry, renamed: dict[str, str], say: Callable[[str, Severity, str], None]
-    ) -> None:
+    def __init__(self, registry: ProviderRegistry, renamed: dict[str, str], say: Say, *, preview: bool) -> None:
         self._registry = registry
+        self._preview = preview
         self._renamed = renamed
         self._say = say
 
@@ -36,7 +40,7 @@ class Comparer:
         if new.is_provider:
             inputs, failures = self._registry.check(new.urn, olds, news)
         else:
-            inputs, failures = self._registry.get(new.provider).check(new.urn, olds, news, seed)
+            inputs, failures = self._registry.get(new.provider).check(new.urn, olds, news, seed, self._preview)
         if failures:
             for failure in failures:
                 self._say(new.urn, Severity.ERROR, check_message(new, failure, inputs))
@@ -67,8 +71,7 @@ class Comparer:
         diff = self._registry.get(new.provider).diff(new.urn, old, new.inputs, ignore_changes)
         if diff.changes is not None:
             return diff
-        found = diff_objects(unwrap(old.inputs), unwrap(ignoring(ignore_changes, new.inputs, old.inputs)))
-        return Diff(bool(found), diff.replaces, tuple(found.changed_keys()) if found else ())
+        return known_diff(diff, old.inputs, ignoring(self._say, new.urn, ignore_changes, new.inputs, old.inputs))
 
     def _provider_changed(self, old: ResourceState, new: ResourceState) -> bool:
         if old.provider == new.provider:
@@ -80,8 +83,23 @@ class Comparer:
         return self._registry.diff_between(old.provider, new.provider).needs_replace
 
 
-def ignoring(paths: Sequence[str], news: Properties, olds: Properties) -> Properties:
-    """The new properties with the old values at the paths."""
-    for path in paths:
-        news = copy_at(news, olds, parse_path(path))
+def ignoring(say: Say, urn: str, paths: Sequence[str], news: Properties, olds: Properties) -> Properties:
+    """The new properties with the old values at the paths; says where that cannot be done."""
+    impossible = []
+    for text in paths:
+        with suppress(EngineError):
+            news, done = reset_at(news, olds, parse_path(text))
+            impossible += [] if done else [text]
+    if impossible:
+        paths_text = ", ".join(impossible).replace('"', '\\"')
+        message = f'cannot ignore changes in added or removed elements of the path: "{paths_text}"'
+        say(urn, Severity.INFO, message)
     return news
+
+
+def known_diff(diff: Diff, olds: Properties, news: Properties) -> Diff:
+    """The diff of a provider that could not tell whether there are changes, decided by the inputs themselves."""
+    found = diff_objects(unwrap(olds), unwrap(news), internal=True)
+    if found is None:
+        return replace(diff, changes=False)
+    return replace(diff, changes=True, changed=tuple(found.changed_keys()), detailed=detailed_diff(found))

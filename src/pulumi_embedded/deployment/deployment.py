@@ -71,6 +71,8 @@ class Deployment:
         self._abandon: list[Callable[[], None]] = []
         self._defaults = DefaultProviders(target.config)
         self._registered = Registered()
+        # What the program has registered, for children that inherit from it.
+        self._goals: dict[str, Goal] = {}
         self._stack_outputs: Properties | None = None
         self._failed = False
         self._program_failure: str | None = None
@@ -99,6 +101,7 @@ class Deployment:
                 host.close()
                 self._watchdog.close()
         self._finish_stack()
+        self._journal.close()
         self._reporter.tell(Summary(self._reporter.changes, time.monotonic() - begun))
         return Outcome(self._reporter.changes, self._failed, self.cancellation.by_user)
 
@@ -113,7 +116,7 @@ class Deployment:
         self._registry = ProviderRegistry(host, address, folder, builtin)
         self._runner = StepRunner(
             self._options,
-            StepExecutor(self._registry, dry_run=self._options.dry_run),
+            StepExecutor(self._registry, self._reporter.diagnose, dry_run=self._options.dry_run),
             self._journal,
             self._reporter,
             self.cancellation,
@@ -195,13 +198,17 @@ class Deployment:
         """Makes one resource what the program wants; returns when it is."""
         with self._deciding:
             self.cancellation.check()
+            if parent := self._goals.get(goal.parent):
+                goal.inherit(parent)
             self._resolve_provider(goal)
             steps = self._generator.steps(goal)
         state = self._carry_out(steps)
         if steps[0].op.imports:
             with self._deciding:
+                self.cancellation.check()
                 steps = self._generator.after_import(goal, state)
             state = self._carry_out(steps) if steps else state
+        self._goals[state.urn] = goal
         return self._registered.add(state)
 
     def _carry_out(self, steps: list[Step]) -> ResourceState:
@@ -275,6 +282,8 @@ class Deployment:
         self._reporter.require_targets(self._generator.unknown_targets())
         chosen = self._generator.targeting.refreshed(resources)
         found = run_refresh(self._runner, self._journal, self._options, resources, chosen)
+        if self._runner.failed:
+            self.cancellation.fail()
         self.cancellation.check()
         return found
 

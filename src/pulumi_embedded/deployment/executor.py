@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from pulumi_embedded.deployment.comparing import Say, ignoring, known_diff
 from pulumi_embedded.deployment.registry import ProviderRegistry
-from pulumi_embedded.differ import diff_objects, equal
+from pulumi_embedded.differ import equal
 from pulumi_embedded.errors import EngineError
+from pulumi_embedded.events import Severity
 from pulumi_embedded.processes.answers import PartialFailure, ReadResult
 from pulumi_embedded.state import ResourceState, now
-from pulumi_embedded.steps import Diff, Op, Step, invert
+from pulumi_embedded.steps import Op, Step, invert
 from pulumi_embedded.urns import provider_package
 from pulumi_embedded.values import Secret, unwrap
 
@@ -25,15 +27,24 @@ class Protected(EngineError):
 class StepExecutor:
     """Runs steps against the providers; a preview changes nothing outside this process."""
 
-    def __init__(self, registry: ProviderRegistry, *, dry_run: bool) -> None:
+    def __init__(self, registry: ProviderRegistry, say: Say, *, dry_run: bool) -> None:
         self._registry = registry
+        self._say = say
         self._dry_run = dry_run
 
     def run(self, step: Step, deleting: Collection[str] = ()) -> Op:
         """Does the step and says what it came to: a refresh becomes same, update or delete.
 
-        Raises EngineError where it failed; after a PartialFailure the new state holds what is there.
+        Raises EngineError where it failed; after a PartialFailure the new state holds what is there. However it ended,
+        an output is secret afterwards if an option says so or the input of its name is.
         """
+        try:
+            return self._act(step, deleting)
+        finally:
+            if step.new is not None and step.op is not Op.REPLACE:
+                self._mark_secrets(step.new)
+
+    def _act(self, step: Step, deleting: Collection[str]) -> Op:
         actions: dict[Op, Callable[[Step], None]] = {
             Op.SAME: self._same,
             Op.CREATE: self._create,
@@ -54,6 +65,8 @@ class StepExecutor:
 
     def _same(self, step: Step) -> None:
         if step.untargeted:
+            # What was left out has no old state, and no id.
+            step.resource.id = step.old.id if step.old else ""
             return
         old, new = _both(step)
         new.id, new.outputs = old.id, old.outputs
@@ -72,11 +85,9 @@ class StepExecutor:
             elif new.custom:
                 timeout = new.custom_timeouts.get("create", 0.0)
                 provider = self._registry.get(new.provider)
-                new.id, outputs = provider.create(new.urn, new.inputs, timeout, self._dry_run)
-                self._take_outputs(new, outputs)
+                new.id, new.outputs = provider.create(new.urn, new.inputs, timeout, self._dry_run)
         except PartialFailure as failure:
-            new.id, new.init_errors = failure.id, failure.reasons
-            self._take_outputs(new, failure.outputs)
+            new.id, new.outputs, new.init_errors = failure.id, failure.outputs, failure.reasons
             self._finish_create(step)
             raise
         self._finish_create(step)
@@ -104,20 +115,23 @@ class StepExecutor:
         try:
             outputs = provider.update(new.urn, old, new.inputs, timeout, step.ignore_changes, self._dry_run)
         except PartialFailure as failure:
-            # The inputs stay the old ones, so that the next update finds the same difference again.
-            new.inputs, new.init_errors = old.inputs, failure.reasons
+            new.outputs, new.init_errors = failure.outputs, failure.reasons
             new.modified = now()
-            self._take_outputs(new, failure.outputs)
+            self._mark_secrets(new)
+            # The inputs stay the old ones, so that the next update finds the same difference again.
+            new.inputs = old.inputs
             raise
         new.modified = now()
-        self._take_outputs(new, outputs)
-
-    @staticmethod
-    def _take_outputs(new: ResourceState, outputs: dict[str, object]) -> None:
-        for key in new.additional_secret_outputs:
-            if key in outputs and not isinstance(outputs[key], Secret):
-                outputs[key] = Secret(outputs[key])
         new.outputs = outputs
+
+    def _mark_secrets(self, new: ResourceState) -> None:
+        if "id" in new.additional_secret_outputs:
+            text = "The 'id' property cannot be made secret. See pulumi/pulumi#2717 for more details."
+            self._say(new.urn, Severity.WARNING, text)
+        hidden = {key for key, value in new.inputs.items() if isinstance(value, Secret)}
+        for key in hidden.union(new.additional_secret_outputs) - {"id"}:
+            if key in new.outputs and not isinstance(new.outputs[key], Secret):
+                new.outputs[key] = Secret(new.outputs[key])
 
     def _delete(self, step: Step, deleting: Collection[str]) -> None:
         old = step.resource
@@ -138,15 +152,24 @@ class StepExecutor:
         # The provider is told what the program gave as what is there, too.
         asked = new.copy()
         asked.outputs = new.inputs
-        found = self._registry.get(new.provider).read(asked)
+        failure = None
+        try:
+            found = self._registry.get(new.provider).read(asked)
+        except PartialFailure as error:
+            failure, found = error, ReadResult(error.id, error.outputs)
+            new.init_errors = error.reasons
         if not found.id and not self._dry_run:
             raise EngineError(f"resource '{new.id}' does not exist")
-        new.id = found.id or new.id
-        self._take_outputs(new, found.outputs)
-        new.created = step.old.created if step.old else now()
-        new.modified = now()
-        if step.pending_delete and step.old is not None:
-            step.old.delete = True
+        new.id, new.outputs = found.id or new.id, found.outputs
+        old = step.old
+        if old is not None:
+            new.created, new.modified = old.created, old.modified
+            if not (equal(old.inputs, new.inputs) and equal(old.outputs, new.outputs)):
+                new.modified = now()
+            if step.pending_delete:
+                old.delete = True
+        if failure is not None:
+            raise failure
 
     def _import(self, step: Step) -> None:
         new = step.resource
@@ -154,7 +177,7 @@ class StepExecutor:
             raise EngineError("provider resources may not be read")
         provider = self._registry.get(new.provider)
         try:
-            found = provider.import_(new.urn, new.import_id)
+            found = provider.import_(new.urn, new.import_id, new.custom_timeouts.get("read", 0.0))
         except PartialFailure as failure:
             found = ReadResult(failure.id, failure.outputs, failure.inputs)
             new.init_errors = failure.reasons
@@ -165,8 +188,7 @@ class StepExecutor:
             raise EngineError(
                 f"provider does not support importing resources; please try updating the '{package}' plugin"
             )
-        new.id, new.inputs = found.id, found.inputs
-        self._take_outputs(new, found.outputs)
+        new.id, new.inputs, new.outputs = found.id, found.inputs, found.outputs
         new.created = new.modified = now()
         step.old = new.copy()
         if step.replaced is not None:
@@ -183,28 +205,26 @@ class StepExecutor:
             id_, outputs, inputs = found.id, found.outputs, found.inputs
         except PartialFailure as failure:
             id_, outputs, inputs, reasons = failure.id, failure.outputs, failure.inputs, failure.reasons
+            unhealthy = "".join(f"\n* {reason}" for reason in reasons)
+            self._say(old.urn, Severity.WARNING, f"Refreshed resource is in an unhealthy state:{unhealthy}")
         if not id_:
             step.new = None
             return Op.DELETE
         new = old.copy()
         new.id, new.init_errors = id_, reasons
         new.inputs = old.inputs if inputs is None else inputs
-        self._take_outputs(new, outputs)
+        new.outputs = outputs
         step.new = new
         if not (equal(unwrap(old.outputs), unwrap(new.outputs)) and equal(unwrap(old.inputs), unwrap(new.inputs))):
             new.modified = now()
         if old.external:
             changed = not equal(unwrap(old.outputs), unwrap(new.outputs))
             return Op.UPDATE if changed else Op.SAME
+        # What the next update of the unchanged program would see, from the other side.
         diff = provider.diff(new.urn, new, old.inputs, old.ignore_changes)
-        return self._judge(step, old, new, diff)
-
-    @staticmethod
-    def _judge(step: Step, old: ResourceState, new: ResourceState, diff: Diff) -> Op:
-        """What the refresh found, by the diff that the next update would see."""
         if diff.changes is None:
-            found = diff_objects(unwrap(new.inputs), unwrap(old.inputs))
-            diff = Diff(bool(found), (), tuple(found.changed_keys()) if found else ())
+            news = ignoring(self._say, old.urn, old.ignore_changes, old.inputs, new.inputs)
+            diff = known_diff(diff, new.inputs, news)
         diff = invert(diff)
         step.diffs, step.detailed_diff = diff.changed, diff.detailed
         return Op.UPDATE if diff.changes else Op.SAME

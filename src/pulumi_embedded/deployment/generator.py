@@ -9,10 +9,10 @@ import os
 from collections.abc import Callable, Sequence
 
 from pulumi_embedded.deployment.aliases import AliasResolver
-from pulumi_embedded.deployment.cascade import ResourceError, dependent_replacements
+from pulumi_embedded.deployment.cascade import ResourceError, dependent_replacements, refuse_protected
 from pulumi_embedded.deployment.comparing import Comparer, ignoring
 from pulumi_embedded.deployment.registry import ProviderRegistry
-from pulumi_embedded.deployment.targeting import Targeting
+from pulumi_embedded.deployment.targeting import Targeting, kept_step
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.events import Severity
 from pulumi_embedded.goals import Goal
@@ -28,7 +28,7 @@ from pulumi_embedded.steps import (
     with_replace_on_changes,
 )
 from pulumi_embedded.urns import make_urn
-from pulumi_embedded.values import plain
+from pulumi_embedded.values import Properties, plain
 
 __all__ = ["StepGenerator"]
 
@@ -50,7 +50,7 @@ class StepGenerator:
         self._say = say
         self._olds = {each.urn: each for each in base if not each.delete}
         self._aliases = AliasResolver(target.stack, target.project.name, self._olds)
-        self._comparer = Comparer(registry, self._aliases.renamed, say)
+        self._comparer = Comparer(registry, self._aliases.renamed, say, preview=options.dry_run)
         self.targeting = Targeting(options, base)
         self._seen: set[str] = set()
         # URNs whose fate is decided: unchanged, created, updated, replaced or read.
@@ -73,9 +73,13 @@ class StepGenerator:
         After the step of an import, `after_import` says how to go on.
         """
         urn = self._first_seen(self.urn(goal))
-        old = self._aliases.find(goal, urn)
+        old, conflicts = self._aliases.find(goal, urn, self._seen)
+        for conflict in conflicts:
+            self._say(urn, Severity.ERROR, conflict)
         new = goal.state(urn)
-        steps = self._explained(urn, lambda: self._decide(goal, old, new))
+        if old is not None and old.urn != urn:
+            new.aliases = [old.urn]
+        steps = self._explained(urn, lambda: self._decide(goal, old, new, conflicted=bool(conflicts)))
         self._operated.update({urn} | ({old.urn} if old else set()) | {step.urn for step in steps if step.untargeted})
         self._require_made(steps)
         return steps
@@ -83,10 +87,16 @@ class StepGenerator:
     def after_import(self, goal: Goal, imported: ResourceState) -> list[Step]:
         """The steps that make the imported resource what the program wants; none where it is."""
         new = goal.state(imported.urn)
+        new.aliases = imported.aliases
         if not self.targeting.includes(new):
             return []
         seed = os.urandom(32)
-        steps = self._explained(new.urn, lambda: self._decide_existing(goal, imported, new, seed))
+
+        def decide() -> list[Step]:
+            new.inputs = self._checked(goal, imported, new, seed)
+            return self._decide_existing(goal, imported, new, seed)
+
+        steps = self._explained(new.urn, decide)
         return [step for step in steps if step.op is not Op.SAME]
 
     def _first_seen(self, urn: str) -> str:
@@ -119,22 +129,37 @@ class StepGenerator:
         self._say(urn, Severity.ERROR, message)
         self.errored = True
 
-    def _decide(self, goal: Goal, old: ResourceState | None, new: ResourceState) -> list[Step]:
-        if _is_import(goal, old):
+    def _decide(self, goal: Goal, old: ResourceState | None, new: ResourceState, *, conflicted: bool) -> list[Step]:
+        if _is_import(goal, old) and not conflicted:
             return self._import(goal, old, new)
         if not self.targeting.includes(new):
             self._seen.update({old.urn} if old else ())
             return self.targeting.keep(old, self._operated) if old else [self.targeting.skip(new)]
         seed = os.urandom(32)
+        new.inputs = self._checked(goal, old, new, seed)
+        if conflicted:
+            # One object would belong to two resources: the conflict has been told.
+            raise ResourceError(new.urn, "")
         if old is None:
-            new.inputs = self._comparer.check(new, {}, goal.inputs, seed)
             return [Step(Op.CREATE, None, new)]
         if new.urn in self._deleted_ahead:
-            return self._recreate(goal, old, new, seed)
+            return self._recreate(old, new)
         if old.external:
-            new.inputs = self._comparer.check(new, {}, goal.inputs, seed)
             return replacement_steps(Action.REPLACE, old, new, Diff())
         return self._decide_existing(goal, old, new, seed)
+
+    def _checked(self, goal: Goal, old: ResourceState | None, new: ResourceState, seed: bytes) -> Properties:
+        """The inputs with the provider's defaults; those of the old state count if it stays what it is."""
+        if old is None:
+            return self._comparer.check(new, {}, goal.inputs, seed)
+        news = ignoring(self._say, new.urn, goal.ignore_changes, goal.inputs, old.inputs)
+        if new.urn in self._deleted_ahead or old.external or self._chosen(old, new):
+            return self._comparer.check(new, {}, goal.inputs, seed)
+        return self._comparer.check(new, old.inputs, news, seed)
+
+    def _chosen(self, old: ResourceState, new: ResourceState) -> bool:
+        """Whether the resource is replaced whatever differs: `--replace` names it, or `state taint` did."""
+        return old.taint or self.targeting.replaces(new.urn)
 
     def _import(self, goal: Goal, old: ResourceState | None, new: ResourceState) -> list[Step]:
         if old is None or new.urn in self._deleted_ahead:
@@ -144,21 +169,14 @@ class StepGenerator:
             Step(Op.REPLACE, old, new),
         ]
 
-    def _recreate(self, goal: Goal, old: ResourceState, new: ResourceState, seed: bytes) -> list[Step]:
-        new.inputs = self._comparer.check(new, {}, goal.inputs, seed)
+    def _recreate(self, old: ResourceState, new: ResourceState) -> list[Step]:
         keys = self._deleted_ahead.pop(new.urn)
         self.deleting.discard(new.urn)
         self._replaced.add(new.urn)
         return [Step(Op.REPLACE, old, new), Step(Op.CREATE_REPLACEMENT, old, new, keys=keys)]
 
     def _decide_existing(self, goal: Goal, old: ResourceState, new: ResourceState, seed: bytes) -> list[Step]:
-        chosen = self.targeting.replaces(new.urn)
-        if chosen:
-            new.inputs = self._comparer.check(new, {}, goal.inputs, seed)
-        else:
-            news = ignoring(goal.ignore_changes, goal.inputs, old.inputs)
-            new.inputs = self._comparer.check(new, old.inputs, news, seed)
-        diff = self._commanded(new) or self._comparer.diff(goal, old, new)
+        diff = self._commanded(old, new) or self._comparer.diff(goal, old, new)
         diff = with_replace_on_changes(diff, goal.replace_on_changes, bool(old.init_errors))
         action = decide(old, diff, goal.delete_before_replace)
         if action is Action.SAME:
@@ -167,9 +185,9 @@ class StepGenerator:
             return [Step(Op.UPDATE, old, new, (), diff.changed, diff.detailed, ignore_changes=goal.ignore_changes)]
         return self._replace(goal, old, new, seed, action, diff)
 
-    def _commanded(self, new: ResourceState) -> Diff | None:
+    def _commanded(self, old: ResourceState, new: ResourceState) -> Diff | None:
         """A replacement that needs no difference: because of an option, or of another resource's replacement."""
-        if self.targeting.replaces(new.urn):
+        if self._chosen(old, new):
             return Diff(changes=True, replaces=("id",))
         if self._replaced.intersection(new.replace_with):
             return Diff(changes=True, replaces=("replaceWith",))
@@ -190,7 +208,7 @@ class StepGenerator:
         if goal.import_id:
             self._refuse_imported(old, new, diff)
         self._replaced.add(new.urn)
-        if not self.targeting.replaces(new.urn):
+        if not self._chosen(old, new):
             new.inputs = self._comparer.check(new, {}, goal.inputs, seed)
         condemned: list[ResourceState] = []
         if action is Action.DELETE_THEN_REPLACE:
@@ -214,10 +232,11 @@ class StepGenerator:
         self._say(new.urn, Severity.WARNING, message)
 
     def _condemn_dependents(self, root: ResourceState) -> list[ResourceState]:
-        decided = self._operated | self._deleted_ahead.keys()
-        found = dependent_replacements(self._base, root, decided, self._comparer.diff_blind)
+        found = self._replaced_with(root)
         # Pulumi CLI 3.260 deletes again what an interrupted replacement has deleted already, and a provider may refuse.
         condemned = [each for each in found if id(each) not in self._gone and not each.pending_replacement]
+        for each in reversed(condemned):
+            refuse_protected(each, root)
         for each in condemned:
             if each.delete:
                 self._gone.add(id(each))
@@ -225,6 +244,10 @@ class StepGenerator:
                 self._deleted_ahead[each.urn] = found[each]
             self.deleting.add(each.urn)
         return condemned
+
+    def _replaced_with(self, root: ResourceState) -> dict[ResourceState, tuple[str, ...]]:
+        decided = self._operated | self._deleted_ahead.keys()
+        return dependent_replacements(self._base, root, decided, self._comparer.diff_blind)
 
     def read(self, state: ResourceState) -> list[Step]:
         """The steps for a resource that the program reads and does not own."""
@@ -240,13 +263,13 @@ class StepGenerator:
 
         What goes is in no order yet. Nothing goes where something else would have to go with it unasked.
         """
-        allowed = self.targeting.deletable() if self.targeting.constrained else None
+        allowed = self._deletable() if self.targeting.constrained else None
         keeps, goes = [], []
         for each in self._base:
             if allowed is None or each.urn in allowed:
                 goes += self._delete(each)
             elif each.urn not in self._operated:
-                keeps.append(Step(Op.SAME, each, each.copy(), untargeted=True))
+                keeps.append(kept_step(each))
         for urn in self.targeting.refused([step.urn for step in goes]):
             self._say(
                 urn,
@@ -256,6 +279,12 @@ class StepGenerator:
             )
             self.errored = True
         return ([], []) if self.errored and not self._options.dry_run else (keeps, goes)
+
+    def _deletable(self) -> set[str]:
+        """The URNs of the targets, of what depends on them, and of what would be replaced with one of these."""
+        chosen = self.targeting.deletable()
+        roots = [each for each in self._base if each.urn in chosen]
+        return chosen.union(*({each.urn for each in self._replaced_with(root)} for root in roots))
 
     def _delete(self, state: ResourceState) -> list[Step]:
         if id(state) in self._gone or (state.urn in self._operated and not state.delete):

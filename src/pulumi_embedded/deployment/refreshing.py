@@ -26,7 +26,8 @@ def run_refresh(
     runner.run_all(list(steps.values()))
     found = [steps[id(each)].new if id(each) in steps else each for each in resources]
     refreshed = repaired(each for each in found if each is not None)
-    unread = {each.urn for each in resources if runner.stopping or id(each) not in steps}
+    read = {key for key, step in steps.items() if not runner.stopping and step not in runner.failures}
+    unread = {each.urn for each in resources if id(each) not in read}
 
     def unsettled(operation: PendingOperation) -> bool:
         if operation.type == "creating":

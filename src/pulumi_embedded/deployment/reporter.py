@@ -31,6 +31,7 @@ _UNCOUNTED = {
     Op.DISCARD_REPLACED,
     Op.IMPORT_REPLACEMENT,
     Op.REFRESH,
+    Op.REMOVE_PENDING_REPLACE,
 }
 
 _STDOUT = 1
@@ -108,7 +109,8 @@ class Reporter:
         self._tell_step(StepEnded(StepView.of(step, op)))
 
     def _tell_step(self, event: StepStarted | StepEnded | StepFailed) -> None:
-        if not _is_default_provider(event.step.urn):
+        # What is removed here was deleted, and told of, by an earlier operation.
+        if not _is_default_provider(event.step.urn) and event.step.op is not Op.REMOVE_PENDING_REPLACE:
             self.tell(event)
 
     def count(self, urn: str, op: Op) -> None:

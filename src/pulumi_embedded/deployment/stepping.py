@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from pulumi_embedded.deployment.executor import Protected, StepExecutor
 from pulumi_embedded.deployment.reporter import Reporter
+from pulumi_embedded.differ import diff_objects
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.events import Severity
 from pulumi_embedded.options import Cancellation, Cancelled, Kind, Options
@@ -41,9 +42,14 @@ class StepRunner:
         self._places = threading.Semaphore(options.parallel)
         # Components wait for their outputs before they count as done.
         self.components: dict[str, Step] = {}
-        self.failed = False
+        self.failures: list[Step] = []
         # What was to be deleted and is protected: the other deletes go on.
         self.protected: list[ResourceState] = []
+
+    @property
+    def failed(self) -> bool:
+        """Whether a step has failed."""
+        return bool(self.failures)
 
     @property
     def stopping(self) -> bool:
@@ -70,6 +76,9 @@ class StepRunner:
                 self._tell(step, error)
             except EngineError as error:
                 self._journal.end(step, done=False)
+                if step.op is Op.REFRESH:
+                    # What could not be read stays as it is, and the others are read (Pulumi CLI 3.260).
+                    self._tell(step, error)
                 self._fail(step, error)
             except BaseException:
                 self._journal.leave(step)
@@ -87,12 +96,13 @@ class StepRunner:
         self._reporter.diagnose(step.urn, Severity.ERROR, f"{prefix}{error}")
         if not self._options.dry_run:
             self._reporter.failed(step)
-        self.failed = True
+        self.failures.append(step)
         raise Cancelled("the step failed")
 
     def _done(self, step: Step, result: Op) -> None:
         shown = result if self._options.kind is Kind.REFRESH else step.op
-        self._reporter.count(step.urn, shown)
+        if step.op is not Op.READ or _reads_a_change(step):
+            self._reporter.count(step.urn, shown)
         if step.resource.custom or step.new is None or step.op is Op.REFRESH:
             self._reporter.ended(step, shown)
         else:
@@ -112,3 +122,8 @@ class StepRunner:
         for _ in range(self._options.parallel):
             self._places.acquire()
         self._places.release(self._options.parallel)
+
+
+def _reads_a_change(step: Step) -> bool:
+    """Whether the resource was read before and has other outputs now."""
+    return bool(step.old and step.new and diff_objects(step.old.outputs, step.new.outputs, internal=True))

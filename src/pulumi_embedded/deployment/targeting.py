@@ -11,7 +11,7 @@ from pulumi_embedded.steps import Op, Step
 from pulumi_embedded.targets import UrnTargets
 from pulumi_embedded.urns import STACK_TYPE
 
-__all__ = ["Targeting", "require_known"]
+__all__ = ["Targeting", "kept_step", "require_known"]
 
 
 class Targeting:
@@ -63,11 +63,11 @@ class Targeting:
 
         Otherwise that would come after it in the state.
         """
-        kept = {urn: Step(Op.SAME, each, each.copy(), untargeted=True) for urn, each in self._chain(old, decided)}
+        kept = {urn: kept_step(each) for urn, each in self._chain(old, decided)}
         return list(kept.values())
 
     def _chain(self, old: ResourceState, decided: Collection[str]) -> Iterator[tuple[str, ResourceState]]:
-        for urn in sorted(old.all_dependencies()):
+        for urn in old.ordered_dependencies():
             if urn in self._olds and urn not in decided:
                 yield from self._chain(self._olds[urn], decided)
         yield old.urn, old
@@ -115,6 +115,13 @@ class Targeting:
         """The resources to replace that the state does not have."""
         known = {each.urn for each in self._base}
         return [urn for urn in self._replaced.literals if urn not in known]
+
+
+def kept_step(state: ResourceState) -> Step:
+    """The step for a resource that stays as it is because it is no target; it gets its id when it is carried out."""
+    new = state.copy()
+    new.id = ""
+    return Step(Op.SAME, state, new, untargeted=True)
 
 
 def require_known(options: Options, base: Sequence[ResourceState]) -> None:

@@ -253,9 +253,8 @@ def _state(state: ResourceState, mask: Callable[[str], str]) -> dict[str, Any]:
         if getattr(state, name):
             document[name] = True
     document |= {"id": state.id, "parent": state.parent}
-    for name in ("protect", "retain_on_delete"):
-        if getattr(state, name):
-            document["protect" if name == "protect" else "retainOnDelete"] = True
+    options = {"protect": "protect", "taint": "taint", "external": "external", "retain_on_delete": "retainOnDelete"}
+    document |= {key: True for name, key in options.items() if getattr(state, name)}
     document |= {
         "inputs": _masked(_blinded(state.inputs), mask),
         "outputs": _masked(_blinded(state.outputs), mask),

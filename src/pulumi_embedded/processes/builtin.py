@@ -47,7 +47,9 @@ class BuiltinProvider(Provider):
     def configure(self, urn: str, id_: str, inputs: Properties) -> None:
         """There is nothing to configure."""
 
-    def check(self, urn: str, olds: Properties, news: Properties, seed: bytes) -> tuple[Properties, list[CheckFailure]]:
+    def check(
+        self, urn: str, olds: Properties, news: Properties, seed: bytes, preview: bool
+    ) -> tuple[Properties, list[CheckFailure]]:
         """Refused: its resources are read, and never made."""
         raise Unsupported(f"a registration of {urn_type(urn)}")
 
@@ -57,7 +59,7 @@ class BuiltinProvider(Provider):
             return ReadResult(old.id, old.outputs, old.inputs)
         return ReadResult(old.id, self._read_stack(old.inputs), old.inputs)
 
-    def import_(self, urn: str, id_: str) -> ReadResult:
+    def import_(self, urn: str, id_: str, timeout: float) -> ReadResult:
         """Refused, as by the CLI."""
         raise EngineError("stack reference can not be imported")
 

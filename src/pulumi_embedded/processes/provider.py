@@ -132,16 +132,21 @@ class Provider:
         self._resources = response.acceptResources
         self._preview = response.supportsPreview
 
-    def check(self, urn: str, olds: Properties, news: Properties, seed: bytes) -> tuple[Properties, list[CheckFailure]]:
-        """The resource's inputs with the provider's defaults, and what is wrong with them."""
+    def check(
+        self, urn: str, olds: Properties, news: Properties, seed: bytes, preview: bool
+    ) -> tuple[Properties, list[CheckFailure]]:
+        """The resource's inputs with the provider's defaults, and what is wrong with them.
+
+        What is not known in an update, because it was left out, is not there for the provider.
+        """
         if not self._known:
             return news, []
         request = provider_pb2.CheckRequest(
             urn=urn,
             name=urn_name(urn),
             type=urn_type(urn),
-            olds=self._pack(olds),
-            news=self._pack(news),
+            olds=self._pack(olds, unknowns=preview),
+            news=self._pack(news, unknowns=preview),
             randomSeed=seed,
         )
         response = self._call(self._stub.Check, request)
@@ -198,6 +203,7 @@ class Provider:
             type=urn_type(old.urn),
             properties=self._pack(old.outputs),
             inputs=self._pack(old.inputs),
+            timeout=old.custom_timeouts.get("read", 0.0),
         )
         with self._secrets_kept(old.outputs):
             found = self._read(request)
@@ -206,11 +212,12 @@ class Provider:
             annotate_secrets(found.inputs or {}, old.inputs)
         return found
 
-    def import_(self, urn: str, id_: str) -> ReadResult:
+    def import_(self, urn: str, id_: str, timeout: float) -> ReadResult:
         """The resource of that id, which Pulumi knows nothing of yet."""
         if not self._known:
             return ReadResult("")
-        return self._read(provider_pb2.ReadRequest(id=id_, urn=urn, name=urn_name(urn), type=urn_type(urn)))
+        name, type_ = urn_name(urn), urn_type(urn)
+        return self._read(provider_pb2.ReadRequest(id=id_, urn=urn, name=name, type=type_, timeout=timeout))
 
     def _read(self, request: provider_pb2.ReadRequest) -> ReadResult:
         response = self._call(self._stub.Read, request)

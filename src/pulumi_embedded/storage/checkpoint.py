@@ -1,7 +1,8 @@
 """The state file's content: what the Pulumi CLI wrote is read, and what is written the CLI reads.
 
 Format: Pulumi CLI 3.260, `{"version": 3, "checkpoint": {"stack", "latest": DeploymentV3}}`; `stack export` shows
-the same deployment as `{"version": 3, "deployment": …}`.
+the same deployment as `{"version": 3, "deployment": …}`. The version is 4, and `features` names why, if a resource
+needs what older engines would lose.
 """
 
 from __future__ import annotations
@@ -17,11 +18,22 @@ from pulumi_embedded.storage.integrity import DamagedState, check_references, ch
 from pulumi_embedded.storage.secrets import Crypter, passphrase_from_environment
 from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN, UNKNOWN_SENTINEL, Secret, Value, unwrap
 
-__all__ = ["ENGINE_VERSION", "Codec", "Snapshot", "checkpoint_document", "parse_checkpoint", "parse_deployment"]
+__all__ = [
+    "ENGINE_VERSION",
+    "Codec",
+    "Snapshot",
+    "checkpoint_document",
+    "exported",
+    "parse_checkpoint",
+    "parse_deployment",
+]
 
 # The version of the CLI whose formats and behaviour this engine follows.
 ENGINE_VERSION: Final = "v3.260.0"
 _SCHEMA_VERSION: Final = 3
+_FEATURES_VERSION: Final = 4
+# The features that this engine has, by the key of a resource that needs them.
+_FEATURES: Final = {"replaceWith": "replaceWith", "taint": "taint"}
 
 
 @dataclass
@@ -161,7 +173,18 @@ class Codec:
 
 def checkpoint_document(stack: str, deployment: dict[str, Any]) -> dict[str, Any]:
     """The state file's document around a deployment; `stack` is `organization/PROJECT/STACK`."""
-    return {"version": 3, "checkpoint": {"stack": stack, "latest": deployment}}
+    return {**_version(deployment), "checkpoint": {"stack": stack, "latest": deployment}}
+
+
+def exported(deployment: dict[str, Any] | None) -> dict[str, Any]:
+    """The document of `stack export` around a deployment."""
+    return {**_version(deployment or {}), "deployment": deployment}
+
+
+def _version(deployment: dict[str, Any]) -> dict[str, Any]:
+    resources = deployment.get("resources") or []
+    features = sorted(name for name, key in _FEATURES.items() if any(each.get(key) for each in resources))
+    return {"version": _FEATURES_VERSION, "features": features} if features else {"version": _SCHEMA_VERSION}
 
 
 def parse_checkpoint(text: str) -> dict[str, Any] | None:
@@ -206,13 +229,13 @@ def _no_number(text: str) -> float:
 
 def _require_version(document: dict[str, Any]) -> None:
     version = document.get("version")
-    if version == _SCHEMA_VERSION:
+    features = document.get("features") or []
+    if version == _SCHEMA_VERSION or (version == _FEATURES_VERSION and set(features) <= _FEATURES.keys()):
         return
     if not isinstance(version, int):
         raise DamagedState(f"its format version is {version!r}")
-    features = document.get("features")
     named = f" with {', '.join(map(str, features))}" if isinstance(features, list) and features else ""
     raise EngineError(
-        f"the state has the format version {version}{named}, and this engine reads {_SCHEMA_VERSION}: "
-        "use the Pulumi CLI that wrote it"
+        f"the state has the format version {version}{named}; this engine reads {_SCHEMA_VERSION}, and "
+        f"{_FEATURES_VERSION} with {', '.join(_FEATURES)}: use the Pulumi CLI that wrote it"
     )

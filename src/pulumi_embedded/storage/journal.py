@@ -7,7 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from pulumi_embedded.differ import equal
 from pulumi_embedded.errors import EngineError
+from pulumi_embedded.graph import with_new_names
 from pulumi_embedded.state import PendingOperation, ResourceState
 from pulumi_embedded.steps import Op, Step
 from pulumi_embedded.storage.checkpoint import Snapshot
@@ -44,7 +46,8 @@ class Journal:
         self._news: list[ResourceState] = []
         self._gone: set[int] = set()
         self._pending: list[PendingOperation] = list(base.pending_operations)
-        self._renamed: dict[str, str] = {}
+        # Whether there is a change that could wait.
+        self._unwritten = False
 
     def begin(self, step: Step) -> None:
         """Records that the step is under way, so that a crash leaves a trace of it."""
@@ -72,7 +75,9 @@ class Journal:
             if done:
                 self._settle(step)
                 self._record(step)
-            if step.op not in (Op.SAME, Op.REFRESH, Op.REPLACE):
+            if step.op is Op.SAME and not _is_news(step):
+                self._unwritten = True
+            elif step.op not in (Op.REFRESH, Op.REPLACE):
                 self.write()
 
     def _settle(self, step: Step) -> None:
@@ -102,8 +107,6 @@ class Journal:
             self._gone.add(id(old))
         if new is not None:
             self._news.append(new)
-            if old is not None and old.urn != new.urn:
-                self._renamed[old.urn] = new.urn
 
     @staticmethod
     def _finishes_replacement(step: Step, old: ResourceState) -> bool:
@@ -130,9 +133,15 @@ class Journal:
 
     def write(self) -> None:
         """Writes the present snapshot, where this operation writes at all."""
-        if self._write is not None:
-            with self._lock:
+        with self._lock:
+            self._unwritten = False
+            if self._write is not None:
                 self._write(self.snapshot())
+
+    def close(self) -> None:
+        """Write what could wait until the operation is over."""
+        if self._unwritten:
+            self.write()
 
     def snapshot(self) -> Snapshot:
         """The stack as it is now."""
@@ -140,23 +149,21 @@ class Journal:
             news = [each for each in self._news if id(each) not in self._gone]
             known = {id(each) for each in news}
             rest = [each for each in self._base.resources if id(each) not in self._gone and id(each) not in known]
-            resources = [*news, *rest]
-            if self._renamed:
-                resources = [self._with_new_names(each) for each in resources]
+            resources = with_new_names([*news, *rest])
             return replace(self._base, resources=resources, pending_operations=list(self._pending))
 
-    def _with_new_names(self, state: ResourceState) -> ResourceState:
-        def name(urn: str) -> str:
-            return self._renamed.get(urn, urn)
 
-        urn, _, id_ = state.provider.rpartition("::")
-        renamed = state.copy()
-        renamed.parent = name(state.parent)
-        renamed.deleted_with = name(state.deleted_with)
-        renamed.replace_with = [name(each) for each in state.replace_with]
-        renamed.dependencies = [name(each) for each in state.dependencies]
-        renamed.property_dependencies = {
-            key: [name(each) for each in urns] for key, urns in state.property_dependencies.items()
-        }
-        renamed.provider = f"{name(urn)}::{id_}" if urn else ""
-        return renamed
+# Of an unchanged resource, these are written at once, the rest with the next write (Pulumi CLI 3.260: mustWrite).
+_PERSISTENT = (
+    "urn", "type", "custom", "retain_on_delete", "provider", "parent", "deleted_with", "replace_with", "protect",
+    "inputs", "outputs", "additional_secret_outputs",
+)  # fmt: skip
+
+
+def _is_news(step: Step) -> bool:
+    """Whether an unchanged resource differs in the state all the same, so that the next crash must not lose it."""
+    old, new = step.old, step.new
+    if old is None or new is None:
+        return False
+    changed = any(not equal(getattr(old, name), getattr(new, name)) for name in _PERSISTENT)
+    return changed or sorted(old.dependencies) != sorted(new.dependencies)

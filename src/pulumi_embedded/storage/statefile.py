@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.storage.checkpoint import checkpoint_document, parse_checkpoint
+from pulumi_embedded.storage.checkpoint import checkpoint_document, exported, parse_checkpoint
 from pulumi_embedded.storage.files import keep_backup, remove_leftovers, write_atomically
 from pulumi_embedded.storage.integrity import DamagedState
 
@@ -113,16 +113,12 @@ class StateFile:
             )
         return (
             "  Nothing else can be written either. This is what the operation has come to; put it into a file for "
-            f"`pulumi-embedded stack import --file FILE`:\n{_encoded(_exported(deployment)).decode()}"
+            f"`pulumi-embedded stack import --file FILE`:\n{_encoded(exported(deployment)).decode()}"
         )
 
     @staticmethod
     def _keep(place: Path, deployment: dict[str, Any]) -> None:
-        write_atomically(place, _encoded(_exported(deployment)))
-
-
-def _exported(deployment: dict[str, Any]) -> dict[str, Any]:
-    return {"version": 3, "deployment": deployment}
+        write_atomically(place, _encoded(exported(deployment)))
 
 
 def _encoded(document: dict[str, Any]) -> bytes:

@@ -8,6 +8,7 @@ import pytest
 
 from .fake import FakeProvider
 from .faulty.bench import Bench, Launcher
+from .walks import WalkProvider
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +37,10 @@ def launcher() -> Iterator[Launcher]:
 def bench(made: Bench, tmp_path: Path) -> Bench:
     """A copy of the stack that the tests of a module start from, its `made`."""
     return made.copy(tmp_path / "bench")
+
+
+@pytest.fixture(scope="session")
+def walk_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WalkProvider]:
+    running = WalkProvider(tmp_path_factory.mktemp("walk"))
+    yield running
+    running.close()

@@ -127,8 +127,11 @@ def test_a_state_that_no_engine_wrote_is_refused(bench: Bench, spoil: Spoil, mes
         (b"\xff\xfe\x00", "the state is damaged: it is no text (invalid start byte at byte 0)"),
         (b"{" * 100000, "the state is damaged"),
         (b"[]", "the state is damaged: it is no JSON object"),
-        (b'{"version": 4, "features": ["taint"], "checkpoint": {}}', "the format version 4 with taint"),
-        (b'{"version": 12}', "the format version 12, and this engine reads 3: use the Pulumi CLI that wrote it"),
+        (b'{"version": 4, "features": ["hooks"], "checkpoint": {}}', "the format version 4 with hooks"),
+        (
+            b'{"version": 12}',
+            "the format version 12; this engine reads 3, and 4 with replaceWith, taint: use the Pulumi CLI",
+        ),
         (b'{"version": 3, "checkpoint": {"latest": {"version": NaN}}}', "the state is damaged: NaN is no number"),
     ],
     ids=["empty", "binary", "deep", "list", "newer", "much newer", "NaN"],
@@ -153,6 +156,29 @@ def test_a_damaged_state_is_replaced_by_an_export_of_an_older_one(bench: Bench) 
     assert bench.run(f"stack import --file {exported}").code == 0
     done = bench.run(f"{UP} --expect-no-changes")
     assert done.code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("", "it is empty"), ("[]", "it is no JSON object"), ('{"version": "x"}', "its format version is 'x'")],
+)
+def test_an_import_of_rubbish_blames_the_file(bench: Bench, content: str, message: str) -> None:
+    file = bench.folder / "export.json"
+    file.write_text(content)
+    said = refused(bench, f"stack import --file {file}")
+    assert said == f"{file} is no exported deployment: {message}; the state was not changed\n"
+
+
+def test_an_import_forgets_what_was_pending_and_says_so(bench: Bench) -> None:
+    document = json.loads(bench.state_file.read_text())
+    latest = document["checkpoint"]["latest"]
+    latest["pending_operations"] = [{"resource": thing(document, "a"), "type": "updating"}]
+    file = bench.folder / "export.json"
+    file.write_text(json.dumps({"version": 3, "deployment": latest}))
+    done = bench.run(f"stack import --file {file}")
+    assert done.code == 0
+    assert f"warning: removing pending operation 'updating' on '{URN}a' from snapshot" in done.output
+    assert not bench.pending()
 
 
 def test_a_secret_of_another_key_is_refused_and_named(bench: Bench) -> None:

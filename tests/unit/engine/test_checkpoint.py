@@ -104,7 +104,7 @@ def test_a_state_is_read_by_its_own_salt_and_written_with_the_stacks(
         ("", "the state is damaged"),
         ("[]", "no JSON object"),
         ('{"version": 3}', "holds no checkpoint"),
-        ('{"version": 4, "features": ["taint"], "checkpoint": {}}', "format version 4 with taint"),
+        ('{"version": 4, "features": ["hooks"], "checkpoint": {}}', "format version 4 with hooks"),
     ],
 )
 def test_what_is_no_state_file_of_this_version_is_refused(text: str, message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulumi_embedded.graph import delete_order, dependents_of, repaired
+from pulumi_embedded.graph import delete_order, dependents_of, repaired, with_new_names
 from pulumi_embedded.state import ResourceState
 
 PROVIDER = "urn:pulumi:dev::p::pulumi:providers:t::default"
@@ -27,6 +27,17 @@ def test_every_kind_of_edge_makes_a_dependent_but_being_a_child_does_not() -> No
     ]
     assert [each.urn for each in dependents_of(resources, root)] == ["provided", "property", "with"]
     assert [each.urn for each in dependents_of(resources, root, {"provided"})] == []
+
+
+def test_an_alias_renames_what_it_stood_for_wherever_it_is_named() -> None:
+    prefix = "urn:pulumi:dev::p::"
+    renamed = resource(f"{prefix}t:t:G::new", aliases=[f"{prefix}t:t:G::old"])
+    child = resource(f"{prefix}t:t:G$t:t:T::child", parent=f"{prefix}t:t:G::old")
+    left = resource(f"{prefix}t:t:G::old", delete=True, dependencies=[f"{prefix}t:t:G::old"])
+    found = with_new_names([renamed, child, left])
+    assert [each.urn for each in found] == [renamed.urn, child.urn, renamed.urn]
+    assert found[1].parent == renamed.urn and found[2].dependencies == [renamed.urn]
+    assert not any(each.aliases for each in found) and renamed.aliases
 
 
 def test_depending_on_a_component_is_depending_on_its_children() -> None:

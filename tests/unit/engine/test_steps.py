@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pulumi_embedded.differ import diff_objects
 from pulumi_embedded.state import ResourceState
 from pulumi_embedded.steps import (
     Action,
@@ -12,6 +13,7 @@ from pulumi_embedded.steps import (
     Op,
     PropertyDiff,
     decide,
+    detailed_diff,
     invert,
     replacement_steps,
     with_replace_on_changes,
@@ -79,6 +81,35 @@ def test_replace_on_changes_turns_changes_under_its_paths_into_replacements() ->
     }
     unchanged = Diff(changes=False, changed=("a",))
     assert with_replace_on_changes(unchanged, ["a"]) is unchanged
+
+
+def test_a_kind_of_the_detailed_diff_replaces_without_a_key() -> None:
+    detailed = {"a": PropertyDiff(DiffKind.UPDATE_REPLACE)}
+    assert decide(resource(), Diff(True, (), ("a",), detailed), None) is Action.REPLACE
+
+
+def test_a_nested_path_of_replace_on_changes_needs_a_detailed_diff() -> None:
+    assert not with_replace_on_changes(Diff(True, (), ("a",)), ["a.x"]).needs_replace
+    detailed = {"a.x": PropertyDiff(DiffKind.UPDATE)}
+    assert with_replace_on_changes(Diff(True, (), ("a",), detailed), ["a.x"]).needs_replace
+
+
+def test_a_failed_initialization_is_in_the_detailed_diff_that_it_makes_a_replacement() -> None:
+    diff = with_replace_on_changes(Diff(False, detailed={}), ["*"], init_errors=True)
+    assert diff.replaces == ("#initerror",)
+    assert diff.detailed == {"#initerror": PropertyDiff(DiffKind.UPDATE_REPLACE)}
+
+
+def test_what_the_engine_compares_itself_has_a_detailed_diff_down_to_the_leaves() -> None:
+    found = diff_objects({"l": [1, 2], "o": {"x": 1, "gone": 1}, "a b": 1}, {"l": [1, 3, 4], "o": {"x": 1}, "a b": 2})
+    assert found is not None
+    kinds = {path: each.kind for path, each in detailed_diff(found).items()}
+    assert kinds == {
+        "l[1]": DiffKind.UPDATE,
+        "l[2]": DiffKind.ADD,
+        "o.gone": DiffKind.DELETE,
+        '["a b"]': DiffKind.UPDATE,
+    }
 
 
 def test_a_refresh_shows_the_diff_from_the_other_side() -> None:

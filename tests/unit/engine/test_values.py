@@ -97,3 +97,9 @@ def test_what_is_shown_never_holds_a_secret() -> None:
     assert plain(value, show_secrets=True) == {"a": ["x", UNKNOWN_SENTINEL]}
     assert "hidden" not in repr(Secret("hidden"))
     assert contains_unknowns(value) and contains_secrets(value)
+
+
+def test_unknowns_are_left_out_at_every_depth_for_a_reader_that_takes_none() -> None:
+    value = {"a": UNKNOWN, "b": [1, UNKNOWN], "c": {"d": UNKNOWN, "e": 1}, "s": Secret(UNKNOWN), "t": Secret([UNKNOWN])}
+    struct = to_struct(value, secrets=True, unknowns=False)
+    assert from_struct(struct) == {"b": [1], "c": {"e": 1}, "t": Secret([])}

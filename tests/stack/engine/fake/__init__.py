@@ -13,7 +13,7 @@ import grpc
 from google.protobuf import json_format, struct_pb2
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
-__all__ = ["Call", "FakeProvider"]
+__all__ = ["Call", "FakeProvider", "ProviderProcess"]
 
 # A plugin is whoever says its port and lasts: one process serves all operations, so that none has to start its own.
 LAUNCHER = "#!/bin/sh\necho {port}\nexec sleep 1000000\n"
@@ -30,20 +30,21 @@ class Call:
     failed: bool
 
 
-class FakeProvider:
-    """The running process; `folder` belongs on the PATH for the package `fake` to be found."""
+class ProviderProcess:
+    """A provider of a package; `folder` belongs on the PATH for it to be found."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, package: str, script: Path) -> None:
         self.folder = folder
+        self._package = package
         self._process = subprocess.Popen(
-            [sys.executable, "-u", str(Path(__file__).with_name("provider.py"))],
+            [sys.executable, "-u", str(script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         assert self._process.stdout is not None
         port = int(self._process.stdout.readline())
-        launcher = folder / "pulumi-resource-fake"
+        launcher = folder / f"pulumi-resource-{package}"
         launcher.write_text(LAUNCHER.format(port=port))
         launcher.chmod(launcher.stat().st_mode | stat.S_IXUSR)
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}")
@@ -56,31 +57,39 @@ class FakeProvider:
         self._process.stdout.close()
         self._process.wait()
 
-    def _ask(self, token: str, **arguments: Any) -> dict[str, Any]:
+    def ask(self, token: str, **arguments: Any) -> dict[str, Any]:
+        """Calls a function that the process has for the tests."""
         struct = struct_pb2.Struct()
         struct.update(arguments)
-        answer = self._stub.Invoke(provider_pb2.InvokeRequest(tok=f"fake:control:{token}", args=struct))
+        answer = self._stub.Invoke(provider_pb2.InvokeRequest(tok=f"{self._package}:control:{token}", args=struct))
         return json_format.MessageToDict(getattr(answer, "return"))
+
+
+class FakeProvider(ProviderProcess):
+    """The running process of the package `fake`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "fake", Path(__file__).with_name("provider.py"))
 
     def reset(self) -> None:
         """Forgets all objects, all calls and all failures."""
-        self._ask("reset")
+        self.ask("reset")
 
     def objects(self) -> dict[str, dict[str, Any]]:
         """What the provider has: the inputs of every object by its id."""
-        return self._ask("all_objects")
+        return self.ask("all_objects")
 
     def take_calls(self) -> list[Call]:
         """The creates, updates and deletes since the last time, in the order in which they happened."""
-        return [Call(**each) for each in self._ask("all_calls")["calls"]]
+        return [Call(**each) for each in self.ask("all_calls")["calls"]]
 
     def fail(self, **keys: list[str]) -> None:
         """From now on `create`, `update` and `delete` fail for the objects with these keys, and for no others.
 
         `half` are created, and the creation fails all the same.
         """
-        self._ask("fail", **keys)
+        self.ask("fail", **keys)
 
     def lose(self, id_: str) -> None:
         """Removes an object behind the engine's back."""
-        self._ask("lose", id=id_)
+        self.ask("lose", id=id_)

@@ -1,0 +1,122 @@
+"""The embedded engine goes a walk as the Pulumi CLI does: exit codes, provider calls, states and messages are equal.
+
+The walks on which the two once differed are recorded. If a CLI is on the PATH, it goes them too, so that the recordings
+stay true, each engine goes on where the other stopped, and walks are drawn at random: a few, or with `FAULTS=all` 500,
+from the seed `WALKS_SEED` on. Without a CLI, the embedded engine alone goes the few, and its states are looked at.
+`WALKS=record` writes the recordings anew with the CLI that is on the PATH.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from itertools import cycle, pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import NO_CLI
+
+from .walks import Observation, Walk, WalkProvider, differences, walked
+from .walks.draw import draw
+from .walks.known import KNOWN
+
+RECORDED = Path(__file__).parent / "walks" / "recorded"
+CLI = shutil.which("pulumi")
+TURNS = {
+    "embedded": ["embedded"],
+    "cli": ["cli"],
+    "embedded-then-cli": ["embedded", "cli"],
+    "cli-then-embedded": ["cli", "embedded"],
+}
+
+
+def recorded(name: str) -> list[Observation]:
+    return json.loads((RECORDED / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("turns", TURNS)
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_walk_goes_as_on_the_cli(name: str, turns: str, walk_provider: WalkProvider, tmp_path: Path) -> None:
+    if turns != "embedded" and CLI is None:
+        pytest.skip(NO_CLI)
+    found = walked(KNOWN[name], cycle(TURNS[turns]), walk_provider, tmp_path / "project")
+    for number, (mine, theirs) in enumerate(zip(found, recorded(name), strict=True)):
+        assert not (lines := differences(mine, theirs)), "\n".join([f"step {number}", *lines])
+
+
+LARGE = os.environ.get("FAULTS") == "all"
+SEED = int(os.environ.get("WALKS_SEED", "0"))
+DRAWS = range(SEED, SEED + int(os.environ.get("WALKS_DRAWS", "500" if LARGE else "4")))
+# An engine that meets a race may go either way: so often is a walk repeated before a difference counts as stable.
+ATTEMPTS = 3
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "project"
+
+
+@pytest.mark.parametrize("seed", DRAWS)
+def test_a_random_walk_goes_as_on_the_cli(seed: int, walk_provider: WalkProvider, folder: Path) -> None:
+    if CLI is None:
+        pytest.skip(NO_CLI)
+    walk = draw(seed)
+
+    def gone(turns: str) -> list[Observation]:
+        return list(walked(walk, cycle(TURNS[turns]), walk_provider, folder))
+
+    theirs = [gone("cli")]
+    print(f"seed {seed}: {exercised(theirs[0])}")
+    for turns in ("embedded", "embedded-then-cli", "cli-then-embedded"):
+        for _ in range(ATTEMPTS):
+            mine = gone(turns)
+            if any(mine == each for each in theirs):
+                break
+            theirs.append(gone("cli"))
+        else:
+            pytest.fail(f"seed {seed}, {turns}\n{told(walk, mine, theirs[-1])}")
+
+
+def told(walk: Walk, mine: list[Observation], theirs: list[Observation]) -> str:
+    """The first step on which two walks differ, and in what."""
+    number = next(number for number, pair in enumerate(zip(mine, theirs, strict=True)) if pair[0] != pair[1])
+    lines = differences(mine[number], theirs[number])
+    return "\n".join([f"step {number}: {walk['steps'][number]['command']}", *lines])
+
+
+def exercised(steps: list[Observation]) -> str:
+    """What a walk came to: how many of its steps called a provider, changed the state, failed."""
+    calls = sum(bool(step["order"]) for step in steps)
+    changes = sum(one["state"] != other["state"] for one, other in pairwise(steps))
+    failed = sum(step["exit"] != 0 for step in steps)
+    return f"{len(steps)} steps, {calls} with calls, {changes} changed the state, {failed} failed"
+
+
+@pytest.mark.skipif(CLI is not None, reason="the walks are compared with the CLI's")
+@pytest.mark.parametrize("seed", DRAWS)
+def test_a_random_walk_leaves_what_the_provider_has(seed: int, walk_provider: WalkProvider, folder: Path) -> None:
+    """Nothing is said of an engine that failed, and every object that the state has was made and not deleted."""
+    deleted: set[str] = set()
+    for step in walked(draw(seed), cycle(["embedded"]), walk_provider, folder):
+        said = "\n".join(step["said"])
+        assert "engine failed" not in said and "Traceback" not in said, f"seed {seed}\n{said}"
+        deleted |= {id_ for calls in step["calls"].values() for id_ in deletes(calls)}
+        held = {each.get("id") for each in step["state"] if not each.get("pendingReplacement")}
+        assert not held & deleted, f"seed {seed}: {held & deleted}"
+
+
+def deletes(calls: list[str]) -> Iterator[str]:
+    """The ids of the objects that were deleted; one that was told to fail is deleted later, or never."""
+    for call in map(json.loads, calls):
+        if call["method"] == "Delete" and not call.get("failed"):
+            yield call["id"]
+
+
+@pytest.mark.parametrize("name", KNOWN if os.environ.get("WALKS") == "record" else [])
+def test_record(name: str, walk_provider: WalkProvider, folder: Path) -> None:
+    steps = list(walked(KNOWN[name], cycle(["cli"]), walk_provider, folder))
+    RECORDED.mkdir(exist_ok=True)
+    (RECORDED / f"{name}.json").write_text(json.dumps(steps, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,289 @@
+"""Walks: a program that changes from step to step, and a command at each, on one engine or on two that take turns.
+
+A walk is a JSON document. Its `steps` have a `program` (see `program.py`; without one the last stays), `failures` of
+the provider's calls, what is `changed` and what `exists` behind the engine's back, and a `command`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pulumi_embedded import cli
+from pulumi_embedded.storage.secrets import Crypter
+
+from ..fake import ProviderProcess
+from ..replay import PLUGIN_WARNING, SALT, UNKNOWN, UUID, json_differences, opened
+
+__all__ = ["ENGINES", "Observation", "Walk", "WalkProvider", "differences", "walked"]
+
+HERE = Path(__file__).parent
+ENGINES = ("embedded", "cli")
+PROJECT = "name: walk\nruntime: {name: python, options: {virtualenv: .venv}}\nbackend: {url: file://./.state}\n"
+EMPTY = {"version": 3, "checkpoint": {"stack": "organization/walk/dev", "latest": None}}
+
+Walk = dict[str, Any]
+# What a step did, all of it in JSON: `exit`, `calls`, `order`, `state`, `pending`, `said`.
+Observation = dict[str, Any]
+
+
+class WalkProvider(ProviderProcess):
+    """The running process of the package `walk`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "walk", HERE / "provider.py")
+
+
+def walked(walk: Walk, engines: Iterable[str], provider: WalkProvider, folder: Path) -> Iterator[Observation]:
+    """Goes the walk in a new project in the folder, each step with the next of the engines."""
+    shutil.rmtree(folder, ignore_errors=True)
+    place = _Place(folder, provider)
+    provider.ask("reset", **walk.get("provider", {}))
+    for step, engine in zip(walk["steps"], engines, strict=False):
+        yield place.go(step, engine)
+
+
+class _Place:
+    """A project folder with an empty stack."""
+
+    def __init__(self, folder: Path, provider: WalkProvider) -> None:
+        self._folder = folder
+        self._provider = provider
+        self._state_file = folder / ".state/.pulumi/stacks/walk/dev.json"
+        self._state_file.parent.mkdir(parents=True)
+        self._state_file.write_text(json.dumps(EMPTY))
+        (folder / ".state/.pulumi/meta.yaml").write_text("version: 1\n")
+        (folder / "Pulumi.yaml").write_text(PROJECT)
+        (folder / "Pulumi.dev.yaml").write_text(f"encryptionsalt: {SALT}\n")
+        (folder / "__main__.py").write_text("import pulumi, walk\n\npulumi.run(walk.main)\n")
+        (folder / "walk.py").write_text((HERE / "program.py").read_text())
+        (folder / "quick/pip").mkdir(parents=True)
+        (folder / "quick/pip/__main__.py").write_text("print('[]')")
+        (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
+
+    def go(self, step: dict[str, Any], engine: str) -> Observation:
+        if "program" in step:
+            (self._folder / "program.json").write_text(json.dumps(step["program"]))
+        for change in step.get("changed", []):
+            self._provider.ask("change", **change)
+        for thing in step.get("exists", []):
+            self._provider.ask("exists", **thing)
+        if "state" in step:
+            document = json.loads(self._state_file.read_text())
+            self._state_file.write_text(json.dumps(_edited(document, step["state"])))
+        self._provider.ask("fail", **step.get("failures", {}))
+        self._provider.ask("take_calls")
+        arguments = ["--non-interactive", "-C", str(self._folder), *step["command"].split()]
+        run = {"embedded": self._run_embedded, "cli": self._run_cli}[engine]
+        exit_code, stdout, stderr = run(arguments)
+        calls = self._provider.ask("take_calls")["calls"]
+        return {
+            "exit": exit_code,
+            "calls": _by_urn(calls),
+            "order": _order(calls),
+            **self._state(),
+            "said": _said(self._plain(stdout), self._plain(stderr)),
+        }
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "PATH": f"{self._provider.folder}:{os.environ['PATH']}",
+            "PULUMI_CONFIG_PASSPHRASE": "",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PULUMI_HOME": str(self._folder / ".home"),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_STACK": "dev",
+        }
+
+    def _run_embedded(self, arguments: list[str]) -> tuple[int, str, str]:
+        stdout, stderr = io.StringIO(), io.StringIO()
+        before, argv, code = dict(os.environ), sys.argv, 0
+        os.environ.update(self.environment())
+        sys.argv = ["pulumi-embedded", *arguments]
+        try:
+            with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+                cli.main()
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        finally:
+            sys.argv = argv
+            os.environ.clear()
+            os.environ.update(before)
+        return code, stdout.getvalue(), stderr.getvalue()
+
+    def _run_cli(self, arguments: list[str]) -> tuple[int, str, str]:
+        environment = {**os.environ, **self.environment()}
+        if {"up", "preview"} & set(arguments):
+            # There is nothing to install, and looking for it takes the CLI as long as the rest.
+            arguments = [*arguments, "--skip-plugin-pre-install"]
+        # Nor are the program's packages of interest, which the CLI has pip list each time.
+        environment["PYTHONPATH"] = str(self._folder / "quick")
+        run = subprocess.run(["pulumi", *arguments], env=environment, capture_output=True, text=True, check=False)
+        return run.returncode, run.stdout, run.stderr
+
+    def _state(self) -> dict[str, Any]:
+        latest = json.loads(self._state_file.read_text())["checkpoint"].get("latest") or {}
+        crypter = Crypter.open(SALT, "")
+        return {
+            "state": opened(latest.get("resources") or [], crypter),
+            "pending": opened(latest.get("pending_operations") or [], crypter),
+        }
+
+    def _plain(self, text: str) -> str:
+        text = text.replace(str(self._folder.resolve()), "<project>").replace(str(self._folder), "<project>")
+        text = UUID.sub(lambda match: match[0] if match[0] == UNKNOWN else "<uuid>", text)
+        return text.replace("pulumi-embedded", "pulumi")
+
+
+def _edited(document: dict[str, Any], edit: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The state file with entries of some resources, by name, changed."""
+    for resource in (document["checkpoint"]["latest"] or {}).get("resources", []):
+        resource.update(edit.get(resource["urn"].rpartition("::")[2], {}))
+    return document
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _by_urn(calls: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Each resource's calls in their order; in which order several resources are refreshed or deleted is open."""
+    found: dict[str, list[str]] = {}
+    for call in calls:
+        rest = {key: value for key, value in call.items() if key not in ("name", "type", "urn")}
+        found.setdefault(call["urn"].rpartition("::")[2], []).append(UUID.sub("<uuid>", _text(_whole(rest))))
+    return dict(sorted(found.items()))
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return {key: _whole(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+def _order(calls: list[dict[str, Any]]) -> list[str]:
+    """The calls that make and change, in their order, and the deletes between them as a set."""
+    found: list[str] = []
+    deletes: list[str] = []
+    for call in calls:
+        name = call["urn"].rpartition("::")[2]
+        if call["method"] == "Delete":
+            deletes.append(f"{name} ({call['id']})")
+        elif call["method"] in ("Check", "Create", "Update"):
+            found += [f"Delete {', '.join(sorted(deletes))}"] if deletes else []
+            deletes = []
+            found.append(f"{call['method']} {name}")
+    return [*found, *([f"Delete {', '.join(sorted(deletes))}"] if deletes else [])]
+
+
+def _said(stdout: str, stderr: str) -> list[str]:
+    """What both engines must say: the parts of a JSON document or stream, or the messages and the counts of a text."""
+    if stdout.startswith("{"):
+        documents = [json.loads(line) for line in stdout.splitlines()] if "\n{" in stdout else None
+        if documents is None:
+            with contextlib.suppress(ValueError):
+                documents = json.loads(stdout)
+        kept = _without_warnings(documents)
+        nothing: Any = [] if isinstance(kept, list) else {}
+        return sorted(each.partition(": ")[2] for each in json_differences(_json(kept), nothing))
+    lines = [line.rstrip() for line in (stdout + stderr).splitlines()]
+    found, within = [], False
+    for line in lines:
+        if line in ("Diagnostics:", "Resources:"):
+            within = True
+        elif not line.startswith(" ") and line:
+            within = False
+        if (within or line.startswith("error: ")) and line.strip() and PLUGIN_WARNING not in line:
+            found.append(re.sub(r" +", " ", line))
+    return plain_said(found)
+
+
+# What a program that the CLI interrupted, or Python's loop in it, says in its last moment.
+_INTERRUPTED = (
+    "KeyboardInterrupt",
+    "During handling of the above exception, another exception occurred:",
+    "program exited with non-zero exit code",
+    "RuntimeWarning",
+    "self._ready.clear()",
+)
+# The end of a traceback: the exception itself.
+_EXCEPTION = re.compile(r" *[\w.]+(Error|Exception|Interrupt|Failed)\b")
+
+
+def plain_said(lines: list[str]) -> list[str]:
+    """The lines in one order, without headings, frames of tracebacks, and the traceback of an interrupted program."""
+    kept, within = [], False
+    for line in lines:
+        ends = within and _EXCEPTION.match(line)
+        within = (within or "Traceback (most recent call last):" in line) and not ends
+        if not within and line not in ("Diagnostics:", "Resources:", " pulumi:pulumi:Stack (walk-dev):"):
+            kept.append(line)
+    return sorted(each for each in kept if not any(part in each for part in _INTERRUPTED))
+
+
+def _json(document: Any) -> str:
+    return "\n".join(map(json.dumps, document)) if isinstance(document, list) else json.dumps(document)
+
+
+def _without_warnings(document: Any) -> Any:
+    """Without the CLI's warnings that the plugin is taken from the PATH."""
+    if isinstance(document, list):
+        for each in document:
+            _shorten(each.get("diagnosticEvent", {}))
+        told = [(each, each.get("diagnosticEvent", {})) for each in document]
+        return [each for each, what in told if PLUGIN_WARNING not in _text(what) and what.get("severity") != "info#err"]
+    kept = [each for each in document.get("diagnostics", []) if PLUGIN_WARNING not in each["message"]]
+    for each in kept:
+        _shorten(each)
+    return {**{k: v for k, v in document.items() if k != "diagnostics"}, **({"diagnostics": kept} if kept else {})}
+
+
+def _shorten(diagnostic: dict[str, Any]) -> None:
+    """Takes the frames out of a traceback, which are each engine's own."""
+    if "Traceback" in diagnostic.get("message", ""):
+        diagnostic["message"] = "\n".join(plain_said(diagnostic["message"].splitlines()))
+
+
+def differences(mine: Observation, theirs: Observation) -> list[str]:
+    """What two observations of a step do not have in common, as lines to read."""
+    found = []
+    for part in sorted({*mine, *theirs}):
+        left, right = mine.get(part), theirs.get(part)
+        if left == right:
+            continue
+        if isinstance(left, list) and isinstance(right, list):
+            lefts, rights = [[_text(each) for each in side] for side in (left, right)]
+            found += [f"{part} - {each}" for each in _minus(rights, lefts)]
+            found += [f"{part} + {each}" for each in _minus(lefts, rights)]
+            found += [f"{part}: another order: {lefts} instead of {rights}"] if sorted(lefts) == sorted(rights) else []
+        elif isinstance(left, dict) and isinstance(right, dict):
+            for key in sorted({*left, *right}):
+                if left.get(key) != right.get(key):
+                    found += [f"{part} {key} - {each}" for each in _minus(right.get(key, []), left.get(key, []))]
+                    found += [f"{part} {key} + {each}" for each in _minus(left.get(key, []), right.get(key, []))]
+        else:
+            found.append(f"{part}: {left} instead of {right}")
+    return found
+
+
+def _minus(these: list[str], those: list[str]) -> list[str]:
+    left = list(those)
+    result = []
+    for each in these:
+        if each in left:
+            left.remove(each)
+        else:
+            result.append(each)
+    return result

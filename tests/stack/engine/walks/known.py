@@ -1,0 +1,242 @@
+"""Walks on which the two engines once differed, each with what it shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["KNOWN"]
+
+UP = "up --yes --skip-preview --parallel 1"
+URN = "urn:pulumi:dev::walk::walk:index:Thing::"
+
+Entry = dict[str, Any]
+
+
+def thing(name: str, inputs: Entry | None = None, **options: Any) -> Entry:
+    return {"name": name, "kind": "thing", "inputs": {"value": 1, **(inputs or {})}, "options": options}
+
+
+def group(name: str, **options: Any) -> Entry:
+    return {"name": name, "kind": "group", "options": options}
+
+
+def provider(name: str, **inputs: Any) -> Entry:
+    return {"name": name, "kind": "provider", "inputs": inputs}
+
+
+def read(name: str, id_: str, **options: Any) -> Entry:
+    return {"name": name, "kind": "read", "id": id_, "options": options}
+
+
+def ref(name: str, of: str = "serial") -> Entry:
+    return {"$ref": name, "of": of}
+
+
+def secret(value: Any) -> Entry:
+    return {"$secret": value}
+
+
+def up(*resources: Entry, command: str = UP, **around: Any) -> Entry:
+    """A step with a program; `around` it calls fail and things change."""
+    return {"program": {"resources": list(resources)}, "command": command, **around}
+
+
+def then(command: str, **around: Any) -> Entry:
+    """A step with the program of the last."""
+    return {"command": command, **around}
+
+
+DESTROY = then("destroy --yes --skip-preview --parallel 1")
+REFRESH = then("refresh --yes --skip-preview --parallel 1")
+
+_STEPS: dict[str, list[Entry]] = {
+    # One object never belongs to two resources.
+    "alias-of-one-that-stays": [
+        up(thing("a")),
+        up(thing("a"), thing("b", aliases=[{"name": "a"}])),
+        up(thing("a")),
+    ],
+    "alias-before-the-one-that-stays": [
+        up(thing("a")),
+        up(thing("b", aliases=[{"name": "a"}]), thing("a")),
+        up(thing("a")),
+    ],
+    "two-resources-take-one-alias": [
+        up(thing("a")),
+        up(thing("b", aliases=[{"name": "a"}]), thing("c", aliases=[{"name": "a"}])),
+        up(thing("b", aliases=[{"name": "a"}])),
+    ],
+    "an-alias-of-an-alias-is-none": [
+        up(group("g"), thing("g-a", parent="g")),
+        up(group("h", aliases=[{"name": "g"}]), thing("h-a", parent="h")),
+        up(group("h", aliases=[{"name": "x"}]), thing("h-a", parent="h")),
+    ],
+    # What a parent says of deletes, its children say too.
+    "retain-on-delete-of-a-parent": [
+        up(group("g", retain_on_delete=True), thing("a", parent="g"), thing("b", parent="g", retain_on_delete=False)),
+        up(group("g", retain_on_delete=True)),
+        DESTROY,
+    ],
+    "retain-on-delete-of-a-grandparent": [
+        up(thing("p", retain_on_delete=True), group("g", parent="p"), thing("a", parent="g")),
+        DESTROY,
+    ],
+    "deleted-with-of-a-parent": [
+        up(thing("s"), group("g", deleted_with="s"), thing("a", parent="g"), thing("b", parent="a")),
+        DESTROY,
+    ],
+    "protect-of-a-parent": [
+        up(group("g", protect=True), thing("a", parent="g"), thing("b", parent="g", protect=False)),
+        DESTROY,
+    ],
+    # A value that becomes secret is secret from then on.
+    "an-input-becomes-secret": [
+        up(thing("a", {"token": "s1"})),
+        up(thing("a", {"token": secret("s1")})),
+        up(thing("a", {"token": "s1"})),
+    ],
+    "an-output-becomes-secret": [
+        up(thing("a", {"token": "s1"})),
+        up(thing("a", {"token": "s1"}, additional_secret_outputs=["token", "serial"])),
+    ],
+    "a-nested-input-becomes-secret": [
+        up(thing("a", {"tags": {"x": "s1"}})),
+        up(thing("a", {"tags": {"x": secret("s1")}})),
+    ],
+    "the-plugin-gives-a-secret-back-plain": [
+        up(thing("a", {"token": secret("s1"), "plain": True})),
+        up(thing("a", {"token": secret("s2"), "plain": True})),
+        REFRESH,
+    ],
+    "a-secret-with-a-failing-update": [
+        up(thing("a", {"token": "s1"})),
+        up(thing("a", {"token": secret("s2")}), failures={"half Update": ["a"]}),
+        up(thing("a", {"token": secret("s2")})),
+    ],
+    "an-argument-of-a-provider-becomes-secret": [
+        up(provider("p", token="s1"), thing("a", provider="p")),
+        up(provider("p", token=secret("s1")), thing("a", provider="p")),
+    ],
+    "configuration-becomes-secret": [
+        then("config set walk:token s1"),
+        up(thing("a")),
+        then("config set --secret walk:token s1"),
+        up(thing("a")),
+    ],
+    "the-secret-of-an-id": [
+        up(thing("a", additional_secret_outputs=["id"])),
+        up(thing("a", additional_secret_outputs=["id"])),
+    ],
+    # What replaces, and in which order.
+    **{
+        f"replace-on-a-nested-path-{way}": [
+            up(thing("a", {"diff": way, "tags": {"x": 1, "y": 1}}, replace_on_changes=["tags.x"])),
+            up(thing("a", {"diff": way, "tags": {"x": 1, "y": 2}}, replace_on_changes=["tags.x"])),
+            up(thing("a", {"diff": way, "tags": {"x": 2, "y": 2}}, replace_on_changes=["tags.x"])),
+        ]
+        for way in ("keys", "detailed", "unknown")
+    },
+    "a-replacement-by-a-kind-of-the-detailed-diff": [
+        up(thing("a", {"diff": "detailed", "fixed": 1})),
+        up(thing("a", {"diff": "detailed", "fixed": 2}), command="preview --json --parallel 1"),
+        then(UP),
+    ],
+    "an-unknown-diff-deletes-first": [
+        up(thing("a", {"diff": "unknown", "exclusive": True}, replace_on_changes=["value"])),
+        up(thing("a", {"diff": "unknown", "exclusive": True, "value": 2}, replace_on_changes=["value"])),
+        up(thing("a", {"diff": "unknown and replaces", "exclusive": True, "value": 2, "fixed": 1})),
+    ],
+    "the-detailed-diff-of-an-unknown-diff": [
+        up(thing("a", {"diff": "unknown", "list": [1, 2], "tags": {"x": 1}})),
+        up(thing("a", {"diff": "unknown", "list": [1, 3, 4], "tags": {"x": 2, "a b": 3}}), command="preview --json"),
+        then(UP),
+    ],
+    "replaced-for-its-initialization": [
+        up(thing("a", {"diff": "detailed"}), failures={"half Create": ["a"]}),
+        up(thing("a", {"diff": "detailed", "value": 2}, replace_on_changes=["*"]), command="preview --json"),
+        then(UP),
+    ],
+    # States of version 4.
+    "replace-with": [
+        up(thing("a"), thing("b", replace_with=["a"])),
+        up(thing("a", {"fixed": 1}), thing("b", replace_with=["a"])),
+        up(thing("a", {"fixed": 2}, delete_before_replace=True), thing("b", replace_with=["a"])),
+        DESTROY,
+    ],
+    "tainted": [
+        up(thing("a"), thing("b", {"of": ref("a")})),
+        then("preview --json --parallel 1", state={"a": {"taint": True}}),
+        then(UP),
+        then(UP),
+    ],
+    # Behaviour.
+    "a-read-fails": [
+        up(thing("a"), thing("b"), thing("c")),
+        then(
+            "refresh --yes --skip-preview",
+            failures={"Read": ["b"]},
+            changed=[{"name": "a", "inputs": {"value": 7}}, {"name": "c"}],
+        ),
+        REFRESH,
+        then("up --yes --skip-preview --refresh", failures={"Read": ["a"]}),
+    ],
+    "a-read-finds-half": [
+        up(thing("a")),
+        then("refresh --yes --skip-preview", failures={"half Read": ["a"]}),
+        then(UP),
+    ],
+    "changes-that-cannot-be-ignored": [
+        up(thing("a", {"list": [1]}, ignore_changes=["list[1]"])),
+        up(thing("a", {"list": [2, 3]}, ignore_changes=["list[1]", "tags.x"])),
+        up(thing("a", {"list": [2, 3], "tags": {"x": 1}}, ignore_changes=["list[0]", "tags.x"])),
+    ],
+    "what-was-to-be-replaced-is-no-longer-wanted": [
+        up(thing("a"), thing("b")),
+        up(thing("a", {"fixed": 1}, delete_before_replace=True), thing("b"), failures={"Create": ["a"]}),
+        up(thing("b")),
+    ],
+    "an-alias-whose-replaced-object-stays": [
+        up(thing("a")),
+        up(thing("b", {"fixed": 1}, aliases=[{"name": "a"}]), failures={"Delete": ["a", "b"]}),
+        up(thing("b", {"fixed": 1}, aliases=[{"name": "a"}])),
+    ],
+    "a-parent-is-renamed-and-a-child-is-no-target": [
+        up(group("g"), thing("a", parent="g"), thing("b", parent="g")),
+        up(group("h", aliases=[{"name": "g"}]), thing("a", {"value": 2}, parent="h"), thing("b", parent="h")),
+    ],
+    "flags-that-contradict": [
+        up(thing("a"), command="up --yes --skip-preview --expect-no-changes"),
+        then("destroy --yes --preview-only"),
+        then("refresh --yes --preview-only"),
+        then("refresh --skip-preview --preview-only"),
+        then("preview --expect-no-changes"),
+    ],
+    "what-is-read": [
+        up(read("r", "there"), exists=[{"id": "there", "inputs": {"value": 1}}]),
+        then(UP),
+        then(UP, changed=[{"name": "there", "inputs": {"value": 2}}], exists=[{"id": "there", "inputs": {"value": 2}}]),
+        then("up --yes --skip-preview --expect-no-changes"),
+        then(UP, failures={"half Read": ["r"]}),
+        then(UP, failures={"Read": ["r"]}),
+        DESTROY,
+    ],
+    "a-target-is-deleted": [
+        up(thing("a"), thing("b", {"fixed_of": ref("a")}), thing("c", {"of": ref("a")}), thing("d", {"of": ref("b")})),
+        then(f"destroy --yes --skip-preview --target {URN}a"),
+        then(f"up --yes --skip-preview --target {URN}a"),
+        then(f"destroy --yes --skip-preview --target-dependents --target {URN}b"),
+        then(f"destroy --yes --skip-preview --target-dependents --target {URN}a"),
+    ],
+    "what-needs-what-was-left-out": [
+        up(thing("b")),
+        up(thing("a"), thing("b", {"of": ref("a")}), command=f"up --yes --skip-preview --target {URN}b"),
+        up(thing("a"), thing("b", {"of": ref("a")}), command=f"preview --target {URN}b"),
+        up(thing("a"), thing("c", {"of": ref("a")}), thing("b"), command=f"up --yes --skip-preview --target {URN}b"),
+    ],
+    "timeouts": [
+        up(thing("a", custom_timeouts={"create": "90s", "update": "1m30s", "delete": "1.5s"})),
+        up(thing("a", {"value": 2}, custom_timeouts={"create": "90s", "update": "1m30s", "delete": "1.5s"})),
+        DESTROY,
+    ],
+}
+KNOWN: dict[str, dict[str, Any]] = {name: {"steps": steps} for name, steps in _STEPS.items()}
