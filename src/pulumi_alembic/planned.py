@@ -33,14 +33,37 @@ def plan(inputs: Inputs, old_url: str | None, trust: Trust) -> tuple[Looked, Acc
         return _account(inputs, inputs.url, trust)
     except NoLogin as error:
         if old_url is None or old_url == inputs.url or _database(old_url) != _database(inputs.url):
-            raise NoLogin(
-                f"{error}. If the role or its password was changed outside of the stack, set them back as the stack "
-                f"has them; if the server is another one: {engine_log.command('refresh', inputs.urn)}, then try again"
-            ) from None
+            raise NoLogin(f"{error}. {_advice(inputs, old_url)}") from None
         return _account(inputs, old_url, trust)
     except NoDatabase as error:
         advice = f"If it was dropped outside of the stack: {engine_log.command('refresh', inputs.urn)}, then try again"
         raise NoDatabase(f"{error}. {advice}") from None
+
+
+def _advice(inputs: Inputs, old_url: str | None) -> str:
+    """What to do if the server does not know the login.
+
+    A refresh asks the server that the state names: of one that is gone it cannot learn that nothing is left.
+    """
+    before, now = (_address(url) for url in (old_url or inputs.url, inputs.url))
+    if before == now:
+        return (
+            "If the role or its password was changed outside of the stack, set them back as the stack has them; if "
+            f"they were dropped: {engine_log.command('refresh', inputs.urn)}, then try again"
+        )
+    return "\n  ".join(
+        [
+            f"The stack's database was on the server at {before}, and this server is at {now}.",
+            "If that server still runs, name it again. If it is gone with all that it had, let the stack forget it:",
+            engine_log.command("state delete --all --force --yes", inputs.urn),
+            engine_log.command("up --yes", inputs.urn),
+        ]
+    )
+
+
+def _address(url: str | None) -> str:
+    parts = urlsplit(url or "")
+    return f"{parts.hostname}:{parts.port or 5432}"
 
 
 def proof(inputs: Inputs, revision: str, trust: Trust, props: Mapping[str, Any]) -> str:

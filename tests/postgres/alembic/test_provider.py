@@ -91,7 +91,16 @@ def test_the_old_login_is_not_asked_about_another_database(target: Target) -> No
     target.migrate(THREE)
     elsewhere = target.url.replace("_migrator:", "_migrator:x").replace("@127.0.0.1", "@localhost")
     [failure] = provider.check(inputs(target, THREE), inputs(target, THREE, url=elsewhere)).failures
-    assert "if the server is another one: pulumi refresh" in failure.reason
+    port = target.url.rpartition("/")[0].rpartition(":")[2]
+    assert f"was on the server at 127.0.0.1:{port}, and this server is at localhost:{port}" in failure.reason
+    assert "\n  pulumi state delete --all --force --yes\n" in failure.reason
+
+
+def test_a_login_that_the_same_server_no_longer_knows_is_looked_for_by_a_refresh(target: Target) -> None:
+    target.migrate(THREE)
+    unknown = target.url.replace("_migrator:", "_migrator:x")
+    [failure] = provider.check(inputs(target, THREE, url=unknown), inputs(target, THREE, url=unknown)).failures
+    assert "if they were dropped: pulumi refresh, then try again" in failure.reason
 
 
 def test_a_failure_says_what_to_do_and_names_no_property_whose_value_would_be_printed(target: Target) -> None:

@@ -1,0 +1,67 @@
+"""A stack whose state is lost, or whose server is, is brought back by the commands that its error names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import psycopg
+
+from tests.acceptance.conftest import ENGINES, Outcome, Project
+from tests.conftest import ThrowawayCluster
+
+
+def refused(project: Project) -> Outcome:
+    """What an update prints that changes nothing."""
+    outcome = project.pulumi("up", "--yes")
+    assert outcome.exit_code != 0 and "Traceback" not in outcome.text, outcome.text
+    return outcome
+
+
+def commands(outcome: Outcome, engine: str) -> list[list[str]]:
+    """The commands of the engine that stand on a line of their own, in their order, each once."""
+    lines = re.findall(rf"^\s*{re.escape(ENGINES[engine])} (.+)$", outcome.text, re.MULTILINE)
+    return [line.split() for line in dict.fromkeys(lines)]
+
+
+def test_a_lost_state_is_recovered_by_adopting_what_is_there(project: Project) -> None:
+    path = project.folder / f".state/.pulumi/stacks/taskdb/{project.stack}.json"
+    empty = path.read_text()
+    project.up()
+    before = project.outputs()
+    with psycopg.connect(before["app_url"]) as application:
+        application.execute("INSERT INTO users (username, email, password_hash) VALUES ('a', 'a@b.c', 'x')")
+    path.write_text(empty)
+
+    outcome = refused(project)
+    assert f"has the role {project.name}_owner already" in outcome.text
+    [adopt] = commands(outcome, project.engine)
+    assert adopt[:4] == ["config", "set", "taskdb:adopt", "true"]
+    project.succeed(*adopt[:4])
+    project.up()
+
+    after = project.outputs()
+    assert after["revision"] == before["revision"]
+    with psycopg.connect(after["app_url"]) as application:
+        assert application.execute("SELECT username FROM users").fetchall() == [("a",)]
+    project.succeed("preview", "--refresh", "--expect-no-changes")
+
+
+def test_a_stack_comes_up_on_another_server_after_its_own_is_gone(
+    project: Project, make_cluster: Callable[..., ThrowawayCluster]
+) -> None:
+    project.up()
+    server = make_cluster().server
+    moved = replace(
+        project, environment=project.environment | {"PGPORT": str(server.port), "PGPASSWORD": server.password}
+    )
+    outcome = refused(moved)
+    old, new = (f"{server.host}:{each}" for each in (project.environment["PGPORT"], server.port))
+    assert f"The stack's database was on the server at {old}, and this server is at {new}" in outcome.text
+    for command in commands(outcome, project.engine):
+        done = moved.run(ENGINES[moved.engine], *command)
+        assert done.exit_code == 0, done.text
+    assert moved.outputs()["port"] == server.port
+    moved.succeed("preview", "--refresh", "--expect-no-changes")
+    moved.succeed("destroy", "--yes", "--skip-preview")
