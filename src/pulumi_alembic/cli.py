@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import re
+import signal
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pulumi_alembic.backups import commands as backup_commands
 from pulumi_alembic.drift import command as drift_command
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.keeping import commands as keeping_commands
+from pulumi_alembic.printable import guarded_output, json_text, printable
 from pulumi_alembic.project import database_url, script_directory
 from pulumi_alembic.scripts.history import HEAD, History
+
+if TYPE_CHECKING:
+    from pulumi_alembic.plan import Plan
 
 __all__ = ["main"]
 
@@ -29,14 +33,23 @@ def main() -> NoReturn:
     # Python's collections among what it imports, and taking it all apart at the end, would be a quarter of the time of
     # a run with nothing pending.
     gc.set_threshold(100_000)
-    status = _run()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with guarded_output():
+            status = _run()
+    except KeyboardInterrupt:
+        os.write(2, b"\nerror: interrupted; what was not committed is rolled back\n")
+        status = 128 + signal.SIGINT
+    except OSError as error:
+        os.write(2, f"error: standard output cannot be written: {error.strerror}\n".encode())
+        status = 1
     os._exit(status)
 
 
 def _run() -> int:
     options = _parser().parse_args()
+    # As `alembic` has it by prepend_sys_path: an env.py may import the project.
+    sys.path.insert(0, str(Path.cwd()))
     try:
         status: int | None = options.run(options, options.directory or script_directory())
     except MigrationError as error:
@@ -115,15 +128,28 @@ def _capsule(options: argparse.Namespace, directory: Path) -> None:
     print(f"# {found}\n# digest {found.digest}\n{found.printable}")
 
 
-def _plan(options: argparse.Namespace, directory: Path) -> None:
+def _plan(options: argparse.Namespace, directory: Path) -> int:
     from pulumi_alembic import planning
 
     plan = planning.plan_from_database(database_url(directory), directory, options.target)
     if options.json:
         steps = [{"revision": step.id, "message": step.message} for step in plan.steps]
-        print(json.dumps({"current": plan.current, "target": plan.target, "direction": plan.direction, "steps": steps}))
+        print(json_text({"current": plan.current, "target": plan.target, "direction": plan.direction, "steps": steps}))
     else:
         print("\n  ".join([str(plan), *plan.lines]))
+    return _broken(plan, directory)
+
+
+def _broken(plan: Plan, directory: Path) -> int:
+    """Say which of the plan's statements no server would take; 1 if there is one."""
+    if not plan.steps:
+        return 0
+    from pulumi_alembic import static_lint
+
+    found = static_lint.broken(plan, History.load(directory))
+    for each in found:
+        print(f"error: {each.text}", file=sys.stderr)
+    return int(bool(found))
 
 
 def _upgrade(options: argparse.Namespace, directory: Path) -> None:
@@ -158,7 +184,7 @@ def _upgrade(options: argparse.Namespace, directory: Path) -> None:
             on_wait=on_status,
             approve=Plan.require_upgrade,
         )
-    print(json.dumps({"revision": revision, "applied": applied}) if options.json else f"the database is at {revision}")
+    print(json_text({"revision": revision, "applied": applied}) if options.json else f"the database is at {revision}")
 
 
 def _add_lint(commands: Any) -> None:
@@ -182,11 +208,9 @@ def _lint(options: argparse.Namespace, directory: Path) -> int:
         return 0
     from pulumi_alembic import static_lint
 
-    # As `alembic` has it by prepend_sys_path: an env.py may import the project.
-    sys.path.insert(0, str(Path.cwd()))
     found = static_lint.lint_scripts(directory, options.revisions, static_lint.settings_of(options.severity))
     if options.json:
-        print(json.dumps([each.document for each in found]))
+        print(json_text([each.document for each in found]))
     else:
         print("\n".join(each.text for each in found) or "lint finds nothing")
     return int(any(each.reaches(options.fail_on) for each in found))
@@ -213,7 +237,7 @@ def _history(options: argparse.Namespace, directory: Path) -> None:
     with connect(database_url(directory)) as connection:
         found, older = records.read(connection, options.limit)
     if options.json:
-        print(json.dumps({"records": [each.to_json() for each in found], "older": older}))
+        print(json_text({"records": [each.to_json() for each in found], "older": older}))
         return
     print("\n".join(records.table(found)) if found else "nothing was done to this database yet")
     if older:
@@ -258,11 +282,11 @@ def _report(options: argparse.Namespace, _: Path) -> int:
         raise MigrationError(f"{options.file or 'standard input'}: {error}") from None
     verdict = report.judge(preview)
     if options.format == "json":
-        text = json.dumps(report.document(preview, verdict), indent=2) + "\n"
+        text = json_text(report.document(preview, verdict), indent=2) + "\n"
     else:
         text = report.comment(preview, verdict, options.marker or report.MARKER)
     # UTF-8 whatever the terminal's encoding is: a report is a file.
-    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.write(printable(text).encode())
     return 3 if options.fail_on and verdict.level.reaches(options.fail_on) else 0
 
 

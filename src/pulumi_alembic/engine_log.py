@@ -8,6 +8,8 @@ import sys
 from functools import cache
 from typing import Any
 
+from pulumi_alembic.printable import printable
+
 __all__ = ["command", "info", "stack", "status", "warning"]
 
 
@@ -47,7 +49,7 @@ def _log(message: str, urn: str, *, severity: str = "INFO", ephemeral: bool = Fa
         from pulumi.runtime.proto import engine_pb2
 
         level = engine_pb2.LogSeverity.Value(severity)
-        engine.Log(engine_pb2.LogRequest(severity=level, message=message, urn=urn, ephemeral=ephemeral))
+        engine.Log(engine_pb2.LogRequest(severity=level, message=printable(message), urn=urn, ephemeral=ephemeral))
 
 
 @cache

@@ -3,6 +3,8 @@
 The text of each error is the whole message for the person at the terminal: what happened, on what, what to do next.
 """
 
+from pulumi_alembic.printable import printable
+
 __all__ = [
     "BackupError",
     "CapsuleError",
@@ -21,7 +23,13 @@ __all__ = [
 
 
 class MigrationError(Exception):
-    """Something that can go wrong in normal use; printed as its text alone, without a traceback, without a password."""
+    """Something that can go wrong in normal use; printed as its text alone, without a traceback, without a password.
+
+    Its text is printable: it quotes names and messages of the server, which must not command a terminal or a CI log.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message)))
 
 
 class HistoryError(MigrationError):

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.printable import printable
 
 __all__ = ["HalfDone", "install"]
 
@@ -41,7 +42,7 @@ class _Formatter:
     def format_exc(self) -> str:
         error = sys.exception()
         if not isinstance(error, MigrationError):
-            return traceback.format_exc()
+            return printable(traceback.format_exc())
         # The caller is the SDK's wrapper around one call, whose gRPC context is its third argument.
         call = sys._getframe(1).f_locals.get("context")
         if isinstance(error, HalfDone) and call is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from pulumi_alembic.account import MODES, Account, Effects, Lock, Rehearsed, RevisionAccount, StatementAccount
+from pulumi_alembic.printable import printable
 
 __all__ = ["how", "statements", "summary"]
 
@@ -30,7 +31,7 @@ def how(account: Account) -> str:
 
 def statements(account: Account) -> dict[str, list[str]]:
     """For each revision the lines of its statements, as the server gets them, each behind comments of what it does."""
-    return {f"{each.direction} {each.id}": list(_lines(each)) for each in account.revisions}
+    return {printable(f"{each.direction} {each.id}"): list(map(printable, _lines(each))) for each in account.revisions}
 
 
 def _revision(revision: RevisionAccount) -> Iterator[str]:

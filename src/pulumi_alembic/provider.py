@@ -59,6 +59,7 @@ from pulumi_alembic.inputs import (
 from pulumi_alembic.keeping.setting import is_wanted
 from pulumi_alembic.lint.gate import refuse
 from pulumi_alembic.plan import revision_text
+from pulumi_alembic.printable import printable
 from pulumi_alembic.proving import PROOF, PROVES
 from pulumi_alembic.scripts import trust
 
@@ -109,7 +110,7 @@ class MigrationsProvider(ResourceProvider):
             # Without a property: an engine would print its value.
             return CheckResult(news, [CheckFailure("", str(error))])
         serial = int(_olds.get("__serial") or 0) + bool(plan.steps)
-        adds: Properties = {"plan": str(plan), "__serial": serial, APPLIED: applied, **proofs}
+        adds: Properties = {"plan": printable(str(plan)), "__serial": serial, APPLIED: applied, **proofs}
         if adopted:
             adds[ADOPTS] = {"revision": revision_text(adopted.heads), "digest": adopted.digest}
         if inputs.applying:

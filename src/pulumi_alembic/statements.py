@@ -6,9 +6,20 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
 
-__all__ = ["Kind", "Statement", "StatementError", "alone", "assigned", "ends_transaction", "recognise"]
+from pulumi_alembic.printable import printable
+
+__all__ = [
+    "Kind",
+    "Statement",
+    "StatementError",
+    "alone",
+    "assigned",
+    "ends_transaction",
+    "own_constants",
+    "printable_sql",
+    "recognise",
+]
 
 
 class Kind(StrEnum):
@@ -96,11 +107,90 @@ def recognise(sql: str) -> Statement | None:
 
 
 def ends_transaction(sql: str) -> bool:
-    """Whether the first statement of `sql` begins or ends a transaction; one to or of a savepoint does not."""
+    """Whether a statement of `sql` begins or ends a transaction; one to or of a savepoint does not.
+
+    Of a text with a function's body that is no constant (BEGIN ATOMIC) only the first statement is looked at.
+    """
     if not _TRANSACTION_MARK.search(sql):
         return False
-    words = [token.text.upper() for token in islice(_lexed(sql), 3)]
-    return bool(words) and words[0] in _TRANSACTION and "TO" not in words
+    statements: list[list[str]] = [[]]
+    for token in _lexed(sql):
+        if token.text == ";":
+            statements.append([])
+        elif len(statements[-1]) < 3:
+            statements[-1].append(token.text.upper())
+    whole = statements[:1] if _ATOMIC.search(sql) else statements
+    return any(words and words[0] in _TRANSACTION and "TO" not in words for words in whole)
+
+
+def printable_sql(sql: str) -> str:
+    """The statement in a form that `printable` leaves as it is, and that does the same.
+
+    Constants and names with unprintable characters are written with escapes, which need a server's encoding that has
+    these characters. Of such a statement the comments are left out.
+    """
+    if printable(sql) == sql:
+        return sql
+    written, end = [], 0
+    for token in _lexed(sql):
+        gap = " " if token.start > end else ""
+        text = token.text if printable(token.text) == token.text else _escaped(token)
+        written.append(gap + text)
+        end = token.start + len(token.text)
+    return "".join(written)
+
+
+def own_constants(sql: str, source: str) -> str:
+    """The statement with an ellipsis for each text and number that its script's source does not hold.
+
+    A script that puts a row's values into a statement has them from the database.
+    """
+
+    def known(found: re.Match[str]) -> str:
+        text = found[0]
+        if found["name"] or (found["text"] or text).replace("''", "'") in source:
+            return text
+        return "'…'" if found["text"] else "…"
+
+    return _CONSTANT.sub(known, sql)
+
+
+_CONSTANT = re.compile(
+    r"""(?P<name>"(?:[^"]|"")*"|[^\W\d][\w$]*|\$\d+)
+      | '(?P<text>(?:[^']|'')+)'
+      | \d+(?:\.\d+)?""",
+    re.VERBOSE,
+)
+
+
+def _escaped(token: _Token) -> str:
+    if token.kind == "quoted":
+        return 'U&"' + "".join(_in_name(each) for each in token.text[1:-1]) + '"'
+    if token.kind != "string":
+        return printable(token.text)
+    text = token.text
+    if text[0] in "eE":
+        return "E'" + "".join(map(_in_constant, text[2:-1])) + "'"
+    if text[0] == "$":
+        tag = text.index("$", 1) + 1
+        text = "'" + text[tag:-tag].replace("'", "''") + "'"
+    return "E'" + "".join(map(_in_constant, text[1:-1].replace("\\", r"\\"))) + "'"
+
+
+def _in_constant(character: str) -> str:
+    if character.isprintable() and character != "#":
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _in_name(character: str) -> str:
+    if character == "\\":
+        return r"\\"
+    if character.isprintable() and character != "#":
+        return character
+    code = ord(character)
+    return f"\\{code:04x}" if code < 0x10000 else f"\\+{code:06x}"
 
 
 @dataclass(frozen=True)
@@ -125,6 +215,7 @@ _MARK = re.compile(r"concurrently|value|vacuum|analy[sz]e", re.IGNORECASE)
 """A word of each kind: a statement without any of them is of none, and is not taken apart."""
 _TRANSACTION = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"}
 _TRANSACTION_MARK = re.compile("|".join(sorted(_TRANSACTION)), re.IGNORECASE)
+_ATOMIC = re.compile(r"\batomic\b", re.IGNORECASE)
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
+from pulumi_alembic import server_message
 from taskdb.errors import TaskdbError
 from taskdb.settings import Admin
 
@@ -26,5 +27,5 @@ def existing(admin: Admin, name: str) -> frozenset[tuple[str, str]]:
             )
             return frozenset((kind, each) for kind, each in found)
     except psycopg.Error as error:
-        reason = " ".join(str(error).split())
+        reason = server_message.summary(error)
         raise TaskdbError(f"taskdb:adopt looks for what the server has already, and cannot ask it: {reason}") from None

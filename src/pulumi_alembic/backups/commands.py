@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Any
 from pulumi_alembic.backups.folder import Backup, in_folder, load, size_text
 from pulumi_alembic.errors import BackupError, DatabaseError
 from pulumi_alembic.plan import revision_text
+from pulumi_alembic.printable import json_text
 from pulumi_alembic.project import database_url
 
 __all__ = ["add"]
@@ -45,7 +45,7 @@ def add(commands: Any, command: Callable[[Any, Any, str], argparse.ArgumentParse
 def _backups(options: argparse.Namespace, directory: Path) -> int:
     listed = list(_listed(options, directory))
     if options.json:
-        print(json.dumps({"backups": listed}))
+        print(json_text({"backups": listed}))
     elif listed:
         _print_table(listed)
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi_alembic.drift.ignoring import patterns
 from pulumi_alembic.errors import DatabaseError, MigrationError
 from pulumi_alembic.plan import revision_text
+from pulumi_alembic.printable import json_text
 from pulumi_alembic.project import database_url
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _show(options: argparse.Namespace, seen: Seen, found: list[Told]) -> int:
 
     if options.json:
         known = {"expected": seen.expected, "found": seen.found.digest, "since": seen.when}
-        print(json.dumps({**known, "drift": [asdict(each) for each in found]}))
+        print(json_text({**known, "drift": [asdict(each) for each in found]}))
     elif not found:
         print(f"{'-- ' if options.sql else ''}no drift: the database is as the update of {seen.when} left it")
     elif options.sql and seen.whole is not None:

@@ -11,6 +11,8 @@ from pulumi_alembic.drift.difference import Change, Difference
 from pulumi_alembic.drift.mending import mend, mend_rename
 from pulumi_alembic.drift.snapshot import Item
 from pulumi_alembic.drift.statement import Statement
+from pulumi_alembic.printable import printable
+from pulumi_alembic.statements import printable_sql
 
 __all__ = ["NOTHING", "Told", "lines", "render", "told"]
 
@@ -38,8 +40,8 @@ class Told:
 def told(whole: Difference) -> list[Told]:
     """Each difference; what came or went with another thing is told with that."""
     renamed = [
-        Told(str(each.expected), "this name", f"the name {each.found.name}", tuple(render(mend_rename(each, whole))))
-        for each in whole.renames
+        _printable(str(one.expected), "this name", f"the name {one.found.name}", tuple(render(mend_rename(one, whole))))
+        for one in whole.renames
     ]
     return [*renamed, *(_told(change, whole) for change in whole.whole)]
 
@@ -57,9 +59,9 @@ def render(statements: Iterable[Statement]) -> Iterator[str]:
     for each in statements:
         if each.note:
             # A name in it may hold a line break, behind which nothing were a comment.
-            yield f"-- {' '.join(each.note.splitlines())}"
+            yield f"-- {' '.join(printable(each.note).splitlines())}"
         if each.sql:
-            yield from f"{each.sql};".splitlines()
+            yield from f"{printable_sql(each.sql)};".split("\n")
 
 
 def _told(change: Change, whole: Difference) -> Told:
@@ -69,10 +71,14 @@ def _told(change: Change, whole: Difference) -> Told:
     counts = Counter(part.item.kind for part in parts if part.item.kind != "owner")
     more = f", with {', '.join(_counted(number, kind) for kind, number in counts.items())}" if counts else ""
     if change.expected is None:
-        return Told(str(change.item), NOTHING, _whole(change.item) + more, mended)
+        return _printable(str(change.item), NOTHING, _whole(change.item) + more, mended)
     if change.found is None:
-        return Told(str(change.item), _whole(change.item) + more, NOTHING, mended)
-    return Told(str(change.item), *_both(change.expected, change.found), mended)
+        return _printable(str(change.item), _whole(change.item) + more, NOTHING, mended)
+    return _printable(str(change.item), *_both(change.expected, change.found), mended)
+
+
+def _printable(name: str, expected: str, found: str, mended: tuple[str, ...]) -> Told:
+    return Told(printable(name), printable(expected), printable(found), mended)
 
 
 def _both(expected: Item, found: Item) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import psycopg
 
+from pulumi_alembic import server_message
 from pulumi_alembic.database import connect, read_heads
 from pulumi_alembic.errors import DatabaseError, MigrationError
 from pulumi_alembic.ledger import ledger
@@ -16,9 +17,6 @@ from pulumi_alembic.retry import connection_lost, server_error
 from pulumi_alembic.running import Running
 
 __all__ = ["keep_failure"]
-
-_DATA = "22"
-"""Data exceptions: also their first line quotes values."""
 
 
 def keep_failure(running: Running, error: BaseException, request: Request) -> None:
@@ -52,6 +50,4 @@ def _reason(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}" if isinstance(error, MigrationError) else type(error).__name__
     if server.sqlstate is None or connection_lost(error):
         return "the connection was lost"
-    if server.sqlstate.startswith(_DATA):
-        return f"{type(server).__name__} ({server.sqlstate})"
-    return f"{server.diag.message_primary} ({server.sqlstate})"
+    return f"{server_message.primary(server)} ({server.sqlstate})"

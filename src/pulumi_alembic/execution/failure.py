@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 import sqlalchemy.exc
 
+from pulumi_alembic import server_message
 from pulumi_alembic.database import connect, read_heads
 from pulumi_alembic.errors import DatabaseError, DataLoss, MigrationError, RevisionFailed
 from pulumi_alembic.guard.allowance import VARIABLE
@@ -15,13 +18,11 @@ from pulumi_alembic.plan import Direction, revision_text
 from pulumi_alembic.redact import redact
 from pulumi_alembic.retry import connection_lost, server_error
 from pulumi_alembic.running import Running
+from pulumi_alembic.statements import own_constants
 
 __all__ = ["revision_failed"]
 
 STATEMENT_LINES = 12
-CLASSES_WITH_VALUES = ("22", "23")
-"""Data exceptions and violated constraints: their details quote rows."""
-
 CLASSES_OF_SERVER = ("53", "58")
 """Resources that ran short, and errors of the system: nothing is wrong with the script."""
 
@@ -42,7 +43,7 @@ def revision_failed(
     direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
     failed = "\n".join(
         [f"revision {step.revision.revision} failed on {direction}: {'/'.join(script.parts[-3:])}"]
-        + [f"  {line}" for line in (*_place(error, script), *_cause(error), *([waited] if waited else []))]
+        + [f"  {line}" for line in (*_place(error, script), *_cause(error, script), *([waited] if waited else []))]
     )
     try:
         with connect(url) as connection:
@@ -60,6 +61,9 @@ def revision_failed(
     else:
         ended = "it was rolled back whole"
         advice = "correct what was in the way" if _of_server(error) else "correct the script"
+    if isinstance(error, FileNotFoundError) and error.filename and not running.committed:
+        name = Path(str(error.filename)).name
+        advice = f"check out the commit that has the file: git log --all --oneline -- {shlex.quote('*' + name)}"
     if waited and not running.committed:
         advice = "let the sessions in its way end"
     again = f"run `{command}`"
@@ -78,11 +82,11 @@ def _of_server(error: BaseException) -> bool:
     return short or connection_lost(error)
 
 
-def _cause(error: BaseException) -> list[str]:
+def _cause(error: BaseException, script: Path) -> list[str]:
     if isinstance(error, MigrationError):
         return [str(error)]
     if isinstance(error, sqlalchemy.exc.DBAPIError):
-        statement = redact((error.statement or "").strip()).splitlines()
+        statement = redact(own_constants((error.statement or "").strip(), _source(script))).splitlines()
         if len(statement) > STATEMENT_LINES:
             statement = [*statement[:STATEMENT_LINES], "…"]
         return [*_indented("statement: ", statement), *_server_said(error.orig)]
@@ -91,13 +95,20 @@ def _cause(error: BaseException) -> list[str]:
     return [f"{type(error).__name__}: {error}"]
 
 
+def _source(script: Path) -> str:
+    # A script that the ledger keeps is in no file.
+    with suppress(OSError):
+        return script.read_text(errors="replace")
+    return ""
+
+
 def _server_said(error: BaseException | None) -> list[str]:
     if not isinstance(error, psycopg.Error):
         return [f"{type(error).__name__}: {error}"]
     diagnostics = error.diag
-    said = [f"PostgreSQL: {diagnostics.message_primary or error} ({error.sqlstate or 'connection lost'})"]
-    if diagnostics.message_detail and not (error.sqlstate or "").startswith(CLASSES_WITH_VALUES):
-        said.append(f"detail: {diagnostics.message_detail}")
+    said = [f"PostgreSQL: {server_message.primary(error)} ({error.sqlstate or 'connection lost'})"]
+    if detail := server_message.detail(error):
+        said.append(f"detail: {detail}")
     said += [f"hint: {diagnostics.message_hint}"] if diagnostics.message_hint else []
     return said
 

@@ -27,6 +27,7 @@ from pulumi_alembic.fanout.survey import read as read_all
 from pulumi_alembic.guard.allowance import allowed, refuse_losses
 from pulumi_alembic.inputs import APPLIED, DETAILS, ID, Inputs, Properties
 from pulumi_alembic.lint.gate import refuse
+from pulumi_alembic.printable import printable
 
 if TYPE_CHECKING:
     from pulumi_alembic.scripts.trust import Trust
@@ -62,7 +63,7 @@ def check(olds: Properties, asked: Properties, kept_: Properties) -> CheckResult
     if inputs.applying and inputs.url == url:
         _seen[inputs.urn] = (time.monotonic(), (url, inputs.directory, listing), groups)
     applied = " ".join(sorted({pair for text in groups.applied for pair in text.split()}))
-    adds: Properties = {"plan": groups.plan, "__serial": serial + bool(groups.pending), APPLIED: applied}
+    adds: Properties = {"plan": printable(groups.plan), "__serial": serial + bool(groups.pending), APPLIED: applied}
     before = Many(olds).kept
     said = changes(before.names, listing.names) if before else []
     if groups.pending and not inputs.applying:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from pulumi_alembic import server_message
 from pulumi_alembic.database import log_in
 from pulumi_alembic.errors import DatabaseError, PolicyError
 from pulumi_alembic.fanout.listing import MOST, Listing
@@ -70,7 +71,7 @@ def _names(connection: psycopg.Connection[Any], statement: str, timeout: float) 
 
 
 def _failed(error: psycopg.Error, statement: str, timeout: float) -> str:
-    said = f"PostgreSQL: {error.diag.message_primary or error} ({error.sqlstate or 'connection lost'})"
+    said = f"PostgreSQL: {server_message.primary(error)} ({error.sqlstate or 'connection lost'})"
     if isinstance(error, psycopg.errors.QueryCanceled):
         said = f'it was ended after {timeout:g} s. Give it longer: Query(…, timeout="1min"); {said}'
     return f"{WHERE} fails, and nothing was changed: {said}\n  statement: {' '.join(redact(statement).split())[:300]}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pulumi_alembic.errors import KeptError
+from pulumi_alembic.printable import json_text
 from pulumi_alembic.project import database_url
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _kept(options: argparse.Namespace, directory: Path) -> None:
         sizes = {name: (size, text) for name, size, text in connection.execute(_SIZES, [[each.name for each in found]])}
     if options.json:
         listed = [{**each.to_json(), "bytes": sizes[each.name][0], "place": each.place} for each in found]
-        print(json.dumps({"kept": listed}))
+        print(json_text({"kept": listed}))
     elif found:
         _print_table(found, {name: text for name, (_, text) in sizes.items()})
     else:

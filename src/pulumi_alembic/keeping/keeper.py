@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from pulumi_alembic import server_message
 from pulumi_alembic.database import KEPT_SCHEMA
 from pulumi_alembic.guard.losses import Loss, count, estimate
 from pulumi_alembic.keeping import copying, moving
@@ -237,7 +238,7 @@ class Keeper:
 
 
 def _reason(error: psycopg.Error) -> str:
-    return str(refusal(error).diag.message_primary)
+    return server_message.primary(refusal(error))
 
 
 def _some(loss: Loss) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from pulumi_alembic import server_message
 from pulumi_alembic.keeping.entry import Entry, describe, is_ready, read
 from pulumi_alembic.keeping.leftover import left_of
 from pulumi_alembic.keeping.merging import merge
@@ -64,7 +65,7 @@ def _put_back(session: Connection, entry: Entry, taken: bool, running: Running, 
                 put_values_back(session, entry) if entry.columns else put_rows_back(session, entry, taken=taken)
             )
     except psycopg.Error as error:
-        back, left = 0, left_of(session, entry, str(refusal(error).diag.message_primary))
+        back, left = 0, left_of(session, entry, server_message.primary(refusal(error)))
     told = entry.told(back)
     if back or left is None:
         detail = {

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import psycopg
 from psycopg import sql
 
+from pulumi_alembic import server_message
 from pulumi_alembic.database import VERSION_SCHEMA, Connection, add_heads
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.rehearsal.scratch import database_of
@@ -80,9 +81,7 @@ def copy(connection: Connection, target: str, dumped: str, heads: Iterable[str],
         ]
         connection.execute(_together([sql.SQL("RESET ROLE"), *revokes, *given]))
     except psycopg.Error as error:
-        raise NotRehearsed(
-            f"the copy of the schema: {error.diag.message_primary or 'the connection was lost'}"
-        ) from None
+        raise NotRehearsed(f"the copy of the schema: {server_message.primary(error)}") from None
 
 
 def _together(statements: Iterable[sql.Composable]) -> sql.Composed:

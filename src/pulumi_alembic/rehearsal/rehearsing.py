@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from pulumi_alembic import server_message
 from pulumi_alembic.account import Account
 from pulumi_alembic.database import connect, log_in
 from pulumi_alembic.errors import MigrationError
@@ -56,7 +57,7 @@ def rehearsal(
             except NotRehearsed as reason:
                 return replace(account, not_rehearsed=str(reason))
             except (MigrationError, psycopg.Error, OSError) as error:
-                return replace(account, not_rehearsed=" ".join(str(error).split()))
+                return replace(account, not_rehearsed=_reason(error))
 
         try:
             yield rehearse
@@ -126,3 +127,7 @@ def _rehearse(stage: _Stage, url: str, looked: Looked, account: Account) -> Acco
     if looked.plan.direction is Direction.UPGRADE and forth.looker.seen:
         back = perform_back(here, looked.plan, forth.looker, looked.history)
     return told(account, there, stage.lines, forth, back)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join((server_message.summary(error) if isinstance(error, psycopg.Error) else str(error)).split())

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
+from pulumi_alembic import server_message
 from pulumi_alembic.database import Connection, log_in
 from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.rehearsal.client import Client, environment
@@ -185,4 +186,4 @@ def _key(name: str) -> int:
 
 
 def _refusal(error: psycopg.Error) -> NotRehearsed:
-    return NotRehearsed(f"no scratch database: {' '.join(str(error).split())}")
+    return NotRehearsed(f"no scratch database: {server_message.summary(error)}")

@@ -2,13 +2,14 @@
 
 Outside of code, GitHub turns `@name` into a mention, `#1` and addresses into links that the other side sees: an
 invisible U+200B after the first character prevents that. Characters that are not seen, or turn the reading direction,
-are written as their code point.
+are written as escapes, as everywhere: the report is printed in a CI log too.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
+
+from pulumi_alembic.printable import printable
 
 __all__ = ["code", "cut", "fence", "folded", "plain", "visible"]
 
@@ -16,7 +17,6 @@ _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _FORMATTING = re.compile(r"[\\`*\[\]<>|~&$#]|(?<![^\W_])_|_(?![^\W_])")
 _BLOCK_START = re.compile(r"^[-+=]|^\d+(?=[.)])")
 _REFERENCE = re.compile(r"(?i)@(?=\w)|#(?=\w)|\bgh(?=-\d)|https?:(?=//)|ftp:(?=//)|www(?=\.)|mailto:|xmpp:")
-_UNUSUAL = re.compile(r"[^ -~\n\t]")
 _MARK = "\u200b"
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "\\": "&#92;", "$": "&#36;"}
 
@@ -55,21 +55,13 @@ def folded(title: str, body: str, *, opened: bool = False) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with one kind of line end, and with every character that is not seen as its code point."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n").rstrip()
-    return _UNUSUAL.sub(lambda found: _seen(found.group()), lines)
+    """The text, printable, with one kind of line end."""
+    return printable(text.replace("\r\n", "\n").replace("\r", "\n").strip("\n").rstrip())
 
 
 def _one_line(text: str, width: int) -> str:
     # Of a text of any size no more is looked at than could be shown.
     return cut(" ".join(visible(text[: 100 * width]).split()), width)
-
-
-def _seen(character: str) -> str:
-    # U+200D joins the parts of an emoji.
-    if character != "\u200d" and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Cn", "Co"):
-        return f"⟨U+{ord(character):04X}⟩"
-    return character
 
 
 def _marked(text: str) -> str:

@@ -12,6 +12,7 @@ from pulumi_embedded.cli.context import CommandContext, pass_context
 from pulumi_embedded.cli.groups import AliasedGroup
 from pulumi_embedded.cli.listing import aligned
 from pulumi_embedded.errors import EngineError
+from pulumi_embedded.printable import json_text
 from pulumi_embedded.storage.config import ConfigValue
 
 __all__ = ["config", "parse_pair"]
@@ -39,7 +40,7 @@ def _list(context: CommandContext, json_: bool, show_secrets: bool) -> None:
     values = opened.config.values()
     if json_:
         shown = {key: _json(value, blind=not show_secrets) for key, value in values.items()}
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        click.echo(json_text(shown, indent=2, ascii_only=False))
         return
     rows = [("KEY", "VALUE")]
     own = f"{opened.project}:"
@@ -67,7 +68,7 @@ def get(context: CommandContext, key: str, json_: bool, path: bool) -> None:
     if value is None:
         shown = key if path else opened.config.key(key).removeprefix(f"{opened.project}:")
         raise EngineError(f"configuration key '{shown}' not found for stack '{opened.name}'")
-    click.echo(json.dumps(_json(value), indent=2, ensure_ascii=False) if json_ else value.text)
+    click.echo(json_text(_json(value), indent=2, ascii_only=False) if json_ else value.text)
 
 
 @config.command(name="set")

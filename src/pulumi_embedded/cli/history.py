@@ -11,6 +11,7 @@ import click
 from pulumi_embedded.cli.context import CommandContext, pass_context
 from pulumi_embedded.cli.flags import json_option, output_option, stack_option, wants_json
 from pulumi_embedded.cli.listing import moment_ago
+from pulumi_embedded.printable import json_text
 from pulumi_embedded.storage.config import ConfigFile, ConfigValue
 
 __all__ = ["history"]
@@ -45,7 +46,7 @@ def history(
         numbered = numbered[start : start + page_size]
     if json_ or wants_json(output):
         shown = [_json(entry, opened.config, show_secrets) for entry, _ in numbered]
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        click.echo(json_text(shown, indent=2, ascii_only=False))
     elif not numbered:
         click.echo(f"No stack updates found on page '{page}'" if page > 1 else "Stack has never been updated")
     else:

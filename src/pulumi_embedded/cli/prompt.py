@@ -14,6 +14,8 @@ from typing import Final
 
 import click
 
+from pulumi_embedded.printable import printable
+
 __all__ = ["choose", "keys_of"]
 
 _END: Final = "\x04"
@@ -105,6 +107,7 @@ class _Menu:
         hint = "[Use arrows to move, type to filter]"
         lines = f"{self._question} {self._typed} {hint}".split("\n")
         lines += [f"{'>' if index == self._at else ' '} {each}" for index, each in enumerate(self._left())]
+        lines = [printable(line) for line in lines]
         self._erase()
         click.echo("\n".join(lines))
         width = max(shutil.get_terminal_size().columns, 1)
@@ -112,7 +115,8 @@ class _Menu:
 
     def _erase(self) -> None:
         if self._drawn:
-            click.echo(f"\x1b[{self._drawn}A\x1b[J", nl=False)
+            sys.stdout.flush()
+            os.write(sys.stdout.fileno(), f"\x1b[{self._drawn}A\x1b[J".encode())
 
     def close(self) -> None:
         """Leaves the question with its answer."""

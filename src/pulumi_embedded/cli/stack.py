@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -26,6 +25,7 @@ from pulumi_embedded.cli.prompt import choose
 from pulumi_embedded.cli.stack_changes import change_secrets_provider, graph, rename
 from pulumi_embedded.cli.state import export, import_
 from pulumi_embedded.errors import EngineError, StackNotFound, Unsupported
+from pulumi_embedded.printable import json_text
 from pulumi_embedded.storage.checkpoint import Snapshot
 from pulumi_embedded.storage.session import Session
 from pulumi_embedded.storage.workspace import check_stack_name, select_stack, selected_stack
@@ -60,7 +60,7 @@ def stack(
     if show_name:
         click.echo(context.obj.shown_name(opened.session, opened.name))
     elif wants_json(output):
-        click.echo(json.dumps(document(opened, details), indent=2, ensure_ascii=False))
+        click.echo(json_text(document(opened, details), indent=2, ascii_only=False))
     else:
         click.echo(described(opened, details))
 
@@ -166,7 +166,7 @@ def ls(
             shown = name if own and not context.qualify else f"organization/{each}/{name}"
             rows.append(_listed(session, each, name, shown, own and name == current))
     rows.sort(key=lambda row: str(row["name"]))
-    click.echo(json.dumps(rows, indent=2) if json_ or wants_json(output) else _stack_table(rows))
+    click.echo(json_text(rows, indent=2) if json_ or wants_json(output) else _stack_table(rows))
 
 
 def _stack_table(rows: list[dict[str, Any]]) -> str:
@@ -203,7 +203,7 @@ def output(
     if name is not None and name not in outputs:
         raise EngineError(f"current stack does not have output property '{name}'")
     if json_:
-        click.echo(json.dumps(outputs if name is None else outputs[name], indent=2, ensure_ascii=False))
+        click.echo(json_text(outputs if name is None else outputs[name], indent=2, ascii_only=False))
     elif shell:
         text = shell_outputs(outputs if name is None else {name: outputs[name]})
         click.echo(text, nl=bool(text))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import click
 from pulumi_embedded.cli.context import CommandContext, pass_context, warn
 from pulumi_embedded.cli.flags import stack_option
 from pulumi_embedded.errors import EngineError
+from pulumi_embedded.printable import json_text
 from pulumi_embedded.storage.checkpoint import exported, parse_deployment
 from pulumi_embedded.storage.files import write_private
 from pulumi_embedded.storage.integrity import DamagedState
@@ -34,7 +34,7 @@ def export(context: CommandContext, stack_name: str | None, file: Path | None, s
     deployment: Any = opened.session.backend.read(opened.project, opened.name)
     if show_secrets:
         deployment = _in_plaintext(deployment, opened)
-    text = json.dumps(exported(deployment), indent=4, ensure_ascii=False)
+    text = json_text(exported(deployment), indent=4, ascii_only=False)
     if file is None:
         click.echo(text)
     elif write_private(context.folder / file, text + "\n"):

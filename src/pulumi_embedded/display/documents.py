@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from pulumi_embedded.events import (
     Summary,
     SystemMessage,
 )
+from pulumi_embedded.printable import json_text
 from pulumi_embedded.state import ResourceState
 from pulumi_embedded.steps import Op
 from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN, UNKNOWN_SENTINEL, Secret, Value, plain
@@ -123,7 +123,7 @@ class PreviewDigest:
             document["diagnostics"] = self._diagnostics
         document["duration"] = int(event.seconds * 1_000_000_000)
         document["changeSummary"] = {str(op): count for op, count in sorted(event.changes.items())}
-        self._print(json.dumps(document, indent=4, ensure_ascii=False))
+        self._print(json_text(document, indent=4, ascii_only=False))
 
 
 def _step(view: StepView, mask: Callable[[str], str]) -> dict[str, Any]:
@@ -185,7 +185,7 @@ class EventStream:
 
     def _emit(self, **event: Any) -> None:
         document = {"sequence": self._number, "timestamp": int(time.time()), **event}
-        self._print(json.dumps(document, separators=(",", ":"), ensure_ascii=False))
+        self._print(json_text(document, separators=(",", ":"), ascii_only=False))
         self._number += 1
 
     def _diagnostic(self, event: Diagnostic) -> None:

@@ -19,6 +19,7 @@ from pulumi_embedded.display.rows import Row
 from pulumi_embedded.display.terminal import coloured, console
 from pulumi_embedded.display.tree import Branch, tree
 from pulumi_embedded.options import Kind
+from pulumi_embedded.printable import printable
 from pulumi_embedded.steps import Op
 
 __all__ = ["live_display"]
@@ -76,14 +77,14 @@ class _LiveDisplay(ProgressDisplay):
     def _cells(self, branch: Branch) -> list[Text]:
         sign, first, *names, status, info = branch.row.columns(self.over)
         style = "bold red" if "**" in status else _COLOURS.get(branch.row.op, "")
-        cells = [(sign, style), (branch.indent + first, ""), *((name, "") for name in names)]
+        cells = [(sign, style), (branch.indent + _one_line(first), ""), *((_one_line(name), "") for name in names)]
         cells += [(status.replace("**", ""), style), (_one_line(info), "")]
         return [Text(text, each) for text, each in cells]
 
 
 def _one_line(text: str) -> str:
     """What a program or a plugin said, without what would move the cursor."""
-    return "".join(each if each.isprintable() else " " for each in Text.from_ansi(text).plain)
+    return printable(" ".join(text.splitlines()).replace("\t", " "))
 
 
 @contextmanager

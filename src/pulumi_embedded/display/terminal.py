@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, cast
+
+from pulumi_embedded.printable import GuardedStream, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +22,10 @@ def console(*, color: bool) -> Console:
     """The terminal; without colour it gets plain text in the same places."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True, force_terminal=color or None, no_color=not color)
+    # What rich writes beside the text, such as colours, is for a terminal; the text is made printable before.
+    stream = sys.stdout.plain if isinstance(sys.stdout, GuardedStream) else sys.stdout
+    file = cast("IO[str]", stream)
+    return Console(file=file, highlight=False, soft_wrap=True, force_terminal=color or None, no_color=not color)
 
 
 def printer_of_text(*, color: bool) -> Callable[[str], None]:
@@ -35,7 +41,7 @@ def coloured(text: str) -> Text:
     from rich.text import Text
 
     result = Text()
-    for line in text.split("\n"):
+    for line in printable(text).split("\n"):
         stripped = line.lstrip()
         style = "bold red" if stripped.startswith("error:") else "yellow" if stripped.startswith("warning:") else ""
         if stripped[1:2] in (" ", "+", "-") and stripped[:1] in _LINE_COLOURS:
