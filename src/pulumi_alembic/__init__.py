@@ -1,9 +1,22 @@
 """A database's schema revision as a resource of a Pulumi stack, previewed, applied and rolled back with it."""
 
+import signal
+import sys
+
+if sys.argv[0].endswith("/pulumi-alembic"):
+    # While the command is loaded, Ctrl-C ends it without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pulumi_alembic.errors import DatabaseError, HistoryError, MigrationError, RevisionFailed, TargetError
+from pulumi_alembic.errors import (
+    DatabaseError,
+    HistoryError,
+    MigrationError,
+    RevisionFailed,
+    TargetError,
+)
 
 if TYPE_CHECKING:
     from pulumi_alembic.arguments import Approval, Backup, Commands, Drift, PromoteFrom

@@ -12,6 +12,7 @@ import psycopg
 from psycopg import generators, sql
 from psycopg.rows import tuple_row
 
+from pulumi_alembic import server_message
 from pulumi_alembic.endpoint import refuse_transaction_pooling
 from pulumi_alembic.errors import DatabaseError
 
@@ -125,8 +126,13 @@ def refusals(connection: Connection) -> Iterator[None]:
     where = f"database {connection.info.dbname} as {connection.info.user}"
     try:
         yield
+    except UnicodeDecodeError:
+        raise DatabaseError(
+            f"{where}: it holds text that is not UTF-8, as a database of the encoding SQL_ASCII can. Rename what is "
+            "named in another encoding"
+        ) from None
     except psycopg.Error as error:
-        reason = " ".join(str(error).split())
+        reason = server_message.summary(error)
         raise DatabaseError(f"{where}: {reason} ({error.sqlstate or 'connection lost'})") from None
 
 
@@ -176,6 +182,8 @@ def _raw(url: str, application: str) -> Connection:
             connect_timeout=CONNECT_TIMEOUT,
             row_factory=tuple_row,
             application_name=application,
+            # In a database of the encoding SQL_ASCII psycopg would return every text as bytes.
+            client_encoding="utf8",
             keepalives_idle=KEEPALIVE,
             keepalives_interval=KEEPALIVE,
             keepalives_count=3,

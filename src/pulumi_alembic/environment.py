@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,10 +22,15 @@ from pulumi_alembic.guard.allowance import allowed
 from pulumi_alembic.ledger import integrity
 from pulumi_alembic.origin import Origin
 from pulumi_alembic.policy import Policy
+from pulumi_alembic.printable import printable
+from pulumi_alembic.redact import redact
 from pulumi_alembic.request import Request
 from pulumi_alembic.scripts.authoring import list_in_manifest, refuse_unnamed_merge
 
-__all__ = ["run"]
+__all__ = ["ENTERED", "run"]
+
+ENTERED = "entered"
+"""The attribute of Alembic's configuration that says that env.py came as far as to call `run`."""
 
 _LOOKING = {command.branches, command.check, command.current, command.heads, command.history, command.show}
 _LOOKING |= {command.revision, command.merge, command.edit}
@@ -38,12 +44,15 @@ def run(target_metadata: sa.MetaData, url: Callable[[], str], policy: Callable[[
     those before it stay, and RevisionFailed is raised; the command prints it as Alembic prints its own errors. Offline
     (`--sql`) the statements of the revisions are printed to be read: the ledger's are not among them.
     """
+    context.config.attributes[ENTERED] = True
     if on_url := context.config.attributes.get("on_url"):
         on_url(url())
         return
     if within := context.config.attributes.get("within"):
         within(target_metadata)
         return
+    if "request" not in context.config.attributes:
+        _load_scripts()
     refuse_unnamed_merge()
     list_in_manifest()
     if context.is_offline_mode():
@@ -56,6 +65,23 @@ def run(target_metadata: sa.MetaData, url: Callable[[], str], policy: Callable[[
             _run_command(target_metadata, url(), policy())
         except MigrationError as error:
             raise CommandError(str(error)) from None
+        except KeyboardInterrupt:
+            raise CommandError("interrupted; what was not committed is rolled back") from None
+
+
+def _load_scripts() -> None:
+    """Let Alembic load all scripts now, where what is wrong with one can be said. Raises CommandError."""
+    folder = str(Path(context.script.dir).resolve())
+    try:
+        _ = context.script.revision_map.heads
+    except CommandError:
+        raise
+    except (Exception, SystemExit) as error:
+        files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+        files += [error.filename or ""] if isinstance(error, SyntaxError) else []
+        script = next((file for file in reversed(files) if file.startswith(folder)), folder)
+        reason = redact(f"{type(error).__name__}: {error}")
+        raise CommandError(printable(f"{'/'.join(Path(script).parts[-3:])} does not import: {reason}")) from None
 
 
 def _run_offline(metadata: sa.MetaData) -> None:
@@ -93,7 +119,12 @@ def _run_command(metadata: sa.MetaData, url: str, policy: Policy) -> None:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def _log_to_terminal() -> None:
@@ -107,7 +138,7 @@ def _log_to_terminal() -> None:
 
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(is_new)
-    handler.setFormatter(logging.Formatter("%(levelname)-5.5s [%(name)s] %(message)s"))
+    handler.setFormatter(_Formatter("%(levelname)-5.5s [%(name)s] %(message)s"))
     for name in ("alembic.runtime.migration", "alembic.autogenerate"):
         logger = logging.getLogger(name)
         logger.addHandler(handler)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from pulumi_alembic.errors import DatabaseError, HistoryError
@@ -34,8 +33,6 @@ def database_url(directory: Path) -> str:
     """DATABASE_URL, else what the project's env.py gives `alembic`. Raises DatabaseError where neither tells."""
     if url := os.environ.get("DATABASE_URL"):
         return url
-    # As `alembic` has it by prepend_sys_path: an env.py may import the project.
-    sys.path.insert(0, str(Path.cwd()))
     from pulumi_alembic.runner import ask_url
 
     url = ask_url(directory)

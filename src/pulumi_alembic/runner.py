@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,8 @@ from alembic.script.revision import RevisionMap
 from alembic.util import CommandError
 from sqlalchemy import MetaData
 
-from pulumi_alembic.errors import HistoryError, Moved
+from pulumi_alembic.environment import ENTERED
+from pulumi_alembic.errors import HistoryError, MigrationError, Moved
 from pulumi_alembic.plan import Direction, Plan, revision_text
 from pulumi_alembic.redact import redact
 from pulumi_alembic.request import Request
@@ -63,7 +65,12 @@ def _not_importable(revision: Revision, reason: str) -> str:
 def ask_url(directory: Path) -> str | None:
     """The URL that the project's env.py gives the `alembic` command. Raises MigrationError where it cannot tell."""
     told: list[str] = []
-    _run_env(directory, {"on_url": told.append})
+    try:
+        _run_env(directory, {"on_url": told.append})
+    except MigrationError:
+        raise
+    except Exception as error:
+        raise HistoryError(_not_runnable(directory / "env.py", error, "does not tell the database's URL")) from None
     return told[0] if told else None
 
 
@@ -105,13 +112,34 @@ def run(plan: Plan, history: History, request: Request) -> None:
     _run_env(history.manifest.path.parent, {"request": request}, steps, RevisionMap(revisions))
 
 
+def _not_runnable(env: Path, error: Exception, what: str = "does not run") -> str:
+    """What to say of an env.py that does not get as far as to call `environment.run`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    shown = _short(str(env.absolute()))
+    if not env.exists():
+        return f"there is no {shown}. Restore it:\n  git checkout -- {shown}"
+    place = frames[-1]
+    file, line = place.filename, place.lineno
+    if isinstance(error, SyntaxError) and error.filename:
+        file, line = error.filename, error.lineno
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    [reason, *_] = redact(f"{type(error).__name__}: {text}").splitlines()
+    return f"{shown} {what}. {_short(file)}, line {line}: {reason}"
+
+
+def _short(file: str) -> str:
+    return str(Path(file).relative_to(Path.cwd())) if Path(file).is_relative_to(Path.cwd()) else file
+
+
 def _run_env(
     directory: Path,
     attributes: dict[str, Any],
     steps: Callable[..., list[RevisionStep]] | None = None,
     revisions: RevisionMap | None = None,
 ) -> None:
-    config = Config(attributes=attributes)
+    config = Config()
+    # Not a copy: what env.py calls says there that it was called.
+    config.attributes = attributes
     config.set_main_option("script_location", str(directory.resolve()).replace("%", "%%"))
     try:
         script = ScriptDirectory.from_config(config)
@@ -121,5 +149,9 @@ def _run_env(
             script.run_env()
     except CommandError as error:
         raise HistoryError(f"Alembic: {error}") from None
+    except Exception as error:
+        if ENTERED in attributes or isinstance(error, MigrationError):
+            raise
+        raise HistoryError(_not_runnable(directory / "env.py", error)) from None
     except SystemExit as error:
         raise HistoryError(f"{directory / 'env.py'} ends the process, with {error.code!r}: take that out") from None

@@ -1,6 +1,7 @@
 """`pulumi-embedded`, which is `python -m pulumi_embedded`."""
 
 import os
+import signal
 
 from pulumi_embedded.startup import start_quickly
 
@@ -9,6 +10,8 @@ __all__ = ["main"]
 
 def main() -> None:
     """Runs the command line in a process of its own."""
+    # While the command is loaded, Ctrl-C ends it without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     start_quickly()
     # Programs and plugins that tell people what to run next can ask for the engine's name.
     os.environ.setdefault("PULUMI_COMMAND", "pulumi-embedded")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pulumi_alembic.errors import HistoryError, MigrationError
+from pulumi_alembic.errors import HistoryError
 from pulumi_alembic.plan import Plan
 from pulumi_alembic.scripts.history import History
 
@@ -42,7 +42,7 @@ def render(
     """
     if not steps.steps:
         return ()
-    from pulumi_alembic.rendering.dry_run import DryRun, first_line
+    from pulumi_alembic.rendering.dry_run import DryRun
     from pulumi_alembic.rendering.models import models_of
     from pulumi_alembic.runner import enter
 
@@ -56,13 +56,8 @@ def render(
         run = DryRun(metadata).run
         rendered.extend(Rendered(*run(step, steps.direction)) for step in steps.steps)
 
-    env = history.manifest.path.parent / "env.py"
-    try:
-        enter(history, within)
-    except Exception as error:
-        if entered or isinstance(error, MigrationError):
-            raise
-        raise HistoryError(f"{env} cannot be run: {first_line(error)}") from None
+    enter(history, within)
     if not entered:
+        env = history.manifest.path.parent / "env.py"
         raise HistoryError(f"{env} does not call pulumi_alembic.environment.run, so that nothing can be previewed")
     return tuple(rendered)

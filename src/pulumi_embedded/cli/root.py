@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pulumi_embedded.cli.operations import destroy, preview, refresh, up
 from pulumi_embedded.cli.stack import stack
 from pulumi_embedded.cli.state_edit import state
 from pulumi_embedded.errors import EngineError, Unsupported
+from pulumi_embedded.printable import guarded_output
 from pulumi_embedded.storage.checkpoint import ENGINE_VERSION
 from pulumi_embedded.storage.locks import break_locks
 
@@ -89,14 +91,30 @@ cli.aliases.update({"update": "up", "pre": "preview", "down": "destroy", "dn": "
 
 def main() -> None:
     """Runs the command line; every error of normal use is one line on standard error and an exit code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with guarded_output():
+            status = _status()
+    except KeyboardInterrupt:
+        status = 1
+    except OSError as error:
+        os.write(2, f"error: standard output cannot be written: {error.strerror}\n".encode())
+        status = 1
+    # Nothing is left to be done but to end, which Ctrl-C does as well.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(status)
+
+
+def _status() -> int:
     try:
         cli.main(args=arranged(cli, sys.argv[1:]), prog_name="pulumi-embedded", standalone_mode=False)
     except EngineError as error:
         if str(error):
             click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.ClickException as error:
         click.echo(f"error: {error.format_message()}", err=True)
-        sys.exit(1)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(1)
+        return 1
+    except click.Abort:
+        return 1
+    return 0

@@ -105,7 +105,7 @@ def test_an_env_py_that_fails_is_an_error_of_one_line(project: Path) -> None:
     write(project, IDS[0], None, "pass")
     (project / "env.py").write_text("raise ValueError('no\\nway')")
     history = History.load(project)
-    with pytest.raises(HistoryError, match=r"env.py cannot be run: ValueError: no$"):
+    with pytest.raises(HistoryError, match=r"env.py does not run. .*env.py, line 1: ValueError: no$"):
         render(plan(history, (), IDS[0]), history)
 
 

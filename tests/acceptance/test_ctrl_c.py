@@ -1,0 +1,92 @@
+"""Ctrl-C at any moment of any command ends it without a traceback, and what it had begun can be done again.
+
+`FAULTS=all` strikes each command at 100 moments, in place of a few.
+"""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.acceptance.conftest import Project
+
+SEED = 8
+STRIKES = 100 if os.environ.get("FAULTS") == "all" else 2
+COMMANDS = (
+    "pulumi-alembic history",
+    "pulumi-alembic plan",
+    "pulumi-alembic upgrade",
+    "pulumi-alembic lint",
+    "pulumi-alembic drift",
+    "pulumi-alembic manifest",
+    "pulumi-alembic kept",
+    "pulumi-alembic backups",
+    "alembic current",
+    "alembic history",
+    "alembic upgrade head",
+    "alembic check",
+    "taskdb stack",
+    "taskdb server status",
+    "taskdb run preview",
+    "pulumi-embedded stack",
+    "pulumi-embedded config",
+    "pulumi-embedded preview",
+    "pulumi-embedded up --yes",
+    "pulumi-embedded refresh --yes",
+)
+# Python says that it was interrupted while it started, before it ran a line of ours, or of Alembic's.
+OURS = re.compile(r'File ".*/(?:pulumi_alembic|pulumi_embedded|taskdb|migrations)/')
+
+
+@pytest.fixture(scope="module")
+def stack(make_project: Callable[[str], Project]) -> Iterator[Project]:
+    """A stack that is up, on the embedded engine, with a revision that has not run."""
+    project = make_project("embedded")
+    project.up()
+    project.environment["PULUMI_STACK"] = project.stack
+    yield project
+    project.up()
+    assert project.pulumi("preview", "--expect-no-changes").exit_code == 0
+
+
+def run(project: Project, command: str, after: float | None) -> tuple[int, str, float]:
+    """Run it in a terminal's stead, which sends Ctrl-C to all of its processes; exit code, text, seconds."""
+    begun = time.monotonic()
+    with subprocess.Popen(
+        command.split(),
+        cwd=project.folder,
+        env=project.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+    ) as running:
+        try:
+            printed, _ = running.communicate(timeout=after)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGINT)
+            printed, _ = running.communicate(timeout=60)
+    return running.returncode, printed, time.monotonic() - begun
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ctrl_c_leaves_no_traceback(
+    stack: Project, command: str, record_property: Callable[[str, object], None]
+) -> None:
+    code, printed, seconds = run(stack, command, None)
+    assert code in (0, 1, 3) and "Traceback" not in printed, printed
+    moments = random.Random(f"{SEED} {command}")
+    struck = 0
+    for _ in range(STRIKES):
+        code, printed, _ = run(stack, command, moments.uniform(0, seconds))
+        struck += code not in (0, 3)
+        assert "Traceback" not in printed or not OURS.search(printed), printed
+    record_property("seed", SEED)
+    record_property("struck", f"{struck} of {STRIKES}")
+    print(f"{command}: seed {SEED}, {STRIKES} moments in {seconds:.2f} s, {struck} ended by it")
