@@ -119,7 +119,7 @@ class Relation:
     `uses` is what a view reads: pairs of a relation and a column, which is empty where it is not known which.
     `triggers` gives the function of each. `rows` and `pages` are what the server's statistics say: 0 is empty, or never
     looked at. An index that is not `valid` is what an interrupted build left. `was` is its name before the plan renamed
-    or moved it, empty where it did not.
+    or moved it, empty where it did not. `assumed` is one that no catalog and no statement made, but a statement names.
     """
 
     name: str
@@ -136,6 +136,7 @@ class Relation:
     pages: int = 0
     valid: bool = True
     was: str = field(default="", compare=False)
+    assumed: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

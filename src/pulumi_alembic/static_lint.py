@@ -14,7 +14,7 @@ from pulumi_alembic.lint import Settings
 from pulumi_alembic.plan import Direction, Plan, revision_text
 from pulumi_alembic.scripts.history import History
 
-__all__ = ["Placed", "lint_scripts", "settings_of"]
+__all__ = ["Placed", "broken", "lint_scripts", "settings_of"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,12 @@ def lint_scripts(directory: Path, revisions: Iterable[str], settings: Settings) 
     up = account_of(Plan((), heads, Direction.UPGRADE, ups), history, Catalog(), settings, static=True)
     down = Plan(history.heads, "base", Direction.DOWNGRADE, ups[::-1])
     return [*_placed(up, wanted), *_placed(account_of(down, history, _built(up), settings, static=True), wanted)]
+
+
+def broken(plan: Plan, history: History) -> list[Placed]:
+    """What of the plan's statements PostgreSQL's parser refuses, and no script excuses."""
+    account = account_of(plan, history, Catalog(), Settings.parse({}), static=True)
+    return [each for each in _placed(account, set()) if each.finding.rule == "syntax-error" and each.reaches("error")]
 
 
 def _built(up: Account) -> Catalog:

@@ -112,6 +112,8 @@ def _drawn(catalog: Catalog) -> dict[str, Relation]:
         name: each
         for name, each in catalog.relations.items()
         if each.kind in "rpf" and not partitioned.intersection(each.parents) and not name.startswith("pg_temp.")
+        # A statement on a table that is not there makes none.
+        if not (each.assumed and catalog.complete)
     }
 
 

@@ -63,7 +63,7 @@ class Scene:
 
     def relation(self, name: str) -> Relation:
         """The relation, of which nothing may be known."""
-        return self.catalog.relations.get(name) or Relation(name)
+        return self.catalog.relations.get(name) or Relation(name, assumed=True)
 
     def tree(self, name: str) -> list[str]:
         """The table and all that is below it."""

@@ -35,6 +35,7 @@ NOTHING = "SELECT WHERE false"
 _POLL = (0.1, 0.3)  # seconds
 _SAY_AGAIN = 10.0  # seconds
 
+NO_END = "Leave BEGIN, COMMIT and ROLLBACK out: each revision runs in a transaction of its own"
 ADVICE = "What cannot run in one belongs in a block of its own: with op.get_context().autocommit_block(): …"
 
 
@@ -118,7 +119,7 @@ class Phases:
 
     def _before_commit(self, _: sa.Connection) -> None:
         if self._running.step is not None and not self._running.complete and not self._inside:
-            self._refuse_half_state(f"the revision's transaction is not for the script to commit. {ADVICE}")
+            self._refuse_half_state(f"the revision's transaction is not for the script to commit. {NO_END}")
 
     def _refuse_half_state(self, problem: str) -> None:
         """What is committed before the revision is complete is nothing, or the revision would be half there."""
@@ -140,7 +141,7 @@ class Phases:
             raise MigrationError(f"{what} in the wrong place: a revision runs in a transaction. {ADVICE}")
         if ends_transaction(text):
             self.session.rollback()
-            raise MigrationError(f"the revision's transaction is not for the script to end. {ADVICE}")
+            raise MigrationError(f"the revision's transaction is not for the script to end. {NO_END}")
         return text, parameters
 
     def _after(self, *_: object) -> None:

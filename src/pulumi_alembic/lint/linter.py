@@ -131,8 +131,8 @@ class RevisionLint:
 
         try:
             statements = parse_sql(sql)
-        except ParseError:
-            return []
+        except ParseError as error:
+            return [Draft("syntax-error", f"PostgreSQL 18's parser refuses it, {error.args[0]}")]
         found = [draft for each in statements for draft in check(sight, each.stmt)]
         tree: Any = statements[0].stmt if statements else None
         found += drafts_of(self.linter.said.get(sql, ()), sight, tree)

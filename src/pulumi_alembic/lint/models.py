@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from pulumi_alembic.catalog import Catalog, Column, Models, Relation, quoted
 from pulumi_alembic.effects.types import same_type
 
-__all__ = ["differences"]
+__all__ = ["ModelDifference", "differences"]
 
 
-def differences(models: Models, catalog: Catalog) -> Iterator[str]:
-    """One line for each thing that is on one side only, or other there; of other schemas than the models' none."""
+@dataclass(frozen=True)
+class ModelDifference:
+    """What is on one side only, or different; `unmodelled` is what the models lack, empty for any other difference."""
+
+    text: str
+    unmodelled: str = ""
+
+
+def differences(models: Models, catalog: Catalog) -> Iterator[ModelDifference]:
+    """Each thing that is on one side only, or different; of other schemas than the models' none."""
     found = {catalog.find(schema or None, name): columns for (schema, name), columns in models.items()}
     for name, columns in found.items():
         relation = catalog.relations.get(name)
-        if relation is None:
-            yield f"there is a model of {name}, and no such table"
+        if relation is None or relation.assumed:
+            yield ModelDifference(f"there is a model of {name}, and no such table")
         else:
             yield from _columns(name, columns, relation, catalog)
     schemas = {name.rpartition(".")[0] for name in found}
     for relation in catalog.relations.values():
         own = relation.kind in "rp" and not relation.parents and relation.name.rpartition(".")[0] in schemas
-        if own and relation.name not in found:
-            yield f"there is a table {relation.name}, and no model of it"
+        if own and relation.name not in found and not relation.assumed:
+            yield ModelDifference(f"there is a table {relation.name}, and no model of it", relation.name)
 
 
-def _columns(name: str, columns: Mapping[str, Column], relation: Relation, catalog: Catalog) -> Iterator[str]:
+def _columns(
+    name: str, columns: Mapping[str, Column], relation: Relation, catalog: Catalog
+) -> Iterator[ModelDifference]:
     if not relation.columns and columns:
         return
     for column in [*columns, *(each for each in relation.columns if each not in columns)]:
@@ -34,9 +45,10 @@ def _columns(name: str, columns: Mapping[str, Column], relation: Relation, catal
         place = f"{name}.{quoted(column)}"
         if wanted is None or there is None:
             side = "the model has no" if wanted is None else "only the model has a"
-            yield f"{side} column {place}"
+            yield ModelDifference(f"{side} column {place}", place if wanted is None else "")
         elif wanted.type and there.type and not same_type(catalog, wanted.type, there.type):
-            yield f"{place} is {there.type}, and {wanted.type} in the model"
+            yield ModelDifference(f"{place} is {there.type}, and {wanted.type} in the model")
         elif wanted.not_null != there.not_null:
             states = {True: "NOT NULL", False: "nullable"}
-            yield f"{place} is {states[there.not_null]}, and {states[wanted.not_null]} in the model"
+            text = f"{place} is {states[there.not_null]}, and {states[wanted.not_null]} in the model"
+            yield ModelDifference(text)

@@ -86,10 +86,16 @@ class PlanLint:
 
 def _models(models: Models, catalog: Catalog) -> list[Draft]:
     """One draft for all that is different."""
-    lines = list(differences(models, catalog))
-    more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
-    instead = "alembic revision --autogenerate -m 'follow the models'"
-    return [Draft("models-differ", "; ".join(lines[:_SHOWN]) + more, (), instead)] if lines else []
+    found = list(differences(models, catalog))
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    lacking = [each.unmodelled for each in found if each.unmodelled]
+    # Before anything is generated: to autogenerate what has no model is to be dropped.
+    instead = [f"# add to the models: {', '.join(lacking)}"] if lacking else []
+    instead += [f"# or drop it, if that is meant: alembic revision -m 'drop {lacking[0]}'"] if lacking else []
+    if len(lacking) < len(found):
+        instead.append("alembic revision --autogenerate -m 'follow the models'")
+    text = "; ".join(each.text for each in found[:_SHOWN]) + more
+    return [Draft("models-differ", text, (), "\n".join(instead))] if found else []
 
 
 def _other_tools(revision: Revision) -> Iterator[Draft]:

@@ -76,6 +76,7 @@ _ALL = (
     _always("index-if-not-exists", _W, "an index that an interrupted build left invalid is taken for the one wanted"),
     _always("prefer-jsonb", _W, "json has no equality, no index, and is parsed anew at each use"),
     _always("grant-to-public", _W, "every role of the server has it, also those to come"),
+    _always("syntax-error", _E, "the server will refuse it, and the revision with it"),
     _always("security-definer-search-path", _E, "its caller's search_path decides which objects it finds"),
     _squawk("ban-char-field", _W, "char(n) pads with spaces that comparisons ignore"),
     _squawk("prefer-timestamp-tz", _W, "timestamp without time zone drops the offset"),

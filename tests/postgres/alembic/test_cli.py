@@ -119,3 +119,33 @@ def test_a_run_with_nothing_pending_loads_neither_alembic_nor_pulumi(two: Target
         text=True,
     )
     assert printed.stdout == f"the database is at {TWO}\n[]\n", printed.stderr
+
+
+def test_a_plan_of_sql_that_does_not_parse_fails(two: Target) -> None:
+    two.write("20250103_003", TWO, "op.execute('ALTER TABEL two ADD a int')")
+    for more in ((), ("--json",)):
+        done = run(two, "plan", *more)
+        assert done.returncode == 1
+        assert "error: versions/20250103_003_script.py: upgrade: error syntax-error: " in done.stderr
+        assert "20250103_003" in done.stdout
+    assert run(two, "plan", TWO).returncode == 0
+    assert run(two, "lint").returncode == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["BEGIN; CREATE TABLE c (); COMMIT;", "CREATE TABLE c (); COMMIT; CREATE TABLE d ()", "ROLLBACK"]
+)
+def test_a_text_that_ends_the_transaction_is_refused_with_what_to_do(two: Target, text: str) -> None:
+    two.write("20250103_003", TWO, f"op.execute({text!r})")
+    done = run(two, "upgrade")
+    assert done.returncode == 1
+    assert "Leave BEGIN, COMMIT and ROLLBACK out: each revision runs in a transaction of its own" in done.stderr
+    assert two.query("SELECT to_regclass('c')") == [(None,)]
+
+
+def test_a_file_that_a_script_lacks_is_looked_for_in_the_commits(two: Target) -> None:
+    two.write("20250103_003", TWO, "open('data/tags.csv')")
+    done = run(two, "upgrade")
+    assert (
+        "next: check out the commit that has the file: git log --all --oneline -- '*tags.csv', then run" in done.stderr
+    )
