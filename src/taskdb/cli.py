@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import shutil
+import signal
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import click
+import yaml
 
+from pulumi_alembic.printable import guarded_output, json_text
 from taskdb import github, local, stack
 from taskdb.engine import ENGINES, Engine
 from taskdb.errors import TaskdbError
@@ -22,6 +26,15 @@ __all__ = ["main"]
 
 class _Commands(click.Group):
     """Every error of normal use becomes one message and exit code 1."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command that was typed."""
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with guarded_output():
+                return super().main(*args, **extra)
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -60,7 +73,7 @@ def status(context: click.Context, as_json: bool) -> None:
     """Show where the server is; exit code 3 where it does not run."""
     found = local.status(_project())
     if as_json:
-        click.echo(json.dumps(asdict(found) if found else {"running": False}))
+        click.echo(json_text(asdict(found) if found else {"running": False}))
     elif found:
         for name, value in asdict(found).items():
             _say(f"{name:<8} {value if name != 'running' else 'yes' if value else 'no: taskdb server start'}")
@@ -79,15 +92,65 @@ def remove(yes: bool) -> None:
     _say("The server is removed" if local.remove(project) else "There was no server")
 
 
+_stack = click.option("--stack", "name", help="The stack; otherwise PULUMI_STACK's, then the selected one, then dev.")
+_engine = click.option("--engine", type=click.Choice(ENGINES), default=ENGINES[0], help="Which Pulumi runs it.")
+
+
+@main.command("stack")
+@_stack
+def show_stack(name: str | None) -> None:
+    """Print the stack that the commands of this project work on."""
+    click.echo(stack.current_stack(name))
+
+
+@main.command(context_settings={"allow_interspersed_args": False})
+@_stack
+@_engine
+@click.option("--create", is_flag=True, help="Create the stack if it does not exist.")
+@click.argument("arguments", nargs=-1, required=True)
+def run(name: str | None, engine: str, create: bool, arguments: tuple[str, ...]) -> None:
+    """Run a command of Pulumi on a stack, with its development server if it uses that: taskdb run up --yes."""
+    project, found, chosen = _project(), Engine.find(engine), stack.current_stack(name)
+    click.echo(f"Stack: {chosen}", err=True)
+    configuration = stack.configuration_of(chosen, project)
+    if not configuration.exists():
+        raise TaskdbError(
+            f"There is no {configuration.name}, so no stack '{chosen}' is configured. Create it:\n"
+            f"  {found.name} stack init {chosen}"
+        )
+    settings = yaml.safe_load(configuration.read_text()) or {}
+    if not os.environ.get("PGHOST") and not any(key.startswith("postgresql:") for key in settings.get("config") or {}):
+        local.start(project, say=lambda line: click.echo(f"  {line}", err=True))
+    if create and found.run("stack", stack=chosen).returncode != 0:
+        found.ask("stack", "init", chosen, "--no-select")
+    sys.stdout.flush()
+    os.execve(found.program, [found.program, *arguments], found.environment(chosen))
+
+
+@main.command()
+@_stack
+@_engine
+@click.argument("revision")
+def pin(name: str | None, engine: str, revision: str) -> None:
+    """Pin a stack to a revision, or to head; nothing is run."""
+    if not re.fullmatch(r"[A-Za-z0-9_]{1,32}", revision):
+        raise TaskdbError(f"{revision!r} cannot be a revision, such as 20250126_002, or head")
+    chosen = stack.current_stack(name)
+    Engine.find(engine).ask("config", "set", "taskdb:revision", revision, stack=chosen)
+    _say(f"The stack {chosen} is pinned to {revision}")
+
+
 @main.command()
 @click.option("--role", type=click.Choice(["app", "reader", "migrator"]), default="app", help="Whose login to use.")
-@click.option("--stack", "name", help="The stack; without it PULUMI_STACK's, else dev.")
+@_stack
 def psql(role: str, name: str | None) -> None:
     """Open psql on a stack's database."""
     program = shutil.which("psql")
     if program is None:
         raise TaskdbError("psql is not installed. On Debian: apt-get install postgresql-client")
-    url = urlsplit(stack.output(f"{role}_url", name or stack.current_stack()))
+    chosen = stack.current_stack(name)
+    click.echo(f"Stack: {chosen}", err=True)
+    url = urlsplit(stack.output(f"{role}_url", chosen))
     # By the environment, because everybody can read a command's arguments.
     login = {
         "PGHOST": url.hostname,
@@ -106,10 +169,7 @@ def pull_request() -> None:
 
 
 def _of_pull_request(command: Any) -> Any:
-    for option in (
-        click.argument("number"),
-        click.option("--engine", type=click.Choice(ENGINES), default=ENGINES[0], help="Which Pulumi runs it."),
-    ):
+    for option in (click.argument("number"), _engine):
         command = option(command)
     return command
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -44,9 +45,13 @@ class Engine:
             capture_output=True,
             text=True,
             input=stdin,
-            env=_passphrase(stack) | os.environ,
+            env=self.environment(stack),
             check=False,
         )
+
+    def environment(self, stack: str) -> dict[str, str]:
+        """The environment of its commands on a stack: PULUMI_STACK names it where no `--stack` does."""
+        return _passphrase(stack) | os.environ | ({"PULUMI_STACK": stack} if stack else {})
 
     def ask(self, *arguments: str, stack: str = "", stdin: str = "") -> str:
         """What a command printed. Raises TaskdbError, with the engine's words, where it fails."""
@@ -60,10 +65,17 @@ class Engine:
     def show(self, *arguments: str, stack: str) -> None:
         """Run a command whose output goes to the terminal. Raises TaskdbError where it fails."""
         command = [self.program, *arguments, "--stack", stack]
-        if subprocess.run(command, env=_passphrase(stack) | os.environ, check=False).returncode != 0:
+        # Ctrl-C reaches the engine as well, which ends in order; `run` would kill it after a moment.
+        before = signal.signal(signal.SIGINT, lambda *_: None)
+        try:
+            failed = subprocess.Popen(command, env=self.environment(stack)).wait() != 0
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if failed:
             raise TaskdbError(f"{self.name} {' '.join(arguments)} --stack {stack} failed: what it printed says why")
 
 
 def _passphrase(stack: str) -> dict[str, str]:
     # The development stack's passphrase is empty, and an empty one has to be set to be used.
-    return {"PULUMI_CONFIG_PASSPHRASE": ""} if stack == DEVELOPMENT else {}
+    named = "PULUMI_CONFIG_PASSPHRASE_FILE" in os.environ
+    return {"PULUMI_CONFIG_PASSPHRASE": ""} if stack == DEVELOPMENT and not named else {}

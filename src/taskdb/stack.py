@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -13,12 +16,33 @@ from taskdb.engine import DEVELOPMENT, Engine
 from taskdb.errors import TaskdbError
 from taskdb.policy import policy_of
 
-__all__ = ["current_stack", "migration_policy", "migrator_url", "output"]
+__all__ = ["configuration_of", "current_stack", "migration_policy", "migrator_url", "output"]
+
+_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
+_NAME = re.compile(f"(?:{_PART}/){{0,2}}{_PART}")
 
 
-def current_stack() -> str:
-    """The stack that commands without `--stack` mean: PULUMI_STACK's, else `dev`."""
-    return os.environ.get("PULUMI_STACK") or DEVELOPMENT
+def current_stack(named: str | None = None) -> str:
+    """The stack that a command of ours works on: `named`, else PULUMI_STACK's, else the selected one, else `dev`.
+
+    Nothing selects it. Raises TaskdbError for what can be no stack's name.
+    """
+    name = named or os.environ.get("PULUMI_STACK") or _selected(Path.cwd()) or DEVELOPMENT
+    if not _NAME.fullmatch(name):
+        raise TaskdbError(f"{name!r} cannot be the name of a stack: it has letters, digits, - _ and .")
+    return name
+
+
+def configuration_of(stack: str, folder: Path) -> Path:
+    """The stack's file, which is named after the last part of `organization/project/stack`."""
+    return folder / f"Pulumi.{stack.rpartition('/')[2]}.yaml"
+
+
+@cache
+def _selected(_: Path) -> str:
+    """The stack that is selected in this folder's project; empty if there is none."""
+    answer = Engine.find().run("stack", "--show-name")
+    return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
 def migrator_url() -> str:
@@ -29,7 +53,9 @@ def migrator_url() -> str:
     if url := os.environ.get("DATABASE_URL"):
         return url
     try:
-        return output("migrator_url", current_stack())
+        stack = current_stack()
+        print(f"Stack: {stack}", file=sys.stderr, flush=True)
+        return output("migrator_url", stack)
     except TaskdbError as error:
         raise DatabaseError(f"{error}; or set DATABASE_URL") from None
 
@@ -39,8 +65,10 @@ def migration_policy() -> Policy:
 
     Raises PolicyError for a setting that makes no sense.
     """
-    configuration = Path(f"Pulumi.{current_stack()}.yaml")
-    if os.environ.get("DATABASE_URL") or not configuration.exists():
+    if os.environ.get("DATABASE_URL"):
+        return Policy()
+    configuration = configuration_of(current_stack(), Path())
+    if not configuration.exists():
         return Policy()
     read = yaml.safe_load(configuration.read_text()) or {}
     return policy_of(read.get("config") or {})

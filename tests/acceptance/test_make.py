@@ -1,32 +1,78 @@
 """make refuses what it cannot do before it does anything, and lists what it can."""
 
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import PROJECT
 
 
-def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["make", "--no-print-directory", *arguments], cwd=PROJECT, capture_output=True, text=True)
+def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    known = {name: value for name, value in os.environ.items() if name not in ("STACK", "PULUMI_STACK")} | environment
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, env=known)
 
 
 def test_a_stack_without_configuration_is_refused_with_the_command_that_makes_it() -> None:
-    refused = make("Pulumi.prdo.yaml", "ENGINE=embedded")
-    assert refused.returncode != 0
-    assert "There is no Pulumi.prdo.yaml" in refused.stderr
-    assert "pulumi-embedded stack init prdo" in refused.stderr
+    for verb in ("up", "preview", "down", "ci-up"):
+        refused = make(verb, "STACK=prdo", "ENGINE=embedded")
+        assert refused.returncode != 0
+        assert "There is no Pulumi.prdo.yaml" in refused.stderr
+        assert "pulumi-embedded stack init prdo" in refused.stderr
+
+
+# Each would leave a file if make or a shell took it for its own text.
+INJECTIONS = (
+    "$(shell touch {})",
+    "$(touch {})",
+    '"; touch {}; echo "',
+    "`touch {}`",
+    "'; touch {} #",
+    "x\ntouch {}",
+    "$$(touch {})",
+)
+TARGETS = {
+    "REVISION": "ci-pin",
+    "PR": "pr-up",
+    "PULL_REQUEST": "ci-comment",
+    "GITHUB_REPOSITORY": "ci-comment",
+    "STACK": "up",
+    "ROLE": "psql",
+    "ENGINE": "up",
+    "PULUMI_STACK": "ci-drift",
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_no_input_is_text_of_a_recipe(name: str, tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    for text in INJECTIONS:
+        value = text.format(left)
+        for arguments, environment in (((f"{name}={value}",), {}), ((), {name: value})):
+            assert str(left) not in make("--dry-run", TARGETS[name], *arguments, **environment).stdout
+            if name != "STACK" or arguments:
+                done = make(TARGETS[name], *arguments, **{"ENGINE": "embedded", "PULUMI_STACK": "dev", **environment})
+                assert done.returncode != 0, done.stdout
+            assert not left.exists(), (text, arguments)
+
+
+def test_a_stack_of_the_environment_is_not_makes() -> None:
+    printed = make("--eval=show: ; @echo stack=$$PULUMI_STACK", "show", STACK="prod", PULUMI_STACK="").stdout
+    assert printed == "stack=\n"
+    assert make("--eval=show: ; @echo stack=$$PULUMI_STACK", "show", "STACK=prod").stdout == "stack=prod\n"
 
 
 def test_an_unknown_engine_is_refused() -> None:
     refused = make("up", "ENGINE=cli")
     assert refused.returncode != 0
-    assert "ENGINE is 'cli': it is auto, pulumi or embedded" in refused.stderr
+    assert "ENGINE must be auto, pulumi or embedded" in refused.stderr
 
 
-@pytest.mark.parametrize(("engine", "command"), [("embedded", ".venv/bin/pulumi-embedded up"), ("pulumi", "pulumi up")])
-def test_the_engine_can_be_named(engine: str, command: str) -> None:
-    assert f"{command} --stack dev --yes" in make("--dry-run", "up", f"ENGINE={engine}").stdout
+@pytest.mark.parametrize("engine", ["auto", "embedded", "pulumi"])
+def test_the_engine_can_be_named(engine: str) -> None:
+    assert f"taskdb run --engine {engine} --create up --yes" in make("--dry-run", "up", f"ENGINE={engine}").stdout
 
 
 def test_every_target_that_people_use_is_listed() -> None:

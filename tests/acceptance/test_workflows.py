@@ -2,17 +2,24 @@
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from tests.acceptance.conftest import ENGINES, Outcome, Project
 from tests.conftest import PROJECT
 
 GH = """#!/bin/sh
-# Stands in for the GitHub CLI: keeps the comments of one pull request as files.
+# Stands in for the GitHub CLI: keeps the comments of one pull request as files; a file `theirs-…` is somebody else's.
 cd "$(dirname "$0")/comments"
 for last; do :; done
 case "$*" in
-*--paginate*) for each in *; do [ "$(head -1 "$each" 2>/dev/null)" != "$MARKER" ] || echo "$each"; done ;;
+*graphql*viewerDidAuthor*)
+    for each in *; do
+        jq -n --rawfile body "$each" --arg name "$each" '{databaseId: $name, body: $body,
+            viewerDidAuthor: ($name | startswith("theirs-") | not)}'
+    done | jq -s '{data: {repository: {pullRequest: {comments: {nodes: .}}}}}' | jq -r "$last" ;;
 *PATCH*issues/comments/*) id=${4##*/}; cp "$REPORT" "$id"; echo "edited $id" >>../calls ;;
 *POST*) cp "$REPORT" "$(ls | wc -l | tr -d ' ')"; echo "made" >>../calls ;;
 esac
@@ -26,8 +33,8 @@ def preview(project: Project) -> tuple[Outcome, str]:
     output.write_text("")
     done = project.run(
         ".ci/preview",
-        project.stack,
         ENGINES[project.engine],
+        PULUMI_STACK=project.stack,
         GITHUB_OUTPUT=str(output),
         GITHUB_STEP_SUMMARY=str(project.folder / "summary.md"),
     )
@@ -62,22 +69,29 @@ def test_an_objection_and_a_preview_that_fails_end_the_check_and_still_are_a_rep
     live.configure()
 
 
+@pytest.mark.skipif(not shutil.which("jq"), reason="no jq on the PATH, whose language the GitHub CLI speaks")
 def test_one_comment_is_updated_in_place(live: Project, tmp_path: Path) -> None:
     preview(live)
     (tmp_path / "comments").mkdir()
-    (tmp_path / "comments" / "0").write_text("somebody else's\n")
+    marker = (live.folder / ".local/report.md").read_text().splitlines()[0]
+    other = f"{marker}\nsomebody else's\n"
+    (tmp_path / "comments" / "theirs-0").write_text(other)
     gh = tmp_path / "gh"
     gh.write_text(GH)
     gh.chmod(0o755)
     report = live.folder / ".local/report.md"
-    environment = {
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "REPORT": str(report),
-        "MARKER": report.read_text().splitlines()[0],
-    }
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "REPORT": str(report)}
     for _ in range(2):
         done = live.run(".ci/comment", "owner/name", "12", **environment)
         assert done.exit_code == 0, done.text
     assert (tmp_path / "calls").read_text().split("\n")[:2] == ["made", "edited 1"]
-    assert (tmp_path / "comments" / "0").read_text() == "somebody else's\n"
+    assert (tmp_path / "comments" / "theirs-0").read_text() == other
     assert (tmp_path / "comments" / "1").read_text() == report.read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("owner/name", "1; id"), ("owner/name", ""), ("owner/name/x", "1"), ("$(id)", "1")]
+)
+def test_a_comment_goes_to_a_pull_request_alone(arguments: tuple[str, str]) -> None:
+    done = subprocess.run([PROJECT / ".ci/comment", *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.startswith("error: ")) == (2, True)

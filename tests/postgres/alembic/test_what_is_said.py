@@ -39,7 +39,7 @@ QUOTES_ROWS = (
     ("22003", "UPDATE app.t SET small = (n::text || '0000')::int"),
     ("22008", "UPDATE app.t SET s = (n::text || '-99-99')::date::text"),
     ("22023", "UPDATE app.t SET s = set_config('DateStyle', s, true)"),
-    ("23505", "INSERT INTO app.t SELECT id, s, n FROM app.t WHERE id = 1"),
+    ("23505", "CREATE TABLE app.u (s text UNIQUE); INSERT INTO app.u SELECT s FROM app.t"),
     ("23505", "CREATE UNIQUE INDEX same ON app.t (s)"),
     ("23502", "INSERT INTO app.t SELECT NULL, s, n FROM app.t"),
     ("23514", "INSERT INTO app.parts SELECT s FROM app.t"),

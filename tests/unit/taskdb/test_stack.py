@@ -6,7 +6,9 @@ import pytest
 
 from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.policy import Policy
-from taskdb.stack import migration_policy
+from taskdb import stack
+from taskdb.errors import TaskdbError
+from taskdb.stack import current_stack, migration_policy
 
 
 @pytest.fixture(autouse=True)
@@ -38,3 +40,21 @@ def test_a_setting_that_makes_no_sense_is_named(project: Path) -> None:
     (project / "Pulumi.prod.yaml").write_text("config:\n  taskdb:lock_deadline: -1s\n")
     with pytest.raises(PolicyError, match="taskdb:lock_deadline is '-1s'"):
         migration_policy()
+
+
+def test_one_rule_says_which_stack_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    selected = "chosen"
+    monkeypatch.setattr(stack, "_selected", lambda folder: selected)
+    monkeypatch.setenv("STACK", "never")
+    assert current_stack("named") == "named"
+    assert current_stack() == "prod"
+    monkeypatch.setenv("PULUMI_STACK", "")
+    assert current_stack() == "chosen"
+    selected = ""
+    assert current_stack() == "dev"
+
+
+@pytest.mark.parametrize("name", ["../prod", "a b", "$(id)", "x;y", "a/b/c/d", "::error::", "x\ny"])
+def test_what_can_be_no_stack_is_refused(name: str) -> None:
+    with pytest.raises(TaskdbError, match="cannot be the name of a stack"):
+        current_stack(name)
