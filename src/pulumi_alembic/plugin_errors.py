@@ -12,6 +12,7 @@ import traceback
 from types import ModuleType
 from typing import Any
 
+from pulumi_alembic import server_message
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.printable import printable
 
@@ -42,12 +43,21 @@ class _Formatter:
     def format_exc(self) -> str:
         error = sys.exception()
         if not isinstance(error, MigrationError):
-            return printable(traceback.format_exc())
+            return printable(_without_rows(traceback.format_exc(), error))
         # The caller is the SDK's wrapper around one call, whose gRPC context is its third argument.
         call = sys._getframe(1).f_locals.get("context")
         if isinstance(error, HalfDone) and call is not None:
             call.set_trailing_metadata((("grpc-status-details-bin", _details(error)),))
         return str(error)
+
+
+def _without_rows(text: str, error: BaseException | None) -> str:
+    """The traceback of the error and of those behind it, without what the server quoted of rows."""
+    while error is not None:
+        if said := str(error):
+            text = text.replace(said, server_message.any_error(error))
+        error = error.__cause__ or error.__context__
+    return text
 
 
 def _details(error: HalfDone) -> bytes:

@@ -18,6 +18,7 @@ from pulumi_alembic.guard.allowance import allowed
 from pulumi_alembic.inputs import ADMIN, APPLYING, FINGERPRINT
 from pulumi_alembic.lint.settings import Settings
 from pulumi_alembic.policy import Policy
+from pulumi_alembic.printable import printable
 from pulumi_alembic.promotion import UNSEALED
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.scripts import trust
@@ -151,7 +152,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         super().__init__(MigrationsProvider(), name, properties, opts)
         if not history.manifest.exists:
             text = f"no {history.manifest.path} yet, by which edited scripts are noticed before they are applied"
-            pulumi.log.info(f"{text}: {COMMAND}", self)
+            pulumi.log.info(printable(f"{text}: {COMMAND}"), self)
 
 
 def proof_of(stack: pulumi.StackReference) -> pulumi.Output[str | None]:

@@ -6,7 +6,7 @@ import re
 
 import psycopg
 
-__all__ = ["detail", "primary", "summary"]
+__all__ = ["any_error", "detail", "primary", "summary"]
 
 _WITH_VALUES = ("22", "23", "44")
 """Data exceptions, violated constraints and check options of views: what belongs to their message quotes rows."""
@@ -25,10 +25,17 @@ def primary(error: psycopg.Error) -> str:
     message, state = error.diag.message_primary, error.sqlstate or ""
     if message is None:
         return str(error)
-    raised = error.diag.source_function == _RAISED
-    if state.startswith(_DATA) or (raised and state.startswith(_WITH_VALUES)):
+    if error.diag.source_function == _RAISED and state.startswith(_WITH_VALUES):
+        return "an error that a function raised in its own words, which can quote rows"
+    if state.startswith(_DATA):
         return _AFTER_COLON.sub(": …", _QUOTED.sub('"…"', message))
     return message
+
+
+def any_error(error: BaseException) -> str:
+    """The text of an error of any kind; of what the server refused, also within one of SQLAlchemy's, the summary."""
+    inner = getattr(error, "orig", None) or error
+    return summary(inner) if isinstance(inner, psycopg.Error) else str(error)
 
 
 def detail(error: psycopg.Error) -> str:

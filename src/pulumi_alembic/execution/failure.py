@@ -85,7 +85,7 @@ def _of_server(error: BaseException) -> bool:
 def _cause(error: BaseException, script: Path) -> list[str]:
     if isinstance(error, MigrationError):
         return [str(error)]
-    if isinstance(error, sqlalchemy.exc.DBAPIError):
+    if isinstance(error, sqlalchemy.exc.StatementError):
         statement = redact(own_constants((error.statement or "").strip(), _source(script))).splitlines()
         if len(statement) > STATEMENT_LINES:
             statement = [*statement[:STATEMENT_LINES], "…"]

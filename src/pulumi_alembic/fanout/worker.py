@@ -12,9 +12,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from pulumi_alembic import server_message
 from pulumi_alembic.errors import MigrationError, RevisionFailed
 from pulumi_alembic.fanout.lines import Lines, write
 from pulumi_alembic.fanout.tasks import TASKS, Bench
+from pulumi_alembic.printable import printable
 from pulumi_alembic.redact import redact
 
 __all__ = ["Worker"]
@@ -56,7 +58,8 @@ class Worker:
             os.close(held)
             _work(bench, theirs.fileno(), lifeline)
         except BaseException as error:
-            os.write(2, f"{type(error).__name__}: {redact(str(error))}\n".encode())
+            text = redact(server_message.any_error(error))
+            os.write(2, printable(f"{type(error).__name__}: {text}\n").encode())
             os._exit(1)
 
     def fileno(self) -> int:
@@ -131,7 +134,7 @@ def _answer(bench: Bench, task: str, shared: Any, order: dict[str, Any], tell: _
     except MigrationError as error:
         return {"error": str(error), "kind": type(error).__name__}
     except (Exception, SystemExit) as error:
-        return {"error": f"{type(error).__name__}: {redact(str(error))}", "kind": "Unexpected"}
+        return {"error": f"{type(error).__name__}: {redact(server_message.any_error(error))}", "kind": "Unexpected"}
 
 
 def _die_with(lifeline: int) -> None:

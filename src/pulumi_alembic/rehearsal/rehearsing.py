@@ -130,4 +130,4 @@ def _rehearse(stage: _Stage, url: str, looked: Looked, account: Account) -> Acco
 
 
 def _reason(error: Exception) -> str:
-    return " ".join((server_message.summary(error) if isinstance(error, psycopg.Error) else str(error)).split())
+    return " ".join(server_message.any_error(error).split())
