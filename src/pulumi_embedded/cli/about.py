@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import platform
 import re
 import subprocess
@@ -17,6 +16,7 @@ from pulumi_embedded.cli.flags import json_option, output_option, stack_option, 
 from pulumi_embedded.cli.groups import AliasedGroup
 from pulumi_embedded.cli.listing import aligned, moment_ago
 from pulumi_embedded.errors import EngineError
+from pulumi_embedded.printable import json_text
 from pulumi_embedded.storage.checkpoint import ENGINE_VERSION
 from pulumi_embedded.storage.session import Session
 from pulumi_embedded.storage.workspace import pulumi_home
@@ -53,7 +53,7 @@ def about(context: CommandContext, stack_name: str | None, json_: bool, output: 
     except (EngineError, OSError) as error:
         errors.append(str(error))
     if json_ or wants_json(output):
-        click.echo(json.dumps(found | {"errors": errors}, indent=2))
+        click.echo(json_text(found | {"errors": errors}, indent=2))
         return
     _print(found)
     for text in errors:
@@ -111,7 +111,7 @@ def whoami(context: CommandContext, verbose: bool, json_: bool, output: str) -> 
     url = context.session().backend.url
     user = getpass.getuser()
     if json_ or wants_json(output):
-        click.echo(json.dumps({"user": user, "url": url}, indent=2))
+        click.echo(json_text({"user": user, "url": url}, indent=2))
     elif verbose:
         click.echo(f"User: {user}\nOrganizations: \nBackend URL: {url}\nToken type: personal")
     else:
@@ -130,7 +130,7 @@ def list_(json_: bool, output: str) -> None:
     """List the plugins in `$PULUMI_HOME/plugins`."""
     plugins = _plugins()
     if json_ or wants_json(output):
-        click.echo(json.dumps(plugins, indent=2))
+        click.echo(json_text(plugins, indent=2))
         return
     rows = [
         (
