@@ -27,7 +27,13 @@ except TaskdbError as error:
     raise pulumi.RunError(str(error)) from None
 
 database = Database(
-    settings.database, settings.admin, server, present, app_login=settings.app_login, protect=settings.protect
+    settings.database,
+    settings.admin,
+    server,
+    present,
+    app_login=settings.app_login,
+    protect=settings.protect,
+    reporter=settings.reporter,
 )
 
 migrations = Migrations(
@@ -45,11 +51,13 @@ migrations = Migrations(
     rehearse_with=settings.admin.url(settings.database) if settings.rehearse or settings.adopt else None,
     backup=settings.backup,
     on_unknown_revision=settings.on_unknown_revision,
-    drift=Drift(settings.drift_ignore, database.fingerprint),
+    drift=Drift((*settings.drift_ignore, *database.granted_after), database.fingerprint),
     adopt=settings.adopt,
     commands=settings.commands,
     opts=pulumi.ResourceOptions(depends_on=[database]),
 )
+
+database.let_report(migrations)
 
 pulumi.export("database", database.name)
 pulumi.export("host", settings.admin.host)
@@ -61,3 +69,5 @@ pulumi.export("schema_fingerprint", migrations.schema_fingerprint)
 pulumi.export("app_url", database.app_url)
 pulumi.export("reader_url", database.reader_url)
 pulumi.export("migrator_url", database.migrator_url)
+if database.reporter_url is not None:
+    pulumi.export("reporter_url", database.reporter_url)

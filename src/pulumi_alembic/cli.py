@@ -51,7 +51,9 @@ def _run() -> int:
     # As `alembic` has it by prepend_sys_path: an env.py may import the project.
     sys.path.insert(0, str(Path.cwd()))
     try:
-        status: int | None = options.run(options, options.directory or script_directory())
+        # A report of a preview needs no scripts.
+        directory = options.directory or (Path() if options.run is _report else script_directory())
+        status: int | None = options.run(options, directory)
     except MigrationError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -253,6 +255,14 @@ def _add_report(commands: Any) -> None:
     )
     report = commands.add_parser("report", help=what, description=what + more)
     report.add_argument("file", metavar="FILE", nargs="?", help="what the preview printed; else standard input")
+    report.add_argument(
+        "--database",
+        action="store_true",
+        help="report what an update of DATABASE_URL would run, without a preview: no state is read, and no row of a "
+        "table if the login can read none",
+    )
+    report.add_argument("--directory", type=Path, help="the scripts' folder, for --database")
+    report.add_argument("--target", default=HEAD, help="the revision to report the way to, for --database; else head")
     report.add_argument("--format", choices=("markdown", "json"), default="markdown", help="else markdown")
     report.add_argument(
         "--fail-on", choices=("warning", "error"), help="exit code 3 where the verdict is as bad; the report is whole"
@@ -264,7 +274,7 @@ def _add_report(commands: Any) -> None:
         help="the comment's first line is <!-- NAME -->, by which to update it in place; else pulumi-alembic-report. "
         "Several stacks that report to one pull request need a name each",
     )
-    report.set_defaults(run=_report, directory=Path())
+    report.set_defaults(run=_report)
 
 
 def _marker(name: str) -> str:
@@ -277,7 +287,7 @@ def _report(options: argparse.Namespace, _: Path) -> int:
     from pulumi_alembic import report
 
     try:
-        preview = report.read(_preview(options.file))
+        preview = _of_database(options) if options.database else report.read(_preview(options.file))
     except report.PreviewError as error:
         raise MigrationError(f"{options.file or 'standard input'}: {error}") from None
     verdict = report.judge(preview)
@@ -288,6 +298,20 @@ def _report(options: argparse.Namespace, _: Path) -> int:
     # UTF-8 whatever the terminal's encoding is: a report is a file.
     sys.stdout.buffer.write(printable(text).encode())
     return 3 if options.fail_on and verdict.level.reaches(options.fail_on) else 0
+
+
+def _of_database(options: argparse.Namespace) -> Any:
+    from pulumi_alembic import accounting, report
+    from pulumi_alembic.database import as_itself
+    from pulumi_alembic.lint.settings import Settings
+
+    if options.file is not None:
+        raise MigrationError("--database reports on DATABASE_URL: give no FILE")
+    directory = options.directory or script_directory()
+    url = database_url(directory)
+    with as_itself():
+        _, account = accounting.account_from_database(url, directory, options.target, Settings())
+    return report.of_account(account)
 
 
 def _preview(file: str | None) -> bytes:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -27,6 +28,7 @@ __all__ = [
     "NoDatabase",
     "NoLogin",
     "add_heads",
+    "as_itself",
     "await_server",
     "connect",
     "log_in",
@@ -53,6 +55,19 @@ KNOCK = 0.25  # seconds between two tries to reach a server that went away
 KEEPALIVE = 10  # seconds without a word after which each end asks whether the other is still there
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+_AS_ITSELF: ContextVar[bool] = ContextVar("as_itself", default=False)
+
+
+@contextmanager
+def as_itself() -> Iterator[None]:
+    """Within the block a session of a login that cannot become the owner stays the login's own: it can look."""
+    token = _AS_ITSELF.set(True)
+    try:
+        yield
+    finally:
+        _AS_ITSELF.reset(token)
 
 
 class NoDatabase(DatabaseError):
@@ -237,7 +252,7 @@ def _become_owner(connection: Connection) -> None:
             f"{where}: there is no schema {VERSION_SCHEMA}, where the migration tables belong: create it first"
         )
     owner, member, _ = found
-    if not member:
+    if not member and not _AS_ITSELF.get():
         raise DatabaseError(
             f"{where}: the schema {VERSION_SCHEMA} belongs to {owner}, which this role may not become. "
             f"As an admin: GRANT {owner} TO {connection.info.user}"

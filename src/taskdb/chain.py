@@ -76,5 +76,11 @@ class Chain:
         """What is added from here on lives in `database`: it goes with it, and is replaced by deleting it first."""
         self._options = self._with(deleted_with=database, delete_before_replace=True)
 
+    def after(self, resource: pulumi.Resource) -> None:
+        """What is added from here on follows a resource that needs the parent, and so is no child of it."""
+        self._options = self._with()
+        self._options.parent = None
+        self._last = resource
+
     def _with(self, **options: Any) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions.merge(self._options, pulumi.ResourceOptions(**options))

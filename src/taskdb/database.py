@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 import pulumi
 import pulumi_postgresql as postgresql
 
-from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA
+from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA, VERSION_TABLE
+from pulumi_alembic.ledger.table import LEDGER, REPORTED_COLUMNS
 from taskdb.admin import Admin
 from taskdb.chain import Chain
 from taskdb.roles import APP_SCHEMA, Login, Roles
@@ -35,13 +36,14 @@ class Database(pulumi.ComponentResource):
 
     PUBLIC may nothing, but what it may by default in the schema public before PostgreSQL 15. The URLs are secrets;
     `migrator_url` is unknown until the migrator can connect. `app_url` is of `app_login`, one of the application's two:
-    its password is made anew when it is another than the last time. `fingerprint` is a digest of what the program asks
-    for, without passwords.
+    its password is made anew when it is another than the last time. `reporter_url` is None unless a `reporter` is asked
+    for. `fingerprint` is a digest of what the program asks for, without passwords.
     """
 
     migrator_url: pulumi.Output[str]
     app_url: pulumi.Output[str]
     reader_url: pulumi.Output[str]
+    reporter_url: pulumi.Output[str] | None
     name: pulumi.Output[str]
     fingerprint: pulumi.Output[str]
 
@@ -54,6 +56,7 @@ class Database(pulumi.ComponentResource):
         *,
         app_login: str = "a",
         protect: bool = False,
+        reporter: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`name` is the database's and the prefix of its roles'. It must stay: the provider renames in place.
@@ -66,17 +69,18 @@ class Database(pulumi.ComponentResource):
         # Before anything is registered here: from then on the engine may be writing the state that this reads.
         exported = exported_login()
         super().__init__("taskdb:index:Database", name, None, opts)
-        self._admin = admin
+        self._admin, self._prefix = admin, name
         self._chain = Chain(self, admin, existing)
         guarded = pulumi.ResourceOptions(protect=protect or None)
         turns = [turn(login, app_login, exported) for login in LOGINS]
-        self._roles = Roles(self._chain, name, admin.username, turns, guarded, parent=self)
+        self._roles = Roles(self._chain, name, admin.username, turns, guarded, parent=self, reporter=reporter)
         # The admin's own: the provider's grants on a database of another role silently do nothing.
         self._database = self._chain.add(
             postgresql.Database, "database", name=name, owner=admin.username, options=guarded
         )
         self._chain.within(self._database)
         connect = self._grant_connect()
+        reporter_connect = self._grant_connect_to_reporter()
         if server >= _PUBLIC_IS_OURS:
             self._grant("schema-public-public", "public", "schema", [], schema="public")
         migrations = self._make_schemas()
@@ -87,6 +91,7 @@ class Database(pulumi.ComponentResource):
         self.migrator_url = self._url(self._roles.migrator, connect, migrations)
         self.app_url = self._url(self._roles.apps[app_login])
         self.reader_url = self._url(self._roles.reader)
+        self.reporter_url = self._url(self._roles.reporter, *reporter_connect) if self._roles.reporter else None
         self.register_outputs({"name": self.name})
 
     def _grant_connect(self) -> postgresql.Grant:
@@ -96,6 +101,42 @@ class Database(pulumi.ComponentResource):
         self._grant("connect-ro", self._roles.ro.name, "database", ["CONNECT"])
         self._grant("database-public", "public", "database", [])
         return migrator
+
+    def _grant_connect_to_reporter(self) -> list[postgresql.Grant]:
+        if self._roles.reporter is None:
+            return []
+        return [self._grant("connect-reporter", self._roles.reporter.role.name, "database", ["CONNECT"])]
+
+    def let_report(self, migrations: pulumi.Resource) -> None:
+        """Let the reporter, if there is one, read what a report needs: no row, and not the scripts that ran.
+
+        The tables that it reads are there once the `migrations` ran.
+        """
+        if self._roles.reporter is None:
+            return
+        reporter = self._roles.reporter.role.name
+        self._chain.after(migrations)
+        for table, columns in {VERSION_TABLE: None, LEDGER: list(REPORTED_COLUMNS)}.items():
+            self._chain.add(
+                postgresql.Grant,
+                f"{table}-reporter",
+                database=self._database.name,
+                role=reporter,
+                object_type="column" if columns else "table",
+                schema=VERSION_SCHEMA,
+                objects=[table],
+                columns=columns,
+                privileges=["SELECT"],
+            )
+
+    @property
+    def granted_after(self) -> tuple[str, ...]:
+        """The privileges of `let_report` by their names in drift: they come after what the update recorded."""
+        if self._roles.reporter is None:
+            return ()
+        tables = [f"table {VERSION_SCHEMA}.{VERSION_TABLE}"]
+        tables += [f"column {VERSION_SCHEMA}.{LEDGER}.{column}" for column in REPORTED_COLUMNS]
+        return tuple(f"privileges {each} to {self._prefix}_reporter" for each in tables)
 
     def _make_schemas(self) -> postgresql.Schema:
         """Make the four schemas and pgcrypto; return the schema of the migration tables."""
@@ -124,6 +165,9 @@ class Database(pulumi.ComponentResource):
         }.items():
             for group, role in groups.items():
                 self._grant(f"usage-{schema}-{group}", role.name, "schema", ["USAGE"], schema=schema)
+        if roles.reporter:
+            for schema in (APP_SCHEMA, VERSION_SCHEMA):
+                self._grant(f"usage-{schema}-reporter", roles.reporter.role.name, "schema", ["USAGE"], schema=schema)
 
     def _set_default_privileges(self) -> None:
         groups = {"rw": self._roles.rw, "ro": self._roles.ro}

@@ -34,6 +34,7 @@ class Roles:
 
     `owner` owns the schemas; `migrator` may become the owner and nothing else. The groups `rw` and `ro` hold the
     privileges, which the logins use: `reader`, and `apps`, `a` and `b`, two for passwords to change without downtime.
+    `reporter` is None unless it was asked for.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class Roles:
         turns: Sequence[Turn],
         options: pulumi.ResourceOptions,
         parent: pulumi.Resource,
+        *,
+        reporter: bool = False,
     ) -> None:
         """`admin` becomes a member of each login: only a member may end its sessions when the database is dropped.
 
@@ -66,13 +69,15 @@ class Roles:
             for each in turns
         }
         self.reader = self._login("reader", self.ro, statement_timeout=APP_STATEMENT_TIMEOUT)
-        for login in (self.migrator, *self.apps.values(), self.reader):
+        # In no group: it can read no row.
+        self.reporter = self._login("reporter", None, statement_timeout=APP_STATEMENT_TIMEOUT) if reporter else None
+        for login in filter(None, (self.migrator, *self.apps.values(), self.reader, self.reporter)):
             self._let_end_sessions_of(login, admin)
 
     def _group(self, name: str) -> postgresql.Role:
         return self._chain.add(postgresql.Role, name, name=f"{self._prefix}_{name}", options=self._options)
 
-    def _login(self, name: str, member_of: postgresql.Role, turn: Turn | None = None, **settings: Any) -> Login:
+    def _login(self, name: str, member_of: postgresql.Role | None, turn: Turn | None = None, **settings: Any) -> Login:
         password = Password(name, turn, pulumi.ResourceOptions(parent=self._parent)).value
         role = self._chain.add(
             postgresql.Role,
@@ -81,7 +86,7 @@ class Roles:
             login=True,
             password=password,
             # Here and not by GrantRole: the provider's update of a role takes away every membership that is not.
-            roles=[member_of.name],
+            roles=[member_of.name] if member_of else None,
             search_paths=[APP_SCHEMA],
             options=self._options,
             **settings,

@@ -41,6 +41,7 @@ KEYS = {
         PROMOTE_FROM,
         "taskdb:on_unknown_revision",
         "taskdb:protect",
+        "taskdb:reporter",
         APP_LOGIN_KEY,
         *POLICY_KEYS,
     },
@@ -62,7 +63,7 @@ class Settings:
     database is backed up, and where to. `on_unknown_revision` is None where the stack's name decides. With `protect`,
     the default of a production stack, database and roles cannot be deleted. `app_login`, a or b, is the login whose URL
     is exported. `drift_ignore` are patterns of what may differ from what an update left. `adopt` is `true`, a revision,
-    or empty.
+    or empty. With `reporter` there is a login that reports can be made with, and no row be read.
     """
 
     database: str
@@ -81,6 +82,7 @@ class Settings:
     app_login: str = "a"
     drift_ignore: tuple[str, ...] = ()
     adopt: str = ""
+    reporter: bool = False
 
     @classmethod
     def load(cls, project: Path) -> Settings:
@@ -114,6 +116,7 @@ class Settings:
             app_login=app_login_of(values, _command),
             drift_ignore=drift_ignore_of(values, _command),
             adopt=_adopt(values),
+            reporter=_flag(values, "taskdb:reporter"),
         )
 
     @property

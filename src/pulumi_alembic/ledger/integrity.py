@@ -120,10 +120,11 @@ def _last_runs(connection: Connection) -> dict[str, _Run]:
     # Ledgers made before there were events have only rows of what was applied.
     events = "event" in columns
     event = sql.Identifier("event") if events else sql.Literal("applied")
-    standing = sql.SQL("WITH" + ledger.STANDING if events else "").format(table=_TABLE)
+    # These columns only: a login that may report may not read what ran.
+    rows = ledger.STANDING.replace("SELECT *", "SELECT id, revision, direction, checksum, down_revisions, event")
+    standing = sql.SQL("WITH" + rows if events else "").format(table=_TABLE)
     runs = sql.SQL(_LAST_RUNS).format(rows=sql.Identifier("standing") if events else _TABLE, event=event)
-    rows = connection.execute(standing + runs)
-    return {id: _Run(*run) for id, *run in rows}
+    return {id: _Run(*run) for id, *run in connection.execute(standing + runs)}
 
 
 def _report(connection: Connection, history: History, changed: list[tuple[Revision, int]]) -> Iterator[str]:
@@ -141,6 +142,10 @@ def _report(connection: Connection, history: History, changed: list[tuple[Revisi
 def _lines_that_differ(connection: Connection, revision: Revision, row: int) -> Iterator[str]:
     import difflib
 
+    readable = "SELECT has_column_privilege(%s, 'source', 'SELECT')"
+    if connection.execute(readable, [_TABLE.as_string(connection)]).fetchone() == (False,):
+        yield "(this login cannot read the script that ran)"
+        return
     statement = sql.SQL("SELECT source FROM {} WHERE id = %s").format(_TABLE)
     [source] = connection.execute(statement, [row]).fetchone() or (zlib.compress(b""),)
     ran = normalised(zlib.decompress(source).decode()).splitlines()

@@ -12,7 +12,7 @@ from pulumi_alembic.database import VERSION_SCHEMA
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
 
-__all__ = ["TABLE", "Event", "columns", "prepare"]
+__all__ = ["LEDGER", "REPORTED_COLUMNS", "TABLE", "Event", "columns", "prepare"]
 
 
 class Event(StrEnum):
@@ -44,7 +44,15 @@ class Event(StrEnum):
     ADOPTED = "adopted"
 
 
-TABLE = sql.Identifier(VERSION_SCHEMA, "ledger")
+LEDGER = "ledger"
+TABLE = sql.Identifier(VERSION_SCHEMA, LEDGER)
+
+REPORTED_COLUMNS = (
+    "id", "revision", "direction", "down_revisions", "checksum", "applied_by", "applied_at", "tools", "event",
+    "phase", "statement", "detail", "heads_before", "heads_after", "stack", "commit", "person", "seconds",
+    "statements", "backup",
+)  # fmt: skip
+"""The columns that a report needs: all but the scripts that ran."""
 
 _CREATE = """
 CREATE TABLE {table} (

@@ -17,7 +17,7 @@ from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.redact import redact
 from pulumi_alembic.report.json_text import parse
 
-__all__ = ["MIGRATIONS", "STACK", "Diagnostic", "Planned", "Preview", "PreviewError", "Step", "read"]
+__all__ = ["MIGRATIONS", "STACK", "Diagnostic", "Planned", "Preview", "PreviewError", "Step", "of_account", "read"]
 
 MIGRATIONS = "pulumi-python:dynamic/alembic:Migrations"
 STACK = "pulumi:pulumi:Stack"
@@ -134,6 +134,12 @@ def read(data: bytes) -> Preview:
         forgotten=tuple(dict.fromkeys(forgotten)),
         diagnostics=tuple(each for each in diagnostics if each.severity in ("error", "warning") and each not in told),
     )
+
+
+def of_account(account: Account) -> Preview:
+    """A preview of nothing but the plan of one database, of which no stack is known."""
+    digest = account.digest if account.revisions else ""
+    return Preview("", "", (), 0, (Planned("", account.database, account, digest=digest),), (), ())
 
 
 def _document(data: bytes) -> Mapping[str, Any]:

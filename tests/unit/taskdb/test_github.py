@@ -212,3 +212,12 @@ def test_only_main_reaches_the_environments_that_no_pull_request_may() -> None:
                 assert "github.ref == 'refs/heads/main'" in [kept, *needed], f"{path.name}: {name}"
             if "prod" in job.get("environment", ""):
                 assert "pull_request" not in started, path.name
+
+
+def test_the_page_says_what_is_checked() -> None:
+    rows = re.findall(
+        r"^\| `([a-z-]+)` \| (`.+`) \| (.+) \|$", (PROJECT / "docs/security.md").read_text(), re.MULTILINE
+    )
+    said = {name: (set(re.findall(r"`([^`]+)`", branches)), reviewers) for name, branches, reviewers in rows}
+    assert {name: branches for name, (branches, _) in said.items()} == github.BRANCHES
+    assert {name for name, (_, reviewers) in said.items() if "required" in reviewers} == set(github.REVIEWED)
