@@ -44,7 +44,11 @@ class Provider:
         self._stub = provider_pb2_grpc.ResourceProviderStub(plugin.channel)
         self._known = True
         self._secrets = self._resources = self._preview = False
-        self._call_optional(partial(self._stub.Handshake, timeout=_HANDSHAKE_SECONDS), handshake)
+        answer = self._call_optional(partial(self._stub.Handshake, timeout=_HANDSHAKE_SECONDS), handshake)
+        # A plugin that shakes hands says there what it takes, and previews (Pulumi CLI 3.260); others say it later.
+        self._settled = answer is not None
+        if answer is not None:
+            self._secrets, self._resources, self._preview = answer.accept_secrets, answer.accept_resources, True
 
     def _act(self, method: Callable[[Any], Message], request: Any) -> Message:
         """A call that changes something; raises NoAnswer where nobody knows whether it did."""
@@ -128,9 +132,10 @@ class Provider:
             sends_old_inputs_to_delete=True,
         )
         response = self._call(self._stub.Configure, request)
-        self._secrets = response.acceptSecrets
-        self._resources = response.acceptResources
-        self._preview = response.supportsPreview
+        if not self._settled:
+            self._secrets = response.acceptSecrets
+            self._resources = response.acceptResources
+            self._preview = response.supportsPreview
 
     def check(
         self, urn: str, olds: Properties, news: Properties, seed: bytes, preview: bool

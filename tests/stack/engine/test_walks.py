@@ -69,6 +69,10 @@ def test_a_random_walk_goes_as_on_the_cli(seed: int, walk_provider: WalkProvider
         return list(walked(walk, cycle(TURNS[turns]), walk_provider, folder))
 
     theirs = [gone("cli")]
+    # From a state that the CLI itself refuses (it calls that a snapshot integrity failure) neither goes on.
+    broken = [number for number, step in enumerate(theirs[0]) if "integrity failure" in "".join(step["said"])]
+    walk["steps"] = walk["steps"][: broken[0]] if broken else walk["steps"]
+    theirs = [theirs[0][: len(walk["steps"])]]
     print(f"seed {seed}: {exercised(theirs[0])}")
     for turns in ("embedded", "embedded-then-cli", "cli-then-embedded"):
         for _ in range(ATTEMPTS):

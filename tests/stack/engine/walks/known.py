@@ -240,3 +240,11 @@ _STEPS: dict[str, list[Entry]] = {
     ],
 }
 KNOWN: dict[str, dict[str, Any]] = {name: {"steps": steps} for name, steps in _STEPS.items()}
+KNOWN["a-plugin-that-shook-hands-previews"] = {
+    "provider": {"previews": False, "secrets": False},
+    "steps": [
+        up(thing("a", {"token": secret("s1")}), command="preview --json"),
+        then(UP),
+        up(thing("a", {"token": secret("s1"), "value": 2}), command="preview --json"),
+    ],
+}
