@@ -220,12 +220,10 @@ class StepGenerator:
         def text(state: ResourceState, key: str) -> str:
             return "{" + str(plain(state.inputs.get(key))) + "}"
 
-        message = "\n".join(
-            [
-                "previously-imported resources that still specify an ID may not be replaced; "
-                "please remove the `import` declaration from your program;",
-                *(f"{key}: {text(old, key)} => {text(new, key)}" for key in diff.replaces),
-            ]
+        keys = "\n".join(f"{key}: {text(old, key)} => {text(new, key)}" for key in diff.replaces)
+        message = (
+            "previously-imported resources that still specify an ID may not be replaced; "
+            f"please remove the `import` declaration from your program;\n{keys}"
         )
         if not self._options.dry_run:
             raise ResourceError(new.urn, message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 import pulumi
 import pytest
 
-from pulumi_embedded.events import Event, StepStarted
+from pulumi_embedded.events import Event, StepFailed, StepStarted
 from pulumi_embedded.testing import Engine
 
 from .walks import WalkProvider
@@ -34,14 +35,16 @@ def test_a_failure_beside_an_import_is_the_only_one(engine: Engine, walk: WalkPr
     def watch(event: Event) -> None:
         if isinstance(event, StepStarted) and event.step.op.imports:
             reading.set()
+        if isinstance(event, StepFailed):
+            walk.ask("release")
 
     async def program() -> None:
         Thing("b", {"value": 2}, pulumi.ResourceOptions(import_="wild-1"))
+        await asyncio.to_thread(reading.wait, 30)
         Thing("a", {"value": 1}, pulumi.ResourceOptions())
 
     engine.program, engine.watch = program, watch
     result = engine.up(expect_failure=True)
-    assert reading.is_set()
     assert result.errors == ["told to fail Create", "update failed"]
     asked = [call["method"] for call in walk.ask("take_calls")["calls"] if call["urn"].endswith("::b")]
     assert asked == ["Read"]

@@ -185,9 +185,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def fail_as_told(self, method: str, urn: str, context: Any) -> None:
         if self.failing(f"late {method}", urn):
-            self.failed.wait()
+            self.released.wait(60)
         if self.failing(method, urn):
-            self.failed.set()
             context.abort(grpc.StatusCode.UNKNOWN, f"told to fail {method}")
 
     def half_done(self, method: str, urn: str, id_: str, outputs: Any, inputs: dict[str, Any], context: Any) -> None:
@@ -227,9 +226,12 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self.previews = arguments.get("previews", True)
 
     def fail(self, methods: dict[str, list[str]]) -> None:
-        """From now on these calls fail for the things of these names; a `late` call waits until another has failed."""
+        """From now on these calls fail for the things of these names; a `late` call waits for `release`."""
         self.failures: dict[str, list[str]] = methods
-        self.failed = threading.Event()
+        self.released = threading.Event()
+
+    def release(self, arguments: dict[str, Any]) -> None:
+        self.released.set()
 
     def change(self, arguments: dict[str, Any]) -> None:
         """Changes a thing's inputs behind the engine's back; without inputs it is gone."""
