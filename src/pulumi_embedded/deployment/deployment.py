@@ -279,7 +279,9 @@ class Deployment:
         run_deletes(self._runner, self.cancellation, resources, goes)
 
     def _refresh(self, resources: list[ResourceState]) -> list[ResourceState]:
-        self._reporter.require_targets(self._generator.unknown_targets())
+        if resources:
+            # The program may make the targets of an empty stack.
+            self._reporter.require_targets(self._generator.unknown_targets())
         chosen = self._generator.targeting.refreshed(resources)
         found = run_refresh(self._runner, self._journal, self._options, resources, chosen)
         if self._runner.failed:
