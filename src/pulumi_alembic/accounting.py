@@ -124,7 +124,7 @@ def with_losses(account: Account, url: str, keep: bool) -> Account:
     from pulumi_alembic.keeping.telling import with_kept
 
     risks = at_risk(url, account)
-    texts = {id: tuple(text for _, text in found) for id, found in risks.items()}
+    texts = {id: tuple(each.text for each in found) for id, found in risks.items()}
     revisions = (replace(each, losses=texts.get(each.id, ())) for each in account.revisions)
     return with_kept(replace(account, revisions=tuple(revisions)), url, risks if keep else {})
 

@@ -14,7 +14,7 @@ __all__ = ["QUERY", "Catalog", "Column", "Constraint", "Models", "Relation", "qu
 
 QUERY = r"""
 WITH relation AS (
-    SELECT c.oid, nspname, relname, relkind, reltuples, relpages
+    SELECT c.oid, nspname, relname, relkind, reltuples, relpages, relrowsecurity AND relforcerowsecurity AS forced
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%' AND relkind <> 'c'
 )
@@ -33,6 +33,7 @@ SELECT json_build_object(
                 AND relkind IN ('r', 'p', 'v', 'm', 'f')),
         'parents', (
             SELECT json_agg(inhparent::bigint ORDER BY inhseqno) FROM pg_inherits WHERE inhrelid = relation.oid),
+        'forced', forced,
         'default_partition', (SELECT partdefid::bigint FROM pg_partitioned_table WHERE partrelid = relation.oid),
         'table', coalesce(
             (SELECT indrelid::bigint FROM pg_index WHERE indexrelid = relation.oid),
@@ -83,11 +84,15 @@ def _quoted(part: str) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """`type` is as PostgreSQL writes it, empty where it is not known; `new` where the plan itself adds the column."""
+    """`type` is as PostgreSQL writes it, empty where it is not known; `new` where the plan itself adds the column.
+
+    `was` is its name before the plan renamed it, empty where it did not.
+    """
 
     type: str = ""
     not_null: bool = False
     new: bool = False
+    was: str = field(default="", compare=False)
 
 
 Models = Mapping[tuple[str, str], Mapping[str, Column]]
@@ -120,6 +125,7 @@ class Relation:
     `triggers` gives the function of each. `rows` and `pages` are what the server's statistics say: 0 is empty, or never
     looked at. An index that is not `valid` is what an interrupted build left. `was` is its name before the plan renamed
     or moved it, empty where it did not. `assumed` is one that no catalog and no statement made, but a statement names.
+    Row-level security is `forced` where it holds for the owner too.
     """
 
     name: str
@@ -135,6 +141,7 @@ class Relation:
     rows: int = 0
     pages: int = 0
     valid: bool = True
+    forced: bool = field(default=False, compare=False)
     was: str = field(default="", compare=False)
     assumed: bool = field(default=False, compare=False)
 
@@ -276,4 +283,5 @@ def _relation(row: Mapping[str, Any], names: Mapping[int, str], numbered: Mappin
         row["rows"],
         row["pages"],
         row["valid"],
+        row.get("forced", False),
     )

@@ -63,6 +63,8 @@ def alter(scene: Scene, node: Any) -> None:
 def rename(scene: Scene, node: Any) -> None:
     """RENAME of a relation, or of a part of one."""
     kind = node.renameType.name.removeprefix("OBJECT_")
+    if kind == "SCHEMA":
+        _rename_schema(scene, quoted(node.subname), quoted(node.newname))
     if node.relation is None:
         return
     name = scene.name(node.relation)
@@ -129,6 +131,11 @@ def _drop_constraint(scene: Scene, table: str, command: Any) -> None:
     drop_constraint(scene, table, command.name, cascade=command.behavior.name == "DROP_CASCADE")
 
 
+def _force_row_security(scene: Scene, table: str, command: Any) -> None:
+    forced = command.subtype.name == "AT_ForceRowSecurity"
+    scene.put(replace(scene.relation(table), forced=forced))
+
+
 def _drop_not_null(scene: Scene, table: str, command: Any) -> None:
     known = scene.relation(table).columns.get(command.name, Column())
     scene.put_column(table, command.name, replace(known, not_null=False))
@@ -191,6 +198,9 @@ def _detach(scene: Scene, table: str, command: Any) -> None:
 
 
 _ACTIONS: dict[str, Callable[[Scene, str, Any], None]] = {
+    "AT_DisableRowSecurity": _force_row_security,
+    "AT_ForceRowSecurity": _force_row_security,
+    "AT_NoForceRowSecurity": _force_row_security,
     "AT_AddColumn": add_column,
     "AT_DropColumn": drop_column,
     "AT_AlterColumnType": change_type,
@@ -206,9 +216,20 @@ _ACTIONS: dict[str, Callable[[Scene, str, Any], None]] = {
 }
 
 
+def _rename_schema(scene: Scene, old: str, new: str) -> None:
+    for name in [each for each in scene.catalog.relations if each.startswith(f"{old}.")]:
+        scene.rename(name, f"{new}{name.removeprefix(old)}")
+    types = {
+        f"{new}{name.removeprefix(old)}" if name.startswith(f"{old}.") else name: base
+        for name, base in scene.catalog.types.items()
+    }
+    scene.catalog = replace(scene.catalog, types=types)
+
+
 def _rename_column(scene: Scene, table: str, old: str, new: str) -> None:
     relation = scene.relation(table)
-    columns = {new if name == old else name: column for name, column in relation.columns.items()}
+    known = relation.columns.items()
+    columns = dict((new, replace(each, was=each.was or name)) if name == old else (name, each) for name, each in known)
     constraints = tuple(
         replace(each, columns=_with(each.columns, old, new), not_null=_with(each.not_null, old, new))
         for each in relation.constraints

@@ -17,6 +17,7 @@ from pulumi_alembic.database import VERSION_SCHEMA, open_session, send
 from pulumi_alembic.execution.phases import Phases
 from pulumi_alembic.execution.version import update_by_parameters
 from pulumi_alembic.guard.guard import Guard
+from pulumi_alembic.keeping.returning import Returning
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Run
 from pulumi_alembic.plan import Direction
@@ -51,17 +52,14 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
             record = _recorder(session, running, request)
             phases = Phases(session, running, request, record)
             guard = Guard(session, running, request)
-            may_be_kept = True
+            returning = Returning(session, running, request)
 
             def complete() -> None:
-                nonlocal may_be_kept
                 guard.complete()
-                if running.upgrades and may_be_kept:
-                    from pulumi_alembic.keeping.returning import put_back
-
-                    may_be_kept = put_back(session, running, request)
+                returning.complete()
 
             _configure(connection, metadata, phases, _on_applied(running, request, record, complete))
+            returning.follow(engine)
             phases.follow(context.get_context(), engine)
             guard.follow(engine)
             running.follow(context.get_context(), engine, session)

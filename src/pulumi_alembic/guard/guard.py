@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from pulumi_alembic.database import read_catalog
 from pulumi_alembic.errors import DataLoss
-from pulumi_alembic.guard.outline import Outline
+from pulumi_alembic.guard.outline import Outline, may_rename
 from pulumi_alembic.guard.plain import holds_nothing, plain
 from pulumi_alembic.literals import Unbindable, bound
 
@@ -96,6 +96,8 @@ class Guard:
         if seen.unknown or self._suspects:
             if seen.unknown:
                 self._suspects = None
+                if self._keeper.keeps:
+                    self._keeper.before  # noqa: B018 - as it is now
             self._unknown = present(self._session)
             self._session.execute(f"{MARK} SAVEPOINT {_SAVEPOINT}".encode())
 
@@ -140,7 +142,11 @@ class Guard:
 
         Of a plain drop the server tells in one answer that there is nothing to lose.
         """
+        if may_rename(sql) and self._keeper.keeps:
+            self._keeper.before  # noqa: B018 - as it is now
         if dropped := plain(sql):
+            if dropped.tables and self._keeper.keeps and self._keeper.fills:
+                return True
             return not holds_nothing(self._session, dropped, self._limit, MARK)
         outline = self._outline = self._outline or Outline.read(self._session)
         if outline.may_change_by(sql):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
     from pulumi_alembic.account import Account
     from pulumi_alembic.database import Connection
 
-__all__ = ["Loss", "at_risk", "count", "estimate", "losses"]
+__all__ = ["Loss", "Risk", "at_risk", "count", "estimate", "losses"]
 
 _PATIENCE = b"SET lock_timeout = 1; SET statement_timeout = 40; SET row_security = off"
 """Milliseconds that a preview may wait for a lock, and hold that of a reader, and so keep DDL waiting."""
+
+
+_RENAMING = re.compile(r"(?i)\b(rename|schema)\b")
 
 
 @dataclass(frozen=True)
@@ -36,48 +40,104 @@ class Loss:
         return " ".join(filter(None, ["about" * about, "" if number is None else f"{number:,}", what, "of", of]))
 
 
+@dataclass(frozen=True)
+class Risk:
+    """What a revision would take away: `shown` by its name before the revision, with how much of it as `text`.
+
+    `drops` are the statements that drop it; there are none where one empties it.
+    """
+
+    loss: Loss
+    shown: Loss
+    text: str = ""
+    drops: tuple[str, ...] = ()
+
+
 def losses(destroys: Iterable[str], catalog: Catalog) -> tuple[Loss, ...]:
     """The tables and columns with rows of their own among what `Effects.destroys` names, each once.
 
-    Rows that a statement picks by a condition, and values that it writes over, are what it is for: they are none. What
-    the catalog does not know is not there, and what a view or an index holds can be made again.
+    Of a column each of the table's partitions and children has its own values. Rows that a statement picks by a
+    condition, and values that it writes over, are what it is for: they are none. What the catalog does not know is not
+    there, and what a view or an index holds can be made again.
     """
-    found = [loss for each in destroys if (loss := _loss(each, catalog)) is not None]
+    found = [loss for each in destroys for loss in _losses(each, catalog)]
     tables = {each.table for each in found if not each.column}
-    below = {(child, each.column) for each in found if each.column for child in catalog.descendants(each.table)}
-    kept = [each for each in found if not each.column or (each.table not in tables and _key(each) not in below)]
-    return tuple(dict.fromkeys(kept))
+    return tuple(dict.fromkeys(each for each in found if not each.column or each.table not in tables))
 
 
-def at_risk(url: str, account: Account) -> dict[str, tuple[tuple[Loss, str], ...]]:
-    """How much each revision would take away of what there is now, and the text of it, where there is anything.
+def at_risk(url: str, account: Account) -> dict[str, tuple[Risk, ...]]:
+    """How much each revision would take away of what there is now, where there is anything.
 
     Nobody waits for it, and it waits for nobody: what is locked or takes long to count is told by the statistics.
     Raises DatabaseError.
     """
-    destroys = {
-        each.id: [thing for one in each.statements for thing in one.effects.destroys] for each in account.revisions
-    }
-    if not any(destroys.values()):
+    if not any(one.effects.destroys for each in account.revisions for one in each.statements):
         return {}
     with connect(url) as connection:
         catalog = read_catalog(connection)
         connection.commit()
         connection.autocommit = True
         connection.execute(_PATIENCE)
-        found = {id: losses(things, catalog) for id, things in destroys.items()}
-        told = {id: [(each, _told(connection, each)) for each in lost] for id, lost in found.items()}
-    return {id: some for id, texts in told.items() if (some := tuple(each for each in texts if each[1]))}
+        risks = {
+            id: [replace(each, text=_told(connection, each)) for each in found]
+            for id, found in _risks(account, catalog).items()
+        }
+    return {id: some for id, found in risks.items() if (some := tuple(each for each in found if each.text))}
 
 
-def _told(connection: Connection, loss: Loss) -> str:
+def _risks(account: Account, catalog: Catalog) -> dict[str, list[Risk]]:
+    from pulumi_alembic.effects import after
+
+    now = catalog
+    moves = any(_RENAMING.search(one.sql) for each in account.revisions for one in each.statements)
+    gone: set[Loss] = set()
+    found: dict[str, list[Risk]] = {}
+    for revision in account.revisions:
+        before = now
+        risks: dict[Loss, Risk] = {}
+        for statement in revision.statements:
+            emptied = {each for each in statement.effects.destroys if each.startswith("rows of ")}
+            for each in losses(statement.effects.destroys, now):
+                loss = _original(each, now)
+                if loss in gone or loss.table not in catalog.relations:
+                    continue
+                if loss not in risks or risks[loss].drops:
+                    drops = risks[loss].drops if loss in risks else ()
+                    drops = () if f"rows of {each.table}" in emptied else (*drops, statement.sql)
+                    risks[loss] = Risk(loss, _named(loss, before), drops=drops)
+            now = after(statement.sql, now) if moves else now
+        gone |= risks.keys()
+        found[revision.id] = list(risks.values())
+    return found
+
+
+def _original(loss: Loss, catalog: Catalog) -> Loss:
+    """By the names that the database has."""
+    relation = catalog.relations.get(loss.table)
+    if relation is None:
+        return loss
+    columns = {quoted(name): quoted(each.was or name) for name, each in relation.columns.items()}
+    return Loss(relation.was or relation.name, columns.get(loss.column, loss.column))
+
+
+def _named(loss: Loss, catalog: Catalog) -> Loss:
+    """By the names that the catalog has for what the database calls so."""
+    for relation in catalog.relations.values():
+        if (relation.was or relation.name) == loss.table:
+            columns = {quoted(each.was or name): quoted(name) for name, each in relation.columns.items()}
+            return Loss(relation.name, columns.get(loss.column, loss.column))
+    return loss
+
+
+def _told(connection: Connection, risk: Risk) -> str:
     """How much there is of one; empty where there is nothing."""
+    loss, shown = risk.loss, risk.shown
     try:
         [number] = count(connection, [loss])
-        return loss.told(number) if number else ""
+        return shown.told(number) if number else ""
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable, psycopg.errors.InsufficientPrivilege):
         [about] = estimate(connection, [loss])
-        return loss.told(about, about=about is not None)
+        return shown.told(about, about=about is not None)
 
 
 def count(connection: Connection, found: Sequence[Loss]) -> list[int]:
@@ -99,19 +159,17 @@ def estimate(connection: Connection, found: Sequence[Loss]) -> list[int | None]:
     return [None if each is None else int(each) for each in row or ()]
 
 
-def _loss(thing: str, catalog: Catalog) -> Loss | None:
+def _losses(thing: str, catalog: Catalog) -> Iterator[Loss]:
     kind, _, name = thing.partition(" ")
     if kind == "rows":
         kind, name = "table", name.removeprefix("of ")
     relations = catalog.relations
     if kind == "table" and name in relations and relations[name].kind == "r":
-        return Loss(name)
-    if kind == "column":
-        for table, column in _split(name):
-            known = relations.get(table)
-            if known and known.kind in "rp" and column in map(quoted, known.columns):
-                return Loss(table, column)
-    return None
+        yield Loss(name)
+    for table, column in _split(name) if kind == "column" else ():
+        for each in (table, *catalog.descendants(table)) if table in relations else ():
+            if relations[each].kind == "r" and column in map(quoted, relations[each].columns):
+                yield Loss(each, column)
 
 
 def _split(name: str) -> Iterator[tuple[str, str]]:
@@ -120,14 +178,6 @@ def _split(name: str) -> Iterator[tuple[str, str]]:
     return ((".".join(parts[:at]), ".".join(parts[at:])) for at in range(1, len(parts)))
 
 
-def _key(loss: Loss) -> tuple[str, str]:
-    return loss.table, loss.column
-
-
 def _count(loss: Loss) -> str:
-    """Of a column's the table's children too: they lose theirs with it. Each table that goes is named itself."""
-    return (
-        f"SELECT count({loss.column}) FROM {loss.table}"  # noqa: S608
-        if loss.column
-        else f"SELECT count(*) FROM ONLY {loss.table}"  # noqa: S608
-    )
+    """Of the table alone: its partitions and children are named themselves."""
+    return f"SELECT count({loss.column or '*'}) FROM ONLY {loss.table}"  # noqa: S608

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from pulumi_alembic.catalog import Catalog
     from pulumi_alembic.database import Connection
 
-__all__ = ["Outline"]
+__all__ = ["Outline", "may_rename"]
 
 _WORD = re.compile(r"\w+|U&")
 _TAKING = frozenset(["drop", "truncate", "delete", "merge", "do", "call", "execute", "u&"])
 """A statement with none of these words, and that of no function of the database's own, takes nothing away."""
 
 _CHANGING = frozenset(["function", "procedure", "extension", "search_path", "trigger", "rule"])
+_RENAMING = frozenset(["rename", "schema", "constraint"])
 _MEANT = ("some rows of ", "some values of ", "values of ")
 """What a statement is for that changes rows: nothing of it needs to be allowed."""
 
@@ -82,6 +83,11 @@ class Outline:
 
         known = {quoted(schema, name): True for schema, name in self.functions}
         return Catalog(functions=known, search_path=self.search_path, complete=False)
+
+
+def may_rename(sql: str) -> bool:
+    """Whether something may have another name after the statement, or no foreign key any more."""
+    return not _RENAMING.isdisjoint(_words(sql))
 
 
 @lru_cache(maxsize=2)

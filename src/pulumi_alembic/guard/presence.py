@@ -10,7 +10,7 @@ from pulumi_alembic.guard.losses import Loss
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
 
-__all__ = ["Tables", "gone", "present"]
+__all__ = ["Names", "Tables", "gone", "names", "present"]
 
 Tables = Mapping[str, tuple[str, int | None, int, Mapping[str, str] | None]]
 """Each table by its number: its name, the number of its file, rows deleted so far, and its columns by their numbers."""
@@ -25,6 +25,24 @@ SELECT json_object_agg(c.oid, json_build_array(
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 WHERE relkind = 'r' AND relpersistence <> 't' AND nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%'
 """
+
+Names = Mapping[int, tuple[str, Mapping[int, str]]]
+"""Each table by its number: its name in SQL, and the names of its columns, which are not in SQL, by their numbers."""
+
+_NAMES = r"""
+SELECT c.oid::bigint, quote_ident(nspname) || '.' || quote_ident(relname), (
+    SELECT json_object_agg(attnum, attname) FROM pg_attribute
+    WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+)
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE relkind IN ('r', 'p') AND relpersistence <> 't' AND nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%'
+"""
+
+
+def names(connection: Connection) -> Names:
+    """What the tables and their columns are called now."""
+    found = connection.execute(_NAMES.encode()).fetchall()
+    return {oid: (name, {int(at): column for at, column in (columns or {}).items()}) for oid, name, columns in found}
 
 
 def present(connection: Connection) -> Tables:

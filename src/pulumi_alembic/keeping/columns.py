@@ -17,7 +17,7 @@ WITH RECURSIVE base AS (
     UNION ALL SELECT domain, typbasetype, typtypmod FROM base JOIN pg_type USING (oid) WHERE typtype = 'd'
 )
 SELECT attname, quote_ident(attname), format('%%I.%%I', n.nspname, t.typname), format_type(a.atttypid, -1),
-    format_type(a.atttypid, a.atttypmod), a.atttypid,
+    format_type(a.atttypid, a.atttypmod), attnum,
     n.nspname = 'pg_catalog' AND t.typtype <> 'd',
     (SELECT format_type(base.oid, base.typmod) FROM base JOIN pg_type b ON b.oid = base.oid
      WHERE domain = t.oid AND t.typtype = 'd' AND b.typtype <> 'd' AND b.typnamespace = 'pg_catalog'::regnamespace

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
 
-__all__ = ["Entry", "describe", "is_ready", "name_of", "new_id", "read"]
+__all__ = ["Entry", "describe", "is_ready", "name_of", "new_id", "numbers", "read"]
 
 _READY = """
 SELECT FROM pg_namespace kept JOIN pg_namespace own ON own.nspowner = kept.nspowner
@@ -39,10 +39,12 @@ class Entry:
     """Rows of `table`, or values of its `columns`, that the downgrade of `revision` took away; it holds them in `name`.
 
     Tables are named as PostgreSQL prints them. `into` is where they go back to: the table, or what it was a partition
-    of. `rows` is None where they were not counted in time. `types` are those of columns that are kept as text or as a
+    of. `rows` is None where they were not counted in time, and only `about` so many where others could still write.
+    `types` are those of columns that are kept as text or as a
     domain's base, `sequences` how far those of the columns were. Columns that were `required` cannot be NULL, and have
-    no default. It goes back with the revision that it `waits` for, where that is another one. `why` counts what could
-    not go back, by its reason.
+    no default. `counts` are the values of each column, `refers` the tables that foreign keys of it name, and `script`
+    the checksum of the revision. It goes back with the revision that it `waits` for, where that is another one. `why`
+    counts what could not go back, by its reason.
     """
 
     id: str
@@ -59,6 +61,10 @@ class Entry:
     types: Mapping[str, str] = field(default_factory=dict)
     sequences: Mapping[str, tuple[int, bool]] = field(default_factory=dict)
     required: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
+    refers: tuple[str, ...] = ()
+    script: str = ""
+    about: bool = False
     waits: str = ""
     why: Mapping[str, int] = field(default_factory=dict)
 
@@ -76,6 +82,19 @@ class Entry:
         """`12,345 rows of app.messages`, `1 value of app.tasks.title`."""
         kind = ("value" if self.columns else "row") + ("" if number == 1 else "s")
         return f"{kind} of {self.what}" if number is None else f"{number:,} {kind} of {self.what}"
+
+    @property
+    def texts(self) -> list[str]:
+        """All of it, each column by itself."""
+        if self.rows is None or self.about:
+            return [("about " * (self.rows is not None)) + self.told(self.rows)]
+        return self.parts(self.counts or {"": self.rows}) if self.counts or not self.columns else [self.told(self.rows)]
+
+    def parts(self, numbers: Mapping[str, int]) -> list[str]:
+        """So many rows, or so many values of each column by its name, as texts; none of what there is none of."""
+        return [
+            replace(self, columns=(name,) if name else ()).told(number) for name, number in numbers.items() if number
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """The entry as JSON values."""
@@ -103,6 +122,14 @@ def describe(connection: Connection, entry: Entry) -> None:
     connection.execute(
         sql.SQL("COMMENT ON TABLE {} IS {}").format(sql.Identifier(KEPT_SCHEMA, entry.name), sql.Literal(text))
     )
+
+
+def numbers(connection: Connection, entry: Entry, columns: Sequence[str]) -> dict[str, int]:
+    """How many values of each column are kept with the entry."""
+    counted = sql.SQL(", ").join(sql.SQL("count({})").format(sql.Identifier(each)) for each in columns)
+    place = sql.Identifier(KEPT_SCHEMA, entry.name)
+    [row] = connection.execute(sql.SQL("SELECT {} FROM {}").format(counted, place)).fetchall()
+    return dict(zip(columns, row, strict=True))
 
 
 def is_ready(connection: Connection) -> bool:

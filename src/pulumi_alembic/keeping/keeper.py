@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
@@ -13,12 +14,12 @@ from pulumi_alembic import server_message
 from pulumi_alembic.database import KEPT_SCHEMA
 from pulumi_alembic.guard.losses import Loss, count, estimate
 from pulumi_alembic.keeping import copying, moving
-from pulumi_alembic.keeping.columns import Column, read_columns
 from pulumi_alembic.keeping.entry import Entry, describe, is_ready, name_of, new_id
 from pulumi_alembic.keeping.plain import drops_tables
 from pulumi_alembic.keeping.sequences import read_sequences
 from pulumi_alembic.keeping.session import refusal, unchanging
 from pulumi_alembic.keeping.setting import is_wanted
+from pulumi_alembic.keeping.source import Before, Source
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Run
 
@@ -39,6 +40,12 @@ WITH RECURSIVE up AS (
 SELECT quote_ident(nspname) || '.' || quote_ident(relname), c.oid::bigint FROM up
 JOIN pg_class c ON c.oid = inhparent JOIN pg_namespace n ON n.oid = relnamespace ORDER BY far
 """
+_RECOUNT = 0.2
+"""Seconds for which rows are counted while nobody else can write."""
+
+_FILLING = re.compile(r"(?i)(?<![a-z])(insert|bulk_insert|update|merge|copy|default|server_default|call|do)(?![a-z])")
+"""Without one of these words a script leaves new tables empty, and new columns NULL."""
+
 _STILL = "SELECT format('DROP TABLE IF EXISTS %%s CASCADE', oid::regclass) FROM pg_class WHERE oid = ANY (%s)"
 
 
@@ -56,6 +63,8 @@ class Keeper:
         self._drops: list[int] = []
         self._reasons: list[str] = []
         self._kept: list[str] = []
+        self._revision = ""
+        self._before: Before | None = None
 
     @property
     def wants(self) -> bool:
@@ -73,6 +82,19 @@ class Keeper:
             [(self._owner,)] = self._session.execute("SELECT quote_ident(current_user)").fetchall()
         return self._ready
 
+    @property
+    def fills(self) -> bool:
+        """Whether the revision's script may fill what it makes: then no rows, and NULL, are something to keep too."""
+        step = self._running.step
+        return step is not None and _FILLING.search(self._request.script(step).source) is not None
+
+    @property
+    def before(self) -> Before:
+        """What the running revision's tables were called before the first statement that may call them otherwise."""
+        if self._before is None or self._revision != self._running.name:
+            self._revision, self._before = self._running.name, Before(self._session)
+        return self._before
+
     def count(self, found: Sequence[Loss]) -> None:
         """Take the number of rows while others may still read and write, for as long as that may take."""
         # Below that the way back to the savepoint would be cut short too.
@@ -87,8 +109,13 @@ class Keeper:
                 raise psycopg.Rollback
 
     def any(self, found: Iterable[Loss]) -> bool:
-        """Whether there is anything of it."""
-        asked = " OR ".join(f"EXISTS ({_some(each)})" for each in found)
+        """Whether there is anything of it to keep."""
+        if self.fills and any(not each.column for each in found):
+            return True
+        return self._exists(found, null=self.fills)
+
+    def _exists(self, found: Iterable[Loss], *, null: bool = False) -> bool:
+        asked = " OR ".join(f"EXISTS ({_some(each, null=null)})" for each in found)
         try:
             with self._session.transaction():
                 self._session.execute(b"SET LOCAL row_security = off")
@@ -113,12 +140,14 @@ class Keeper:
         if any(each.table.startswith(f"{KEPT_SCHEMA}.") for each in lost):
             self._reasons = ["it is what an earlier downgrade has set aside: see `pulumi-alembic kept`"]
             return list(lost)
+        before = self.before
         for table in (*tables, *columns):
             self._session.execute(f"LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE".encode())
         left: dict[Loss, str] = {}
         with unchanging(self._session):
             for table, several in columns.items():
-                left |= dict.fromkeys(several, reason) if (reason := self._values(table, several)) else {}
+                source = Source(self._session, table, before)
+                left |= dict.fromkeys(several, reason) if (reason := self._values(source, several)) else {}
             moves = drops_tables(statement)
             roots = {table: self._roots(table) for table in tables}
             filled = [table for table in tables if self.any([Loss(table)])]
@@ -129,7 +158,8 @@ class Keeper:
                 moving.detach(self._session, table)
             for table in filled:
                 above = [name for name, oid in roots[table] if oid not in self._partitioned]
-                if reason := self._rows(table, above[-1] if above else table, moves=moves):
+                source = Source(self._session, table, before)
+                if reason := self._rows(source, above[-1] if above else table, moves=moves):
                     left[Loss(table)] = reason
         self._reasons = sorted(set(left.values()))
         return list(left)
@@ -161,57 +191,82 @@ class Keeper:
         """What it is a partition of, the nearest first."""
         return [(name, oid) for name, oid in self._session.execute(_ROOTS, [table]).fetchall()]
 
-    def _rows(self, table: str, into: str, *, moves: bool) -> str:
-        id = new_id()
-        columns = read_columns(self._session, table)
-        types = {each.name: each.type for each in columns.values() if not each.plain}
-        entry = Entry(id, self._running.name, table, into, name_of(table, id), types=types)
-        entry = replace(entry, rows=self._numbers.get(Loss(table)), sequences=read_sequences(self._session, into))
-        if entry.rows is None:
-            [about] = estimate(self._session, [Loss(table)])
-            entry = replace(entry, rows=about)
-        light = all((each.plain or each.base) and not each.collated for each in columns.values())
-        if moves and light and self._move(entry, columns.values()):
+    def _rows(self, source: Source, into: str, *, moves: bool) -> str:
+        root = Source(self._session, into, self.before)
+        entry = replace(self._entry(source, root), **self._number(source.table))
+        if moves and source.is_light and self._move(entry, source):
             return self._keep(replace(entry, moved=True))
         if moves:
             # As no partition any more it does not go with its root.
-            self._drop_later(table)
+            self._drop_later(source.table)
         try:
             with self._session.transaction():
-                entry = copying.copy_rows(self._session, entry)
+                entry = replace(copying.copy_rows(self._session, entry, source), about=False)
         except psycopg.Error as error:
             return _reason(error)
         return self._keep(entry)
 
-    def _move(self, entry: Entry, columns: Iterable[Column]) -> bool:
+    def _entry(self, source: Source, root: Source) -> Entry:
+        id, step = new_id(), self._running.step
+        script = self._request.script(step).checksum if step is not None else ""
+        sequences = read_sequences(self._session, root.table).items()
+        return Entry(
+            id,
+            self._running.name,
+            source.name,
+            root.name,
+            name_of(source.name, id),
+            types=source.types,
+            sequences={root.called(column): state for column, state in sequences},
+            refers=self.before.refers(root.oid),
+            script=script,
+        )
+
+    def _number(self, table: str) -> dict[str, Any]:
+        """How many rows there are; counted before, it is only about so many where that takes too long now."""
+        counted = self._numbers.get(Loss(table))
+        with suppress(psycopg.errors.QueryCanceled), self._session.transaction():
+            limit = round(_RECOUNT * 1000)
+            self._session.execute(f"SET LOCAL statement_timeout = {limit}".encode())
+            with copying.unhidden(self._session, table):
+                [counted] = count(self._session, [Loss(table)])
+            self._session.execute("SET LOCAL statement_timeout = 0")
+            return {"rows": counted}
+        if counted is None:
+            [counted] = estimate(self._session, [Loss(table)])
+        return {"rows": counted, "about": counted is not None}
+
+    def _move(self, entry: Entry, source: Source) -> bool:
         try:
             with self._session.transaction():
-                if not moving.move(self._session, entry, columns):
+                if not moving.move(self._session, entry, source):
                     raise psycopg.Rollback
-                self._drop_later(entry.table)
+                self._drop_later(source.table)
                 return True
         except psycopg.Error as error:
             _reason(error)
         return False
 
-    def _values(self, table: str, several: Sequence[Loss]) -> str:
-        known = {each.sql: each for each in read_columns(self._session, table).values()}
-        going = [known[each.column] for each in several]
-        if not self.any(several):
+    def _values(self, source: Source, several: Sequence[Loss]) -> str:
+        known = {each.sql: each for each in source.columns.values()}
+        fills = self.fills
+        going = [known[each.column] for each in several if fills or self._exists([each])]
+        if not going or not self._exists(several, null=fills):
             return ""
-        key = copying.key_of(self._session, table)
+        key = copying.key_of(self._session, source.table)
         if not key:
             return "the table has no primary key to put values back by"
         if {each.name for each in going} & {*key}:
             return "the primary key to put values back by goes with it"
-        roots, id = self._roots(table), new_id()
+        roots = self._roots(source.table)
+        entry = self._entry(source, Source(self._session, roots[-1][0], self.before) if roots else source)
         names = tuple(each.name for each in going)
-        types = {each.name: each.type for each in known.values() if not each.plain}
-        entry = Entry(id, self._running.name, table, roots[-1][0] if roots else table, name_of(table, id), names, key)
-        entry = replace(entry, types=types, required=any(each.required for each in going))
+        columns, key_called = (tuple(map(source.called, some)) for some in (names, key))
+        entry = replace(entry, columns=columns, key=key_called, required=any(each.required for each in going))
+        entry = replace(entry, sequences={name: at for name, at in entry.sequences.items() if name in columns})
         try:
             with self._session.transaction():
-                entry = copying.copy_values(self._session, entry)
+                entry = copying.copy_values(self._session, entry, source, (*key, *names))
         except psycopg.Error as error:
             return _reason(error)
         return self._keep(entry)
@@ -229,7 +284,7 @@ class Keeper:
         }
         run = Run(self._running.before, self._running.before)
         ledger.note(self._session, Event.KEPT, run, self._request.origin, detail)
-        self._kept.append(f"{entry.revision}: sets aside {entry.told(entry.rows)}")
+        self._kept += [f"{entry.revision}: sets aside {text}" for text in entry.texts]
         return ""
 
     def _drop_later(self, table: str) -> None:
@@ -241,7 +296,7 @@ def _reason(error: psycopg.Error) -> str:
     return server_message.primary(refusal(error))
 
 
-def _some(loss: Loss) -> str:
+def _some(loss: Loss, *, null: bool) -> str:
     if loss.column:
-        return f"SELECT FROM {loss.table} WHERE {loss.column} IS NOT NULL"
+        return f"SELECT FROM {loss.table}" + ("" if null else f" WHERE {loss.column} IS NOT NULL")
     return f"SELECT FROM ONLY {loss.table}"

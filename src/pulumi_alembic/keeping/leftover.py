@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from pulumi_alembic.keeping.columns import read_columns
-from pulumi_alembic.keeping.entry import Entry, describe
+from pulumi_alembic.keeping.entry import Entry, describe, numbers
 from pulumi_alembic.keeping.target import WHY
 
 if TYPE_CHECKING:
@@ -24,11 +24,13 @@ def left_of(session: Connection, entry: Entry, reason: str = "") -> Entry | None
     It has another name from then on: a backup from before then holds the whole of it, by the old one.
     """
     why = sql.Identifier(WHY).as_string(None)
+    columns = ", ".join(sql.Identifier(each).as_string(None) for each in entry.columns)
+    number = f"coalesce(sum(num_nonnulls({columns})), 0)::bigint" if columns else "count(*)"
     if reason:
-        [(number,)] = session.execute(f"SELECT count(*) FROM {entry.place}".encode()).fetchall()
-        reasons = {reason: number} if number else {}
+        [(found,)] = session.execute(f"SELECT {number} FROM {entry.place}".encode()).fetchall()
+        reasons = {reason: found} if found else {}
     elif WHY in read_columns(session, entry.place):
-        rows = session.execute(f"SELECT {why}, count(*) FROM {entry.place} GROUP BY 1 ORDER BY 2 DESC".encode())
+        rows = session.execute(f"SELECT {why}, {number} FROM {entry.place} GROUP BY 1 ORDER BY 2 DESC, 1".encode())
         reasons = dict(rows.fetchall())
     else:
         reasons = {}
@@ -36,7 +38,8 @@ def left_of(session: Connection, entry: Entry, reason: str = "") -> Entry | None
         session.execute(f"DROP TABLE {entry.place}".encode())
         return None
     total = sum(reasons.values())
-    left = replace(entry, why=reasons, waits="", rows=total)
+    counts = numbers(session, entry, entry.columns) if entry.columns else {}
+    left = replace(entry, why=reasons, waits="", rows=total, counts=counts)
     if not reason and total != entry.rows:
         left = replace(left, name=_next(entry.name))
         new = sql.Identifier(left.name).as_string(None)

@@ -24,8 +24,8 @@ def merge(session: Connection, rows: Entry, values: Entry) -> bool:
         return False
     same = " AND ".join(f"r.{known[each].sql}::text = v.{known[each].sql}::text" for each in values.key)
     [(alone,)] = session.execute(
-        f"SELECT EXISTS (SELECT FROM {values.place} v "
-        f"WHERE NOT EXISTS (SELECT FROM {rows.place} r WHERE {same}))".encode()
+        # Counted, and not only looked for: the planner would take the first to be near, and look for each by itself.
+        f"SELECT count(*) FROM {values.place} v WHERE NOT EXISTS (SELECT FROM {rows.place} r WHERE {same})".encode()
     ).fetchall()
     if alone:
         return False

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from psycopg import sql
 
 from pulumi_alembic.database import KEPT_SCHEMA
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
-    from pulumi_alembic.keeping.columns import Column
     from pulumi_alembic.keeping.entry import Entry
+    from pulumi_alembic.keeping.source import Source
 
 __all__ = ["detach", "drop_keys_into", "move", "revoke"]
 
@@ -102,17 +104,28 @@ SELECT EXISTS (
 """
 
 
-def move(connection: Connection, entry: Entry, columns: Iterable[Column]) -> bool:
+def move(connection: Connection, entry: Entry, source: Source) -> bool:
     """The table with its rows is the kept one, and an empty one has its name; False where something hangs on it still.
 
     It is then half taken apart: the caller has a savepoint from before. Its statements that fail raise psycopg.Error.
     """
-    known = {"table": entry.table, "name": entry.name, "kept": KEPT_SCHEMA}
+    known = {"table": source.table, "name": entry.name, "kept": KEPT_SCHEMA}
     strips = [text for (text,) in connection.execute(_STRIP.encode(), known).fetchall()]
     # Of a domain to its base: the same bytes, which are not written anew.
-    types = [f"ALTER TABLE {entry.table} ALTER {each.sql} TYPE {each.base}" for each in columns if each.base]
-    _execute(connection, [*strips[:-2], *types, *strips[-2:], f"CREATE TABLE {entry.table} ()"])
+    columns = [each for each in source.columns.values() if each.base]
+    types = [f"ALTER TABLE {source.table} ALTER {each.sql} TYPE {each.base}" for each in columns]
+    names = list(_renames(entry.place, source.renamed))
+    _execute(connection, [*strips[:-2], *types, *strips[-2:], f"CREATE TABLE {source.table} ()", *names])
     return connection.execute(_TIED, [entry.place]).fetchone() == (False,)
+
+
+def _renames(table: str, renamed: Mapping[str, str]) -> Iterator[str]:
+    """Two columns may have changed names."""
+    names = [(now, f"pulumi_alembic {number}", was) for number, (now, was) in enumerate(renamed.items())]
+    for pairs in ([(now, between) for now, between, _ in names], [(between, was) for _, between, was in names]):
+        for old, new in pairs:
+            known = [sql.Identifier(each).as_string(None) for each in (old, new)]
+            yield f"ALTER TABLE {table} RENAME COLUMN {known[0]} TO {known[1]}"
 
 
 def detach(connection: Connection, table: str) -> None:

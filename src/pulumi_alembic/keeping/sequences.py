@@ -4,42 +4,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pulumi_alembic.keeping.columns import read_columns
-
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
     from pulumi_alembic.keeping.entry import Entry
 
 __all__ = ["read_sequences", "set_sequences"]
 
+# A sequence that a column's default names may be nobody's.
 _SEQUENCES = """
-SELECT attname, pg_get_serial_sequence(%(table)s, attname) FROM pg_attribute
-WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped
-    AND pg_get_serial_sequence(%(table)s, attname) IS NOT NULL
-"""
-_SEQUENCE = """
-SELECT seqincrement, pg_get_serial_sequence(%(table)s, %(column)s) FROM pg_sequence
-WHERE seqrelid = to_regclass(pg_get_serial_sequence(%(table)s, %(column)s))
+SELECT attname, seqincrement, quote_ident(nspname) || '.' || quote_ident(relname) FROM (
+    SELECT attname, to_regclass(pg_get_serial_sequence(%(table)s, attname))::oid AS oid FROM pg_attribute
+    WHERE attrelid = to_regclass(%(table)s) AND attnum > 0 AND NOT attisdropped
+    UNION SELECT attname, d.refobjid FROM pg_attribute a
+    JOIN pg_attrdef f ON adrelid = attrelid AND adnum = attnum
+    JOIN pg_depend d ON classid = 'pg_attrdef'::regclass AND objid = f.oid AND refclassid = 'pg_class'::regclass
+    WHERE attrelid = to_regclass(%(table)s) AND NOT attisdropped
+) AS owned JOIN pg_sequence ON seqrelid = owned.oid
+JOIN pg_class c ON c.oid = seqrelid JOIN pg_namespace n ON n.oid = relnamespace
+WHERE has_sequence_privilege(seqrelid, 'SELECT') AND has_sequence_privilege(seqrelid, 'UPDATE')
 """
 
 
 def read_sequences(session: Connection, table: str) -> dict[str, tuple[int, bool]]:
-    """By column, the last value of each sequence that is the table's own, and whether it was given out."""
+    """By column, the last value of each sequence that it takes values from, and whether it was given out."""
     found = session.execute(_SEQUENCES, {"table": table}).fetchall()
-    states = [session.execute(f"SELECT last_value, is_called FROM {name}".encode()) for _, name in found]
-    return {column: (row[0], row[1]) for (column, _), state in zip(found, states, strict=True) for row in state}
+    states = [session.execute(f"SELECT last_value, is_called FROM {name}".encode()) for *_, name in found]
+    return {column: (row[0], row[1]) for (column, *_), state in zip(found, states, strict=True) for row in state}
 
 
 def set_sequences(session: Connection, entry: Entry) -> None:
     """Each is where it was when its table was kept, unless it is beyond that."""
-    columns = read_columns(session, entry.into)
-    for column, (last, called) in entry.sequences.items():
-        if column not in columns:
+    if not entry.sequences:
+        return
+    for column, step, name in session.execute(_SEQUENCES, {"table": entry.into}).fetchall():
+        if column not in entry.sequences:
             continue
-        found = session.execute(_SEQUENCE, {"table": entry.into, "column": column}).fetchone()
-        if found is None:
-            continue
-        step, name = found
+        last, called = entry.sequences[column]
         [(now, used)] = session.execute(f"SELECT last_value, is_called FROM {name}".encode()).fetchall()
         ahead = (last, called) > (now, used) if step > 0 else (-last, called) > (-now, used)
         if ahead:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from pulumi_alembic import server_message
+
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
 
-__all__ = ["refusal", "unchanging"]
+__all__ = ["Unfit", "reason", "refusal", "unchanging"]
 
 _TRANSIENT = ("55P03", "40", "57P", "08")
 
@@ -35,6 +37,10 @@ _NAMES = (
 )
 
 
+class Unfit(Exception):
+    """Not all rows can go back as they are."""
+
+
 @contextmanager
 def unchanging(session: Connection) -> Iterator[None]:
     """Within the block every value's text is the same whatever the session's settings, and every row is seen."""
@@ -49,3 +55,8 @@ def refusal(error: psycopg.Error) -> psycopg.Error:
     if error.sqlstate is None or error.sqlstate.startswith(_TRANSIENT):
         raise error
     return error
+
+
+def reason(error: psycopg.Error) -> str:
+    """Why it is refused, without the value that an error about one has in its message; raises as `refusal` does."""
+    return server_message.primary(refusal(error))
