@@ -140,7 +140,8 @@ class Rehearsed:
     """What was seen of a revision that ran in a scratch database, where no table has rows.
 
     `sent` are the statements of one that runs Python, or that sent others than were concluded, as the server got them.
-    `made`, `dropped` and `changed` name what the catalog has, had, and has in another form afterwards. `fails` is what
+    `made`, `dropped` and `changed` name what the catalog has, had, and has in another form afterwards, `renamed` what
+    has another name: `table app.cogs to app.gears`. `fails` is what
     ended it, empty where it ran. `way_back` is WAY_BACK where the other direction leads to the same fingerprint, else
     why not, and `left` are the lines of the catalog that are then others.
     """
@@ -152,6 +153,7 @@ class Rehearsed:
     fails: str = ""
     way_back: str = ""
     left: tuple[str, ...] = ()
+    renamed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

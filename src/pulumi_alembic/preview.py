@@ -55,6 +55,8 @@ def _rehearsed(seen: Rehearsed) -> Iterator[str]:
     for verb, names in (("makes", seen.made), ("drops", seen.dropped), ("changes", seen.changed)):
         if names:
             yield f"{verb} {_few(names)}"
+    if seen.renamed:
+        yield f"renames {_few(seen.renamed)}"
     if seen.fails:
         yield f"error: fails in the rehearsal, {seen.fails}"
     if seen.way_back:

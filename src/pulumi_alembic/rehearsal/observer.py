@@ -24,6 +24,7 @@ from pulumi_alembic.fingerprint import read_lines
 from pulumi_alembic.literals import Unbindable, bound
 from pulumi_alembic.rehearsal.guard import SHARED, refuse_shared
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.rehearsal.renames import NAMES, Names, Rename, renames
 from pulumi_alembic.rehearsal.watched_session import Plain, watch
 
 if TYPE_CHECKING:
@@ -77,11 +78,15 @@ class Sent:
 
 @dataclass(frozen=True)
 class Seen:
-    """One revision: what it sent, the catalog before its first statement, and the fingerprint's lines at its end."""
+    """One revision: what it sent, the catalog before its first statement, and the fingerprint's lines at its end.
+
+    `renames` are between the names before it and those at its end.
+    """
 
     sent: tuple[Sent, ...]
     before: Catalog | None
     lines: tuple[str, ...]
+    renames: tuple[Rename, ...] = ()
 
 
 class Looker:
@@ -103,6 +108,7 @@ class Looker:
         self._first = first
         self._before: Catalog | None = None
         self._known: dict[int, tuple[str, str, int]] = {}
+        self._names: Names = {}
 
     def session(self, session: Connection) -> None:
         """The revisions run in this session from here on; what the running one had sent was undone."""
@@ -111,6 +117,7 @@ class Looker:
         session.server_cursor_factory = partial(_made, _ServerCursor, self)  # type: ignore[assignment]
         watch(session, self.is_own, self._refuse_shared)
         self._know()
+        self._names = self._read_names()
         session.rollback()
 
     def cancel(self) -> None:
@@ -127,7 +134,10 @@ class Looker:
         """The running revision is complete, in its transaction."""
         assert self._session is not None  # noqa: S101 - a revision ran in it
         self.heads = read_heads(self._session)
-        self.seen.append(Seen(tuple(self.rest), self._before, read_lines(self._session)))
+        names = self._read_names()
+        renamed = tuple(renames(self._names, names))
+        self.seen.append(Seen(tuple(self.rest), self._before, read_lines(self._session), renamed))
+        self._names = names
         self.rest, self._before = [], None
 
     def is_own(self) -> bool:
@@ -170,6 +180,11 @@ class Looker:
         assert self._session is not None  # noqa: S101 - it was just told
         rows = Plain(self._session).execute(_OWN.encode())
         self._known = {oid: (quoted(schema, name), kind, file) for oid, schema, name, kind, file in rows}
+
+    def _read_names(self) -> Names:
+        assert self._session is not None  # noqa: S101 - it was just told
+        rows = Plain(self._session).execute(NAMES.encode())
+        return {(kind, oid, number): (name, place) for kind, oid, number, name, place in rows}
 
     def _read_catalog(self, session: Connection) -> Catalog:
         [(document,)] = Plain(session).execute(QUERY.encode()).fetchall()

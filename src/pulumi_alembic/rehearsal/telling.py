@@ -11,6 +11,7 @@ from pulumi_alembic.account import MODES, WAY_BACK, Account, Effects, Lock, Rehe
 from pulumi_alembic.catalog import Catalog
 from pulumi_alembic.effects import after, effects
 from pulumi_alembic.redact import redact
+from pulumi_alembic.rehearsal.renames import Rename, called
 
 if TYPE_CHECKING:
     from pulumi_alembic.rehearsal.observer import Reading, Seen, Sent
@@ -35,7 +36,7 @@ def told(
     for number, revision in enumerate(account.revisions):
         if number < len(forth.looker.seen):
             seen = forth.looker.seen[number]
-            revision = _with(revision, seen.sent, seen.before, known, _changes(before, seen.lines))
+            revision = _with(revision, seen.sent, seen.before, known, _changes(before, seen.lines, seen.renames))
             revision = _with_way_back(revision, before, len(forth.looker.seen) - 1 - number, back)
             before = seen.lines
         elif number == len(forth.looker.seen) and forth.failed:
@@ -112,13 +113,20 @@ def _locks(concluded: Effects, read: Reading, held: Mapping[str, frozenset[str]]
     return found
 
 
-def _changes(before: Iterable[str], lines: Iterable[str]) -> Rehearsed:
-    """What was made, dropped and changed: kinds and names, without what belongs to something that is named itself."""
-    old, new = _by_name(before), _by_name(lines)
+def _changes(before: Sequence[str], lines: Iterable[str], renames: Sequence[Rename]) -> Rehearsed:
+    """What was made, dropped, changed and renamed: without what belongs to something that is named itself."""
+    known = _by_name(before)
+    renames = [each for each in renames if (each.kind, each.was) in known]
+    old, new = _by_name(called(before, renames)), _by_name(lines)
     made = {key: text for key, text in new.items() if key not in old}
     dropped = {key: text for key, text in old.items() if key not in new}
     changed = {key: "" for key in new.keys() & old.keys() if new[key] != old[key]}
-    return Rehearsed(made=tuple(_named(made)), dropped=tuple(_named(dropped)), changed=tuple(_named(changed)))
+    return Rehearsed(
+        made=tuple(_named(made)),
+        dropped=tuple(_named(dropped)),
+        changed=tuple(_named(changed)),
+        renamed=tuple(map(str, renames)),
+    )
 
 
 def _by_name(lines: Iterable[str]) -> dict[tuple[str, str], str]:

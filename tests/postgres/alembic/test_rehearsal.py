@@ -232,6 +232,21 @@ def test_a_way_back_that_leads_back_is_said_to(target: Target, admin_url: str) -
     assert [each.rehearsed and each.rehearsed.way_back for each in account.revisions] == [WAY_BACK] * 3
 
 
+def test_a_rename_is_said_to_be_one(empty_target: Target, admin_url: str) -> None:
+    empty_target.write(
+        ONE, None, "op.execute('CREATE TABLE cogs (id serial PRIMARY KEY, teeth int CHECK (teeth > 0))')"
+    )
+    empty_target.migrate(ONE)
+    up = "op.rename_table('cogs', 'gears'); op.alter_column('gears', 'teeth', new_column_name='size')"
+    down = "op.alter_column('gears', 'size', new_column_name='teeth'); op.rename_table('gears', 'cogs')"
+    empty_target.write(TWO, ONE, up, down)
+    [revision] = rehearsed(empty_target, admin_url).revisions
+    seen = revision.rehearsed
+    assert seen is not None
+    assert (seen.made, seen.dropped, seen.changed) == ((), (), ())
+    assert seen.renamed == ("table app.cogs to app.gears", "column app.cogs.teeth to app.gears.size")
+
+
 def test_a_lock_in_the_way_is_not_waited_for(two: Target, admin_url: str, server: Server) -> None:
     with ThreadPoolExecutor() as pool, blocker(two, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE"):
         done = pool.submit(account_from_database, two.url, two.directory, TWO, Settings(), admin=admin_url)

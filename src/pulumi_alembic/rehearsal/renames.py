@@ -1,0 +1,84 @@
+"""What a revision renames: the names before and after it of what is the same object to the server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+__all__ = ["NAMES", "Names", "Rename", "called", "renames"]
+
+NAMES = r"""
+SELECT 'schema', oid::bigint, 0, quote_ident(nspname), '' FROM pg_catalog.pg_namespace
+WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%'
+UNION ALL SELECT CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence'
+        WHEN 'f' THEN 'foreign table' WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' ELSE 'table' END,
+    c.oid::bigint, 0, quote_ident(relname), quote_ident(nspname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%' AND relkind <> 'c'
+UNION ALL SELECT 'column', attrelid::bigint, attnum, quote_ident(attname),
+    quote_ident(nspname) || '.' || quote_ident(relname)
+FROM pg_catalog.pg_attribute JOIN pg_catalog.pg_class c ON c.oid = attrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%' AND relkind IN ('r', 'p', 'f')
+    AND attnum > 0 AND NOT attisdropped
+"""
+"""Kind, number, number of the column, name, and of what it is a part: a schema or a table."""
+
+Names = Mapping[tuple[str, int, int], tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Rename:
+    """An object of this `kind` that was called `old` in `old_place`, and is called `new` in `place`."""
+
+    kind: str
+    old: str
+    old_place: str
+    new: str
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.was} to {_name(self.place, self.new)}"
+
+    @property
+    def was(self) -> str:
+        """The whole name before."""
+        return _name(self.old_place, self.old)
+
+
+def renames(before: Names, after: Names) -> list[Rename]:
+    """The renames between two readings. What only goes with its schema or table has none of its own."""
+    found: list[Rename] = []
+    for (kind, oid, number), (old, old_place) in sorted(before.items(), key=lambda item: item[0][0] != "schema"):
+        new, place = after.get((kind, oid, number), (old, old_place))
+        moved = old_place != place and not any((each.old, each.new) == (old_place, place) for each in found)
+        if old != new or (moved and kind != "column"):
+            found.append(Rename(kind, old, old_place, new, place))
+    return found
+
+
+def called(lines: Iterable[str], found: Iterable[Rename]) -> Iterator[str]:
+    """The lines of a fingerprint as they would be by the new names."""
+    patterns = [(each, _pattern(each)) for each in found]
+    for line in lines:
+        for rename, (pattern, new) in patterns:
+            kind, name, *_ = line.split("|", 2)
+            if rename.kind == "schema" and (kind, name) == ("schema", rename.old):
+                line = line.replace(f"schema|{rename.old}", f"schema|{new}", 1)
+            elif rename.kind != "column" or name.startswith(f"{rename.place}.") or f" {rename.place} " in line:
+                line = pattern.sub(new.replace("\\", r"\\"), line)
+        yield line
+
+
+def _pattern(rename: Rename) -> tuple[re.Pattern[str], str]:
+    if rename.kind == "schema":
+        return re.compile(rf'(?<![\w".]){re.escape(rename.old)}(?=\.)'), rename.new
+    if rename.kind == "column":
+        return re.compile(rf'(?<![\w"]){re.escape(rename.old)}(?![\w".])'), rename.new
+    old, new = rename.was, _name(rename.place, rename.new)
+    return re.compile(rf'(?<![\w".]){re.escape(old)}(?![\w"])'), new
+
+
+def _name(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else name
