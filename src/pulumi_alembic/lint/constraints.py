@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
-from pulumi_alembic.catalog import quoted
+from pulumi_alembic.catalog import Relation, quoted
 from pulumi_alembic.effects.queries import nodes
 from pulumi_alembic.effects.scene import Scene
 from pulumi_alembic.lint.advice import block, excuse, execute, named, not_null, only, steps, text, written
@@ -43,9 +44,15 @@ def add_constraint(sight: Sight, node: Any, command: Any, table: str) -> Iterato
 
 
 def inline_keys(sight: Sight, node: Any) -> Iterator[Draft]:
-    """CREATE TABLE with foreign keys: the tables that they name are locked until the revision has ended."""
+    """CREATE TABLE with foreign keys: the other tables that they name are locked until the revision has ended."""
+    scene = Scene(sight.catalog)
+    itself = scene.new_name(node.relation)
+    # A name without a schema is the new table's own as soon as that is there.
+    new = Scene(replace(scene.catalog, relations={**scene.catalog.relations, itself: Relation(itself)}))
     for element, key in list(_keys(node)):
-        target = Scene(sight.catalog).name(key.pktable)
+        target = new.name(key.pktable)
+        if target == itself:
+            continue
         columns = [element.colname] if key is not element else [each.sval for each in key.fk_attrs]
         yield Draft(
             "inline-foreign-key",

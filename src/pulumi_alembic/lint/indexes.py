@@ -18,7 +18,8 @@ def create(sight: Sight, node: Any) -> Iterator[Draft]:
     scene = Scene(sight.catalog)
     table = scene.name(node.relation)
     name = node.idxname or _default_name(node)
-    if node.if_not_exists and node.idxname:
+    # Of a build in a block the runner itself first drops what an interrupted one left.
+    if node.if_not_exists and node.idxname and not (node.concurrent and sight.outside):
         known = sight.catalog.relations.get(scene.sibling(table, name))
         left = known is not None and not known.valid
         state = "is there, invalid, from an interrupted build" if left else "may be there, left invalid"

@@ -11,7 +11,7 @@ from pulumi_alembic.lint.advice import batched, block, excuse, execute, steps, w
 from pulumi_alembic.lint.rules import RULES, Scale
 from pulumi_alembic.lint.sight import Draft, Sight
 from pulumi_alembic.lint.squawk import Objection
-from pulumi_alembic.lint.types import retyped
+from pulumi_alembic.lint.types import has_char_columns, retyped
 
 __all__ = ["drafts_of"]
 
@@ -29,6 +29,8 @@ def drafts_of(said: Iterable[Objection], sight: Sight, node: Any) -> Iterator[Dr
     tables = tuple(lock.table for lock in sight.effects.locks)
     for each in said:
         if each.rule in _OF_OLD_TABLES and all(table in sight.new for table in tables):
+            continue
+        if each.rule == "ban-char-field" and not has_char_columns(node):
             continue
         on = tables if RULES[each.rule].scale is Scale.SIZE else ()
         what = each.message.rstrip(".").replace("`", "").replace("\n", " ")

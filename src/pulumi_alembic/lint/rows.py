@@ -25,7 +25,7 @@ def update(sight: Sight, node: Any) -> Iterator[Draft]:
     if node.relation.alias or node.withClause or node.returningClause or not node.relation.inh:
         advice = "write it for batched_update: its assignments without an alias, WITH, RETURNING and ONLY"
         instead = excuse("unbatched-update", advice)
-    yield Draft("unbatched-update", f"updates every row of {table}", (table,), instead)
+    yield Draft("unbatched-update", f"updates {_every_row(sight, table)}", (table,), instead)
 
 
 def delete(sight: Sight, node: Any) -> Iterator[Draft]:
@@ -33,7 +33,9 @@ def delete(sight: Sight, node: Any) -> Iterator[Draft]:
     if _all_rows(node) and not node.usingClause:
         table = Scene(sight.catalog).name(node.relation)
         advice = "say with WHERE which rows are meant; for all of them TRUNCATE is quicker"
-        yield Draft("unbatched-delete", f"deletes every row of {table}", (table,), excuse("unbatched-delete", advice))
+        yield Draft(
+            "unbatched-delete", f"deletes {_every_row(sight, table)}", (table,), excuse("unbatched-delete", advice)
+        )
 
 
 def truncate(sight: Sight, node: Any) -> Iterator[Draft]:
@@ -53,6 +55,16 @@ def destroyed(sight: Sight, told: set[str]) -> Iterator[Draft]:
             table = match["name"] if whole else match["name"].rpartition(".")[0]
             advice = f"first keep what is to be kept, as with pg_dump --table='{table}'"
             yield Draft("destroys-data", f"destroys {thing}", (table,), excuse("destroys-data", advice))
+
+
+def _every_row(sight: Sight, table: str) -> str:
+    known = sight.catalog.relations.get(table)
+    if known is not None and known.forced:
+        return (
+            f"of {table} only the rows that its policies show to its owner, maybe none, as row-level security is "
+            f"forced: ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY before it shows all"
+        )
+    return f"every row of {table}"
 
 
 def _all_rows(node: Any) -> bool:

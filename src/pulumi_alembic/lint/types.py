@@ -9,10 +9,10 @@ from pulumi_alembic.effects.queries import nodes
 from pulumi_alembic.lint.advice import execute, text
 from pulumi_alembic.lint.sight import Draft
 
-__all__ = ["json_columns", "retyped"]
+__all__ = ["has_char_columns", "json_columns", "retyped"]
 
 _BETTER = {
-    "ban-char-field": {"bpchar": "text", "char": "text"},
+    "ban-char-field": {"bpchar": "text"},
     "prefer-timestamp-tz": {"timestamp": "timestamptz"},
     "prefer-jsonb": {"json": "jsonb"},
 }
@@ -27,6 +27,11 @@ def json_columns(node: Any) -> list[Draft]:
     return [
         Draft("prefer-jsonb", f"column {', '.join(filter(None, columns))} is json", (), retyped("prefer-jsonb", node))
     ]
+
+
+def has_char_columns(node: Any) -> bool:
+    """Whether a type of the statement is char(n): the type "char" in quotes is one byte, and pads nothing."""
+    return any(each.names[-1].sval == "bpchar" for each in nodes(node, "TypeName"))
 
 
 def retyped(rule: str, node: Any) -> str:

@@ -377,3 +377,43 @@ def test_the_command_says_what_is_wrong_with_what_was_typed(project: Path, argum
     write(project, "pass")
     done = command(project, *arguments)
     assert (done.returncode, message in done.stderr) == (1, True)
+
+
+BLOCK = "with op.get_context().autocommit_block():\n        op.execute({!r})".format
+FALSE = {
+    "inline-foreign-key": [
+        "op.execute('CREATE TABLE app.n (id int PRIMARY KEY, up int REFERENCES app.n)')",
+        "op.execute('CREATE TABLE n (id int PRIMARY KEY, up int, FOREIGN KEY (up) REFERENCES n)')",
+        "op.create_table('n', sa.Column('id', sa.Integer, sa.ForeignKey('n.id'), primary_key=True))",
+    ],
+    "ban-char-field": [
+        "op.execute('CREATE TABLE app.n (kind \"char\")')",
+        "op.execute('ALTER TABLE app.t ADD COLUMN kind \"char\" NOT NULL DEFAULT \\'a\\'')",
+    ],
+    "index-if-not-exists": [
+        BLOCK("CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON app.t (a)"),
+        BLOCK("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON app.t (a)"),
+    ],
+}
+TRUE = {
+    "inline-foreign-key": "op.execute('CREATE TABLE app.n (id int PRIMARY KEY, t bigint REFERENCES app.t)')",
+    "ban-char-field": "op.execute('CREATE TABLE app.n (kind \"char\", code char(3))')",
+    "index-if-not-exists": "op.execute('CREATE INDEX IF NOT EXISTS i ON app.t (a)')",
+}
+
+
+@pytest.mark.parametrize("rule", FALSE)
+def test_what_hurts_nobody_is_no_finding_and_what_does_is_one(project: Path, rule: str) -> None:
+    for upgrade in FALSE[rule]:
+        write(project, f"import sqlalchemy as sa\n    {upgrade}")
+        assert rule not in {each.rule for each in found(project)}, upgrade
+    write(project, TRUE[rule])
+    assert rule in {each.rule for each in found(project)}
+
+
+def test_of_a_table_with_forced_row_level_security_no_update_is_said_to_be_of_every_row(project: Path) -> None:
+    write(project, "op.execute('UPDATE app.t SET a = 1')")
+    forced = after("ALTER TABLE app.t FORCE ROW LEVEL SECURITY", THERE)
+    for there, text in ((THERE, "updates every row of app.t"), (forced, "updates of app.t only the rows that its pol")):
+        [finding] = [each for each in found(project, there=there) if each.rule == "unbatched-update"]
+        assert finding.message.startswith(text)
