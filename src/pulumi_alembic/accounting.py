@@ -123,7 +123,7 @@ def with_losses(account: Account, url: str, keep: bool) -> Account:
     from pulumi_alembic.guard.losses import at_risk
     from pulumi_alembic.keeping.telling import with_kept
 
-    risks = at_risk(url, account)
+    risks = at_risk(url, account, apart=keep)
     texts = {id: tuple(each.text for each in found) for id, found in risks.items()}
     revisions = (replace(each, losses=texts.get(each.id, ())) for each in account.revisions)
     return with_kept(replace(account, revisions=tuple(revisions)), url, risks if keep else {})

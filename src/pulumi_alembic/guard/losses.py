@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -28,10 +28,14 @@ _RENAMING = re.compile(r"(?i)\b(rename|schema)\b")
 
 @dataclass(frozen=True)
 class Loss:
-    """The rows of a table or, where one is named, what is not NULL in a column; names are as PostgreSQL prints them."""
+    """The rows of a table or, where one is named, what is not NULL in a column; names are as PostgreSQL prints them.
+
+    Of a column it is that of the table's partitions and children too, unless it is of the table `only`.
+    """
 
     table: str
     column: str = ""
+    only: bool = field(default=False, compare=False)
 
     def told(self, number: int | None, *, about: bool = False) -> str:
         """`12,345 rows of app.messages`; `about` so many where it was not counted, and without a number for None."""
@@ -53,20 +57,22 @@ class Risk:
     drops: tuple[str, ...] = ()
 
 
-def losses(destroys: Iterable[str], catalog: Catalog) -> tuple[Loss, ...]:
+def losses(destroys: Iterable[str], catalog: Catalog, *, apart: bool = False) -> tuple[Loss, ...]:
     """The tables and columns with rows of their own among what `Effects.destroys` names, each once.
 
-    Of a column each of the table's partitions and children has its own values. Rows that a statement picks by a
-    condition, and values that it writes over, are what it is for: they are none. What the catalog does not know is not
-    there, and what a view or an index holds can be made again.
+    Of a column the values are those of the whole table or, `apart`, of each of its partitions and children. Rows that
+    a statement picks by a condition, and values that it writes over, are what it is for: they are none. What the
+    catalog does not know is not there, and what a view or an index holds can be made again.
     """
-    found = [loss for each in destroys for loss in _losses(each, catalog)]
+    found = [loss for each in destroys for loss in _losses(each, catalog, apart=apart)]
     tables = {each.table for each in found if not each.column}
-    return tuple(dict.fromkeys(each for each in found if not each.column or each.table not in tables))
+    below = {Loss(child, each.column) for each in found if each.column for child in catalog.descendants(each.table)}
+    kept = [each for each in found if not each.column or (each.table not in tables and (apart or each not in below))]
+    return tuple(dict.fromkeys(kept))
 
 
-def at_risk(url: str, account: Account) -> dict[str, tuple[Risk, ...]]:
-    """How much each revision would take away of what there is now, where there is anything.
+def at_risk(url: str, account: Account, *, apart: bool) -> dict[str, tuple[Risk, ...]]:
+    """How much each revision would take away of what there is now, where there is anything; `apart` as in `losses`.
 
     Nobody waits for it, and it waits for nobody: what is locked or takes long to count is told by the statistics.
     Raises DatabaseError.
@@ -80,12 +86,12 @@ def at_risk(url: str, account: Account) -> dict[str, tuple[Risk, ...]]:
         connection.execute(_PATIENCE)
         risks = {
             id: [replace(each, text=_told(connection, each)) for each in found]
-            for id, found in _risks(account, catalog).items()
+            for id, found in _risks(account, catalog, apart=apart).items()
         }
     return {id: some for id, found in risks.items() if (some := tuple(each for each in found if each.text))}
 
 
-def _risks(account: Account, catalog: Catalog) -> dict[str, list[Risk]]:
+def _risks(account: Account, catalog: Catalog, *, apart: bool) -> dict[str, list[Risk]]:
     from pulumi_alembic.effects import after
 
     now = catalog
@@ -97,7 +103,7 @@ def _risks(account: Account, catalog: Catalog) -> dict[str, list[Risk]]:
         risks: dict[Loss, Risk] = {}
         for statement in revision.statements:
             emptied = {each for each in statement.effects.destroys if each.startswith("rows of ")}
-            for each in losses(statement.effects.destroys, now):
+            for each in losses(statement.effects.destroys, now, apart=apart):
                 loss = _original(each, now)
                 if loss in gone or loss.table not in catalog.relations:
                     continue
@@ -117,7 +123,7 @@ def _original(loss: Loss, catalog: Catalog) -> Loss:
     if relation is None:
         return loss
     columns = {quoted(name): quoted(each.was or name) for name, each in relation.columns.items()}
-    return Loss(relation.was or relation.name, columns.get(loss.column, loss.column))
+    return Loss(relation.was or relation.name, columns.get(loss.column, loss.column), loss.only)
 
 
 def _named(loss: Loss, catalog: Catalog) -> Loss:
@@ -159,7 +165,7 @@ def estimate(connection: Connection, found: Sequence[Loss]) -> list[int | None]:
     return [None if each is None else int(each) for each in row or ()]
 
 
-def _losses(thing: str, catalog: Catalog) -> Iterator[Loss]:
+def _losses(thing: str, catalog: Catalog, *, apart: bool) -> Iterator[Loss]:
     kind, _, name = thing.partition(" ")
     if kind == "rows":
         kind, name = "table", name.removeprefix("of ")
@@ -167,9 +173,10 @@ def _losses(thing: str, catalog: Catalog) -> Iterator[Loss]:
     if kind == "table" and name in relations and relations[name].kind == "r":
         yield Loss(name)
     for table, column in _split(name) if kind == "column" else ():
-        for each in (table, *catalog.descendants(table)) if table in relations else ():
-            if relations[each].kind == "r" and column in map(quoted, relations[each].columns):
-                yield Loss(each, column)
+        known = relations.get(table)
+        if known and known.kind in "rp" and column in map(quoted, known.columns):
+            parts = (table, *catalog.descendants(table)) if apart else (table,)
+            yield from (Loss(each, column, apart) for each in parts if not apart or relations[each].kind == "r")
 
 
 def _split(name: str) -> Iterator[tuple[str, str]]:
@@ -179,5 +186,6 @@ def _split(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _count(loss: Loss) -> str:
-    """Of the table alone: its partitions and children are named themselves."""
-    return f"SELECT count({loss.column or '*'}) FROM ONLY {loss.table}"  # noqa: S608
+    """Of a table's rows its own: each table that goes is named itself."""
+    only = "ONLY " if loss.only or not loss.column else ""
+    return f"SELECT count({loss.column or '*'}) FROM {only}{loss.table}"  # noqa: S608

@@ -63,7 +63,9 @@ def gone(before: Tables, now: Tables) -> tuple[list[Loss], list[Loss]]:
             lost.append(Loss(name))
             continue
         _, file_now, deleted_now, columns_now = now[number]
-        lost += [Loss(name, column) for at, column in (columns or {}).items() if at not in (columns_now or {})]
+        lost += [
+            Loss(name, column, only=True) for at, column in (columns or {}).items() if at not in (columns_now or {})
+        ]
         if file_now != file or deleted_now > deleted:
             touched.append(Loss(name))
     return lost, touched

@@ -298,5 +298,5 @@ def _reason(error: psycopg.Error) -> str:
 
 def _some(loss: Loss, *, null: bool) -> str:
     if loss.column:
-        return f"SELECT FROM {loss.table}" + ("" if null else f" WHERE {loss.column} IS NOT NULL")
+        return f"SELECT FROM ONLY {loss.table}" + ("" if null else f" WHERE {loss.column} IS NOT NULL")
     return f"SELECT FROM ONLY {loss.table}"

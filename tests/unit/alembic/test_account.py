@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pulumi_alembic.account import (
@@ -57,6 +57,7 @@ TABLES = tuples(st.builds(TableAccount, TEXT, STATES, STATES, TEXT))
 ACCOUNTS = st.builds(Account, TEXT, TEXT, TEXT, TEXT, st.booleans(), REVISIONS, TABLES, TEXT)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(ACCOUNTS)
 def test_an_account_is_the_same_after_its_json(account: Account) -> None:
     assert Account.from_json(json.loads(json.dumps(account.to_json()))) == account
@@ -105,6 +106,7 @@ def reworded(value: Any) -> Any:
     return replace(value, **changes)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(ACCOUNTS)
 def test_a_digest_is_the_same_when_every_message_is_another(account: Account) -> None:
     assert reworded(account).digest == account.digest
