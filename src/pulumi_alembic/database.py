@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
-from collections.abc import Iterable, Iterator
+import traceback
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import generators, sql
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from pulumi_alembic import server_message
@@ -24,15 +28,18 @@ __all__ = [
     "KEPT_SCHEMA",
     "VERSION_SCHEMA",
     "VERSION_TABLE",
+    "Aborted",
     "Connection",
     "NoDatabase",
     "NoLogin",
+    "Session",
     "add_heads",
     "as_itself",
     "await_server",
     "connect",
     "log_in",
     "open_session",
+    "own_rows",
     "read_catalog",
     "read_heads",
     "refusals",
@@ -54,6 +61,20 @@ CONNECT_TIMEOUT = 15  # seconds
 KNOCK = 0.25  # seconds between two tries to reach a server that went away
 KEEPALIVE = 10  # seconds without a word after which each end asks whether the other is still there
 
+
+@dataclass(frozen=True)
+class Aborted:
+    """The error that aborted a transaction: what was sent, and from which lines of which files, the innermost first."""
+
+    error: psycopg.Error
+    statement: str
+    lines: tuple[tuple[str, int], ...]
+
+    def line_of(self, file: str) -> int | None:
+        """The line of this file that sent the statement; None if the file sent nothing."""
+        return next((line for name, line in self.lines if name == file), None)
+
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -70,6 +91,44 @@ def as_itself() -> Iterator[None]:
         _AS_ITSELF.reset(token)
 
 
+class Session(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that remembers the error that aborted its transaction.
+
+    A program that catches an error and continues sees later errors only, which tell nothing. `aborted` is None as soon
+    as the transaction is whole again, by ROLLBACK TO SAVEPOINT, or another one has begun.
+    """
+
+    aborted: Aborted | None = None
+
+    def wait(self, gen: Any, *args: Any, **kw: Any) -> Any:
+        """As psycopg's. Everything that is sent over the connection passes here."""
+        try:
+            result = super().wait(gen, *args, **kw)
+        except psycopg.Error as error:
+            if self.aborted is None and self.pgconn.transaction_status == TransactionStatus.INERROR:
+                frames = [*traceback.walk_stack(sys._getframe(1))]
+                known = [each.f_locals for each, _ in frames[:_NEAR]]
+                sent = next((each[name] for each in known for name in _SENT if name in each), "")
+                lines = tuple((each.f_code.co_filename, line) for each, line in frames)
+                self.aborted = Aborted(error, _text(sent), lines)
+            raise
+        if self.aborted is not None and self.pgconn.transaction_status == TransactionStatus.INTRANS:
+            self.aborted = None
+        return result
+
+
+_SENT = ("query", "statement", "statements")
+"""How the methods of psycopg's cursors, and `send`, call what they send."""
+_NEAR = 3
+"""The number of frames from `wait` to the one of these methods; a rehearsal's session has one in between."""
+
+
+def _text(sent: Any) -> str:
+    if isinstance(sent, bytes):
+        return sent.decode(errors="replace")
+    return sent.as_string() if isinstance(sent, sql.Composable) else str(sent)
+
+
 class NoDatabase(DatabaseError):
     """The server answers, and has no database of that name."""
 
@@ -78,7 +137,7 @@ class NoLogin(DatabaseError):
     """The server answers, and refuses this role or password."""
 
 
-def open_session(url: str) -> Connection:
+def open_session(url: str) -> Session:
     """A new session whose current role owns VERSION_SCHEMA; the caller closes it.
 
     The role is set explicitly, because a pooler may ignore the settings of a login. Raises DatabaseError, with the
@@ -95,7 +154,7 @@ def open_session(url: str) -> Connection:
     return connection
 
 
-def log_in(url: str, application: str = "alembic", *, autocommit: bool = False) -> Connection:
+def log_in(url: str, application: str = "alembic", *, autocommit: bool = False) -> Session:
     """A new session as the login itself, which sees more of the sessions of the same login than the owner does.
 
     The server ends it soon after its client is gone. Raises DatabaseError as `open_session` does, and where a pooler
@@ -147,15 +206,29 @@ def refusals(connection: Connection) -> Iterator[None]:
             "named in another encoding"
         ) from None
     except psycopg.Error as error:
-        reason = server_message.summary(error)
-        raise DatabaseError(f"{where}: {reason} ({error.sqlstate or 'connection lost'})") from None
+        code = error.sqlstate or ("connection lost" if connection.closed else type(error).__name__)
+        raise DatabaseError(f"{where}: {server_message.summary(error)} ({code})") from None
+
+
+@contextmanager
+def own_rows(session: Session) -> Iterator[None]:
+    """Within the block the session's rows are tuples, whatever a script made of them."""
+    factory, session.row_factory = session.row_factory, tuple_row
+    try:
+        yield
+    finally:
+        session.row_factory = factory
 
 
 def send(connection: Connection, statements: bytes) -> psycopg.pq.abc.PGresult:
     """The last answer to what is sent in one message, without what a cursor does with it. Raises psycopg.Error."""
     connection.pgconn.send_query(statements)
-    results: list[psycopg.pq.abc.PGresult] = connection.wait(generators.execute(connection.pgconn))
-    last = results[-1]
+    answer: psycopg.pq.abc.PGresult = connection.wait(_last_answer(connection.pgconn))
+    return answer
+
+
+def _last_answer(pgconn: psycopg.pq.abc.PGconn) -> Generator[Any, Any, psycopg.pq.abc.PGresult]:
+    last: psycopg.pq.abc.PGresult = (yield from generators.execute(pgconn))[-1]
     if last.status not in (psycopg.pq.ExecStatus.COMMAND_OK, psycopg.pq.ExecStatus.TUPLES_OK):
         error = psycopg.errors.error_from_result(last)
         # Without a word from the server there is no server: psycopg says so of what it sends itself.
@@ -189,9 +262,9 @@ def read_catalog(connection: Connection) -> Catalog:
     return Catalog.of(document)
 
 
-def _raw(url: str, application: str) -> Connection:
+def _raw(url: str, application: str) -> Session:
     try:
-        return psycopg.connect(
+        return Session.connect(
             # SQLAlchemy names the driver in the scheme, PostgreSQL does not.
             re.sub(r"^postgresql\+\w+://", "postgresql://", url),
             connect_timeout=CONNECT_TIMEOUT,

@@ -18,7 +18,7 @@ from pulumi_alembic.scripts.trust import Trust
 
 if TYPE_CHECKING:
     from pulumi_alembic.catalog import Catalog
-    from pulumi_alembic.database import Connection
+    from pulumi_alembic.database import Connection, Session
 
 __all__ = [
     "Looked",
@@ -102,7 +102,7 @@ def look_and_stay(
     trust: Trust | None = None,
     adopted: Sequence[str] = (),
     history: History | None = None,
-) -> tuple[Looked, Connection]:
+) -> tuple[Looked, Session]:
     """As `look_closely`, and the session that looked, as `open_session` gives it: the caller closes it.
 
     The scripts are those of the `history`, where that is known.

@@ -15,7 +15,7 @@ from pulumi_alembic.scripts.script import Revision
 if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
 
-    from pulumi_alembic.database import Connection
+    from pulumi_alembic.database import Connection, Session
 
 __all__ = ["Observer", "Request"]
 
@@ -60,7 +60,7 @@ class Request:
     backup: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict)
     on_kept: Callable[[str], None] = _unheard
-    session: Connection | None = None
+    session: Session | None = None
 
     def script(self, step: RevisionStep) -> Revision:
         """The script of a step of Alembic's."""

@@ -5,13 +5,18 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING
 
 import psycopg
 import sqlalchemy.exc
 
+from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.policy import Policy
 
-__all__ = ["Retries", "busy", "connection_lost", "server_error"]
+if TYPE_CHECKING:
+    from pulumi_alembic.database import Aborted
+
+__all__ = ["Retries", "busy", "caught", "connection_lost", "server_error"]
 
 _BUSY = {"55P03", "40P01", "40001"}
 """A lock that was not to be had in time, a deadlock, two transactions that cannot both be serialized: all was undone,
@@ -78,7 +83,8 @@ def busy(error: BaseException) -> bool:
 def connection_lost(error: BaseException) -> bool:
     """Whether `error` says that the session is gone, and so nothing of what became of its last statement."""
     server = server_error(error)
-    if not isinstance(server, psycopg.OperationalError | psycopg.InterfaceError):
+    # Without a code it is psycopg's own: of a connection an OperationalError, of a misused cursor another one.
+    if not isinstance(server, psycopg.OperationalError):
         return False
     return server.sqlstate is None or server.sqlstate.startswith(_SHUTDOWN)
 
@@ -87,3 +93,9 @@ def server_error(error: BaseException) -> psycopg.Error | None:
     """The driver's error that `error` is or that SQLAlchemy has wrapped in it; None for any other."""
     inner = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
     return inner if isinstance(inner, psycopg.Error) else None
+
+
+def caught(error: BaseException, aborted: Aborted | None) -> Aborted | None:
+    """What `aborted` the transaction, if the script caught that and so ended with `error`, a later one."""
+    later = aborted is not None and aborted.error is not server_error(error)
+    return aborted if later and not isinstance(error, MigrationError) and not connection_lost(error) else None

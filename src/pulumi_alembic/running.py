@@ -16,6 +16,8 @@ from pulumi_alembic.plan import revision_text
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
 
+    from pulumi_alembic.database import Aborted, Session
+
 __all__ = ["Running"]
 
 IDLE = psycopg.pq.TransactionStatus.IDLE
@@ -26,19 +28,21 @@ class Running:
 
     `step` is the revision that runs, None before the first. `committed` says that a part of it is in the database for
     good, whatever becomes of the rest: by commit(), or by a COMMIT among its statements. `outside` says that it began
-    a block, whose effect the next run finds. `statements` counts those of this attempt at it. `on_steps` is told the
-    steps, before the first, and the session of this attempt; `on_step` each of them, before each of its attempts.
+    a block, whose effect the next run finds. `statements` counts those of this attempt at it. `aborted` is the error
+    that aborted the transaction of the last attempt, which its script may have caught. `on_steps` is told the steps,
+    before the first, and the session of this attempt; `on_step` each of them, before each of its attempts.
     """
 
     def __init__(
         self,
-        on_steps: Callable[[Sequence[Any], psycopg.Connection[Any]], None],
+        on_steps: Callable[[Sequence[Any], Session], None],
         on_step: Callable[[RevisionStep], None],
     ) -> None:
         self.step: RevisionStep | None = None
         self.committed = False
         self.outside = False
         self.statements = 0
+        self.aborted: Aborted | None = None
         self._begun = 0.0
         self._on_steps = on_steps
         self._on_step = on_step
@@ -76,11 +80,11 @@ class Running:
         """Whether the step has run, so that the next commit is its end."""
         return self._after is not None
 
-    def follow(self, context: MigrationContext, engine: sa.Engine, session: psycopg.Connection[Any]) -> None:
+    def follow(self, context: MigrationContext, engine: sa.Engine, session: Session) -> None:
         """Begin an attempt with the run of `context`, which uses `engine`, whose only connection is `session`."""
         # Private in Alembic 1.20, and the only place that knows the step also where the commit itself fails.
         steps = context._migrations_fn
-        context._migrations_fn = lambda heads, of: self._run(heads, session, lambda: steps(heads, of))  # type: ignore[misc]
+        context._migrations_fn = lambda heads, of: self._run(heads, session, context, lambda: steps(heads, of))  # type: ignore[misc]
 
         def after_statement(_: Any, __: Any, statement: str, *___: Any) -> None:
             self.statements += VERSION_TABLE not in statement
@@ -111,7 +115,9 @@ class Running:
         """As `recorded`, of a stamp, which runs no revision."""
         self._after = frozenset(heads)
 
-    def _run(self, heads: Sequence[str], session: psycopg.Connection[Any], steps: Callable[[], Any]) -> Iterator[Any]:
+    def _run(
+        self, heads: Sequence[str], session: Session, context: MigrationContext, steps: Callable[[], Any]
+    ) -> Iterator[Any]:
         """The steps that are left, given the heads that the database has at the beginning of this attempt.
 
         They are counted once: run again, `alembic upgrade +1` would mean one more.
@@ -119,6 +125,9 @@ class Running:
         if self._left is None:
             self._left = list(steps())
             self._on_steps(self._left, session)
+            if self._left and not heads and context.connection is not None:
+                # Alembic has just created its table, which is no part of the first revision.
+                context.connection.commit()
             self._before = frozenset(heads)
         elif frozenset(heads) == self._after:
             # What looked like a failure was a commit whose answer got lost.

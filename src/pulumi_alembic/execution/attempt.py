@@ -13,8 +13,9 @@ import psycopg
 import sqlalchemy as sa
 from alembic import context
 
-from pulumi_alembic.database import VERSION_SCHEMA, open_session, send
+from pulumi_alembic.database import VERSION_SCHEMA, open_session
 from pulumi_alembic.execution.phases import Phases
+from pulumi_alembic.execution.renewal import Renewal
 from pulumi_alembic.execution.version import update_by_parameters
 from pulumi_alembic.guard.guard import Guard
 from pulumi_alembic.keeping.returning import Returning
@@ -26,6 +27,8 @@ from pulumi_alembic.scripts.authoring import name_by_the_rule
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, MigrationInfo
 
+    from pulumi_alembic.database import Session
+    from pulumi_alembic.policy import Policy
     from pulumi_alembic.request import Request
     from pulumi_alembic.running import Running
 
@@ -52,9 +55,12 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
             record = _recorder(session, running, request)
             phases = Phases(session, running, request, record)
             guard = Guard(session, running, request)
+            limit = f"SET LOCAL lock_timeout = {_milliseconds(request.policy.lock_timeout)}"
+            renewal = Renewal(session, connection, limit)
             returning = Returning(session, running, request)
 
             def complete() -> None:
+                renewal.end()
                 guard.complete()
                 returning.complete()
 
@@ -64,15 +70,18 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
             guard.follow(engine)
             running.follow(context.get_context(), engine, session)
             update_by_parameters(engine)
-            _limit_waiting(engine, session, request)
+            _begin(engine, session, running, renewal, request.policy)
             if connection.in_transaction():
                 # Alembic would take it for the caller's, leave the commit to us, and lose every revision at the close.
                 raise AssertionError("the migration's connection is in a transaction before its first revision")
-            with context.begin_transaction():
-                context.run_migrations()
+            try:
+                with context.begin_transaction():
+                    context.run_migrations()
+            finally:
+                running.aborted = session.aborted
 
 
-def _open(request: Request) -> psycopg.Connection[Any]:
+def _open(request: Request) -> Session:
     """The session that there is, unless it was used or got lost meanwhile; else a new one."""
     if (session := request.session) is not None and not session.closed:
         with suppress(psycopg.OperationalError):
@@ -96,32 +105,32 @@ def _configure(
     )
 
 
-def _server_process(session: psycopg.Connection[Any]) -> int:
+def _server_process(session: Session) -> int:
     [(pid,)] = session.execute("SELECT pg_backend_pid()").fetchall()
     session.rollback()
     return int(pid)
 
 
-def _limit_waiting(engine: sa.Engine, session: psycopg.Connection[Any], request: Request) -> None:
-    """Begin every transaction with the policy's lock_timeout, whatever a revision before it had set.
+def _begin(engine: sa.Engine, session: Session, running: Running, renewal: Renewal, policy: Policy) -> None:
+    """Begin every transaction with the policy's lock_timeout, and every revision with the session as it was.
 
     A statement outside a transaction waits as long as there is: ended early, some leave a half-made object.
     """
-    timeout, deadline = (
-        round(seconds * 1000) for seconds in (request.policy.lock_timeout, request.policy.lock_deadline)
-    )
 
     def begin(_: sa.Connection) -> None:
         if session.autocommit:
-            session.execute(f"SET lock_timeout = {deadline}".encode())
+            session.execute(f"SET lock_timeout = {_milliseconds(policy.lock_deadline)}".encode())
         else:
-            # Both in one message to the server: this is done once per revision.
-            send(session, f"BEGIN; SET LOCAL lock_timeout = {timeout}".encode())
+            renewal.begin(running.step)
 
     sa.event.listen(engine, "begin", begin)
 
 
-def _recorder(session: psycopg.Connection[Any], running: Running, request: Request) -> Callable[..., int]:
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _recorder(session: Session, running: Running, request: Request) -> Callable[..., int]:
     """What adds a row to the ledger for the revision that runs, or for a stamp, and returns its id."""
     tools = json.dumps(
         {"alembic": alembic.__version__, "sqlalchemy": sa.__version__, "python": platform.python_version()}

@@ -13,7 +13,7 @@ from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Run
 from pulumi_alembic.plan import Direction
 from pulumi_alembic.request import Request
-from pulumi_alembic.retry import connection_lost, server_error
+from pulumi_alembic.retry import caught, connection_lost, server_error
 from pulumi_alembic.running import Running
 
 __all__ = ["keep_failure"]
@@ -37,7 +37,7 @@ def keep_failure(running: Running, error: BaseException, request: Request) -> No
             direction,
             "{}",
             Event.FAILED,
-            detail={"error": _reason(error)},
+            detail={"error": _reason(first.error if (first := caught(error, running.aborted)) else error)},
             origin=request.origin,
             run=Run(running.before, heads, seconds, statements, request.backup),
         )
@@ -48,6 +48,8 @@ def _reason(error: BaseException) -> str:
     server = server_error(error)
     if server is None:
         return f"{type(error).__name__}: {error}" if isinstance(error, MigrationError) else type(error).__name__
-    if server.sqlstate is None or connection_lost(error):
+    if connection_lost(server):
         return "the connection was lost"
+    if server.sqlstate is None:
+        return type(server).__name__
     return f"{server_message.primary(server)} ({server.sqlstate})"

@@ -11,12 +11,12 @@ import psycopg
 import sqlalchemy.exc
 
 from pulumi_alembic import server_message
-from pulumi_alembic.database import connect, read_heads
+from pulumi_alembic.database import Aborted, connect, read_heads
 from pulumi_alembic.errors import DatabaseError, DataLoss, MigrationError, RevisionFailed
 from pulumi_alembic.guard.allowance import VARIABLE
 from pulumi_alembic.plan import Direction, revision_text
 from pulumi_alembic.redact import redact
-from pulumi_alembic.retry import connection_lost, server_error
+from pulumi_alembic.retry import caught, connection_lost, server_error
 from pulumi_alembic.running import Running
 from pulumi_alembic.statements import own_constants
 
@@ -41,9 +41,11 @@ def revision_failed(
     assert step is not None  # noqa: S101 - something ran, or there were nothing to describe
     script = Path(step.revision.path)
     direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
+    first = caught(error, running.aborted)
+    happened = [*_place(error, script), *_cause(error, script)] if first is None else _first_cause(first, error, script)
     failed = "\n".join(
         [f"revision {step.revision.revision} failed on {direction}: {'/'.join(script.parts[-3:])}"]
-        + [f"  {line}" for line in (*_place(error, script), *_cause(error, script), *([waited] if waited else []))]
+        + [f"  {line}" for line in (*happened, *([waited] if waited else []))]
     )
     try:
         with connect(url) as connection:
@@ -60,7 +62,8 @@ def revision_failed(
         advice = "correct what was in the way"
     else:
         ended = "it was rolled back whole"
-        advice = "correct what was in the way" if _of_server(error) else "correct the script"
+        reason = first.error if first else error
+        advice = "correct what was in the way" if _of_server(reason) else "correct the script"
     if isinstance(error, FileNotFoundError) and error.filename and not running.committed:
         name = Path(str(error.filename)).name
         advice = f"check out the commit that has the file: git log --all --oneline -- {shlex.quote('*' + name)}"
@@ -82,14 +85,21 @@ def _of_server(error: BaseException) -> bool:
     return short or connection_lost(error)
 
 
+def _first_cause(first: Aborted, error: BaseException, script: Path) -> list[str]:
+    line = first.line_of(str(script))
+    server = server_error(error)
+    continued = "the script caught this error, which had aborted the transaction, and continued"
+    if server is None or server.sqlstate != psycopg.errors.InFailedSqlTransaction.sqlstate:
+        continued += f"; then {_server_said(server)[0] if server else f'{type(error).__name__}: {error}'}"
+    place = [f"line {line}"] if line else []
+    return [*place, *_statement(first.statement, script), *_server_said(first.error), continued]
+
+
 def _cause(error: BaseException, script: Path) -> list[str]:
     if isinstance(error, MigrationError):
         return [str(error)]
     if isinstance(error, sqlalchemy.exc.StatementError):
-        statement = redact(own_constants((error.statement or "").strip(), _source(script))).splitlines()
-        if len(statement) > STATEMENT_LINES:
-            statement = [*statement[:STATEMENT_LINES], "…"]
-        return [*_indented("statement: ", statement), *_server_said(error.orig)]
+        return [*_statement(error.statement or "", script), *_server_said(error.orig)]
     if isinstance(error, psycopg.Error):
         return _server_said(error)
     return [f"{type(error).__name__}: {error}"]
@@ -105,8 +115,10 @@ def _source(script: Path) -> str:
 def _server_said(error: BaseException | None) -> list[str]:
     if not isinstance(error, psycopg.Error):
         return [f"{type(error).__name__}: {error}"]
+    if error.sqlstate is None:
+        return [f"{'the connection was lost' if connection_lost(error) else type(error).__name__}: {error}"]
     diagnostics = error.diag
-    said = [f"PostgreSQL: {server_message.primary(error)} ({error.sqlstate or 'connection lost'})"]
+    said = [f"PostgreSQL: {server_message.primary(error)} ({error.sqlstate})"]
     if detail := server_message.detail(error):
         said.append(f"detail: {detail}")
     said += [f"hint: {diagnostics.message_hint}"] if diagnostics.message_hint else []
@@ -117,6 +129,11 @@ def _place(error: BaseException, script: Path) -> list[str]:
     """The line of the script that was running; none where the transaction failed at its commit."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)]
     return [f"line {lines[-1]}"] if lines else []
+
+
+def _statement(text: str, script: Path) -> list[str]:
+    lines = redact(own_constants(text.strip(), _source(script))).splitlines()
+    return _indented("statement: ", [*lines[:STATEMENT_LINES], "…"] if len(lines) > STATEMENT_LINES else lines)
 
 
 def _indented(title: str, lines: list[str]) -> list[str]:

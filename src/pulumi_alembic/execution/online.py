@@ -77,11 +77,13 @@ def _recover(error: BaseException, running: Running, retries: Retries, watch: Wa
         raise error
     if running.step is None:
         raise _outside_of_a_revision(error, request) from None
-    waited = _waited(retries, watch) if busy(error) else ""
-    pause = None if running.committed else retries.pause(error)
+    # A script that caught it failed only later, for the reason that the transaction was aborted.
+    first = running.aborted.error if running.aborted and not connection_lost(error) else error
+    waited = _waited(retries, watch) if busy(first) else ""
+    pause = None if running.committed else retries.pause(first)
     try:
         if pause is not None:
-            _wait(error, waited, pause, watch, request, retries.left)
+            _wait(first, waited, pause, watch, request, retries.left)
     except DatabaseError:
         pause = None
     if pause is None:

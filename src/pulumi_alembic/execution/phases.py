@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import sqlalchemy as sa
 
+from pulumi_alembic.database import own_rows
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Attempt, Event
@@ -20,7 +21,7 @@ from pulumi_alembic.statements import Statement, StatementError, alone, ends_tra
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
 
-    from pulumi_alembic.database import Connection
+    from pulumi_alembic.database import Session
     from pulumi_alembic.request import Request
     from pulumi_alembic.running import Running
 
@@ -31,6 +32,16 @@ KEY = int.from_bytes(b"phases", "big")
 
 NOTHING = "SELECT WHERE false"
 """Runs in place of a statement that already took effect."""
+
+_NO_LIMIT = """
+SELECT set_config('pulumi_alembic.statement_timeout', current_setting('statement_timeout'), false),
+    set_config('statement_timeout', '0', false)
+"""
+_AS_BEFORE = """
+SELECT pg_advisory_unlock(%s),
+    set_config('statement_timeout', current_setting('pulumi_alembic.statement_timeout'), false)
+"""
+"""A script may have set a limit, and taken advisory locks, of its own."""
 
 _POLL = (0.1, 0.3)  # seconds
 _SAY_AGAIN = 10.0  # seconds
@@ -47,7 +58,7 @@ class Phases:
     in the wrong place is refused with MigrationError before it runs, and the transaction is rolled back whole.
     """
 
-    def __init__(self, session: Connection, running: Running, request: Request, record: Callable[..., int]) -> None:
+    def __init__(self, session: Session, running: Running, request: Request, record: Callable[..., int]) -> None:
         """`record` adds a row to the ledger for the revision that runs: its event, then those of `ledger.record`."""
         self.session = session
         self.request = request
@@ -58,6 +69,7 @@ class Phases:
         self._inside = False
         self._ran: str | None = None
         self._intent: int | None = None
+        self._limits = False
 
     def tell(self, text: str) -> None:
         """Say of the revision that runs what goes on."""
@@ -123,7 +135,8 @@ class Phases:
 
     def _refuse_half_state(self, problem: str) -> None:
         """What is committed before the revision is complete is nothing, or the revision would be half there."""
-        row = self.session.execute("SELECT txid_current_if_assigned() IS NOT NULL").fetchone()
+        with own_rows(self.session):
+            row = self.session.execute("SELECT txid_current_if_assigned() IS NOT NULL").fetchone()
         if row == (True,):
             self.session.rollback()
             raise MigrationError(problem)
@@ -192,7 +205,8 @@ class Phases:
 
     def _alone(self) -> None:
         """Wait until no session of a dead client runs a block any more; from here on no statement has a time limit."""
-        self.session.execute("SET statement_timeout = 0")
+        self.session.execute(_NO_LIMIT)
+        self._limits = True
         begun = said = time.monotonic()
         while self.session.execute("SELECT pg_try_advisory_lock(%s)", [KEY]).fetchone() != (True,):
             now = time.monotonic()
@@ -206,8 +220,10 @@ class Phases:
             time.sleep(random.uniform(*_POLL))  # noqa: S311 - not a secret
 
     def _release(self) -> None:
-        with suppress(psycopg.Error):
-            self.session.execute("SELECT pg_advisory_unlock_all(); RESET statement_timeout")
+        if self._limits:
+            self._limits = False
+            with suppress(psycopg.Error):
+                self.session.execute(_AS_BEFORE, [KEY])
 
 
 def _same(attempt: Attempt, statement: Statement) -> bool:

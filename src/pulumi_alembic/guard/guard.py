@@ -5,22 +5,24 @@ Importing this module loads SQLAlchemy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import sqlalchemy as sa
 
-from pulumi_alembic.database import read_catalog
-from pulumi_alembic.errors import DataLoss
+from pulumi_alembic.database import own_rows, read_catalog
+from pulumi_alembic.errors import DataLoss, MigrationError
 from pulumi_alembic.guard.outline import Outline, may_rename
 from pulumi_alembic.guard.plain import holds_nothing, plain
 from pulumi_alembic.literals import Unbindable, bound
 
 if TYPE_CHECKING:
-    from pulumi_alembic.database import Connection
+    from pulumi_alembic.database import Session
     from pulumi_alembic.guard.losses import Loss
     from pulumi_alembic.guard.presence import Tables
     from pulumi_alembic.keeping.keeper import Keeper
@@ -48,7 +50,7 @@ class Guard:
     What looks closely is loaded only where there is something to look at.
     """
 
-    def __init__(self, session: Connection, running: Running, request: Request) -> None:
+    def __init__(self, session: Session, running: Running, request: Request) -> None:
         self._session = session
         self._suspects: frozenset[str] | None = None
         self._running = running
@@ -56,6 +58,7 @@ class Guard:
         self._allowed = request.allow_data_loss
         self._limit = request.policy.count_timeout
         self._outline: Outline | None = None
+        self._set = False
         self._unknown: Tables | None = None
         self._refused: DataLoss | None = None
 
@@ -66,6 +69,8 @@ class Guard:
 
     def complete(self) -> None:
         """The revision has run, and only the commit is to come: say what was set aside."""
+        if self._set:
+            self._outline, self._set = None, False
         if "_keeper" in vars(self):
             self._keeper.complete()
 
@@ -75,14 +80,23 @@ class Guard:
 
         return Keeper(self._session, self._running, self._request)
 
-    def _before(self, _: sa.Connection, __: object, text: str, parameters: Any, ___: object, many: bool) -> None:
+    def _before(
+        self, connection: sa.Connection, _: object, text: str, parameters: Any, ___: object, many: bool
+    ) -> None:
         self._unknown = self._suspects = None
         if self._running.step is None or self._session.autocommit or (self._may_lose and not self._keeper.keeps):
             return
         if self._refused:
             # The script went on after it; its revision does not.
             raise self._refused
-        sql = _written(text, parameters, many=many)
+        if self._session.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
+            # Nothing can be lost, and the statement fails by itself: a savepoint of ours could only hide that.
+            return
+        with self._asked(connection, text, parameters):
+            self._look(_written(text, parameters, many=many))
+
+    def _look(self, sql: str) -> None:
+        """Before the statement runs."""
         if not self._may_take(sql):
             return
         from pulumi_alembic.effects import effects
@@ -98,13 +112,25 @@ class Guard:
                 self._suspects = None
                 if self._keeper.keeps:
                     self._keeper.before  # noqa: B018 - as it is now
+            if _moves_savepoints(sql):
+                raise MigrationError(
+                    "a savepoint and a statement that does not show what it deletes, in one text: pass each of them to "
+                    "an op.execute() of its own"
+                )
             self._unknown = present(self._session)
             self._session.execute(f"{MARK} SAVEPOINT {_SAVEPOINT}".encode())
 
-    def _after(self, _: sa.Connection, cursor: Any, text: str, parameters: Any, ___: object, many: bool) -> None:
+    def _after(
+        self, connection: sa.Connection, cursor: Any, text: str, parameters: Any, ___: object, many: bool
+    ) -> None:
         before, self._unknown = self._unknown, None
         if before is None:
             return
+        with self._asked(connection, text, parameters):
+            self._compare(before, cursor, text, parameters, many=many)
+
+    def _compare(self, before: Tables, cursor: Any, text: str, parameters: Any, *, many: bool) -> None:
+        """After the statement ran."""
         from pulumi_alembic.guard.presence import gone, present
 
         lost, touched = gone(before, present(self._session))
@@ -115,13 +141,25 @@ class Guard:
         if keeps := self._keeper.keeps:
             self._keeper.look()
         left = [] if self._may_lose else self._counted(touched)
-        self._session.execute(f"{MARK} ROLLBACK TO SAVEPOINT {_SAVEPOINT}".encode())
+        self._session.execute(f"{MARK} ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}".encode())
         if keeps:
             lost = self._keeper.set_aside(lost, _written(text, parameters, many=many))
         if not self._may_lose:
             self._refuse([*lost, *touched], {}, [0] * len(lost) + left)
         (cursor.executemany if many else cursor.execute)(text, parameters)
         self._keeper.tidy()
+
+    @contextmanager
+    def _asked(self, connection: sa.Connection, text: str, parameters: Any) -> Iterator[None]:
+        """Raise what the server refuses within the block as what it is to the script: an error of its statement."""
+        try:
+            with own_rows(self._session):
+                yield
+        except psycopg.Error as error:
+            if aborted := self._session.aborted:
+                self._session.aborted = replace(aborted, statement=text)
+            raised = sa.exc.DBAPIError.instance(text, parameters, error, psycopg.Error, dialect=connection.dialect)
+            raise raised from error
 
     @property
     def _may_lose(self) -> bool:
@@ -142,6 +180,10 @@ class Guard:
 
         Of a plain drop the server tells in one answer that there is nothing to lose.
         """
+        if _ONLY_SETS.fullmatch(sql):
+            # Nothing is asked before it: SET TRANSACTION must be the first of its transaction.
+            self._outline, self._set = None, True
+            return False
         if may_rename(sql) and self._keeper.keeps:
             self._keeper.before  # noqa: B018 - as it is now
         if dropped := plain(sql):
@@ -150,7 +192,8 @@ class Guard:
             return not holds_nothing(self._session, dropped, self._limit, MARK)
         outline = self._outline = self._outline or Outline.read(self._session)
         if outline.may_change_by(sql):
-            self._outline = None
+            # The search_path ends with the revision.
+            self._outline, self._set = None, True
         return outline.may_lose_by(sql)
 
     def _refuse(self, found: Sequence[Loss], modes: Mapping[str, str], left: Sequence[int] = ()) -> None:
@@ -192,6 +235,25 @@ class Guard:
             self._refused = DataLoss(f"it would destroy {', '.join(told)}{self._keeper.advice}")
             raise self._refused from None
         return numbers
+
+
+_ONLY_SETS = re.compile(r"\s*(?:SET|RESET)\s[^;]*;?\s*", re.IGNORECASE)
+
+
+def _moves_savepoints(sql: str) -> bool:
+    """Whether a savepoint that is set before the text would be gone, or not be the newest, after it."""
+    if not _SAVEPOINTS.search(sql):
+        return False
+    from pglast import parse_sql
+    from pglast.parser import ParseError
+
+    try:
+        return any(type(each.stmt).__name__ == "TransactionStmt" for each in parse_sql(sql))
+    except ParseError:
+        return True
+
+
+_SAVEPOINTS = re.compile(r"(?i)\b(?:savepoint|release|rollback)\b")
 
 
 def _written(text: str, parameters: Any, *, many: bool) -> str:

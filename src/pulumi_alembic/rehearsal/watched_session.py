@@ -42,4 +42,4 @@ def _wait(session: Connection, is_scripts: Callable[[], bool], *args: Any, **kw:
     told = isinstance(sender, Plain) or hasattr(sender, "looker")
     if isinstance(sender, BaseCursor) and not told and is_scripts():
         raise NotRehearsed("it sends statements over a cursor of its own")
-    return psycopg.Connection.wait(session, *args, **kw)
+    return type(session).wait(session, *args, **kw)
