@@ -14,6 +14,7 @@ from psycopg import sql
 
 from pulumi_embedded.postgresql.configuration import Configuration
 from pulumi_embedded.postgresql.errors import ConnectionLost, ProviderError
+from pulumi_embedded.postgresql.waiting import DEADLINE, waiting
 
 __all__ = ["Row", "Server", "Session", "Work", "identifier", "literal"]
 
@@ -96,6 +97,10 @@ class Session:
             self._backends.add(self._connections[database].info.backend_pid)
         return self._connections[database]
 
+    def beside(self) -> psycopg.Connection:
+        """Another connection to the provider's own database, which the caller closes."""
+        return self._server.open(self.configuration.database)
+
     def settle(self) -> None:
         """Connect again after a loss, once the server has ended the former connections and what they had asked for.
 
@@ -145,15 +150,24 @@ class Work:
 
     def run(self, statement: str, *parts: sql.Composable, what: str = "") -> None:
         """Executes `statement`, whose `{}` are `parts`; an error says `what` was being done."""
-        connection = self._connection
-        with _explain(what, connection):
+        with self._sends(what) as connection:
             connection.execute(sql.SQL(statement).format(*parts))
 
     def rows(self, query: str, parameters: Sequence[Any] = (), what: str = "") -> list[Row]:
         """What `query` answers; its `%s` are `parameters`."""
-        connection = self._connection
-        with _explain(what, connection):
+        with self._sends(what) as connection:
             return connection.execute(query, parameters).fetchall()
+
+    @contextmanager
+    def _sends(self, what: str) -> Iterator[psycopg.Connection]:
+        connection = self._connection
+        with _explain(what, connection), waiting(connection, self.session.beside) as wait:
+            try:
+                yield connection
+            except psycopg.errors.LockNotAvailable as error:
+                whom = wait.text or "a session that was gone when looked for"
+                reason = f"{_pq(error)}: waited {DEADLINE:.0f} s for {whom}"
+                raise ProviderError(f"{what}: {reason}" if what else reason) from None
 
     def verifier(self, role: str, password: str) -> sql.Literal:
         """The password as the server keeps it, so that no log or statistics of the server ever hold it."""
@@ -195,7 +209,7 @@ class Server:
     @contextmanager
     def connect(self, database: str) -> Iterator[psycopg.Connection]:
         """A connection of its own; raises ProviderError with the reason where there is none to be had."""
-        connection = self._connect(database)
+        connection = self.open(database)
         with self._guard:
             self._open.add(connection)
         try:
@@ -210,12 +224,13 @@ class Server:
         if self._cancelled:
             raise ProviderError("the operation was cancelled")
 
-    def _connect(self, database: str) -> psycopg.Connection:
+    def open(self, database: str) -> psycopg.Connection:
+        """As `connect`; the caller closes it."""
         self._refuse_when_cancelled()
         chosen = self.configuration
         host = chosen.host or "localhost"
         try:
-            return psycopg.connect(
+            connection = psycopg.connect(
                 autocommit=True,
                 host=host,
                 port=chosen.port,
@@ -228,6 +243,8 @@ class Server:
                 fallback_application_name="pulumi-postgresql",
                 sslrootcert=chosen.sslrootcert or None,
             )
+            connection.execute(f"SET lock_timeout = {round(DEADLINE * 1000)}".encode())
+            return connection
         except psycopg.Error as error:
             reason = _connect_error(error, host, chosen.port)
             raise ProviderError(
