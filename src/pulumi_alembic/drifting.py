@@ -24,7 +24,7 @@ def look(inputs: Inputs, properties: Properties) -> Properties:
     from pulumi_alembic.drift.looking import compare
 
     with connect(inputs.url or "") as connection:
-        seen = compare(connection, expected, inputs.drift_ignore)
+        seen = compare(connection, expected, inputs.drift_ignore, lambda text: engine_log.info(text, inputs.urn))
     for accepted in seen.accepted:
         engine_log.info(str(accepted), inputs.urn)
     drift = seen.drift

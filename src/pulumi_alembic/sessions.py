@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import psycopg
+
+from pulumi_alembic.errors import DatabaseError
+
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
 
-__all__ = ["Session", "blocking", "holding", "in_full"]
+__all__ = ["Session", "blocking", "holding", "in_full", "naming"]
+
+_AFTER = 1.0  # seconds before the first look, and between two
+_SAY_AGAIN = 10.0  # seconds
 
 _COLUMNS = "a.usename, a.application_name, a.state, a.query_start, clock_timestamp()"
 
@@ -92,3 +101,45 @@ def holding(connection: Connection, key: int) -> Session | None:
     with in_full(connection):
         row = connection.execute(_HOLDING, [key]).fetchone()
     return Session(*row) if row else None
+
+
+@contextmanager
+def naming(connection: Connection, tell: Callable[[str], None]) -> Iterator[None]:
+    """Within the block one statement runs: `tell` for whom it waits, if it waits for longer than a second.
+
+    Raises DatabaseError, with the sessions that it waited for, if its lock_timeout ends it.
+    """
+    ended, whom = threading.Event(), list[Session]()
+    begun = time.monotonic()
+    watch = threading.Timer(_AFTER, _watch, [connection, tell, ended, whom])
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    except psycopg.errors.LockNotAvailable as error:
+        blocked = " and ".join(map(str, whom)) or "a session that was gone when looked for"
+        end = "".join(f"\n  SELECT pg_terminate_backend({each.pid})" for each in whom if each.pid)
+        raise DatabaseError(
+            f"{error.diag.message_primary}: waited {time.monotonic() - begun:.0f} s for {blocked}. "
+            f"Let it end{f', or end it:{end}' if end else ''}"
+        ) from None
+    finally:
+        ended.set()
+        watch.cancel()
+
+
+def _watch(connection: Connection, tell: Callable[[str], None], ended: threading.Event, whom: list[Session]) -> None:
+    pid, info = connection.info.backend_pid, connection.info
+    with (
+        suppress(psycopg.Error),
+        psycopg.connect(info.dsn, password=info.password, application_name="alembic watch", autocommit=True) as beside,
+    ):
+        said, known = 0.0, None
+        while not ended.is_set():
+            if found := blocking(beside, pid):
+                whom[:] = found
+                pids = [each.pid for each in found]
+                if pids != known or time.monotonic() - said >= _SAY_AGAIN:
+                    said, known = time.monotonic(), pids
+                    tell(f"waits for {' and '.join(map(str, found))}")
+            ended.wait(_AFTER)

@@ -60,7 +60,7 @@ def find(
         if read_heads(connection):
             return None
         named = read_public(connection)
-        found = read(connection)
+        found = read(connection, tell=tell)
     mine = objects(found)
     if not mine.items and not named:
         return None

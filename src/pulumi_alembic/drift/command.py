@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -49,7 +50,7 @@ def _drift(options: argparse.Namespace, directory: Path) -> int:
         digest = store.newest(connection)
         if not digest:
             raise DatabaseError("the ledger holds no snapshot yet: an update of the stack makes the first: pulumi up")
-        seen = compare(connection, digest, ignore)
+        seen = compare(connection, digest, ignore, lambda text: print(text, file=sys.stderr, flush=True))
         if seen.moved:
             raise DatabaseError(
                 f"the database is at {revision_text(seen.found.heads)}, where no update of the stack has left it: "

@@ -79,7 +79,7 @@ class Keeper:
             ledger.prepare(connection)
             kept = self._expected(connection)
             before = self._before or self._begun(connection, kept)
-            after = read(connection, kept.roles if kept else ())
+            after = read(connection, kept.roles if kept else (), self._tell)
             expected = self._after(kept, before, after)
             store.keep(connection, expected, self._origin, {"expected": self.fingerprint})
             connection.commit()
@@ -95,7 +95,7 @@ class Keeper:
 
     def _begun(self, connection: Connection, expected: Snapshot | None) -> Snapshot:
         began = store.interrupted(connection, self.fingerprint)
-        return began or read(connection, expected.roles if expected else ())
+        return began or read(connection, expected.roles if expected else (), self._tell)
 
     def _after(self, expected: Snapshot | None, before: Snapshot, after: Snapshot) -> Snapshot:
         if expected is None:

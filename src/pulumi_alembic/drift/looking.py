@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -67,14 +67,19 @@ class Seen:
         return self.whole.upgrade if self.whole else ""
 
 
-def compare(connection: Connection, expected: str, ignore: Sequence[str] = ()) -> Seen:
+def compare(
+    connection: Connection,
+    expected: str,
+    ignore: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda text: None,
+) -> Seen:
     """Read the database, and compare it with the snapshot of the digest, or with what was accepted since instead.
 
-    The session's search_path is empty afterwards, to the end of its transaction.
+    The session's search_path is empty afterwards, to the end of its transaction. `tell` is told for whom it waits.
     """
     digest, accepted = store.current(connection, expected)
     kept = store.find(connection, digest)
-    found = read(connection, kept.snapshot.roles if kept.snapshot else ())
+    found = read(connection, kept.snapshot.roles if kept.snapshot else (), tell)
     if kept.snapshot is None:
         return Seen(digest, found, when=kept.when, accepted=accepted)
     if kept.snapshot.heads != found.heads:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA, read_heads
 from pulumi_alembic.drift.query import QUERY
 from pulumi_alembic.drift.snapshot import HEADS, SERVER, Item, Snapshot
+from pulumi_alembic.sessions import naming
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
@@ -25,26 +26,33 @@ _SETTINGS = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
     "quote_all_identifiers": "off",
-    # A revision that runs by hand may hold what the server locks to print a view.
-    "lock_timeout": "2s",
-    "statement_timeout": "60s",
+    # The lock's own limit ends a wait, and says for whom it was.
+    "statement_timeout": "0",
 }
 
+WAIT = 300.0
+"""Seconds for which a lock is waited for: to print a view, a default or an index the server locks its table."""
 
-def read(connection: Connection, roles: Collection[str] = ()) -> Snapshot:
+
+def read(
+    connection: Connection, roles: Collection[str] = (), tell: Callable[[str], None] = lambda text: None
+) -> Snapshot:
     """What there is now. What an extension brings, the migration tables, what is kept and partitions are no part of it.
 
     Of the migration tables it is who may do what with them. Rows, planner statistics, positions of sequences and the
     order of columns are none either. Roles are those that own something here or were granted something, their members,
     and `roles`. Read in the transaction that the connection is in, whose search_path is empty from here on to its end.
+
+    `tell` is told for whom it waits. Raises DatabaseError, which names them, after `WAIT`.
     """
     heads = read_heads(connection)
     connection.execute(
         "SELECT pg_catalog.set_config(name, value, true) FROM unnest(%s::text[], %s::text[]) AS s (name, value)",
-        [list(_SETTINGS), list(_SETTINGS.values())],
+        [[*_SETTINGS, "lock_timeout"], [*_SETTINGS.values(), str(round(WAIT * 1000))]],
     )
     known = {"without": [VERSION_SCHEMA, KEPT_SCHEMA], "migrations": VERSION_SCHEMA, "roles": list(roles)}
-    rows = connection.execute(QUERY.encode(), known).fetchall()
+    with naming(connection, tell):
+        rows = connection.execute(QUERY.encode(), known).fetchall()
     found = (
         Item(kind, name, {fact: value for fact, value in facts.items() if value is not None})
         for kind, name, facts in rows
