@@ -63,8 +63,8 @@ test: $(BIN)/.test ## Run every check and test
 	$(BIN)/pytest -n auto
 
 test-faults: $(BIN)/.test ## Try every fault, walk and rotation for long, of which `make test` does a little: some hours
-	FAULTS=all $(BIN)/pytest -n auto --timeout 3600 tests/faults tests/postgres/alembic/test_walk.py tests/postgres/alembic/test_round_trip.py tests/postgres/drift/test_keeping.py \
-		tests/acceptance/test_rotation.py
+	FAULTS=all $(BIN)/pytest -n auto --timeout 3600 tests/faults tests/postgres/alembic/test_walk.py tests/postgres/alembic/test_round_trip.py tests/postgres/alembic/test_equal.py \
+		tests/postgres/drift/test_keeping.py tests/acceptance/test_rotation.py
 
 benchmarks: $(BIN)/.up $(if $(value PGHOST),,server) ## Measure the timing claims, and compare with a Pulumi CLI on the PATH
 	@status=0; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || status=1; done; exit $$status
