@@ -29,9 +29,14 @@ def main() -> None:
     import grpc
     from pulumi.runtime.proto import provider_pb2_grpc
 
+    from pulumi_embedded.postgresql.configuration import VARIABLES
+    from pulumi_embedded.postgresql.connection import libpq_variables
     from pulumi_embedded.postgresql.provider import PostgresqlProvider
 
-    provider = PostgresqlProvider()
+    # The configuration alone says how to connect: libpq finds no variable of its own.
+    found = {name: os.environ.pop(name) for name in libpq_variables() | VARIABLES if name in os.environ}
+    variables = {name: value for name, value in found.items() if name in VARIABLES}
+    provider = PostgresqlProvider(variables, sys.argv[-1] if len(sys.argv) > 1 else "")
     # Pulumi sends whole stacks in one message, beyond gRPC's limit of 4 MB.
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     # As many as may wait for one another: a Cancel must not wait behind them.

@@ -11,7 +11,12 @@ from typing import Any
 from pulumi_embedded.postgresql.errors import ProviderError
 from pulumi_embedded.values import UNKNOWN, Secret, contains_unknowns
 
-__all__ = ["Configuration", "check_configuration", "configuration"]
+__all__ = ["VARIABLES", "Configuration", "check_configuration", "configuration"]
+
+VARIABLES = frozenset(
+    ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSUPERUSER", "PGSSLMODE", "PGCONNECT_TIMEOUT")
+)
+"""The variables of the environment that complete the configuration, as the real plugin's documentation lists them."""
 
 _NUMBERS = {"port", "connectTimeout", "maxConnections"}
 _BOOLEANS = {"superuser", "awsRdsIamAuth", "azureIdentityAuth"}
@@ -95,33 +100,33 @@ def _invalid(reason: str, key: str) -> str:
     return f"could not validate provider configuration: {reason}. Check `pulumi config get postgresql:{key}`."
 
 
-def configuration(args: Mapping[str, Any]) -> Configuration:
-    """The configuration that `args` and the PG… variables of the environment make, as the real plugin reads them.
+def configuration(args: Mapping[str, Any], variables: Mapping[str, str] = os.environ) -> Configuration:
+    """The configuration that `args` and VARIABLES make, as the real plugin reads them.
 
     Unknown values read as if they were not there: only previews, which do not connect, may have them.
     Raises ProviderError for a value that is not of its key's type, and for what only the real plugin can do.
     """
     values = {key: _decoded(key, value) for key, value in args.items() if not contains_unknowns(value)}
     _refuse_foreign(values)
-    username = str(_chosen(values, "username", "PGUSER", "postgres"))
+    username = str(_chosen(values, variables, "username", "PGUSER", "postgres"))
     return Configuration(
-        host=str(_chosen(values, "host", "PGHOST", "")),
-        port=int(_chosen(values, "port", "PGPORT", 5432)),
-        database=str(_chosen(values, "database", "PGDATABASE", "postgres")),
+        host=str(_chosen(values, variables, "host", "PGHOST", "")),
+        port=int(_chosen(values, variables, "port", "PGPORT", 5432)),
+        database=str(_chosen(values, variables, "database", "PGDATABASE", "postgres")),
         username=username,
-        password=str(_chosen(values, "password", "PGPASSWORD", "")),
-        database_username=str(_chosen(values, "databaseUsername", "", username)),
-        superuser=_chosen(values, "superuser", "PGSUPERUSER", True) in (True, "1", "t", "true"),
+        password=str(_chosen(values, variables, "password", "PGPASSWORD", "")),
+        database_username=str(_chosen(values, variables, "databaseUsername", "", username)),
+        superuser=_chosen(values, variables, "superuser", "PGSUPERUSER", True) in (True, "1", "t", "true"),
         # lib/pq, which the real plugin uses, takes an sslmode that is not set for `require`.
-        sslmode=str(_chosen(values, "sslmode", "PGSSLMODE", values.get("sslMode") or "require")),
-        sslrootcert=str(_chosen(values, "sslrootcert", "", "")),
-        connect_timeout=int(_chosen(values, "connectTimeout", "PGCONNECT_TIMEOUT", 180)),
+        sslmode=str(_chosen(values, variables, "sslmode", "PGSSLMODE", values.get("sslMode") or "require")),
+        sslrootcert=str(_chosen(values, variables, "sslrootcert", "", "")),
+        connect_timeout=int(_chosen(values, variables, "connectTimeout", "PGCONNECT_TIMEOUT", 180)),
     )
 
 
-def _chosen(values: Mapping[str, Any], key: str, variable: str, default: Any) -> Any:
+def _chosen(values: Mapping[str, Any], variables: Mapping[str, str], key: str, variable: str, default: Any) -> Any:
     value = values.get(key)
-    return (os.environ.get(variable) or default) if value in (None, "") else value
+    return (variables.get(variable) or default) if value in (None, "") else value
 
 
 def _refuse_foreign(values: Mapping[str, Any]) -> None:

@@ -16,12 +16,17 @@ from pulumi_embedded.postgresql.configuration import Configuration
 from pulumi_embedded.postgresql.errors import ConnectionLost, ProviderError
 from pulumi_embedded.postgresql.waiting import DEADLINE, waiting
 
-__all__ = ["Row", "Server", "Session", "Work", "identifier", "literal"]
+__all__ = ["Row", "Server", "Session", "Work", "identifier", "libpq_variables", "literal"]
 
 Row = tuple[Any, ...]
 
 identifier = sql.Identifier
 literal = sql.Literal
+
+_ABOUT_DATA = ("22", "23")
+
+# REVOKE of a membership that is not there, which the plugin sends before each GRANT: nothing that anyone has to know.
+_UNREMARKABLE = "01000"
 
 SETTLING = 15  # seconds in which a server that ended a connection is back, and done with what that connection asked
 KNOCK = 0.1  # seconds between two looks
@@ -38,13 +43,31 @@ _CONNECT_STATES = (
 )
 
 
+# Those of libpq that belong to no connection parameter: files, and settings that libpq sends to the server.
+_OTHERS = ("PGDATESTYLE", "PGGEQO", "PGREALM", "PGREQUIRESSL", "PGSERVICEFILE", "PGSYSCONFDIR", "PGTZ")
+
+
+def libpq_variables() -> frozenset[str]:
+    """The variables of the environment that decide how libpq connects, or what it sets in a session."""
+    options = psycopg.pq.Conninfo.get_defaults()
+    return frozenset(option.envvar.decode() for option in options if option.envvar) | frozenset(_OTHERS)
+
+
 def _pq(error: psycopg.Error) -> str:
-    """The error as lib/pq, the real plugin's driver, words it."""
+    """The error as lib/pq, the real plugin's driver, words it; unlike that, with the server's DETAIL and HINT."""
     message = error.diag.message_primary
     if message is None:
-        return f"pq: {error}"
+        return f"pq: {' '.join(str(error).split())}"
     position = f" at column {error.diag.statement_position}" if error.diag.statement_position else ""
-    return f"pq: {message}{position} ({error.sqlstate})"
+    return f"pq: {message}{position} ({error.sqlstate}){_more(error.diag)}"
+
+
+def _more(diagnosis: psycopg.errors.Diagnostic) -> str:
+    """A line each for DETAIL and HINT; none for errors of data, whose details are values of rows."""
+    if (diagnosis.sqlstate or "")[:2] in _ABOUT_DATA:
+        return ""
+    found = (("DETAIL", diagnosis.message_detail), ("HINT", diagnosis.message_hint))
+    return "".join(f"\n\t  {name}: {'; '.join(text.splitlines())}" for name, text in found if text)
 
 
 def _connect_error(error: psycopg.Error, host: str, port: int) -> str:
@@ -85,6 +108,7 @@ class Session:
         self._connections: dict[str, psycopg.Connection] = {}
         self._backends: set[int] = set()
         self.mark: int | None = None
+        self.warnings: list[str] = []
         # The real plugin connects to its own database first, whatever the resource is in.
         self.configuration = server.configuration
         self.version = self.connection().info.server_version
@@ -94,12 +118,18 @@ class Session:
         database = database or self.configuration.database
         if database not in self._connections or self._connections[database].closed:
             self._connections[database] = self._stack.enter_context(self._server.connect(database))
+            self._connections[database].add_notice_handler(self._hear)
             self._backends.add(self._connections[database].info.backend_pid)
         return self._connections[database]
 
     def beside(self) -> psycopg.Connection:
         """Another connection to the provider's own database, which the caller closes."""
         return self._server.open(self.configuration.database)
+
+    def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
+        """Keep a warning of the server's, which says that a statement did not do what it was sent for."""
+        if notice.severity_nonlocalized == "WARNING" and notice.sqlstate != _UNREMARKABLE:
+            self.warnings.append(f"pq: {notice.message_primary} ({notice.sqlstate}){_more(notice)}")
 
     def settle(self) -> None:
         """Connect again after a loss, once the server has ended the former connections and what they had asked for.

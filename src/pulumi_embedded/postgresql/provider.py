@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import grpc
 from google.protobuf import any_pb2, empty_pb2, struct_pb2
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
+from pulumi.runtime.proto import (
+    engine_pb2,
+    engine_pb2_grpc,
+    plugin_pb2,
+    provider_pb2,
+    provider_pb2_grpc,
+    status_pb2,
+)
 
 from pulumi_embedded.postgresql.check import check, generated_name
 from pulumi_embedded.postgresql.configuration import check_configuration, configuration
@@ -55,7 +63,13 @@ def _step(request: Any) -> Step:
 class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
     """Safe to call from many threads; a call that fails answers UNKNOWN and says why, as the real one does."""
 
-    def __init__(self) -> None:
+    def __init__(self, variables: Mapping[str, str] | None = None, engine: str = "") -> None:
+        """`variables` complete the configuration; without them those of the environment do.
+
+        `engine` is the address of the engine, which shows the server's warnings.
+        """
+        self._engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine)) if engine else None
+        self._variables = os.environ if variables is None else variables
         self._resources: Resources | None = None
 
     def GetPluginInfo(self, request: empty_pb2.Empty, context: Context) -> plugin_pb2.PluginInfo:  # noqa: N802
@@ -81,7 +95,8 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Configure(self, request: Any, context: Context) -> Any:  # noqa: N802
         """Takes the configuration; does not connect."""
         with _failing(context):
-            self._resources = Resources(Server(configuration(_values(request.args))))
+            server = Server(configuration(_values(request.args), self._variables))
+            self._resources = Resources(server, self._warn)
         return provider_pb2.ConfigureResponse(supportsPreview=True, supports_autonaming_configuration=True)
 
     def Check(self, request: Any, context: Context) -> Any:  # noqa: N802
@@ -117,7 +132,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
             if request.preview:
                 return provider_pb2.CreateResponse(properties=_struct(preview_creation(kind, inputs)))
             with _one_error():
-                resource_id, outputs = self._configured().create(kind, inputs)
+                resource_id, outputs = self._configured().create(kind, request.urn, inputs)
         return provider_pb2.CreateResponse(id=resource_id, properties=_struct(outputs))
 
     def Read(self, request: Any, context: Context) -> Any:  # noqa: N802
@@ -139,7 +154,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
                 outputs = preview_update(kind, request.id, step)
             else:
                 with _one_error(f"updating {request.urn}: "), _partial(context, request):
-                    outputs = self._configured().update(kind, request.id, step)
+                    outputs = self._configured().update(kind, request.urn, request.id, step)
         return provider_pb2.UpdateResponse(properties=_struct(outputs))
 
     def Delete(self, request: Any, context: Context) -> empty_pb2.Empty:  # noqa: N802
@@ -147,7 +162,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         with _failing(context):
             kind, state = _kind("Delete", request), _values(request.properties)
             with _one_error(f"deleting {request.urn}: "):
-                self._configured().delete(kind, request.id, state)
+                self._configured().delete(kind, request.urn, request.id, state)
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any, context: Context) -> Any:  # noqa: N802
@@ -171,6 +186,13 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         if self._resources is not None:
             self._resources.cancel()
         return empty_pb2.Empty()
+
+    def _warn(self, urn: str, text: str) -> None:
+        if self._engine is not None:
+            severity = engine_pb2.LogSeverity.Value("WARNING")
+            # A warning that nobody can be told is no reason to fail.
+            with suppress(grpc.RpcError):
+                self._engine.Log(engine_pb2.LogRequest(severity=severity, message=text, urn=urn), timeout=5)
 
     def _configured(self) -> Resources:
         if self._resources is None:

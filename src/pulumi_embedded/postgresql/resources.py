@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -62,24 +62,35 @@ class Resources:
     (terraform-provider-postgresql issue 178: "tuple concurrently updated", "deadlock detected".)
     """
 
-    def __init__(self, server: Server):
-        self._server = server
+    def __init__(self, server: Server, warn: Callable[[str, str], None] = lambda urn, text: None):
+        """`warn` is told what the server warns of, and of which resource: it has a URN and the text."""
+        self._server, self._warn = server, warn
         self._one_change = threading.Lock()
 
     def cancel(self) -> None:
         """Ends what is running and refuses what comes later."""
         self._server.cancel()
 
-    def create(self, kind: Kind, inputs: Values) -> tuple[str, Values]:
+    @contextmanager
+    def _changing(self, urn: str) -> Iterator[Session]:
+        """A session in which a resource is changed, no other one at the same time."""
+        with self._one_change, self._server.session() as session:
+            try:
+                yield session
+            finally:
+                for text in session.warnings:
+                    self._warn(urn, text)
+
+    def create(self, kind: Kind, urn: str, inputs: Values) -> tuple[str, Values]:
         """The new resource's id and outputs."""
         planned = plan(kind.schema, None, inputs)
         change = Change(kind.schema, {}, planned, inputs)
-        with self._one_change, self._server.session() as session:
+        with self._changing(urn) as session:
             try:
                 found = kind.create(session, change)
             except ConnectionLost as lost:
                 found = _after(lost, session, lambda: kind.creation(session, change))
-        return found.id, outputs(kind.schema, found.id, applied(kind.schema, planned, found.values))
+        return found.id, outputs(kind.schema, found.id, _result(kind, session, planned, found))
 
     def read(self, kind: Kind, resource_id: str, inputs: Values, state: Values) -> Reading | None:
         """The resource as it is now, or None where it is gone; without `inputs` and `state` it is an import."""
@@ -92,11 +103,11 @@ class Resources:
         given = refreshed_inputs(kind.schema, inputs, values)
         return Reading(found.id, given, outputs(kind.schema, found.id, values))
 
-    def update(self, kind: Kind, resource_id: str, step: Step) -> Values:
+    def update(self, kind: Kind, urn: str, resource_id: str, step: Step) -> Values:
         """The outputs after the change; FailedUpdate where it fails."""
         state = _known(kind, resource_id, step)
         planned = plan(kind.schema, state, step.inputs, step.ignored)
-        with self._one_change, self._server.session() as session:
+        with self._changing(urn) as session:
             if not difference(kind.schema, state, step.inputs, step.ignored).paths:
                 # Only after a failed update: what the state says may be what that update was to do.
                 now = kind.read(session, resource_id, Change(kind.schema, state, state))
@@ -106,22 +117,27 @@ class Resources:
             except ProviderError as error:
                 left = _left(kind, session, resource_id, state, isinstance(error, ConnectionLost))
                 raise FailedUpdate(str(error), _failed(kind, resource_id, state, planned, left)) from None
-        return outputs(kind.schema, found.id, applied(kind.schema, planned, found.values))
+        return outputs(kind.schema, found.id, _result(kind, session, planned, found))
 
     def call(self, function: Function, arguments: Values) -> Values:
         """What a function finds in its database."""
         with self._server.session() as session:
             return function.call(session, arguments)
 
-    def delete(self, kind: Kind, resource_id: str, state: Values) -> None:
+    def delete(self, kind: Kind, urn: str, resource_id: str, state: Values) -> None:
         """The resource is gone afterwards."""
         state = kind.identified(resource_id, state)
         change = Change(kind.schema, state, state)
-        with self._one_change, self._server.session() as session:
+        with self._changing(urn) as session:
             try:
                 kind.delete(session, change)
             except ConnectionLost as lost:
                 _after(lost, session, lambda: kind.deletion(session, resource_id, change) or None)
+
+
+def _result(kind: Kind, session: Session, planned: Values, found: Found) -> Values:
+    """What a step left; after a warning no property counts as done that is not read back."""
+    return applied(kind.schema, planned, found.values) | (found.values if session.warnings else {})
 
 
 T = TypeVar("T")

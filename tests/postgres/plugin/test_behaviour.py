@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import grpc
 import psycopg
 import pytest
+from google.protobuf import empty_pb2
 from psycopg import sql
+from pulumi.runtime.proto import engine_pb2_grpc
 
-from tests.postgres.plugin.replay import Answer, ask, plugin
+from tests.postgres.plugin.replay import Answer, ask, configured_plugin, plugin
 
 Ask = Callable[[str, dict[str, Any]], Answer]
 ROLE, GRANT, SCHEMA, DATABASE = (
@@ -41,11 +44,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 @pytest.fixture
 def configured(database: Any) -> Iterator[Ask]:
     """Asks a plugin process that is configured for the test's database."""
-    login = database.parameters
-    args = {"host": login["host"], "port": str(login["port"]), "username": login["user"]}
-    args |= {"password": login["password"], "database": database.name, "sslmode": "disable", "superuser": "false"}
-    with plugin() as stub:
-        assert "response" in ask(stub, "Configure", {"args": args})
+    with configured_plugin(database) as stub:
         yield lambda method, request: ask(stub, method, request)
 
 
@@ -254,6 +253,44 @@ def test_a_database_that_cannot_be_dropped_takes_connections_again(configured: A
             prepared = "SELECT datallowconn FROM pg_database WHERE datname = %s"
             assert admin.execute(prepared, [name]).fetchone() == (True,)
     assert configured("Delete", call(DATABASE, id=name, properties=created["properties"])) == {"response": {}}
+
+
+def test_an_error_says_what_the_server_says_in_detail(configured: Ask, database: Any, new_role: Any) -> None:
+    """What depends on a role stands in the DETAIL alone."""
+    name = new_role()
+    with database.connect() as admin:
+        admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(*map(sql.Identifier, (database.name, name))))
+    properties = {"name": name, "skipReassignOwned": True}
+    message = configured("Delete", call(ROLE, id=name, properties=properties))["error"]["message"]
+    assert "cannot be dropped because some objects depend on it (2BP01)\n\t  DETAIL: privileges for database" in message
+
+
+class Heard(engine_pb2_grpc.EngineServicer):
+    """An engine that keeps what it is to show."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, int, str]] = []
+
+    def Log(self, request: Any, context: Any) -> empty_pb2.Empty:  # noqa: N802
+        self.messages.append((request.urn, request.severity, request.message))
+        return empty_pb2.Empty()
+
+
+def test_a_warning_of_the_server_is_shown_and_is_no_success(database: Any, new_role: Any) -> None:
+    """The admin owns no right on the schema of a superuser: its REVOKE and GRANT do nothing but warn."""
+    role, engine = new_role(), Heard()
+    server = grpc.server(ThreadPoolExecutor(1))
+    engine_pb2_grpc.add_EngineServicer_to_server(engine, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    properties = {"database": database.name, "schema": "pg_catalog", "objectType": "table", "objects": ["pg_class"]}
+    properties |= {"role": role, "privileges": ["INSERT"]}
+    with configured_plugin(database, f"127.0.0.1:{port}") as stub:
+        created = ask(stub, "Create", call(GRANT, properties=properties))
+    server.stop(0)
+    assert [(urn, severity) for urn, severity, _ in engine.messages] == [(URN.format(GRANT), 2)] * len(engine.messages)
+    assert any("no privileges were granted" in message for _, _, message in engine.messages), (created, engine.messages)
+    assert created["response"]["properties"]["privileges"] == []
 
 
 def test_wrapped_secrets_in_the_state_are_understood(configured: Ask, new_role: Any) -> None:
