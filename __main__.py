@@ -7,6 +7,7 @@ import pulumi
 
 from pulumi_alembic import Drift, Migrations
 from taskdb import preflight
+from taskdb.connection_limit import NO_LIMIT, OUTPUT
 from taskdb.database import Database
 from taskdb.errors import TaskdbError
 from taskdb.existing import existing
@@ -32,6 +33,7 @@ database = Database(
     server,
     present,
     app_login=settings.app_login,
+    app_connections=settings.app_connections,
     protect=settings.protect,
     reporter=settings.reporter,
 )
@@ -65,6 +67,9 @@ pulumi.export("port", settings.admin.port)
 pulumi.export("revision", migrations.revision)
 pulumi.export("proof", pulumi.Output.secret(migrations.proof))
 pulumi.export("app_login", settings.app_login)
+if database.connection_limit != NO_LIMIT:
+    # A stack without this output is one of before there was a limit.
+    pulumi.export(OUTPUT, database.connection_limit)
 pulumi.export("schema_fingerprint", migrations.schema_fingerprint)
 pulumi.export("app_url", database.app_url)
 pulumi.export("reader_url", database.reader_url)

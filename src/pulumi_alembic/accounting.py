@@ -62,9 +62,11 @@ def account_from_database(
         return looked, rehearse(with_losses(account, url, keep))
 
 
-def account_from_base(directory: Path, target: str, lint: Settings) -> tuple[Looked, Account]:
-    """As `account_from_database`, for a database that does not exist yet."""
-    looked = planning.look_at_nothing(directory, target)
+def account_from_base(
+    directory: Path, target: str, lint: Settings, current: Sequence[str] = ()
+) -> tuple[Looked, Account]:
+    """As `account_from_database`, for a database that cannot be asked: it does not exist yet, or was at `current`."""
+    looked = planning.look_at_nothing(directory, target, current)
     planning.refuse_unfit(looked.plan, None)
     return looked, account_of(looked.plan, looked.history, None, lint)
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import generators, sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
-from pulumi_alembic import server_message
+from pulumi_alembic import libpq, server_message
 from pulumi_alembic.endpoint import refuse_transaction_pooling
 from pulumi_alembic.errors import DatabaseError
 
@@ -263,19 +264,21 @@ def read_catalog(connection: Connection) -> Catalog:
 
 
 def _raw(url: str, application: str) -> Session:
+    # SQLAlchemy names the driver in the scheme, PostgreSQL does not.
+    plain = re.sub(r"^postgresql\+\w+://", "postgresql://", url)
     try:
-        return Session.connect(
-            # SQLAlchemy names the driver in the scheme, PostgreSQL does not.
-            re.sub(r"^postgresql\+\w+://", "postgresql://", url),
-            connect_timeout=CONNECT_TIMEOUT,
-            row_factory=tuple_row,
-            application_name=application,
-            # In a database of the encoding SQL_ASCII psycopg would return every text as bytes.
-            client_encoding="utf8",
-            keepalives_idle=KEEPALIVE,
-            keepalives_interval=KEEPALIVE,
-            keepalives_count=3,
-        )
+        with libpq.decided_by(conninfo_to_dict(plain)):
+            return Session.connect(
+                plain,
+                connect_timeout=CONNECT_TIMEOUT,
+                row_factory=tuple_row,
+                application_name=application,
+                # In a database of the encoding SQL_ASCII psycopg would return every text as bytes.
+                client_encoding="utf8",
+                keepalives_idle=KEEPALIVE,
+                keepalives_interval=KEEPALIVE,
+                keepalives_count=3,
+            )
     except psycopg.OperationalError as error:
         raise _connection_error(error) from None
     except (psycopg.ProgrammingError, UnicodeError):

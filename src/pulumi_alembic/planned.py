@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["plan", "proof"]
 
 
-def plan(inputs: Inputs, old_url: str | None, trust: Trust) -> tuple[Looked, Account | None]:
+def plan(inputs: Inputs, olds: Mapping[str, Any], trust: Trust) -> tuple[Looked, Account | None]:
     """The plan from where the database is; without an account in an update, which makes its own before it runs.
 
     But in one that rehearses what goes up, whose account says which ways back lead back. A login that is not known, or
-    that the server does not know yet, is asked for by the `old_url`. Raises MigrationError where there is no plan.
+    that the server does not know yet, is asked for by the URL of the `olds`, the inputs of the last update. Raises
+    MigrationError where there is no plan.
     """
+    old_url = olds.get("url")
     if inputs.url is None:
-        return _plan_unknown(inputs, old_url, trust)
+        return _plan_unknown(inputs, olds, trust)
     try:
         return _account(inputs, inputs.url, trust)
     except NoLogin as error:
@@ -75,11 +77,16 @@ def proof(inputs: Inputs, revision: str, trust: Trust, props: Mapping[str, Any])
     return str(proving.properties(props, looked, None, None).get(proving.PROVES, ""))
 
 
-def _plan_unknown(inputs: Inputs, old_url: str | None, trust: Trust) -> tuple[Looked, Account | None]:
+def _plan_unknown(inputs: Inputs, olds: Mapping[str, Any], trust: Trust) -> tuple[Looked, Account | None]:
     """A login that is not known yet is either that of a database to come, or another one for the database there is."""
     try:
-        if old_url is not None:
-            return _account(inputs, old_url, trust)
+        if "url" in olds:
+            return _account(inputs, olds["url"], trust)
+    except NoLogin:
+        if target := olds.get("target"):
+            refused = f"the server refuses the former login: the plan begins at {target}, where the last update ended"
+            engine_log.info(refused, inputs.urn)
+            return accounting.account_from_base(inputs.directory, inputs.target, inputs.lint, (target,))
     except DatabaseError:
         engine_log.info("the database cannot be asked yet: the plan is for an empty one", inputs.urn)
     return accounting.account_from_base(inputs.directory, inputs.target, inputs.lint)

@@ -144,11 +144,14 @@ def look_over(
     return Looked(steps, history, there, connection.info.server_version // 10000)
 
 
-def look_at_nothing(directory: Path, target: str) -> Looked:
-    """The plan for a database that does not exist yet. Raises HistoryError and TargetError as `look` does."""
+def look_at_nothing(directory: Path, target: str, current: Sequence[str] = ()) -> Looked:
+    """The plan for a database that does not exist yet, or that was at `current` when it was last read.
+
+    Raises HistoryError and TargetError as `look` does.
+    """
     history = History.load(directory)
     history.require_manifest()
-    return Looked(plan(history, (), history.resolve(target)), history)
+    return Looked(plan(history, current, history.resolve(target)), history)
 
 
 def refuse_unfit(steps: Plan, url: str | None) -> None:

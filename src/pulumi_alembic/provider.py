@@ -101,7 +101,7 @@ class MigrationsProvider(ResourceProvider):
             inputs = Inputs.of(asked)
             adopted = adopting.find(inputs)
             inputs = replace(inputs, adopted=adopted.heads if adopted else ())
-            looked, account = planned.plan(inputs, _olds.get("url"), inputs.trust(_olds))
+            looked, account = planned.plan(inputs, _olds, inputs.trust(_olds))
             plan, lower = looked.plan, inputs.lint.lower
             # Those that go too: an update that fails on the way down is gone on with by what is known here.
             applied = trust.write([*plan.applied, *plan.steps])

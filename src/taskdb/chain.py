@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -43,7 +44,9 @@ class Chain:
             sslrootcert=admin.sslrootcert or None,
             superuser=False,
             connect_timeout=CONNECT_TIMEOUT,
-            opts=self._options,
+            # Otherwise the plugin takes PGDATABASE. Ignored if that is not set: stacks of the first release lack it.
+            database="postgres",
+            opts=self._with(ignore_changes=[] if os.environ.get("PGDATABASE") else ["database"]),
         )
         self._options = self._with(provider=self._last)
 

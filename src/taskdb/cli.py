@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 import click
 import yaml
 
+from pulumi_alembic import libpq
 from pulumi_alembic.printable import guarded_output, json_text
 from taskdb import github, local, stack
 from taskdb.engine import ENGINES, Engine
@@ -160,7 +161,8 @@ def psql(role: str, name: str | None) -> None:
         "PGDATABASE": url.path.lstrip("/"),
         **{f"PG{name.upper()}": value for name, value in parse_qsl(url.query)},
     }
-    os.execve(program, ["psql"], os.environ | {key: str(value) for key, value in login.items()})
+    inherited = {name: value for name, value in os.environ.items() if name not in libpq.variables()}
+    os.execve(program, ["psql"], inherited | {key: str(value) for key, value in login.items()})
 
 
 @main.group("pull-request")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 import pulumi
@@ -11,8 +13,12 @@ from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA, VERSION_TABLE
 from pulumi_alembic.ledger.table import LEDGER, REPORTED_COLUMNS
 from taskdb.admin import Admin
 from taskdb.chain import Chain
+from taskdb.commands import command
+from taskdb.connection_limit import connection_limit
+from taskdb.logins import login_inputs
+from taskdb.preflight import Server
 from taskdb.roles import APP_SCHEMA, Login, Roles
-from taskdb.rotation import LOGINS, exported_login, turn
+from taskdb.rotation import LOGINS, exported_login, own_outputs, turn
 
 __all__ = ["Database"]
 
@@ -46,34 +52,52 @@ class Database(pulumi.ComponentResource):
     reporter_url: pulumi.Output[str] | None
     name: pulumi.Output[str]
     fingerprint: pulumi.Output[str]
+    connection_limit: int
 
     def __init__(
         self,
         name: str,
         admin: Admin,
-        server: int,
+        server: Server,
         existing: frozenset[tuple[str, str]] = frozenset(),
         *,
         app_login: str = "a",
+        app_connections: int | None = None,
         protect: bool = False,
         reporter: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`name` is the database's and the prefix of its roles'. It must stay: the provider renames in place.
 
-        `server` is the server's major version. Before 15 the schema public is the superuser's, and nobody else takes
+        `server` is what preflight found. Before 15 the schema public is the superuser's, and nobody else takes
         PUBLIC's rights on it away: the admin's REVOKE does nothing there, and would be to do again in each update.
-        What is `existing` of the database and its roles is imported into the stack. With `protect` neither the database
-        nor a role can be deleted.
+        What is `existing` of the database and its roles is imported into the stack. `app_connections` is the
+        configured limit of each application login's sessions. With `protect` neither the database nor a role can be
+        deleted.
         """
         # Before anything is registered here: from then on the engine may be writing the state that this reads.
-        exported = exported_login()
+        outputs = own_outputs()
+        _refuse_other_name(outputs, name)
+        exported = exported_login(outputs)
+        self.connection_limit = connection_limit(app_connections, outputs, adopting=bool(existing))
         super().__init__("taskdb:index:Database", name, None, opts)
         self._admin, self._prefix = admin, name
         self._chain = Chain(self, admin, existing)
         guarded = pulumi.ResourceOptions(protect=protect or None)
         turns = [turn(login, app_login, exported) for login in LOGINS]
-        self._roles = Roles(self._chain, name, admin.username, turns, guarded, parent=self, reporter=reporter)
+        limit = self.connection_limit
+        known = {login: login_inputs(admin, login, name) for login in server.logins}
+        self._roles = Roles(
+            self._chain,
+            name,
+            admin.username,
+            turns,
+            guarded,
+            parent=self,
+            known=known,
+            limit=limit,
+            reporter=reporter,
+        )
         # The admin's own: the provider's grants on a database of another role silently do nothing.
         self._database = self._chain.add(
             postgresql.Database, "database", name=name, owner=admin.username, options=guarded
@@ -81,7 +105,7 @@ class Database(pulumi.ComponentResource):
         self._chain.within(self._database)
         connect = self._grant_connect()
         reporter_connect = self._grant_connect_to_reporter()
-        if server >= _PUBLIC_IS_OURS:
+        if server.version >= _PUBLIC_IS_OURS:
             self._grant("schema-public-public", "public", "schema", [], schema="public")
         migrations = self._make_schemas()
         self._grant_usage()
@@ -213,4 +237,16 @@ class Database(pulumi.ComponentResource):
             pulumi.Output.all(login.role.name, login.password, self._database.name, *ids).apply(
                 lambda known: f"postgresql://{known[0]}:{known[1]}@{server}/{known[2]}?{tls}"
             )
+        )
+
+
+def _refuse_other_name(outputs: Mapping[str, Any], name: str) -> None:
+    """Raise RunError if the stack was renamed: the plugin would rename in place what others refer to by name."""
+    former = str(outputs.get("database", name))
+    if former != name:
+        stack = former.removeprefix(f"{pulumi.get_project()}_")
+        raise pulumi.RunError(
+            f"this stack's database is {former}, and the name of the stack makes it {name}. A database and its roles "
+            "are not renamed: what refers to them would fail. Nothing was done. Give the stack its former name:\n"
+            f"  {command('stack rename', stack)}"
         )

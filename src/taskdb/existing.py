@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from pulumi_alembic import server_message
+from pulumi_alembic import libpq, server_message
 from taskdb.errors import TaskdbError
 from taskdb.settings import Admin
 
@@ -19,7 +19,9 @@ def existing(admin: Admin, name: str) -> frozenset[tuple[str, str]]:
     Raises TaskdbError where the server cannot be asked.
     """
     try:
-        with psycopg.connect(admin.url("postgres"), connect_timeout=CONNECT_TIMEOUT) as connection:
+        with libpq.environment_ignored():
+            opened = psycopg.connect(admin.url("postgres"), connect_timeout=CONNECT_TIMEOUT)
+        with opened as connection:
             found = connection.execute(
                 "SELECT 'Database', datname::text FROM pg_database WHERE datname = %(name)s"
                 " UNION ALL SELECT 'Role', rolname::text FROM pg_roles WHERE starts_with(rolname, %(name)s || '_')",

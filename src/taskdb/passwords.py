@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
+from pulumi_alembic import engine_log
+from taskdb.logins import is_refused
 from taskdb.rotation import EXPORTED, RETIRED, Turn
 
 __all__ = ["Password", "PasswordProvider"]
@@ -28,14 +31,24 @@ class PasswordProvider(ResourceProvider):
         return CreateResult("password", {**props, "value": secrets.token_urlsafe(BYTES)})
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        """No change but in its turn: another password stays for as long as its resource."""
+        """A change only in its turn, or if the server refuses the password: otherwise it stays with its resource."""
         former = olds.get("use", FORMER.get(news.get("login", "")))
-        return DiffResult(changes=bool(news.get("__renew")) or former != news.get("use"))
+        refused = _is_refused(olds, news)
+        if refused:
+            role = news["__login"]["user"]
+            engine_log.warning(f"the server refuses {role} with the password in the state: it gets a new one", "")
+        return DiffResult(changes=refused or bool(news.get("__renew")) or former != news.get("use"))
 
     def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        """A new password, unless the one that there is is exported."""
-        value = olds["value"] if news.get("__keep") else secrets.token_urlsafe(BYTES)
+        """A new password, unless the present one is exported and works."""
+        keep = news.get("__keep") and not _is_refused(olds, news)
+        value = olds["value"] if keep else secrets.token_urlsafe(BYTES)
         return UpdateResult({**news, "value": value})
+
+
+def _is_refused(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
+    login = news.get("__login") or {}
+    return bool(login) and is_refused(login, olds["value"])
 
 
 class Password(Resource, module="taskdb", name="Password"):
@@ -43,8 +56,15 @@ class Password(Resource, module="taskdb", name="Password"):
 
     value: pulumi.Output[str]
 
-    def __init__(self, name: str, turn: Turn | None = None, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Create the resource `name`."""
+    def __init__(
+        self,
+        name: str,
+        turn: Turn | None = None,
+        login: Mapping[str, Any] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Create the resource `name`. `login` says how the role logs in that has this password, if it exists."""
         taken = {"login": turn.login, "use": turn.use, "__renew": turn.renew, "__keep": turn.keep} if turn else {}
         secret = pulumi.ResourceOptions(additional_secret_outputs=["value"])
+        taken |= {"__login": dict(login)} if login else {}
         super().__init__(PasswordProvider(), name, {"value": None, **taken}, pulumi.ResourceOptions.merge(opts, secret))

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pulumi
 
-from pulumi_alembic import MigrationError, TargetError
+from pulumi_alembic import MigrationError, TargetError, libpq
 from pulumi_alembic.scripts.history import HEAD, History
 from taskdb.admin import VARIABLES, Admin
 from taskdb.commands import command
 from taskdb.errors import TaskdbError
 from taskdb.foreign import refuse_foreign
 from taskdb.settings import Settings
+from taskdb.variables import refuse_variables
 
-__all__ = ["check"]
+__all__ = ["Server", "check"]
 
 OLDEST = 13
 CONNECT_TIMEOUT = 15  # seconds
 MEND = (("host", "NAME"), ("sslmode", "verify-full"), ("sslrootcert", "FILE"))
 
 
-def check(settings: Settings, migrations: Path) -> tuple[History, int]:
-    """The scripts, which have the revision asked for, and the server's major version.
+@dataclass(frozen=True)
+class Server:
+    """The server's major version, and the names of the stack's roles there that can log in."""
+
+    version: int
+    logins: frozenset[str] = frozenset()
+
+
+def check(settings: Settings, migrations: Path) -> tuple[History, Server]:
+    """The scripts, which have the revision asked for, and the server.
 
     It answers, is not too old, and its admin may do all.
 
@@ -36,13 +47,25 @@ def check(settings: Settings, migrations: Path) -> tuple[History, int]:
         raise TaskdbError(f"{error}{_other_revision(settings.revision)}") from None
     except MigrationError as error:
         raise TaskdbError(str(error)) from None
+    refuse_variables()
     with _connect(settings.admin) as connection:
         version = _check_admin(settings.admin, connection)
         # What is there to adopt, no state knows yet.
         if not settings.adopt:
             stacks = Path(".state/.pulumi/stacks", pulumi.get_project())
             refuse_foreign(connection, settings.admin, settings.database, stacks / f"{pulumi.get_stack()}.json")
-    return history, version
+        logins = _logins(connection, settings.database)
+    return history, Server(version, logins)
+
+
+def _logins(connection: psycopg.Connection[Any], database: str) -> frozenset[str]:
+    """The roles of this prefix that can log in: one that has expired is refused as one with another password is."""
+    rows = connection.execute(
+        "SELECT rolname::text FROM pg_roles WHERE left(rolname, length(%(prefix)s)) = %(prefix)s AND rolcanlogin"
+        " AND COALESCE(rolvaliduntil > now(), true)",
+        {"prefix": f"{database}_"},
+    )
+    return frozenset(name for (name,) in rows)
 
 
 def _other_revision(revision: str) -> str:
@@ -53,7 +76,7 @@ def _other_revision(revision: str) -> str:
     return f". Check out the commit that has it: git log --all --oneline -- '*{revision}*'; or take another: {other}"
 
 
-def _check_admin(admin: Admin, connection: psycopg.Connection[tuple[bool, ...]]) -> int:
+def _check_admin(admin: Admin, connection: psycopg.Connection[Any]) -> int:
     version = connection.info.server_version // 10000
     if version < OLDEST:
         raise TaskdbError(f"the server at {_address(admin)} is PostgreSQL {version}: {OLDEST} is the oldest that works")
@@ -69,18 +92,19 @@ def _check_admin(admin: Admin, connection: psycopg.Connection[tuple[bool, ...]])
     return version
 
 
-def _connect(admin: Admin) -> psycopg.Connection[tuple[bool, ...]]:
+def _connect(admin: Admin) -> psycopg.Connection[Any]:
     try:
-        return psycopg.connect(
-            host=admin.host,
-            port=admin.port,
-            user=admin.username,
-            password=admin.password,
-            sslmode=admin.sslmode,
-            sslrootcert=admin.sslrootcert or None,
-            dbname="postgres",
-            connect_timeout=CONNECT_TIMEOUT,
-        )
+        with libpq.environment_ignored():
+            return psycopg.connect(
+                host=admin.host,
+                port=admin.port,
+                user=admin.username,
+                password=admin.password,
+                sslmode=admin.sslmode,
+                sslrootcert=admin.sslrootcert or None,
+                dbname="postgres",
+                connect_timeout=CONNECT_TIMEOUT,
+            )
     except psycopg.OperationalError as error:
         reason = " ".join(str(error).split())
     advice = _advice(admin, reason)

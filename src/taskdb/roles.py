@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import pulumi
 import pulumi_postgresql as postgresql
 
 from taskdb.chain import Chain
+from taskdb.connection_limit import NO_LIMIT
 from taskdb.passwords import Password
 from taskdb.rotation import Turn
 
@@ -46,13 +47,17 @@ class Roles:
         options: pulumi.ResourceOptions,
         parent: pulumi.Resource,
         *,
+        known: Mapping[str, Mapping[str, Any]],
+        limit: int = NO_LIMIT,
         reporter: bool = False,
     ) -> None:
         """`admin` becomes a member of each login: only a member may end its sessions when the database is dropped.
 
-        `turns` are those of the application's logins; `options` are for every role.
+        `turns` are those of the application's logins; `options` are for every role. `known` says of the logins that
+        the server has how they log in. `limit` is of the sessions of each login but the migrator's.
         """
         self._chain, self._prefix, self._options, self._parent = chain, prefix, options, parent
+        self._known = known
         self.owner = self._group("owner")
         self.rw = self._group("rw")
         self.ro = self._group("ro")
@@ -64,11 +69,11 @@ class Roles:
             assume_role=self.owner.name,
             idle_in_transaction_session_timeout=MIGRATOR_IDLE_TIMEOUT,
         )
-        self.apps = {
-            each.login: self._login(f"app_{each.login}", self.rw, each, statement_timeout=APP_STATEMENT_TIMEOUT)
-            for each in turns
-        }
-        self.reader = self._login("reader", self.ro, statement_timeout=APP_STATEMENT_TIMEOUT)
+        # Left out where there is none, as the first release did.
+        limited: dict[str, Any] = {} if limit == NO_LIMIT else {"connection_limit": limit}
+        limited |= {"statement_timeout": APP_STATEMENT_TIMEOUT}
+        self.apps = {each.login: self._login(f"app_{each.login}", self.rw, each, **limited) for each in turns}
+        self.reader = self._login("reader", self.ro, **limited)
         # In no group: it can read no row.
         self.reporter = self._login("reporter", None, statement_timeout=APP_STATEMENT_TIMEOUT) if reporter else None
         for login in filter(None, (self.migrator, *self.apps.values(), self.reader, self.reporter)):
@@ -78,7 +83,8 @@ class Roles:
         return self._chain.add(postgresql.Role, name, name=f"{self._prefix}_{name}", options=self._options)
 
     def _login(self, name: str, member_of: postgresql.Role | None, turn: Turn | None = None, **settings: Any) -> Login:
-        password = Password(name, turn, pulumi.ResourceOptions(parent=self._parent)).value
+        known = self._known.get(f"{self._prefix}_{name}")
+        password = Password(name, turn, known, pulumi.ResourceOptions(parent=self._parent)).value
         role = self._chain.add(
             postgresql.Role,
             name,

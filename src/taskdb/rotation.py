@@ -10,7 +10,7 @@ import pulumi
 
 from taskdb.errors import TaskdbError
 
-__all__ = ["APP_LOGIN_KEY", "LOGINS", "Turn", "app_login_of", "exported_login", "turn"]
+__all__ = ["APP_LOGIN_KEY", "LOGINS", "Turn", "app_login_of", "exported_login", "own_outputs", "turn"]
 
 APP_LOGIN_KEY = "taskdb:app_login"
 LOGINS = ("a", "b")
@@ -56,8 +56,8 @@ def app_login_of(values: Mapping[str, str], command: Callable[[str, str], str]) 
     return chosen
 
 
-def exported_login() -> str | None:
-    """The login whose URL the stack's outputs hold; None where no update of the stack was complete yet.
+def own_outputs() -> dict[str, Any]:
+    """The stack's outputs as its last complete update left them; empty if no update was complete yet.
 
     Pulumi 3.260: outputs are replaced when an update is complete, and stay as they were through one that fails. A state
     in a file is cut off while it is written ("failed to load checkpoint: EOF"): so this is asked once the stack itself
@@ -68,7 +68,10 @@ def exported_login() -> str | None:
     name = root.urn.apply(lambda _: own) if root else own
     found: Any = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name}).value
     outputs = (found or {}).get("outputs") or {}
-    if "app_url" not in outputs:
-        return None
+    return dict(outputs) if "app_url" in outputs else {}
+
+
+def exported_login(outputs: Mapping[str, Any]) -> str | None:
+    """The login whose URL the stack's outputs hold; None if no update of the stack was complete yet."""
     # Programs before `taskdb:app_login` exported this one's.
-    return str(outputs.get("app_login", LOGINS[0]))
+    return str(outputs.get("app_login", LOGINS[0])) if outputs else None

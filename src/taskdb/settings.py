@@ -17,6 +17,7 @@ from pulumi_alembic.policy import Policy
 from taskdb.admin import CONFIGURATION, Admin, admin_of
 from taskdb.commands import command as _command
 from taskdb.commands import engine as _engine
+from taskdb.connection_limit import CONNECTION_LIMIT_KEY, configured_limit
 from taskdb.drift import drift_ignore_of
 from taskdb.errors import TaskdbError
 from taskdb.lint import LINT_KEYS, configure_command, lint_of
@@ -43,6 +44,7 @@ KEYS = {
         "taskdb:protect",
         "taskdb:reporter",
         APP_LOGIN_KEY,
+        CONNECTION_LIMIT_KEY,
         *POLICY_KEYS,
     },
     "postgresql": set(CONFIGURATION.values()),
@@ -62,8 +64,9 @@ class Settings:
     default on the development server, previews run them in a scratch database. `backup` says before which updates the
     database is backed up, and where to. `on_unknown_revision` is None where the stack's name decides. With `protect`,
     the default of a production stack, database and roles cannot be deleted. `app_login`, a or b, is the login whose URL
-    is exported. `drift_ignore` are patterns of what may differ from what an update left. `adopt` is `true`, a revision,
-    or empty. With `reporter` there is a login that reports can be made with, and no row be read.
+    is exported, and `app_connections` the limit of each such login's sessions, if the configuration sets one.
+    `drift_ignore` are patterns of what may differ from what an update left. `adopt` is `true`, a revision, or empty.
+    With `reporter` there is a login that reports can be made with, and no row be read.
     """
 
     database: str
@@ -80,6 +83,7 @@ class Settings:
     rehearse: bool = False
     protect: bool = False
     app_login: str = "a"
+    app_connections: int | None = None
     drift_ignore: tuple[str, ...] = ()
     adopt: str = ""
     reporter: bool = False
@@ -114,6 +118,7 @@ class Settings:
             rehearse=_flag(values, "taskdb:rehearse", str(admin.local).lower()),
             protect=_flag(values, "taskdb:protect", str(production).lower()),
             app_login=app_login_of(values, _command),
+            app_connections=configured_limit(values, _command),
             drift_ignore=drift_ignore_of(values, _command),
             adopt=_adopt(values),
             reporter=_flag(values, "taskdb:reporter"),

@@ -7,13 +7,16 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from pulumi_embedded.storage.secrets import Crypter
 from tests.acceptance.conftest import PASSPHRASE, Outcome, Project
+from tests.postgres.alembic.waiting import until
 
 ROTATIONS = 20 if os.environ.get("FAULTS") == "all" else 2
 EVERY = 0.01  # seconds
@@ -194,3 +197,34 @@ def test_the_admins_password_may_change_between_updates(project: Project, admin:
         project.succeed("destroy", "--yes", **login)
     finally:
         admin.execute(f"DROP ROLE {own}")
+
+
+def test_a_login_that_the_server_refuses_with_the_state_s_password_gets_a_new_one(live: Project, admin: Any) -> None:
+    """No catalog shows a password, so nothing but a login can tell that the server has another one."""
+    project = live
+    for role in ("reader", "migrator"):
+        admin.execute(sql.SQL("ALTER ROLE {} PASSWORD 'another'").format(sql.Identifier(f"{project.name}_{role}")))
+        preview = project.succeed("preview")
+        assert f"the server refuses {project.name}_{role} with the password in the state" in preview.text
+        assert "20250126_001" not in preview.text, "the revisions are there"
+        project.up()
+        assert connects(project.outputs()[f"{role}_url"])
+        assert "41 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
+
+
+def test_a_password_whose_update_failed_is_set_by_the_next_update(live: Project, admin: Any) -> None:
+    """The real plugin records the password all the same, and its next update would change nothing on the server."""
+    project = live
+    urn = f"urn:pulumi:{project.stack}::taskdb::taskdb:index:Database${PASSWORD}::reader"
+    waits = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    end = f"SELECT pg_terminate_backend(pid) FROM ({waits}) w WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    with ThreadPoolExecutor(1) as pool:
+        with admin.transaction():
+            lock = "SELECT pg_advisory_xact_lock(oid::bigint) FROM pg_roles WHERE rolname = %s"
+            admin.execute(lock, [f"{project.name}_reader"])
+            running = pool.submit(project.pulumi, "up", "--yes", "--skip-preview", "--replace", urn)
+            until(lambda: bool(admin.execute(end).fetchall()))
+        assert running.result().exit_code != 0
+    project.up()
+    assert connects(project.outputs()["reader_url"])
+    assert "41 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text

@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 from psycopg import pq
 
+from pulumi_alembic import libpq
 from pulumi_alembic.errors import BackupError, DatabaseError
 
 __all__ = ["Clients", "environment", "find"]
@@ -77,7 +78,9 @@ def environment(url: str) -> dict[str, str]:
         for option in options
         if option.val is not None and option.envvar is not None
     }
-    inherited = {name: value for name, value in os.environ.items() if name != "PGSERVICE"}
+    given = {option.keyword.decode(): option.val for option in options if option.val is not None}
+    ignored = libpq.variables() if libpq.is_complete(given) else {"PGSERVICE"}
+    inherited = {name: value for name, value in os.environ.items() if name not in ignored}
     return inherited | known | {"PGAPPNAME": "pulumi-alembic backup"}
 
 

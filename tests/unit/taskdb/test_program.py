@@ -12,7 +12,7 @@ import pytest
 from pulumi_alembic.scripts.history import History
 from taskdb import preflight
 from taskdb.passwords import PasswordProvider
-from taskdb.rotation import exported_login
+from taskdb.rotation import own_outputs
 
 PROJECT = Path(__file__).parents[3]
 
@@ -20,8 +20,9 @@ PROJECT = Path(__file__).parents[3]
 class Mocks(pulumi.runtime.Mocks):
     """Answers each registration with its inputs, and remembers it."""
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: dict[str, Any] | None = None) -> None:
         self.registered: dict[str, pulumi.runtime.MockResourceArgs] = {}
+        self.outputs = outputs or {}
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         self.registered[f"{args.typ} {args.name}"] = args
@@ -29,7 +30,7 @@ class Mocks(pulumi.runtime.Mocks):
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
         assert args.token == "pulumi:pulumi:readStackOutputs"
-        return {"name": args.args["name"], "outputs": {}}
+        return {"name": args.args["name"], "outputs": self.outputs}
 
 
 @pytest.fixture
@@ -39,7 +40,15 @@ def version() -> int:
 
 
 @pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch, version: int) -> dict[str, pulumi.runtime.MockResourceArgs]:
+def outputs() -> dict[str, Any]:
+    """The stack's outputs by its last update."""
+    return {}
+
+
+@pytest.fixture
+def registered(
+    monkeypatch: pytest.MonkeyPatch, version: int, outputs: dict[str, Any]
+) -> dict[str, pulumi.runtime.MockResourceArgs]:
     """What the program registers for the stack `dev` on a named server."""
     monkeypatch.chdir(PROJECT)
     monkeypatch.setenv(
@@ -49,7 +58,8 @@ def registered(monkeypatch: pytest.MonkeyPatch, version: int) -> dict[str, pulum
     )
     monkeypatch.setattr(preflight, "_connect", lambda admin: nullcontext())
     monkeypatch.setattr(preflight, "_check_admin", lambda admin, connection: version)
-    mocks = Mocks()
+    monkeypatch.setattr(preflight, "_logins", lambda connection, database: frozenset[str]())
+    mocks = Mocks(outputs)
     pulumi.runtime.set_mocks(mocks, project="taskdb", stack="dev", preview=False)
     pulumi.runtime.test(lambda: runpy.run_path(str(PROJECT / "__main__.py"), run_name="__main__"))()
     return mocks.registered
@@ -75,6 +85,33 @@ def test_public_loses_its_rights_on_the_schema_public_where_the_admin_can_take_t
     assert ("postgresql:index/grant:Grant schema-public-public" in registered) is takes
 
 
+@pytest.mark.parametrize(
+    ("outputs", "limit"),
+    [
+        ({}, 25),
+        ({"app_url": "…"}, None),  # of the first release, whose preview is to show no change
+        ({"app_url": "…", "app_connection_limit": 40}, 40),
+    ],
+)
+def test_application_logins_of_a_new_stack_have_a_limit_and_others_keep_what_they_have(
+    registered: dict[str, pulumi.runtime.MockResourceArgs], limit: int | None
+) -> None:
+    """Without a limit their sessions can shut out admin and migrator."""
+    limits = {
+        args.name: args.inputs.get("connectionLimit")
+        for args in registered.values()
+        if args.typ == "postgresql:index/role:Role" and args.inputs.get("login")
+    }
+    assert limits == {"migrator": None, "app_a": limit, "app_b": limit, "reader": limit}
+
+
+@pytest.mark.parametrize("outputs", [{"app_url": "…", "database": "taskdb_former"}])
+def test_a_stack_that_was_renamed_is_refused(request: pytest.FixtureRequest, outputs: dict[str, Any]) -> None:
+    """The plugin would rename the roles and the database, and everything that refers to them would fail."""
+    with pytest.raises(pulumi.RunError, match="stack rename former --stack dev"):
+        request.getfixturevalue("registered")
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the engine is asked, in its order: types of resources, and names of functions."""
@@ -94,7 +131,7 @@ def test_the_stack_s_own_outputs_are_read_when_the_stack_itself_is_registered(
     def program() -> None:
         root = pulumi.ComponentResource("test:index:Stack", "root")
         monkeypatch.setattr(pulumi.runtime, "get_root_resource", lambda: root)
-        assert exported_login() is None
+        assert own_outputs() == {}
 
     pulumi.runtime.set_mocks(Mocks(), project="taskdb", stack="dev", preview=False)
     pulumi.runtime.test(program)()

@@ -127,7 +127,8 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
     [
         (
             {"taskdb__revison": "head"},
-            "unknown configuration taskdb:revison. Known: taskdb:adopt, taskdb:allow_data_loss, taskdb:app_login, ",
+            "unknown configuration taskdb:revison. Known: taskdb:adopt, taskdb:allow_data_loss, "
+            "taskdb:app_connection_limit, taskdb:app_login, ",
         ),
         (
             {"taskdb__backup": "sometimes"},
@@ -194,6 +195,11 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
         (
             {**NAMED, "taskdb__app_login": "c"},
             "taskdb:app_login is 'c': it is a or b. Set it: pulumi config set taskdb:app_login a --stack dev",
+        ),
+        (
+            {**NAMED, "taskdb__app_connection_limit": "0"},
+            "taskdb:app_connection_limit must be a number from 1, or none, not '0'. Set it:\n"
+            "  pulumi config set taskdb:app_connection_limit 25 --stack dev",
         ),
         (
             {"taskdb__on_unknown_revision": "ask"},

@@ -1,0 +1,111 @@
+"""No variable of libpq decides where a stack connects, or what its sessions are like: the stack says all of it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+
+from pulumi_alembic import libpq
+from pulumi_alembic.backups import clients
+from pulumi_alembic.database import _raw
+from pulumi_embedded.postgresql.connection import libpq_variables
+from taskdb import existing, preflight
+from taskdb.admin import Admin
+from taskdb.errors import TaskdbError
+from taskdb.logins import is_refused, login_inputs
+from taskdb.variables import refuse_variables
+from tests.conftest import Database
+from tests.postgres.plugin.replay import ask, configured_plugin
+
+# What each would do if it were read: another server, another session, or an error.
+HOSTILE = {
+    "PGHOSTADDR": "203.0.113.1",
+    "PGHOST": "203.0.113.1",
+    "PGPORT": "1",
+    "PGOPTIONS": "-c search_path=hostile",
+    "PGTZ": "Antarctica/Troll",
+    "PGDATESTYLE": "German",
+    "PGGEQO": "off",
+    "PGCLIENTENCODING": "LATIN1",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGREQUIREAUTH": "none",
+    "PGCHANNELBINDING": "require",
+    "PGCONNECT_TIMEOUT": "2",
+}
+# The program gives these a value, or they decide nothing for a connection with a password.
+GIVEN = {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT", "PGDATABASE", "PGCONNECT_TIMEOUT"}
+GIVEN |= {"PGAPPNAME", "PGPASSFILE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGLOCALEDIR"}
+NAMES = sorted(libpq.variables())
+SESSION = "SELECT current_user, current_database(), " + ", ".join(
+    f"current_setting('{name}')" for name in ("search_path", "TimeZone", "DateStyle", "geqo", "client_encoding")
+)
+
+
+def hostile(name: str) -> str:
+    return HOSTILE.get(name, "hostile")
+
+
+@pytest.fixture
+def admin(database: Database) -> Admin:
+    server = database.server
+    return Admin(server.host, server.port, server.username, server.password, "disable")
+
+
+def sessions(admin: Admin, database: str) -> list[tuple[Any, ...]]:
+    """What a session is like of each way in which the program and the migrations connect."""
+    with preflight._connect(admin) as first, _raw(admin.url(database), "test") as second:
+        found = [connection.execute(SESSION.encode()).fetchone() for connection in (first, second)]
+    existing.existing(admin, database)
+    assert is_refused(login_inputs(admin, admin.username, database), "wrong")
+    assert not is_refused(login_inputs(admin, admin.username, database), admin.password)
+    return [row for row in found if row]
+
+
+def test_each_variable_changes_nothing(admin: Admin, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = sessions(admin, database.name)
+    assert len(NAMES) > 30
+    for name in NAMES:
+        with monkeypatch.context() as environment:
+            environment.setenv(name, hostile(name))
+            assert sessions(admin, database.name) == expected, name
+            assert os.environ[name] == hostile(name), "the environment is as before"
+
+
+def test_an_address_that_is_not_complete_is_completed(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PostgreSQL's own programs do: DATABASE_URL can leave the password to PGPASSWORD."""
+    monkeypatch.setenv("PGPASSWORD", admin.password)
+    _raw(f"postgresql://{admin.username}@{admin.host}:{admin.port}/postgres", "test").close()
+
+
+def test_pg_dump_gets_no_variable_but_those_of_the_address(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.setenv(name, hostile(name))
+    given = {name for name in clients.environment(admin.url("postgres")) if name in NAMES}
+    assert given == {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE", "PGAPPNAME"}
+
+
+def test_the_plugin_connects_as_its_configuration_says(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its own process. The variables that the real plugin documents complete the configuration."""
+    assert libpq_variables() >= libpq.variables() - {"PGLOCALEDIR"}
+    for name in NAMES:
+        monkeypatch.setenv(name, hostile(name))
+    with configured_plugin(database) as stub:
+        state = {"name": database.name}
+        answer = ask(stub, "Read", {"id": database.name, "type": "postgresql:index/database:Database",
+            "urn": "urn:pulumi:dev::test::postgresql:index/database:Database::r", "properties": state})  # fmt: skip
+        assert answer["response"]["id"] == database.name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_with_the_real_plugin_a_variable_that_it_reads_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that the program gives a value of its own are not: each developer has other ones set."""
+    monkeypatch.setenv("PULUMI_COMMAND", "pulumi")
+    for each in NAMES:
+        monkeypatch.delenv(each, raising=False)
+    refuse_variables()
+    monkeypatch.setenv(name, hostile(name))
+    with pytest.raises(TaskdbError, match=rf"unset {name}$") if name not in GIVEN else nullcontext():
+        refuse_variables()
