@@ -201,15 +201,17 @@ def test_the_admins_password_may_change_between_updates(project: Project, admin:
 
 def test_a_login_that_the_server_refuses_with_the_state_s_password_gets_a_new_one(live: Project, admin: Any) -> None:
     """No catalog shows a password, so nothing but a login can tell that the server has another one."""
-    project = live
-    for role in ("reader", "migrator"):
+    project, roles = live, ("reader", "migrator")
+    for role in roles:
         admin.execute(sql.SQL("ALTER ROLE {} PASSWORD 'another'").format(sql.Identifier(f"{project.name}_{role}")))
-        preview = project.succeed("preview")
+    preview = project.succeed("preview")
+    for role in roles:
         assert f"the server refuses {project.name}_{role} with the password in the state" in preview.text
-        assert "20250126_001" not in preview.text, "the revisions are there"
-        project.up()
-        assert connects(project.outputs()[f"{role}_url"])
-        assert "41 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
+    assert "20250126_001" not in preview.text, "the plan is for a database that has its revisions"
+    project.up()
+    outputs = project.outputs()
+    assert all(connects(outputs[f"{role}_url"]) for role in roles)
+    assert "41 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
 
 
 def test_a_password_whose_update_failed_is_set_by_the_next_update(live: Project, admin: Any) -> None:
