@@ -267,9 +267,11 @@ def _raw(url: str, application: str) -> Session:
     # SQLAlchemy names the driver in the scheme, PostgreSQL does not.
     plain = re.sub(r"^postgresql\+\w+://", "postgresql://", url)
     try:
-        with libpq.decided_by(conninfo_to_dict(plain)):
+        parameters = conninfo_to_dict(plain)
+        with libpq.decided_by(parameters):
             return Session.connect(
                 plain,
+                **(libpq.authentication(parameters) if libpq.is_complete(parameters) else {}),
                 connect_timeout=CONNECT_TIMEOUT,
                 row_factory=tuple_row,
                 application_name=application,

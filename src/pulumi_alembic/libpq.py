@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg import pq
 
-__all__ = ["decided_by", "environment_ignored", "is_complete", "variables"]
+__all__ = ["authentication", "decided_by", "environment_ignored", "is_complete", "variables"]
 
 # Those that belong to no connection parameter: files, locale, and settings that libpq sends to the server.
 _OTHERS = (
@@ -37,6 +37,17 @@ def is_complete(parameters: Mapping[str, Any]) -> bool:
     An address that leaves one of these open is completed from the environment, as PostgreSQL's own programs do.
     """
     return all(parameters.get(name) not in (None, "") for name in _COMPLETE)
+
+
+def authentication(parameters: Mapping[str, Any], required: str = "") -> dict[str, Any]:
+    """The parameter that says how the server must ask for a password; `required` as libpq's require_auth.
+
+    Without it no password is sent in clear text to a server whose certificate is not verified. Before libpq 16 there is
+    no such parameter.
+    """
+    verified = str(parameters.get("sslmode")).startswith("verify")
+    wanted = required or ("" if verified or parameters.get("require_auth") else "!password")
+    return {"require_auth": wanted} if wanted and pq.version() >= 160000 else {}
 
 
 def decided_by(parameters: Mapping[str, Any]) -> AbstractContextManager[None]:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from taskdb import local
 from taskdb.errors import TaskdbError
 
-__all__ = ["CONFIGURATION", "VARIABLES", "Admin", "admin_of"]
+__all__ = ["CONFIGURATION", "REQUIRE_AUTH_KEY", "UNVERIFIED_KEY", "VARIABLES", "Admin", "admin_of"]
 
 PROPERTIES = ("host", "port", "username", "password", "sslmode", "sslrootcert")
 CONFIGURATION = {name: f"postgresql:{name}" for name in PROPERTIES}
 VARIABLES = dict(
     zip(PROPERTIES, ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT"), strict=True)
 )
+REQUIRE_AUTH = "scram-sha-256"
+"""How a server must ask for a password: so that it proves that it knows the password itself."""
+REQUIRE_AUTH_KEY = "taskdb:require_auth"
+UNVERIFIED_KEY = "taskdb:unverified_server"
+_METHODS = {"none", "password", "md5", "gss", "sspi", "scram-sha-256", "oauth"}
+
 FILLED_IN = ("username", "password", "sslrootcert")
 ENCRYPTION = {"sslmode", "sslrootcert"}
 SSL_MODES = {"disable", "require", "verify-ca", "verify-full"}
@@ -42,6 +48,7 @@ class Admin:
     sslmode: str
     sslrootcert: str = ""
     local: bool = False
+    require_auth: str = REQUIRE_AUTH
 
     def url(self, database: str) -> str:
         """The admin's URL of one of the server's databases; it holds the password."""
@@ -73,9 +80,30 @@ def admin_of(
     else:
         called, known = {}, given
     admin = _named_server(known, called) if called else _development_server(given, project, command)
+    admin = replace(admin, require_auth=_require_auth(values, command))
+    trusted = admin.sslmode == "verify-full" or (admin.sslmode == "verify-ca" and "sslrootcert" in known)
+    away = admin.host not in LOOPBACK and admin.sslmode != "disable"
+    if production and away and not trusted and not values.get(UNVERIFIED_KEY, "").strip():
+        raise TaskdbError(
+            f"this is a production stack, and its connections to {admin.host} would not verify who answers there "
+            f"(sslmode {admin.sslmode}). If that cannot be verified, {UNVERIFIED_KEY} says why. Otherwise verify it:\n"
+            f"  {command('config set', 'postgresql:sslmode verify-full')}"
+        )
     if production and admin.sslmode == "disable" and ("sslmode" not in known or admin.host not in LOOPBACK):
         _refuse_plain(admin, command)
     return admin
+
+
+def _require_auth(values: Mapping[str, str], command: Callable[[str, str], str]) -> str:
+    """The methods that the stack accepts, as libpq's require_auth lists them."""
+    value = values.get(REQUIRE_AUTH_KEY, REQUIRE_AUTH)
+    unknown = [name for name in value.split(",") if name.strip().removeprefix("!") not in _METHODS]
+    if unknown:
+        fix = command("config set", f"{REQUIRE_AUTH_KEY} {REQUIRE_AUTH}")
+        raise TaskdbError(
+            f"{REQUIRE_AUTH_KEY} must be a list of {', '.join(sorted(_METHODS))}, not {value!r}. Set it:\n  {fix}"
+        )
+    return value
 
 
 def _refuse_plain(admin: Admin, command: Callable[[str, str], str]) -> None:

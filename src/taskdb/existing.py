@@ -20,7 +20,8 @@ def existing(admin: Admin, name: str) -> frozenset[tuple[str, str]]:
     """
     try:
         with libpq.environment_ignored():
-            opened = psycopg.connect(admin.url("postgres"), connect_timeout=CONNECT_TIMEOUT)
+            required = libpq.authentication({}, admin.require_auth)
+            opened = psycopg.connect(admin.url("postgres"), connect_timeout=CONNECT_TIMEOUT, **required)
         with opened as connection:
             found = connection.execute(
                 "SELECT 'Database', datname::text FROM pg_database WHERE datname = %(name)s"

@@ -29,7 +29,8 @@ def is_refused(login: Mapping[str, Any], password: str) -> bool:
 
     try:
         with libpq.environment_ignored():
-            psycopg.connect(**login, password=password, connect_timeout=CONNECT_TIMEOUT).close()
+            required = libpq.authentication(login)
+            psycopg.connect(**login, **required, password=password, connect_timeout=CONNECT_TIMEOUT).close()
     except psycopg.OperationalError as error:
         # libpq keeps no SQLSTATE of a failed connection; these are the server's words in its default language.
         return "password authentication failed" in str(error)

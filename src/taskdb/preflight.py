@@ -104,6 +104,7 @@ def _connect(admin: Admin) -> psycopg.Connection[Any]:
                 sslrootcert=admin.sslrootcert or None,
                 dbname="postgres",
                 connect_timeout=CONNECT_TIMEOUT,
+                **libpq.authentication({}, admin.require_auth),
             )
     except psycopg.OperationalError as error:
         reason = " ".join(str(error).split())
@@ -118,6 +119,11 @@ def _advice(admin: Admin, reason: str) -> str:
     }
     for part, advice in (
         ("password authentication failed", "Is it the right password? It is postgresql:password or PGPASSWORD"),
+        (
+            "authentication method requirement",
+            "If the server asks for passwords in another way, list that method: "
+            + command("config set", "taskdb:require_auth scram-sha-256,md5"),
+        ),
         ("does not match host name", f"Connect to a name that the certificate is for: {given['host']}"),
         ("certificate verify failed", f"Name the authority's certificate that vouches for it: {given['sslrootcert']}"),
         ("root certificate file", f"Name the file of the authority's certificate: {given['sslrootcert']}"),

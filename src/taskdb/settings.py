@@ -14,7 +14,7 @@ from pulumi.runtime import config as stack_config
 from pulumi_alembic import Approval, Backup, Commands
 from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.policy import Policy
-from taskdb.admin import CONFIGURATION, Admin, admin_of
+from taskdb.admin import CONFIGURATION, REQUIRE_AUTH_KEY, UNVERIFIED_KEY, Admin, admin_of
 from taskdb.commands import command as _command
 from taskdb.commands import engine as _engine
 from taskdb.connection_limit import CONNECTION_LIMIT_KEY, configured_limit
@@ -45,6 +45,8 @@ KEYS = {
         "taskdb:reporter",
         APP_LOGIN_KEY,
         CONNECTION_LIMIT_KEY,
+        REQUIRE_AUTH_KEY,
+        UNVERIFIED_KEY,
         *POLICY_KEYS,
     },
     "postgresql": set(CONFIGURATION.values()),

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+import socket
+import struct
+import threading
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 
 from pulumi_alembic import libpq
 from pulumi_alembic.backups import clients
 from pulumi_alembic.database import _raw
+from pulumi_alembic.errors import DatabaseError
 from pulumi_embedded.postgresql.connection import libpq_variables
 from taskdb import existing, preflight
 from taskdb.admin import Admin
@@ -109,3 +115,48 @@ def test_with_the_real_plugin_a_variable_that_it_reads_is_refused(name: str, mon
     monkeypatch.setenv(name, hostile(name))
     with pytest.raises(TaskdbError, match=rf"unset {name}$") if name not in GIVEN else nullcontext():
         refuse_variables()
+
+
+class Impostor:
+    """Whatever answers at the server's port instead: it asks for the password in clear text, and keeps what it gets."""
+
+    def __enter__(self) -> Impostor:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.got = b""
+        threading.Thread(target=self._answer, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _answer(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                client.settimeout(5)
+                with client, suppress(OSError):
+                    client.recv(65536)
+                    client.sendall(b"R" + struct.pack("!II", 8, 3))
+                    while more := client.recv(65536):
+                        self.got += more
+
+
+def test_no_password_goes_in_clear_text_to_whoever_asks_for_it(database: Database) -> None:
+    if psycopg.pq.version() < 160000:
+        pytest.skip("this libpq has no require_auth")
+    server = replace(database.server, password="hunter2")
+    with Impostor() as impostor:
+        admin = Admin("127.0.0.1", impostor.port, server.username, "hunter2", "disable")
+        with pytest.raises(TaskdbError, match="taskdb:require_auth"):
+            preflight._connect(admin)
+        with pytest.raises(TaskdbError):
+            existing.existing(admin, "x")
+        with pytest.raises(DatabaseError):
+            _raw(admin.url("postgres"), "test")
+        assert not is_refused(login_inputs(admin, admin.username, "postgres"), "hunter2")
+        with configured_plugin(replace(database, server=replace(server, port=impostor.port))) as stub:
+            urn = "urn:pulumi:dev::test::postgresql:index/database:Database::r"
+            read = {"id": "d", "type": "postgresql:index/database:Database", "urn": urn}
+            assert "error" in ask(stub, "Read", read)
+        assert b"hunter2" not in impostor.got

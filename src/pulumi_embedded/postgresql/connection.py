@@ -259,6 +259,8 @@ class Server:
         self._refuse_when_cancelled()
         chosen = self.configuration
         host = chosen.host or "localhost"
+        # No password is sent in clear text to a server whose certificate is not verified (libpq 16 and newer).
+        verified = chosen.sslmode.startswith("verify")
         try:
             connection = psycopg.connect(
                 autocommit=True,
@@ -272,6 +274,7 @@ class Server:
                 gssencmode="disable",
                 fallback_application_name="pulumi-postgresql",
                 sslrootcert=chosen.sslrootcert or None,
+                require_auth=None if verified or psycopg.pq.version() < 160000 else "!password",
             )
             connection.execute(f"SET lock_timeout = {round(DEADLINE * 1000)}".encode())
             return connection

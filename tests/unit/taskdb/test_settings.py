@@ -80,6 +80,11 @@ def test_what_stays_on_the_machine_may_be_plain_where_a_production_stack_says_so
     assert load(monkeypatch, tmp_path, **near).admin.tls == {"sslmode": "disable"}
 
 
+def test_a_production_stack_that_says_why_verifies_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    known = NAMED | {"postgresql:sslmode": "require", "taskdb:production": "true"}
+    assert load(monkeypatch, tmp_path, **known, taskdb__unverified_server="a tunnel").admin.sslmode == "require"
+
+
 @pytest.mark.parametrize(
     ("values", "protect"),
     [
@@ -162,6 +167,16 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
         ({**NAMED, "taskdb:protect": "yes"}, "taskdb:protect is 'yes': it is true or false"),
         ({**NAMED, "postgresql:port": "five"}, "postgresql:port is 'five'"),
         ({**NAMED, "postgresql:port": "70000"}, "postgresql:port is '70000'"),
+        (
+            {**NAMED, "postgresql:sslmode": "require", "taskdb:production": "true"},
+            "its connections to db.example would not verify who answers there (sslmode require). If that cannot be "
+            "verified, taskdb:unverified_server says why. Otherwise verify it:\n"
+            "  pulumi config set postgresql:sslmode verify-full --stack dev",
+        ),
+        (
+            {**NAMED, "taskdb:require_auth": "scram"},
+            "taskdb:require_auth must be a list of gss, md5, none, oauth, password, scram-sha-256, sspi, not 'scram'.",
+        ),
         ({**NAMED, "postgresql:sslmode": "prefer"}, "postgresql:sslmode is 'prefer'"),
         ({**NAMED, "postgresql:host": "/run/postgresql"}, "postgresql:host is a socket's folder"),
         ({"taskdb__lock_timeout": "200"}, "taskdb:lock_timeout is '200': it is a number with its unit"),
