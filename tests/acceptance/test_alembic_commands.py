@@ -46,7 +46,9 @@ def test_down_and_up_by_hand(alembic: Project) -> None:
     succeed(alembic, "upgrade", "head")
     assert f"{HEAD} (head)" in succeed(alembic, "current")
     with psycopg.connect(alembic.outputs()["migrator_url"]) as connection:
-        rows = connection.execute("SELECT direction, applied_by FROM migrations.ledger ORDER BY id DESC LIMIT 2")
+        rows = connection.execute(
+            "SELECT direction, applied_by FROM migrations.ledger WHERE event = 'applied' ORDER BY id DESC LIMIT 2"
+        )
         assert rows.fetchall() == [("upgrade", f"{alembic.name}_migrator"), ("downgrade", f"{alembic.name}_migrator")]
 
 

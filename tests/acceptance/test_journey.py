@@ -86,7 +86,7 @@ def travel(traveller: Traveller, stacks: Stacks) -> None:
     engine = dev.engine
     up = traveller.types("staging", "taskdb", "pull-request", "up", "12", "--engine", engine)
     assert FIXED in up.text and reminders in up.text
-    report = traveller.types("staging", ".ci/preview", "staging", ENGINES[engine])
+    report = traveller.types("staging", ".ci/preview", ENGINES[engine], PULUMI_STACK="staging")
     assert report.stdout.startswith("<!-- pulumi-alembic-report-staging -->") and reminders in report.stdout
     assert traveller.revision("staging") == FIXED
     traveller.types("staging", "taskdb", "pull-request", "down", "12", "--engine", engine)
