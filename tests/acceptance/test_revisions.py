@@ -169,7 +169,7 @@ def test_an_edited_applied_script_is_refused_with_its_lines_until_it_is_accepted
     here = {"PULUMI_STACK": stack.stack}
     assert "wrote migrations/manifest: 3 revisions" in stack.run("pulumi-alembic", "manifest").text
     accepted = stack.run("pulumi-alembic", "accept", "20250126_002", "--reason", "a word in its title", **here)
-    assert accepted.text == "20250126_002 is accepted as it is now\n"
+    assert accepted.stdout == "20250126_002 is accepted as it is now\n"
     stack.succeed("preview", "--expect-no-changes")
 
 
