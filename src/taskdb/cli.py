@@ -123,7 +123,7 @@ def run(name: str | None, engine: str, create: bool, arguments: tuple[str, ...])
     if not os.environ.get("PGHOST") and not any(key.startswith("postgresql:") for key in settings.get("config") or {}):
         local.start(project, say=lambda line: click.echo(f"  {line}", err=True))
     if create and found.run("stack", stack=chosen).returncode != 0:
-        found.ask("stack", "init", chosen, "--no-select")
+        found.ask("stack", "init", "--no-select", stack=chosen)
     sys.stdout.flush()
     os.execve(found.program, [found.program, *arguments], found.environment(chosen))
 
