@@ -70,7 +70,7 @@ def lint_scripts(directory: Path, revisions: Iterable[str], settings: Settings) 
 
 
 def broken(plan: Plan, history: History) -> list[Placed]:
-    """What of the plan's statements PostgreSQL's parser refuses, and no script excuses."""
+    """What of the plan's statements PostgreSQL's parser refuses, and no script has an exception for."""
     account = account_of(plan, history, Catalog(), Settings.parse({}), static=True)
     return [each for each in _placed(account, set()) if each.finding.rule == "syntax-error" and each.reaches("error")]
 

@@ -42,7 +42,7 @@ class Database(pulumi.ComponentResource):
 
     PUBLIC may nothing, but what it may by default in the schema public before PostgreSQL 15. The URLs are secrets;
     `migrator_url` is unknown until the migrator can connect. `app_url` is of `app_login`, one of the application's two:
-    its password is made anew when it is another than the last time. `reporter_url` is None unless a `reporter` is asked
+    its password is replaced when it differs from the last one. `reporter_url` is None unless a `reporter` is asked
     for. `fingerprint` is a digest of what the program asks for, without passwords.
     """
 
