@@ -187,7 +187,7 @@ class Guard:
         if may_rename(sql) and self._keeper.keeps:
             self._keeper.before  # noqa: B018 - as it is now
         if dropped := plain(sql):
-            if dropped.tables and self._keeper.keeps and self._keeper.fills:
+            if dropped.tables and self._keeper.keeps and self._keeper.fills_tables:
                 return True
             return not holds_nothing(self._session, dropped, self._limit, MARK)
         outline = self._outline = self._outline or Outline.read(self._session)

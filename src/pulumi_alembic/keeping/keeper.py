@@ -43,8 +43,10 @@ JOIN pg_class c ON c.oid = inhparent JOIN pg_namespace n ON n.oid = relnamespace
 _RECOUNT = 0.2
 """Seconds for which rows are counted while nobody else can write."""
 
-_FILLING = re.compile(r"(?i)(?<![a-z])(insert|bulk_insert|update|merge|copy|default|server_default|call|do)(?![a-z])")
-"""Without one of these words a script leaves new tables empty, and new columns NULL."""
+_INSERTS = "insert|bulk_insert|merge|copy|call|do|session"
+"""Without one of these words a script leaves new tables empty."""
+_FILLS_TABLES = re.compile(rf"(?i)(?<![a-z])({_INSERTS})(?![a-z])")
+_FILLS_COLUMNS = re.compile(rf"(?i)(?<![a-z])({_INSERTS}|update|default|server_default)(?![a-z])")
 
 _STILL = "SELECT format('DROP TABLE IF EXISTS %%s CASCADE', oid::regclass) FROM pg_class WHERE oid = ANY (%s)"
 
@@ -83,10 +85,18 @@ class Keeper:
         return self._ready
 
     @property
-    def fills(self) -> bool:
-        """Whether the revision's script may fill what it makes: then no rows, and NULL, are something to keep too."""
+    def fills_tables(self) -> bool:
+        """Whether the revision's script can insert into a table that it creates: then an empty one is preserved too."""
+        return self._has(_FILLS_TABLES)
+
+    @property
+    def fills_columns(self) -> bool:
+        """Whether the revision's script can fill a column that it adds: then NULL is preserved too."""
+        return self._has(_FILLS_COLUMNS)
+
+    def _has(self, words: re.Pattern[str]) -> bool:
         step = self._running.step
-        return step is not None and _FILLING.search(self._request.script(step).source) is not None
+        return step is not None and words.search(self._request.script(step).source) is not None
 
     @property
     def before(self) -> Before:
@@ -110,9 +120,9 @@ class Keeper:
 
     def any(self, found: Iterable[Loss]) -> bool:
         """Whether there is anything of it to keep."""
-        if self.fills and any(not each.column for each in found):
+        if self.fills_tables and any(not each.column for each in found):
             return True
-        return self._exists(found, null=self.fills)
+        return self._exists(found, null=self.fills_columns)
 
     def _exists(self, found: Iterable[Loss], *, null: bool = False) -> bool:
         asked = " OR ".join(f"EXISTS ({_some(each, null=null)})" for each in found)
@@ -249,7 +259,7 @@ class Keeper:
 
     def _values(self, source: Source, several: Sequence[Loss]) -> str:
         known = {each.sql: each for each in source.columns.values()}
-        fills = self.fills
+        fills = self.fills_columns
         going = [known[each.column] for each in several if fills or self._exists([each])]
         if not going or not self._exists(several, null=fills):
             return ""
@@ -297,6 +307,6 @@ def _reason(error: psycopg.Error) -> str:
 
 
 def _some(loss: Loss, *, null: bool) -> str:
-    if loss.column:
-        return f"SELECT FROM ONLY {loss.table}" + ("" if null else f" WHERE {loss.column} IS NOT NULL")
-    return f"SELECT FROM ONLY {loss.table}"
+    only = "ONLY " if loss.only or not loss.column else ""
+    condition = f" WHERE {loss.column} IS NOT NULL" if loss.column and not null else ""
+    return f"SELECT FROM {only}{loss.table}{condition}"
