@@ -108,7 +108,8 @@ class Session:
         self._connections: dict[str, psycopg.Connection] = {}
         self._backends: set[int] = set()
         self.mark: int | None = None
-        self.warnings: list[str] = []
+        # Each with its SQLSTATE.
+        self.warnings: list[tuple[str, str]] = []
         # The real plugin connects to its own database first, whatever the resource is in.
         self.configuration = server.configuration
         self.version = self.connection().info.server_version
@@ -129,7 +130,8 @@ class Session:
     def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
         """Keep a warning of the server's, which says that a statement did not do what it was sent for."""
         if notice.severity_nonlocalized == "WARNING" and notice.sqlstate != _UNREMARKABLE:
-            self.warnings.append(f"pq: {notice.message_primary} ({notice.sqlstate}){_more(notice)}")
+            text = f"pq: {notice.message_primary} ({notice.sqlstate}){_more(notice)}"
+            self.warnings.append((str(notice.sqlstate), text))
 
     def settle(self) -> None:
         """Connect again after a loss, once the server has ended the former connections and what they had asked for.

@@ -14,7 +14,7 @@ from pulumi_embedded.postgresql.grant_reading import read_privileges
 from pulumi_embedded.postgresql.kind import Found, Kind
 from pulumi_embedded.postgresql.membership import database_owner, lock_database, lock_role, with_roles
 from pulumi_embedded.postgresql.privileges import WITHOUT_SCHEMA, scope_exists, validate, words
-from pulumi_embedded.postgresql.properties import Change, Property, Schema, Type
+from pulumi_embedded.postgresql.properties import Change, Property, Schema, Type, Values
 
 __all__ = ["Grant"]
 
@@ -22,6 +22,8 @@ _OBJECT_TYPES = (
     "database", "function", "procedure", "routine", "schema", "sequence", "table",
     "foreign_data_wrapper", "foreign_server", "column",
 )  # fmt: skip
+
+_NOT_REVOKED = "01006"  # warning_privilege_not_revoked
 
 
 class Grant(Kind):
@@ -59,6 +61,8 @@ class Grant(Kind):
             _lock(work, state)
             with with_roles(work, _owners(work, state)):
                 _revoke(work, state, state.__getitem__)
+        if session.warnings:
+            _read_back(session, state.replaced(privileges=[]))
 
 
 def _apply(session: Session, change: Change, before: Callable[[str], Any]) -> Found:
@@ -69,7 +73,15 @@ def _apply(session: Session, change: Change, before: Callable[[str], Any]) -> Fo
         with with_roles(work, _owners(work, change)):
             _revoke(work, change, before)
             _grant(work, change)
-    return Found(_id(change), read_privileges(session, change))
+    return Found(_id(change), _read_back(session, change))
+
+
+def _read_back(session: Session, change: Change) -> Values:
+    """What differs from `change` on the server; if nothing does, the warning that nothing was revoked is dropped."""
+    differing = read_privileges(session, change)
+    if not differing:
+        session.warnings = [warning for warning in session.warnings if warning[0] != _NOT_REVOKED]
+    return differing
 
 
 def _validate(change: Change) -> None:

@@ -138,6 +138,10 @@ class Change:
         """Whether any of `names` differs."""
         return any(self.old(name) != self[name] for name in names)
 
+    def replaced(self, **values: Any) -> Change:
+        """The same step with other values after it."""
+        return Change(self._schema, self._old, {**self._new, **values}, self._inputs)
+
     def differs(self, values: Mapping[str, Any]) -> bool:
         """Whether `values`, as the server has them, are not those after the step, as far as they are known."""
         known = {name: value for name, value in self._new.items() if value is not None and value is not UNKNOWN}

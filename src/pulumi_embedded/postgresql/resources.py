@@ -78,7 +78,7 @@ class Resources:
             try:
                 yield session
             finally:
-                for text in session.warnings:
+                for _, text in session.warnings:
                     self._warn(urn, text)
 
     def create(self, kind: Kind, urn: str, inputs: Values) -> tuple[str, Values]:
