@@ -219,9 +219,6 @@ op.execute("INSERT INTO t (m) VALUES ('great')")""",
         op.execute("SAVEPOINT a; INSERT INTO t (name) VALUES ('undone'); ROLLBACK TO a")
         op.execute("ROLLBACK TO SAVEPOINT a")
         op.execute("INSERT INTO t (name) VALUES ('stays')")""",
-    "a COMMIT in the middle": """
-        op.execute("CREATE TABLE x (a int); COMMIT; CREATE TABLE y (a int)")
-        op.execute("CREATE TABLE z (a int)")""",
     "a search_path": """
         op.execute("SET LOCAL search_path = archive, app")
         op.execute("CREATE TABLE x (a mood)")""",

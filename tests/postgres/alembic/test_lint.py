@@ -97,7 +97,7 @@ CASES = [
     Case("blocking-scan", "ALTER TABLE t ADD COLUMN d label; ALTER DOMAIN label SET NOT NULL", runs=False),
     Case("destroys-data", "ALTER TABLE t DROP COLUMN kept", runs=False),
     Case("destroys-data", "DROP TABLE t CASCADE", runs=False),
-    Case("index-if-not-exists", "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON t (b)", outside=True),
+    Case("index-if-not-exists", "CREATE INDEX IF NOT EXISTS i ON t (b)"),
     Case("prefer-jsonb", "CREATE TABLE c (id bigint PRIMARY KEY, data json)"),
     Case("prefer-jsonb", "ALTER TABLE t ADD COLUMN d json"),
     Case("grant-to-public", "GRANT SELECT ON t TO PUBLIC", runs=False),
@@ -251,7 +251,7 @@ def test_every_rule_about_statements_has_a_case() -> None:
         "runs-python",
     }
     of_statements = {name for name, rule in RULES.items() if rule.scale is not Scale.STACK} - practices
-    assert of_statements - {case.rule for case in CASES} == {"ban-drop-database"}
+    assert of_statements - {case.rule for case in CASES} == {"ban-drop-database", "syntax-error"}
 
 
 def test_what_the_revision_itself_has_made_is_nobodys_table(one: Target) -> None:
@@ -346,8 +346,8 @@ def test_what_hides_an_invalid_index_says_that_it_is_there(one: Target) -> None:
         connection.autocommit = True
         with pytest.raises(Exception, match="could not create unique index"):
             connection.execute("CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)")
-    case = Case("", "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON t (a)", outside=True)
-    [found] = [each for each in findings(account(one, write(one, [statement(case)]))) if "if-not" in each.rule]
+    head = write(one, ["op.execute('CREATE INDEX IF NOT EXISTS i ON t (a)')"])
+    [found] = [each for each in findings(account(one, head)) if "if-not" in each.rule]
     assert "index i on app.t, which is there, invalid, from an interrupted build" in found.message
 
 

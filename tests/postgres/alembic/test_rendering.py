@@ -36,7 +36,7 @@ ONE, TWO = "20250101_001", "20250102_002"
 # Transactions, settings, the migration tables, and the looking around before and after.
 BESIDE = re.compile(
     r'(?i)/\* (batched_update|data guard)|WITH relation AS|BEGIN|COMMIT|ROLLBACK|(SAVEPOINT|RELEASE) "_pg3|'
-    r'SET |RESET |SELECT |SHOW |.* "?migrations"?\.'
+    r'SET |RESET |DEALLOCATE ALL|SELECT |SHOW |.* "?migrations"?\.'
 )
 
 

@@ -213,10 +213,9 @@ def test_after_an_upgrade_of_the_server_it_says_what_may_be_no_drift(
 ) -> None:
     """The version alone is no drift; with drift the person is told of it, until it is accepted."""
 
-    def upgraded(connection: Any, roles: Any = ()) -> Snapshot:
-        return Snapshot(
-            tuple(Item("server", "99") if item.kind == "server" else item for item in read(connection, roles).items)
-        )
+    def upgraded(*arguments: Any) -> Snapshot:
+        items = read(*arguments).items
+        return Snapshot(tuple(Item("server", "99") if item.kind == "server" else item for item in items))
 
     monkeypatch.setattr(looking, "read", upgraded)
     assert drift(stack) == {}
