@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KEPT_SCHEMA",
+    "OWN_OPTIONS",
     "VERSION_SCHEMA",
     "VERSION_TABLE",
     "Aborted",
@@ -38,7 +40,9 @@ __all__ = [
     "as_itself",
     "await_server",
     "connect",
+    "find_relation",
     "log_in",
+    "login_search_path",
     "open_session",
     "own_rows",
     "read_catalog",
@@ -52,6 +56,14 @@ VERSION_SCHEMA = "migrations"
 
 KEPT_SCHEMA = "kept"
 """The schema of what downgrades take away: the owner's, and nobody else's."""
+
+OWN_OPTIONS = "-c search_path=pg_catalog,pg_temp"
+"""The libpq option of every session of our own: no name that we send finds an object that somebody else made.
+
+As an option it holds from the beginning, whatever the settings of the login and the database say.
+"""
+
+_OWN_PATH = "pg_catalog, pg_temp"
 
 VERSION_TABLE = "alembic_version"
 # As Alembic 1.20 makes it.
@@ -139,15 +151,16 @@ class NoLogin(DatabaseError):
 
 
 def open_session(url: str) -> Session:
-    """A new session whose current role owns VERSION_SCHEMA; the caller closes it.
+    """A new session for revisions, whose current role owns VERSION_SCHEMA; the caller closes it.
 
-    The role is set explicitly, because a pooler may ignore the settings of a login. Raises DatabaseError, with the
-    server's words and never the URL, where there is no such database, login, schema or right.
+    Its search_path is the login's, which revisions are written for. For any other work use `connect`. The role is set
+    explicitly, because a pooler can ignore the settings of a login. Raises DatabaseError, with the server's words and
+    never the URL, if there is no such database, login, schema or right, or no schema of the search_path exists.
     """
-    connection = log_in(url, autocommit=True)
+    connection = _open(url, own=False)
     try:
         with refusals(connection):
-            _become_owner(connection)
+            _require_schema(connection)
             connection.autocommit = False
     except BaseException:
         connection.close()
@@ -155,18 +168,24 @@ def open_session(url: str) -> Session:
     return connection
 
 
-def log_in(url: str, application: str = "alembic", *, autocommit: bool = False) -> Session:
+def log_in(url: str, application: str = "alembic", *, autocommit: bool = False, own: bool = True) -> Session:
     """A new session as the login itself, which sees more of the sessions of the same login than the owner does.
 
-    The server ends it soon after its client is gone. Raises DatabaseError as `open_session` does, and where a pooler
-    gives each transaction another session; the caller closes it.
+    With `own` its search_path is that of OWN_OPTIONS, otherwise the login's: only for statements of somebody else's.
+    The server ends it soon after its client is gone. Raises DatabaseError as `connect` does, and if a pooler gives
+    each transaction another session; the caller closes it.
     """
-    connection = _raw(url, application)
+    connection = _raw(url, application, own=own)
     try:
         with refusals(connection):
-            if not _notice_loss(connection, connection.info.backend_pid):
-                # Where the session has another number than it said at first, there is a pooler.
-                _notice_loss(connection, refuse_transaction_pooling(connection, lambda: _raw(url, application)))
+            path = _notice_loss(connection, connection.info.backend_pid)
+            if path is None:
+                # If the session has another number than it said at first, there is a pooler.
+                another = refuse_transaction_pooling(connection, lambda: _raw(url, application, own=own))
+                path = _notice_loss(connection, another)
+            if own and (path or "").replace(" ", "") != _OWN_PATH.replace(" ", ""):
+                # A pooler dropped the option: the server itself does not.
+                connection.execute(f"SET search_path = {_OWN_PATH}".encode())
             connection.autocommit = autocommit
     except BaseException:
         connection.close()
@@ -174,12 +193,19 @@ def log_in(url: str, application: str = "alembic", *, autocommit: bool = False) 
     return connection
 
 
+def login_search_path(url: str) -> str:
+    """The search_path that a session of this login begins with, as PostgreSQL prints it. Raises as `connect` does."""
+    with closing(_raw(url, "alembic", own=False)) as connection, refusals(connection):
+        [(path,)] = connection.execute("SHOW search_path").fetchall()
+        return str(path)
+
+
 def await_server(url: str, seconds: float) -> None:
     """Return as soon as the server answers again; after so many seconds raise DatabaseError with what it says then."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            return _raw(url, "alembic").close()
+            return _raw(url, "alembic", own=True).close()
         except (NoDatabase, NoLogin):
             raise
         except DatabaseError:
@@ -190,8 +216,12 @@ def await_server(url: str, seconds: float) -> None:
 
 @contextmanager
 def connect(url: str) -> Iterator[Connection]:
-    """`open_session`, closed at the end of the block; what was not committed is rolled back."""
-    with closing(open_session(url)) as connection, refusals(connection):
+    """A session of our own as the role that owns VERSION_SCHEMA; at the end what was not committed is rolled back.
+
+    Its search_path is that of OWN_OPTIONS. Raises DatabaseError as `open_session` does.
+    """
+    with closing(_open(url, own=True)) as connection, refusals(connection):
+        connection.autocommit = False
         yield connection
 
 
@@ -255,32 +285,65 @@ def add_heads(connection: Connection, heads: Iterable[str]) -> None:
         connection.execute(sql.SQL("INSERT INTO {} VALUES (%s)").format(table), [head])
 
 
-def read_catalog(connection: Connection) -> Catalog:
-    """What is in the database, as the session sees it. It waits for no lock."""
+def read_catalog(connection: Connection, search_path: str = "") -> Catalog:
+    """What is in the database, as the session sees it. It waits for no lock.
+
+    With a `search_path` it is what a session with this one sees, and not with the session's own.
+    """
     from pulumi_alembic.catalog import QUERY, Catalog
 
+    if search_path:
+        return Catalog.of(_seen_with(connection, search_path, QUERY))
     [(document,)] = connection.execute(QUERY.encode()).fetchall()
     return Catalog.of(document)
 
 
-def _raw(url: str, application: str) -> Session:
-    # SQLAlchemy names the driver in the scheme, PostgreSQL does not.
-    plain = re.sub(r"^postgresql\+\w+://", "postgresql://", url)
+def find_relation(connection: Connection, name: str, search_path: str) -> str | None:
+    """The full name of what a session with this search_path finds by `name`; None if it finds nothing."""
+    found = sql.SQL("SELECT to_regclass({})::oid::bigint").format(sql.Literal(name)).as_string(None)
+    oid = _seen_with(connection, search_path, found)
+    [(full,)] = connection.execute("SELECT %s::oid::regclass::text", [oid]).fetchall()
+    return None if full is None else str(full)
+
+
+def _seen_with(connection: Connection, search_path: str, query: str) -> Any:
+    """The value of a query that calls functions which look at the search_path, and here find another one than ours.
+
+    The query's own names are looked up before that: PostgreSQL makes the values of a row from left to right, and that
+    of a subquery when it comes to it.
+    """
+    theirs, own = (sql.Literal(path).as_string(None) for path in (search_path, _OWN_PATH))
+    asked = f"SELECT set_config('search_path', {theirs}, false), ({query}), set_config('search_path', {own}, false)"
+    [(_, value, _)] = connection.execute(asked.encode()).fetchall()
+    return value
+
+
+def _open(url: str, *, own: bool) -> Session:
+    """A session in autocommit whose current role owns VERSION_SCHEMA."""
+    connection = log_in(url, autocommit=True, own=own)
     try:
+        with refusals(connection):
+            _become_owner(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _raw(url: str, application: str, *, own: bool) -> Session:
+    try:
+        # SQLAlchemy names the driver in the scheme, PostgreSQL does not.
+        plain = re.sub(r"^postgresql\+\w+://", "postgresql://", url)
         parameters = conninfo_to_dict(plain)
         with libpq.decided_by(parameters):
-            return Session.connect(
-                plain,
-                **(libpq.authentication(parameters) if libpq.is_complete(parameters) else {}),
-                connect_timeout=CONNECT_TIMEOUT,
-                row_factory=tuple_row,
-                application_name=application,
-                # In a database of the encoding SQL_ASCII psycopg would return every text as bytes.
-                client_encoding="utf8",
-                keepalives_idle=KEEPALIVE,
-                keepalives_interval=KEEPALIVE,
-                keepalives_count=3,
-            )
+            given = str(parameters.get("options") or os.environ.get("PGOPTIONS") or "")
+        try:
+            return _dial(plain, application, f"{given} {OWN_OPTIONS}".strip() if own else given)
+        except psycopg.OperationalError as error:
+            # pgbouncer's words: it takes no option that it does not know. `log_in` then sets it.
+            if not own or "unsupported startup parameter" not in str(error):
+                raise
+            return _dial(plain, application, given)
     except psycopg.OperationalError as error:
         raise _connection_error(error) from None
     except (psycopg.ProgrammingError, UnicodeError):
@@ -290,40 +353,58 @@ def _raw(url: str, application: str) -> Session:
         ) from None
 
 
-def _notice_loss(connection: Connection, session: int) -> bool:
+def _dial(url: str, application: str, options: str) -> Session:
+    parameters = conninfo_to_dict(url)
+    with libpq.decided_by(parameters):
+        return Session.connect(
+            url,
+            **(libpq.authentication(parameters) if libpq.is_complete(parameters) else {}),
+            connect_timeout=CONNECT_TIMEOUT,
+            row_factory=tuple_row,
+            application_name=application,
+            # In a database of the encoding SQL_ASCII psycopg would return every text as bytes.
+            client_encoding="utf8",
+            keepalives_idle=KEEPALIVE,
+            keepalives_interval=KEEPALIVE,
+            keepalives_count=3,
+            options=options or None,
+        )
+
+
+def _notice_loss(connection: Connection, session: int) -> str | None:
     """Let the server find out that its client is gone: also in the middle of a statement, from PostgreSQL 14 on.
 
-    Nothing is set, and False returned, where the server's own number of the session is another one.
+    Returns the session's search_path. Nothing is set, and None returned, if the server's own number of the session is
+    another one. The statement finds nothing but PostgreSQL's own objects, whatever the search_path is.
     """
     connection.autocommit = True
     # Not every server's system can do that; PostgreSQL refuses the value there.
     with suppress(psycopg.errors.InvalidParameterValue):
         found = connection.execute(
-            "SELECT set_config(name, value, false) FROM (VALUES ('client_connection_check_interval', '1s'), "
+            "SELECT pg_catalog.current_setting('search_path'), pg_catalog.set_config(name, value, false) "
+            "FROM (VALUES ('client_connection_check_interval', '1s'), "
             "('tcp_keepalives_idle', %(s)s), ('tcp_keepalives_interval', %(s)s), "
             # The session that keeps other migrations out has nothing to say for hours.
             "('idle_session_timeout', '0')) AS wanted (name, value) "
-            "WHERE current_setting(name, true) IS NOT NULL AND pg_backend_pid() = %(session)s",
+            "WHERE pg_catalog.current_setting(name, true) IS NOT NULL "
+            "AND pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) %(session)s",
             {"s": str(KEEPALIVE), "session": session},
         )
-        return found.rowcount > 0
-    return False
+        return next((str(path) for path, _ in found), None)
+    return None
 
 
-# The owner's name is not known before the first is read, and its schemas not before it is the role.
+# As in `_notice_loss`: a session for revisions has the login's search_path.
 _OWNER = f"""
-SELECT nspowner::regrole::text, pg_has_role(nspowner, 'member'),
-    CASE WHEN pg_has_role(nspowner, 'member') THEN set_config('role', pg_get_userbyid(nspowner), false) END
-FROM pg_namespace WHERE nspname = '{VERSION_SCHEMA}';
-SELECT current_schema()
+SELECT nspowner::pg_catalog.regrole::pg_catalog.text, pg_catalog.pg_has_role(nspowner, 'member'),
+    CASE WHEN pg_catalog.pg_has_role(nspowner, 'member')
+    THEN pg_catalog.set_config('role', pg_catalog.pg_get_userbyid(nspowner)::pg_catalog.text, false) END
+FROM pg_catalog.pg_namespace WHERE nspname OPERATOR(pg_catalog.=) '{VERSION_SCHEMA}'
 """  # noqa: S608 - no value is put into it
 
 
 def _become_owner(connection: Connection) -> None:
-    with closing(connection.execute(_OWNER.encode())) as cursor:
-        found = cursor.fetchone()
-        cursor.nextset()
-        schema = cursor.fetchone()
+    found = connection.execute(_OWNER.encode()).fetchone()
     where = f"database {connection.info.dbname} as {connection.info.user}"
     if found is None:
         raise DatabaseError(
@@ -335,7 +416,11 @@ def _become_owner(connection: Connection) -> None:
             f"{where}: the schema {VERSION_SCHEMA} belongs to {owner}, which this role may not become. "
             f"As an admin: GRANT {owner} TO {connection.info.user}"
         )
-    if schema == (None,):
+
+
+def _require_schema(connection: Connection) -> None:
+    if connection.execute("SELECT pg_catalog.current_schema()").fetchone() == (None,):
+        where = f"database {connection.info.dbname} as {connection.info.user}"
         raise DatabaseError(
             f"{where}: no schema of the search_path exists: ALTER ROLE {connection.info.user} SET search_path = …"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pulumi_alembic.exclusive import hold
 from pulumi_alembic.loading import for_good
 from pulumi_alembic.origin import Origin
 from pulumi_alembic.plan import Plan
-from pulumi_alembic.planning import look_and_stay, read_revision
+from pulumi_alembic.planning import look_closely, read_revision
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.request import Request
 from pulumi_alembic.scripts.history import History
@@ -85,23 +85,22 @@ def _reach(
     history: History | None,
 ) -> bool:
     """Run what is pending; False where another migration came between, and the plan is to be made anew."""
-    looked, session = look_and_stay(request.url, directory, target, trust=trust, history=history)
-    with closing(session):
-        if not looked.plan.steps:
-            return True
-        notes = approve(looked.plan) or {}
-        # Git is asked while Alembic is loaded.
-        with ThreadPoolExecutor(1) as aside:
-            asked = aside.submit(lambda: origin or Origin.of(directory, request.origin.stack))
-            run = _load_run()
-        found = asked.result()
-        backup = back_up(looked.plan, found)
-        known = replace(request, scripts=looked.history.revisions, origin=found, backup=backup, notes=notes)
-        try:
-            run(looked.plan, looked.history, replace(known, session=session))
-        except Moved as moved:
-            request.on_status(f"{moved}: plans anew")
-            return False
+    looked = look_closely(request.url, directory, target, trust=trust, history=history)
+    if not looked.plan.steps:
+        return True
+    notes = approve(looked.plan) or {}
+    # Git is asked while Alembic is loaded.
+    with ThreadPoolExecutor(1) as aside:
+        asked = aside.submit(lambda: origin or Origin.of(directory, request.origin.stack))
+        run = _load_run()
+    found = asked.result()
+    backup = back_up(looked.plan, found)
+    known = replace(request, scripts=looked.history.revisions, origin=found, backup=backup, notes=notes)
+    try:
+        run(looked.plan, looked.history, known)
+    except Moved as moved:
+        request.on_status(f"{moved}: plans anew")
+        return False
     return True
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pulumi_alembic.database import connect, open_session, read_catalog, read_heads, refusals
+from pulumi_alembic.database import connect, login_search_path, read_catalog, read_heads
 from pulumi_alembic.endpoint import refuse_read_only
 from pulumi_alembic.ledger import capsules, integrity
 from pulumi_alembic.loading import for_good
@@ -18,12 +18,11 @@ from pulumi_alembic.scripts.trust import Trust
 
 if TYPE_CHECKING:
     from pulumi_alembic.catalog import Catalog
-    from pulumi_alembic.database import Connection, Session
+    from pulumi_alembic.database import Connection
 
 __all__ = [
     "Looked",
     "look",
-    "look_and_stay",
     "look_at_nothing",
     "look_closely",
     "look_over",
@@ -82,43 +81,23 @@ def look_closely(
     catalog: bool = False,
     trust: Trust | None = None,
     adopted: Sequence[str] = (),
-) -> Looked:
-    """As `look`, with the history that the plan is of and, where something would run, the catalog if asked for.
-
-    With `trust` the history has capsules where the scripts lack what is applied. Raises CapsuleError too, then. A
-    database without heads is taken to be at those that are to be `adopted`.
-    """
-    looked, session = look_and_stay(url, directory, target, catalog=catalog, trust=trust, adopted=adopted)
-    session.close()
-    return looked
-
-
-def look_and_stay(
-    url: str,
-    directory: Path,
-    target: str,
-    *,
-    catalog: bool = False,
-    trust: Trust | None = None,
-    adopted: Sequence[str] = (),
     history: History | None = None,
-) -> tuple[Looked, Session]:
-    """As `look_closely`, and the session that looked, as `open_session` gives it: the caller closes it.
+) -> Looked:
+    """As `look`, with the history that the plan is of and, if something would run, the catalog if asked for.
 
-    The scripts are those of the `history`, where that is known.
+    With `trust` the history has stored scripts for what the scripts here lack. Raises CapsuleError too, then. A
+    database without heads is taken to be at those that are to be `adopted`. The scripts are those of the `history`, if
+    that is known.
     """
     # They are read while the server answers.
     with ThreadPoolExecutor(1) as aside:
         scripts = aside.submit(History.load, directory).result if history is None else lambda: history
-        session = open_session(url)
-        try:
-            with refusals(session):
-                looked = look_over(session, scripts, target, catalog=catalog, trust=trust, adopted=adopted)
-                session.rollback()
-        except BaseException:
-            session.close()
-            raise
-    return looked, session
+        with connect(url) as connection:
+            looked = look_over(connection, scripts, target, trust=trust, adopted=adopted)
+            if catalog and looked.plan.steps:
+                # The statements of revisions run with the login's search_path, not with this session's.
+                looked = replace(looked, catalog=read_catalog(connection, login_search_path(url)))
+    return looked
 
 
 def look_over(
@@ -126,7 +105,6 @@ def look_over(
     scripts: Callable[[], History],
     target: str,
     *,
-    catalog: bool = False,
     trust: Trust | None = None,
     adopted: Sequence[str] = (),
 ) -> Looked:
@@ -140,8 +118,7 @@ def look_over(
     if trust is not None:
         history = capsules.complete(connection, history, heads, trust)
     steps = plan(history, heads, asked)
-    there = read_catalog(connection) if catalog and steps.steps else None
-    return Looked(steps, history, there, connection.info.server_version // 10000)
+    return Looked(steps, history, None, connection.info.server_version // 10000)
 
 
 def look_at_nothing(directory: Path, target: str, current: Sequence[str] = ()) -> Looked:

@@ -15,7 +15,7 @@ from pulumi_alembic.scripts.script import Revision
 if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
 
-    from pulumi_alembic.database import Connection, Session
+    from pulumi_alembic.database import Connection
 
 __all__ = ["Observer", "Request"]
 
@@ -43,8 +43,7 @@ class Request:
     other migrations out; None only for a run that changes nothing. `scripts` are, by their ids, as they were checked:
     what is not among them is read when it runs. `allow_data_loss` are the revisions that may take away rows.
     `observer` looks on where there is one. `origin`, `backup`, the one made before, and the `notes` of each revision go
-    into the ledger. `on_kept` is told what is set aside and what is put back. `session` is an open one,
-    for the first attempt.
+    into the ledger. `on_kept` is told what is set aside and what is put back.
     """
 
     url: str
@@ -60,7 +59,6 @@ class Request:
     backup: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict)
     on_kept: Callable[[str], None] = _unheard
-    session: Session | None = None
 
     def script(self, step: RevisionStep) -> Revision:
         """The script of a step of Alembic's."""

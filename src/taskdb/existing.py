@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from pulumi_alembic import libpq, server_message
+from pulumi_alembic.database import OWN_OPTIONS
 from taskdb.errors import TaskdbError
 from taskdb.settings import Admin
 
@@ -21,7 +22,9 @@ def existing(admin: Admin, name: str) -> frozenset[tuple[str, str]]:
     try:
         with libpq.environment_ignored():
             required = libpq.authentication({}, admin.require_auth)
-            opened = psycopg.connect(admin.url("postgres"), connect_timeout=CONNECT_TIMEOUT, **required)
+            opened = psycopg.connect(
+                admin.url("postgres"), connect_timeout=CONNECT_TIMEOUT, options=OWN_OPTIONS, **required
+            )
         with opened as connection:
             found = connection.execute(
                 "SELECT 'Database', datname::text FROM pg_database WHERE datname = %(name)s"

@@ -10,6 +10,7 @@ import psycopg
 import pulumi
 
 from pulumi_alembic import MigrationError, TargetError, libpq
+from pulumi_alembic.database import OWN_OPTIONS
 from pulumi_alembic.scripts.history import HEAD, History
 from taskdb.admin import VARIABLES, Admin
 from taskdb.commands import command
@@ -104,6 +105,7 @@ def _connect(admin: Admin) -> psycopg.Connection[Any]:
                 sslrootcert=admin.sslrootcert or None,
                 dbname="postgres",
                 connect_timeout=CONNECT_TIMEOUT,
+                options=OWN_OPTIONS,
                 **libpq.authentication({}, admin.require_auth),
             )
     except psycopg.OperationalError as error:

@@ -15,7 +15,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pulumi_alembic.database import connect
 from pulumi_alembic.keeping.entry import read
 from pulumi_alembic.planning import read_revision
 from pulumi_alembic.scripts.history import History
@@ -25,6 +24,7 @@ from tests.faults.campaign import Ended, Launcher, Site, fresh_name
 from tests.faults.conftest import ALL, Count
 from tests.faults.striking import Striker, Way
 from tests.postgres.alembic.conftest import ENV
+from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.waiting import until
 
 ONE, TWO = "20250101_001", "20250102_002"

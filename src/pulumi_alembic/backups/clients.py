@@ -14,6 +14,7 @@ import psycopg
 from psycopg import pq
 
 from pulumi_alembic import libpq
+from pulumi_alembic.database import OWN_OPTIONS
 from pulumi_alembic.errors import BackupError, DatabaseError
 
 __all__ = ["Clients", "environment", "find"]
@@ -81,7 +82,8 @@ def environment(url: str) -> dict[str, str]:
     given = {option.keyword.decode(): option.val for option in options if option.val is not None}
     ignored = libpq.variables() if libpq.is_complete(given) else {"PGSERVICE"}
     inherited = {name: value for name, value in os.environ.items() if name not in ignored}
-    return inherited | known | {"PGAPPNAME": "pulumi-alembic backup"}
+    own = f"{(inherited | known).get('PGOPTIONS', '')} {OWN_OPTIONS}".strip()
+    return inherited | known | {"PGAPPNAME": "pulumi-alembic backup", "PGOPTIONS": own}
 
 
 def _folders() -> Iterator[Path]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pulumi_alembic.database import find_relation
 from pulumi_alembic.errors import HistoryError, MigrationError
 from pulumi_alembic.scripts.shape import BatchedUpdate, Function, batched_updates
 
@@ -58,25 +59,26 @@ def find_key(connection: Connection, table: str, columns: Sequence[str] | None) 
     )
 
 
-def refuse_keyless(connection: Connection, functions: Iterable[Function]) -> None:
+def refuse_keyless(connection: Connection, functions: Iterable[Function], search_path: str) -> None:
     """Raise HistoryError for a batched update, in what is to run in this order, whose table is there without its key.
 
     A table that is still to be made, or that a script before speaks of, is looked at when it is its turn: before the
-    first row.
+    first row. Names are found as in a session that has the `search_path`.
     """
     before = ""
     for function in functions:
         for call in batched_updates(function):
             if call.table and not _spoken_of(call.table, before) and (call.key or not call.keyed):
-                _refuse_keyless(connection, function, call)
+                _refuse_keyless(connection, function, call, search_path)
         before += function.source
 
 
-def _refuse_keyless(connection: Connection, function: Function, call: BatchedUpdate) -> None:
-    if connection.execute("SELECT to_regclass(%s) IS NULL", [call.table]).fetchone() == (True,):
+def _refuse_keyless(connection: Connection, function: Function, call: BatchedUpdate, search_path: str) -> None:
+    table = find_relation(connection, call.table or "", search_path)
+    if table is None:
         return
     try:
-        find_key(connection, call.table or "", call.key)
+        find_key(connection, table, call.key)
     except KeyMissing as error:
         raise HistoryError(f"{function.path}:{call.line}: {error}") from None
 

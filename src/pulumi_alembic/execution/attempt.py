@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import alembic
@@ -40,7 +40,7 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
 
     A step that fails is rolled back, and its error raised as it is.
     """
-    with closing(_open(request)) as session:
+    with closing(open_session(request.url)) as session:
         on_session(_server_process(session))
         if request.observer is not None:
             request.observer.session(session)
@@ -79,15 +79,6 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
                     context.run_migrations()
             finally:
                 running.aborted = session.aborted
-
-
-def _open(request: Request) -> Session:
-    """The session that there is, unless it was used or got lost meanwhile; else a new one."""
-    if (session := request.session) is not None and not session.closed:
-        with suppress(psycopg.OperationalError):
-            _server_process(session)
-            return session
-    return open_session(request.url)
 
 
 def _configure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pulumi_alembic.database import connect
+from pulumi_alembic.database import connect, login_search_path
 from pulumi_alembic.execution.irreversible import refuse_irreversible
 from pulumi_alembic.scripts.shape import Function, batched_updates, refuse_misplaced
 
@@ -27,4 +27,4 @@ def refuse_unfit(functions: Sequence[Function], url: str | None, *, rehearsed: b
         from pulumi_alembic.batches.keys import refuse_keyless
 
         with connect(url) as connection:
-            refuse_keyless(connection, functions)
+            refuse_keyless(connection, functions, login_search_path(url))

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from pulumi_alembic.catalog import Catalog, quoted
-from pulumi_alembic.database import connect, read_catalog
+from pulumi_alembic.database import connect, login_search_path, read_catalog
 
 if TYPE_CHECKING:
     from pulumi_alembic.account import Account
@@ -80,7 +80,7 @@ def at_risk(url: str, account: Account, *, apart: bool) -> dict[str, tuple[Risk,
     if not any(one.effects.destroys for each in account.revisions for one in each.statements):
         return {}
     with connect(url) as connection:
-        catalog = read_catalog(connection)
+        catalog = read_catalog(connection, login_search_path(url))
         connection.commit()
         connection.autocommit = True
         connection.execute(_PATIENCE)

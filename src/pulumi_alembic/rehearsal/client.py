@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psycopg
 
+from pulumi_alembic.database import OWN_OPTIONS
+
 __all__ = ["Client", "environment", "find_client"]
 
 # Where Debian, PostgreSQL's own RPMs and Homebrew (Apple silicon, Intel) put them, each version in a folder of its own.
@@ -52,7 +54,8 @@ def environment(url: str) -> dict[str, str]:
     given = psycopg.conninfo.conninfo_to_dict(re.sub(r"^postgresql\+\w+://", "postgresql://", url))
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     known = {variable: str(given[name]) for name, variable in _VARIABLES.items() if given.get(name) is not None}
-    return kept | {"PGCONNECT_TIMEOUT": "15"} | known | {"PGCLIENTENCODING": "UTF8"}
+    own = f"{known.get('PGOPTIONS', '')} {OWN_OPTIONS}".strip()
+    return kept | {"PGCONNECT_TIMEOUT": "15"} | known | {"PGCLIENTENCODING": "UTF8", "PGOPTIONS": own}
 
 
 def _folders() -> Iterator[Path]:

@@ -20,6 +20,9 @@ __all__ = ["Row", "Server", "Session", "Work", "identifier", "libpq_variables", 
 
 Row = tuple[Any, ...]
 
+# No name that the plugin sends finds an object that a less privileged role made.
+_OPTIONS = "-c search_path=pg_catalog,pg_temp"
+
 identifier = sql.Identifier
 literal = sql.Literal
 
@@ -275,6 +278,7 @@ class Server:
                 connect_timeout=max(chosen.connect_timeout, 0),
                 gssencmode="disable",
                 fallback_application_name="pulumi-postgresql",
+                options=_OPTIONS,
                 sslrootcert=chosen.sslrootcert or None,
                 require_auth=None if verified or psycopg.pq.version() < 160000 else "!password",
             )

@@ -9,10 +9,10 @@ import pytest
 from pulumi_alembic.backups import clients
 from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.backups.taking import Maker
-from pulumi_alembic.database import connect
 from pulumi_alembic.errors import BackupError
 from pulumi_alembic.policy import Policy
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from psycopg import sql
 
 from pulumi_alembic import migrator
-from pulumi_alembic.database import connect
+from pulumi_alembic.database import open_session
 from taskdb.local import Server
 from tests.conftest import Database, drop_database
 
@@ -41,9 +42,9 @@ class Target:
         return migrator.migrate(self.url, self.directory, revision, command="pulumi up", **options)
 
     def query(self, statement: str) -> list[tuple[object, ...]]:
-        """The rows of one statement, as the owner."""
-        with connect(self.url) as connection:
-            return connection.execute(statement.encode()).fetchall()
+        """The rows of one statement, as the owner and with the login's search_path."""
+        with closing(open_session(self.url)) as session:
+            return session.execute(statement.encode()).fetchall()
 
     def alembic(self, *arguments: str, check: bool = True) -> str:
         """Run the `alembic` command on the scripts, as in a project of their own; return all that it printed."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from pulumi_alembic.database import connect
 from pulumi_alembic.fanout.listing import address
 from tests.conftest import Database, drop_database
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 
 __all__ = ["Tenants", "tenants_of"]
 

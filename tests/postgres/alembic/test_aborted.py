@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from pulumi_alembic.database import connect
 from pulumi_alembic.errors import RevisionFailed
 from pulumi_alembic.policy import Policy
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.waiting import blocker
 
 ONE, TWO = "20250101_001", "20250102_002"

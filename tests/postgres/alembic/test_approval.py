@@ -10,10 +10,10 @@ from pulumi.output import Unknown
 
 from pulumi_alembic import planning
 from pulumi_alembic.approval import VARIABLE
-from pulumi_alembic.database import connect
 from pulumi_alembic.errors import LintError, NotApproved
 from pulumi_alembic.provider import MigrationsProvider
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 

@@ -18,12 +18,12 @@ from pulumi_alembic import planning
 from pulumi_alembic.backups import clients
 from pulumi_alembic.backups import folder as backups
 from pulumi_alembic.backups.setting import When
-from pulumi_alembic.database import connect
 from pulumi_alembic.errors import BackupError, DatabaseError
 from pulumi_alembic.provider import MigrationsProvider
 from tests.conftest import Database
 from tests.postgres.alembic.backing_up import EVERYTHING, ONE, THREE, TWO, Backing, require_clients
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 
 UPDATE = """
 import sys

@@ -204,7 +204,7 @@ def test_somebody_who_cancels_it_ends_it(one: Target, threads: ThreadPoolExecuto
     """A batch that ran out of its time is tried again; one that somebody ended is not."""
     one.write(TWO, ONE, batched("'t', 'n = n + length(pg_sleep(60)::text)', where='id = 300'"))
     run = threads.submit(one.migrate, TWO)
-    with log_in(one.url, "beside", autocommit=True) as beside:
+    with log_in(one.url, "beside", autocommit=True, own=False) as beside:
         long = "wait_event = 'PgSleep' AND clock_timestamp() - query_start > '200 ms'"
         cancel = f"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND {long}"
         until(lambda: beside.execute(cancel).fetchone())

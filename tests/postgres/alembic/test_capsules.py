@@ -13,13 +13,13 @@ import pytest
 
 from pulumi_alembic import planning
 from pulumi_alembic.account import Account
-from pulumi_alembic.database import connect
 from pulumi_alembic.errors import CapsuleError, TargetError
 from pulumi_alembic.plugin_errors import HalfDone
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.script import checksum
 from pulumi_alembic.scripts.trust import VARIABLE, digest
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.stack import Refused, Stack, at, older
 
 ONE, TWO, THREE, FOUR = "20250101_001", "20250102_002", "20250103_003", "20250104_004"

@@ -3,10 +3,10 @@
 import pytest
 
 from pulumi_alembic import sessions
-from pulumi_alembic.database import connect
 from pulumi_alembic.drift import reading
 from pulumi_alembic.errors import DatabaseError
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.waiting import Told, blocker
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pulumi_alembic.database import connect, read_heads
+from pulumi_alembic.database import read_heads
 from pulumi_alembic.errors import HistoryError, MigrationError
 from pulumi_alembic.fingerprint import read_lines
 from pulumi_alembic.policy import Policy
@@ -22,6 +22,7 @@ from taskdb.local import Server
 from tests.conftest import Database
 from tests.postgres.alembic import plain, steps
 from tests.postgres.alembic.conftest import ENV, Target
+from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.revisions import SCHEMA, Draw
 
 LONG = os.environ.get("FAULTS") == "all"

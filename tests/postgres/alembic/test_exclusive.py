@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from pulumi_alembic import planning
-from pulumi_alembic.database import connect, log_in
+from pulumi_alembic.database import log_in
 from pulumi_alembic.errors import DatabaseError, TargetError
 from pulumi_alembic.exclusive import KEY
 from pulumi_alembic.plan import Plan
 from pulumi_alembic.policy import Policy
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.waiting import Told, until
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
@@ -164,7 +165,8 @@ def test_a_migration_that_is_killed_keeps_nobody_waiting(three: Target, tmp_path
     three.write(ONE, None, "op.execute('CREATE TABLE one (); CREATE TABLE two ()')")
     told = Told()
     sleeping = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(C%')"
-    with Crowd(three, tmp_path) as crowd, ThreadPoolExecutor() as threads, log_in(three.url, autocommit=True) as login:
+    login = log_in(three.url, autocommit=True, own=False)
+    with Crowd(three, tmp_path) as crowd, ThreadPoolExecutor() as threads, login:
         crowd.start(1, sys.executable, "-c", MIGRATE, TWO)
         until(lambda: login.execute(sleeping).fetchone() == (True,))
         waits = threads.submit(three.migrate, TWO, on_wait=told)

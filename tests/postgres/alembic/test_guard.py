@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from pulumi_alembic.account import Account
-from pulumi_alembic.database import connect, log_in
+from pulumi_alembic.database import log_in
 from pulumi_alembic.errors import DataLoss, PolicyError, RevisionFailed
 from pulumi_alembic.guard.allowance import VARIABLE, allowed
 from pulumi_alembic.planning import read_revision
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.provider import MigrationsProvider
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.waiting import blocker, until, wants_lock
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"

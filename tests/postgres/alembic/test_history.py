@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic.database import connect
 from pulumi_alembic.errors import DatabaseError, RevisionFailed
 from pulumi_alembic.ledger import records
 from pulumi_alembic.provider import MigrationsProvider
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 

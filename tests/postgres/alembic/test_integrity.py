@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pulumi_alembic import planning
-from pulumi_alembic.database import connect
 from pulumi_alembic.errors import DatabaseError, HistoryError, MigrationError
 from pulumi_alembic.scripts.history import History
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 

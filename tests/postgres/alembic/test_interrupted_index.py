@@ -7,11 +7,12 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 import pytest
 
-from pulumi_alembic.database import connect, log_in
+from pulumi_alembic.database import log_in
 from pulumi_alembic.errors import MigrationError, RevisionFailed
 from pulumi_alembic.policy import Policy
 from tests.conftest import Database, ThrowawayCluster
 from tests.postgres.alembic.conftest import Target, prepare
+from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.waiting import Told, blocker, killed_command, until
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
@@ -60,7 +61,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 @pytest.fixture
 def beside(one: Target) -> Iterator[psycopg.Connection]:
     """A session of the migration's own login, which sees how far its builds are, and may end them."""
-    with log_in(one.url, "beside", autocommit=True) as connection:
+    with log_in(one.url, "beside", autocommit=True, own=False) as connection:
         yield connection
 
 
@@ -177,7 +178,7 @@ def test_a_build_that_is_done_and_not_yet_committed_is_waited_for(
             session.execute("SET synchronous_commit = on")
             session.execute("CREATE INDEX CONCURRENTLY i ON t (x)")
 
-    with log_in(target.url, "beside", autocommit=True) as beside:
+    with log_in(target.url, "beside", autocommit=True, own=False) as beside:
 
         def committing() -> tuple[int, str] | None:
             return beside.execute(

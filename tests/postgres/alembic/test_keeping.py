@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from pulumi_alembic.account import Account
-from pulumi_alembic.database import connect
 from pulumi_alembic.errors import DataLoss, RevisionFailed
 from pulumi_alembic.fingerprint import read_lines
 from pulumi_alembic.keeping import returning
@@ -19,6 +18,7 @@ from pulumi_alembic.preview import summary
 from pulumi_alembic.provider import MigrationsProvider
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 ROWS = 10_000

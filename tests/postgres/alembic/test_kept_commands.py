@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic.database import connect
 from pulumi_alembic.keeping.entry import read
 from tests.conftest import Database
 from tests.postgres.alembic.backing_up import Backing, require_clients
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 
 ONE, TWO = "20250101_001", "20250102_002"
 

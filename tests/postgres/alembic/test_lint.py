@@ -10,11 +10,11 @@ import pytest
 from pulumi_alembic import catalog
 from pulumi_alembic.account import Account, Finding, Severity
 from pulumi_alembic.accounting import account_from_database
-from pulumi_alembic.database import connect
 from pulumi_alembic.lint import Settings
 from pulumi_alembic.lint.advice import NEXT
 from pulumi_alembic.lint.rules import RULES, Scale
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 
 ONE = "20250101_001"
 LARGE = Settings.parse({"large_rows": "100"})

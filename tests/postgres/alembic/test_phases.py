@@ -3,10 +3,10 @@
 import pytest
 
 from pulumi_alembic import planning
-from pulumi_alembic.database import connect
 from pulumi_alembic.errors import HistoryError, RevisionFailed
 from pulumi_alembic.policy import Policy
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.waiting import blocker
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic.database import connect
 from pulumi_alembic.provider import ADMIN, MigrationsProvider
 from pulumi_alembic.rehearsal.client import find_client
 from taskdb.local import Server
 from tests.conftest import Database
 from tests.postgres.alembic.catalog import OBJECTS
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.waiting import LONGEST, blocker
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"

@@ -10,7 +10,6 @@ import pytest
 
 from pulumi_alembic import engine_log
 from pulumi_alembic.account import Account
-from pulumi_alembic.database import connect
 from pulumi_alembic.errors import LintError
 from pulumi_alembic.inputs import ADMIN, APPLYING
 from pulumi_alembic.ledger import records
@@ -21,6 +20,7 @@ from pulumi_alembic.scripts.history import History
 from taskdb.local import Server
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.stack import PROVIDER, Refused, Stack
 
 ONE, TWO, THREE = (f"20250101_00{number}" for number in (1, 2, 3))

@@ -21,7 +21,7 @@ from pulumi.output import Unknown
 
 from pulumi_alembic.account import WAY_BACK, Account
 from pulumi_alembic.accounting import account_from_database
-from pulumi_alembic.database import connect, log_in
+from pulumi_alembic.database import log_in
 from pulumi_alembic.effects import effects
 from pulumi_alembic.inputs import ADMIN
 from pulumi_alembic.lint import Settings
@@ -36,6 +36,7 @@ from taskdb.local import Server
 from tests.conftest import Database
 from tests.postgres.alembic.catalog import OBJECTS
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.rendering_cases import FAILS, RENDERED, RUNS_PYTHON
 from tests.postgres.alembic.test_effects import CASES, SCHEMA, catalog_of, told
 from tests.postgres.alembic.test_rendering import ONE, TWO, at_one, differences, directory, name, sent_by, write

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pulumi_alembic.database import connect
 from pulumi_alembic.fingerprint import read_lines
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 
 ONE, TWO = "20250101_001", "20250102_002"
 

@@ -16,13 +16,13 @@ from psycopg import sql
 
 from pulumi_alembic import planning
 from pulumi_alembic.backups.definitions import read_fingerprint
-from pulumi_alembic.database import connect
 from pulumi_alembic.errors import RevisionFailed
 from pulumi_alembic.exclusive import KEY
 from pulumi_alembic.ledger import records
 from tests.conftest import Database
 from tests.postgres.alembic.backing_up import EVERYTHING, MAY_LOSE, ONE, THREE, TWO, Backing, catalog, require_clients
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 
 
 @pytest.fixture

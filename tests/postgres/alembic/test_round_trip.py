@@ -16,7 +16,7 @@ import pytest
 
 from pulumi_alembic.account import Account
 from pulumi_alembic.accounting import account_from_database
-from pulumi_alembic.database import Connection, connect
+from pulumi_alembic.database import Connection
 from pulumi_alembic.errors import RevisionFailed
 from pulumi_alembic.fingerprint import read_lines
 from pulumi_alembic.guard import losses
@@ -26,6 +26,7 @@ from pulumi_alembic.lint.settings import Settings
 from pulumi_alembic.origin import Origin
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.round_trips import BASE, Draw, draw, fill
 
 SEED = int(os.environ.get("SEED", "1"))

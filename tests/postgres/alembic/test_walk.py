@@ -22,12 +22,12 @@ from alembic.util import CommandError
 from hypothesis import HealthCheck, Phase, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from pulumi_alembic.database import connect
 from pulumi_alembic.errors import DatabaseError, MigrationError
 from pulumi_alembic.plugin_errors import HalfDone
 from pulumi_alembic.scripts.history import History
 from tests.postgres.alembic.catalog import OBJECTS
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.stack import PROVIDER, Refused, Stack, older
 
 LONG = os.environ.get("FAULTS") == "all"

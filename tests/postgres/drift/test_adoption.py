@@ -10,10 +10,10 @@ from pulumi.output import Unknown
 
 from pulumi_alembic import engine_log
 from pulumi_alembic.account import Account
-from pulumi_alembic.database import connect
 from pulumi_alembic.inputs import ADMIN
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.stack import Refused, Stack
 
 ONE, TWO, THREE, FOUR = (f"2025010{number}_00{number}" for number in range(1, 5))

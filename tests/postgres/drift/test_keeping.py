@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from pulumi_alembic import drifting, runner
-from pulumi_alembic.database import connect
 from pulumi_alembic.drift import looking
 from pulumi_alembic.drift.reading import read
 from pulumi_alembic.drift.snapshot import Item, Snapshot
 from pulumi_alembic.plugin_errors import HalfDone
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.stack import Stack
 
 LONG = os.environ.get("FAULTS") == "all"

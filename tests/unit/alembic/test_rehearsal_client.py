@@ -21,7 +21,7 @@ def test_all_that_a_url_says_reaches_the_client(monkeypatch: pytest.MonkeyPatch)
         "PGPASSWORD": "p@",
         "PGPASSFILE": "f",
         "PGDATABASE": "a b",
-        "PGOPTIONS": "-c geqo=off",
+        "PGOPTIONS": "-c geqo=off -c search_path=pg_catalog,pg_temp",
         "PGSSLCRL": "c",
         "PGCONNECT_TIMEOUT": "3",
         "PGCLIENTENCODING": "UTF8",
