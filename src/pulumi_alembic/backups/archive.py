@@ -24,9 +24,20 @@ _LEDGER = re.compile(rf"^\d+; \d+ \d+ [A-Z ]+ {VERSION_SCHEMA} ([A-Z]+ )?ledger"
 _KEPT = re.compile(rf"^\d+; \d+ \d+ (?:TABLE|TABLE DATA|COMMENT) {KEPT_SCHEMA} (?:TABLE )?(\w+) ")
 _ACL = re.compile(r"^\d+; \d+ \d+ ACL ")
 
-# pg_dump of 2025 puts its script between two words for psql alone; one of 17 sets what no older server knows.
-_NOT_SQL = re.compile(rb"^(\\(un)?restrict \w+|SET transaction_timeout = 0;)$", re.MULTILINE)
-_COPY = re.compile(rb"^COPY (.+) \(.*\) FROM stdin;\n$")
+# pg_dump of 2025 puts its script between two words for psql only, at its beginning and its end; one of 17 sets what no
+# older server knows. Such a line in the middle is text of a definition, and stays.
+_COMMENTS = rb"(?:\s|--[^\n]*\n)*+"
+_RESTRICT = re.compile(rb"\A(" + _COMMENTS + rb")\\restrict \w+\n")
+_UNRESTRICT = re.compile(rb"^\\unrestrict \w+\s*\Z", re.MULTILINE)
+_SETTING = re.compile(
+    rb"\A((?:"
+    + _COMMENTS
+    + rb"SET (?!transaction_timeout)\w+ = \w+;\n)*+"
+    + _COMMENTS
+    + rb")SET transaction_timeout = 0;\n"
+)
+# A name can have a line end: the statement is all that stands since the one before, which ends in a line of its own.
+_COPY = re.compile(_COMMENTS + rb"(COPY (.+) \([^\n]*\) FROM stdin);\n\Z", re.DOTALL)
 
 
 class Archive:
@@ -56,15 +67,15 @@ class Archive:
         with self._listed(self._entries) as listed, self._script(listed, "--section=data") as script:
             statements: list[bytes] = []
             for line in script:
-                copy = _COPY.match(line)
-                if copy is None:
-                    statements.append(line)
+                statements.append(line)
+                if (found := _copy_among(statements)) is None:
                     continue
+                before, copy, table = found
                 number += 1
-                tell(f"restores {copy[1].decode()}, table {number} of {self.tables}")
-                _execute(connection, statements)
+                tell(f"restores {table}, table {number} of {self.tables}")
+                _execute(connection, before)
                 statements = []
-                with connection.cursor().copy(line.rstrip(b";\n")) as stream:
+                with connection.cursor().copy(copy) as stream:
                     for row in script:
                         if row == b"\\.\n":
                             break
@@ -117,8 +128,26 @@ class Archive:
                 process.wait()
 
 
+def _copy_among(lines: list[bytes]) -> tuple[list[bytes], bytes, str] | None:
+    """The lines before a COPY whose rows follow the last of these lines, that COPY, and its table."""
+    if not lines[-1].endswith(b" FROM stdin;\n"):
+        return None
+    begins = [number for number, line in enumerate(lines) if line.startswith(b"COPY ")]
+    for number in begins:
+        copy = _COPY.fullmatch(b"".join(lines[number:]))
+        # Within a name in quotes it is not the end of the statement.
+        if copy and copy[1].count(b'"') % 2 == 0:
+            return lines[:number], copy[1], " ".join(copy[2].decode().split())
+    return None
+
+
+def _plain(script: bytes) -> bytes:
+    """The script without what is for psql only, or for newer servers."""
+    return _SETTING.sub(rb"\1", _UNRESTRICT.sub(b"", _RESTRICT.sub(rb"\1", script)))
+
+
 def _execute(connection: Connection, statements: list[bytes]) -> None:
-    if script := _NOT_SQL.sub(b"", b"".join(statements)):
+    if script := _plain(b"".join(statements)):
         connection.execute(script)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.fingerprint import read_lines
 from pulumi_alembic.plan import Direction
 from pulumi_alembic.rehearsal.client import Client, find_client
-from pulumi_alembic.rehearsal.copying import copy, read_ledger
+from pulumi_alembic.rehearsal.copying import Foundation, furnish, read_foundation, read_ledger, replay
 from pulumi_alembic.rehearsal.dump import dump
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.rehearsal.scratch import Scratch, at, scratch
@@ -70,25 +70,29 @@ def rehearsal(
 def _prepare(stack: ExitStack, aside: ThreadPoolExecutor, url: str, admin: str, looked: Looked) -> _Stage:
     reading = aside.submit(_read, url, [step.id for step in looked.plan.steps])
     database = stack.enter_context(scratch(admin, url, _client))
-    schema, ledger = reading.result()
-    with log_in(database.url, "alembic rehearsal", autocommit=True) as connection:
-        copy(connection, url, schema, looked.plan.current, ledger)
+    foundation, schema, ledger = reading.result()
+    with closing(log_in(database.url, "alembic rehearsal", autocommit=True)) as connection:
+        furnish(connection, url, foundation)
+    with connect(at(url, database.name)) as connection:
+        connection.autocommit = True
+        replay(connection, schema, foundation, looked.plan.current, ledger)
         with connection.transaction():
             return _Stage(database, read_lines(connection))
 
 
-def _read(url: str, revisions: Sequence[str]) -> tuple[str, list[str]]:
+def _read(url: str, revisions: Sequence[str]) -> tuple[Foundation, str, list[str]]:
     """The target's schema, and what its ledger has on these revisions; nothing of it has to wait for anybody."""
     with connect(url) as connection:
         [(owner,)] = connection.execute("SELECT current_user").fetchall()
         _refuse_powerful(connection.execute(_POWERS).fetchall())
         client = _client(connection.info.server_version // 10000)
+        foundation = read_foundation(connection)
         ledger = read_ledger(connection, revisions)
         connection.commit()
         connection.autocommit = True
-        # As the login itself it sees the dump's session, which is one of the same login.
-        connection.execute("RESET ROLE")
-        return dump(url, connection, owner, client), ledger
+        # As the login itself it sees the dump's session, which is one of the same login. RESET ROLE can be the owner.
+        connection.execute("SET ROLE NONE")
+        return foundation, dump(url, connection, owner, client), ledger
 
 
 _POWERS = """

@@ -1,0 +1,332 @@
+"""No session of ours runs what a less privileged role has made: all SQL that we send is collected, and trapped."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from pglast import parse_sql
+from pglast.parser import ParseError
+from pglast.visitors import Visitor
+from psycopg import sql
+
+from pulumi_alembic.accounting import account_from_database
+from pulumi_alembic.backups import clients
+from pulumi_alembic.database import OWN_OPTIONS, Session, connect, log_in, open_session
+from pulumi_alembic.drift.reading import read
+from pulumi_alembic.lint import Settings
+from pulumi_alembic.rehearsal.client import environment, find_client
+from taskdb.admin import Admin
+from taskdb.existing import existing
+from taskdb.local import Server
+from tests.conftest import Database
+from tests.postgres.alembic.conftest import Target, prepare
+from tests.postgres.alembic.owner import connect as as_owner
+
+ONE, TWO = "20250101_001", "20250102_002"
+
+
+@dataclass
+class Sent:
+    """What went over every connection that was opened: who logged in, with which options, and the statements."""
+
+    sessions: list[tuple[str, str, list[str]]] = field(default_factory=list)
+
+    @property
+    def texts(self) -> list[str]:
+        return [text for _, _, texts in self.sessions for text in texts]
+
+
+_MESSAGE = re.compile(r"^F\t\d+\t(?:Query|Parse)\t (.*?)(?=^[FB]\t\d+\t)", re.MULTILINE | re.DOTALL)
+
+
+@contextmanager
+def collected() -> Iterator[Sent]:
+    """All that psycopg sends within the block, by libpq's own trace: also what goes past its cursors."""
+    sent, open_ = Sent(), []
+
+    def connect(dial: Callable[..., Any], *args: Any, **kw: Any) -> psycopg.Connection:
+        connection: psycopg.Connection = dial(*args, **kw)
+        file = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115 - it is read at the end
+        connection.pgconn.trace(file.fileno())
+        connection.pgconn.set_trace_flags(psycopg.pq.Trace.SUPPRESS_TIMESTAMPS)
+        open_.append((connection.info.user, str(kw.get("options") or ""), file))
+        return connection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psycopg, "connect", partial(connect, psycopg.connect))
+        patch.setattr(Session, "connect", partial(connect, Session.connect))
+        yield sent
+    for user, options, file in open_:
+        trace = Path(file.name).read_text(errors="replace") + "F\t0\tEnd\t"
+        texts = [
+            re.sub(r'^"[^"]*" (?=")', "", text).strip(" 0123456789\n").strip('"') for text in _MESSAGE.findall(trace)
+        ]
+        sent.sessions.append((user, options, texts))
+        file.close()
+
+
+@pytest.fixture
+def admin(server: Server) -> str:
+    with Database(server, "postgres").connect() as connection:
+        if find_client(connection.info.server_version // 10000) is None:
+            pytest.skip("no pg_dump for this server")
+    return f"postgresql://{server.username}:{server.password}@{server.host}:{server.port}/postgres"
+
+
+@pytest.fixture
+def two(empty_target: Target) -> Target:
+    empty_target.write(
+        ONE,
+        None,
+        "op.execute('CREATE TABLE t (id int PRIMARY KEY, name text)')\n"
+        "    op.execute('CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM t WITH NO DATA')",
+        "op.execute('DROP MATERIALIZED VIEW counted; DROP TABLE t')",
+    )
+    empty_target.write(TWO, ONE, "op.execute('ALTER TABLE t ADD z int')", "op.execute('ALTER TABLE t DROP z')")
+    empty_target.migrate(ONE)
+    return empty_target
+
+
+def work(target: Target, admin: str) -> None:
+    """What a preview, an adoption's look, drift, an update and its downgrade do, each in sessions of its own."""
+    parts = psycopg.conninfo.conninfo_to_dict(admin)
+    login = Admin(str(parts["host"]), int(str(parts["port"])), str(parts["user"]), str(parts["password"]), "disable")
+    existing(login, target.url.rpartition("/")[2])
+    _, account = account_from_database(target.url, target.directory, TWO, Settings(), admin=admin)
+    assert account.not_rehearsed == ""
+    with connect(target.url) as connection:
+        read(connection)
+    target.migrate(TWO)
+    target.migrate(ONE)
+
+
+def test_every_session_has_our_search_path_but_those_that_revisions_run_in(two: Target, admin: str) -> None:
+    with collected() as sent:
+        work(two, admin)
+    bare = [each for each in sent.sessions if OWN_OPTIONS not in each[1]]
+    assert len(sent.sessions) > 10
+    assert all(user.endswith("_migrator") for user, _, _ in bare)
+    # Of the login's search_path are its first look, and the sessions in which a revision runs.
+    runs = [
+        texts for _, _, texts in bare if any(text == "SHOW search_path" or "ALTER TABLE t" in text for text in texts)
+    ]
+    assert len(runs) == len(bare)
+    for _, options, texts in sent.sessions:
+        if OWN_OPTIONS in options:
+            assert not any(re.match(r"(?i)SET\s+(SESSION\s+)?search_path", text) for text in texts[:1])
+
+
+def test_the_option_wins_over_every_setting_of_the_login(two: Target, database: Database) -> None:
+    user = two.url.split("//")[1].partition(":")[0]
+    evil = sql.SQL("ALTER ROLE {} SET search_path = app, pg_catalog").format(sql.Identifier(user))
+    with database.connect() as connection:
+        connection.execute(evil)
+    with connect(two.url) as connection:
+        assert connection.execute("SHOW search_path").fetchone() == ("pg_catalog,pg_temp",)
+    with connect(f"{two.url}?options=-c%20search_path%3Dapp%20-c%20work_mem%3D7MB") as connection:
+        assert connection.execute("SHOW search_path").fetchone() == ("pg_catalog,pg_temp",)
+        assert connection.execute("SHOW work_mem").fetchone() == ("7MB",)
+    session = open_session(two.url)
+    assert session.execute("SHOW search_path").fetchone() == ("app, pg_catalog",)
+    session.close()
+
+
+@pytest.mark.parametrize("of", [environment, clients.environment])
+def test_the_programs_of_postgresql_have_it_too(of: Callable[[str], dict[str, str]]) -> None:
+    assert of("postgresql://a@b/c")["PGOPTIONS"] == OWN_OPTIONS
+    assert of("postgresql://a@b/c?options=-c%20work_mem%3D7MB")["PGOPTIONS"] == f"-c work_mem=7MB {OWN_OPTIONS}"
+
+
+def test_a_pooler_that_drops_the_option_gets_a_statement(two: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    dial = Session.connect
+    monkeypatch.setattr(Session, "connect", lambda *args, **kw: dial(*args, **{**kw, "options": None}))
+    with log_in(two.url) as connection:
+        assert connection.execute("SHOW search_path").fetchone() == ("pg_catalog, pg_temp",)
+
+
+TYPES = ("name", "text", "varchar", '"char"', "oid", "integer", "anyelement", "text[]")
+_BODY = "BEGIN INSERT INTO public.caught VALUES (session_user, current_user, {name}); RETURN NULL; END"
+
+
+def names(texts: list[str]) -> tuple[dict[str, set[int]], set[str]]:
+    """The functions that these statements call without a schema, with numbers of arguments, and the operators."""
+    functions: dict[str, set[int]] = {}
+    operators: set[str] = set()
+
+    class Calls(Visitor):
+        def visit_FuncCall(self, _: Any, node: Any) -> None:  # noqa: N802 - pglast's name for it
+            if len(node.funcname) == 1:
+                functions.setdefault(node.funcname[0].sval, set()).add(len(node.args or ()))
+
+        def visit_A_Expr(self, _: Any, node: Any) -> None:  # noqa: N802
+            operators.update(each.sval for each in node.name[-1:])
+
+    for text in texts:
+        try:
+            for each in parse_sql(text):
+                Calls()(each.stmt)
+        except ParseError:
+            continue
+    return functions, operators
+
+
+def traps(texts: list[str]) -> Iterator[str]:
+    """A function and an operator for each of these names, for every pair of types that the catalog has."""
+    functions, operators = names(texts)
+    for name, counts in functions.items():
+        for count in counts:
+            kinds = product(TYPES, repeat=count) if count < 3 else ([kind] * count for kind in TYPES)
+            for arguments in kinds:
+                body = _BODY.format(name=f"'{name}'").replace("'", "''")
+                yield (
+                    f'CREATE FUNCTION public."{name}"({", ".join(arguments)}) RETURNS text LANGUAGE plpgsql '
+                    f"SECURITY INVOKER AS '{body}'"
+                )
+    for number, operator in enumerate(sorted(operators)):
+        for at, (left, right) in enumerate(product(TYPES, repeat=2)):
+            body = _BODY.format(name=f"'operator {operator}'").replace("'", "''").replace("NULL", "false")
+            called = f"public.trap_{number}_{at}"
+            yield f"CREATE FUNCTION {called}({left}, {right}) RETURNS boolean LANGUAGE plpgsql AS '{body}'"
+            yield f"CREATE OPERATOR public.{operator} (FUNCTION = {called}, LEFTARG = {left}, RIGHTARG = {right})"
+
+
+@contextmanager
+def trapped(server: Server, name: str, texts: list[str]) -> Iterator[list[Any]]:
+    """In this database a login that is allowed to create in the schema public made every trap, if there is one."""
+    found: list[Any] = []
+    with Database(server, name).connect() as admin:
+        admin.execute(sql.SQL("GRANT ALL ON SCHEMA public TO app_x"))
+        [(traps_it,)] = admin.execute("SELECT has_schema_privilege('app_x', 'public', 'CREATE')").fetchall()
+        admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO app_x").format(sql.Identifier(name)))
+    if not traps_it:
+        # From 15 on nobody but a superuser gives rights on the schema public of the maintenance database.
+        yield found
+        return
+    with Database(server, name).connect(user="app_x", password="x") as app:
+        app.execute("CREATE TABLE public.caught (session name, role name, what text)")
+        app.execute("GRANT INSERT ON public.caught TO PUBLIC")
+        made = 0
+        for trap in traps(texts):
+            with suppress(psycopg.Error):
+                # Some combinations of types make no function, and some operators have one side.
+                app.execute(trap.encode())
+                made += 1
+        assert made > 1000
+    yield found
+    with Database(server, name).connect(user="app_x", password="x") as app:
+        found += app.execute("SELECT DISTINCT session, role, what FROM public.caught").fetchall()
+
+
+@pytest.mark.parametrize("place", ["the maintenance database", "the target"])
+def test_no_name_that_we_send_finds_what_the_application_made(
+    make_cluster: Callable[..., Any], two: Target, admin: str, place: str
+) -> None:
+    """On a server of its own, because its maintenance database is trapped too."""
+    with collected() as sent:
+        work(two, admin)
+    server = make_cluster().server
+    with Database(server, "postgres").connect() as connection:
+        connection.execute("CREATE ROLE app_x LOGIN PASSWORD 'x'")
+        connection.execute("CREATE DATABASE trapped TEMPLATE template0")
+    target = prepare(Database(server, "trapped"), two.directory)
+    target.migrate(ONE)
+    url = f"postgresql://{server.username}:{server.password}@{server.host}:{server.port}/postgres"
+    with trapped(server, "postgres" if "maintenance" in place else "trapped", sent.texts) as caught:
+        if "maintenance" in place:
+            work(target, url)
+        else:
+            with pytest.raises(AssertionError, match="belongs to app_x"):
+                work(target, url)
+            with connect(target.url) as session:
+                read(session)
+            target.migrate(TWO)
+            target.migrate(ONE)
+    assert caught == []
+
+
+HOSTILE = """
+CREATE FUNCTION app.seize(text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF session_user::text = '{admin}' THEN
+        PERFORM set_config('role', 'none', false);
+        EXECUTE 'ALTER ROLE {migrator} CONNECTION LIMIT 77';
+    END IF;
+    RETURN true;
+END $$;
+CREATE DOMAIN app.trap AS text CHECK (app.seize(VALUE));
+CREATE FUNCTION app.add(app.trap, text) RETURNS app.trap LANGUAGE sql AS 'SELECT $1';
+CREATE AGGREGATE app.sprung(text) (SFUNC = app.add, STYPE = app.trap, INITCOND = 'x');
+CREATE TABLE app.late (x text DEFAULT 'x'::app.trap, CHECK (app.seize(x)));
+CREATE MATERIALIZED VIEW app.seen AS SELECT app.seize('x') AS x WITH NO DATA;
+CREATE FUNCTION app.fires() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM app.seize(''x''); RETURN NEW; END';
+CREATE TRIGGER fires BEFORE INSERT ON migrations.alembic_version FOR EACH ROW EXECUTE FUNCTION app.fires();
+CREATE INDEX late_seize ON app.late ((length(x)));
+COMMENT ON TABLE app.late IS E'a\\n\\\\! touch {file}\\nSET SESSION AUTHORIZATION DEFAULT;\\n';
+CREATE TABLE app."a\n\\! touch {file}\n" ();
+"""
+
+
+def test_what_the_owner_defines_runs_in_no_session_of_the_admins(
+    two: Target, admin: str, server: Server, tmp_path: Path
+) -> None:
+    """A domain, an aggregate, a default, a materialized view and a trigger, each replayed by a rehearsal."""
+    migrator = two.url.split("//")[1].partition(":")[0]
+    file = tmp_path / "touched"
+    limit = f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{migrator}'"
+    with as_owner(two.url) as session:
+        session.execute(HOSTILE.format(admin=server.username, migrator=migrator, file=file).encode())
+        session.commit()
+    _, account = account_from_database(two.url, two.directory, TWO, Settings(), admin=admin)
+    assert account.not_rehearsed == ""
+    assert [each.rehearsed and each.rehearsed.fails for each in account.revisions] == [""]
+    assert two.query(limit) == [(-1,)]
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        ("CREATE TABLE public.foreign_to_us ()", "table public.foreign_to_us belongs to"),
+        ("CREATE DOMAIN public.foreign_to_us AS text", "type public.foreign_to_us belongs to"),
+        ("CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "function public.f() belongs to"),
+    ],
+)
+def test_what_another_role_owns_is_named_and_not_rehearsed(
+    made: str, reason: str, two: Target, admin: str, database: Database
+) -> None:
+    with database.connect() as connection:
+        if connection.info.server_version < 150000:
+            pytest.skip("the admin does not own the schema public")
+        connection.execute(made.encode())
+    _, account = account_from_database(two.url, two.directory, TWO, Settings(), admin=admin)
+    assert account.not_rehearsed.startswith(reason)
+    assert not account.rehearsed
+
+
+def test_schemas_rights_and_extensions_are_those_of_the_target(two: Target, admin: str, database: Database) -> None:
+    """What a revision needs of them, it finds: an extension in a schema of the admin's, which the owner may use."""
+    owner = sql.Identifier(f"{database.name}_owner")
+    with database.connect() as connection:
+        connection.execute("CREATE SCHEMA extensions; CREATE EXTENSION pgcrypto SCHEMA extensions")
+        connection.execute(sql.SQL("GRANT USAGE ON SCHEMA extensions TO {}").format(owner))
+        if connection.info.server_version >= 150000:
+            connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    two.write(
+        TWO,
+        ONE,
+        "op.execute(\"ALTER TABLE t ADD h text DEFAULT extensions.gen_salt('md5')\")",
+        "op.execute('ALTER TABLE t DROP h')",
+    )
+    _, account = account_from_database(two.url, two.directory, TWO, Settings(), admin=admin)
+    assert account.not_rehearsed == ""
+    assert [each.rehearsed and each.rehearsed.fails for each in account.revisions] == [""]
