@@ -141,9 +141,10 @@ class Rehearsed:
 
     `sent` are the statements of one that runs Python, or that sent others than were concluded, as the server got them.
     `made`, `dropped` and `changed` name what the catalog has, had, and has in another form afterwards, `renamed` what
-    has another name: `table app.cogs to app.gears`. `fails` is what
-    ended it, empty where it ran. `way_back` is WAY_BACK where the other direction leads to the same fingerprint, else
-    why not, and `left` are the lines of the catalog that are then others.
+    has another name: `table app.cogs to app.gears`. `fails` is what ended it, empty where it ran, and `doubt` why it
+    can succeed on the target all the same. `way_back` is WAY_BACK where the other direction leads to the same
+    fingerprint, else why not, and `left` are the lines of the catalog that are then others. `findings` are what that
+    shows of the script.
     """
 
     sent: tuple[StatementAccount, ...] = ()
@@ -154,6 +155,13 @@ class Rehearsed:
     way_back: str = ""
     left: tuple[str, ...] = ()
     renamed: tuple[str, ...] = ()
+    doubt: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server refused it in a way that no row of the target changes."""
+        return bool(self.fails and not self.doubt)
 
 
 @dataclass(frozen=True)

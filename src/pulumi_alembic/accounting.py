@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from pulumi_alembic import planning
-from pulumi_alembic.account import Account, RevisionAccount, StatementAccount
+from pulumi_alembic.account import Account, Finding, RevisionAccount, StatementAccount
 from pulumi_alembic.database import VERSION_SCHEMA
 from pulumi_alembic.lint.settings import Settings
 from pulumi_alembic.measuring import measuring
-from pulumi_alembic.plan import revision_text
+from pulumi_alembic.plan import Direction, revision_text
 from pulumi_alembic.redact import redact
 
 if TYPE_CHECKING:
@@ -59,7 +59,45 @@ def account_from_database(
         measure = stack.enter_context(measuring(url))
         known = (looked.plan, looked.history, looked.catalog, lint, database(url))
         account = account_of(*known, measure=measure, server=looked.server)
-        return looked, rehearse(with_losses(account, url, keep))
+        return looked, _with_ways_back(rehearse(with_losses(account, url, keep)), looked.history, lint)
+
+
+def _with_ways_back(account: Account, history: History, lint: Settings) -> Account:
+    """The account with a finding for each revision whose downgrade was rehearsed and does not restore the schema.
+
+    The finding stands with what the rehearsal showed: an update that does not rehearse has the same digest.
+    """
+    severity = lint.severity("irreversible-downgrade")
+    if severity is None or account.direction != Direction.UPGRADE or not account.rehearsed:
+        return account
+    from pulumi_alembic.lint.excuses import Excuses
+
+    revisions = []
+    for each in account.revisions:
+        if (seen := each.rehearsed) and (seen.left or seen.way_back.startswith("fails: ")):
+            script = history.revisions[each.id]
+            reasons = [one.reason for one in Excuses(script.source).all if one.rule == "irreversible-downgrade"]
+            what = f"downgrade() {_left(seen.left) or seen.way_back}"
+            suggestion = "# in downgrade(): undo the rest of what upgrade() does"
+            reason = redact(reasons[0]) if reasons else ""
+            finding = Finding("irreversible-downgrade", severity, f"in the rehearsal {what}", suggestion, reason)
+            each = replace(each, rehearsed=replace(seen, findings=(finding,)))
+        revisions.append(each)
+    return replace(account, revisions=tuple(revisions))
+
+
+def _left(lines: Sequence[str], shown: int = 3) -> str:
+    """What a downgrade leaves and does not restore, by the lines of the catalog that are there or missing after it."""
+    names: dict[str, list[str]] = {"+": [], "-": []}
+    for line in lines:
+        sign, kind, name = line.split(" ", 3)[:3]
+        # With an object come its owner and its privileges.
+        names[sign] += [f"{kind} {name}"] if kind not in ("owner", "privileges") or len(lines) == 1 else []
+    said = []
+    for verb, found in (("leaves", names["+"]), ("does not restore", names["-"])):
+        more = f" and {len(found) - shown} more" if len(found) > shown else ""
+        said += [f"{verb} {', '.join(found[:shown])}{more}"] if found else []
+    return " and ".join(said) or (f"changes {' '.join(lines[0].split(' ', 3)[1:3])}" if lines else "")
 
 
 def account_from_base(

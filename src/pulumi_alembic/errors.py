@@ -17,6 +17,7 @@ __all__ = [
     "Moved",
     "NotApproved",
     "PolicyError",
+    "RehearsalFailed",
     "RevisionFailed",
     "TargetError",
 ]
@@ -80,13 +81,18 @@ class NotApproved(MigrationError):
     """What would run is not what was approved. Nothing was changed."""
 
 
+class RehearsalFailed(MigrationError):
+    """The server refused a revision in its rehearsal. Nothing was changed."""
+
+
 class RevisionFailed(MigrationError):
     """One revision failed and was rolled back; those before it stay applied.
 
     Where it had committed something of its own, the message says so. `revision` is the database's own revision
-    afterwards, read on a new connection.
+    afterwards, read on a new connection, and `error` what the revision ended with.
     """
 
-    def __init__(self, message: str, revision: str) -> None:
+    def __init__(self, message: str, revision: str, error: BaseException | None = None) -> None:
         super().__init__(message)
         self.revision = revision
+        self.error = error

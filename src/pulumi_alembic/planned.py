@@ -10,7 +10,6 @@ from pulumi_alembic import accounting, engine_log, planning, proving
 from pulumi_alembic.database import NoDatabase, NoLogin
 from pulumi_alembic.errors import DatabaseError, MigrationError
 from pulumi_alembic.keeping.setting import is_wanted
-from pulumi_alembic.plan import Direction
 
 if TYPE_CHECKING:
     from pulumi_alembic.account import Account
@@ -24,9 +23,9 @@ __all__ = ["plan", "proof"]
 def plan(inputs: Inputs, olds: Mapping[str, Any], trust: Trust) -> tuple[Looked, Account | None]:
     """The plan from where the database is; without an account in an update, which makes its own before it runs.
 
-    But in one that rehearses what goes up, whose account says which ways back lead back. A login that is not known, or
-    that the server does not know yet, is asked for by the URL of the `olds`, the inputs of the last update. Raises
-    MigrationError where there is no plan.
+    But in one that rehearses, whose account says what fails, and which downgrades restore the schema. A login that is
+    not known, or that the server does not know yet, is asked for by the URL of the `olds`, the inputs of the last
+    update. Raises MigrationError if there is no plan.
     """
     old_url = olds.get("url")
     if inputs.url is None:
@@ -95,7 +94,7 @@ def _plan_unknown(inputs: Inputs, olds: Mapping[str, Any], trust: Trust) -> tupl
 def _account(inputs: Inputs, url: str, trust: Trust) -> tuple[Looked, Account | None]:
     if inputs.applying:
         looked = planning.look_closely(url, inputs.directory, inputs.target, trust=trust, adopted=inputs.adopted)
-        if not inputs.admin or not looked.plan.steps or looked.plan.direction is Direction.DOWNGRADE:
+        if not inputs.admin or not looked.plan.steps:
             planning.refuse_unfit(looked.plan, url)
             return looked, None
 

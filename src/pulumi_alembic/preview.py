@@ -24,6 +24,10 @@ def summary(account: Account) -> list[str]:
 def how(account: Account) -> str:
     """Whether what is shown was measured or concluded, and why not where a rehearsal was wanted."""
     if account.rehearsed:
+        ran = sum(each.rehearsed is not None and not each.rehearsed.fails for each in account.revisions)
+        if ran < len(account.revisions):
+            of = f"{ran} of {len(account.revisions)} revision{'' if len(account.revisions) == 1 else 's'} ran"
+            return f"rehearsed in a scratch database, where no table has rows: {of}"
         return "rehearsed: it ran in a scratch database, where no table has rows"
     reason = f": {account.not_rehearsed}" if account.not_rehearsed else ""
     return f"concluded from the text, not rehearsed{reason}"
@@ -45,7 +49,8 @@ def _revision(revision: RevisionAccount) -> Iterator[str]:
     yield from (f"    puts back {each}" for each in revision.puts_back)
     if revision.rehearsed:
         yield from (f"    {line}" for line in _rehearsed(revision.rehearsed))
-    for finding in [*revision.findings, *(one for each in revision.statements for one in each.findings)]:
+    seen = revision.rehearsed.findings if revision.rehearsed else ()
+    for finding in [*revision.findings, *(one for each in revision.statements for one in each.findings), *seen]:
         excused = f" (excused: {finding.excused})" if finding.excused else ""
         yield f"    {finding.severity} {finding.rule}: {finding.message}{excused}"
 
@@ -58,7 +63,9 @@ def _rehearsed(seen: Rehearsed) -> Iterator[str]:
     if seen.renamed:
         yield f"renames {_few(seen.renamed)}"
     if seen.fails:
-        yield f"error: fails in the rehearsal, {seen.fails}"
+        yield f"{'error' if seen.refused else 'warning'}: fails in the rehearsal, {seen.fails}"
+    if seen.doubt:
+        yield f"    {seen.doubt}"
     if seen.way_back:
         yield f"way back: {seen.way_back}"
     yield from (f"    {line}" for line in seen.left[:_SHOWN])

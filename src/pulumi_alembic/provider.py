@@ -43,6 +43,7 @@ from pulumi_alembic.database import NoDatabase
 from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
 from pulumi_alembic.fanout.settings import LISTED, is_many
 from pulumi_alembic.guard.allowance import allowed, refuse_losses
+from pulumi_alembic.guard.rehearsed import refuse_failed
 from pulumi_alembic.inputs import (
     ADMIN,
     ADOPTS,
@@ -70,6 +71,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DETAILS", "MigrationsProvider"]
 
+
+_rehearsed: dict[str, Account | None] = {}
+"""By URN, what the check of an update saw in the rehearsal, for the update that follows in this process."""
 
 COMPARED = ("url", "directory", "__urn", INFRASTRUCTURE, "drift_ignore")
 """Inputs that are a change where they are others, whatever is planned."""
@@ -113,12 +117,19 @@ class MigrationsProvider(ResourceProvider):
         adds: Properties = {"plan": printable(str(plan)), "__serial": serial, APPLIED: applied, **proofs}
         if adopted:
             adds[ADOPTS] = {"revision": revision_text(adopted.heads), "digest": adopted.digest}
+        if account and plan.steps and not inputs.applying:
+            _tell(plan, account, inputs)
+        try:
+            if account:
+                refuse_failed(account, engine_log.command("up", inputs.urn))
+        except MigrationError as error:
+            return CheckResult(news, [CheckFailure("", str(error))])
         if inputs.applying:
+            _rehearsed[inputs.urn] = account
             return CheckResult({**news, **adds}, [])
         for line in proving.unproven(_olds, looked, lower):
             engine_log.warning(line, inputs.urn)
         if account and plan.steps:
-            _tell(plan, account, inputs)
             adds |= {
                 "digest": account.digest,
                 "statements": preview.statements(account),
@@ -182,6 +193,23 @@ def _tell(plan: Plan, account: Account, inputs: Inputs) -> None:
     engine_log.info("\n  ".join([str(plan), *first, *preview.summary(account)]), inputs.urn)
 
 
+def _as_rehearsed(account: Account, urn: str) -> Account:
+    """The account with what the check of this update saw, if the plan is still that one."""
+    seen = _rehearsed.pop(urn, None)
+    if seen is None or _steps(seen) != _steps(account):
+        return account
+    revisions = []
+    for now, then in zip(account.revisions, seen.revisions, strict=True):
+        # What was measured is that of the plan as it was judged then.
+        statements = then.statements if seen.digest == account.digest else now.statements
+        revisions.append(replace(now, statements=statements, rehearsed=then.rehearsed))
+    return replace(account, rehearsed=seen.rehearsed, not_rehearsed=seen.not_rehearsed, revisions=tuple(revisions))
+
+
+def _steps(account: Account) -> tuple[object, ...]:
+    return account.origin, account.direction, [(each.id, each.checksum) for each in account.revisions]
+
+
 def _back_up(
     inputs: Inputs, vouched: Trust, on_status: Callable[[str], None], say: Callable[[str], None]
 ) -> Callable[[Plan, Origin], str]:
@@ -212,7 +240,9 @@ def _migrate(olds: Properties, properties: Properties) -> Properties:
         _, account = accounting.account_from_database(
             inputs.url or "", inputs.directory, plan.target, inputs.lint, vouched, keep=is_wanted(inputs.policy)
         )
+        account = _as_rehearsed(account, inputs.urn)
         _tell(plan, account, inputs)
+        refuse_failed(account, up)
         refuse(account, properties.get("__configure") or 'Migrations(lint={{"{rule}": "warning"}})', up)
         if properties.get("require_approval"):
             approved = os.environ.get(VARIABLE) or properties.get("__approved") or ""

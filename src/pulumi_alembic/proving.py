@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pulumi_alembic.account import WAY_BACK, Account
+from pulumi_alembic.guard import rehearsed
 from pulumi_alembic.plan import Direction, Plan
 from pulumi_alembic.promotion import UNPROVEN, Lower, Proof
 from pulumi_alembic.scripts import trust
@@ -64,13 +65,15 @@ def unproven(olds: Mapping[str, Any], looked: Looked, lower: Lower | None) -> li
 
 
 def notes(account: Account) -> dict[str, dict[str, Any]]:
-    """What the ledger is told of each revision that runs unproven: the reason, and what there was against it."""
-    return {
+    """What the ledger keeps of each revision that runs unproven, or in spite of its rehearsal: the reason for it."""
+    unproven = {
         each.id: {UNPROVEN: {"reason": one.excused, "finding": one.message}}
         for each in account.revisions
         for one in each.findings
         if one.rule == UNPROVEN and one.excused
     }
+    skipped = rehearsed.notes(account)
+    return {id: unproven.get(id, {}) | skipped.get(id, {}) for id in unproven.keys() | skipped.keys()}
 
 
 def without(text: str, plan: Plan | None) -> str:

@@ -76,6 +76,7 @@ def revision_failed(
     return RevisionFailed(
         f"{failed}\n  {where}\n  next: {advice}, then {again}: it goes on from there",
         revision,
+        first.error if first else error,
     )
 
 

@@ -25,6 +25,7 @@ from pulumi_alembic.fanout.settings import Many
 from pulumi_alembic.fanout.survey import judged, knock, survey
 from pulumi_alembic.fanout.survey import read as read_all
 from pulumi_alembic.guard.allowance import allowed, refuse_losses
+from pulumi_alembic.guard.rehearsed import refuse_failed
 from pulumi_alembic.inputs import APPLIED, DETAILS, ID, Inputs, Properties
 from pulumi_alembic.lint.gate import refuse
 from pulumi_alembic.printable import printable
@@ -71,6 +72,10 @@ def check(olds: Properties, asked: Properties, kept_: Properties) -> CheckResult
         _tell(groups, inputs.urn, said + _to_come(asked, listing, inputs.urn))
     elif said and not inputs.applying:
         engine_log.info("\n  ".join([groups.plan, *said]), inputs.urn)
+    try:
+        _refuse_failed(groups, engine_log.command("up", inputs.urn))
+    except MigrationError as error:
+        return CheckResult(kept_, [CheckFailure("", str(error))])
     return CheckResult({**kept_, **many.adds(listing), **adds}, [])
 
 
@@ -97,6 +102,7 @@ def migrate(properties: Properties) -> Properties:
         groups = judged(crowd, listing, inputs.target, many.waves.processes, status, seen=seen)
         if groups.pending:
             _tell(groups, inputs.urn, [])
+            _refuse_failed(groups, up)
             for group in groups.pending.values():
                 if group.account:
                     refuse(group.account, configure, up)
@@ -192,6 +198,12 @@ def _details(groups: Groups) -> Properties:
 
 def _tell(groups: Groups, urn: str, said: list[str]) -> None:
     engine_log.info("\n  ".join([groups.plan, *said, *groups.summary(), f"digest {groups.digest}"]), urn)
+
+
+def _refuse_failed(groups: Groups, up: str) -> None:
+    for group in groups.pending.values():
+        if group.account:
+            refuse_failed(group.account, up)
 
 
 def _to_come(asked: Properties, listing: Listing, urn: str) -> list[str]:

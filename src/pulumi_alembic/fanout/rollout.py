@@ -11,6 +11,7 @@ from pulumi_alembic.fanout.crowd import Crowd
 from pulumi_alembic.fanout.groups import Groups, failures
 from pulumi_alembic.fanout.listing import databases
 from pulumi_alembic.fanout.waves import Waves
+from pulumi_alembic.proving import notes
 
 __all__ = ["Outcome", "roll_out"]
 
@@ -59,10 +60,12 @@ def roll_out(
     outcome = Outcome(counts)
     planned = list(waves.of(sorted(keys)))
     left = len(keys)
+    judged = {"approved": approved, "configure": configure}
+    kept_in_ledger = {key: notes(group.account) if group.account else {} for key, group in groups.pending.items()}
     for number, wave in enumerate(planned, 1):
         name = f"wave {number} of {len(planned)}" + (", the canary" if number == 1 else "")
         items = [
-            (groups.name(each), {"key": keys[each], "approved": approved, "configure": configure}) for each in wave
+            (groups.name(each), {**judged, "key": keys[each], "notes": kept_in_ledger[keys[each]]}) for each in wave
         ]
 
         def hear(text: str, lasting: bool = False, name: str = name) -> None:

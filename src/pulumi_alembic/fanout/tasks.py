@@ -21,6 +21,7 @@ from pulumi_alembic.scripts import trust
 from pulumi_alembic.scripts.history import History
 
 if TYPE_CHECKING:
+    from pulumi_alembic.account import Account
     from pulumi_alembic.database import Connection
     from pulumi_alembic.fanout.job import Job
     from pulumi_alembic.origin import Origin
@@ -109,19 +110,20 @@ def migrate(bench: Bench, name: str | None, expected: Any, tell: Tell) -> Answer
     here as a single database's is, unless what runs needs an approval.
     """
     from pulumi_alembic import migrator
+    from pulumi_alembic.proving import notes
 
     job = bench.job
     url = job.url_of(name or "")
 
-    def approve(plan: Plan) -> None:
+    def approve(plan: Plan) -> Mapping[str, Any]:
         if _key(plan) == expected["key"]:
-            return
+            return dict(expected["notes"])
         if expected["approved"]:
             raise NotApproved(
                 f"what would run is not what was approved: the database has moved since, {plan}. Look at it, and "
                 "approve what is left"
             )
-        _judge(bench, url, plan, expected["configure"])
+        return notes(_judge(bench, url, plan, expected["configure"]))
 
     revision = migrator.migrate(
         url,
@@ -167,17 +169,20 @@ def load(bench: Bench) -> None:
         runner.enter(bench.history, lambda metadata: None)
 
 
-def _judge(bench: Bench, url: str, plan: Plan, configure: str) -> None:
+def _judge(bench: Bench, url: str, plan: Plan, configure: str) -> Account:
     from pulumi_alembic import accounting
     from pulumi_alembic.guard.allowance import refuse_losses
+    from pulumi_alembic.guard.rehearsed import refuse_failed
     from pulumi_alembic.lint.gate import refuse
 
     job = bench.job
     _, found = accounting.account_from_database(
-        url, job.folder, plan.target, job.settings, job.trust, keep=is_wanted(job.waits)
+        url, job.folder, plan.target, job.settings, job.trust, admin=job.admin, keep=is_wanted(job.waits)
     )
+    refuse_failed(found, job.command)
     refuse(found, configure, job.command)
     refuse_losses(found, job.may_lose, job.command)
+    return found
 
 
 def _refuse_template(connection: Connection) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from psycopg import sql
 
 from pulumi_alembic.database import VERSION_SCHEMA, Connection, read_heads
+from pulumi_alembic.guard.rehearsed import SKIPPED
 from pulumi_alembic.ledger.ledger import Event
 from pulumi_alembic.plan import revision_text
 from pulumi_alembic.promotion import UNPROVEN
@@ -159,8 +160,10 @@ def _result(event: str, detail: Mapping[str, Any]) -> str:
         case Event.KEPT | Event.PUT_BACK | Event.PRUNED:
             stays = f", {detail['left']:,} stay" if detail.get("left") else ""
             return f"{event}: {detail.get('what')}{stays} ({detail.get('id')})"
-    unproven = detail.get(UNPROVEN)
-    return f"applied unproven: {unproven['reason']}" if unproven else "applied"
+    for key, how in ((UNPROVEN, "unproven"), (SKIPPED, "in spite of its rehearsal")):
+        if key in detail:
+            return f"applied {how}: {detail[key]['reason']}"
+    return "applied"
 
 
 def _with_gaps(rows: Sequence[Record], heads: tuple[str, ...], *, whole: bool) -> Iterator[Record]:

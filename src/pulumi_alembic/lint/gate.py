@@ -25,6 +25,7 @@ def errors_of(account: Account) -> Iterator[tuple[str, Finding]]:
         return
     for revision in account.revisions:
         found = [*revision.findings, *(one for each in revision.statements for one in each.findings)]
+        found += revision.rehearsed.findings if revision.rehearsed else ()
         for finding in found:
             if finding.severity is Severity.ERROR and not finding.excused:
                 yield revision.file, finding

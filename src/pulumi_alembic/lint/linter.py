@@ -175,7 +175,9 @@ class RevisionLint:
         bad = [each for each in self._excuses.all if each.problem]
         self._said += [("bad-excuse", f"line {each.line}: {each.problem}") for each in bad]
         for each in self._excuses.within(str(self.linter.direction)) if judge else ():
-            if not each.problem and each not in self._used and self._is_on(each.rule):
+            # Whether a downgrade restores the schema, only a rehearsal shows.
+            shown = each.rule == "irreversible-downgrade"
+            if not each.problem and each not in self._used and self._is_on(each.rule) and not shown:
                 self._said.append(("unused-excuse", f"line {each.line}: the excuse of {each.rule} excuses nothing"))
         for rule, text in dict.fromkeys(self._said):
             severity = self.linter.settings.severity(rule)

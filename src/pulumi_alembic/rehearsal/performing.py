@@ -18,6 +18,7 @@ from pulumi_alembic.catalog import Catalog
 from pulumi_alembic.errors import MigrationError, RevisionFailed
 from pulumi_alembic.plan import Direction, Plan, revision_text
 from pulumi_alembic.policy import Policy
+from pulumi_alembic.rehearsal.doubt import doubt
 from pulumi_alembic.rehearsal.guard import kept_inside
 from pulumi_alembic.rehearsal.observer import Looker
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
@@ -34,10 +35,14 @@ LIMIT = 30.0
 
 @dataclass(frozen=True)
 class Performed:
-    """What was seen of the steps that ran, in order; and why the next one failed, empty where all ran."""
+    """What was seen of the steps that ran, in order; and why the next one failed, empty where all ran.
+
+    `doubt` says why that one can succeed on the target all the same, if it can.
+    """
 
     looker: Looker
     failed: str
+    doubt: str = ""
 
 
 def perform(url: str, steps: Plan, history: History, catalog: Catalog | None) -> Performed:
@@ -66,7 +71,8 @@ def perform(url: str, steps: Plan, history: History, catalog: Catalog | None) ->
     except RevisionFailed as error:
         if time.monotonic() > deadline:
             raise NotRehearsed(f"it takes longer than {LIMIT:.0f} s") from None
-        return Performed(looker, _cause(error))
+        own = {name.rpartition(".")[2].strip('"') for name in (catalog.functions if catalog else ())}
+        return Performed(looker, _cause(error), doubt(error.error, [each.sql for each in looker.rest], own))
     except MigrationError as error:
         raise NotRehearsed(str(error).splitlines()[0]) from None
     return Performed(looker, "")

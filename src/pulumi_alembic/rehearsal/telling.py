@@ -37,10 +37,10 @@ def told(
         if number < len(forth.looker.seen):
             seen = forth.looker.seen[number]
             revision = _with(revision, seen.sent, seen.before, known, _changes(before, seen.lines, seen.renames))
-            revision = _with_way_back(revision, before, len(forth.looker.seen) - 1 - number, back)
+            revision = _with_way_back(revision, before, seen.lines, len(forth.looker.seen) - 1 - number, back)
             before = seen.lines
         elif number == len(forth.looker.seen) and forth.failed:
-            failed = Rehearsed(fails=redact(forth.failed))
+            failed = Rehearsed(fails=redact(forth.failed), doubt=forth.doubt)
             revision = _with(revision, forth.looker.rest, None, known, failed)
         revisions.append(revision)
     return replace(account, rehearsed=True, revisions=tuple(revisions))
@@ -147,14 +147,17 @@ def _named(found: Mapping[tuple[str, str], str]) -> Iterator[str]:
 
 
 def _with_way_back(
-    revision: RevisionAccount, before: tuple[str, ...], place: int, back: Performed | None
+    revision: RevisionAccount, before: tuple[str, ...], after: tuple[str, ...], place: int, back: Performed | None
 ) -> RevisionAccount:
     if back is None or revision.rehearsed is None:
         return revision
     seen: Sequence[Seen] = back.looker.seen
     if place < len(seen):
-        left = tuple(_difference(before, seen[place].lines))
-        said = "leads to another fingerprint" if left else WAY_BACK
+        whole = tuple(_difference(before, seen[place].lines))
+        # What the downgrade of a newer revision left is not this one's.
+        newer = {*_difference(after, seen[place - 1].lines)} if place else set()
+        left = tuple(line for line in whole if line not in newer)
+        said = "leads to another fingerprint" if left else "undoes its own part" if whole else WAY_BACK
     elif place == len(seen):
         left, said = (), f"fails: {redact(back.failed)}"
     else:

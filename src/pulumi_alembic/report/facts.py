@@ -75,7 +75,12 @@ def findings(preview: Preview) -> list[Placed]:
     found = [
         Placed(finding, planned.name, revision.id, number)
         for planned, revision in revisions(preview)
-        for number, found_there in enumerate([revision.findings, *(each.findings for each in revision.statements)])
+        for number, found_there in enumerate(
+            [
+                (*revision.findings, *(revision.rehearsed.findings if revision.rehearsed else ())),
+                *(each.findings for each in revision.statements),
+            ]
+        )
         for finding in found_there
     ]
     order = list(Severity)

@@ -91,7 +91,10 @@ def _revision(revision: RevisionAccount, page: Page, *, opened: bool) -> str:
 
 def _rehearsed(revision: RevisionAccount, page: Page) -> list[str]:
     seen = revision.rehearsed
-    said = [f"⛔ Fails in the rehearsal: {page.plain(seen.fails)}"] if seen and seen.fails else []
+    said = []
+    if seen and seen.fails:
+        doubt = f". {page.plain(seen.doubt)}" if seen.doubt else ""
+        said.append(f"{'⛔' if seen.refused else '⚠️'} Fails in the rehearsal: {page.plain(seen.fails)}{doubt}")
     if seen and seen.way_back and seen.way_back != WAY_BACK:
         lines = [f"- {page.code(line)}" for line in page.rows(seen.left, "line")]
         said.append("\n".join([f"⚠️ Way back: {page.plain(seen.way_back)}", *([""] if lines else []), *lines]))

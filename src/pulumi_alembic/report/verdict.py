@@ -39,7 +39,8 @@ class Verdict:
 def judge(preview: Preview) -> Verdict:
     """The verdict; a preview's own warnings do not count, as they are often about the machine it ran on.
 
-    A revision that failed in its rehearsal is an error, a way back that leads elsewhere a warning. What destroys data,
+    A revision that the server refused in its rehearsal is an error. One that can have failed because no table has rows
+    there is a warning, and so is a way back that leads elsewhere. What destroys data,
     deletes or replaces a resource, or cannot be known before the update, is a warning at least, and so is drift.
     """
     counts = _counts(preview)
@@ -90,7 +91,8 @@ def _counts(preview: Preview) -> dict[str, int]:
         "replaced": facts.gone(preview, "replace", "delete-replaced"),
         "revisions": len(pending),
         "opaque": sum(facts.is_opaque(revision) for revision in pending),
-        "failing": len({each[:2] for each in seen if each[2].fails}),
+        "failing": len({each[:2] for each in seen if each[2].refused}),
+        "doubtful": len({each[:2] for each in seen if each[2].doubt}),
         "astray": len({each[:2] for each in seen if each[2].way_back not in ("", WAY_BACK)}),
         "statements": sum(len(revision.statements) for revision in pending),
         "destroys": sum(not loss.unknown for loss in facts.losses(preview)),
@@ -102,6 +104,8 @@ def _counts(preview: Preview) -> dict[str, int]:
 
 def _rehearsed(counts: dict[str, int]) -> list[str]:
     said = [f"{counted(counts['failing'], 'revision')} failed in the rehearsal"] if counts["failing"] else []
+    if counts["doubtful"]:
+        said.append(f"{counted(counts['doubtful'], 'revision')} failed in the rehearsal, and can succeed with rows")
     number = counts["astray"]
     return said + ([f"{counted(number, 'way')} back lead{'s' * (number == 1)} elsewhere"] if number else [])
 
