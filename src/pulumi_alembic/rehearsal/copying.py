@@ -33,7 +33,7 @@ _OF_THE_ADMIN = re.compile(r"CREATE SCHEMA |ALTER SCHEMA \S+ OWNER TO |CREATE EX
 _OF_A_SCHEMA = re.compile(r"(?:GRANT|REVOKE) [A-Z, ]+ ON SCHEMA |COMMENT ON SCHEMA |ALTER DEFAULT PRIVILEGES ")
 
 _SCHEMAS = rf"""
-SELECT nspname, nspowner::regrole::text, ARRAY(
+SELECT nspname, pg_get_userbyid(nspowner)::text, ARRAY(
     SELECT ARRAY[privilege_type, CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,
         CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END]
     FROM aclexplode(coalesce(nspacl, acldefault('n', nspowner))) WHERE grantee <> nspowner ORDER BY 1)
@@ -96,7 +96,7 @@ _LEDGER = sql.Identifier(VERSION_SCHEMA, "ledger")
 
 @dataclass(frozen=True)
 class _Schema:
-    """`owner` and the grantees of `rights` (privilege, grantee, option) are as SQL writes them."""
+    """The grantees of `rights` (privilege, grantee, option) are as SQL writes them, the `owner` is the bare name."""
 
     owner: str
     rights: frozenset[tuple[str, str, str]]
@@ -187,12 +187,12 @@ def _furniture(
     name: str, wanted: _Schema, there: _Schema | None, owners: Iterable[str]
 ) -> Iterator[sql.Composed | sql.SQL]:
     """What makes the schema what it is in the target; the rights on those of the `owners` are in the dump."""
-    parts = {"schema": sql.Identifier(name), "owner": sql.SQL(wanted.owner)}
+    parts = {"schema": sql.Identifier(name), "owner": sql.Identifier(wanted.owner)}
     if there is None:
         yield sql.SQL("CREATE SCHEMA {schema} AUTHORIZATION {owner}").format(**parts)
     elif there.owner != wanted.owner:
         yield sql.SQL("ALTER SCHEMA {schema} OWNER TO {owner}").format(**parts)
-    if wanted.owner in [sql.Identifier(each).as_string(None) for each in owners]:
+    if wanted.owner in owners:
         return
     rights = there.rights if there else frozenset()
     for privilege, grantee, _ in sorted(rights - wanted.rights):

@@ -226,6 +226,19 @@ def test_a_rehearsal_changes_nothing_and_leaves_nothing(two: Target, admin_url: 
     assert account.digest == static.digest
 
 
+def test_rights_on_the_owners_schema_are_granted_by_its_owner(two: Target, admin_url: str, server: Server) -> None:
+    """As in a stack, the admin may become the owner by way of the migrator, and so has no rights of the owner's."""
+    run(two, "GRANT USAGE ON SCHEMA app TO PUBLIC")
+    owner, migrator = (sql.Identifier(f"{name(two)}_{each}") for each in ("owner", "migrator"))
+    with Database(server, "postgres").connect() as admin:
+        admin.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(migrator))
+        admin.execute(sql.SQL("REVOKE {} FROM CURRENT_USER").format(owner))
+        try:
+            rehearsed(two, admin_url)
+        finally:
+            admin.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(owner))
+
+
 def test_a_way_back_that_leads_back_is_said_to(target: Target, admin_url: str) -> None:
     """The project's own revisions, from an empty database."""
     account = rehearsed(target, admin_url, "20250126_003")
