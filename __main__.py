@@ -8,7 +8,7 @@ import pulumi
 from pulumi_alembic import Drift, Migrations
 from taskdb import preflight
 from taskdb.connection_limit import NO_LIMIT, OUTPUT
-from taskdb.database import Database
+from taskdb.database import TEMPORARY_TABLES, Database
 from taskdb.errors import TaskdbError
 from taskdb.existing import existing
 from taskdb.promotion import promoted_from
@@ -34,6 +34,7 @@ database = Database(
     present,
     app_login=settings.app_login,
     app_connections=settings.app_connections,
+    temporary_tables=settings.temporary_tables,
     protect=settings.protect,
     reporter=settings.reporter,
 )
@@ -70,6 +71,9 @@ pulumi.export("app_login", settings.app_login)
 if database.connection_limit != NO_LIMIT:
     # A stack without this output is one of before there was a limit.
     pulumi.export(OUTPUT, database.connection_limit)
+if database.temporary_tables:
+    # A stack without this output is one of before the owner could create them.
+    pulumi.export(TEMPORARY_TABLES, database.temporary_tables)
 pulumi.export("schema_fingerprint", migrations.schema_fingerprint)
 pulumi.export("app_url", database.app_url)
 pulumi.export("reader_url", database.reader_url)

@@ -20,9 +20,11 @@ from taskdb.preflight import Server
 from taskdb.roles import APP_SCHEMA, Login, Roles
 from taskdb.rotation import LOGINS, exported_login, own_outputs, turn
 
-__all__ = ["Database"]
+__all__ = ["TEMPORARY_TABLES", "Database"]
 
 EXTENSION_SCHEMA = "extensions"
+TEMPORARY_TABLES = "temporary_tables"
+"""The output that says that the owner can create temporary tables."""
 _PUBLIC_IS_OURS = 15
 """The first major version of PostgreSQL in which the schema public is the database's owner's."""
 
@@ -53,6 +55,7 @@ class Database(pulumi.ComponentResource):
     name: pulumi.Output[str]
     fingerprint: pulumi.Output[str]
     connection_limit: int
+    temporary_tables: bool
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class Database(pulumi.ComponentResource):
         *,
         app_login: str = "a",
         app_connections: int | None = None,
+        temporary_tables: bool | None = None,
         protect: bool = False,
         reporter: bool = False,
         opts: pulumi.ResourceOptions | None = None,
@@ -72,14 +76,18 @@ class Database(pulumi.ComponentResource):
         `server` is what preflight found. Before 15 the schema public is the superuser's, and nobody else takes
         PUBLIC's rights on it away: the admin's REVOKE does nothing there, and would be to do again in each update.
         What is `existing` of the database and its roles is imported into the stack. `app_connections` is the
-        configured limit of each application login's sessions. With `protect` neither the database nor a role can be
-        deleted.
+        configured limit of each application login's sessions. With `temporary_tables` the owner can create temporary
+        tables, which some statements of revisions need; None means: in a new stack, and in one that has it already.
+        With `protect` neither the database nor a role can be deleted.
         """
         # Before anything is registered here: from then on the engine may be writing the state that this reads.
         outputs = own_outputs()
         _refuse_other_name(outputs, name)
         exported = exported_login(outputs)
         self.connection_limit = connection_limit(app_connections, outputs, adopting=bool(existing))
+        # The first release did not grant it, and a preview of its stacks shows no change.
+        granted = not outputs or bool(outputs.get(TEMPORARY_TABLES))
+        self.temporary_tables = granted if temporary_tables is None else temporary_tables
         super().__init__("taskdb:index:Database", name, None, opts)
         self._admin, self._prefix = admin, name
         self._chain = Chain(self, admin, existing)
@@ -119,11 +127,13 @@ class Database(pulumi.ComponentResource):
         self.register_outputs({"name": self.name})
 
     def _grant_connect(self) -> postgresql.Grant:
-        """Let the migrator and the groups connect, and nobody else; return the migrator's grant."""
+        """Let the migrator and the groups connect, and no other role; return the migrator's grant."""
         migrator = self._grant("connect-migrator", self._roles.migrator.role.name, "database", ["CONNECT"])
         self._grant("connect-rw", self._roles.rw.name, "database", ["CONNECT"])
         self._grant("connect-ro", self._roles.ro.name, "database", ["CONNECT"])
         self._grant("database-public", "public", "database", [])
+        if self.temporary_tables:
+            self._grant("temporary-owner", self._roles.owner.name, "database", ["TEMPORARY"])
         return migrator
 
     def _grant_connect_to_reporter(self) -> list[postgresql.Grant]:

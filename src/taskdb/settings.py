@@ -27,6 +27,7 @@ from taskdb.rotation import APP_LOGIN_KEY, app_login_of
 
 __all__ = ["Admin", "Settings"]
 
+TEMPORARY_TABLES_KEY = "taskdb:temporary_tables"
 BACKUP_KEYS = ("taskdb:backup", "taskdb:backup_folder")
 KEYS = {
     "taskdb": {
@@ -45,6 +46,7 @@ KEYS = {
         "taskdb:reporter",
         APP_LOGIN_KEY,
         CONNECTION_LIMIT_KEY,
+        TEMPORARY_TABLES_KEY,
         REQUIRE_AUTH_KEY,
         UNVERIFIED_KEY,
         *POLICY_KEYS,
@@ -68,7 +70,8 @@ class Settings:
     the default of a production stack, database and roles cannot be deleted. `app_login`, a or b, is the login whose URL
     is exported, and `app_connections` the limit of each such login's sessions, if the configuration sets one.
     `drift_ignore` are patterns of what may differ from what an update left. `adopt` is `true`, a revision, or empty.
-    With `reporter` there is a login that reports can be made with, and no row be read.
+    With `reporter` there is a login that reports can be made with, and no row be read. `temporary_tables` says whether
+    revisions can create temporary tables, None if the configuration does not say.
     """
 
     database: str
@@ -86,6 +89,7 @@ class Settings:
     protect: bool = False
     app_login: str = "a"
     app_connections: int | None = None
+    temporary_tables: bool | None = None
     drift_ignore: tuple[str, ...] = ()
     adopt: str = ""
     reporter: bool = False
@@ -121,6 +125,7 @@ class Settings:
             protect=_flag(values, "taskdb:protect", str(production).lower()),
             app_login=app_login_of(values, _command),
             app_connections=configured_limit(values, _command),
+            temporary_tables=_flag(values, TEMPORARY_TABLES_KEY) if TEMPORARY_TABLES_KEY in values else None,
             drift_ignore=drift_ignore_of(values, _command),
             adopt=_adopt(values),
             reporter=_flag(values, "taskdb:reporter"),

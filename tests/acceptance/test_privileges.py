@@ -25,7 +25,7 @@ POSSIBLE = {
 
 EVERYTHING = "every privilege there is"
 EXPECTED = {
-    ("database", "-"): {"migrator": "CONNECT", "rw": "CONNECT", "ro": "CONNECT"},
+    ("database", "-"): {"owner": "TEMPORARY", "migrator": "CONNECT", "rw": "CONNECT", "ro": "CONNECT"},
     ("schema", "app"): {"owner": EVERYTHING, "rw": "USAGE", "ro": "USAGE"},
     ("schema", "migrations"): {"owner": EVERYTHING},
     ("schema", "kept"): {"owner": EVERYTHING},

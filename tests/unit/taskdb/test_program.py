@@ -105,6 +105,17 @@ def test_application_logins_of_a_new_stack_have_a_limit_and_others_keep_what_the
     assert limits == {"migrator": None, "app_a": limit, "app_b": limit, "reader": limit}
 
 
+@pytest.mark.parametrize(
+    ("outputs", "granted"),
+    [({}, True), ({"app_url": "…"}, False), ({"app_url": "…", "temporary_tables": True}, True)],
+)
+def test_the_owner_of_a_new_stack_can_create_temporary_tables(
+    registered: dict[str, pulumi.runtime.MockResourceArgs], *, granted: bool
+) -> None:
+    """A preview of a stack of the first release shows no change."""
+    assert ("postgresql:index/grant:Grant temporary-owner" in registered) is granted
+
+
 @pytest.mark.parametrize("outputs", [{"app_url": "…", "database": "taskdb_former"}])
 def test_a_stack_that_was_renamed_is_refused(request: pytest.FixtureRequest, outputs: dict[str, Any]) -> None:
     """The plugin would rename the roles and the database, and everything that refers to them would fail."""
