@@ -37,6 +37,9 @@ from taskdb.local.record import Server
 
 PROJECT = Path(__file__).parent.parent
 
+ALL = os.environ.get("FAULTS") == "all"
+"""Whether the large draws are asked for; without it a test tries what convinces."""
+
 NO_CLI = "no Pulumi CLI on the PATH"
 
 # Found by `--hypothesis-profile=thorough`.

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.acceptance.conftest import Project
+from tests.conftest import ALL
 
 SEED = 8
-STRIKES = 100 if os.environ.get("FAULTS") == "all" else 2
+STRIKES = 100 if ALL else 2
 COMMANDS = (
     "pulumi-alembic history",
     "pulumi-alembic plan",

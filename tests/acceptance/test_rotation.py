@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -16,9 +15,10 @@ from psycopg import sql
 
 from pulumi_embedded.storage.secrets import Crypter
 from tests.acceptance.conftest import PASSPHRASE, Outcome, Project
+from tests.conftest import ALL
 from tests.postgres.alembic.waiting import until
 
-ROTATIONS = 20 if os.environ.get("FAULTS") == "all" else 2
+ROTATIONS = 20 if ALL else 2
 EVERY = 0.01  # seconds
 PASSWORD = "pulumi-python:dynamic/taskdb:Password"
 
@@ -110,7 +110,7 @@ def test_one_update_switches_the_exported_url_and_the_next_retires_the_old_login
     assert not connects(first["app_url"]) and connects(second["app_url"])
     assert project.outputs() == second
     assert of_both(admin, project) == logins
-    assert "41 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
+    assert "42 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
 
 
 def test_a_client_of_the_exported_url_sees_no_failure(project: Project) -> None:
@@ -172,7 +172,7 @@ def test_a_stack_of_before_goes_over_without_a_change(project: Project) -> None:
     project.succeed("stack", "import", "--file", str(exported))
     exported.unlink()
     with Client(project).running() as client:
-        assert "41 unchanged" in project.up().text
+        assert "42 unchanged" in project.up().text
         assert project.outputs()["app_url"] == url and project.outputs()["app_login"] == "a"
         choose(project, "b")
     assert client.failures == [] and len(client.logins) == 2 and connects(url)
@@ -211,7 +211,7 @@ def test_a_login_that_the_server_refuses_with_the_state_s_password_gets_a_new_on
     project.up()
     outputs = project.outputs()
     assert all(connects(outputs[f"{role}_url"]) for role in roles)
-    assert "41 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
+    assert "42 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
 
 
 def test_a_password_whose_update_failed_is_set_by_the_next_update(live: Project, admin: Any) -> None:
@@ -229,4 +229,4 @@ def test_a_password_whose_update_failed_is_set_by_the_next_update(live: Project,
         assert running.result().exit_code != 0
     project.up()
     assert connects(project.outputs()["reader_url"])
-    assert "41 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
+    assert "42 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from taskdb.local import Server
-from tests.conftest import Database
+from tests.conftest import ALL, Database
 from tests.faults.campaign import Campaign, Fault, Launcher, Site, fresh_name, write_history
-
-ALL = os.environ.get("FAULTS") == "all"
 
 Count = Callable[[Iterable[str | None]], None]
 

@@ -19,14 +19,13 @@ from pulumi_alembic.errors import HistoryError, MigrationError
 from pulumi_alembic.fingerprint import read_lines
 from pulumi_alembic.policy import Policy
 from taskdb.local import Server
-from tests.conftest import Database
+from tests.conftest import ALL, Database
 from tests.postgres.alembic import plain, steps
 from tests.postgres.alembic.conftest import ENV, Target
 from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.revisions import SCHEMA, Draw
 
-LONG = os.environ.get("FAULTS") == "all"
-FIRST, LAST = map(int, os.environ.get("DRAWS", "0:2000" if LONG else "0:16").split(":"))
+FIRST, LAST = map(int, os.environ.get("DRAWS", "0:2000" if ALL else "0:16").split(":"))
 PART = 100
 """Draws in one test."""
 

@@ -17,13 +17,12 @@ from pulumi_alembic.inputs import ADMIN, APPLYING
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.rehearsal.client import find_client
 from taskdb.local import Server
-from tests.conftest import Database
+from tests.conftest import ALL, Database
 from tests.postgres.alembic.catalog import OBJECTS
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.tenants import Tenants, tenants_of
 
 ONE = "20250101_001"
-ALL = os.environ.get("FAULTS") == "all"
 DRAWS = 200 if ALL else 10
 SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(2**32)))
 

@@ -24,13 +24,13 @@ from pulumi_alembic.keeping.entry import read
 from pulumi_alembic.lint import linter
 from pulumi_alembic.lint.settings import Settings
 from pulumi_alembic.origin import Origin
-from tests.conftest import Database
+from tests.conftest import ALL, Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.round_trips import BASE, Draw, draw, fill
 
 SEED = int(os.environ.get("SEED", "1"))
-DRAWS = 500 if os.environ.get("FAULTS") == "all" else 6
+DRAWS = 500 if ALL else 6
 ONE, TWO = "20250101_001", "20250102_002"
 
 CLEAR = """

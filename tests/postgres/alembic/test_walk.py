@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
@@ -25,12 +24,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from pulumi_alembic.errors import DatabaseError, MigrationError
 from pulumi_alembic.plugin_errors import HalfDone
 from pulumi_alembic.scripts.history import History
+from tests.conftest import ALL
 from tests.postgres.alembic.catalog import OBJECTS
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.stack import PROVIDER, Refused, Stack, older
-
-LONG = os.environ.get("FAULTS") == "all"
 
 ONE, TWO, LEFT, RIGHT, MERGE, LAST = (f"2025010{number}_00{number}" for number in range(1, 7))
 
@@ -278,8 +276,8 @@ def test_wherever_a_walk_leads_heads_are_ledger_are_schema(
     run_state_machine_as_test(
         lambda: Walk(site),
         settings=settings(
-            max_examples=100 if LONG else 5,
-            stateful_step_count=40 if LONG else 16,
+            max_examples=100 if ALL else 5,
+            stateful_step_count=40 if ALL else 16,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             phases=(Phase.generate, Phase.shrink),

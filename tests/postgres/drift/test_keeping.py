@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from typing import Any
 
@@ -13,12 +12,10 @@ from pulumi_alembic.drift import looking
 from pulumi_alembic.drift.reading import read
 from pulumi_alembic.drift.snapshot import Item, Snapshot
 from pulumi_alembic.plugin_errors import HalfDone
-from tests.conftest import Database
+from tests.conftest import ALL, Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.stack import Stack
-
-LONG = os.environ.get("FAULTS") == "all"
 
 ONE, TWO, THREE = "20250126_001", "20250126_002", "20250126_003"
 
@@ -282,7 +279,7 @@ def test_other_databases_and_roles_of_the_server_are_no_drift(stack: Stack, data
             admin.execute(f"DROP ROLE {database.name}_other".encode())
 
 
-@pytest.mark.parametrize("seed", range(100 if LONG else 3))
+@pytest.mark.parametrize("seed", range(100 if ALL else 3))
 def test_a_clean_walk_raises_no_alarm(target: Target, seed: int) -> None:
     """Up, down and refresh at random: nobody did anything by hand."""
     dice = random.Random(seed)
