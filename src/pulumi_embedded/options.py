@@ -12,7 +12,7 @@ from pulumi_embedded.storage.config import ConfigValue
 from pulumi_embedded.storage.workspace import Project
 from pulumi_embedded.values import Properties
 
-__all__ = ["Cancellation", "Cancelled", "Kind", "Options", "Target"]
+__all__ = ["Cancellation", "Cancelled", "Kind", "Options", "StepFailed", "Target"]
 
 
 class Kind(StrEnum):
@@ -50,10 +50,15 @@ class Options:
     clear_pending_creates: bool = False
     target_dependents: bool = False
     replaces: tuple[str, ...] = ()
+    continue_on_error: bool = False
 
 
 class Cancelled(EngineError):
     """The operation is being stopped; nothing new is begun."""
+
+
+class StepFailed(Cancelled):
+    """A step failed, and its error was reported."""
 
 
 class Cancellation:

@@ -54,7 +54,6 @@ _SUBCOMMANDS: Final = {
 _OPERATIONS: Final = frozenset(
     [
         "--attach-debugger",
-        "--continue-on-error",
         "--debug",
         "-d",
         "--exclude",

@@ -82,6 +82,12 @@ _replacing = _with(
     click.option("--replace", multiple=True, help="A resource URN to replace; may be repeated."),
     click.option("--target-replace", multiple=True, help="The same as --target URN --replace URN."),
 )
+_continuing = click.option(
+    "--continue-on-error",
+    is_flag=True,
+    envvar="PULUMI_CONTINUE_ON_ERROR",
+    help="Go on with what does not depend on a resource that failed.",
+)
 _preview_only = _flag("--preview-only", "Only show a preview of the operation.")
 _refresh_first = _with(click.option("-r", "--refresh", "refresh_first", is_flag=True, help="Refresh before."))
 
@@ -91,6 +97,7 @@ _refresh_first = _with(click.option("-r", "--refresh", "refresh_first", is_flag=
 @_shared
 @_replacing
 @_updating
+@_continuing
 @_refresh_first
 @pass_context
 def up(context: CommandContext, /, template: str | None, **flags: Any) -> None:
@@ -126,6 +133,7 @@ def refresh(context: CommandContext, /, **flags: Any) -> None:
 @_updating
 @_preview_only
 @_refresh_first
+@_continuing
 @click.option("--remove", is_flag=True, help="Remove the stack and its config file afterwards.")
 @pass_context
 def destroy(context: CommandContext, /, remove: bool, **flags: Any) -> None:
@@ -205,6 +213,7 @@ def _request(context: CommandContext, kind: Kind, flags: dict[str, Any]) -> Requ
         target_dependents=flags["target_dependents"],
         replaces=flags.get("replace", ()) + flags.get("target_replace", ()),
         clear_pending_creates=flags.get("clear_pending_creates", False),
+        continue_on_error=flags.get("continue_on_error", False),
         interactive=context.interactive,
         exec_kind=flags["exec_kind"],
     )

@@ -48,6 +48,7 @@ class Request:
     clear_pending_creates: bool = False
     target_dependents: bool = False
     replaces: tuple[str, ...] = ()
+    continue_on_error: bool = False
     interactive: bool = False
     exec_kind: str = "cli"
 
@@ -74,6 +75,7 @@ class Request:
             self.clear_pending_creates,
             self.target_dependents,
             self.replaces,
+            self.continue_on_error,
         )
 
 

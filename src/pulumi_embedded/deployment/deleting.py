@@ -18,11 +18,12 @@ def run_deletes(
 ) -> None:
     """Runs the steps in rounds; a round begins when the one before has ended.
 
-    A protected resource fails its own step and goes on existing with all that it depends on; the other deletes are
-    carried out (Pulumi CLI 3.260). Any other failure stops everything.
+    A resource whose step failed stays in the state with all that it depends on. The other deletes are carried out if it
+    is a protected one, or with `--continue-on-error` (Pulumi CLI 3.260). Any other failure stops everything.
     """
     step_of = {id(step.resource): step for step in steps}
     for batch in delete_order(resources, [step.resource for step in steps]):
         cancellation.check()
-        needed = needs_of(resources, runner.protected)
+        undone = {id(step.old) for step in runner.failures}
+        needed = needs_of(resources, [each for each in resources if id(each) in undone])
         runner.run_all([step_of[id(each)] for each in batch if id(each) not in needed])

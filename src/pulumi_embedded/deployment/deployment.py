@@ -131,7 +131,8 @@ class Deployment:
         finally:
             self._drain()
         failed = self._runner.failed or self._generator.errored
-        if failed or self.cancellation.by_user:
+        # After another failure that ended the operation, the CLI (3.260) reports this only if a step ended it, too.
+        if (failed and not (self._options.continue_on_error and self._failed)) or self.cancellation.by_user:
             what = "preview" if self._options.dry_run else "update"
             how = "failed" if failed else "canceled"
             self._reporter.diagnose("", Severity.ERROR, f"{what} {how}")
@@ -203,7 +204,7 @@ class Deployment:
             self._resolve_provider(goal)
             steps = self._generator.steps(goal)
         state = self._carry_out(steps)
-        if steps[0].op.imports:
+        if steps[0].op.imports and not self.undone(state.urn):
             with self._deciding:
                 self.cancellation.check()
                 steps = self._generator.after_import(goal, state)
@@ -212,9 +213,12 @@ class Deployment:
         return self._registered.add(state)
 
     def _carry_out(self, steps: list[Step]) -> ResourceState:
-        for step in steps:
-            self._runner.run(step)
+        self._runner.run_chain(steps)
         return steps[-1].resource
+
+    def undone(self, urn: str) -> bool:
+        """Whether the resource's step failed, or was not begun because it depends on one that failed."""
+        return urn in self._runner.undone
 
     def left_out(self, urn: str) -> bool:
         """Whether the resource is new and no target, so that nothing is known of it."""
@@ -252,7 +256,7 @@ class Deployment:
             return
         step = self._runner.components.get(urn)
         if step is None:
-            raise EngineError(f"cannot complete a resource '{urn}' whose registration isn't pending")
+            raise ResourceError(urn, f"cannot complete a resource '{urn}' whose registration isn't pending")
         self._complete_component(step, outputs)
 
     def _complete_component(self, step: Step, outputs: Properties) -> None:

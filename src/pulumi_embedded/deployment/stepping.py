@@ -12,9 +12,8 @@ from pulumi_embedded.deployment.reporter import Reporter
 from pulumi_embedded.differ import diff_objects
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.events import Severity
-from pulumi_embedded.options import Cancellation, Cancelled, Kind, Options
+from pulumi_embedded.options import Cancellation, Cancelled, Kind, Options, StepFailed
 from pulumi_embedded.processes.answers import NoAnswer, PartialFailure
-from pulumi_embedded.state import ResourceState
 from pulumi_embedded.steps import Op, Step
 from pulumi_embedded.storage.journal import Journal
 
@@ -22,7 +21,11 @@ __all__ = ["StepRunner"]
 
 
 class StepRunner:
-    """Runs steps for many threads; after the first failure none begins any more, and those that run are waited for."""
+    """Runs steps for many threads.
+
+    After the first failure none begins any more, and those that run are waited for. With `--continue-on-error` only
+    what depends on the failed resource is left out (Pulumi CLI 3.260).
+    """
 
     def __init__(
         self,
@@ -43,8 +46,8 @@ class StepRunner:
         # Components wait for their outputs before they count as done.
         self.components: dict[str, Step] = {}
         self.failures: list[Step] = []
-        # What was to be deleted and is protected: the other deletes go on.
-        self.protected: list[ResourceState] = []
+        # The URNs of what failed, and of what was not begun because it depends on that.
+        self.undone: set[str] = set()
 
     @property
     def failed(self) -> bool:
@@ -56,8 +59,21 @@ class StepRunner:
         """Whether some of what was to be carried out may not have been."""
         return self._cancellation.stopping
 
+    def run_chain(self, steps: Sequence[Step]) -> None:
+        """Carry steps out one after the other, up to one that fails; raises Cancelled if nothing more may begin."""
+        for step in steps:
+            if step.resource.all_dependencies() & self.undone:
+                self.undone.add(step.urn)
+                continue
+            try:
+                self.run(step)
+            except StepFailed:
+                if self._options.continue_on_error:
+                    return
+                raise
+
     def run(self, step: Step) -> None:
-        """Carries the step out and records it; raises Cancelled after a failure, which has been told then."""
+        """Carry the step out and record it; raises StepFailed if it failed, Cancelled if nothing more may begin."""
         with self._places:
             self._cancellation.check()
             self._reporter.started(step)
@@ -71,8 +87,8 @@ class StepRunner:
                 self._journal.leave(step)
                 self._fail(step, error)
             except Protected as error:
+                # The other deletes go on.
                 self._journal.end(step, done=False)
-                self.protected.append(step.resource)
                 self._tell(step, error)
             except EngineError as error:
                 self._journal.end(step, done=False)
@@ -88,7 +104,8 @@ class StepRunner:
         self._done(step, result)
 
     def _fail(self, step: Step, error: EngineError) -> NoReturn:
-        self._cancellation.fail()
+        if not self._options.continue_on_error:
+            self._cancellation.fail()
         self._tell(step, error)
 
     def _tell(self, step: Step, error: EngineError) -> NoReturn:
@@ -97,7 +114,8 @@ class StepRunner:
         if not self._options.dry_run:
             self._reporter.failed(step)
         self.failures.append(step)
-        raise Cancelled("the step failed")
+        self.undone.add(step.urn)
+        raise StepFailed("the step failed")
 
     def _done(self, step: Step, result: Op) -> None:
         shown = result if self._options.kind is Kind.REFRESH else step.op

@@ -158,7 +158,7 @@ class EventStream:
         self._preview = preview
         self._number = 0
         self._failed = False
-        self._step_failed = False
+        self._maybe_corrupt = False
         self._refreshed: set[str] = set()
 
     def __call__(self, event: Event) -> None:
@@ -174,8 +174,9 @@ class EventStream:
         elif isinstance(event, StepEnded):
             self._emit(resOutputsEvent=self._metadata(event.step))
         elif isinstance(event, StepFailed):
-            self._step_failed = True
-            self._emit(resOpFailedEvent={**self._metadata(event.step), "status": 2, "steps": 0})
+            status = _status(event.step)
+            self._maybe_corrupt = self._maybe_corrupt or status == _UNKNOWN_STATUS
+            self._emit(resOpFailedEvent={**self._metadata(event.step), "status": status, "steps": 0})
         elif isinstance(event, Diagnostic):
             self._diagnostic(event)
         elif isinstance(event, SystemMessage):
@@ -220,7 +221,7 @@ class EventStream:
     def _finish(self, event: Summary) -> None:
         self._emit(
             summaryEvent={
-                "maybeCorrupt": self._step_failed,
+                "maybeCorrupt": self._maybe_corrupt,
                 "durationSeconds": math.ceil(event.seconds),
                 "resourceChanges": {str(op): count for op, count in sorted(event.changes.items())},
                 "PolicyPacks": {},
@@ -245,6 +246,19 @@ def _event_diff(view: StepView) -> dict[str, Any] | None:
     if detailed is None:
         return None
     return {key: {"diffKind": each["kind"], "inputDiff": each["inputDiff"]} for key, each in detailed.items()}
+
+
+# What is known of a resource after its step failed (Pulumi CLI 3.260: resource.Status): as before, in part, nothing.
+_OK_STATUS, _PARTIAL_STATUS, _UNKNOWN_STATUS = range(3)
+
+
+def _status(step: StepView) -> int:
+    if step.new is not None and step.new.init_errors:
+        return _PARTIAL_STATUS
+    changes = step.op in (Op.UPDATE, Op.DELETE, Op.DELETE_REPLACED) and not (
+        step.op is Op.DELETE and step.resource.protect
+    )
+    return _UNKNOWN_STATUS if changes else _OK_STATUS
 
 
 def _state(state: ResourceState, mask: Callable[[str], str]) -> dict[str, Any]:

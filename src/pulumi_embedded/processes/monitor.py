@@ -69,6 +69,9 @@ class Operation(Protocol):
     def left_out(self, urn: str) -> bool:
         """Whether the resource is new and no target, so that nothing is known of it."""
 
+    def undone(self, urn: str) -> bool:
+        """Whether the resource's step failed, or was not begun because it depends on one that failed."""
+
     def invoke(
         self, token: str, arguments: Properties, provider: str, version: str, depends_on: Sequence[str] = ()
     ) -> tuple[Properties | None, list[CheckFailure]]:
@@ -125,9 +128,13 @@ class _Monitor(resource_pb2_grpc.ResourceMonitorServicer):
                 id=state.id,
                 object=to_struct(state.outputs, secrets=request.acceptSecrets, resources=request.acceptResources),
                 unknown=self._operation.left_out(state.urn),
+                result=self._result(state.urn),
             )
 
         return self._guarded(context, act)
+
+    def _result(self, urn: str) -> resource_pb2.Result.ValueType:
+        return resource_pb2.FAIL if self._operation.undone(urn) else resource_pb2.SUCCESS
 
     def RegisterResourceOutputs(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         def act() -> Any:
@@ -153,6 +160,7 @@ class _Monitor(resource_pb2_grpc.ResourceMonitorServicer):
             return resource_pb2.ReadResourceResponse(
                 urn=state.urn,
                 properties=to_struct(state.outputs, secrets=request.acceptSecrets, resources=request.acceptResources),
+                result=self._result(state.urn),
             )
 
         return self._guarded(context, act)

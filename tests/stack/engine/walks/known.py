@@ -49,6 +49,9 @@ def then(command: str, **around: Any) -> Entry:
 DESTROY = then("destroy --yes --skip-preview --parallel 1")
 REFRESH = then("refresh --yes --skip-preview --parallel 1")
 
+GO_ON = f"{UP} --continue-on-error"
+FAILING = {"resources": [thing("d"), thing("e")], "fails": True}
+
 _STEPS: dict[str, list[Entry]] = {
     # One object never belongs to two resources.
     "alias-of-one-that-stays": [
@@ -232,6 +235,30 @@ _STEPS: dict[str, list[Entry]] = {
         up(thing("a"), thing("b", {"of": ref("a")}), command=f"up --yes --skip-preview --target {URN}b"),
         up(thing("a"), thing("b", {"of": ref("a")}), command=f"preview --target {URN}b"),
         up(thing("a"), thing("c", {"of": ref("a")}), thing("b"), command=f"up --yes --skip-preview --target {URN}b"),
+    ],
+    "continue-on-error": [
+        up(
+            *(thing("a"), thing("b", {"of": ref("a")}), thing("c"), thing("d", {"of": ref("b")})),
+            command=GO_ON,
+            failures={"Create": ["a"]},
+        ),
+        then(f"{GO_ON} --json", failures={"Create": ["b"]}),
+        then(GO_ON),
+        up(
+            *(thing("a", {"value": 2}), thing("b", {"of": ref("a"), "value": 2}), thing("c", {"value": 2})),
+            command=GO_ON,
+            failures={"half Update": ["a"]},
+        ),
+        up(thing("a", {"fixed": 1}), thing("c", {"fixed": 1}), command=GO_ON, failures={"Create": ["a"]}),
+        then("destroy --yes --skip-preview --continue-on-error", failures={"Delete": ["b"]}),
+        then("destroy --yes --skip-preview --json --continue-on-error", failures={"Delete": ["b"]}),
+    ],
+    "continue-on-error-until-another": [
+        up(read("r", "there"), thing("a"), thing("b", depends_on=["r"]), command=GO_ON, failures={"Read": ["r"]}),
+        up(thing("a", {"value": 2}), thing("c"), command=f"{GO_ON} --refresh", failures={"Read": ["a"]}),
+        up(thing("d", import_="nobody"), thing("c"), thing("e", {"of": ref("d")}), command=GO_ON),
+        {**up(thing("d"), thing("e"), command=GO_ON, failures={"Create": ["d"]}), "program": FAILING},
+        up(thing("d"), group("g", depends_on=["d"]), thing("f"), command=GO_ON, failures={"Create": ["d"]}),
     ],
     "timeouts": [
         up(thing("a", custom_timeouts={"create": "90s", "update": "1m30s", "delete": "1.5s"})),
