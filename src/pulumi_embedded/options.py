@@ -51,6 +51,8 @@ class Options:
     target_dependents: bool = False
     replaces: tuple[str, ...] = ()
     continue_on_error: bool = False
+    excludes: tuple[str, ...] = ()
+    exclude_dependents: bool = False
 
 
 class Cancelled(EngineError):

@@ -88,6 +88,9 @@ _continuing = click.option(
     envvar="PULUMI_CONTINUE_ON_ERROR",
     help="Go on with what does not depend on a resource that failed.",
 )
+_EXCLUDE_HELP = "A resource URN to leave as it is; may be repeated."
+_exclude = click.option("-x", "--exclude", multiple=True, help=_EXCLUDE_HELP)
+_exclude_dependents = _flag("--exclude-dependents", "Leave what depends on the excluded ones as it is, too.")
 _preview_only = _flag("--preview-only", "Only show a preview of the operation.")
 _refresh_first = _with(click.option("-r", "--refresh", "refresh_first", is_flag=True, help="Refresh before."))
 
@@ -98,6 +101,8 @@ _refresh_first = _with(click.option("-r", "--refresh", "refresh_first", is_flag=
 @_replacing
 @_updating
 @_continuing
+@click.option("--exclude", multiple=True, help=_EXCLUDE_HELP)
+@_exclude_dependents
 @_refresh_first
 @pass_context
 def up(context: CommandContext, /, template: str | None, **flags: Any) -> None:
@@ -110,6 +115,8 @@ def up(context: CommandContext, /, template: str | None, **flags: Any) -> None:
 @click.command(epilog=OPERATIONS_HELP)
 @_shared
 @_replacing
+@_exclude
+@_exclude_dependents
 @_refresh_first
 @pass_context
 def preview(context: CommandContext, /, **flags: Any) -> None:
@@ -121,6 +128,8 @@ def preview(context: CommandContext, /, **flags: Any) -> None:
 @_shared
 @_updating
 @_preview_only
+@_exclude
+@_exclude_dependents
 @click.option("--clear-pending-creates", is_flag=True, help="Forget creates that were interrupted.")
 @pass_context
 def refresh(context: CommandContext, /, **flags: Any) -> None:
@@ -134,6 +143,7 @@ def refresh(context: CommandContext, /, **flags: Any) -> None:
 @_preview_only
 @_refresh_first
 @_continuing
+@_exclude
 @click.option("--remove", is_flag=True, help="Remove the stack and its config file afterwards.")
 @pass_context
 def destroy(context: CommandContext, /, remove: bool, **flags: Any) -> None:
@@ -155,6 +165,10 @@ def destroy(context: CommandContext, /, remove: bool, **flags: Any) -> None:
 
 
 def _operate(context: CommandContext, kind: Kind, **flags: Any) -> Stack:
+    if flags["target"] and flags["exclude"]:
+        # The words are the Pulumi CLI's (3.260).
+        group = "if any flags in the group [target exclude] are set none of the others can be"
+        raise EngineError(f"{group}; [exclude target] were all set")
     _require_consent(context, kind, flags)
     opened = context.within(None, flags["config_file"]).stack(flags["stack_name"])
     for pair in flags["config"]:
@@ -213,6 +227,8 @@ def _request(context: CommandContext, kind: Kind, flags: dict[str, Any]) -> Requ
         target_dependents=flags["target_dependents"],
         replaces=flags.get("replace", ()) + flags.get("target_replace", ()),
         clear_pending_creates=flags.get("clear_pending_creates", False),
+        excludes=flags["exclude"],
+        exclude_dependents=flags.get("exclude_dependents", False),
         continue_on_error=flags.get("continue_on_error", False),
         interactive=context.interactive,
         exec_kind=flags["exec_kind"],

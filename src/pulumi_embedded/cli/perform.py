@@ -49,6 +49,8 @@ class Request:
     target_dependents: bool = False
     replaces: tuple[str, ...] = ()
     continue_on_error: bool = False
+    excludes: tuple[str, ...] = ()
+    exclude_dependents: bool = False
     interactive: bool = False
     exec_kind: str = "cli"
 
@@ -76,6 +78,8 @@ class Request:
             self.target_dependents,
             self.replaces,
             self.continue_on_error,
+            self.excludes,
+            self.exclude_dependents,
         )
 
 

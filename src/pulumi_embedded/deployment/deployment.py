@@ -286,6 +286,7 @@ class Deployment:
         if resources:
             # The program may make the targets of an empty stack.
             self._reporter.require_targets(self._generator.unknown_targets())
+            self._reporter.require_targets(self._generator.targeting.unknown_excludes())
         chosen = self._generator.targeting.refreshed(resources)
         found = run_refresh(self._runner, self._journal, self._options, resources, chosen)
         if self._runner.failed:

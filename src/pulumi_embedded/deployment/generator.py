@@ -118,10 +118,11 @@ class StepGenerator:
         """A step must not depend on a resource that was left out; in a preview each is told, and the rest goes on."""
         for dependent, missing in self.targeting.missing(steps):
             # The doubled word is the CLI's.
-            self._refuse(
-                dependent,
-                f"Resource '{dependent}' depends on '{missing}' which was was not specified in --target list.",
-            )
+            why = "which was was not specified in --target list"
+            if not self.targeting.constrained:
+                # Pulumi CLI 3.260 creates it, and then refuses the state.
+                why = "which is excluded and not in the state"
+            self._refuse(dependent, f"Resource '{dependent}' depends on '{missing}' {why}.")
 
     def _refuse(self, urn: str, message: str) -> None:
         if not self._options.dry_run:
@@ -261,10 +262,10 @@ class StepGenerator:
 
         What goes is in no order yet. Nothing goes where something else would have to go with it unasked.
         """
-        allowed = self._deletable() if self.targeting.constrained else None
+        allowed = self._deletable()
         keeps, goes = [], []
         for each in self._base:
-            if allowed is None or each.urn in allowed:
+            if each.urn in allowed:
                 goes += self._delete(each)
             elif each.urn not in self._operated:
                 keeps.append(kept_step(each))
@@ -279,7 +280,12 @@ class StepGenerator:
         return ([], []) if self.errored and not self._options.dry_run else (keeps, goes)
 
     def _deletable(self) -> set[str]:
-        """The URNs of the targets, of what depends on them, and of what would be replaced with one of these."""
+        """The URNs of the targets, of what depends on them, and of what would be replaced with one of these.
+
+        Without targets, all URNs but those of excluded resources and of what these need.
+        """
+        if not self.targeting.constrained:
+            return {each.urn for each in self._base} - self.targeting.kept()
         chosen = self.targeting.deletable()
         roots = [each for each in self._base if each.urn in chosen]
         return chosen.union(*({each.urn for each in self._replaced_with(root)} for root in roots))

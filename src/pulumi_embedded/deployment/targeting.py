@@ -1,10 +1,11 @@
-"""What `--target` and `--replace` make of a registration; the rules are those of the Pulumi engine (3.260)."""
+"""What `--target`, `--exclude` and `--replace` make of a registration, by the rules of the Pulumi engine (3.260)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
 from pulumi_embedded.errors import EngineError
+from pulumi_embedded.graph import needs_of
 from pulumi_embedded.options import Kind, Options
 from pulumi_embedded.state import ResourceState
 from pulumi_embedded.steps import Op, Step
@@ -23,8 +24,10 @@ class Targeting:
         self._dependents = options.target_dependents
         self._targets = UrnTargets(options.targets)
         self._replaced = UrnTargets(options.replaces)
-        # With the dependents of targets that were met so far.
-        self._actual = UrnTargets(options.targets)
+        self._excludes = UrnTargets(options.excludes)
+        self._exclude_dependents = options.exclude_dependents
+        # With the dependents of targets, or of excluded resources, that were met so far.
+        self._actual = UrnTargets(options.targets or options.excludes)
         # The new resources that were left out, and those of which it was told that something needs them.
         self.skipped: set[str] = set()
         self._told: set[str] = set()
@@ -41,11 +44,22 @@ class Targeting:
     def includes(self, state: ResourceState) -> bool:
         """Whether the resource may be changed; the stack and providers always may."""
         if not self.constrained:
-            return True
+            return state.type == STACK_TYPE or state.is_provider or not self._excluded(state)
         included = self.named(state)
         if included:
             self._actual.add(state.urn)
         return included or state.type == STACK_TYPE or state.is_provider
+
+    def _excluded(self, state: ResourceState) -> bool:
+        """Whether the resource is excluded, or with `--exclude-dependents` depends on one that is."""
+        if not self._excludes.constrained:
+            return False
+        found = state.urn in self._excludes or (
+            self._exclude_dependents and any(urn in self._actual for urn in state.all_dependencies())
+        )
+        if found:
+            self._actual.add(state.urn)
+        return found
 
     def named(self, state: ResourceState) -> bool:
         """Whether the resource is a target, or with `--target-dependents` depends on one."""
@@ -85,6 +99,8 @@ class Targeting:
 
     def refreshed(self, resources: Sequence[ResourceState]) -> list[ResourceState]:
         """Those of the resources that a refresh reads."""
+        if self._excludes.constrained:
+            return [each for each in resources if not self._excluded(each)]
         found = []
         for each in resources:
             if self.named(each):
@@ -100,6 +116,21 @@ class Targeting:
                 urns.add(each.urn)
         return urns
 
+    def kept(self) -> set[str]:
+        """The URNs of the excluded resources in the state and of all that they need.
+
+        With `--exclude-dependents` also of all that depends on one of these.
+        """
+        kept = {id(each) for each in self._base if self._excludes.constrained and each.urn in self._excludes}
+        while True:
+            grown = kept | needs_of(self._base, [each for each in self._base if id(each) in kept])
+            if self._exclude_dependents:
+                urns = {each.urn for each in self._base if id(each) in grown}
+                grown |= {id(each) for each in self._base if each.all_dependencies() & urns}
+            if grown == kept:
+                return {each.urn for each in self._base if id(each) in kept} & self._olds.keys()
+            kept = grown
+
     def refused(self, urns: Collection[str]) -> list[str]:
         """Those of the URNs that would be deleted without having been named."""
         if self._dependents:
@@ -110,6 +141,11 @@ class Targeting:
         """The targets that neither the state nor, by these URNs, the program has."""
         known = {each.urn for each in self._base} | set(urns)
         return [urn for urn in self._targets.literals if urn not in known]
+
+    def unknown_excludes(self) -> list[str]:
+        """The excluded resources that the state does not have."""
+        known = {each.urn for each in self._base}
+        return [urn for urn in self._excludes.literals if urn not in known]
 
     def unknown_replacements(self) -> list[str]:
         """The resources to replace that the state does not have."""
@@ -125,8 +161,8 @@ def kept_step(state: ResourceState) -> Step:
 
 
 def require_known(options: Options, base: Sequence[ResourceState]) -> None:
-    """Raises EngineError where an operation without a program has a target that the state has not."""
+    """Raises EngineError if an operation without a program names a resource that the state does not have."""
     known = {each.urn for each in base}
-    for urn in UrnTargets(options.targets).literals if options.kind is not Kind.UPDATE else []:
+    for urn in UrnTargets(options.targets + options.excludes).literals if options.kind is not Kind.UPDATE else []:
         if urn not in known:
             raise EngineError(f"no resource named '{urn}' found")

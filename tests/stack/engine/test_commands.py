@@ -219,7 +219,6 @@ def _lines(text: str) -> list[str]:
 LEFT_OUT = [
     ("up --attach-debugger", "the flag --attach-debugger of `up`"),
     ("preview -d", "the flag -d of `preview`"),
-    ("up --yes -x urn", "the flag -x of `up`"),
     ("--tracing file:x up", "the flag --tracing"),
     ("preview --save-plan=plan.json", "the flag --save-plan of `preview`"),
     ("destroy --exclude-protected=true --yes", "the flag --exclude-protected of `destroy`"),

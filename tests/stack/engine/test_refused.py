@@ -56,3 +56,17 @@ def test_what_a_program_asks_for_is_refused_by_name(here: Workplace, program: st
     assert f"{name}" in result.stdout
     assert "is not supported by the embedded engine; the Pulumi CLI does it" in result.stdout
     assert not (here.folder / "store").exists()
+
+
+def test_a_resource_that_needs_an_excluded_new_one_is_refused(here: Workplace) -> None:
+    """The Pulumi CLI 3.260 creates it, and then cannot save the state."""
+    program = (
+        'a = Store("a", key="a", value="v")\nStore("b", key="b", value="v", opts=pulumi.ResourceOptions(depends_on=a))'
+    )
+    here.write("__main__.py", HEAD + program)
+    urn = "urn:pulumi:dev::rec::pulumi-python:dynamic:Store::"
+    for command in ("preview", "up --yes --skip-preview"):
+        result = here.run(f"pulumi {command} --exclude {urn}a")
+        assert result.exit_code != 0
+        assert f"Resource '{urn}b' depends on '{urn}a' which is excluded and not in the state." in result.stdout
+    assert not (here.folder / "store").exists()

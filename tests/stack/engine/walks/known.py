@@ -260,6 +260,29 @@ _STEPS: dict[str, list[Entry]] = {
         {**up(thing("d"), thing("e"), command=GO_ON, failures={"Create": ["d"]}), "program": FAILING},
         up(thing("d"), group("g", depends_on=["d"]), thing("f"), command=GO_ON, failures={"Create": ["d"]}),
     ],
+    "excluded-resources-stay-as-they-are": [
+        up(*(thing("a"), thing("b", {"of": ref("a")}), thing("c"), thing("d", {"of": ref("c")}), thing("e"))),
+        up(
+            *(thing("a", {"value": 2}), thing("b", {"of": ref("a"), "value": 2}), thing("c", {"value": 2}), thing("f")),
+            command=f"{UP} --exclude {URN}a --exclude {URN}d --exclude {URN}f",
+        ),
+        up(
+            *(thing("a", {"value": 3}), thing("b", {"of": ref("a"), "value": 3}), thing("c", {"value": 3})),
+            command=f"{UP} --exclude-dependents --exclude {URN}a",
+        ),
+        then(f"refresh --yes --skip-preview -x {URN}a", changed=[{"name": "a"}, {"name": "c", "inputs": {"value": 7}}]),
+        then(f"refresh --yes --skip-preview --exclude-dependents -x {URN}a", changed=[{"name": "b"}]),
+        then(f"{UP} --refresh --exclude {URN}a"),
+        then(f"destroy --yes --skip-preview -x {URN}b"),
+        then("destroy --yes --skip-preview -x urn:**nothing"),
+    ],
+    "exclude-what-is-not-there": [
+        up(thing("a"), command=f"{UP} --exclude {URN}nobody"),
+        then(f"{UP} --exclude {URN}nobody --refresh"),
+        then(f"preview -x {URN}a --target {URN}a"),
+        then(f"refresh --yes -x {URN}nobody"),
+        then(f"destroy --yes -x {URN}nobody"),
+    ],
     "timeouts": [
         up(thing("a", custom_timeouts={"create": "90s", "update": "1m30s", "delete": "1.5s"})),
         up(thing("a", {"value": 2}, custom_timeouts={"create": "90s", "update": "1m30s", "delete": "1.5s"})),
