@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from pulumi_embedded.postgresql.connection import Session, identifier
+from pulumi_embedded.postgresql.connection import Session, Work, identifier
 from pulumi_embedded.postgresql.errors import ProviderError
 from pulumi_embedded.postgresql.kind import Found, Kind
 from pulumi_embedded.postgresql.membership import database_exists
@@ -28,15 +28,16 @@ class Extension(Kind):
     )
 
     def create(self, session: Session, change: Change) -> Found:
-        """In the schema and version that the program names, else in those that the server chooses."""
+        """In the schema and version that the program names, otherwise in its own schema or in public."""
         database = change["database"] or session.configuration.database
         parts: list[sql.Composable] = [sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(identifier(change["name"]))]
-        for keyword, key in (("SCHEMA", "schema"), ("VERSION", "version")):
-            if change[key]:
-                parts.append(sql.SQL(keyword + " {}").format(identifier(change[key])))
-        if change["createCascade"]:
-            parts.append(sql.SQL("CASCADE"))
         with session.transaction(database) as work:
+            schema = change["schema"] or _default_schema(work, change)
+            for keyword, value in (("SCHEMA", schema), ("VERSION", change["version"])):
+                if value:
+                    parts.append(sql.SQL(keyword + " {}").format(identifier(value)))
+            if change["createCascade"]:
+                parts.append(sql.SQL("CASCADE"))
             work.run("{}", sql.SQL(" ").join(parts))
         return _reread(session, database, change["name"])
 
@@ -62,6 +63,15 @@ class Extension(Kind):
         mode = "CASCADE" if state["dropCascade"] else "RESTRICT"
         with session.transaction(state["database"]) as work:
             work.run("DROP EXTENSION {} " + mode, identifier(state["name"]))
+
+
+def _default_schema(work: Work, change: Change) -> str:
+    """The schema for an extension that has none of its own: the session's search_path has none to create it in."""
+    query = (
+        "SELECT 1 FROM pg_available_extension_versions JOIN pg_available_extensions USING (name)"
+        " WHERE name = %s AND version = COALESCE(NULLIF(%s, ''), default_version) AND schema IS NULL"
+    )
+    return "public" if work.row(query, [change["name"], change["version"] or ""]) else ""
 
 
 def _read(session: Session, database: str, name: str) -> Found | None:
