@@ -31,6 +31,7 @@ class DefaultPrivileges(Kind):
         withGrantOption=Property(Type.BOOL, default=False, replaces=True),
     )
     delete_before_replace = False
+    options = frozenset(["withGrantOption"])
 
     def create(self, session: Session, change: Change) -> Found:
         """Revokes what there is and grants what shall be, in one transaction."""

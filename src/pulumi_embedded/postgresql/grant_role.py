@@ -21,6 +21,7 @@ class GrantRole(Kind):
         withAdminOption=Property(Type.BOOL, default=False, replaces=True),
     )
     delete_before_replace = False
+    options = frozenset(["withAdminOption"])
 
     def create(self, session: Session, change: Change) -> Found:
         """Revokes first, in the same transaction, so that an admin option that is not wanted goes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,6 +30,12 @@ class Kind(ABC):
     token: ClassVar[str]
     schema: ClassVar[Schema]
     delete_before_replace: ClassVar[bool] = True
+    # Options of one and the same object: a delete after the create would revoke what was just granted.
+    options: ClassVar[frozenset[str]] = frozenset()
+
+    def deletes_first(self, replaces: Collection[str]) -> bool:
+        """Whether a replacement because of these properties deletes the former resource first."""
+        return bool(replaces) and (self.delete_before_replace or self.options.issuperset(replaces))
 
     def identified(self, resource_id: str, state: Values) -> Values:
         """`state` with the name by which its id knows the resource.

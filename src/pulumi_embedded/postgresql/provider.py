@@ -120,7 +120,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
             diffs=found.properties,
             replaces=found.replaces,
             stables=found.stables,
-            deleteBeforeReplace=bool(found.replaces) and kind.delete_before_replace,
+            deleteBeforeReplace=kind.deletes_first(found.replaces),
             detailedDiff={path: _property_diff(edit) for path, edit in found.paths.items()},
             hasDetailedDiff=True,
         )

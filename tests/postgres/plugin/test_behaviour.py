@@ -22,8 +22,9 @@ from pulumi.runtime.proto import engine_pb2_grpc
 from tests.postgres.plugin.replay import Answer, ask, configured_plugin, plugin
 
 Ask = Callable[[str, dict[str, Any]], Answer]
-ROLE, GRANT, SCHEMA, DATABASE = (
-    f"postgresql:index/{kind[0].lower()}{kind[1:]}:{kind}" for kind in ("Role", "Grant", "Schema", "Database")
+ROLE, GRANT, SCHEMA, DATABASE, GRANT_ROLE, DEFAULT_PRIVILEGES = (
+    f"postgresql:index/{kind[0].lower()}{kind[1:]}:{kind}"
+    for kind in ("Role", "Grant", "Schema", "Database", "GrantRole", "DefaultPrivileges")
 )
 URN = "urn:pulumi:dev::test::{}::r"
 
@@ -238,6 +239,45 @@ def test_a_resource_is_what_its_id_names_whatever_a_failed_rename_recorded(
         assert gone == [True, False]
         if kind == DATABASE:
             admin.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(others)))
+
+
+def replace(configured: Ask, kind: str, old: dict[str, Any], change: dict[str, Any]) -> bool:
+    """Creates a resource and replaces it in the order that Diff asks for; whether it is there then."""
+    made = configured("Create", call(kind, properties=old))["response"]
+    diff = configured(
+        "Diff", call(kind, id=made["id"], olds=made["properties"], oldInputs=old, news={**old, **change})
+    )["response"]
+    assert diff["replaces"] == list(change)
+    steps = [
+        ("Create", call(kind, properties={**old, **change})),
+        ("Delete", call(kind, id=made["id"], properties=made["properties"])),
+    ]
+    answers = [configured(*step) for step in (reversed(steps) if diff.get("deleteBeforeReplace") else steps)]
+    new = next(answer["response"] for answer in answers if answer["response"])
+    read = call(kind, id=new["id"], properties=new["properties"], inputs={**old, **change})
+    return bool(configured("Read", read)["response"].get("id"))
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_what_only_changes_its_option_is_there_afterwards(
+    before: bool, configured: Ask, database: Any, new_role: Any
+) -> None:
+    """The real plugin creates first, and its delete revokes what was just granted."""
+    role, group = new_role(), new_role()
+    member = {"role": role, "grantRole": group, "withAdminOption": before}
+    assert replace(configured, GRANT_ROLE, member, {"withAdminOption": not before})
+    rights = {"role": role, "owner": group, "database": database.name, "objectType": "table", "privileges": ["SELECT"]}
+    assert replace(
+        configured, DEFAULT_PRIVILEGES, {**rights, "withGrantOption": before}, {"withGrantOption": not before}
+    )
+
+
+def test_what_becomes_another_s_is_created_before_the_former_goes(configured: Ask, new_role: Any) -> None:
+    role, other, group = new_role(), new_role(), new_role()
+    old = {"role": role, "grantRole": group, "withAdminOption": False}
+    news = {"role": other, "grantRole": group, "withAdminOption": True}
+    diff = configured("Diff", call(GRANT_ROLE, id="x", olds=old, oldInputs=old, news=news))["response"]
+    assert diff["replaces"] == ["role", "withAdminOption"] and not diff.get("deleteBeforeReplace")
 
 
 def test_a_database_that_cannot_be_dropped_takes_connections_again(configured: Ask, database: Any) -> None:
