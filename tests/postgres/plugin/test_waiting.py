@@ -37,7 +37,7 @@ def test_a_wait_names_its_holder_and_ends(database: Any, monkeypatch: pytest.Mon
                 case "a database's advisory lock":
                     membership.lock_database(work, database.name)
                 case _:
-                    work.rows("SELECT count(*) FROM held")
+                    work.rows("SELECT count(*) FROM public.held")
         assert str(caught.value).startswith("pq: canceling statement due to lock timeout")
         assert str(caught.value).endswith(f"(55P03): waited 2 s for {whom}")
         assert said == [f"waits for {whom}"]
