@@ -202,7 +202,7 @@ class Account:
     `database` is `HOST:PORT/NAME`, empty where there is none yet. `rehearsed` where it was measured and not concluded;
     where that was wanted and could not be, `not_rehearsed` says why. What was measured is no part of the digest: an
     update, which does not rehearse, has the same. Nor are `tables`: what the revisions with known SQL change, and what
-    is around it.
+    is around it. Nor is `as_of`: when the database was read, if that was before this report.
     """
 
     origin: str
@@ -213,6 +213,7 @@ class Account:
     revisions: tuple[RevisionAccount, ...] = ()
     tables: tuple[TableAccount, ...] = ()
     not_rehearsed: str = ""
+    as_of: str = ""
 
     @property
     def digest(self) -> str:

@@ -12,10 +12,13 @@ from urllib.parse import parse_qs, urlsplit
 from pulumi_alembic import planning
 from pulumi_alembic.account import Account, Finding, RevisionAccount, StatementAccount
 from pulumi_alembic.database import VERSION_SCHEMA
+from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.ledger import integrity
 from pulumi_alembic.lint.settings import Settings
 from pulumi_alembic.measuring import measuring
-from pulumi_alembic.plan import Direction, revision_text
+from pulumi_alembic.plan import Direction, plan, revision_text
 from pulumi_alembic.redact import redact
+from pulumi_alembic.scripts.history import History
 
 if TYPE_CHECKING:
     from pulumi_alembic.catalog import Catalog, Models
@@ -23,11 +26,11 @@ if TYPE_CHECKING:
     from pulumi_alembic.lint.sizes import Measure
     from pulumi_alembic.plan import Plan
     from pulumi_alembic.planning import Looked
+    from pulumi_alembic.rehearsal.artifact import Artifact
     from pulumi_alembic.rendering import Rendered
-    from pulumi_alembic.scripts.history import History
     from pulumi_alembic.scripts.trust import Trust
 
-__all__ = ["account_from_base", "account_from_database", "account_of", "with_losses"]
+__all__ = ["account_from_artifact", "account_from_base", "account_from_database", "account_of", "with_losses"]
 
 
 def account_from_database(
@@ -107,6 +110,44 @@ def account_from_base(
     looked = planning.look_at_nothing(directory, target, current)
     planning.refuse_unfit(looked.plan, None)
     return looked, account_of(looked.plan, looked.history, None, lint)
+
+
+def account_from_artifact(
+    artifact: Artifact, directory: Path, target: str, admin: str = "", tell: Callable[[str], None] = lambda text: None
+) -> Account:
+    """As `account_from_database`, for a database as an `artifact` describes it; it is not asked.
+
+    With the URL of an `admin` of any server the plan is rehearsed there. Raises HistoryError and TargetError as
+    `planning.look` does, and MigrationError if the catalog in the artifact is none.
+    """
+    from pulumi_alembic.guard.losses import at_risk_by_statistics
+
+    looked = _look(artifact, directory, target)
+    planning.refuse_unfit(looked.plan, None)
+    lint = Settings()
+    account = account_of(looked.plan, looked.history, looked.catalog, lint, artifact.address, server=artifact.server)
+    if looked.catalog and account.revisions:
+        losses = at_risk_by_statistics(account, looked.catalog)
+        account = replace(account, revisions=tuple(replace(each, losses=losses[each.id]) for each in account.revisions))
+    if admin and account.revisions:
+        from pulumi_alembic.rehearsal import rehearsal_elsewhere
+
+        with rehearsal_elsewhere(artifact, admin, looked, tell) as rehearse:
+            account = _with_ways_back(rehearse(account), looked.history, lint)
+    return replace(account, as_of=artifact.written)
+
+
+def _look(artifact: Artifact, directory: Path, target: str) -> Looked:
+    from pulumi_alembic.catalog import Catalog
+
+    history = History.load(directory)
+    integrity.check_runs(history, artifact.heads, artifact.runs)
+    history.require_manifest()
+    steps = plan(history, artifact.heads, history.resolve(target))
+    try:
+        return planning.Looked(steps, history, Catalog.of(artifact.catalog), artifact.server)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise MigrationError("its catalog is not what pulumi-alembic schema writes") from None
 
 
 def account_of_empty(

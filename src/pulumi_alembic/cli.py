@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import os
 import re
 import signal
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     backup_commands.add(commands, _command)
     keeping_commands.add(commands, _command)
     drift_command.add(commands, _command)
+    _add_schema(commands)
     _add_report(commands)
     return parser
 
@@ -246,6 +248,33 @@ def _history(options: argparse.Namespace, directory: Path) -> None:
         print(f"… {older:,} older rows: --limit {len(found) + older} or --limit all")
 
 
+def _add_schema(commands: Any) -> None:
+    what = "write the schema of the database as a file, from which `report --schema` makes reports without the database"
+    command = _command(commands, _schema, what)
+    command.add_argument("--output", type=Path, metavar="FILE", help="for this user only; else standard output")
+
+
+def _schema(options: argparse.Namespace, directory: Path) -> None:
+    from pulumi_alembic.accounting import database
+    from pulumi_alembic.rehearsal import artifact
+
+    url = database_url(directory)
+    taken = artifact.take(url, database(url))
+    text = json_text(taken.to_json()) + "\n"
+    if options.output is None:
+        sys.stdout.write(text)
+    else:
+        try:
+            with open(options.output, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                # It can have been there, and open to others.
+                os.fchmod(file.fileno(), 0o600)
+                file.write(text)
+        except OSError as error:
+            raise MigrationError(f"cannot write {str(options.output)!r}: {error.strerror}") from None
+    if taken.not_rehearsed:
+        print(f"without definitions, so reports are not rehearsed: {taken.not_rehearsed}", file=sys.stderr)
+
+
 def _add_report(commands: Any) -> None:
     what = "write what `pulumi preview --json` printed as a report for a pull request"
     more = (
@@ -261,8 +290,24 @@ def _add_report(commands: Any) -> None:
         help="report what an update of DATABASE_URL would run, without a preview: no state is read, and no row of a "
         "table if the login can read none",
     )
-    report.add_argument("--directory", type=Path, help="the scripts' folder, for --database")
-    report.add_argument("--target", default=HEAD, help="the revision to report the way to, for --database; else head")
+    report.add_argument(
+        "--schema",
+        metavar="FILE",
+        type=Path,
+        help="report what an update would run of the database that `pulumi-alembic schema` wrote this file of: neither "
+        "the database nor a state is read",
+    )
+    report.add_argument(
+        "--rehearse-with",
+        metavar="URL",
+        default="",
+        help="for --schema: rehearse on this server, by a login that can create databases and roles. Roles of the "
+        "schema are created there, and dropped after it. Leave the password to PGPASSWORD",
+    )
+    report.add_argument("--directory", type=Path, help="the scripts' folder, for --database and --schema")
+    report.add_argument(
+        "--target", default=HEAD, help="the revision to report the way to, for --database and --schema; else head"
+    )
     report.add_argument("--format", choices=("markdown", "json"), default="markdown", help="else markdown")
     report.add_argument(
         "--fail-on", choices=("warning", "error"), help="exit code 3 where the verdict is as bad; the report is whole"
@@ -287,7 +332,7 @@ def _report(options: argparse.Namespace, _: Path) -> int:
     from pulumi_alembic import report
 
     try:
-        preview = _of_database(options) if options.database else report.read(_preview(options.file))
+        preview = _reported(options)
     except report.PreviewError as error:
         raise MigrationError(f"{options.file or 'standard input'}: {error}") from None
     verdict = report.judge(preview)
@@ -298,6 +343,38 @@ def _report(options: argparse.Namespace, _: Path) -> int:
     # UTF-8 whatever the terminal's encoding is: a report is a file.
     sys.stdout.buffer.write(printable(text).encode())
     return 3 if options.fail_on and verdict.level.reaches(options.fail_on) else 0
+
+
+def _reported(options: argparse.Namespace) -> Any:
+    from pulumi_alembic import report
+
+    if options.rehearse_with and options.schema is None:
+        raise MigrationError("--rehearse-with is for --schema: name the file that pulumi-alembic schema wrote")
+    if options.schema is not None:
+        return _of_schema(options)
+    return _of_database(options) if options.database else report.read(_preview(options.file))
+
+
+def _of_schema(options: argparse.Namespace) -> Any:
+    from pulumi_alembic import accounting, report
+    from pulumi_alembic.rehearsal.artifact import Artifact
+
+    if options.file is not None or options.database:
+        raise MigrationError("--schema reports on that file: give no other FILE, and no --database")
+    try:
+        artifact = Artifact.from_json(json.loads(_preview(str(options.schema))))
+    except (ValueError, RecursionError):
+        raise MigrationError(f"{options.schema}: this is not what pulumi-alembic schema writes") from None
+    except MigrationError as error:
+        raise MigrationError(f"{options.schema}: {error}") from None
+    directory = options.directory or script_directory()
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    return report.of_account(
+        accounting.account_from_artifact(artifact, directory, options.target, options.rehearse_with, tell)
+    )
 
 
 def _of_database(options: argparse.Namespace) -> Any:

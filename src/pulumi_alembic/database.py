@@ -46,6 +46,7 @@ __all__ = [
     "open_session",
     "own_rows",
     "read_catalog",
+    "read_catalog_document",
     "read_heads",
     "refusals",
     "send",
@@ -290,12 +291,19 @@ def read_catalog(connection: Connection, search_path: str = "") -> Catalog:
 
     With a `search_path` it is what a session with this one sees, and not with the session's own.
     """
-    from pulumi_alembic.catalog import QUERY, Catalog
+    from pulumi_alembic.catalog import Catalog
+
+    return Catalog.of(read_catalog_document(connection, search_path))
+
+
+def read_catalog_document(connection: Connection, search_path: str = "") -> Any:
+    """As `read_catalog`, but the JSON values that `Catalog.of` takes."""
+    from pulumi_alembic.catalog import QUERY
 
     if search_path:
-        return Catalog.of(_seen_with(connection, search_path, QUERY))
+        return _seen_with(connection, search_path, QUERY)
     [(document,)] = connection.execute(QUERY.encode()).fetchall()
-    return Catalog.of(document)
+    return document
 
 
 def find_relation(connection: Connection, name: str, search_path: str) -> str | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.account import Account
     from pulumi_alembic.database import Connection
 
-__all__ = ["Loss", "Risk", "at_risk", "count", "estimate", "losses"]
+__all__ = ["Loss", "Risk", "at_risk", "at_risk_by_statistics", "count", "estimate", "losses"]
 
 _PATIENCE = b"SET lock_timeout = 1; SET statement_timeout = 40; SET row_security = off"
 """Milliseconds that a preview may wait for a lock, and hold that of a reader, and so keep DDL waiting."""
@@ -89,6 +89,18 @@ def at_risk(url: str, account: Account, *, apart: bool) -> dict[str, tuple[Risk,
             for id, found in _risks(account, catalog, apart=apart).items()
         }
     return {id: some for id, found in risks.items() if (some := tuple(each for each in found if each.text))}
+
+
+def at_risk_by_statistics(account: Account, catalog: Catalog) -> dict[str, tuple[str, ...]]:
+    """What each revision would take away of what the catalog has: with about so many rows, if its statistics say so."""
+    return {
+        id: tuple(each.shown.told(rows or None, about=bool(rows)) for each, rows in _estimated(found, catalog))
+        for id, found in _risks(account, catalog, apart=False).items()
+    }
+
+
+def _estimated(found: Iterable[Risk], catalog: Catalog) -> Iterator[tuple[Risk, int]]:
+    return ((each, catalog.relations[each.loss.table].rows) for each in found)
 
 
 def _risks(account: Account, catalog: Catalog, *, apart: bool) -> dict[str, list[Risk]]:

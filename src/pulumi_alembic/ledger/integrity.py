@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.manifest import COMMAND
 from pulumi_alembic.scripts.script import Revision, normalised
 
-__all__ = ["accept", "check", "require"]
+__all__ = ["Run", "accept", "check", "check_runs", "read_runs", "require"]
 
 DIFF_LINES = 30
 
@@ -29,7 +29,7 @@ WHERE {event} IN ('applied', 'accepted', 'adopted') ORDER BY revision, id DESC
 """
 
 
-class _Run(NamedTuple):
+class Run(NamedTuple):
     """How a revision ran last, or was accepted since."""
 
     row: int
@@ -43,13 +43,12 @@ def check(connection: Connection, history: History, heads: Sequence[str]) -> Non
 
     `heads` are the database's. What was stamped has no row, and nothing to compare. Changes nothing.
     """
-    changed = [
-        (history.revisions[id], run.row)
-        for id, run in _applied(connection, history, heads).items()
-        if run is not None and id in history.revisions and history.revisions[id].checksum != run.checksum
-    ]
-    if changed:
-        raise HistoryError("\n".join(_report(connection, history, sorted(changed, key=lambda each: each[0].id))))
+    _check(history, heads, read_runs(connection), lambda revision, row: _lines_that_differ(connection, revision, row))
+
+
+def check_runs(history: History, heads: Sequence[str], runs: Mapping[str, Run]) -> None:
+    """As `check`, with the `runs` that were read before, and without the lines that differ."""
+    _check(history, heads, runs, lambda *_: iter(["(the file of the schema holds no scripts)"]))
 
 
 def require(url: str, directory: Path) -> History:
@@ -66,7 +65,7 @@ def accept(connection: Connection, history: History, heads: Sequence[str], id: s
 
     Adds a row to the ledger, and does not commit. Raises TargetError where `id` is not applied, or was only stamped.
     """
-    applied = _applied(connection, history, heads)
+    applied = _applied(read_runs(connection), history, heads)
     if id not in history.revisions or id not in applied:
         raise TargetError(f"revision {id} is not applied here: applied are {', '.join(sorted(applied)) or 'none'}")
     run = applied[id]
@@ -96,10 +95,24 @@ def accept(connection: Connection, history: History, heads: Sequence[str], id: s
     return True
 
 
-def _applied(connection: Connection, history: History, heads: Sequence[str]) -> dict[str, _Run | None]:
+def _check(
+    history: History,
+    heads: Sequence[str],
+    runs: Mapping[str, Run],
+    differing: Callable[[Revision, int], Iterator[str]],
+) -> None:
+    changed = [
+        (history.revisions[id], run.row)
+        for id, run in _applied(runs, history, heads).items()
+        if run is not None and id in history.revisions and history.revisions[id].checksum != run.checksum
+    ]
+    if changed:
+        raise HistoryError("\n".join(_report(history, sorted(changed, key=lambda each: each[0].id), differing)))
+
+
+def _applied(runs: Mapping[str, Run], history: History, heads: Sequence[str]) -> dict[str, Run | None]:
     """The database's heads and all they build on, as they ran; None for what has no row."""
-    runs = _last_runs(connection)
-    applied: dict[str, _Run | None] = {}
+    applied: dict[str, Run | None] = {}
     pending = list(heads)
     while pending:
         id = pending.pop()
@@ -113,7 +126,8 @@ def _applied(connection: Connection, history: History, heads: Sequence[str]) -> 
     return applied
 
 
-def _last_runs(connection: Connection) -> dict[str, _Run]:
+def read_runs(connection: Connection) -> dict[str, Run]:
+    """The last run of each revision in the ledger."""
     columns = ledger.columns(connection)
     if not columns:
         return {}
@@ -124,14 +138,16 @@ def _last_runs(connection: Connection) -> dict[str, _Run]:
     rows = ledger.STANDING.replace("SELECT *", "SELECT id, revision, direction, checksum, down_revisions, event")
     standing = sql.SQL("WITH" + rows if events else "").format(table=_TABLE)
     runs = sql.SQL(_LAST_RUNS).format(rows=sql.Identifier("standing") if events else _TABLE, event=event)
-    return {id: _Run(*run) for id, *run in connection.execute(standing + runs)}
+    return {id: Run(*run) for id, *run in connection.execute(standing + runs)}
 
 
-def _report(connection: Connection, history: History, changed: list[tuple[Revision, int]]) -> Iterator[str]:
+def _report(
+    history: History, changed: list[tuple[Revision, int]], differing: Callable[[Revision, int], Iterator[str]]
+) -> Iterator[str]:
     directory = history.manifest.path.parent.name
     for revision, row in changed:
         yield f"{directory}/versions/{revision.path.name} is applied, and was edited since it ran:"
-        yield from (f"  {line}" for line in _lines_that_differ(connection, revision, row))
+        yield from (f"  {line}" for line in differing(revision, row))
     yield 'Take that back, and change the schema by a new revision: alembic revision -m "…"'
     first = f"{COMMAND}; then: " if history.differences else ""
     yield f"If it is meant, and what ran stays right: {first}" + "; ".join(

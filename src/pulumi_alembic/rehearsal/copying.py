@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -18,9 +18,8 @@ from psycopg import sql
 from pulumi_alembic import server_message
 from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA, Connection, add_heads
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
-from pulumi_alembic.rehearsal.scratch import database_of
 
-__all__ = ["Foundation", "furnish", "read_foundation", "read_ledger", "replay"]
+__all__ = ["Foundation", "FoundationSchema", "furnish", "read_access", "read_foundation", "read_ledger", "replay"]
 
 # pg_dump --use-set-session-authorization, PostgreSQL 13 to 18.
 _AUTHORIZATION = re.compile(r"(?:RE)?SET SESSION AUTHORIZATION(?: (?:DEFAULT|(E?)'((?:[^']|'')+)'))?\Z")
@@ -95,7 +94,7 @@ _LEDGER = sql.Identifier(VERSION_SCHEMA, "ledger")
 
 
 @dataclass(frozen=True)
-class _Schema:
+class FoundationSchema:
     """The grantees of `rights` (privilege, grantee, option) are as SQL writes them, the `owner` is the bare name."""
 
     owner: str
@@ -106,7 +105,7 @@ class _Schema:
 class Foundation:
     """What the admin creates before the target's definitions are replayed; `owners` may replay theirs themselves."""
 
-    schemas: dict[str, _Schema]
+    schemas: dict[str, FoundationSchema]
     extensions: tuple[tuple[str, str], ...]
     owners: tuple[str, ...]
 
@@ -134,8 +133,13 @@ def read_ledger(connection: Connection, revisions: Iterable[str]) -> list[str]:
     return [json.dumps(row) for (row,) in connection.execute(query, [list(revisions)])]
 
 
-def furnish(admin: Connection, target: str, foundation: Foundation) -> None:
-    """Create the schemas and extensions, and let those connect who may connect to the URL `target`.
+def read_access(connection: Connection, database: str) -> list[tuple[str, str]]:
+    """Who but its owner has which right on this database of the server: pairs of a privilege and a grantee, as SQL."""
+    return [(privilege, grantee) for privilege, grantee in connection.execute(_ACL, [database]).fetchall()]
+
+
+def furnish(admin: Connection, access: Sequence[tuple[str, str]], foundation: Foundation) -> None:
+    """Create the schemas and extensions, and give the `access` that there is to the target.
 
     `admin` is a session of the admin's in the scratch database, in autocommit. Raises NotRehearsed, with the name, for
     what the admin is not allowed to create.
@@ -152,7 +156,7 @@ def furnish(admin: Connection, target: str, foundation: Foundation) -> None:
         parts = sql.Identifier(name), sql.Identifier(within)
         _create(admin, f"extension {name} cannot be created", sql.SQL("CREATE EXTENSION {} SCHEMA {}").format(*parts))
     database = sql.Identifier(admin.info.dbname)
-    for privilege, grantee in admin.execute(_ACL, [database_of(target)]).fetchall():
+    for privilege, grantee in access:
         given = sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(privilege), database, sql.SQL(grantee))
         _create(admin, f"{privilege} cannot be granted", given)
 
@@ -178,13 +182,13 @@ def replay(
         raise NotRehearsed(f"the copy of the schema: {server_message.primary(error)}") from None
 
 
-def _schemas(connection: Connection) -> dict[str, _Schema]:
+def _schemas(connection: Connection) -> dict[str, FoundationSchema]:
     rows = connection.execute(_SCHEMAS.encode()).fetchall()
-    return {name: _Schema(owner, frozenset(tuple(each) for each in rights)) for name, owner, rights in rows}
+    return {name: FoundationSchema(owner, frozenset(tuple(each) for each in rights)) for name, owner, rights in rows}
 
 
 def _furniture(
-    name: str, wanted: _Schema, there: _Schema | None, owners: Iterable[str]
+    name: str, wanted: FoundationSchema, there: FoundationSchema | None, owners: Iterable[str]
 ) -> Iterator[sql.Composed | sql.SQL]:
     """What makes the schema what it is in the target; the rights on those of the `owners` are in the dump."""
     parts = {"schema": sql.Identifier(name), "owner": sql.Identifier(wanted.owner)}

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg import sql
 
 from pulumi_alembic import server_message
 from pulumi_alembic.account import Account
@@ -17,22 +19,24 @@ from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.fingerprint import read_lines
 from pulumi_alembic.plan import Direction
 from pulumi_alembic.rehearsal.client import Client, find_client
-from pulumi_alembic.rehearsal.copying import Foundation, furnish, read_foundation, read_ledger, replay
+from pulumi_alembic.rehearsal.copying import Foundation, furnish, read_access, read_foundation, read_ledger, replay
 from pulumi_alembic.rehearsal.dump import dump
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
-from pulumi_alembic.rehearsal.scratch import Scratch, at, scratch
+from pulumi_alembic.rehearsal.roles import guests
+from pulumi_alembic.rehearsal.scratch import at, database_of, scratch
 
 if TYPE_CHECKING:
     from pulumi_alembic.planning import Looked
+    from pulumi_alembic.rehearsal.artifact import Artifact, Copy
 
-__all__ = ["rehearsal"]
+__all__ = ["read_source", "rehearsal", "rehearsal_elsewhere"]
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """A scratch database with the target's schema in it, and the lines of its fingerprint."""
+    """A scratch database with the target's schema in it: the migrator's URL, and the lines of its fingerprint."""
 
-    database: Scratch
+    url: str
     lines: tuple[str, ...]
 
 
@@ -46,14 +50,40 @@ def rehearsal(
     become the owner. Where there cannot be a rehearsal the account comes back with the reason. At the end of the block
     the scratch database is gone; it is never in the way of the target.
     """
+    with _begun(lambda stack, aside: _prepare(stack, aside, url, admin, looked), looked, tell) as rehearse:
+        yield rehearse
+
+
+@contextmanager
+def rehearsal_elsewhere(
+    artifact: Artifact, admin: str, looked: Looked, tell: Callable[[str], None] = lambda text: None
+) -> Iterator[Callable[[Account], Account]]:
+    """As `rehearsal`, with the schema that an `artifact` holds, on another server; the target is not asked.
+
+    `admin` is the URL of a login there that may make databases and roles. The roles of the schema that are not there
+    are created, which `tell` is told, and are dropped at the end.
+    """
+    copy = artifact.copy
+    if copy is None:
+        yield lambda account: replace(account, not_rehearsed=artifact.not_rehearsed)
+        return
+    prepare = lambda stack, _: _prepare_elsewhere(stack, artifact, copy, admin, looked, tell)  # noqa: E731
+    with _begun(prepare, looked, tell) as rehearse:
+        yield rehearse
+
+
+@contextmanager
+def _begun(
+    prepare: Callable[[ExitStack, ThreadPoolExecutor], _Stage], looked: Looked, tell: Callable[[str], None]
+) -> Iterator[Callable[[Account], Account]]:
     with ExitStack() as stack, ThreadPoolExecutor(2) as aside:
-        preparing = aside.submit(_prepare, stack, aside, url, admin, looked)
+        preparing = aside.submit(prepare, stack, aside)
 
         def rehearse(account: Account) -> Account:
             count = len(looked.plan.steps)
             tell(f"rehearses {count} revision{'' if count == 1 else 's'} in a scratch database")
             try:
-                return _rehearse(preparing.result(), url, looked, account)
+                return _rehearse(preparing.result(), looked, account)
             except NotRehearsed as reason:
                 return replace(account, not_rehearsed=str(reason))
             except (MigrationError, psycopg.Error, OSError) as error:
@@ -68,20 +98,46 @@ def rehearsal(
 
 
 def _prepare(stack: ExitStack, aside: ThreadPoolExecutor, url: str, admin: str, looked: Looked) -> _Stage:
-    reading = aside.submit(_read, url, [step.id for step in looked.plan.steps])
+    reading = aside.submit(read_source, url, [step.id for step in looked.plan.steps])
     database = stack.enter_context(scratch(admin, url, _client))
     foundation, schema, ledger = reading.result()
     with closing(log_in(database.url, "alembic rehearsal", autocommit=True)) as connection:
-        furnish(connection, url, foundation)
-    with connect(at(url, database.name)) as connection:
+        furnish(connection, read_access(connection, database_of(url)), foundation)
+    return _furnished(at(url, database.name), foundation, schema, ledger, looked)
+
+
+def _prepare_elsewhere(
+    stack: ExitStack, artifact: Artifact, copy: Copy, admin: str, looked: Looked, tell: Callable[[str], None]
+) -> _Stage:
+    # There is nothing to dump: only psql is of use.
+    client = lambda server: find_client(server) or Client(Path(), None, server)  # noqa: E731
+    url = stack.enter_context(guests(admin, artifact.server, copy.roles, tell))
+    database = stack.enter_context(scratch(admin, at(admin, artifact.name), client, copy.locale))
+    with closing(log_in(database.url, "alembic rehearsal", autocommit=True)) as connection:
+        furnish(connection, copy.access, copy.foundation)
+    url = at(url, database.name)
+    with closing(log_in(url, "alembic rehearsal", autocommit=True)) as connection:
+        # By the login itself, for its later sessions: the values are those of the target's.
+        for name, value in copy.settings:
+            connection.execute("SELECT set_config(%s, %s, false)", [name, value])
+            connection.execute(sql.SQL("ALTER ROLE SESSION_USER SET {} FROM CURRENT").format(sql.Identifier(name)))
+    return _furnished(url, copy.foundation, copy.definitions, list(copy.ledger), looked)
+
+
+def _furnished(url: str, foundation: Foundation, schema: str, ledger: list[str], looked: Looked) -> _Stage:
+    """With the definitions, which the migrator replays, after what the admin made."""
+    with connect(url) as connection:
         connection.autocommit = True
         replay(connection, schema, foundation, looked.plan.current, ledger)
         with connection.transaction():
-            return _Stage(database, read_lines(connection))
+            return _Stage(url, read_lines(connection))
 
 
-def _read(url: str, revisions: Sequence[str]) -> tuple[Foundation, str, list[str]]:
-    """The target's schema, and what its ledger has on these revisions; nothing of it has to wait for anybody."""
+def read_source(url: str, revisions: Sequence[str]) -> tuple[Foundation, str, list[str]]:
+    """The target's schema, and what its ledger has on these revisions; nothing of it has to wait for anybody.
+
+    Raises NotRehearsed with what is in the way of a copy.
+    """
     with connect(url) as connection:
         [(owner,)] = connection.execute("SELECT current_user").fetchall()
         _refuse_powerful(connection.execute(_POWERS).fetchall())
@@ -120,16 +176,15 @@ def _client(server: int) -> Client:
     return client
 
 
-def _rehearse(stage: _Stage, url: str, looked: Looked, account: Account) -> Account:
+def _rehearse(stage: _Stage, looked: Looked, account: Account) -> Account:
     from pulumi_alembic.rehearsal.performing import perform, perform_back
     from pulumi_alembic.rehearsal.telling import told
 
     there = looked.catalog.relations if looked.catalog else {}
-    here = at(url, stage.database.name)
-    forth = perform(here, looked.plan, looked.history, looked.catalog)
+    forth = perform(stage.url, looked.plan, looked.history, looked.catalog)
     back = None
     if looked.plan.direction is Direction.UPGRADE and forth.looker.seen:
-        back = perform_back(here, looked.plan, forth.looker, looked.history)
+        back = perform_back(stage.url, looked.plan, forth.looker, looked.history)
     return told(account, there, stage.lines, forth, back)
 
 

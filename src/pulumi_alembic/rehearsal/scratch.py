@@ -19,7 +19,7 @@ from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.rehearsal.client import Client, environment
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
 
-__all__ = ["MARKER", "Scratch", "at", "database_of", "scratch"]
+__all__ = ["MARKER", "Locale", "Scratch", "at", "database_of", "log_in_beside", "read_locale", "scratch"]
 
 MARKER = "rehearsal_"
 """How the name of every scratch database begins; then come its target's name, a digest of that, and chance."""
@@ -44,6 +44,10 @@ Advisory locks are of one database: all rehearsals of a target meet there.
 """
 
 
+Locale = tuple[str, str, str]
+"""Of a database: its encoding, and its LC_COLLATE and LC_CTYPE."""
+
+
 class Scratch:
     """A database that is gone at the end; `url` is the admin's."""
 
@@ -63,16 +67,17 @@ def database_of(url: str) -> str:
 
 
 @contextmanager
-def scratch(admin: str, target: str, client: Callable[[int], Client]) -> Iterator[Scratch]:
+def scratch(admin: str, target: str, client: Callable[[int], Client], like: Locale | None = None) -> Iterator[Scratch]:
     """A new, empty database of the admin's, like that of the URL `target`; nobody else may connect. Gone at the end.
 
+    With `like` it has this locale, and there need be no target on the server, only its name.
     Before it is made, what killed rehearsals of the same target left is dropped: a living one holds an advisory lock
     of a maintenance database, which ends with its session. Where the `client` for the server's version has psql, a
     process waits for the end of the block, or of this process, and drops it then if it is still there. Neither needs
     the target, which may be dropped meanwhile. Raises NotRehearsed where it cannot be made.
     """
     name = database_of(target)
-    with closing(_log_in(admin)) as keeper:
+    with closing(log_in_beside(admin)) as keeper:
         psql = client(keeper.info.server_version // 10000).psql
         try:
             keeper.execute(_LIMITS.encode())
@@ -83,7 +88,7 @@ def scratch(admin: str, target: str, client: Callable[[int], Client]) -> Iterato
             raise _refusal(error) from None
         with _watched(at(admin, keeper.info.dbname), made, psql) as done:
             try:
-                _create(keeper, made, name)
+                _create(keeper, made, like or read_locale(keeper, name))
                 yield Scratch(at(admin, made))
             finally:
                 # What cannot be dropped now is left to the watcher, or else to the next rehearsal.
@@ -92,7 +97,8 @@ def scratch(admin: str, target: str, client: Callable[[int], Client]) -> Iterato
                     done()
 
 
-def _log_in(admin: str) -> Connection:
+def log_in_beside(admin: str) -> Connection:
+    """A session of the admin's in a database that every server has. Raises NotRehearsed without one."""
     refusals = []
     for database in _MAINTENANCE:
         try:
@@ -105,12 +111,21 @@ def _log_in(admin: str) -> Connection:
     raise NotRehearsed(refusals[0])
 
 
-def _create(keeper: Connection, name: str, target: str) -> None:
+def read_locale(connection: Connection, database: str) -> Locale:
+    """That of a database of the server. Raises NotRehearsed if there is none of this name."""
     try:
-        found = keeper.execute(_LOCALE, [target]).fetchone()
-        if found is None:
-            raise NotRehearsed(f"there is no database {target}")
-        encoding, collate, ctype = found
+        found = connection.execute(_LOCALE, [database]).fetchone()
+    except psycopg.Error as error:
+        raise _refusal(error) from None
+    if found is None:
+        raise NotRehearsed(f"there is no database {database}")
+    encoding, collate, ctype = found
+    return encoding, collate, ctype
+
+
+def _create(keeper: Connection, name: str, locale: Locale) -> None:
+    encoding, collate, ctype = locale
+    try:
         like = _LIKE_TARGET.format(encoding=encoding, datcollate=collate, datctype=ctype)
         keeper.execute(sql.SQL("CREATE DATABASE {} ").format(sql.Identifier(name)) + like)
         keeper.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))

@@ -39,7 +39,8 @@ def _plan(planned: Planned, page: Page, *, several: bool) -> list[str]:
     if account is None:
         return [f"#### Schema{of}: not known\n\n⚠️ {page.plain(planned.problem)}"]
     if not account.revisions:
-        return [f"#### Schema{of}\n\nAt {page.code(account.origin)}: nothing pending."]
+        on = f" on {page.plain(account.as_of)}" if account.as_of else ""
+        return [f"#### Schema{of}\n\nAt {page.code(account.origin)}{on}: nothing pending."]
     heading = f"#### Schema{of}: {page.code(account.origin)} → {page.code(account.target)}"
     return [heading, _about(account, page, many=bool(planned.databases)), *_revisions(account, page)]
 
@@ -47,6 +48,7 @@ def _plan(planned: Planned, page: Page, *, several: bool) -> list[str]:
 def _about(account: Account, page: Page, *, many: bool) -> str:
     where = f"of {page.code(account.database)}" if account.database else "of a database that is yet to be made"
     where = f"as seen in {page.code(account.database)}" if account.database and many else where
+    where += f" as it was on {page.plain(account.as_of)}" if account.as_of else ""
     how = "rehearsed on a scratch database" if account.rehearsed else "read from the scripts, not rehearsed"
     how += f" ({page.plain(account.not_rehearsed)})" if account.not_rehearsed else ""
     return (
