@@ -23,8 +23,8 @@ RUN := $(BIN)/taskdb run --engine $(ENGINE)
 
 BENCHMARKS := $(filter-out __init__ beside measure scripts server stacks tenants,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
-.PHONY: help up preview refresh rotate down pr-up pr-down psql ci-preview ci-comment ci-pin ci-up ci-drift test test-faults benchmarks \
-	server clean requirements
+.PHONY: help up preview refresh rotate down pr-up pr-down psql ci-preview ci-comment ci-schema ci-fetch ci-report ci-pin \
+	ci-up ci-drift test test-faults benchmarks server clean requirements
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 14
@@ -88,6 +88,15 @@ ci-preview: $(BIN)/.up ## What the pull request's check runs: the preview of STA
 
 ci-comment: ## Put that report under the pull request: PULL_REQUEST=12 GITHUB_REPOSITORY=owner/name
 	.ci/comment "$$GITHUB_REPOSITORY" "$$PULL_REQUEST"
+
+ci-schema: $(BIN)/.up ## Write the schema of STACK's database as .local/schema.json, without a row and without a password
+	umask 077 && mkdir -p .local && $(BIN)/pulumi-alembic schema --output .local/schema.json
+
+ci-fetch: ## Fetch the file that the newest deployment of main wrote so: GITHUB_REPOSITORY=owner/name
+	.ci/fetch-schema "$$GITHUB_REPOSITORY"
+
+ci-report: $(BIN)/.up ## Report on that file, without a secret, rehearsed on a server of this machine
+	.ci/report-schema
 
 ci-pin: $(BIN)/.up ## Pin STACK to a revision, as the rollback does: REVISION=20250126_002
 	$(BIN)/taskdb pin --engine $(ENGINE) -- "$$REVISION"

@@ -17,7 +17,7 @@ import yaml
 
 from pulumi_alembic import libpq
 from pulumi_alembic.printable import guarded_output, json_text
-from taskdb import github, local, stack
+from taskdb import github, local, schema_report, stack
 from taskdb.engine import ENGINES, Engine
 from taskdb.errors import TaskdbError
 from taskdb.pull_request import SOURCE, PullRequest
@@ -189,6 +189,20 @@ def pull_request_up(number: str, engine: str, source: str) -> None:
 def pull_request_down(number: str, engine: str) -> None:
     """Drop the stack's database and roles, and remove the stack."""
     PullRequest.parse(number, Engine.find(engine), _project()).down(_say)
+
+
+@main.command("report-schema", context_settings={"ignore_unknown_options": True})
+@click.argument("schema", type=click.Path(path_type=Path))
+@click.argument("arguments", nargs=-1)
+@click.pass_context
+def report_schema(context: click.Context, schema: Path, arguments: tuple[str, ...]) -> None:
+    """Report on the file that `pulumi-alembic schema` wrote, rehearsed on a new server that is deleted after it.
+
+    Further ARGUMENTS are those of `pulumi-alembic report`.
+    """
+    context.exit(
+        schema_report.report(schema.absolute(), arguments, _project(), lambda line: click.echo(line, err=True))
+    )
 
 
 @main.command("check-settings")

@@ -1,6 +1,9 @@
 """The workflows are what GitHub reads, safe, and run nothing but commands that a person can run."""
 
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,7 +68,8 @@ def test_rights_are_given_to_jobs_alone_and_no_stack_has_two_at_once(path: Path)
     assert workflow["permissions"] == {}
     for name, job in workflow["jobs"].items():
         assert job["permissions"].get("contents") == "read", name
-        assert set(job["permissions"]) <= {"contents", "pull-requests"}, name
+        assert set(job["permissions"]) <= {"contents", "pull-requests", "actions"}, name
+        assert job["permissions"].get("actions", "read") == "read", name
         if "environment" in job:
             stack = (
                 "pr-${{ github.event.number }}" if "PR" in job["env"] else job["environment"].removesuffix("-preview")
@@ -73,6 +77,59 @@ def test_rights_are_given_to_jobs_alone_and_no_stack_has_two_at_once(path: Path)
             assert job["concurrency"]["group"] == f"stack-{stack}", name
 
 
+def test_a_forks_jobs_name_no_secret() -> None:
+    """GitHub gives them none; what they do must not depend on one, and they say so by their condition."""
+    jobs = read(PROJECT / ".github/workflows/pull-request.yml")["jobs"]
+    theirs = {name: job for name, job in jobs.items() if "environment" not in job}
+    assert set(theirs) == {"test", "report"}
+    assert not re.search(r"secrets\.|vars\.|write", str(theirs))
+    assert jobs["report"]["if"] == "github.event.pull_request.head.repo.full_name != github.repository"
+    assert {"GH_TOKEN": "${{ github.token }}"} in [step.get("env") for step in jobs["report"]["steps"]]
+
+
 def test_the_cli_is_of_the_sdks_version() -> None:
     [sdk] = re.findall(r"^pulumi==(\S+)", (PROJECT / "requirements.txt").read_text(), re.MULTILINE)
     assert read(ACTIONS[0])["inputs"]["pulumi"]["default"] == sdk
+
+
+GH = """#!/bin/sh
+# Stands in for the GitHub CLI: answers from a file, and downloads a schema of the run that it is asked for.
+cd "$(dirname "$0")"
+for last; do :; done
+case "$*" in
+api*) jq -r "$last" artifacts.json ;;
+run\\ download*) echo "{\\"server\\": 17, \\"run\\": $3}" >"$last/schema.json" ;;
+esac
+"""
+
+
+def artifact(run: int, at: str, *, branch: str = "main", fork: bool = False, expired: bool = False) -> dict[str, Any]:
+    source = {"id": run, "head_branch": branch, "repository_id": 1, "head_repository_id": 2 if fork else 1}
+    return {"created_at": f"2026-01-0{at}T00:00:00Z", "expired": expired, "workflow_run": source}
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="no jq on the PATH, whose language the GitHub CLI speaks")
+def test_a_fork_reports_on_the_newest_schema_of_the_repositorys_own_main(tmp_path: Path) -> None:
+    gh = tmp_path / "gh"
+    gh.write_text(GH.replace('"$last/', f'"{tmp_path}/$last/'))
+    gh.chmod(0o755)
+    others = [
+        artifact(5, "5", fork=True),
+        artifact(6, "6", branch="feature"),
+        artifact(7, "7", expired=True),
+    ]
+    for mine, expected in (([artifact(1, "1"), artifact(3, "3"), artifact(2, "2")], 3), ([], None)):
+        (tmp_path / "artifacts.json").write_text(json.dumps({"artifacts": others + mine}))
+        output = tmp_path / f"output-{expected}"
+        output.touch()
+        done = subprocess.run(
+            [PROJECT / ".ci/fetch-schema", "owner/name"],
+            cwd=tmp_path,
+            env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GITHUB_OUTPUT": str(output)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        path = tmp_path / ".local/schema.json"
+        assert (json.loads(path.read_text())["run"] if path.exists() else None) == expected
+        assert output.read_text() == ("postgresql=17\n" if expected else "")
