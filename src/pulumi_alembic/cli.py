@@ -22,6 +22,7 @@ from pulumi_alembic.keeping import commands as keeping_commands
 from pulumi_alembic.printable import guarded_output, json_text, printable
 from pulumi_alembic.project import database_url, script_directory
 from pulumi_alembic.scripts.history import HEAD, History
+from pulumi_alembic.sessions import patience, waits
 
 if TYPE_CHECKING:
     from pulumi_alembic.plan import Plan
@@ -54,11 +55,16 @@ def _run() -> int:
     try:
         # A report of a preview needs no scripts.
         directory = options.directory or (Path() if options.run is _report else script_directory())
-        status: int | None = options.run(options, directory)
+        with waits(_say, patience().seconds):
+            status: int | None = options.run(options, directory)
     except MigrationError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return status or 0
+
+
+def _say(text: str) -> None:
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,6 +22,7 @@ from psycopg.rows import tuple_row
 from pulumi_alembic import libpq, server_message
 from pulumi_alembic.endpoint import refuse_transaction_pooling
 from pulumi_alembic.errors import DatabaseError
+from pulumi_alembic.sessions import Patience, Wait, looking, patience
 
 if TYPE_CHECKING:
     from pulumi_alembic.catalog import Catalog
@@ -110,12 +111,19 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
 
     A program that catches an error and continues sees later errors only, which tell nothing. `aborted` is None as soon
     as the transaction is whole again, by ROLLBACK TO SAVEPOINT, or another one has begun.
+
+    With `patience` a statement that waits for another session says for whom, and `wait_ended` is the last wait that a
+    limit of the session ended.
     """
 
     aborted: Aborted | None = None
+    patience: Patience | None = None
+    wait_ended: Wait | None = None
 
     def wait(self, gen: Any, *args: Any, **kw: Any) -> Any:
         """As psycopg's. Everything that is sent over the connection passes here."""
+        if self.patience is not None:
+            gen = looking(gen, self, self.patience)
         try:
             result = super().wait(gen, *args, **kw)
         except psycopg.Error as error:
@@ -172,7 +180,8 @@ def open_session(url: str) -> Session:
 def log_in(url: str, application: str = "alembic", *, autocommit: bool = False, own: bool = True) -> Session:
     """A new session as the login itself, which sees more of the sessions of the same login than the owner does.
 
-    With `own` its search_path is that of OWN_OPTIONS, otherwise the login's: only for statements of somebody else's.
+    With `own` its search_path is that of OWN_OPTIONS, and it waits for locks as `sessions.waits` says; otherwise both
+    are the login's: only for statements of somebody else's.
     The server ends it soon after its client is gone. Raises DatabaseError as `connect` does, and if a pooler gives
     each transaction another session; the caller closes it.
     """
@@ -185,8 +194,11 @@ def log_in(url: str, application: str = "alembic", *, autocommit: bool = False, 
                 another = refuse_transaction_pooling(connection, lambda: _raw(url, application, own=own))
                 path = _notice_loss(connection, another)
             if own and (path or "").replace(" ", "") != _OWN_PATH.replace(" ", ""):
-                # A pooler dropped the option: the server itself does not.
-                connection.execute(f"SET search_path = {_OWN_PATH}".encode())
+                # A pooler dropped the options: the server itself does not.
+                limit = _milliseconds(patience().seconds)
+                connection.execute(f"SET search_path = {_OWN_PATH}; SET lock_timeout = {limit}".encode())
+            if own:
+                connection.patience = patience()
             connection.autocommit = autocommit
     except BaseException:
         connection.close()
@@ -216,7 +228,7 @@ def await_server(url: str, seconds: float) -> None:
 
 
 @contextmanager
-def connect(url: str) -> Iterator[Connection]:
+def connect(url: str) -> Iterator[Session]:
     """A session of our own as the role that owns VERSION_SCHEMA; at the end what was not committed is rolled back.
 
     Its search_path is that of OWN_OPTIONS. Raises DatabaseError as `open_session` does.
@@ -239,7 +251,9 @@ def refusals(connection: Connection) -> Iterator[None]:
         ) from None
     except psycopg.Error as error:
         code = error.sqlstate or ("connection lost" if connection.closed else type(error).__name__)
-        raise DatabaseError(f"{where}: {server_message.summary(error)} ({code})") from None
+        wait = connection.wait_ended if isinstance(connection, Session) else None
+        waited = f": {wait}. {wait.advice}" if wait and wait.error is error else ""
+        raise DatabaseError(f"{where}: {server_message.summary(error)} ({code}){waited}") from None
 
 
 @contextmanager
@@ -346,7 +360,8 @@ def _raw(url: str, application: str, *, own: bool) -> Session:
         with libpq.decided_by(parameters):
             given = str(parameters.get("options") or os.environ.get("PGOPTIONS") or "")
         try:
-            return _dial(plain, application, f"{given} {OWN_OPTIONS}".strip() if own else given)
+            options = f"{given} {OWN_OPTIONS} -c lock_timeout={_milliseconds(patience().seconds)}".strip()
+            return _dial(plain, application, options if own else given)
         except psycopg.OperationalError as error:
             # pgbouncer's words: it takes no option that it does not know. `log_in` then sets it.
             if not own or "unsupported startup parameter" not in str(error):
@@ -359,6 +374,10 @@ def _raw(url: str, application: str, *, own: bool) -> Session:
         raise DatabaseError(
             "the database URL is not one that PostgreSQL understands: postgresql://USER:…@HOST:PORT/DATABASE"
         ) from None
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
 
 
 def _dial(url: str, application: str, options: str) -> Session:

@@ -26,6 +26,7 @@ from pulumi_alembic.printable import printable
 from pulumi_alembic.redact import redact
 from pulumi_alembic.request import Request
 from pulumi_alembic.scripts.authoring import list_in_manifest, refuse_unnamed_merge
+from pulumi_alembic.sessions import waits
 
 __all__ = ["ENTERED", "run"]
 
@@ -100,6 +101,7 @@ def _run_offline(metadata: sa.MetaData) -> None:
 def _run_command(metadata: sa.MetaData, url: str, policy: Policy) -> None:
     typed = " ".join(["alembic", *sys.argv[1:]])
     with ExitStack() as stack:
+        stack.enter_context(waits(_say, policy.lock_deadline))
         lock = None
         asked = getattr(context.config.cmd_opts, "cmd", (None,))[0]
         if asked not in _LOOKING:

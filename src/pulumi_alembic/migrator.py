@@ -20,6 +20,7 @@ from pulumi_alembic.policy import Policy
 from pulumi_alembic.request import Request
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.trust import Trust
+from pulumi_alembic.sessions import waits
 
 __all__ = ["migrate"]
 
@@ -49,7 +50,7 @@ def migrate(
     One migration at a time: whoever waited for another starts from where that left the database, which may be the
     target. Safe to repeat: it starts from what the database says, not from what an earlier run believed. Raises
     RevisionFailed as `runner.run` does; `command` is what its message tells the person to repeat. `on_status` is
-    told what goes on, and `on_wait` for which other migration it waits. `approve` is told what
+    told what goes on, and `on_wait` for which other migration or session it waits. `approve` is told what
     would run, once nobody else migrates: what it raises ends the run before anything of it has run, and what it returns
     is kept in the ledger, by revision. So does what `back_up` raises, which comes next, and returns the id of a backup
     or nothing. `allow_data_loss` are the revisions that may take away rows; `on_kept` is told what is set aside and
@@ -59,7 +60,11 @@ def migrate(
     entered once nobody else migrates, and left before others may.
     """
     policy = policy or Policy()
-    with hold(url, policy, command, on_wait) as lock, around or nullcontext():
+    with (
+        waits(on_wait, policy.lock_deadline),
+        hold(url, policy, command, on_wait) as lock,
+        around or nullcontext(),
+    ):
         request = Request(
             url, command, on_applied, on_status, policy, lock, allow_data_loss=allow_data_loss, origin=Origin(stack)
         )

@@ -11,7 +11,8 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pulumi.dynamic import (
     CheckFailure,
@@ -40,7 +41,7 @@ from pulumi_alembic.account import Account
 from pulumi_alembic.approval import VARIABLE, approval
 from pulumi_alembic.backups.setting import When
 from pulumi_alembic.database import NoDatabase
-from pulumi_alembic.errors import DatabaseError, MigrationError, RevisionFailed
+from pulumi_alembic.errors import DatabaseError, MigrationError, PolicyError, RevisionFailed
 from pulumi_alembic.fanout.settings import LISTED, is_many
 from pulumi_alembic.guard.allowance import allowed, refuse_losses
 from pulumi_alembic.guard.rehearsed import refuse_failed
@@ -60,9 +61,11 @@ from pulumi_alembic.inputs import (
 from pulumi_alembic.keeping.setting import is_wanted
 from pulumi_alembic.lint.gate import refuse
 from pulumi_alembic.plan import revision_text
+from pulumi_alembic.policy import Policy
 from pulumi_alembic.printable import printable
 from pulumi_alembic.proving import PROOF, PROVES
 from pulumi_alembic.scripts import trust
+from pulumi_alembic.sessions import waits
 
 if TYPE_CHECKING:
     from pulumi_alembic.origin import Origin
@@ -77,6 +80,30 @@ _rehearsed: dict[str, Account | None] = {}
 
 COMPARED = ("url", "directory", "__urn", INFRASTRUCTURE, "drift_ignore")
 """Inputs that are a change where they are others, whatever is planned."""
+
+
+_Call = TypeVar("_Call", bound=Callable[..., Any])
+
+
+def _waiting(call: _Call) -> _Call:
+    """The call, whose sessions wait for a lock until the policy's `lock_deadline`, and tell the person for whom.
+
+    Its last argument is the resource's properties.
+    """
+
+    @wraps(call)
+    def waiting(*arguments: Any) -> Any:
+        properties = arguments[-1]
+        urn = str(properties.get("__urn") or "")
+        try:
+            policy = Policy.parse(properties.get("policy") or {})
+        except PolicyError:
+            # The call says so itself.
+            policy = Policy()
+        with waits(lambda text: engine_log.info(text, urn), policy.lock_deadline):
+            return call(*arguments)
+
+    return cast("_Call", waiting)
 
 
 class MigrationsProvider(ResourceProvider):
@@ -94,6 +121,7 @@ class MigrationsProvider(ResourceProvider):
         """Called by the plugin once; from here on its errors are those of `plugin_errors`."""
         plugin_errors.install(sys.modules["__main__"])
 
+    @_waiting
     def check(self, _olds: Properties, news: Properties) -> CheckResult:
         """The inputs and the plan; a failure where there is no plan. Reads the database, changes nothing."""
         asked, news = news, {key: value for key, value in news.items() if key not in (ADMIN, APPLYING)}
@@ -151,14 +179,17 @@ class MigrationsProvider(ResourceProvider):
         known, applied = (trust.read(each.get(APPLIED) or "", "the stack's state") for each in (_olds, _news))
         return DiffResult(changes=planned or elsewhere or moved or not applied.keys() <= known.keys())
 
+    @_waiting
     def create(self, props: Properties) -> CreateResult:
         """Bring the database to the target. An existing database is taken from where it is."""
         return CreateResult(ID, _migrate({}, props))
 
+    @_waiting
     def update(self, _id: str, _olds: Properties, _news: Properties) -> UpdateResult:
         """Bring the database to the target, in whichever direction that is."""
         return UpdateResult(_migrate(_olds, _news))
 
+    @_waiting
     def read(self, id_: str, props: Properties) -> ReadResult:
         """What the database says now, as it was where it cannot be asked; gone where there is no such database."""
         if is_many(props):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
 
     from pulumi_alembic.database import Aborted, Session
+    from pulumi_alembic.sessions import Wait
 
 __all__ = ["Running"]
 
@@ -29,8 +30,10 @@ class Running:
     `step` is the revision that runs, None before the first. `committed` says that a part of it is in the database for
     good, whatever becomes of the rest: by commit(), or by a COMMIT among its statements. `outside` says that it began
     a block, whose effect the next run finds. `statements` counts those of this attempt at it. `aborted` is the error
-    that aborted the transaction of the last attempt, which its script may have caught. `on_steps` is told the steps,
-    before the first, and the session of this attempt; `on_step` each of them, before each of its attempts.
+    that aborted the transaction of the last attempt, which its script may have caught, and `wait_ended` the wait before
+    its first revision that a limit ended. `on_steps` is told the steps,
+    before the first, and the session of this attempt; `on_step` each of them, before each of its attempts. `on_begin`
+    is called then too, and is that of the attempt.
     """
 
     def __init__(
@@ -43,6 +46,8 @@ class Running:
         self.outside = False
         self.statements = 0
         self.aborted: Aborted | None = None
+        self.wait_ended: Wait | None = None
+        self.on_begin: Callable[[], None] = lambda: None
         self._begun = 0.0
         self._on_steps = on_steps
         self._on_step = on_step
@@ -144,6 +149,7 @@ class Running:
             self.statements, self._begun = 0, time.monotonic()
             if self.step is not None:
                 self._on_step(self.step)
+                self.on_begin()
             yield self._left[0]
             self._next()
 

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import psycopg
 
-from pulumi_alembic.errors import DatabaseError
+__all__ = [
+    "Patience",
+    "Session",
+    "Wait",
+    "blocking",
+    "holding",
+    "in_full",
+    "looking",
+    "naming",
+    "patience",
+    "those",
+    "waits",
+]
 
-if TYPE_CHECKING:
-    from pulumi_alembic.database import Connection
-
-__all__ = ["Session", "blocking", "holding", "in_full", "naming"]
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 _AFTER = 1.0  # seconds before the first look, and between two
 _SAY_AGAIN = 10.0  # seconds
@@ -29,6 +38,8 @@ SELECT blocker.pid, {_COLUMNS}
 FROM (SELECT DISTINCT unnest(pg_blocking_pids(%s))) AS blocker (pid) LEFT JOIN pg_stat_activity a USING (pid)
 ORDER BY 1
 """  # noqa: S608 - no value is put into it
+
+_THOSE = _BLOCKING.replace("pg_blocking_pids(%s)", "%s::int[]")
 
 _HOLDING = f"""
 SELECT l.pid, {_COLUMNS}
@@ -103,43 +114,154 @@ def holding(connection: Connection, key: int) -> Session | None:
     return Session(*row) if row else None
 
 
-@contextmanager
-def naming(connection: Connection, tell: Callable[[str], None]) -> Iterator[None]:
-    """Within the block one statement runs: `tell` for whom it waits, if it waits for longer than a second.
+def those(connection: Connection, pids: Sequence[int]) -> tuple[Session, ...]:
+    """The sessions with these numbers, with what is known of them now."""
+    with in_full(connection):
+        return tuple(Session(*row) for row in connection.execute(_THOSE, [list(pids)]))
 
-    Raises DatabaseError, with the sessions that it waited for, if its lock_timeout ends it.
+
+@dataclass(frozen=True)
+class Patience:
+    """How a session of our own waits for others: each lock for so many `seconds`, and `tell` is told whom it waits for.
+
+    The first look comes `after` so many seconds; None is a second.
     """
-    ended, whom = threading.Event(), list[Session]()
-    begun = time.monotonic()
-    watch = threading.Timer(_AFTER, _watch, [connection, tell, ended, whom])
-    watch.daemon = True
-    watch.start()
+
+    tell: Callable[[str], None] = lambda text: None
+    seconds: float = 300.0
+    after: float | None = None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A wait that a limit ended: for how many seconds, for whom, and the `error` of the statement that waited."""
+
+    seconds: float
+    whom: tuple[Session, ...]
+    error: psycopg.Error | None = None
+
+    def __str__(self) -> str:
+        """One line, without a command."""
+        whom = " and ".join(map(str, self.whom)) or "another session"
+        return f"waited {self.seconds:.0f} s for {whom}"
+
+    @property
+    def advice(self) -> str:
+        """The commands that end those who hold the lock, each on a line of its own."""
+        end = "".join(f"\n  SELECT pg_terminate_backend({each.pid})" for each in self.whom if each.pid)
+        return f"Let it end{f', or end it:{end}' if end else ''}"
+
+
+class Waiting(Protocol):
+    """What a session has that says whom it waits for; `wait_ended` is the last wait that a limit of it ended."""
+
+    patience: Patience | None
+    wait_ended: Wait | None
+
+    @property
+    def info(self) -> psycopg.ConnectionInfo:
+        """Where it is."""
+
+
+_DEFAULT = Patience()
+_PATIENCE: ContextVar[Patience] = ContextVar("patience", default=_DEFAULT)
+
+
+def patience() -> Patience:
+    """How the sessions wait that are opened here."""
+    return _PATIENCE.get()
+
+
+@contextmanager
+def waits(tell: Callable[[str], None], seconds: float) -> Iterator[None]:
+    """Within the block each session of our own that is opened waits so many `seconds` for a lock.
+
+    `tell` is told whom it waits for. Threads that are started within the block need a copy of its context.
+    """
+    token = _PATIENCE.set(Patience(tell, seconds))
     try:
         yield
-    except psycopg.errors.LockNotAvailable as error:
-        blocked = " and ".join(map(str, whom)) or "a session that was gone when looked for"
-        end = "".join(f"\n  SELECT pg_terminate_backend({each.pid})" for each in whom if each.pid)
-        raise DatabaseError(
-            f"{error.diag.message_primary}: waited {time.monotonic() - begun:.0f} s for {blocked}. "
-            f"Let it end{f', or end it:{end}' if end else ''}"
-        ) from None
     finally:
-        ended.set()
-        watch.cancel()
+        _PATIENCE.reset(token)
 
 
-def _watch(connection: Connection, tell: Callable[[str], None], ended: threading.Event, whom: list[Session]) -> None:
-    pid, info = connection.info.backend_pid, connection.info
-    with (
-        suppress(psycopg.Error),
-        psycopg.connect(info.dsn, password=info.password, application_name="alembic watch", autocommit=True) as beside,
-    ):
-        said, known = 0.0, None
-        while not ended.is_set():
-            if found := blocking(beside, pid):
-                whom[:] = found
-                pids = [each.pid for each in found]
-                if pids != known or time.monotonic() - said >= _SAY_AGAIN:
-                    said, known = time.monotonic(), pids
-                    tell(f"waits for {' and '.join(map(str, found))}")
-            ended.wait(_AFTER)
+@contextmanager
+def naming(session: Waiting, tell: Callable[[str], None], after: float | None = None) -> Iterator[None]:
+    """Within the block the session tells `tell`, and nobody else, whom it waits for."""
+    before = session.patience
+    session.patience = replace(before or patience(), tell=tell, after=after)
+    try:
+        yield
+    finally:
+        session.patience = before
+
+
+def looking(gen: Generator[Any, Any, Any], session: Waiting, patience: Patience) -> Generator[Any, Any, Any]:
+    """As `gen`, which waits for the answer to a statement, with a look from beside at whom the server waits for.
+
+    `session.wait_ended` says whom, if a limit of the session ends the statement.
+    """
+    look = _Look(session, patience)
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            # Psycopg comes by every 0.1 s without an answer; None begins again after Ctrl-C.
+            if ready is not None and not ready:
+                look.again()
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        return end.value
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
+        if look.whom or isinstance(error, psycopg.errors.LockNotAvailable):
+            session.wait_ended = Wait(look.seconds, look.whom, error)
+        raise
+    finally:
+        look.close()
+
+
+@dataclass
+class _Look:
+    """A look at whom a statement waits for, over a connection that is made when the statement takes long."""
+
+    session: Waiting
+    patience: Patience
+    whom: tuple[Session, ...] = ()
+    _begun: float = field(default_factory=time.monotonic)
+    _looked: float = 0.0
+    _said: float = 0.0
+    _beside: Connection | None = None
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._begun
+
+    def again(self) -> None:
+        """Look, if it is time to. What goes wrong here ends no statement."""
+        now = time.monotonic()
+        after = _AFTER if self.patience.after is None else self.patience.after
+        if now - (self._looked or self._begun) < after:
+            return
+        self._looked = now
+        with suppress(psycopg.Error):
+            found = blocking(self._connection(), self.session.info.backend_pid)
+            if found and ([*map(_pid, found)] != [*map(_pid, self.whom)] or now - self._said >= _SAY_AGAIN):
+                self._said = now
+                self.patience.tell(f"waits for {' and '.join(map(str, found))}")
+            self.whom = found or self.whom
+
+    def _connection(self) -> Connection:
+        if self._beside is None or self._beside.closed:
+            info = self.session.info
+            self._beside = psycopg.connect(
+                info.dsn, password=info.password, application_name="alembic watch", autocommit=True
+            )
+        return self._beside
+
+    def close(self) -> None:
+        if self._beside is not None:
+            self._beside.close()
+
+
+def _pid(session: Session) -> int:
+    return session.pid

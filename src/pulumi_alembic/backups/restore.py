@@ -18,7 +18,7 @@ from pulumi_alembic.backups.definitions import read_fingerprint
 from pulumi_alembic.backups.emptying import empty, take_back_defaults
 from pulumi_alembic.backups.folder import DUMP, Backup
 from pulumi_alembic.backups.taking import end_others
-from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA, Connection, connect, read_heads
+from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA, Connection, Session, connect, read_heads
 from pulumi_alembic.errors import BackupError, DatabaseError
 from pulumi_alembic.exclusive import Lock, hold
 from pulumi_alembic.ledger import ledger
@@ -27,6 +27,7 @@ from pulumi_alembic.origin import Origin
 from pulumi_alembic.plan import revision_text
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.retry import busy
+from pulumi_alembic.sessions import Patience, Wait, patience, waits
 
 __all__ = ["Restore"]
 
@@ -75,7 +76,7 @@ class Restore:
         where the connection is lost at the very end, the next reading tells.
         """
         self.backup.verify(self.folder, self.tell)
-        with hold(self.url, self.policy, self.command, self.tell) as lock:
+        with waits(self.tell, self.policy.lock_deadline), hold(self.url, self.policy, self.command, self.tell) as lock:
             content = self.look()
             tools = clients.find(max(content.server // 10000, int(self.backup.client.partition(".")[0])))
             same = self._same(content)
@@ -110,12 +111,13 @@ class Restore:
                 raise DatabaseError(f"the connection that kept migrations out was lost. Try again: {self.command}")
             connection.commit()
 
-    def _make_room(self, connection: Connection, same: bool, begun: float) -> Content:
+    def _make_room(self, connection: Session, same: bool, begun: float) -> Content:
         """What was there is gone for this transaction: tried again and again, so that nobody queues for long."""
         timeout = round(self.policy.lock_timeout * 1000)
         while True:
             try:
                 content = Content.read(connection)
+                connection.patience = Patience(after=self.policy.lock_timeout / 2)
                 connection.execute(
                     f"SET LOCAL lock_timeout = {timeout}; SET LOCAL statement_timeout = 0; "
                     "SET LOCAL idle_in_transaction_session_timeout = 0".encode()
@@ -129,13 +131,18 @@ class Restore:
                     connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
                 schemas = [each for each in content.schemas if each != KEPT_SCHEMA]
                 empty(connection, schemas, keep_ledger=same)
+                connection.patience = patience()
                 return content
             except psycopg.Error as error:
                 connection.rollback()
                 waited = time.monotonic() - begun
-                if not busy(error) or waited > self.policy.lock_deadline:
+                if not busy(error):
                     raise
-                self.tell(f"waits for other sessions to leave the tables: {waited:.0f} s")
+                wait = connection.wait_ended
+                whom = Wait(waited, wait.whom if wait and wait.error is error else ())
+                if waited > self.policy.lock_deadline:
+                    raise BackupError(f"nothing was restored or changed: {whom}. {whom.advice}") from None
+                self.tell(f"no lock of every table yet: {whom}")
                 time.sleep(random.uniform(*_PAUSE))  # noqa: S311 - not a secret
 
     def _analyze(self, connection: Connection) -> None:

@@ -31,6 +31,7 @@ from pulumi_alembic.ledger.ledger import Event, Run
 from pulumi_alembic.lint import Settings
 from pulumi_alembic.plan import revision_text
 from pulumi_alembic.redact import redact
+from pulumi_alembic.sessions import Session, Wait, those
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
@@ -43,12 +44,15 @@ __all__ = ["Maker", "end_others"]
 
 _JOBS = 4
 _SAY = 1.0  # seconds
+_APPLICATION = "pulumi-alembic backup"
 
 # A pg_dump whose starter was killed goes on, and holds locks: nobody but this login backs up here now.
-_END_OTHERS = """
-SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND usename = session_user AND application_name = 'pulumi-alembic backup'
+_OTHERS = f"""
+FROM pg_stat_activity
+WHERE datname = current_database() AND usename = session_user AND application_name = '{_APPLICATION}'
 """
+_END_OTHERS = f"SELECT pg_terminate_backend(pid) {_OTHERS}"
+_BLOCKERS = f"SELECT DISTINCT unnest(pg_blocking_pids(pid)) {_OTHERS}"
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,7 @@ class Maker:
             f"--file={partial / backups.DUMP}",
         ]
         begun = time.monotonic()
-        with tempfile.TemporaryFile() as errors:
+        with tempfile.TemporaryFile() as errors, closing(log_in(self.url, autocommit=True)) as beside:
             process = subprocess.Popen(
                 command,
                 env=clients.environment(self.url),
@@ -165,17 +169,40 @@ class Maker:
                 stdout=errors,
                 umask=0o077,
             )
+            blocked = _Blocked(self.policy.lock_deadline)
             try:
-                while _runs(process):
+                while _runs(process) and not blocked.too_long(beside):
                     written = sum(each.stat().st_size for each in (partial / backups.DUMP).glob("*"))
                     seconds = time.monotonic() - begun
-                    self.tell(f"backs up {content.name}: {size_text(written)}, {seconds:.0f} s")
+                    waits = f", waits for {blocked}" if blocked.since else ""
+                    self.tell(f"backs up {content.name}: {size_text(written)}, {seconds:.0f} s{waits}")
             finally:
                 process.kill()
                 process.wait()
             if process.returncode:
                 errors.seek(0)
-                raise _failed(errors.read().decode(errors="replace"), content, partial.parent)
+                raise _failed(errors.read().decode(errors="replace"), content, partial.parent, blocked)
+
+
+@dataclass
+class _Blocked:
+    """Whom pg_dump waits for: its own limit is only for the locks of tables."""
+
+    limit: float
+    whom: tuple[Session, ...] = ()
+    since: float | None = None
+
+    def __str__(self) -> str:
+        return " and ".join(map(str, self.whom))
+
+    def too_long(self, beside: Connection) -> bool:
+        """Look whom it waits for now, and whether it has for longer than the limit."""
+        pids = [pid for (pid,) in beside.execute(_BLOCKERS).fetchall()]
+        if not pids:
+            self.whom, self.since = (), None
+            return False
+        self.whom, self.since = those(beside, pids), self.since or time.monotonic()
+        return time.monotonic() - self.since > self.limit
 
 
 def _runs(process: subprocess.Popen[bytes]) -> bool:
@@ -212,7 +239,10 @@ def _check(tools: clients.Clients, partial: Path) -> None:
         raise BackupError(f"the backup was written, and pg_restore cannot read it: {_words(done.stderr)}. Try again")
 
 
-def _failed(errors: str, content: Content, folder: Path) -> BackupError:
+def _failed(errors: str, content: Content, folder: Path, blocked: _Blocked) -> BackupError:
+    if blocked.since is not None and (not errors or "timeout" in errors):
+        wait = Wait(time.monotonic() - blocked.since, blocked.whom)
+        return BackupError(f"the backup of {content.name} failed, and nothing was changed: {wait}. {wait.advice}")
     advice = f"see what is left on the disk of {folder}" if "space" in errors or "write" in errors else "try again"
     if "row-level security" in errors:
         advice = f"let {content.owner} read every row: ALTER TABLE … NO FORCE ROW LEVEL SECURITY"

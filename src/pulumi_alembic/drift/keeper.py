@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 
-from pulumi_alembic.database import Connection, connect
+from pulumi_alembic.database import Connection, Session, connect
 from pulumi_alembic.drift import store
 from pulumi_alembic.drift.difference import Difference, difference
 from pulumi_alembic.drift.infrastructure import is_infrastructure
@@ -93,7 +93,7 @@ class Keeper:
         digest = self.fingerprint or store.newest(connection)
         return store.find(connection, store.current(connection, digest)[0]).snapshot if digest else None
 
-    def _begun(self, connection: Connection, expected: Snapshot | None) -> Snapshot:
+    def _begun(self, connection: Session, expected: Snapshot | None) -> Snapshot:
         began = store.interrupted(connection, self.fingerprint)
         return began or read(connection, expected.roles if expected else (), self._tell)
 

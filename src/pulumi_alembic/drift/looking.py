@@ -15,7 +15,7 @@ from pulumi_alembic.drift.store import Accepted
 from pulumi_alembic.drift.telling import Told, lines, told
 
 if TYPE_CHECKING:
-    from pulumi_alembic.database import Connection
+    from pulumi_alembic.database import Session
 
 __all__ = ["Seen", "compare"]
 
@@ -68,7 +68,7 @@ class Seen:
 
 
 def compare(
-    connection: Connection,
+    connection: Session,
     expected: str,
     ignore: Sequence[str] = (),
     tell: Callable[[str], None] = lambda text: None,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA, read_heads
 from pulumi_alembic.drift.query import QUERY
 from pulumi_alembic.drift.snapshot import HEADS, SERVER, Item, Snapshot
-from pulumi_alembic.sessions import naming
+from pulumi_alembic.sessions import naming, patience
 
 if TYPE_CHECKING:
-    from pulumi_alembic.database import Connection
+    from pulumi_alembic.database import Session
 
 __all__ = ["read"]
 
@@ -30,28 +30,24 @@ _SETTINGS = {
     "statement_timeout": "0",
 }
 
-WAIT = 300.0
-"""Seconds for which a lock is waited for: to print a view, a default or an index the server locks its table."""
 
-
-def read(
-    connection: Connection, roles: Collection[str] = (), tell: Callable[[str], None] = lambda text: None
-) -> Snapshot:
+def read(connection: Session, roles: Collection[str] = (), tell: Callable[[str], None] | None = None) -> Snapshot:
     """What there is now. What an extension brings, the migration tables, what is kept and partitions are no part of it.
 
     Of the migration tables it is who may do what with them. Rows, planner statistics, positions of sequences and the
     order of columns are none either. Roles are those that own something here or were granted something, their members,
     and `roles`. Read in the transaction that the connection is in, whose search_path is empty from here on to its end.
 
-    `tell` is told for whom it waits. Raises DatabaseError, which names them, after `WAIT`.
+    To print a view, a default or an index the server locks its table. `tell` is told whom it waits for, by default as
+    `sessions.waits` says, and the wait ends when that says.
     """
     heads = read_heads(connection)
     connection.execute(
         "SELECT pg_catalog.set_config(name, value, true) FROM unnest(%s::text[], %s::text[]) AS s (name, value)",
-        [[*_SETTINGS, "lock_timeout"], [*_SETTINGS.values(), str(round(WAIT * 1000))]],
+        [[*_SETTINGS, "lock_timeout"], [*_SETTINGS.values(), str(round(patience().seconds * 1000))]],
     )
     known = {"without": [VERSION_SCHEMA, KEPT_SCHEMA], "migrations": VERSION_SCHEMA, "roles": list(roles)}
-    with naming(connection, tell):
+    with naming(connection, tell or patience().tell):
         rows = connection.execute(QUERY.encode(), known).fetchall()
     found = (
         Item(kind, name, {fact: value for fact, value in facts.items() if value is not None})

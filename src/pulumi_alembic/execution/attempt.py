@@ -23,12 +23,12 @@ from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Run
 from pulumi_alembic.plan import Direction
 from pulumi_alembic.scripts.authoring import name_by_the_rule
+from pulumi_alembic.sessions import Patience
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, MigrationInfo
 
     from pulumi_alembic.database import Session
-    from pulumi_alembic.policy import Policy
     from pulumi_alembic.request import Request
     from pulumi_alembic.running import Running
 
@@ -70,7 +70,7 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
             guard.follow(engine)
             running.follow(context.get_context(), engine, session)
             update_by_parameters(engine)
-            _begin(engine, session, running, renewal, request.policy)
+            _begin(engine, session, running, renewal, request)
             if connection.in_transaction():
                 # Alembic would take it for the caller's, leave the commit to us, and lose every revision at the close.
                 raise AssertionError("the migration's connection is in a transaction before its first revision")
@@ -78,7 +78,7 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
                 with context.begin_transaction():
                     context.run_migrations()
             finally:
-                running.aborted = session.aborted
+                running.aborted, running.wait_ended = session.aborted, session.wait_ended
 
 
 def _configure(
@@ -102,17 +102,28 @@ def _server_process(session: Session) -> int:
     return int(pid)
 
 
-def _begin(engine: sa.Engine, session: Session, running: Running, renewal: Renewal, policy: Policy) -> None:
+def _begin(engine: sa.Engine, session: Session, running: Running, renewal: Renewal, request: Request) -> None:
     """Begin every transaction with the policy's lock_timeout, and every revision with the session as it was.
 
-    A statement outside a transaction waits as long as there is: ended early, some leave a half-made object.
+    A statement outside a transaction waits until the deadline: ended early, some leave a half-made object. So does what
+    is read before the first revision, which says itself for whom: later a `Watch` does.
     """
+    deadline = request.policy.lock_deadline
+    session.patience = Patience(request.on_status, deadline)
+    long = f"lock_timeout = {_milliseconds(deadline)}"
 
     def begin(_: sa.Connection) -> None:
         if session.autocommit:
-            session.execute(f"SET lock_timeout = {_milliseconds(policy.lock_deadline)}".encode())
+            session.execute(f"SET {long}".encode())
         else:
-            renewal.begin(running.step)
+            renewal.begin(running.step, "" if running.step is not None else f"SET LOCAL {long}")
+
+    def on_begin() -> None:
+        if session.patience is not None:
+            session.patience = None
+            renewal.limit()
+
+    running.on_begin = on_begin
 
     sa.event.listen(engine, "begin", begin)
 

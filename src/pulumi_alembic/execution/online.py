@@ -76,7 +76,7 @@ def _recover(error: BaseException, running: Running, retries: Retries, watch: Wa
     if isinstance(error, Moved):
         raise error
     if running.step is None:
-        raise _outside_of_a_revision(error, request) from None
+        raise _outside_of_a_revision(error, running, request) from None
     # A script that caught it failed only later, for the reason that the transaction was aborted.
     first = running.aborted.error if running.aborted and not connection_lost(error) else error
     waited = _waited(retries, watch) if busy(first) else ""
@@ -107,8 +107,10 @@ def _waited(retries: Retries, watch: Watch) -> str:
     return f"no lock at attempt {retries.attempts}, after {retries.waited:.1f} s: blocked by {whom}"
 
 
-def _outside_of_a_revision(error: BaseException, request: Request) -> BaseException:
+def _outside_of_a_revision(error: BaseException, running: Running, request: Request) -> BaseException:
     if server := server_error(error):
-        reason = " ".join(str(server).split())
+        reason, wait = " ".join(str(server).split()), running.wait_ended
+        if wait and wait.error is server:
+            return DatabaseError(f"the migration tables: {reason}: {wait}. {wait.advice}")
         return DatabaseError(f"the migration tables: {reason}. Try again: {request.command}")
     return error

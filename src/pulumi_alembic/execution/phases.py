@@ -12,10 +12,12 @@ import psycopg
 import sqlalchemy as sa
 
 from pulumi_alembic.database import own_rows
-from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.errors import DatabaseError, MigrationError
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Attempt, Event
 from pulumi_alembic.plan import Direction
+from pulumi_alembic.sessions import Session as Holder
+from pulumi_alembic.sessions import holding
 from pulumi_alembic.statements import Statement, StatementError, alone, ends_transaction, recognise
 
 if TYPE_CHECKING:
@@ -207,17 +209,29 @@ class Phases:
         """Wait until no session of a dead client runs a block any more; from here on no statement has a time limit."""
         self.session.execute(_NO_LIMIT)
         self._limits = True
-        begun = said = time.monotonic()
-        while self.session.execute("SELECT pg_try_advisory_lock(%s)", [KEY]).fetchone() != (True,):
-            now = time.monotonic()
-            if now - begun > self.request.policy.lock_deadline:
-                raise psycopg.errors.LockNotAvailable(
-                    "a session that an earlier run left behind still runs its statement (lock_deadline)"
+        begun = time.monotonic()
+        said = -_SAY_AGAIN
+        while not self._take():
+            holder = self._holder()
+            waited = time.monotonic() - begun
+            if waited > self.request.policy.lock_deadline:
+                end = f", or end it: SELECT pg_terminate_backend({holder.pid})" if holder else ""
+                raise DatabaseError(
+                    f"waited {waited:.0f} s (lock_deadline) for {holder or 'a session'}, which an earlier run left "
+                    f"behind and which still runs its statement. Let it end{end}"
                 )
-            if now - said > _SAY_AGAIN:
-                said = now
-                self.tell("waits for the session that an earlier run left behind, and that still works")
+            if waited - said >= _SAY_AGAIN:
+                said = waited
+                self.tell(f"waits for {holder or 'a session'}, which an earlier run left behind")
             time.sleep(random.uniform(*_POLL))  # noqa: S311 - not a secret
+
+    def _take(self) -> bool:
+        with own_rows(self.session):
+            return self.session.execute("SELECT pg_try_advisory_lock(%s)", [KEY]).fetchone() == (True,)
+
+    def _holder(self) -> Holder | None:
+        with own_rows(self.session):
+            return holding(self.session, KEY)
 
     def _release(self) -> None:
         if self._limits:

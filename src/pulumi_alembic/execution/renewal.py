@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from psycopg.pq import TransactionStatus
+
 from pulumi_alembic.database import VERSION_SCHEMA, send
 
 if TYPE_CHECKING:
@@ -54,15 +56,20 @@ class Renewal:
         self._baseline: str | None = None
         self._step: object = None
 
-    def begin(self, step: object) -> None:
-        """Begin a transaction of `step`."""
+    def begin(self, step: object, limit: str = "") -> None:
+        """Begin a transaction of `step`; another `limit` holds for it."""
         if self._baseline is None:
             [(self._baseline,)] = self._session.execute(_BASELINE.encode()).fetchall()
             self._session.rollback()
         first = step is not self._step
         self._step = step
         # In one message to the server: this is done once per revision.
-        send(self._session, f"{_UNLOCK if first else ''}BEGIN; {self._limit}".encode())
+        send(self._session, f"{_UNLOCK if first else ''}BEGIN; {limit or self._limit}".encode())
+
+    def limit(self) -> None:
+        """The first revision begins, in the transaction in which the heads were read, if that is still open."""
+        if self._session.info.transaction_status != TransactionStatus.IDLE:
+            self._session.execute(self._limit.encode())
 
     def end(self) -> None:
         """The script of a revision has run; what this library adds to its transaction is still to come."""

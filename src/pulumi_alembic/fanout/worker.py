@@ -18,6 +18,7 @@ from pulumi_alembic.fanout.lines import Lines, write
 from pulumi_alembic.fanout.tasks import TASKS, Bench
 from pulumi_alembic.printable import printable
 from pulumi_alembic.redact import redact
+from pulumi_alembic.sessions import waits
 
 __all__ = ["Worker"]
 
@@ -128,7 +129,8 @@ def _answer(bench: Bench, task: str, shared: Any, order: dict[str, Any], tell: _
         tell({"say": text, "of": order["n"], "lasting": lasting})
 
     try:
-        return TASKS[task](bench, name, shared if own is None else own, say)
+        with waits(say, bench.job.waits.lock_deadline):
+            return TASKS[task](bench, name, shared if own is None else own, say)
     except RevisionFailed as error:
         return {"error": str(error), "kind": "RevisionFailed", "revision": error.revision}
     except MigrationError as error:

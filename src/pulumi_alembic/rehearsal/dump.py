@@ -6,6 +6,7 @@ import re
 import secrets
 import subprocess
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -13,6 +14,7 @@ import psycopg
 from pulumi_alembic.database import KEPT_SCHEMA
 from pulumi_alembic.rehearsal.client import Client, environment
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.sessions import those
 
 if TYPE_CHECKING:
     from pulumi_alembic.database import Connection
@@ -30,6 +32,7 @@ _GUARD = """
 DO $guard$
 DECLARE
     dump int;
+    whom int[];
     waits timestamptz;
     ended text;
     begun timestamptz := clock_timestamp();
@@ -40,13 +43,17 @@ BEGIN
         SELECT pid INTO dump FROM pg_catalog.pg_stat_activity WHERE application_name = '{name}';
     END LOOP;
     LOOP
-        IF EXISTS (SELECT FROM pg_locks w WHERE NOT granted AND dump = ANY (pg_catalog.pg_blocking_pids(w.pid)))
-        THEN
-            ended := 'somebody waited for the copy of the schema';
+        SELECT pg_catalog.array_agg(DISTINCT pid) INTO whom FROM pg_locks w
+            WHERE NOT granted AND dump = ANY (pg_catalog.pg_blocking_pids(w.pid));
+        IF whom IS NOT NULL THEN
+            ended := '{others}';
+            PERFORM pg_catalog.set_config('rehearsal.whom', whom::text, false);
         ELSIF pg_catalog.cardinality(pg_catalog.pg_blocking_pids(dump)) > 0 THEN
+            -- At once: pg_dump can end by itself before this looks again.
+            PERFORM pg_catalog.set_config('rehearsal.whom', pg_catalog.pg_blocking_pids(dump)::text, false);
             waits := coalesce(waits, clock_timestamp());
             IF clock_timestamp() > waits + interval '{wait} ms' THEN
-                ended := 'a lock was in the way of the copy of the schema';
+                ended := '{lock}';
             END IF;
         ELSE
             waits := NULL;
@@ -66,6 +73,9 @@ BEGIN
 END $guard$
 """
 
+_OTHERS = "somebody waited for the copy of the schema"
+_LOCK = "a lock was in the way of the copy of the schema"
+
 _OPTIONS = (
     "--schema-only", "--use-set-session-authorization", "--no-tablespaces", "--no-publications", "--no-subscriptions",
     "--no-security-labels", "--no-password", f"--exclude-schema={KEPT_SCHEMA}",
@@ -77,7 +87,7 @@ def dump(url: str, guard: Connection, role: str, client: Client) -> str:
 
     `guard` is a session of the same login there, in autocommit, that looks on.
 
-    Raises NotRehearsed where it would wait for a lock, or somebody for one of its own, or where it fails.
+    Raises NotRehearsed if it would wait for a lock, or somebody for one of its own, and names them, or if it fails.
     """
     name = f"rehearsal-{secrets.token_hex(8)}"
     with ThreadPoolExecutor(1) as aside:
@@ -97,12 +107,13 @@ def dump(url: str, guard: Connection, role: str, client: Client) -> str:
         finally:
             ended = _end(guard, guarded)
     if done.returncode != 0:
-        raise NotRehearsed(ended or _reason(done.stderr))
+        reason = ended or _reason(done.stderr)
+        raise NotRehearsed(reason + _named(guard) if reason in (_OTHERS, _LOCK) else reason)
     return done.stdout
 
 
 def _guard(connection: Connection, name: str) -> str:
-    connection.execute(_GUARD.format(name=name, limit=LIMIT, wait=WAIT).encode())
+    connection.execute(_GUARD.format(name=name, limit=LIMIT, wait=WAIT, others=_OTHERS, lock=_LOCK).encode())
     [(ended,)] = connection.execute("SELECT current_setting('rehearsal.ended', true)").fetchall()
     return ended or ""
 
@@ -118,8 +129,16 @@ def _end(guard: Connection, guarded: Future[str]) -> str:
     return ""
 
 
+def _named(guard: Connection) -> str:
+    """The sessions that the guard saw, behind a colon."""
+    with suppress(psycopg.Error):
+        [(pids,)] = guard.execute("SELECT current_setting('rehearsal.whom', true)::int[]").fetchall()
+        return f": {' and '.join(map(str, those(guard, pids)))}" if pids else ""
+    return ""
+
+
 def _reason(printed: str) -> str:
     if "statement timeout" in printed or "lock timeout" in printed:
-        return "a lock was in the way of the copy of the schema"
+        return _LOCK
     lines = re.findall(r"(?:error|ERROR|FATAL): +(.+)", printed) or printed.splitlines() or ["it failed"]
     return f"pg_dump: {lines[0]}"

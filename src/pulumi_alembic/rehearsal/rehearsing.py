@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,7 +78,7 @@ def _begun(
     prepare: Callable[[ExitStack, ThreadPoolExecutor], _Stage], looked: Looked, tell: Callable[[str], None]
 ) -> Iterator[Callable[[Account], Account]]:
     with ExitStack() as stack, ThreadPoolExecutor(2) as aside:
-        preparing = aside.submit(prepare, stack, aside)
+        preparing = aside.submit(copy_context().run, prepare, stack, aside)
 
         def rehearse(account: Account) -> Account:
             count = len(looked.plan.steps)
@@ -98,7 +99,7 @@ def _begun(
 
 
 def _prepare(stack: ExitStack, aside: ThreadPoolExecutor, url: str, admin: str, looked: Looked) -> _Stage:
-    reading = aside.submit(read_source, url, [step.id for step in looked.plan.steps])
+    reading = aside.submit(copy_context().run, read_source, url, [step.id for step in looked.plan.steps])
     database = stack.enter_context(scratch(admin, url, _client))
     foundation, schema, ledger = reading.result()
     with closing(log_in(database.url, "alembic rehearsal", autocommit=True)) as connection:

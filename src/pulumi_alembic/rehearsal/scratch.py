@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from pulumi_alembic import server_message
-from pulumi_alembic.database import Connection, log_in
+from pulumi_alembic.database import Connection, Session, log_in
 from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.rehearsal.client import Client, environment
 from pulumi_alembic.rehearsal.refusal import NotRehearsed
@@ -26,7 +26,10 @@ MARKER = "rehearsal_"
 
 _LONGEST = 63  # bytes of a name
 _LIMITS = "SET synchronous_commit = off; SET lock_timeout = '2s'; SET statement_timeout = '5s'"
-"""Not only locks are waited for: up to PostgreSQL 15 a DROP DATABASE waits for every COPY from a client that stalls."""
+"""Not only locks are waited for: up to PostgreSQL 15 a DROP DATABASE waits for every COPY from a client that stalls.
+
+And CREATE DATABASE for the disk.
+"""
 
 # In the background, so that it is not this process that it ends in; there, its standard input would be none.
 _WATCHER = 'exec 3<&0; { read -r word; [ "$word" = done ] || "$0" -X -q -t -c "$1" -c "$2" -c "$3"; } <&3 3<&- &'
@@ -85,7 +88,7 @@ def scratch(admin: str, target: str, client: Callable[[int], Client], like: Loca
             made = _prefix(name) + secrets.token_hex(4)
             keeper.execute("SELECT pg_advisory_lock(%s)", [_key(made)])
         except psycopg.Error as error:
-            raise _refusal(error) from None
+            raise _refusal(keeper, error) from None
         with _watched(at(admin, keeper.info.dbname), made, psql) as done:
             try:
                 _create(keeper, made, like or read_locale(keeper, name))
@@ -97,7 +100,7 @@ def scratch(admin: str, target: str, client: Callable[[int], Client], like: Loca
                     done()
 
 
-def log_in_beside(admin: str) -> Connection:
+def log_in_beside(admin: str) -> Session:
     """A session of the admin's in a database that every server has. Raises NotRehearsed without one."""
     refusals = []
     for database in _MAINTENANCE:
@@ -111,26 +114,26 @@ def log_in_beside(admin: str) -> Connection:
     raise NotRehearsed(refusals[0])
 
 
-def read_locale(connection: Connection, database: str) -> Locale:
+def read_locale(session: Session, database: str) -> Locale:
     """That of a database of the server. Raises NotRehearsed if there is none of this name."""
     try:
-        found = connection.execute(_LOCALE, [database]).fetchone()
+        found = session.execute(_LOCALE, [database]).fetchone()
     except psycopg.Error as error:
-        raise _refusal(error) from None
+        raise _refusal(session, error) from None
     if found is None:
         raise NotRehearsed(f"there is no database {database}")
     encoding, collate, ctype = found
     return encoding, collate, ctype
 
 
-def _create(keeper: Connection, name: str, locale: Locale) -> None:
+def _create(keeper: Session, name: str, locale: Locale) -> None:
     encoding, collate, ctype = locale
     try:
         like = _LIKE_TARGET.format(encoding=encoding, datcollate=collate, datctype=ctype)
         keeper.execute(sql.SQL("CREATE DATABASE {} ").format(sql.Identifier(name)) + like)
         keeper.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
     except psycopg.Error as error:
-        raise _refusal(error) from None
+        raise _refusal(keeper, error) from None
 
 
 def _drop(keeper: Connection, name: str) -> None:
@@ -200,5 +203,10 @@ def _key(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
 
 
-def _refusal(error: psycopg.Error) -> NotRehearsed:
-    return NotRehearsed(f"no scratch database: {server_message.summary(error)}")
+def _refusal(keeper: Session, error: psycopg.Error) -> NotRehearsed:
+    reason = server_message.summary(error)
+    if (wait := keeper.wait_ended) and wait.error is error:
+        reason = f"{reason}: {wait}"
+    elif isinstance(error, psycopg.errors.QueryCanceled):
+        reason = f"{reason}: it waited for no lock, the server itself took longer than 5 s"
+    return NotRehearsed(f"no scratch database: {reason}")

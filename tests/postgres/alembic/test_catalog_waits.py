@@ -35,12 +35,15 @@ def test_a_snapshot_is_read_as_soon_as_the_lock_is_free(locked: Target) -> None:
         ]
 
 
-def test_a_wait_that_does_not_end_names_who_holds_the_lock(locked: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "WAIT", 1.5)
+def test_a_wait_that_does_not_end_names_who_holds_the_lock(locked: Target) -> None:
     told = Told()
-    with blocker(locked, "LOCK TABLE tags") as holder, connect(locked.url) as connection:
+    with (
+        sessions.waits(print, 0.6),
+        blocker(locked, "LOCK TABLE tags") as holder,
+        pytest.raises(DatabaseError) as caught,
+    ):
         pid, user = holder.info.backend_pid, holder.info.user
-        with pytest.raises(DatabaseError) as caught:
+        with connect(locked.url) as connection:
             reading.read(connection, tell=told)
     message = str(caught.value)
     assert f"for pid {pid} (user {user}, application the report" in message
