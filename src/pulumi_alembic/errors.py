@@ -24,7 +24,7 @@ __all__ = [
 
 
 class MigrationError(Exception):
-    """Something that can go wrong in normal use; printed as its text alone, without a traceback, without a password.
+    """Something that can go wrong in normal use; printed without a traceback and without a password.
 
     Its text is printable: it quotes names and messages of the server, which must not command a terminal or a CI log.
     """

@@ -51,7 +51,7 @@ def authentication(parameters: Mapping[str, Any], required: str = "") -> dict[st
 
 
 def decided_by(parameters: Mapping[str, Any]) -> AbstractContextManager[None]:
-    """A block in which complete connection parameters decide alone."""
+    """A block in which only the connection parameters decide, if they are complete."""
     return environment_ignored() if is_complete(parameters) else nullcontext()
 
 

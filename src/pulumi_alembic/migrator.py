@@ -104,7 +104,7 @@ def _reach(
     try:
         run(looked.plan, looked.history, known)
     except Moved as moved:
-        request.on_status(f"{moved}: plans anew")
+        request.on_status(f"{moved}: plans again")
         return False
     return True
 

@@ -64,7 +64,7 @@ def json_text(document: Any, *, ascii_only: bool = True, **form: Any) -> str:
 class LastingStream(io.TextIOBase):
     """A text stream that writes to `stream` whatever its encoding is, with escapes for what it lacks.
 
-    If nobody reads any more, as behind `| head -1`, what is written is dropped, and the command goes on to its end: an
+    If the reader is gone, as behind `| head -1`, what is written is dropped, and the command goes on to its end: an
     update must not stop half-way for that. Any other error is kept as `error`.
     """
 

@@ -43,7 +43,7 @@ class Request:
     other migrations out; None only for a run that changes nothing. `scripts` are, by their ids, as they were checked:
     what is not among them is read when it runs. `allow_data_loss` are the revisions that may take away rows.
     `observer` looks on where there is one. `origin`, `backup`, the one made before, and the `notes` of each revision go
-    into the ledger. `on_kept` is told what is set aside and what is put back.
+    into the ledger. `on_kept` is told what is preserved and what is restored.
     """
 
     url: str

@@ -73,8 +73,8 @@ class Database(pulumi.ComponentResource):
     ) -> None:
         """`name` is the database's and the prefix of its roles'. It must stay: the provider renames in place.
 
-        `server` is what preflight found. Before 15 the schema public is the superuser's, and nobody else takes
-        PUBLIC's rights on it away: the admin's REVOKE does nothing there, and would be to do again in each update.
+        `server` is what preflight found. Before 15 the schema public is the superuser's, and only it can revoke
+        PUBLIC's rights on it: the admin's REVOKE does nothing there, and would be to do again in each update.
         What is `existing` of the database and its roles is imported into the stack. `app_connections` is the
         configured limit of each application login's sessions. With `temporary_tables` the owner can create temporary
         tables, which some statements of revisions need; None means: in a new stack, and in one that has it already.

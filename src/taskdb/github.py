@@ -84,7 +84,7 @@ def _of_environment(repository: str, name: str, refs: set[str], ask: Ask) -> Ite
     rules = {rule["type"]: rule for rule in found.get("protection_rules") or []}
     reviewers = rules.get("required_reviewers") or {}
     if name in REVIEWED and not reviewers.get("reviewers"):
-        yield f"environment {name}: nobody is asked; add required reviewers"
+        yield f"environment {name}: deployments need no approval; add required reviewers"
     elif name == "prod" and not reviewers.get("prevent_self_review"):
         yield f"environment {name}: who starts a deployment can approve it; prevent self-review"
     if name in REVIEWED and found.get("can_admins_bypass", True):

@@ -69,7 +69,7 @@ class Roles:
             assume_role=self.owner.name,
             idle_in_transaction_session_timeout=MIGRATOR_IDLE_TIMEOUT,
         )
-        # Left out where there is none, as the first release did.
+        # Left out if there is none, as the first release did.
         limited: dict[str, Any] = {} if limit == NO_LIMIT else {"connection_limit": limit}
         limited |= {"statement_timeout": APP_STATEMENT_TIMEOUT}
         self.apps = {each.login: self._login(f"app_{each.login}", self.rw, each, **limited) for each in turns}

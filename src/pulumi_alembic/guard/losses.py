@@ -46,7 +46,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Risk:
-    """What a revision would take away: `shown` by its name before the revision, with how much of it as `text`.
+    """What a revision would delete: `shown` by its name before the revision, with how much of it as `text`.
 
     `drops` are the statements that drop it; there are none where one empties it.
     """
@@ -72,7 +72,7 @@ def losses(destroys: Iterable[str], catalog: Catalog, *, apart: bool = False) ->
 
 
 def at_risk(url: str, account: Account, *, apart: bool) -> dict[str, tuple[Risk, ...]]:
-    """How much each revision would take away of what there is now, where there is anything; `apart` as in `losses`.
+    """How much each revision would delete of what is there now; `apart` as in `losses`.
 
     Nobody waits for it, and it waits for nobody: what is locked or takes long to count is told by the statistics.
     Raises DatabaseError.

@@ -27,7 +27,7 @@ def refuse_failed(account: Account, command: str) -> None:
     """Raise RehearsalFailed if the server refused a revision of the plan in the rehearsal. Nothing has run then.
 
     `command` is what a person types to run the plan. With a reason in VARIABLE nothing is refused. Raises PolicyError
-    for a reason that nobody could understand later.
+    for a reason that is too short to help anybody later.
     """
     refused = list(_refused(account))
     if not refused or _reason():

@@ -41,7 +41,7 @@ SELECT quote_ident(nspname) || '.' || quote_ident(relname), c.oid::bigint FROM u
 JOIN pg_class c ON c.oid = inhparent JOIN pg_namespace n ON n.oid = relnamespace ORDER BY far
 """
 _RECOUNT = 0.2
-"""Seconds for which rows are counted while nobody else can write."""
+"""Seconds for which rows are counted while other sessions cannot write."""
 
 _INSERTS = "insert|bulk_insert|merge|copy|call|do|session"
 """Without one of these words a script leaves new tables empty."""

@@ -41,11 +41,11 @@ SELECT array_agg(oid::bigint) FROM tree
 
 
 class Returning:
-    """What an upgrade's way back had taken away is there again, as far as there is a place for it.
+    """Restores what the downgrade of an upgrade had deleted, as far as there is a place for it.
 
-    What is not put back stays kept, says why, and fails nothing. What was there before the revision began is never
-    written over. Where nothing at all is kept, that is so for the rest of the run: upgrades keep nothing, and nobody
-    else migrates.
+    What cannot be restored stays kept, says why, and fails nothing. What was there before the revision began is never
+    written over. Where nothing at all is kept, that is so for the rest of the run: upgrades keep nothing, and no other
+    session migrates.
     """
 
     def __init__(self, session: Connection, running: Running, request: Request) -> None:
@@ -72,7 +72,7 @@ class Returning:
             self._before = names(self._session)
 
     def complete(self) -> None:
-        """The revision has run, and only the commit is to come: put back what is kept of it."""
+        """The revision has run, and only the commit is to come: restore what is kept of it."""
         if not self._running.upgrades or not self._kept or not is_ready(self._session):
             return
         if mine := [each for each in read(self._session) if self._is_mine(each)]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_sequences", "set_sequences"]
 
-# A sequence that a column's default names may be nobody's.
+# A sequence that a column's default names need not belong to a column.
 _SEQUENCES = """
 SELECT attname, seqincrement, quote_ident(nspname) || '.' || quote_ident(relname) FROM (
     SELECT attname, to_regclass(pg_get_serial_sequence(%(table)s, attname))::oid AS oid FROM pg_attribute

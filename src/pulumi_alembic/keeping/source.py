@@ -57,7 +57,7 @@ class Source:
 
     @property
     def is_light(self) -> bool:
-        """Whether its rows are of types that nobody can drop, so that it can be moved."""
+        """Whether its rows are of types that cannot be dropped, so that it can be moved."""
         return all((each.plain or each.base) and not each.collated for each in self.columns.values())
 
     @property

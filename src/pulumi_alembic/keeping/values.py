@@ -77,8 +77,8 @@ _WHY = sql.Identifier(WHY).as_string(None)
 class Values:
     """The kept values of one entry. The `fresh` columns were made by this very upgrade, as the same script did before.
 
-    What is in those is only what the script wrote, such as a default or a backfill, and what was there before is put
-    over it, NULL too. In another column a value goes where there is none, or still the default.
+    What is in those is only what the script wrote, such as a default or a backfill, and what was there before replaces
+    it, NULL too. In another column a value is restored only over NULL or the default.
     """
 
     def __init__(self, session: Connection, entry: Entry, target: Target, fresh: Collection[str]) -> None:

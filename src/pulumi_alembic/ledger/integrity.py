@@ -134,7 +134,7 @@ def read_runs(connection: Connection) -> dict[str, Run]:
     # Ledgers made before there were events have only rows of what was applied.
     events = "event" in columns
     event = sql.Identifier("event") if events else sql.Literal("applied")
-    # These columns only: a login that may report may not read what ran.
+    # These columns only: a login for reports is not allowed to read what ran.
     rows = ledger.STANDING.replace("SELECT *", "SELECT id, revision, direction, checksum, down_revisions, event")
     standing = sql.SQL("WITH" + rows if events else "").format(table=_TABLE)
     runs = sql.SQL(_LAST_RUNS).format(rows=sql.Identifier("standing") if events else _TABLE, event=event)

@@ -40,7 +40,7 @@ def judge(preview: Preview) -> Verdict:
     """The verdict; a preview's own warnings do not count, as they are often about the machine it ran on.
 
     A revision that the server refused in its rehearsal is an error. One that can have failed because no table has rows
-    there is a warning, and so is a way back that leads elsewhere. What destroys data,
+    there is a warning, and so is a downgrade that restores another schema. What destroys data,
     deletes or replaces a resource, or cannot be known before the update, is a warning at least, and so is drift.
     """
     counts = _counts(preview)

@@ -33,7 +33,7 @@ def main() -> None:
     from pulumi_embedded.postgresql.connection import libpq_variables
     from pulumi_embedded.postgresql.provider import PostgresqlProvider
 
-    # The configuration alone says how to connect: libpq finds no variable of its own.
+    # Only the configuration says how to connect: libpq finds no variable of its own.
     found = {name: os.environ.pop(name) for name in libpq_variables() | VARIABLES if name in os.environ}
     variables = {name: value for name, value in found.items() if name in VARIABLES}
     provider = PostgresqlProvider(variables, sys.argv[-1] if len(sys.argv) > 1 else "")

@@ -190,7 +190,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
     def _warn(self, urn: str, text: str) -> None:
         if self._engine is not None:
             severity = engine_pb2.LogSeverity.Value("WARNING")
-            # A warning that nobody can be told is no reason to fail.
+            # A warning that cannot be printed is no reason to fail.
             with suppress(grpc.RpcError):
                 self._engine.Log(engine_pb2.LogRequest(severity=severity, message=text, urn=urn), timeout=5)
 

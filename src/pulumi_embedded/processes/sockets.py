@@ -31,7 +31,7 @@ def address_of(socket: Path) -> str:
 def socket_folder() -> Iterator[Path]:
     """An empty folder of mode 0700 with a short path, removed at the end.
 
-    It is made in `$XDG_RUNTIME_DIR`, if that belongs to this user alone, otherwise in the temporary directory, or in
+    It is made in `$XDG_RUNTIME_DIR`, if only this user can enter it, otherwise in the temporary directory, or in
     /tmp if that directory's path is too long: a socket's is limited to 107 bytes. Raises EngineError if there is none.
     """
     folder = _make()
@@ -54,7 +54,7 @@ def _make() -> Path:
             problems.append(f"  {parent}: {error.strerror or error}")
             continue
         if len(os.fsencode(folder)) + _NAME_BYTES <= _PATH_BYTES:
-            # The umask may have taken away rights of the owner.
+            # The umask may have removed rights of the owner.
             folder.chmod(0o700)
             return folder
         folder.rmdir()
@@ -66,7 +66,7 @@ def _make() -> Path:
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether the folder is this user's and closed to everybody else, so that nobody can replace what is in it."""
+    """Whether the folder is this user's and closed to all others, so that they cannot replace what is in it."""
     try:
         status = folder.stat()
     except OSError:

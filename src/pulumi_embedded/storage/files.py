@@ -1,6 +1,6 @@
 """Files that are either whole or as they were, also after a crash of the process or the machine.
 
-They are this user's alone, whatever the umask: files have the mode 0600, and the folders that are made for them 0700.
+Only this user can read them, whatever the umask: files have the mode 0600, and the folders that are made for them 0700.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def open_private(path: str | Path) -> IO[str]:
 def close_to_others(folder: Path) -> int:
     """Takes the rights of other users on the folder and all that is in it; returns how many had them.
 
-    A folder that is closed is not looked into: nobody else can reach what is in it. Raises OSError if the folder
+    A folder that is closed is not looked into: no other user can reach what is in it. Raises OSError if the folder
     belongs to somebody else.
     """
     if not folder.is_dir() or not folder.stat().st_mode & _OTHERS:
@@ -152,7 +152,7 @@ def _new(path: Path, mode: int = _FILE) -> IO[bytes]:
 
 def _open_new(path: Path, mode: int) -> int:
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FILE)
-    # The umask may have taken away more.
+    # The umask may have removed more.
     os.fchmod(descriptor, mode)
     return descriptor
 

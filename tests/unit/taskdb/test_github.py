@@ -118,8 +118,8 @@ WRONG: list[tuple[str, Any, str]] = [
         lambda each: each.update(policies("main")),
         "staging-preview: its jobs cannot run; add refs/pull/*/merge",
     ),
-    ("environments/prod", clear_rules, "prod: nobody is asked"),
-    ("environments/staging-preview", clear_rules, "staging-preview: nobody is asked"),
+    ("environments/prod", clear_rules, "prod: deployments need no approval"),
+    ("environments/staging-preview", clear_rules, "staging-preview: deployments need no approval"),
     (
         "environments/prod",
         lambda each: each["protection_rules"][1].update(prevent_self_review=False),
@@ -184,7 +184,10 @@ def test_the_command_prints_what_to_change_and_fails(monkeypatch: pytest.MonkeyP
     assert (good.exit_code, good.output) == (0, "the settings are as the workflows need them\n")
     monkeypatch.setattr(github, "ask", wrong("environments/prod", clear_rules).get)
     bad = CliRunner().invoke(cli.main, ["check-settings", REPOSITORY])
-    assert (bad.exit_code, bad.output) == (3, "environment prod: nobody is asked; add required reviewers\n")
+    assert (bad.exit_code, bad.output) == (
+        3,
+        "environment prod: deployments need no approval; add required reviewers\n",
+    )
 
 
 def test_every_environment_and_secret_of_the_workflows_is_checked() -> None:
