@@ -217,6 +217,10 @@ _INTERRUPTED = (
     "program exited with non-zero exit code",
     "RuntimeWarning",
     "self._ready.clear()",
+    "lost sys.stderr",
+    " object address : ",
+    " object refcount : ",
+    " object type : ",
 )
 # The end of a traceback: the exception itself.
 _EXCEPTION = re.compile(r" *[\w.]+(Error|Exception|Interrupt|Failed)\b")

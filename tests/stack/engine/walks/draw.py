@@ -230,6 +230,12 @@ class _Draw:
             flags.append(f"--target {self._urn()}")
             if self._often(0.4):
                 flags.append("--target-dependents")
+        elif verb.startswith(("up", "preview", "refresh", "destroy")) and self._often(0.1):
+            flags.append(f"--exclude {self._urn()}")
+            # The CLI has no such flag for destroy.
+            if self._often(0.3) and not verb.startswith("destroy"):
+                flags.append("--exclude-dependents")
+        # No `--continue-on-error`: the CLI (3.260) waits for ever after some failures then.
         if verb.startswith(("up", "preview")) and self._often(0.1):
             flags.append(f"--{rng.choice(['replace', 'replace', 'target-replace'])} {self._urn()}")
         # The CLI has no such flag for destroy.
