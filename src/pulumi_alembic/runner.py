@@ -116,8 +116,6 @@ def _not_runnable(env: Path, error: Exception, what: str = "does not run") -> st
     """What to say of an env.py that does not get as far as to call `environment.run`."""
     frames = traceback.extract_tb(error.__traceback__)
     shown = _short(str(env.absolute()))
-    if not env.exists():
-        return f"there is no {shown}. Restore it:\n  git checkout -- {shown}"
     place = frames[-1]
     file, line = place.filename, place.lineno
     if isinstance(error, SyntaxError) and error.filename:
@@ -137,6 +135,11 @@ def _run_env(
     steps: Callable[..., list[RevisionStep]] | None = None,
     revisions: RevisionMap | None = None,
 ) -> None:
+    env = directory / "env.py"
+    if not env.exists():
+        # Alembic would run what Python has compiled of it before.
+        shown = _short(str(env.absolute()))
+        raise HistoryError(f"there is no {shown}. Restore it:\n  git checkout -- {shown}")
     config = Config()
     # Not a copy: what env.py calls says there that it was called.
     config.attributes = attributes
@@ -152,6 +155,6 @@ def _run_env(
     except Exception as error:
         if ENTERED in attributes or isinstance(error, MigrationError):
             raise
-        raise HistoryError(_not_runnable(directory / "env.py", error)) from None
+        raise HistoryError(_not_runnable(env, error)) from None
     except SystemExit as error:
-        raise HistoryError(f"{directory / 'env.py'} ends the process, with {error.code!r}: take that out") from None
+        raise HistoryError(f"{env} ends the process, with {error.code!r}: take that out") from None
