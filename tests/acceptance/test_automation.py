@@ -54,11 +54,11 @@ def test_a_program_of_the_automation_api_runs_the_stack(project: Project, tmp_pa
     seen = json.loads(done.stdout.splitlines()[-1])
     if project.engine == "embedded":
         assert seen["version"] == "3.260.0+embedded"
-    assert (seen["preview"], seen["up"], seen["result"]) == ({"create": 41}, {"create": 41}, "succeeded")
+    assert (seen["preview"], seen["up"], seen["result"]) == ({"create": 42}, {"create": 42}, "succeeded")
     assert seen["kinds"] == [1, -1], "the events end with the summary and the end of the stream"
     assert seen["outputs"] == {"database": False, "revision": False, "app_url": True}
     assert seen["revision"] == "20250126_003" and project.name in seen["app_url"]
-    assert (seen["refresh"], seen["destroy"]) == ({"same": 41}, {"delete": 41})
+    assert (seen["refresh"], seen["destroy"]) == ({"same": 42}, {"delete": 42})
     assert seen["history"] == ["destroy", "refresh", "update"]
 
 

@@ -79,7 +79,7 @@ def test_the_first_update_creates_forty_one_resources_as_an_admin_that_is_no_sup
     copied: tuple[Engine, Result], server: Server
 ) -> None:
     _, created = copied
-    assert created.changes == {"create": 41}
+    assert created.changes == {"create": 42}
     with Database(server, "postgres").connect() as admin:
         row = admin.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
     assert row == (False,)
@@ -87,7 +87,7 @@ def test_the_first_update_creates_forty_one_resources_as_an_admin_that_is_no_sup
 
 def test_a_second_update_changes_nothing_and_neither_does_a_refresh(engine: Engine) -> None:
     again = engine.up(refresh=True)
-    assert again.changes == {"same": 41}
+    assert again.changes == {"same": 42}
     assert not again.has_changes
 
 
@@ -104,7 +104,7 @@ def test_the_urls_are_secret_and_work(engine: Engine) -> None:
 def test_a_preview_of_a_new_revision_is_one_update(engine: Engine) -> None:
     script(engine, "CREATE TABLE four ()")
     preview = engine.preview()
-    assert preview.changes == {"same": 40, "update": 1}
+    assert preview.changes == {"same": 41, "update": 1}
     step = preview.step(MIGRATIONS)
     assert set(step.diff) == {"digest", "plan", "statements", "target"}
     assert step.new is not None and step.new.inputs["plan"] == f"{HEAD} → 20260101_004: upgrade 20260101_004"
@@ -145,7 +145,7 @@ def test_a_failing_revision_is_told_with_its_file_and_leaves_the_state_at_the_da
 def test_a_pinned_stack_goes_to_an_older_revision_and_back(engine: Engine) -> None:
     engine.config["taskdb:revision"] = "20250126_002"
     older = engine.up()
-    assert older.changes == {"same": 40, "update": 1}
+    assert older.changes == {"same": 41, "update": 1}
     assert older.outputs["revision"] == "20250126_002"
     engine.config["taskdb:revision"] = "head"
     assert engine.up().outputs["revision"] == HEAD
@@ -182,7 +182,7 @@ def test_what_was_changed_by_hand_is_found_by_a_refresh_and_healed_by_the_next_u
         admin.execute(f"ALTER ROLE {reader} SET statement_timeout = 1")
     refreshed = engine.refresh()
     # The schema's resource tells drift of the roles too.
-    assert refreshed.changes == {"same": 39, "update": 2}
+    assert refreshed.changes == {"same": 40, "update": 2}
     assert refreshed.resource(READER).outputs["statementTimeout"] == 1
     healed = engine.up()
     assert healed.step(READER).diff == {"statementTimeout": "update"}
@@ -203,7 +203,7 @@ def test_destroy_deletes_dependents_first_and_leaves_nothing(server: Server, tmp
     engine = configured(tmp_path, PROJECT, server)
     engine.up()
     destroyed = engine.destroy()
-    assert destroyed.changes == {"delete": 41}
+    assert destroyed.changes == {"delete": 42}
     gone: set[str] = set()
     for step in destroyed.steps:
         assert step.old is not None and not step.old.state.all_dependencies() & gone, f"{step.urn} came too late"
