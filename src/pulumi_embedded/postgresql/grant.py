@@ -141,7 +141,7 @@ def _revoke(work: Work, change: Change, before: Callable[[str], Any]) -> None:
         return
     # Named, so that the grants on single columns of the table stay.
     chosen = words(privileges) if before("objects") and privileges and _in_schema(change) else "ALL PRIVILEGES"
-    work.run(f"REVOKE {chosen} ON {{}} FROM {{}}", _target(change), role, what=what)
+    work.run(_finding_types(change, f"REVOKE {chosen} ON {{}} FROM {{}}"), _target(change), role, what=what)
 
 
 def _grant(work: Work, change: Change) -> None:
@@ -150,7 +150,17 @@ def _grant(work: Work, change: Change) -> None:
     option = " WITH GRANT OPTION" if change["withGrantOption"] else ""
     columns = sql.SQL(" ({})").format(_identifiers(change["columns"])) if change["columns"] else sql.SQL("")
     parts = columns, _target(change), identifier(change["role"])
-    work.run(f"GRANT {words(change['privileges'])}{{}} ON {{}} TO {{}}{option}", *parts)
+    work.run(_finding_types(change, f"GRANT {words(change['privileges'])}{{}} ON {{}} TO {{}}{option}"), *parts)
+
+
+def _finding_types(change: Change, statement: str) -> str:
+    """The statement, for which argument types without a schema are found in public, too, as the real plugin does.
+
+    No other statement of the plugin looks there.
+    """
+    if not any("(" in name for name in change["objects"]):
+        return statement
+    return f"SET LOCAL search_path = pg_catalog, public; {statement}; SET LOCAL search_path = pg_catalog, pg_temp"
 
 
 def _in_schema(change: Change) -> bool:

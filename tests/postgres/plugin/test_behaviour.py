@@ -371,6 +371,21 @@ def test_privileges_on_one_of_two_functions_of_a_name(configured: Ask, database:
         assert admin.execute(rights, [role, role]).fetchone() == (False, True)
 
 
+def test_an_argument_type_without_a_schema_is_found_in_public(configured: Ask, database: Any, new_role: Any) -> None:
+    with database.connect() as admin:
+        admin.execute("CREATE TYPE public.mood AS ENUM ('good'); CREATE SCHEMA tools")
+        admin.execute("CREATE FUNCTION tools.cheer(public.mood) RETURNS int LANGUAGE sql AS 'SELECT 1'")
+        admin.execute("REVOKE ALL ON ALL FUNCTIONS IN SCHEMA tools FROM public")
+        properties = {
+            "database": database.name, "schema": "tools", "objectType": "function", "objects": ["cheer(mood)"],
+            "role": (role := new_role()), "privileges": ["EXECUTE"],
+        }  # fmt: skip
+        answer = configured("Create", call(GRANT, properties=properties))
+        assert "response" in answer, answer
+        rights = "SELECT has_function_privilege(%s, 'tools.cheer(public.mood)', 'EXECUTE')"
+        assert admin.execute(rights, [role]).fetchone() == (True,)
+
+
 def test_policies_of_a_schema_are_refused_by_name(configured: Ask, database: Any) -> None:
     """A deprecated property that only the real plugin has; the error says what to write instead."""
     properties = {"name": "s", "database": database.name, "policies": [{"role": "public", "usage": True}]}
