@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 
-from pulumi_alembic.database import Connection, connect
+from pulumi_alembic.database import Connection, open_session, refusals
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.statements import recognise
@@ -24,7 +25,8 @@ def mend_leftovers(session: Connection, url: str, policy: Policy, tell: Callable
         return
     from pulumi_alembic.execution.healing import mend
 
-    with connect(url) as connection:
+    # The statements are of scripts, which name things as the login's search_path finds them.
+    with closing(open_session(url)) as connection, refusals(connection):
         connection.autocommit = True
         connection.execute(
             f"SET lock_timeout = {round(policy.lock_deadline * 1000)}; SET statement_timeout = 0".encode()
