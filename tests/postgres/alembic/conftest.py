@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ import pytest
 from psycopg import sql
 
 from pulumi_alembic import migrator
-from pulumi_alembic.database import open_session
 from taskdb.local import Server
 from tests.conftest import Database, drop_database
+from tests.postgres.alembic.owner import connect
 
 PROJECT = Path(__file__).parents[3]
 
@@ -43,7 +42,7 @@ class Target:
 
     def query(self, statement: str) -> list[tuple[object, ...]]:
         """The rows of one statement, as the owner and with the login's search_path."""
-        with closing(open_session(self.url)) as session:
+        with connect(self.url) as session:
             return session.execute(statement.encode()).fetchall()
 
     def alembic(self, *arguments: str, check: bool = True) -> str:

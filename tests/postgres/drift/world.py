@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 
 from psycopg import sql
 
+from pulumi_alembic.database import log_in
 from pulumi_alembic.drift.reading import read
 from pulumi_alembic.drift.snapshot import Snapshot
 from tests.conftest import Database
@@ -119,7 +121,9 @@ class World:
 
     def read(self, *roles: str) -> Snapshot:
         """A snapshot as the migrator's session would read it."""
-        with self.database.connect(autocommit=False) as connection:
+        server = self.database.server
+        url = f"postgresql://{server.username}:{server.password}@{server.host}:{server.port}/{self.database.name}"
+        with closing(log_in(url)) as connection:
             return read(connection, roles)
 
 
