@@ -15,7 +15,7 @@ import pytest
 
 from pulumi_alembic import libpq
 from pulumi_alembic.backups import clients
-from pulumi_alembic.database import _raw
+from pulumi_alembic.database import OWN_OPTIONS, log_in
 from pulumi_alembic.errors import DatabaseError
 from pulumi_embedded.postgresql.connection import libpq_variables
 from taskdb import existing, preflight
@@ -62,7 +62,7 @@ def admin(database: Database) -> Admin:
 
 def sessions(admin: Admin, database: str) -> list[tuple[Any, ...]]:
     """What a session is like of each way in which the program and the migrations connect."""
-    with preflight._connect(admin) as first, _raw(admin.url(database), "test") as second:
+    with preflight._connect(admin) as first, log_in(admin.url(database), "test") as second:
         found = [connection.execute(SESSION.encode()).fetchone() for connection in (first, second)]
     existing.existing(admin, database)
     assert is_refused(login_inputs(admin, admin.username, database), "wrong")
@@ -83,14 +83,15 @@ def test_each_variable_changes_nothing(admin: Admin, database: Database, monkeyp
 def test_an_address_that_is_not_complete_is_completed(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     """As PostgreSQL's own programs do: DATABASE_URL can leave the password to PGPASSWORD."""
     monkeypatch.setenv("PGPASSWORD", admin.password)
-    _raw(f"postgresql://{admin.username}@{admin.host}:{admin.port}/postgres", "test").close()
+    log_in(f"postgresql://{admin.username}@{admin.host}:{admin.port}/postgres", "test").close()
 
 
 def test_pg_dump_gets_no_variable_but_those_of_the_address(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
         monkeypatch.setenv(name, hostile(name))
-    given = {name for name in clients.environment(admin.url("postgres")) if name in NAMES}
-    assert given == {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE", "PGAPPNAME"}
+    given = {name: value for name, value in clients.environment(admin.url("postgres")).items() if name in NAMES}
+    assert given.pop("PGOPTIONS") == OWN_OPTIONS
+    assert given.keys() == {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE", "PGAPPNAME"}
 
 
 def test_the_plugin_connects_as_its_configuration_says(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +154,7 @@ def test_no_password_goes_in_clear_text_to_whoever_asks_for_it(database: Databas
         with pytest.raises(TaskdbError):
             existing.existing(admin, "x")
         with pytest.raises(DatabaseError):
-            _raw(admin.url("postgres"), "test")
+            log_in(admin.url("postgres"), "test")
         assert not is_refused(login_inputs(admin, admin.username, "postgres"), "hunter2")
         with configured_plugin(replace(database, server=replace(server, port=impostor.port))) as stub:
             urn = "urn:pulumi:dev::test::postgresql:index/database:Database::r"

@@ -220,8 +220,10 @@ def test_a_resource_is_what_its_id_names_whatever_a_failed_rename_recorded(
         if kind == DATABASE:
             for name in (mine, others):
                 admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
-        count = "SELECT count(*) FROM (SELECT rolname FROM pg_roles UNION ALL SELECT datname FROM pg_database) n (name)"
-        before = admin.execute(count).fetchone()
+        objects = "SELECT oid, rolname FROM pg_roles UNION ALL SELECT oid, datname FROM pg_database"
+        # Other tests of the run have objects of theirs.
+        query = f"SELECT * FROM ({objects}) n (oid, name) WHERE name = ANY(%s) ORDER BY oid"
+        before = admin.execute(query, [[mine, others]]).fetchall()
         recorded = {"name": others, "id": mine}
         read = configured("Read", call(kind, id=mine, inputs={"name": mine}, properties=recorded))["response"]
         assert (read["id"], read["properties"]["name"], read["inputs"]["name"]) == (mine, mine, mine)
@@ -230,7 +232,7 @@ def test_a_resource_is_what_its_id_names_whatever_a_failed_rename_recorded(
         refused = configured("Update", step)
         assert "already exists" in refused["error"]["message"]
         assert failed(refused)["name"] == failed(refused)["id"] == mine
-        assert admin.execute(count).fetchone() == before
+        assert admin.execute(query, [[mine, others]]).fetchall() == before
         assert configured("Delete", call(kind, id=mine, properties=recorded)) == {"response": {}}
         gone = [
             configured("Read", call(kind, id=name, properties={"name": name})) == {"response": {}}
