@@ -75,7 +75,7 @@ def script(engine: Engine, statement: str) -> Path:
     return path
 
 
-def test_the_first_update_creates_forty_one_resources_as_an_admin_that_is_no_superuser(
+def test_the_first_update_creates_every_resource_as_an_admin_that_is_no_superuser(
     copied: tuple[Engine, Result], server: Server
 ) -> None:
     _, created = copied
