@@ -63,7 +63,7 @@ class Project:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=120,
+            timeout=280,
         )
         self.printed.append(Outcome(done.returncode, done.stdout, done.stderr))
         return self.printed[-1]
