@@ -187,7 +187,7 @@ def waits(tell: Callable[[str], None], seconds: float) -> Iterator[None]:
 
 @contextmanager
 def naming(session: Waiting, tell: Callable[[str], None], after: float | None = None) -> Iterator[None]:
-    """Within the block the session tells `tell`, and nobody else, whom it waits for."""
+    """Within the block, report to `tell` only for whom the session waits."""
     before = session.patience
     session.patience = replace(before or patience(), tell=tell, after=after)
     try:
