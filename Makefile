@@ -24,7 +24,7 @@ RUN := $(BIN)/taskdb run --engine $(ENGINE)
 BENCHMARKS := $(filter-out __init__ beside measure scripts server stacks tenants,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 .PHONY: help up preview refresh rotate down pr-up pr-down psql ci-preview ci-comment ci-schema ci-fetch ci-report ci-pin \
-	ci-up ci-drift test test-faults benchmarks server clean requirements
+	ci-up ci-drift test test-all static pytest benchmarks server clean requirements
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 14
@@ -55,16 +55,18 @@ pr-up: $(BIN)/.up ## Bring up a pull request's own stack, made from staging's sc
 pr-down: $(BIN)/.up ## Remove a pull request's stack: PR=123
 	$(BIN)/taskdb pull-request down --engine $(ENGINE) -- "$$PR"
 
-test: $(BIN)/.test ## Run every check and test
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/pytest -n auto
+test: $(BIN)/.test ## Run every check, and every test at its smallest convincing draw
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 static pytest
 
-test-faults: $(BIN)/.test ## Try every fault, walk and rotation for long, of which `make test` does a little: some hours
-	FAULTS=all $(BIN)/pytest -n auto --timeout 3600 tests/faults tests/postgres/alembic/test_walk.py tests/postgres/alembic/test_round_trip.py tests/postgres/alembic/test_equal.py \
-		tests/postgres/drift/test_keeping.py tests/acceptance/test_rotation.py
+test-all: $(BIN)/.test ## Run every check and test with all draws, kills and walks: some hours
+	@TESTS=all $(MAKE) --no-print-directory --keep-going --jobs=2 static pytest
+
+# Beside the tests: they share no file.
+static: $(BIN)/.test
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports && $(BIN)/mypy
+
+pytest: $(BIN)/.test
+	@$(BIN)/pytest -n auto $(if $(filter all,$(TESTS)),--timeout 3600)
 
 benchmarks: $(BIN)/.up $(if $(value PGHOST),,server) ## Measure the timing claims, and compare with a Pulumi CLI on the PATH
 	@status=0; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || status=1; done; exit $$status

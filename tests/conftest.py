@@ -37,8 +37,8 @@ from taskdb.local.record import Server
 
 PROJECT = Path(__file__).parent.parent
 
-ALL = os.environ.get("FAULTS") == "all"
-"""Whether the large draws are asked for; without it a test tries what convinces."""
+ALL = os.environ.get("TESTS") == "all"
+"""Whether `make test-all` runs: every case, draw and kill. Otherwise a test tries what convinces."""
 
 NO_CLI = "no Pulumi CLI on the PATH"
 
@@ -61,11 +61,63 @@ rm -rf "$0"
 """
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say in one line each why tests were skipped, and how many faults were tried."""
+LEFT = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave to `make test-all` what `full` and `few` mark, unless a test is asked for by its id.
+
+    `few(3)` runs three cases of a test, spread over all of them; `few("a", "b")` those whose ids contain one of these.
+    """
+    if ALL or any("::" in argument for argument in config.args):
+        return
+    cases: dict[Any, list[pytest.Item]] = {}
+    left = {item for item in items if item.get_closest_marker("full")}
+    for item in items:
+        if item not in left and item.get_closest_marker("few"):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for test, group in cases.items():
+        marker = group[0].get_closest_marker("few")
+        assert marker is not None
+        left |= set(group) - set(_few(test, group, marker.args))
+    config.stash[LEFT] = len(left)
+    if left:
+        items[:] = [item for item in items if item not in left]
+        config.hook.pytest_deselected(items=list(left))
+
+
+def _few(test: str, cases: list[pytest.Item], wanted: tuple[Any, ...]) -> list[pytest.Item]:
+    [first, *_] = wanted
+    if isinstance(first, int):
+        return [cases[number * len(cases) // first] for number in range(min(first, len(cases)))]
+    chosen = []
+    for name in wanted:
+        matching = [case for case in cases if name in case.nodeid.partition("[")[2]]
+        if not matching:
+            raise pytest.UsageError(f"{test}: no case of it is called {name}")
+        chosen += matching
+    return chosen
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left"] = session.config.stash.get(LEFT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    # Each worker leaves out the same ones.
+    node.config.stash[LEFT] = getattr(node, "workeroutput", {}).get("left", 0)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say in one line each why tests were skipped, how many were left out, and how many faults were tried."""
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.getreports("skipped"))
     for reason, count in sorted(reasons.items()):
         terminalreporter.write_line(f"{count} skipped: {reason}")
+    if left := config.stash.get(LEFT, 0):
+        terminalreporter.write_line(f"{left} not run: make test-all runs them")
     ended = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
     told = [dict(report.user_properties) for report in ended if report.when == "call"]
     if any("faults tried" in each for each in told):

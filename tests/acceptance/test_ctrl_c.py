@@ -1,6 +1,6 @@
 """Ctrl-C at any moment of any command ends it without a traceback, and what it had begun can be done again.
 
-`FAULTS=all` strikes each command at 100 moments, in place of a few.
+`make test-all` strikes each command at 100 moments, in place of a few.
 """
 
 import os

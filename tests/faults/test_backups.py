@@ -1,6 +1,6 @@
 """Whatever dies at a statement of a backup or a restore: the next run ends in the right place, and no row is missing.
 
-The statements of pg_dump are among them. A draw of the faults is run; `make test-faults` runs all of them.
+The statements of pg_dump are among them. A draw of the faults is run; `make test-all` runs all of them.
 """
 
 from __future__ import annotations

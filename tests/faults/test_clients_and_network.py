@@ -1,6 +1,6 @@
 """The client, its session or its network dies at every statement; the next run ends in the right place.
 
-A draw of the faults is run; `make test-faults` runs all of them.
+A draw of the faults is run; `make test-all` runs all of them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The embedded engine's own `up`: engine or plugin is killed at a statement; the next `up` ends in the right place.
 
-A draw of the faults is run; `make test-faults` runs all of them.
+A draw of the faults is run; `make test-all` runs all of them.
 """
 
 from __future__ import annotations

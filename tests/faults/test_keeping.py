@@ -1,6 +1,6 @@
 """Whatever dies at whichever statement while rows are set aside or put back: the next run goes on, with every row.
 
-A draw of the statements is struck; `make test-faults` strikes all of them.
+A draw of the statements is struck; `make test-all` strikes all of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The connection of the postgresql plugin is cut at a statement of a create, an update or a delete.
 
 After the failed update the state says what the server has: the next `up` succeeds, the login logs in, a refresh finds
-nothing, and no membership is left over. A draw of the faults is run; `make test-faults` runs all of them.
+nothing, and no membership is left over. A draw of the faults is run; `make test-all` runs all of them.
 """
 
 from __future__ import annotations

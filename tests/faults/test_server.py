@@ -1,6 +1,6 @@
 """The server stops, or its disk is full, at a statement of a run; the next run ends in the right place.
 
-A draw of the faults is run; `make test-faults` runs all of them.
+A draw of the faults is run; `make test-all` runs all of them.
 """
 
 from __future__ import annotations

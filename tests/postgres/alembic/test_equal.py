@@ -1,6 +1,6 @@
 """A run does what plain Alembic does: random revisions on two databases, and a process per revision for plain Alembic.
 
-`make test-faults` draws 2,000; the suite a few. Each draw is known by its number: `DRAWS=26:27` repeats that of 26.
+`make test-all` draws 2,000; the suite a few. Each draw is known by its number: `DRAWS=26:27` repeats that of 26.
 """
 
 import os

@@ -1,6 +1,6 @@
 """A refused plan changes nothing: database, ledger and state are as before, for one database and for many.
 
-The normal suite draws a few plans; `FAULTS=all` draws 200. The seed is printed, and how many were refused by what.
+The normal suite draws a few plans; `make test-all` draws 200. The seed is printed, and how many were refused by what.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Down and up again is the identity: random schemas with random rows, with and without a backfill in the upgrade.
 
 Rows and values are as before, or the preview of the downgrade named exactly those that would not come back. Preview and
-update agree in every number. `make test-faults` tries 500.
+update agree in every number. `make test-all` tries 500.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Wherever a walk of updates, checkouts, hand-made commands and lost states leads, heads = ledger = schema.
 
-Each step does what the model says, or it is refused with its reason, and nothing is changed. `make test-faults` walks
+Each step does what the model says, or it is refused with its reason, and nothing is changed. `make test-all` walks
 for longer.
 """
 

@@ -1,7 +1,7 @@
 """The embedded engine goes a walk as the Pulumi CLI does: exit codes, provider calls, states and messages are equal.
 
 The walks on which the two once differed are recorded. If a CLI is on the PATH, it goes them too, so that the recordings
-stay true, each engine goes on where the other stopped, and walks are drawn at random: a few, or with `FAULTS=all` 500,
+stay true, each engine goes on where the other stopped, and walks are drawn at random: a few, or in `make test-all` 500,
 from the seed `WALKS_SEED` on. Without a CLI, the embedded engine alone goes the few, and its states are looked at.
 `WALKS=record` writes the recordings anew with the CLI that is on the PATH.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import NO_CLI
+from tests.conftest import ALL, NO_CLI
 
 from .walks import Observation, Walk, WalkProvider, differences, walked
 from .walks.draw import draw
@@ -61,9 +61,8 @@ def test_continue_on_error_ends_where_the_cli_waits_for_ever(walk_provider: Walk
     assert {"a-1", "c-1"} <= {each.get("id") for each in step["state"]}
 
 
-LARGE = os.environ.get("FAULTS") == "all"
 SEED = int(os.environ.get("WALKS_SEED", "0"))
-DRAWS = range(SEED, SEED + int(os.environ.get("WALKS_DRAWS", "500" if LARGE else "4")))
+DRAWS = range(SEED, SEED + int(os.environ.get("WALKS_DRAWS", "500" if ALL else "4")))
 # An engine that meets a race may go either way: so often is a walk repeated before a difference counts as stable.
 # The CLI deletes the resources of one round in the order of a Go map: a failing one stops none to all of the others.
 ATTEMPTS = 6
