@@ -3,8 +3,8 @@
 import signal
 import sys
 
-if sys.argv[0].endswith("/pulumi-alembic"):
-    # While the command is loaded, Ctrl-C ends it without a traceback.
+if sys.argv[0].endswith(("/pulumi-alembic", "/alembic", "/alembic/__main__.py")):
+    # While the command, or what env.py imports, is loaded, Ctrl-C ends the process without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from importlib import import_module

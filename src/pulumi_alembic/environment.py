@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -52,22 +53,25 @@ def run(target_metadata: sa.MetaData, url: Callable[[], str], policy: Callable[[
     if within := context.config.attributes.get("within"):
         within(target_metadata)
         return
-    if "request" not in context.config.attributes:
-        _load_scripts()
-    refuse_unnamed_merge()
-    list_in_manifest()
-    if context.is_offline_mode():
-        _run_offline(target_metadata)
-    elif request := context.config.attributes.get("request"):
+    if request := context.config.attributes.get("request"):
         run_online(target_metadata, request)
-    else:
-        _log_to_terminal()
-        try:
+        return
+    try:
+        if context.config.cmd_opts and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+            # As the package left it for the time of env.py's imports.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _load_scripts()
+        refuse_unnamed_merge()
+        list_in_manifest()
+        if context.is_offline_mode():
+            _run_offline(target_metadata)
+        else:
+            _log_to_terminal()
             _run_command(target_metadata, url(), policy())
-        except MigrationError as error:
-            raise CommandError(str(error)) from None
-        except KeyboardInterrupt:
-            raise CommandError("interrupted; what was not committed is rolled back") from None
+    except MigrationError as error:
+        raise CommandError(str(error)) from None
+    except KeyboardInterrupt:
+        raise CommandError("interrupted; what was not committed is rolled back") from None
 
 
 def _load_scripts() -> None:
