@@ -42,8 +42,10 @@ ALL = os.environ.get("TESTS") == "all"
 
 NO_CLI = "no Pulumi CLI on the PATH"
 
-# Found by `--hypothesis-profile=thorough`.
-hypothesis.settings.register_profile("thorough", max_examples=2000)
+# `make test` draws the same few each time, `make test-all` others every time, and prints how to draw them again.
+hypothesis.settings.register_profile("few", max_examples=20, derandomize=True, database=None)
+hypothesis.settings.register_profile("thorough", max_examples=2000, print_blob=True)
+hypothesis.settings.load_profile("thorough" if ALL else "few")
 
 # Nothing in a test run has to survive a power cut.
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}

@@ -10,7 +10,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import pulumi_alembic.printable
@@ -85,7 +85,6 @@ def test_a_stream_makes_harmless_what_is_written_in_pieces(pieces: list[str]) ->
     assert_harmless(below.getvalue())
 
 
-@settings(max_examples=30)
 @given(st.lists(TEXT, max_size=3) | st.dictionaries(TEXT, TEXT, max_size=3))
 def test_json_is_harmless_and_reads_as_what_it_was(value: object) -> None:
     for text in (json_text(value), json_text(value, ascii_only=False, indent=2)):

@@ -1,6 +1,6 @@
 """Whatever becomes of a program, the state is what the provider has, and nothing is done out of dependency order.
 
-`--hypothesis-profile=thorough` looks for longer.
+`make test-all` looks for longer.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from pulumi_embedded.events import Event, StepEnded, StepStarted
 from pulumi_embedded.testing import Engine, Resource, Result, UnexpectedResult
+from tests.conftest import ALL
 
 from .fake import Call, FakeProvider
 from .order import check_order
@@ -281,12 +282,10 @@ class Machine(RuleBasedStateMachine):
 
 
 def test_the_state_is_what_the_provider_has(provider: FakeProvider) -> None:
-    # The default profile, which has 100, is for every day: it goes the same ways each time, and shrinks none.
-    daily = settings.default.max_examples == 100
     chosen = settings(
-        max_examples=settings.default.max_examples // 10,
-        derandomize=daily,
-        phases=[Phase.generate] if daily else settings.default.phases,
+        max_examples=200 if ALL else 5,
+        # Nothing is shrunk in the few that are the same each time.
+        phases=settings.default.phases if ALL else [Phase.generate],
         stateful_step_count=25,
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -142,7 +142,7 @@ def test_nothing_breaks_out_of_where_it_stands(piece: str) -> None:
 
 
 @given(ACCOUNTS, TEXT, TEXT)
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 def test_any_plan_makes_a_whole_comment_that_is_not_too_long(account: Account, name: str, message: str) -> None:
     steps = (migrations(account, name=name), resource("create", "a:b:C", message), resource("delete", name, "x"))
     preview = previewed(*steps, diagnostics=(("error", message), ("warning", name)))
@@ -152,7 +152,7 @@ def test_any_plan_makes_a_whole_comment_that_is_not_too_long(account: Account, n
 
 
 @given(ACCOUNTS)
-@settings(max_examples=30, deadline=None)
+@settings(deadline=None)
 def test_any_plan_is_in_the_document_whole(account: Account) -> None:
     preview = previewed(migrations(account))
     found = json.loads(json.dumps(document(preview, judge(preview))))
@@ -161,6 +161,7 @@ def test_any_plan_is_in_the_document_whole(account: Account) -> None:
     assert severities == sorted(severities, key=list(Severity).index)
 
 
+@pytest.mark.few("300-300", "3000-1")
 @pytest.mark.parametrize(
     ("number", "size"),
     [*itertools.product([1, 300, 3_000], [1, 300, 3_000]), (20_000, 1)],
@@ -180,6 +181,7 @@ def test_every_id_is_named_or_counted_as_left_out(number: int, size: int) -> Non
     assert named >= min(number, 500)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("filling", ["|", "`", "\u202e", "😀", "@a ", "a\n", "<", "é"])
 def test_the_longest_of_everything_fits(filling: str) -> None:
     long = filling * 200
