@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.conftest import ALL, PROJECT
 
 
 def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -48,11 +48,12 @@ TARGETS = {
 @pytest.mark.parametrize("name", TARGETS)
 def test_no_input_is_text_of_a_recipe(name: str, tmp_path: Path) -> None:
     left = tmp_path / "left"
+    run = INJECTIONS if ALL else INJECTIONS[:1]
     for text in INJECTIONS:
         value = text.format(left)
         for arguments, environment in (((f"{name}={value}",), {}), ((), {name: value})):
             assert str(left) not in make("--dry-run", TARGETS[name], *arguments, **environment).stdout
-            if name != "STACK" or arguments:
+            if text in run and (name != "STACK" or arguments):
                 done = make(TARGETS[name], *arguments, **{"ENGINE": "embedded", "PULUMI_STACK": "dev", **environment})
                 assert done.returncode != 0, done.stdout
             assert not left.exists(), (text, arguments)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pulumi_alembic.report.diagram import diagram
 from pulumi_alembic.tables import ColumnAccount, ForeignKey, TableAccount, TableState
-from tests.conftest import PROJECT
+from tests.conftest import ALL, PROJECT
 
 VERSION = "11.12.0"
 """GitHub's in November 2025, as its `info` diagram tells."""
@@ -162,10 +162,11 @@ STATES = st.builds(
 TABLES = st.lists(st.builds(TableAccount, NAMES, st.none() | STATES, STATES), min_size=1, max_size=4)
 
 
+EXAMPLES = 8 if ALL else 2
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 
 
-@settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=QUIET)
+@settings(max_examples=EXAMPLES, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=QUIET)
 @given(st.lists(TABLES, min_size=8, max_size=16))
 def test_tables_of_any_names_are_read(parse: Parse, drawn: list[list[TableAccount]]) -> None:
     texts = [diagram(tables)[0] for tables in drawn]
@@ -179,7 +180,7 @@ def named(name: str) -> TableAccount:
     return TableAccount(name, TableState((ColumnAccount(name),)), after)
 
 
-@settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=QUIET)
+@settings(max_examples=EXAMPLES, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=QUIET)
 @given(st.lists(NAMES, unique=True, min_size=50, max_size=100))
 def test_no_two_names_become_one(parse: Parse, names: list[str]) -> None:
     every = sorted({*names, *HOSTILE})

@@ -16,8 +16,8 @@ from tests.faults.conftest import ALL, Count, share
 from tests.faults.striking import Planned, Striker, Way
 from tests.postgres.alembic.waiting import until
 
-SHARES = 32 if ALL else 2
-DRAWN = 16
+SHARES = 32 if ALL else 1
+DRAWN = 6
 
 
 def kill(_: Striker, __: Way, client: int) -> bool:

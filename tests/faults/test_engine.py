@@ -21,7 +21,7 @@ from tests.faults.striking import Striker, Way
 from tests.postgres.alembic.waiting import until
 
 SHARES = 8 if ALL else 1
-DRAWN = 2
+DRAWN = 1
 EVERY = 4
 """Each fault costs two runs of a whole engine: so every fourth statement."""
 

@@ -25,7 +25,7 @@ from tests.faults.conftest import ALL, Count
 from tests.faults.striking import Striker
 
 SEED = 14
-DRAWN = 4
+DRAWN = 2
 SHARES = 8 if ALL else 1
 VERBS = ("create", "update", "delete")
 MOMENTS = ("before", "after")

@@ -28,8 +28,8 @@ from tests.postgres.alembic.waiting import until
 pytestmark = [] if ALL else [pytest.mark.xdist_group("faults of the server")]
 
 SHARES = 8 if ALL else 1
-STOPS = 2
-FULL = 3
+STOPS = 1
+FULL = 2
 EVERY = 5
 """A server takes a second to stop and to come back: so every fifth statement, and all where the disk is full."""
 

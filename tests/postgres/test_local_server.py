@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,8 +39,31 @@ local.start(Path(sys.argv[2]))
 """
 
 
+@pytest.fixture(scope="module")
+def stopped(run_folder: Path, binaries: Binaries) -> Path:
+    """The folder of a server that was started and stopped: to be copied, as creating one takes seconds."""
+    home = Path(tempfile.mkdtemp(prefix="home-", dir=run_folder))
+    home.chmod(0o755)
+    (home / "Pulumi.yaml").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{binaries.folder}{os.pathsep}{os.environ['PATH']}")
+        patch.setattr(place_module, "BASE_FOR_ROOT", home / "base")
+        local.start(home, say=lambda line: None)
+        local.stop(home)
+        return Place.of(home).server
+
+
 @pytest.fixture
-def project(open_folder: Path, binaries: Binaries, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def project(empty: Path, stopped: Path) -> Path:
+    """A project with a server that does not run; its path has a space in it."""
+    place = Place.of(empty)
+    with place.locked():
+        subprocess.run(["cp", "-Rp", stopped, place.server], check=True)
+    return empty
+
+
+@pytest.fixture
+def empty(open_folder: Path, binaries: Binaries, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project without a server; its path has a space in it."""
     monkeypatch.setenv("PATH", f"{binaries.folder}{os.pathsep}{os.environ['PATH']}")
     folder = open_folder / "a project"
@@ -103,7 +127,7 @@ def test_a_started_server_is_on_loopback_only_with_checksums_utf8_and_scram(proj
 
 
 def test_where_the_c_library_lacks_c_utf8_the_locale_is_c(
-    project: Path, binaries: Binaries, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+    empty: Path, binaries: Binaries, open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs = open_folder / "programs"
     programs.mkdir(mode=0o755)
@@ -112,7 +136,7 @@ def test_where_the_c_library_lacks_c_utf8_the_locale_is_c(
         (programs / name).write_text(f'#!/bin/sh\n{refuse}\nexec {binaries.program(name)} "$@"\n')
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
-    server, _ = start(project)
+    server, _ = start(empty)
     with connect(server) as admin:
         row = admin.execute(
             "SELECT datcollate, pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'template1'"
@@ -152,16 +176,16 @@ def test_a_second_start_changes_nothing_and_says_so_in_one_line(project: Path) -
     assert said == [f"PostgreSQL {local.status(project).version} already runs on 127.0.0.1, port {first.port}"]
 
 
-def test_a_server_is_found_without_being_started_and_keeps_its_port_and_data(project: Path) -> None:
-    assert local.find(project) is None
-    server, _ = start(project)
+def test_a_server_is_found_without_being_started_and_keeps_its_port_and_data(empty: Path) -> None:
+    assert local.find(empty) is None
+    server, _ = start(empty)
     with connect(server) as admin:
         admin.execute("CREATE ROLE kept")
-    assert local.stop(project)
-    assert not local.stop(project)
-    assert local.find(project) == server
-    assert not local.is_running(project)
-    again, _ = start(project)
+    assert local.stop(empty)
+    assert not local.stop(empty)
+    assert local.find(empty) == server
+    assert not local.is_running(empty)
+    again, _ = start(empty)
     assert again == server
     with connect(server) as admin:
         assert admin.execute("SELECT 'kept'::regrole::text").fetchone() == ("kept",)
@@ -187,8 +211,6 @@ def is_over(process: str) -> bool:
 
 
 def test_a_pid_file_that_names_another_program_neither_stops_a_start_nor_harms_that_program(project: Path) -> None:
-    start(project)
-    local.stop(project)
     account = Account.owning(data_of(project))
     other = subprocess.Popen(["sleep", "60"], user=account.uid if os.geteuid() == 0 else None, cwd="/")
     pid_file = data_of(project) / "postmaster.pid"
@@ -197,16 +219,13 @@ def test_a_pid_file_that_names_another_program_neither_stops_a_start_nor_harms_t
     Account.owning(data_of(project)).own(pid_file)
     assert not local.is_running(project)
     assert not local.stop(project)
-    start(project)
-    local.stop(project)
     assert other.poll() is None
     other.kill()
     other.wait()
 
 
 def test_a_taken_port_is_named_with_the_way_on_and_the_new_port_is_remembered(project: Path) -> None:
-    server, _ = start(project)
-    local.stop(project)
+    server = local.find(project)
     with socket.create_server(("127.0.0.1", server.port)):
         with pytest.raises(TaskdbError) as raised:
             start(project)
@@ -227,8 +246,8 @@ def test_a_running_server_is_not_moved_behind_its_users_back(project: Path) -> N
     assert local.find(project) == server
 
 
-def test_two_first_starts_at_once_make_one_server(project: Path) -> None:
-    processes = [start_elsewhere(project), start_elsewhere(project)]
+def test_two_first_starts_at_once_make_one_server(empty: Path) -> None:
+    processes = [start_elsewhere(empty), start_elsewhere(empty)]
     outputs = sorted(process.communicate(timeout=60)[0] for process in processes)
     assert [process.returncode for process in processes] == [0, 0]
     assert [output.split(" ", 1)[0] for output in outputs] == ["Creating", "PostgreSQL"]
@@ -243,23 +262,21 @@ def test_a_start_whose_output_is_a_pipe_ends_with_it(project: Path) -> None:
     assert errors == ""
 
 
-def test_a_creation_that_was_killed_is_done_again(project: Path) -> None:
-    base = Place.of(project).base
-    first = start_elsewhere(project)
+def test_a_creation_that_was_killed_is_done_again(empty: Path) -> None:
+    base = Place.of(empty).base
+    first = start_elsewhere(empty)
     until(lambda: list(base.glob("incomplete-*/data/base")))
     first.kill()
     first.communicate()
-    assert local.find(project) is None
-    server, said = start(project)
+    assert local.find(empty) is None
+    server, said = start(empty)
     assert said[0].startswith("Creating")
     connect(server).close()
     # The killed one's initdb may have gone on for a moment; what it left is deleted by one of the next commands.
-    until(lambda: start(project) and not list(base.glob("incomplete-*")))
+    until(lambda: start(empty) and not list(base.glob("incomplete-*")))
 
 
 def test_lost_data_and_a_damaged_record_are_reported_with_the_way_on(project: Path) -> None:
-    start(project)
-    local.stop(project)
     record = Place.of(project).server / "server.json"
     record.write_text(record.read_text()[:-9])
     with pytest.raises(TaskdbError, match=r"server\.json is damaged.*: taskdb server remove && taskdb server start"):
@@ -272,24 +289,18 @@ def test_lost_data_and_a_damaged_record_are_reported_with_the_way_on(project: Pa
 
 
 def test_missing_data_are_reported_with_the_way_on(project: Path) -> None:
-    start(project)
-    local.stop(project)
     data_of(project).rename(project.parent / "elsewhere")
     with pytest.raises(TaskdbError, match=r"data .* are missing: .*taskdb server remove && taskdb server start"):
         start(project)
 
 
 def test_data_of_a_major_version_that_is_not_installed_are_not_touched(project: Path) -> None:
-    start(project)
-    local.stop(project)
     (data_of(project) / "PG_VERSION").write_text("12\n")
     with pytest.raises(TaskdbError, match="are of PostgreSQL 12, and no server of that version is installed"):
         start(project)
 
 
 def test_a_server_that_does_not_start_shows_what_it_logged(project: Path) -> None:
-    start(project)
-    local.stop(project)
     with (data_of(project) / "postgresql.conf").open("a") as configuration:
         configuration.write("shared_buffers = 'plenty'\n")
     with pytest.raises(TaskdbError, match=r'(?s)taskdb server start.*invalid value .*"shared_buffers": "plenty"'):
@@ -319,17 +330,17 @@ def taskdb(*arguments: str, answer: str | None = None) -> Result:
     return CliRunner().invoke(main, ["server", *arguments], input=answer)
 
 
-def test_the_commands_tell_what_they_did_and_never_the_password(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (project / "below").mkdir()
-    monkeypatch.chdir(project / "below")
+def test_the_commands_tell_what_they_did_and_never_the_password(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (empty / "below").mkdir()
+    monkeypatch.chdir(empty / "below")
     runs = [taskdb(*words.split()) for words in ("status", "start", "start", "status", "status --json")]
-    server = local.find(project)
+    server = local.find(empty)
     assert [run.exit_code for run in runs] == [3, 0, 0, 0, 0]
     assert json.loads(runs[4].output) == {
         "host": "127.0.0.1",
         "port": server.port,
-        "version": local.status(project).version,
-        "folder": str(Place.of(project).server),
+        "version": local.status(empty).version,
+        "folder": str(Place.of(empty).server),
         "running": True,
     }
     runs += [taskdb(*words.split()) for words in ("stop", "stop", "status", "start --port 80")]
