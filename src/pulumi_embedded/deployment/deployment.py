@@ -173,7 +173,7 @@ class Deployment:
         self.cancellation.on_stop(lambda: self._signals.put("stop"))
         try:
             signal = self._signals.get()
-            if signal == "failed" and self._program_failure and not self._reporter.error_seen:
+            if signal == "failed" and self._program_failure:
                 self._reporter.diagnose("", Severity.ERROR, self._program_failure)
             if signal == "failed":
                 self._failed = True

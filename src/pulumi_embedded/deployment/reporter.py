@@ -46,7 +46,6 @@ class Reporter:
         self._stack_urn = stack_urn
         self._lock = threading.RLock()
         self._changes: Counter[Op] = Counter()
-        self.error_seen = False
 
     @property
     def changes(self) -> dict[Op, int]:
@@ -56,8 +55,6 @@ class Reporter:
     def tell(self, event: Event) -> None:
         """Passes an event on."""
         with self._lock:
-            if isinstance(event, Diagnostic) and event.severity is Severity.ERROR:
-                self.error_seen = True
             self._sink(event)
 
     def diagnose(self, urn: str, severity: Severity, message: str) -> None:

@@ -61,8 +61,9 @@ def main() -> int:
         if exit_.code not in (None, 0):
             raise
     except pulumi.RunError as error:
+        # The Pulumi CLI (3.260) reports the exit code of such a program after its own words.
         pulumi.log.error(str(error))
-        return _SHOWN
+        return 1
     except Exception:
         pulumi.log.error("Program failed with an unhandled exception:\n" + _own_traceback(instructions["program"]))
         return _SHOWN

@@ -260,6 +260,11 @@ _STEPS: dict[str, list[Entry]] = {
         {**up(thing("d"), thing("e"), command=GO_ON, failures={"Create": ["d"]}), "program": FAILING},
         up(thing("d"), group("g", depends_on=["d"]), thing("f"), command=GO_ON, failures={"Create": ["d"]}),
     ],
+    "a-program-raises-a-run-error": [
+        {**up(command="preview --json --parallel 1"), "program": FAILING},
+        then(f"{UP} --json"),
+        then(UP),
+    ],
     "excluded-resources-stay-as-they-are": [
         up(*(thing("a"), thing("b", {"of": ref("a")}), thing("c"), thing("d", {"of": ref("c")}), thing("e"))),
         up(
