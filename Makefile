@@ -18,6 +18,8 @@ export ROLE PR REVISION PULL_REQUEST
 BIN := .venv/bin
 WRONG := ENGINE must be auto, pulumi or embedded
 $(if $(filter auto pulumi embedded,$(ENGINE)),$(if $(word 2,$(ENGINE)),$(error $(WRONG))),$(error $(WRONG)))
+# Without compiled files each process compiles all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
 # A command of Pulumi on the stack, with the development server if the stack's configuration names no other one
 RUN := $(BIN)/taskdb run --engine $(ENGINE)
 
@@ -66,7 +68,7 @@ static: $(BIN)/.test
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports && $(BIN)/mypy
 
 pytest: $(BIN)/.test
-	@$(BIN)/pytest -n auto $(if $(filter all,$(TESTS)),--timeout 3600)
+	@$(BIN)/pytest -n auto $(if $(filter all,$(TESTS)),--dist=load --timeout=3600)
 
 benchmarks: $(BIN)/.up $(if $(value PGHOST),,server) ## Measure the timing claims, and compare with a Pulumi CLI on the PATH
 	@status=0; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || status=1; done; exit $$status

@@ -63,6 +63,9 @@ rm -rf "$0"
 """
 
 
+LONGEST_FIRST = ("acceptance", "faults", "stack", "postgres", "docs", "unit")
+"""The folders of the tests, by how long a test of theirs takes."""
+
 LEFT = pytest.StashKey[int]()
 
 
@@ -72,6 +75,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     `few(3)` runs three cases of a test, spread over all of them; `few("a", "b")` those whose ids contain one of these.
     """
+    # A worker that is free last should not have begun the longest.
+    items.sort(key=lambda item: LONGEST_FIRST.index(item.nodeid.split("/")[1]))
     if ALL or any("::" in argument for argument in config.args):
         return
     cases: dict[Any, list[pytest.Item]] = {}

@@ -11,8 +11,6 @@ import pytest
 from tests.acceptance.conftest import Project
 
 # One worker runs them all: they share a stack.
-pytestmark = pytest.mark.xdist_group("alembic-commands")
-
 HEAD = "20250126_003"
 
 

@@ -18,8 +18,6 @@ from tests.acceptance.conftest import ENGINES, Project
 from tests.conftest import PROJECT
 
 # They share three clusters, whose stacks have the same names on both engines.
-pytestmark = pytest.mark.xdist_group("environments")
-
 HEAD = "20250126_003"
 STACKS = ("dev", "staging", "prod")
 

@@ -25,8 +25,6 @@ from tests.acceptance.conftest import Project
 from tests.acceptance.first_release import FIXTURES, VERSION, query, restore, restored_project, restored_server
 from tests.conftest import Database
 
-pytestmark = pytest.mark.xdist_group("first release")
-
 HEAD = "20250126_003"
 SCRATCH = "rehearsal_taskdb_kept_"
 STATES = sorted(path for path in (FIXTURES / "projects").glob("*/*.json"))

@@ -18,8 +18,6 @@ from tests.conftest import PROJECT
 
 __all__ = ["authority", "clusters", "stacks"]
 
-pytestmark = pytest.mark.xdist_group("environments")
-
 PAGE = PROJECT / "docs" / "journey.md"
 FIXED, REMINDERS, INDEX = "20250126_003", "20260101_001", "20260101_002"
 

@@ -4,11 +4,8 @@ import re
 import shlex
 
 import psycopg
-import pytest
 
 from tests.acceptance.conftest import Project
-
-pytestmark = pytest.mark.xdist_group("lint")
 
 INDEX = "op.execute('CREATE INDEX big ON users (updated_at)')"
 RULE = "require-concurrent-index-creation"

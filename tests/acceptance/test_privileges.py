@@ -10,8 +10,6 @@ from tests.acceptance.conftest import Project
 from tests.conftest import Database
 
 # One worker runs them all: they share a stack.
-pytestmark = pytest.mark.xdist_group("privileges")
-
 GROUPS = {"app_a": "rw", "app_b": "rw", "reader": "ro"}
 ROLES = ("public", "owner", "migrator", "rw", "ro", *GROUPS)
 

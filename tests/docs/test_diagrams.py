@@ -26,8 +26,6 @@ PARSE = Path(__file__).with_name("parse.mjs")
 EXPECTED = PROJECT / "tests/unit/alembic/report/expected"
 REPORT = PROJECT / "tests/acceptance/expected/report.md"
 
-pytestmark = pytest.mark.xdist_group("mermaid")
-
 Parse = Callable[[list[str]], list[dict[str, Any]]]
 
 

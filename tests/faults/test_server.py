@@ -24,9 +24,6 @@ from tests.faults.conftest import ALL, Count, share
 from tests.faults.striking import Striker, Way
 from tests.postgres.alembic.waiting import until
 
-# A draw is not worth a cluster for each of its tests.
-pytestmark = [] if ALL else [pytest.mark.xdist_group("faults of the server")]
-
 SHARES = 8 if ALL else 1
 STOPS = 1
 FULL = 2

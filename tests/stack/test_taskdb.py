@@ -19,9 +19,6 @@ HEAD = "20250126_003"
 MIGRATIONS = "pulumi-python:dynamic/alembic:Migrations::schema"
 READER = "postgresql:index/role:Role::reader"
 
-# Most tests go on from one stack that is up.
-pytestmark = pytest.mark.xdist_group("taskdb on the bench")
-
 
 def configured(folder: Path, program: Path, server: Server) -> Engine:
     """The program on a new, empty stack of the run's server."""
@@ -114,6 +111,7 @@ def test_a_preview_of_a_new_revision_is_one_update(engine: Engine) -> None:
     assert preview.resource(MIGRATIONS).outputs["revision"] == HEAD
 
 
+@pytest.mark.full
 def test_where_an_approval_is_required_an_update_runs_what_was_approved(engine: Engine) -> None:
     script(engine, "CREATE TABLE four ()")
     engine.config["taskdb:require_approval"] = "true"
@@ -142,6 +140,7 @@ def test_a_failing_revision_is_told_with_its_file_and_leaves_the_state_at_the_da
     assert engine.up().outputs["revision"] == HEAD
 
 
+@pytest.mark.full
 def test_a_pinned_stack_goes_to_an_older_revision_and_back(engine: Engine) -> None:
     engine.config["taskdb:revision"] = "20250126_002"
     older = engine.up()
@@ -174,6 +173,7 @@ def test_a_program_of_before_there_was_a_schema_for_it_leaves_what_is_kept(
         application.execute("DELETE FROM users")
 
 
+@pytest.mark.full
 def test_what_was_changed_by_hand_is_found_by_a_refresh_and_healed_by_the_next_update(
     engine: Engine, server: Server
 ) -> None:
@@ -199,6 +199,7 @@ def test_an_unknown_revision_is_refused_before_anything_is_registered(server: Se
     assert [each.type for each in refused.resources] == ["pulumi:pulumi:Stack"]
 
 
+@pytest.mark.full
 def test_destroy_deletes_dependents_first_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
     engine = configured(tmp_path, PROJECT, server)
     engine.up()

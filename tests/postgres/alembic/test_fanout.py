@@ -34,7 +34,6 @@ from tests.postgres.alembic.waiting import until
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 
 # In one worker: each of these starts processes of its own, as many as there are cores.
-pytestmark = pytest.mark.xdist_group("fan-out")
 
 
 @pytest.fixture

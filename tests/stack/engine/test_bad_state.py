@@ -109,6 +109,7 @@ BUILT_WRONGLY: dict[str, tuple[Spoil, str]] = {
 }
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(("spoil", "message"), BUILT_WRONGLY.values(), ids=list(BUILT_WRONGLY))
 def test_a_state_that_no_engine_wrote_is_refused(bench: Bench, spoil: Spoil, message: str) -> None:
     document = json.loads(bench.state_file.read_text())
@@ -226,6 +227,7 @@ class TestTheStateCannotBeWritten:
         assert bench.run(f"{UP} --refresh --expect-no-changes").code == 0
         assert len(bench.things()) == 3
 
+    @pytest.mark.few(1)
     @pytest.mark.parametrize("write", [1, 2, 3])
     def test_a_full_disk_loses_nothing(self, bench: Bench, write: int) -> None:
         bench.declare(WANTED)

@@ -45,6 +45,7 @@ def _place(scenario: str, server: Any, folder: Path, mark: str) -> Workplace:
     return place
 
 
+@pytest.mark.few("create-cli", "fail-update-embedded")
 @pytest.mark.parametrize("first", ["embedded", "cli"])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_engines_take_turns_at_a_stack(scenario: str, first: str, server: Any, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ STARTS = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("script", "message"), STARTS.values(), ids=list(STARTS))
 def test_a_plugin_that_does_not_start_changes_nothing(bench: Bench, script: str, message: str) -> None:
     before, things = without_time(bench.state()), bench.things()
@@ -54,6 +55,7 @@ def test_a_plugin_that_does_not_start_changes_nothing(bench: Bench, script: str,
     assert (without_time(bench.state()), bench.things(), bench.locks) == (before, things, [])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("command", [UP, "preview", "destroy --yes --skip-preview", "refresh --yes --skip-preview"])
 def test_a_plugin_that_is_not_there_changes_nothing(bench: Bench, command: str) -> None:
     before = bench.resources()
@@ -73,6 +75,7 @@ def test_a_handshake_that_is_not_answered_is_given_up(bench: Bench) -> None:
     assert not bench.survivors()
 
 
+@pytest.mark.few("Update", "Configure")
 @pytest.mark.parametrize("method", ["Handshake", "Configure", "Check", "Diff", "Update", "Create"])
 def test_a_plugin_that_ends_in_a_call_is_named_and_the_next_up_goes_on(bench: Bench, method: str) -> None:
     done = bench.run(UP, plan={"method": method, "moment": "before", "does": "exit"})
@@ -95,6 +98,7 @@ ANSWERS = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("answer", "message"), ANSWERS.items(), ids=list(ANSWERS))
 def test_an_answer_that_says_nothing_leaves_the_create_pending(bench: Bench, answer: str, message: str) -> None:
     done = bench.run(UP, plan={"method": "Create", "moment": "answer", "does": answer}, fault={"bytes": 0x100000})
@@ -149,6 +153,7 @@ def interrupt(process: subprocess.Popen[str]) -> None:
         assert process.poll() is None
 
 
+@pytest.mark.few("Update")
 @pytest.mark.parametrize("method", ["Configure", "Check", "Update"])
 def test_one_ctrl_c_waits_for_the_call_that_hangs_and_begins_no_other(bench: Bench, method: str) -> None:
     process = bench.start(UP, {"method": method, "moment": "before", "does": "hold"})
@@ -163,6 +168,7 @@ def test_one_ctrl_c_waits_for_the_call_that_hangs_and_begins_no_other(bench: Ben
     assert not bench.pending() and not bench.locks and not bench.survivors()
 
 
+@pytest.mark.few("Update")
 @pytest.mark.parametrize("method", ["start", "Handshake", "Configure", "Check", "Update"])
 def test_two_ctrl_c_end_at_once_and_leave_what_was_begun_pending(bench: Bench, method: str) -> None:
     if method == "start":

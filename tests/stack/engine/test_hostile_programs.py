@@ -42,6 +42,7 @@ ENDS = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("end", "message"), ENDS.values(), ids=list(ENDS))
 def test_a_program_that_does_not_come_to_its_end_deletes_nothing(bench: Bench, end: str, message: str) -> None:
     before, things = without_time(bench.state()), bench.things()
@@ -64,6 +65,7 @@ def test_a_program_that_exits_with_success_has_come_to_its_end(bench: Bench) -> 
     assert [each["urn"] for each in bench.things().values()] == [URN + "a"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("command", "times", "deaf"),
     [(UP, 1, False), (UP, 2, True), ("preview", 1, True), ("preview", 2, False)],

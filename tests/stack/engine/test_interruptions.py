@@ -127,6 +127,7 @@ def test_a_killed_engine_leaves_what_the_killed_cli_leaves(place: Any) -> None:
     assert "pending_operations" not in here.state()
 
 
+@pytest.mark.full
 def test_a_foreign_lock_is_respected_until_it_is_cancelled(place: Any) -> None:
     here = place("locked", "yd")
     recording = load("locked")
@@ -191,6 +192,7 @@ def test_a_plugin_that_does_not_start_is_an_error_and_changes_nothing(
     assert here.state() is None
 
 
+@pytest.mark.full
 def test_a_plugin_that_dies_in_a_call_is_an_error_and_the_next_up_goes_on(place: Any) -> None:
     here = place("killed", "yg")
     (here.folder / "__main__.py").write_text(HELD)

@@ -4,13 +4,12 @@ After each: the state file parses, it says nothing of a thing that is not so unl
 exists is missing from it unless a pending operation names it, no process is left, and the next operation says which
 operations were interrupted and brings everything to what the program wants.
 
-A draw of the boundaries is run; `ALL_KILLS=1 pytest tests/stack/engine/test_kills.py` runs all of them.
+A draw of the boundaries is run; `make test-all` runs all of them.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,9 +18,11 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import ALL
+
 from .faulty.bench import URN, Bench, Ended, Launcher, Things
 
-DRAWN = 8
+DRAWN = 3
 FLAGS = "--yes --skip-preview --parallel 1"
 ACTING = ("Create", "Update", "Delete", "Read")
 WHOM = ("kill engine", "kill plugin", "kill both")
@@ -100,9 +101,7 @@ def kills() -> Iterator[Kill]:
 
 def drawn() -> list[Kill]:
     everything = list(kills())
-    if os.environ.get("ALL_KILLS"):
-        return everything
-    return random.Random(4).sample(everything, DRAWN)
+    return everything if ALL else random.Random(4).sample(everything, DRAWN)
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +131,7 @@ def prepared(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Ca
     return prepared
 
 
-@pytest.mark.parametrize("name", SCENARIOS if os.environ.get("ALL_KILLS") else ["replace"])
+@pytest.mark.parametrize("name", SCENARIOS if ALL else ["replace"])
 def test_the_boundaries_of_a_scenario_are_those_that_it_has(name: str, prepared: Any, tmp_path: Path) -> None:
     bench, scenario = prepared(name).copy(tmp_path / "bench"), SCENARIOS[name]
     done = bench.run(f"{scenario.command} {FLAGS}")

@@ -151,6 +151,17 @@ def _allowed(scenario: str, text: str) -> bool:
     return any(each.scenario in ("*", scenario) and re.search(each.pattern, text) for each in DIFFERENCES)
 
 
+@pytest.mark.few(
+    "aliases-embedded",
+    "create-cli",
+    "fail-replace-embedded",
+    "fail-update-plugin-embedded",
+    "import-embedded",
+    "refresh-drift-up-refresh-embedded",
+    "replace-delete-before-cascade-embedded",
+    "secret-config-embedded",
+    "up-json-embedded",
+)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("scenario", [name for name in scenarios() if name not in ELSEWHERE])
 def test_a_recorded_scenario_runs_as_on_the_cli(scenario: str, engine: str, server: Any, tmp_path: Path) -> None:

@@ -37,6 +37,16 @@ def recorded(name: str) -> list[Observation]:
     return json.loads((RECORDED / f"{name}.json").read_text())
 
 
+@pytest.mark.few(
+    "two-resources-take-one-alias-embedded",
+    "retain-on-delete-of-a-parent-embedded",
+    "a-secret-with-a-failing-update-embedded",
+    "the-plugin-gives-a-secret-back-plain-cli-then-embedded",
+    "an-unknown-diff-deletes-first-embedded",
+    "a-read-fails-embedded",
+    "what-needs-what-was-left-out-embedded",
+    "continue-on-error-embedded",
+)
 @pytest.mark.parametrize("turns", TURNS)
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_walk_goes_as_on_the_cli(name: str, turns: str, walk_provider: WalkProvider, tmp_path: Path) -> None:
@@ -73,6 +83,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", DRAWS)
 def test_a_random_walk_goes_as_on_the_cli(seed: int, walk_provider: WalkProvider, folder: Path) -> None:
     if CLI is None:
@@ -114,6 +125,7 @@ def exercised(steps: list[Observation]) -> str:
 
 
 @pytest.mark.skipif(CLI is not None, reason="the walks are compared with the CLI's")
+@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", DRAWS)
 def test_a_random_walk_leaves_what_the_provider_has(seed: int, walk_provider: WalkProvider, folder: Path) -> None:
     """Nothing is said of an engine that failed, and every object that the state has was made and not deleted."""
