@@ -43,8 +43,8 @@ ALL = os.environ.get("TESTS") == "all"
 NO_CLI = "no Pulumi CLI on the PATH"
 
 # `make test` draws the same few each time, `make test-all` others every time, and prints how to draw them again.
-hypothesis.settings.register_profile("few", max_examples=20, derandomize=True, database=None)
-hypothesis.settings.register_profile("thorough", max_examples=2000, print_blob=True)
+hypothesis.settings.register_profile("few", max_examples=20, derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=2000, print_blob=True, deadline=None)
 hypothesis.settings.load_profile("thorough" if ALL else "few")
 
 # Nothing in a test run has to survive a power cut.
