@@ -2,7 +2,7 @@
 
 The process that started pytest makes an empty folder and a watchdog, which removes that folder and whatever
 server runs in it as soon as that process is gone, however it ended. The first test that needs a server creates
-it there.
+it there. The folder is in memory if there is enough: the server copies and removes files for each test.
 
 TASKDB_TEST_PG_BINDIR names the folder of the server programs to test with; without it they are those that
 `taskdb server start` takes.
@@ -10,7 +10,10 @@ TASKDB_TEST_PG_BINDIR names the folder of the server programs to test with; with
 
 from __future__ import annotations
 
+import base64
 import fcntl
+import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -49,6 +52,12 @@ hypothesis.settings.load_profile("thorough" if ALL else "few")
 
 # Nothing in a test run has to survive a power cut.
 SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+
+MEMORY = Path("/dev/shm")
+MEMORY_NEEDED = 4 << 30  # bytes, for a handful of workers with some databases each
+
+TEMPLATE = "test_template"
+"""An empty database that is copied faster than template0: its catalogs' caches are files already."""
 
 WATCHDOG = """
 cat > /dev/null
@@ -178,12 +187,20 @@ def create_cluster(parent: Path, binaries: Binaries, settings: dict[str, str] | 
     return ThrowawayCluster(cluster, server)
 
 
+def memory_is_roomy() -> bool:
+    """Whether a test run can have its files there, programs among them."""
+    if not MEMORY.is_dir() or not os.access(MEMORY, os.W_OK):
+        return False
+    found = os.statvfs(MEMORY)
+    return found.f_bavail * found.f_frsize > MEMORY_NEEDED and not found.f_flag & os.ST_NOEXEC
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         config.stash[RUN_FOLDER] = Path(config.workerinput["run_folder"])
         return
     # Not below pytest's own temporary folder, which the user that root's servers run as cannot enter.
-    folder = Path(tempfile.mkdtemp(prefix="taskdb-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix="taskdb-tests-", dir=MEMORY if memory_is_roomy() else None))
     folder.chmod(0o755)
     config.stash[RUN_FOLDER] = folder
     config.stash[WATCHDOG_PROCESS] = subprocess.Popen(
@@ -237,9 +254,37 @@ def server(run_folder: Path, binaries: Binaries) -> Server:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not remembered.exists():
             created = create_cluster(run_folder, binaries).server
+            with Database(created, "postgres").connect() as admin:
+                admin.execute(f"ALTER ROLE {ADMIN} PASSWORD '{verifier(created.password)}'")
+                create_database(admin, TEMPLATE, "template0")
+            Database(created, TEMPLATE).connect().close()
             remembered.touch(mode=0o600)
             remembered.write_text(json.dumps(asdict(created)))
         return Server(**json.loads(remembered.read_text()))
+
+
+def verifier(password: str) -> str:
+    """What PostgreSQL stores of a password (RFC 5803), after one round of hashing: a login is fast."""
+    salt = secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, 1)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    parts = (salt, stored, hmac.digest(salted, b"Server Key", "sha256"))
+    text = [base64.b64encode(part).decode() for part in parts]
+    return f"SCRAM-SHA-256$1:{text[0]}${text[1]}:{text[2]}"
+
+
+@pytest.fixture(scope="session")
+def admin_session(server: Server) -> Iterator[psycopg.Connection]:
+    """The worker's own session as the admin, in a database of no test."""
+    with Database(server, "postgres").connect() as session:
+        yield session
+
+
+def create_database(admin: psycopg.Connection, name: str, template: str = TEMPLATE) -> None:
+    """Copy it file by file, as all versions can: the caches come along."""
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    by_file = sql.SQL(" STRATEGY file_copy" if admin.info.server_version >= 150000 else "")
+    admin.execute(create + by_file)
 
 
 @pytest.fixture
@@ -257,22 +302,43 @@ def make_cluster(run_folder: Path, binaries: Binaries) -> Iterator[Callable[...,
 
 
 def drop_database(database: Database) -> None:
-    """Drop it, and end the admin's sessions there; others' are only waited for, as the admin may not end them."""
-    drop = sql.SQL("DROP DATABASE {}").format(sql.Identifier(database.name))
+    """Drop it and the roles that are named after it, as `drop` does."""
     with Database(database.server, "postgres").connect() as admin:
-        try:
-            admin.execute(drop + sql.SQL(" WITH (FORCE)"))
-        except psycopg.errors.InsufficientPrivilege:
-            # One that has just been closed at its client's end: PostgreSQL gives it five seconds.
-            admin.execute(drop)
+        drop(admin, database.name)
+
+
+def drop(admin: psycopg.Connection, name: str) -> None:
+    """Drop the database, then the roles whose names begin with its name and an underscore.
+
+    The admin's sessions there are ended. Those of others are only waited for, as the admin must not end them.
+    """
+    statement = sql.SQL("DROP DATABASE {}").format(sql.Identifier(name))
+    try:
+        admin.execute(statement + sql.SQL(" WITH (FORCE)"))
+    except psycopg.errors.InsufficientPrivilege:
+        # One that has just been closed at its client's end: PostgreSQL gives it five seconds.
+        admin.execute(statement)
+    roles = admin.execute("SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s)", [f"{name}_"]).fetchall()
+    if roles:
+        admin.execute(sql.SQL("DROP ROLE {}").format(sql.SQL(", ").join(sql.Identifier(role) for (role,) in roles)))
 
 
 @pytest.fixture
-def database(server: Server) -> Iterator[Database]:
+def make_database(server: Server, admin_session: psycopg.Connection) -> Iterator[Callable[[], Database]]:
+    """Creates an empty database of the admin's at each call; all are dropped after the test, with their roles."""
+    made: list[Database] = []
+
+    def make() -> Database:
+        made.append(Database(server, f"test_{secrets.token_hex(6)}"))
+        create_database(admin_session, made[-1].name)
+        return made[-1]
+
+    yield make
+    for one in made:
+        drop(admin_session, one.name)
+
+
+@pytest.fixture
+def database(make_database: Callable[[], Database]) -> Database:
     """A fresh, empty database of the admin's, dropped after the test."""
-    fresh = Database(server, f"test_{secrets.token_hex(6)}")
-    name = sql.Identifier(fresh.name)
-    with Database(server, "postgres").connect() as admin:
-        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
-    yield fresh
-    drop_database(fresh)
+    return make_database()

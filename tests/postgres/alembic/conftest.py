@@ -5,7 +5,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,7 @@ import pytest
 from psycopg import sql
 
 from pulumi_alembic import migrator
-from taskdb.local import Server
-from tests.conftest import Database, drop_database
+from tests.conftest import Database, verifier
 from tests.postgres.alembic.owner import connect
 
 PROJECT = Path(__file__).parents[3]
@@ -72,17 +71,14 @@ class Target:
 
 
 @pytest.fixture
-def make_target(make_database: Callable[[], Database], database: Database) -> Iterator[Callable[[Path], Target]]:
+def make_target(make_database: Callable[[], Database], database: Database) -> Callable[[Path], Target]:
     """Sets up a database at each call, the first time `database`, for the scripts in a folder."""
-    made: list[Database] = []
+    unused = [database]
 
     def make(directory: Path) -> Target:
-        made.append(make_database() if made else database)
-        return prepare(made[-1], directory)
+        return prepare(unused.pop() if unused else make_database(), directory)
 
-    yield make
-    for one in made:
-        _drop_roles(one)
+    return make
 
 
 @pytest.fixture
@@ -101,48 +97,20 @@ def empty_target(make_target: Callable[[Path], Target], tmp_path: Path) -> Targe
     return make_target(directory)
 
 
-def _roles(database: Database) -> dict[str, sql.Identifier]:
-    return {role: sql.Identifier(f"{database.name}_{role}") for role in ("owner", "migrator")}
-
-
 def prepare(database: Database, directory: Path) -> Target:
     """The roles and schemas that a migrator needs, in a database that has none of them."""
     password = secrets.token_urlsafe(12)
+    roles = {role: sql.Identifier(f"{database.name}_{role}") for role in ("owner", "migrator")}
     with database.connect() as admin:
         for statement in (
             "CREATE ROLE {owner}",
-            f"CREATE ROLE {{migrator}} LOGIN NOINHERIT PASSWORD '{password}' IN ROLE {{owner}}",
+            f"CREATE ROLE {{migrator}} LOGIN NOINHERIT PASSWORD '{verifier(password)}' IN ROLE {{owner}}",
             "ALTER ROLE {migrator} SET search_path = app",
             "GRANT {owner} TO CURRENT_USER",
             "CREATE SCHEMA app AUTHORIZATION {owner}",
             "CREATE SCHEMA migrations AUTHORIZATION {owner}",
         ):
-            admin.execute(sql.SQL(statement).format(**_roles(database)))
+            admin.execute(sql.SQL(statement).format(**roles))
     server = database.server
     login = f"{database.name}_migrator:{password}"
     return Target(f"postgresql://{login}@{server.host}:{server.port}/{database.name}", directory)
-
-
-def _drop_roles(database: Database) -> None:
-    with database.connect() as admin:
-        admin.execute(sql.SQL("DROP OWNED BY {owner} CASCADE").format(**_roles(database)))
-        admin.execute(sql.SQL("DROP ROLE {migrator}, {owner}").format(**_roles(database)))
-
-
-@pytest.fixture
-def make_database(server: Server) -> Iterator[Callable[[], Database]]:
-    """Creates an empty database of the admin's at each call; all are dropped after the test."""
-    made: list[Database] = []
-
-    def make() -> Database:
-        made.append(Database(server, f"test_{secrets.token_hex(6)}"))
-        run(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(made[-1].name)))
-        return made[-1]
-
-    def run(statement: sql.Composed) -> None:
-        with Database(server, "postgres").connect() as admin:
-            admin.execute(statement)
-
-    yield make
-    for database in made:
-        drop_database(database)

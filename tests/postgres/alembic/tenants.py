@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
-from psycopg import sql
 
 from pulumi_alembic.fanout.listing import address
-from tests.conftest import Database, drop_database
+from tests.conftest import Database, create_database, drop_database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 
@@ -31,8 +30,7 @@ class Tenants:
         """One more, at base."""
         self.names.append(name or f"{self.prefix}{len(self.names):02}")
         with Database(self.pattern.server, "postgres").connect() as admin:
-            made = map(sql.Identifier, (self.names[-1], self.pattern.name))
-            admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*made))
+            create_database(admin, self.names[-1], self.pattern.name)
         return self.names[-1]
 
     def drop(self, name: str) -> None:

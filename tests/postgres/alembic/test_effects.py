@@ -386,8 +386,6 @@ def prepared(server: Server) -> Iterator[Database]:
         owner.execute(SCHEMA.encode())
     yield fresh
     drop_database(fresh)
-    with Database(server, "postgres").connect() as admin:
-        admin.execute(sql.SQL("DROP ROLE {owner}").format(**names))
 
 
 def session(database: Database, **options: Any) -> psycopg.Connection:
@@ -418,6 +416,7 @@ def told(found: Effects) -> dict[str, str]:
     return {lock.table: lock.mode for lock in found.locks}
 
 
+@pytest.mark.few(40)
 @pytest.mark.parametrize("statement", CASES)
 def test_locks_and_rewrites_are_those_that_the_server_shows(prepared: Database, statement: str) -> None:
     """A table's strongest lock, and whether it has a new file, for every table that the statement touches."""
@@ -442,6 +441,7 @@ def test_locks_and_rewrites_are_those_that_the_server_shows(prepared: Database, 
         )
 
 
+@pytest.mark.few(20)
 @pytest.mark.parametrize("statement", CASES)
 def test_what_a_statement_leaves_is_what_is_read_of_the_server_then(prepared: Database, statement: str) -> None:
     """So the next statement of a plan is judged by tables that are not there yet."""
@@ -524,6 +524,7 @@ OUTSIDE = [
 ]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("statement", "table"), OUTSIDE)
 def test_outside_a_transaction_too(own_copy: Database, statement: str, table: str) -> None:
     """Behind another session's lock on the table, the statement waits for the mode that it was said to take."""
@@ -587,5 +588,3 @@ def own_copy(prepared: Database) -> Iterator[Database]:
         admin.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(f"{fresh.name}_owner")))
     yield fresh
     drop_database(fresh)
-    with Database(prepared.server, "postgres").connect() as admin:
-        admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(f"{fresh.name}_owner")))

@@ -1,19 +1,46 @@
-"""A world for each test."""
+"""A world for each test, or one for many that leave it as it was."""
 
+import secrets
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
-from tests.conftest import Database
-from tests.postgres.alembic.conftest import empty_target, make_database, make_target, target
-from tests.postgres.drift.world import World, destroy, make
+from taskdb.local import Server
+from tests.conftest import Database, create_database, drop
+from tests.postgres.alembic.conftest import empty_target, make_target, target
+from tests.postgres.drift.world import World, make
 
-__all__ = ["empty_target", "make_database", "make_target", "target", "world"]
+__all__ = ["empty_target", "make_target", "shared_world", "target", "world", "worlds"]
 
 
 @pytest.fixture
-def world(database: Database) -> Iterator[World]:
+def world(database: Database) -> World:
     """A database with something of every kind in it."""
-    made = make(database)
+    return make(database)
+
+
+@pytest.fixture(scope="module")
+def worlds(admin_session: psycopg.Connection) -> Iterator[list[World]]:
+    """The world that the tests of a module share, if there is one."""
+    made: list[World] = []
     yield made
-    destroy(made)
+    for one in made:
+        drop(admin_session, one.database.name)
+
+
+@pytest.fixture
+def shared_world(
+    server: Server, admin_session: psycopg.Connection, worlds: list[World], request: pytest.FixtureRequest
+) -> Iterator[World]:
+    """A world in which the test undoes what it does, and asserts that; after a failure the next test gets another."""
+    if not worlds:
+        fresh = Database(server, f"test_{secrets.token_hex(6)}")
+        create_database(admin_session, fresh.name)
+        worlds.append(make(fresh))
+    shared, failures = worlds.pop(), request.session.testsfailed
+    yield shared
+    if request.session.testsfailed == failures:
+        worlds.append(shared)
+    else:
+        drop(admin_session, shared.database.name)

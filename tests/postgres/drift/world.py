@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 
-from psycopg import sql
-
 from pulumi_alembic.database import log_in
 from pulumi_alembic.drift.reading import read
 from pulumi_alembic.drift.snapshot import Snapshot
@@ -133,16 +131,3 @@ def make(database: Database) -> World:
     world.admin(ADMIN)
     world.owner(OWNER)
     return world
-
-
-def destroy(world: World) -> None:
-    """Take the roles away, so that the database can go too."""
-    with world.database.connect() as admin:
-        roles = [sql.Identifier(world.names[role]) for role in ROLES]
-        for role in roles:
-            # From 16 on who made a role is its member already, and may do no more than take more of it.
-            admin.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(role))
-        for role in roles:
-            admin.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(role))
-        for role in roles:
-            admin.execute(sql.SQL("DROP ROLE {}").format(role))

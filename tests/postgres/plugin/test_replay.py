@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from taskdb.local.binaries import Binaries
+from taskdb.local.cluster import Cluster
+from taskdb.local.ports import free_port
+from tests.conftest import create_cluster
 from tests.postgres.plugin.replay import RECORDINGS, Replay, recording
 
 FILES = sorted(path.name for path in RECORDINGS.glob("*.jsonl") if path.name != "on-postgresql-18.jsonl")
@@ -40,19 +47,30 @@ DIFFERENCES: dict[str, dict[int, str]] = {
 }
 
 
-@pytest.fixture
-def replay_port(make_cluster: Callable[..., Any]) -> int:
-    """The port of a fresh server whose superuser can be logged in as, with the passwords that the recordings have."""
-    made = make_cluster()
-    made.cluster.stop()
+@pytest.fixture(scope="module")
+def stopped(run_folder: Path, binaries: Binaries) -> Cluster:
+    """A fresh server whose superuser can be logged in as, with the passwords that the recordings have."""
+    cluster = create_cluster(run_folder, binaries).cluster
+    cluster.stop()
     statements = "".join(f"ALTER ROLE {role} PASSWORD '{role}';\n" for role in ("postgres", "admin"))
-    postgres = made.cluster.binaries.program("postgres")
-    done = made.cluster.account.run(postgres, "--single", "-D", made.cluster.data, "postgres", stdin=statements)
+    postgres = cluster.binaries.program("postgres")
+    done = cluster.account.run(postgres, "--single", "-D", cluster.data, "postgres", stdin=statements)
     assert done.returncode == 0, done.stderr
-    made.cluster.start(made.server.port)
-    return int(made.server.port)
+    return cluster
 
 
+@pytest.fixture
+def replay_port(stopped: Cluster, run_folder: Path) -> Iterator[int]:
+    """The port of a copy of that server."""
+    copy = replace(stopped, folder=Path(tempfile.mkdtemp(prefix="cluster-", dir=run_folder)))
+    subprocess.run(["cp", "-a", f"{stopped.folder}/.", copy.folder], check=True)
+    port = free_port()
+    copy.start(port)
+    yield port
+    copy.stop()
+
+
+@pytest.mark.few("grant.jsonl", "role.jsonl", "schema.jsonl")
 @pytest.mark.parametrize("file", FILES)
 def test_answers_as_the_real_plugin_does(file: str, replay_port: int) -> None:
     """Line by line; a listed difference has to differ, so that the list cannot outlive its reasons."""
