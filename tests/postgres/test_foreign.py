@@ -47,6 +47,7 @@ def write(state: Path, *resources: dict[str, str]) -> None:
     state.write_text(json.dumps({"version": 3, "checkpoint": {"latest": {"resources": list(resources)}}}))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("text", ['{"checkpoint": {"stack": "dev"}}', '{"checkpoint": {"latest": null}}', None])
 @pytest.mark.parametrize("local", [True, False])
 def test_roles_that_an_empty_state_does_not_know_are_named_with_what_to_do(

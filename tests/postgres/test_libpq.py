@@ -106,6 +106,7 @@ def test_the_plugin_connects_as_its_configuration_says(database: Database, monke
         assert answer["response"]["id"] == database.name
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_with_the_real_plugin_a_variable_that_it_reads_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that the program gives a value of its own are not: each developer has other ones set."""

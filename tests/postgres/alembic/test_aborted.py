@@ -76,6 +76,7 @@ def failed(target: Target, **options: object) -> str:
     return str(caught.value)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("what", AFTER)
 def test_a_revision_that_goes_on_after_an_error_fails_whole(filled: Target, what: str) -> None:
     write(filled, BEGINS.replace("{caught}", AFTER[what]))
@@ -87,6 +88,7 @@ def test_a_revision_that_goes_on_after_an_error_fails_whole(filled: Target, what
     assert detail == 'column "missing" does not exist (42703)'
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("what", ["a plain drop of a table", "what does not show what it drops", "nothing"])
 def test_the_alembic_command_leaves_it_too(filled: Target, what: str) -> None:
     write(filled, BEGINS.replace("{caught}", AFTER[what]))
@@ -113,6 +115,7 @@ def test_a_savepoint_of_the_scripts_own_is_what_it_goes_back_to(filled: Target) 
     assert tables(filled) == ["old_two", "stock"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("text", ["SELECT hidden(); SAVEPOINT mine", "SELECT hidden(); ROLLBACK TO SAVEPOINT mine"])
 def test_savepoints_beside_what_shows_nothing_are_refused(filled: Target, text: str) -> None:
     """A savepoint of ours around them would take theirs with it, or be taken by theirs."""
@@ -170,6 +173,7 @@ def test_an_error_over_a_cursor_of_its_own_is_named_with_its_statement(filled: T
     assert "continued; then ValueError: no such thing" in message
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("caught", ["pass", "op.execute('DROP TABLE old_two')"])
 @pytest.mark.parametrize("statement", ["LOCK TABLE stock", "ALTER TABLE stock ADD x int", "DROP TABLE old_one"])
 def test_a_script_that_catches_the_lock_timeout_is_tried_again(filled: Target, statement: str, caught: str) -> None:

@@ -52,6 +52,7 @@ def test_without_an_approval_nothing_runs_and_the_message_has_the_command(three:
     assert f"then: {VARIABLE}={planned['digest']} pulumi up" in message
 
 
+@pytest.mark.few("variable")
 @pytest.mark.parametrize("by", ["variable", "configuration"])
 def test_what_was_approved_runs_once(three: Target, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     planned = asked(three, TWO)
@@ -94,6 +95,7 @@ def changed_tables(target: Target) -> dict[str, Any]:
     return {}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("change", "parts"),
     [
@@ -112,6 +114,7 @@ def test_what_changed_since_is_named(
     assert f"what would run is not what was approved: of the plan {parts} changed since" in refusal(three, again)
 
 
+@pytest.mark.full
 def test_what_a_server_does_to_the_order_of_its_catalog_changes_no_digest(three: Target) -> None:
     three.write("20250104_004", THREE, "op.execute('ALTER TABLE t ADD w int')")
     with connect(three.url) as connection:
@@ -137,6 +140,7 @@ def test_a_digest_that_is_none_is_refused_as_such(three: Target) -> None:
     assert refusal(three, asked(three, TWO, __approved="yes")).startswith("'yes' is not the digest of a plan")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("version", "age"), [("v1", "an older"), ("v3", "a newer")])
 def test_an_approval_by_another_version_is_to_be_given_again(three: Target, version: str, age: str) -> None:
     """Its digest was computed in another way: nothing says what of the plan has changed."""
@@ -147,6 +151,7 @@ def test_an_approval_by_another_version_is_to_be_given_again(three: Target, vers
     assert message.endswith(f"then: {VARIABLE}={planned['digest']} pulumi up")
 
 
+@pytest.mark.full
 def test_a_plan_for_a_database_to_come_can_be_approved(make_target: Callable[[Path], Target], three: Target) -> None:
     directory = three.directory.parent / "elsewhere"
     shutil.copytree(three.directory, directory)

@@ -97,6 +97,7 @@ def test_what_is_recorded_and_said_is_what_is_there(backing: Backing) -> None:
     ) == [(id,)]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("umask", [0o000, 0o022])
 def test_a_backup_is_the_users_alone_and_older_ones_are_corrected(backing: Backing, umask: int) -> None:
     """Whatever the umask is; the first release left the files of a dump 0644."""
@@ -126,6 +127,7 @@ def test_destructive_backs_up_before_what_destroys_and_only_then(backing: Backin
     assert f"(upgrade {THREE} destroys column app.children.tags)" in backing.said[-1]
 
 
+@pytest.mark.full
 def test_with_nothing_in_the_database_or_nothing_pending_there_is_none(
     backing: Backing, make_target: Callable[[Path], Target], tmp_path: Path
 ) -> None:
@@ -152,6 +154,7 @@ def test_the_password_is_in_no_argument(backing: Backing, tmp_path: Path, monkey
     assert "--format=directory" in arguments and password not in arguments
 
 
+@pytest.mark.full
 def test_an_older_pg_dump_stops_the_update(backing: Backing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("pg_dump", "pg_restore"):
         (tmp_path / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) 12.1'\n")
@@ -168,6 +171,7 @@ def test_without_a_pg_dump_the_update_stops(backing: Backing, tmp_path: Path, mo
     assert "(none was found). Install them" in message and "apt-get install postgresql-client-" in message
 
 
+@pytest.mark.full
 def test_a_folder_that_cannot_be_written_stops_the_update(backing: Backing) -> None:
     backing.folder.parent.mkdir(exist_ok=True)
     backing.folder.write_text("a file")
@@ -212,6 +216,7 @@ def test_a_table_in_a_schema_of_another_role_is_refused(backing: Backing, databa
     assert f"As an admin: ALTER SCHEMA others OWNER TO {database.name}_owner" in message
 
 
+@pytest.mark.full
 def test_a_disk_that_is_too_small_stops_the_update_before_anything_is_written(backing: Backing) -> None:
     backing.folder.mkdir()
     mounted = subprocess.run(
@@ -226,6 +231,7 @@ def test_a_disk_that_is_too_small_stops_the_update_before_anything_is_written(ba
     assert re.search(r"has [\d.]+ kB left, and the backup may need [\d.]+ MB. Nothing was changed: make room", message)
 
 
+@pytest.mark.full
 def test_a_dump_that_cannot_be_written_to_its_end_stops_the_update_too(backing: Backing) -> None:
     """As on a disk with no room for it, pg_dump is refused to write on in the middle of a file."""
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -246,6 +252,7 @@ STAGES = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_whichever_stage_the_next_update_converges(backing: Backing, stage: str) -> None:
     backing.execute("INSERT INTO parents (name) SELECT md5(g::text) FROM generate_series(1, 100000) g")
@@ -269,6 +276,7 @@ def test_killed_at_whichever_stage_the_next_update_converges(backing: Backing, s
     assert backing.rows() == rows
 
 
+@pytest.mark.full
 def test_a_pg_dump_that_outlived_its_starter_is_ended(backing: Backing) -> None:
     environment = clients.environment(backing.target.url)
     with psycopg.connect(backing.target.url, application_name=environment["PGAPPNAME"]) as orphan:
@@ -278,6 +286,7 @@ def test_a_pg_dump_that_outlived_its_starter_is_ended(backing: Backing) -> None:
             orphan.execute("SELECT 1")
 
 
+@pytest.mark.full
 def test_the_list_tells_of_each_and_whether_it_is_whole(backing: Backing) -> None:
     assert listed(backing).stdout == "there is no backup\n"
     first, second = backing.up(TWO), backing.up(THREE)
@@ -292,6 +301,7 @@ def test_the_list_tells_of_each_and_whether_it_is_whole(backing: Backing) -> Non
     assert again.returncode == 3 and f"there is no backup {second} in" in again.stdout
 
 
+@pytest.mark.full
 def test_a_stack_that_wants_one_makes_it_before_it_runs(backing: Backing) -> None:
     provider = MigrationsProvider()
     news = {"url": backing.target.url, "directory": str(backing.target.directory), "target": TWO, "__urn": "urn"}

@@ -80,6 +80,7 @@ def writing(target: Target) -> Iterator[None]:
         writer.result()
 
 
+@pytest.mark.full
 def test_every_row_is_done_once_under_a_writing_load_however_often_it_is_killed(one: Target) -> None:
     one.write(TWO, ONE, batched("'t', 'n = n + 1'"))
     with writing(one):
@@ -100,6 +101,7 @@ def test_only_rows_of_the_condition_are_updated_and_all_are_looked_at(one: Targe
     assert one.query("SELECT walked, changed FROM migrations.batches") == [(ROWS, ROWS // 10)]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("table", ["pairs", "app.pairs", '"app"."pairs"'])
 def test_a_key_of_several_columns_is_walked_with_odd_names_and_values(one: Target, table: str) -> None:
     one.write(TWO, ONE, batched(f"{table!r}, 'n = n + 1'"))
@@ -107,11 +109,13 @@ def test_a_key_of_several_columns_is_walked_with_odd_names_and_values(one: Targe
     assert one.query("SELECT n, count(*) FROM pairs GROUP BY n") == [(1, 500)]
 
 
+@pytest.mark.full
 def test_an_empty_table_is_done_at_once(one: Target) -> None:
     one.write(TWO, ONE, batched("'keyless', 'n = 1', key='sure'"))
     assert one.migrate(TWO) == TWO
 
 
+@pytest.mark.full
 def test_rows_that_are_added_meanwhile_are_not_chased(one: Target) -> None:
     """Or a writer that is faster than the walk would keep it going for ever."""
     one.write(TWO, ONE, batched("'t', 'n = n + 1 + 0 * (SELECT count(*) FROM more())'"))
@@ -126,6 +130,7 @@ def test_rows_that_are_added_meanwhile_are_not_chased(one: Target) -> None:
     assert counts(one, "id > 300")[0][0] == 0
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -158,6 +163,7 @@ def test_a_table_that_an_earlier_revision_makes_is_looked_at_when_it_is_there(on
     assert one.query("SELECT n FROM made") == [(0,)]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("assignments", ["n = 1, id = id + 1", '(n, "id") = (1, 2)'])
 def test_its_own_key_is_nothing_that_it_may_change(one: Target, assignments: str) -> None:
     one.write(TWO, ONE, batched(f"'t', {assignments!r}"))
@@ -172,6 +178,7 @@ def test_behind_a_statement_of_the_transaction_it_is_refused_before_anything_run
         one.migrate(TWO)
 
 
+@pytest.mark.full
 def test_a_row_that_stays_locked_ends_it_at_the_deadline_and_the_next_run_goes_on_there(one: Target) -> None:
     one.write(TWO, ONE, batched("'t', 'n = n + 1'"))
     with (
@@ -184,6 +191,7 @@ def test_a_row_that_stays_locked_ends_it_at_the_deadline_and_the_next_run_goes_o
     assert counts(one) == [(1, ROWS)]
 
 
+@pytest.mark.full
 def test_it_waits_for_a_locked_row_and_goes_on_as_soon_as_it_is_free(one: Target, threads: ThreadPoolExecutor) -> None:
     one.write(TWO, ONE, batched("'t', 'n = n + 1'"))
     with blocker(one, "UPDATE t SET other = 1 WHERE id = 5000"):
@@ -194,12 +202,14 @@ def test_it_waits_for_a_locked_row_and_goes_on_as_soon_as_it_is_free(one: Target
     assert counts(one) == [(1, ROWS)]
 
 
+@pytest.mark.full
 def test_a_row_that_takes_longer_than_a_batch_may_is_done_by_itself(one: Target) -> None:
     one.write(TWO, ONE, batched("'t', 'n = n + CASE id WHEN 777 THEN length(pg_sleep(0.2)::text) + 1 ELSE 1 END'"))
     assert one.migrate(TWO) == TWO
     assert counts(one) == [(1, ROWS)]
 
 
+@pytest.mark.full
 def test_somebody_who_cancels_it_ends_it(one: Target, threads: ThreadPoolExecutor) -> None:
     """A batch that ran out of its time is tried again; one that somebody ended is not."""
     one.write(TWO, ONE, batched("'t', 'n = n + length(pg_sleep(60)::text)', where='id = 300'"))
@@ -247,6 +257,7 @@ def test_other_sql_continues_behind_what_was_done_where_the_script_says_so(half:
     assert half.query("SELECT other, count(*) FROM t GROUP BY other") == [(1, ROWS)]
 
 
+@pytest.mark.full
 def test_other_sql_begins_anew_where_the_script_says_so(half: Target) -> None:
     half.write(TWO, ONE, batched("'t', 'n = 7', changed='restart'"))
     assert half.migrate(TWO) == TWO
@@ -261,6 +272,7 @@ def test_one_that_is_done_does_not_run_again_where_what_follows_failed(one: Targ
     assert counts(one) == [(1, ROWS)]
 
 
+@pytest.mark.full
 def test_after_its_revision_was_taken_back_it_runs_anew(one: Target) -> None:
     one.write(TWO, ONE, batched("'t', 'n = n + 1'"), batched("'t', 'n = n + 10'"))
     for revision in (TWO, ONE, TWO):
@@ -268,6 +280,7 @@ def test_after_its_revision_was_taken_back_it_runs_anew(one: Target) -> None:
     assert counts(one) == [(12, ROWS)]
 
 
+@pytest.mark.full
 def test_its_progress_is_told(one: Target) -> None:
     told = Told()
     with blocker(one, "ANALYZE t") as session:
@@ -279,6 +292,7 @@ def test_its_progress_is_told(one: Target) -> None:
     told.wait_for(f"{TWO}: t: ", " of about 20,000 rows (", " rows/s, ", " s left")
 
 
+@pytest.mark.full
 def test_offline_it_is_printed_as_the_statement_that_it_is(one: Target) -> None:
     one.write(TWO, ONE, batched("'t', 'n = n + 1', where='n = 0'"))
     assert "UPDATE t SET n = n + 1 WHERE n = 0 /* in batches */;" in one.alembic("upgrade", f"{ONE}:{TWO}", "--sql")

@@ -58,6 +58,7 @@ def test_plan_shows_and_upgrade_runs(two: Target) -> None:
     ]
 
 
+@pytest.mark.full
 def test_machines_get_one_json_object(two: Target) -> None:
     steps = [{"revision": id, "message": f"script {id}"} for id in (ONE, TWO)]
     assert json.loads(run(two, "plan", "--json").stdout) == {
@@ -70,6 +71,7 @@ def test_machines_get_one_json_object(two: Target) -> None:
     assert json.loads(run(two, "upgrade", "--json").stdout) == {"revision": TWO, "applied": []}
 
 
+@pytest.mark.full
 def test_upgrade_does_not_go_down(two: Target) -> None:
     run(two, "upgrade")
     refused = run(two, "upgrade", ONE)
@@ -79,6 +81,7 @@ def test_upgrade_does_not_go_down(two: Target) -> None:
     )
 
 
+@pytest.mark.full
 def test_the_url_is_that_of_env_py_where_the_environment_has_none(two: Target) -> None:
     (two.directory.parent / "settings_of_this_test.py").write_text(f"URL = {two.url!r}\n")
     (two.directory / "env.py").write_text(
@@ -88,6 +91,7 @@ def test_the_url_is_that_of_env_py_where_the_environment_has_none(two: Target) -
     assert run(two, "upgrade", DATABASE_URL="").stdout.endswith(f"the database is at {TWO}\n")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("url", "message"),
     [
@@ -102,12 +106,14 @@ def test_what_goes_wrong_is_one_message_without_the_password(two: Target, url: s
     assert "Traceback" not in refused.stderr and "hunter2" not in refused.stderr
 
 
+@pytest.mark.full
 def test_a_folder_without_a_project_is_refused(two: Target, tmp_path: Path) -> None:
     (two.directory.parent / "pyproject.toml").unlink()
     assert "run this in the project's folder, or name the scripts' folder with --directory" in run(two, "plan").stderr
     assert run(two, "upgrade", "--directory", two.directory).returncode == 0
 
 
+@pytest.mark.full
 def test_a_run_with_nothing_pending_loads_neither_alembic_nor_pulumi(two: Target) -> None:
     run(two, "manifest")
     run(two, "upgrade")
@@ -121,6 +127,7 @@ def test_a_run_with_nothing_pending_loads_neither_alembic_nor_pulumi(two: Target
     assert printed.stdout == f"the database is at {TWO}\n[]\n", printed.stderr
 
 
+@pytest.mark.full
 def test_a_plan_of_sql_that_does_not_parse_fails(two: Target) -> None:
     two.write("20250103_003", TWO, "op.execute('ALTER TABEL two ADD a int')")
     for more in ((), ("--json",)):
@@ -132,6 +139,7 @@ def test_a_plan_of_sql_that_does_not_parse_fails(two: Target) -> None:
     assert run(two, "lint").returncode == 1
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "text", ["BEGIN; CREATE TABLE c (); COMMIT;", "CREATE TABLE c (); COMMIT; CREATE TABLE d ()", "ROLLBACK"]
 )
@@ -143,6 +151,7 @@ def test_a_text_that_ends_the_transaction_is_refused_with_what_to_do(two: Target
     assert two.query("SELECT to_regclass('c')") == [(None,)]
 
 
+@pytest.mark.full
 def test_a_file_that_a_script_lacks_is_looked_for_in_the_commits(two: Target) -> None:
     two.write("20250103_003", TWO, "open('data/tags.csv')")
     done = run(two, "upgrade")

@@ -118,6 +118,7 @@ def test_where_transactions_are_read_only_it_says_so(one: Target, database: Data
         admin.execute(f"ALTER {of.format(database.name)} RESET default_transaction_read_only")
 
 
+@pytest.mark.full
 def test_a_replica_is_refused_and_can_be_read(make_cluster: Callable[..., ThrowawayCluster], one: Target) -> None:
     primary = make_cluster()
     database = Database(primary.server, "migrated")
@@ -139,6 +140,7 @@ def test_a_replica_is_refused_and_can_be_read(make_cluster: Callable[..., Throwa
     assert tables(target) == [("one",)]
 
 
+@pytest.mark.full
 def test_preflight_names_what_is_too_old(one: Target) -> None:
     policy = Policy(preflight=True, max_transaction_age=0.001)
     with blocker(one, "SELECT 1") as session:
@@ -149,6 +151,7 @@ def test_preflight_names_what_is_too_old(one: Target) -> None:
     assert tables(one) == []
 
 
+@pytest.mark.full
 def test_preflight_names_a_forgotten_prepared_transaction(
     make_cluster: Callable[..., ThrowawayCluster], one: Target
 ) -> None:
@@ -164,6 +167,7 @@ def test_preflight_names_a_forgotten_prepared_transaction(
     assert tables(target) == []
 
 
+@pytest.mark.full
 def test_preflight_sees_the_own_sessions_of_a_login_that_becomes_the_owner(one: Target, database: Database) -> None:
     with database.connect() as admin:
         admin.execute(f"ALTER ROLE {database.name}_migrator SET role = {database.name}_owner".encode())

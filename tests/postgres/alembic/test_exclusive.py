@@ -60,6 +60,7 @@ def applied(target: Target) -> list[object]:
     return [id for (id,) in target.query("SELECT revision FROM migrations.ledger WHERE event = 'applied' ORDER BY id")]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("start", ["base", ONE])
 def test_eight_at_once_end_well_and_one_does_the_work(three: Target, start: str, tmp_path: Path) -> None:
     """Updates of the embedded engine, the provider's own path, and the `alembic` command."""
@@ -160,6 +161,7 @@ def test_an_upgrade_that_waited_does_not_go_down_from_where_the_other_went(three
     assert planning.read_revision(three.url) == THREE
 
 
+@pytest.mark.full
 def test_a_migration_that_is_killed_keeps_nobody_waiting(three: Target, tmp_path: Path) -> None:
     three.write(TWO, ONE, "op.execute('SELECT pg_sleep(CASE WHEN (SELECT count(*) FROM one) = 0 THEN 600 ELSE 0 END)')")
     three.write(ONE, None, "op.execute('CREATE TABLE one (); CREATE TABLE two ()')")
@@ -188,6 +190,7 @@ def test_waiting_ends_with_who_is_in_the_way_and_how_to_end_it(three: Target) ->
     assert three.query("SELECT to_regclass('migrations.alembic_version')") == [(None,)]
 
 
+@pytest.mark.full
 def test_looking_waits_for_nobody(three: Target) -> None:
     three.migrate(ONE)
     with held(three):
@@ -196,6 +199,7 @@ def test_looking_waits_for_nobody(three: Target) -> None:
         three.alembic("check", check=False)
 
 
+@pytest.mark.full
 def test_an_index_is_built_concurrently_while_another_migration_waits(three: Target) -> None:
     """It waits for all older transactions: a session that waited inside of the server would be one of them."""
     three.write(

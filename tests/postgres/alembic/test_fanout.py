@@ -93,6 +93,7 @@ def mend(tenants: Tenants, *numbers: int) -> None:
         tenants.run(tenants.names[number], "DROP TABLE app.broken")
 
 
+@pytest.mark.full
 def test_ten_databases_are_brought_to_the_head_each_with_its_own_ledger(ten: Tenants, stack: Stack) -> None:
     assert preview(stack, ten)["plan"] == f"10 databases: base → {TWO}"
     assert up(stack, ten)
@@ -105,6 +106,7 @@ def test_ten_databases_are_brought_to_the_head_each_with_its_own_ledger(ten: Ten
     assert not up(stack, ten)
 
 
+@pytest.mark.full
 def test_equal_plans_are_shown_once_and_their_statements_too(tenants: Tenants, stack: Stack, said: list[str]) -> None:
     tenants.at(tenants.names[1]).migrate(ONE)
     tenants.at(tenants.names[2]).migrate(TWO)
@@ -130,6 +132,7 @@ def test_a_canary_that_fails_leaves_all_others_untouched(ten: Tenants, stack: St
     assert list(stack.outputs["failures"]) == [ten.names[0]]
 
 
+@pytest.mark.full
 def test_a_wave_that_fails_ends_whole_and_the_next_update_goes_on(ten: Tenants, stack: Stack) -> None:
     break_(ten, 2, 4)
     with pytest.raises(HalfDone) as failed:
@@ -144,6 +147,7 @@ def test_a_wave_that_fails_ends_whole_and_the_next_update_goes_on(ten: Tenants, 
     assert (stack.outputs["revisions"], stack.outputs["failures"]) == ({TWO: 10}, {})
 
 
+@pytest.mark.full
 def test_the_same_error_of_many_is_told_once(tenants: Tenants, stack: Stack) -> None:
     break_(tenants, *range(1, 4))
     with pytest.raises(HalfDone) as failed:
@@ -152,6 +156,7 @@ def test_the_same_error_of_many_is_told_once(tenants: Tenants, stack: Stack) -> 
     assert str(failed.value).count("PostgreSQL: broken") == 1
 
 
+@pytest.mark.full
 def test_a_killed_worker_is_a_failed_database_and_no_hang(tenants: Tenants, stack: Stack) -> None:
     tenants.target.write(
         THREE,
@@ -168,6 +173,7 @@ def test_a_killed_worker_is_a_failed_database_and_no_hang(tenants: Tenants, stac
     tenants.target.write(THREE, TWO, "op.execute('CREATE TABLE three (id int)')")
 
 
+@pytest.mark.full
 def test_what_moves_while_the_plans_are_judged_is_looked_at_anew(
     tenants: Tenants, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +203,7 @@ def workers(tenants: Tenants, crowd: Crowd) -> list[int]:
     return sorted(map(int, found.split()))
 
 
+@pytest.mark.full
 def test_the_workers_stay_and_one_that_dies_between_two_batches_is_replaced(tenants: Tenants) -> None:
     with Crowd(job(tenants, TWO)) as crowd:
         before = workers(tenants, crowd)
@@ -207,6 +214,7 @@ def test_the_workers_stay_and_one_that_dies_between_two_batches_is_replaced(tena
         assert len(after) == 2 and before[0] not in after and before[1] in after
 
 
+@pytest.mark.full
 def test_two_updates_at_once_run_each_revision_once(tenants: Tenants) -> None:
     """Both have looked before either runs: one that looks while the other runs is told to begin again."""
     stacks = [Stack(tenants.target.url) for _ in range(2)]
@@ -231,6 +239,7 @@ def test_two_updates_at_once_run_each_revision_once(tenants: Tenants) -> None:
     assert [stack.outputs["revisions"] for stack in stacks] == [{TWO: 4}] * 2
 
 
+@pytest.mark.full
 def test_a_database_in_which_somebody_migrates_is_waited_for_and_named(
     tenants: Tenants, stack: Stack, said: list[str]
 ) -> None:
@@ -243,7 +252,8 @@ def test_a_database_in_which_somebody_migrates_is_waited_for_and_named(
 
 
 def test_what_would_be_lost_in_any_of_them_is_refused_before_the_first(tenants: Tenants, stack: Stack) -> None:
-    up(stack, tenants)
+    for name in tenants.names:
+        tenants.at(name).migrate(TWO)
     for number in (1, 3):
         tenants.run(tenants.names[number], "INSERT INTO app.two VALUES (1)")
     lost = f"1 row of app.two in {tenants.names[1]} and as much in 1 more"
@@ -253,10 +263,29 @@ def test_what_would_be_lost_in_any_of_them_is_refused_before_the_first(tenants: 
         up(stack, tenants, ONE)
     assert lost in str(refused.value)
     assert tenants.revisions == [TWO] * 4
+
+
+@pytest.mark.full
+def test_what_may_be_lost_is_lost_in_all_of_them(tenants: Tenants, stack: Stack) -> None:
+    up(stack, tenants)
+    for number in (1, 3):
+        tenants.run(tenants.names[number], "INSERT INTO app.two VALUES (1)")
+    with pytest.raises(Exception, match="data would be lost, and nothing was changed"):
+        up(stack, tenants, ONE)
     assert up(stack, tenants, ONE, __allow_data_loss=[TWO])
     assert tenants.revisions == [ONE] * 4
 
 
+def test_an_approval_of_some_databases_is_none_of_one_more(tenants: Tenants, stack: Stack) -> None:
+    approval = {"require_approval": True, "databases": tenants.names[:1]}
+    digest = preview(stack, tenants, **approval)["digest"]
+    approval["databases"] = tenants.names[:2]
+    with pytest.raises(Exception, match="what would run is not what was approved: of the plan database changed since"):
+        up(stack, tenants, **approval, __approved=digest)
+    assert tenants.revisions == ["base"] * 4
+
+
+@pytest.mark.full
 def test_only_what_was_approved_runs_in_exactly_those_databases(tenants: Tenants, stack: Stack) -> None:
     approval = {"require_approval": True}
     with pytest.raises(Exception, match="pending revisions need an approval here, and none was given"):
@@ -271,6 +300,7 @@ def test_only_what_was_approved_runs_in_exactly_those_databases(tenants: Tenants
     assert tenants.revisions == [TWO] * 4
 
 
+@pytest.mark.full
 def test_one_that_moved_behind_the_approval_is_left_alone(tenants: Tenants, stack: Stack) -> None:
     """Between the approval and its turn: while the canary holds the update up."""
     digest = preview(stack, tenants, require_approval=True)["digest"]
@@ -312,6 +342,7 @@ def stack_up(stack: Stack, tenants: Tenants, target: str = TWO, **settings: Any)
     return stack.up(tenants.target.directory, target, **asked(tenants, **settings))
 
 
+@pytest.mark.full
 def test_a_query_names_the_databases_and_new_ones_are_a_change(tenants: Tenants, stack: Stack, said: list[str]) -> None:
     assert stack_up(stack, tenants)
     assert tenants.revisions == [TWO] * 4
@@ -329,6 +360,7 @@ def test_a_query_names_the_databases_and_new_ones_are_a_change(tenants: Tenants,
     assert stack.outputs["revisions"] == {TWO: 4}
 
 
+@pytest.mark.full
 def test_a_list_without_one_that_was_there_leaves_that_as_it_is(
     tenants: Tenants, stack: Stack, said: list[str]
 ) -> None:
@@ -341,6 +373,7 @@ def test_a_list_without_one_that_was_there_leaves_that_as_it_is(
     assert f"no longer among them, and left as they are: {tenants.names[-2]}" in said[-1] and left not in said[-1]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("statement", "reason"),
     [
@@ -372,6 +405,7 @@ def test_a_query_that_returns_rubbish_is_refused_before_anything_changes(
     assert empty_target.query("SELECT to_regclass('app.made') IS NULL") == [(True,)]
 
 
+@pytest.mark.full
 def test_a_query_is_asked_at_the_address_of_its_own(tenants: Tenants, stack: Stack, database: Database) -> None:
     other = "postgresql://nobody:geheim@127.0.0.1:1/x"
     with pytest.raises(Refused, match="the query for the databases: cannot connect") as refused:
@@ -407,6 +441,7 @@ def test_what_a_database_lacks_is_said_before_anything_changes(tenants: Tenants,
     assert [tenants.revision(tenants.names[number]) for number in (0, 3)] == ["base", "base"]
 
 
+@pytest.mark.full
 def test_a_database_at_an_unknown_revision_is_refused_and_named(tenants: Tenants, stack: Stack) -> None:
     up(stack, tenants)
     checkout = tenants.target.directory.parent / "older" / "migrations"
@@ -426,12 +461,14 @@ def test_a_wrong_password_is_one_error_and_no_thousand(tenants: Tenants, stack: 
     assert str(refused.value).count("password") == 1
 
 
+@pytest.mark.full
 def test_a_password_that_the_update_changes_is_looked_at_with_the_old_one(tenants: Tenants, stack: Stack) -> None:
     up(stack, tenants, ONE)
     stack.url = stack.url.replace("_migrator:", "_migrator:x")
     assert preview(stack, tenants)["plan"] == f"4 databases: {ONE} → {TWO}"
 
 
+@pytest.mark.full
 def test_databases_that_are_still_to_come_are_planned_from_base(tenants: Tenants, stack: Stack) -> None:
     up(stack, tenants, ONE)
     shown = preview(stack, tenants, databases=[*tenants.names, Unknown(), Unknown()])
@@ -441,6 +478,7 @@ def test_databases_that_are_still_to_come_are_planned_from_base(tenants: Tenants
     assert preview(stack, tenants, databases=Unknown())["plan"] == "the databases are not known yet"
 
 
+@pytest.mark.full
 def test_one_that_is_still_to_come_cannot_be_approved_yet_and_the_preview_says_what_to_do(
     tenants: Tenants, stack: Stack, said: list[str]
 ) -> None:
@@ -451,6 +489,7 @@ def test_one_that_is_still_to_come_cannot_be_approved_yet_and_the_preview_says_w
     assert "to come" not in said[-1]
 
 
+@pytest.mark.full
 def test_a_refresh_reads_them_all_and_what_was_moved_by_hand_is_a_change(tenants: Tenants, stack: Stack) -> None:
     up(stack, tenants)
     stack.refresh()
@@ -463,6 +502,7 @@ def test_a_refresh_reads_them_all_and_what_was_moved_by_hand_is_a_change(tenants
     assert up(stack, tenants) and tenants.revisions == [TWO] * 4
 
 
+@pytest.mark.full
 def test_a_refresh_says_which_are_gone_and_keeps_what_it_cannot_read(
     tenants: Tenants, stack: Stack, said: list[str]
 ) -> None:
@@ -478,6 +518,7 @@ def test_a_refresh_says_which_are_gone_and_keeps_what_it_cannot_read(
     assert stack.outputs["revisions"] == {TWO: 3}
 
 
+@pytest.mark.full
 def test_the_state_of_a_query_is_as_large_for_ten_as_for_two(ten: Tenants) -> None:
     up(Stack(ten.target.url), ten)
 
@@ -489,6 +530,7 @@ def test_the_state_of_a_query_is_as_large_for_ten_as_for_two(ten: Tenants) -> No
     assert size(ten.prefix) - size(f"{ten.prefix}00") < 150
 
 
+@pytest.mark.full
 def test_the_names_of_a_list_are_kept_packed(tenants: Tenants, stack: Stack) -> None:
     up(stack, tenants, __applying=True)
     assert unpack(stack.inputs["__databases"]) == tuple(tenants.names)
@@ -512,6 +554,7 @@ with Crowd(Job.from_json(sys.stdin.readline())) as crowd:
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("whom", "number"),
     [("provider", signal.SIGKILL), ("group", signal.SIGINT), ("helper", signal.SIGTERM), ("helper", signal.SIGKILL)],
@@ -572,6 +615,7 @@ def parent(pid: int) -> int:
     return int(found or 0)
 
 
+@pytest.mark.full
 def test_a_preview_with_nothing_pending_loads_neither_alembic_nor_a_parser(
     tenants: Tenants, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

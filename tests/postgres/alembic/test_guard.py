@@ -127,6 +127,7 @@ def refused(target: Target) -> str:
     return str(caught.value)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("statement", LOST)
 def test_what_would_be_lost_is_counted_and_stays(filled: Target, statement: str) -> None:
     filled.write(TWO, ONE, f"op.execute({statement!r})")
@@ -137,6 +138,7 @@ def test_what_would_be_lost_is_counted_and_stays(filled: Target, statement: str)
     assert filled.migrate(TWO, allow_data_loss=frozenset([TWO])) == TWO
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("what", KEPT)
 def test_where_nothing_is_lost_nothing_is_refused(filled: Target, what: str) -> None:
     filled.write(TWO, ONE, f"op.execute({KEPT[what]!r})")
@@ -172,6 +174,7 @@ def test_a_script_that_goes_on_after_it_does_not_end_well(filled: Target) -> Non
     assert "1,200 rows of app.children" in refused(filled)
 
 
+@pytest.mark.full
 def test_the_alembic_command_is_guarded_too(filled: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     filled.write(TWO, ONE, "op.execute('DROP TABLE children')")
     printed = filled.alembic("upgrade", "head", check=False)
@@ -183,6 +186,7 @@ def test_the_alembic_command_is_guarded_too(filled: Target, monkeypatch: pytest.
     assert read_revision(filled.url) == TWO
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("statement", "lost"),
     [
@@ -203,6 +207,7 @@ def test_counting_that_takes_too_long_is_given_up(filled: Target, statement: str
         filled.migrate(TWO, policy=Policy(count_timeout=0.001))
 
 
+@pytest.mark.full
 def test_readers_wait_no_longer_than_counting_may_take(filled: Target) -> None:
     """Beside a count of the whole table; the least of three runs, for a busy machine holds up anybody."""
     with connect(filled.url) as connection:
@@ -229,6 +234,7 @@ def seconds(act: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
+@pytest.mark.full
 def test_what_a_script_set_is_so_after_it_was_looked(filled: Target) -> None:
     filled.write(
         TWO,
@@ -252,6 +258,7 @@ def test_rows_that_a_policy_hides_would_go_too(filled: Target) -> None:
     assert "it would destroy about 1,200 rows of app.children" in refused(filled)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("statement", "table", "lost"),
     [
@@ -277,6 +284,7 @@ def test_rows_that_somebody_is_about_to_commit_are_counted_too(
         assert f"it would destroy {lost} of app.{table}" in message.result()
 
 
+@pytest.mark.full
 def test_a_person_ends_a_look_that_waits(filled: Target) -> None:
     """By pg_cancel_backend: it is not taken for the end of its time."""
     filled.write(TWO, ONE, "op.execute('DROP TABLE nobody')")
@@ -330,6 +338,7 @@ def test_the_preview_says_how_much_would_go_and_the_digest_does_not_change_with_
     assert first["digest"] == second["digest"]
 
 
+@pytest.mark.full
 def test_the_preview_waits_for_nobody_to_count(filled: Target) -> None:
     filled.write(TWO, ONE, "op.drop_table('children')")
     with connect(filled.url) as connection:

@@ -106,6 +106,7 @@ def outcome(run: Future[str]) -> MigrationError | None:
     return error
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("phase", [*PHASES, LATER])
 @pytest.mark.parametrize("how", ["pg_cancel_backend", "pg_terminate_backend"])
 @pytest.mark.parametrize("exists", ["", "IF NOT EXISTS "])
@@ -126,6 +127,7 @@ def test_a_build_whose_backend_is_ended_is_valid_after_the_next_run(
     assert applied(one) == [(ONE, "upgrade"), (TWO, "upgrade")]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("phase", [*PHASES, LATER])
 def test_a_build_whose_process_is_killed_is_valid_after_the_next_run(
     one: Target, beside: psycopg.Connection, phase: str
@@ -137,6 +139,7 @@ def test_a_build_whose_process_is_killed_is_valid_after_the_next_run(
     assert indexes(one) == [("i", True)]
 
 
+@pytest.mark.full
 def test_a_build_that_outlives_its_client_is_waited_for_and_taken_as_done(
     one: Target, threads: ThreadPoolExecutor, beside: psycopg.Connection
 ) -> None:
@@ -159,6 +162,7 @@ def test_a_build_that_outlives_its_client_is_waited_for_and_taken_as_done(
     assert one.query("SELECT 'i'::regclass::oid") == oid
 
 
+@pytest.mark.full
 def test_a_build_that_is_done_and_not_yet_committed_is_waited_for(
     one: Target, threads: ThreadPoolExecutor, make_cluster: Callable[..., ThrowawayCluster]
 ) -> None:
@@ -205,6 +209,7 @@ def test_a_build_that_is_done_and_not_yet_committed_is_waited_for(
     assert target.query("SELECT 'i'::regclass::oid") == oid
 
 
+@pytest.mark.full
 def test_a_build_that_waits_too_long_for_an_old_transaction_is_valid_after_the_next_run(
     one: Target, threads: ThreadPoolExecutor
 ) -> None:
@@ -216,6 +221,7 @@ def test_a_build_that_waits_too_long_for_an_old_transaction_is_valid_after_the_n
     assert indexes(one) == [("i", True)]
 
 
+@pytest.mark.full
 def test_a_unique_build_that_meets_duplicates_is_valid_after_they_are_gone(one: Target) -> None:
     one.write(TWO, ONE, block("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON t (y)"))
     for _ in range(2):
@@ -228,6 +234,7 @@ def test_a_unique_build_that_meets_duplicates_is_valid_after_they_are_gone(one: 
     assert indexes(one) == [("i", True)]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
@@ -260,6 +267,7 @@ def test_an_invalid_index_of_its_name_is_never_taken_for_the_index(
     assert one.query(found) == [(True,)]
 
 
+@pytest.mark.full
 def test_a_build_through_alembics_own_operation_is_healed_too(
     one: Target, threads: ThreadPoolExecutor, beside: psycopg.Connection
 ) -> None:
@@ -295,6 +303,7 @@ def test_an_index_of_the_same_definition_is_taken_as_done_after_an_interruption(
     ]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("other", ["t (y)", "t (x) WHERE x > 1", "t (x DESC)", "t (x, y)", "other ((1))"])
 def test_an_index_of_the_name_and_another_definition_is_an_error_that_shows_it(one: Target, other: str) -> None:
     with blocker(one, f"CREATE INDEX i ON {other}") as session:
@@ -306,6 +315,7 @@ def test_an_index_of_the_name_and_another_definition_is_an_error_that_shows_it(o
     assert [name for name, _ in indexes(one)] == ["i"]
 
 
+@pytest.mark.full
 def test_an_index_that_nobody_here_made_is_postgresqls_error_every_time(one: Target) -> None:
     with blocker(one, "CREATE INDEX i ON t (x)") as session:
         session.commit()
@@ -315,6 +325,7 @@ def test_an_index_that_nobody_here_made_is_postgresqls_error_every_time(one: Tar
             one.migrate(TWO)
 
 
+@pytest.mark.full
 def test_an_interrupted_build_is_cleared_away_where_the_script_builds_another_index_now(one: Target) -> None:
     one.write(TWO, ONE, block("CREATE UNIQUE INDEX CONCURRENTLY i ON t (y)"))
     with pytest.raises(RevisionFailed, match="23505"):
@@ -324,6 +335,7 @@ def test_an_interrupted_build_is_cleared_away_where_the_script_builds_another_in
     assert indexes(one) == [("i_x", True)]
 
 
+@pytest.mark.full
 def test_a_build_on_a_partitioned_table_is_refused_by_postgresql_with_its_reason(one: Target) -> None:
     with blocker(one, "CREATE TABLE parts (x int) PARTITION BY RANGE (x)") as session:
         session.commit()
@@ -334,6 +346,7 @@ def test_a_build_on_a_partitioned_table_is_refused_by_postgresql_with_its_reason
     assert indexes(one) == []
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("how", ["pg_cancel_backend", "pg_terminate_backend", "SIGKILL", "lock timeout"])
 @pytest.mark.parametrize("exists", ["", "IF EXISTS "])
 @pytest.mark.parametrize("direction", ["upgrade", "downgrade"])
@@ -366,6 +379,7 @@ def test_an_interrupted_drop_is_complete_after_the_next_run(
     assert indexes(one) == []
 
 
+@pytest.mark.full
 def test_an_interrupted_reindex_leaves_no_second_index_behind(
     one: Target, threads: ThreadPoolExecutor, beside: psycopg.Connection
 ) -> None:
@@ -381,6 +395,7 @@ def test_an_interrupted_reindex_leaves_no_second_index_behind(
     assert indexes(one) == [("i", True)]
 
 
+@pytest.mark.full
 def test_what_is_mended_is_told(one: Target) -> None:
     one.write(TWO, ONE, block("CREATE INDEX CONCURRENTLY i ON t (x)"))
     with blocker(one, WRITES), pytest.raises(RevisionFailed, match="lock timeout"):

@@ -124,6 +124,7 @@ def told(target: Target) -> list[str]:
     return sorted(entry.told(entry.rows) for entry in kept(target))
 
 
+@pytest.mark.full
 def test_down_to_base_and_up_again_every_row_is_there(filled: Target) -> None:
     before = digests(filled)
     assert before["people"] != before["plain"]
@@ -221,6 +222,7 @@ DROPS = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("how", DROPS)
 def test_however_a_table_goes_its_rows_come_back(small: Target, how: str) -> None:
     step(small, MORE, *DROPS[how])
@@ -233,6 +235,7 @@ def test_however_a_table_goes_its_rows_come_back(small: Target, how: str) -> Non
     assert (more(small), kept(small)) == (before, [])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("how", list(DROPS)[:3])
 def test_a_plain_drop_moves_its_table_and_leaves_nothing_that_hangs_on_it(small: Target, how: str) -> None:
     step(small, MORE, *DROPS[how])
@@ -244,6 +247,7 @@ def test_a_plain_drop_moves_its_table_and_leaves_nothing_that_hangs_on_it(small:
     assert small.query(f"SELECT count(*) FROM {entry.place}") == [(9,)]
 
 
+@pytest.mark.full
 def test_partitions_are_moved_each_and_go_back_through_their_root(small: Target) -> None:
     step(
         small,
@@ -260,6 +264,7 @@ def test_partitions_are_moved_each_and_go_back_through_their_root(small: Target)
     assert small.query("SELECT last_value FROM parts_id_seq") == [(77,)]
 
 
+@pytest.mark.full
 def test_what_has_no_place_any_more_stays_and_says_why(small: Target) -> None:
     """A row of the same key, one whose parent is gone, one that a check refuses; the others go back."""
     up = executes(MORE) + "\n    import os\n    for each in os.environ.get('SEEDS', '').split(';'):\n"
@@ -294,6 +299,7 @@ def test_what_has_no_place_any_more_stays_and_says_why(small: Target) -> None:
     assert [(each.id, each.rows) for each in kept(small)] == [(entry.id, 2)]
 
 
+@pytest.mark.full
 def test_rows_that_the_downgrade_carried_over_are_not_there_twice(small: Target) -> None:
     """Made anew under its old name, the table has them already."""
     step(
@@ -309,6 +315,7 @@ def test_rows_that_the_downgrade_carried_over_are_not_there_twice(small: Target)
     assert kept(small) == []
 
 
+@pytest.mark.full
 def test_of_rows_that_the_downgrade_carried_over_and_changed_those_that_differ_stay_kept(small: Target) -> None:
     step(
         small,
@@ -330,6 +337,7 @@ NAMES = ("loose", "keyed")
 CARRY = "CREATE TABLE new AS TABLE {0}; DROP TABLE {0}; ALTER TABLE new RENAME TO {0}"
 
 
+@pytest.mark.full
 def test_orphans_of_orphans_stay_too(small: Target) -> None:
     step(
         small,
@@ -345,6 +353,7 @@ def test_orphans_of_orphans_stay_too(small: Target) -> None:
     assert sorted(entry.why.values()) == [1, 4]
 
 
+@pytest.mark.full
 def test_values_go_back_where_nobody_wrote_another_one(small: Target) -> None:
     step(small, "ALTER TABLE users ADD COLUMN mark text DEFAULT 'none', ADD COLUMN rank int",
          "ALTER TABLE users DROP COLUMN mark, DROP COLUMN rank")  # fmt: skip
@@ -372,6 +381,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("statement", REFUSED)
 def test_what_cannot_be_kept_is_refused_and_goes_where_it_is_allowed(small: Target, statement: str) -> None:
     write(small, "DROP VIEW titles")
@@ -403,6 +413,7 @@ def test_without_a_place_it_refuses_and_says_how_to_make_one(small: Target) -> N
     assert "As an admin: CREATE SCHEMA kept AUTHORIZATION test_" in str(caught.value)
 
 
+@pytest.mark.full
 def test_where_nothing_is_kept_a_run_looks_for_it_once(keeping: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[object] = []
     monkeypatch.setattr(returning, "read", lambda session: looked.append(session) or read(session))
@@ -471,6 +482,7 @@ def test_the_record_has_it(small: Target) -> None:
     assert not [each for each in records if each.result == history.BY_HAND]
 
 
+@pytest.mark.full
 def test_the_alembic_command_keeps_too_unless_it_is_told_not_to(small: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     step(small, MORE, "DROP TABLE more")
     write(small, FILL_MORE)
@@ -516,6 +528,7 @@ def planned(target: Target, revision: str, **properties: Any) -> dict[str, Any]:
     return dict(MigrationsProvider().check({}, news).inputs)
 
 
+@pytest.mark.full
 def test_a_ledger_from_before_anything_was_kept_learns_to_tell_of_it(small: Target) -> None:
     step(small, MORE, "DROP TABLE more")
     write(

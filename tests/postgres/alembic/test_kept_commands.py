@@ -54,6 +54,7 @@ def run(target: Target, *arguments: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.full
 def test_what_is_kept_is_listed_with_its_size_and_age_and_is_pruned_after_a_question(filled: Target) -> None:
     assert run(filled, "kept") == "nothing is kept\n"
     filled.migrate(ONE)
@@ -95,6 +96,7 @@ def comment(connection: Any, entry: Any) -> str:
     return str(text)
 
 
+@pytest.mark.full
 def test_a_restore_neither_drops_nor_replaces_what_is_kept_and_brings_what_is_not(
     filled: Target, tmp_path: Path
 ) -> None:

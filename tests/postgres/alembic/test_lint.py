@@ -166,6 +166,7 @@ def statement(case: Case) -> str:
     return f"with op.get_context().autocommit_block():\n    {line}" if case.outside else line
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule}: {case.sql[:40]}")
 def test_a_bad_statement_is_found_and_what_is_suggested_runs_and_is_not(one: Target, case: Case) -> None:
     write(one, [statement(case)])
@@ -191,6 +192,7 @@ def test_a_bad_statement_is_found_and_what_is_suggested_runs_and_is_not(one: Tar
         assert found.suggestion.startswith("#")
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("sql", "kept"),
     [
@@ -222,6 +224,7 @@ def test_a_suggestion_keeps_all_that_the_statement_says_or_is_in_words(one: Targ
             assert [each for each in kept if each not in found.suggestion] == [], found.suggestion
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("on", ["a", "lower(b), a", "a, (a + 1), (kept * 2)", '(b::text) COLLATE "C"', "a) INCLUDE (b"])
 def test_an_index_is_called_as_postgresql_calls_it(one: Target, on: str) -> None:
     sql = f"CREATE INDEX ON t ({on})"

@@ -77,6 +77,7 @@ def test_a_reader_gets_through_while_the_revision_still_waits(two: Target, threa
     assert done.result() == TWO
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_every_transaction_begins_with_the_limit_whatever_the_one_before_it_set(
     empty_target: Target, direction: str
@@ -111,6 +112,7 @@ def test_behind_the_deadline_the_revision_is_given_up_whole_and_says_who_was_in_
     assert two.migrate(TWO) == TWO
 
 
+@pytest.mark.full
 def test_a_blocker_that_this_role_may_not_look_at_is_still_named(two: Target, database: Database) -> None:
     with open_session(two.url) as owner:
         owner.execute(f"GRANT USAGE ON SCHEMA app TO {database.server.username}; GRANT SELECT ON one TO PUBLIC")
@@ -122,6 +124,7 @@ def test_a_blocker_that_this_role_may_not_look_at_is_still_named(two: Target, da
     assert "what it does is hidden from this role" in str(caught.value)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("code", ["55P03", "40P01", "40001"])
 def test_what_the_same_again_may_cure_is_run_again_whole(two: Target, code: str) -> None:
     fails = FAILS_AT_FIRST.format(f"RAISE SQLSTATE '{code}'")
@@ -158,6 +161,7 @@ def test_after_a_lost_connection_the_revision_is_run_again(two: Target) -> None:
     assert applied(two) == [ONE, TWO]
 
 
+@pytest.mark.few("True")
 @pytest.mark.parametrize("committed", [True, False])
 def test_a_connection_cut_at_the_commit_is_no_failure_and_runs_nothing_twice(two: Target, committed: bool) -> None:
     """The client sees the same, whether the server has committed or not."""
@@ -172,6 +176,7 @@ def test_a_connection_cut_at_the_commit_is_no_failure_and_runs_nothing_twice(two
     assert two.query("SELECT nextval('tries')") == [(2 if committed else 3,)]
 
 
+@pytest.mark.full
 def test_a_revision_that_loses_its_connection_again_is_given_up(two: Target) -> None:
     """Its statement may be what brings the server down."""
     two.write(TWO, ONE, FAILS_AT_FIRST.replace("3", "9").format(KILLS))
@@ -180,6 +185,7 @@ def test_a_revision_that_loses_its_connection_again_is_given_up(two: Target) -> 
     assert two.query("SELECT nextval('tries')") == [(3,)]
 
 
+@pytest.mark.full
 def test_a_command_that_counts_from_the_heads_counts_once(two: Target) -> None:
     """`+2` counted again behind the first of the two revisions is another one."""
     two.write(THREE, TWO, FAILS_AT_FIRST.format("RAISE SQLSTATE '55P03'"))
@@ -188,6 +194,7 @@ def test_a_command_that_counts_from_the_heads_counts_once(two: Target) -> None:
     assert applied(two) == [ONE, TWO, THREE]
 
 
+@pytest.mark.full
 def test_a_running_statement_is_told_with_the_one_in_its_way(two: Target, threads: ThreadPoolExecutor) -> None:
     two.write(TWO, ONE, "op.execute(\"SET LOCAL lock_timeout = '30s'\"); op.execute('ALTER TABLE one ADD x int')")
     told = Told()
@@ -198,6 +205,7 @@ def test_a_running_statement_is_told_with_the_one_in_its_way(two: Target, thread
     assert done.result() == TWO
 
 
+@pytest.mark.full
 def test_a_watching_session_that_is_lost_loses_no_migration(two: Target, threads: ThreadPoolExecutor) -> None:
     two.write(TWO, ONE, "op.execute(\"SET LOCAL lock_timeout = '30s'\"); op.execute('ALTER TABLE one ADD x int')")
     told = Told()

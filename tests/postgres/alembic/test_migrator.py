@@ -104,6 +104,7 @@ def test_a_second_run_does_nothing(three: Target) -> None:
     assert len(ledger(three)) == 3
 
 
+@pytest.mark.full
 def test_two_databases_migrated_by_threads_at_once_stay_apart(
     three: Target, make_target: Callable[[Path], Target]
 ) -> None:
@@ -204,6 +205,7 @@ def test_a_script_that_exits_is_an_error_like_any_other(three: Target) -> None:
         three.migrate(TWO)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "body",
     [
@@ -255,6 +257,7 @@ def test_a_login_without_a_schema_to_create_in_is_refused(three: Target, databas
         three.migrate(ONE)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("command", [["current"], ["history"], ["check"], ["revision", "-m", "x", "--sql"]])
 def test_a_command_that_only_looks_makes_no_table(empty_target: Target, command: list[str]) -> None:
     empty_target.alembic(*command, check=False)
@@ -262,6 +265,7 @@ def test_a_command_that_only_looks_makes_no_table(empty_target: Target, command:
     assert ("ledger",) not in made
 
 
+@pytest.mark.full
 def test_stamping_leaves_no_row_of_a_run_because_nothing_ran(three: Target) -> None:
     three.migrate(ONE)
     three.alembic("stamp", TWO)
@@ -269,6 +273,7 @@ def test_stamping_leaves_no_row_of_a_run_because_nothing_ran(three: Target) -> N
     assert ledger(three) == [(ONE, "upgrade")]
 
 
+@pytest.mark.full
 def test_an_unnamed_merge_is_refused_with_the_command_that_names_it(three: Target) -> None:
     three.write("20250103_004", TWO)
     refused = three.alembic("merge", "heads", "-m", "x", check=False)
@@ -278,6 +283,7 @@ def test_an_unnamed_merge_is_refused_with_the_command_that_names_it(three: Targe
     assert tables(three) == ["one", "three", "two"]
 
 
+@pytest.mark.full
 def test_offline_sql_keeps_a_percent_sign_single(three: Target) -> None:
     three.write(ONE, None, "op.execute(\"SELECT 'a' LIKE '%'\")")
     assert "SELECT 'a' LIKE '%';" in three.alembic("upgrade", ONE, "--sql")

@@ -58,6 +58,7 @@ MISPLACED = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("body", "said"), MISPLACED.values(), ids=MISPLACED)
 def test_what_the_script_shows_in_the_wrong_place_is_refused_by_the_preview_the_update_and_the_command(
     one: Target, body: str, said: str
@@ -80,6 +81,7 @@ def test_the_way_back_is_looked_at_before_the_way_there_is_taken(one: Target) ->
         one.migrate(TWO)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -141,6 +143,7 @@ def test_each_block_has_its_intent_and_its_end_in_the_ledger(one: Target) -> Non
     ]
 
 
+@pytest.mark.full
 def test_the_command_leaves_the_same_events(one: Target) -> None:
     one.write(TWO, ONE, block("CREATE INDEX CONCURRENTLY i ON t (x)"))
     one.alembic("upgrade", "head")
@@ -168,6 +171,7 @@ def test_a_value_that_was_there_before_is_postgresqls_error_every_time(one: Targ
             one.migrate(TWO)
 
 
+@pytest.mark.full
 def test_what_took_effect_runs_again_after_its_revision_was_taken_back(one: Target) -> None:
     one.write(TWO, ONE, block("CREATE INDEX CONCURRENTLY i ON t (x)"), block("DROP INDEX CONCURRENTLY i"))
     for _ in range(2):
@@ -177,6 +181,7 @@ def test_what_took_effect_runs_again_after_its_revision_was_taken_back(one: Targ
         assert one.query("SELECT to_regclass('i')") == [(None,)]
 
 
+@pytest.mark.full
 def test_a_pending_detach_is_completed(one: Target) -> None:
     tables = "CREATE TABLE p (x int) PARTITION BY LIST (x); CREATE TABLE c PARTITION OF p FOR VALUES IN (1)"
     with blocker(one, tables) as session:
@@ -191,6 +196,7 @@ def test_a_pending_detach_is_completed(one: Target) -> None:
     assert one.query("SELECT count(*) FROM pg_inherits WHERE inhparent = 'p'::regclass") == [(0,)]
 
 
+@pytest.mark.full
 def test_a_statement_timeout_of_the_role_does_not_end_a_build(one: Target) -> None:
     """Half a build is worse than a long one, and it holds nobody up."""
     with blocker(

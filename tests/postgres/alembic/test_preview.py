@@ -96,6 +96,7 @@ def test_a_preview_changes_nothing(one: Target) -> None:
     assert everything(one) == before
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("revision", [TWO, THREE])
 def test_a_preview_that_rehearses_changes_nothing(one: Target, admin_url: str, no_pg_dump: str, revision: str) -> None:
     """The one revision writes; the other would make a role, and so is no longer rehearsed as soon as it tries to."""
@@ -129,6 +130,7 @@ def test_a_preview_that_rehearses_waits_for_no_lock_of_a_table(one: Target, admi
     assert how(shown).startswith(no_pg_dump or "a lock was in the way of the copy of the schema: pid ")
 
 
+@pytest.mark.full
 def test_who_waits_for_a_preview_that_rehearses_ends_its_dump(one: Target, admin_url: str, no_pg_dump: str) -> None:
     """Beside previews the strongest lock is taken again and again, by a session that waits as long as it takes."""
     stop = threading.Event()

@@ -141,6 +141,7 @@ def test_the_option_wins_over_every_setting_of_the_login(two: Target, database: 
     session.close()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("of", [environment, clients.environment])
 def test_the_programs_of_postgresql_have_it_too(of: Callable[[str], dict[str, str]]) -> None:
     assert of("postgresql://a@b/c")["PGOPTIONS"] == OWN_OPTIONS
@@ -227,6 +228,7 @@ def trapped(server: Server, name: str, texts: list[str]) -> Iterator[list[Any]]:
         found += app.execute("SELECT DISTINCT session, role, what FROM public.caught").fetchall()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("place", ["the maintenance database", "the target"])
 def test_no_name_that_we_send_finds_what_the_application_made(
     make_cluster: Callable[..., Any], two: Target, admin: str, place: str
@@ -293,6 +295,7 @@ def test_what_the_owner_defines_runs_in_no_session_of_the_admins(
     assert not file.exists()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("made", "reason"),
     [
@@ -313,6 +316,7 @@ def test_what_another_role_owns_is_named_and_not_rehearsed(
     assert not account.rehearsed
 
 
+@pytest.mark.full
 def test_schemas_rights_and_extensions_are_those_of_the_target(two: Target, admin: str, database: Database) -> None:
     """What a revision needs of them, it finds: an extension in a schema of the admin's, which the owner may use."""
     owner = sql.Identifier(f"{database.name}_owner")

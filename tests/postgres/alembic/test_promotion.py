@@ -79,6 +79,7 @@ def test_an_update_proves_what_it_ran_and_the_way_back_that_it_rehearsed(two: Ta
     assert Proof.parse(stack.outputs["proof"]).digests.keys() == {ONE}
 
 
+@pytest.mark.full
 def test_a_refresh_proves_what_the_database_is_at(two: Target, admin: str) -> None:
     """Also where an earlier version of the library wrote the state, or a person moved the database."""
     stack = Stack(two.url)
@@ -102,6 +103,7 @@ def test_what_is_proven_runs_and_is_shown_as_such(two: Target, upper: Stack, adm
     assert Proof.parse(upper.inputs["__lower"]["proof"]).digests == {}
 
 
+@pytest.mark.few("unproven-revision")
 @pytest.mark.parametrize(
     ("break_", "lacks"),
     [
@@ -138,12 +140,14 @@ def test_another_script_of_a_proven_id_does_not_run(two: Target, upper: Stack, a
     assert upper.outputs["revision"] == ONE
 
 
+@pytest.mark.full
 def test_going_back_needs_no_proof(two: Target, upper: Stack, admin: str) -> None:
     upper.up(two.directory, TWO, **of(proof(two, admin, TWO)))
     upper.up(two.directory, ONE, **of(None))
     assert upper.outputs["revision"] == ONE
 
 
+@pytest.mark.full
 def test_what_cannot_wait_runs_with_its_reason_and_is_told_until_it_is_proven(
     two: Target, upper: Stack, admin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +176,7 @@ def test_what_cannot_wait_runs_with_its_reason_and_is_told_until_it_is_proven(
     assert told == []
 
 
+@pytest.mark.full
 def test_a_reason_that_says_nothing_is_refused(
     two: Target, upper: Stack, admin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def test_a_database_that_does_not_exist_yet_is_planned_from_base(target: Target)
     assert planned["plan"] == f"base → {TWO}: upgrade {ONE}, {TWO}"
 
 
+@pytest.mark.full
 def test_a_plan_starts_where_the_database_is_and_counts_up(target: Target) -> None:
     target.migrate(ONE)
     planned = checked(target, THREE)
@@ -45,6 +46,7 @@ def test_a_plan_starts_where_the_database_is_and_counts_up(target: Target) -> No
     assert not provider.diff("id", outputs, again).changes
 
 
+@pytest.mark.full
 def test_what_a_preview_shows_is_in_no_state(target: Target) -> None:
     """An update's own inputs have the plan alone: it tells what runs when nobody else migrates."""
     shown = checked(target, THREE)
@@ -54,6 +56,7 @@ def test_what_a_preview_shows_is_in_no_state(target: Target) -> None:
     assert not applied.keys() & {*DETAILS, APPLYING}
 
 
+@pytest.mark.full
 def test_a_schema_taken_down_to_where_it_began_is_a_change(target: Target) -> None:
     """The plan is word for word the one that has run: only its number tells them apart."""
     planned = checked(target, THREE)
@@ -65,12 +68,14 @@ def test_a_schema_taken_down_to_where_it_began_is_a_change(target: Target) -> No
     assert provider.diff("id", outputs, again).changes
 
 
+@pytest.mark.full
 def test_creating_twice_is_harmless(target: Target) -> None:
     """After a failure the engine calls it again."""
     planned = checked(target, THREE)
     assert provider.create(planned).outs == provider.create(planned).outs
 
 
+@pytest.mark.full
 def test_a_changed_password_is_planned_with_the_old_one(target: Target) -> None:
     """A preview comes before the update that changes it on the server."""
     new = target.url.replace("_migrator:", "_migrator:new-")
@@ -96,6 +101,7 @@ def test_the_old_login_is_not_asked_about_another_database(target: Target) -> No
     assert "\n  pulumi state delete --all --force --yes\n" in failure.reason
 
 
+@pytest.mark.full
 def test_a_login_that_the_same_server_no_longer_knows_is_looked_for_by_a_refresh(target: Target) -> None:
     target.migrate(THREE)
     unknown = target.url.replace("_migrator:", "_migrator:x")
@@ -110,6 +116,7 @@ def test_a_failure_says_what_to_do_and_names_no_property_whose_value_would_be_pr
     assert "If it was dropped outside of the stack: pulumi refresh" in failure.reason
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("line", ["import sys; sys.exit(4)", "raise SystemExit"])
 def test_an_env_py_that_ends_the_process_fails_the_preview(empty_target: Target, line: str) -> None:
     empty_target.write(ONE, None)

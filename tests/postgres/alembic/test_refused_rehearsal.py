@@ -104,6 +104,7 @@ def untouched(target: Target) -> Iterator[None]:
     assert [target.query(each) for each in what] == before
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_the_server_refuses_stops_preview_and_update(case: str, one: Target, admin: str) -> None:
     write(one, f"op.execute({REFUSED[case]!r})")
@@ -116,6 +117,7 @@ def test_what_the_server_refuses_stops_preview_and_update(case: str, one: Target
         assert f"{VARIABLE}='why it can succeed' pulumi up" in failure.reason
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("case", DOUBTFUL)
 def test_what_may_come_from_empty_tables_is_a_warning(
     case: str, one: Target, admin: str, monkeypatch: pytest.MonkeyPatch
@@ -161,6 +163,7 @@ def test_a_reason_overrides_it_once_and_the_ledger_keeps_it(
     assert kept == [("the table is made by hand, ticket 4711",)]
 
 
+@pytest.mark.full
 def test_a_reason_that_says_nothing_is_none(one: Target, admin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     write(one, "op.execute('ALTER TABLE taskz ADD COLUMN q int')")
     monkeypatch.setenv(VARIABLE, "1")
@@ -168,6 +171,7 @@ def test_a_reason_that_says_nothing_is_none(one: Target, admin: str, monkeypatch
     assert "say it in words" in failure.reason
 
 
+@pytest.mark.full
 def test_of_many_databases_none_is_touched(one: Target, database: Database, admin: str) -> None:
     write(one, "op.execute('ALTER TABLE taskz ADD COLUMN q int')")
     with tenants_of(database, one, 2) as tenants:
@@ -193,6 +197,7 @@ def test_a_downgrade_that_the_server_refuses_is_refused(one: Target, admin: str)
 ENUM = "op.create_table('tagged', sa.Column('kind', sa.Enum('a', 'b', name='kind')))"
 
 
+@pytest.mark.few("True")
 @pytest.mark.parametrize("allowed", [False, True])
 def test_a_downgrade_that_leaves_something_is_a_finding(one: Target, admin: str, allowed: bool) -> None:
     """The type stays, so that the second upgrade would fail. On production it stops the update."""

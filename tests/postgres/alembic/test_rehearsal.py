@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from operator import itemgetter
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,7 +38,7 @@ from tests.conftest import Database
 from tests.postgres.alembic.catalog import OBJECTS
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
-from tests.postgres.alembic.rendering_cases import FAILS, RENDERED, RUNS_PYTHON
+from tests.postgres.alembic.rendering_cases import FAILS, RENDERED, RUNS_PYTHON, SETUP
 from tests.postgres.alembic.test_effects import CASES, SCHEMA, catalog_of, told
 from tests.postgres.alembic.test_rendering import ONE, TWO, at_one, differences, directory, name, sent_by, write
 from tests.postgres.alembic.waiting import LONGEST, blocker, until
@@ -73,17 +74,56 @@ def rehearsed(target: Target, admin: str, revision: str = TWO) -> Account:
     return account
 
 
-@pytest.mark.parametrize("case", RENDERED)
+PLANS = 5
+EMPTY = """
+DO $$
+DECLARE one record;
+BEGIN
+    FOR one IN
+        SELECT DISTINCT format('TABLE IF EXISTS %s', c.oid::regclass) AS name FROM pg_class c
+        WHERE relkind = 'r' AND relnamespace::regnamespace::text IN ('app', 'archive')
+        UNION ALL SELECT format('SEQUENCE IF EXISTS %s', oid::regclass) FROM pg_class
+        WHERE relkind = 'S' AND relnamespace::regnamespace::text IN ('app', 'archive')
+        UNION ALL SELECT format('ROUTINE %s', oid::regprocedure) FROM pg_proc
+        WHERE pronamespace::regnamespace::text IN ('app', 'archive')
+        UNION ALL SELECT format('TYPE IF EXISTS %s', oid::regtype) FROM pg_type
+        WHERE typtype IN ('e', 'd') AND typnamespace::regnamespace::text IN ('app', 'archive')
+        ORDER BY 1 DESC
+    LOOP
+        EXECUTE format('DROP %s CASCADE', one.name);
+    END LOOP;
+END $$;
+"""
+"""Drops whatever a case made, and what it made it from."""
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("cases", [list(RENDERED)[number::PLANS] for number in range(PLANS)], ids=itemgetter(0))
 def test_what_is_concluded_is_what_is_sent(
-    case: str, directory: Path, at_one: Callable[[], Target], admin_url: str
+    cases: list[str],
+    directory: Path,
+    at_one: Callable[[], Target],
+    admin_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each statement was measured, but for those outside of a transaction; nothing else was sent, none failed."""
-    write(directory, TWO, ONE, RENDERED[case])
-    [revision] = rehearsed(at_one(), admin_url).revisions
-    assert revision.rehearsed is not None
-    assert revision.rehearsed.fails == ""
-    assert revision.rehearsed.sent == ()
-    assert all(each.measured is not None or each.outside for each in revision.statements)
+    """Each statement was measured, but for those outside of a transaction; nothing else was sent, none failed.
+
+    The cases are revisions of one plan. A revision behind each leaves the tables of the first one, without a row.
+    """
+    monkeypatch.setattr(performing, "LIMIT", 10 * performing.LIMIT)
+    target = at_one()
+    setup = SETUP[: SETUP.index("INSERT")]
+    bodies = [body for case in cases for body in (RENDERED[case], f"op.execute({EMPTY!r})\nop.execute({setup!r})")]
+    ids = [ONE, *(f"20250102_{number:03}" for number in range(2, len(bodies) + 2))]
+    for down, id, body in zip(ids, ids[1:], bodies, strict=False):
+        write(directory, id, down, body)
+    revisions = rehearsed(target, admin_url, ids[-1]).revisions
+    assert len(revisions) == 2 * len(cases)
+    for case, revision in zip(cases, revisions[::2], strict=True):
+        assert revision.rehearsed is not None, case
+        assert revision.rehearsed.fails == "", case
+        assert revision.rehearsed.sent == (), case
+        assert all(each.measured is not None or each.outside for each in revision.statements), case
 
 
 OUTSIDE = {
@@ -95,6 +135,7 @@ BY_CHANCE = {"the time", "the time from a name", "chance", "COPY by the cursor",
 """Sent with other values each time, or not to be read on the way to the server."""
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("case", [each for each in RUNS_PYTHON if each not in OUTSIDE])
 def test_what_runs_python_is_shown_as_the_server_got_it(
     case: str, directory: Path, at_one: Callable[[], Target], admin_url: str
@@ -112,6 +153,7 @@ def test_what_runs_python_is_shown_as_the_server_got_it(
         assert differences(sent_by(target, TWO), shown) == []
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("case", OUTSIDE)
 def test_what_reaches_outside_of_its_session_is_not_rehearsed(
     case: str, directory: Path, at_one: Callable[[], Target], admin_url: str
@@ -123,6 +165,7 @@ def test_what_reaches_outside_of_its_session_is_not_rehearsed(
     assert OUTSIDE[case] in account.not_rehearsed
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("case", FAILS)
 def test_a_revision_that_fails_is_said_to_fail(
     case: str, directory: Path, at_one: Callable[[], Target], admin_url: str
@@ -145,6 +188,7 @@ def test_the_reason_of_a_failure_is_the_servers(directory: Path, at_one: Callabl
     assert three.rehearsed is None
 
 
+@pytest.mark.full
 def test_measured_locks_and_rewrites_are_those_concluded(empty_target: Target, admin_url: str, server: Server) -> None:
     """For the whole table that conclusions are tested by, each in a savepoint of its own.
 
@@ -226,6 +270,7 @@ def test_a_rehearsal_changes_nothing_and_leaves_nothing(two: Target, admin_url: 
     assert account.digest == static.digest
 
 
+@pytest.mark.full
 def test_rights_on_the_owners_schema_are_granted_by_its_owner(two: Target, admin_url: str, server: Server) -> None:
     """As in a stack, the admin may become the owner by way of the migrator, and so has no rights of the owner's."""
     run(two, "GRANT USAGE ON SCHEMA app TO PUBLIC")
@@ -260,6 +305,7 @@ def test_a_rename_is_said_to_be_one(empty_target: Target, admin_url: str) -> Non
     assert seen.renamed == ("table app.cogs to app.gears", "column app.cogs.teeth to app.gears.size")
 
 
+@pytest.mark.full
 def test_a_lock_in_the_way_is_not_waited_for(two: Target, admin_url: str, server: Server) -> None:
     with ThreadPoolExecutor() as pool, blocker(two, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE"):
         done = pool.submit(account_from_database, two.url, two.directory, TWO, Settings(), admin=admin_url)
@@ -317,6 +363,7 @@ while True:
 """
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("number", range(KILLS))
 def test_nothing_is_left_where_the_preview_is_killed(two: Target, admin_url: str, server: Server, number: int) -> None:
     """At a moment drawn from one of as many parts of its life; and the next preview rehearses again."""
@@ -331,6 +378,7 @@ def test_nothing_is_left_where_the_preview_is_killed(two: Target, admin_url: str
     rehearsed(two, admin_url)
 
 
+@pytest.mark.full
 def test_a_scratch_database_that_cannot_be_dropped_keeps_nobody_waiting(
     two: Target, admin_url: str, server: Server
 ) -> None:
@@ -349,6 +397,7 @@ def test_a_scratch_database_that_cannot_be_dropped_keeps_nobody_waiting(
     until(lambda: not scratches(server, name(two)))
 
 
+@pytest.mark.few("False")
 @pytest.mark.parametrize("killed", [False, True])
 def test_no_scratch_database_outlives_a_target_that_is_dropped_meanwhile(
     make_database: Callable[[], Database], admin_url: str, server: Server, killed: bool
@@ -392,6 +441,7 @@ def test_an_admin_that_may_make_no_database_is_a_reason_and_no_error(two: Target
     assert [each.runs_python for each in account.revisions] == [""]
 
 
+@pytest.mark.full
 def test_what_belongs_to_the_whole_server_is_not_touched(
     directory: Path, at_one: Callable[[], Target], admin_url: str
 ) -> None:
@@ -406,6 +456,7 @@ def test_what_belongs_to_the_whole_server_is_not_touched(
     assert found == [(None,)]
 
 
+@pytest.mark.few("pg_sleep")
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -424,6 +475,7 @@ def test_what_never_ends_is_ended_and_not_rehearsed(
     assert scratches(server, name(two)) == []
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("admin", "reason"),
     [
@@ -462,6 +514,7 @@ PAST = {
 """Ways past what a session shows, each to something that is not of its database alone."""
 
 
+@pytest.mark.few("libpq, and a commit", "a signal in a block")
 @pytest.mark.parametrize("case", PAST)
 def test_no_way_past_the_session_reaches_the_whole_server(
     case: str, directory: Path, at_one: Callable[[], Target], admin_url: str

@@ -166,6 +166,7 @@ def dump(binaries: Binaries) -> Callable[[Target], str]:
     return text
 
 
+@pytest.mark.few("a parameter beside a percent sign", "a default with quotes", "two blocks")
 @pytest.mark.parametrize("case", RENDERED)
 def test_psql_leaves_what_the_revision_leaves(
     case: str, directory: Path, at_one: Callable[[], Target], dump: Callable[[Target], str]
@@ -184,6 +185,7 @@ def test_psql_leaves_what_the_revision_leaves(
     assert dump(updated) != before
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("case", RUNS_PYTHON)
 def test_what_only_running_shows_is_said_to_run_python(
     case: str, directory: Path, at_one: Callable[[], Target]
@@ -198,6 +200,7 @@ def test_what_only_running_shows_is_said_to_run_python(
     assert at_one().migrate(TWO) == TWO
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("case", FAILS)
 def test_what_the_update_refuses_has_no_sql(case: str, directory: Path, at_one: Callable[[], Target]) -> None:
     """Where the update fails, the preview says why instead of SQL, in one line."""
@@ -211,6 +214,7 @@ def test_what_the_update_refuses_has_no_sql(case: str, directory: Path, at_one: 
         at_one().migrate(TWO)
 
 
+@pytest.mark.full
 def test_the_whole_way_up_and_down_by_psql(
     make_target: Callable[[Path], Target], dump: Callable[[Target], str]
 ) -> None:

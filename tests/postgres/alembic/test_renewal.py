@@ -74,6 +74,7 @@ def write(target: Target) -> None:
 FRESH = [("", None, 0, 0, 0, "0", 0)]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("how", RUNS)
 def test_a_revision_begins_with_the_session_as_it_was(empty_target: Target, how: str) -> None:
     """Upward and downward; a default that the session's settings decide is the same in every database."""

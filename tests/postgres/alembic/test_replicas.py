@@ -16,6 +16,9 @@ from tests.postgres.alembic.conftest import Target, prepare
 from tests.postgres.alembic.waiting import Told, until
 
 ONE, TWO = "20250101_001", "20250102_002"
+# Each test has two clusters of its own.
+pytestmark = pytest.mark.full
+
 ROWS = 3000
 TABLE = f"""
 CREATE TABLE t (id int PRIMARY KEY, x int NOT NULL);

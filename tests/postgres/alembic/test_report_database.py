@@ -78,6 +78,7 @@ def document(target: Target, url: str, *options: str, **environment: str) -> dic
     return found
 
 
+@pytest.mark.full
 def test_the_report_of_a_login_without_rows_is_that_of_the_migrator(applied: Target, reporter: str) -> None:
     by_reporter, by_migrator = document(applied, reporter), document(applied, applied.url)
     [plan] = by_reporter["plans"]

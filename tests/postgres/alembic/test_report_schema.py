@@ -141,6 +141,7 @@ def test_the_options_of_user_mappings_are_not_in_the_definitions(login: str) -> 
     assert _without_options(before + mapping + options + after) == before + mapping + after
 
 
+@pytest.mark.full
 def test_without_a_server_the_report_reads_nothing_but_the_file(applied: Target, written: Path) -> None:
     done = run(applied, "report", "--schema", written)
     assert done.returncode == 0, done.stderr
@@ -163,6 +164,7 @@ def test_a_server_that_has_the_owner_already_is_not_touched(applied: Target, wri
     assert "_owner exists on the server to rehearse on, and this program did not create it" in account.not_rehearsed
 
 
+@pytest.mark.full
 def test_roles_that_a_killed_report_left_are_used_again_and_dropped(
     applied: Target, written: Path, other: Server
 ) -> None:
@@ -179,6 +181,7 @@ def test_roles_that_a_killed_report_left_are_used_again_and_dropped(
         assert admin.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'test%'").fetchall() == []
 
 
+@pytest.mark.full
 def test_what_replays_the_definitions_can_become_the_owner_and_nothing_else(
     applied: Target, written: Path, other: Server
 ) -> None:
@@ -209,6 +212,7 @@ FORGED: list[tuple[tuple[str, ...], Any]] = [
 ]
 
 
+@pytest.mark.full
 def test_a_file_with_anything_else_is_refused_in_one_line(applied: Target, written: Path) -> None:
     """None of it becomes SQL that the admin sends."""
     said = []
@@ -226,6 +230,7 @@ def test_a_file_with_anything_else_is_refused_in_one_line(applied: Target, writt
     assert done.returncode == 1 and done.stderr.endswith("env.py: this is not what pulumi-alembic schema writes\n")
 
 
+@pytest.mark.full
 def test_a_schema_that_cannot_be_copied_is_written_without_definitions_and_says_why(
     applied: Target, database: Database, tmp_path: Path
 ) -> None:

@@ -105,6 +105,7 @@ def test_the_fingerprint_is_compared_before_the_restore_is_committed(backing: Ba
     assert backing.target.query("SELECT to_regclass('stray') IS NOT NULL") == [(False,)]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -152,6 +153,7 @@ def test_it_is_another_one_where_anything_is_defined_otherwise_but_rights(backin
         assert len(seen) == len(DEFINED) + 1
 
 
+@pytest.mark.full
 def test_the_ledger_stays_and_tells_of_it(backing: Backing) -> None:
     id = backing.up(THREE)
     restore(backing.target, "restore", id, "--yes")
@@ -167,6 +169,7 @@ def test_the_ledger_stays_and_tells_of_it(backing: Backing) -> None:
     assert backing.target.query("SELECT backup FROM migrations.ledger WHERE event = 'restored'") == [(id,)]
 
 
+@pytest.mark.full
 def test_another_empty_database_becomes_that_one_with_its_ledger(
     backing: Backing, make_target: Callable[[Path], Target]
 ) -> None:
@@ -218,6 +221,7 @@ def test_what_hangs_on_it_from_outside_is_not_taken_with_it(backing: Backing, da
         admin.execute("DROP SCHEMA elsewhere CASCADE")
 
 
+@pytest.mark.few("changed")
 @pytest.mark.parametrize("damage", ["changed", "missing", "added", "manifest"])
 def test_a_damaged_backup_is_refused_before_anything_is_touched(backing: Backing, damage: str) -> None:
     id = backing.up(TWO)
@@ -241,6 +245,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_touched(backing: Backing
     assert damage in ("added", "manifest") or largest.name in refused
 
 
+@pytest.mark.full
 def test_nobody_is_asked_without_a_terminal_and_an_unknown_id_is_named(backing: Backing) -> None:
     id = backing.up(TWO)
     assert "Nobody is here to be asked: add --yes" in restore(backing.target, "restore", id, check=False)
@@ -251,6 +256,7 @@ def test_nobody_is_asked_without_a_terminal_and_an_unknown_id_is_named(backing: 
     assert planning.read_revision(backing.target.url) == TWO
 
 
+@pytest.mark.full
 def test_into_takes_its_password_from_the_environment(backing: Backing, make_target: Callable[[Path], Target]) -> None:
     id = backing.up(TWO)
     make_target(backing.target.directory)
@@ -261,6 +267,7 @@ def test_into_takes_its_password_from_the_environment(backing: Backing, make_tar
     assert planning.read_revision(other.url) == ONE and planning.read_revision(backing.target.url) == TWO
 
 
+@pytest.mark.full
 def test_while_another_migration_runs_it_waits(backing: Backing) -> None:
     id = backing.up(TWO)
     with psycopg.connect(backing.target.url, autocommit=True) as other:
@@ -293,6 +300,7 @@ def start(backing: Backing, id: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("moment", range(6))
 def test_killed_at_whichever_step_it_is_the_old_or_the_new_and_the_next_one_converges(
     backing: Backing, moment: int
@@ -327,6 +335,7 @@ def await_no_session(target: Target) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.full
 def test_a_statement_that_was_done_in_what_is_gone_is_done_again(backing: Backing) -> None:
     """The ledger stays, and with it the row `done` of an update that the restore took back."""
     update = "from pulumi_alembic import batched_update\n    batched_update('children', 'size = size + 1')"

@@ -349,6 +349,7 @@ NAMED: dict[str, tuple[list[tuple[str, str]], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", NAMED)
 def test_rows_and_values_are_as_before(target: Target, name: str) -> None:
     steps, change = NAMED[name]
@@ -357,6 +358,7 @@ def test_rows_and_values_are_as_before(target: Target, name: str) -> None:
     assert (found["lost"], found["kept"] > 0) == (0, name != "all seeded rows deleted")
 
 
+@pytest.mark.full
 def test_down_and_up_again_is_the_identity(target: Target) -> None:
     exercised: Counter[str] = Counter()
     for seed in range(SEED, SEED + DRAWS):

@@ -30,6 +30,7 @@ def by_hand(make_database: Callable[[], Database], binaries: Binaries) -> Callab
     return build
 
 
+@pytest.mark.few("20250126_003")
 @pytest.mark.parametrize("revision", REVISIONS)
 def test_the_catalog_equals_the_specification(
     target: Target, database: Database, by_hand: Callable[[str], str], binaries: Binaries, revision: str
@@ -42,6 +43,7 @@ def test_the_catalog_equals_the_specification(
     assert definition(database, binaries) == expected, "on the way down"
 
 
+@pytest.mark.full
 def test_stairway(target: Target, database: Database, binaries: Binaries) -> None:
     """At each revision up, down and up again lead to the same catalog."""
     for below, revision in pairwise(REVISIONS):

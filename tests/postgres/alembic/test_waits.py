@@ -166,11 +166,13 @@ def check(world: World, holder: str, operation: Callable[[World], object]) -> No
     assert waited < 30
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_wait_says_for_whom_and_ends_at_its_deadline(name: str, world: World) -> None:
     check(world, *OPERATIONS[name])
 
 
+@pytest.mark.full
 def test_a_restore_says_for_whom_it_waits(world: World) -> None:
     back_up(world)
     check(world, TABLE, restore)
@@ -193,6 +195,7 @@ def not_rehearsed(world: World) -> str:
     return account.not_rehearsed
 
 
+@pytest.mark.full
 def test_a_copy_of_the_schema_names_whose_lock_was_in_its_way(world: World) -> None:
     with blocker(world.target, TABLE) as session:
         reason = not_rehearsed(world)
@@ -200,6 +203,7 @@ def test_a_copy_of_the_schema_names_whose_lock_was_in_its_way(world: World) -> N
     assert reason.startswith(f"a lock was in the way of the copy of the schema: pid {pid} (user {user}, application")
 
 
+@pytest.mark.full
 def test_a_scratch_database_that_cannot_be_created_names_who_is_in_the_way(
     world: World, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +220,7 @@ def test_a_scratch_database_that_cannot_be_created_names_who_is_in_the_way(
     assert whom in reason
 
 
+@pytest.mark.full
 def test_a_scratch_database_that_takes_too_long_to_create_waited_for_nobody(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -276,8 +276,8 @@ def test_wherever_a_walk_leads_heads_are_ledger_are_schema(
     run_state_machine_as_test(
         lambda: Walk(site),
         settings=settings(
-            max_examples=100 if ALL else 5,
-            stateful_step_count=40 if ALL else 16,
+            max_examples=100 if ALL else 2,
+            stateful_step_count=40 if ALL else 10,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             phases=(Phase.generate, Phase.shrink),

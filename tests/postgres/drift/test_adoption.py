@@ -61,6 +61,7 @@ def contents(site: Target) -> list[tuple[object, ...]]:
     return site.query("SELECT ctid::text, xmin::text, users::text FROM users ORDER BY id")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("id", list(SQL))
 def test_a_database_at_a_revision_is_taken_for_it(site: Target, adopting: dict[str, Any], id: str) -> None:
     ids = list(SQL)[: list(SQL).index(id) + 1]
@@ -91,12 +92,14 @@ def test_what_is_pending_then_runs_and_the_way_back_is_there(site: Target, adopt
     assert site.query("SELECT to_regclass('app.tasks')") == [(None,)]
 
 
+@pytest.mark.full
 def test_a_preview_changes_nothing(site: Target, adopting: dict[str, Any]) -> None:
     build(site, SQL[ONE])
     Stack(site.url).preview(site.directory, THREE, **adopting)
     assert site.query("SELECT count(*) FROM pg_class WHERE relnamespace = 'migrations'::regnamespace") == [(0,)]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("statements", "nearest", "named"),
     [
@@ -120,6 +123,7 @@ def test_what_no_revision_builds_is_refused_with_the_nearest(
     assert site.query("SELECT count(*) FROM pg_class WHERE relnamespace = 'migrations'::regnamespace") == [(0,)]
 
 
+@pytest.mark.full
 def test_what_may_differ_is_adopted_with_it(site: Target, adopting: dict[str, Any]) -> None:
     build(site, SQL[ONE], "CREATE TABLE notes ()")
     stack = Stack(site.url)
@@ -127,6 +131,7 @@ def test_what_may_differ_is_adopted_with_it(site: Target, adopting: dict[str, An
     assert stack.outputs["revision"] == ONE
 
 
+@pytest.mark.full
 def test_revisions_that_build_the_same_are_told_apart_by_a_person(site: Target, adopting: dict[str, Any]) -> None:
     site.write(FOUR, THREE, "op.execute('UPDATE app.users SET m = DEFAULT')")
     build(site, *SQL.values())
@@ -140,6 +145,7 @@ def test_revisions_that_build_the_same_are_told_apart_by_a_person(site: Target, 
     )
 
 
+@pytest.mark.full
 def test_an_alembic_version_in_public_is_moved_over(site: Target, adopting: dict[str, Any], database: Database) -> None:
     owner = f"{database.name}_owner"
     build(site, SQL[ONE], SQL[TWO])
@@ -161,6 +167,7 @@ def test_an_alembic_version_in_public_is_moved_over(site: Target, adopting: dict
     assert site.query("SELECT version_num FROM migrations.alembic_version") == [(TWO,)]
 
 
+@pytest.mark.full
 def test_an_alembic_version_that_is_not_what_is_there_is_not_believed(
     site: Target, adopting: dict[str, Any], database: Database
 ) -> None:
@@ -218,12 +225,14 @@ def test_an_alembic_version_that_moves_meanwhile_is_not_taken(in_public: Target,
     assert in_public.query("SELECT version_num FROM public.alembic_version") == [(TWO,)]
 
 
+@pytest.mark.full
 def test_a_table_beside_alembic_version_is_none_of_its(in_public: Target, adopting: dict[str, Any]) -> None:
     build(in_public, "CREATE TABLE public.alembic_version_backup (id int)")
     with pytest.raises(Refused, match=r"DROP TABLE public\.alembic_version_backup"):
         Stack(in_public.url).up(in_public.directory, ONE, **adopting)
 
 
+@pytest.mark.full
 def test_revisions_are_built_with_the_settings_that_the_database_gives(
     site: Target, adopting: dict[str, Any], database: Database
 ) -> None:
@@ -240,6 +249,7 @@ def test_revisions_are_built_with_the_settings_that_the_database_gives(
     assert site.query("SELECT DISTINCT event FROM migrations.ledger WHERE direction = 'upgrade'") == [("adopted",)]
 
 
+@pytest.mark.full
 def test_an_empty_database_is_built_as_ever(site: Target, adopting: dict[str, Any]) -> None:
     stack = Stack(site.url)
     stack.up(site.directory, TWO, **adopting)

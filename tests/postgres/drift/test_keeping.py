@@ -56,6 +56,7 @@ def test_nothing_differs_from_what_an_update_left(stack: Stack) -> None:
     assert stack.outputs["schema_fingerprint"] == before
 
 
+@pytest.mark.full
 def test_what_downgrades_keep_is_no_drift(database: Database, target: Target) -> None:
     with database.connect() as admin:
         admin.execute(f'CREATE SCHEMA kept AUTHORIZATION "{database.name}_owner"'.encode())
@@ -91,6 +92,7 @@ def test_drift_is_a_change_until_it_is_mended(target: Target, stack: Stack) -> N
     assert not stack.up(target.directory, TWO)
 
 
+@pytest.mark.full
 def test_an_update_that_was_killed_is_no_drift(
     target: Target, stack: Stack, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
@@ -129,6 +131,7 @@ def test_a_state_that_was_lost_expects_what_the_ledger_says(target: Target, stac
     assert list(drift(stack)) == ["table app.scratch"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("forged", ["source = '\\x00'", "source = NULL", "checksum = 'v1:other'"])
 def test_a_snapshot_that_is_forged_or_gone_hides_nothing(target: Target, stack: Stack, forged: str) -> None:
     owner(
@@ -159,6 +162,7 @@ def test_a_snapshot_of_what_is_there_now_does_not_pass_for_the_expected_one(targ
     assert "cannot be told" in drift(stack)["fingerprint"][-1]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("what", ["UPDATE ON migrations.ledger", "INSERT (version_num) ON migrations.alembic_version"])
 def test_who_may_write_the_migration_tables_is_compared(
     target: Target, stack: Stack, database: Database, what: str
@@ -180,6 +184,7 @@ def test_who_may_write_the_migration_tables_is_compared(
             admin.execute(f"DROP ROLE {database.name}_sly".encode())
 
 
+@pytest.mark.full
 def test_the_ledger_of_the_first_update_is_no_drift(empty_target: Target) -> None:
     """One that runs nothing makes it all the same."""
     empty_target.write(ONE, None, "op.execute('CREATE TABLE app.one ()')")
@@ -188,6 +193,7 @@ def test_the_ledger_of_the_first_update_is_no_drift(empty_target: Target) -> Non
     assert drift(stack) == {}
 
 
+@pytest.mark.full
 def test_many_differences_are_counted_right(target: Target, stack: Stack, said: list[str]) -> None:
     owner(target, ";".join(f"CREATE TABLE app.scratch_{number} (id int)" for number in range(50)))
     found = drift(stack)
@@ -196,6 +202,7 @@ def test_many_differences_are_counted_right(target: Target, stack: Stack, said: 
     assert "… and 30 more" in said[-1]
 
 
+@pytest.mark.full
 def test_what_another_release_kept_is_not_taken_for_this_ones(target: Target, stack: Stack) -> None:
     digest = stack.outputs["schema_fingerprint"]
     stack.outputs["schema_fingerprint"] = f"v1:{digest.partition(':')[2]}"
@@ -205,6 +212,7 @@ def test_what_another_release_kept_is_not_taken_for_this_ones(target: Target, st
     assert drift(stack) == {}
 
 
+@pytest.mark.full
 def test_after_an_upgrade_of_the_server_it_says_what_may_be_no_drift(
     target: Target, stack: Stack, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
@@ -221,6 +229,7 @@ def test_after_an_upgrade_of_the_server_it_says_what_may_be_no_drift(
     assert "is 99, which may print in other words what is the same" in said[-1]
 
 
+@pytest.mark.full
 def test_a_revision_moved_by_hand_is_told_as_that(empty_target: Target, said: list[str]) -> None:
     """What differs cannot be told from what the revision did; back at its revision it can."""
     empty_target.write(ONE, None, "op.execute('CREATE TABLE app.one ()')", "op.execute('DROP TABLE app.one')")
@@ -235,6 +244,7 @@ def test_a_revision_moved_by_hand_is_told_as_that(empty_target: Target, said: li
     assert list(drift(stack)) == ["table app.scratch"]
 
 
+@pytest.mark.full
 def test_what_other_resources_of_the_stack_change_is_no_drift(
     target: Target, stack: Stack, database: Database, said: list[str]
 ) -> None:
@@ -247,6 +257,7 @@ def test_what_other_resources_of_the_stack_change_is_no_drift(
     assert list(drift(stack)) == ["table app.scratch"]
 
 
+@pytest.mark.full
 def test_rows_positions_statistics_and_partitions_are_no_drift(empty_target: Target) -> None:
     sql = "CREATE TABLE app.logs (id serial, at date) PARTITION BY RANGE (at); CREATE INDEX ON app.logs (at)"
     empty_target.write(ONE, None, f"op.execute({sql!r})")
@@ -262,6 +273,7 @@ def test_rows_positions_statistics_and_partitions_are_no_drift(empty_target: Tar
     assert drift(stack) == {}
 
 
+@pytest.mark.full
 def test_a_name_that_the_server_gave_is_no_drift(target: Target, stack: Stack) -> None:
     owner(target, "ALTER TABLE app.users RENAME CONSTRAINT users_email_key TO users_email_key1")
     assert drift(stack) == {}
@@ -269,6 +281,7 @@ def test_a_name_that_the_server_gave_is_no_drift(target: Target, stack: Stack) -
     assert list(drift(stack)) == ["constraint app.users.users_email_key"]
 
 
+@pytest.mark.full
 def test_other_databases_and_roles_of_the_server_are_no_drift(stack: Stack, database: Database) -> None:
     with database.connect() as admin:
         admin.execute(f"CREATE ROLE {database.name}_other LOGIN; GRANT {database.name}_other TO CURRENT_USER".encode())
@@ -279,6 +292,7 @@ def test_other_databases_and_roles_of_the_server_are_no_drift(stack: Stack, data
             admin.execute(f"DROP ROLE {database.name}_other".encode())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("seed", range(100 if ALL else 3))
 def test_a_clean_walk_raises_no_alarm(target: Target, seed: int) -> None:
     """Up, down and refresh at random: nobody did anything by hand."""

@@ -113,6 +113,7 @@ def test_the_password_that_a_role_gets_is_the_one_given(configured: Ask, databas
     assert configured("Delete", call(ROLE, id=name, properties=properties)) == {"response": {}}
 
 
+@pytest.mark.full
 def test_the_server_never_learns_the_password_not_even_its_log(make_cluster: Any) -> None:
     made = make_cluster({"log_statement": "all"})
     login = made.server
@@ -210,6 +211,7 @@ def test_an_update_without_a_difference_does_what_a_failed_one_had_left(
         assert limit.fetchone() == (3,)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", [ROLE, DATABASE])
 def test_a_resource_is_what_its_id_names_whatever_a_failed_rename_recorded(
     kind: str, configured: Ask, database: Any, new_role: Any
@@ -260,6 +262,7 @@ def replace(configured: Ask, kind: str, old: dict[str, Any], change: dict[str, A
     return bool(configured("Read", read)["response"].get("id"))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("before", [False, True])
 def test_what_only_changes_its_option_is_there_afterwards(
     before: bool, configured: Ask, database: Any, new_role: Any
@@ -345,6 +348,7 @@ def test_wrapped_secrets_in_the_state_are_understood(configured: Ask, new_role: 
     assert answer["response"]["changes"] == "DIFF_NONE"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["f(int); DROP TABLE t", "f(int) TO x --", "f('x')"])
 def test_a_function_s_argument_types_cannot_end_the_statement(name: str, configured: Ask, database: Any) -> None:
     """They are the one part of a statement that cannot be quoted."""
@@ -396,6 +400,7 @@ def test_policies_of_a_schema_are_refused_by_name(configured: Ask, database: Any
     assert "postgresql.Grant" in message
 
 
+@pytest.mark.full
 def test_a_refresh_waits_for_no_change(configured: Ask, database: Any, new_role: Any) -> None:
     """Unlike the real plugin's, where refreshes of two owners' default privileges deadlock (pulumi-postgresql 897)."""
     role = new_role()
@@ -425,6 +430,7 @@ def test_the_process_ends_when_it_is_told_to() -> None:
         assert process.wait(10) == 0
 
 
+@pytest.mark.full
 def test_the_process_does_not_outlive_its_engine() -> None:
     """An engine that was killed leaves no plugin behind."""
     script = "import subprocess, sys\np = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)\n"
