@@ -1,146 +1,21 @@
-"""Whole commands on a copy of the project, on each engine, against the run's server."""
+"""Whole commands on a copy of the project, on each engine, against the run's server or one of the stack's own."""
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pulumi_alembic.scripts.history import History
 from taskdb.local import Server
-from tests.conftest import NO_CLI, PROJECT, Database
-
-ENGINES = {"embedded": "pulumi-embedded", "pulumi": "pulumi"}
-NEEDED = ("Pulumi.yaml", "__main__.py", "pyproject.toml", "migrations")
-PASSPHRASE = "correct horse battery staple"
-PASSED_ON = ("PATH", "LANG", "TMPDIR", "SSL_CERT_FILE")
+from taskdb.local.binaries import Binaries
+from tests.acceptance.project import Project, has_engine, new_project
+from tests.acceptance.template import Template
+from tests.conftest import NO_CLI, Database
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended: `text` is all it printed, on both streams."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def text(self) -> str:
-        """Standard output and standard error, one after the other."""
-        return self.stdout + self.stderr
-
-
-@dataclass(frozen=True)
-class Project:
-    """A copy of the project in a folder of its own, with one stack, driven by one engine."""
-
-    folder: Path
-    stack: str
-    engine: str
-    environment: dict[str, str]
-    printed: list[Outcome] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        """The name of the stack's database, and the prefix of its roles'."""
-        return f"taskdb_{self.stack}"
-
-    def run(self, *command: str, **changes: str) -> Outcome:
-        """Run a command in the folder; `changes` are to its environment."""
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment | changes,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=280,
-        )
-        self.printed.append(Outcome(done.returncode, done.stdout, done.stderr))
-        return self.printed[-1]
-
-    def pulumi(self, *arguments: str, **changes: str) -> Outcome:
-        """Run the engine on the stack."""
-        return self.run(ENGINES[self.engine], *arguments, "--stack", self.stack, **changes)
-
-    def succeed(self, *arguments: str, **changes: str) -> Outcome:
-        """Run the engine on the stack; anything but success fails the test with what was printed."""
-        outcome = self.pulumi(*arguments, **changes)
-        assert outcome.exit_code == 0, outcome.text
-        return outcome
-
-    def up(self, *options: str) -> Outcome:
-        """Bring the stack up without a preview before it."""
-        return self.succeed("up", "--yes", "--skip-preview", *options)
-
-    def outputs(self) -> dict[str, Any]:
-        """The stack's outputs, secrets among them."""
-        answer = self.pulumi("stack", "output", "--json", "--show-secrets")
-        self.printed.pop()
-        assert answer.exit_code == 0, answer.text
-        outputs: dict[str, Any] = json.loads(answer.stdout)
-        return outputs
-
-    def resources(self) -> list[dict[str, Any]]:
-        """The resources in the state file, in the order they stand there."""
-        path = self.folder / f".state/.pulumi/stacks/taskdb/{self.stack}.json"
-        resources: list[dict[str, Any]] = json.loads(path.read_text())["checkpoint"]["latest"].get("resources", [])
-        return resources
-
-    def resource(self, kind: str) -> dict[str, Any]:
-        """The one resource of this kind in the state file."""
-        [found] = [each for each in self.resources() if each["type"].endswith(f":{kind}")]
-        return found
-
-    def configure(self, **values: str) -> None:
-        """Write the stack's configuration anew, keeping its secrets provider; `__` in a key stands for `:`."""
-        path = self.folder / f"Pulumi.{self.stack}.yaml"
-        kept = [line for line in path.read_text().splitlines() if line.startswith("encryptionsalt")]
-        settings = {"taskdb:revision": "head"} | {key.replace("__", ":"): value for key, value in values.items()}
-        lines = [f"  {key}: {json.dumps(value)}" for key, value in settings.items() if value]
-        path.write_text("\n".join([*kept, "config:" if lines else "", *lines, ""]))
-
-    def on(self, engine: str) -> Project:
-        """The same stack in the hands of another engine."""
-        return replace(self, engine=engine)
-
-    def script(self, number: int, upgrade: str, downgrade: str = "pass") -> Path:
-        """Add a revision behind the ones there are, and list it; each argument is the body of a function."""
-        versions = self.folder / "migrations" / "versions"
-        down = max(path.name[:12] for path in versions.glob("*.py"))
-        path = versions / f"20260101_{number:03}_added_by_a_test.py"
-        path.write_text(
-            f'"""added by a test"""\n\nfrom alembic import op\n\nrevision = "{path.name[:12]}"\n'
-            f'down_revision = "{down}"\n\n\ndef upgrade():\n    {upgrade}\n\n\ndef downgrade():\n    {downgrade}\n'
-        )
-        self.list_scripts()
-        return path
-
-    def remove(self, script: Path) -> None:
-        """Take a revision back, its line in the manifest too."""
-        script.unlink()
-        self.list_scripts()
-
-    def list_scripts(self) -> None:
-        """Make the manifest fit the scripts as they are."""
-        History.load(self.folder / "migrations").write_manifest()
-
-
-def has_engine(engine: str) -> bool:
-    """Whether this machine can run tests on `engine`."""
-    return engine == "embedded" or shutil.which("pulumi") is not None
-
-
-@pytest.fixture(scope="module", params=list(ENGINES))
+@pytest.fixture(scope="module", params=["embedded", pytest.param("pulumi", marks=pytest.mark.full)])
 def engine(request: pytest.FixtureRequest) -> str:
     """Each engine in turn; skipped where it is not installed."""
     if not has_engine(request.param):
@@ -149,29 +24,9 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def make_project(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Project]]:
+def make_project(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Project]:
     """Makes a copy of the project with a new, empty stack at each call."""
-
-    def make(engine: str) -> Project:
-        folder = tmp_path_factory.mktemp("project")
-        for name in NEEDED:
-            source = PROJECT / name
-            ignore = shutil.ignore_patterns("__pycache__")
-            _ = (
-                shutil.copytree(source, folder / name, ignore=ignore)
-                if source.is_dir()
-                else shutil.copy(source, folder)
-            )
-        (folder / ".venv").symlink_to(sys.prefix)
-        (folder / ".state").mkdir()
-        project = Project(folder, f"t{secrets.token_hex(4)}", engine, environment_of(server, folder))
-        (folder / f"Pulumi.{project.stack}.yaml").touch()
-        created = project.run(ENGINES[engine], "stack", "init", project.stack)
-        assert created.exit_code == 0, created.text
-        project.configure()
-        return project
-
-    yield make
+    return lambda engine: new_project(tmp_path_factory.mktemp("project"), engine, server)
 
 
 @pytest.fixture
@@ -181,11 +36,23 @@ def project(make_project: Callable[[str], Project], engine: str) -> Project:
 
 
 @pytest.fixture(scope="module")
-def live(make_project: Callable[[str], Project], engine: str) -> Project:
+def template(run_folder: Path, binaries: Binaries, engine: str) -> Template:
+    """The stack that `stack` and `live` are copies of."""
+    return Template.of(run_folder, binaries, engine)
+
+
+@pytest.fixture
+def stack(template: Template) -> Iterator[Project]:
+    """A stack that is up, of the test's own, on a server of its own."""
+    with template.copied() as copy:
+        yield copy
+
+
+@pytest.fixture(scope="module")
+def live(template: Template) -> Iterator[Project]:
     """A stack that is up, shared by the tests of a module: each leaves it as it was."""
-    project = make_project(engine)
-    project.up()
-    return project
+    with template.copied() as copy:
+        yield copy
 
 
 @pytest.fixture
@@ -193,19 +60,3 @@ def admin(server: Server) -> Iterator[Any]:
     """An autocommit connection as the server's admin."""
     with Database(server, "postgres").connect() as connection:
         yield connection
-
-
-def environment_of(server: Server, folder: Path) -> dict[str, str]:
-    """A user's environment with nothing set but the passphrase, and the variables that name the server."""
-    scripts = str(Path(sys.executable).parent)
-    return {
-        **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
-        "PATH": f"{scripts}:{os.environ['PATH']}",
-        "HOME": str(folder),
-        "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
-        "PULUMI_SKIP_UPDATE_CHECK": "true",
-        "PGHOST": server.host,
-        "PGPORT": str(server.port),
-        "PGUSER": server.username,
-        "PGPASSWORD": server.password,
-    }

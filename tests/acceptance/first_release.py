@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 import tempfile
@@ -10,13 +9,13 @@ from pathlib import Path
 
 from psycopg import sql
 
-from pulumi_embedded.storage.secrets import Crypter
 from taskdb.local.account import Account
 from taskdb.local.binaries import Binaries
 from taskdb.local.cluster import ADMIN, HOST, Cluster
 from taskdb.local.ports import free_port
 from taskdb.local.record import Server
-from tests.acceptance.conftest import NEEDED, Project, environment_of
+from tests.acceptance.project import NEEDED, Project, environment_of
+from tests.acceptance.states import moved
 from tests.conftest import PROJECT, SETTINGS, Database, ThrowawayCluster
 
 FIXTURES = PROJECT / "tests" / "fixtures" / "first_release"
@@ -33,8 +32,6 @@ VERSION = 15
 
 _OTHER_OWNERS = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'taskdb%owner' AND NOT pg_has_role(oid, 'USAGE')"
 """Of the stacks whose admin has not the owner's rights: the restore takes them for a while."""
-
-_SECRET = re.compile(r"v1:[A-Za-z0-9+/]{16}:[A-Za-z0-9+/=]+")
 
 
 def restored_server(parent: Path, binaries: Binaries) -> ThrowawayCluster:
@@ -79,7 +76,7 @@ def restored_project(folder: Path, name: str, stack: str, engine: str, server: S
     passphrase = "" if stack in EMPTY else PASSPHRASE
     for path in (*source.glob("Pulumi.*.yaml"), *source.glob("*.json")):
         to = states if path.suffix == ".json" else folder
-        (to / path.name).write_text(at(path.read_text(), passphrase, server.port))
+        (to / path.name).write_text(moved(path.read_text(), passphrase, PORT, server.port))
     environment = environment_of(server, folder) | {"PULUMI_CONFIG_PASSPHRASE": passphrase}
     return Project(folder, stack, engine, environment)
 
@@ -95,21 +92,6 @@ def _copy_program(source: Path, folder: Path) -> None:
             shutil.copy(PROJECT / needed, folder)
     if (source / "env.py").exists():
         shutil.copy(source / "env.py", folder / "migrations")
-
-
-def at(text: str, passphrase: str, port: int) -> str:
-    """A state or a configuration for a server at another port, in plain text and in its secrets."""
-    [salt] = set(re.findall(r'(?:"salt": "|encryptionsalt: )(v1:[^"\s]+)', text))
-    crypter = Crypter.open(salt, passphrase)
-
-    def moved(found: re.Match[str]) -> str:
-        if found[0] in salt:
-            return found[0]
-        value = crypter.decrypt(found[0])
-        new = value.replace(f":{PORT}/", f":{port}/")
-        return found[0] if new == value else crypter.encrypt(new)
-
-    return re.sub(rf"\b{PORT}\b", str(port), _SECRET.sub(moved, text))
 
 
 def query(server: Server, name: str, statement: str) -> list[tuple[object, ...]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import ENGINES, Project
+from tests.acceptance.project import ENGINES, Project
 
 DRIVER = """
 import json, sys
@@ -36,6 +36,7 @@ print(json.dumps(seen))
 """
 
 
+@pytest.mark.full
 def test_a_program_of_the_automation_api_runs_the_stack(project: Project, tmp_path: Path) -> None:
     root = ""
     if project.engine == "embedded":
@@ -62,6 +63,7 @@ def test_a_program_of_the_automation_api_runs_the_stack(project: Project, tmp_pa
     assert seen["history"] == ["destroy", "refresh", "update"]
 
 
+@pytest.mark.full
 def test_a_program_that_is_a_function_is_refused_by_name(project: Project) -> None:
     """The CLI calls it back, and the embedded engine does not."""
     if project.engine != "embedded":

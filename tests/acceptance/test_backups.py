@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import psycopg
+import pytest
 
-from tests.acceptance.conftest import Project
+from tests.acceptance.project import Project
 
 
 def alembic(project: Project, *arguments: str) -> str:
@@ -16,6 +17,7 @@ def alembic(project: Project, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.full
 def test_up_prints_the_backup_it_made_and_restore_brings_it_back(project: Project) -> None:
     settings = {"taskdb__backup": "always", "taskdb__backup_folder": "backups"}
     project.configure(taskdb__revision="20250126_002", **settings)

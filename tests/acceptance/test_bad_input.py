@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import Outcome, Project
+from tests.acceptance.project import Outcome, Project
 
 
 @pytest.fixture
@@ -35,11 +35,13 @@ def up(project: Project, **changes: str) -> Outcome:
     return project.pulumi("up", "--yes", **changes)
 
 
+@pytest.mark.full
 def test_an_unknown_revision(untouched: Project) -> None:
     untouched.configure(taskdb__revision="20990101_009")
     refused(up(untouched), "there is no revision '20990101_009' in the scripts", "20250126_003")
 
 
+@pytest.mark.full
 def test_two_heads(untouched: Project) -> None:
     versions = untouched.folder / "migrations/versions"
     for number in ("004", "005"):
@@ -51,6 +53,7 @@ def test_two_heads(untouched: Project) -> None:
     refused(up(untouched), "2 heads, 20260101_004 and 20260101_005", "alembic merge --rev-id")
 
 
+@pytest.mark.full
 def test_a_script_that_does_not_import(untouched: Project) -> None:
     script = untouched.script(4, "pass")
     script.write_text("import no_such_module\n" + script.read_text())
@@ -58,18 +61,21 @@ def test_a_script_that_does_not_import(untouched: Project) -> None:
     refused(up(untouched), script.name, "does not import: ModuleNotFoundError: No module named 'no_such_module'")
 
 
+@pytest.mark.full
 def test_a_script_that_does_not_parse(untouched: Project) -> None:
     script = untouched.script(4, "pass")
     script.write_text(script.read_text() + "def (:\n")
     refused(up(untouched), f"{script.name} is not readable Python")
 
 
+@pytest.mark.full
 def test_a_script_whose_name_breaks_the_convention(untouched: Project) -> None:
     script = untouched.script(4, "pass")
     script.rename(script.with_name("add_reminders.py"))
     refused(up(untouched), "add_reminders.py breaks the naming rule YYYYMMDD_NNN_description.py")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -92,16 +98,19 @@ def test_a_server_that_does_not_run(untouched: Project) -> None:
         refused(up(untouched, PGPORT=port), f"cannot use the server at 127.0.0.1:{port}", "Is the server running")
 
 
+@pytest.mark.full
 def test_no_server_at_all(untouched: Project) -> None:
     refused(up(untouched, PGHOST=""), "there is no PostgreSQL server for this stack", "taskdb server start")
 
 
+@pytest.mark.full
 def test_a_wrong_password(untouched: Project) -> None:
     outcome = up(untouched, PGPASSWORD="wrong-password")
     refused(outcome, "password authentication failed", "PGPASSWORD")
     assert "wrong-password" not in outcome.text
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("held", "lacking"), [("CREATEDB", "CREATEROLE"), ("CREATEROLE", "CREATEDB")])
 def test_an_admin_that_lacks_an_attribute(untouched: Project, admin: Any, held: str, lacking: str) -> None:
     weak = f"weak_{untouched.stack}"
@@ -149,13 +158,15 @@ def test_a_server_that_is_too_old(untouched: Project, old_server: int) -> None:
     untouched.succeed("config", "rm", "taskdb:require_auth")
 
 
+@pytest.mark.full
 def test_a_wrong_passphrase(untouched: Project) -> None:
     untouched.succeed("config", "set", "--secret", "other:key", "value")
     refused(up(untouched, PULUMI_CONFIG_PASSPHRASE="wrong"), "incorrect passphrase")
 
 
+@pytest.mark.full
 def test_an_unknown_stack(untouched: Project) -> None:
-    from tests.acceptance.conftest import ENGINES
+    from tests.acceptance.project import ENGINES
 
     outcome = untouched.run(ENGINES[untouched.engine], "up", "--yes", "--stack", "nowhere")
     refused(outcome, "no stack named 'nowhere' found")

@@ -14,10 +14,11 @@ import pytest
 
 from taskdb.local.binaries import Binaries
 from tests.acceptance.clusters import Authority, Named, encrypted, foreign, plain
-from tests.acceptance.conftest import ENGINES, Project
+from tests.acceptance.project import ENGINES, Project
 from tests.conftest import PROJECT
 
-# They share three clusters, whose stacks have the same names on both engines.
+pytestmark = pytest.mark.full
+
 HEAD = "20250126_003"
 STACKS = ("dev", "staging", "prod")
 

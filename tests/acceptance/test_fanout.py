@@ -17,7 +17,7 @@ from psycopg import sql
 
 from pulumi_alembic.scripts.history import History
 from taskdb.local import Server
-from tests.acceptance.conftest import ENGINES, PASSED_ON, PASSPHRASE
+from tests.acceptance.project import ENGINES, PASSED_ON, PASSPHRASE
 from tests.conftest import PROJECT, Database, drop_database
 
 HEAD, SECOND = "20250126_003", "20250126_002"
@@ -133,6 +133,7 @@ def shops(engine: str, server: Server, tmp_path: Path) -> Iterator[Shops]:
         drop_database(Database(server, name))
 
 
+@pytest.mark.full
 def test_a_fan_out_from_the_first_preview_to_the_wave_that_failed(shops: Shops) -> None:
     first, second, third = shops.names
     shown = shops.succeed("preview", "--diff", "--stack", "dev")

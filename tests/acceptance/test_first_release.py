@@ -21,8 +21,8 @@ from pulumi_alembic.promotion import Proof
 from pulumi_alembic.provider import MigrationsProvider
 from taskdb.local.binaries import Binaries
 from taskdb.local.record import Server
-from tests.acceptance.conftest import Project
 from tests.acceptance.first_release import FIXTURES, VERSION, query, restore, restored_project, restored_server
+from tests.acceptance.project import Project
 from tests.conftest import Database
 
 HEAD = "20250126_003"
@@ -65,6 +65,7 @@ def expected(*changed: str) -> dict[str, str]:
     return {**LATER, **dict.fromkeys([*changed, *(["schema"] if LATER else [])], "update")}
 
 
+@pytest.mark.few("kept")
 @pytest.mark.parametrize(
     ("project", "stack"), [("plain", "plain"), ("kept", "kept"), ("promotion", "upper"), ("adopted", "adopted")]
 )
@@ -72,17 +73,20 @@ def test_a_preview_shows_no_change(restored: Restored, project: str, stack: str)
     assert changes(restored(project, stack)) == expected()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("project", "stack"), [("kept", "kept"), ("adopted", "adopted")])
 def test_a_refresh_finds_the_fingerprints_that_the_state_has(restored: Restored, project: str, stack: str) -> None:
     assert changes(restored(project, stack), "--refresh") == expected()
 
 
+@pytest.mark.full
 def test_a_preview_of_a_fan_out_shows_no_change(restored: Restored) -> None:
     there = restored("shops", "shops")
     there.succeed("preview", "--expect-no-changes")
     there.succeed("preview", "--refresh", "--expect-no-changes")
 
 
+@pytest.mark.full
 def test_what_was_pending_is_pending_and_nothing_else(restored: Restored) -> None:
     lower = restored("promotion", "lower")
     assert changes(lower) == expected("schema")
@@ -91,17 +95,20 @@ def test_what_was_pending_is_pending_and_nothing_else(restored: Restored) -> Non
     assert re.search(r"digest v2:[0-9a-f]{32}(-[0-9a-f]{4}){6}", shown)
 
 
+@pytest.mark.full
 def test_an_update_that_failed_half_way_goes_on_from_there(restored: Restored) -> None:
     half = restored("half", "half")
     assert changes(half) == expected("schema")
     assert "20260101_001 → 20260101_002: upgrade 20260101_002" in half.succeed("preview").text
 
 
+@pytest.mark.full
 def test_a_fan_out_that_failed_half_way_goes_on_from_there(restored: Restored) -> None:
     shown = restored("shops", "torn").succeed("preview").text
     assert f"1 database: 20250126_002 → {HEAD}; 2: already there" in shown and "1 to update" in shown
 
 
+@pytest.mark.full
 def test_drift_that_a_refresh_found_is_told_again(restored: Restored) -> None:
     drifted = restored("drifted", "drifted")
     assert "index app.quick" in drifted.pulumi("preview", "--refresh", "--expect-no-changes").text
@@ -109,6 +116,7 @@ def test_drift_that_a_refresh_found_is_told_again(restored: Restored) -> None:
     assert drifted.resource("Migrations")["outputs"]["drift"]
 
 
+@pytest.mark.full
 def test_preserved_rows_are_announced_and_the_scratch_leftover_is_dropped(restored: Restored, place: Server) -> None:
     kept = restored("kept", "kept")
     [leftover] = [path.stem for path in (FIXTURES / "databases").glob(f"{SCRATCH}*.sql")]

@@ -12,11 +12,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.acceptance.conftest import ENGINES
+from tests.acceptance.project import ENGINES
 from tests.acceptance.test_environments import Stacks, authority, clusters, stacks
 from tests.conftest import PROJECT
 
 __all__ = ["authority", "clusters", "stacks"]
+
+pytestmark = pytest.mark.full
 
 PAGE = PROJECT / "docs" / "journey.md"
 FIXED, REMINDERS, INDEX = "20250126_003", "20260101_001", "20260101_002"

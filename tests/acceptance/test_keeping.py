@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import psycopg
+import pytest
 
-from tests.acceptance.conftest import Project
+from tests.acceptance.project import Project
 
 MIDDLE, HEAD = "20250126_002", "20250126_003"
 
@@ -35,34 +36,32 @@ def kept(project: Project) -> list[dict[str, object]]:
     return list(json.loads(done.stdout)["kept"])
 
 
-def test_a_pinned_stack_keeps_its_rows_and_has_them_again_at_the_head(project: Project) -> None:
-    project.up()
-    execute(project, ROWS)
-    before = execute(project, DIGEST)
-    project.configure(taskdb__revision=MIDDLE)
-    preview = project.succeed("preview").text
+@pytest.mark.full
+def test_a_pinned_stack_keeps_its_rows_and_has_them_again_at_the_head(stack: Project) -> None:
+    execute(stack, ROWS)
+    before = execute(stack, DIGEST)
+    stack.configure(taskdb__revision=MIDDLE)
+    preview = stack.succeed("preview").text
     assert "sets aside 50 rows of app.messages: moved, no copy" in preview
     assert "takes away" not in preview
-    down = project.up().text
+    down = stack.up().text
     assert f"{HEAD}: sets aside 50 rows of app.conversations" in down
-    found = {each["table"]: (each["rows"], each["moved"]) for each in kept(project)}
+    found = {each["table"]: (each["rows"], each["moved"]) for each in kept(stack)}
     assert found == {"app.conversations": (50, True), "app.messages": (50, True)}
-    project.succeed("preview", "--refresh", "--expect-no-changes")
+    stack.succeed("preview", "--refresh", "--expect-no-changes")
 
-    project.configure()
-    assert "puts back 50 rows of app.messages" in project.succeed("preview").text
-    assert f"{HEAD}: puts back 50 rows of app.messages" in project.up().text
-    assert execute(project, DIGEST) == before
-    assert kept(project) == []
+    stack.configure()
+    assert "puts back 50 rows of app.messages" in stack.succeed("preview").text
+    assert f"{HEAD}: puts back 50 rows of app.messages" in stack.up().text
+    assert execute(stack, DIGEST) == before
+    assert kept(stack) == []
 
 
-def test_a_stack_that_keeps_nothing_refuses_to_take_rows_away(project: Project) -> None:
-    project.configure(taskdb__keep_data="false")
-    project.up()
-    execute(project, ROWS)
-    before = execute(project, DIGEST)
-    project.configure(taskdb__revision=MIDDLE, taskdb__keep_data="false")
-    refused = project.pulumi("up", "--yes", "--skip-preview")
+def test_a_stack_that_keeps_nothing_refuses_to_take_rows_away(stack: Project) -> None:
+    execute(stack, ROWS)
+    before = execute(stack, DIGEST)
+    stack.configure(taskdb__revision=MIDDLE, taskdb__keep_data="false")
+    refused = stack.pulumi("up", "--yes", "--skip-preview")
     assert refused.exit_code != 0
     assert f"downgrade {HEAD}: 50 rows of app.messages, 50 rows of app.conversations" in refused.text
-    assert execute(project, DIGEST) == before
+    assert execute(stack, DIGEST) == before

@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.acceptance.conftest import Project, has_engine
-from tests.conftest import ALL, NO_CLI
+from tests.acceptance.project import Project, has_engine
+from tests.conftest import ALL, NO_CLI, Database
 
 
 def remains(admin: Any, project: Project) -> list[str]:
@@ -21,6 +21,7 @@ def remains(admin: Any, project: Project) -> list[str]:
     return [name for (name,) in rows]
 
 
+@pytest.mark.full
 def test_a_stack_from_nothing_to_nothing(project: Project, admin: Any) -> None:
     up = project.succeed("up", "--yes")
     assert "base → 20250126_003: upgrade 20250126_001, 20250126_002, 20250126_003" in up.text
@@ -41,32 +42,30 @@ def test_a_stack_from_nothing_to_nothing(project: Project, admin: Any) -> None:
     assert remains(admin, project) == []
 
 
-def test_the_resources_of_the_server_are_one_chain(project: Project) -> None:
+def test_the_resources_of_the_server_are_one_chain(stack: Project) -> None:
     """PostgreSQL refuses concurrent changes of one access control list, and drops a role only after its grants."""
-    project.up()
-    links = [each for each in project.resources() if each["type"].startswith("postgresql:index")]
+    links = [each for each in stack.resources() if each["type"].startswith("postgresql:index")]
     assert len(links) == 34
     for before, link in pairwise(links):
         assert before["urn"] in link["dependencies"]
     [database] = [each["urn"] for each in links if each["type"].endswith(":Database")]
     behind = links[1 + [each["urn"] for each in links].index(database) :]
     assert {each.get("deletedWith") for each in behind} == {database}
-    assert project.resource("Migrations")["inputs"]["target"] == "20250126_003", (
-        "head is resolved when the program runs"
-    )
+    assert stack.resource("Migrations")["inputs"]["target"] == "20250126_003", "head is resolved when the program runs"
 
 
-def test_destroy_ends_the_sessions_of_clients(project: Project, admin: Any) -> None:
-    project.up()
-    outputs = project.outputs()
+def test_destroy_ends_the_sessions_of_clients(stack: Project) -> None:
+    outputs = stack.outputs()
     clients = [psycopg.connect(outputs[output]) for output in ("app_url", "reader_url", "migrator_url")]
-    project.succeed("destroy", "--yes", "--skip-preview")
-    assert remains(admin, project) == []
+    stack.succeed("destroy", "--yes", "--skip-preview")
+    with Database(stack.server, "postgres").connect() as admin:
+        assert remains(admin, stack) == []
     for client in clients:
         with pytest.raises(psycopg.OperationalError):
             client.execute("SELECT 1")
 
 
+@pytest.mark.full
 def test_up_and_destroy_leave_nothing_however_often(project: Project, admin: Any) -> None:
     for _ in range(10 if ALL else 2):
         assert "42 created" in project.up().text
@@ -74,6 +73,7 @@ def test_up_and_destroy_leave_nothing_however_often(project: Project, admin: Any
         assert remains(admin, project) == []
 
 
+@pytest.mark.few("embedded-pulumi")
 @pytest.mark.skipif(not has_engine("pulumi"), reason=NO_CLI)
 @pytest.mark.parametrize(("first", "second"), [("embedded", "pulumi"), ("pulumi", "embedded")])
 def test_either_engine_continues_the_others_stack(

@@ -4,8 +4,11 @@ import re
 import shlex
 
 import psycopg
+import pytest
 
-from tests.acceptance.conftest import Project
+from tests.acceptance.project import Project
+
+pytestmark = pytest.mark.full
 
 INDEX = "op.execute('CREATE INDEX big ON users (updated_at)')"
 RULE = "require-concurrent-index-creation"

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import psycopg
+import pytest
 
-from tests.acceptance.conftest import ENGINES, Outcome, Project
+from tests.acceptance.project import ENGINES, Outcome, Project, initialize
 from tests.conftest import ThrowawayCluster
 
 
@@ -25,41 +26,37 @@ def commands(outcome: Outcome, engine: str) -> list[list[str]]:
     return [line.split() for line in dict.fromkeys(lines)]
 
 
-def test_a_lost_state_is_recovered_by_adopting_what_is_there(project: Project) -> None:
-    path = project.folder / f".state/.pulumi/stacks/taskdb/{project.stack}.json"
-    empty = path.read_text()
-    project.up()
-    before = project.outputs()
+def test_a_lost_state_is_recovered_by_adopting_what_is_there(stack: Project) -> None:
+    before = stack.outputs()
     with psycopg.connect(before["app_url"]) as application:
         application.execute("INSERT INTO users (username, email, password_hash) VALUES ('a', 'a@b.c', 'x')")
-    path.write_text(empty)
+    stack.state.unlink()
+    initialize(stack)
 
-    outcome = refused(project)
-    assert f"has the role {project.name}_owner already" in outcome.text
-    [adopt] = commands(outcome, project.engine)
+    outcome = refused(stack)
+    assert f"has the role {stack.name}_owner already" in outcome.text
+    [adopt] = commands(outcome, stack.engine)
     assert adopt[:4] == ["config", "set", "taskdb:adopt", "true"]
-    project.succeed(*adopt[:4])
-    project.up()
+    stack.succeed(*adopt[:4])
+    stack.up()
 
-    after = project.outputs()
+    after = stack.outputs()
     assert after["revision"] == before["revision"]
     with psycopg.connect(after["app_url"]) as application:
         assert application.execute("SELECT username FROM users").fetchall() == [("a",)]
-    project.succeed("preview", "--refresh", "--expect-no-changes")
+    stack.succeed("preview", "--refresh", "--expect-no-changes")
 
 
+@pytest.mark.full
 def test_a_stack_comes_up_on_another_server_after_its_own_is_gone(
-    project: Project, make_cluster: Callable[..., ThrowawayCluster]
+    stack: Project, make_cluster: Callable[..., ThrowawayCluster]
 ) -> None:
-    project.up()
     server = make_cluster().server
-    moved = replace(
-        project, environment=project.environment | {"PGPORT": str(server.port), "PGPASSWORD": server.password}
-    )
+    moved = replace(stack, environment=stack.environment | {"PGPORT": str(server.port), "PGPASSWORD": server.password})
     outcome = refused(moved)
-    old, new = (f"{server.host}:{each}" for each in (project.environment["PGPORT"], server.port))
+    old, new = (f"{server.host}:{each}" for each in (stack.environment["PGPORT"], server.port))
     assert f"The stack's database was on the server at {old}, and this server is at {new}" in outcome.text
-    for command in commands(outcome, project.engine):
+    for command in commands(outcome, stack.engine):
         done = moved.run(ENGINES[moved.engine], *command)
         assert done.exit_code == 0, done.text
     assert moved.outputs()["port"] == server.port

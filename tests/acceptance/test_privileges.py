@@ -6,10 +6,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.acceptance.conftest import Project
+from tests.acceptance.project import Project
 from tests.conftest import Database
 
-# One worker runs them all: they share a stack.
 GROUPS = {"app_a": "rw", "app_b": "rw", "reader": "ro"}
 ROLES = ("public", "owner", "migrator", "rw", "ro", *GROUPS)
 
@@ -81,9 +80,9 @@ def urls(tomorrow: Project) -> dict[str, Any]:
 
 
 @pytest.fixture
-def connection(tomorrow: Project, server: Any) -> Iterator[psycopg.Connection[Any]]:
+def connection(tomorrow: Project) -> Iterator[psycopg.Connection[Any]]:
     """An admin's connection to the stack's database."""
-    with Database(server, tomorrow.name).connect() as opened:
+    with Database(tomorrow.server, tomorrow.name).connect() as opened:
         yield opened
 
 
@@ -111,9 +110,12 @@ def test_every_role_has_exactly_these_privileges_on_everything(
             assert held == expected(kind, schema, label, role), f"{role} on the {kind} {schema}.{label}"
 
 
-def test_nobody_else_holds_a_privilege(tomorrow: Project, connection: psycopg.Connection[Any], server: Any) -> None:
+def test_nobody_else_holds_a_privilege(tomorrow: Project, connection: psycopg.Connection[Any]) -> None:
     grantees = {name for (name,) in connection.execute(GRANTEES)}
-    assert grantees <= {server.username, *(f"{tomorrow.name}_{role}" for role in ("owner", "rw", "ro", "migrator"))}
+    assert grantees <= {
+        tomorrow.server.username,
+        *(f"{tomorrow.name}_{role}" for role in ("owner", "rw", "ro", "migrator")),
+    }
 
 
 def test_memberships_are_these_and_no_others(tomorrow: Project, connection: psycopg.Connection[Any]) -> None:
@@ -204,10 +206,11 @@ def test_what_a_login_is_for_works(urls: dict[str, Any], login: str, statement: 
         connection.rollback()
 
 
-def test_public_may_not_even_connect(tomorrow: Project, admin: Any, server: Any) -> None:
-    admin.execute(f"CREATE ROLE {tomorrow.name}_stranger LOGIN PASSWORD 'x'")
-    try:
-        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
-            Database(server, tomorrow.name).connect(user=f"{tomorrow.name}_stranger", password="x")
-    finally:
-        admin.execute(f"DROP ROLE {tomorrow.name}_stranger")
+def test_public_may_not_even_connect(tomorrow: Project) -> None:
+    with Database(tomorrow.server, "postgres").connect() as admin:
+        admin.execute(f"CREATE ROLE {tomorrow.name}_stranger LOGIN PASSWORD 'x'")
+        try:
+            with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+                Database(tomorrow.server, tomorrow.name).connect(user=f"{tomorrow.name}_stranger", password="x")
+        finally:
+            admin.execute(f"DROP ROLE {tomorrow.name}_stranger")

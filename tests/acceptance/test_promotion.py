@@ -2,24 +2,21 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
-from tests.acceptance.conftest import ENGINES, Project
+import pytest
+
+from tests.acceptance.project import ENGINES, Project, initialize
 
 
 def above(lower: Project) -> Project:
     """Another stack of the same project, which takes its revisions from this one."""
     upper = Project(lower.folder, f"u{lower.stack[1:]}", lower.engine, lower.environment)
-    (lower.folder / f"Pulumi.{upper.stack}.yaml").touch()
-    assert upper.run(ENGINES[upper.engine], "stack", "init", upper.stack).exit_code == 0
+    initialize(upper)
     upper.configure(taskdb__promote_from=lower.stack)
     return upper
 
 
-def state(project: Project) -> Path:
-    return project.folder / f".state/.pulumi/stacks/taskdb/{project.stack}.json"
-
-
+@pytest.mark.full
 def test_what_the_stack_below_has_proven_goes_up_and_the_rest_is_refused(project: Project) -> None:
     project.configure(taskdb__rehearse="true")
     project.up()
@@ -38,33 +35,31 @@ def test_what_the_stack_below_has_proven_goes_up_and_the_rest_is_refused(project
 
     project.up()
     # What its update did not write is no proof, though it says the same.
-    kept = state(project).read_text()
+    kept = project.state.read_text()
     document = json.loads(kept)
     [stack] = [each for each in document["checkpoint"]["latest"]["resources"] if each["type"] == "pulumi:pulumi:Stack"]
     stack["outputs"]["proof"] = project.outputs()["proof"]
-    state(project).write_text(json.dumps(document))
+    project.state.write_text(json.dumps(document))
     forged = upper.pulumi("up", "--yes", "--skip-preview")
     assert forged.exit_code != 0 and "its output `proof` is not encrypted, so no update of it wrote it" in forged.text
-    state(project).write_text(kept)
+    project.state.write_text(kept)
 
     upper.up()
     assert upper.outputs()["revision"] == script.name[:12]
 
 
-def test_a_proof_that_another_passphrase_encrypts_proves_nothing(project: Project) -> None:
-    project.configure(taskdb__rehearse="true")
-    project.up()
-    other = {**project.environment, "PULUMI_CONFIG_PASSPHRASE": "of the stack above alone"}
-    upper = above(replace(project, environment=other))
-    refused = upper.pulumi("up", "--yes")
+def test_a_proof_that_another_passphrase_encrypts_proves_nothing(stack: Project) -> None:
+    other = {**stack.environment, "PULUMI_CONFIG_PASSPHRASE": "of the stack above alone"}
+    upper = above(replace(stack, environment=other))
+    refused = upper.pulumi("up", "--yes", "--skip-preview")
     assert refused.exit_code != 0 and "Traceback" not in refused.text
-    assert f"the stack {project.stack} proves nothing: its output `proof` is encrypted by another" in refused.text
+    assert f"the stack {stack.stack} proves nothing: its output `proof` is encrypted by another" in refused.text
     assert "revision" not in upper.outputs()
 
 
-def test_what_cannot_wait_goes_up_with_its_reason(project: Project) -> None:
-    project.up()
-    upper = above(project)
+@pytest.mark.full
+def test_what_cannot_wait_goes_up_with_its_reason(stack: Project) -> None:
+    upper = above(stack)
     reason = {"PULUMI_ALEMBIC_UNPROVEN": "checkout is down, incident 4711"}
     upper.succeed("up", "--yes", "--skip-preview", **reason)
     told = "20250126_003 ran here before the stack"
@@ -84,6 +79,7 @@ def test_a_lower_stack_that_cannot_be_read_is_named_before_anything_is_made(proj
     assert {each["type"] for each in project.resources()} == {"pulumi:pulumi:Stack", "pulumi:providers:pulumi"}
 
 
+@pytest.mark.full
 def test_a_ring_of_stacks_is_refused_before_anything_is_made(project: Project) -> None:
     upper = above(project)
     project.configure(taskdb__promote_from=upper.stack)

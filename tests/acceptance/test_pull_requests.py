@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,37 +10,37 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.acceptance.conftest import Outcome, Project
-from tests.conftest import PROJECT
+from tests.acceptance.project import Outcome, Project
+from tests.conftest import Database
 
 
 @pytest.fixture
-def staging(make_project: Callable[[str], Project], engine: str) -> Iterator[Project]:
+def administrator(stack: Project) -> Iterator[Any]:
+    """An autocommit connection as the admin of the stack's server."""
+    with Database(stack.server, "postgres").connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def staging(stack: Project, administrator: Any) -> Project:
     """A stack that is up, and as careful with its data as one can be."""
-    project = make_project(engine)
-    project.configure(
+    stack.configure(
         taskdb__revision="20250126_002",
         taskdb__protect="true",
         taskdb__production="true",
         taskdb__backup="always",
         taskdb__backup_folder="backups",
         taskdb__lock_timeout="300ms",
-        postgresql__host=project.environment["PGHOST"],
+        postgresql__host=stack.environment["PGHOST"],
         postgresql__sslmode="disable",
-        postgresql__port=project.environment["PGPORT"],
-        postgresql__username=project.environment["PGUSER"],
+        postgresql__port=stack.environment["PGPORT"],
+        postgresql__username=stack.environment["PGUSER"],
     )
-    secret = project.environment.pop("PGPASSWORD")
-    project.succeed("config", "set", "--secret", "postgresql:password", secret)
-    project.up()
-    project.succeed("config", "set", "taskdb:revision", "head")
-    yield project
-    shutil.rmtree(project.folder / "migrations")
-    shutil.copytree(PROJECT / "migrations", project.folder / "migrations")
-    project.succeed("config", "set", "taskdb:protect", "false")
-    project.succeed("config", "set", "taskdb:revision", "20250126_002")
-    project.up()
-    project.succeed("destroy", "--yes", "--skip-preview")
+    secret = stack.environment.pop("PGPASSWORD")
+    stack.succeed("config", "set", "--secret", "postgresql:password", secret)
+    stack.up()
+    stack.succeed("config", "set", "taskdb:revision", "head")
+    return stack
 
 
 def command(project: Project, verb: str, number: object, *options: str, **changes: str) -> Outcome:
@@ -53,7 +52,8 @@ def remains(admin: Any, name: str) -> list[Any]:
     return [each for (each,) in admin.execute(query) if each.startswith(name)]
 
 
-def test_a_pull_request_has_stagings_schema_and_then_its_own(staging: Project, admin: Any) -> None:
+@pytest.mark.full
+def test_a_pull_request_has_stagings_schema_and_then_its_own(staging: Project, administrator: Any) -> None:
     number = random.randrange(10**6, 10**9)
     stack = replace(staging, stack=f"pr-{number}")
     try:
@@ -79,14 +79,15 @@ def test_a_pull_request_has_stagings_schema_and_then_its_own(staging: Project, a
     finally:
         down = command(staging, "down", number)
     assert down.exit_code == 0, down.text
-    assert remains(admin, stack.name) == []
+    assert remains(administrator, stack.name) == []
     assert stack.stack not in staging.succeed("stack", "ls").text
     assert not (staging.folder / f"Pulumi.pr-{number}.yaml").exists()
     assert command(staging, "down", number).exit_code == 0
     assert command(staging, "down", number).text.strip() == f"There is no stack pr-{number}"
 
 
-def test_a_branch_without_stagings_revision_is_told_to_merge(staging: Project, admin: Any) -> None:
+@pytest.mark.full
+def test_a_branch_without_stagings_revision_is_told_to_merge(staging: Project) -> None:
     for path in (staging.folder / "migrations/versions").glob("2025012[6]_00[23]*"):
         path.unlink()
     staging.list_scripts()

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from pulumi_alembic.rehearsal.client import find_client
-from tests.acceptance.conftest import Project
+from tests.acceptance.project import Project
 
 DATABASES = "SELECT datname FROM pg_database WHERE starts_with(datname, %s) OR starts_with(datname, %s)"
 
 
+@pytest.mark.full
 def test_a_preview_shows_what_it_rehearsed(project: Project, admin: Any) -> None:
     """The development server does so by default; the tests' is another one."""
     if find_client(admin.info.server_version // 10000) is None:

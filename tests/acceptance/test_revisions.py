@@ -9,17 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.acceptance.conftest import ENGINES, Project, has_engine
+from tests.acceptance.project import ENGINES, Project, has_engine
 
 HEAD = "20250126_003"
 REPORT = Path(__file__).parent / "expected" / "report.md"
-
-
-@pytest.fixture
-def stack(project: Project) -> Project:
-    """A stack of the test's own, at the head."""
-    project.up()
-    return project
 
 
 def tables(stack: Project) -> set[str]:
@@ -30,6 +23,7 @@ def tables(stack: Project) -> set[str]:
         return {name for (name,) in rows}
 
 
+@pytest.mark.full
 def test_a_pinned_revision_goes_back_and_forth(stack: Project) -> None:
     stack.configure(taskdb__revision="20250126_001")
     preview = stack.succeed("preview", "--diff")
@@ -48,6 +42,7 @@ def test_a_pinned_revision_goes_back_and_forth(stack: Project) -> None:
     assert "conversations" in tables(stack)
 
 
+@pytest.mark.full
 def test_what_a_preview_showed_is_reported_approved_and_run(stack: Project) -> None:
     stack.configure(taskdb__revision="20250126_002", taskdb__require_approval="true")
     document = stack.folder / "preview.json"
@@ -71,6 +66,7 @@ def test_what_a_preview_showed_is_reported_approved_and_run(stack: Project) -> N
     assert "DROP TABLE" not in later and "__plan" not in later
 
 
+@pytest.mark.full
 def test_a_stack_without_a_database_previews_all_revisions_from_base(project: Project) -> None:
     shown = project.succeed("preview", "--diff", "--show-full-output").text
     assert f"base → {HEAD}: upgrade 20250126_001, 20250126_002, {HEAD}" in shown
@@ -78,6 +74,7 @@ def test_a_stack_without_a_database_previews_all_revisions_from_base(project: Pr
         assert part in shown
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("verb", ["preview", "up"])
 def test_a_server_that_is_gone_is_an_error_that_says_what_to_do(stack: Project, verb: str) -> None:
     with socket.socket() as unused:
@@ -91,6 +88,7 @@ def test_a_server_that_is_gone_is_an_error_that_says_what_to_do(stack: Project, 
     stack.succeed("preview", "--expect-no-changes")
 
 
+@pytest.mark.full
 def test_the_report_of_a_preview_is_the_expected_one(stack: Project) -> None:
     """After a change that is meant: REGENERATE=1, then read the difference."""
     stack.configure(taskdb__revision="20250126_001")
@@ -110,6 +108,7 @@ def test_the_report_of_a_preview_is_the_expected_one(stack: Project) -> None:
     assert text == REPORT.read_text(encoding="utf-8")
 
 
+@pytest.mark.full
 def test_what_was_moved_by_hand_is_pending_until_it_is_moved_back(stack: Project) -> None:
     url = {"DATABASE_URL": stack.outputs()["migrator_url"]}
     assert stack.run("alembic", "downgrade", "-1", **url).exit_code == 0
@@ -119,6 +118,7 @@ def test_what_was_moved_by_hand_is_pending_until_it_is_moved_back(stack: Project
     stack.succeed("preview", "--expect-no-changes")
 
 
+@pytest.mark.full
 def test_a_refresh_reads_the_database_and_the_next_up_heals_it(stack: Project) -> None:
     url = {"DATABASE_URL": stack.outputs()["migrator_url"]}
     assert stack.run("alembic", "downgrade", "-1", **url).exit_code == 0
@@ -129,6 +129,7 @@ def test_a_refresh_reads_the_database_and_the_next_up_heals_it(stack: Project) -
     assert stack.outputs()["revision"] == HEAD
 
 
+@pytest.mark.full
 def test_a_failing_revision_stops_between_two_and_the_next_up_goes_on(stack: Project) -> None:
     stack.script(4, "op.execute('CREATE TABLE four ()')")
     broken = stack.script(5, "op.execute('CREATE TABLE five ()')\n    op.execute('ALTER TABLE nowhere ADD x int')")
@@ -154,6 +155,7 @@ def test_a_failing_revision_stops_between_two_and_the_next_up_goes_on(stack: Pro
     stack.succeed("preview", "--refresh", "--expect-no-changes")
 
 
+@pytest.mark.full
 def test_an_edited_applied_script_is_refused_with_its_lines_until_it_is_accepted(stack: Project) -> None:
     [script] = (stack.folder / "migrations/versions").glob("20250126_002_*.py")
     script.write_text(script.read_text().replace('"""add recurring', '"""add the recurring'))
@@ -173,6 +175,7 @@ def test_an_edited_applied_script_is_refused_with_its_lines_until_it_is_accepted
     stack.succeed("preview", "--expect-no-changes")
 
 
+@pytest.mark.full
 def test_a_manifest_that_does_not_fit_is_refused_and_a_missing_one_is_asked_for(stack: Project) -> None:
     script = stack.script(4, "pass")
     script.write_text(script.read_text().replace("pass", "op.execute('SELECT 1')"))
@@ -185,6 +188,7 @@ def test_a_manifest_that_does_not_fit_is_refused_and_a_missing_one_is_asked_for(
     assert stack.outputs()["revision"] == "20260101_004"
 
 
+@pytest.mark.full
 def test_a_first_up_that_fails_half_way_keeps_what_it_made(project: Project) -> None:
     broken = project.script(4, "op.execute('ALTER TABLE nowhere ADD x int')")
     assert project.pulumi("up", "--yes", "--skip-preview").exit_code != 0
@@ -195,6 +199,7 @@ def test_a_first_up_that_fails_half_way_keeps_what_it_made(project: Project) -> 
     project.succeed("preview", "--refresh", "--expect-no-changes")
 
 
+@pytest.mark.full
 def test_deleting_the_resource_leaves_the_schema(stack: Project) -> None:
     program = stack.folder / "__main__.py"
     url = stack.outputs()["app_url"]

@@ -13,8 +13,11 @@ import psycopg
 import pytest
 
 from pulumi_alembic.scripts.script import checksum
-from tests.acceptance.conftest import Outcome, Project
+from tests.acceptance.project import Outcome, Project
 from tests.postgres.alembic.catalog import OBJECTS
+
+# What goes back, and what is refused, is proven on the migrations alone.
+pytestmark = pytest.mark.full
 
 HEAD, NEWER = "20250126_003", "20260101_004"
 
@@ -59,21 +62,21 @@ def refused(outcome: Outcome, *parts: str) -> None:
 
 
 @pytest.fixture
-def clones(project: Project, tmp_path: Path) -> tuple[Project, Project]:
+def clones(stack: Project, tmp_path: Path) -> tuple[Project, Project]:
     """A stack at the newer of two commits, in a clone each, of which the older one lacks its last script."""
-    git(project.folder, "init")
-    (project.folder / ".gitignore").write_text(".state\n.venv\n")
-    git(project.folder, "add", ".")
-    git(project.folder, "commit", "-m", "older")
-    project.script(4, "op.execute('CREATE TABLE four ()')", "op.execute('DROP TABLE four')")
-    git(project.folder, "add", ".")
-    git(project.folder, "commit", "-m", "newer")
-    project.up()
-    git(project.folder, "clone", "--no-hardlinks", "--single-branch", ".", str(tmp_path / "older"))
+    git(stack.folder, "init")
+    (stack.folder / ".gitignore").write_text(".state\n.venv\n")
+    git(stack.folder, "add", ".")
+    git(stack.folder, "commit", "-m", "older")
+    stack.script(4, "op.execute('CREATE TABLE four ()')", "op.execute('DROP TABLE four')")
+    git(stack.folder, "add", ".")
+    git(stack.folder, "commit", "-m", "newer")
+    stack.up()
+    git(stack.folder, "clone", "--no-hardlinks", "--single-branch", ".", str(tmp_path / "older"))
     git(tmp_path / "older", "checkout", "main~1")
     (tmp_path / "older" / ".venv").symlink_to(sys.prefix)
-    backend = {"PULUMI_BACKEND_URL": f"file://{project.folder}/.state"}
-    return replace(project, folder=tmp_path / "older", environment=project.environment | backend), project
+    backend = {"PULUMI_BACKEND_URL": f"file://{stack.folder}/.state"}
+    return replace(stack, folder=tmp_path / "older", environment=stack.environment | backend), stack
 
 
 def has_table(stack: Project, name: str) -> bool:
@@ -180,20 +183,20 @@ def test_a_pinned_revision_goes_back_and_leaves_the_other_stacks_of_the_server_a
     ],
 )
 def test_a_target_that_there_is_no_way_to_is_an_error_and_changes_nothing(
-    project: Project, upgrade: str, downgrade: str, said: str
+    stack: Project, upgrade: str, downgrade: str, said: str
 ) -> None:
-    script = project.script(4, upgrade, downgrade)
-    project.up()
-    before = facts(project)
+    script = stack.script(4, upgrade, downgrade)
+    stack.up()
+    before = facts(stack)
 
-    project.configure(taskdb__revision="20250126_001")
+    stack.configure(taskdb__revision="20250126_001")
     name = f"migrations/versions/{script.name}:{said}"
-    refused(project.pulumi("up", "--yes"), "cannot be taken back:", name, "Nothing was run")
+    refused(stack.pulumi("up", "--yes"), "cannot be taken back:", name, "Nothing was run")
 
-    project.configure(taskdb__revision="20990101_009")
-    refused(project.pulumi("up", "--yes"), "there is no revision '20990101_009' in the scripts")
+    stack.configure(taskdb__revision="20990101_009")
+    refused(stack.pulumi("up", "--yes"), "there is no revision '20990101_009' in the scripts")
 
-    branch = project.folder / "migrations/versions/20260101_005_branch.py"
+    branch = stack.folder / "migrations/versions/20260101_005_branch.py"
     branch.write_text(
         f'revision = "20260101_005"\ndown_revision = "{HEAD}"\ndef upgrade(): pass\ndef downgrade(): pass\n'
     )
@@ -201,11 +204,11 @@ def test_a_target_that_there_is_no_way_to_is_an_error_and_changes_nothing(
         f'revision = "20260101_006"\ndown_revision = ("{NEWER}", "20260101_005")\n'
         "def upgrade(): pass\ndef downgrade(): pass\n"
     )
-    project.list_scripts()
-    project.configure(taskdb__revision="20260101_005")
-    refused(project.pulumi("up", "--yes"), f"revision 20260101_005 is on another branch than {NEWER}")
+    stack.list_scripts()
+    stack.configure(taskdb__revision="20260101_005")
+    refused(stack.pulumi("up", "--yes"), f"revision 20260101_005 is on another branch than {NEWER}")
 
-    assert facts(project) == before
-    project.configure()
-    project.up()
-    assert project.outputs()["revision"] == "20260101_006"
+    assert facts(stack) == before
+    stack.configure()
+    stack.up()
+    assert stack.outputs()["revision"] == "20260101_006"

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from pulumi_embedded.storage.secrets import Crypter
-from tests.acceptance.conftest import PASSPHRASE, Outcome, Project
-from tests.conftest import ALL
+from tests.acceptance.project import PASSPHRASE, Outcome, Project
+from tests.conftest import ALL, Database
 from tests.postgres.alembic.waiting import until
 
 ROTATIONS = 20 if ALL else 2
@@ -27,7 +28,7 @@ class Client:
     """Reads the exported URL from the stack's state and connects with it, every ten milliseconds, until it is told."""
 
     def __init__(self, project: Project) -> None:
-        self._state = project.folder / f".state/.pulumi/stacks/taskdb/{project.stack}.json"
+        self._state = project.state
         self._crypter: Crypter | None = None
         self._read: dict[str, str] = {}
         self._done = threading.Event()
@@ -46,7 +47,10 @@ class Client:
         return self._read[ciphertext]
 
     def run(self) -> None:
-        while not self._done.is_set():
+        last = False
+        while not last:
+            # The last connection is one with the URL that is exported when the block ends.
+            last = self._done.is_set()
             began = time.monotonic()
             try:
                 with psycopg.connect(self.exported(), connect_timeout=60) as connection:
@@ -84,82 +88,84 @@ def connects(url: str) -> bool:
     return True
 
 
-def of_both(admin: Any, project: Project) -> list[tuple[Any, ...]]:
+def of_both(project: Project) -> list[tuple[Any, ...]]:
     """The groups, settings and attributes of the two logins; only the names tell them apart."""
     query = (
         "SELECT ARRAY(SELECT roleid::regrole::text FROM pg_auth_members WHERE member = r.oid), "
         "ARRAY(SELECT unnest(setconfig) FROM pg_db_role_setting WHERE setrole = r.oid ORDER BY 1), "
         "rolcanlogin, rolinherit, rolconnlimit, rolvaliduntil::text FROM pg_roles r WHERE rolname = ANY(%s)"
     )
-    return admin.execute(query, [[f"{project.name}_app_{login}" for login in "ab"]]).fetchall()
+    with Database(project.server, "postgres").connect() as admin:
+        return admin.execute(query, [[f"{project.name}_app_{login}" for login in "ab"]]).fetchall()
 
 
-def test_one_update_switches_the_exported_url_and_the_next_retires_the_old_login(project: Project, admin: Any) -> None:
-    project.up()
-    a, b = logins = of_both(admin, project)
-    assert a == b and a[0] == [f"{project.name}_rw"] and "search_path=app" in a[1]
-    first = project.outputs()
-    assert first["app_login"] == "a" and f"{project.name}_app_a:" in first["app_url"]
-    preview = project.succeed("config", "set", "taskdb:app_login", "b") and project.succeed("preview", "--diff")
+def test_one_update_switches_the_exported_url_and_the_next_retires_the_old_login(stack: Project) -> None:
+    a, b = logins = of_both(stack)
+    assert a == b and a[0] == [f"{stack.name}_rw"] and "search_path=app" in a[1]
+    first = stack.outputs()
+    assert first["app_login"] == "a" and f"{stack.name}_app_a:" in first["app_url"]
+    preview = stack.succeed("config", "set", "taskdb:app_login", "b") and stack.succeed("preview", "--diff")
     assert "retired" in preview.text and "2 to update" in preview.text
-    assert "2 updated" in project.up().text
-    second = project.outputs()
-    assert f"{project.name}_app_b:" in second["app_url"]
+    with Client(stack).running() as client:
+        assert "2 updated" in stack.up().text
+    assert client.failures == [] and len(client.logins) == 2
+    second = stack.outputs()
+    assert f"{stack.name}_app_b:" in second["app_url"]
     assert connects(first["app_url"]) and connects(second["app_url"])
-    assert "2 updated" in project.up().text
+    assert "2 updated" in stack.up().text
     assert not connects(first["app_url"]) and connects(second["app_url"])
-    assert project.outputs() == second
-    assert of_both(admin, project) == logins
-    assert "42 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
+    assert stack.outputs() == second
+    assert of_both(stack) == logins
+    assert "42 unchanged" in stack.succeed("preview", "--refresh", "--expect-no-changes").text
 
 
-def test_a_client_of_the_exported_url_sees_no_failure(project: Project) -> None:
-    project.up()
-    with Client(project).running() as client:
+@pytest.mark.full
+def test_a_client_of_the_exported_url_sees_no_failure(stack: Project) -> None:
+    with Client(stack).running() as client:
         for number in range(ROTATIONS):
-            choose(project, "ba"[number % 2])
+            choose(stack, "ba"[number % 2])
             # Every other rotation is followed by another at once: what it retires, the next one makes anew.
             if number % 4 != 1:
-                project.up()
+                stack.up()
     assert client.failures == []
     assert client.connections > ROTATIONS * 20
     assert len(client.logins) == ROTATIONS + 1
 
 
-def test_an_update_that_fails_has_switched_nothing_and_its_repetition_retires_nothing_yet(project: Project) -> None:
-    project.up()
-    exported = project.outputs()["app_url"]
-    broken = project.script(4, "op.execute('ALTER TABLE nowhere ADD x int')")
-    project.succeed("config", "set", "taskdb:app_login", "b")
+@pytest.mark.full
+def test_an_update_that_fails_has_switched_nothing_and_its_repetition_retires_nothing_yet(stack: Project) -> None:
+    exported = stack.outputs()["app_url"]
+    broken = stack.script(4, "op.execute('ALTER TABLE nowhere ADD x int')")
+    stack.succeed("config", "set", "taskdb:app_login", "b")
     for _ in range(2):
-        assert project.pulumi("up", "--yes", "--skip-preview").exit_code != 0
-        assert project.outputs()["app_url"] == exported and connects(exported)
-    project.remove(broken)
-    with Client(project).running() as client:
-        project.up()
+        assert stack.pulumi("up", "--yes", "--skip-preview").exit_code != 0
+        assert stack.outputs()["app_url"] == exported and connects(exported)
+    stack.remove(broken)
+    with Client(stack).running() as client:
+        stack.up()
     assert client.failures == [] and len(client.logins) == 2
     assert connects(exported)
-    project.up()
+    stack.up()
     assert not connects(exported)
 
 
-def test_a_rotation_that_is_given_up_leaves_the_exported_url_as_it_was(project: Project) -> None:
-    project.up()
-    exported = project.outputs()["app_url"]
-    broken = project.script(4, "op.execute('ALTER TABLE nowhere ADD x int')")
-    project.succeed("config", "set", "taskdb:app_login", "b")
-    assert project.pulumi("up", "--yes", "--skip-preview").exit_code != 0
-    project.remove(broken)
-    choose(project, "a")
-    assert project.outputs()["app_url"] == exported and connects(exported)
-    project.up("--expect-no-changes")
+@pytest.mark.full
+def test_a_rotation_that_is_given_up_leaves_the_exported_url_as_it_was(stack: Project) -> None:
+    exported = stack.outputs()["app_url"]
+    broken = stack.script(4, "op.execute('ALTER TABLE nowhere ADD x int')")
+    stack.succeed("config", "set", "taskdb:app_login", "b")
+    assert stack.pulumi("up", "--yes", "--skip-preview").exit_code != 0
+    stack.remove(broken)
+    choose(stack, "a")
+    assert stack.outputs()["app_url"] == exported and connects(exported)
+    stack.up("--expect-no-changes")
 
 
-def test_a_stack_of_before_goes_over_without_a_change(project: Project) -> None:
+@pytest.mark.full
+def test_a_stack_of_before_goes_over_without_a_change(stack: Project) -> None:
     """What programs before `taskdb:app_login` left: no such output, and passwords that know of no turn."""
-    project.up()
-    url = project.outputs()["app_url"]
-    state = json.loads(project.succeed("stack", "export").stdout)
+    url = stack.outputs()["app_url"]
+    state = json.loads(stack.succeed("stack", "export").stdout)
     for resource in state["deployment"]["resources"]:
         if resource["type"] == "pulumi:pulumi:Stack":
             del resource["outputs"]["app_login"]
@@ -167,19 +173,20 @@ def test_a_stack_of_before_goes_over_without_a_change(project: Project) -> None:
             for bag in (resource["inputs"], resource["outputs"]):
                 for key in ("login", "use", "__renew", "__keep"):
                     bag.pop(key, None)
-    exported = project.folder / "state.json"
+    exported = stack.folder / "state.json"
     exported.write_text(json.dumps(state))
-    project.succeed("stack", "import", "--file", str(exported))
+    stack.succeed("stack", "import", "--file", str(exported))
     exported.unlink()
-    with Client(project).running() as client:
-        assert "42 unchanged" in project.up().text
-        assert project.outputs()["app_url"] == url and project.outputs()["app_login"] == "a"
-        choose(project, "b")
+    with Client(stack).running() as client:
+        assert "42 unchanged" in stack.up().text
+        assert stack.outputs()["app_url"] == url and stack.outputs()["app_login"] == "a"
+        choose(stack, "b")
     assert client.failures == [] and len(client.logins) == 2 and connects(url)
-    project.up()
+    stack.up()
     assert not connects(url)
 
 
+@pytest.mark.full
 def test_the_admins_password_may_change_between_updates(project: Project, admin: Any) -> None:
     own = f"own_{project.stack}"
     admin.execute(f"CREATE ROLE {own} LOGIN CREATEROLE CREATEDB PASSWORD 'before'")
@@ -199,11 +206,13 @@ def test_the_admins_password_may_change_between_updates(project: Project, admin:
         admin.execute(f"DROP ROLE {own}")
 
 
-def test_a_login_that_the_server_refuses_with_the_state_s_password_gets_a_new_one(live: Project, admin: Any) -> None:
+@pytest.mark.full
+def test_a_login_that_the_server_refuses_with_the_state_s_password_gets_a_new_one(live: Project) -> None:
     """No catalog shows a password, so nothing but a login can tell that the server has another one."""
     project, roles = live, ("reader", "migrator")
-    for role in roles:
-        admin.execute(sql.SQL("ALTER ROLE {} PASSWORD 'another'").format(sql.Identifier(f"{project.name}_{role}")))
+    with Database(project.server, "postgres").connect() as admin:
+        for role in roles:
+            admin.execute(sql.SQL("ALTER ROLE {} PASSWORD 'another'").format(sql.Identifier(f"{project.name}_{role}")))
     preview = project.succeed("preview")
     for role in roles:
         assert f"the server refuses {project.name}_{role} with the password in the state" in preview.text
@@ -214,13 +223,14 @@ def test_a_login_that_the_server_refuses_with_the_state_s_password_gets_a_new_on
     assert "42 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
 
 
-def test_a_password_whose_update_failed_is_set_by_the_next_update(live: Project, admin: Any) -> None:
+@pytest.mark.full
+def test_a_password_whose_update_failed_is_set_by_the_next_update(live: Project) -> None:
     """The real plugin records the password all the same, and its next update would change nothing on the server."""
     project = live
     urn = f"urn:pulumi:{project.stack}::taskdb::taskdb:index:Database${PASSWORD}::reader"
     waits = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     end = f"SELECT pg_terminate_backend(pid) FROM ({waits}) w WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, Database(project.server, "postgres").connect() as admin:
         with admin.transaction():
             lock = "SELECT pg_advisory_xact_lock(oid::bigint) FROM pg_roles WHERE rolname = %s"
             admin.execute(lock, [f"{project.name}_reader"])

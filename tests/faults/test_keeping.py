@@ -28,7 +28,7 @@ from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.waiting import until
 
 ONE, TWO = "20250101_001", "20250102_002"
-DRAWN = 2
+DRAWN = 1
 
 TABLES = """
 CREATE TABLE app.people (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, boss int REFERENCES app.people, name text);

@@ -1,0 +1,54 @@
+"""A password that the server refuses is made again, for no catalog shows which one a role has."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from psycopg import sql
+
+from pulumi_alembic import engine_log
+from taskdb.admin import Admin
+from taskdb.local import Server
+from taskdb.logins import login_inputs
+from taskdb.passwords import PasswordProvider
+from tests.conftest import Database
+
+
+@pytest.fixture
+def role(server: Server) -> Iterator[str]:
+    """A role with the password `first`."""
+    name = f"login_{secrets.token_hex(4)}"
+    with Database(server, "postgres").connect() as admin:
+        admin.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'first'").format(sql.Identifier(name)))
+        yield name
+        admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_a_login_that_the_server_refuses_gets_a_new_password(
+    server: Server, role: str, exported: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr(engine_log, "warning", lambda message, urn: warned.append(message))
+    admin = Admin(server.host, server.port, server.username, server.password, "disable")
+    # The one whose URL is exported is kept whatever else is found, unless it is refused.
+    news = {"__login": login_inputs(admin, role, "postgres"), "__keep": exported}
+    provider, state = PasswordProvider(), {"value": "first"}
+    assert not provider.diff("password", state, news).changes and warned == []
+    if exported:
+        kept = provider.update("password", state, news).outs
+        assert kept is not None and kept["value"] == "first"
+    with Database(server, "postgres").connect() as session:
+        session.execute(sql.SQL("ALTER ROLE {} PASSWORD 'another'").format(sql.Identifier(role)))
+    assert provider.diff("password", state, news).changes
+    assert warned == [f"the server refuses {role} with the password in the state: it gets a new one"]
+    made = provider.update("password", state, news).outs
+    assert made is not None and made["value"] not in ("first", "another") and len(made["value"]) == 32
+
+
+def test_a_server_that_does_not_answer_says_nothing_about_the_password(server: Server, role: str) -> None:
+    nowhere = Admin(server.host, 1, server.username, server.password, "disable")
+    news = {"__login": login_inputs(nowhere, role, "postgres")}
+    assert not PasswordProvider().diff("password", {"value": "another"}, news).changes
