@@ -6,11 +6,15 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.storage.config import ConfigValue
 from pulumi_embedded.storage.workspace import Project
 from pulumi_embedded.values import Properties
+
+if TYPE_CHECKING:
+    from pulumi_embedded.plan import UpdatePlan
 
 __all__ = ["Cancellation", "Cancelled", "Kind", "Options", "StepFailed", "Target"]
 
@@ -53,6 +57,8 @@ class Options:
     continue_on_error: bool = False
     excludes: tuple[str, ...] = ()
     exclude_dependents: bool = False
+    # What the operation must keep to.
+    plan: UpdatePlan | None = None
 
 
 class Cancelled(EngineError):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pulumi_embedded.steps import Op
+
+if TYPE_CHECKING:
+    from pulumi_embedded.plan import UpdatePlan
 
 __all__ = ["Outcome"]
 
@@ -16,6 +20,8 @@ class Outcome:
     changes: dict[Op, int] = field(default_factory=dict)
     failed: bool = False
     cancelled: bool = False
+    # What was decided, for another operation to keep to.
+    plan: UpdatePlan | None = None
 
     @property
     def has_changes(self) -> bool:

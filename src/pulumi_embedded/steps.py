@@ -142,6 +142,11 @@ class Step:
         """The resource's URN."""
         return self.resource.urn
 
+    @property
+    def left_out(self) -> bool:
+        """Whether the resource is new and no target, so that nothing is done and the state does not have it."""
+        return self.untargeted and self.old is None
+
 
 def decide(old: ResourceState, diff: Diff, delete_before_replace: bool | None) -> Action:
     """What the diff makes of a resource that is in the state; the resource option wins over the provider's wish."""

@@ -62,11 +62,9 @@ _OPERATIONS: Final = frozenset(
         "--import-pending-creates",
         "--neo",
         "--override-env",
-        "--plan",
         "--policy-pack",
         "--policy-pack-config",
         "--run-program",
-        "--save-plan",
         "--secrets-provider",
         "--show-policy-remediations",
         "--skip-pending-creates",
@@ -91,7 +89,7 @@ _OTHERS: Final[dict[str, frozenset[str]]] = {
 
 ELSEWHERE_HELP: Final = """
 Not here: other languages and backends than Python and file://, other secrets providers than passphrase, transforms,
-hooks, remote components, policy packs, update plans, the Pulumi Cloud, and the commands console, convert, env, import,
+hooks, remote components, policy packs, the Pulumi Cloud, and the commands console, convert, env, import,
 install, login, logout, logs, new, org, package, policy, schema and watch. Install the Pulumi CLI for those; it goes on
 with the same stacks.
 """

@@ -15,6 +15,7 @@ from pulumi_embedded.cli.context import CommandContext, pass_context, skips_conf
 from pulumi_embedded.cli.elsewhere import OPERATIONS_HELP
 from pulumi_embedded.cli.flags import json_option, stack_option
 from pulumi_embedded.cli.perform import Request, perform
+from pulumi_embedded.cli.plan_file import PlanFile
 from pulumi_embedded.display.choice import DisplayOptions
 from pulumi_embedded.errors import ConfigurationError, EngineError, Unsupported
 from pulumi_embedded.options import Kind
@@ -104,6 +105,7 @@ _refresh_first = _with(click.option("-r", "--refresh", "refresh_first", is_flag=
 @click.option("--exclude", multiple=True, help=_EXCLUDE_HELP)
 @_exclude_dependents
 @_refresh_first
+@click.option("--plan", default="", help="Keep to the plan in this file, which preview --save-plan wrote.")
 @pass_context
 def up(context: CommandContext, /, template: str | None, **flags: Any) -> None:
     """Create or update the resources in a stack."""
@@ -118,6 +120,7 @@ def up(context: CommandContext, /, template: str | None, **flags: Any) -> None:
 @_exclude
 @_exclude_dependents
 @_refresh_first
+@click.option("--save-plan", default="", help="Write the plan of the operation to this file, for up --plan.")
 @pass_context
 def preview(context: CommandContext, /, **flags: Any) -> None:
     """Show a preview of updates to a stack's resources."""
@@ -178,6 +181,8 @@ def _operate(context: CommandContext, kind: Kind, **flags: Any) -> Stack:
     if kind is Kind.UPDATE and not flags["skip_config_validation"]:
         opened.config.check()
     request = _request(context, kind, flags)
+    if request.save_plan:
+        request.save_plan.require_folder()
     perform(opened, request, lambda: confirmed(opened, kind, request.display))
     return opened
 
@@ -232,4 +237,10 @@ def _request(context: CommandContext, kind: Kind, flags: dict[str, Any]) -> Requ
         continue_on_error=flags.get("continue_on_error", False),
         interactive=context.interactive,
         exec_kind=flags["exec_kind"],
+        plan=_plan_file(context, flags.get("plan")),
+        save_plan=_plan_file(context, flags.get("save_plan")),
     )
+
+
+def _plan_file(context: CommandContext, name: str | None) -> PlanFile | None:
+    return PlanFile(context.folder, name) if name else None

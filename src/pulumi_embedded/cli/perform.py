@@ -24,7 +24,9 @@ from pulumi_embedded.storage.provenance import git_facts
 from pulumi_embedded.storage.session import Stack
 
 if TYPE_CHECKING:
+    from pulumi_embedded.cli.plan_file import PlanFile
     from pulumi_embedded.deployment.deployment import Deployment
+    from pulumi_embedded.plan import UpdatePlan
 
 __all__ = ["Request", "perform"]
 
@@ -53,6 +55,9 @@ class Request:
     exclude_dependents: bool = False
     interactive: bool = False
     exec_kind: str = "cli"
+    # The file of the plan to keep to, and the one to write.
+    plan: PlanFile | None = None
+    save_plan: PlanFile | None = None
 
     @property
     def previews(self) -> bool:
@@ -66,7 +71,7 @@ class Request:
             return 0
         return 2 if self.previews and not self.preview_only else 1
 
-    def options(self, *, dry_run: bool) -> Options:
+    def options(self, plan: UpdatePlan | None, *, dry_run: bool) -> Options:
         """The deployment's options for the preview or the update."""
         return Options(
             self.kind,
@@ -80,16 +85,20 @@ class Request:
             self.continue_on_error,
             self.excludes,
             self.exclude_dependents,
+            plan,
         )
 
 
 def perform(stack: Stack, request: Request, confirm: Callable[[], bool]) -> None:
     """Does what was asked; raises OperationFailed where it failed and its display has said why."""
     with Interpreters(stack.session.project, request.program_runs) as interpreters:
-        outcome = _Performance(stack, request, interpreters).run(confirm)
+        performance = _Performance(stack, request, interpreters)
+        outcome = performance.run(confirm)
     if request.expect_no_changes and outcome.has_changes:
         verb = "preview" if request.preview_only else _VERBS[request.kind]
         raise UnexpectedChanges(f"no changes were expected for {verb} but changes were proposed")
+    if request.save_plan and outcome.plan:
+        performance.save(request.save_plan, outcome.plan)
 
 
 class _Performance:
@@ -101,9 +110,10 @@ class _Performance:
         self._interpreters = interpreters
         with ThreadPoolExecutor(1) as aside:
             # Deriving the passphrase's key, loading the engine and loading the program's SDK take about as long each.
-            codec = aside.submit(stack.codec, create=not request.preview_only)
+            codec = aside.submit(stack.codec, create=not request.preview_only or request.save_plan is not None)
             self._deployment = _load_engine()
             self._codec = codec.result()
+        self._plan = request.plan.read(stack, self._codec) if request.plan else None
 
     def run(self, confirm: Callable[[], bool]) -> Outcome:
         """The preview, the question and the update, as far as they were asked for."""
@@ -115,6 +125,13 @@ class _Performance:
                 raise OperationFailed("")
         with self._stack.lock(warn) as lock:
             return self._update(lock)
+
+    def save(self, file: PlanFile, plan: UpdatePlan) -> None:
+        """Writes the plan of the preview."""
+        display = self._request.display
+        file.write(plan, self._stack, self._codec, show_secrets=display.show_secrets)
+        if not display.json:
+            file.announce()
 
     def _update(self, lock: Path) -> Outcome:
         # What cannot be read was not operated on, and gets no entry in the history.
@@ -131,7 +148,7 @@ class _Performance:
         return outcome
 
     def _deploy(self, snapshot: Snapshot, *, dry_run: bool, lock: Path | None = None) -> Outcome:
-        stack, options, codec = self._stack, self._request.options(dry_run=dry_run), self._codec
+        stack, options, codec = self._stack, self._request.options(self._plan, dry_run=dry_run), self._codec
         target = stack.target()
         write = None if dry_run else lambda changed: stack.write(codec, changed)
         with display_for(target, options, self._request.display) as display:

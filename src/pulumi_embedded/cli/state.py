@@ -18,7 +18,7 @@ from pulumi_embedded.storage.integrity import DamagedState
 from pulumi_embedded.storage.session import Stack
 from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE
 
-__all__ = ["export", "import_"]
+__all__ = ["export", "import_", "in_plaintext"]
 
 _file = click.Path(path_type=Path)
 
@@ -33,7 +33,7 @@ def export(context: CommandContext, stack_name: str | None, file: Path | None, s
     opened = context.stack(stack_name)
     deployment: Any = opened.session.backend.read(opened.project, opened.name)
     if show_secrets:
-        deployment = _in_plaintext(deployment, opened)
+        deployment = in_plaintext(deployment, opened)
     text = json_text(exported(deployment), indent=4, ascii_only=False)
     if file is None:
         click.echo(text)
@@ -41,9 +41,10 @@ def export(context: CommandContext, stack_name: str | None, file: Path | None, s
         warn(f"other users of this machine could read {file}; corrected its mode")
 
 
-def _in_plaintext(value: Any, opened: Stack) -> Any:
+def in_plaintext(value: Any, opened: Stack) -> Any:
+    """A document with the secrets among its property values in plain text."""
     if isinstance(value, list):
-        return [_in_plaintext(element, opened) for element in value]
+        return [in_plaintext(element, opened) for element in value]
     if not isinstance(value, dict):
         return value
     if value.get(SIGNATURE) == SECRET_SIGNATURE and "ciphertext" in value:
@@ -51,7 +52,7 @@ def _in_plaintext(value: Any, opened: Stack) -> Any:
         if crypter is None:
             raise EngineError("the state holds secrets and this stack has no encryption salt in its configuration")
         return {SIGNATURE: SECRET_SIGNATURE, "plaintext": crypter.decrypt(value["ciphertext"])}
-    return {key: _in_plaintext(element, opened) for key, element in value.items()}
+    return {key: in_plaintext(element, opened) for key, element in value.items()}
 
 
 @click.command(name="import")

@@ -103,7 +103,8 @@ class Deployment:
         self._finish_stack()
         self._journal.close()
         self._reporter.tell(Summary(self._reporter.changes, time.monotonic() - begun))
-        return Outcome(self._reporter.changes, self._failed, self.cancellation.by_user)
+        plan = self._generator.constraint.plan()
+        return Outcome(self._reporter.changes, self._failed, self.cancellation.by_user, plan)
 
     def abandon(self) -> None:
         """Ends the plugins and the program at once; what they were doing stays in the state as pending."""
@@ -160,7 +161,16 @@ class Deployment:
         elif self._options.kind is Kind.DESTROY:
             self._delete_all(resources)
         self.cancellation.check()
+        self._require_planned(resources)
         self._finished_cleanly = not (self._failed or self._runner.failed)
+
+    def _require_planned(self, resources: list[ResourceState]) -> None:
+        if self._failed or self._runner.failed:
+            # What was not come to is no surprise.
+            return
+        for urn in self._generator.constraint.missing({each.urn for each in resources}):
+            self._reporter.diagnose(urn, Severity.ERROR, f"expected resource operations for {urn} but none were seen")
+            self._failed = True
 
     def _new_generator(self, resources: list[ResourceState]) -> StepGenerator:
         return StepGenerator(self.target, self._options, self._registry, resources, self._reporter.diagnose)
@@ -260,6 +270,9 @@ class Deployment:
         self._complete_component(step, outputs)
 
     def _complete_component(self, step: Step, outputs: Properties) -> None:
+        if not (self._failed or step.left_out):
+            olds = step.old.outputs if step.old and step.old.urn == step.urn else {}
+            self._generator.constraint.completed(step.urn, olds, outputs)
         step.resource.outputs = outputs
         self._journal.changed()
         self._reporter.ended(step)
@@ -270,7 +283,10 @@ class Deployment:
         if step is None or self._stack_outputs is None:
             return
         old = step.old.outputs if step.old and self._failed else {}
-        self._complete_component(step, {**old, **self._stack_outputs})
+        try:
+            self._complete_component(step, {**old, **self._stack_outputs})
+        except ResourceError as error:
+            self.fail(error)
 
     def _delete_all(self, resources: list[ResourceState]) -> None:
         """Deletes what the program no longer has."""

@@ -5,12 +5,13 @@ The rules are those of the Pulumi engine (3.260).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from pulumi_embedded.deployment.aliases import AliasResolver
 from pulumi_embedded.deployment.cascade import ResourceError, dependent_replacements, refuse_protected
 from pulumi_embedded.deployment.comparing import Comparer, ignoring
+from pulumi_embedded.deployment.constraint import Constraint
 from pulumi_embedded.deployment.registry import ProviderRegistry
 from pulumi_embedded.deployment.targeting import Targeting, kept_step
 from pulumi_embedded.errors import EngineError
@@ -32,6 +33,8 @@ from pulumi_embedded.values import Properties, plain
 
 __all__ = ["StepGenerator"]
 
+Result = TypeVar("Result")
+
 
 class StepGenerator:
     """Decides the steps of every registration and, at the end, which resources are to go."""
@@ -52,6 +55,7 @@ class StepGenerator:
         self._aliases = AliasResolver(target.stack, target.project.name, self._olds)
         self._comparer = Comparer(registry, self._aliases.renamed, say, preview=options.dry_run)
         self.targeting = Targeting(options, base)
+        self.constraint = Constraint(options.plan, self._aliases.renamed)
         self._seen: set[str] = set()
         # URNs whose fate is decided: unchanged, created, updated, replaced or read.
         self._operated: set[str] = set()
@@ -80,6 +84,8 @@ class StepGenerator:
         if old is not None and old.urn != urn:
             new.aliases = [old.urn]
         steps = self._explained(urn, lambda: self._decide(goal, old, new, conflicted=bool(conflicts)))
+        if not steps[0].op.imports:
+            self._explained(urn, lambda: self.constraint.decided(steps))
         self._operated.update({urn} | ({old.urn} if old else set()) | {step.urn for step in steps if step.untargeted})
         self._require_made(steps)
         return steps
@@ -90,14 +96,16 @@ class StepGenerator:
         new.aliases = imported.aliases
         if not self.targeting.includes(new):
             return []
-        seed = os.urandom(32)
+        seed = self.constraint.seed(new.urn)
 
         def decide() -> list[Step]:
             new.inputs = self._checked(goal, imported, new, seed)
-            return self._decide_existing(goal, imported, new, seed)
+            self.constraint.registered(goal, imported, new, imported.inputs, seed)
+            steps = [step for step in self._decide_existing(goal, imported, new, seed) if step.op is not Op.SAME]
+            self.constraint.decided(steps)
+            return steps
 
-        steps = self._explained(new.urn, decide)
-        return [step for step in steps if step.op is not Op.SAME]
+        return self._explained(new.urn, decide)
 
     def _first_seen(self, urn: str) -> str:
         if urn in self._seen:
@@ -106,7 +114,7 @@ class StepGenerator:
         return urn
 
     @staticmethod
-    def _explained(urn: str, act: Callable[[], list[Step]]) -> list[Step]:
+    def _explained(urn: str, act: Callable[[], Result]) -> Result:
         try:
             return act()
         except (ResourceError, Cancelled):
@@ -131,16 +139,20 @@ class StepGenerator:
         self.errored = True
 
     def _decide(self, goal: Goal, old: ResourceState | None, new: ResourceState, *, conflicted: bool) -> list[Step]:
+        seed = self.constraint.seed(new.urn)
         if _is_import(goal, old) and not conflicted:
+            self.constraint.imported(goal, new, seed)
             return self._import(goal, old, new)
         if not self.targeting.includes(new):
             self._seen.update({old.urn} if old else ())
+            self._leave(goal, old, new, seed)
             return self.targeting.keep(old, self._operated) if old else [self.targeting.skip(new)]
-        seed = os.urandom(32)
         new.inputs = self._checked(goal, old, new, seed)
         if conflicted:
             # One object would belong to two resources: the conflict has been told.
             raise ResourceError(new.urn, "")
+        olds = old.inputs if old and not self._fresh(old, new) else {}
+        self.constraint.registered(goal, old, new, olds, seed)
         if old is None:
             return [Step(Op.CREATE, None, new)]
         if new.urn in self._deleted_ahead:
@@ -149,14 +161,26 @@ class StepGenerator:
             return replacement_steps(Action.REPLACE, old, new, Diff())
         return self._decide_existing(goal, old, new, seed)
 
+    def _leave(self, goal: Goal, old: ResourceState | None, new: ResourceState, seed: bytes) -> None:
+        """A resource that is no target has its old inputs, and no provider is asked; a component has none to ask."""
+        left = new.copy()
+        olds = old.inputs if old else {}
+        if new.custom:
+            left.inputs = olds
+        self.constraint.registered(goal, old, left, olds, seed)
+
     def _checked(self, goal: Goal, old: ResourceState | None, new: ResourceState, seed: bytes) -> Properties:
         """The inputs with the provider's defaults; those of the old state count if it stays what it is."""
         if old is None:
             return self._comparer.check(new, {}, goal.inputs, seed)
         news = ignoring(self._say, new.urn, goal.ignore_changes, goal.inputs, old.inputs)
-        if new.urn in self._deleted_ahead or old.external or self._chosen(old, new):
+        if self._fresh(old, new):
             return self._comparer.check(new, {}, goal.inputs, seed)
         return self._comparer.check(new, old.inputs, news, seed)
+
+    def _fresh(self, old: ResourceState, new: ResourceState) -> bool:
+        """Whether the resource is created again in any case, so that its old inputs do not count."""
+        return new.urn in self._deleted_ahead or old.external or self._chosen(old, new)
 
     def _chosen(self, old: ResourceState, new: ResourceState) -> bool:
         """Whether the resource is replaced whatever differs: `--replace` names it, or `state taint` did."""
@@ -277,7 +301,10 @@ class StepGenerator:
                 "Either include resource in --target list or pass --target-dependents to proceed.",
             )
             self.errored = True
-        return ([], []) if self.errored and not self._options.dry_run else (keeps, goes)
+        if self.errored and not self._options.dry_run:
+            return [], []
+        self.constraint.deleted([*keeps, *goes])
+        return keeps, goes
 
     def _deletable(self) -> set[str]:
         """The URNs of the targets, of what depends on them, and of what would be replaced with one of these.

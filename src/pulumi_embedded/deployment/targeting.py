@@ -90,7 +90,7 @@ class Targeting:
         """What the steps depend on and was left out: pairs of the dependent and the resource, each told once."""
         found = []
         for step in steps:
-            if step.new is None or (step.untargeted and step.old is None):
+            if step.new is None or step.left_out:
                 continue
             for urn in sorted(step.new.all_dependencies() & self.skipped - self._told):
                 found.append((step.urn, urn))

@@ -24,6 +24,7 @@ __all__ = [
     "Snapshot",
     "checkpoint_document",
     "exported",
+    "manifest",
     "parse_checkpoint",
     "parse_deployment",
 ]
@@ -113,13 +114,7 @@ class Codec:
 
     def deployment(self, snapshot: Snapshot) -> dict[str, Any]:
         """The DeploymentV3 document of a snapshot, stamped with the present time."""
-        document: dict[str, Any] = {
-            "manifest": {
-                "time": now(),
-                "magic": hashlib.sha256(ENGINE_VERSION.encode()).hexdigest(),
-                "version": ENGINE_VERSION,
-            }
-        }
+        document: dict[str, Any] = {"manifest": manifest()}
         provider = self._secrets_provider() or snapshot.secrets_provider
         if provider:
             document["secrets_providers"] = provider
@@ -129,6 +124,14 @@ class Codec:
             document["pending_operations"] = [self._pending(each) for each in snapshot.pending_operations]
         document["metadata"] = snapshot.metadata
         return document
+
+    def seal(self, value: Value) -> Value:
+        """A property value as it is written: secrets encrypted, a sentinel for what is unknown."""
+        return self._sealer.seal(value)
+
+    def open(self, value: Value) -> Value:
+        """A property value as it was before it was written; raises EngineError where it cannot be decrypted."""
+        return self._sealer.open(value)
 
     def _secrets_provider(self) -> dict[str, Any] | None:
         if self._crypter is None:
@@ -169,6 +172,12 @@ class Codec:
             raise EngineError(f"{document['urn']}: {error}") from None
         except (KeyError, ValueError, TypeError, AttributeError):
             raise DamagedState(f"a secret of {document['urn']} is none") from None
+
+
+def manifest() -> dict[str, Any]:
+    """Who wrote a document, and when."""
+    magic = hashlib.sha256(ENGINE_VERSION.encode()).hexdigest()
+    return {"time": now(), "magic": magic, "version": ENGINE_VERSION}
 
 
 def checkpoint_document(stack: str, deployment: dict[str, Any]) -> dict[str, Any]:

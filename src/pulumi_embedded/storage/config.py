@@ -21,7 +21,7 @@ from pulumi_embedded.storage.secrets import Crypter, passphrase_from_environment
 from pulumi_embedded.storage.workspace import Project
 from pulumi_embedded.values import Properties, Secret
 
-__all__ = ["ConfigFile", "ConfigValue", "package_config"]
+__all__ = ["ConfigFile", "ConfigValue", "package_config", "scalar_text"]
 
 _DYNAMIC_PACKAGES: Final = {"pulumi-python", "pulumi-nodejs"}
 _BLINDED: Final = "[secret]"
@@ -145,15 +145,15 @@ class ConfigFile:
 
     def values(self) -> dict[str, ConfigValue]:
         """Every value of the stack, by full key, sorted; what Pulumi.yaml declares stands in for what is not set."""
-        return {key: self.read(value) for key, value in sorted(self._merged().items())}
+        return {key: self.read(value) for key, value in sorted(self.merged().items())}
 
     def get(self, name: str, *, path: bool = False) -> ConfigValue | None:
         """One value, also one inside an object where the name is a path; None where there is none."""
         key, inner = self._place(name, path)
-        value = self._merged().get(key)
+        value = self.merged().get(key)
         if inner:
             value = None if is_secure(value) else get_at(value, inner)
-        return None if value is None and (inner or key not in self._merged()) else self.read(value)
+        return None if value is None and (inner or key not in self.merged()) else self.read(value)
 
     def check(self) -> None:
         """Raises EngineError where a value that Pulumi.yaml declares is missing or has another type than declared."""
@@ -162,7 +162,8 @@ class ConfigFile:
     def _declared(self) -> dict[str, Any]:
         return {self.key(str(name)): each for name, each in (self._project.settings.get("config") or {}).items()}
 
-    def _merged(self) -> dict[str, Any]:
+    def merged(self) -> dict[str, Any]:
+        """Every value as it is written, secrets encrypted; what Pulumi.yaml declares stands in for what is not set."""
         values = {}
         for key, declared in self._declared().items():
             default = declared
@@ -179,7 +180,7 @@ class ConfigFile:
     def read(self, value: Any) -> ConfigValue:
         """A value as it is written in the file, decrypted."""
         if not isinstance(value, dict | list):
-            return ConfigValue(_scalar_text(value), False, blinded=_scalar_text(value))
+            return ConfigValue(scalar_text(value), False, blinded=scalar_text(value))
         secrets: list[str] = []
         opened = self._open(value, secrets)
         if is_secure(value):
@@ -255,7 +256,8 @@ def _blinded(value: Any) -> Any:
     return {key: _blinded(element) for key, element in value.items()} if isinstance(value, dict) else value
 
 
-def _scalar_text(value: Any) -> str:
+def scalar_text(value: Any) -> str:
+    """A number, a boolean or a text as the text that programs get."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):

@@ -100,7 +100,7 @@ class Journal:
 
     def _record(self, step: Step) -> None:
         old, new = step.old, step.new
-        if step.op in (Op.REPLACE, Op.REFRESH) or (step.untargeted and old is None):
+        if step.op in (Op.REPLACE, Op.REFRESH) or step.left_out:
             return
         replacing = step.op in (Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED, Op.READ_REPLACEMENT)
         if old is not None and not step.op.imports and (not replacing or self._finishes_replacement(step, old)):

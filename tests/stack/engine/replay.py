@@ -238,7 +238,8 @@ def opened(document: Any, crypter: Crypter) -> Any:
     if not isinstance(document, dict):
         return document
     if document.get(SIGNATURE) == SECRET:
-        return {"secret": json.loads(crypter.decrypt(document["ciphertext"]))}
+        plaintext = document.get("plaintext")
+        return {"secret": json.loads(crypter.decrypt(document["ciphertext"]) if plaintext is None else plaintext)}
     skipped = {"created", "modified", "sourcePosition", "stackTrace"}
     result = {key: opened(value, crypter) for key, value in document.items() if key not in skipped}
     if "dependencies" in result:

@@ -220,7 +220,7 @@ LEFT_OUT = [
     ("up --attach-debugger", "the flag --attach-debugger of `up`"),
     ("preview -d", "the flag -d of `preview`"),
     ("--tracing file:x up", "the flag --tracing"),
-    ("preview --save-plan=plan.json", "the flag --save-plan of `preview`"),
+    ("preview --import-file=imports.json", "the flag --import-file of `preview`"),
     ("destroy --exclude-protected=true --yes", "the flag --exclude-protected of `destroy`"),
     ("stack tag ls", "the command `stack tag`"),
     ("state move urn", "the command `state move`"),

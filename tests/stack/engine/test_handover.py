@@ -58,7 +58,11 @@ def test_the_engines_take_turns_at_a_stack(scenario: str, first: str, server: An
     engines: list[Run] = [here.run, here.run_cli] if first == "embedded" else [here.run_cli, here.run]
     turns = cycle(zip(engines, reversed(engines), strict=True))
     _ok(engines[1]("pulumi stack init dev"))
+    # A plan is saved by the engine that does not do the next step, and kept to by the other.
+    savers = cycle(reversed(engines))
     for step, state in steps_of(here):
+        if "--save-plan" in step["command"]:
+            _ok(next(savers)(step["command"]))
         if not _changes(step):
             continue
         mine, other = next(turns)

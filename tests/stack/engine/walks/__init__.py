@@ -1,7 +1,8 @@
 """Walks: a program that changes from step to step, and a command at each, on one engine or on two that take turns.
 
-A walk is a JSON document. Its `steps` have a `program` (see `program.py`; without one the last stays), `failures` of
-the provider's calls, what is `changed` and what `exists` behind the engine's back, and a `command`.
+A walk is a JSON document. Its `steps` have a `program` (see `program.py`; without one the last stays), other `files` of
+the project, `failures` of the provider's calls, what is `changed` and what `exists` behind the engine's back, and a
+`command`.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class _Place:
     def go(self, step: dict[str, Any], engine: str) -> Observation:
         if "program" in step:
             (self._folder / "program.json").write_text(json.dumps(step["program"]))
+        for name, text in step.get("files", {}).items():
+            (self._folder / name).write_text(text)
         for change in step.get("changed", []):
             self._provider.ask("change", **change)
         for thing in step.get("exists", []):
@@ -91,6 +94,7 @@ class _Place:
             "calls": _by_urn(calls),
             "order": _order(calls),
             **self._state(),
+            **(self._plan() if "--save-plan" in step["command"] else {}),
             "said": _said(self._plain(stdout), self._plain(stderr)),
         }
 
@@ -139,10 +143,25 @@ class _Place:
             "pending": opened(latest.get("pending_operations") or [], crypter),
         }
 
+    def _plan(self) -> dict[str, Any]:
+        """The plan that was saved; by whom and when it was is no matter, nor are its random seeds."""
+        path = self._folder / "plan.json"
+        document = json.loads(path.read_text()) if path.exists() else {}
+        plans = opened(document.get("resourcePlans", {}), Crypter.open(SALT, ""))
+        for plan in plans.values():
+            plan["seed"] = len(plan.get("seed", ""))
+            for changes in (plan.get("goal", {}).get("inputDiff", {}), plan.get("goal", {}).get("outputDiff", {})):
+                changes.get("deletes", []).sort()
+        return {"plan": {urn: [UUID.sub(_scrubbed, _text(plan))] for urn, plan in plans.items()}}
+
     def _plain(self, text: str) -> str:
         text = text.replace(str(self._folder.resolve()), "<project>").replace(str(self._folder), "<project>")
-        text = UUID.sub(lambda match: match[0] if match[0] == UNKNOWN else "<uuid>", text)
+        text = UUID.sub(_scrubbed, text)
         return text.replace("pulumi-embedded", "pulumi")
+
+
+def _scrubbed(match: re.Match[str]) -> str:
+    return match[0] if match[0] == UNKNOWN else "<uuid>"
 
 
 def _edited(document: dict[str, Any], edit: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -52,7 +52,104 @@ REFRESH = then("refresh --yes --skip-preview --parallel 1")
 GO_ON = f"{UP} --continue-on-error"
 FAILING = {"resources": [thing("d"), thing("e")], "fails": True}
 
+SAVE = "preview --parallel 1 --save-plan plan.json"
+KEEP = f"{UP} --plan plan.json"
+PLANNED = (thing("a", {"tags": {"x": 1}, "list": [1, 2]}), group("g"), thing("b", {"of": ref("a")}, parent="g"))
+
 _STEPS: dict[str, list[Entry]] = {
+    # Update plans.
+    "a-plan-of-a-new-stack": [
+        up(*PLANNED, thing("s", {"token": secret("t")}), provider("p"), thing("c", provider="p"), command=SAVE),
+        then(KEEP),
+        then(KEEP),
+        then(f"{SAVE} --show-secrets"),
+        then("up --yes --parallel 1 --plan plan.json"),
+    ],
+    "a-plan-of-every-change": [
+        up(
+            *(thing("a"), thing("b", {"of": ref("a")}), thing("c", {"fixed": 1}), thing("d", {"of": ref("c")})),
+            *(thing("e", {"fixed": 1}), thing("f", {"fixed": ref("e")}), thing("i"), thing("j", {"token": "t"})),
+            *(group("g"), thing("h", parent="g")),
+        ),
+        up(
+            *(thing("a", {"value": 2, "tags": {"x": 1}}), thing("b", {"of": ref("a")}, depends_on=["a"])),
+            *(
+                thing("c", {"fixed": 2}),
+                thing("d", {"of": ref("c")}),
+                thing("e", {"fixed": 2}, delete_before_replace=True),
+            ),
+            *(thing("f", {"fixed": ref("e")}), thing("j"), group("k", aliases=[{"name": "g"}])),
+            *(thing("h", parent="k", protect=True, ignore_changes=["value"]), thing("m", import_="wild")),
+            *(read("r", "there"), thing("n", {"of": ref("r")}, custom_timeouts={"create": "90s"})),
+            command=SAVE,
+            exists=[{"id": each, "inputs": {"value": 1, "auto": "auto-1"}} for each in ("wild", "there")],
+        ),
+        then(KEEP),
+        then(SAVE),
+        then(KEEP),
+    ],
+    "an-option-that-the-plan-does-not-have": [
+        up(*PLANNED, command=SAVE),
+        *(
+            up(*PLANNED[:2], thing("b", {"of": ref("a")}, **{"parent": "g", **options}), command=KEEP)
+            for options in (
+                {"protect": True},
+                {"delete_before_replace": False},
+                {"ignore_changes": ["value", "of"]},
+                {"aliases": [{"name": "x"}]},
+                {"custom_timeouts": {"update": "1m30s"}},
+            )
+        ),
+        up(*PLANNED, command=KEEP),
+    ],
+    "properties-that-the-plan-does-not-have": [
+        up(thing("a", {"tags": {"x": 1}, "list": [1, 2], "fixed": True, "text": "t"}), thing("b", {"of": ref("a")})),
+        up(
+            thing("a", {"value": 2, "more": 1.5, "list": [1, 3], "fixed": True, "text": "u"}),
+            thing("b", {"of": ref("a")}),
+            command=SAVE,
+        ),
+        up(thing("a", {"list": [1, 3], "more": None, "text": "u"}), thing("b", {"of": ref("a")}), command=KEEP),
+        up(
+            thing("a", {"value": 3, "more": 2, "list": [1, 3], "new": {"y": [1, "z"]}, "text": "u"}),
+            thing("b", {"of": ref("a")}),
+            command=KEEP,
+        ),
+        up(
+            thing("a", {"value": 2, "more": 1.5, "list": [1, 3], "fixed": True, "text": "u"}),
+            thing("b", {"of": 1}),
+            command=KEEP,
+        ),
+    ],
+    "steps-that-the-plan-does-not-have": [
+        up(thing("a"), thing("b"), thing("c", {"fixed": 1}), thing("d")),
+        up(thing("a"), thing("b"), thing("c", {"fixed": 1}), thing("d"), command=SAVE),
+        up(thing("a"), thing("b"), thing("c", {"fixed": 1}), thing("d"), thing("e"), command=KEEP),
+        up(thing("a"), thing("b"), thing("c", {"fixed": 1}), command=KEEP),
+        up(thing("a"), thing("b"), thing("c", {"fixed": 1}), thing("d"), command=f"{KEEP} --replace {URN}a"),
+        up(thing("a"), thing("b"), thing("c", {"fixed": 1}), command=SAVE),
+        up(thing("a"), thing("b"), thing("c", {"fixed": 1}), thing("d"), command=KEEP),
+        up(thing("a"), thing("b"), command=KEEP),
+        up(thing("a"), thing("b"), thing("c", {"fixed": 1}), command=KEEP),
+        then(KEEP),
+        up(thing("a"), thing("b"), thing("e"), command=SAVE),
+        up(thing("a"), command=KEEP),
+        up(thing("a"), thing("b"), command=KEEP),
+    ],
+    "outputs-that-the-plan-does-not-have": [
+        {**up(), "program": {"resources": [thing("a"), {**group("g"), "outputs": {"x": 1}}], "exports": {"y": 1}}},
+        then(SAVE),
+        {
+            **up(command=KEEP),
+            "program": {"resources": [thing("a"), {**group("g"), "outputs": {"x": 2}}], "exports": {"y": 1}},
+        },
+    ],
+    "a-plan-of-targets": [
+        up(thing("a"), thing("b"), thing("c")),
+        up(thing("a", {"value": 2}), thing("b", {"value": 2}), thing("d"), command=f"{SAVE} --target {URN}a"),
+        then(f"{KEEP} --target {URN}a"),
+        then(KEEP),
+    ],
     # One object never belongs to two resources.
     "alias-of-one-that-stays": [
         up(thing("a")),
