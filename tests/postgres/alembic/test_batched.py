@@ -130,7 +130,7 @@ def test_rows_that_are_added_meanwhile_are_not_chased(one: Target) -> None:
     assert counts(one, "id > 300")[0][0] == 0
 
 
-@pytest.mark.few(1)
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

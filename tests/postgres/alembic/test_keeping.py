@@ -147,6 +147,7 @@ def test_down_to_base_and_up_again_every_row_is_there(filled: Target) -> None:
     assert filled.query("SELECT tgenabled FROM pg_trigger WHERE tgname = 'touches'") == [("O",)]
 
 
+@pytest.mark.full
 def test_without_keeping_it_refuses_with_exact_counts(filled: Target) -> None:
     before = digests(filled)
     with pytest.raises(RevisionFailed, match=r"it would destroy 10,000 rows of app\.notes\n") as caught:

@@ -257,7 +257,7 @@ def test_a_login_without_a_schema_to_create_in_is_refused(three: Target, databas
         three.migrate(ONE)
 
 
-@pytest.mark.few(1)
+@pytest.mark.full
 @pytest.mark.parametrize("command", [["current"], ["history"], ["check"], ["revision", "-m", "x", "--sql"]])
 def test_a_command_that_only_looks_makes_no_table(empty_target: Target, command: list[str]) -> None:
     empty_target.alembic(*command, check=False)

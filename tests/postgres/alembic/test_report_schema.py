@@ -105,6 +105,7 @@ def told(plan: Any) -> Any:
     return {**plan, "as_of": "", "revisions": [{**each, "losses": []} for each in plan["revisions"]]}
 
 
+@pytest.mark.full
 def test_the_report_is_the_previews_on_a_server_that_knows_nothing_of_the_target(
     applied: Target, written: Path, server: Server, other: Server
 ) -> None:
@@ -149,6 +150,7 @@ def test_without_a_server_the_report_reads_nothing_but_the_file(applied: Target,
     assert "Destroys about 1 value of app.people.password" in done.stdout
 
 
+@pytest.mark.full
 def test_a_script_that_was_edited_since_it_ran_is_named_without_its_lines(applied: Target, written: Path) -> None:
     applied.write(ONE, None, "op.execute('CREATE TABLE app.people (id bigint PRIMARY KEY)')")
     done = run(applied, "report", "--schema", written)

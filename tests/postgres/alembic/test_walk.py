@@ -269,6 +269,7 @@ class Walk(RuleBasedStateMachine):
         assert [line for (line,) in self.target.query(OBJECTS)] == self.schemas[self.applied]
 
 
+@pytest.mark.full
 def test_wherever_a_walk_leads_heads_are_ledger_are_schema(
     site: tuple[Target, dict[tuple[str, ...], Path], dict[frozenset[str], list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

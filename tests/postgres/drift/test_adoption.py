@@ -77,6 +77,7 @@ def test_a_database_at_a_revision_is_taken_for_it(site: Target, adopting: dict[s
     assert adopting[ADMIN] not in str([stack.inputs, stack.outputs])
 
 
+@pytest.mark.full
 def test_what_is_pending_then_runs_and_the_way_back_is_there(site: Target, adopting: dict[str, Any]) -> None:
     build(site, SQL[ONE], SQL[TWO])
     stack = Stack(site.url)

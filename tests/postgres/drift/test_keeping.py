@@ -124,6 +124,7 @@ def test_an_update_that_failed_half_way_is_no_drift(empty_target: Target) -> Non
     assert drift(stack) == {}
 
 
+@pytest.mark.full
 def test_a_state_that_was_lost_expects_what_the_ledger_says(target: Target, stack: Stack, said: list[str]) -> None:
     owner(target, "CREATE TABLE app.scratch (id int)")
     stack.lose()
