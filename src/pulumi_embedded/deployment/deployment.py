@@ -101,10 +101,17 @@ class Deployment:
                 host.close()
                 self._watchdog.close()
         self._finish_stack()
+        self._require_planned()
         self._journal.close()
         self._reporter.tell(Summary(self._reporter.changes, time.monotonic() - begun))
         plan = self._generator.constraint.plan()
         return Outcome(self._reporter.changes, self._failed, self.cancellation.by_user, plan)
+
+    def _require_planned(self) -> None:
+        """Reports planned resources that were not met; after a failure that is no surprise."""
+        for urn in self._generator.missing() if not self._failed else ():
+            self._reporter.diagnose(urn, Severity.ERROR, f"expected resource operations for {urn} but none were seen")
+            self._failed = True
 
     def abandon(self) -> None:
         """Ends the plugins and the program at once; what they were doing stays in the state as pending."""
@@ -161,16 +168,7 @@ class Deployment:
         elif self._options.kind is Kind.DESTROY:
             self._delete_all(resources)
         self.cancellation.check()
-        self._require_planned(resources)
         self._finished_cleanly = not (self._failed or self._runner.failed)
-
-    def _require_planned(self, resources: list[ResourceState]) -> None:
-        if self._failed or self._runner.failed:
-            # What was not come to is no surprise.
-            return
-        for urn in self._generator.constraint.missing({each.urn for each in resources}):
-            self._reporter.diagnose(urn, Severity.ERROR, f"expected resource operations for {urn} but none were seen")
-            self._failed = True
 
     def _new_generator(self, resources: list[ResourceState]) -> StepGenerator:
         return StepGenerator(self.target, self._options, self._registry, resources, self._reporter.diagnose)

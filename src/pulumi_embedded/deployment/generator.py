@@ -327,6 +327,10 @@ class StepGenerator:
             return [Step(Op.REMOVE_PENDING_REPLACE, state, None)]
         return [Step(Op.READ_DISCARD if state.external else Op.DELETE, state, None)]
 
+    def missing(self) -> list[str]:
+        """The URNs whose planned steps were not met."""
+        return list(self.constraint.missing({each.urn for each in self._base}))
+
     def unknown_targets(self) -> list[str]:
         """The targets that there are none of."""
         return self.targeting.unknown(self._seen)

@@ -122,7 +122,8 @@ class PreviewDigest:
         if self._diagnostics:
             document["diagnostics"] = self._diagnostics
         document["duration"] = int(event.seconds * 1_000_000_000)
-        document["changeSummary"] = {str(op): count for op, count in sorted(event.changes.items())}
+        if event.changes:
+            document["changeSummary"] = {str(op): count for op, count in sorted(event.changes.items())}
         self._print(json_text(document, indent=4, ascii_only=False))
 
 

@@ -44,7 +44,23 @@ class _Draw:
             for _ in range(self._rng.randint(0, 3)):
                 self._change()
             steps.append(self._step(self._command(), calm=self._often(0.6)))
-        return {"steps": steps, "provider": {"secrets": self._often(0.8), "previews": self._often(0.8)}}
+        provider = {"secrets": self._often(0.8), "previews": self._often(0.8)}
+        return {"steps": self._planned(steps), "provider": provider}
+
+    def _planned(self, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The steps, one of them with a plan that a step before it saves.
+
+        None that fails: after a failure the CLI says of every resource that it did not come to that it was planned.
+        """
+        calm = [number for number, step in enumerate(steps) if number and _calm_update(step)]
+        if not calm or self._often(0.5):
+            return steps
+        number = self._rng.choice(calm)
+        step = steps[number]
+        flags = step["command"].removeprefix(f"up {QUIET}").replace(" --json", "")
+        save = {**step, "command": f"preview --parallel 1 --save-plan plan.json{flags}"}
+        keep = {"command": f"{step['command']} --plan plan.json"}
+        return [*steps[:number], save, keep, *steps[number + 1 :]]
 
     def _step(self, command: str, *, calm: bool) -> dict[str, Any]:
         self._had |= {each["name"] for each in self._entries}
@@ -242,3 +258,7 @@ class _Draw:
         if self._often(0.06) and not verb.startswith("destroy"):
             flags.append("--expect-no-changes")
         return " ".join([verb, *flags])
+
+
+def _calm_update(step: dict[str, Any]) -> bool:
+    return step["command"].startswith(f"up {QUIET}") and not ("failures" in step or step["program"]["fails"])

@@ -357,6 +357,10 @@ _STEPS: dict[str, list[Entry]] = {
         {**up(thing("d"), thing("e"), command=GO_ON, failures={"Create": ["d"]}), "program": FAILING},
         up(thing("d"), group("g", depends_on=["d"]), thing("f"), command=GO_ON, failures={"Create": ["d"]}),
     ],
+    "a-preview-that-counts-nothing": [
+        up(thing("a")),
+        then(f"preview --json --parallel 1 --refresh --replace {URN}nobody"),
+    ],
     "a-program-raises-a-run-error": [
         {**up(command="preview --json --parallel 1"), "program": FAILING},
         then(f"{UP} --json"),
