@@ -20,7 +20,7 @@ import psycopg
 
 from benchmarks.measure import Claim, report, seconds
 from benchmarks.server import empty_database, url
-from pulumi_alembic import migrator
+from pulumi_alembic.migrate import migrator
 
 _ROWS = 1_000_000
 _COMMAND = "python -m benchmarks.keeping"

@@ -21,7 +21,7 @@ from benchmarks.beside import Beside
 from benchmarks.measure import Claim, report, seconds
 from benchmarks.scripts import FIRST, SECOND, write_scripts
 from benchmarks.server import empty_database, url
-from pulumi_alembic import migrator
+from pulumi_alembic.migrate import migrator
 from pulumi_alembic.policy import Policy
 
 _BLOCKED = 6.0  # seconds

@@ -21,9 +21,9 @@ import psycopg
 from benchmarks.measure import Claim, report
 from benchmarks.scripts import FIRST, SECOND, write_scripts
 from benchmarks.server import empty_database, url
-from pulumi_alembic import migrator
-from pulumi_alembic.accounting import account_from_database
-from pulumi_alembic.lint import Settings
+from pulumi_alembic.migrate import migrator
+from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.lint import Settings
 
 _LONGEST = 0.05  # seconds
 _SECONDS = 10

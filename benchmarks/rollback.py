@@ -27,7 +27,7 @@ _FIRST = "20250101_000"
 _BACK = """
 import os, sys
 from pathlib import Path
-from pulumi_alembic import migrator
+from pulumi_alembic.migrate import migrator
 from pulumi_alembic.scripts import trust
 
 target, applied = sys.argv[1:]

@@ -19,11 +19,11 @@ from pulumi_alembic.errors import (
 )
 
 if TYPE_CHECKING:
-    from pulumi_alembic.arguments import Approval, Backup, Commands, Drift, PromoteFrom
-    from pulumi_alembic.execution.batched import batched_update
-    from pulumi_alembic.fanout.query import Query
-    from pulumi_alembic.fanout.waves import Waves
+    from pulumi_alembic.fanout.plan.waves import Waves
+    from pulumi_alembic.migrate.blocks.batched import batched_update
     from pulumi_alembic.resource import Migrations, proof_of
+    from pulumi_alembic.stack.arguments import Approval, Backup, Commands, Drift, PromoteFrom
+    from pulumi_alembic.stack.databases import Query
 
 __all__ = [
     "Approval",
@@ -44,11 +44,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    **dict.fromkeys(("Approval", "Backup", "Commands", "Drift", "PromoteFrom"), "arguments"),
+    **dict.fromkeys(("Approval", "Backup", "Commands", "Drift", "PromoteFrom"), "stack.arguments"),
     **dict.fromkeys(("Migrations", "proof_of"), "resource"),
-    "Query": "fanout.query",
-    "Waves": "fanout.waves",
-    "batched_update": "execution.batched",
+    "Query": "stack.databases",
+    "Waves": "fanout.plan.waves",
+    "batched_update": "migrate.blocks.batched",
 }
 
 

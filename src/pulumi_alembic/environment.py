@@ -15,24 +15,21 @@ import sqlalchemy as sa
 from alembic import command, context
 from alembic.util import CommandError
 
-from pulumi_alembic.database import VERSION_SCHEMA
+from pulumi_alembic.database.connection import VERSION_SCHEMA
+from pulumi_alembic.database.migration_lock import hold
+from pulumi_alembic.database.sessions import waits
 from pulumi_alembic.errors import MigrationError, Moved
-from pulumi_alembic.exclusive import hold
-from pulumi_alembic.execution.online import run_online
-from pulumi_alembic.guard.allowance import allowed
 from pulumi_alembic.ledger import integrity
-from pulumi_alembic.origin import Origin
+from pulumi_alembic.migrate.authoring import list_in_manifest, refuse_unnamed_merge
+from pulumi_alembic.migrate.data_loss.allowance import allowed
+from pulumi_alembic.migrate.online import run_online
+from pulumi_alembic.migrate.request import ENTERED, Request
+from pulumi_alembic.output.printable import printable
+from pulumi_alembic.output.redact import redact
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.printable import printable
-from pulumi_alembic.redact import redact
-from pulumi_alembic.request import Request
-from pulumi_alembic.scripts.authoring import list_in_manifest, refuse_unnamed_merge
-from pulumi_alembic.sessions import waits
+from pulumi_alembic.scripts.origin import Origin
 
-__all__ = ["ENTERED", "run"]
-
-ENTERED = "entered"
-"""The attribute of Alembic's configuration that says that env.py came as far as to call `run`."""
+__all__ = ["run"]
 
 _LOOKING = {command.branches, command.check, command.current, command.heads, command.history, command.show}
 _LOOKING |= {command.revision, command.merge, command.edit}

@@ -3,7 +3,7 @@
 The text of each error is the whole message for the person at the terminal: what happened, on what, what to do next.
 """
 
-from pulumi_alembic.printable import printable
+from pulumi_alembic.output.printable import printable
 
 __all__ = [
     "BackupError",

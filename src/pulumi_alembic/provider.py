@@ -7,7 +7,6 @@ ever.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -25,27 +24,23 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from pulumi_alembic import (
-    accounting,
-    adopting,
-    drifting,
-    engine_log,
-    migrator,
-    planned,
-    planning,
-    plugin_errors,
-    preview,
-    proving,
-)
-from pulumi_alembic.account import Account
-from pulumi_alembic.approval import VARIABLE, approval
 from pulumi_alembic.backups.setting import When
-from pulumi_alembic.database import NoDatabase
+from pulumi_alembic.database.connection import NoDatabase
+from pulumi_alembic.database.sessions import waits
 from pulumi_alembic.errors import DatabaseError, MigrationError, PolicyError, RevisionFailed
-from pulumi_alembic.fanout.settings import LISTED, is_many
-from pulumi_alembic.guard.allowance import allowed, refuse_losses
-from pulumi_alembic.guard.rehearsed import refuse_failed
-from pulumi_alembic.inputs import (
+from pulumi_alembic.migrate import migrator, planner
+from pulumi_alembic.migrate.data_loss.setting import is_wanted
+from pulumi_alembic.output.printable import printable
+from pulumi_alembic.policy import Policy
+from pulumi_alembic.review import build, plan_text, promotion_record
+from pulumi_alembic.review.gates import refuse_failed
+from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.promotion_record import PROOF, PROVES
+from pulumi_alembic.scripts import trust
+from pulumi_alembic.scripts.plan import revision_text
+from pulumi_alembic.stack import adopt, check, log, plugin_errors, refresh
+from pulumi_alembic.stack.databases import LISTED, is_many
+from pulumi_alembic.stack.inputs import (
     ADMIN,
     ADOPTS,
     APPLIED,
@@ -58,18 +53,10 @@ from pulumi_alembic.inputs import (
     Inputs,
     Properties,
 )
-from pulumi_alembic.keeping.setting import is_wanted
-from pulumi_alembic.lint.gate import refuse
-from pulumi_alembic.plan import revision_text
-from pulumi_alembic.policy import Policy
-from pulumi_alembic.printable import printable
-from pulumi_alembic.proving import PROOF, PROVES
-from pulumi_alembic.scripts import trust
-from pulumi_alembic.sessions import waits
 
 if TYPE_CHECKING:
-    from pulumi_alembic.origin import Origin
-    from pulumi_alembic.plan import Plan
+    from pulumi_alembic.scripts.origin import Origin
+    from pulumi_alembic.scripts.plan import Plan
     from pulumi_alembic.scripts.trust import Trust
 
 __all__ = ["DETAILS", "MigrationsProvider"]
@@ -100,7 +87,7 @@ def _waiting(call: _Call) -> _Call:
         except PolicyError:
             # The call says so itself.
             policy = Policy()
-        with waits(lambda text: engine_log.info(text, urn), policy.lock_deadline):
+        with waits(lambda text: log.info(text, urn), policy.lock_deadline):
             return call(*arguments)
 
     return cast("_Call", waiting)
@@ -126,18 +113,18 @@ class MigrationsProvider(ResourceProvider):
         """The inputs and the plan; a failure where there is no plan. Reads the database, changes nothing."""
         asked, news = news, {key: value for key, value in news.items() if key not in (ADMIN, APPLYING)}
         if is_many(asked):
-            from pulumi_alembic.fanout import operations
+            from pulumi_alembic.stack import many
 
-            return operations.check(_olds, asked, news)
+            return many.check(_olds, asked, news)
         try:
             inputs = Inputs.of(asked)
-            adopted = adopting.find(inputs)
+            adopted = adopt.find(inputs)
             inputs = replace(inputs, adopted=adopted.heads if adopted else ())
-            looked, account = planned.plan(inputs, _olds, inputs.trust(_olds))
+            looked, account = check.plan(inputs, _olds, inputs.trust(_olds))
             plan, lower = looked.plan, inputs.lint.lower
             # Those that go too: an update that fails on the way down is gone on with by what is known here.
             applied = trust.write([*plan.applied, *plan.steps])
-            proofs = proving.properties(_olds, looked, account, lower)
+            proofs = promotion_record.properties(_olds, looked, account, lower)
         except MigrationError as error:
             # Without a property: an engine would print its value.
             return CheckResult(news, [CheckFailure("", str(error))])
@@ -149,18 +136,18 @@ class MigrationsProvider(ResourceProvider):
             _tell(plan, account, inputs)
         try:
             if account:
-                refuse_failed(account, engine_log.command("up", inputs.urn))
+                refuse_failed(account, log.command("up", inputs.urn))
         except MigrationError as error:
             return CheckResult(news, [CheckFailure("", str(error))])
         if inputs.applying:
             _rehearsed[inputs.urn] = account
             return CheckResult({**news, **adds}, [])
-        for line in proving.unproven(_olds, looked, lower):
-            engine_log.warning(line, inputs.urn)
+        for line in promotion_record.unproven(_olds, looked, lower):
+            log.warning(line, inputs.urn)
         if account and plan.steps:
             adds |= {
                 "digest": account.digest,
-                "statements": preview.statements(account),
+                "statements": plan_text.statements(account),
                 "__plan": json.dumps(account.to_json()),
             }
         return CheckResult({**news, **adds}, [])
@@ -193,23 +180,23 @@ class MigrationsProvider(ResourceProvider):
     def read(self, id_: str, props: Properties) -> ReadResult:
         """What the database says now, as it was where it cannot be asked; gone where there is no such database."""
         if is_many(props):
-            from pulumi_alembic.fanout import operations
+            from pulumi_alembic.stack import many
 
-            return operations.read(id_, props)
+            return many.read(id_, props)
         inputs = Inputs.of(props)
         try:
-            revision = planning.read_revision(inputs.url or "")
-            seen = drifting.look(inputs, props)
+            revision = planner.read_revision(inputs.url or "")
+            seen = refresh.look(inputs, props)
         except NoDatabase:
             return ReadResult("", {})
         except DatabaseError as error:
             # Not a failure: the refresh may be the one that finds, and lets an update heal, what is in the way.
-            engine_log.warning(f"not read, the state keeps the last reading: {error}", inputs.urn)
+            log.warning(f"not read, the state keeps the last reading: {error}", inputs.urn)
             return ReadResult(id_, props)
         kept = {key: value for key, value in props.items() if key != DRIFT}
         outputs = {**kept, "revision": revision, **seen}
         if not props.get(PROOF) or revision != props.get("revision"):
-            outputs[PROOF] = planned.proof(inputs, revision, inputs.trust(props), props)
+            outputs[PROOF] = check.proof(inputs, revision, inputs.trust(props), props)
         asked = {key: value for key, value in kept.items() if key not in ("revision", FINGERPRINT, PROOF, *DETAILS)}
         found = {key: value for key, value in seen.items() if key == DRIFT}
         return ReadResult(id_, outputs, {**asked, "target": revision, "plan": "", **found})
@@ -221,7 +208,7 @@ class MigrationsProvider(ResourceProvider):
 def _tell(plan: Plan, account: Account, inputs: Inputs) -> None:
     reason = inputs.backup.reason(account)
     first = [f"a backup comes first, into {inputs.backup.folder}: {reason}"] if reason else []
-    engine_log.info("\n  ".join([str(plan), *first, *preview.summary(account)]), inputs.urn)
+    log.info("\n  ".join([str(plan), *first, *plan_text.summary(account)]), inputs.urn)
 
 
 def _as_rehearsed(account: Account, urn: str) -> Account:
@@ -241,6 +228,12 @@ def _steps(account: Account) -> tuple[object, ...]:
     return account.origin, account.direction, [(each.id, each.checksum) for each in account.revisions]
 
 
+def _digest_of_empty(inputs: Inputs, target: str, vouched: Trust) -> str:
+    """The digest of the plan as it was for a database to come: as good as its own while the database holds nothing."""
+    empty = build.account_of_empty(inputs.url or "", inputs.directory, target, inputs.lint, vouched)
+    return empty.digest if empty else ""
+
+
 def _back_up(
     inputs: Inputs, vouched: Trust, on_status: Callable[[str], None], say: Callable[[str], None]
 ) -> Callable[[Plan, Origin], str]:
@@ -253,65 +246,58 @@ def _back_up(
 
 def _migrate(olds: Properties, properties: Properties) -> Properties:
     if is_many(properties):
-        from pulumi_alembic.fanout import operations
+        from pulumi_alembic.stack import many
 
-        return operations.migrate(properties)
+        return many.migrate(properties)
     inputs = Inputs.of(properties)
     vouched = inputs.trust(properties)
     outputs = {key: value for key, value in properties.items() if key not in (ADOPTS, *DETAILS)}
     outputs[PROOF] = properties.get(PROVES) or ""
-    keeper = drifting.keeper(inputs, olds, properties)
-    may_lose = allowed(properties.get("__allow_data_loss") or ())
+    keeper = refresh.keeper(inputs, olds, properties)
+    gates = inputs.gates(properties)
 
     begun: list[Plan] = []
 
     def approve(plan: Plan) -> Mapping[str, Any]:
         begun.append(plan)
-        up = engine_log.command("up", inputs.urn)
-        _, account = accounting.account_from_database(
+        _, account = build.account_from_database(
             inputs.url or "", inputs.directory, plan.target, inputs.lint, vouched, keep=is_wanted(inputs.policy)
         )
         account = _as_rehearsed(account, inputs.urn)
         _tell(plan, account, inputs)
-        refuse_failed(account, up)
-        refuse(account, properties.get("__configure") or 'Migrations(lint={{"{rule}": "warning"}})', up)
-        if properties.get("require_approval"):
-            approved = os.environ.get(VARIABLE) or properties.get("__approved") or ""
-            look = engine_log.command("preview", inputs.urn)
-            approval(approved, inputs.url or "", inputs.directory, look, up, inputs.lint, vouched)(account)
-        refuse_losses(account, may_lose, up)
+        gates.check([account], account.digest, lambda: _digest_of_empty(inputs, account.target, vouched))
         keeper.begin()
-        return proving.notes(account)
+        return promotion_record.notes(account)
 
     def on_applied(revision: str) -> None:
-        engine_log.status(f"{revision} ran", inputs.urn)
+        log.status(f"{revision} ran", inputs.urn)
 
     def on_status(text: str) -> None:
-        engine_log.status(text, inputs.urn)
+        log.status(text, inputs.urn)
 
     def on_wait(text: str) -> None:
-        engine_log.info(text, inputs.urn)
+        log.info(text, inputs.urn)
 
     try:
         revision = migrator.migrate(
             inputs.url or "",
             inputs.directory,
             inputs.target,
-            command=engine_log.command("up", inputs.urn),
+            command=gates.up,
             on_applied=on_applied,
             on_status=on_status,
             on_wait=on_wait,
             policy=inputs.policy,
             approve=approve,
-            allow_data_loss=may_lose,
-            stack=engine_log.stack(inputs.urn),
+            allow_data_loss=gates.may_lose,
+            stack=log.stack(inputs.urn),
             back_up=_back_up(inputs, vouched, on_status, on_wait),
             trust=vouched,
             on_kept=on_wait,
-            around=adopting.first(inputs, properties, keeper),
+            around=adopt.first(inputs, properties, keeper),
         )
     except RevisionFailed as error:
-        proof = proving.without(outputs[PROOF], begun[-1] if begun else None)
+        proof = promotion_record.without(outputs[PROOF], begun[-1] if begun else None)
         left = {"revision": error.revision, FINGERPRINT: keeper.fingerprint, PROOF: proof}
         raise plugin_errors.HalfDone(str(error), ID, {**outputs, **left}) from None
     return {**outputs, "revision": revision, FINGERPRINT: keeper.fingerprint}

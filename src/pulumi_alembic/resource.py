@@ -9,21 +9,21 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_alembic.arguments import Approval, Argument, Backup, Commands, Drift, PromoteFrom, properties_of
 from pulumi_alembic.errors import MigrationError
-from pulumi_alembic.fanout.query import Query
-from pulumi_alembic.fanout.settings import asked as fanned_out
-from pulumi_alembic.fanout.waves import Waves
-from pulumi_alembic.guard.allowance import allowed
-from pulumi_alembic.inputs import ADMIN, APPLYING, FINGERPRINT
-from pulumi_alembic.lint.settings import Settings
+from pulumi_alembic.fanout.plan.waves import Waves
+from pulumi_alembic.migrate.data_loss.allowance import allowed
+from pulumi_alembic.output.printable import printable
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.printable import printable
-from pulumi_alembic.promotion import UNSEALED
 from pulumi_alembic.provider import MigrationsProvider
+from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.scripts import trust
 from pulumi_alembic.scripts.history import HEAD, History
 from pulumi_alembic.scripts.manifest import COMMAND
+from pulumi_alembic.scripts.promotion import UNSEALED
+from pulumi_alembic.stack.arguments import Approval, Argument, Backup, Commands, Drift, PromoteFrom, properties_of
+from pulumi_alembic.stack.databases import Query
+from pulumi_alembic.stack.databases import asked as fanned_out
+from pulumi_alembic.stack.inputs import ADMIN, APPLYING, FINGERPRINT
 
 __all__ = ["Migrations", "proof_of"]
 
@@ -81,7 +81,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         revision that the database is at: `rollback`, by what the ledger keeps, or `refuse`, the default on a
         `production` stack, and in one named prod or production.
 
-        `lint` gives rules other severities: `{"truncate": "error"}`, see `pulumi_alembic.lint.Settings`. On a
+        `lint` gives rules other severities: `{"truncate": "error"}`, see `pulumi_alembic.review.lint.Settings`. On a
         `production` stack practices are obligations.
 
         `rehearse_with` is the URL of a login of the same server that may make databases and become the owner: with it a

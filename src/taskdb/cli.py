@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl, urlsplit
 import click
 import yaml
 
-from pulumi_alembic import libpq
-from pulumi_alembic.printable import guarded_output, json_text
+from pulumi_alembic.database import libpq
+from pulumi_alembic.output.printable import guarded_output, json_text
 from taskdb import github, local, schema_report, stack
 from taskdb.engine import ENGINES, Engine
 from taskdb.errors import TaskdbError

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pulumi
 import pulumi_postgresql as postgresql
 
-from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA, VERSION_TABLE
+from pulumi_alembic.database.connection import KEPT_SCHEMA, VERSION_SCHEMA, VERSION_TABLE
 from pulumi_alembic.ledger.table import LEDGER, REPORTED_COLUMNS
 from taskdb.admin import Admin
 from taskdb.chain import Chain

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
-from pulumi_alembic.drift.ignoring import patterns
+from pulumi_alembic.drift.difference.ignored import patterns
 from pulumi_alembic.errors import PolicyError
 from taskdb.errors import TaskdbError
 

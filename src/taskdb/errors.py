@@ -1,6 +1,6 @@
 """The one kind of error that this project raises for what can go wrong in normal use."""
 
-from pulumi_alembic.printable import printable
+from pulumi_alembic.output.printable import printable
 
 __all__ = ["TaskdbError"]
 

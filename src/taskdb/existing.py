@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import psycopg
 
-from pulumi_alembic import libpq, server_message
-from pulumi_alembic.database import OWN_OPTIONS
+from pulumi_alembic.database import libpq, server_message
+from pulumi_alembic.database.connection import OWN_OPTIONS
 from taskdb.errors import TaskdbError
 from taskdb.settings import Admin
 

@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 
 from pulumi_alembic.errors import PolicyError
-from pulumi_alembic.lint import Settings as Lint
+from pulumi_alembic.review.lint import Settings as Lint
 from taskdb.errors import TaskdbError
 
 __all__ = ["LINT_KEYS", "configure_command", "lint_of"]

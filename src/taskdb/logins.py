@@ -25,7 +25,7 @@ def is_refused(login: Mapping[str, Any], password: str) -> bool:
     # Slow to import, and not needed to create a password.
     import psycopg
 
-    from pulumi_alembic import libpq
+    from pulumi_alembic.database import libpq
 
     try:
         with libpq.environment_ignored():

@@ -9,8 +9,9 @@ from typing import Any
 import psycopg
 import pulumi
 
-from pulumi_alembic import MigrationError, TargetError, libpq
-from pulumi_alembic.database import OWN_OPTIONS
+from pulumi_alembic import MigrationError, TargetError
+from pulumi_alembic.database import libpq
+from pulumi_alembic.database.connection import OWN_OPTIONS
 from pulumi_alembic.scripts.history import HEAD, History
 from taskdb.admin import VARIABLES, Admin
 from taskdb.commands import command

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from pulumi_alembic import libpq
+from pulumi_alembic.database import libpq
 from taskdb.admin import VARIABLES
 from taskdb.commands import engine
 from taskdb.errors import TaskdbError

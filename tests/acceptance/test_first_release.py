@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic import report
-from pulumi_alembic.account import Account
-from pulumi_alembic.promotion import Proof
 from pulumi_alembic.provider import MigrationsProvider
+from pulumi_alembic.review import report
+from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.scripts.promotion import Proof
 from taskdb.local.binaries import Binaries
 from taskdb.local.record import Server
 from tests.acceptance.first_release import FIXTURES, VERSION, query, restore, restored_project, restored_server

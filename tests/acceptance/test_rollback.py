@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pulumi_alembic.scripts.script import checksum
+from pulumi_alembic.scripts.revision import checksum
 from tests.acceptance.project import Outcome, Project
 from tests.postgres.alembic.catalog import OBJECTS
 

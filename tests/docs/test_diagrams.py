@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from pulumi_alembic.report.diagram import diagram
-from pulumi_alembic.tables import ColumnAccount, ForeignKey, TableAccount, TableState
+from pulumi_alembic.review.report.diagram import diagram
+from pulumi_alembic.sql.tables import ColumnAccount, ForeignKey, TableAccount, TableState
 from tests.conftest import ALL, PROJECT
 
 VERSION = "11.12.0"

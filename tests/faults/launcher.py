@@ -17,10 +17,11 @@ from typing import Any
 # What a run imports late, imported once.
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
 
-from pulumi_alembic import cli, environment, migrator, runner  # noqa: F401
-from pulumi_alembic.backups import commands, restore, taking  # noqa: F401
+from pulumi_alembic.backups import restore, taking  # noqa: F401
 from pulumi_alembic.backups.setting import BackupSetting, When
+from pulumi_alembic.commands import cli
 from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.migrate import alembic_run, migrator  # noqa: F401
 from pulumi_alembic.policy import Policy
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pulumi_alembic.keeping.entry import read
-from pulumi_alembic.planning import read_revision
+from pulumi_alembic.migrate.data_loss.preserved_table import read
+from pulumi_alembic.migrate.planner import read_revision
 from pulumi_alembic.scripts.history import History
 from taskdb.local import Server
 from tests.conftest import Database

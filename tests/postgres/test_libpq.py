@@ -13,9 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from pulumi_alembic import libpq
-from pulumi_alembic.backups import clients
-from pulumi_alembic.database import OWN_OPTIONS, log_in
+from pulumi_alembic.database import libpq, pg_programs
+from pulumi_alembic.database.connection import OWN_OPTIONS, log_in
 from pulumi_alembic.errors import DatabaseError
 from pulumi_embedded.postgresql.connection import libpq_variables
 from taskdb import existing, preflight
@@ -89,7 +88,7 @@ def test_an_address_that_is_not_complete_is_completed(admin: Admin, monkeypatch:
 def test_pg_dump_gets_no_variable_but_those_of_the_address(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
         monkeypatch.setenv(name, hostile(name))
-    given = {name: value for name, value in clients.environment(admin.url("postgres")).items() if name in NAMES}
+    given = {name: value for name, value in pg_programs.environment(admin.url("postgres")).items() if name in NAMES}
     assert given.pop("PGOPTIONS") == OWN_OPTIONS
     assert given.keys() == {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE", "PGAPPNAME"}
 

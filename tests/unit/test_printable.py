@@ -13,15 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pulumi_alembic.printable
+import pulumi_alembic.output.printable
 import pulumi_embedded.printable
-from pulumi_alembic import engine_log, errors, preview
-from pulumi_alembic.account import Account, RevisionAccount, StatementAccount
-from pulumi_alembic.drift.statement import Statement, literal
-from pulumi_alembic.drift.telling import render
-from pulumi_alembic.printable import GuardedStream, json_text, printable
-from pulumi_alembic.report import comment, document, judge
-from pulumi_alembic.statements import printable_sql
+from pulumi_alembic import errors
+from pulumi_alembic.drift.repair.statement import Statement, literal
+from pulumi_alembic.drift.report import render
+from pulumi_alembic.output.printable import GuardedStream, json_text, printable
+from pulumi_alembic.review import plan_text
+from pulumi_alembic.review.plan_review import Account, RevisionAccount, StatementAccount
+from pulumi_alembic.review.report import comment, document, judge
+from pulumi_alembic.sql.outside_transaction import printable_sql
+from pulumi_alembic.stack import log
 from taskdb.errors import TaskdbError
 from tests.unit.alembic.report.previews import migrations, previewed
 
@@ -93,7 +95,7 @@ def test_json_is_harmless_and_reads_as_what_it_was(value: object) -> None:
 
 
 def test_both_libraries_have_the_same_function() -> None:
-    ours, theirs = (Path(str(each.__file__)) for each in (pulumi_alembic.printable, pulumi_embedded.printable))
+    ours, theirs = (Path(str(each.__file__)) for each in (pulumi_alembic.output.printable, pulumi_embedded.printable))
     assert ours.read_text() == theirs.read_text()
 
 
@@ -104,13 +106,13 @@ def test_each_way_out_is_harmless(text: str, monkeypatch: pytest.MonkeyPatch) ->
     assert_harmless(str(errors.RevisionFailed(text, text)))
     logged: list[str] = []
     engine = type("Engine", (), {"Log": lambda _, request: logged.append(request.message)})()
-    monkeypatch.setattr(engine_log, "_engine", lambda: engine)
-    engine_log.info(text.encode("utf-8", "replace").decode(), "urn")
+    monkeypatch.setattr(log, "_engine", lambda: engine)
+    log.info(text.encode("utf-8", "replace").decode(), "urn")
     assert_harmless(logged[0])
     statement = StatementAccount(text)
     revision = RevisionAccount(text, text, text, text, "upgrade", text, (statement,))
     account = Account(text, text, "upgrade", text, False, (revision,))
-    for name, lines in preview.statements(account).items():
+    for name, lines in plan_text.statements(account).items():
         assert_harmless("\n".join([name, *lines]))
     report = previewed(migrations(account, name="schema"), diagnostics=(("error", text), ("warning", text)))
     assert_harmless(comment(report, judge(report)))
@@ -127,7 +129,7 @@ def test_a_statement_that_fixes_drift_stays_the_same_statement(text: str) -> Non
 
 PRINTS = """
 import sys
-from pulumi_alembic.printable import guarded_output
+from pulumi_alembic.output.printable import guarded_output
 with guarded_output():
     for number in range(int(sys.argv[1])):
         print("→", number)

@@ -10,19 +10,19 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from pulumi_alembic.database import Connection, connect, log_in
-from pulumi_alembic.drift import access
-from pulumi_alembic.drift.difference import difference
-from pulumi_alembic.drift.mending import script
-from pulumi_alembic.drift.reading import read
-from pulumi_alembic.drift.snapshot import Item, Snapshot
-from pulumi_alembic.plan import Direction, Plan
-from pulumi_alembic.rehearsal.client import Client, find_client
-from pulumi_alembic.rehearsal.performing import perform
-from pulumi_alembic.rehearsal.refusal import NotRehearsed
-from pulumi_alembic.rehearsal.scratch import Scratch, at, scratch
+from pulumi_alembic.database.connection import Connection, connect, log_in
+from pulumi_alembic.drift.difference.compare import difference
+from pulumi_alembic.drift.difference.snapshot import Item, Snapshot
+from pulumi_alembic.drift.reader import read
+from pulumi_alembic.drift.repair import access
+from pulumi_alembic.drift.repair.script import script
+from pulumi_alembic.review.rehearsal.pg_client import Client, find_client
+from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.review.rehearsal.scratch import Scratch, at, scratch
+from pulumi_alembic.review.rehearsal.scratch_run import perform
 from pulumi_alembic.scripts.history import History
-from pulumi_alembic.scripts.script import Revision
+from pulumi_alembic.scripts.plan import Direction, Plan
+from pulumi_alembic.scripts.revision import Revision
 
 __all__ = ["built"]
 

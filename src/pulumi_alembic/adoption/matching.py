@@ -9,16 +9,16 @@ from pathlib import Path
 from psycopg import sql
 
 from pulumi_alembic.adoption.building import built
-from pulumi_alembic.database import VERSION_SCHEMA, VERSION_TABLE, Connection, connect, read_heads
-from pulumi_alembic.drift.difference import Difference, difference
-from pulumi_alembic.drift.infrastructure import is_infrastructure
-from pulumi_alembic.drift.reading import read
-from pulumi_alembic.drift.snapshot import HEADS, SERVER, Item, Snapshot
-from pulumi_alembic.drift.telling import told
+from pulumi_alembic.database.connection import VERSION_SCHEMA, VERSION_TABLE, Connection, connect, read_heads
+from pulumi_alembic.drift.difference.compare import Difference, difference
+from pulumi_alembic.drift.difference.ignored import is_infrastructure
+from pulumi_alembic.drift.difference.snapshot import HEADS, SERVER, Item, Snapshot
+from pulumi_alembic.drift.reader import read
+from pulumi_alembic.drift.report import told
 from pulumi_alembic.errors import AdoptionError
-from pulumi_alembic.plan import revision_text
-from pulumi_alembic.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.plan import revision_text
 
 __all__ = ["Adopted", "find", "objects", "read_public"]
 

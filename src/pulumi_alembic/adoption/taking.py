@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pulumi_alembic.adoption.matching import Adopted, objects, read_public
-from pulumi_alembic.database import VERSION_TABLE, add_heads, connect, read_heads
-from pulumi_alembic.drift.reading import read
+from pulumi_alembic.database.connection import VERSION_TABLE, add_heads, connect, read_heads
+from pulumi_alembic.drift.reader import read
 from pulumi_alembic.errors import AdoptionError
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Run
-from pulumi_alembic.origin import Origin
-from pulumi_alembic.plan import Direction
 from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.origin import Origin
+from pulumi_alembic.scripts.plan import Direction
 
 __all__ = ["first"]
 

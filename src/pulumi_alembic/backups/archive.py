@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from pulumi_alembic.backups.clients import Clients
-from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA, Connection
+from pulumi_alembic.database.connection import KEPT_SCHEMA, VERSION_SCHEMA, Connection
+from pulumi_alembic.database.pg_programs import Clients
 from pulumi_alembic.errors import BackupError
 
 __all__ = ["Archive"]

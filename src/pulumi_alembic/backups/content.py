@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pulumi_alembic.database import VERSION_SCHEMA, Connection, read_heads
+from pulumi_alembic.database.connection import VERSION_SCHEMA, Connection, read_heads
 from pulumi_alembic.errors import BackupError
 
 __all__ = ["Content"]

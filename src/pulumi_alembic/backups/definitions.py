@@ -6,10 +6,10 @@ import re
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from pulumi_alembic.fingerprint import digest, read_lines
+from pulumi_alembic.database.fingerprint import digest, read_lines
 
 if TYPE_CHECKING:
-    from pulumi_alembic.database import Connection
+    from pulumi_alembic.database.connection import Connection
 
 __all__ = ["read_fingerprint"]
 

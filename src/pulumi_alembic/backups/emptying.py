@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pulumi_alembic.database import VERSION_SCHEMA, Connection
+from pulumi_alembic.database.connection import VERSION_SCHEMA, Connection
 from pulumi_alembic.errors import BackupError
 
 __all__ = ["empty", "take_back_defaults"]

@@ -11,23 +11,23 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from pulumi_alembic.backups import clients
 from pulumi_alembic.backups.archive import Archive
 from pulumi_alembic.backups.content import Content
 from pulumi_alembic.backups.definitions import read_fingerprint
 from pulumi_alembic.backups.emptying import empty, take_back_defaults
 from pulumi_alembic.backups.folder import DUMP, Backup
 from pulumi_alembic.backups.taking import end_others
-from pulumi_alembic.database import KEPT_SCHEMA, VERSION_SCHEMA, Connection, Session, connect, read_heads
+from pulumi_alembic.database import pg_programs
+from pulumi_alembic.database.connection import KEPT_SCHEMA, VERSION_SCHEMA, Connection, Session, connect, read_heads
+from pulumi_alembic.database.migration_lock import Lock, hold
+from pulumi_alembic.database.retry import busy
+from pulumi_alembic.database.sessions import Patience, Wait, patience, waits
 from pulumi_alembic.errors import BackupError, DatabaseError
-from pulumi_alembic.exclusive import Lock, hold
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Run
-from pulumi_alembic.origin import Origin
-from pulumi_alembic.plan import revision_text
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.retry import busy
-from pulumi_alembic.sessions import Patience, Wait, patience, waits
+from pulumi_alembic.scripts.origin import Origin
+from pulumi_alembic.scripts.plan import revision_text
 
 __all__ = ["Restore"]
 
@@ -78,7 +78,7 @@ class Restore:
         self.backup.verify(self.folder, self.tell)
         with waits(self.tell, self.policy.lock_deadline), hold(self.url, self.policy, self.command, self.tell) as lock:
             content = self.look()
-            tools = clients.find(max(content.server // 10000, int(self.backup.client.partition(".")[0])))
+            tools = pg_programs.find(max(content.server // 10000, int(self.backup.client.partition(".")[0])))
             same = self._same(content)
             kept = [name for table in content.tables if (name := table.removeprefix(f"{KEPT_SCHEMA}.")) != table]
             archive = Archive(tools, self.folder / self.backup.id / DUMP, ledger=not same, there=kept)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pulumi_alembic.errors import PolicyError
 
 if TYPE_CHECKING:
-    from pulumi_alembic.account import Account
+    from pulumi_alembic.review.plan_review import Account
 
 __all__ = ["BackupSetting", "When"]
 

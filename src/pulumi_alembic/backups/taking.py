@@ -17,27 +17,27 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from pulumi_alembic import accounting
-from pulumi_alembic.backups import clients
 from pulumi_alembic.backups import folder as backups
 from pulumi_alembic.backups.content import Content
 from pulumi_alembic.backups.definitions import read_fingerprint
 from pulumi_alembic.backups.folder import Backup, size_text
 from pulumi_alembic.backups.setting import BackupSetting, When
-from pulumi_alembic.database import connect, log_in, refusals
+from pulumi_alembic.database import pg_programs
+from pulumi_alembic.database.connection import connect, log_in, refusals
+from pulumi_alembic.database.sessions import Session, Wait, those
 from pulumi_alembic.errors import BackupError
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Run
-from pulumi_alembic.lint import Settings
-from pulumi_alembic.plan import revision_text
-from pulumi_alembic.redact import redact
-from pulumi_alembic.sessions import Session, Wait, those
+from pulumi_alembic.output.redact import redact
+from pulumi_alembic.review import build
+from pulumi_alembic.review.lint import Settings
+from pulumi_alembic.scripts.plan import revision_text
 
 if TYPE_CHECKING:
-    from pulumi_alembic.database import Connection
-    from pulumi_alembic.origin import Origin
-    from pulumi_alembic.plan import Plan
+    from pulumi_alembic.database.connection import Connection
     from pulumi_alembic.policy import Policy
+    from pulumi_alembic.scripts.origin import Origin
+    from pulumi_alembic.scripts.plan import Plan
     from pulumi_alembic.scripts.trust import Trust
 
 __all__ = ["Maker", "end_others"]
@@ -79,7 +79,7 @@ class Maker:
             return ""
         reason = str(When.ALWAYS)
         if self.setting.when is When.DESTRUCTIVE:
-            _, account = accounting.account_from_database(self.url, self.directory, plan.target, Settings(), self.trust)
+            _, account = build.account_from_database(self.url, self.directory, plan.target, Settings(), self.trust)
             reason = self.setting.reason(account)
         return self._make(reason, origin) if reason else ""
 
@@ -94,7 +94,7 @@ class Maker:
             if content.empty:
                 self.say("no backup: there is nothing in the database yet")
                 return ""
-            tools = clients.find(content.server // 10000)
+            tools = pg_programs.find(content.server // 10000)
             fingerprint = self._fingerprint(connection, content)
             now = datetime.now(UTC)
             id = re.sub(r"[^A-Za-z0-9_-]", "_", f"{content.name}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}")
@@ -114,7 +114,7 @@ class Maker:
                 made = Backup(
                     id,
                     now.isoformat(timespec="milliseconds"),
-                    accounting.database(self.url),
+                    build.database(self.url),
                     content.identity,
                     list(content.schemas),
                     list(content.heads),
@@ -147,7 +147,7 @@ class Maker:
         ledger.note(connection, Event.BACKUP, Run(made.heads, made.heads, seconds, backup=made.id), origin, known)
         connection.commit()
 
-    def _dump(self, tools: clients.Clients, content: Content, partial: Path) -> None:
+    def _dump(self, tools: pg_programs.Clients, content: Content, partial: Path) -> None:
         command = [
             tools.program("pg_dump"),
             "--format=directory",
@@ -163,7 +163,7 @@ class Maker:
         with tempfile.TemporaryFile() as errors, closing(log_in(self.url, autocommit=True)) as beside:
             process = subprocess.Popen(
                 command,
-                env=clients.environment(self.url),
+                env=pg_programs.environment(self.url),
                 stdin=subprocess.DEVNULL,
                 stderr=errors,
                 stdout=errors,
@@ -230,7 +230,7 @@ def _require_space(folder: Path, needed: int) -> None:
         )
 
 
-def _check(tools: clients.Clients, partial: Path) -> None:
+def _check(tools: pg_programs.Clients, partial: Path) -> None:
     """pg_restore can read the dump's list of contents. Raises BackupError."""
     done = subprocess.run(
         [tools.program("pg_restore"), "--list", partial / backups.DUMP], capture_output=True, text=True, check=False

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from pulumi_alembic.database import VERSION_SCHEMA
-from pulumi_alembic.drift.snapshot import Snapshot
+from pulumi_alembic.database.connection import VERSION_SCHEMA
+from pulumi_alembic.drift.difference.snapshot import Snapshot
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Run
 
 if TYPE_CHECKING:
-    from pulumi_alembic.database import Connection
-    from pulumi_alembic.origin import Origin
+    from pulumi_alembic.database.connection import Connection
+    from pulumi_alembic.scripts.origin import Origin
 
 __all__ = ["Accepted", "Kept", "begin", "current", "find", "interrupted", "keep", "newest"]
 

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from pulumi_alembic.fanout.listing import address
-from pulumi_alembic.lint import Settings, lint_settings
+from pulumi_alembic.fanout.plan.databases import address
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.promotion import is_known
+from pulumi_alembic.review.lint import Settings, lint_settings
+from pulumi_alembic.scripts.promotion import is_known
 from pulumi_alembic.scripts.trust import Trust
 
 __all__ = ["Job"]

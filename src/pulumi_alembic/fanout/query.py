@@ -3,47 +3,22 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 
-from pulumi_alembic import server_message
-from pulumi_alembic.database import log_in
+from pulumi_alembic.database import server_message
+from pulumi_alembic.database.connection import log_in
 from pulumi_alembic.errors import DatabaseError, PolicyError
-from pulumi_alembic.fanout.listing import MOST, Listing
+from pulumi_alembic.fanout.plan.databases import MOST, Listing
+from pulumi_alembic.output.redact import redact
 from pulumi_alembic.policy import parse_duration
-from pulumi_alembic.redact import redact
 
-if TYPE_CHECKING:
-    import pulumi
-
-__all__ = ["WHERE", "Query", "ask"]
+__all__ = ["EXAMPLE", "WHERE", "ask"]
 
 WHERE = "the query for the databases"
-TIMEOUT = "10s"
 
-
-@dataclass(frozen=True)
-class Query:
-    """One statement whose rows are the names of databases, in the order in which they are to be migrated.
-
-    It is asked at `url`, and where that is None at the resource's own, with whichever database that names. It can
-    change nothing, and is ended after `timeout`.
-    """
-
-    statement: str
-    url: pulumi.Input[str] | None = None
-    timeout: str = TIMEOUT
-
-    def validate(self) -> None:
-        """Raises PolicyError for what cannot be asked."""
-        if not isinstance(self.statement, str) or not self.statement.strip():
-            raise PolicyError(f"{WHERE} is {self.statement!r}: it is a statement, such as {_EXAMPLE}")
-        parse_duration("the query's timeout", self.timeout)
-
-
-_EXAMPLE = "SELECT datname FROM pg_database WHERE starts_with(datname, 'tenant_') ORDER BY datname"
+EXAMPLE = "SELECT datname FROM pg_database WHERE starts_with(datname, 'tenant_') ORDER BY datname"
 
 
 def ask(statement: str, url: str, timeout: str) -> Listing:
@@ -62,7 +37,7 @@ def _names(connection: psycopg.Connection[Any], statement: str, timeout: float) 
             # Row by row, and not as several statements: one could end the transaction in which nothing is written.
             for row in cursor.stream(statement.encode()):
                 if len(row) != 1:
-                    raise PolicyError(f"{WHERE} gives {len(row)} columns: it gives one, the names. Such as: {_EXAMPLE}")
+                    raise PolicyError(f"{WHERE} gives {len(row)} columns: it gives one, the names. Such as: {EXAMPLE}")
                 names.append(row[0])
                 if len(names) > MOST:
                     break

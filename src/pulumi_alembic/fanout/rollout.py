@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from pulumi_alembic.fanout.crowd import Crowd
-from pulumi_alembic.fanout.groups import Groups, failures
-from pulumi_alembic.fanout.listing import databases
-from pulumi_alembic.fanout.waves import Waves
-from pulumi_alembic.proving import notes
+from pulumi_alembic.fanout.plan.databases import databases
+from pulumi_alembic.fanout.plan.groups import Groups, failures
+from pulumi_alembic.fanout.plan.waves import Waves
+from pulumi_alembic.fanout.worker_pool.pool import Crowd
+from pulumi_alembic.review.promotion_record import notes
 
 __all__ = ["Outcome", "roll_out"]
 

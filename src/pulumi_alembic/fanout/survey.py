@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from pulumi_alembic.account import Account
-from pulumi_alembic.database import NoDatabase, log_in
+from pulumi_alembic.database.connection import NoDatabase, log_in
 from pulumi_alembic.errors import DatabaseError, Moved
-from pulumi_alembic.fanout.crowd import Crowd
-from pulumi_alembic.fanout.groups import Groups, failures
-from pulumi_alembic.fanout.listing import Listing, address, databases
+from pulumi_alembic.fanout.plan.databases import Listing, address, databases
+from pulumi_alembic.fanout.plan.groups import Groups, failures
+from pulumi_alembic.fanout.worker_pool.pool import Crowd
+from pulumi_alembic.review.plan_review import Account
 
 __all__ = ["judged", "knock", "read", "survey"]
 

@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pulumi_alembic import planning
-from pulumi_alembic.database import connect
+from pulumi_alembic.database.connection import connect
 from pulumi_alembic.errors import DatabaseError, Moved, NotApproved
-from pulumi_alembic.keeping.setting import is_wanted
-from pulumi_alembic.plan import revision_text
+from pulumi_alembic.migrate import planner
+from pulumi_alembic.migrate.data_loss.setting import is_wanted
 from pulumi_alembic.scripts import trust
 from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.plan import revision_text
 
 if TYPE_CHECKING:
-    from pulumi_alembic.account import Account
-    from pulumi_alembic.database import Connection
+    from pulumi_alembic.database.connection import Connection
     from pulumi_alembic.fanout.job import Job
-    from pulumi_alembic.origin import Origin
-    from pulumi_alembic.plan import Plan
+    from pulumi_alembic.review.plan_review import Account
+    from pulumi_alembic.scripts.origin import Origin
+    from pulumi_alembic.scripts.plan import Plan
 
 __all__ = ["HEAVY", "TASKS", "Bench", "Tell", "load"]
 
@@ -56,12 +56,12 @@ def look(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
     """The plan: its key, and its details where they were not told yet. None is a database to come."""
     job = bench.job
     if name is None:
-        plan = planning.look_at_nothing(job.folder, job.target).plan
+        plan = planner.look_at_nothing(job.folder, job.target).plan
     else:
         with connect(job.url_of(name)) as connection:
             connection.autocommit = True
             _refuse_template(connection)
-            plan = planning.look_over(connection, lambda: bench.history, job.target, trust=job.trust).plan
+            plan = planner.look_over(connection, lambda: bench.history, job.target, trust=job.trust).plan
     key = _key(plan)
     if key in bench.told:
         return {"key": key}
@@ -73,19 +73,19 @@ def look(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
 
 def read(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
     """The revision that the database says it is at."""
-    return {"revision": planning.read_revision(bench.job.url_of(name or ""))}
+    return {"revision": planner.read_revision(bench.job.url_of(name or ""))}
 
 
 def account(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
     """The account of the plan whose key this is, made on this database. Raises Moved where it has another by now."""
-    from pulumi_alembic import accounting
+    from pulumi_alembic.review import build
 
     job = bench.job
     if name is None:
-        looked, found = accounting.account_from_base(job.folder, job.target, job.settings)
+        looked, found = build.account_from_base(job.folder, job.target, job.settings)
     else:
         url = job.url_of(name)
-        looked, found = accounting.account_from_database(
+        looked, found = build.account_from_database(
             url, job.folder, job.target, job.settings, job.trust, admin=job.admin, tell=tell
         )
     if _key(looked.plan) != key:
@@ -95,8 +95,8 @@ def account(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
 
 def losses(bench: Bench, name: str | None, document: Any, tell: Tell) -> Answer:
     """What each revision of the account would take away here, and not keep."""
-    from pulumi_alembic.account import Account
-    from pulumi_alembic.accounting import with_losses
+    from pulumi_alembic.review.build import with_losses
+    from pulumi_alembic.review.plan_review import Account
 
     job = bench.job
     found = with_losses(Account.from_json(document), job.url_of(name or ""), is_wanted(job.waits))
@@ -109,8 +109,8 @@ def migrate(bench: Bench, name: str | None, expected: Any, tell: Tell) -> Answer
     What the plan with that key does was judged before. Another one, where somebody else migrated meanwhile, is judged
     here as a single database's is, unless what runs needs an approval.
     """
-    from pulumi_alembic import migrator
-    from pulumi_alembic.proving import notes
+    from pulumi_alembic.migrate import migrator
+    from pulumi_alembic.review.promotion_record import notes
 
     job = bench.job
     url = job.url_of(name or "")
@@ -161,27 +161,23 @@ def load(bench: Bench) -> None:
 
     import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
 
-    from pulumi_alembic import accounting, migrator, runner  # noqa: F401
-    from pulumi_alembic.origin import Origin
+    from pulumi_alembic.migrate import alembic_run, migrator  # noqa: F401
+    from pulumi_alembic.scripts.origin import Origin
 
     bench.origin = bench.origin or Origin.of(bench.job.folder, bench.job.stack)
     with suppress(Exception):
-        runner.enter(bench.history, lambda metadata: None)
+        alembic_run.enter(bench.history, lambda metadata: None)
 
 
 def _judge(bench: Bench, url: str, plan: Plan, configure: str) -> Account:
-    from pulumi_alembic import accounting
-    from pulumi_alembic.guard.allowance import refuse_losses
-    from pulumi_alembic.guard.rehearsed import refuse_failed
-    from pulumi_alembic.lint.gate import refuse
+    from pulumi_alembic.review import build
+    from pulumi_alembic.review.gates import Gates
 
     job = bench.job
-    _, found = accounting.account_from_database(
+    _, found = build.account_from_database(
         url, job.folder, plan.target, job.settings, job.trust, admin=job.admin, keep=is_wanted(job.waits)
     )
-    refuse_failed(found, job.command)
-    refuse(found, configure, job.command)
-    refuse_losses(found, job.may_lose, job.command)
+    Gates(job.command, configure, frozenset(job.may_lose)).check([found], found.digest)
     return found
 
 

@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from psycopg import sql
 
-from pulumi_alembic.database import VERSION_SCHEMA, Connection, connect, read_heads
+from pulumi_alembic.database.connection import VERSION_SCHEMA, Connection, connect, read_heads
 from pulumi_alembic.errors import HistoryError, TargetError
 from pulumi_alembic.ledger import ledger
-from pulumi_alembic.plan import Direction
-from pulumi_alembic.redact import redact_source
+from pulumi_alembic.output.redact import redact_source
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.manifest import COMMAND
-from pulumi_alembic.scripts.script import Revision, normalised
+from pulumi_alembic.scripts.plan import Direction
+from pulumi_alembic.scripts.revision import Revision, normalised
 
 __all__ = ["Run", "accept", "check", "check_runs", "read_runs", "require"]
 
@@ -77,7 +77,7 @@ def accept(connection: Connection, history: History, heads: Sequence[str], id: s
     import getpass
     import platform
 
-    from pulumi_alembic.origin import Origin
+    from pulumi_alembic.scripts.origin import Origin
 
     tools = f'{{"python": "{platform.python_version()}"}}'
     detail = {"reason": reason, "by": getpass.getuser()}

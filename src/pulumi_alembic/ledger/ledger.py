@@ -13,10 +13,10 @@ from psycopg import sql
 from pulumi_alembic.ledger.table import TABLE, Event, columns, prepare
 
 if TYPE_CHECKING:
-    from pulumi_alembic.database import Connection
-    from pulumi_alembic.origin import Origin
-    from pulumi_alembic.plan import Direction
-    from pulumi_alembic.scripts.script import Revision
+    from pulumi_alembic.database.connection import Connection
+    from pulumi_alembic.scripts.origin import Origin
+    from pulumi_alembic.scripts.plan import Direction
+    from pulumi_alembic.scripts.revision import Revision
 
 __all__ = ["STANDING", "Attempt", "Event", "Run", "attempts", "columns", "note", "prepare", "record"]
 

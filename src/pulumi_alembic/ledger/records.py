@@ -9,11 +9,11 @@ from typing import Any
 
 from psycopg import sql
 
-from pulumi_alembic.database import VERSION_SCHEMA, Connection, read_heads
-from pulumi_alembic.guard.rehearsed import SKIPPED
+from pulumi_alembic.database.connection import VERSION_SCHEMA, Connection, read_heads
 from pulumi_alembic.ledger.ledger import Event
-from pulumi_alembic.plan import revision_text
-from pulumi_alembic.promotion import UNPROVEN
+from pulumi_alembic.ledger.table import SKIPPED
+from pulumi_alembic.scripts.plan import revision_text
+from pulumi_alembic.scripts.promotion import UNPROVEN
 
 __all__ = ["BY_HAND", "Record", "read", "table"]
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from pulumi_alembic.database import VERSION_SCHEMA
+from pulumi_alembic.database.connection import VERSION_SCHEMA
 
 if TYPE_CHECKING:
-    from pulumi_alembic.database import Connection
+    from pulumi_alembic.database.connection import Connection
 
-__all__ = ["LEDGER", "REPORTED_COLUMNS", "TABLE", "Event", "columns", "prepare"]
+__all__ = ["LEDGER", "REPORTED_COLUMNS", "SKIPPED", "TABLE", "Event", "columns", "prepare"]
 
 
 class Event(StrEnum):
@@ -53,6 +53,9 @@ REPORTED_COLUMNS = (
     "statements", "backup",
 )  # fmt: skip
 """The columns that a report needs: all but the scripts that ran."""
+
+SKIPPED = "rehearsal_skipped"
+"""The key of the reason in the ledger's detail of each revision that ran in spite of its rehearsal."""
 
 _CREATE = """
 CREATE TABLE {table} (

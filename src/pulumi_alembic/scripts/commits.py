@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from pulumi_alembic.scripts.script import checksum
+from pulumi_alembic.scripts.revision import checksum
 
 __all__ = ["has_script"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from pulumi_alembic.errors import HistoryError, TargetError
 from pulumi_alembic.scripts import naming
 from pulumi_alembic.scripts.manifest import COMMAND, Entry, Manifest
-from pulumi_alembic.scripts.script import Revision
+from pulumi_alembic.scripts.revision import Revision
 
 __all__ = ["BASE", "HEAD", "History"]
 

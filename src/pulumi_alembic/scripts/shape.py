@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pulumi_alembic.errors import HistoryError
-from pulumi_alembic.statements import StatementError, alone, recognise
+from pulumi_alembic.sql.outside_transaction import StatementError, alone, recognise
 
 __all__ = ["BatchedUpdate", "Function", "batched_updates", "refuse_misplaced"]
 

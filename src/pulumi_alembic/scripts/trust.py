@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pulumi_alembic.errors import CapsuleError
-from pulumi_alembic.scripts.script import Revision
+from pulumi_alembic.scripts.revision import Revision
 
 __all__ = ["REFUSE", "ROLLBACK", "VARIABLE", "Trust", "digest", "joined", "read", "refuse", "write"]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic.backups import clients
 from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.backups.taking import Maker
+from pulumi_alembic.database import pg_programs
 from pulumi_alembic.errors import BackupError
 from pulumi_alembic.policy import Policy
 from tests.postgres.alembic.conftest import Target
@@ -100,7 +100,7 @@ def require_clients(target: Target) -> None:
     """Skip where this machine has no pg_dump for the server under test."""
     [(version,)] = target.query("SELECT current_setting('server_version_num')::int / 10000")
     try:
-        clients.find(int(str(version)))
+        pg_programs.find(int(str(version)))
     except BackupError:
         pytest.skip("no pg_dump for this version of PostgreSQL")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from pulumi_alembic import migrator
+from pulumi_alembic.migrate import migrator
 from tests.conftest import Database, verifier
 from tests.postgres.alembic.owner import connect
 

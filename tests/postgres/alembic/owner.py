@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from pulumi_alembic.database import Connection, open_session, refusals
+from pulumi_alembic.database.connection import Connection, open_session, refusals
 
 __all__ = ["connect"]
 

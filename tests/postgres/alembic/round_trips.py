@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 if TYPE_CHECKING:
-    from pulumi_alembic.database import Connection
+    from pulumi_alembic.database.connection import Connection
 
 __all__ = ["BASE", "Draw", "Table", "draw", "fill"]
 

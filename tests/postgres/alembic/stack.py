@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pulumi_alembic.plugin_errors import HalfDone
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.scripts.history import History
+from pulumi_alembic.stack.plugin_errors import HalfDone
 from tests.postgres.alembic.conftest import Target
 
 PROVIDER = MigrationsProvider()

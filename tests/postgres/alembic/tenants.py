@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from pulumi_alembic.fanout.listing import address
+from pulumi_alembic.fanout.plan.databases import address
 from tests.conftest import Database, create_database, drop_database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pulumi.output import Unknown
 
-from pulumi_alembic import planning
-from pulumi_alembic.approval import VARIABLE
 from pulumi_alembic.errors import LintError, NotApproved
+from pulumi_alembic.migrate import planner
 from pulumi_alembic.provider import MigrationsProvider
+from pulumi_alembic.review.gates import APPROVE
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 
@@ -38,10 +38,10 @@ def asked(database: Target, revision: str, **changes: Any) -> dict[str, Any]:
 
 
 def refusal(target: Target, planned: dict[str, Any]) -> str:
-    before = planning.read_revision(target.url)
+    before = planner.read_revision(target.url)
     with pytest.raises(NotApproved) as caught:
         provider.create(planned)
-    assert planning.read_revision(target.url) == before
+    assert planner.read_revision(target.url) == before
     return str(caught.value)
 
 
@@ -49,7 +49,7 @@ def test_without_an_approval_nothing_runs_and_the_message_has_the_command(three:
     planned = asked(three, TWO)
     message = refusal(three, planned)
     assert message.startswith("pending revisions need an approval here, and none was given")
-    assert f"then: {VARIABLE}={planned['digest']} pulumi up" in message
+    assert f"then: {APPROVE}={planned['digest']} pulumi up" in message
 
 
 @pytest.mark.few("variable")
@@ -57,7 +57,7 @@ def test_without_an_approval_nothing_runs_and_the_message_has_the_command(three:
 def test_what_was_approved_runs_once(three: Target, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     planned = asked(three, TWO)
     if by == "variable":
-        monkeypatch.setenv(VARIABLE, planned["digest"])
+        monkeypatch.setenv(APPROVE, planned["digest"])
     approved = "" if by == "variable" else planned["digest"]
     outs = provider.create({**planned, "__approved": approved}).outs
     assert outs is not None and outs["revision"] == TWO
@@ -109,7 +109,7 @@ def changed_tables(target: Target) -> dict[str, Any]:
 def test_what_changed_since_is_named(
     three: Target, change: Callable[[Target], dict[str, Any]], parts: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VARIABLE, asked(three, TWO)["digest"])
+    monkeypatch.setenv(APPROVE, asked(three, TWO)["digest"])
     again = asked(three, TWO, **change(three))
     assert f"what would run is not what was approved: of the plan {parts} changed since" in refusal(three, again)
 
@@ -148,7 +148,7 @@ def test_an_approval_by_another_version_is_to_be_given_again(three: Target, vers
     approved = version + planned["digest"].removeprefix("v2")
     message = refusal(three, {**planned, "__approved": approved})
     assert message.startswith(f"approved by {age} version; look at it again: pulumi preview\n")
-    assert message.endswith(f"then: {VARIABLE}={planned['digest']} pulumi up")
+    assert message.endswith(f"then: {APPROVE}={planned['digest']} pulumi up")
 
 
 @pytest.mark.full
@@ -174,7 +174,7 @@ def test_a_table_that_grew_large_since_needs_another_approval(three: Target, mon
     script = three.write(TWO, ONE, "op.execute('ALTER TABLE t ALTER x TYPE bigint')", "op.execute('DROP TABLE t')")
     script.write_text(script.read_text().replace("from alembic", '"""It is for larger numbers."""\nfrom alembic'))
     judged = {"large_rows": "100", "changing-column-type": "warning"}
-    monkeypatch.setenv(VARIABLE, asked(three, TWO, lint=judged)["digest"])
+    monkeypatch.setenv(APPROVE, asked(three, TWO, lint=judged)["digest"])
     again = asked(three, TWO, lint=judged)
     with connect(three.url) as connection:
         connection.execute("INSERT INTO t SELECT generate_series(1, 200); ANALYZE t")
@@ -196,7 +196,7 @@ def test_an_error_of_lint_stops_the_update_and_not_the_preview(three: Target) ->
     said = str(caught.value)
     assert "changing-column-type: changes the type of x of app.t to bigint, which writes it anew" in said
     assert "# lint: allow changing-column-type: REASON" in said and "conf changing-column-type warning" in said
-    assert planning.read_revision(three.url) == ONE
+    assert planner.read_revision(three.url) == ONE
     assert provider.create(asked(three, TWO, **judged | {"lint": {"changing-column-type": "info"}})).outs
     three.migrate(ONE)
     script.write_text(

@@ -14,11 +14,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pulumi_alembic import planning
-from pulumi_alembic.backups import clients
 from pulumi_alembic.backups import folder as backups
 from pulumi_alembic.backups.setting import When
+from pulumi_alembic.database import pg_programs
 from pulumi_alembic.errors import BackupError, DatabaseError
+from pulumi_alembic.migrate import planner
 from pulumi_alembic.provider import MigrationsProvider
 from tests.conftest import Database
 from tests.postgres.alembic.backing_up import EVERYTHING, ONE, THREE, TWO, Backing, require_clients
@@ -28,7 +28,7 @@ from tests.postgres.alembic.owner import connect
 UPDATE = """
 import sys
 from pathlib import Path
-from pulumi_alembic import migrator
+from pulumi_alembic.migrate import migrator
 from pulumi_alembic.backups.taking import Maker
 from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.policy import Policy
@@ -56,7 +56,7 @@ def refused(backing: Backing) -> str:
     before = backing.ids()
     with pytest.raises((BackupError, DatabaseError)) as caught:
         backing.up(TWO)
-    assert planning.read_revision(backing.target.url) == ONE
+    assert planner.read_revision(backing.target.url) == ONE
     assert backing.target.query("SELECT to_regclass('later')") == [(None,)]
     assert backing.ids() == before
     return str(caught.value)
@@ -139,14 +139,14 @@ def test_with_nothing_in_the_database_or_nothing_pending_there_is_none(
 
 
 def test_the_password_is_in_no_argument(backing: Backing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = clients.find(15)
+    real = pg_programs.find(15)
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("pg_dump", "pg_restore"):
         program = folder / name
         program.write_text(f'#!/bin/sh\necho "$0 $@" >> {tmp_path}/arguments\nexec {real.program(name)} "$@"\n')
         program.chmod(0o755)
-    monkeypatch.setattr(clients, "_VERSIONED", ())
+    monkeypatch.setattr(pg_programs, "_VERSIONED", ())
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     backing.up(TWO)
     arguments = (tmp_path / "arguments").read_text()
@@ -159,13 +159,13 @@ def test_an_older_pg_dump_stops_the_update(backing: Backing, tmp_path: Path, mon
     for name in ("pg_dump", "pg_restore"):
         (tmp_path / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) 12.1'\n")
         (tmp_path / name).chmod(0o755)
-    monkeypatch.setattr(clients, "_VERSIONED", ())
+    monkeypatch.setattr(pg_programs, "_VERSIONED", ())
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "there is no pg_dump and pg_restore of this or a newer version (found: 12.1 in" in refused(backing)
 
 
 def test_without_a_pg_dump_the_update_stops(backing: Backing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "_VERSIONED", ())
+    monkeypatch.setattr(pg_programs, "_VERSIONED", ())
     monkeypatch.setenv("PATH", str(tmp_path))
     message = refused(backing)
     assert "(none was found). Install them" in message and "apt-get install postgresql-client-" in message
@@ -180,7 +180,7 @@ def test_a_folder_that_cannot_be_written_stops_the_update(backing: Backing) -> N
         backing.target.migrate(TWO, back_up=_maker(backing))
     message = str(caught.value)
     assert f"the folder of backups {backing.folder} cannot be written" in message and "Nothing was changed" in message
-    assert planning.read_revision(backing.target.url) == ONE
+    assert planner.read_revision(backing.target.url) == ONE
 
 
 def _maker(backing: Backing) -> object:
@@ -204,7 +204,7 @@ def test_a_locked_table_stops_the_update_at_the_deadline(backing: Backing) -> No
         other.execute("LOCK TABLE children IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(DatabaseError, match="canceling statement due to lock timeout"):
             backing.target.migrate(TWO, back_up=_maker(backing))
-    assert planning.read_revision(backing.target.url) == ONE and backing.ids() == set()
+    assert planner.read_revision(backing.target.url) == ONE and backing.ids() == set()
 
 
 def test_a_table_in_a_schema_of_another_role_is_refused(backing: Backing, database: Database) -> None:
@@ -239,7 +239,7 @@ def test_a_dump_that_cannot_be_written_to_its_end_stops_the_update_too(backing: 
     command = [backing.target.url, backing.target.directory, backing.folder, TWO]
     done = subprocess.run([sys.executable, "-c", limit + UPDATE, *command], capture_output=True, text=True)
     assert "BackupError" in done.stderr and "othing was changed" in done.stderr, done.stderr
-    assert planning.read_revision(backing.target.url) == ONE and backing.ids() == set()
+    assert planner.read_revision(backing.target.url) == ONE and backing.ids() == set()
 
 
 STAGES = {
@@ -263,12 +263,12 @@ def test_killed_at_whichever_stage_the_next_update_converges(backing: Backing, s
         time.sleep(0.001)
     running.send_signal(signal.SIGKILL)
     running.wait()
-    at = planning.read_revision(backing.target.url)
+    at = planner.read_revision(backing.target.url)
     complete = {id for id in backing.ids() if not id.startswith(".")}
     assert at == ONE or complete
     assert backing.rows() == rows
     backing.up(TWO)
-    assert planning.read_revision(backing.target.url) == TWO
+    assert planner.read_revision(backing.target.url) == TWO
     assert not list(backing.folder.glob(".*")) or at == TWO
     for found in backups.in_folder(backing.folder):
         assert isinstance(found, backups.Backup)
@@ -278,7 +278,7 @@ def test_killed_at_whichever_stage_the_next_update_converges(backing: Backing, s
 
 @pytest.mark.full
 def test_a_pg_dump_that_outlived_its_starter_is_ended(backing: Backing) -> None:
-    environment = clients.environment(backing.target.url)
+    environment = pg_programs.environment(backing.target.url)
     with psycopg.connect(backing.target.url, application_name=environment["PGAPPNAME"]) as orphan:
         orphan.execute("SELECT 1")
         backing.up(TWO)

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic import planning
-from pulumi_alembic.account import Account
 from pulumi_alembic.errors import CapsuleError, TargetError
-from pulumi_alembic.plugin_errors import HalfDone
+from pulumi_alembic.migrate import planner
+from pulumi_alembic.review.plan_review import Account
 from pulumi_alembic.scripts.history import History
-from pulumi_alembic.scripts.script import checksum
+from pulumi_alembic.scripts.revision import checksum
 from pulumi_alembic.scripts.trust import VARIABLE, digest
+from pulumi_alembic.stack.plugin_errors import HalfDone
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.stack import Refused, Stack, at, older
@@ -341,7 +341,7 @@ def test_a_state_of_another_digest_is_not_overruled_by_a_commit(
     newer: Target, stack: Stack, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack.inputs["__applied"] = stack.inputs["__applied"].replace(f"{FOUR}=", f"{FOUR}=AAAA")[: -len("AAAA")]
-    monkeypatch.setattr("pulumi_alembic.ledger.capsules.has_script", lambda *_: True)
+    monkeypatch.setattr("pulumi_alembic.ledger.stored_scripts.has_script", lambda *_: True)
     with pytest.raises(Refused, match="is not the script that the stack applied"):
         stack.up(checkout, TWO)
 
@@ -464,7 +464,7 @@ def test_commands_that_no_stack_vouches_for_run_nothing_of_the_ledger(
     newer: Target, stack: Stack, checkout: Path
 ) -> None:
     with pytest.raises(TargetError, match="which the scripts here do not have"):
-        planning.plan_from_database(newer.url, checkout, TWO)
+        planner.plan_from_database(newer.url, checkout, TWO)
     assert "Can't locate revision" in at(newer, checkout).alembic("downgrade", TWO, check=False)
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_alembic.account import Account
 from pulumi_alembic.backups import folder as backups
 from pulumi_alembic.errors import DataLoss, NotApproved
-from pulumi_alembic.guard.allowance import VARIABLE
-from pulumi_alembic.inputs import ADMIN, APPLYING
-from pulumi_alembic.plugin_errors import HalfDone
-from pulumi_alembic.rehearsal.client import find_client
+from pulumi_alembic.migrate.data_loss.allowance import VARIABLE
+from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.rehearsal.pg_client import find_client
 from pulumi_alembic.scripts.history import History
+from pulumi_alembic.stack.inputs import ADMIN, APPLYING
+from pulumi_alembic.stack.plugin_errors import HalfDone
 from taskdb.local import Server
 from tests.conftest import Database
 from tests.postgres.alembic.backing_up import require_clients

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pulumi_alembic import sessions
-from pulumi_alembic.drift import reading
+from pulumi_alembic.database import sessions
+from pulumi_alembic.drift import reader
 from pulumi_alembic.errors import DatabaseError
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
@@ -28,7 +28,7 @@ def test_a_snapshot_is_read_as_soon_as_the_lock_is_free(locked: Target) -> None:
             told.append(text)
             holder.rollback()
 
-        found = reading.read(connection, tell=release)
+        found = reader.read(connection, tell=release)
         assert ("column", "app.tags.id") in found.by_key
         assert [text.partition(",")[0] for text in told] == [
             f"waits for pid {holder.info.backend_pid} (user {holder.info.user}"
@@ -44,7 +44,7 @@ def test_a_wait_that_does_not_end_names_who_holds_the_lock(locked: Target) -> No
     ):
         pid, user = holder.info.backend_pid, holder.info.user
         with connect(locked.url) as connection:
-            reading.read(connection, tell=told)
+            reader.read(connection, tell=told)
     message = str(caught.value)
     assert f"for pid {pid} (user {user}, application the report" in message
     assert message.endswith(f"\n  SELECT pg_terminate_backend({pid})")

@@ -14,7 +14,7 @@ ONE, TWO = "20250101_001", "20250102_002"
 
 LOADED = """
 import sys
-from pulumi_alembic import cli
+from pulumi_alembic.commands import cli
 sys.argv = ["pulumi-alembic", "upgrade"]
 assert cli._run() == 0
 print([name for name in ("alembic", "sqlalchemy", "pulumi", "click") if name in sys.modules])

@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from pulumi_alembic.account import Effects
-from pulumi_alembic.catalog import QUERY, Catalog, Column
-from pulumi_alembic.effects import after, effects
-from pulumi_alembic.effects.scene import MODES
+from pulumi_alembic.sql.catalog import QUERY, Catalog, Column
+from pulumi_alembic.sql.effects import after, effects
+from pulumi_alembic.sql.effects.queries import MODES
+from pulumi_alembic.sql.locks import Effects
 from taskdb.local import Server
 from tests.conftest import Database, drop_database
 

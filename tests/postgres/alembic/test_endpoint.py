@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from pulumi_alembic import planning
-from pulumi_alembic.database import log_in, open_session
+from pulumi_alembic.database.connection import log_in, open_session
 from pulumi_alembic.errors import DatabaseError
+from pulumi_alembic.migrate import planner
 from pulumi_alembic.policy import Policy
 from taskdb.local.account import Account
 from taskdb.local.ports import free_port
@@ -76,7 +76,7 @@ def answers(url: str) -> bool:
 def test_a_pool_that_changes_the_session_between_transactions_is_refused(pooled: Target, one: Target) -> None:
     for attempt in (
         lambda: pooled.migrate(ONE),
-        lambda: planning.plan_from_database(pooled.url, pooled.directory, ONE),
+        lambda: planner.plan_from_database(pooled.url, pooled.directory, ONE),
     ):
         with pytest.raises(DatabaseError, match=r"gives each transaction another session \(pgbouncer: pool_mode"):
             attempt()
@@ -111,8 +111,8 @@ def test_where_transactions_are_read_only_it_says_so(one: Target, database: Data
     with pytest.raises(DatabaseError, match=reason):
         one.migrate(ONE)
     with pytest.raises(DatabaseError, match=reason):
-        planning.plan_from_database(one.url, one.directory, ONE)
-    assert planning.read_revision(one.url) == "base"
+        planner.plan_from_database(one.url, one.directory, ONE)
+    assert planner.read_revision(one.url) == "base"
     with database.connect() as admin:
         admin.execute("SET default_transaction_read_only = off")
         admin.execute(f"ALTER {of.format(database.name)} RESET default_transaction_read_only")
@@ -129,10 +129,10 @@ def test_a_replica_is_refused_and_can_be_read(make_cluster: Callable[..., Throwa
     primary.cluster.stop()
     (primary.cluster.data / "standby.signal").touch()
     primary.cluster.start(primary.server.port)
-    assert planning.read_revision(target.url) == ONE
+    assert planner.read_revision(target.url) == ONE
     for attempt in (
         lambda: target.migrate("base"),
-        lambda: planning.plan_from_database(target.url, target.directory, "base"),
+        lambda: planner.plan_from_database(target.url, target.directory, "base"),
     ):
         with pytest.raises(DatabaseError, match="this is a read-only replica"):
             attempt()

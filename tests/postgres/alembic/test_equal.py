@@ -14,9 +14,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pulumi_alembic.database import read_heads
+from pulumi_alembic.database.connection import read_heads
+from pulumi_alembic.database.fingerprint import read_lines
 from pulumi_alembic.errors import HistoryError, MigrationError
-from pulumi_alembic.fingerprint import read_lines
 from pulumi_alembic.policy import Policy
 from taskdb.local import Server
 from tests.conftest import ALL, Database

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_alembic import planning
-from pulumi_alembic.database import log_in
+from pulumi_alembic.database.connection import log_in
+from pulumi_alembic.database.migration_lock import KEY
 from pulumi_alembic.errors import DatabaseError, TargetError
-from pulumi_alembic.exclusive import KEY
-from pulumi_alembic.plan import Plan
+from pulumi_alembic.migrate import planner
 from pulumi_alembic.policy import Policy
+from pulumi_alembic.scripts.plan import Plan
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.waiting import Told, until
@@ -28,7 +28,7 @@ WAITS = "waits for another migration, pid"
 MIGRATE = """
 import os, sys
 from pathlib import Path
-from pulumi_alembic import migrator
+from pulumi_alembic.migrate import migrator
 say = lambda text: print(text, flush=True)
 print(migrator.migrate(os.environ["DATABASE_URL"], Path("migrations"), sys.argv[1], command="pulumi up", on_wait=say))
 """
@@ -158,7 +158,7 @@ def test_an_upgrade_that_waited_does_not_go_down_from_where_the_other_went(three
                 other.commit()
         with pytest.raises(TargetError, match=f"the way to {TWO} is down, {THREE} → {TWO}"):
             run.result()
-    assert planning.read_revision(three.url) == THREE
+    assert planner.read_revision(three.url) == THREE
 
 
 @pytest.mark.full

@@ -17,14 +17,14 @@ import psycopg
 import pytest
 from pulumi.output import Unknown
 
-from pulumi_alembic import engine_log
+from pulumi_alembic.database.migration_lock import KEY
 from pulumi_alembic.errors import DatabaseError
-from pulumi_alembic.exclusive import KEY
-from pulumi_alembic.fanout.crowd import Crowd
 from pulumi_alembic.fanout.job import Job
-from pulumi_alembic.fanout.listing import Listing, address, unpack
+from pulumi_alembic.fanout.plan.databases import Listing, address, unpack
 from pulumi_alembic.fanout.survey import survey
-from pulumi_alembic.plugin_errors import HalfDone
+from pulumi_alembic.fanout.worker_pool.pool import Crowd
+from pulumi_alembic.stack import log
+from pulumi_alembic.stack.plugin_errors import HalfDone
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.stack import Refused, Stack
@@ -41,7 +41,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What a person reads below the resource."""
     said: list[str] = []
     for name in ("info", "warning"):
-        monkeypatch.setattr(engine_log, name, lambda text, urn: said.append(text))
+        monkeypatch.setattr(log, name, lambda text, urn: said.append(text))
     return said
 
 
@@ -307,9 +307,9 @@ def test_one_that_moved_behind_the_approval_is_left_alone(tenants: Tenants, stac
     with tenants.connect(tenants.names[0]) as other:
         other.execute("SELECT pg_advisory_lock(%s)", [KEY])
         waits = threading.Event()
-        engine_log_info = engine_log.info
+        engine_log_info = log.info
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(engine_log, "info", lambda text, urn: waits.set() if "waits for" in text else None)
+            patched.setattr(log, "info", lambda text, urn: waits.set() if "waits for" in text else None)
             failed: list[BaseException] = []
 
             def run() -> None:
@@ -324,7 +324,7 @@ def test_one_that_moved_behind_the_approval_is_left_alone(tenants: Tenants, stac
             tenants.at(tenants.names[1]).migrate(ONE)
             other.execute("SELECT pg_advisory_unlock(%s)", [KEY])
             thread.join()
-        assert engine_log.info is engine_log_info
+        assert log.info is engine_log_info
     [error] = failed
     assert f"{tenants.names[1]}: what would run is not what was approved" in str(error)
     assert tenants.revisions[:3] == [TWO, ONE, TWO]
@@ -544,7 +544,7 @@ def job(tenants: Tenants, target: str) -> Job:
 
 BLOCKED = """
 import sys
-from pulumi_alembic.fanout.crowd import Crowd
+from pulumi_alembic.fanout.worker_pool.pool import Crowd
 from pulumi_alembic.fanout.job import Job
 
 with Crowd(Job.from_json(sys.stdin.readline())) as crowd:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic.account import Account
-from pulumi_alembic.database import log_in
+from pulumi_alembic.database.connection import log_in
 from pulumi_alembic.errors import DataLoss, PolicyError, RevisionFailed
-from pulumi_alembic.guard.allowance import VARIABLE, allowed
-from pulumi_alembic.planning import read_revision
+from pulumi_alembic.migrate.data_loss.allowance import VARIABLE, allowed
+from pulumi_alembic.migrate.planner import read_revision
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.provider import MigrationsProvider
+from pulumi_alembic.review.plan_review import Account
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.waiting import blocker, until, wants_lock

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 import pytest
 
-from pulumi_alembic.database import log_in
+from pulumi_alembic.database.connection import log_in
 from pulumi_alembic.errors import MigrationError, RevisionFailed
 from pulumi_alembic.policy import Policy
 from tests.conftest import Database, ThrowawayCluster

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic.account import Account
+from pulumi_alembic.database.fingerprint import read_lines
 from pulumi_alembic.errors import DataLoss, RevisionFailed
-from pulumi_alembic.fingerprint import read_lines
-from pulumi_alembic.keeping import returning
-from pulumi_alembic.keeping.entry import read
 from pulumi_alembic.ledger import records as history
-from pulumi_alembic.planning import read_revision
+from pulumi_alembic.migrate.data_loss import restore
+from pulumi_alembic.migrate.data_loss.preserved_table import read
+from pulumi_alembic.migrate.planner import read_revision
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.preview import summary
 from pulumi_alembic.provider import MigrationsProvider
+from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.plan_text import summary
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
@@ -417,7 +417,7 @@ def test_without_a_place_it_refuses_and_says_how_to_make_one(small: Target) -> N
 @pytest.mark.full
 def test_where_nothing_is_kept_a_run_looks_for_it_once(keeping: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[object] = []
-    monkeypatch.setattr(returning, "read", lambda session: looked.append(session) or read(session))
+    monkeypatch.setattr(restore, "read", lambda session: looked.append(session) or read(session))
     for id, down in ((ONE, None), (TWO, ONE), (THREE, TWO)):
         keeping.write(id, down, f"op.execute('CREATE TABLE t{id} (n int)')", f"op.execute('DROP TABLE t{id}')")
     keeping.migrate(THREE)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic.keeping.entry import read
+from pulumi_alembic.migrate.data_loss.preserved_table import read
 from tests.conftest import Database
 from tests.postgres.alembic.backing_up import Backing, require_clients
 from tests.postgres.alembic.conftest import Target

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from pulumi_alembic import catalog
-from pulumi_alembic.account import Account, Finding, Severity
-from pulumi_alembic.accounting import account_from_database
-from pulumi_alembic.lint import Settings
-from pulumi_alembic.lint.advice import NEXT
-from pulumi_alembic.lint.rules import RULES, Scale
+from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.lint import Settings
+from pulumi_alembic.review.lint.advice import NEXT
+from pulumi_alembic.review.lint.rules import RULES, Scale
+from pulumi_alembic.review.plan_review import Account, Finding, Severity
+from pulumi_alembic.sql import catalog
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pulumi_alembic.database import open_session
+from pulumi_alembic.database.connection import open_session
 from pulumi_alembic.errors import RevisionFailed
 from pulumi_alembic.policy import Policy
 from tests.conftest import Database

@@ -10,10 +10,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pulumi_alembic import migrator, planning, runner
-from pulumi_alembic.database import NoDatabase, NoLogin, log_in
+from pulumi_alembic.database.connection import NoDatabase, NoLogin, log_in
 from pulumi_alembic.errors import DatabaseError, HistoryError, RevisionFailed, TargetError
-from pulumi_alembic.request import Request
+from pulumi_alembic.migrate import alembic_run, migrator, planner
+from pulumi_alembic.migrate.request import Request
 from pulumi_alembic.scripts.history import History
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
@@ -222,7 +222,7 @@ def test_no_value_of_a_row_and_no_password_is_in_the_error(three: Target, body: 
 
 
 def test_success_is_claimed_by_the_database_alone(three: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "run", lambda *_: None)
+    monkeypatch.setattr(alembic_run, "run", lambda *_: None)
     with pytest.raises(DatabaseError, match=f"the database is at base and not at {ONE}"):
         three.migrate(ONE)
 
@@ -330,10 +330,10 @@ def test_applied_scripts_are_not_loaded_again(three: Target) -> None:
 
 
 def test_a_plan_for_another_state_of_the_database_is_refused(three: Target) -> None:
-    plan = planning.plan_from_database(three.url, three.directory, THREE)
+    plan = planner.plan_from_database(three.url, three.directory, THREE)
     three.migrate(TWO)
     with pytest.raises(DatabaseError, match=f"starts at base, and the database now is at {TWO}"):
-        runner.run(plan, History.load(three.directory), Request(three.url, "pulumi up"))
+        alembic_run.run(plan, History.load(three.directory), Request(three.url, "pulumi up"))
     assert tables(three) == ["one", "two"]
 
 
@@ -346,7 +346,7 @@ def test_a_head_that_the_scripts_lack_is_refused(three: Target) -> None:
 
 
 def test_planning_changes_nothing(three: Target) -> None:
-    planning.plan_from_database(three.url, three.directory, THREE)
+    planner.plan_from_database(three.url, three.directory, THREE)
     assert three.query("SELECT count(*) FROM pg_class WHERE relnamespace = 'migrations'::regnamespace") == [(0,)]
 
 
@@ -359,27 +359,27 @@ def test_the_session_is_the_owner_whatever_the_login_says(three: Target) -> None
 
 def test_a_missing_database_and_a_wrong_password_are_told_apart(three: Target) -> None:
     with pytest.raises(NoDatabase, match="no_such_database"):
-        planning.read_revision(three.url.rpartition("/")[0] + "/no_such_database")
+        planner.read_revision(three.url.rpartition("/")[0] + "/no_such_database")
     with pytest.raises(NoLogin) as caught:
-        planning.read_revision(three.url.replace("_migrator:", "_migrator:wrong-"))
+        planner.read_revision(three.url.replace("_migrator:", "_migrator:wrong-"))
     assert "wrong-" not in str(caught.value)
 
 
 def test_an_unreadable_url_is_refused_without_its_password() -> None:
     with pytest.raises(DatabaseError) as caught:
-        planning.read_revision("postgresql://user:hunter2@[host/database")
+        planner.read_revision("postgresql://user:hunter2@[host/database")
     assert "hunter2" not in str(caught.value)
 
 
 def test_a_server_that_is_not_there_is_an_error_of_the_database() -> None:
     with pytest.raises(DatabaseError, match="Is the server running"):
-        planning.read_revision("postgresql://user@127.0.0.1:1/database")
+        planner.read_revision("postgresql://user@127.0.0.1:1/database")
 
 
 def test_a_schema_that_is_missing_is_named(database: Database) -> None:
     login = psycopg.conninfo.make_conninfo(**database.parameters)
     with pytest.raises(DatabaseError, match="there is no schema migrations"):
-        planning.read_revision(login)
+        planner.read_revision(login)
 
 
 def test_alembic_upgrade_leaves_the_same_ledger(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic import engine_log
-from pulumi_alembic.account import Account
 from pulumi_alembic.errors import LintError
-from pulumi_alembic.inputs import ADMIN, APPLYING
 from pulumi_alembic.ledger import records
-from pulumi_alembic.plugin_errors import HalfDone
-from pulumi_alembic.promotion import UNSEALED, VARIABLE, Proof
-from pulumi_alembic.rehearsal.client import find_client
+from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.rehearsal.pg_client import find_client
 from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.promotion import UNSEALED, VARIABLE, Proof
+from pulumi_alembic.stack import log
+from pulumi_alembic.stack.inputs import ADMIN, APPLYING
+from pulumi_alembic.stack.plugin_errors import HalfDone
 from taskdb.local import Server
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
@@ -152,7 +152,7 @@ def test_what_cannot_wait_runs_with_its_reason_and_is_told_until_it_is_proven(
     two: Target, upper: Stack, admin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr(engine_log, "warning", lambda message, urn: told.append(message))
+    monkeypatch.setattr(log, "warning", lambda message, urn: told.append(message))
     first = of(proof(two, admin, ONE))
     monkeypatch.setenv(VARIABLE, "checkout is down, incident 4711")
     upper.up(two.directory, TWO, **first)

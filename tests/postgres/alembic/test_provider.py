@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pulumi.output import Unknown
 
-from pulumi_alembic.inputs import APPLYING
-from pulumi_alembic.plugin_errors import HalfDone
 from pulumi_alembic.provider import DETAILS, MigrationsProvider
+from pulumi_alembic.stack.inputs import APPLYING
+from pulumi_alembic.stack.plugin_errors import HalfDone
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from pulumi_alembic.errors import MigrationError
-from pulumi_alembic.inputs import ADMIN, APPLYING
 from pulumi_alembic.provider import MigrationsProvider
-from pulumi_alembic.rehearsal.client import find_client
+from pulumi_alembic.review.rehearsal.pg_client import find_client
+from pulumi_alembic.stack.inputs import ADMIN, APPLYING
 from taskdb.local import Server
 from tests.conftest import ALL, Database
 from tests.postgres.alembic.catalog import OBJECTS

@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic import engine_log
-from pulumi_alembic.account import Account
 from pulumi_alembic.errors import RehearsalFailed
-from pulumi_alembic.guard.rehearsed import VARIABLE
-from pulumi_alembic.inputs import ADMIN, APPLYING
-from pulumi_alembic.lint.gate import errors_of
-from pulumi_alembic.preview import summary
 from pulumi_alembic.provider import MigrationsProvider
-from pulumi_alembic.rehearsal.client import find_client
+from pulumi_alembic.review.gates import SKIP_REHEARSAL, errors_of
+from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.plan_text import summary
+from pulumi_alembic.review.rehearsal.pg_client import find_client
+from pulumi_alembic.stack import log
+from pulumi_alembic.stack.inputs import ADMIN, APPLYING
 from taskdb.local import Server
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
@@ -114,7 +113,7 @@ def test_what_the_server_refuses_stops_preview_and_update(case: str, one: Target
         [failure] = answer.failures
         assert f"revision {THREE} fails on upgrade in the rehearsal, and nothing was changed" in failure.reason
         assert case[:5] in failure.reason
-        assert f"{VARIABLE}='why it can succeed' pulumi up" in failure.reason
+        assert f"{SKIP_REHEARSAL}='why it can succeed' pulumi up" in failure.reason
 
 
 @pytest.mark.few(1)
@@ -133,7 +132,7 @@ def test_what_may_come_from_empty_tables_is_a_warning(
     assert "rehearsed in a scratch database, where no table has rows: 1 of 2 revisions ran" in said
     assert "rehearsed: it ran" not in said
     told: list[str] = []
-    monkeypatch.setattr(engine_log, "info", lambda text, urn: told.append(text))
+    monkeypatch.setattr(log, "info", lambda text, urn: told.append(text))
     planned = provider.check({}, asked(one, admin, **{APPLYING: True}))
     assert planned.failures == []
     outs = provider.create(planned.inputs).outs
@@ -148,7 +147,7 @@ def test_a_reason_overrides_it_once_and_the_ledger_keeps_it(
 ) -> None:
     """The target has, unlike its rehearsal, what the revision needs: somebody makes it in between."""
     write(one, "op.execute('ALTER TABLE taskz ADD COLUMN q int')")
-    monkeypatch.setenv(VARIABLE, "the table is made by hand, ticket 4711")
+    monkeypatch.setenv(SKIP_REHEARSAL, "the table is made by hand, ticket 4711")
     planned = provider.check({}, asked(one, admin, **{APPLYING: True}))
     assert planned.failures == []
     with connect(one.url) as session:
@@ -166,7 +165,7 @@ def test_a_reason_overrides_it_once_and_the_ledger_keeps_it(
 @pytest.mark.full
 def test_a_reason_that_says_nothing_is_none(one: Target, admin: str, monkeypatch: pytest.MonkeyPatch) -> None:
     write(one, "op.execute('ALTER TABLE taskz ADD COLUMN q int')")
-    monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.setenv(SKIP_REHEARSAL, "1")
     [failure] = provider.check({}, asked(one, admin)).failures
     assert "say it in words" in failure.reason
 

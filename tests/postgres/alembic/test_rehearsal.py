@@ -20,19 +20,19 @@ import pytest
 from psycopg import sql
 from pulumi.output import Unknown
 
-from pulumi_alembic.account import WAY_BACK, Account
-from pulumi_alembic.accounting import account_from_database
-from pulumi_alembic.database import log_in
-from pulumi_alembic.effects import effects
-from pulumi_alembic.inputs import ADMIN
-from pulumi_alembic.lint import Settings
+from pulumi_alembic.database.connection import log_in
 from pulumi_alembic.provider import MigrationsProvider
-from pulumi_alembic.rehearsal import performing
-from pulumi_alembic.rehearsal.client import Client, find_client
-from pulumi_alembic.rehearsal.dump import dump
-from pulumi_alembic.rehearsal.refusal import NotRehearsed
-from pulumi_alembic.rehearsal.scratch import _key, _prefix, at, database_of, scratch
-from pulumi_alembic.rendering import Rendered
+from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.lint import Settings
+from pulumi_alembic.review.plan_review import WAY_BACK, Account
+from pulumi_alembic.review.rehearsal import scratch_run
+from pulumi_alembic.review.rehearsal.dump import dump
+from pulumi_alembic.review.rehearsal.pg_client import Client, find_client
+from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.review.rehearsal.scratch import _key, _prefix, at, database_of, scratch
+from pulumi_alembic.review.rendering import Rendered
+from pulumi_alembic.sql.effects import effects
+from pulumi_alembic.stack.inputs import ADMIN
 from taskdb.local import Server
 from tests.conftest import Database
 from tests.postgres.alembic.catalog import OBJECTS
@@ -110,7 +110,7 @@ def test_what_is_concluded_is_what_is_sent(
 
     The cases are revisions of one plan. A revision behind each leaves the tables of the first one, without a row.
     """
-    monkeypatch.setattr(performing, "LIMIT", 10 * performing.LIMIT)
+    monkeypatch.setattr(scratch_run, "LIMIT", 10 * scratch_run.LIMIT)
     target = at_one()
     setup = SETUP[: SETUP.index("INSERT")]
     bodies = [body for case in cases for body in (RENDERED[case], f"op.execute({EMPTY!r})\nop.execute({setup!r})")]
@@ -352,8 +352,8 @@ KILLS = int(os.environ.get("REHEARSAL_KILLS", "12"))
 _PREVIEWS = """
 import sys, time
 from pathlib import Path
-from pulumi_alembic.accounting import account_from_database
-from pulumi_alembic.lint import Settings
+from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.lint import Settings
 url, directory, revision, admin = sys.argv[1:]
 while True:
     begun = time.monotonic()
@@ -468,7 +468,7 @@ def test_what_belongs_to_the_whole_server_is_not_touched(
 def test_what_never_ends_is_ended_and_not_rehearsed(
     monkeypatch: pytest.MonkeyPatch, two: Target, admin_url: str, server: Server, body: str, reason: str
 ) -> None:
-    monkeypatch.setattr(performing, "LIMIT", 1.0)
+    monkeypatch.setattr(scratch_run, "LIMIT", 1.0)
     write(two.directory, THREE, TWO, f"op.get_bind().execute(sa.text('SELECT 1')).scalar()\n{body}")
     _, account = account_from_database(two.url, two.directory, THREE, Settings(), admin=admin_url)
     assert account.not_rehearsed == reason

@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
+from pulumi_alembic.database.literals import literal
 from pulumi_alembic.errors import MigrationError
-from pulumi_alembic.literals import literal
-from pulumi_alembic.plan import plan
-from pulumi_alembic.rendering import Rendered, render
+from pulumi_alembic.review.rendering import Rendered, render
 from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.plan import plan
 from taskdb.local.binaries import Binaries
 from taskdb.local.record import Server
 from tests.conftest import Database

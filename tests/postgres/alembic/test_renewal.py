@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pulumi_alembic.fingerprint import read_lines
+from pulumi_alembic.database.fingerprint import read_lines
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 

@@ -14,11 +14,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from pulumi_alembic import planning
 from pulumi_alembic.backups.definitions import read_fingerprint
+from pulumi_alembic.database.migration_lock import KEY
 from pulumi_alembic.errors import RevisionFailed
-from pulumi_alembic.exclusive import KEY
 from pulumi_alembic.ledger import records
+from pulumi_alembic.migrate import planner
 from tests.conftest import Database
 from tests.postgres.alembic.backing_up import EVERYTHING, MAY_LOSE, ONE, THREE, TWO, Backing, catalog, require_clients
 from tests.postgres.alembic.conftest import Target
@@ -77,7 +77,7 @@ def test_rows_objects_grants_and_revision_are_those_of_the_backup(backing: Backi
     assert f"is at {ONE}" in restore(backing.target, "restore", id, "--yes")
     assert backing.rows() == rows
     assert catalog(backing.target) == before
-    assert planning.read_revision(backing.target.url) == ONE
+    assert planner.read_revision(backing.target.url) == ONE
     # Sequences go on behind the rows, and what runs next runs as ever.
     backing.execute("INSERT INTO children (size) VALUES (1); INSERT INTO parents (name) VALUES ('new')")
     assert backing.target.migrate(THREE, **MAY_LOSE) == THREE
@@ -121,7 +121,7 @@ def test_where_there_is_no_fingerprint_to_compare_it_says_so(
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     said = restore(backing.target, "restore", id, "--yes", "--folder", str(backing.folder))
     assert f"the fingerprint is not compared: {why}" in said
-    assert planning.read_revision(backing.target.url) == ONE
+    assert planner.read_revision(backing.target.url) == ONE
 
 
 DEFINED = [
@@ -201,7 +201,7 @@ def test_a_database_that_is_another_and_not_empty_is_replaced_only_when_told(
     where = ("restore", id, "--folder", str(backing.folder), "--yes")
     refused = restore(other, *where, check=False)
     assert "is not the one that backup" in refused and "it is at 20250102_002" in refused and "--replace" in refused
-    assert planning.read_revision(other.url) == TWO
+    assert planner.read_revision(other.url) == TWO
     restore(other, *where, "--replace")
     assert Backing(other, backing.folder).rows() == rows
     assert other.migrate(THREE, **MAY_LOSE) == THREE
@@ -216,7 +216,7 @@ def test_what_hangs_on_it_from_outside_is_not_taken_with_it(backing: Backing, da
         admin.execute("CREATE SCHEMA elsewhere; CREATE VIEW elsewhere.names AS SELECT name FROM app.parents")
     refused = restore(backing.target, "restore", id, "--yes", check=False)
     assert "would take with it what is not in the backup: view elsewhere.names" in refused
-    assert planning.read_revision(backing.target.url) == TWO
+    assert planner.read_revision(backing.target.url) == TWO
     with database.connect() as admin:
         admin.execute("DROP SCHEMA elsewhere CASCADE")
 
@@ -241,7 +241,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_touched(backing: Backing
             path.write_text(json.dumps(json.loads(path.read_text()) | {"when": "2020-01-01T00:00:00+00:00"}))
     refused = restore(backing.target, "restore", id, "--yes", check=False)
     assert ("is damaged" in refused) or (damage == "manifest" and "is not the one in the ledger" in refused)
-    assert planning.read_revision(backing.target.url) == TWO
+    assert planner.read_revision(backing.target.url) == TWO
     assert damage in ("added", "manifest") or largest.name in refused
 
 
@@ -253,7 +253,7 @@ def test_nobody_is_asked_without_a_terminal_and_an_unknown_id_is_named(backing: 
     secret = ("restore", id, "--yes", "--into", "postgresql://u:hunter2@127.0.0.1:1/x")
     refused = restore(backing.target, *secret, check=False)
     assert "--into has a password in it" in refused and "hunter2" not in refused
-    assert planning.read_revision(backing.target.url) == TWO
+    assert planner.read_revision(backing.target.url) == TWO
 
 
 @pytest.mark.full
@@ -264,7 +264,7 @@ def test_into_takes_its_password_from_the_environment(backing: Backing, make_tar
     password = other.url.split("@")[0].rpartition(":")[2]
     into = other.url.replace(f":{password}@", "@")
     restore(backing.target, "restore", id, "--into", into, PGPASSWORD=password)
-    assert planning.read_revision(other.url) == ONE and planning.read_revision(backing.target.url) == TWO
+    assert planner.read_revision(other.url) == ONE and planner.read_revision(backing.target.url) == TWO
 
 
 @pytest.mark.full
@@ -276,10 +276,10 @@ def test_while_another_migration_runs_it_waits(backing: Backing) -> None:
         assert running.stderr is not None
         line = next(line for line in running.stderr if "another migration" in line)
         assert "waits for another migration" in line
-        assert planning.read_revision(backing.target.url) == TWO
+        assert planner.read_revision(backing.target.url) == TWO
     assert running.wait() == 0
     running.stderr.close()
-    assert planning.read_revision(backing.target.url) == ONE
+    assert planner.read_revision(backing.target.url) == ONE
 
 
 def start(backing: Backing, id: str) -> subprocess.Popen[str]:
@@ -321,7 +321,7 @@ def test_killed_at_whichever_step_it_is_the_old_or_the_new_and_the_next_one_conv
     assert backing.rows() in (old, new)
     restore(backing.target, "restore", id, "--yes")
     assert backing.rows() == old
-    assert planning.read_revision(backing.target.url) == ONE
+    assert planner.read_revision(backing.target.url) == ONE
 
 
 def await_no_session(target: Target) -> None:

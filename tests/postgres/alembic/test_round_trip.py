@@ -14,16 +14,16 @@ from collections.abc import Callable
 
 import pytest
 
-from pulumi_alembic.account import Account
-from pulumi_alembic.accounting import account_from_database
-from pulumi_alembic.database import Connection
+from pulumi_alembic.database.connection import Connection
+from pulumi_alembic.database.fingerprint import read_lines
 from pulumi_alembic.errors import RevisionFailed
-from pulumi_alembic.fingerprint import read_lines
-from pulumi_alembic.guard import losses
-from pulumi_alembic.keeping.entry import read
-from pulumi_alembic.lint import linter
-from pulumi_alembic.lint.settings import Settings
-from pulumi_alembic.origin import Origin
+from pulumi_alembic.migrate.data_loss.preserved_table import read
+from pulumi_alembic.review import rows_at_risk
+from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.lint import linter
+from pulumi_alembic.review.lint.settings import Settings
+from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.scripts.origin import Origin
 from tests.conftest import ALL, Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
@@ -65,7 +65,7 @@ def target(empty_target: Target, database: Database, monkeypatch: pytest.MonkeyP
         admin.execute(f'GRANT CREATE ON DATABASE "{database.name}" TO "{database.name}_owner"'.encode())
     # On a busy machine five rows may take longer to count than a preview waits. What lint says is not looked at.
     patience = b"SET lock_timeout = 1000; SET statement_timeout = 9000; SET row_security = off"
-    monkeypatch.setattr(losses, "_PATIENCE", patience)
+    monkeypatch.setattr(rows_at_risk, "_PATIENCE", patience)
     monkeypatch.setattr(linter, "objections", lambda texts: dict.fromkeys(texts, ()))
     return empty_target
 

@@ -71,7 +71,7 @@ def test_the_models_equal_what_the_migrations_build(target: Target) -> None:
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import create_engine
 
-    from pulumi_alembic.database import open_session
+    from pulumi_alembic.database.connection import open_session
     from taskdb.models import Base
 
     target.migrate(HEAD)

@@ -9,23 +9,24 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from pulumi_alembic import exclusive, planning, sessions
-from pulumi_alembic.accounting import account_from_database
 from pulumi_alembic.backups.folder import Backup, in_folder
 from pulumi_alembic.backups.restore import Restore
 from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.backups.taking import Maker
-from pulumi_alembic.database import Connection, connect
-from pulumi_alembic.drift import reading
-from pulumi_alembic.drift.keeper import Keeper
+from pulumi_alembic.database import migration_lock, sessions
+from pulumi_alembic.database.connection import Connection, connect
+from pulumi_alembic.drift import reader
+from pulumi_alembic.drift.baseline import Keeper
 from pulumi_alembic.errors import MigrationError
-from pulumi_alembic.execution import phases
-from pulumi_alembic.ledger import capsules, integrity, ledger, records
-from pulumi_alembic.lint import Settings
-from pulumi_alembic.origin import Origin
+from pulumi_alembic.ledger import integrity, ledger, records, stored_scripts
+from pulumi_alembic.migrate import planner
+from pulumi_alembic.migrate.blocks import statement
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.rehearsal import scratch
+from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.lint import Settings
+from pulumi_alembic.review.rehearsal import scratch
 from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.origin import Origin
 from taskdb.local import Server
 from tests.conftest import Database
 from tests.postgres.alembic.backing_up import require_clients
@@ -90,7 +91,7 @@ def back_up(world: World) -> str:
         world.tell,
         lambda text: None,
     )
-    return maker(planning.plan_from_database(world.target.url, world.target.directory, TWO), Origin())
+    return maker(planner.plan_from_database(world.target.url, world.target.directory, TWO), Origin())
 
 
 def restore(world: World) -> str:
@@ -121,7 +122,8 @@ def stamp(world: World) -> None:
 ENV = f"""
 import os
 import sqlalchemy as sa
-from pulumi_alembic import environment, sessions
+from pulumi_alembic import environment
+from pulumi_alembic.database import sessions
 from pulumi_alembic.policy import Policy
 
 sessions._AFTER = 0.2
@@ -131,16 +133,16 @@ environment.run(sa.MetaData(), lambda: os.environ["DATABASE_URL"], lambda: polic
 
 
 OPERATIONS: dict[str, tuple[str, Callable[[World], object]]] = {
-    "a plan": (HEADS, lambda world: planning.plan_from_database(world.target.url, world.target.directory, TWO)),
+    "a plan": (HEADS, lambda world: planner.plan_from_database(world.target.url, world.target.directory, TWO)),
     "a migration": (HEADS, migrate),
     "an update's snapshot": (LEDGER, keeper),
-    "a snapshot of the catalog": (TABLE, read(lambda connection, _: reading.read(connection))),
+    "a snapshot of the catalog": (TABLE, read(lambda connection, _: reader.read(connection))),
     "the ledger's records": (LEDGER, read(lambda connection, _: records.read(connection, 5))),
-    "a script of the ledger": (LEDGER, read(lambda connection, _: capsules.read(connection, ONE))),
+    "a script of the ledger": (LEDGER, read(lambda connection, _: stored_scripts.read(connection, ONE))),
     "accepting an edit": (LEDGER, read(lambda c, history: integrity.accept(c, history, (ONE,), ONE, "because"))),
     "the ledger's attempts": (LEDGER, read(lambda connection, _: ledger.attempts(connection))),
-    "a statement outside a transaction": (f"SELECT pg_advisory_lock({phases.KEY})", migrate),
-    "another migration": (f"SELECT pg_advisory_lock({exclusive.KEY})", migrate),
+    "a statement outside a transaction": (f"SELECT pg_advisory_lock({statement.KEY})", migrate),
+    "another migration": (f"SELECT pg_advisory_lock({migration_lock.KEY})", migrate),
     "a stamp": (HEADS, stamp),
     "a ledger that is made": ("SELECT pg_advisory_xact_lock(hashtext('pulumi_alembic.ledger'))", read(make_ledger)),
     "a backup's reading": (TABLE, back_up),
@@ -184,7 +186,7 @@ def test_a_first_look_comes_after_a_second(world: World, monkeypatch: pytest.Mon
     begun = time.monotonic()
     waits = sessions.waits(lambda _: told.append(time.monotonic() - begun), 1.5)
     with blocker(world.target, HEADS), waits, pytest.raises(MigrationError):
-        planning.read_revision(world.target.url)
+        planner.read_revision(world.target.url)
     assert len(told) == 1 and 1.0 <= told[0] < 1.5
 
 

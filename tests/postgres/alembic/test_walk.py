@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, Phase, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from pulumi_alembic.errors import DatabaseError, MigrationError
-from pulumi_alembic.plugin_errors import HalfDone
 from pulumi_alembic.scripts.history import History
+from pulumi_alembic.stack.plugin_errors import HalfDone
 from tests.conftest import ALL
 from tests.postgres.alembic.catalog import OBJECTS
 from tests.postgres.alembic.conftest import Target

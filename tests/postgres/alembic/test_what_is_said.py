@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pulumi_alembic import engine_log
 from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.stack import log
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.stack import Stack
@@ -70,7 +70,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the provider says to the engine."""
     said: list[str] = []
     engine = type("Engine", (), {"Log": lambda _, request: said.append(request.message)})()
-    monkeypatch.setattr(engine_log, "_engine", lambda: engine)
+    monkeypatch.setattr(log, "_engine", lambda: engine)
     return said
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 
-from pulumi_alembic.database import open_session
+from pulumi_alembic.database.connection import open_session
 from tests.postgres.alembic.conftest import Target
 
 LONGEST = 60.0  # seconds, after which a test fails

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pulumi.output import Unknown
 
-from pulumi_alembic import engine_log
-from pulumi_alembic.account import Account
-from pulumi_alembic.inputs import ADMIN
+from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.stack import log
+from pulumi_alembic.stack.inputs import ADMIN
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
@@ -196,7 +196,7 @@ def test_a_first_preview_says_that_it_cannot_look(
 ) -> None:
     """The login is imported or made by the same update, which gives it a password."""
     said: list[str] = []
-    monkeypatch.setattr(engine_log, "info", lambda text, _: said.append(text))
+    monkeypatch.setattr(log, "info", lambda text, _: said.append(text))
     Stack(site.url).preview(site.directory, THREE, **adopting, url=Unknown())
     assert "what is there is adopted, if anything is" in said[0]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from pulumi_alembic.drift.difference import difference
-from pulumi_alembic.drift.psql import psql_script
-from pulumi_alembic.drift.telling import told
+from pulumi_alembic.commands.drift import psql_script
+from pulumi_alembic.drift.difference.compare import difference
+from pulumi_alembic.drift.report import told
 from tests.postgres.drift.world import World
 
 # What was there before, and what then happens that is no drift; the owner of the objects does both.

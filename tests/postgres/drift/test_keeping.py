@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic import drifting, runner
-from pulumi_alembic.drift import looking
-from pulumi_alembic.drift.reading import read
-from pulumi_alembic.drift.snapshot import Item, Snapshot
-from pulumi_alembic.plugin_errors import HalfDone
+from pulumi_alembic.drift import check
+from pulumi_alembic.drift.difference.snapshot import Item, Snapshot
+from pulumi_alembic.drift.reader import read
+from pulumi_alembic.migrate import alembic_run
+from pulumi_alembic.stack import refresh
+from pulumi_alembic.stack.plugin_errors import HalfDone
 from tests.conftest import ALL, Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
@@ -25,7 +26,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the person at the terminal is warned of and told."""
     found: list[str] = []
     for kind in ("warning", "info"):
-        monkeypatch.setattr(drifting.engine_log, kind, lambda text, _: found.append(text))
+        monkeypatch.setattr(refresh.log, kind, lambda text, _: found.append(text))
     return found
 
 
@@ -104,8 +105,8 @@ def test_an_update_that_was_killed_is_no_drift(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        run = runner.run
-        patched.setattr(runner, "run", killed)
+        run = alembic_run.run
+        patched.setattr(alembic_run, "run", killed)
         with pytest.raises(KeyboardInterrupt):
             stack.up(target.directory, THREE)
     stack.up(target.directory, THREE)
@@ -223,7 +224,7 @@ def test_after_an_upgrade_of_the_server_it_says_what_may_be_no_drift(
         items = read(*arguments).items
         return Snapshot(tuple(Item("server", "99") if item.kind == "server" else item for item in items))
 
-    monkeypatch.setattr(looking, "read", upgraded)
+    monkeypatch.setattr(check, "read", upgraded)
     assert drift(stack) == {}
     owner(target, "CREATE TABLE app.scratch (id int)")
     assert list(drift(stack)) == ["table app.scratch"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 
-from pulumi_alembic.database import log_in
-from pulumi_alembic.drift.reading import read
-from pulumi_alembic.drift.snapshot import Snapshot
+from pulumi_alembic.database.connection import log_in
+from pulumi_alembic.drift.difference.snapshot import Snapshot
+from pulumi_alembic.drift.reader import read
 from tests.conftest import Database
 
 ROLES = ("owner", "rw", "ro", "app", "migrator", "stranger")

@@ -26,11 +26,11 @@ DYNAMIC = """
 import sys
 from pulumi import Output
 from pulumi.dynamic import CreateResult, Resource, ResourceProvider
-from pulumi_alembic import engine_log
+from pulumi_alembic.stack import log
 
 class Saying(ResourceProvider):
     def create(self, props):
-        engine_log.info("said through the engine's log", props["urn"])
+        log.info("said through the engine's log", props["urn"])
         return CreateResult("id", {**props, "engine": sys.argv[-1]})
 
 class Said(Resource, name="Said"):

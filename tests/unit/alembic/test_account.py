@@ -8,19 +8,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pulumi_alembic.account import (
+from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.review.plan_review import (
     Account,
-    Effects,
     Finding,
-    Lock,
     Rehearsed,
     RevisionAccount,
     Severity,
     StatementAccount,
     differences,
 )
-from pulumi_alembic.errors import MigrationError
-from pulumi_alembic.tables import ColumnAccount, ForeignKey, TableAccount, TableState
+from pulumi_alembic.sql.locks import Effects, Lock
+from pulumi_alembic.sql.tables import ColumnAccount, ForeignKey, TableAccount, TableState
 
 TEXT = st.text(max_size=8)
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_alembic.account import Account, Effects, RevisionAccount, StatementAccount
 from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.errors import PolicyError
+from pulumi_alembic.review.plan_review import Account, RevisionAccount, StatementAccount
+from pulumi_alembic.sql.locks import Effects
 
 
 def account(effects: Effects, runs_python: str = "") -> Account:

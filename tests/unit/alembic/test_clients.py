@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_alembic.backups import clients
+from pulumi_alembic.database import pg_programs
 from pulumi_alembic.errors import BackupError, DatabaseError
 
 
@@ -28,26 +28,26 @@ def folders(tmp_path: Path) -> list[Path]:
 
 @pytest.mark.parametrize(("server", "taken"), [(13, "13.4"), (14, "16.2"), (16, "16.2"), (17, "17.1")])
 def test_the_same_or_the_next_newer_version_is_taken(folders: list[Path], server: int, taken: str) -> None:
-    found = clients.find(server, folders)
+    found = pg_programs.find(server, folders)
     assert found.version == taken and found.program("pg_dump") == str(found.folder / "pg_dump")
 
 
 def test_an_older_one_is_refused_and_named(folders: list[Path]) -> None:
     with pytest.raises(BackupError, match=r"PostgreSQL 18, .*found: 17.1 in .*13.4 in .*postgresql-client-18"):
-        clients.find(18, folders)
+        pg_programs.find(18, folders)
     with pytest.raises(BackupError, match="none was found"):
-        clients.find(15, folders[:3])
+        pg_programs.find(15, folders[:3])
 
 
 def test_a_program_gets_the_login_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGUSER", "somebody else")
     url = "postgresql+psycopg://me:a%40b@[::1]:5433/some%20db?sslmode=require&application_name=x"
-    got = clients.environment(url)
+    got = pg_programs.environment(url)
     wanted = {"PGUSER": "me", "PGPASSWORD": "a@b", "PGHOST": "::1", "PGPORT": "5433", "PGDATABASE": "some db"}
     assert got.items() >= (wanted | {"PGSSLMODE": "require", "PGAPPNAME": "pulumi-alembic backup"}).items()
 
 
 def test_an_address_that_is_none_is_refused_without_its_password() -> None:
     with pytest.raises(DatabaseError) as caught:
-        clients.environment("postgresql://me:hunter2@[nowhere")
+        pg_programs.environment("postgresql://me:hunter2@[nowhere")
     assert "hunter2" not in str(caught.value)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pulumi_alembic.drift.difference import difference
-from pulumi_alembic.drift.snapshot import Item, Snapshot
+from pulumi_alembic.drift.difference.compare import difference
+from pulumi_alembic.drift.difference.snapshot import Item, Snapshot
 
 
 def membership(**options: bool) -> Item:

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from pulumi_alembic.account import Effects, Lock
-from pulumi_alembic.catalog import Catalog, Relation, quoted
-from pulumi_alembic.effects import after, effects
+from pulumi_alembic.sql.catalog import Catalog, Relation, quoted
+from pulumi_alembic.sql.effects import after, effects
+from pulumi_alembic.sql.locks import Effects, Lock
 
 TABLES = """
     CREATE TABLE app.users (id int PRIMARY KEY, email text);
@@ -219,5 +219,5 @@ def test_a_session_in_utc_keeps_the_file_of_a_table_whose_times_get_a_zone(catal
 
 
 def test_the_parser_is_loaded_only_when_there_is_a_statement() -> None:
-    code = "import sys, pulumi_alembic.effects, pulumi_alembic.catalog; sys.exit('pglast' in sys.modules)"
+    code = "import sys, pulumi_alembic.sql.effects, pulumi_alembic.sql.catalog; sys.exit('pglast' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -6,7 +6,7 @@ import pytest
 
 from pulumi_alembic.errors import HistoryError, TargetError
 from pulumi_alembic.scripts.history import History
-from pulumi_alembic.scripts.script import checksum
+from pulumi_alembic.scripts.revision import checksum
 
 SCRIPT = '''"""{message}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pulumi_alembic.errors import TargetError
-from pulumi_alembic.execution.irreversible import refuse_irreversible
+from pulumi_alembic.migrate.function_check import refuse_irreversible
 from pulumi_alembic.scripts.shape import Function
 
 

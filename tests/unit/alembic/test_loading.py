@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pulumi_alembic.loading import for_good
+from pulumi_alembic.migrate.loading import for_good
 
 NEW = "a module that nobody has loaded"
 

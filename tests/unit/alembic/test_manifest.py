@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pulumi_alembic.errors import HistoryError, TargetError
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.manifest import Manifest
-from pulumi_alembic.scripts.script import checksum
+from pulumi_alembic.scripts.revision import checksum
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 

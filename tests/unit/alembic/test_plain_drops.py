@@ -2,7 +2,7 @@
 
 import pytest
 
-from pulumi_alembic.guard.plain import Plain, plain
+from pulumi_alembic.migrate.data_loss.plain_drops import Plain, plain
 
 PLAIN = {
     "DROP TABLE t": Plain("t"),

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pulumi_alembic.errors import TargetError
-from pulumi_alembic.plan import Direction, plan
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.manifest import Manifest
-from pulumi_alembic.scripts.script import Revision, checksum
+from pulumi_alembic.scripts.plan import Direction, plan
+from pulumi_alembic.scripts.revision import Revision, checksum
 
 
 def history(*lines: str) -> History:

@@ -1,16 +1,8 @@
 """What a preview shows of a plan: in a few lines what can hurt, and line by line what runs."""
 
-from pulumi_alembic.account import (
-    Account,
-    Effects,
-    Finding,
-    Lock,
-    Rehearsed,
-    RevisionAccount,
-    Severity,
-    StatementAccount,
-)
-from pulumi_alembic.preview import statements, summary
+from pulumi_alembic.review.plan_review import Account, Finding, Rehearsed, RevisionAccount, Severity, StatementAccount
+from pulumi_alembic.review.plan_text import statements, summary
+from pulumi_alembic.sql.locks import Effects, Lock
 
 
 def revision(number: int, *found: StatementAccount, **changes: str) -> RevisionAccount:

@@ -8,10 +8,10 @@ import pytest
 
 from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.fanout.job import Job
-from pulumi_alembic.lint import lint_settings
-from pulumi_alembic.promotion import UNREADABLE, UNSEALED, VARIABLE, Lower, Proof, reason_of
+from pulumi_alembic.review.lint import lint_settings
 from pulumi_alembic.scripts.history import History
-from pulumi_alembic.scripts.script import Revision
+from pulumi_alembic.scripts.promotion import UNREADABLE, UNSEALED, VARIABLE, Lower, Proof, reason_of
+from pulumi_alembic.scripts.revision import Revision
 from pulumi_alembic.scripts.trust import digest
 
 ONE, TWO = "20250101_001", "20250101_002"

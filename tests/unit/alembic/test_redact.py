@@ -2,7 +2,7 @@
 
 import pytest
 
-from pulumi_alembic.redact import redact, redact_source
+from pulumi_alembic.output.redact import redact, redact_source
 
 SECRET = "geheim"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pulumi_alembic.rehearsal.client import environment
+from pulumi_alembic.review.rehearsal.pg_client import environment
 
 
 def test_all_that_a_url_says_reaches_the_client(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """What a rehearsal shows of a rename: the object has another name, and nothing is made or dropped."""
 
-from pulumi_alembic.rehearsal.renames import Rename, called, renames
+from pulumi_alembic.review.rehearsal.renames import Rename, called, renames
 
 BEFORE = {
     ("schema", 1, 0): ("app", ""),

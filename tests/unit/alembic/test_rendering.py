@@ -13,14 +13,14 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from pulumi_alembic.database.literals import Unbindable, bound, literal
 from pulumi_alembic.errors import HistoryError
-from pulumi_alembic.literals import Unbindable, bound, literal
-from pulumi_alembic.plan import plan
-from pulumi_alembic.rendering import Rendered, render
-from pulumi_alembic.rendering.dry_run import first_line
-from pulumi_alembic.runner import import_scripts
+from pulumi_alembic.migrate.alembic_run import import_scripts
+from pulumi_alembic.review.rendering import Rendered, render
+from pulumi_alembic.review.rendering.dry_run import first_line
 from pulumi_alembic.scripts.history import BASE, History
-from pulumi_alembic.scripts.script import Revision
+from pulumi_alembic.scripts.plan import plan
+from pulumi_alembic.scripts.revision import Revision
 
 IDS = [f"2025010{day}_001" for day in range(1, 8)]
 
@@ -83,7 +83,7 @@ def test_a_plan_without_steps_imports_neither_alembic_nor_sqlalchemy(project: Pa
 
     code = (
         "import sys; from pathlib import Path; from pulumi_alembic.scripts.history import History;"
-        "from pulumi_alembic.plan import plan; from pulumi_alembic.rendering import render;"
+        "from pulumi_alembic.scripts.plan import plan; from pulumi_alembic.review.rendering import render;"
         f"history = History.load(Path({str(project)!r})); assert render(plan(history, (), 'base'), history) == ();"
         "print([name for name in ('alembic', 'sqlalchemy', 'pglast', 'psycopg') if name in sys.modules])"
     )

@@ -4,8 +4,8 @@ import psycopg
 import pytest
 import sqlalchemy.exc
 
+from pulumi_alembic.database.retry import Retries
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.retry import Retries
 
 BUSY = psycopg.errors.LockNotAvailable("canceling statement due to lock timeout")
 GONE = psycopg.OperationalError("consuming input failed: server closed the connection unexpectedly")

@@ -1,6 +1,6 @@
 import pytest
 
-from pulumi_alembic.statements import Kind, Statement, StatementError, alone, recognise
+from pulumi_alembic.sql.outside_transaction import Kind, Statement, StatementError, alone, recognise
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from pulumi_alembic.catalog import Catalog
-from pulumi_alembic.effects import after
-from pulumi_alembic.report.diagram import diagram
-from pulumi_alembic.report.mermaid import type_word, word
-from pulumi_alembic.tables import ColumnAccount, ForeignKey, TableAccount, TableState, tables, type_name
+from pulumi_alembic.review.report.diagram import diagram, type_word, word
+from pulumi_alembic.sql.catalog import Catalog
+from pulumi_alembic.sql.effects import after
+from pulumi_alembic.sql.tables import ColumnAccount, ForeignKey, TableAccount, TableState, tables, type_name
 
 BEFORE = """
     CREATE TABLE users (id bigint PRIMARY KEY, email varchar(50) UNIQUE);

@@ -6,7 +6,7 @@ import pytest
 
 from pulumi_alembic.errors import CapsuleError
 from pulumi_alembic.scripts import trust
-from pulumi_alembic.scripts.script import Revision, checksum
+from pulumi_alembic.scripts.revision import Revision, checksum
 
 
 def revision(number: int, source: str = "") -> Revision:

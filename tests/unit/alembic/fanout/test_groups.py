@@ -1,9 +1,9 @@
 """Many databases told in few words."""
 
-from pulumi_alembic.account import Account, RevisionAccount
-from pulumi_alembic.approval import _DIGEST
-from pulumi_alembic.fanout.groups import Groups, failures, kept, revisions, told
-from pulumi_alembic.fanout.listing import Listing
+from pulumi_alembic.fanout.plan.databases import Listing
+from pulumi_alembic.fanout.plan.groups import Groups, failures, kept, revisions, told
+from pulumi_alembic.review.gates import _DIGEST
+from pulumi_alembic.review.plan_review import Account, RevisionAccount
 
 PLANS = {
     "up": {"origin": "002", "text": "002 → 003: upgrade 003", "pending": True, "applied": ""},

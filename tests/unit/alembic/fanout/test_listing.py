@@ -3,7 +3,7 @@
 import pytest
 
 from pulumi_alembic.errors import PolicyError
-from pulumi_alembic.fanout.listing import Listing, address, changes, unpack
+from pulumi_alembic.fanout.plan.databases import Listing, address, changes, unpack
 
 TENANTS = [f"tenant_{number:04}" for number in range(1000)]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pulumi_alembic.errors import PolicyError
-from pulumi_alembic.fanout.waves import Waves
+from pulumi_alembic.fanout.plan.waves import Waves
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pulumi_alembic.lint.excuses import Excuses, in_sql
+from pulumi_alembic.review.lint.exceptions import Excuses, in_sql
 
 SCRIPT = '''"""A script."""
 from alembic import op

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pulumi_alembic.account import Account, Finding, RevisionAccount, Severity, StatementAccount
 from pulumi_alembic.errors import LintError
-from pulumi_alembic.lint.gate import refuse
+from pulumi_alembic.review.gates import Gates
+from pulumi_alembic.review.plan_review import Account, Finding, RevisionAccount, Severity, StatementAccount
 
 CONFIGURE = "pulumi config set --path taskdb:lint.{rule} warning"
 
@@ -19,11 +19,15 @@ def found(rule: str, *, direction: str = "upgrade", sent: bool = False, suggesti
     return Account("base", "20250101_001", direction, revisions=(one,))
 
 
+def check(account: Account) -> None:
+    Gates("pulumi up", CONFIGURE).check([account], account.digest)
+
+
 @pytest.mark.parametrize("sent", [True, False])
 def test_nothing_that_is_found_on_the_way_back_stops_it(sent: bool) -> None:
-    refuse(found("security-definer-search-path", direction="downgrade", sent=sent), CONFIGURE, "pulumi up")
+    check(found("security-definer-search-path", direction="downgrade", sent=sent))
     with pytest.raises(LintError):
-        refuse(found("security-definer-search-path", sent=sent), CONFIGURE, "pulumi up")
+        check(found("security-definer-search-path", sent=sent))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +63,7 @@ def test_nothing_that_is_found_on_the_way_back_stops_it(sent: bool) -> None:
 )
 def test_each_way_on_is_one(account: Account, ways: list[str]) -> None:
     with pytest.raises(LintError) as error:
-        refuse(account, CONFIGURE, "pulumi up")
+        check(account)
     _, _, told = str(error.value).partition("one of these, then pulumi up:\n")
     [rule] = {each.rule for one in account.revisions for part in (one, *one.statements) for each in part.findings}
     last = f"judge the rule otherwise in this stack: {CONFIGURE.format(rule=rule)}"

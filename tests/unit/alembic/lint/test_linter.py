@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_alembic import accounting
-from pulumi_alembic.account import Account, Finding, RevisionAccount
-from pulumi_alembic.catalog import Catalog
-from pulumi_alembic.effects import after
-from pulumi_alembic.lint import Settings
-from pulumi_alembic.lint.squawk import objections
-from pulumi_alembic.plan import plan
-from pulumi_alembic.promotion import Lower, Proof
+from pulumi_alembic.review import build
+from pulumi_alembic.review.lint import Settings
+from pulumi_alembic.review.lint.squawk import objections
+from pulumi_alembic.review.plan_review import Account, Finding, RevisionAccount
+from pulumi_alembic.review.static_lint import lint_scripts
 from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.plan import plan
+from pulumi_alembic.scripts.promotion import Lower, Proof
 from pulumi_alembic.scripts.trust import digest
-from pulumi_alembic.static_lint import lint_scripts
+from pulumi_alembic.sql.catalog import Catalog
+from pulumi_alembic.sql.effects import after
 
 ONE, TWO = "20250101_001", "20250102_002"
 ENV = """
@@ -54,7 +54,7 @@ def write(
 def account(project: Path, settings: Settings | None = None, there: Catalog | None = THERE) -> Account:
     history = History.load(project)
     steps = plan(history, (), history.heads[0])
-    return accounting.account_of(steps, history, there, settings or Settings(), static=there is not None)
+    return build.account_of(steps, history, there, settings or Settings(), static=there is not None)
 
 
 def found(project: Path, settings: Settings | None = None, there: Catalog | None = THERE) -> list[Finding]:
@@ -150,11 +150,11 @@ def test_production_needs_a_backup_once_there_is_anything_to_lose(project: Path,
     history = History.load(project)
     for current, production in (((ONE,), True), ((), True), ((ONE,), False)):
         settings = Settings(production=production, backup=backup)
-        found = accounting.account_of(plan(history, current, TWO), history, THERE, settings).revisions[0].findings
+        found = build.account_of(plan(history, current, TWO), history, THERE, settings).revisions[0].findings
         assert ("production-without-backup" in {each.rule for each in found}) is (
             wanted and production and bool(current)
         )
-    down = accounting.account_of(plan(history, (TWO,), ONE), history, THERE, Settings(production=True, backup=backup))
+    down = build.account_of(plan(history, (TWO,), ONE), history, THERE, Settings(production=True, backup=backup))
     assert "production-without-backup" not in {each.rule for each in down.revisions[0].findings}
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pulumi_alembic.account import Severity
 from pulumi_alembic.errors import PolicyError
-from pulumi_alembic.lint import Settings
-from pulumi_alembic.lint.rules import RULES, SQUAWK, table
+from pulumi_alembic.review.lint import Settings
+from pulumi_alembic.review.lint.rules import RULES, SQUAWK, table
+from pulumi_alembic.review.plan_review import Severity
 from tests.conftest import PROJECT
 
 

@@ -6,11 +6,12 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from pulumi_alembic.account import Account, Effects, Finding, Lock, RevisionAccount, Severity, StatementAccount
-from pulumi_alembic.catalog import Catalog
-from pulumi_alembic.effects import after
-from pulumi_alembic.report import Preview, read
-from pulumi_alembic.tables import tables
+from pulumi_alembic.review.plan_review import Account, Finding, RevisionAccount, Severity, StatementAccount
+from pulumi_alembic.review.report import Preview, read
+from pulumi_alembic.sql.catalog import Catalog
+from pulumi_alembic.sql.effects import after
+from pulumi_alembic.sql.locks import Effects, Lock
+from pulumi_alembic.sql.tables import tables
 
 __all__ = ["ACCOUNTS", "PREVIEWS", "document", "migrations", "previewed", "resource"]
 

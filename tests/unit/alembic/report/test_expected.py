@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_alembic.report import LIMIT, comment, document, judge, read
+from pulumi_alembic.review.report import LIMIT, comment, document, judge, read
 from tests.unit.alembic.report.previews import PREVIEWS
 
 EXPECTED = Path(__file__).parent / "expected"

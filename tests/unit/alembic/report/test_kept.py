@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from pulumi_alembic import report
-from pulumi_alembic.account import Account, RevisionAccount
+from pulumi_alembic.review import report
+from pulumi_alembic.review.plan_review import Account, RevisionAccount
 from tests.unit.alembic.report.previews import migrations, previewed
 
 REVISION = RevisionAccount("20250102_002", "more", "versions/x.py", "c", "downgrade")

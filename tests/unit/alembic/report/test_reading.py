@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic.account import WAY_BACK, Account, Effects, Lock, Rehearsed, RevisionAccount, StatementAccount
-from pulumi_alembic.report import Level, PreviewError, judge, read
-from pulumi_alembic.report.facts import TableFacts, tables
+from pulumi_alembic.review.plan_review import WAY_BACK, Account, Rehearsed, RevisionAccount, StatementAccount
+from pulumi_alembic.review.report import Level, PreviewError, judge, read
+from pulumi_alembic.review.report.facts import TableFacts, tables
+from pulumi_alembic.sql.locks import Effects, Lock
 from tests.unit.alembic.report.previews import ACCOUNTS, PREVIEWS, document, migrations, previewed, resource
 
 RECORDINGS = Path(__file__).parents[3] / "stack/engine/recordings"

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from pulumi_alembic.account import Account, Effects, Finding, Lock, RevisionAccount, Severity, StatementAccount
-from pulumi_alembic.report import LIMIT, comment, document, judge
-from pulumi_alembic.tables import ColumnAccount, ForeignKey, TableAccount, TableState
+from pulumi_alembic.review.plan_review import Account, Finding, RevisionAccount, Severity, StatementAccount
+from pulumi_alembic.review.report import LIMIT, comment, document, judge
+from pulumi_alembic.sql.locks import Effects, Lock
+from pulumi_alembic.sql.tables import ColumnAccount, ForeignKey, TableAccount, TableState
 from tests.unit.alembic.report.previews import document as preview_document
 from tests.unit.alembic.report.previews import migrations, previewed, resource
 

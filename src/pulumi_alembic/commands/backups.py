@@ -1,0 +1,186 @@
+"""The commands `backups` and `restore` of `pulumi-alembic`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pulumi_alembic.backups.folder import Backup, in_folder, load, size_text
+from pulumi_alembic.commands.project import database_url
+from pulumi_alembic.errors import BackupError, DatabaseError
+from pulumi_alembic.output.printable import json_text
+from pulumi_alembic.scripts.plan import revision_text
+
+__all__ = ["add"]
+
+_KNOWN = """
+SELECT backup, detail ->> 'folder', detail ->> 'checksum' FROM migrations.ledger WHERE event = 'backup'
+ORDER BY id DESC
+"""
+
+
+def add(commands: Any, command: Callable[[Any, Any, str], argparse.ArgumentParser]) -> None:
+    """Add them to `commands`; `command` makes one of a function and its help."""
+    listing = command(commands, _backups, "list the backups that updates made, newest first")
+    listing.add_argument("--json", action="store_true", help="print one JSON object")
+    listing.add_argument("--verify", action="store_true", help="read every file; exit code 3 where one is damaged")
+    restore = command(commands, _restore, "bring a database to what a backup holds")
+    restore.add_argument("id", metavar="ID", help="as `backups` lists it")
+    restore.add_argument("--into", metavar="URL", help="another database; its password by PGPASSWORD or ~/.pgpass")
+    restore.add_argument("--replace", action="store_true", help="also a database that is not the backup's, nor empty")
+    restore.add_argument(
+        "--another-fingerprint", action="store_true", help="also what has another one than the backup says"
+    )
+    restore.add_argument("--yes", action="store_true", help="do not ask")
+    for each in (listing, restore):
+        each.add_argument("--folder", type=Path, help="where they are; else where this database's ledger says")
+
+
+def _backups(options: argparse.Namespace, directory: Path) -> int:
+    listed = list(_listed(options, directory))
+    if options.json:
+        print(json_text({"backups": listed}))
+    elif listed:
+        _print_table(listed)
+    else:
+        print("there is no backup")
+    return 3 if options.verify and any(each["state"] != "verified" for each in listed) else 0
+
+
+def _print_table(listed: list[dict[str, Any]]) -> None:
+    rows = [("id", "when", "database", "revision", "size", "folder", "state")]
+    rows += [
+        (
+            each["id"],
+            f"{datetime.fromisoformat(each['when']).astimezone():%Y-%m-%d %H:%M:%S}" if each["when"] else "-",
+            each["database"] or "-",
+            revision_text(each["heads"]) if each["when"] else "-",
+            size_text(each["size"]) if each["when"] else "-",
+            each["folder"],
+            each["state"],
+        )
+        for each in listed
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _listed(options: argparse.Namespace, directory: Path) -> Iterator[dict[str, Any]]:
+    """One row for each: those of --folder, else those that the ledger knows."""
+    if options.folder:
+        checksums = {}
+        found = [(options.folder, each) for each in in_folder(options.folder)]
+    else:
+        known = _known(directory)
+        checksums = {id: checksum for id, _, checksum in known}
+        found = [(Path(folder), _loaded(Path(folder), id)) for id, folder, _ in known]
+    for folder, backup in found:
+        if isinstance(backup, Backup):
+            state = _state(backup, folder, checksums.get(backup.id), verify=options.verify)
+            row = {name: value for name, value in asdict(backup).items() if name != "files"}
+        else:
+            state = str(backup)
+            row = {"id": "-", "when": "", "database": "", "heads": [], "size": 0}
+        yield {**row, "folder": str(folder), "state": state}
+
+
+def _loaded(folder: Path, id: str) -> Backup | BackupError:
+    try:
+        return load(folder, id)
+    except BackupError as error:
+        return error
+
+
+def _state(backup: Backup, folder: Path, checksum: str | None, *, verify: bool) -> str:
+    if checksum and checksum != backup.checksum:
+        return "its manifest is not the one in the ledger"
+    if not verify:
+        return "complete"
+    try:
+        backup.verify(folder)
+    except BackupError as error:
+        return str(error)
+    return "verified"
+
+
+def _known(directory: Path) -> list[tuple[str, str, str]]:
+    from pulumi_alembic.database.connection import connect
+
+    with connect(database_url(directory)) as connection:
+        there = connection.execute(
+            "SELECT FROM pg_attribute WHERE attrelid = to_regclass('migrations.ledger') AND attname = 'backup'"
+        ).fetchone()
+        return list(connection.execute(_KNOWN).fetchall()) if there is not None else []
+
+
+def _restore(options: argparse.Namespace, directory: Path) -> None:
+    from pulumi_alembic.backups.restore import Restore
+    from pulumi_alembic.scripts.origin import Origin
+
+    if options.into:
+        _refuse_password(options.into)
+    folder, checksum = _found(options, directory)
+    backup = load(folder, options.id)
+    if checksum and checksum != backup.checksum:
+        raise BackupError(
+            f"backup {backup.id} in {folder}: its manifest is not the one in the ledger, so somebody changed it. "
+            "It is not restored from"
+        )
+    url = options.into or database_url(directory)
+    command = " ".join(["pulumi-alembic", *sys.argv[1:]])
+    restore = Restore(
+        *(backup, folder, url, command, Origin.of(directory), options.replace, options.another_fingerprint), tell=_tell
+    )
+    content = restore.look()
+    if not content.empty and not options.yes:
+        _ask(
+            f"This replaces database {content.name}, at {revision_text(content.heads)}, by what it was on "
+            f"{_second(backup)} at {revision_text(backup.heads)}. What was written since is lost."
+        )
+    revision = restore()
+    print(f"restored {backup.id}: database {content.name} is at {revision}, as on {_second(backup)}")
+
+
+def _found(options: argparse.Namespace, directory: Path) -> tuple[Path, str]:
+    """The folder of the backup, and its checksum where the ledger knows it."""
+    if options.folder:
+        return options.folder, ""
+    for id, folder, checksum in _known(directory):
+        if id == options.id:
+            return Path(folder), checksum
+    raise BackupError(
+        f"the ledger knows no backup {options.id}. See which there are: pulumi-alembic backups; or name the folder of "
+        f"one that is not this database's: pulumi-alembic restore {options.id} --folder FOLDER"
+    )
+
+
+def _refuse_password(url: str) -> None:
+    from pulumi_alembic.database.pg_programs import environment
+
+    if environment(url).get("PGPASSWORD") != os.environ.get("PGPASSWORD"):
+        raise DatabaseError(
+            "--into has a password in it, which everybody on this machine can read: leave it out, and set PGPASSWORD "
+            "or keep it in ~/.pgpass"
+        )
+
+
+def _ask(what: str) -> None:
+    if not sys.stdin.isatty():
+        raise BackupError(f"{what} Nobody is here to be asked: add --yes")
+    if input(f"{what} Go on? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise BackupError("nothing was changed")
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _second(backup: Backup) -> str:
+    return datetime.fromisoformat(backup.when).isoformat(timespec="seconds")

@@ -1,0 +1,408 @@
+"""The command `pulumi-alembic`: what a stack does with its revisions, typed by hand, and the upkeep of the manifest.
+
+What a command does not need is imported where it is needed: a run with nothing pending takes a moment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pulumi_alembic.commands import backups as backup_commands
+from pulumi_alembic.commands import drift as drift_command
+from pulumi_alembic.commands import kept as keeping_commands
+from pulumi_alembic.commands.project import database_url, script_directory
+from pulumi_alembic.database.sessions import patience, waits
+from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.output.printable import guarded_output, json_text, printable
+from pulumi_alembic.scripts.history import HEAD, History
+
+if TYPE_CHECKING:
+    from pulumi_alembic.scripts.plan import Plan
+
+__all__ = ["main"]
+
+
+def main() -> NoReturn:
+    """Run the command that was typed, and end the process; every error of normal use is one message and exit code 1."""
+    # Python's collections among what it imports, and taking it all apart at the end, would be a quarter of the time of
+    # a run with nothing pending.
+    gc.set_threshold(100_000)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with guarded_output():
+            status = _run()
+    except KeyboardInterrupt:
+        os.write(2, b"\nerror: interrupted; what was not committed is rolled back\n")
+        status = 128 + signal.SIGINT
+    except OSError as error:
+        os.write(2, f"error: standard output cannot be written: {error.strerror}\n".encode())
+        status = 1
+    os._exit(status)
+
+
+def _run() -> int:
+    options = _parser().parse_args()
+    # As `alembic` has it by prepend_sys_path: an env.py may import the project.
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        # A report of a preview needs no scripts.
+        directory = options.directory or (Path() if options.run is _report else script_directory())
+        with waits(_say, patience().seconds):
+            status: int | None = options.run(options, directory)
+    except MigrationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return status or 0
+
+
+def _say(text: str) -> None:
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pulumi-alembic",
+        description="Revisions as a stack runs them, and the manifest that guards them. Like `alembic`, it takes the "
+        "scripts' folder from [tool.alembic] in pyproject.toml, and the database from DATABASE_URL or env.py.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _command(commands, _manifest, "write the manifest anew, so that it fits the scripts as they are")
+    accept = _command(commands, _accept, "let the script of an applied revision stay as it was edited")
+    accept.add_argument("revision", metavar="ID")
+    accept.add_argument("--reason", required=True, help="why that changes nothing that ran; kept in the ledger")
+    capsule = _command(commands, _capsule, "show the script of an applied revision as the ledger keeps it")
+    capsule.add_argument("revision", metavar="ID")
+    for run, what in (
+        (_plan, "show what `upgrade` would run, and change nothing"),
+        (_upgrade, "bring the database up to a revision, as a stack's update does"),
+    ):
+        command = _command(commands, run, what)
+        command.add_argument("target", metavar="TARGET", nargs="?", default=HEAD, help="a revision; else head")
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_lint(commands)
+    _add_history(commands)
+    backup_commands.add(commands, _command)
+    keeping_commands.add(commands, _command)
+    drift_command.add(commands, _command)
+    _add_schema(commands)
+    _add_report(commands)
+    return parser
+
+
+def _command(commands: Any, run: Any, what: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(run.__name__[1:], help=what, description=what)
+    command.add_argument("--directory", type=Path, help="the scripts' folder, which holds env.py and versions/")
+    command.set_defaults(run=run)
+    return command
+
+
+def _manifest(_: argparse.Namespace, directory: Path) -> None:
+    history = History.load(directory)
+    if history.manifest.exists and not history.differences:
+        print("the manifest fits the scripts")
+        return
+    changes = history.write_manifest()
+    number = len(history.revisions)
+    listed = f"{number} revision{'' if number == 1 else 's'}"
+    print("\n  ".join([f"wrote {directory.name}/manifest: {listed}", *changes]))
+
+
+def _accept(options: argparse.Namespace, directory: Path) -> None:
+    from pulumi_alembic.database.connection import connect, read_heads
+    from pulumi_alembic.ledger import integrity
+
+    history = History.load(directory)
+    if not options.reason.strip():
+        raise MigrationError("--reason is empty: say why the edit changes nothing that ran")
+    with connect(database_url(directory)) as connection:
+        heads = read_heads(connection)
+        accepted = integrity.accept(connection, history, heads, options.revision, options.reason)
+        connection.commit()
+    print(f"{options.revision} is accepted as it is now" if accepted else f"{options.revision} is as it ran")
+
+
+def _capsule(options: argparse.Namespace, directory: Path) -> None:
+    from pulumi_alembic.database.connection import connect
+    from pulumi_alembic.ledger import stored_scripts
+
+    with connect(database_url(directory)) as connection:
+        found = stored_scripts.read(connection, options.revision)
+    print(f"# {found}\n# digest {found.digest}\n{found.printable}")
+
+
+def _plan(options: argparse.Namespace, directory: Path) -> int:
+    from pulumi_alembic.migrate import planner
+
+    plan = planner.plan_from_database(database_url(directory), directory, options.target)
+    if options.json:
+        steps = [{"revision": step.id, "message": step.message} for step in plan.steps]
+        print(json_text({"current": plan.current, "target": plan.target, "direction": plan.direction, "steps": steps}))
+    else:
+        print("\n  ".join([str(plan), *plan.lines]))
+    return _broken(plan, directory)
+
+
+def _broken(plan: Plan, directory: Path) -> int:
+    """Say which of the plan's statements no server would take; 1 if there is one."""
+    if not plan.steps:
+        return 0
+    from pulumi_alembic.review import static_lint
+
+    found = static_lint.broken(plan, History.load(directory))
+    for each in found:
+        print(f"error: {each.text}", file=sys.stderr)
+    return int(bool(found))
+
+
+def _upgrade(options: argparse.Namespace, directory: Path) -> None:
+    from pulumi_alembic.migrate import planner
+
+    url = database_url(directory)
+    plan = planner.look(url, directory, options.target)
+    plan.require_upgrade()
+    applied: list[str] = []
+
+    def on_applied(revision: str) -> None:
+        applied.append(revision)
+        if not options.json:
+            print(f"upgrade {revision}", flush=True)
+
+    def on_status(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    revision = plan.target
+    if plan.steps:
+        from pulumi_alembic.migrate import migrator
+        from pulumi_alembic.scripts.plan import Plan
+
+        command = " ".join(["pulumi-alembic", *sys.argv[1:]])
+        revision = migrator.migrate(
+            url,
+            directory,
+            plan.target,
+            command=command,
+            on_applied=on_applied,
+            on_status=on_status,
+            on_wait=on_status,
+            approve=Plan.require_upgrade,
+        )
+    print(json_text({"revision": revision, "applied": applied}) if options.json else f"the database is at {revision}")
+
+
+def _add_lint(commands: Any) -> None:
+    lint = _command(commands, _lint, "say what hurts in the scripts, up and down, without a database")
+    lint.add_argument("revisions", metavar="REVISION", nargs="*", help="these alone; else all")
+    lint.add_argument("--json", action="store_true", help="print one JSON list")
+    lint.add_argument(
+        "--fail-on", choices=("warning", "error"), default="error", help="exit code 1 where a finding is as bad"
+    )
+    lint.add_argument(
+        "--severity", metavar="RULE=SEVERITY", action="append", default=[], help="error, warning, info or off"
+    )
+    lint.add_argument("--rules", action="store_true", help="print the rules, and lint nothing")
+
+
+def _lint(options: argparse.Namespace, directory: Path) -> int:
+    if options.rules:
+        from pulumi_alembic.review.lint import rules
+
+        print(rules.table())
+        return 0
+    from pulumi_alembic.review import static_lint
+
+    found = static_lint.lint_scripts(directory, options.revisions, static_lint.settings_of(options.severity))
+    if options.json:
+        print(json_text([each.document for each in found]))
+    else:
+        print("\n".join(each.text for each in found) or "lint finds nothing")
+    return int(any(each.reaches(options.fail_on) for each in found))
+
+
+def _add_history(commands: Any) -> None:
+    command = _command(commands, _history, "show what became of the database, newest first: its ledger")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    command.add_argument("--limit", type=_limit, default=50, metavar="N", help="the newest N rows, or `all`; else 50")
+
+
+def _limit(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not re.fullmatch(r"0*[1-9]\d{0,8}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number above 0 nor all")
+    return int(text)
+
+
+def _history(options: argparse.Namespace, directory: Path) -> None:
+    from pulumi_alembic.database.connection import connect
+    from pulumi_alembic.ledger import records
+
+    with connect(database_url(directory)) as connection:
+        found, older = records.read(connection, options.limit)
+    if options.json:
+        print(json_text({"records": [each.to_json() for each in found], "older": older}))
+        return
+    print("\n".join(records.table(found)) if found else "nothing was done to this database yet")
+    if older:
+        print(f"… {older:,} older rows: --limit {len(found) + older} or --limit all")
+
+
+def _add_schema(commands: Any) -> None:
+    what = "write the schema of the database as a file, from which `report --schema` makes reports without the database"
+    command = _command(commands, _schema, what)
+    command.add_argument("--output", type=Path, metavar="FILE", help="for this user only; else standard output")
+
+
+def _schema(options: argparse.Namespace, directory: Path) -> None:
+    from pulumi_alembic.review.build import database
+    from pulumi_alembic.review.rehearsal import artifact
+
+    url = database_url(directory)
+    taken = artifact.take(url, database(url))
+    text = json_text(taken.to_json()) + "\n"
+    if options.output is None:
+        sys.stdout.write(text)
+    else:
+        try:
+            with open(options.output, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                # It can have been there, and open to others.
+                os.fchmod(file.fileno(), 0o600)
+                file.write(text)
+        except OSError as error:
+            raise MigrationError(f"cannot write {str(options.output)!r}: {error.strerror}") from None
+    if taken.not_rehearsed:
+        print(f"without definitions, so reports are not rehearsed: {taken.not_rehearsed}", file=sys.stderr)
+
+
+def _add_report(commands: Any) -> None:
+    what = "write what `pulumi preview --json` printed as a report for a pull request"
+    more = (
+        ". The level of its verdict is `error` where the preview failed or a finding is an error; `warning` where a "
+        "finding is one, where data is destroyed, a resource deleted or replaced, or a revision's SQL cannot be known; "
+        "else `ok`. A preview that cannot be read is exit code 1 and no report."
+    )
+    report = commands.add_parser("report", help=what, description=what + more)
+    report.add_argument("file", metavar="FILE", nargs="?", help="what the preview printed; else standard input")
+    report.add_argument(
+        "--database",
+        action="store_true",
+        help="report what an update of DATABASE_URL would run, without a preview: no state is read, and no row of a "
+        "table if the login can read none",
+    )
+    report.add_argument(
+        "--schema",
+        metavar="FILE",
+        type=Path,
+        help="report what an update would run of the database that `pulumi-alembic schema` wrote this file of: neither "
+        "the database nor a state is read",
+    )
+    report.add_argument(
+        "--rehearse-with",
+        metavar="URL",
+        default="",
+        help="for --schema: rehearse on this server, by a login that can create databases and roles. Roles of the "
+        "schema are created there, and dropped after it. Leave the password to PGPASSWORD",
+    )
+    report.add_argument("--directory", type=Path, help="the scripts' folder, for --database and --schema")
+    report.add_argument(
+        "--target", default=HEAD, help="the revision to report the way to, for --database and --schema; else head"
+    )
+    report.add_argument("--format", choices=("markdown", "json"), default="markdown", help="else markdown")
+    report.add_argument(
+        "--fail-on", choices=("warning", "error"), help="exit code 3 where the verdict is as bad; the report is whole"
+    )
+    report.add_argument(
+        "--marker",
+        metavar="NAME",
+        type=_marker,
+        help="the comment's first line is <!-- NAME -->, by which to update it in place; else pulumi-alembic-report. "
+        "Several stacks that report to one pull request need a name each",
+    )
+    report.set_defaults(run=_report)
+
+
+def _marker(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_](?:[-./]?[A-Za-z0-9_]+)*", name):
+        raise argparse.ArgumentTypeError(f"{name!r} is not letters, digits and _, joined by single - . /")
+    return name
+
+
+def _report(options: argparse.Namespace, _: Path) -> int:
+    from pulumi_alembic.review import report
+
+    try:
+        preview = _reported(options)
+    except report.PreviewError as error:
+        raise MigrationError(f"{options.file or 'standard input'}: {error}") from None
+    verdict = report.judge(preview)
+    if options.format == "json":
+        text = json_text(report.document(preview, verdict), indent=2) + "\n"
+    else:
+        text = report.comment(preview, verdict, options.marker or report.MARKER)
+    # UTF-8 whatever the terminal's encoding is: a report is a file.
+    sys.stdout.buffer.write(printable(text).encode())
+    return 3 if options.fail_on and verdict.level.reaches(options.fail_on) else 0
+
+
+def _reported(options: argparse.Namespace) -> Any:
+    from pulumi_alembic.review import report
+
+    if options.rehearse_with and options.schema is None:
+        raise MigrationError("--rehearse-with is for --schema: name the file that pulumi-alembic schema wrote")
+    if options.schema is not None:
+        return _of_schema(options)
+    return _of_database(options) if options.database else report.read(_preview(options.file))
+
+
+def _of_schema(options: argparse.Namespace) -> Any:
+    from pulumi_alembic.review import build, report
+    from pulumi_alembic.review.rehearsal.artifact import Artifact
+
+    if options.file is not None or options.database:
+        raise MigrationError("--schema reports on that file: give no other FILE, and no --database")
+    try:
+        artifact = Artifact.from_json(json.loads(_preview(str(options.schema))))
+    except (ValueError, RecursionError):
+        raise MigrationError(f"{options.schema}: this is not what pulumi-alembic schema writes") from None
+    except MigrationError as error:
+        raise MigrationError(f"{options.schema}: {error}") from None
+    directory = options.directory or script_directory()
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    return report.of_account(
+        build.account_from_artifact(artifact, directory, options.target, options.rehearse_with, tell)
+    )
+
+
+def _of_database(options: argparse.Namespace) -> Any:
+    from pulumi_alembic.database.connection import as_itself
+    from pulumi_alembic.review import build, report
+    from pulumi_alembic.review.lint.settings import Settings
+
+    if options.file is not None:
+        raise MigrationError("--database reports on DATABASE_URL: give no FILE")
+    directory = options.directory or script_directory()
+    url = database_url(directory)
+    with as_itself():
+        _, account = build.account_from_database(url, directory, options.target, Settings())
+    return report.of_account(account)
+
+
+def _preview(file: str | None) -> bytes:
+    if file is not None and file != "-":
+        try:
+            return Path(file).read_bytes()
+        except (OSError, ValueError) as error:
+            raise MigrationError(f"cannot read {file!r}: {getattr(error, 'strerror', None) or error}") from None
+    if sys.stdin.isatty():
+        raise MigrationError("no FILE, and nothing is piped in: pulumi preview --json | pulumi-alembic report")
+    return sys.stdin.buffer.read()

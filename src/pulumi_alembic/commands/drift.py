@@ -1,0 +1,128 @@
+"""The command `drift` of `pulumi-alembic`, and the script for psql that brings back what is expected."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pulumi_alembic.commands.project import database_url
+from pulumi_alembic.drift.difference.compare import Difference
+from pulumi_alembic.drift.difference.ignored import patterns
+from pulumi_alembic.drift.repair.script import script
+from pulumi_alembic.drift.report import render
+from pulumi_alembic.errors import DatabaseError, MigrationError
+from pulumi_alembic.output.printable import json_text
+from pulumi_alembic.scripts.plan import revision_text
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Connection
+    from pulumi_alembic.drift.check import Seen
+    from pulumi_alembic.drift.report import Told
+
+__all__ = ["add", "psql_script"]
+
+_HEAD = """\
+-- Brings back what the last update of the stack left. For an admin who may become the owner of the objects:
+--   psql --no-psqlrc --set ON_ERROR_STOP=1 --file FILE
+BEGIN;
+SET LOCAL search_path = '';
+SET LOCAL check_function_bodies = off;"""
+
+
+def psql_script(whole: Difference) -> str:
+    """The statements in their order, each as the role that may run it."""
+    return "\n".join([_HEAD, *_lines(whole), "COMMIT;"]) + "\n"
+
+
+def _lines(whole: Difference) -> Iterator[str]:
+    role = ""
+    for each in script(whole):
+        if each.sql and each.role != role:
+            role = each.role
+            yield f"SET LOCAL ROLE {role};" if role else "RESET ROLE;"
+        yield from render([each])
+
+
+_FOUND = 3
+
+
+def add(commands: Any, command: Callable[[Any, Any, str], argparse.ArgumentParser]) -> None:
+    """Add it to `commands`; `command` makes one of a function and its help."""
+    drift = command(commands, _drift, "show how the database differs from what the last update left; exit code 3 then")
+    shape = drift.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print one JSON object")
+    shape.add_argument("--sql", action="store_true", help="print the script for psql that brings back what was")
+    shape.add_argument("--accept", action="store_true", help="from now on expect what is there; needs --reason")
+    drift.add_argument("--reason", default="", help="why it is accepted; kept in the ledger")
+    drift.add_argument(
+        "--ignore", metavar="PATTERN", action="append", default=[], help="what may differ: 'table app.tmp_*'"
+    )
+
+
+def _drift(options: argparse.Namespace, directory: Path) -> int:
+    from pulumi_alembic.database.connection import connect
+    from pulumi_alembic.drift import store
+    from pulumi_alembic.drift.check import compare
+
+    ignore = patterns(options.ignore)
+    if options.accept and not options.reason.strip():
+        raise MigrationError("--accept needs --reason: say why what is there is right")
+    with connect(database_url(directory)) as connection:
+        digest = store.newest(connection)
+        if not digest:
+            raise DatabaseError("the ledger holds no snapshot yet: an update of the stack makes the first: pulumi up")
+        seen = compare(connection, digest, ignore, lambda text: print(text, file=sys.stderr, flush=True))
+        if seen.moved:
+            raise DatabaseError(
+                f"the database is at {revision_text(seen.found.heads)}, where no update of the stack has left it: "
+                "what differs cannot be told from what revisions did. Bring it to its revision first: pulumi up"
+            )
+        if seen.whole is None:
+            raise DatabaseError(
+                "the ledger's newest snapshot is not what its digest says, so somebody changed it: what differs cannot "
+                "be told. Look at the database, then take it as it is: pulumi up, after a change of the stack"
+            )
+        found = seen.told
+        if options.accept:
+            return _accept(connection, seen, found, options.reason.strip(), directory)
+    return _show(options, seen, found)
+
+
+def _accept(connection: Connection, seen: Seen, found: list[Told], reason: str, directory: Path) -> int:
+    from pulumi_alembic.drift import store
+    from pulumi_alembic.ledger.ledger import Event
+    from pulumi_alembic.scripts.origin import Origin
+
+    if not found:
+        print("there is no drift to accept")
+        return 0
+    detail = {"expected": seen.expected, "reason": reason, "drift": [each.name for each in found]}
+    store.keep(connection, seen.found, Origin.of(directory), detail, Event.DRIFT_ACCEPTED)
+    connection.commit()
+    print("\n  ".join(["accepted, and expected from now on:", *(each.name for each in found)]))
+    return 0
+
+
+def _show(options: argparse.Namespace, seen: Seen, found: list[Told]) -> int:
+    from pulumi_alembic.commands.drift import psql_script
+
+    if options.json:
+        known = {"expected": seen.expected, "found": seen.found.digest, "since": seen.when}
+        print(json_text({**known, "drift": [asdict(each) for each in found]}))
+    elif not found:
+        print(f"{'-- ' if options.sql else ''}no drift: the database is as the update of {seen.when} left it")
+    elif options.sql and seen.whole is not None:
+        print(psql_script(seen.whole), end="")
+    else:
+        number = f"{len(found)} difference{'' if len(found) == 1 else 's'}"
+        print(f"drift, {number} from what the update of {seen.when} left:")
+        for each in found:
+            print("\n    ".join([f"  {each.name}", *each.lines]))
+        print(
+            seen.upgrade or "Mend it: pulumi-alembic drift --sql; take it: pulumi-alembic drift --accept --reason WHY"
+        )
+    return _FOUND if found and not options.sql else 0

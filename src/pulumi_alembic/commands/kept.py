@@ -1,0 +1,148 @@
+"""The commands `kept` and `prune` of `pulumi-alembic`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pulumi_alembic.commands.project import database_url
+from pulumi_alembic.errors import KeptError
+from pulumi_alembic.output.printable import json_text
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Connection
+    from pulumi_alembic.migrate.data_loss.preserved_table import Entry
+
+__all__ = ["add"]
+
+_UNITS = {"d": 1, "w": 7}
+_DROP_PATIENCE = "2s"
+_SIZES = """
+SELECT relname, pg_table_size(oid), pg_size_pretty(pg_table_size(oid)) FROM pg_class
+WHERE relname = ANY (%s) AND relnamespace = to_regnamespace('kept')
+"""
+
+
+def add(commands: Any, command: Callable[[Any, Any, str], argparse.ArgumentParser]) -> None:
+    """Add them to `commands`; `command` makes one of a function and its help."""
+    listing = command(commands, _kept, "list what downgrades took away and set aside, newest first")
+    listing.add_argument("--json", action="store_true", help="print one JSON object")
+    prune = command(commands, _prune, "remove what is kept, for good")
+    prune.add_argument("ids", metavar="ID", nargs="*", help="as `kept` lists them")
+    prune.add_argument("--older-than", type=_age, metavar="AGE", help="what was set aside so long ago, such as 30d")
+    prune.add_argument("--all", action="store_true", help="all of it")
+    prune.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _kept(options: argparse.Namespace, directory: Path) -> None:
+    from pulumi_alembic.database.connection import connect
+    from pulumi_alembic.migrate.data_loss.preserved_table import read
+
+    with connect(database_url(directory)) as connection:
+        found = read(connection)
+        sizes = {name: (size, text) for name, size, text in connection.execute(_SIZES, [[each.name for each in found]])}
+    if options.json:
+        listed = [{**each.to_json(), "bytes": sizes[each.name][0], "place": each.place} for each in found]
+        print(json_text({"kept": listed}))
+    elif found:
+        _print_table(found, {name: text for name, (_, text) in sizes.items()})
+    else:
+        print("nothing is kept")
+
+
+def _print_table(found: Sequence[Entry], sizes: dict[str, str]) -> None:
+    rows = [("id", "revision", "what", "rows", "size", "age", "why it is there")]
+    rows += [
+        (
+            each.id,
+            each.revision,
+            each.what,
+            "?" if each.rows is None else f"{each.rows:,}",
+            sizes[each.name],
+            _age_of(each),
+            _why(each),
+        )
+        for each in found
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _why(entry: Entry) -> str:
+    if entry.why:
+        return "; ".join(f"{number:,}: {reason}" for reason, number in entry.why.items())
+    return f"goes back with {entry.waits or entry.revision}"
+
+
+def _age_of(entry: Entry) -> str:
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(entry.when)).total_seconds()
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def _prune(options: argparse.Namespace, directory: Path) -> None:
+    from pulumi_alembic.database.connection import connect
+    from pulumi_alembic.migrate.data_loss.preserved_table import read
+
+    url = database_url(directory)
+    with connect(url) as connection:
+        going = _chosen(options, read(connection))
+    if not going:
+        print("nothing is kept that is as old" if options.older_than else "nothing is kept")
+        return
+    if not options.yes:
+        told = "\n".join(f"  {each.id}  {each.told(each.rows)}, of {each.revision}" for each in going)
+        _ask(f"This removes for good:\n{told}\n")
+    with connect(url) as connection:
+        for each in going:
+            _remove(connection, each, directory)
+        connection.commit()
+    print("\n".join(f"removed {each.id}: {each.told(each.rows)}" for each in going))
+
+
+def _chosen(options: argparse.Namespace, found: Sequence[Entry]) -> list[Entry]:
+    if sum(map(bool, (options.ids, options.older_than, options.all))) != 1:
+        raise KeptError(
+            "name what to remove, in one way: pulumi-alembic prune ID, pulumi-alembic prune --older-than 30d, or "
+            "pulumi-alembic prune --all. See what there is: pulumi-alembic kept"
+        )
+    if unknown := sorted({*options.ids} - {each.id for each in found}):
+        raise KeptError(f"nothing is kept as {unknown[0]}. See what is: pulumi-alembic kept")
+    if options.older_than:
+        latest = datetime.now(UTC) - options.older_than
+        return [each for each in found if datetime.fromisoformat(each.when) <= latest]
+    return [each for each in found if options.all or each.id in options.ids]
+
+
+def _remove(connection: Connection, entry: Entry, directory: Path) -> None:
+    from pulumi_alembic.database.connection import read_heads
+    from pulumi_alembic.ledger import ledger
+    from pulumi_alembic.scripts.origin import Origin
+
+    ledger.prepare(connection)
+    connection.execute(f"SET LOCAL lock_timeout = '{_DROP_PATIENCE}'; DROP TABLE {entry.place}".encode())
+    heads = read_heads(connection)
+    detail = {"what": entry.told(entry.rows), "kept": entry.place, "revision": entry.revision}
+    detail |= {name: getattr(entry, name) for name in ("id", "table", "columns", "rows")}
+    ledger.note(connection, ledger.Event.PRUNED, ledger.Run(heads, heads), Origin.of(directory), detail)
+
+
+def _ask(what: str) -> None:
+    if not sys.stdin.isatty():
+        raise KeptError(f"{what}Nobody is here to be asked: add --yes")
+    if input(f"{what}Go on? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise KeptError("nothing was removed")
+
+
+def _age(text: str) -> timedelta:
+    if not (match := re.fullmatch(r"(\d{1,5})([dw])", text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no age such as 30d or 4w")
+    return timedelta(days=int(match[1]) * _UNITS[match[2]])

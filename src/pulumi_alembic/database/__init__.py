@@ -1,0 +1,1 @@
+"""The database of one stack: connections, the migration lock, sessions, retries and PostgreSQL's own programs."""

@@ -1,0 +1,109 @@
+"""PostgreSQL's own programs for a server's version: where they are, and how they are told of a database."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import pq
+
+from pulumi_alembic.database import libpq
+from pulumi_alembic.database.connection import OWN_OPTIONS
+from pulumi_alembic.errors import BackupError, DatabaseError
+
+__all__ = ["Clients", "environment", "find"]
+
+# Debian's, Red Hat's, Homebrew's on either processor, Postgres.app's.
+_VERSIONED = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+    "/Applications/Postgres.app/Contents/Versions/*/bin",
+)
+
+
+@dataclass(frozen=True)
+class Clients:
+    """`pg_dump` and `pg_restore` of one version, from one folder."""
+
+    folder: Path
+    version: str
+
+    @property
+    def major(self) -> int:
+        """15 of `15.18`."""
+        return int(self.version.partition(".")[0])
+
+    def program(self, name: str) -> str:
+        """The path of one of them."""
+        return str(self.folder / name)
+
+
+def find(major: int, folders: Iterable[Path] | None = None) -> Clients:
+    """Those of the version `major`, else of the next newer one: an older pg_dump refuses the server.
+
+    Not of the newest: what one writes has words that an older server does not know. They are looked for on the PATH,
+    and where systems keep several versions. Raises BackupError where there are none.
+    """
+    there = [found for folder in (_folders() if folders is None else folders) if (found := _clients(folder))]
+    fitting = sorted((each for each in there if each.major >= major), key=lambda each: each.major)
+    if not fitting:
+        older = ", ".join(f"{each.version} in {each.folder}" for each in there)
+        raise BackupError(
+            f"the server is PostgreSQL {major}, and there is no pg_dump and pg_restore of this or a newer version "
+            f"({f'found: {older}' if older else 'none was found'}). Install them, and have them on the PATH; "
+            f"on Debian: apt-get install postgresql-client-{major}"
+        )
+    return fitting[0]
+
+
+def environment(url: str) -> dict[str, str]:
+    """The environment in which a program of PostgreSQL's connects to `url`: everybody can read its arguments."""
+    plain = re.sub(r"^postgresql\+\w+://", "postgresql://", url)
+    try:
+        options = pq.Conninfo.parse(plain.encode())
+    except (psycopg.Error, UnicodeError):
+        # libpq quotes the URL, password and all.
+        raise DatabaseError(
+            "the database URL is not one that PostgreSQL understands: postgresql://USER@HOST:PORT/DATABASE"
+        ) from None
+    known = {
+        option.envvar.decode(): option.val.decode()
+        for option in options
+        if option.val is not None and option.envvar is not None
+    }
+    given = {option.keyword.decode(): option.val for option in options if option.val is not None}
+    ignored = libpq.variables() if libpq.is_complete(given) else {"PGSERVICE"}
+    inherited = {name: value for name, value in os.environ.items() if name not in ignored}
+    own = f"{(inherited | known).get('PGOPTIONS', '')} {OWN_OPTIONS}".strip()
+    return inherited | known | {"PGAPPNAME": "pulumi-alembic backup", "PGOPTIONS": own}
+
+
+def _folders() -> Iterator[Path]:
+    for pattern in _VERSIONED:
+        yield from sorted(Path("/").glob(pattern[1:]), reverse=True)
+    yield from map(Path, filter(None, os.environ.get("PATH", "").split(os.pathsep)))
+
+
+def _clients(folder: Path) -> Clients | None:
+    programs = [shutil.which(name, path=str(folder)) for name in ("pg_dump", "pg_restore")]
+    versions = {_version(program) for program in programs if program}
+    if None in programs or None in versions or len(versions) != 1:
+        return None
+    return Clients(folder, str(versions.pop()))
+
+
+def _version(program: str) -> str | None:
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)*)", done.stdout)
+    return match[1] if match and done.returncode == 0 else None

@@ -1,0 +1,136 @@
+"""What an update leaves is what is expected from then on; what others did before it, it does not take for its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import TracebackType
+
+from pulumi_alembic.database.connection import Connection, Session, connect
+from pulumi_alembic.drift import store
+from pulumi_alembic.drift.difference.compare import Difference, difference
+from pulumi_alembic.drift.difference.ignored import is_infrastructure
+from pulumi_alembic.drift.difference.snapshot import Snapshot
+from pulumi_alembic.drift.reader import read
+from pulumi_alembic.drift.report import told
+from pulumi_alembic.errors import DatabaseError, RevisionFailed
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.scripts.origin import Origin
+
+__all__ = ["Keeper"]
+
+_SHOWN = 20
+
+
+class Keeper:
+    """Looks at the database before and after a run: what is expected after it is that before it, and what it did.
+
+    `expected` is the digest in the stack's state, empty where it has none; `fingerprint` is that of the state after the
+    run. With `infrastructure` the stack's other resources changed in this update, before it was looked at: what the
+    roles and their rights are then is taken for what they did. Drift is told, as a warning, and stays what it is. A
+    run that was killed is made up for by the next one, which knows from where that began.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        expected: str,
+        *,
+        infrastructure: bool,
+        ignore: Sequence[str],
+        stack: str,
+        warn: Callable[[str], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        self.fingerprint = expected
+        self._url = url
+        self._infrastructure = infrastructure
+        self._ignore = ignore
+        self._origin = Origin(stack)
+        self._warn = warn
+        self._tell = tell
+        self._before: Snapshot | None = None
+
+    def __enter__(self) -> Keeper:
+        return self
+
+    def begin(self) -> None:
+        """Something is about to run."""
+        with connect(self._url) as connection:
+            ledger.prepare(connection)
+            expected = self._expected(connection)
+            self._before = self._begun(connection, expected)
+            store.begin(connection, self._before, self.fingerprint, self._origin)
+            connection.commit()
+
+    def __exit__(self, type_: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if error is None:
+            try:
+                self._end()
+            except DatabaseError as lost:
+                self._warn(f"what the update left could not be read, the next one makes up for it: {lost}")
+        elif isinstance(error, RevisionFailed) and self._before is not None:
+            with suppress(DatabaseError):
+                self._end()
+
+    def _end(self) -> None:
+        with connect(self._url) as connection:
+            # Who may do what with it is a part of what is there.
+            ledger.prepare(connection)
+            kept = self._expected(connection)
+            before = self._before or self._begun(connection, kept)
+            after = read(connection, kept.roles if kept else (), self._tell)
+            expected = self._after(kept, before, after)
+            store.keep(connection, expected, self._origin, {"expected": self.fingerprint})
+            connection.commit()
+        self.fingerprint = expected.digest
+        whole = difference(expected, after, self._ignore)
+        if whole:
+            self._warn(_drifted(whole))
+
+    def _expected(self, connection: Connection) -> Snapshot | None:
+        """The snapshot of what is expected. A state that was lost takes that of the ledger."""
+        digest = self.fingerprint or store.newest(connection)
+        return store.find(connection, store.current(connection, digest)[0]).snapshot if digest else None
+
+    def _begun(self, connection: Session, expected: Snapshot | None) -> Snapshot:
+        began = store.interrupted(connection, self.fingerprint)
+        return began or read(connection, expected.roles if expected else (), self._tell)
+
+    def _after(self, expected: Snapshot | None, before: Snapshot, after: Snapshot) -> Snapshot:
+        if expected is None:
+            if self.fingerprint and self.fingerprint != after.digest:
+                self._warn(
+                    f"the ledger holds no snapshot with the digest of the last update, {self.fingerprint}: whether "
+                    "there is drift cannot be told, and what is there now is expected from here on"
+                )
+            return after
+        if self._infrastructure:
+            expected = self._take_infrastructure(expected, before)
+        if before.heads == expected.heads:
+            return expected.moved(before, after)
+        if after.heads == expected.heads:
+            return expected
+        self._warn(
+            "the database was moved to another revision outside of the stack: whether there is drift beside that "
+            "cannot be told, and what is there now is expected from here on"
+        )
+        return after
+
+    def _take_infrastructure(self, expected: Snapshot, before: Snapshot) -> Snapshot:
+        taken = expected.taking(before, is_infrastructure)
+        changes = told(difference(expected, taken))
+        if changes:
+            names = [each.name for each in changes[:_SHOWN]]
+            more = [f"… and {len(changes) - _SHOWN} more"] if len(changes) > _SHOWN else []
+            self._tell("\n  ".join(["of roles and rights this is taken for what the update did:", *names, *more]))
+        return taken
+
+
+def _drifted(whole: Difference) -> str:
+    found = told(whole)
+    number = f"{len(found)} difference{'' if len(found) == 1 else 's'}"
+    shown = [line for each in found[:_SHOWN] for line in (each.name, *(f"  {line}" for line in each.lines))]
+    more = [f"… and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    advice = whole.upgrade or "Mend it: pulumi-alembic drift --sql; take it: pulumi-alembic drift --accept --reason WHY"
+    return "\n  ".join([f"drift, {number} from what the last update left:", *shown, *more, advice])

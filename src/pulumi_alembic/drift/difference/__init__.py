@@ -1,0 +1,1 @@
+"""Snapshots of a catalog and their difference. Pure."""

@@ -1,0 +1,48 @@
+"""Items that a comparison leaves out: those of other resources, and patterns of kinds and names. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from pulumi_alembic.drift.difference.snapshot import Item, Key
+from pulumi_alembic.errors import PolicyError
+
+__all__ = ["KINDS", "ignored", "is_infrastructure", "patterns"]
+
+KINDS = (
+    "aggregate", "column", "comment", "constraint", "database", "default privileges", "domain", "extension",
+    "foreign table", "function", "index", "materialized view", "membership", "owner", "policy", "privileges",
+    "procedure", "role", "rule", "schema", "sequence", "setting", "table", "trigger", "type", "view",
+)  # fmt: skip
+
+
+def patterns(given: Sequence[object]) -> tuple[str, ...]:
+    """The patterns, valid. Raises PolicyError, naming the one that is not."""
+    if isinstance(given, str):
+        raise PolicyError(f"drift_ignore is {given!r}: it is a list of patterns, such as 'table app.tmp_*'")
+    return tuple(_pattern(each) for each in given)
+
+
+def ignored(item: Item, parent: Key | None, given: Sequence[str]) -> bool:
+    """Whether a pattern is for this item, or for what it belongs to."""
+    names = [str(item), *([" ".join(parent)] if parent else [])]
+    return any(fnmatchcase(name, pattern) for name in names for pattern in given)
+
+
+def _pattern(given: object) -> str:
+    text = " ".join(given.split()) if isinstance(given, str) else ""
+    kind = next((kind for kind in (*KINDS, "*") if text.startswith(f"{kind} ")), None)
+    if kind is None:
+        raise PolicyError(
+            f"drift_ignore has {given!r}: a pattern is a kind and a name in which * stands for anything, such as "
+            f"'table app.tmp_*'. Kinds: {', '.join(KINDS)}, or *"
+        )
+    return text
+
+
+def is_infrastructure(item: Item) -> bool:
+    """Whether it is made before revisions run, and not by them."""
+    if item.kind in ("owner", "privileges"):
+        return item.facts["kind"] in ("database", "schema")
+    return item.kind in ("role", "membership", "setting", "database", "schema", "extension", "default privileges")

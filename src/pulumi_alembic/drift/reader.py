@@ -1,0 +1,57 @@
+"""Reads a snapshot: the objects of one database, and the roles, memberships and settings that it lives by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+from pulumi_alembic.database.connection import KEPT_SCHEMA, VERSION_SCHEMA, read_heads
+from pulumi_alembic.database.sessions import naming, patience
+from pulumi_alembic.drift.difference.snapshot import HEADS, SERVER, Item, Snapshot
+from pulumi_alembic.drift.query import QUERY
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Session
+
+__all__ = ["read"]
+
+_SETTINGS = {
+    "search_path": "",
+    # Compiled, the query would take many times as long.
+    "jit": "off",
+    # What constants in expressions look like.
+    "timezone": "UTC",
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "quote_all_identifiers": "off",
+    # The lock's own limit ends a wait, and says for whom it was.
+    "statement_timeout": "0",
+}
+
+
+def read(connection: Session, roles: Collection[str] = (), tell: Callable[[str], None] | None = None) -> Snapshot:
+    """What there is now. What an extension brings, the migration tables, what is kept and partitions are no part of it.
+
+    Of the migration tables it is who may do what with them. Rows, planner statistics, positions of sequences and the
+    order of columns are none either. Roles are those that own something here or were granted something, their members,
+    and `roles`. Read in the transaction that the connection is in, whose search_path is empty from here on to its end.
+
+    To print a view, a default or an index the server locks its table. `tell` is told whom it waits for, by default as
+    `sessions.waits` says, and the wait ends when that says.
+    """
+    heads = read_heads(connection)
+    connection.execute(
+        "SELECT pg_catalog.set_config(name, value, true) FROM unnest(%s::text[], %s::text[]) AS s (name, value)",
+        [[*_SETTINGS, "lock_timeout"], [*_SETTINGS.values(), str(round(patience().seconds * 1000))]],
+    )
+    known = {"without": [VERSION_SCHEMA, KEPT_SCHEMA], "migrations": VERSION_SCHEMA, "roles": list(roles)}
+    with naming(connection, tell or patience().tell):
+        rows = connection.execute(QUERY.encode(), known).fetchall()
+    found = (
+        Item(kind, name, {fact: value for fact, value in facts.items() if value is not None})
+        for kind, name, facts in rows
+    )
+    server = Item(SERVER, str(connection.info.server_version // 10000))
+    return Snapshot((server, *(Item(HEADS, head) for head in heads), *found))

@@ -1,0 +1,1 @@
+"""The statements that bring back what is expected. Pure."""

@@ -1,0 +1,154 @@
+"""Statements for roles, memberships, settings, owners, privileges and comments. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from pulumi_alembic.drift.difference.snapshot import Item, Snapshot
+from pulumi_alembic.drift.repair.statement import Facts, Made, Repairs, literal
+
+__all__ = ["REPAIRS"]
+
+_ATTRIBUTES = ("SUPERUSER", "INHERIT", "CREATEROLE", "CREATEDB", "LOGIN", "REPLICATION", "BYPASSRLS")
+_DATABASE = {
+    "connection limit": "CONNECTION LIMIT", "allow_connections": "ALLOW_CONNECTIONS", "template": "IS_TEMPLATE",
+}  # fmt: skip
+# Settings whose value is a list of names, each of which is quoted (PostgreSQL 18, GUC_LIST_QUOTE).
+_LISTS = (
+    "local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries",
+    "temp_tablespaces", "unix_socket_directories",
+)  # fmt: skip
+
+
+def _make(item: Item, expected: Snapshot) -> Made:
+    """What makes it."""
+    facts = item.facts
+    if item.kind in _SIMPLE:
+        yield _SIMPLE[item.kind][0](facts), ""
+    elif item.kind == "role":
+        attributes = " ".join(_attributes(facts, {}))
+        yield f"CREATE ROLE {item.name} {attributes}", "its password is not known: \\password"
+    else:
+        yield from _rights(item, facts["rights"], facts.get("usual", {}))
+
+
+def _drop(item: Item) -> Made:
+    """What takes it away; roles that are not expected are not told, and need nothing."""
+    facts = item.facts
+    if item.kind in _SIMPLE:
+        yield _SIMPLE[item.kind][1](facts), ""
+    elif "rights" in facts:
+        yield from _rights(item, facts.get("usual", {}), facts["rights"])
+
+
+def _alter(expected: Item, found: Item) -> Made:
+    """What changes it to what is expected."""
+    facts, old = expected.facts, found.facts
+    if expected.kind == "role":
+        if attributes := _attributes(facts, old):
+            yield f"ALTER ROLE {expected.name} {' '.join(attributes)}", ""
+    elif expected.kind == "database":
+        yield from ((f"ALTER DATABASE {expected.name} {each}", "") for each in _options(facts, old))
+    elif "rights" in facts:
+        yield from _rights(expected, facts["rights"], old["rights"])
+    elif expected.kind == "membership" and old.get("ADMIN") and not facts.get("ADMIN") and "SET" not in facts:
+        yield f"REVOKE ADMIN OPTION FOR {facts['role']} FROM {facts['member']}", ""
+    else:
+        yield from _make(expected, Snapshot(()))
+
+
+def _options(facts: Facts, old: Facts) -> Iterator[str]:
+    for fact, option in _DATABASE.items():
+        if facts.get(fact) != old.get(fact):
+            yield f"{option} {facts.get(fact, False)}"
+
+
+def _attributes(facts: Facts, old: Facts) -> list[str]:
+    changed = [name for name in _ATTRIBUTES if facts[name] != old.get(name)]
+    said = [name if facts[name] else f"NO{name}" for name in changed]
+    if facts["connection limit"] != old.get("connection limit", -1):
+        said.append(f"CONNECTION LIMIT {facts['connection limit']}")
+    if facts.get("valid until") != old.get("valid until"):
+        said.append(f"VALID UNTIL {literal(facts.get('valid until', 'infinity'))}")
+    return said
+
+
+def _grant_membership(facts: Facts) -> str:
+    options = [f"{name} {str(facts[name]).upper()}" for name in ("ADMIN", "INHERIT", "SET") if name in facts]
+    if "SET" not in facts:
+        # Before PostgreSQL 16 there is one option only.
+        options = ["ADMIN OPTION"] if facts.get("ADMIN") else []
+    given = f" WITH {', '.join(options)}" if options else ""
+    return f"GRANT {facts['role']} TO {facts['member']}{given}"
+
+
+def _whose(facts: Facts) -> str:
+    if "role" not in facts:
+        return f"ALTER DATABASE {facts['database']}"
+    within = f" IN DATABASE {facts['database']}" if "database" in facts else ""
+    return f"ALTER ROLE {facts['role']}{within}"
+
+
+def _value(facts: Facts) -> str:
+    # As a list of names is kept, it is written.
+    return str(facts["value"]) if facts["setting"] in _LISTS and facts["value"] else literal(facts["value"])
+
+
+def _comment(facts: Facts) -> str:
+    noun, name = facts["on"].upper(), facts["object"]
+    if "column" in facts:
+        noun, name = "COLUMN", f"{name}.{facts['column']}"
+    elif facts["on"] in ("constraint", "trigger", "rule", "policy"):
+        name = f"{facts['name']} ON {facts.get('table') or 'DOMAIN ' + facts['domain']}"
+    return f"COMMENT ON {noun} {name} IS"
+
+
+def _rights(item: Item, wanted: Facts, there: Facts) -> Made:
+    facts = item.facts
+    extra = [each for each in there if each not in wanted]
+    missing = [each for each in wanted if each not in there or (wanted[each] and not there[each])]
+    options = [each for each in wanted if each in there and there[each] and not wanted[each]]
+    lead, on, to = "", _on(facts), facts["grantee"]
+    if item.kind == "default privileges":
+        schema = f" IN SCHEMA {facts['schema']}" if "schema" in facts else ""
+        lead = f"ALTER DEFAULT PRIVILEGES FOR ROLE {facts['role']}{schema} "
+    if extra:
+        yield f"{lead}REVOKE {_names(extra, facts)} ON {on} FROM {to}", ""
+    if options:
+        yield f"{lead}REVOKE GRANT OPTION FOR {_names(options, facts)} ON {on} FROM {to}", ""
+    for grantable in (False, True):
+        if given := [each for each in missing if wanted[each] is grantable]:
+            option = " WITH GRANT OPTION" if grantable else ""
+            yield f"{lead}GRANT {_names(given, facts)} ON {on} TO {to}{option}", ""
+
+
+def _on(facts: Facts) -> str:
+    return str(facts["noun"]) if "object" not in facts else f"{facts['noun']} {facts['object']}"
+
+
+def _names(rights: Iterable[str], facts: Facts) -> str:
+    column = f" ({facts['column']})" if "column" in facts else ""
+    return ", ".join(f"{each}{column}" for each in sorted(rights))
+
+
+# What one statement makes and changes, and what takes it away; an owner is changed alone.
+_SIMPLE: Mapping[str, tuple[Callable[[Facts], str], Callable[[Facts], str]]] = {
+    "membership": (_grant_membership, lambda facts: f"REVOKE {facts['role']} FROM {facts['member']}"),
+    "setting": (
+        lambda facts: f"{_whose(facts)} SET {facts['setting']} TO {_value(facts)}",
+        lambda facts: f"{_whose(facts)} RESET {facts['setting']}",
+    ),
+    "comment": (
+        lambda facts: f"{_comment(facts)} {literal(facts['text'])}",
+        lambda facts: f"{_comment(facts)} NULL",
+    ),
+    "owner": (
+        lambda facts: f"ALTER {facts['kind'].upper()} {facts['object']} OWNER TO {facts['owner']}",
+        lambda facts: "",
+    ),
+}
+
+_KINDS = (
+    "role", "membership", "setting", "database", "owner", "privileges", "default privileges", "comment",
+)  # fmt: skip
+REPAIRS = Repairs(_KINDS, _make, _drop, _alter)

@@ -1,0 +1,152 @@
+"""The statements that bring back what is expected, in an order in which they run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pulumi_alembic.drift.difference.compare import Change, Difference, parent
+from pulumi_alembic.drift.difference.renames import Rename
+from pulumi_alembic.drift.difference.snapshot import Item, Snapshot
+from pulumi_alembic.drift.repair import access, objects, table_parts
+from pulumi_alembic.drift.repair.statement import Repairs, Statement
+
+__all__ = ["mend", "mend_rename", "script"]
+
+# Drops come first, the last made first; then what is made; what is changed where it stands is in between.
+_RANKS = {
+    **{"role": 10, "membership": 11, "database": 12, "setting": 13, "schema": 20, "extension": 21},
+    **{"type": 30, "domain": 30, "sequence": 31, "table": 40, "foreign table": 40},
+    **{"function": 40, "procedure": 40, "aggregate": 40, "column": 42, "constraint": 43, "index": 44},
+    **{"view": 51, "materialized view": 51, "trigger": 60, "rule": 60, "policy": 60},
+    **{"comment": 70, "owner": 71, "privileges": 72, "default privileges": 73},
+}
+# Before what is in them gets its name back.
+_SCHEMA_MADE = -101
+_RENAMED = -100
+_REPAIRS = {kind: each for each in (objects.REPAIRS, table_parts.REPAIRS, access.REPAIRS) for kind in each.kinds}
+_ADMIN = ("role", "membership", "setting", "database", "extension", "owner")
+
+
+def mend(change: Change, whole: Difference) -> list[Statement]:
+    """What brings this one thing back; nothing where it comes back with another one."""
+    item = change.item
+    rank, role = _rank(item), _role(change, whole)
+    with_another = item.facts.get("inherited") or (item.kind == "sequence" and item.facts.get("identity"))
+    if with_another and not (change.expected and change.found):
+        # With that of a table's parent, or with its column.
+        return []
+    if change.expected is None:
+        if change.within and not _binds(item, whole):
+            return []
+        return [Statement(sql, -rank, role, note) for sql, note in _drop(item)]
+    if change.found is None:
+        with_parent = item.kind == "column" and change.within is not None
+        return [] if with_parent else list(_made(item, whole, rank, role))
+    return list(_alter(change, whole, rank, role))
+
+
+def mend_rename(rename: Rename, whole: Difference) -> list[Statement]:
+    """What gives it its name back."""
+    expected, found = rename.expected, rename.found
+    if found.facts.get("inherited"):
+        return []
+    # It takes the right to make schemas, which the owner of one need not have.
+    role = "" if expected.kind == "schema" else _owner(whole.found, expected)
+    renamed = table_parts.rename if expected.kind in table_parts.REPAIRS.kinds else objects.rename
+    return [Statement(sql, _RENAMED, role) for sql in renamed(expected, found)]
+
+
+def script(whole: Difference) -> list[Statement]:
+    """All statements in the order in which they are to run."""
+    renames = [one for rename in whole.renames for one in mend_rename(rename, whole)]
+    found = [mend(change, whole) for change in whole.changes]
+    # The last made is the first to go.
+    drops = [one for each in reversed(found) for one in each if one.rank < 0]
+    rest = [one for each in found for one in each if one.rank >= 0]
+    return sorted([*renames, *drops, *rest], key=lambda each: each.rank)
+
+
+def _alter(change: Change, whole: Difference, rank: int, role: str) -> Iterator[Statement]:
+    expected, found = change.expected, change.found
+    assert expected is not None and found is not None  # noqa: S101 - it differs
+    repairs = _repairs(expected)
+    if repairs.needs_new(expected, found):
+        yield from (Statement(sql, -rank, role, note) for sql, note in _drop(found))
+        yield from _made(expected, whole, rank, role)
+        for item in whole.expected.items:
+            if _is_on(item, expected, whole.expected) and not _is_made_anyhow(item, whole):
+                yield from _made(item, whole, _rank(item), role)
+        return
+    # What is there stays in its place, behind whatever it may need. A table is clustered on one index alone: it is set
+    # behind that it is not on another one.
+    rank = max(rank, 46 if expected.facts.get("clustered") else 45)
+    yield from (Statement(sql, rank, role, note) for sql, note in repairs.alter(expected, found))
+
+
+def _is_on(item: Item, what: Item, snapshot: Snapshot) -> bool:
+    """Whether it goes with that one, columns aside."""
+    up = parent(item) if item.kind != "column" else None
+    while up is not None and up != what.key:
+        above = snapshot.by_key.get(up)
+        up = parent(above) if above else None
+    return up is not None
+
+
+def _is_made_anyhow(item: Item, whole: Difference) -> bool:
+    change = next((each for each in whole.changes if each.expected == item), None)
+    if change is None:
+        return False
+    return change.found is None or _repairs(item).needs_new(item, change.found)
+
+
+def _binds(item: Item, whole: Difference) -> bool:
+    """Whether it is a foreign key between two tables that go, which hinders the one until the other is gone."""
+    definition = str(item.facts.get("definition", ""))
+    going = [each.item for each in whole.changes if each.expected is None and each.item.kind == "table"]
+    return definition.startswith("FOREIGN KEY") and any(
+        f" REFERENCES {table.name}(" in definition for table in going if table.name != item.facts["table"]
+    )
+
+
+def _made(item: Item, whole: Difference, rank: int, role: str) -> Iterator[Statement]:
+    rank = _SCHEMA_MADE if item.kind == "schema" else rank
+    yield from (Statement(sql, rank, role, note) for sql, note in _repairs(item).make(item, whole.expected))
+    if item.kind == "sequence" and "owned by" in item.facts:
+        yield Statement(f"ALTER SEQUENCE {item.name} OWNED BY {item.facts['owned by']}", 54, role)
+
+
+def _rank(item: Item) -> int:
+    # What a foreign key refers to has to be unique before.
+    if item.facts.get("definition", "").startswith("FOREIGN KEY"):
+        return 53
+    return 52 if item.kind == "index" and item.facts["of"] == "materialized view" else _RANKS[item.kind]
+
+
+def _drop(item: Item) -> list[tuple[str, str]]:
+    return list(_repairs(item).drop(item))
+
+
+def _repairs(item: Item) -> Repairs:
+    return _REPAIRS[item.kind]
+
+
+def _role(change: Change, whole: Difference) -> str:
+    """Who owns what the statement is about, as things stand when it runs."""
+    item = change.item
+    if item.kind in _ADMIN or (item.kind == "schema" and change.found is None):
+        return ""
+    if item.kind == "default privileges":
+        return str(item.facts["role"])
+    if item.kind == "privileges" and change.expected is not None:
+        return _owner(whole.expected, item)
+    return _owner(whole.found, item) or _owner(whole.expected, item)
+
+
+def _owner(snapshot: Snapshot, item: Item | None) -> str:
+    while item is not None:
+        if owner := snapshot.by_key.get(("owner", str(item))):
+            # Nobody can become it: whoever owns the database is it.
+            return "" if owner.facts["owner"] == "pg_database_owner" else str(owner.facts["owner"])
+        above = parent(item)
+        item = snapshot.by_key.get(above) if above else None
+    return ""

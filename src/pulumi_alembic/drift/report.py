@@ -1,0 +1,146 @@
+"""What differs, in words: for each thing what is expected, what was found, and what brings it back. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import unified_diff
+
+from pulumi_alembic.drift.difference.compare import Change, Difference
+from pulumi_alembic.drift.difference.snapshot import Item
+from pulumi_alembic.drift.repair.script import mend, mend_rename
+from pulumi_alembic.drift.repair.statement import Statement
+from pulumi_alembic.output.printable import printable
+from pulumi_alembic.sql.outside_transaction import printable_sql
+
+__all__ = ["NOTHING", "Told", "lines", "render", "told"]
+
+NOTHING = "nothing"
+
+_SHOWN = 40
+_LONGEST = 30  # lines of one text
+
+
+@dataclass(frozen=True)
+class Told:
+    """One difference; `mend` are the lines of the statements that bring it back, with comments of what they do not."""
+
+    name: str
+    expected: str
+    found: str
+    mend: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it, line by line."""
+        return [*_labelled("expected: ", self.expected), *_labelled("found:    ", self.found), *self.mend]
+
+
+def told(whole: Difference) -> list[Told]:
+    """Each difference; what came or went with another thing is told with that."""
+    renamed = [
+        _printable(str(one.expected), "this name", f"the name {one.found.name}", tuple(render(mend_rename(one, whole))))
+        for one in whole.renames
+    ]
+    return [*renamed, *(_told(change, whole) for change in whole.whole)]
+
+
+def lines(found: Sequence[Told]) -> dict[str, list[str]]:
+    """The differences by their names, for the properties of a resource; of many, the last says how many more."""
+    shown = {each.name: each.lines for each in found[:_SHOWN]}
+    if len(found) > _SHOWN:
+        shown[f"… {len(found) - _SHOWN} more"] = ["all of them: pulumi-alembic drift"]
+    return shown
+
+
+def render(statements: Iterable[Statement]) -> Iterator[str]:
+    """The statements as lines, each behind what it does not bring back."""
+    for each in statements:
+        if each.note:
+            # A name in it may hold a line break, behind which nothing were a comment.
+            yield f"-- {' '.join(printable(each.note).splitlines())}"
+        if each.sql:
+            yield from f"{printable_sql(each.sql)};".split("\n")
+
+
+def _told(change: Change, whole: Difference) -> Told:
+    parts = [each for each in whole.changes if each.within == change.key]
+    statements = [*mend(change, whole), *(one for part in parts for one in mend(part, whole))]
+    mended = tuple(render(sorted(statements, key=lambda each: each.rank)))
+    counts = Counter(part.item.kind for part in parts if part.item.kind != "owner")
+    more = f", with {', '.join(_counted(number, kind) for kind, number in counts.items())}" if counts else ""
+    if change.expected is None:
+        return _printable(str(change.item), NOTHING, _whole(change.item) + more, mended)
+    if change.found is None:
+        return _printable(str(change.item), _whole(change.item) + more, NOTHING, mended)
+    return _printable(str(change.item), *_both(change.expected, change.found), mended)
+
+
+def _printable(name: str, expected: str, found: str, mended: tuple[str, ...]) -> Told:
+    return Told(printable(name), printable(expected), printable(found), mended)
+
+
+def _both(expected: Item, found: Item) -> tuple[str, str]:
+    """The facts that differ, each side's; of a long text only the lines that do."""
+    keys = [
+        key
+        for key in {**expected.facts, **found.facts}
+        if expected.facts.get(key) != found.facts.get(key) and key != "usual storage"
+    ]
+    sides = []
+    for here, there in ((expected, found), (found, expected)):
+        said = [_fact(key, here.facts.get(key), there.facts.get(key)) for key in keys]
+        sides.append(", ".join(said))
+    return sides[0], sides[1]
+
+
+def _fact(key: str, value: object, other: object) -> str:
+    label = "" if key in ("definition", "type", "query", "value", "owner", "text", "rights") else f"{key} "
+    if isinstance(value, str) and isinstance(other, str) and value.count("\n") > 1:
+        changed = unified_diff(other.splitlines(), value.splitlines(), lineterm="", n=0)
+        return "\n".join(line[1:].strip() for line in changed if line[0] == "+" and not line.startswith("+++")) or "…"
+    if isinstance(value, bool) or value is None:
+        return key if value else _LACKING.get(key, f"no {key}")
+    return f"{label}{_plain(value)}"
+
+
+_LACKING = {"not null": "null allowed"}
+
+
+def _whole(item: Item) -> str:
+    """An item in a few words."""
+    facts = {
+        key: value for key, value in item.facts.items() if value is not False and key not in _OWN.get(item.kind, ())
+    }
+    for key in ("definition", "query"):
+        if key in facts:
+            return str(facts[key])
+    said = [key if value is True else _fact(key, value, None) for key, value in facts.items() if key not in _NAMES]
+    return " ".join(said) or f"the {item.kind}"
+
+
+_NAMES = ("table", "name", "of", "object", "kind", "noun", "column", "grantee", "role", "member", "setting", "database",
+          "schema", "owned by", "composite", "usual", "domain", "on",
+          "within")  # fmt: skip
+_OWN = {"role": ("connection limit",)}
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(key if each is False else f"{key} with grant option" if each is True else f"{key} {each}"
+                         for key, each in value.items()) or NOTHING  # fmt: skip
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _counted(number: int, kind: str) -> str:
+    plural = {"index": "indexes", "policy": "policies"}.get(kind, kind if kind.endswith("s") else f"{kind}s")
+    return f"{number} {kind if number == 1 else plural}"
+
+
+def _labelled(label: str, text: str) -> Iterator[str]:
+    for number, line in enumerate(text.strip().splitlines() or [""]):
+        if number == _LONGEST:
+            yield f"{' ' * len(label)}…"
+            return
+        yield f"{label if number == 0 else ' ' * len(label)}{line}"

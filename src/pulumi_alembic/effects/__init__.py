@@ -1,5 +1,0 @@
-"""What a SQL text does to the tables that are there: PostgreSQL's own grammar, and its manual's and source's rules."""
-
-from pulumi_alembic.effects.statement import after, effects
-
-__all__ = ["after", "effects"]

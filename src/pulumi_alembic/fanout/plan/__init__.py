@@ -1,0 +1,1 @@
+"""The databases of a fan-out, their waves, and groups of equal plans. Pure."""

@@ -1,0 +1,165 @@
+"""Databases with equal plans, told once: what a thousand of them add up to is as short as what one has. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pulumi_alembic.fanout.plan.databases import Listing, databases, few
+from pulumi_alembic.review import plan_text
+from pulumi_alembic.review.plan_review import DIGEST_FORMULA, PARTS, Account
+
+__all__ = ["Group", "Groups", "failures", "revisions", "told"]
+
+_SHOWN = 10
+_MOST_REVISIONS = 20
+_TEXT = 500
+_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC")
+
+
+@dataclass
+class Group:
+    """The databases of one plan, as their numbers in the listing; `text` is the plan in one line."""
+
+    origin: str
+    text: str
+    pending: bool
+    applied: str
+    numbers: list[int] = field(default_factory=list)
+    account: Account | None = None
+
+    @property
+    def way(self) -> str:
+        """From where to where."""
+        return self.text.partition(": ")[0] if self.pending else "already there"
+
+
+@dataclass
+class Groups:
+    """All databases of a listing, each in the group of its plan, by the plan's key."""
+
+    listing: Listing
+    target: str
+    known: dict[str, Group] = field(default_factory=dict)
+
+    def add(self, number: int, key: str, details: Mapping[str, object] | None) -> None:
+        """One more database has the plan with this key; the first of a process that has it brings the details."""
+        if details and key not in self.known:
+            self.known[key] = Group(**details)  # type: ignore[arg-type]
+        self.known[key].numbers.append(number)
+
+    @property
+    def pending(self) -> dict[str, Group]:
+        """Those with anything to run, the largest first; of the same size the one of the first database."""
+        found = sorted(self.known.items(), key=lambda each: (-len(each[1].numbers), min(each[1].numbers)))
+        return {key: group for key, group in found if group.pending}
+
+    @property
+    def accounts(self) -> list[Account]:
+        """The accounts of the plans with anything to run."""
+        return [group.account for group in self.pending.values() if group.account]
+
+    @property
+    def plan(self) -> str:
+        """One line: `997 databases: 20250126_002 → 20250126_003; 2: base → 20250126_003; 1: already there`."""
+        idle = [group for group in self.known.values() if not group.pending]
+        if not self.pending:
+            return f"at {self.target}: nothing pending"
+        ways = [(group.way, len(group.numbers)) for group in (*self.pending.values(), *idle)]
+        more = ways[_SHOWN:]
+        text = [f"{number:,}: {way}" for way, number in ways[:_SHOWN]]
+        text[0] = f"{databases(ways[0][1])}: {ways[0][0]}"
+        return "; ".join(text + ([f"{sum(n for _, n in more):,}: {len(more)} other plans"] if more else []))
+
+    @property
+    def applied(self) -> Iterator[str]:
+        """The digests of the scripts that are applied somewhere, as each plan says."""
+        return (group.applied for group in self.known.values())
+
+    @property
+    def digest(self) -> str:
+        """As `Account.digest`, of all accounts and of which databases have which: what an approval names."""
+        found = [(group.account, group) for _, group in sorted(self.pending.items()) if group.account]
+        digests = [account.digest.removeprefix(DIGEST_FORMULA).split("-") for account, _ in found]
+        named = [sorted(self.listing.names[each : each + 1] for each in group.numbers) for _, group in found]
+        whole = _digest([named, [each[0] for each in digests]], 32)
+        parts = [[each[number] for each in digests] for number in range(1, len(PARTS) + 1)]
+        parts[0] += [json.dumps(named)]
+        return "-".join([f"{DIGEST_FORMULA}{whole}", *(_digest(each, 4) for each in parts)])
+
+    def name(self, number: int) -> str:
+        """That of one database; in words where it is still to come."""
+        names = self.listing.names
+        return names[number] if number < len(names) else "one that is still to come"
+
+    def summary(self) -> list[str]:
+        """The account of each plan once, behind how many databases have it and on which it was made."""
+        lines: list[str] = []
+        for group in list(self.pending.values())[:_SHOWN]:
+            lines.append(f"{self._told(group.numbers)}: {group.text}")
+            if group.account:
+                lines += [f"  {line}" for line in plan_text.summary(group.account)[:-1]]
+                lines.append(f"  seen in {self.name(group.numbers[0])}")
+        if len(self.pending) > _SHOWN:
+            lines.append(f"… {len(self.pending) - _SHOWN} other plans")
+        return lines
+
+    def to_json(self) -> list[dict[str, object]]:
+        """The accounts for a report, as JSON values: those that are not shown, and those that are there, together."""
+        pending = list(self.pending.values())
+        shown: list[dict[str, object]] = [
+            {"databases": self._told(group.numbers), "plan": group.account.to_json() if group.account else None}
+            for group in pending[:_SHOWN]
+        ]
+        if rest := [number for group in pending[_SHOWN:] for number in group.numbers]:
+            shown.append({"databases": f"{self._told(rest)} with {len(pending) - _SHOWN} other plans", "plan": None})
+        if idle := sorted(number for group in self.known.values() if not group.pending for number in group.numbers):
+            there = Account(self.target, self.target, "upgrade")
+            shown.append({"databases": self._told(idle), "plan": there.to_json()})
+        return shown
+
+    def _told(self, numbers: Sequence[int]) -> str:
+        return f"{databases(len(numbers))} ({few(map(self.name, numbers), len(numbers), 3)})"
+
+
+def revisions(counts: Mapping[str, int]) -> dict[str, int]:
+    """How many databases are at each revision, the most first; of very many revisions the last ones together."""
+    ordered = Counter(counts).most_common()
+    rest = sum(number for _, number in ordered[_MOST_REVISIONS:])
+    return dict(ordered[:_MOST_REVISIONS]) | ({"others": rest} if rest else {})
+
+
+def told(counts: Mapping[str, int]) -> str:
+    """The one revision that all databases are at, or how many are at which."""
+    few_ = revisions(counts)
+    return next(iter(few_)) if len(few_) == 1 else ", ".join(f"{id} ({number:,})" for id, number in few_.items())
+
+
+def failures(found: Mapping[str, str]) -> list[str]:
+    """What went wrong with which databases; what is the same with several, once."""
+    same: dict[str, list[str]] = {}
+    for name, error in found.items():
+        plain = _TIME.sub("…", error.replace(f'"{name}"', "…").replace(f"database {name} ", "database … "))
+        same.setdefault(plain, []).append(name)
+    lines = []
+    for text, names in list(same.items())[:_SHOWN]:
+        who = names[0] if len(names) == 1 else f"{databases(len(names))} ({few(names, len(names))})"
+        said = found[names[0]] if len(names) == 1 else text
+        lines.append(f"{who}: " + said.replace("\n", "\n  "))
+    rest = sum(len(names) for names in list(same.values())[_SHOWN:])
+    return lines + ([f"{databases(rest)} more failed, in {len(same) - _SHOWN} other ways"] if rest else [])
+
+
+def kept(found: Mapping[str, str]) -> dict[str, str]:
+    """As much of what failed as a state holds: some names, each with the beginning of its error."""
+    return {name: " ".join(error.split())[:_TEXT] for name, error in list(found.items())[:_SHOWN]} | (
+        {"…": f"{len(found) - _SHOWN:,} more"} if len(found) > _SHOWN else {}
+    )
+
+
+def _digest(value: Iterable[object] | Sequence[object], digits: int) -> str:
+    return hashlib.sha256(json.dumps(list(value), sort_keys=True).encode()).hexdigest()[:digits]

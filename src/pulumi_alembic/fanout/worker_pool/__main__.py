@@ -1,0 +1,7 @@
+"""Started by `pool.Crowd`, as a process of its own; no command for people."""
+
+import sys
+
+from pulumi_alembic.fanout.worker_pool.helper import main
+
+main(int(sys.argv[1]))

@@ -1,0 +1,138 @@
+"""The helper process: it has no threads, so it can fork, and its forks do one database after the other.
+
+Its input is a job, and then batches, a line of JSON each; its output, on a pipe of its own, is a line for each database
+and one at each batch's end. Where its input ends, everything ends: no database is migrated for a provider that is gone.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import selectors
+import signal
+import sys
+from collections import deque
+from contextlib import suppress
+from types import FrameType
+from typing import Any, NoReturn
+
+from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.fanout.job import Job
+from pulumi_alembic.fanout.tasks import HEAVY, Bench, load
+from pulumi_alembic.fanout.worker_pool.messages import Lines, write
+from pulumi_alembic.fanout.worker_pool.worker import Worker
+from pulumi_alembic.scripts.history import History
+
+__all__ = ["main"]
+
+_INPUT = 0
+
+
+def main(output: int) -> None:
+    """Do what standard input says, and tell the file descriptor `output`."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    commands = Lines(_INPUT)
+    job = Job.from_json(commands.next())
+    try:
+        bench = Bench(job, History.load(job.folder))
+    except MigrationError as error:
+        write(output, {"broken": str(error)})
+        return
+    crew = _Crew(bench, commands, output)
+    try:
+        while line := commands.next():
+            crew.run(json.loads(line))
+            write(output, {"end": True})
+    finally:
+        crew.end()
+
+
+class _Crew:
+    """The forks. They stay from one batch to the next, until one comes for which they have too little loaded."""
+
+    def __init__(self, bench: Bench, commands: Lines, output: int) -> None:
+        self._bench = bench
+        self._commands = commands
+        self._output = output
+        self._loaded = False
+        self._workers: dict[int, Worker] = {}
+        self._batch: dict[str, Any] = {}
+        self._waiting: deque[tuple[int, Any]] = deque()
+        self._lifeline, self._held = os.pipe()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(_INPUT, selectors.EVENT_READ)
+
+    def run(self, batch: dict[str, Any]) -> None:
+        """Have all items of a batch done, and each answer written as it comes; those who are left then have nothing."""
+        if batch["task"] in HEAVY and not self._loaded:
+            self._dismiss(list(self._workers.values()))
+            load(self._bench)
+            self._loaded = True
+        # What is loaded stays: forks shall not write to its pages.
+        gc.collect()
+        gc.freeze()
+        self._batch, self._waiting = batch, deque(enumerate(batch["items"]))
+        self._dismiss([worker for worker in self._workers.values() if worker.has_ended()])
+        for worker in [*self._workers.values()][: batch["processes"]]:
+            self._hand_out(worker)
+        self._hire()
+        while any(worker.item is not None for worker in self._workers.values()):
+            for key, _ in self._selector.select():
+                if key.fd != _INPUT:
+                    self._hear(self._workers[key.fd])
+                elif self._input_ended():
+                    sys.exit(1)
+
+    def end(self) -> None:
+        """Nothing of it goes on: what has a database in hand ends at once, and the server rolls that back."""
+        os.close(self._held)
+        for worker in self._workers.values():
+            worker.end()
+
+    def _input_ended(self) -> bool:
+        self._commands.read()
+        return self._commands.ended
+
+    def _hire(self) -> None:
+        """As many as the batch wants at once, while there is anything to do for them."""
+        while self._waiting and len(self._workers) < self._batch["processes"]:
+            worker = Worker.fork(self._bench, self._lifeline, self._held)
+            self._workers[worker.fileno()] = worker
+            self._selector.register(worker, selectors.EVENT_READ)
+            self._hand_out(worker)
+
+    def _hand_out(self, worker: Worker) -> None:
+        worker.item = None
+        if self._waiting:
+            number, item = self._waiting.popleft()
+            # Of one that has died, it is heard next.
+            with suppress(OSError):
+                worker.begin(self._batch, self._batch["task"], self._batch["shared"], number, item)
+
+    def _hear(self, worker: Worker) -> None:
+        worker.lines.read()
+        for line in worker.lines.taken():
+            write(self._output, line)
+            if line.startswith(b'{"n"'):
+                self._hand_out(worker)
+        if worker.lines.ended:
+            number = worker.item
+            how = self._dismiss([worker])
+            if number is not None:
+                write(self._output, {"n": number, "error": how, "kind": "Died"})
+            self._hire()
+
+    def _dismiss(self, workers: list[Worker]) -> str:
+        """These are gone; how the last one ended."""
+        how = ""
+        for worker in workers:
+            self._selector.unregister(worker)
+            del self._workers[worker.fileno()]
+            how = worker.end()
+        return how
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)

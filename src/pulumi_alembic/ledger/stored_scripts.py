@@ -1,0 +1,202 @@
+"""The scripts of applied revisions that a checkout lacks, from the ledger: none that only the ledger vouches for."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import sql
+
+from pulumi_alembic.database.connection import VERSION_SCHEMA, Connection
+from pulumi_alembic.errors import CapsuleError
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.scripts.commits import has_script
+from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.plan import revision_text
+from pulumi_alembic.scripts.revision import Revision, checksum
+from pulumi_alembic.scripts.trust import VARIABLE, Trust, digest
+
+__all__ = ["FOLDER", "Capsule", "complete", "read"]
+
+FOLDER = "ledger"
+"""Where a capsule seems to be, beside the scripts' own folder: there is no such folder."""
+
+LARGEST = 4_000_000
+"""Bytes of a script. What the ledger holds unpacks to more only if somebody put it there to fill the memory."""
+
+_TABLE = sql.Identifier(VERSION_SCHEMA, "ledger")
+
+# Of a revision that was stamped after its last downgrade, this is how it was applied before.
+_LAST = """
+SELECT DISTINCT ON (revision) revision, source, tools, {commit}, applied_by::text,
+    to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
+FROM {rows}
+WHERE direction = 'upgrade' AND {event} IN ('applied', 'accepted', 'adopted') AND {wanted}
+ORDER BY revision, id DESC
+"""
+
+
+@dataclass(frozen=True)
+class Capsule:
+    """What the ledger says of a revision as it was applied last: nothing of it is to be believed for that.
+
+    `source` is empty where it cannot be unpacked.
+    """
+
+    id: str
+    source: str
+    tools: tuple[tuple[str, str], ...]
+    commit: str
+    applied_by: str
+    applied_at: str
+
+    @property
+    def digest(self) -> str:
+        """Of the text itself, whatever the ledger says of it."""
+        return digest(checksum(self.source))
+
+    @property
+    def printable(self) -> str:
+        """The text without what a terminal would obey. Nothing else is hidden: somebody is to judge what it runs."""
+        return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in self.source)
+
+    def __str__(self) -> str:
+        """The id, and who applied it, when and with what."""
+        tools = "".join(f", {name} {version}" for name, version in self.tools)
+        commit = f", commit {self.commit}" if self.commit else ""
+        return f"{self.id} (applied {self.applied_at} by {self.applied_by}{commit}{tools})"
+
+
+def complete(connection: Connection, history: History, heads: Sequence[str], trust: Trust) -> History:
+    """The history, and what of the database's heads and of all that they build on is in the ledger alone.
+
+    Reads the ledger only where the scripts lack a head. Raises CapsuleError where that may not go back from here, and
+    for each capsule that is missing, or that nothing outside of the database vouches for. No code of it has run then.
+    """
+    unknown = [head for head in heads if head not in history.revisions]
+    if not unknown:
+        return history
+    found = _read(connection, sql.SQL("revision <> ALL({})").format(sql.Literal(list(history.revisions))))
+    if not trust.rolls_back:
+        raise CapsuleError(_not_allowed(heads, unknown, found, trust))
+    return History.of([*history.revisions.values(), *_vouched(history, unknown, found, trust)], history.manifest)
+
+
+def read(connection: Connection, id: str) -> Capsule:
+    """The capsule of one revision. Raises CapsuleError where there is none."""
+    found = _read(connection, sql.SQL("revision = {}").format(sql.Literal(id)))
+    if id not in found:
+        raise CapsuleError(f"the ledger keeps no script of {id}: it was stamped, or never applied here")
+    return found[id]
+
+
+def _vouched(history: History, heads: Iterable[str], found: Mapping[str, Capsule], trust: Trust) -> list[Revision]:
+    """The capsules of these heads and of all that they build on, each of them checked before it is parsed."""
+    taken: dict[str, Revision] = {}
+    refused: list[tuple[str, str]] = []
+    pending = list(heads)
+    while pending:
+        id = pending.pop()
+        if id in history.revisions or id in taken or any(id == each for each, _ in refused):
+            continue
+        if problem := _problem(history, id, found.get(id), trust):
+            refused.append((id, problem))
+            continue
+        folder = history.manifest.path.parent.resolve() / FOLDER
+        taken[id] = Revision.capsule(id, folder, found[id].source, found[id].tools)
+        pending += taken[id].down_revisions
+    if refused:
+        raise CapsuleError("\n".join(_refusal(refused, found, trust)))
+    return list(taken.values())
+
+
+def _problem(history: History, id: str, capsule: Capsule | None, trust: Trust) -> str:
+    """Why this capsule is not to run; empty where it is the script that the stack, git or a person knows."""
+    if capsule is None:
+        return f"{id}: the ledger keeps no script of it: it was stamped, or its row is gone"
+    if trust.accepted.get(id) == capsule.digest:
+        return ""
+    if applied := trust.applied.get(id):
+        if applied == capsule.digest:
+            return ""
+        return (
+            f"{capsule}: this is not the script that the stack applied: its state has the digest {applied}, and what "
+            f"the ledger keeps has {capsule.digest}. It was changed there, or applied anew outside of the stack"
+        )
+    if has_script(history.manifest.path.parent, id, checksum(capsule.source)):
+        return ""
+    return (
+        f"{capsule}: nothing outside of the database vouches for what the ledger keeps: the stack's state has no "
+        "digest of it, and no commit here has that text"
+    )
+
+
+def _refusal(refused: list[tuple[str, str]], found: Mapping[str, Capsule], trust: Trust) -> Iterator[str]:
+    yield "the scripts here lack revisions that are applied, and the ledger's are not to be trusted. None was run:"
+    yield from (f"  {problem}" for _, problem in refused)
+    yield _checkout(id for id, _ in refused)
+    if known := [id for id, _ in refused if id in found]:
+        pairs = " ".join(f"{id}={found[id].digest}" for id in known)
+        read = "; ".join(f"pulumi-alembic capsule {id}" for id in known)
+        yield f"Or read what the ledger keeps: {read}; and if that is right: {VARIABLE}='{pairs}' {trust.up}"
+
+
+def _not_allowed(heads: Sequence[str], unknown: list[str], found: Mapping[str, Capsule], trust: Trust) -> str:
+    return "\n".join(
+        [
+            f"the database is at {revision_text(heads)}, and the scripts here, which lack revisions of that, may not "
+            "take it back (on_unknown_revision is refuse):",
+            *(f"  {found.get(head, head)}" for head in unknown),
+            _checkout(unknown),
+            f"Or let this stack go back to what these scripts say: {trust.allow}; then: {trust.up}",
+        ]
+    )
+
+
+def _checkout(ids: Iterable[str]) -> str:
+    return "Check out the commit that has them: git log --all --oneline -- " + " ".join(f"'*{id}*'" for id in ids)
+
+
+def _read(connection: Connection, wanted: sql.Composable) -> dict[str, Capsule]:
+    columns = ledger.columns(connection)
+    if not columns:
+        return {}
+    # Ledgers made before there were events have only rows of what was applied, and those before runs no commit.
+    events = "event" in columns
+    standing = sql.SQL("WITH" + ledger.STANDING if events else "").format(table=_TABLE)
+    query = standing + sql.SQL(_LAST).format(
+        rows=sql.Identifier("standing") if events else _TABLE,
+        commit=sql.Identifier("commit") if "commit" in columns else sql.NULL,
+        event=sql.Identifier("event") if events else sql.Literal("applied"),
+        wanted=wanted,
+    )
+    return {row[0]: _capsule(*row) for row in connection.execute(query)}
+
+
+def _capsule(id: str, source: bytes, tools: Any, commit: str | None, by: str, at: str) -> Capsule:
+    versions = tools.items() if isinstance(tools, dict) else ()
+    return Capsule(
+        id,
+        _unpacked(source),
+        tuple((_plain(name), _plain(version)) for name, version in sorted(versions) if isinstance(version, str)),
+        _plain(commit or ""),
+        _plain(by),
+        at,
+    )
+
+
+def _unpacked(source: bytes) -> str:
+    unpacking = zlib.decompressobj()
+    try:
+        text = unpacking.decompress(source, LARGEST)
+        return text.decode() if unpacking.eof else ""
+    except (zlib.error, UnicodeDecodeError):
+        return ""
+
+
+def _plain(text: str) -> str:
+    """What somebody wrote into the ledger, as far as it is a name or a version: it is printed to a terminal."""
+    return re.sub(r"[^\w.+-]", "?", text, flags=re.ASCII)[:60]

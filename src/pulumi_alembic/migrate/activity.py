@@ -1,0 +1,149 @@
+"""What the migration's session does, seen from a session beside it, while it runs; of an index build how far it is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from pulumi_alembic.database.connection import log_in
+from pulumi_alembic.database.sessions import Session, blocking
+from pulumi_alembic.errors import DatabaseError
+from pulumi_alembic.output.redact import redact
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Connection
+
+__all__ = ["Watch", "index_progress", "one_line"]
+
+_PROGRESS = """
+SELECT phase, blocks_done, blocks_total, tuples_done, tuples_total, lockers_done, lockers_total
+FROM pg_stat_progress_create_index WHERE pid = %s
+"""
+
+
+def index_progress(connection: Connection, pid: int) -> str | None:
+    """`building index: scanning table, 43 %`; None where the session `pid` builds none."""
+    row = connection.execute(_PROGRESS, [pid]).fetchone()
+    if row is None:
+        return None
+    phase, *counts = row
+    for done, total in zip(counts[::2], counts[1::2], strict=True):
+        if total:
+            return f"{phase}, {min(100 * done // total, 100)} %"
+    return str(phase)
+
+
+_SAY = 1.0  # seconds between two texts
+_SAY_AGAIN = 10.0  # seconds after which a text is said again for its elapsed time alone
+_WIDTH = 72
+
+_DOES = """
+SELECT state = 'active', query, extract(epoch FROM clock_timestamp() - query_start)::float, wait_event_type = 'Lock'
+FROM pg_stat_get_activity(%s)
+"""
+
+
+class Watch:
+    """Tells in one line, at most every second and when something changed, what the revision that runs is doing.
+
+    It looks every `interval` seconds, from a thread and over a connection of its own, both made only where a revision
+    takes longer than that. What goes wrong here fails no migration. `blockers` are those it waited for last.
+    """
+
+    def __init__(self, url: str, tell: Callable[[str], None], interval: float) -> None:
+        self._url = url
+        self._tell = tell
+        self._interval = interval
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._connection: Connection | None = None
+        self._pid = 0
+        self._name = ""
+        self._begun = self._said = 0.0
+        self._known: tuple[object, ...] = ()
+        self.blockers: tuple[Session, ...] = ()
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def session(self, pid: int) -> None:
+        """From now on the migration's session is the one with this number."""
+        self._pid = pid
+
+    def revision(self, name: str) -> None:
+        """From now on this revision runs."""
+        if name != self._name:
+            self._name, self.blockers = name, ()
+        self._begun = time.monotonic()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="watch", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        while not self._stop.wait(self._interval):
+            if time.monotonic() - self._begun < self._interval:
+                continue
+            try:
+                self._look()
+            except (psycopg.Error, DatabaseError):
+                self._disconnect()
+                self._stop.wait(_SAY)
+        self._disconnect()
+
+    def _look(self) -> None:
+        if self._connection is None:
+            self._connection = log_in(self._url, "alembic watch", autocommit=True)
+        row = self._connection.execute(_DOES, [self._pid]).fetchone()
+        if row is None or not row[0]:
+            return
+        _, query, seconds, waiting = row
+        blockers = blocking(self._connection, self._pid) if waiting else ()
+        self.blockers = blockers or self.blockers
+        from pulumi_alembic.migrate.blocks.walk import MARK
+
+        if query.startswith(MARK):
+            return
+        progress = index_progress(self._connection, self._pid)
+        known = (query, *(blocker.pid for blocker in blockers), progress)
+        now = time.monotonic()
+        if now - self._begun < _SAY or now - self._said < (_SAY if known != self._known else _SAY_AGAIN):
+            return
+        self._say(
+            known,
+            f"{self._name}: {one_line(query)} ({max(seconds, 0):.0f} s)"
+            + (f", {progress}" if progress else "")
+            + (f", waits for {' and '.join(map(str, blockers))}" if blockers else ""),
+        )
+
+    def retries(self, text: str, again: str) -> None:
+        """Tell that the revision is tried `again`, unless it is known by now who blocks it."""
+        known = ("retries", *(blocker.pid for blocker in self.blockers))
+        if known != self._known or time.monotonic() - self._said >= _SAY_AGAIN:
+            self._say(known, f"{self._name}: {text}; {again}")
+
+    def _say(self, known: tuple[object, ...], text: str) -> None:
+        self._said, self._known = time.monotonic(), known
+        self._tell(text)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def one_line(statement: str) -> str:
+    """The beginning of a statement, for people to know it by; without the literal behind PASSWORD."""
+    line = " ".join(redact(statement).split())
+    return line if len(line) <= _WIDTH else f"{line[:_WIDTH]}…"

@@ -1,0 +1,159 @@
+"""Enters Alembic: loads the scripts of a plan, and runs it. Importing this module loads Alembic and SQLAlchemy."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationStep, RevisionStep
+from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import Revision as AlembicRevision
+from alembic.script.revision import RevisionMap
+from alembic.util import CommandError
+from sqlalchemy import MetaData
+
+from pulumi_alembic.errors import HistoryError, MigrationError, Moved
+from pulumi_alembic.migrate.request import ENTERED, Request
+from pulumi_alembic.migrate.script_module import load
+from pulumi_alembic.output.redact import redact
+from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.manifest import COMMAND
+from pulumi_alembic.scripts.plan import Direction, Plan, revision_text
+from pulumi_alembic.scripts.revision import Revision, builds_on
+
+__all__ = ["ask_url", "enter", "import_scripts", "run"]
+
+# Alembic keeps its context in module globals: two runs in threads would run one's statements in the other's database.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def import_scripts(revisions: Iterable[Revision]) -> dict[str, ModuleType]:
+    """Each of these scripts imports, and has both ways. Raises HistoryError, naming the file, for one that does not."""
+    scripts = {}
+    for revision in revisions:
+        try:
+            script = load(revision)
+        except (Exception, SystemExit) as error:
+            raise HistoryError(_not_importable(revision, redact(f"{type(error).__name__}: {error}"))) from None
+        if not revision.is_capsule and Revision.read(revision.folder, revision.file).checksum != revision.checksum:
+            raise HistoryError(f"{revision.path} was edited while this ran. Begin again")
+        for direction in Direction:
+            if not callable(getattr(script, direction, None)):
+                raise HistoryError(f"{revision.path} has no function {direction}(): each revision needs both ways")
+        if builds_on(vars(script)) != (revision.down, revision.depends_on):
+            raise HistoryError(f"{revision.path} does not build on what the manifest says. Write it anew: {COMMAND}")
+        scripts[revision.id] = script
+    return scripts
+
+
+def _not_importable(revision: Revision, reason: str) -> str:
+    if not revision.is_capsule:
+        return f"{revision.path} does not import: {reason}"
+    return (
+        f"the script of {revision.id}, which the ledger keeps, does not import here: {reason}. It uses code of the "
+        f"commit that it is from: check that out: git log --all --oneline -- '*{revision.id}*'"
+    )
+
+
+def ask_url(directory: Path) -> str | None:
+    """The URL that the project's env.py gives the `alembic` command. Raises MigrationError where it cannot tell."""
+    told: list[str] = []
+    try:
+        _run_env(directory, {"on_url": told.append})
+    except MigrationError:
+        raise
+    except Exception as error:
+        raise HistoryError(_not_runnable(directory / "env.py", error, "does not tell the database's URL")) from None
+    return told[0] if told else None
+
+
+def enter(history: History, within: Callable[[MetaData], None]) -> None:
+    """Call `within` where the project's env.py would run revisions, with its metadata; no database is asked."""
+    _run_env(history.manifest.path.parent, {"within": within})
+
+
+def run(plan: Plan, history: History, request: Request) -> None:
+    """Run exactly the steps of `plan`, through the project's env.py, as the `alembic` command would.
+
+    No other script is loaded: what Alembic needs to know of it, the history knows.
+
+    Raises HistoryError as `import_scripts` does, Moved where the database is no longer at `plan.current`, both before
+    anything runs, and RevisionFailed where a step fails: it is rolled back, those before it stay.
+    """
+    scripts = import_scripts(plan.steps)
+
+    def steps(heads: Sequence[str], context: Any) -> list[RevisionStep]:
+        if tuple(sorted(heads)) != plan.current:
+            raise Moved(
+                f"the plan starts at {revision_text(plan.current)}, and the database now is at {revision_text(heads)}"
+            )
+        make = (
+            MigrationStep.upgrade_from_script
+            if plan.direction is Direction.UPGRADE
+            else MigrationStep.downgrade_from_script
+        )
+        known = context.script.revision_map
+        return [make(known, known.get_revision(step.id)) for step in plan.steps]
+
+    def revisions() -> Iterator[AlembicRevision]:
+        for one in history.revisions.values():
+            if module := scripts.get(one.id):
+                yield Script(module, one.id, str(one.path.resolve()))
+            else:
+                yield AlembicRevision(one.id, one.down or None, one.depends_on or None)
+
+    _run_env(history.manifest.path.parent, {"request": request}, steps, RevisionMap(revisions))
+
+
+def _not_runnable(env: Path, error: Exception, what: str = "does not run") -> str:
+    """What to say of an env.py that does not get as far as to call `environment.run`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    shown = _short(str(env.absolute()))
+    place = frames[-1]
+    file, line = place.filename, place.lineno
+    if isinstance(error, SyntaxError) and error.filename:
+        file, line = error.filename, error.lineno
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    [reason, *_] = redact(f"{type(error).__name__}: {text}").splitlines()
+    return f"{shown} {what}. {_short(file)}, line {line}: {reason}"
+
+
+def _short(file: str) -> str:
+    return str(Path(file).relative_to(Path.cwd())) if Path(file).is_relative_to(Path.cwd()) else file
+
+
+def _run_env(
+    directory: Path,
+    attributes: dict[str, Any],
+    steps: Callable[..., list[RevisionStep]] | None = None,
+    revisions: RevisionMap | None = None,
+) -> None:
+    env = directory / "env.py"
+    if not env.exists():
+        # Alembic would run what Python has compiled of it before.
+        shown = _short(str(env.absolute()))
+        raise HistoryError(f"there is no {shown}. Restore it:\n  git checkout -- {shown}")
+    config = Config()
+    # Not a copy: what env.py calls says there that it was called.
+    config.attributes = attributes
+    config.set_main_option("script_location", str(directory.resolve()).replace("%", "%%"))
+    try:
+        script = ScriptDirectory.from_config(config)
+        if revisions is not None:
+            script.revision_map = revisions
+        with _ONE_AT_A_TIME, EnvironmentContext(config, script, fn=steps):
+            script.run_env()
+    except CommandError as error:
+        raise HistoryError(f"Alembic: {error}") from None
+    except Exception as error:
+        if ENTERED in attributes or isinstance(error, MigrationError):
+            raise
+        raise HistoryError(_not_runnable(env, error)) from None
+    except SystemExit as error:
+        raise HistoryError(f"{env} ends the process, with {error.code!r}: take that out") from None

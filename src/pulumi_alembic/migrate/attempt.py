@@ -1,0 +1,209 @@
+"""One attempt at the steps that are left: a session, Alembic's context on it, and what belongs to each transaction."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import alembic
+import psycopg
+import sqlalchemy as sa
+from alembic import context
+
+from pulumi_alembic.database.connection import VERSION_SCHEMA, VERSION_TABLE, open_session
+from pulumi_alembic.database.sessions import Patience
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.ledger import Event, Run
+from pulumi_alembic.migrate.authoring import name_by_the_rule
+from pulumi_alembic.migrate.blocks.statement import Phases
+from pulumi_alembic.migrate.data_loss.guard import Guard
+from pulumi_alembic.migrate.data_loss.restore import Returning
+from pulumi_alembic.migrate.session_reset import Renewal
+from pulumi_alembic.scripts.plan import Direction
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext, MigrationInfo
+
+    from pulumi_alembic.database.connection import Session
+    from pulumi_alembic.migrate.request import Request
+    from pulumi_alembic.migrate.step_follower import Running
+
+__all__ = ["attempt", "update_by_parameters"]
+
+_UPDATE = sa.text(f"UPDATE {VERSION_SCHEMA}.{VERSION_TABLE} SET version_num = :now WHERE version_num = :before")  # noqa: S608 - names of ours
+
+
+def update_by_parameters(engine: sa.Engine) -> None:
+    """The UPDATE of the version table has its two ids as parameters; every other statement is left as it is.
+
+    Alembic 1.20 writes the ids into its text. So SQLAlchemy would compile it, and PostgreSQL plan it, for each revision
+    anew, which takes as long as a small revision itself.
+    """
+
+    def before_execute(_: sa.Connection, statement: Any, many: Any, one: Any, __: Any) -> tuple[Any, Any, Any]:
+        ids = _ids(statement)
+        return (_UPDATE, (), ids) if ids else (statement, many, one)
+
+    sa.event.listen(engine, "before_execute", before_execute, retval=True)
+
+
+def _ids(statement: Any) -> dict[str, str] | None:
+    """The revision that Alembic's UPDATE of the version table leaves, and the one it comes to; None for any other."""
+    if not isinstance(statement, sa.Update) or not isinstance(statement.table, sa.Table):
+        return None
+    where = statement.whereclause
+    if statement.table.fullname != f"{VERSION_SCHEMA}.{VERSION_TABLE}" or not isinstance(where, sa.BinaryExpression):
+        return None
+    # Private in SQLAlchemy 2.1, which shows the values nowhere else but in the compiled statement.
+    values = [*(getattr(statement, "_values", None) or {}).values()]
+    before, now = _literal(where.right), _literal(values[0]) if len(values) == 1 else None
+    return {"before": before, "now": now} if before and now else None
+
+
+def _literal(element: Any) -> str | None:
+    text = getattr(element, "name", "")
+    return text[1:-1] if text[:1] == text[-1:] == "'" else None
+
+
+def attempt(metadata: sa.MetaData, request: Request, running: Running, on_session: Callable[[int], None]) -> None:
+    """Run the steps that `running` has left, in a session of their own; `on_session` is told the server's number of it.
+
+    A step that fails is rolled back, and its error raised as it is.
+    """
+    with closing(open_session(request.url)) as session:
+        on_session(_server_process(session))
+        if request.observer is not None:
+            request.observer.session(session)
+        engine = sa.create_engine(
+            "postgresql+psycopg://",
+            creator=lambda: session,
+            poolclass=sa.StaticPool,
+            # The session is closed here: of one that is lost, SQLAlchemy would print that it cannot be rolled back.
+            pool_reset_on_return=None,
+        )
+        with engine.connect() as connection:
+            record = _recorder(session, running, request)
+            phases = Phases(session, running, request, record)
+            guard = Guard(session, running, request)
+            limit = f"SET LOCAL lock_timeout = {_milliseconds(request.policy.lock_timeout)}"
+            renewal = Renewal(session, connection, limit)
+            returning = Returning(session, running, request)
+
+            def complete() -> None:
+                renewal.end()
+                guard.complete()
+                returning.complete()
+
+            _configure(connection, metadata, phases, _on_applied(running, request, record, complete))
+            returning.follow(engine)
+            phases.follow(context.get_context(), engine)
+            guard.follow(engine)
+            running.follow(context.get_context(), engine, session)
+            update_by_parameters(engine)
+            _begin(engine, session, running, renewal, request)
+            if connection.in_transaction():
+                # Alembic would take it for the caller's, leave the commit to us, and lose every revision at the close.
+                raise AssertionError("the migration's connection is in a transaction before its first revision")
+            try:
+                with context.begin_transaction():
+                    context.run_migrations()
+            finally:
+                running.aborted, running.wait_ended = session.aborted, session.wait_ended
+
+
+def _configure(
+    connection: sa.Connection, metadata: sa.MetaData, phases: Phases, on_applied: Callable[..., None]
+) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        version_table_schema=VERSION_SCHEMA,
+        transaction_per_migration=True,
+        compare_server_default=True,
+        on_version_apply=on_applied,
+        process_revision_directives=name_by_the_rule,
+        phases=phases,
+    )
+
+
+def _server_process(session: Session) -> int:
+    [(pid,)] = session.execute("SELECT pg_backend_pid()").fetchall()
+    session.rollback()
+    return int(pid)
+
+
+def _begin(engine: sa.Engine, session: Session, running: Running, renewal: Renewal, request: Request) -> None:
+    """Begin every transaction with the policy's lock_timeout, and every revision with the session as it was.
+
+    A statement outside a transaction waits until the deadline: ended early, some leave a half-made object. So does what
+    is read before the first revision, which says itself for whom: later a `Watch` does.
+    """
+    deadline = request.policy.lock_deadline
+    session.patience = Patience(request.on_status, deadline)
+    long = f"lock_timeout = {_milliseconds(deadline)}"
+
+    def begin(_: sa.Connection) -> None:
+        if session.autocommit:
+            session.execute(f"SET {long}".encode())
+        else:
+            renewal.begin(running.step, "" if running.step is not None else f"SET LOCAL {long}")
+
+    def on_begin() -> None:
+        if session.patience is not None:
+            session.patience = None
+            renewal.limit()
+
+    running.on_begin = on_begin
+
+    sa.event.listen(engine, "begin", begin)
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _recorder(session: Session, running: Running, request: Request) -> Callable[..., int]:
+    """What adds a row to the ledger for the revision that runs, or for a stamp, and returns its id."""
+    tools = json.dumps(
+        {"alembic": alembic.__version__, "sqlalchemy": sa.__version__, "python": platform.python_version()}
+    )
+    prepared = False
+
+    def record(event: Event, **known: Any) -> int:
+        nonlocal prepared
+        step = running.step
+        if not prepared:
+            # Once: what makes it undone ends the attempt.
+            ledger.prepare(session)
+            prepared = True
+        if step is None:
+            return ledger.note(session, event, origin=request.origin, **known)
+        direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
+        return ledger.record(session, request.script(step), direction, tools, event, origin=request.origin, **known)
+
+    return record
+
+
+def _on_applied(
+    running: Running, request: Request, record: Callable[..., int], complete: Callable[[], None]
+) -> Callable[..., None]:
+    """What Alembic calls inside the transaction of each revision, after it ran and before the commit."""
+
+    def on_applied(*, ctx: MigrationContext, step: MigrationInfo, heads: set[str], **_: Any) -> None:
+        if step.is_stamp:
+            running.stamped(heads)
+            record(Event.STAMPED, run=Run(running.before, tuple(heads)))
+            return
+        running.recorded(ctx, heads)
+        complete()
+        run = Run(running.before, tuple(heads), running.seconds, running.statements, request.backup)
+        record(Event.APPLIED, run=run, detail=request.notes.get(running.name))
+        if request.lock is not None and not request.lock.held():
+            # Another migration may have begun: what it read must not change under it.
+            raise psycopg.OperationalError("the connection that kept other migrations out was lost")
+        request.on_applied(running.name)
+
+    return on_applied

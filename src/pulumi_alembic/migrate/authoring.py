@@ -1,0 +1,76 @@
+"""What a new script must be called: the rule of `naming`, kept when `alembic revision` or `alembic merge` makes one."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alembic import command, context
+from alembic.script import write_hooks
+from alembic.util import CommandError, msg
+
+from pulumi_alembic.scripts import naming
+from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.manifest import COMMAND, Manifest
+from pulumi_alembic.scripts.revision import Revision
+
+if TYPE_CHECKING:
+    from alembic.operations.ops import MigrationScript
+
+__all__ = ["list_in_manifest", "name_by_the_rule", "refuse_unnamed_merge"]
+
+_HOOK = "pulumi_alembic_manifest"
+
+
+def refuse_unnamed_merge() -> None:
+    """`alembic merge` takes its id from the command line alone: without it, it would make a name against the rule."""
+    options = context.config.cmd_opts
+    if options is None or getattr(options, "cmd", (None,))[0] is not command.merge:
+        return
+    if options.rev_id is None or not naming.is_revision_id(options.rev_id):
+        history = History.load(Path(context.script.dir))
+        raise CommandError(f"a merge needs the next revision id: {history.merge_command(history.heads)}")
+
+
+def list_in_manifest() -> None:
+    """A script that Alembic writes from here on gets its line in the manifest, after all that the project does to it.
+
+    A manifest with a defect stays as it is: the next run says what to do.
+    """
+    context.script.hooks = [*context.script.hooks, {"_hook_name": "manifest", "type": _HOOK}]
+
+
+@write_hooks.register(_HOOK)
+def _append(path: str, _: Any) -> None:
+    script = Revision.read(Path(path).parent, Path(path).name)
+    manifest = Manifest.load(script.folder.parent)
+    if not manifest.exists or manifest.defect:
+        reason = manifest.defect or "there is none, and so nothing tells an edited script"
+        msg(f"{manifest.path.parent.name}/{manifest.path.name}: {reason}. Write it: {COMMAND}")
+    else:
+        manifest.write([*manifest.entries, script.entry])
+
+
+def name_by_the_rule(ctx: Any, revision: Any, directives: list[MigrationScript]) -> None:
+    """Give the script of `alembic revision` the next id of the naming rule; refuse any other, and an empty message.
+
+    It is Alembic's `process_revision_directives`.
+    """
+    options = context.config.cmd_opts
+    if options is not None and "message" not in options:
+        return  # `alembic check` asks what a script would hold, and writes none
+    for directive in directives:
+        message = directive.message or ""
+        if not message.isascii() or not any(character.isalnum() for character in message):
+            raise CommandError(
+                "a revision needs a message in ASCII, its file is named after it: alembic revision -m 'add reminders'"
+            )
+        taken = History.load(Path(context.script.dir)).revisions
+        expected = naming.next_revision_id(taken, date.today())
+        wanted = options.rev_id if options else None
+        if wanted not in (None, expected):
+            raise CommandError(
+                f"revision id {wanted!r} is not the next one by the rule {naming.RULE}: leave --rev-id out"
+            )
+        directive.rev_id = expected

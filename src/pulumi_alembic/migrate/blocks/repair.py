@@ -1,0 +1,233 @@
+"""What an interrupted statement left behind, found in the catalog and repaired, so that the statement can run again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from pulumi_alembic.database.connection import VERSION_SCHEMA, Connection, open_session, refusals
+from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.policy import Policy
+from pulumi_alembic.sql.outside_transaction import Kind, Statement, recognise
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Connection
+
+__all__ = ["mend", "mend_leftovers", "took_effect"]
+
+_SCRATCH = sql.Identifier(VERSION_SCHEMA, "pulumi_alembic_scratch")
+_SCRATCH_INDEX = "pulumi_alembic_scratch_index"
+
+# An index has the schema of its table. The cast to name cuts a long one off as PostgreSQL did.
+_FIND_INDEX = """
+SELECT i.indexrelid, i.indexrelid::regclass::text, i.indisvalid, i.indrelid::regclass::text, c.relkind = 'I',
+    i.indrelid = t.oid
+FROM pg_class t
+JOIN pg_class c ON c.relnamespace = t.relnamespace AND c.relname = (parse_ident(%(name)s))[1]::name
+JOIN pg_index i ON i.indexrelid = c.oid
+WHERE t.oid = to_regclass(%(table)s)
+"""
+
+_CHANGES_INDEX = """
+SELECT l.pid FROM pg_index i JOIN pg_locks l ON l.locktype = 'transactionid' AND l.granted AND l.transactionid = i.xmax
+WHERE i.indexrelid = to_regclass(%s)
+"""
+_POLL = 0.01  # seconds
+
+# All that makes one index another, but its name and its table.
+_DEFINITION = """
+SELECT jsonb_build_array(a.amname, i.indisunique, i.indnkeyatts, i.indoption::text, i.indclass::text,
+    i.indcollation::text, to_jsonb(i) -> 'indnullsnotdistinct', c.reloptions, pg_get_expr(i.indpred, i.indrelid),
+    (SELECT jsonb_agg(pg_get_indexdef(c.oid, k, false) ORDER BY k) FROM generate_series(1, i.indnatts) k))::text
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam
+WHERE i.indexrelid = %s
+"""
+
+# PostgreSQL 15 manual, REINDEX: what an interrupted REINDEX CONCURRENTLY leaves ends in _ccnew or _ccold.
+_LEFT_BY_REINDEX = """
+SELECT i.indexrelid::regclass::text, i.indrelid::regclass::text
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+WHERE NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$' AND c.relkind = 'i' AND CASE %(what)s
+    WHEN 'INDEX' THEN i.indrelid = (SELECT indrelid FROM pg_index WHERE indexrelid = to_regclass(%(name)s))
+    WHEN 'TABLE' THEN i.indrelid = to_regclass(%(name)s)
+    WHEN 'SCHEMA' THEN c.relnamespace = to_regnamespace(%(name)s)
+    ELSE c.relnamespace <> 'pg_toast'::regnamespace END
+"""
+
+# Read as JSON: PostgreSQL has the column from 14 on.
+_PARTITION = """
+SELECT coalesce((to_jsonb(h) ->> 'inhdetachpending')::boolean, false)
+FROM pg_inherits h WHERE h.inhrelid = to_regclass(%(name)s) AND h.inhparent = to_regclass(%(table)s)
+"""
+
+
+@dataclass(frozen=True)
+class _Index:
+    """An index of the name that a statement creates; `table` is its own, which need not be that of the statement."""
+
+    oid: int
+    name: str
+    valid: bool
+    table: str
+    partitioned: bool
+    of_table: bool
+
+
+def mend(connection: Connection, statement: Statement, tell: Callable[[str], None]) -> None:
+    """Undo or complete what an interrupted run of the statement left half done, whoever ran it.
+
+    An invalid index of the name that it creates is dropped, as are those that a REINDEX left; a pending DETACH is
+    completed, and `tell` told. A build that still goes on elsewhere is waited for, as long as lock_timeout lets.
+    `connection` is in autocommit mode. Raises psycopg.Error, and changes nothing that was whole.
+    """
+    if statement.kind is Kind.CREATE_INDEX:
+        index = _index(connection, statement)
+        if index and not index.valid and index.of_table and not index.partitioned:
+            _drop_invalid(connection, index.name, index.table, tell)
+    elif statement.kind is Kind.REINDEX:
+        what, _, name = statement.name.partition(" ")
+        for index_name, table in connection.execute(_LEFT_BY_REINDEX, {"what": what, "name": name}).fetchall():
+            _drop_invalid(connection, index_name, table, tell)
+    elif statement.kind is Kind.DETACH and _partition(connection, statement):
+        tell(f"completes the detaching of {statement.name}, which was interrupted")
+        connection.execute(f"ALTER TABLE {statement.table} DETACH PARTITION {statement.name} FINALIZE".encode())
+
+
+def took_effect(connection: Connection, statement: Statement) -> bool:
+    """Whether what the statement is for is so already, by the catalog; False for kinds that leave nothing to see.
+
+    Raises MigrationError where an index of its name is another one.
+    """
+    match statement.kind:
+        case Kind.CREATE_INDEX:
+            index = _index(connection, statement)
+            if index is not None and index.valid:
+                _refuse_other(connection, statement, index)
+            return index is not None and index.valid
+        case Kind.DROP_INDEX:
+            return _is_so(connection, "to_regclass(%s) IS NULL", statement.name)
+        case Kind.ADD_VALUE:
+            label = statement.label
+            return _is_so(
+                connection,
+                f"EXISTS (SELECT FROM pg_enum WHERE enumtypid = to_regtype(%s) AND enumlabel = {_escaped(label)})",
+                statement.name,
+            )
+        case Kind.DETACH:
+            return _is_so(connection, "to_regclass(%s) IS NOT NULL", statement.name) and (
+                _partition(connection, statement) is None
+            )
+    return False
+
+
+def _index(connection: Connection, statement: Statement) -> _Index | None:
+    row = connection.execute(_FIND_INDEX, {"name": statement.name, "table": statement.table}).fetchone()
+    return _Index(*row) if row else None
+
+
+def _drop_invalid(connection: Connection, index: str, table: str, tell: Callable[[str], None]) -> None:
+    """Drop it, unless it is valid as soon as nobody works on it any more."""
+    # A materialized view cannot be locked so.
+    with suppress(psycopg.errors.WrongObjectType), connection.transaction():
+        # Held by whoever builds an index of the table; readers and writers do not mind it.
+        connection.execute(f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE".encode())
+    _await_change(connection, index, tell)
+    invalid = "EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(%s) AND NOT indisvalid)"
+    if _is_so(connection, invalid, index):
+        tell(f"drops the invalid index {index}, which an interrupted statement left")
+        connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}".encode())
+
+
+def _await_change(connection: Connection, index: str, tell: Callable[[str], None]) -> None:
+    """Return when nobody is changing the catalog's row of this index.
+
+    The last transaction of a build makes the index valid, gives up the lock of the table, and only then ends
+    (PostgreSQL 15 sources, DefineIndex); where a standby must confirm its commit, that takes a while.
+    """
+    said = False
+    while changing := connection.execute(_CHANGES_INDEX, [index]).fetchone():
+        if not said:
+            tell(f"waits for pid {changing[0]}, which completes the index {index}")
+        said = True
+        time.sleep(_POLL)
+
+
+def _refuse_other(connection: Connection, statement: Statement, index: _Index) -> None:
+    if not index.of_table:
+        raise MigrationError(
+            f"there is an index {index.name} already, on the table {index.table} and not on {statement.table}: "
+            "rename one of them"
+        )
+    wanted = _definition_of(connection, statement)
+    found = connection.execute(_DEFINITION, [index.oid]).fetchone()
+    if wanted is not None and wanted != found:
+        [definition] = connection.execute("SELECT pg_get_indexdef(%s)", [index.oid]).fetchone() or ("",)
+        raise MigrationError(
+            f"there is an index {index.name} already, another one than the revision builds: {definition}. Drop it, "
+            f"where nothing needs it: DROP INDEX CONCURRENTLY {index.name}; or give the new one another name"
+        )
+
+
+def _definition_of(connection: Connection, statement: Statement) -> tuple[object, ...] | None:
+    """What the index will be, by the server: made on an empty copy of the table, and rolled back.
+
+    None where that cannot be made, for an expression over the type of the very table.
+    """
+    unique = "UNIQUE " if statement.unique else ""
+    scratch = _SCRATCH.as_string(connection)
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(f"CREATE TABLE {scratch} (LIKE {statement.table})".encode())
+            connection.execute(f"CREATE {unique}INDEX {_SCRATCH_INDEX} ON {scratch} {statement.definition}".encode())
+            oid = connection.execute("SELECT to_regclass(%s)::oid", [f"{VERSION_SCHEMA}.{_SCRATCH_INDEX}"]).fetchone()
+            return connection.execute(_DEFINITION, oid).fetchone()
+    except psycopg.ProgrammingError:
+        return None
+
+
+def _partition(connection: Connection, statement: Statement) -> bool | None:
+    """Whether its detaching is pending; None where it is no partition of that table."""
+    row = connection.execute(_PARTITION, {"name": statement.name, "table": statement.table}).fetchone()
+    return bool(row[0]) if row else None
+
+
+def _is_so(connection: Connection, condition: str, name: str) -> bool:
+    return connection.execute(f"SELECT {condition}".encode(), [name]).fetchone() == (True,)
+
+
+def _escaped(literal: str) -> str:
+    return literal.replace("%", "%%")
+
+
+def mend_leftovers(session: Connection, url: str, policy: Policy, tell: Callable[[str], None]) -> None:
+    """Mend what each statement left that was begun, and not done, for a revision that was not applied since.
+
+    Nothing runs again here: that is for the revision. `session` is asked what there is, and a new one mends it. Raises
+    DatabaseError where a lock is not to be had within the policy's `lock_deadline`.
+    """
+    left = [(each, recognise(each.statement)) for each in ledger.attempts(session) if not each.done]
+    if not left:
+        return
+    from pulumi_alembic.migrate.blocks.repair import mend
+
+    # The statements are of scripts, which name things as the login's search_path finds them.
+    with closing(open_session(url)) as connection, refusals(connection):
+        connection.autocommit = True
+        connection.execute(
+            f"SET lock_timeout = {round(policy.lock_deadline * 1000)}; SET statement_timeout = 0".encode()
+        )
+        for attempt, statement in left:
+            if statement:
+                mend(connection, statement, partial(_tell, tell, attempt.revision))
+
+
+def _tell(tell: Callable[[str], None], revision: str, text: str) -> None:
+    tell(f"{revision}: {text}")

@@ -1,0 +1,258 @@
+"""Statements outside a transaction: one in a block, known to the ledger before and after, and run once in effect."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import sqlalchemy as sa
+
+from pulumi_alembic.database.connection import own_rows
+from pulumi_alembic.database.sessions import Session as Holder
+from pulumi_alembic.database.sessions import holding
+from pulumi_alembic.errors import DatabaseError, MigrationError
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.ledger import Attempt, Event
+from pulumi_alembic.scripts.plan import Direction
+from pulumi_alembic.sql.outside_transaction import Statement, StatementError, alone, ends_transaction, recognise
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext
+
+    from pulumi_alembic.database.connection import Session
+    from pulumi_alembic.migrate.request import Request
+    from pulumi_alembic.migrate.step_follower import Running
+
+__all__ = ["KEY", "Phases"]
+
+KEY = int.from_bytes(b"phases", "big")
+"""The advisory lock of a session that runs statements outside a transaction: it outlives a client that died."""
+
+NOTHING = "SELECT WHERE false"
+"""Runs in place of a statement that already took effect."""
+
+_NO_LIMIT = """
+SELECT set_config('pulumi_alembic.statement_timeout', current_setting('statement_timeout'), false),
+    set_config('statement_timeout', '0', false)
+"""
+_AS_BEFORE = """
+SELECT pg_advisory_unlock(%s),
+    set_config('statement_timeout', current_setting('pulumi_alembic.statement_timeout'), false)
+"""
+"""A script may have set a limit, and taken advisory locks, of its own."""
+
+_POLL = (0.1, 0.3)  # seconds
+_SAY_AGAIN = 10.0  # seconds
+
+NO_END = "Leave BEGIN, COMMIT and ROLLBACK out: each revision runs in a transaction of its own"
+ADVICE = "What cannot run in one belongs in a block of its own: with op.get_context().autocommit_block(): …"
+
+
+class Phases:
+    """A revision commits nothing before it is complete, but the effect of each of its blocks.
+
+    A block holds one statement of the kinds of `statements`. An intent is in the ledger before it runs and a row when
+    it is done; a later run mends what an interrupted one left, and does not run again what took effect. Whatever is
+    in the wrong place is refused with MigrationError before it runs, and the transaction is rolled back whole.
+    """
+
+    def __init__(self, session: Session, running: Running, request: Request, record: Callable[..., int]) -> None:
+        """`record` adds a row to the ledger for the revision that runs: its event, then those of `ledger.record`."""
+        self.session = session
+        self.request = request
+        self._running = running
+        self._record = record
+        self._step: object = None
+        self._phase = 0
+        self._inside = False
+        self._ran: str | None = None
+        self._intent: int | None = None
+        self._limits = False
+
+    def tell(self, text: str) -> None:
+        """Say of the revision that runs what goes on."""
+        self.request.on_status(f"{self._running.name}: {text}")
+
+    def follow(self, context: MigrationContext, engine: sa.Engine) -> None:
+        """Guard the run of `context`, which uses `engine`, whose only connection is the session."""
+        block = context.autocommit_block
+        context.autocommit_block = lambda: self._block(block)  # type: ignore[method-assign]
+        sa.event.listen(engine, "commit", self._before_commit)
+        sa.event.listen(engine, "before_cursor_execute", self._before, retval=True)
+        sa.event.listen(engine, "after_cursor_execute", self._after)
+
+    @contextmanager
+    def batched(self, context: MigrationContext, statement: str, changed: str | None) -> Iterator[Attempt]:
+        """A block for a batched update: the session is the caller's, and its attempt is done at the end of the block.
+
+        `statement` tells it from any other. The attempt is that of an earlier run where that did not complete it, and
+        is `done` where it did. Where that had another statement, `changed` says whether to `continue` behind what it
+        did or to `restart`. Raises MigrationError where it does not say.
+        """
+        with context.autocommit_block():
+            if self.request.observer is not None:
+                self.request.observer.batched(statement)
+            self._ran = statement
+            self._alone()
+            found = [one for one in self._attempts() if one.phase == self._phase]
+            if found and found[-1].statement != statement and changed is None:
+                raise MigrationError(_changed(found[-1], statement))
+            again = bool(found) and (found[-1].statement == statement or changed == "continue")
+            attempt = found[-1] if again else self._intend(statement, {})
+            yield attempt
+            self._intent = None if attempt.done else attempt.id
+            self._done()
+
+    @contextmanager
+    def _block(self, block: Callable[[], Any]) -> Iterator[None]:
+        if self._inside:
+            raise MigrationError("a block within a block: each statement outside a transaction has its own")
+        self._refuse_half_state(
+            "a block behind statements of the revision's transaction, which it would commit before the revision is "
+            "complete: put it before them, or split the revision in two"
+        )
+        if self._running.step is not self._step:
+            self._step, self._phase = self._running.step, 0
+        self._phase += 1
+        committed, self._running.outside = self._running.committed, True
+        try:
+            with block():
+                self._inside, self._ran = True, None
+                try:
+                    yield
+                finally:
+                    self._inside = False
+                    self._release()
+        finally:
+            # What a block commits is found, and not done again, by the next run.
+            self._running.committed = committed
+
+    def _before_commit(self, _: sa.Connection) -> None:
+        if self._running.step is not None and not self._running.complete and not self._inside:
+            self._refuse_half_state(f"the revision's transaction is not for the script to commit. {NO_END}")
+
+    def _refuse_half_state(self, problem: str) -> None:
+        """What is committed before the revision is complete is nothing, or the revision would be half there."""
+        with own_rows(self.session):
+            row = self.session.execute("SELECT txid_current_if_assigned() IS NOT NULL").fetchone()
+        if row == (True,):
+            self.session.rollback()
+            raise MigrationError(problem)
+
+    def _before(self, _: sa.Connection, __: object, text: str, parameters: Any, *___: object) -> tuple[str, Any]:
+        if self._running.step is None:
+            return text, parameters
+        if self._inside:
+            # SQLAlchemy doubles what psycopg halves.
+            return (NOTHING, parameters) if self._begin(text.replace("%%", "%")) else (text, parameters)
+        statement = recognise(text)
+        if self.session.autocommit or (statement and statement.kind.needs_block):
+            what = statement.kind if statement else "a statement outside a transaction"
+            self.session.rollback()
+            raise MigrationError(f"{what} in the wrong place: a revision runs in a transaction. {ADVICE}")
+        if ends_transaction(text):
+            self.session.rollback()
+            raise MigrationError(f"the revision's transaction is not for the script to end. {NO_END}")
+        return text, parameters
+
+    def _after(self, *_: object) -> None:
+        if self._inside:
+            self._done()
+
+    def _begin(self, text: str) -> bool:
+        """Whether the statement already took effect, and so is not to run."""
+        if self._ran is not None:
+            raise MigrationError("a second statement in an autocommit block: give it a block of its own")
+        try:
+            statement = alone(text)
+        except StatementError as error:
+            raise MigrationError(str(error)) from None
+        self._ran = text
+        self._alone()
+        attempts = [one for one in self._attempts() if not one.detail.get("there") and _same(one, statement)]
+        from pulumi_alembic.migrate.blocks import repair
+
+        repair.mend(self.session, statement, self.tell)
+        there = repair.took_effect(self.session, statement)
+        if there and (attempts or statement.lenient):
+            if not any(one.done for one in attempts):
+                self._intent = attempts[-1].id if attempts else self._intend(text, {"there": True}).id
+            return True
+        self._intend(text, {"there": there})
+        return False
+
+    def _intend(self, text: str, detail: dict[str, Any]) -> Attempt:
+        self._intent = self._record(Event.INTENT, phase=self._phase, statement=text, detail=detail)
+        return Attempt(self._intent, "", "", self._phase, text, detail, False)
+
+    def _done(self) -> None:
+        if self._intent is not None:
+            detail = {"intent": self._intent}
+            self._record(Event.DONE, phase=self._phase, statement=self._ran, detail=detail)
+            self._intent = None
+
+    def _attempts(self) -> list[Attempt]:
+        """What earlier runs of the revision began, in this direction."""
+        step: Any = self._step
+        direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
+        return [
+            one
+            for one in ledger.attempts(self.session)
+            if one.revision == step.revision.revision and one.direction == direction
+        ]
+
+    def _alone(self) -> None:
+        """Wait until no session of a dead client runs a block any more; from here on no statement has a time limit."""
+        self.session.execute(_NO_LIMIT)
+        self._limits = True
+        begun = time.monotonic()
+        said = -_SAY_AGAIN
+        while not self._take():
+            holder = self._holder()
+            waited = time.monotonic() - begun
+            if waited > self.request.policy.lock_deadline:
+                end = f", or end it: SELECT pg_terminate_backend({holder.pid})" if holder else ""
+                raise DatabaseError(
+                    f"waited {waited:.0f} s (lock_deadline) for {holder or 'a session'}, which an earlier run left "
+                    f"behind and which still runs its statement. Let it end{end}"
+                )
+            if waited - said >= _SAY_AGAIN:
+                said = waited
+                self.tell(f"waits for {holder or 'a session'}, which an earlier run left behind")
+            time.sleep(random.uniform(*_POLL))  # noqa: S311 - not a secret
+
+    def _take(self) -> bool:
+        with own_rows(self.session):
+            return self.session.execute("SELECT pg_try_advisory_lock(%s)", [KEY]).fetchone() == (True,)
+
+    def _holder(self) -> Holder | None:
+        with own_rows(self.session):
+            return holding(self.session, KEY)
+
+    def _release(self) -> None:
+        if self._limits:
+            self._limits = False
+            with suppress(psycopg.Error):
+                self.session.execute(_AS_BEFORE, [KEY])
+
+
+def _same(attempt: Attempt, statement: Statement) -> bool:
+    earlier = recognise(attempt.statement)
+    return earlier is not None and (earlier.kind, earlier.name, earlier.label) == (
+        statement.kind,
+        statement.name,
+        statement.label,
+    )
+
+
+def _changed(attempt: Attempt, statement: str) -> str:
+    state = "was done" if attempt.done else "was interrupted half-way"
+    return (
+        f"in an earlier run the batched update here {state}, and it was another one:\n  then: {attempt.statement}\n"
+        f"  now:  {statement}\nRestore it, so that each row is updated once; or say what is to happen: "
+        "changed='continue' leaves the rows it did as they are, changed='restart' begins with the first row again"
+    )

@@ -1,0 +1,207 @@
+"""A walk along a table's key: batch after batch, each a statement and a transaction of its own, with where it ended."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from pulumi_alembic.database.connection import VERSION_SCHEMA
+from pulumi_alembic.database.sessions import in_full
+from pulumi_alembic.migrate.blocks.pace import Pace
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Connection
+    from pulumi_alembic.migrate.blocks.keys import Key
+    from pulumi_alembic.policy import Policy
+
+__all__ = ["MARK", "Walk"]
+
+MARK = "/* batched_update */"
+"""How its statements begin, for whoever looks at the session: the walk tells its progress itself."""
+
+LOCK_TIMEOUT = 10  # milliseconds that a batch waits for a row
+BATCH_TIMEOUT = 40  # milliseconds after which a batch is undone, and tried again with fewer rows
+LOOK_AT_REPLICAS = 1.0  # seconds
+_PAUSE = (0.05, 0.15)  # seconds after a batch that was undone
+
+_BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+
+_TABLE = sql.Identifier(VERSION_SCHEMA, "batches").as_string(None)
+
+_CREATE = f"""
+CREATE TABLE IF NOT EXISTS {_TABLE} (
+    intent bigint PRIMARY KEY,
+    position text[],
+    final text[],
+    walked bigint NOT NULL DEFAULT 0,
+    changed bigint NOT NULL DEFAULT 0,
+    moved_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE {_TABLE} IS 'how far each batched update is; committed with the rows themselves';
+COMMENT ON COLUMN {_TABLE}.intent IS 'the row of the ledger with which it began';
+COMMENT ON COLUMN {_TABLE}.position IS 'the key of the last row that is done; null before the first';
+COMMENT ON COLUMN {_TABLE}.final IS 'the key of the last row there was at its beginning; null where there was none';
+COMMENT ON COLUMN {_TABLE}.walked IS 'rows looked at';
+COMMENT ON COLUMN {_TABLE}.changed IS 'rows updated';
+"""
+
+_ESTIMATE = """
+SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint
+FROM pg_class c WHERE c.relkind IN ('r', 'm') AND (c.oid = to_regclass(%(table)s)
+    OR c.oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%(table)s))))
+"""
+
+# A replica's lag is null where this role may not see it.
+_LAG = f"""{MARK}
+SELECT application_name, extract(epoch FROM replay_lag)::float FROM pg_stat_replication ORDER BY 2 DESC NULLS LAST
+"""  # noqa: S608
+
+_WAITED_FOR = "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Updates every row up to the last one there is at its beginning, once, whatever is killed and started again."""
+
+    connection: Connection
+    table: str
+    assignments: str
+    where: str
+    key: Key
+
+    def run(self, intent: int, policy: Policy, tell: Callable[[str], None]) -> None:
+        """Begin, or go on where an earlier run with this `intent` was. The connection is in autocommit mode.
+
+        Raises psycopg.Error: for what the statement itself does wrong, or for rows that stay locked for the whole
+        `lock_deadline`. What was done until then stays, and is known.
+        """
+        position, final, walked = self._begin(intent)
+        pace = Pace(self.table, self._estimate(), walked, tell)
+        looked = time.monotonic()
+        with self._limits():
+            while final is not None and (ahead := self._ahead(position, final, pace)):
+                if self._batch(intent, position, *ahead, pace=pace, deadline=policy.lock_deadline):
+                    position = ahead[1]
+                if time.monotonic() - looked > LOOK_AT_REPLICAS:
+                    self._await_replicas(policy, tell)
+                    looked = time.monotonic()
+
+    def _begin(self, intent: int) -> tuple[list[str] | None, list[str] | None, int]:
+        backwards = ", ".join(f"{column} DESC" for column in self.key.columns)
+        self.connection.execute(_CREATE.encode())
+        self.connection.execute(
+            f"INSERT INTO {_TABLE} (intent, final) VALUES (%s, "  # noqa: S608 - the revision's own SQL
+            f"(SELECT {self._texts} FROM {_literal(self.table)} ORDER BY {_literal(backwards)} LIMIT 1)) "
+            "ON CONFLICT DO NOTHING".encode(),
+            [intent],
+        )
+        row = self.connection.execute(
+            f"SELECT position, final, walked FROM {_TABLE} WHERE intent = %s".encode(),  # noqa: S608
+            [intent],
+        ).fetchone()
+        assert row is not None  # noqa: S101 - it has just been made
+        return row[0], row[1], row[2]
+
+    def _estimate(self) -> int:
+        [rows] = self.connection.execute(_ESTIMATE, {"table": self.table}).fetchone() or (0,)
+        return int(rows)
+
+    def _ahead(self, position: list[str] | None, final: list[str], pace: Pace) -> tuple[int, list[str]] | None:
+        """How many rows the next batch has, and its last key; None at the end. Limits the time of what follows."""
+        columns = _literal(", ".join(self.key.columns))
+        backwards = _literal(", ".join(f"{column} DESC" for column in self.key.columns))
+        condition, values = self._between(position, final)
+        limit = 0 if pace.patient else BATCH_TIMEOUT
+        row = self.connection.execute(
+            f"{MARK} WITH ahead AS (SELECT {columns} FROM {_literal(self.table)} WHERE {condition} "  # noqa: S608
+            f"ORDER BY {columns} LIMIT {pace.size}) SELECT (SELECT count(*) FROM ahead), {self._texts}, "
+            f"set_config('statement_timeout', '{limit}', false) FROM ahead ORDER BY {backwards} LIMIT 1".encode(),
+            values,
+            prepare=False,
+        ).fetchone()
+        return row and (row[0], row[1])
+
+    def _batch(
+        self, intent: int, position: list[str] | None, rows: int, edge: list[str], *, pace: Pace, deadline: float
+    ) -> bool:
+        """Update the rows behind `position` up to `edge`, and rest; False where they could not be had, and none was."""
+        begun = time.monotonic()
+        try:
+            waited_for = self._update(intent, position, rows, edge)
+        except (*_BUSY, psycopg.errors.QueryCanceled) as error:
+            timed_out = isinstance(error, psycopg.errors.QueryCanceled)
+            by_hand = timed_out and (pace.patient or time.monotonic() - begun < BATCH_TIMEOUT / 1000)
+            if by_hand or pace.stuck > deadline:
+                raise
+            self.connection.execute("SET statement_timeout = 0")
+            pace.failed(timed_out=timed_out)
+            time.sleep(random.uniform(*_PAUSE))  # noqa: S311 - not a secret
+            return False
+        time.sleep(pace.done(rows, time.monotonic() - begun, waited_for=waited_for))
+        return True
+
+    def _update(self, intent: int, position: list[str] | None, rows: int, edge: list[str]) -> bool:
+        """One statement, and so all or nothing: the rows, and that they are done. Whether somebody waits for it."""
+        condition, values = self._between(position, edge)
+        found = self.connection.execute(
+            f"{MARK} WITH done AS (UPDATE {_literal(self.table)} SET {_literal(self.assignments)} "  # noqa: S608
+            f"WHERE {condition} AND ({_literal(self.where)}) RETURNING 1) "
+            f"UPDATE {_TABLE} SET position = %s, walked = walked + %s, "
+            "changed = changed + (SELECT count(*) FROM done), moved_at = clock_timestamp() "
+            f"WHERE intent = %s RETURNING {_WAITED_FOR}, "
+            "set_config('statement_timeout', '0', false)".encode(),
+            [*values, edge, rows, intent],
+            prepare=False,
+        ).fetchone()
+        return found is not None and bool(found[0])
+
+    def _between(self, after: list[str] | None, until: list[str]) -> tuple[str, list[str]]:
+        """The condition for the rows behind one key up to another, and its parameters."""
+        columns = _literal(", ".join(self.key.columns))
+        marks = ", ".join(f"%s::{_literal(type)}" for type in self.key.types)
+        upper = f"({columns}) <= ({marks})"
+        if after is None:
+            return upper, until
+        return f"({columns}) > ({marks}) AND {upper}", [*after, *until]
+
+    @property
+    def _texts(self) -> str:
+        """A row's key as an array of texts that are the same under any setting of the session."""
+        return "ARRAY[" + ", ".join(f"to_jsonb({_literal(column)}) #>> '{{}}'" for column in self.key.columns) + "]"
+
+    @contextmanager
+    def _limits(self) -> Iterator[None]:
+        """Within the block: short waits, and commits that do not wait for the disk.
+
+        A crash of the server takes back the last batches with their position, never the one without the other.
+        """
+        self.connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT}; SET synchronous_commit = off".encode())
+        try:
+            yield
+        finally:
+            with suppress(psycopg.OperationalError):
+                self.connection.execute("RESET synchronous_commit; RESET lock_timeout; SET statement_timeout = 0")
+
+    def _await_replicas(self, policy: Policy, tell: Callable[[str], None]) -> None:
+        while row := self._furthest_behind():
+            name, lag = row
+            if lag is None or lag <= policy.max_replica_lag:
+                return
+            tell(f"{self.table}: waits for the replica {name}, {lag:.0f} s behind")
+            time.sleep(LOOK_AT_REPLICAS)
+
+    def _furthest_behind(self) -> tuple[str, float | None] | None:
+        with in_full(self.connection):
+            return self.connection.execute(_LAG.encode()).fetchone()
+
+
+def _literal(text: str) -> str:
+    """SQL in a statement with parameters, where a percent sign is one only if it is doubled."""
+    return text.replace("%", "%%")

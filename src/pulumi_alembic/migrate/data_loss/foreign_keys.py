@@ -1,0 +1,84 @@
+"""The foreign keys of the tables that rows and values go back into: their order, and checks that wait for all rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Connection
+
+__all__ = ["ForeignKey", "deferred", "read_keys", "sorted_by_keys"]
+
+# Of a key's copies for partitions the server takes care. Before PostgreSQL 18 there is no conenforced and no conperiod.
+_KEYS = """
+SELECT conname, conrelid::bigint, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
+    confrelid::bigint, quote_ident(pn.nspname) || '.' || quote_ident(p.relname),
+    (SELECT array_agg(attname::text ORDER BY place) FROM unnest(conkey) WITH ORDINALITY AS k (number, place)
+     JOIN pg_attribute ON attrelid = conrelid AND attnum = number),
+    (SELECT array_agg(attname::text ORDER BY place) FROM unnest(confkey) WITH ORDINALITY AS k (number, place)
+     JOIN pg_attribute ON attrelid = confrelid AND attnum = number),
+    condeferrable, confmatchtype = 'f'
+FROM pg_constraint f JOIN pg_class c ON c.oid = conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_class p ON p.oid = confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
+WHERE contype = 'f' AND conparentid = 0 AND (conrelid = ANY (%(tables)s) OR confrelid = ANY (%(tables)s))
+    AND coalesce((to_jsonb(f) ->> 'conenforced')::boolean, true)
+    AND NOT coalesce((to_jsonb(f) ->> 'conperiod')::boolean, false)
+ORDER BY conname, conrelid
+"""
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key of `child`: its `own` columns name the `others` of `parent`; `full` where all or none is NULL."""
+
+    name: str
+    child_oid: int
+    child: str
+    parent_oid: int
+    parent: str
+    own: tuple[str, ...]
+    others: tuple[str, ...]
+    deferrable: bool
+    full: bool
+
+    def alter(self, how: str) -> bytes:
+        """The statement that makes it `DEFERRABLE INITIALLY DEFERRED`, or `NOT DEFERRABLE` again."""
+        name = sql.Identifier(self.name).as_string(None)
+        return f"ALTER TABLE {self.child} ALTER CONSTRAINT {name} {how}".encode()
+
+
+def read_keys(session: Connection, tables: Iterable[int]) -> list[ForeignKey]:
+    """Every foreign key of these tables, and every one that names one of them."""
+    rows = session.execute(_KEYS, {"tables": list(tables)}).fetchall()
+    return [
+        ForeignKey(name, child_oid, child, parent_oid, parent, tuple(own), tuple(others), *kind)
+        for name, child_oid, child, parent_oid, parent, own, others, *kind in rows
+    ]
+
+
+def sorted_by_keys(tables: Sequence[int], keys: Sequence[ForeignKey]) -> dict[int, int]:
+    """A rank for each table: what others refer to comes first, as far as there is no cycle."""
+    rank = dict.fromkeys(tables, 0)
+    for _ in rank:
+        for key in keys:
+            if key.child_oid != key.parent_oid and {key.child_oid, key.parent_oid} <= rank.keys():
+                rank[key.child_oid] = max(rank[key.child_oid], min(rank[key.parent_oid] + 1, len(rank)))
+    return rank
+
+
+@contextmanager
+def deferred(session: Connection, keys: Iterable[ForeignKey]) -> Iterator[None]:
+    """Within the block these keys are not checked, at its end they are; then each is as deferrable as it was before."""
+    changed = [key for key in keys if not key.deferrable]
+    for key in changed:
+        session.execute(key.alter("DEFERRABLE INITIALLY DEFERRED"))
+    session.execute("SET CONSTRAINTS ALL DEFERRED")
+    yield
+    session.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    for key in changed:
+        session.execute(key.alter("NOT DEFERRABLE"))

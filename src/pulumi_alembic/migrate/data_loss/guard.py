@@ -1,0 +1,263 @@
+"""No revision takes away rows that it may not: each of its statements is looked at before it runs.
+
+Importing this module loads SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import sqlalchemy as sa
+
+from pulumi_alembic.database.connection import own_rows, read_catalog
+from pulumi_alembic.database.literals import Unbindable, bound
+from pulumi_alembic.errors import DataLoss, MigrationError
+from pulumi_alembic.migrate.data_loss.plain_drops import holds_nothing, plain
+from pulumi_alembic.migrate.data_loss.static_check import Outline, may_rename
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Session
+    from pulumi_alembic.migrate.data_loss.catalog_after import Tables
+    from pulumi_alembic.migrate.data_loss.losses import Loss
+    from pulumi_alembic.migrate.data_loss.preserve import Keeper
+    from pulumi_alembic.migrate.request import Request
+    from pulumi_alembic.migrate.step_follower import Running
+
+__all__ = ["MARK", "Guard"]
+
+MARK = "/* data guard */"
+"""Begins each statement of the guard's own, so that a server's log tells it from the script's."""
+
+_SAVEPOINT = "pulumi_alembic_guard"
+
+_SETTINGS = f"{MARK} SELECT current_setting('statement_timeout'), current_setting('row_security')".encode()
+_LIMIT = f"{MARK} SELECT set_config('statement_timeout', %s, true), set_config('row_security', %s, true)".encode()
+
+
+class Guard:
+    """Raises DataLoss before a statement takes away rows or values, unless its revision is allowed to.
+
+    They are counted under the lock that the statement needs, so that nobody adds to them meanwhile, for no longer than
+    the policy's `count_timeout`. What a statement's text does not show, such as a DO block, is run, compared with what
+    was there before, and taken back where rows went. What a downgrade keeps is not lost.
+
+    What looks closely is loaded only where there is something to look at.
+    """
+
+    def __init__(self, session: Session, running: Running, request: Request) -> None:
+        self._session = session
+        self._suspects: frozenset[str] | None = None
+        self._running = running
+        self._request = request
+        self._allowed = request.allow_data_loss
+        self._limit = request.policy.count_timeout
+        self._outline: Outline | None = None
+        self._set = False
+        self._unknown: Tables | None = None
+        self._refused: DataLoss | None = None
+
+    def follow(self, engine: sa.Engine) -> None:
+        """Look at every statement that is sent through `engine`, whose only connection is the session."""
+        sa.event.listen(engine, "before_cursor_execute", self._before)
+        sa.event.listen(engine, "after_cursor_execute", self._after)
+
+    def complete(self) -> None:
+        """The revision has run, and only the commit is to come: say what was set aside."""
+        if self._set:
+            self._outline, self._set = None, False
+        if "_keeper" in vars(self):
+            self._keeper.complete()
+
+    @cached_property
+    def _keeper(self) -> Keeper:
+        from pulumi_alembic.migrate.data_loss.preserve import Keeper
+
+        return Keeper(self._session, self._running, self._request)
+
+    def _before(
+        self, connection: sa.Connection, _: object, text: str, parameters: Any, ___: object, many: bool
+    ) -> None:
+        self._unknown = self._suspects = None
+        if self._running.step is None or self._session.autocommit or (self._may_lose and not self._keeper.keeps):
+            return
+        if self._refused:
+            # The script went on after it; its revision does not.
+            raise self._refused
+        if self._session.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
+            # Nothing can be lost, and the statement fails by itself: a savepoint of ours could only hide that.
+            return
+        with self._asked(connection, text, parameters):
+            self._look(_written(text, parameters, many=many))
+
+    def _look(self, sql: str) -> None:
+        """Before the statement runs."""
+        if not self._may_take(sql):
+            return
+        from pulumi_alembic.migrate.data_loss.catalog_after import present
+        from pulumi_alembic.migrate.data_loss.losses import losses
+        from pulumi_alembic.sql.effects import effects
+
+        catalog = read_catalog(self._session)
+        seen = effects(sql, catalog)
+        if found := losses(seen.destroys, catalog):
+            self._take(found, {lock.table: lock.mode for lock in seen.locks})
+        if seen.unknown or self._suspects:
+            if seen.unknown:
+                self._suspects = None
+                if self._keeper.keeps:
+                    self._keeper.before  # noqa: B018 - as it is now
+            if _moves_savepoints(sql):
+                raise MigrationError(
+                    "a savepoint and a statement that does not show what it deletes, in one text: pass each of them to "
+                    "an op.execute() of its own"
+                )
+            self._unknown = present(self._session)
+            self._session.execute(f"{MARK} SAVEPOINT {_SAVEPOINT}".encode())
+
+    def _after(
+        self, connection: sa.Connection, cursor: Any, text: str, parameters: Any, ___: object, many: bool
+    ) -> None:
+        before, self._unknown = self._unknown, None
+        if before is None:
+            return
+        with self._asked(connection, text, parameters):
+            self._compare(before, cursor, text, parameters, many=many)
+
+    def _compare(self, before: Tables, cursor: Any, text: str, parameters: Any, *, many: bool) -> None:
+        """After the statement ran."""
+        from pulumi_alembic.migrate.data_loss.catalog_after import gone, present
+
+        lost, touched = gone(before, present(self._session))
+        if not lost and not touched:
+            self._session.execute(f"{MARK} RELEASE SAVEPOINT {_SAVEPOINT}".encode())
+            return
+        touched = [each for each in touched if self._suspects is None or each.table in self._suspects]
+        if keeps := self._keeper.keeps:
+            self._keeper.look()
+        left = [] if self._may_lose else self._counted(touched)
+        self._session.execute(f"{MARK} ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}".encode())
+        if keeps:
+            lost = self._keeper.set_aside(lost, _written(text, parameters, many=many))
+        if not self._may_lose:
+            self._refuse([*lost, *touched], {}, [0] * len(lost) + left)
+        (cursor.executemany if many else cursor.execute)(text, parameters)
+        self._keeper.tidy()
+
+    @contextmanager
+    def _asked(self, connection: sa.Connection, text: str, parameters: Any) -> Iterator[None]:
+        """Raise what the server refuses within the block as what it is to the script: an error of its statement."""
+        try:
+            with own_rows(self._session):
+                yield
+        except psycopg.Error as error:
+            if aborted := self._session.aborted:
+                self._session.aborted = replace(aborted, statement=text)
+            raised = sa.exc.DBAPIError.instance(text, parameters, error, psycopg.Error, dialect=connection.dialect)
+            raise raised from error
+
+    @property
+    def _may_lose(self) -> bool:
+        return self._running.name in self._allowed
+
+    def _take(self, found: Sequence[Loss], modes: Mapping[str, str]) -> None:
+        """Refuse it, or where it is kept have it tried first: only that tells exactly what goes."""
+        if not self._keeper.keeps:
+            self._refuse(found, modes)
+            return
+        self._keeper.count(found)
+        self._lock(found, modes)
+        if self._keeper.any(found):
+            self._suspects = frozenset(each.table for each in found)
+
+    def _may_take(self, sql: str) -> bool:
+        """Whether it is worth a look at the catalog; of most statements that is told without the server.
+
+        Of a plain drop the server tells in one answer that there is nothing to lose.
+        """
+        if _ONLY_SETS.fullmatch(sql):
+            # Nothing is asked before it: SET TRANSACTION must be the first of its transaction.
+            self._outline, self._set = None, True
+            return False
+        if may_rename(sql) and self._keeper.keeps:
+            self._keeper.before  # noqa: B018 - as it is now
+        if dropped := plain(sql):
+            if dropped.tables and self._keeper.keeps and self._keeper.fills_tables:
+                return True
+            return not holds_nothing(self._session, dropped, self._limit, MARK)
+        outline = self._outline = self._outline or Outline.read(self._session)
+        if outline.may_change_by(sql):
+            # The search_path ends with the revision.
+            self._outline, self._set = None, True
+        return outline.may_lose_by(sql)
+
+    def _refuse(self, found: Sequence[Loss], modes: Mapping[str, str], left: Sequence[int] = ()) -> None:
+        """Raises DataLoss where there is anything of what would go; `modes` are the statement's own locks.
+
+        `left` is how much of each would stay.
+        """
+        self._lock(found, modes)
+        numbers = zip(found, self._counted(found), left or [0] * len(found), strict=True)
+        if told := [each.told(number - stays) for each, number, stays in numbers if number > stays]:
+            self._refused = DataLoss(f"it would destroy {', '.join(told)}{self._keeper.advice}")
+            raise self._refused
+
+    def _lock(self, found: Sequence[Loss], modes: Mapping[str, str]) -> None:
+        for table in dict.fromkeys(each.table for each in found):
+            # Nobody may add a row from here on, also where the statement itself would let them.
+            mode = modes.get(table, "ACCESS EXCLUSIVE")
+            mode = "SHARE ROW EXCLUSIVE" if mode == "ROW EXCLUSIVE" else mode
+            self._session.execute(f"{MARK} LOCK TABLE {table} IN {mode} MODE".encode())
+
+    def _counted(self, found: Sequence[Loss]) -> list[int]:
+        """How much there is of each. Raises DataLoss where counting takes too long, or is not allowed.
+
+        The transaction is no more, then: a savepoint's own rollback would be cut by the same limit.
+        """
+        if not found:
+            return []
+        from pulumi_alembic.migrate.data_loss.losses import count, estimate
+
+        about = estimate(self._session, found)
+        [settings] = self._session.execute(_SETTINGS).fetchall()
+        try:
+            # Rows that a policy hides would go too: the server refuses to count around it.
+            self._session.execute(_LIMIT, [str(round(self._limit * 1000)), "off"])
+            numbers = count(self._session, found)
+            self._session.execute(_LIMIT, settings)
+        except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege):
+            told = [each.told(number, about=number is not None) for each, number in zip(found, about, strict=True)]
+            self._refused = DataLoss(f"it would destroy {', '.join(told)}{self._keeper.advice}")
+            raise self._refused from None
+        return numbers
+
+
+_ONLY_SETS = re.compile(r"\s*(?:SET|RESET)\s[^;]*;?\s*", re.IGNORECASE)
+
+
+def _moves_savepoints(sql: str) -> bool:
+    """Whether a savepoint that is set before the text would be gone, or not be the newest, after it."""
+    if not _SAVEPOINTS.search(sql):
+        return False
+    from pglast import parse_sql
+    from pglast.parser import ParseError
+
+    try:
+        return any(type(each.stmt).__name__ == "TransactionStmt" for each in parse_sql(sql))
+    except ParseError:
+        return True
+
+
+_SAVEPOINTS = re.compile(r"(?i)\b(?:savepoint|release|rollback)\b")
+
+
+def _written(text: str, parameters: Any, *, many: bool) -> str:
+    """The statement with its parameters, of many the first; as it is where they do not fit, which fails by itself."""
+    with suppress(Unbindable):
+        return bound(text, parameters[0] if many and parameters else parameters)
+    return text

@@ -1,0 +1,93 @@
+"""The rows and values that a statement would delete, and how many they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from pulumi_alembic.sql.catalog import Catalog, quoted
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Connection
+
+__all__ = ["Loss", "count", "estimate", "losses"]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The rows of a table or, where one is named, what is not NULL in a column; names are as PostgreSQL prints them.
+
+    Of a column it is that of the table's partitions and children too, unless it is of the table `only`.
+    """
+
+    table: str
+    column: str = ""
+    only: bool = field(default=False, compare=False)
+
+    def told(self, number: int | None, *, about: bool = False) -> str:
+        """`12,345 rows of app.messages`; `about` so many where it was not counted, and without a number for None."""
+        of = f"{self.table}.{self.column}" if self.column else self.table
+        what = ("value" if self.column else "row") + ("" if number == 1 else "s")
+        return " ".join(filter(None, ["about" * about, "" if number is None else f"{number:,}", what, "of", of]))
+
+
+def losses(destroys: Iterable[str], catalog: Catalog, *, apart: bool = False) -> tuple[Loss, ...]:
+    """The tables and columns with rows of their own among what `Effects.destroys` names, each once.
+
+    Of a column the values are those of the whole table or, `apart`, of each of its partitions and children. Rows that
+    a statement picks by a condition, and values that it writes over, are what it is for: they are none. What the
+    catalog does not know is not there, and what a view or an index holds can be made again.
+    """
+    found = [loss for each in destroys for loss in _losses(each, catalog, apart=apart)]
+    tables = {each.table for each in found if not each.column}
+    below = {Loss(child, each.column) for each in found if each.column for child in catalog.descendants(each.table)}
+    kept = [each for each in found if not each.column or (each.table not in tables and (apart or each not in below))]
+    return tuple(dict.fromkeys(kept))
+
+
+def count(connection: Connection, found: Sequence[Loss]) -> list[int]:
+    """How much there is of each, exactly, as the session sees it."""
+    asked = ", ".join(f"({_count(each)})" for each in found)
+    row = connection.execute(f"SELECT {asked}".encode()).fetchone()
+    return [int(each) for each in row or ()]
+
+
+def estimate(connection: Connection, found: Sequence[Loss]) -> list[int | None]:
+    """How many rows each one's table has, by the statistics and without a look at it; None where there are none yet.
+
+    Of a column there are no more values than that.
+    """
+    # Before PostgreSQL 14 a table that was never analyzed has 0, since then -1.
+    known = "SELECT CASE WHEN reltuples > 0 THEN reltuples::bigint END FROM pg_class WHERE oid = to_regclass({})"
+    asked = sql.SQL(", ").join(sql.SQL(f"({known})").format(sql.Literal(each.table)) for each in found)
+    row = connection.execute(sql.SQL("SELECT {}").format(asked)).fetchone()
+    return [None if each is None else int(each) for each in row or ()]
+
+
+def _losses(thing: str, catalog: Catalog, *, apart: bool) -> Iterator[Loss]:
+    kind, _, name = thing.partition(" ")
+    if kind == "rows":
+        kind, name = "table", name.removeprefix("of ")
+    relations = catalog.relations
+    if kind == "table" and name in relations and relations[name].kind == "r":
+        yield Loss(name)
+    for table, column in _split(name) if kind == "column" else ():
+        known = relations.get(table)
+        if known and known.kind in "rp" and column in map(quoted, known.columns):
+            parts = (table, *catalog.descendants(table)) if apart else (table,)
+            yield from (Loss(each, column, apart) for each in parts if not apart or relations[each].kind == "r")
+
+
+def _split(name: str) -> Iterator[tuple[str, str]]:
+    """Every way to cut a name at a dot; one in quotes may hold dots too."""
+    parts = name.split(".")
+    return ((".".join(parts[:at]), ".".join(parts[at:])) for at in range(1, len(parts)))
+
+
+def _count(loss: Loss) -> str:
+    """Of a table's rows its own: each table that goes is named itself."""
+    only = "ONLY " if loss.only or not loss.column else ""
+    return f"SELECT count({loss.column or '*'}) FROM {only}{loss.table}"

@@ -1,0 +1,312 @@
+"""Sets aside what a downgrade's statement takes away, in the downgrade's own transaction, before it runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from pulumi_alembic.database import server_message
+from pulumi_alembic.database.connection import KEPT_SCHEMA
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.ledger import Event, Run
+from pulumi_alembic.migrate.data_loss import move
+from pulumi_alembic.migrate.data_loss.losses import Loss, count, estimate
+from pulumi_alembic.migrate.data_loss.plain_drops import drops_tables
+from pulumi_alembic.migrate.data_loss.preserved_table import Entry, describe, is_ready, name_of, new_id
+from pulumi_alembic.migrate.data_loss.sequences import read_sequences
+from pulumi_alembic.migrate.data_loss.session import refusal, unchanging
+from pulumi_alembic.migrate.data_loss.setting import is_wanted
+from pulumi_alembic.migrate.data_loss.source import Before, Source
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Connection
+    from pulumi_alembic.migrate.request import Request
+    from pulumi_alembic.migrate.step_follower import Running
+
+__all__ = ["Keeper"]
+
+_PARTITIONED = "SELECT array_agg(oid::bigint) FROM pg_class WHERE relkind = 'p'"
+_ROOTS = """
+WITH RECURSIVE up AS (
+    SELECT inhparent, 1 AS far FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
+    WHERE inhrelid = to_regclass(%s) AND relispartition
+    UNION ALL SELECT i.inhparent, far + 1 FROM pg_inherits i JOIN up ON inhrelid = up.inhparent
+)
+SELECT quote_ident(nspname) || '.' || quote_ident(relname), c.oid::bigint FROM up
+JOIN pg_class c ON c.oid = inhparent JOIN pg_namespace n ON n.oid = relnamespace ORDER BY far
+"""
+_RECOUNT = 0.2
+"""Seconds for which rows are counted while other sessions cannot write."""
+
+_INSERTS = "insert|bulk_insert|merge|copy|call|do|session"
+"""Without one of these words a script leaves new tables empty."""
+_FILLS_TABLES = re.compile(rf"(?i)(?<![a-z])({_INSERTS})(?![a-z])")
+_FILLS_COLUMNS = re.compile(rf"(?i)(?<![a-z])({_INSERTS}|update|default|server_default)(?![a-z])")
+
+_STILL = "SELECT format('DROP TABLE IF EXISTS %%s CASCADE', oid::regclass) FROM pg_class WHERE oid = ANY (%s)"
+
+
+class Keeper:
+    """What it returns as set aside is in the schema `kept`, told of in the ledger, and committed with the downgrade."""
+
+    def __init__(self, session: Connection, running: Running, request: Request) -> None:
+        self._session = session
+        self._running = running
+        self._request = request
+        self._ready: bool | None = None
+        self._owner = "OWNER"
+        self._numbers: dict[Loss, int] = {}
+        self._partitioned: set[int] = set()
+        self._drops: list[int] = []
+        self._reasons: list[str] = []
+        self._kept: list[str] = []
+        self._revision = ""
+        self._before: Before | None = None
+
+    @property
+    def wants(self) -> bool:
+        """Whether what the running revision takes away is to be kept, if there is a place for it."""
+        step = self._running.step
+        return step is not None and not step.is_upgrade and is_wanted(self._request.policy)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what the running revision takes away is kept."""
+        if not self.wants:
+            return False
+        if self._ready is None:
+            self._ready = is_ready(self._session)
+            [(self._owner,)] = self._session.execute("SELECT quote_ident(current_user)").fetchall()
+        return self._ready
+
+    @property
+    def fills_tables(self) -> bool:
+        """Whether the revision's script can insert into a table that it creates: then an empty one is preserved too."""
+        return self._has(_FILLS_TABLES)
+
+    @property
+    def fills_columns(self) -> bool:
+        """Whether the revision's script can fill a column that it adds: then NULL is preserved too."""
+        return self._has(_FILLS_COLUMNS)
+
+    def _has(self, words: re.Pattern[str]) -> bool:
+        step = self._running.step
+        return step is not None and words.search(self._request.script(step).source) is not None
+
+    @property
+    def before(self) -> Before:
+        """What the running revision's tables were called before the first statement that may call them otherwise."""
+        if self._before is None or self._revision != self._running.name:
+            self._revision, self._before = self._running.name, Before(self._session)
+        return self._before
+
+    def count(self, found: Sequence[Loss]) -> None:
+        """Take the number of rows while others may still read and write, for as long as that may take."""
+        # Below that the way back to the savepoint would be cut short too.
+        limit = max(round(self._request.policy.count_timeout * 1000), 50)
+        for loss in found:
+            if loss.column or loss in self._numbers:
+                continue
+            hopeless = (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege)
+            with suppress(*hopeless), self._session.transaction():
+                self._session.execute(f"SET LOCAL statement_timeout = {limit}; SET LOCAL row_security = off".encode())
+                [self._numbers[loss]] = count(self._session, [loss])
+                raise psycopg.Rollback
+
+    def any(self, found: Iterable[Loss]) -> bool:
+        """Whether there is anything of it to keep."""
+        if self.fills_tables and any(not each.column for each in found):
+            return True
+        return self._exists(found, null=self.fills_columns)
+
+    def _exists(self, found: Iterable[Loss], *, null: bool = False) -> bool:
+        asked = " OR ".join(f"EXISTS ({_some(each, null=null)})" for each in found)
+        try:
+            with self._session.transaction():
+                self._session.execute(b"SET LOCAL row_security = off")
+                [(there,)] = self._session.execute(f"SELECT {asked}".encode()).fetchall()
+                raise psycopg.Rollback
+        except psycopg.errors.InsufficientPrivilege:
+            return True
+        return bool(there)
+
+    def look(self) -> None:
+        """The statement has been tried, and not yet been taken back."""
+        [(left,)] = self._session.execute(_PARTITIONED.encode()).fetchall()
+        self._partitioned = set(left or ())
+
+    def set_aside(self, lost: Sequence[Loss], statement: str) -> list[Loss]:
+        """Keep what `statement` takes away, which was tried and taken back; what cannot be kept is returned."""
+        tables = list(dict.fromkeys(each.table for each in lost if not each.column))
+        columns: dict[str, list[Loss]] = {}
+        for each in lost:
+            if each.column:
+                columns.setdefault(each.table, []).append(each)
+        if any(each.table.startswith(f"{KEPT_SCHEMA}.") for each in lost):
+            self._reasons = ["it is what an earlier downgrade has set aside: see `pulumi-alembic kept`"]
+            return list(lost)
+        before = self.before
+        for table in (*tables, *columns):
+            self._session.execute(f"LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE".encode())
+        left: dict[Loss, str] = {}
+        with unchanging(self._session):
+            for table, several in columns.items():
+                source = Source(self._session, table, before)
+                left |= dict.fromkeys(several, reason) if (reason := self._values(source, several)) else {}
+            moves = drops_tables(statement)
+            roots = {table: self._roots(table) for table in tables}
+            filled = [table for table in tables if self.any([Loss(table)])]
+            if moves and filled:
+                gone = [name for table in tables for name, oid in roots[table] if oid not in self._partitioned]
+                move.drop_keys_into(self._session, gone)
+            for table in filled if moves else ():
+                move.detach(self._session, table)
+            for table in filled:
+                above = [name for name, oid in roots[table] if oid not in self._partitioned]
+                source = Source(self._session, table, before)
+                if reason := self._rows(source, above[-1] if above else table, moves=moves):
+                    left[Loss(table)] = reason
+        self._reasons = sorted(set(left.values()))
+        return list(left)
+
+    @property
+    def advice(self) -> str:
+        """Why what is lost is not kept, where it could be; for the end of a sentence."""
+        if self.wants and not self._ready:
+            return (
+                f"\n  what a downgrade takes away would be set aside, if there were a schema {KEPT_SCHEMA} for it. "
+                f"As an admin: CREATE SCHEMA {KEPT_SCHEMA} AUTHORIZATION {self._owner}"
+            )
+        return "".join(f"\n  it cannot be set aside: {reason}" for reason in self._reasons)
+
+    def tidy(self) -> None:
+        """The statement has run: what stood in for tables, or was no part of one any more, goes too."""
+        if self._drops:
+            for (statement,) in self._session.execute(_STILL, [self._drops]).fetchall():
+                self._session.execute(statement.encode())
+        self._drops = []
+
+    def complete(self) -> None:
+        """The revision has run, and only the commit is to come: say what it set aside."""
+        for each in self._kept:
+            self._request.on_kept(each)
+        self._kept = []
+
+    def _roots(self, table: str) -> list[tuple[str, int]]:
+        """What it is a partition of, the nearest first."""
+        return [(name, oid) for name, oid in self._session.execute(_ROOTS, [table]).fetchall()]
+
+    def _rows(self, source: Source, into: str, *, moves: bool) -> str:
+        root = Source(self._session, into, self.before)
+        entry = replace(self._entry(source, root), **self._number(source.table))
+        if moves and source.is_light and self._move(entry, source):
+            return self._keep(replace(entry, moved=True))
+        if moves:
+            # As no partition any more it does not go with its root.
+            self._drop_later(source.table)
+        try:
+            with self._session.transaction():
+                entry = replace(move.copy_rows(self._session, entry, source), about=False)
+        except psycopg.Error as error:
+            return _reason(error)
+        return self._keep(entry)
+
+    def _entry(self, source: Source, root: Source) -> Entry:
+        id, step = new_id(), self._running.step
+        script = self._request.script(step).checksum if step is not None else ""
+        sequences = read_sequences(self._session, root.table).items()
+        return Entry(
+            id,
+            self._running.name,
+            source.name,
+            root.name,
+            name_of(source.name, id),
+            types=source.types,
+            sequences={root.called(column): state for column, state in sequences},
+            refers=self.before.refers(root.oid),
+            script=script,
+        )
+
+    def _number(self, table: str) -> dict[str, Any]:
+        """How many rows there are; counted before, it is only about so many where that takes too long now."""
+        counted = self._numbers.get(Loss(table))
+        with suppress(psycopg.errors.QueryCanceled), self._session.transaction():
+            limit = round(_RECOUNT * 1000)
+            self._session.execute(f"SET LOCAL statement_timeout = {limit}".encode())
+            with move.unhidden(self._session, table):
+                [counted] = count(self._session, [Loss(table)])
+            self._session.execute("SET LOCAL statement_timeout = 0")
+            return {"rows": counted}
+        if counted is None:
+            [counted] = estimate(self._session, [Loss(table)])
+        return {"rows": counted, "about": counted is not None}
+
+    def _move(self, entry: Entry, source: Source) -> bool:
+        try:
+            with self._session.transaction():
+                if not move.move(self._session, entry, source):
+                    raise psycopg.Rollback
+                self._drop_later(source.table)
+                return True
+        except psycopg.Error as error:
+            _reason(error)
+        return False
+
+    def _values(self, source: Source, several: Sequence[Loss]) -> str:
+        known = {each.sql: each for each in source.columns.values()}
+        fills = self.fills_columns
+        going = [known[each.column] for each in several if fills or self._exists([each])]
+        if not going or not self._exists(several, null=fills):
+            return ""
+        key = move.key_of(self._session, source.table)
+        if not key:
+            return "the table has no primary key to put values back by"
+        if {each.name for each in going} & {*key}:
+            return "the primary key to put values back by goes with it"
+        roots = self._roots(source.table)
+        entry = self._entry(source, Source(self._session, roots[-1][0], self.before) if roots else source)
+        names = tuple(each.name for each in going)
+        columns, key_called = (tuple(map(source.called, some)) for some in (names, key))
+        entry = replace(entry, columns=columns, key=key_called, required=any(each.required for each in going))
+        entry = replace(entry, sequences={name: at for name, at in entry.sequences.items() if name in columns})
+        try:
+            with self._session.transaction():
+                entry = move.copy_values(self._session, entry, source, (*key, *names))
+        except psycopg.Error as error:
+            return _reason(error)
+        return self._keep(entry)
+
+    def _keep(self, entry: Entry) -> str:
+        [(size,)] = self._session.execute("SELECT pg_table_size(%s)", [entry.place]).fetchall()
+        entry = replace(entry, bytes=size)
+        describe(self._session, entry)
+        ledger.prepare(self._session)
+        detail = {
+            "revision": entry.revision,
+            "what": entry.told(entry.rows),
+            "kept": entry.place,
+            **{name: getattr(entry, name) for name in ("id", "table", "columns", "rows", "bytes", "moved")},
+        }
+        run = Run(self._running.before, self._running.before)
+        ledger.note(self._session, Event.KEPT, run, self._request.origin, detail)
+        self._kept += [f"{entry.revision}: sets aside {text}" for text in entry.texts]
+        return ""
+
+    def _drop_later(self, table: str) -> None:
+        [(oid,)] = self._session.execute("SELECT to_regclass(%s)::oid::bigint", [table]).fetchall()
+        self._drops.append(oid)
+
+
+def _reason(error: psycopg.Error) -> str:
+    return server_message.primary(refusal(error))
+
+
+def _some(loss: Loss, *, null: bool) -> str:
+    only = "ONLY " if loss.only or not loss.column else ""
+    condition = f" WHERE {loss.column} IS NOT NULL" if loss.column and not null else ""
+    return f"SELECT FROM {only}{loss.table}{condition}"

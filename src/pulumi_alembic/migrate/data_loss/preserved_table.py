@@ -1,0 +1,174 @@
+"""A table of the schema `kept`: the preserved rows of a table, or values of its columns, that a downgrade dropped."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from pulumi_alembic.database.connection import KEPT_SCHEMA, VERSION_SCHEMA
+from pulumi_alembic.sql.catalog import quoted
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Connection
+
+__all__ = ["Entry", "describe", "is_ready", "name_of", "new_id", "numbers", "read", "waits"]
+
+_READY = """
+SELECT FROM pg_namespace kept JOIN pg_namespace own ON own.nspowner = kept.nspowner
+WHERE kept.nspname = %s AND own.nspname = %s AND pg_has_role(kept.nspowner, 'usage')
+"""
+_ENTRIES = """
+SELECT relname, description FROM pg_class
+JOIN pg_description ON objoid = pg_class.oid AND classoid = 'pg_class'::regclass AND objsubid = 0
+WHERE relnamespace = to_regnamespace(%s) AND relkind = 'r' AND description LIKE '{"kept": 1, %%'
+"""
+_LONGEST = 40
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Rows of `table`, or values of its `columns`, that the downgrade of `revision` took away; it holds them in `name`.
+
+    Tables are named as PostgreSQL prints them. `into` is where they go back to: the table, or what it was a partition
+    of. `rows` is None where they were not counted in time, and only `about` so many where others could still write.
+    `types` are those of columns that are kept as text or as a
+    domain's base, `sequences` how far those of the columns were. Columns that were `required` cannot be NULL, and have
+    no default. `counts` are the values of each column, `refers` the tables that foreign keys of it name, and `script`
+    the checksum of the revision. It goes back with the revision that it `waits` for, where that is another one. `why`
+    counts what could not go back, by its reason.
+    """
+
+    id: str
+    revision: str
+    table: str
+    into: str
+    name: str = ""
+    columns: tuple[str, ...] = ()
+    key: tuple[str, ...] = ()
+    rows: int | None = None
+    bytes: int = 0
+    when: str = ""
+    moved: bool = False
+    types: Mapping[str, str] = field(default_factory=dict)
+    sequences: Mapping[str, tuple[int, bool]] = field(default_factory=dict)
+    required: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
+    refers: tuple[str, ...] = ()
+    script: str = ""
+    about: bool = False
+    waits: str = ""
+    why: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """The kept table, as SQL names it."""
+        return sql.Identifier(KEPT_SCHEMA, self.name).as_string(None)
+
+    @property
+    def what(self) -> str:
+        """The table, or the columns."""
+        return ", ".join(f"{self.table}.{quoted(each)}" for each in self.columns) or self.table
+
+    def told(self, number: int | None) -> str:
+        """`12,345 rows of app.messages`, `1 value of app.tasks.title`."""
+        kind = ("value" if self.columns else "row") + ("" if number == 1 else "s")
+        return f"{kind} of {self.what}" if number is None else f"{number:,} {kind} of {self.what}"
+
+    @property
+    def texts(self) -> list[str]:
+        """All of it, each column by itself."""
+        if self.rows is None or self.about:
+            return [("about " * (self.rows is not None)) + self.told(self.rows)]
+        return self.parts(self.counts or {"": self.rows}) if self.counts or not self.columns else [self.told(self.rows)]
+
+    def parts(self, numbers: Mapping[str, int]) -> list[str]:
+        """So many rows, or so many values of each column by its name, as texts; none of what there is none of."""
+        return [
+            replace(self, columns=(name,) if name else ()).told(number) for name, number in numbers.items() if number
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as JSON values."""
+        return asdict(self)
+
+
+def new_id() -> str:
+    """Eight digits that nobody else has."""
+    return secrets.token_hex(4)
+
+
+def name_of(table: str, id: str) -> str:
+    """What a kept table is called: of its old name as much as fits, and the id."""
+    plain = "".join(each for each in table.rpartition(".")[2] if each.isalnum() or each == "_")
+    while len(plain.encode()) > _LONGEST:
+        plain = plain[:-1]
+    return f"{plain}_{id}"
+
+
+def describe(connection: Connection, entry: Entry) -> None:
+    """The kept table says of itself what `entry` does; a new one says from now on."""
+    known = {**asdict(entry), "when": entry.when or datetime.now(UTC).isoformat(timespec="milliseconds")}
+    del known["name"]
+    text = json.dumps({"kept": 1, **known})
+    connection.execute(
+        sql.SQL("COMMENT ON TABLE {} IS {}").format(sql.Identifier(KEPT_SCHEMA, entry.name), sql.Literal(text))
+    )
+
+
+def numbers(connection: Connection, entry: Entry, columns: Sequence[str]) -> dict[str, int]:
+    """How many values of each column are kept with the entry."""
+    counted = sql.SQL(", ").join(sql.SQL("count({})").format(sql.Identifier(each)) for each in columns)
+    place = sql.Identifier(KEPT_SCHEMA, entry.name)
+    [row] = connection.execute(sql.SQL("SELECT {} FROM {}").format(counted, place)).fetchall()
+    return dict(zip(columns, row, strict=True))
+
+
+def is_ready(connection: Connection) -> bool:
+    """Whether there is a schema `kept` that belongs to the owner of the migration tables."""
+    return connection.execute(_READY, [KEPT_SCHEMA, VERSION_SCHEMA]).fetchone() is not None
+
+
+def read(connection: Connection) -> list[Entry]:
+    """What is kept, the newest first."""
+    rows = connection.execute(_ENTRIES, [KEPT_SCHEMA]).fetchall()
+    found = [entry for name, text in rows if (entry := _entry(name, text))]
+    return sorted(found, key=lambda each: (each.when, each.id), reverse=True)
+
+
+def _entry(name: str, text: str) -> Entry | None:
+    """The entry that a comment is of; None where somebody else wrote it."""
+    try:
+        document: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return None
+    known = {each.name for each in fields(Entry)}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
+    }
+    values = {key: value for key, value in values.items() if key in known} | {"name": name}
+    return Entry(**values) if {"id", "revision", "table", "into"} <= values.keys() else None
+
+
+def waits(mine: Sequence[Entry], kept: Sequence[Entry], following: Sequence[str]) -> list[tuple[Entry, str]]:
+    """Those of `mine` that a later revision of this run is to come first for, and that revision.
+
+    It adds a column that no row can be without and that has no default: with rows in the table it would fail. Their
+    values are among what is `kept` as well. What refers to rows that wait waits with them.
+    """
+    until: dict[str, int] = {}
+    for place, revision in enumerate(following):
+        for each in kept:
+            if each.revision == revision and each.required:
+                until[each.into] = place
+    for _ in mine:
+        for each in mine:
+            for parent in each.refers:
+                if (place := until.get(parent, -1)) > until.get(each.into, -1):
+                    until[each.into] = place
+    return [(each, following[until[each.into]]) for each in mine if each.into in until]

@@ -1,0 +1,374 @@
+"""Puts back what earlier downgrades kept, at the end of the upgrade of the same revision and in its transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import psycopg
+import sqlalchemy as sa
+
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.ledger import Event, Run
+from pulumi_alembic.migrate.data_loss.catalog_after import Names, names
+from pulumi_alembic.migrate.data_loss.foreign_keys import ForeignKey, deferred, read_keys, sorted_by_keys
+from pulumi_alembic.migrate.data_loss.preserved_table import Entry, describe, is_ready, numbers, read, waits
+from pulumi_alembic.migrate.data_loss.remainder import left_of, merge
+from pulumi_alembic.migrate.data_loss.rows import Part, Rows, mark_orphans
+from pulumi_alembic.migrate.data_loss.sequences import set_sequences
+from pulumi_alembic.migrate.data_loss.session import Unfit, reason, refusal, unchanging
+from pulumi_alembic.migrate.data_loss.target import Target, quiet
+from pulumi_alembic.migrate.data_loss.values import Values, write, write_each
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Connection
+    from pulumi_alembic.migrate.request import Request
+    from pulumi_alembic.migrate.step_follower import Running
+
+__all__ = ["Returning"]
+
+_T = TypeVar("_T")
+
+_TREE = """
+WITH RECURSIVE tree AS (
+    SELECT unnest(%s::bigint[])::oid AS oid UNION SELECT inhrelid FROM pg_inherits JOIN tree ON inhparent = tree.oid
+)
+SELECT array_agg(oid::bigint) FROM tree
+"""
+
+
+class Returning:
+    """Restores what the downgrade of an upgrade had deleted, as far as there is a place for it.
+
+    What cannot be restored stays kept, says why, and fails nothing. What was there before the revision began is never
+    written over. Where nothing at all is kept, that is so for the rest of the run: upgrades keep nothing, and no other
+    session migrates.
+    """
+
+    def __init__(self, session: Connection, running: Running, request: Request) -> None:
+        self._session = session
+        self._running = running
+        self._request = request
+        self._revision = ""
+        self._kept: list[Entry] | None = None
+        self._before: Names = {}
+
+    def follow(self, engine: sa.Engine) -> None:
+        """Look at what is there before the first statement that a revision sends through `engine`."""
+        sa.event.listen(engine, "before_cursor_execute", self._begin)
+
+    def _begin(self, *_: object) -> None:
+        running, status = self._running, self._session.info.transaction_status
+        if not running.upgrades or running.name == self._revision or self._kept == [] or self._session.autocommit:
+            return
+        if status == psycopg.pq.TransactionStatus.INERROR:
+            return
+        self._revision = running.name
+        self._kept = read(self._session)
+        if any(self._is_mine(each) for each in self._kept):
+            self._before = names(self._session)
+
+    def complete(self) -> None:
+        """The revision has run, and only the commit is to come: restore what is kept of it."""
+        if not self._running.upgrades or not self._kept or not is_ready(self._session):
+            return
+        if mine := [each for each in read(self._session) if self._is_mine(each)]:
+            # What the script left for the commit to check is checked now: nothing can be altered before.
+            self._session.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            with unchanging(self._session):
+                self._put_back(mine)
+
+    def _is_mine(self, entry: Entry) -> bool:
+        return self._running.name in (entry.revision, entry.waits)
+
+    def _put_back(self, mine: Sequence[Entry]) -> None:
+        waiting = waits(mine, self._kept or [], self._running.following)
+        for entry, revision in waiting:
+            if entry.waits != revision:
+                describe(self._session, replace(entry, waits=revision))
+        later = {entry.id for entry, _ in waiting}
+        step = self._running.step
+        script = self._request.script(step).checksum if step is not None else ""
+        return_ = _Return(self._session, self._running.name, script, self._before)
+        return_.make_room([entry for entry, _ in waiting])
+        for entry, back, left in return_.all([each for each in mine if each.id not in later]):
+            self._tell(entry, back, left)
+
+    def _tell(self, entry: Entry, back: dict[str, int], left: Entry | None) -> None:
+        session, running, request = self._session, self._running, self._request
+        number = sum(back.values())
+        if number or left is None:
+            detail = {
+                "revision": running.name,
+                "what": entry.told(number),
+                "kept": entry.place,
+                "left": left.rows if left else 0,
+                "why": dict(left.why) if left else {},
+                **{name: getattr(entry, name) for name in ("id", "table", "columns")},
+                "rows": number,
+            }
+            ledger.prepare(session)
+            ledger.note(session, Event.PUT_BACK, Run(running.before, running.before), request.origin, detail)
+            for text in entry.parts(back):
+                request.on_kept(f"{running.name}: puts back {text}")
+        if left:
+            reasons = "; ".join(f"{number:,}: {reason}" for reason, number in left.why.items())
+            request.on_kept(f"{running.name}: still kept, {left.told(left.rows)} ({reasons}). See: pulumi-alembic kept")
+
+
+class _Return:
+    """One revision's return: first all at once, and where that is refused, as much as is not."""
+
+    def __init__(self, session: Connection, revision: str, script: str, before: Names) -> None:
+        """`script` is the checksum of the revision that runs, `before` are the tables that were there before it ran."""
+        self._session = session
+        self._revision = revision
+        self._script = script
+        self._before = before
+        self._done: list[tuple[Entry, dict[str, int], Entry | None]] = []
+
+    def all(self, entries: Sequence[Entry]) -> list[tuple[Entry, dict[str, int], Entry | None]]:
+        """Each entry, how much of it went back by column, and what is left of it."""
+        merged = self._merged(entries)
+        known = {each.id for each in entries} - {values.id for _, values, _ in merged}
+        entries = [each for each in read(self._session) if each.id in known]
+        for older in (False, True):
+            # What could not go back at an earlier time comes after what was there just before the downgrade.
+            self._together([each for each in entries if bool(each.why) is older])
+        lefts = {entry.id: left for entry, _, left in self._done}
+        for rows, values, there in merged:
+            left = lefts[rows.id]
+            still = numbers(self._session, left, values.columns) if left else {}
+            back = {name: number - still.get(name, 0) for name, number in there.items()}
+            self._done.append((values, back, None))
+        return self._done
+
+    def make_room(self, entries: Sequence[Entry]) -> None:
+        """Rows that wait for a later revision find then what they would find now."""
+        rows = self._rows([Part(each, Target(self._session, each)) for each in entries if not each.columns])
+        rows = [each for each in rows if each.fresh]
+        if not rows:
+            return
+        try:
+            with self._session.transaction(), quiet(self._session, [each.oid for each in rows]):
+                keys = read_keys(self._session, self._tree(each.oid for each in rows))
+                for each in rows:
+                    each.look()
+                    each.clear(keys)
+        except psycopg.Error as error:
+            refusal(error)
+
+    def _together(self, entries: Sequence[Entry]) -> None:
+        parts: list[Part] = []
+        values: list[Values] = []
+        for entry in entries:
+            target = Target(self._session, entry)
+            if entry.columns:
+                values.append(found := Values(self._session, entry, target, self._fresh(entry, target)))
+                obstacle = found.obstacle
+            else:
+                parts.append(part := Part(entry, target))
+                obstacle = part.obstacle(self._session)
+            if obstacle:
+                self._done.append((entry, {}, left_of(self._session, entry, obstacle)))
+        obstructed = {entry.id for entry, *_ in self._done}
+        rows = self._rows([each for each in parts if each.entry.id not in obstructed])
+        tables = _grouped([each for each in values if each.entry.id not in obstructed], lambda each: each.target.oid)
+        if rows or tables:
+            self._put_back(rows, list(tables.values()))
+
+    def _put_back(self, rows: list[Rows], tables: list[list[Values]]) -> None:
+        targets = [*(each.oid for each in rows), *(several[0].target.oid for several in tables)]
+        tree = self._tree(targets)
+        keys = read_keys(self._session, tree)
+        rank = sorted_by_keys(targets, keys)
+        rows.sort(key=lambda each: rank[each.oid])
+        tables.sort(key=lambda several: rank[several[0].target.oid])
+        way = _Way(self._session, rows, tables, keys)
+        inside = [key for key in keys if {key.child_oid, key.parent_oid} <= {*tree}]
+        refused = ""
+        for how, checked_late in ((way.quickly, []), (way.thoroughly, inside), (way.one_by_one, inside)):
+            try:
+                with (
+                    self._session.transaction(),
+                    quiet(self._session, targets),
+                    deferred(self._session, checked_late),
+                ):
+                    how()
+            except psycopg.Error as error:
+                refused = reason(error)
+            except Unfit:
+                continue
+            else:
+                refused = ""
+                break
+        for entry, back in way.back():
+            set_sequences(self._session, entry)
+            held = refused or way.held.get(entry.id, "")
+            self._done.append((entry, {} if refused else back, left_of(self._session, entry, held)))
+
+    def _rows(self, parts: Sequence[Part]) -> list[Rows]:
+        return [
+            Rows(self._session, several, fresh=self._is_new(oid) and all(self._is_same(part.entry) for part in several))
+            for oid, several in _grouped(
+                [each for each in parts if each.target.there], lambda part: part.target.oid
+            ).items()
+        ]
+
+    def _fresh(self, entry: Entry, target: Target) -> frozenset[str]:
+        columns = target.columns.items() if self._is_same(entry) else ()
+        return frozenset(name for name, column in columns if self._is_new(target.oid, column.number))
+
+    def _is_new(self, table: int, column: int | None = None) -> bool:
+        if table not in self._before:
+            return True
+        return column is not None and column not in self._before[table][1]
+
+    def _is_same(self, entry: Entry) -> bool:
+        """Whether the script that runs is the one whose downgrade kept all of this."""
+        return (entry.revision, entry.script) == (self._revision, self._script) and not entry.why
+
+    def _tree(self, tables: Iterable[int]) -> list[int]:
+        [(found,)] = self._session.execute(_TREE, [list(tables)]).fetchall()
+        return list(found or ())
+
+    def _merged(self, entries: Sequence[Entry]) -> list[tuple[Entry, Entry, dict[str, int]]]:
+        """Rows, values of columns that they lost before, which they have from now on, and how many those are."""
+        found: list[tuple[Entry, Entry, dict[str, int]]] = []
+        for rows in [each for each in entries if not each.columns]:
+            for values in [each for each in entries if each.columns and each.table == rows.table]:
+                try:
+                    with self._session.transaction():
+                        if merge(self._session, rows, values):
+                            found.append((rows, values, numbers(self._session, rows, values.columns)))
+                except psycopg.Error as error:
+                    refusal(error)
+        return found
+
+
+class _Way:
+    """The ways to put rows and values back, from the quickest on; each begins where none did."""
+
+    def __init__(
+        self, session: Connection, rows: Sequence[Rows], tables: Sequence[Sequence[Values]], keys: Sequence[ForeignKey]
+    ) -> None:
+        self._session = session
+        self._all = rows
+        self._tables = tables
+        self._keys = keys
+
+    @property
+    def held(self) -> dict[str, str]:
+        """Of the entries whose rows all stay, as far as they are not there already, the reason."""
+        found = [each for each in self._all if each.taken]
+        text = "there are rows in {}, and no key that tells which".format
+        return {part.entry.id: text(each.into) for each in found for part in each.parts}
+
+    @property
+    def _rows(self) -> list[Rows]:
+        return [each for each in self._all if not each.taken]
+
+    def back(self) -> Iterator[tuple[Entry, dict[str, int]]]:
+        """Each entry, and how much of it went back."""
+        for part in [part for each in self._all for part in each.parts]:
+            yield part.entry, {"": part.back}
+        for values in [each for several in self._tables for each in several]:
+            yield values.entry, values.back
+
+    def quickly(self) -> None:
+        """All at once. Raises psycopg.Error where one does not fit."""
+        self._meet()
+        for each in self._rows:
+            each.insert()
+        self._write(thoroughly=False)
+
+    def thoroughly(self) -> None:
+        """The same, while neither a foreign key nor what is unique is looked at."""
+        self._meet()
+        for each in self._rows:
+            each.insert()
+        self._write(thoroughly=True)
+
+    def one_by_one(self) -> None:
+        """All that fit together; of the others it is noted why they do not."""
+        try:
+            with self._session.transaction():
+                self._meet()
+        except psycopg.Error as error:
+            refusal(error)
+            self._begin()
+        for each in self._rows:
+            each.mark()
+        self._insert_marked()
+        for several in self._tables:
+            for values in several:
+                values.prepare()
+            try:
+                with self._session.transaction():
+                    write(self._session, several, thoroughly=True)
+                    self._check()
+            except psycopg.Error as error:
+                refusal(error)
+                self._session.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                for values in several:
+                    write_each(self._session, values)
+                self._session.execute("SET CONSTRAINTS ALL DEFERRED")
+            for values in several:
+                values.forget()
+        # Values that are there by now may be what rows refer to.
+        if sum(each.forget_orphans() for each in self._rows):
+            self._insert_marked()
+
+    def _begin(self) -> None:
+        for each in self._all:
+            each.look()
+            for part in each.parts:
+                part.back = 0
+
+    def _meet(self) -> None:
+        """What is there already, and what of it only the script brought."""
+        self._begin()
+        for each in reversed(self._all):
+            each.clear(self._keys)
+        for each in self._all:
+            each.match()
+
+    def _write(self, *, thoroughly: bool) -> None:
+        for several in self._tables:
+            for values in several:
+                values.prepare()
+            write(self._session, several, thoroughly=thoroughly)
+            for values in several:
+                values.forget()
+
+    def _insert_marked(self) -> None:
+        mark_orphans(self._session, self._rows, self._keys)
+        went = [part.back for each in self._rows for part in each.parts]
+        try:
+            with self._session.transaction():
+                self._insert_unmarked()
+        except psycopg.Error as error:
+            refusal(error)
+            for part, number in zip([part for each in self._rows for part in each.parts], went, strict=True):
+                part.back = number
+            for each in self._rows:
+                each.try_each()
+            mark_orphans(self._session, self._rows, self._keys)
+            self._insert_unmarked()
+
+    def _insert_unmarked(self) -> None:
+        for each in self._rows:
+            each.insert_unmarked()
+        self._check()
+
+    def _check(self) -> None:
+        self._session.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        self._session.execute("SET CONSTRAINTS ALL DEFERRED")
+
+
+def _grouped(found: Iterable[_T], key: Callable[[_T], int]) -> dict[int, list[_T]]:
+    groups: dict[int, list[_T]] = {}
+    for each in found:
+        groups.setdefault(key(each), []).append(each)
+    return groups

@@ -1,0 +1,66 @@
+"""What a downgrade drops, by the names from before it began: those that the next upgrade leads to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pulumi_alembic.migrate.data_loss.catalog_after import Names, names
+from pulumi_alembic.migrate.data_loss.columns import read_columns
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Connection
+
+__all__ = ["Before", "Source"]
+
+_KEYS = """
+SELECT conrelid::bigint, array_agg(confrelid::bigint) FROM pg_constraint
+WHERE contype = 'f' AND conparentid = 0 GROUP BY 1
+"""
+_OID = "SELECT to_regclass(%s)::oid::bigint"
+
+
+class Before:
+    """The tables as they are called before a revision's downgrade, and which of them foreign keys name."""
+
+    def __init__(self, session: Connection) -> None:
+        self.names: Names = names(session)
+        self._keys: dict[int, list[int]] = dict(session.execute(_KEYS).fetchall())
+
+    def name(self, table: int, now: str) -> str:
+        """What the table was called; its name `now` where the downgrade itself made it."""
+        return self.names[table][0] if table in self.names else now
+
+    def refers(self, table: int) -> tuple[str, ...]:
+        """The tables that the foreign keys of one name."""
+        return tuple(sorted({self.names[oid][0] for oid in self._keys.get(table, ()) if oid in self.names}))
+
+
+class Source:
+    """A table that goes, or loses columns: `table` is its name now, `name` that from before."""
+
+    def __init__(self, session: Connection, table: str, before: Before) -> None:
+        self.table = table
+        [(self.oid,)] = session.execute(_OID, [table]).fetchall()
+        self.name = before.name(self.oid, table)
+        self.columns = read_columns(session, table)
+        was = before.names[self.oid][1] if self.oid in before.names else {}
+        self._called = {each.name: was.get(each.number, each.name) for each in self.columns.values()}
+
+    def called(self, column: str) -> str:
+        """What the column was called."""
+        return self._called.get(column, column)
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The columns that were called otherwise, and how."""
+        return {name: was for name, was in self._called.items() if name != was}
+
+    @property
+    def is_light(self) -> bool:
+        """Whether its rows are of types that cannot be dropped, so that it can be moved."""
+        return all((each.plain or each.base) and not each.collated for each in self.columns.values())
+
+    @property
+    def types(self) -> dict[str, str]:
+        """By what they were called, the types of columns whose values are kept as others."""
+        return {self.called(each.name): each.type for each in self.columns.values() if not each.plain}

@@ -1,0 +1,240 @@
+"""Puts kept values of columns back into the rows that they are of, where nobody has written another one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from pulumi_alembic.migrate.data_loss.preserved_table import Entry, numbers
+from pulumi_alembic.migrate.data_loss.session import refusal
+from pulumi_alembic.migrate.data_loss.target import WHY, Target
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Connection
+
+__all__ = ["Values", "write", "write_each"]
+
+_VOLATILE = """
+SELECT EXISTS (
+    SELECT FROM pg_attrdef a JOIN pg_depend d ON classid = 'pg_attrdef'::regclass AND objid = a.oid
+    JOIN pg_proc p ON refclassid = 'pg_proc'::regclass AND refobjid = p.oid
+    WHERE adrelid = to_regclass(%s) AND adnum = %s AND provolatile = 'v'
+)
+"""
+# The keys that name what is unique go first, and come last.
+_UNIQUE = """
+WITH mine AS (
+    SELECT i.indexrelid, c.oid AS con, c.conname FROM pg_index i
+    LEFT JOIN pg_constraint c ON conindid = indexrelid AND conrelid = indrelid AND contype IN ('p', 'u', 'x')
+    WHERE indrelid = %(table)s::oid AND (indisunique OR indisexclusion) AND NOT indisprimary AND EXISTS (
+        SELECT FROM pg_depend WHERE refclassid = 'pg_class'::regclass AND refobjid = indrelid
+            AND refobjsubid = ANY (%(columns)s) AND (
+                (classid = 'pg_class'::regclass AND objid = indexrelid)
+                OR (classid = 'pg_constraint'::regclass AND objid = c.oid)))
+), parts AS (
+    SELECT 1 AS step, f.oid, conrelid AS rel, f.conname, 'pg_constraint' AS of, pg_get_constraintdef(f.oid) AS def
+    FROM pg_constraint f JOIN mine ON conindid = indexrelid WHERE contype = 'f' AND conparentid = 0
+    UNION ALL SELECT 2, con, %(table)s::oid, conname, 'pg_constraint', pg_get_constraintdef(con)
+    FROM mine WHERE con IS NOT NULL
+    UNION ALL SELECT 3, indexrelid, NULL, NULL, 'pg_class', pg_get_indexdef(indexrelid) FROM mine WHERE con IS NULL
+)
+SELECT CASE WHEN rel IS NULL THEN format('DROP INDEX %%s', oid::regclass)
+        ELSE format('ALTER TABLE %%s DROP CONSTRAINT %%I', rel::regclass, conname) END,
+    CASE WHEN rel IS NULL THEN def
+        ELSE format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s', rel::regclass, conname, def) END,
+    CASE WHEN rel IS NULL THEN format('COMMENT ON INDEX %%s IS %%L', oid::regclass, obj_description(oid, of))
+        ELSE format('COMMENT ON CONSTRAINT %%I ON %%s IS %%L', conname, rel::regclass, obj_description(oid, of)) END,
+    obj_description(oid, of) IS NOT NULL
+FROM parts ORDER BY step, oid
+"""
+_ONE_BY_ONE = """
+DO $values$
+DECLARE
+    one tid;
+    named text;
+BEGIN
+    FOR one IN SELECT ctid FROM {kept}{where} LOOP
+        BEGIN
+            {update} AND k.ctid = one;
+        EXCEPTION WHEN OTHERS THEN
+            IF SQLSTATE ~ '^(55P03|40|57P|08)' THEN RAISE; END IF;
+            GET STACKED DIAGNOSTICS named = CONSTRAINT_NAME;
+            UPDATE {kept} SET {why} = CASE WHEN SQLSTATE LIKE '22%' THEN 'a value does not fit (' || SQLSTATE || ')'
+                WHEN named <> '' THEN 'refused by ' || named ELSE SQLERRM END
+            WHERE ctid = one;
+        END;
+    END LOOP;
+END
+$values$
+"""
+_WHY = sql.Identifier(WHY).as_string(None)
+
+
+class Values:
+    """The kept values of one entry. The `fresh` columns were made by this very upgrade, as the same script did before.
+
+    What is in those is only what the script wrote, such as a default or a backfill, and what was there before replaces
+    it, NULL too. In another column a value is restored only over NULL or the default.
+    """
+
+    def __init__(self, session: Connection, entry: Entry, target: Target, fresh: Collection[str]) -> None:
+        self.entry = entry
+        self.target = target
+        self.fresh = fresh
+        self.back: dict[str, int] = {}
+        self._session = session
+        self._defaults: dict[str, str] = {}
+
+    @property
+    def obstacle(self) -> str:
+        """Why none of the values can go back; empty where some may."""
+        if not self.target.there:
+            return f"there is no table {self.entry.into}"
+        for name in self.entry.key:
+            if name not in self.target.columns:
+                return f"there is no column {self.entry.into}.{self.target.kept[name].sql}"
+        return "" if self.names else f"there is no column {self._missing[0]}"
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that are there."""
+        return [name for name in self.entry.columns if name in self.target.columns]
+
+    @property
+    def _missing(self) -> list[str]:
+        absent = [name for name in self.entry.columns if name not in self.target.columns]
+        return [f"{self.entry.into}.{self.target.kept[name].sql}" for name in absent]
+
+    def prepare(self) -> None:
+        """The kept table has a place for the reasons, and how much there is of each column is known."""
+        place = self.entry.place
+        self._session.execute(f"ALTER TABLE {place} ADD COLUMN IF NOT EXISTS {_WHY} text".encode())
+        self._session.execute(f"UPDATE {place} SET {_WHY} = NULL WHERE {_WHY} IS NOT NULL".encode())
+        self.back = numbers(self._session, self.entry, self.entry.columns)
+
+    def same_row(self, alias: str = "k", row: str = "t") -> str:
+        """The condition that a kept row is of a row of the table."""
+        pairs = ((self.target.columns[name].sql, self.target.value(name, alias=alias)) for name in self.entry.key)
+        return " AND ".join(f"{row}.{column} = {value}" for column, value in pairs)
+
+    def sets(self, alias: str = "k", names: Collection[str] | None = None) -> Iterator[tuple[str, str, str]]:
+        """Column, new value, and the condition on which it is written."""
+        for name in self.names if names is None else names:
+            column = self.target.columns[name]
+            if column.generated:
+                continue
+            value, there = self.target.value(name, alias=alias), f"{alias}.{self.target.kept[name].sql} IS NOT NULL"
+            if name in self.fresh:
+                when = f"t.{column.sql}::text IS DISTINCT FROM ({value})::text" + (f" AND {there}" * column.not_null)
+            else:
+                default = f"t.{column.sql}::text = ({self._default(name)})::text"
+                when = f"{there} AND (t.{column.sql} IS NULL OR {default})"
+            if not self.target.is_same(name):
+                when += f" AND NOT ({self.target.is_cut(name, alias=alias)})"
+            yield column.sql, value, when
+
+    def forget(self) -> None:
+        """What is in place is kept no more, and counts as back; of the rest it is told why it stays."""
+        row, place, into = self.same_row(), self.entry.place, self.entry.into
+        for name in self.names:
+            column = self.target.columns[name]
+            same = f"t.{column.sql}::text = ({self.target.value(name, exactly=True)})::text"
+            there = "true" if column.generated else same
+            try:
+                with self._session.transaction():
+                    self._session.execute(
+                        f"UPDATE {place} k SET {column.sql} = NULL FROM {into} t "
+                        f"WHERE {row} AND k.{column.sql} IS NOT NULL AND {there}".encode()
+                    )
+            except psycopg.Error as error:
+                refusal(error)
+        nothing = " AND ".join(f"{self.target.kept[name].sql} IS NULL" for name in self.entry.columns)
+        self._session.execute(f"DELETE FROM {place} WHERE {nothing}".encode())
+        reason = f"CASE WHEN EXISTS (SELECT FROM {into} t WHERE {row}) THEN %s ELSE 'its row is gone' END"
+        other = f"there is no column {self._missing[0]}" if self._missing else "another value is there"
+        reason = reason.replace("%s", sql.Literal(other).as_string(None))
+        self._session.execute(f"UPDATE {place} k SET {_WHY} = {reason} WHERE {_WHY} IS NULL".encode())
+        left = numbers(self._session, self.entry, self.entry.columns)
+        self.back = {name: number - left[name] for name, number in self.back.items()}
+
+    def _default(self, name: str) -> str:
+        """What a new row has in the column; NULL where that is another value each time."""
+        if name not in self._defaults:
+            column = self.target.columns[name]
+            volatile = column.default is None or self._session.execute(
+                _VOLATILE, [self.entry.into, column.number]
+            ).fetchone() == (True,)
+            self._defaults[name] = "NULL" if volatile else f"({column.default})::{column.full}"
+        return self._defaults[name]
+
+
+def write(session: Connection, several: Sequence[Values], *, thoroughly: bool) -> None:
+    """Write the values of one table, as much at once as there is: a check may be of several columns.
+
+    `thoroughly` without what is unique meanwhile: row by row, two values that change places meet. Raises psycopg.Error
+    where a single one does not fit.
+    """
+    batches: list[list[Values]] = []
+    for each in several:
+        fits = (one for one in batches if not any({*each.names} & {*other.names} for other in one))
+        if (batch := next(fits, None)) is None:
+            batches.append(batch := [])
+        batch.append(each)
+    numbers = [each.target.columns[name].number for each in several for name in each.fresh]
+    with _not_unique(session, several[0].target.oid, numbers if thoroughly else []):
+        for batch in batches:
+            if update := _update(batch):
+                session.execute(update.encode())
+
+
+def write_each(session: Connection, values: Values) -> None:
+    """Write each row's values by themselves, and of those that are refused each column's; note why the rest stays."""
+    place = values.entry.place
+    known = {"kept": place, "why": _WHY}
+    if update := _update([values]):
+        session.execute(_ONE_BY_ONE.format(update=update, where="", **known).encode())
+    for name in values.names if len(values.names) > 1 else ():
+        if update := _update([values], [name]):
+            where = f" WHERE {_WHY} IS NOT NULL"
+            session.execute(_ONE_BY_ONE.format(update=update, where=where, **known).encode())
+
+
+def _update(several: Sequence[Values], names: Collection[str] | None = None) -> str:
+    """The statement that writes them, open for conditions on `k`, the kept table of the only one."""
+    into = several[0].entry.into
+    aliases = ["k"] if len(several) == 1 else [f"k{number}" for number, _ in enumerate(several)]
+    sets, some = [], []
+    for alias, each in zip(aliases, several, strict=True):
+        for column, value, when in each.sets(alias, names):
+            there = "true" if len(several) == 1 else f"{alias}.ctid IS NOT NULL"
+            sets.append(f"{column} = CASE WHEN {there} AND {when} THEN {value} ELSE t.{column} END")
+            some.append(f"({there} AND {when})")
+    if not sets:
+        return ""
+    if len(several) == 1:
+        source = f"FROM {several[0].entry.place} k WHERE {several[0].same_row()}"
+    else:
+        joins = " ".join(
+            f"LEFT JOIN {each.entry.place} {alias} ON {each.same_row(alias, 'o')}"
+            for alias, each in zip(aliases, several, strict=True)
+        )
+        source = f"FROM {into} o {joins} WHERE t.tableoid = o.tableoid AND t.ctid = o.ctid"
+    return f"UPDATE {into} t SET {', '.join(sets)} {source} AND ({' OR '.join(some)})"
+
+
+@contextmanager
+def _not_unique(session: Connection, table: int, columns: Iterable[int]) -> Iterator[None]:
+    """Within the block nothing makes these columns unique, which were made in this transaction; then the same does."""
+    numbers = list(columns)
+    found = session.execute(_UNIQUE, {"table": table, "columns": numbers}).fetchall() if numbers else []
+    for drop, *_ in found:
+        session.execute(drop.encode())
+    yield
+    for _, add, comment, commented in reversed(found):
+        session.execute(add.encode())
+        if commented:
+            session.execute(comment.encode())

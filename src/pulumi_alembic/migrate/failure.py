@@ -1,0 +1,141 @@
+"""From an exception inside a revision to the message that says what failed, on what, and how to go on."""
+
+from __future__ import annotations
+
+import shlex
+import traceback
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import sqlalchemy.exc
+
+from pulumi_alembic.database import server_message
+from pulumi_alembic.database.connection import Aborted, connect, read_heads
+from pulumi_alembic.database.retry import caught, connection_lost, server_error
+from pulumi_alembic.errors import DatabaseError, DataLoss, MigrationError, RevisionFailed
+from pulumi_alembic.migrate.data_loss.allowance import VARIABLE
+from pulumi_alembic.migrate.step_follower import Running
+from pulumi_alembic.output.redact import redact
+from pulumi_alembic.scripts.plan import Direction, revision_text
+from pulumi_alembic.sql.outside_transaction import own_constants
+
+__all__ = ["revision_failed"]
+
+STATEMENT_LINES = 12
+CLASSES_OF_SERVER = ("53", "58")
+"""Resources that ran short, and errors of the system: nothing is wrong with the script."""
+
+
+def revision_failed(
+    running: Running, error: BaseException, *, url: str, command: str, waited: str = ""
+) -> MigrationError:
+    """The error to raise in place of `error`, after the running step ended with it.
+
+    The database is read again on a new connection before anything is claimed of it: RevisionFailed says where it is,
+    DatabaseError that it can no longer be asked. What may be a secret is left out: bound parameters, the values in a
+    constraint's or a conversion's detail, the literal behind PASSWORD. `waited` says for whom it waited, where it did
+    so for too long.
+    """
+    step = running.step
+    assert step is not None  # noqa: S101 - something ran, or there were nothing to describe
+    script = Path(step.revision.path)
+    direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
+    first = caught(error, running.aborted)
+    happened = [*_place(error, script), *_cause(error, script)] if first is None else _first_cause(first, error, script)
+    failed = "\n".join(
+        [f"revision {step.revision.revision} failed on {direction}: {'/'.join(script.parts[-3:])}"]
+        + [f"  {line}" for line in (*happened, *([waited] if waited else []))]
+    )
+    try:
+        with connect(url) as connection:
+            revision = revision_text(read_heads(connection))
+    except DatabaseError as unreachable:
+        return DatabaseError(
+            f"{failed}\n{unreachable}\nRun `{command}` again once it answers: it reads the database first"
+        )
+    if running.committed:
+        ended = "it had committed statements of its own, which stay; the rest was rolled back"
+        advice = "undo by hand what stayed, or let the script find it there (IF NOT EXISTS)"
+    elif running.outside:
+        ended = "what it does outside a transaction, the next run finds and completes; the rest was rolled back"
+        advice = "correct what was in the way"
+    else:
+        ended = "it was rolled back whole"
+        reason = first.error if first else error
+        advice = "correct what was in the way" if _of_server(reason) else "correct the script"
+    if isinstance(error, FileNotFoundError) and error.filename and not running.committed:
+        name = Path(str(error.filename)).name
+        advice = f"check out the commit that has the file: git log --all --oneline -- {shlex.quote('*' + name)}"
+    if waited and not running.committed:
+        advice = "let the sessions in its way end"
+    again = f"run `{command}`"
+    if isinstance(error, DataLoss):
+        advice, again = "keep what is needed", f"if the rest may go, run `{VARIABLE}={running.name} {command}`"
+    where = f"{ended}; the database is at {revision}"
+    return RevisionFailed(
+        f"{failed}\n  {where}\n  next: {advice}, then {again}: it goes on from there",
+        revision,
+        first.error if first else error,
+    )
+
+
+def _of_server(error: BaseException) -> bool:
+    server = server_error(error)
+    short = server is not None and (server.sqlstate or "").startswith(CLASSES_OF_SERVER)
+    return short or connection_lost(error)
+
+
+def _first_cause(first: Aborted, error: BaseException, script: Path) -> list[str]:
+    line = first.line_of(str(script))
+    server = server_error(error)
+    continued = "the script caught this error, which had aborted the transaction, and continued"
+    if server is None or server.sqlstate != psycopg.errors.InFailedSqlTransaction.sqlstate:
+        continued += f"; then {_server_said(server)[0] if server else f'{type(error).__name__}: {error}'}"
+    place = [f"line {line}"] if line else []
+    return [*place, *_statement(first.statement, script), *_server_said(first.error), continued]
+
+
+def _cause(error: BaseException, script: Path) -> list[str]:
+    if isinstance(error, MigrationError):
+        return [str(error)]
+    if isinstance(error, sqlalchemy.exc.StatementError):
+        return [*_statement(error.statement or "", script), *_server_said(error.orig)]
+    if isinstance(error, psycopg.Error):
+        return _server_said(error)
+    return [f"{type(error).__name__}: {error}"]
+
+
+def _source(script: Path) -> str:
+    # A script that the ledger keeps is in no file.
+    with suppress(OSError):
+        return script.read_text(errors="replace")
+    return ""
+
+
+def _server_said(error: BaseException | None) -> list[str]:
+    if not isinstance(error, psycopg.Error):
+        return [f"{type(error).__name__}: {error}"]
+    if error.sqlstate is None:
+        return [f"{'the connection was lost' if connection_lost(error) else type(error).__name__}: {error}"]
+    diagnostics = error.diag
+    said = [f"PostgreSQL: {server_message.primary(error)} ({error.sqlstate})"]
+    if detail := server_message.detail(error):
+        said.append(f"detail: {detail}")
+    said += [f"hint: {diagnostics.message_hint}"] if diagnostics.message_hint else []
+    return said
+
+
+def _place(error: BaseException, script: Path) -> list[str]:
+    """The line of the script that was running; none where the transaction failed at its commit."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)]
+    return [f"line {lines[-1]}"] if lines else []
+
+
+def _statement(text: str, script: Path) -> list[str]:
+    lines = redact(own_constants(text.strip(), _source(script))).splitlines()
+    return _indented("statement: ", [*lines[:STATEMENT_LINES], "…"] if len(lines) > STATEMENT_LINES else lines)
+
+
+def _indented(title: str, lines: list[str]) -> list[str]:
+    return [(title if number == 0 else " " * len(title)) + line for number, line in enumerate(lines)]

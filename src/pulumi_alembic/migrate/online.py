@@ -1,0 +1,158 @@
+"""A run on a database: attempt after attempt, until every step is committed or one of them is given up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import sqlalchemy as sa
+
+from pulumi_alembic.database import server_message
+from pulumi_alembic.database.connection import await_server, connect, read_heads
+from pulumi_alembic.database.retry import Retries, busy, caught, connection_lost, server_error
+from pulumi_alembic.errors import DatabaseError, MigrationError, Moved
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.ledger import Event, Run
+from pulumi_alembic.migrate import preflight
+from pulumi_alembic.migrate.activity import Watch
+from pulumi_alembic.migrate.attempt import attempt
+from pulumi_alembic.migrate.blocks.repair import mend_leftovers
+from pulumi_alembic.migrate.failure import revision_failed
+from pulumi_alembic.migrate.function_check import refuse_unfit
+from pulumi_alembic.migrate.request import Request
+from pulumi_alembic.migrate.step_follower import Running
+from pulumi_alembic.scripts.plan import Direction
+from pulumi_alembic.scripts.shape import Function
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import RevisionStep
+
+    from pulumi_alembic.database.connection import Connection
+    from pulumi_alembic.migrate.request import Request
+
+__all__ = ["keep_failure", "run_online"]
+
+
+def keep_failure(running: Running, error: BaseException, request: Request) -> None:
+    """The ledger has a row of the step that ended with `error`, unless it cannot be written: that is no other failure.
+
+    Of the error it holds what tells no values: PostgreSQL's code and first line, or the name of Python's exception.
+    """
+    step, seconds, statements = running.step, running.seconds, running.statements
+    if step is None:
+        return
+    direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
+    with suppress(DatabaseError, psycopg.Error), connect(request.url) as connection:
+        ledger.prepare(connection)
+        heads = read_heads(connection)
+        ledger.record(
+            connection,
+            request.script(step),
+            direction,
+            "{}",
+            Event.FAILED,
+            detail={"error": _reason(first.error if (first := caught(error, running.aborted)) else error)},
+            origin=request.origin,
+            run=Run(running.before, heads, seconds, statements, request.backup),
+        )
+        connection.commit()
+
+
+def _reason(error: BaseException) -> str:
+    server = server_error(error)
+    if server is None:
+        return f"{type(error).__name__}: {error}" if isinstance(error, MigrationError) else type(error).__name__
+    if connection_lost(server):
+        return "the connection was lost"
+    if server.sqlstate is None:
+        return type(server).__name__
+    return f"{server_message.primary(server)} ({server.sqlstate})"
+
+
+_LOOK = 0.1
+"""Seconds between two looks at the session, at least one within each try for a lock."""
+
+
+def run_online(metadata: sa.MetaData, request: Request) -> None:
+    """Run all that Alembic was asked for; a step that cannot have its locks is tried again, whole, until the deadline.
+
+    Raises RevisionFailed for a step that fails, which is rolled back while those before it stay, and DatabaseError
+    where the database cannot be reached or another migration came between.
+    """
+    retries = Retries(request.policy)
+    with Watch(request.url, request.on_status, min(_LOOK, request.policy.lock_timeout / 2)) as watch:
+
+        def on_step(step: RevisionStep) -> None:
+            retries.begin(step.revision.revision)
+            watch.revision(step.revision.revision)
+
+        running = Running(lambda steps, session: _before_the_first(steps, session, request) if steps else None, on_step)
+        while True:
+            try:
+                attempt(metadata, request, running, watch.session)
+                return
+            except (Exception, SystemExit) as error:
+                _recover(error, running, retries, watch, request)
+
+
+def _before_the_first(steps: Sequence[Any], session: Connection, request: Request) -> None:
+    functions = [_function(step, request) for step in steps if hasattr(step, "revision")]
+    refuse_unfit(functions, request.url, rehearsed=request.observer is not None)
+    if request.policy.preflight:
+        for note in preflight.look(request.url, request.policy):
+            request.on_status(note)
+    if request.lock is not None:
+        mend_leftovers(session, request.url, request.policy, request.on_status)
+
+
+def _function(step: RevisionStep, request: Request) -> Function:
+    script = request.script(step)
+    return Function(script.path, script.source, Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE)
+
+
+def _recover(error: BaseException, running: Running, retries: Retries, watch: Watch, request: Request) -> None:
+    """Return when it is time for another attempt; raise what a person is to read where there is none."""
+    if isinstance(error, Moved):
+        raise error
+    if running.step is None:
+        raise _outside_of_a_revision(error, running, request) from None
+    # A script that caught it failed only later, for the reason that the transaction was aborted.
+    first = running.aborted.error if running.aborted and not connection_lost(error) else error
+    waited = _waited(retries, watch) if busy(first) else ""
+    pause = None if running.committed else retries.pause(first)
+    try:
+        if pause is not None:
+            _wait(first, waited, pause, watch, request, retries.left)
+    except DatabaseError:
+        pause = None
+    if pause is None:
+        keep_failure(running, error, request)
+        raise revision_failed(running, error, url=request.url, command=request.command, waited=waited) from None
+    if request.lock is not None:
+        request.lock.ensure()
+
+
+def _wait(error: BaseException, waited: str, pause: float, watch: Watch, request: Request, left: float) -> None:
+    if connection_lost(error):
+        watch.retries("the connection was lost", "tries again as soon as the server answers")
+        await_server(request.url, left)
+    else:
+        watch.retries(waited, f"tries again for {left:.0f} s")
+        time.sleep(pause)
+
+
+def _waited(retries: Retries, watch: Watch) -> str:
+    whom = " and ".join(map(str, watch.blockers)) or "sessions that were gone when looked for"
+    return f"no lock at attempt {retries.attempts}, after {retries.waited:.1f} s: blocked by {whom}"
+
+
+def _outside_of_a_revision(error: BaseException, running: Running, request: Request) -> BaseException:
+    if server := server_error(error):
+        reason, wait = " ".join(str(server).split()), running.wait_ended
+        if wait and wait.error is server:
+            return DatabaseError(f"the migration tables: {reason}: {wait}. {wait.advice}")
+        return DatabaseError(f"the migration tables: {reason}. Try again: {request.command}")
+    return error

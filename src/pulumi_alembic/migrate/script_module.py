@@ -1,0 +1,27 @@
+"""A script as a Python module."""
+
+from __future__ import annotations
+
+import os
+import re
+from types import ModuleType
+
+from alembic.util.pyfiles import load_python_file
+
+from pulumi_alembic.scripts.revision import Revision
+
+__all__ = ["load"]
+
+
+def load(revision: Revision) -> ModuleType:
+    """The module of a script, new at each call. A capsule's is made of its text: it is nowhere on disk.
+
+    Raises whatever the script raises.
+    """
+    if not revision.is_capsule:
+        return load_python_file(str(revision.path.parent), revision.path.name)
+    module = ModuleType(re.sub(r"\W", "_", revision.file))
+    module.__file__ = os.path.abspath(revision.path)  # noqa: PTH100 - resolve() would follow links
+    code = compile(revision.source, module.__file__, "exec")
+    exec(code, vars(module))  # noqa: S102 - a capsule is one whose text something outside of the database vouches for
+    return module

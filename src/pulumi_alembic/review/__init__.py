@@ -1,0 +1,1 @@
+"""A plan judged and shown: its review, lint, rehearsal, approval and report."""

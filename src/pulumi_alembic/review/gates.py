@@ -1,0 +1,202 @@
+"""The gates of a plan: rehearsal, lint with promotion, approval and data loss, for one database and for many."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Container, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pulumi_alembic.errors import DataLoss, LintError, NotApproved, PolicyError, RehearsalFailed
+from pulumi_alembic.ledger.table import SKIPPED
+from pulumi_alembic.migrate.data_loss.allowance import VARIABLE as ALLOW_DATA_LOSS
+from pulumi_alembic.review.lint.rules import OF_PLAN
+from pulumi_alembic.review.plan_review import DIGEST_FORMULA, PARTS, Account, Finding, Severity, differences
+from pulumi_alembic.scripts.plan import Direction
+from pulumi_alembic.scripts.promotion import UNPROVEN
+from pulumi_alembic.scripts.promotion import VARIABLE as UNPROVEN_REASON
+
+if TYPE_CHECKING:
+    from pulumi_alembic.review.plan_review import RevisionAccount
+
+__all__ = ["APPROVE", "SKIP_REHEARSAL", "Gates", "errors_of", "refuse_failed", "rehearsal_notes"]
+
+APPROVE = "PULUMI_ALEMBIC_APPROVE"
+"""The environment variable that an approval is given in."""
+
+SKIP_REHEARSAL = "PULUMI_ALEMBIC_SKIP_REHEARSAL"
+"""The environment variable with the reason why one run goes on in spite of its rehearsal."""
+
+_DIGEST = re.compile(rf"(v\d+:)[0-9a-f]{{32}}(-[0-9a-f]{{4}}){{{len(PARTS)}}}")
+_SHORTEST = 3
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What one update is allowed to run.
+
+    `up` and `preview` are the commands that a person types, `configure` the one that sets the severity of the rule
+    `{rule}`, and `may_lose` the revisions that are allowed to delete rows. `approved` is the digest that was given,
+    empty if none was, and None if the stack requires no approval.
+    """
+
+    up: str
+    configure: str
+    may_lose: frozenset[str] = frozenset()
+    preview: str = ""
+    approved: str | None = None
+
+    def check(self, accounts: Collection[Account], digest: str, other: Callable[[], str] = lambda: "") -> None:
+        """Raise what stops these plans; nothing has run then.
+
+        `digest` is that of all of them, and `other` gives a further one that an approval may name. Raises
+        RehearsalFailed, LintError, NotApproved or DataLoss, whichever comes first in this order.
+        """
+        for account in accounts:
+            refuse_failed(account, self.up)
+        for account in accounts:
+            _refuse_errors(account, self.configure, self.up)
+        if self.approved is not None and self.approved != digest and not (self.approved and self.approved == other()):
+            raise _not_approved(self.approved, digest, self.preview, self.up)
+        for account in accounts:
+            _refuse_losses(account, self.may_lose, self.up)
+
+
+def refuse_failed(account: Account, command: str) -> None:
+    """Raise RehearsalFailed if the server refused a revision of the plan in the rehearsal. Nothing has run then.
+
+    `command` is what a person types to run the plan. With a reason in SKIP_REHEARSAL nothing is refused. Raises
+    PolicyError for a reason that is too short to help anybody later.
+    """
+    refused = list(_refused(account))
+    if not refused or _reason():
+        return
+    lines = [f"  {each.file}: {each.rehearsed.fails}" for each in refused if each.rehearsed]
+    revision = refused[0]
+    advice = [] if account.direction == Direction.DOWNGRADE else ["  correct the script, then: pulumi-alembic manifest"]
+    raise RehearsalFailed(
+        "\n".join(
+            [
+                f"revision {revision.id} fails on {revision.direction} in the rehearsal, and nothing was changed:",
+                *lines,
+                *advice,
+                f"  to run it all the same, once: {SKIP_REHEARSAL}='why it can succeed' {command}",
+            ]
+        )
+    )
+
+
+def rehearsal_notes(account: Account) -> dict[str, dict[str, Any]]:
+    """What the ledger keeps of the revisions that run in spite of the rehearsal: the reason, and what failed."""
+    failed = [each.rehearsed.fails for each in _refused(account) if each.rehearsed]
+    if not failed or not (reason := _reason()):
+        return {}
+    return {each.id: {SKIPPED: {"reason": reason, "failed": failed[0]}} for each in account.revisions}
+
+
+def _refused(account: Account) -> Iterator[RevisionAccount]:
+    return (each for each in account.revisions if each.rehearsed and each.rehearsed.refused)
+
+
+def _reason() -> str:
+    reason = " ".join(os.environ.get(SKIP_REHEARSAL, "").split())
+    if reason and (len(reason) < _SHORTEST or reason.isdigit() or reason.lower() in ("yes", "true")):
+        raise PolicyError(
+            f"{SKIP_REHEARSAL} is {reason[:80]!r}: the ledger keeps it as the reason, so say it in words, such as "
+            f"{SKIP_REHEARSAL}='the script needs rows that only this database has'"
+        )
+    return reason
+
+
+def errors_of(account: Account) -> Iterator[tuple[str, Finding]]:
+    """The findings that stop an update, each with the file of its revision.
+
+    Going back is what one does where something is wrong, and an applied script can neither be mended nor excused: what
+    is found there is shown, and stops nothing.
+    """
+    if account.direction == Direction.DOWNGRADE:
+        return
+    for revision in account.revisions:
+        found = [*revision.findings, *(one for each in revision.statements for one in each.findings)]
+        found += revision.rehearsed.findings if revision.rehearsed else ()
+        for finding in found:
+            if finding.severity is Severity.ERROR and not finding.excused:
+                yield revision.file, finding
+
+
+def _refuse_errors(account: Account, configure: str, up: str) -> None:
+    """Raise LintError, with the ways on, where a finding stops the update.
+
+    `configure` is the command that sets the severity of the rule `{rule}`, and `up` what is typed then.
+    """
+    found = list(errors_of(account))
+    if not found:
+        return
+    lines = [f"lint stops {len(found)} thing{'' if len(found) == 1 else 's'} before anything runs:"]
+    for file, finding in found[:_SHOWN]:
+        lines.append(f"  {file}: {finding.rule}: {finding.message}")
+        lines += [f"      {line}" for line in finding.suggestion.splitlines()]
+    if len(found) > _SHOWN:
+        lines.append(f"  … {len(found) - _SHOWN} more, in the preview")
+    lines.append(f"  one of these, then {up}:")
+    lines += [f"    {each}" for each in _ways_on(account, found[0][1], configure, up)]
+    raise LintError("\n".join(lines))
+
+
+def _ways_on(account: Account, finding: Finding, configure: str, up: str) -> Iterator[str]:
+    rule, excuse = finding.rule, f"# lint: allow {finding.rule}: REASON"
+    sent = any(finding in each.findings for revision in account.revisions for each in revision.statements)
+    where = "above the statement" if sent else "anywhere in the script"
+    if rule in OF_PLAN:
+        yield "do what is shown"
+    else:
+        yield f"mend the script{', as shown' if finding.suggestion else ''}, and: pulumi-alembic manifest"
+    if rule == UNPROVEN:
+        yield f"where it cannot wait, for this one update: {UNPROVEN_REASON}='why it cannot wait' {up}"
+    elif rule != "bad-excuse":
+        yield f"excuse it, in a comment {where}: {excuse}; and: pulumi-alembic manifest"
+    yield f"judge the rule otherwise in this stack: {configure.format(rule=rule)}"
+
+
+def _not_approved(approved: str, digest: str, preview: str, up: str) -> NotApproved:
+    """That `approved` is another digest than the plan's, or none, with what to type."""
+    if (form := _DIGEST.fullmatch(approved)) and form[1] != DIGEST_FORMULA:
+        version = "an older" if _number(form[1]) < _number(DIGEST_FORMULA) else "a newer"
+        return NotApproved(
+            f"approved by {version} version; look at it again: {preview}\n  then: {APPROVE}={digest} {up}"
+        )
+    return NotApproved(f"{_difference(approved, digest)}\n  look at it: {preview}\n  then: {APPROVE}={digest} {up}")
+
+
+def _difference(approved: str, digest: str) -> str:
+    if not approved:
+        return "pending revisions need an approval here, and none was given"
+    if not _DIGEST.fullmatch(approved):
+        return f"{approved!r} is not the digest of a plan, as a preview shows it"
+    different = differences(approved, digest)
+    return f"what would run is not what was approved: of the plan {_joined(different)} changed since"
+
+
+def _number(formula: str) -> int:
+    return int(formula[1:-1])
+
+
+def _joined(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "something"
+
+
+def _refuse_losses(account: Account, may_lose: Container[str], command: str) -> None:
+    """Raises DataLoss, with how much of what, where a revision of the plan would take away rows and may not.
+
+    That is before the first one runs, and as far as the plan's statements tell: `guard.Guard` looks again at each
+    statement. `command` is what a person types to run the plan.
+    """
+    risks = {each.id: each.losses for each in account.revisions if each.losses and each.id not in may_lose}
+    if risks:
+        told = "\n".join(f"  {account.direction} {id}: {', '.join(lost)}" for id, lost in risks.items())
+        raise DataLoss(
+            f"data would be lost, and nothing was changed:\n{told}\n"
+            f"  next: keep what is needed, then if the rest may go, run `{ALLOW_DATA_LOSS}={','.join(risks)} {command}`"
+        )

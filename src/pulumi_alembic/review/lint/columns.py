@@ -1,0 +1,202 @@
+"""ALTER TABLE of columns: what adding one, or changing its type, costs, and the steps that cost less. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import replace
+from typing import Any
+
+from pulumi_alembic.review.lint.advice import batched, block, excuse, execute, named, not_null, steps, text, written
+from pulumi_alembic.review.lint.context import Draft, Sight
+from pulumi_alembic.sql.catalog import quoted
+from pulumi_alembic.sql.effects.queries import Scene, is_volatile
+from pulumi_alembic.sql.effects.types import SERIAL, type_text
+
+__all__ = ["add_column", "apart", "change_type", "deferred", "set_not_null"]
+
+_APART = (
+    "add the column with nothing that writes or tests rows; fill it in batches; then add what it shall have, one thing "
+    "in a revision: a constraint NOT VALID and VALIDATE, or by an index built CONCURRENTLY (on each partition)"
+)
+_OF_ONE_TABLE = ("adding-foreign-key-constraint", "inline-foreign-key", "disallowed-unique-constraint")
+"""What a partitioned table does not take NOT VALID, or USING INDEX."""
+
+_SERIAL = {"smallserial": "smallint", "serial2": "smallint", "bigserial": "bigint", "serial8": "bigint"}
+
+
+def add_column(sight: Sight, node: Any, command: Any, table: str) -> Iterator[Draft]:
+    """ADD COLUMN."""
+    column = command.def_
+    kinds = {each.contype.name: each for each in column.constraints or ()}
+    found = list(_valued(sight, node, column, kinds, table))
+    if "CONSTR_NOTNULL" in kinds and not found and "CONSTR_DEFAULT" not in kinds:
+        found.append(
+            Draft(
+                "adding-required-field",
+                f"adds {column.colname} to {table}, NOT NULL and without a value",
+                (table,),
+                steps(_bare(node, column, "NOTNULL"), _fill(node, column), *_required(node, column)),
+            )
+        )
+    found += _constrained(sight, node, column, kinds, table)
+    alone = len(found) == 1 and len(kinds) == len(column.constraints or ())
+    plain = Scene(sight.catalog).relation(table).kind != "p" or (found[:1] and found[0].rule not in _OF_ONE_TABLE)
+    for each in found:
+        yield each if alone and plain and each.instead else replace(each, instead=excuse(each.rule, _APART))
+
+
+def change_type(sight: Sight, node: Any, command: Any, table: str) -> Iterator[Draft]:
+    """ALTER COLUMN TYPE, where it is more than a change of the catalog."""
+    if table not in (*sight.effects.rewrites, *sight.effects.scans):
+        return
+    name, new = quoted(command.name), quoted(f"{command.name}_new")
+    type_ = text(command.def_.typeName)
+    value = text(command.def_.raw_default) if command.def_.raw_default is not None else f"{name}::{type_}"
+    collation = f" {text(command.def_.collClause)}" if command.def_.collClause else ""
+    verb = "writes it anew" if table in sight.effects.rewrites else "reads it whole"
+    yield Draft(
+        "changing-column-type",
+        f"changes the type of {name} of {table} to {type_}, which {verb}",
+        (table,),
+        steps(
+            execute(f"ALTER TABLE {written(node.relation)} ADD COLUMN {new} {type_}{collation}"),
+            batched(written(node.relation), f"{new} = {value}")
+            + f"\n# give {new} the default, constraints and indexes of {name}; let the application write both and read "
+            + f"{new}; drop {name} in a later revision",
+        ),
+    )
+
+
+def set_not_null(sight: Sight, node: Any, command: Any, table: str) -> Iterator[Draft]:
+    """SET NOT NULL, where nothing proves it yet."""
+    if table in sight.effects.scans:
+        parts = not_null(written(node.relation), command.name, node.relation.relname)
+        what = f"makes {quoted(command.name)} of {table} NOT NULL, which reads it whole"
+        yield Draft("adding-not-nullable-field", what, (table,), steps(*parts))
+
+
+def _valued(sight: Sight, node: Any, column: Any, kinds: Any, table: str) -> Iterator[Draft]:
+    """The column gets another value in each row."""
+    default = kinds.get("CONSTR_DEFAULT")
+    serial = column.typeName.names[-1].sval if column.typeName.names[-1].sval in SERIAL else ""
+    if serial or "CONSTR_IDENTITY" in kinds:
+        rule = "adding-serial-field" if serial else "adding-identity"
+        type_ = _SERIAL.get(serial, "integer") if serial else text(column.typeName)
+        what = f"adds {column.colname} to {table} with a number in each row, which writes it anew"
+        yield Draft(rule, what, (table,), _numbered(node, column, type_) if serial else "")
+        return
+    if default is not None and is_volatile(Scene(sight.catalog), default.raw_expr):
+        value = text(default.raw_expr)
+        what = f"adds {column.colname} to {table} with another value in each row, which writes it anew"
+        yield Draft("adding-field-with-default", what, (table,), _defaulted(node, column, value, kinds))
+        return
+    generated = kinds.get("CONSTR_GENERATED")
+    if generated is not None and generated.generated_kind != "v":
+        what = f"adds {column.colname} to {table}, computed for each row, which writes it anew"
+        filled = batched(written(node.relation), f"{quoted(column.colname)} = {text(generated.raw_expr)}")
+        trigger = "\n# and a trigger BEFORE INSERT OR UPDATE that computes it from now on"
+        yield Draft(
+            "adding-field-with-default", what, (table,), steps(_bare(node, column, "GENERATED"), filled + trigger)
+        )
+
+
+def _constrained(sight: Sight, node: Any, column: Any, kinds: Any, table: str) -> Iterator[Draft]:
+    at = written(node.relation)
+
+    def name(label: str) -> str:
+        return named(node.relation.relname, [column.colname], label)
+
+    if key := kinds.get("CONSTR_FOREIGN"):
+        target = Scene(sight.catalog).name(key.pktable)
+        foreign = key.conname or name("fkey")
+        added = execute(f"ALTER TABLE {at} ADD {apart(key, foreign, column.colname, kinds)}")
+        validated = execute(f"ALTER TABLE {at} VALIDATE CONSTRAINT {quoted(foreign)}")
+        filled = "CONSTR_DEFAULT" in kinds
+        yield Draft(
+            "adding-foreign-key-constraint" if filled else "inline-foreign-key",
+            f"adds {column.colname} to {table}, which names {target} and locks it",
+            (table, target) if filled else (target,),
+            steps(_bare(node, column, "FOREIGN", *_DEFERRED), added, validated),
+        )
+    if check := kinds.get("CONSTR_CHECK"):
+        called = quoted(check.conname or name("check"))
+        inherited = " NO INHERIT" if check.is_no_inherit else ""
+        tested = f"ALTER TABLE {at} ADD CONSTRAINT {called} CHECK ({text(check.raw_expr)}){inherited} NOT VALID"
+        what = f"adds {column.colname} to {table} with a check, which reads it whole"
+        validated = execute(f"ALTER TABLE {at} VALIDATE CONSTRAINT {called}")
+        parts = (_bare(node, column, "CHECK"), execute(tested), validated)
+        yield Draft("constraint-missing-not-valid", what, (table,), steps(*parts))
+    for kind, word in (("CONSTR_UNIQUE", "UNIQUE"), ("CONSTR_PRIMARY", "PRIMARY KEY")):
+        if kind in kinds:
+            key = kinds[kind]
+            called = quoted(key.conname or name("key"))
+            nulls = " NULLS NOT DISTINCT" if key.nulls_not_distinct else ""
+            index = f"CREATE UNIQUE INDEX CONCURRENTLY {called} ON {at} ({quoted(column.colname)}){nulls}"
+            used = f"ALTER TABLE {at} ADD CONSTRAINT {called} {word} USING INDEX {called}{deferred(kinds)}"
+            what = f"adds {column.colname} to {table}, {word}, which builds an index"
+            parts = (_bare(node, column, "UNIQUE", *_DEFERRED), block(index), execute(used))
+            sure = kind == "CONSTR_UNIQUE" and not (key.options or key.indexspace)
+            yield Draft("disallowed-unique-constraint", what, (table,), steps(*parts) if sure else "")
+
+
+_DEFERRED = ("ATTR_DEFERRABLE", "ATTR_NOT_DEFERRABLE", "ATTR_DEFERRED", "ATTR_IMMEDIATE")
+
+
+def deferred(kinds: Any) -> str:
+    """What the constraints of a column say of when the one that can be deferred is tested."""
+    late = " INITIALLY DEFERRED" if "CONSTR_ATTR_DEFERRED" in kinds else ""
+    return f" DEFERRABLE{late}" if "CONSTR_ATTR_DEFERRABLE" in kinds or late else ""
+
+
+def apart(key: Any, name: str, column: str, kinds: Any) -> str:
+    """A column's foreign key as one of the table, NOT VALID, and otherwise as it is."""
+    from pglast import ast
+
+    key = copy(key)
+    key.conname, key.fk_attrs = name, (ast.String(sval=column),)
+    key.skip_validation, key.initially_valid = True, False
+    key.initdeferred = "CONSTR_ATTR_DEFERRED" in kinds
+    key.deferrable = key.initdeferred or "CONSTR_ATTR_DEFERRABLE" in kinds
+    return text(key)
+
+
+def _bare(node: Any, column: Any, *without: str) -> str:
+    """The column as it is, but for these of its constraints."""
+    column = copy(column)
+    kept = [each for each in column.constraints or () if each.contype.name.removeprefix("CONSTR_") not in without]
+    column.constraints = tuple(kept) or None
+    return execute(f"ALTER TABLE {written(node.relation)} ADD COLUMN {text(column)}")
+
+
+def _fill(node: Any, column: Any) -> str:
+    value = "''" if "char" in type_text(column.typeName) or "text" in type_text(column.typeName) else "DEFAULT"
+    name = quoted(column.colname)
+    note = f"# fill {name} with what it is in each row: {value} stands for that here\n"
+    return note + batched(written(node.relation), f"{name} = {value}", f"{name} IS NULL")
+
+
+def _required(node: Any, column: Any) -> tuple[str, str, str]:
+    return not_null(written(node.relation), column.colname, node.relation.relname)
+
+
+def _defaulted(node: Any, column: Any, value: str, kinds: Any) -> str:
+    at, name = written(node.relation), quoted(column.colname)
+    set_default = execute(f"ALTER TABLE {at} ALTER COLUMN {name} SET DEFAULT {value}")
+    filled = batched(at, f"{name} = {value}", f"{name} IS NULL")
+    required = _required(node, column) if "CONSTR_NOTNULL" in kinds else ()
+    return steps(f"{_bare(node, column, 'DEFAULT', 'NOTNULL')}\n{set_default}", filled, *required)
+
+
+def _numbered(node: Any, column: Any, type_: str) -> str:
+    at, name = written(node.relation), quoted(column.colname)
+    sequence = quoted(node.relation.schemaname or "", f"{node.relation.relname}_{column.colname}_seq")
+    value = "nextval('" + sequence.replace("'", "''") + "')"
+    first = [
+        f"CREATE SEQUENCE {sequence} AS {type_}",
+        f"ALTER TABLE {at} ADD COLUMN {name} {type_}",
+        f"ALTER TABLE {at} ALTER COLUMN {name} SET DEFAULT {value}",
+        f"ALTER SEQUENCE {sequence} OWNED BY {at}.{name}",
+    ]
+    filled = batched(at, f"{name} = {value}", f"{name} IS NULL")
+    return steps("\n".join(map(execute, first)), filled, *_required(node, column))

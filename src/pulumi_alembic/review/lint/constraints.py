@@ -1,0 +1,144 @@
+"""Constraints that are added to a table: what testing the rows costs, and the two steps that cost less. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import replace
+from typing import Any
+
+from pulumi_alembic.review.lint.advice import block, excuse, execute, named, not_null, only, steps, text, written
+from pulumi_alembic.review.lint.columns import apart
+from pulumi_alembic.review.lint.context import Draft, Sight
+from pulumi_alembic.sql.catalog import Relation, quoted
+from pulumi_alembic.sql.effects.queries import Scene, nodes
+
+__all__ = ["add_constraint", "inline_keys"]
+
+
+def add_constraint(sight: Sight, node: Any, command: Any, table: str) -> Iterator[Draft]:
+    """ALTER TABLE ADD CONSTRAINT."""
+    constraint = command.def_
+    kind = constraint.contype.name.removeprefix("CONSTR_")
+    partitioned = Scene(sight.catalog).relation(table).kind == "p"
+    if kind in {"FOREIGN", "CHECK"} and not constraint.skip_validation:
+        target = (Scene(sight.catalog).name(constraint.pktable),) if kind == "FOREIGN" else ()
+        rule = "adding-foreign-key-constraint" if target else "constraint-missing-not-valid"
+        what = f"tests every row of {table}" + (f" against {target[0]}" if target else "")
+        instead = _in_two(node, command, _name(node, constraint, kind))
+        if target and partitioned:
+            instead = excuse(rule, "add it to each partition, NOT VALID, validate it there, and then to the whole")
+        yield Draft(rule, what, (table, *target), instead)
+    elif kind in {"UNIQUE", "PRIMARY"} and not constraint.indexname:
+        what = f"builds an index on {table} for {'a key' if kind == 'PRIMARY' else 'a unique constraint'}"
+        instead = _by_index(node, constraint, _name(node, constraint, kind), primary=kind == "PRIMARY")
+        if partitioned or constraint.options or constraint.indexspace or constraint.without_overlaps:
+            advice = "build such a unique index CONCURRENTLY (on each partition) first, and then add it by that"
+            instead = excuse("disallowed-unique-constraint", advice)
+        yield Draft("disallowed-unique-constraint", what, (table,), instead)
+    elif kind == "EXCLUSION":
+        advice = "no index for an exclusion can be built beforehand: choose a quiet hour"
+        instead = excuse("disallowed-unique-constraint", advice)
+        yield Draft("disallowed-unique-constraint", f"builds an index on {table} for an exclusion", (table,), instead)
+
+
+def inline_keys(sight: Sight, node: Any) -> Iterator[Draft]:
+    """CREATE TABLE with foreign keys: the other tables that they name are locked until the revision has ended."""
+    scene = Scene(sight.catalog)
+    itself = scene.new_name(node.relation)
+    # A name without a schema is the new table's own as soon as that is there.
+    new = Scene(replace(scene.catalog, relations={**scene.catalog.relations, itself: Relation(itself)}))
+    for element, key in list(_keys(node)):
+        target = new.name(key.pktable)
+        if target == itself:
+            continue
+        columns = [element.colname] if key is not element else [each.sval for each in key.fk_attrs]
+        yield Draft(
+            "inline-foreign-key",
+            f"creates {written(node.relation)}, which names {target} and locks it",
+            (target,),
+            _apart(node, key, columns),
+        )
+
+
+def _keys(node: Any) -> Iterator[tuple[Any, Any]]:
+    for element in [*(node.tableElts or ()), *(node.constraints or ())]:
+        own = getattr(element, "constraints", None) or (element,)
+        for each in own:
+            if type(each).__name__ == "Constraint" and each.contype.name == "CONSTR_FOREIGN":
+                yield element, each
+
+
+def _apart(node: Any, key: Any, columns: list[str]) -> str:
+    """The table without this key, and the key in a revision that does nothing else."""
+    if (key.fk_attrs is None and _is_deferred(node)) or node.partspec:
+        return excuse("inline-foreign-key", "make the table without it, and add it NOT VALID in a revision of its own")
+    at, name = written(node.relation), key.conname or named(node.relation.relname, columns, "fkey")
+    added = f"ALTER TABLE {at} ADD {_not_valid(key, name, columns)}"
+    validated = f"ALTER TABLE {at} VALIDATE CONSTRAINT {quoted(name)}"
+    return steps(execute(_without(node, key)), execute(added), execute(validated))
+
+
+def _not_valid(key: Any, name: str, columns: list[str]) -> str:
+    if key.fk_attrs is None:
+        return apart(key, name, columns[0], {})
+    key = copy(key)
+    key.conname, key.skip_validation, key.initially_valid = name, True, False
+    return text(key)
+
+
+def _is_deferred(node: Any) -> bool:
+    return any(each.contype.name.startswith("CONSTR_ATTR_") for each in nodes(node, "Constraint"))
+
+
+def _without(node: Any, key: Any) -> str:
+    from pglast import parse_sql
+
+    copy: Any = parse_sql(text(node))[0].stmt
+    wanted = text(key)
+    copy.tableElts = tuple(each for each in copy.tableElts if _is_not(each, wanted))
+    for element in copy.tableElts:
+        if getattr(element, "constraints", None):
+            element.constraints = tuple(each for each in element.constraints if _is_not(each, wanted)) or None
+    return text(copy)
+
+
+def _is_not(node: Any, wanted: str) -> bool:
+    return type(node).__name__ != "Constraint" or text(node) != wanted
+
+
+def _name(node: Any, constraint: Any, kind: str) -> str:
+    if constraint.conname:
+        return str(constraint.conname)
+    listed = constraint.fk_attrs if kind == "FOREIGN" else constraint.keys
+    columns = [each.sval for each in (*(listed or ()), *(constraint.including or ()))]
+    if kind == "CHECK":
+        used = {each.fields[-1].sval for each in nodes(constraint.raw_expr, "ColumnRef")}
+        columns = sorted(used) if len(used) == 1 else []
+    suffix = {"FOREIGN": "fkey", "CHECK": "check", "UNIQUE": "key", "PRIMARY": "pkey"}[kind]
+    return named(node.relation.relname, [] if kind == "PRIMARY" else columns, suffix)
+
+
+def _in_two(node: Any, command: Any, name: str) -> str:
+    constraint = command.def_
+    before = constraint.conname, constraint.skip_validation, constraint.initially_valid
+    constraint.conname, constraint.skip_validation, constraint.initially_valid = name, True, False
+    added = only(node, command)
+    constraint.conname, constraint.skip_validation, constraint.initially_valid = before
+    validated = f"ALTER TABLE {written(node.relation)} VALIDATE CONSTRAINT {quoted(name)}"
+    return steps(execute(added), execute(validated))
+
+
+def _by_index(node: Any, constraint: Any, name: str, *, primary: bool) -> str:
+    at, columns = written(node.relation), [each.sval for each in constraint.keys or ()]
+    listed = ", ".join(quoted(each) for each in columns)
+    included = ", ".join(quoted(each.sval) for each in constraint.including or ())
+    included = f" INCLUDE ({included})" if included else ""
+    late = " INITIALLY DEFERRED" if constraint.initdeferred else ""
+    late = f" DEFERRABLE{late}" if constraint.deferrable else ""
+    nulls = " NULLS NOT DISTINCT" if constraint.nulls_not_distinct else ""
+    index = block(f"CREATE UNIQUE INDEX CONCURRENTLY {quoted(name)} ON {at} ({listed}){included}{nulls}")
+    word = "PRIMARY KEY" if primary else "UNIQUE"
+    used = execute(f"ALTER TABLE {at} ADD CONSTRAINT {quoted(name)} {word} USING INDEX {quoted(name)}{late}")
+    required = [step for each in columns for step in not_null(at, each, node.relation.relname)] if primary else []
+    return steps(index, *required, used)

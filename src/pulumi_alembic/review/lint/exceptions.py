@@ -1,0 +1,107 @@
+"""Excuses: comments in a script, or in its SQL, that say of one rule why it need not hold for one statement. Pure."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from dataclasses import dataclass
+from functools import cached_property
+
+from pulumi_alembic.review.lint.rules import RULES, nearest
+from pulumi_alembic.scripts.promotion import UNPROVEN, VARIABLE
+
+__all__ = ["Excuse", "Excuses", "in_sql"]
+
+_FORM = "# lint: allow RULE: reason"
+_MARK = re.compile(r"(?:#|--|/\*)\s*lint\s*:(?P<rest>.*)", re.IGNORECASE)
+_EXCUSE = re.compile(r"\s*allow\s+(?P<rule>[\w-]+)\s*:\s*(?P<reason>\S.*?)\s*(?:\*/)?\s*$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Excuse:
+    """`line` is that of the comment in the script; `problem` says why it excuses nothing, where it does not."""
+
+    line: int
+    rule: str = ""
+    reason: str = ""
+    problem: str = ""
+
+
+def in_sql(sql: str) -> list[Excuse]:
+    """The excuses in the comments of a statement; what looks like one within a literal is none. They have no line."""
+    from pglast.parser import ParseError, scan
+
+    if "lint" not in sql.lower():
+        return []
+    try:
+        comments = [sql[each.start : each.end + 1] for each in scan(sql) if each.name in {"SQL_COMMENT", "C_COMMENT"}]
+    except ParseError:
+        return []
+    return [found for each in comments if (found := _excuse(each, 0))]
+
+
+@dataclass(frozen=True)
+class Excuses:
+    """Those of one script."""
+
+    source: str
+
+    @cached_property
+    def all(self) -> tuple[Excuse, ...]:
+        """Every excuse of the script's Python, also those that excuse nothing."""
+        if "lint" not in self.source:
+            return ()
+        found = []
+        for each in tokenize.generate_tokens(io.StringIO(self.source).readline):
+            if each.type == tokenize.COMMENT and (excuse := _excuse(each.string, each.start[0])):
+                found.append(excuse)
+        return tuple(found)
+
+    def at(self, line: int) -> tuple[Excuse, ...]:
+        """Those for what the Python statement at this line sends: on its lines, or in the comments right above it."""
+        if not self.all or not line:
+            return ()
+        lines = self._lines_of(line)
+        return tuple(each for each in self.all if each.line in lines)
+
+    def within(self, function: str) -> tuple[Excuse, ...]:
+        """Those inside the function of this name."""
+        for node in self._tree.body:
+            if isinstance(node, ast.FunctionDef) and node.name == function:
+                return tuple(each for each in self.all if node.lineno <= each.line <= (node.end_lineno or 0))
+        return ()
+
+    @cached_property
+    def _tree(self) -> ast.Module:
+        return ast.parse(self.source)
+
+    def _lines_of(self, line: int) -> range:
+        first, last = line, line
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0):
+                body = getattr(node, "body", None)
+                end = body[0].lineno - 1 if body else (node.end_lineno or line)
+                if line <= max(end, node.lineno):
+                    first, last = node.lineno, max(end, node.lineno)
+        text = self.source.splitlines()
+        while first > 1 and text[first - 2].lstrip().startswith("#"):
+            first -= 1
+        return range(first, last + 1)
+
+
+def _excuse(comment: str, line: int) -> Excuse | None:
+    mark = _MARK.search(comment)
+    if mark is None:
+        return None
+    match = _EXCUSE.match(mark["rest"])
+    if match is None:
+        reason = "it gives no reason" if re.match(r"\s*allow\s+[\w-]+", mark["rest"]) else "it has another form"
+        return Excuse(line, problem=f"{reason}: write {_FORM}")
+    if match["rule"] not in RULES:
+        return Excuse(line, problem=f"there is no rule {match['rule']!r}; {nearest(match['rule'])}")
+    if match["rule"] == UNPROVEN:
+        problem = f"no script proves itself: {VARIABLE}='REASON' lets one update run it unproven"
+        return Excuse(line, problem=problem)
+    return Excuse(line, match["rule"], match["reason"])

@@ -1,0 +1,112 @@
+"""Indexes: built and dropped beside the table's users, and never taken for valid by their name alone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pulumi_alembic.review.lint.advice import block, excuse, execute, named, steps, text, written
+from pulumi_alembic.review.lint.context import Draft, Sight
+from pulumi_alembic.sql.catalog import quoted
+from pulumi_alembic.sql.effects.queries import Scene
+
+__all__ = ["create", "drop"]
+
+
+def create(sight: Sight, node: Any) -> Iterator[Draft]:
+    """CREATE INDEX."""
+    scene = Scene(sight.catalog)
+    table = scene.name(node.relation)
+    name = node.idxname or _default_name(node)
+    # Of a build in a block the runner itself first drops what an interrupted one left.
+    if node.if_not_exists and node.idxname and not (node.concurrent and sight.outside):
+        known = sight.catalog.relations.get(scene.sibling(table, name))
+        left = known is not None and not known.valid
+        state = "is there, invalid, from an interrupted build" if left else "may be there, left invalid"
+        yield Draft("index-if-not-exists", f"skips index {quoted(name)} on {table}, which {state}", (), _strictly(node))
+    if node.concurrent or table not in (*sight.effects.scans, *sight.effects.rewrites, *_scanned_parts(sight, table)):
+        return
+    node.idxname, node.if_not_exists = name, False
+    parts = sight.catalog.descendants(table) if scene.relation(table).kind == "p" and node.relation.inh else []
+    instead = _by_parts(node, parts) if parts else _concurrently(node)
+    if any(scene.relation(each).kind != "r" for each in parts):
+        advice = "build it CONCURRENTLY on each partition, the lowest first, and attach it to the index above"
+        instead = excuse("require-concurrent-index-creation", advice)
+    yield Draft("require-concurrent-index-creation", f"builds index {quoted(name)} on {table}", (table,), instead)
+
+
+def drop(sight: Sight, node: Any) -> Iterator[Draft]:
+    """DROP INDEX."""
+    if node.removeType.name != "OBJECT_INDEX" or node.concurrent:
+        return
+    tables = tuple(lock.table for lock in sight.effects.locks)
+    names = [quoted(*(part.sval for part in each)) for each in node.objects]
+    exists = "IF EXISTS " if node.missing_ok else ""
+    instead = "\n".join(block(f"DROP INDEX CONCURRENTLY {exists}{name}") for name in names)
+    if any(Scene(sight.catalog).relation(Scene(sight.catalog).named(each)).kind == "I" for each in node.objects):
+        advice = "an index of a partitioned table cannot be dropped CONCURRENTLY: choose a quiet hour"
+        instead = excuse("require-concurrent-index-deletion", advice)
+    if tables:
+        what = f"drops index {', '.join(names)} under a lock on {', '.join(tables)}"
+        yield Draft("require-concurrent-index-deletion", what, tables, instead)
+
+
+def _scanned_parts(sight: Sight, table: str) -> list[str]:
+    """The table itself, where parts of it are read: a partitioned one has no rows of its own."""
+    return [table] if set(sight.catalog.descendants(table)) & set(sight.effects.scans) else []
+
+
+def _strictly(node: Any) -> str:
+    node.if_not_exists = False
+    said = block(text(node)) if node.concurrent else execute(text(node))
+    node.if_not_exists = True
+    return said
+
+
+def _concurrently(node: Any) -> str:
+    node.concurrent = True
+    return block(text(node))
+
+
+def _by_parts(node: Any, parts: list[str]) -> str:
+    """PostgreSQL 15 manual, CREATE INDEX: an index on a partitioned table is built part by part."""
+    index, above = node.idxname, written(node.relation)
+    schema = f"{quoted(node.relation.schemaname)}." if node.relation.schemaname else ""
+    node.relation.inh = False
+    whole = execute(text(node))
+    node.relation.inh = True
+    builds, attachments = [], []
+    for part in parts:
+        bare = part.rpartition(".")[2].strip('"')
+        name = quoted(f"{bare}_{index}")
+        node.idxname, node.concurrent = f"{bare}_{index}", True
+        builds.append(block(text(node).replace(f" ON {above} ", f" ON {part} ", 1)))
+        attachments.append(execute(f"ALTER INDEX {schema}{quoted(index)} ATTACH PARTITION {schema}{name}"))
+    return steps(whole, "\n".join(builds), "\n".join(attachments))
+
+
+def _default_name(node: Any) -> str:
+    """As PostgreSQL names it (15: ChooseIndexColumnNames), unless another relation has that name."""
+    columns: list[str] = []
+    for each in [*node.indexParams, *(node.indexIncludingParams or ())]:
+        name = plain = each.name or _figured(each.expr) or "expr"
+        number = 0
+        while name in columns:
+            number += 1
+            name = f"{plain}{number}"
+        columns.append(name)
+    return named(node.relation.relname, columns, "idx")
+
+
+def _figured(node: Any) -> str:
+    """What PostgreSQL calls an expression (15: FigureIndexColname); empty where it has no name for it."""
+    kind = type(node).__name__
+    if kind == "FuncCall":
+        return str(node.funcname[-1].sval)
+    if kind == "ColumnRef":
+        return str(getattr(node.fields[-1], "sval", ""))
+    if kind == "TypeCast":
+        return _figured(node.arg) or str(node.typeName.names[-1].sval)
+    if kind == "CollateClause":
+        return _figured(node.arg)
+    return {"CoalesceExpr": "coalesce"}.get(kind, "")

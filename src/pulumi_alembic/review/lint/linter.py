@@ -1,0 +1,234 @@
+"""Findings: what squawk and our own checks say, at the tables' sizes, once each, with the scripts' excuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pulumi_alembic.output.redact import redact
+from pulumi_alembic.review.lint import practice
+from pulumi_alembic.review.lint.context import Draft, Sight
+from pulumi_alembic.review.lint.exceptions import Excuse, Excuses, in_sql
+from pulumi_alembic.review.lint.rules import RULES, Scale
+from pulumi_alembic.review.lint.sizes import Size, size_of
+from pulumi_alembic.review.lint.squawk import Objection, drafts_of, objections
+from pulumi_alembic.review.lint.statement import check
+from pulumi_alembic.review.plan_review import Finding, Severity
+from pulumi_alembic.scripts.plan import Direction
+from pulumi_alembic.scripts.promotion import UNPROVEN
+from pulumi_alembic.sql.catalog import Catalog, Measure
+from pulumi_alembic.sql.effects import after, effects
+from pulumi_alembic.sql.locks import Effects
+
+if TYPE_CHECKING:
+    from pulumi_alembic.review.lint.settings import Settings
+    from pulumi_alembic.scripts.revision import Revision
+
+__all__ = ["Linter", "RevisionLint", "Statements"]
+
+Statements = Sequence[tuple[str, bool]]
+"""Of one revision: each text, and whether it runs outside of the transaction."""
+
+_SAYS_TOO = {
+    "adding-serial-field": {"prefer-identity"},
+    "ban-truncate-cascade": {"truncate"},
+    "require-concurrent-reindex": {"blocking-scan"},
+    "ban-alter-domain-with-add-constraint": {"blocking-scan"},
+}
+"""Rules that another one, found in the same statement, says already."""
+
+_NEVER_BACK = {"grant-to-public", "security-definer-search-path"}
+"""A downgrade restores what was, whatever one thinks of it; these it should not bring back either."""
+
+
+@dataclass(frozen=True)
+class Linter:
+    """Lints the revisions of one plan. Raises MigrationError without squawk.
+
+    `there` is what is in the database before it, None where there is no database; `static` where none is meant, so that
+    no table's size is known. `measure` is asked for the bytes of a table that the statistics know nothing of.
+    """
+
+    settings: Settings
+    there: Catalog | None
+    direction: Direction
+    texts: tuple[str, ...]
+    static: bool = False
+    measure: Measure = lambda table: None
+
+    @cached_property
+    def said(self) -> Mapping[str, tuple[Objection, ...]]:
+        """Squawk's objections to each text; of its pieces, where it is several statements."""
+        return objections(piece for text in self.texts for piece in _pieces(text))
+
+    def revision(self, script: Revision, before: Catalog | None) -> RevisionLint:
+        """Lints one revision, whose statements follow."""
+        relations = before.relations.values() if before else ()
+        return RevisionLint(self, script, frozenset(each.was or each.name for each in relations))
+
+    def size(self, table: str) -> Size:
+        """How large a table is that the plan's own revision has not made."""
+        return size_of(table, self.there, self.settings, self.measure, static=self.static)
+
+
+@dataclass
+class RevisionLint:
+    """Lints the statements of one revision in their order, and then the revision.
+
+    `before` is what was there, by the names that it had before the plan.
+    """
+
+    linter: Linter
+    script: Revision
+    before: frozenset[str]
+    _used: set[Excuse] = field(default_factory=set)
+    _said: list[tuple[str, str]] = field(default_factory=list)
+    """Of excuses: the rule that they break, and how."""
+
+    @cached_property
+    def _excuses(self) -> Excuses:
+        return Excuses(self.script.source)
+
+    def statement(
+        self, sql: str, line: int, found: Effects, catalog: Catalog | None, *, outside: bool
+    ) -> tuple[Finding, ...]:
+        """The findings of a text that the script's `line` sends, with its effects, on what is there before it."""
+        catalog = catalog or Catalog()
+        pieces = _pieces(sql)
+        drafts: dict[tuple[str, tuple[str, ...], str], Draft] = {}
+        for piece in pieces:
+            does = found if len(pieces) == 1 else effects(piece, catalog)
+            new = _made(catalog, self.before)
+            for draft in _once(self._drafts(piece, Sight(catalog, does, outside, new))):
+                drafts[draft.rule, draft.tables, draft.what] = draft
+            catalog = after(piece, catalog) if len(pieces) > 1 else catalog
+        excuses = [*self._excuses.at(line), *in_sql(sql)]
+        self._said += [
+            ("bad-excuse", f"line {line}: {each.problem}") for each in excuses if each.problem and not each.line
+        ]
+        findings = [one for draft in drafts.values() if (one := self._finding(draft)) is not None]
+        self._judge_own(excuses, {each.rule for each in findings}, line)
+        return tuple(self._excused(each, excuses) for each in findings)
+
+    def whole(self, sent: Statements, runs_python: str, drafts: Iterable[Draft] = ()) -> tuple[Finding, ...]:
+        """The findings of the revision itself, behind those of its statements; `drafts` are of the plan around it."""
+        up = self.linter.direction is Direction.UPGRADE
+        found = list(drafts)
+        if runs_python and self.linter.static:
+            found.append(Draft("runs-python", f"none of its SQL was looked at, as it runs Python: {runs_python}"))
+        if up:
+            known = practice.Sent([sql for sql, _ in sent], bool(runs_python))
+            found += practice.check_script(self.script, known)
+        findings = [one for draft in found if (one := self._finding(draft)) is not None]
+        excused = [self._excused(each, [*self._excuses.all, *self._for_this_update()]) for each in findings]
+        return (*excused, *self._of_excuses(judge=not runs_python))
+
+    def _drafts(self, sql: str, sight: Sight) -> list[Draft]:
+        from pglast import parse_sql
+        from pglast.parser import ParseError
+
+        try:
+            statements = parse_sql(sql)
+        except ParseError as error:
+            return [Draft("syntax-error", f"PostgreSQL 18's parser refuses it, {error.args[0]}")]
+        found = [draft for each in statements for draft in check(sight, each.stmt)]
+        tree: Any = statements[0].stmt if statements else None
+        found += drafts_of(self.linter.said.get(sql, ()), sight, tree)
+        if self.linter.direction is Direction.DOWNGRADE:
+            found = [each for each in found if _matters_on_the_way_back(each)]
+        return [one for each in found if (one := _on_others(each, sight)) is not None]
+
+    def _finding(self, draft: Draft) -> Finding | None:
+        rule = RULES[draft.rule]
+        sizes = [self.linter.size(each) for each in draft.tables] if rule.scale is Scale.SIZE else []
+        worst = max(sizes, key=lambda each: each.situation, default=None)
+        severity = self.linter.settings.severity(draft.rule, worst.situation if worst else 0)
+        if severity is None:
+            return None
+        size = f" ({worst.text})" if worst else ""
+        what = redact(f"{draft.what}{size}: {rule.why}")
+        return Finding(draft.rule, severity, what, redact(draft.instead), tables=draft.tables)
+
+    def _excused(self, finding: Finding, excuses: Iterable[Excuse]) -> Finding:
+        for each in excuses:
+            if each.rule == finding.rule:
+                self._used.add(each)
+                return replace(finding, excused=redact(each.reason))
+        return finding
+
+    def _for_this_update(self) -> list[Excuse]:
+        """Those that are in no script: whoever runs the update gives them."""
+        lower = self.linter.settings.lower
+        return [Excuse(0, UNPROVEN, lower.reason)] if lower and lower.reason else []
+
+    def _judge_own(self, excuses: Iterable[Excuse], found: set[str], line: int) -> None:
+        """An excuse within SQL has no line of its own: whether it excuses anything is known at once."""
+        for each in excuses:
+            if not each.line and not each.problem and each.rule not in found and self._is_on(each.rule):
+                self._said.append(
+                    ("unused-excuse", f"line {line}: the excuse of {each.rule} in its SQL excuses nothing")
+                )
+
+    def _of_excuses(self, *, judge: bool) -> Iterator[Finding]:
+        bad = [each for each in self._excuses.all if each.problem]
+        self._said += [("bad-excuse", f"line {each.line}: {each.problem}") for each in bad]
+        for each in self._excuses.within(str(self.linter.direction)) if judge else ():
+            # Whether a downgrade restores the schema, only a rehearsal shows.
+            shown = each.rule == "irreversible-downgrade"
+            if not each.problem and each not in self._used and self._is_on(each.rule) and not shown:
+                self._said.append(("unused-excuse", f"line {each.line}: the excuse of {each.rule} excuses nothing"))
+        for rule, text in dict.fromkeys(self._said):
+            severity = self.linter.settings.severity(rule)
+            if severity is not None:
+                yield Finding(rule, severity, f"{text}: {RULES[rule].why}")
+
+    def _is_on(self, rule: str) -> bool:
+        return self.linter.settings.severity(rule) is not None and RULES[rule].scale is not Scale.STACK
+
+
+def _pieces(sql: str) -> list[str]:
+    from pglast import split
+    from pglast.parser import ParseError
+
+    if ";" not in sql.rstrip().rstrip(";"):
+        return [sql]
+    try:
+        return [str(each) for each in split(sql)]
+    except ParseError:
+        return [sql]
+
+
+def _once(drafts: list[Draft]) -> list[Draft]:
+    said = {less for each in drafts for less in _SAYS_TOO.get(each.rule, ())}
+    return [each for each in drafts if each.rule not in said]
+
+
+def _made(catalog: Catalog, before: frozenset[str]) -> frozenset[str]:
+    """What is there now and was not, whatever its name."""
+    first = _first_names(catalog)
+    return frozenset(name for name in catalog.relations if first.get(name, name) not in before)
+
+
+def _first_names(catalog: Catalog) -> dict[str, str]:
+    """Names of before the plan, where they are others; empty for what the plan has made in place of what it renamed."""
+    renamed = {each.name: each.was for each in catalog.relations.values() if each.was}
+    return {**dict.fromkeys(renamed.values(), ""), **renamed}
+
+
+def _on_others(draft: Draft, sight: Sight) -> Draft | None:
+    """Without the tables that the revision itself has made, which nobody else sees yet; None where no other is left.
+
+    The others are named as before the plan, by which their sizes are known.
+    """
+    if RULES[draft.rule].scale is not Scale.SIZE:
+        return draft
+    first = _first_names(sight.catalog)
+    tables = tuple(first.get(each, each) for each in draft.tables if each not in sight.new)
+    return replace(draft, tables=tables) if tables else None
+
+
+def _matters_on_the_way_back(draft: Draft) -> bool:
+    rule = RULES[draft.rule]
+    return rule.scale is Scale.SIZE or rule.levels[0] is Severity.ERROR or rule.name in _NEVER_BACK

@@ -1,0 +1,113 @@
+"""The lint of a whole plan: its revisions, and what of the plan itself is a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pulumi_alembic.review.lint.context import Draft
+from pulumi_alembic.review.lint.linter import Linter, RevisionLint
+from pulumi_alembic.review.lint.models import differences
+from pulumi_alembic.scripts.plan import Direction, Plan
+
+if TYPE_CHECKING:
+    from pulumi_alembic.review.lint.settings import Settings
+    from pulumi_alembic.scripts.history import History
+    from pulumi_alembic.scripts.revision import Revision
+    from pulumi_alembic.sql.catalog import Catalog, Measure, Models
+
+__all__ = ["PlanLint"]
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class PlanLint:
+    """`server` is the major version of the server that the plan is for, 0 where that is not known."""
+
+    linter: Linter
+    plan: Plan
+    newest: bool
+    known: bool
+    models: Sequence[Models]
+    server: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        history: History,
+        texts: Sequence[str],
+        there: Catalog | None,
+        settings: Settings,
+        models: Sequence[Models],
+        *,
+        known: bool,
+        static: bool = False,
+        measure: Measure = lambda table: None,
+        server: int = 0,
+    ) -> PlanLint:
+        """The lint of a plan whose steps send these texts, all of which are `known`, to where this is `there`."""
+        newest = plan.direction is Direction.UPGRADE and history.heads == (plan.target,)
+        linter = Linter(settings, there, plan.direction, tuple(texts), static, measure)
+        return cls(linter, plan, newest, known, models, server)
+
+    def revision(self, script: Revision, before: Catalog | None) -> RevisionLint:
+        """Lints one revision, whose statements follow; `before` is what is there before it."""
+        return self.linter.revision(script, before)
+
+    def proven_by(self, step: Revision) -> str:
+        """The stack that proves the revision; empty where none does, or none has to."""
+        lower = self.linter.settings.lower
+        upgrade = self.plan.direction is Direction.UPGRADE
+        return lower.stack if upgrade and lower and not lower.lacks(step, self.server) else ""
+
+    def of_plan(self, step: Revision, catalog: Catalog | None) -> list[Draft]:
+        """What of the plan stands with this revision; `catalog` is what is there behind it."""
+        found = []
+        settings = self.linter.settings
+        upgrade = self.plan.direction is Direction.UPGRADE
+        if upgrade and settings.lower:
+            lacks, advice = settings.lower.judge(step, self.server)
+            found += [Draft("unproven-revision", lacks, (), advice)] if lacks else []
+        # Where no revision was ever applied there is nothing to lose.
+        first = step is self.plan.steps[0] and self.plan.current
+        if upgrade and first and settings.production and settings.backup == "never":
+            what = "this is a production stack, and no backup is made before its revisions run"
+            found.append(Draft("production-without-backup", what, (), settings.configure_backup))
+        found += _other_tools(step)
+        if step is self.plan.steps[-1] and self.newest and self.known and catalog and any(self.models):
+            found += _models(self.models[0], catalog)
+        return found
+
+
+def _models(models: Models, catalog: Catalog) -> list[Draft]:
+    """One draft for all that is different."""
+    found = list(differences(models, catalog))
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    lacking = [each.unmodelled for each in found if each.unmodelled]
+    # Before anything is generated: to autogenerate what has no model is to be dropped.
+    instead = [f"# add to the models: {', '.join(lacking)}"] if lacking else []
+    instead += [f"# or drop it, if that is meant: alembic revision -m 'drop {lacking[0]}'"] if lacking else []
+    if len(lacking) < len(found):
+        instead.append("alembic revision --autogenerate -m 'follow the models'")
+    text = "; ".join(each.text for each in found[:_SHOWN]) + more
+    return [Draft("models-differ", text, (), "\n".join(instead))] if found else []
+
+
+def _other_tools(revision: Revision) -> Iterator[Draft]:
+    """A draft where other versions than those that would run it here ran what is only in the ledger."""
+    if not revision.tools:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+    from platform import python_version
+
+    different = []
+    for name, then in revision.tools:
+        with suppress(PackageNotFoundError):
+            now = python_version() if name == "python" else version(name)
+            different += [f"{name} {then}, and here is {now}"] if now != then else []
+    if different:
+        yield Draft("other-tools", f"it was applied with {'; '.join(different)}", (), "")

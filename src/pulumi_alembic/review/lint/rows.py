@@ -1,0 +1,81 @@
+"""Statements about all the rows of a table, and what is gone for good afterwards. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pulumi_alembic.review.lint.advice import batched, excuse, text, written
+from pulumi_alembic.review.lint.context import Draft, Sight
+from pulumi_alembic.sql.effects.queries import Scene
+
+__all__ = ["delete", "destroyed", "truncate", "update"]
+
+_TOLD = {"truncate", "unbatched-delete", "unbatched-update"}
+_GONE = re.compile(r"(?P<kind>table|materialized view|column|values of|some values of|rows of) (?P<name>.+)")
+
+
+def update(sight: Sight, node: Any) -> Iterator[Draft]:
+    """UPDATE of every row."""
+    if not _all_rows(node) or sight.outside or node.fromClause:
+        return
+    table = Scene(sight.catalog).name(node.relation)
+    instead = batched(_name(node), _assignments(node))
+    if node.relation.alias or node.withClause or node.returningClause or not node.relation.inh:
+        advice = "write it for batched_update: its assignments without an alias, WITH, RETURNING and ONLY"
+        instead = excuse("unbatched-update", advice)
+    yield Draft("unbatched-update", f"updates {_every_row(sight, table)}", (table,), instead)
+
+
+def delete(sight: Sight, node: Any) -> Iterator[Draft]:
+    """DELETE of every row."""
+    if _all_rows(node) and not node.usingClause:
+        table = Scene(sight.catalog).name(node.relation)
+        advice = "say with WHERE which rows are meant; for all of them TRUNCATE is quicker"
+        yield Draft(
+            "unbatched-delete", f"deletes {_every_row(sight, table)}", (table,), excuse("unbatched-delete", advice)
+        )
+
+
+def truncate(sight: Sight, node: Any) -> Iterator[Draft]:
+    """TRUNCATE."""
+    tables = tuple(sight.effects.rewrites)
+    advice = "the rows come back from a backup alone"
+    yield Draft("truncate", f"empties {', '.join(tables)}", tables, excuse("truncate", advice))
+
+
+def destroyed(sight: Sight, told: set[str]) -> Iterator[Draft]:
+    """What effects say is gone, where it held rows or values."""
+    if told & _TOLD:
+        return
+    for thing in sight.effects.destroys:
+        if match := _GONE.fullmatch(thing):
+            whole = match["kind"] in {"table", "materialized view", "rows of"}
+            table = match["name"] if whole else match["name"].rpartition(".")[0]
+            advice = f"first keep what is to be kept, as with pg_dump --table='{table}'"
+            yield Draft("destroys-data", f"destroys {thing}", (table,), excuse("destroys-data", advice))
+
+
+def _every_row(sight: Sight, table: str) -> str:
+    known = sight.catalog.relations.get(table)
+    if known is not None and known.forced:
+        return (
+            f"of {table} only the rows that its policies show to its owner, maybe none, as row-level security is "
+            f"forced: ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY before it shows all"
+        )
+    return f"every row of {table}"
+
+
+def _all_rows(node: Any) -> bool:
+    where = node.whereClause
+    return where is None or (type(where).__name__ == "A_Const" and getattr(where.val, "boolval", False) is True)
+
+
+def _assignments(node: Any) -> str:
+    assignments = re.sub(r"^UPDATE .*? SET ", "", text(node), count=1, flags=re.DOTALL)
+    return re.sub(r" WHERE (?:true|TRUE)$", "", assignments)
+
+
+def _name(node: Any) -> str:
+    return written(node.relation)

@@ -1,0 +1,138 @@
+"""Every rule that lint knows, in one table: who finds it, how bad it is by default, and why. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pulumi_alembic.review.plan_review import Severity
+from pulumi_alembic.scripts.promotion import UNPROVEN
+
+__all__ = ["OF_PLAN", "RULES", "SQUAWK", "Rule", "Scale", "nearest", "table"]
+
+
+class Scale(StrEnum):
+    """What a rule's severity goes by: rows in the table, or whether the stack is a production one."""
+
+    SIZE = "empty / small / large table"
+    STACK = "any stack / production"
+    FIXED = "always"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`levels` are severities, the mildest situation of `scale` first; `why` is what it costs not to follow it."""
+
+    name: str
+    scale: Scale
+    levels: tuple[Severity, ...]
+    why: str
+    by_squawk: bool = False
+
+
+_E, _W, _I = Severity.ERROR, Severity.WARNING, Severity.INFO
+
+
+def _sized(name: str, why: str, levels: tuple[Severity, ...] = (_I, _W, _E)) -> Rule:
+    return Rule(name, Scale.SIZE, levels, why)
+
+
+def _squawk(name: str, level: Severity, why: str) -> Rule:
+    return Rule(name, Scale.FIXED, (level,), why, by_squawk=True)
+
+
+def _always(name: str, level: Severity, why: str) -> Rule:
+    return Rule(name, Scale.FIXED, (level,), why)
+
+
+def _practice(name: str, why: str, levels: tuple[Severity, ...] = (_W, _E)) -> Rule:
+    return Rule(name, Scale.STACK, levels, why)
+
+
+_ALL = (
+    _sized("require-concurrent-index-creation", "writers wait while the index is built"),
+    _sized("require-concurrent-index-deletion", "readers and writers queue behind the lock", (_I, _W, _W)),
+    Rule("require-concurrent-reindex", Scale.SIZE, (_I, _W, _E), "writers wait while the index is built", True),
+    Rule("require-concurrent-partition-detach", Scale.SIZE, (_I, _W, _W), "readers and writers queue behind it", True),
+    _sized("adding-foreign-key-constraint", "writers of both tables wait while every row is looked up"),
+    _sized("constraint-missing-not-valid", "readers and writers wait while every row is tested"),
+    _sized("disallowed-unique-constraint", "readers and writers wait while the constraint's index is built"),
+    _sized("adding-not-nullable-field", "readers and writers wait while every row is tested"),
+    _sized("adding-required-field", "it fails where there are rows: they have no value for it", (_I, _E, _E)),
+    _sized("adding-field-with-default", "readers and writers wait while the table is written anew"),
+    _sized("adding-serial-field", "readers and writers wait while the table is written anew"),
+    _sized("adding-identity", "readers and writers wait while the table is written anew or tested"),
+    _sized("changing-column-type", "readers and writers wait while the table is written anew or tested"),
+    _sized("inline-foreign-key", "writers of the other table wait until the whole revision has ended", (_I, _W, _W)),
+    _sized("unbatched-update", "each row stays locked until the whole revision has ended, and each gets a dead twin"),
+    _sized("unbatched-delete", "each row stays locked until the whole revision has ended"),
+    _sized("truncate", "every row is gone, and readers and writers wait", (_I, _W, _E)),
+    _sized("vacuum-full", "readers and writers wait while the table is written anew"),
+    _sized("cluster", "readers and writers wait while the table is written anew"),
+    _sized("lock-table", "others wait until the whole revision has ended", (_I, _W, _W)),
+    _sized("table-rewrite", "readers and writers wait while the table is written anew"),
+    _sized("blocking-scan", "others wait while the table is read whole"),
+    _sized("destroys-data", "what is not set aside comes back from a backup alone", (_I, _W, _W)),
+    _always("index-if-not-exists", _W, "an index that an interrupted build left invalid is taken for the one wanted"),
+    _always("prefer-jsonb", _W, "json has no equality, no index, and is parsed anew at each use"),
+    _always("grant-to-public", _W, "every role of the server has it, also those to come"),
+    _always("syntax-error", _E, "the server will refuse it, and the revision with it"),
+    _always("security-definer-search-path", _E, "its caller's search_path decides which objects it finds"),
+    _squawk("ban-char-field", _W, "char(n) pads with spaces that comparisons ignore"),
+    _squawk("prefer-timestamp-tz", _W, "timestamp without time zone drops the offset"),
+    _squawk("prefer-identity", _I, "a serial's sequence has owner and grants of its own"),
+    _squawk("renaming-column", _W, "clients that still run use the old name"),
+    _squawk("renaming-table", _W, "clients that still run use the old name"),
+    _squawk("ban-drop-database", _E, "a revision belongs to one database and cannot drop it"),
+    _squawk("ban-truncate-cascade", _E, "tables that the statement does not name are emptied too"),
+    _squawk("ban-create-domain-with-constraint", _W, "a domain's constraint cannot be changed without a long lock"),
+    _squawk("ban-alter-domain-with-add-constraint", _W, "every table with a column of it is tested under lock"),
+    _squawk("identifier-too-long", _W, "PostgreSQL cuts it at 63 bytes, and code looks for the whole"),
+    _squawk("require-enum-value-ordering", _I, "without BEFORE or AFTER the value sorts last"),
+    _practice("irreversible-downgrade", "there is no way back: make each revision reversible, up and down"),
+    _practice("undocumented-revision", "who reads it later does not learn why", (_W, _W)),
+    _practice("unreviewed-revision", "autogenerate guesses: a rename is a drop and an add to it"),
+    _practice("models-differ", "the application reads and writes columns that are not there"),
+    _always(UNPROVEN, _E, "what goes wrong with it goes wrong here first"),
+    _always("production-without-backup", _E, "what goes wrong on production has no way back"),
+    _always("other-tools", _W, "another version may run its way back otherwise"),
+    _always("runs-python", _I, "what it sends is known only once it runs, as in a rehearsal"),
+    _always("bad-excuse", _E, "an excuse without a reason, or of no rule, excuses nothing"),
+    _always("unused-excuse", _W, "what it excuses is not there, and it would hide the next one"),
+)
+
+RULES = {rule.name: rule for rule in _ALL}
+"""By name. Where squawk has a rule of the same meaning, the name is squawk's."""
+
+OF_PLAN = frozenset({UNPROVEN, "production-without-backup"})
+"""The rules that are kept elsewhere than in a script."""
+
+SQUAWK = frozenset(rule.name for rule in _ALL if rule.by_squawk)
+"""The rules that squawk finds. Its others are off, for one of these reasons.
+
+The rules about locks, rewrites and scans are found here, under its names: they go by what PostgreSQL does to the tables
+that are there. `prefer-robust-stmts`, `transaction-nesting`, `ban-uncommitted-transaction`, the timeouts and
+`ban-concurrent-index-creation-in-transaction`: a revision is one transaction with a `lock_timeout`, and what does not
+fit is refused. `prefer-text-field`: a longer varchar is no rewrite since PostgreSQL 9.2. `ban-drop-…`: destroys-data.
+`prefer-bigint-over-int`: most columns count less than two thousand million.
+Its opt-in rules forbid ordinary statements altogether.
+"""
+
+
+def nearest(name: str) -> str:
+    """The rules whose names are most like it, else where all of them are listed."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, RULES, n=3, cutoff=0.5)
+    return f"the nearest: {', '.join(close)}" if close else "all of them: pulumi-alembic lint --rules"
+
+
+def table() -> str:
+    """The rules as a Markdown table."""
+    lines = ["| rule | severity | found by | why |", "|---|---|---|---|"]
+    for rule in RULES.values():
+        by = "squawk" if rule.by_squawk else "pulumi-alembic"
+        levels = " / ".join(rule.levels)
+        scale = "" if rule.scale is Scale.FIXED else f" ({rule.scale})"
+        lines.append(f"| `{rule.name}` | {levels}{scale} | {by} | {rule.why} |")
+    return "\n".join(lines)

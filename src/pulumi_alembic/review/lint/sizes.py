@@ -1,0 +1,76 @@
+"""How large a table is, as far as the server's statistics say, in words that do not change with every row. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pulumi_alembic.review.lint.settings import Settings
+from pulumi_alembic.sql.catalog import Catalog, Measure, Relation
+
+__all__ = ["Size", "size_of"]
+
+EMPTY, SMALL, LARGE = 0, 1, 2
+BLOCK = 8192
+_STEPS = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
+
+
+@dataclass(frozen=True)
+class Size:
+    """`situation` is 0 for a table without rows, 1 for a small one or one of unknown size, 2 for a large one."""
+
+    situation: int
+    text: str
+
+
+UNKNOWN = Size(SMALL, "of unknown size")
+
+
+def size_of(
+    table: str,
+    there: Catalog | None,
+    settings: Settings,
+    measure: Measure = lambda table: None,
+    *,
+    static: bool = False,
+) -> Size:
+    """The size of the table and all below it; of one that the plan makes, empty; unknown where `static`.
+
+    A table without pages may be one that was never analysed, or a server that lost its statistics: what `measure` says
+    of its bytes goes then, and where that is None nothing is taken for empty.
+    """
+    if static:
+        return UNKNOWN
+    if there is None or table not in there.relations:
+        return Size(EMPTY, "which this plan makes")
+    parts = [there.relations[each] for each in [table, *there.descendants(table)]]
+    rows = sum(each.rows for each in parts)
+    sizes = [_bytes_of(each, measure) for each in parts]
+    size = sum(each or 0 for each in sizes)
+    if rows >= settings.large_rows:
+        return Size(LARGE, _text(rows, size))
+    if size >= settings.large_size:
+        return Size(LARGE, _text(0, size) if not rows else f"{_text(rows, size)} by statistics, {_bytes(size)}")
+    if not rows and None in sizes:
+        return UNKNOWN
+    return Size(SMALL, _text(rows, size)) if rows or size else Size(EMPTY, "which is empty")
+
+
+def _bytes_of(relation: Relation, measure: Measure) -> int | None:
+    if relation.pages or relation.kind not in "rmf":
+        return relation.pages * BLOCK
+    return None if relation.kind == "f" else measure(relation.name)
+
+
+def _text(rows: int, size: int) -> str:
+    """Coarse, as an approval is given to these words, and has to outlast a few more rows."""
+    passed = [step for step in _STEPS if rows >= step]
+    if not rows:
+        return f"never analysed, {_bytes(size)}"
+    return f"more than {passed[-1]:,} rows" if passed else f"fewer than {_STEPS[0]:,} rows"
+
+
+def _bytes(size: int) -> str:
+    for unit, each in (("TB", 1024**4), ("GB", 1024**3), ("MB", 1024**2)):
+        if size >= each:
+            return f"more than 1 {unit}"
+    return "less than 1 MB"

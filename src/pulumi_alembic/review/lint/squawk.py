@@ -1,0 +1,132 @@
+"""What squawk says of statements, in our words: one process for all of them, whatever the project configures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.review.lint.advice import batched, block, excuse, execute, steps, written
+from pulumi_alembic.review.lint.context import Draft, Sight
+from pulumi_alembic.review.lint.rules import RULES, SQUAWK, Scale
+from pulumi_alembic.review.lint.types import has_char_columns, retyped
+from pulumi_alembic.sql.catalog import Column, quoted
+from pulumi_alembic.sql.effects.queries import Scene
+
+__all__ = ["Objection", "drafts_of", "objections"]
+
+_LONGEST = 60  # seconds
+
+
+@dataclass(frozen=True)
+class Objection:
+    """One of SQUAWK's rules, with squawk's own words."""
+
+    rule: str
+    message: str
+    help: str
+
+
+def objections(statements: Iterable[str]) -> dict[str, tuple[Objection, ...]]:
+    """For each text squawk's objections, each rule once. Raises MigrationError where squawk cannot be run."""
+    texts = list(dict.fromkeys(statements))
+    if not texts:
+        return {}
+    with TemporaryDirectory(prefix="pulumi-alembic-lint-") as place:
+        folder = Path(place)
+        (folder / "squawk.toml").touch()
+        for number, text in enumerate(texts):
+            # An excuse has a reason: squawk's own marks, which have none, are no excuse.
+            (folder / f"{number}.sql").write_text(text.replace("squawk-ignore", "squawk_ignore"))
+        # The folder, not its files: a command line has an end.
+        found = _run(folder)
+    by_text: dict[str, dict[str, Objection]] = {text: {} for text in texts}
+    for each in found:
+        if each["rule_name"] in SQUAWK:
+            objection = Objection(each["rule_name"], each["message"], each["help"] or "")
+            by_text[texts[int(Path(each["file"]).stem)]].setdefault(objection.rule, objection)
+    return {text: tuple(rules.values()) for text, rules in by_text.items()}
+
+
+def _run(folder: Path) -> list[dict[str, Any]]:
+    program = Path(sysconfig.get_path("scripts")) / ("squawk.exe" if sys.platform == "win32" else "squawk")
+    command = [str(program), "--config", "squawk.toml", "--reporter", "json", "--assume-in-transaction", "*.sql"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_LONGEST, check=False)
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise MigrationError(
+            f"squawk, which lints statements, does not run: {error}. Install it again: "
+            f"{sys.executable} -m pip install --force-reinstall squawk-cli"
+        ) from None
+    return found
+
+
+_OF_OLD_TABLES = {"renaming-column", "renaming-table", "ban-truncate-cascade"}
+_ADVICE = {
+    "ban-create-domain-with-constraint": "give the columns the plain type, and each table its check",
+    "ban-alter-domain-with-add-constraint": "give each table that has a column of it a check, NOT VALID at first",
+    "identifier-too-long": "give it a name of at most 63 bytes",
+    "ban-drop-database": "a stack drops its database when it is destroyed: leave this out",
+}
+
+
+def drafts_of(said: Iterable[Objection], sight: Sight, node: Any) -> Iterator[Draft]:
+    """One for each objection, but for those to what is done to a table that the revision itself has made."""
+    tables = tuple(lock.table for lock in sight.effects.locks)
+    for each in said:
+        if each.rule in _OF_OLD_TABLES and all(table in sight.new for table in tables):
+            continue
+        if each.rule == "ban-char-field" and not has_char_columns(node):
+            continue
+        on = tables if RULES[each.rule].scale is Scale.SIZE else ()
+        what = each.message.rstrip(".").replace("`", "").replace("\n", " ")
+        named = f"{what} [{_subject(node)}]" if _subject(node) else what
+        yield Draft(each.rule, named, on, _instead(each, sight, node))
+
+
+def _subject(node: Any) -> str:
+    relation = getattr(node, "relation", None)
+    return written(relation) if hasattr(relation, "relname") else ""
+
+
+def _instead(said: Objection, sight: Sight, node: Any) -> str:
+    if said.rule == "renaming-column":
+        return _another_column(sight, node)
+    if said.rule == "renaming-table":
+        old, new = written(node.relation), quoted(node.relation.schemaname or "", node.newname)
+        view = execute(f"CREATE VIEW {new} AS TABLE {old}")
+        return f"{view}\n# and rename it in a later revision, once nothing uses the name {old}"
+    if said.rule == "ban-truncate-cascade":
+        names = ", ".join(written(each) for each in node.relations)
+        return f"# name every table that is to be emptied\n{execute(f'TRUNCATE {names}')}"
+    if said.rule in {"require-concurrent-reindex", "require-concurrent-partition-detach"}:
+        since = "# from PostgreSQL 14 on:\n" if said.rule == "require-concurrent-partition-detach" else ""
+        return since + block(_concurrently(node))
+    advice = said.help or _ADVICE.get(said.rule, "squawk knows no other way")
+    return retyped(said.rule, node) or excuse(said.rule, advice.replace("`", "").replace("\n", " "))
+
+
+def _another_column(sight: Sight, node: Any) -> str:
+    at, old, new = written(node.relation), quoted(node.subname), quoted(node.newname)
+    known = sight.catalog.relations.get(Scene(sight.catalog).name(node.relation))
+    column = known.columns.get(node.subname, Column()) if known else Column()
+    return steps(
+        execute(f"ALTER TABLE {at} ADD COLUMN {new} {column.type or 'TYPE'}"),
+        f"{batched(at, f'{new} = {old}')}\n# let the application write both and read {new}; drop {old} later",
+    )
+
+
+def _concurrently(node: Any) -> str:
+    if type(node).__name__ == "ReindexStmt":
+        kind = node.kind.name.removeprefix("REINDEX_OBJECT_")
+        return f"REINDEX {kind} CONCURRENTLY {written(node.relation) if node.relation else node.name}"
+    part = next(each for each in node.cmds if each.subtype.name == "AT_DetachPartition")
+    return f"ALTER TABLE {written(node.relation)} DETACH PARTITION {written(part.def_.name)} CONCURRENTLY"

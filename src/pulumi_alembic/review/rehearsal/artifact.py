@@ -1,0 +1,273 @@
+"""What a report needs to know of a database, as one file: its heads, catalog and definitions; no row and no password.
+
+A deployment writes it with the migrator's login. Whoever has the file makes the report without the database, and
+rehearses on a server of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from pulumi_alembic.database.connection import connect, log_in, login_search_path, read_catalog_document, read_heads
+from pulumi_alembic.errors import DatabaseError, MigrationError
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.integrity import Run, read_runs
+from pulumi_alembic.review.rehearsal.copying import Foundation, FoundationSchema, read_access
+from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.review.rehearsal.roles import Roles, read_roles
+from pulumi_alembic.review.rehearsal.scratch import Locale, read_locale
+from pulumi_alembic.review.rehearsal.source import read_source
+
+__all__ = ["Artifact", "Copy", "take"]
+
+VERSION = 1
+
+_SETTINGS = ("search_path", "TimeZone")
+"""Settings of the login that decide what a revision's statements do."""
+
+_PERSONAL = ("person", "stack", "commit", "backup")
+"""Columns of the ledger that a rehearsal does not need."""
+
+# As pg_dump writes it. The server shows its options, which are passwords, to fewer roles than any other definition.
+_MAPPING = re.compile(r'CREATE USER MAPPING FOR (?:"(?:[^"]|"")+"|[^\s;"]+) SERVER (?:"(?:[^"]|"")+"|[^\s;"]+)')
+_IS_MAPPING = re.compile(r"(?:\s|--.*$)*+CREATE USER MAPPING\b", re.MULTILINE)
+
+# A name as PostgreSQL's quote_ident writes it: nothing else reaches a statement of the admin's as SQL.
+_NAME = re.compile(r'PUBLIC|[a-z_][a-z0-9_]*|"(?:[^"\x00]|"")+"')
+_SCHEMA_RIGHTS = ("USAGE", "CREATE")
+_DATABASE_RIGHTS = ("CONNECT", "TEMPORARY", "CREATE")
+_OPTIONS = ("", " WITH GRANT OPTION")
+
+_COPY_SHAPE = {
+    "schemas": {str: (str, [(str, str, str)])},
+    "extensions": [(str, str)],
+    "owners": (str, str),
+    "roles": {str: bool},
+    "members": [(str, str)],
+    "access": [(str, str)],
+    "locale": (str, str, str),
+    "settings": {"search_path": str, "TimeZone": str},
+    "ledger": [{"id": int}],
+    "definitions": str,
+}
+_SHAPE = {
+    "address": str,
+    "name": str,
+    "written": str,
+    "server": int,
+    "heads": [str],
+    "runs": {str: (int, str, str, [str])},
+    "catalog": {"search_path": [str]},
+    "not_rehearsed": str,
+}
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What a scratch database is made of on a server that knows nothing of the target."""
+
+    foundation: Foundation
+    roles: Roles
+    access: tuple[tuple[str, str], ...]
+    locale: Locale
+    settings: tuple[tuple[str, str], ...]
+    ledger: tuple[str, ...]
+    definitions: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The database of the `name` at `address` (`HOST:PORT/NAME`) as it was when this was `written`.
+
+    `server` is its major version, `catalog` what `Catalog.of` takes. Without a `copy` nothing can be rehearsed, and
+    `not_rehearsed` says why.
+    """
+
+    address: str
+    name: str
+    written: str
+    server: int
+    heads: tuple[str, ...]
+    runs: Mapping[str, Run]
+    catalog: Mapping[str, Any]
+    copy: Copy | None
+    not_rehearsed: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The file's JSON values, which `from_json` reads."""
+        return {
+            "version": VERSION,
+            "address": self.address,
+            "name": self.name,
+            "written": self.written,
+            "server": self.server,
+            "heads": list(self.heads),
+            "runs": {id: list(run) for id, run in self.runs.items()},
+            "catalog": self.catalog,
+            "not_rehearsed": self.not_rehearsed,
+            "copy": _written(self.copy) if self.copy else None,
+        }
+
+    @classmethod
+    def from_json(cls, document: Any) -> Self:
+        """What `to_json` wrote. Raises MigrationError, in one line, for anything else."""
+        if not isinstance(document, Mapping) or "version" not in document:
+            raise MigrationError("this is not what pulumi-alembic schema writes")
+        if document["version"] != VERSION:
+            raise MigrationError(f"it has version {document['version']!r}, and this release reads {VERSION}")
+        copy = document.get("copy")
+        for found, shape in ((document, _SHAPE), *(((copy, _COPY_SHAPE),) if copy is not None else ())):
+            if wrong := _misfit(found, shape):
+                raise MigrationError(f"{wrong} is not what pulumi-alembic schema writes")
+        return cls(
+            document["address"],
+            document["name"],
+            document["written"],
+            document["server"],
+            tuple(document["heads"]),
+            {id: Run(*run) for id, run in document["runs"].items()},
+            document["catalog"],
+            None if copy is None else _read(copy),
+            document["not_rehearsed"],
+        )
+
+
+def take(url: str, address: str) -> Artifact:
+    """Read the database of `url`, which is the migrator's; its report calls it `address`.
+
+    Nothing is changed, and no one waits for it. Raises DatabaseError as `connect` does, and if the database was
+    migrated meanwhile.
+    """
+    with connect(url) as connection:
+        heads = read_heads(connection)
+        runs = read_runs(connection)
+        catalog = read_catalog_document(connection, login_search_path(url))
+        unfinished = {one.revision for one in ledger.attempts(connection)}
+        connection.rollback()
+        name, server = connection.info.dbname, connection.info.server_version // 10000
+        copy, reason = None, ""
+        try:
+            foundation, dumped, rows = read_source(url, sorted(unfinished))
+            copy = Copy(
+                foundation,
+                read_roles(connection),
+                tuple(read_access(connection, name)),
+                read_locale(connection, name),
+                _settings(url),
+                tuple(map(_impersonal, rows)),
+                _without_options(dumped),
+            )
+        except NotRehearsed as refused:
+            reason = str(refused)
+        connection.rollback()
+        if read_heads(connection) != heads:
+            raise DatabaseError(f"database {name}: it was migrated while its schema was read. Run this again")
+    written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return Artifact(address, name, written, server, heads, runs, catalog, copy, reason)
+
+
+def _settings(url: str) -> tuple[tuple[str, str], ...]:
+    with closing(log_in(url, own=False)) as session:
+        shown = ", ".join(f"pg_catalog.current_setting('{name}')" for name in _SETTINGS)
+        [values] = session.execute(f"SELECT {shown}".encode()).fetchall()
+    return tuple(zip(_SETTINGS, values, strict=True))
+
+
+def _impersonal(row: str) -> str:
+    return json.dumps({name: value for name, value in json.loads(row).items() if name not in _PERSONAL})
+
+
+def _without_options(dumped: str) -> str:
+    """The definitions without the options of user mappings. Raises NotRehearsed if they cannot be told apart."""
+    if "CREATE USER MAPPING" not in dumped:
+        return dumped
+    from pglast import split
+
+    parts, end = [], 0
+    for part in split(dumped, with_parser=False, only_slices=True):
+        statement = dumped[part]
+        parts.append(dumped[end : part.start])
+        if bare := _IS_MAPPING.match(statement):
+            found = _MAPPING.match(statement, bare.end() - len("CREATE USER MAPPING"))
+            if found is None:
+                raise NotRehearsed("the options of a user mapping cannot be removed from the definitions")
+            statement = statement[: found.end()]
+        parts.append(statement)
+        end = part.stop
+    return "".join([*parts, dumped[end:]])
+
+
+def _written(copy: Copy) -> dict[str, Any]:
+    schemas, roles = copy.foundation.schemas, copy.roles
+    return {
+        "schemas": {name: [each.owner, sorted(map(list, each.rights))] for name, each in schemas.items()},
+        "extensions": [list(each) for each in copy.foundation.extensions],
+        "owners": list(copy.foundation.owners),
+        "roles": roles.inherits,
+        "members": [list(each) for each in roles.members],
+        "access": [list(each) for each in copy.access],
+        "locale": list(copy.locale),
+        "settings": dict(copy.settings),
+        "ledger": [json.loads(each) for each in copy.ledger],
+        "definitions": copy.definitions,
+    }
+
+
+def _read(copy: Mapping[str, Any]) -> Copy:
+    schemas = {
+        name: FoundationSchema(
+            owner, frozenset((_one_of(_SCHEMA_RIGHTS, a), _name(b), _one_of(_OPTIONS, c)) for a, b, c in rights)
+        )
+        for name, (owner, rights) in copy["schemas"].items()
+    }
+    owner, login = copy["owners"]
+    extensions = tuple((name, within) for name, within in copy["extensions"])
+    encoding, collate, ctype = copy["locale"]
+    return Copy(
+        Foundation(schemas, extensions, (owner, login)),
+        Roles(copy["roles"], tuple((role, member) for role, member in copy["members"]), owner, login),
+        tuple((_one_of(_DATABASE_RIGHTS, privilege), _name(grantee)) for privilege, grantee in copy["access"]),
+        (encoding, collate, ctype),
+        tuple((name, copy["settings"][name]) for name in _SETTINGS),
+        tuple(json.dumps(row) for row in copy["ledger"]),
+        copy["definitions"],
+    )
+
+
+def _one_of(known: tuple[str, ...], text: str) -> str:
+    if text not in known:
+        raise MigrationError(f"{text[:40]!r} is no right that pulumi-alembic schema writes")
+    return text
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise MigrationError(f"{text[:40]!r} is no name that pulumi-alembic schema writes")
+    return text
+
+
+def _misfit(value: Any, shape: Any, place: str = "it") -> str:
+    """The place of the first value that does not have this shape; empty if all have."""
+    if isinstance(shape, type):
+        return "" if type(value) is shape else place
+    if isinstance(shape, tuple):
+        if not isinstance(value, list) or len(value) != len(shape):
+            return place
+        pairs = [(f"{place}[{number}]", each, shape[number]) for number, each in enumerate(value)]
+    elif isinstance(shape, list):
+        if not isinstance(value, list):
+            return place
+        pairs = [(f"{place}[{number}]", each, shape[0]) for number, each in enumerate(value)]
+    elif not isinstance(value, Mapping):
+        return place
+    elif str in shape:
+        pairs = [(f"{place}.{key}", each, shape[str]) for key, each in value.items()]
+    else:
+        pairs = [(f"{place}.{key}", value.get(key), each) for key, each in shape.items()]
+    return next((wrong for where, each, wanted in pairs if (wrong := _misfit(each, wanted, where))), "")

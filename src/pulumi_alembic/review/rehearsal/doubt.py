@@ -1,0 +1,90 @@
+"""Whether a revision that fails in a rehearsal fails on the target too: there the tables have rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from pulumi_alembic.database.retry import server_error
+
+__all__ = ["doubt"]
+
+# SQLSTATE classes: what the server refuses whatever the rows are. A feature it does not have, a wrong state of the
+# transaction, objects that depend on another, names of cursors, savepoints, databases and schemas, syntax and names.
+_REFUSED = ("0A", "25", "2B", "34", "3B", "3D", "3F", "42")
+# What depends on values: cardinality, data, constraints, and what a function raises.
+_OF_VALUES = ("21", "22", "23", "P0")
+_OF_OTHER_TABLES = ("23503", "P0")
+"""A missing row of a referenced table, and what a trigger raises: another table than the statement's was read."""
+
+_EMPTY = "no table has rows there, so it can succeed on the target"
+_OTHER = "it can succeed on the target, where the server can be in another state"
+
+_DEFINITIONS = {
+    "AlterDomainStmt", "AlterEnumStmt", "AlterTableStmt", "CommentStmt", "CreateDomainStmt", "CreateEnumStmt",
+    "CreateFunctionStmt", "CreateSchemaStmt", "CreateSeqStmt", "CreateStmt", "CreateTrigStmt", "DropStmt", "GrantStmt",
+    "IndexStmt", "RenameStmt", "ViewStmt",
+}  # fmt: skip
+_NEW_FUNCTION = re.compile(r"""(?i)\b(?:FUNCTION|PROCEDURE)\s+(?:[\w"]+\s*\.\s*)?"?(\w+)""")
+_READING = re.compile(r"(?i)\b(?:select|from|perform|execute|call|into|using)\b")
+
+
+def doubt(error: BaseException | None, sent: Sequence[str], functions: Collection[str] = ()) -> str:
+    """Why a revision that ended with `error` can succeed on the target; empty if it cannot.
+
+    `sent` are its statements so far, the last of which is the one that failed, if one failed. `functions` are the names
+    of those that the database has of its own.
+    """
+    server = server_error(error) if error is not None else None
+    state = (server.sqlstate if server is not None else None) or ""
+    if state.startswith(_REFUSED):
+        return ""
+    if state and not state.startswith(_OF_VALUES):
+        return _OTHER
+    # An error of Python can come from any row that was read before it.
+    asked = sent[-1:] if state else sent
+    own = {*functions, *(name for each in sent for name in _NEW_FUNCTION.findall(each))}
+    return _EMPTY if any(_reads(each, state, own) for each in asked) else ""
+
+
+def _reads(statement: str, state: str, functions: Collection[str]) -> bool:
+    """Whether the statement reads a table, or calls what can read one."""
+    from pglast import parse_sql
+    from pglast.parser import ParseError
+    from pglast.visitors import Skip, Visitor
+
+    found: list[bool] = []
+
+    class Tables(Visitor):
+        def visit_RangeVar(self, _: Any, __: Any) -> None:  # noqa: N802 - pglast's name for it
+            found.append(True)
+
+        def visit_InsertStmt(self, _: Any, node: Any) -> Any:  # noqa: N802
+            if node.selectStmt is not None:
+                self(node.selectStmt)
+            if state.startswith(_OF_OTHER_TABLES):
+                found.append(True)
+            return Skip
+
+        def visit_FuncCall(self, _: Any, node: Any) -> None:  # noqa: N802
+            # PostgreSQL's own functions read none.
+            found.extend([True] if node.funcname[-1].sval in functions else [])
+
+        def visit_ExecuteStmt(self, _: Any, __: Any) -> None:  # noqa: N802
+            found.append(True)
+
+        def visit_DoStmt(self, _: Any, node: Any) -> None:  # noqa: N802
+            text = " ".join(each.arg.sval for each in node.args if hasattr(each.arg, "sval"))
+            found.extend([True] if _READING.search(text) else [])
+
+    try:
+        trees = parse_sql(statement)
+    except ParseError:
+        return True
+    for each in trees:
+        node: Any = each.stmt
+        # A definition scans the rows that there are, and asks no more of them than that.
+        if type(node).__name__ not in _DEFINITIONS:
+            Tables()(node)
+    return bool(found)

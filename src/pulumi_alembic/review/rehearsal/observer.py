@@ -1,0 +1,292 @@
+"""What revisions send in a rehearsal, statement by statement, and the locks that the server shows after each."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.sql import Composable
+
+from pulumi_alembic.database.connection import VERSION_SCHEMA, read_heads
+from pulumi_alembic.database.fingerprint import read_lines
+from pulumi_alembic.database.literals import Unbindable, bound
+from pulumi_alembic.migrate.blocks.statement import NOTHING
+from pulumi_alembic.review.rehearsal.guard import SHARED, refuse_shared
+from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.review.rehearsal.renames import NAMES, Names, Rename, renames
+from pulumi_alembic.review.rehearsal.watched_session import Plain, watch
+from pulumi_alembic.sql.catalog import QUERY, Catalog, quoted
+from pulumi_alembic.sql.locks import MODES
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Connection
+
+__all__ = ["Looker", "Reading", "Seen", "Sent"]
+
+_OWN = r"""
+SELECT c.oid::bigint, CASE WHEN nspname LIKE 'pg\_temp\_%' THEN 'pg_temp' ELSE nspname END, relname, relkind::text,
+    relfilenode::bigint
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+WHERE nspname NOT IN ('pg_catalog', 'information_schema') AND nspname NOT LIKE 'pg\_toast%'
+"""
+_LOCKED = r"""
+SELECT relation::bigint, mode, database = 0,
+    CASE WHEN nspname LIKE 'pg\_temp\_%' THEN 'pg_temp' ELSE nspname END, relname, relkind::text, relfilenode::bigint
+FROM pg_catalog.pg_locks LEFT JOIN pg_catalog.pg_class c ON c.oid = relation
+    LEFT JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+WHERE locktype = 'relation' AND granted AND pid = pg_catalog.pg_backend_pid()
+    AND (relation >= 16384 OR mode <> 'AccessShareLock')
+"""
+_KINDS = "rpmfv"
+"""Of these kinds a lock is shown, as the conclusions from a statement's text have it."""
+
+_OURS = "pulumi_alembic."
+
+
+@dataclass(frozen=True)
+class Reading:
+    """After a statement: the modes of every lock that the transaction holds, by table, and which tables have new files.
+
+    The names are those from before the statement.
+    """
+
+    held: Mapping[str, frozenset[str]]
+    rewritten: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One statement as the server got it. None is `read` where it did not run inside a transaction.
+
+    It is `nothing` where what it would do was done by an earlier, interrupted run.
+    """
+
+    sql: str
+    outside: bool
+    read: Reading | None = None
+    nothing: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One revision: what it sent, the catalog before its first statement, and the fingerprint's lines at its end.
+
+    `renames` are between the names before it and those at its end.
+    """
+
+    sent: tuple[Sent, ...]
+    before: Catalog | None
+    lines: tuple[str, ...]
+    renames: tuple[Rename, ...] = ()
+
+
+class Looker:
+    """Looks on while revisions run, in the sessions that it is told of; `seen` has those that are complete, in order.
+
+    `heads` are where the database is after them. `rest` is what the one that did not complete had sent. Of a statement
+    that a script sends, at any depth, all is taken down; what this library sends for itself is left out. After
+    `deadline`, seconds of `time.monotonic`, no statement is sent any more: NotRehearsed. `first` is the catalog before
+    all of it; without it those before the others are not read either.
+    """
+
+    def __init__(self, paths: Collection[str], deadline: float, first: Catalog | None = None) -> None:
+        self.seen: list[Seen] = []
+        self.rest: list[Sent] = []
+        self.heads: tuple[str, ...] = ()
+        self._paths = paths
+        self._deadline = deadline
+        self._session: Connection | None = None
+        self._first = first
+        self._before: Catalog | None = None
+        self._known: dict[int, tuple[str, str, int]] = {}
+        self._names: Names = {}
+
+    def session(self, session: Connection) -> None:
+        """The revisions run in this session from here on; what the running one had sent was undone."""
+        self.rest, self._before, self._session = [], None, session
+        session.cursor_factory = partial(_made, _Cursor, self)  # type: ignore[assignment]
+        session.server_cursor_factory = partial(_made, _ServerCursor, self)  # type: ignore[assignment]
+        watch(session, self.is_own, self._refuse_shared)
+        self._know()
+        self._names = self._read_names()
+        session.rollback()
+
+    def cancel(self) -> None:
+        """End the statement that runs, from another thread."""
+        if self._session is not None and not self._session.closed:
+            with suppress(psycopg.Error):
+                self._session.cancel()
+
+    def batched(self, statement: str) -> None:
+        """A batched update begins."""
+        self.rest.append(Sent(f"{statement} /* in batches */", outside=True))
+
+    def on_applied(self, _: str) -> None:
+        """The running revision is complete, in its transaction."""
+        assert self._session is not None  # noqa: S101 - a revision ran in it
+        self.heads = read_heads(self._session)
+        names = self._read_names()
+        renamed = tuple(renames(self._names, names))
+        self.seen.append(Seen(tuple(self.rest), self._before, read_lines(self._session), renamed))
+        self._names = names
+        self.rest, self._before = [], None
+
+    def is_own(self) -> bool:
+        """Whether a script sends the statement that is sent now."""
+        frame = sys._getframe(2)
+        while frame is not None:
+            if frame.f_globals.get("__name__", "").startswith(_OURS) and frame.f_globals["__name__"] != __name__:
+                return False
+            if os.path.abspath(frame.f_code.co_filename) in self._paths:  # noqa: PTH100 - as frames name it
+                return True
+            frame = frame.f_back  # type: ignore[assignment]
+        return False
+
+    @contextmanager
+    def sends(self, query: Any, rows: Iterator[Any]) -> Iterator[None]:
+        """The block sends the query, once for each of the rows of parameters."""
+        if time.monotonic() > self._deadline:
+            raise NotRehearsed("it took too long")
+        session = self._session
+        assert session is not None  # noqa: S101 - a cursor of it sends
+        text = query.as_string(session) if isinstance(query, Composable) else query
+        text = text.decode() if isinstance(text, bytes) else text
+        texts = [_filled(text, each) for each in rows]
+        for each in dict.fromkeys(texts):
+            refuse_shared(each, outside=session.autocommit)
+        if self._first is not None and not self.rest:
+            self._before = self._read_catalog(session) if self.seen else self._first
+        outside = session.autocommit
+        first = len(self.rest)
+        self.rest += [Sent(each, outside, nothing=each == NOTHING) for each in texts]
+        yield
+        if not outside and session.info.transaction_status == TransactionStatus.INTRANS:
+            read = self._read()
+            if text.lstrip().upper().startswith("ROLLBACK"):
+                # Names and files are again what they were at the savepoint.
+                self._know()
+            self.rest[first:] = [Sent(each.sql, outside, read) for each in self.rest[first:]]
+
+    def _know(self) -> None:
+        assert self._session is not None  # noqa: S101 - it was just told
+        rows = Plain(self._session).execute(_OWN.encode())
+        self._known = {oid: (quoted(schema, name), kind, file) for oid, schema, name, kind, file in rows}
+
+    def _read_names(self) -> Names:
+        assert self._session is not None  # noqa: S101 - it was just told
+        rows = Plain(self._session).execute(NAMES.encode())
+        return {(kind, oid, number): (name, place) for kind, oid, number, name, place in rows}
+
+    def _read_catalog(self, session: Connection) -> Catalog:
+        [(document,)] = Plain(session).execute(QUERY.encode()).fetchall()
+        return Catalog.of(document)
+
+    def _refuse_shared(self) -> None:
+        assert self._session is not None  # noqa: S101
+        if self._session.info.transaction_status == TransactionStatus.INTRANS:
+            _refuse(Plain(self._session).execute(_LOCKED.encode()).fetchall())
+
+    def _read(self) -> Reading:
+        assert self._session is not None  # noqa: S101
+        locks = Plain(self._session).execute(_LOCKED.encode()).fetchall()
+        # Without a name are those that the statement dropped.
+        now = {oid: (quoted(one[0], one[1]), *one[2:]) for oid, _, _, *one in locks if one[0]}
+        _refuse(locks)
+        held: dict[str, set[str]] = {}
+        rewritten: dict[str, None] = {}
+        for oid, mode, *_ in locks:
+            known = self._known.get(oid) or now.get(oid)
+            if known is None or oid < _FIRST or known[1] not in _KINDS or known[0].startswith(f"{VERSION_SCHEMA}."):
+                continue
+            if (words := _in_words(mode)) in MODES:
+                held.setdefault(known[0], set()).add(words)
+            if oid in self._known and oid in now and now[oid][2] != known[2] and known[1] in "rm":
+                rewritten[known[0]] = None
+        self._known |= {oid: each for oid, each in now.items() if oid >= _FIRST}
+        return Reading({name: frozenset(modes) for name, modes in held.items()}, tuple(rewritten))
+
+
+def _refuse(locks: Iterable[tuple[Any, ...]]) -> None:
+    if SHARED & {name for _, _, is_shared, _, name, *_ in locks if is_shared}:
+        raise NotRehearsed("it changes what all databases of the server have in common, roles or databases")
+
+
+_FIRST = 16384
+"""The number of the first relation that is not of the catalog (PostgreSQL's FirstNormalObjectId)."""
+
+
+def _in_words(mode: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", mode.removesuffix("Lock")).upper()
+
+
+def _filled(text: str, parameters: Any) -> str:
+    try:
+        return bound(text, parameters)
+    except Unbindable:
+        return text
+
+
+def _made(kind: Callable[..., Any], looker: Looker, *args: Any, **kw: Any) -> Any:
+    cursor = kind(*args, **kw)
+    cursor.looker = looker
+    return cursor
+
+
+class _Cursor(psycopg.Cursor[Any]):
+    """Tells the looker what a script sends over it."""
+
+    looker: Looker
+
+    def execute(self, query: Any, params: Any = None, **kw: Any) -> _Cursor:
+        """As psycopg's."""
+        if not self.looker.is_own():
+            return super().execute(query, params, **kw)
+        with self.looker.sends(query, iter([params])):
+            return super().execute(query, params, **kw)
+
+    def executemany(self, query: Any, params_seq: Any, **kw: Any) -> None:
+        """As psycopg's."""
+        rows = list(params_seq)
+        if not self.looker.is_own():
+            return super().executemany(query, rows, **kw)
+        with self.looker.sends(query, iter(rows)):
+            return super().executemany(query, rows, **kw)
+
+    def stream(self, query: Any, params: Any = None, **kw: Any) -> Iterator[Any]:
+        """As psycopg's."""
+        if self.looker.is_own():
+            with self.looker.sends(query, iter([params])):
+                pass
+        return super().stream(query, params, **kw)
+
+    @contextmanager
+    def copy(self, statement: Any, params: Any = None, **kw: Any) -> Iterator[Any]:
+        """As psycopg's."""
+        if not self.looker.is_own():
+            with super().copy(statement, params, **kw) as copy:
+                yield copy
+            return
+        with self.looker.sends(statement, iter([params])), super().copy(statement, params, **kw) as copy:
+            yield copy
+
+
+class _ServerCursor(psycopg.ServerCursor[Any]):
+    """Tells the looker what a script declares it for."""
+
+    looker: Looker
+
+    def execute(self, query: Any, params: Any = None, **kw: Any) -> _ServerCursor:
+        """As psycopg's."""
+        if not self.looker.is_own():
+            return super().execute(query, params, **kw)
+        with self.looker.sends(query, iter([params])):
+            return super().execute(query, params, **kw)

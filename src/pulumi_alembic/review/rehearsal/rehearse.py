@@ -1,0 +1,155 @@
+"""A rehearsal from its beginning to its end: everything that can go wrong with it is a reason, and nothing stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from pulumi_alembic.database import server_message
+from pulumi_alembic.database.connection import connect, log_in
+from pulumi_alembic.database.fingerprint import read_lines
+from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.rehearsal.copying import (
+    Foundation,
+    furnish,
+    read_access,
+    replay,
+)
+from pulumi_alembic.review.rehearsal.pg_client import Client, find_client
+from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.review.rehearsal.roles import guests
+from pulumi_alembic.review.rehearsal.scratch import at, database_of, scratch
+from pulumi_alembic.review.rehearsal.source import client_for, read_source
+from pulumi_alembic.scripts.plan import Direction
+
+if TYPE_CHECKING:
+    from pulumi_alembic.migrate.planner import Looked
+    from pulumi_alembic.review.rehearsal.artifact import Artifact, Copy
+
+__all__ = ["rehearsal", "rehearsal_elsewhere"]
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A scratch database with the target's schema in it: the migrator's URL, and the lines of its fingerprint."""
+
+    url: str
+    lines: tuple[str, ...]
+
+
+@contextmanager
+def rehearsal(
+    url: str, admin: str, looked: Looked, tell: Callable[[str], None] = lambda text: None
+) -> Iterator[Callable[[Account], Account]]:
+    """Begin to set the scratch database up, beside whatever the block does; what it gives, rehearses the account.
+
+    `url` is the migrator's at the target, `admin` the URL of a login of the same server that may make databases and
+    become the owner. Where there cannot be a rehearsal the account comes back with the reason. At the end of the block
+    the scratch database is gone; it is never in the way of the target.
+    """
+    with _begun(lambda stack, aside: _prepare(stack, aside, url, admin, looked), looked, tell) as rehearse:
+        yield rehearse
+
+
+@contextmanager
+def rehearsal_elsewhere(
+    artifact: Artifact, admin: str, looked: Looked, tell: Callable[[str], None] = lambda text: None
+) -> Iterator[Callable[[Account], Account]]:
+    """As `rehearsal`, with the schema that an `artifact` holds, on another server; the target is not asked.
+
+    `admin` is the URL of a login there that may make databases and roles. The roles of the schema that are not there
+    are created, which `tell` is told, and are dropped at the end.
+    """
+    copy = artifact.copy
+    if copy is None:
+        yield lambda account: replace(account, not_rehearsed=artifact.not_rehearsed)
+        return
+    prepare = lambda stack, _: _prepare_elsewhere(stack, artifact, copy, admin, looked, tell)  # noqa: E731
+    with _begun(prepare, looked, tell) as rehearse:
+        yield rehearse
+
+
+@contextmanager
+def _begun(
+    prepare: Callable[[ExitStack, ThreadPoolExecutor], _Stage], looked: Looked, tell: Callable[[str], None]
+) -> Iterator[Callable[[Account], Account]]:
+    with ExitStack() as stack, ThreadPoolExecutor(2) as aside:
+        preparing = aside.submit(copy_context().run, prepare, stack, aside)
+
+        def rehearse(account: Account) -> Account:
+            count = len(looked.plan.steps)
+            tell(f"rehearses {count} revision{'' if count == 1 else 's'} in a scratch database")
+            try:
+                return _rehearse(preparing.result(), looked, account)
+            except NotRehearsed as reason:
+                return replace(account, not_rehearsed=str(reason))
+            except (MigrationError, psycopg.Error, OSError) as error:
+                return replace(account, not_rehearsed=_reason(error))
+
+        try:
+            yield rehearse
+        finally:
+            # What it began has to be there before it can be taken away.
+            with suppress(NotRehearsed, Exception):
+                preparing.result()
+
+
+def _prepare(stack: ExitStack, aside: ThreadPoolExecutor, url: str, admin: str, looked: Looked) -> _Stage:
+    reading = aside.submit(copy_context().run, read_source, url, [step.id for step in looked.plan.steps])
+    database = stack.enter_context(scratch(admin, url, client_for))
+    foundation, schema, ledger = reading.result()
+    with closing(log_in(database.url, "alembic rehearsal", autocommit=True)) as connection:
+        furnish(connection, read_access(connection, database_of(url)), foundation)
+    return _furnished(at(url, database.name), foundation, schema, ledger, looked)
+
+
+def _prepare_elsewhere(
+    stack: ExitStack, artifact: Artifact, copy: Copy, admin: str, looked: Looked, tell: Callable[[str], None]
+) -> _Stage:
+    # There is nothing to dump: only psql is of use.
+    client = lambda server: find_client(server) or Client(Path(), None, server)  # noqa: E731
+    url = stack.enter_context(guests(admin, artifact.server, copy.roles, tell))
+    database = stack.enter_context(scratch(admin, at(admin, artifact.name), client, copy.locale))
+    with closing(log_in(database.url, "alembic rehearsal", autocommit=True)) as connection:
+        furnish(connection, copy.access, copy.foundation)
+    url = at(url, database.name)
+    with closing(log_in(url, "alembic rehearsal", autocommit=True)) as connection:
+        # By the login itself, for its later sessions: the values are those of the target's.
+        for name, value in copy.settings:
+            connection.execute("SELECT set_config(%s, %s, false)", [name, value])
+            connection.execute(sql.SQL("ALTER ROLE SESSION_USER SET {} FROM CURRENT").format(sql.Identifier(name)))
+    return _furnished(url, copy.foundation, copy.definitions, list(copy.ledger), looked)
+
+
+def _furnished(url: str, foundation: Foundation, schema: str, ledger: list[str], looked: Looked) -> _Stage:
+    """With the definitions, which the migrator replays, after what the admin made."""
+    with connect(url) as connection:
+        connection.autocommit = True
+        replay(connection, schema, foundation, looked.plan.current, ledger)
+        with connection.transaction():
+            return _Stage(url, read_lines(connection))
+
+
+def _rehearse(stage: _Stage, looked: Looked, account: Account) -> Account:
+    from pulumi_alembic.review.rehearsal.outcome import told
+    from pulumi_alembic.review.rehearsal.scratch_run import perform, perform_back
+
+    there = looked.catalog.relations if looked.catalog else {}
+    forth = perform(stage.url, looked.plan, looked.history, looked.catalog)
+    back = None
+    if looked.plan.direction is Direction.UPGRADE and forth.looker.seen:
+        back = perform_back(stage.url, looked.plan, forth.looker, looked.history)
+    return told(account, there, stage.lines, forth, back)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(server_message.any_error(error).split())

@@ -1,0 +1,146 @@
+"""The roles of a schema on a server that is not its own, for the time of a rehearsal."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+
+from pulumi_alembic.database import server_message
+from pulumi_alembic.database.connection import Connection
+from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.review.rehearsal.scratch import log_in_beside
+
+__all__ = ["Roles", "guests", "read_roles"]
+
+_MARK = "created for a rehearsal by pulumi-alembic report --schema, and dropped after it"
+_LOCK = 0x7461736B_726F6C65  # "taskrole"
+
+# Those that objects of the database, its rights or memberships of the session's login name. 10 is the server's own
+# superuser, which every server has under a name of its own.
+_ROLES = r"""
+WITH RECURSIVE membership AS (
+    SELECT roleid, member FROM pg_auth_members WHERE member = session_user::regrole
+    UNION SELECT a.roleid, a.member FROM pg_auth_members a JOIN membership m ON a.member = m.roleid
+), here AS (SELECT oid FROM pg_database WHERE datname = current_database()), named (oid) AS (
+    SELECT refobjid FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass
+        AND (dbid IN (TABLE here) OR classid = 'pg_database'::regclass AND objid IN (TABLE here))
+    UNION SELECT roleid FROM membership UNION SELECT current_user::regrole UNION SELECT session_user::regrole
+)
+SELECT current_user::text, session_user::text,
+    (SELECT json_object_agg(rolname, rolinherit ORDER BY rolname) FROM pg_roles
+        WHERE oid IN (TABLE named) AND oid <> 10 AND rolname NOT LIKE 'pg\_%'),
+    (SELECT coalesce(json_agg(json_build_array(pg_get_userbyid(roleid), pg_get_userbyid(member)) ORDER BY 1), '[]')
+        FROM membership)
+"""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Whether each one inherits, by name; pairs of role and member; the `owner`, and the `login` that becomes it."""
+
+    inherits: dict[str, bool]
+    members: tuple[tuple[str, str], ...]
+    owner: str
+    login: str
+
+
+def read_roles(connection: Connection) -> Roles:
+    """Those of the database, in whose session the role of the owner is set."""
+    [(owner, login, inherits, members)] = connection.execute(_ROLES.encode()).fetchall()
+    return Roles(inherits, tuple((role, member) for role, member in members), owner, login)
+
+
+@contextmanager
+def guests(admin: str, major: int, roles: Roles, tell: Callable[[str], None]) -> Iterator[str]:
+    """Create the roles that the server of the URL `admin` lacks; give the URL of the login, and drop them at the end.
+
+    They get no attribute, and are members of each other only: the login can become the owner, and nothing that was
+    there before. So the owner and the login are never roles that somebody else created. Raises NotRehearsed if there
+    are such roles, if the server is of another `major` version, or if the admin is not allowed to create roles.
+    """
+    with closing(log_in_beside(admin)) as keeper:
+        _refuse_unfit(keeper, major, roles)
+        password = secrets.token_urlsafe(24)
+        created = _missing(keeper, roles)
+        try:
+            try:
+                for name in created:
+                    _create(keeper, name, roles, password)
+                for statement in _grants(created, roles):
+                    keeper.execute(statement)
+            except psycopg.Error as error:
+                raise NotRehearsed(f"the roles of the schema: {server_message.summary(error)}") from None
+            tell(f"created for the rehearsal, and dropped after it: {', '.join(created)}")
+            yield _url(admin, roles.login, password)
+        finally:
+            for name in created:
+                # One that is still needed by a database that could not be dropped is used again by the next report.
+                with suppress(psycopg.Error):
+                    keeper.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+def _refuse_unfit(keeper: Connection, major: int, roles: Roles) -> None:
+    there = keeper.info.server_version // 10000
+    if there != major:
+        raise NotRehearsed(f"the schema is of PostgreSQL {major}, and the server to rehearse on is PostgreSQL {there}")
+    if keeper.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK]).fetchone() == (False,):
+        raise NotRehearsed("another report is made on this server, with roles of its own")
+    foreign = {*_there(keeper, roles, marked=False)}
+    for name in (roles.owner, roles.login):
+        if name in foreign:
+            raise NotRehearsed(
+                f"the role {name} exists on the server to rehearse on, and this program did not create it: a rehearsal "
+                "from a file needs a server on which the owner of the schema has nothing else"
+            )
+
+
+def _missing(keeper: Connection, roles: Roles) -> Sequence[str]:
+    """Those to create: not there, or left by a rehearsal that was killed."""
+    foreign = {*_there(keeper, roles, marked=False)}
+    return [name for name in roles.inherits if name not in foreign]
+
+
+def _there(keeper: Connection, roles: Roles, *, marked: bool) -> Iterator[str]:
+    found = keeper.execute(
+        "SELECT rolname::text FROM pg_roles WHERE rolname = ANY (%s::text[])"
+        " AND (coalesce(shobj_description(oid, 'pg_authid'), '') = %s) = %s",
+        [[*roles.inherits, roles.owner, roles.login], _MARK, marked],
+    )
+    return (name for (name,) in found.fetchall())
+
+
+def _create(keeper: Connection, name: str, roles: Roles, password: str) -> None:
+    role = sql.Identifier(name)
+    if name not in _there(keeper, roles, marked=True):
+        with keeper.transaction():
+            keeper.execute(sql.SQL("CREATE ROLE {}").format(role))
+            keeper.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(role, _MARK))
+    if not roles.inherits[name]:
+        keeper.execute(sql.SQL("ALTER ROLE {} NOINHERIT").format(role))
+    if name == roles.login:
+        # The server's log can show a statement: it never gets the password itself.
+        verifier = keeper.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
+        keeper.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(role, verifier))
+
+
+def _grants(created: Sequence[str], roles: Roles) -> Iterator[sql.Composed]:
+    """Memberships among them; and of the admin, who makes schemas of theirs."""
+    for role, member in roles.members:
+        if role in created and member in created:
+            yield sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(member))
+    for role in created:
+        yield sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role))
+
+
+def _url(admin: str, login: str, password: str) -> str:
+    parts = urlsplit(admin)
+    where = parts.netloc.rpartition("@")[2]
+    query = [(key, value) for key, value in parse_qsl(parts.query) if key not in ("user", "password")]
+    netloc = f"{quote(login, safe='')}:{password}@{where}"
+    return urlunsplit(parts._replace(netloc=netloc, query=urlencode(query).replace("+", "%20")))

@@ -1,0 +1,30 @@
+"""The tables that an application's models describe, as values: the types as PostgreSQL's dialect writes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from pulumi_alembic.sql.catalog import Column
+
+if TYPE_CHECKING:
+    from pulumi_alembic.sql.catalog import Models
+
+__all__ = ["models_of"]
+
+
+def models_of(metadata: sa.MetaData) -> Models:
+    """Of each table its columns; a type that the dialect cannot write is empty."""
+    return {
+        (table.schema or "", table.name): {each.name: Column(_type(each), not each.nullable) for each in table.columns}
+        for table in metadata.tables.values()
+    }
+
+
+def _type(column: sa.Column[object]) -> str:
+    try:
+        return str(column.type.compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+    except sa.exc.CompileError:
+        return ""

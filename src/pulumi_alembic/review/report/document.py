@@ -1,0 +1,47 @@
+"""The whole report as one JSON object for machines, nothing left out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from pulumi_alembic.review.report import facts
+from pulumi_alembic.review.report.facts import Verdict
+from pulumi_alembic.review.report.preview import Preview
+
+__all__ = ["document"]
+
+VERSION = 1
+
+
+def document(preview: Preview, verdict: Verdict) -> dict[str, Any]:
+    """JSON values: the verdict, its counts, and everything behind it; `plans` hold what `Account.to_json` writes.
+
+    `version` changes when a key changes its meaning or goes; new keys may come.
+    """
+    return {
+        "version": VERSION,
+        "verdict": {"level": str(verdict.level), "text": verdict.text},
+        "counts": verdict.counts,
+        "stack": preview.stack,
+        "project": preview.project,
+        "steps": [{key: value for key, value in asdict(step).items() if key != "drops"} for step in preview.steps],
+        "plans": [
+            {
+                "resource": planned.name,
+                "urn": planned.urn,
+                "databases": planned.databases,
+                "problem": planned.problem,
+                "digest": planned.digest,
+                "drift": {name: list(lines) for name, lines in planned.drift},
+                "plan": planned.account.to_json() if planned.account else None,
+            }
+            for planned in preview.plans
+        ],
+        "findings": [
+            {**asdict(each.finding), "resource": each.resource, "revision": each.revision, "statement": each.statement}
+            for each in facts.findings(preview)
+        ],
+        "destroys": [asdict(each) for each in facts.losses(preview)],
+        "diagnostics": [asdict(each) for each in preview.diagnostics],
+    }

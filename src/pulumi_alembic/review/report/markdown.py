@@ -1,0 +1,76 @@
+"""Text from scripts and messages as GitHub's Markdown: it shows as it is, and can neither format, break nor ping.
+
+Outside of code, GitHub turns `@name` into a mention, `#1` and addresses into links that the other side sees: an
+invisible U+200B after the first character prevents that. Characters that are not seen, or turn the reading direction,
+are written as escapes, as everywhere: the report is printed in a CI log too.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pulumi_alembic.output.printable import printable
+
+__all__ = ["code", "cut", "fence", "folded", "plain", "visible"]
+
+_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
+_FORMATTING = re.compile(r"[\\`*\[\]<>|~&$#]|(?<![^\W_])_|_(?![^\W_])")
+_BLOCK_START = re.compile(r"^[-+=]|^\d+(?=[.)])")
+_REFERENCE = re.compile(r"(?i)@(?=\w)|#(?=\w)|\bgh(?=-\d)|https?:(?=//)|ftp:(?=//)|www(?=\.)|mailto:|xmpp:")
+_MARK = "\u200b"
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "\\": "&#92;", "$": "&#36;"}
+
+
+def cut(text: str, width: int) -> str:
+    """At most `width` characters of the text, an ellipsis in place of what is cut off."""
+    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def plain(text: str, width: int) -> str:
+    """The text as words in a paragraph, a list or a table."""
+    marked = _marked(_one_line(text, width))
+    escaped = _FORMATTING.sub(lambda found: _ENTITIES.get(found.group(), f"\\{found.group()}"), marked)
+    return _shown_mark(_BLOCK_START.sub(lambda found: "".join(map(_entity, found.group())), escaped))
+
+
+def code(text: str, width: int) -> str:
+    """The text as code in a paragraph, a list or a table."""
+    shown = _one_line(text, width)
+    if shown and not any(each in shown for each in "`|\\"):
+        return f"`{shown}`"
+    escaped = _PUNCTUATION.sub(lambda found: _entity(found.group()), shown)
+    return f"<code>{escaped or '&nbsp;'}</code>"
+
+
+def fence(text: str, language: str, width: int) -> str:
+    """The text, which is `visible`, as a block of code of at most `width` characters, in its own lines."""
+    shown = cut(text, width)
+    ticks = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    return f"{ticks}{language}\n{shown}\n{ticks}"
+
+
+def folded(title: str, body: str, *, opened: bool = False) -> str:
+    """Blocks of Markdown behind a line of HTML that a click opens."""
+    return f"<details{' open' if opened else ''}><summary>{title}</summary>\n\n{body}\n\n</details>"
+
+
+def visible(text: str) -> str:
+    """The text, printable, with one kind of line end."""
+    return printable(text.replace("\r\n", "\n").replace("\r", "\n").strip("\n").rstrip())
+
+
+def _one_line(text: str, width: int) -> str:
+    # Of a text of any size no more is looked at than could be shown.
+    return cut(" ".join(visible(text[: 100 * width]).split()), width)
+
+
+def _marked(text: str) -> str:
+    return _REFERENCE.sub(lambda found: found.group() + _MARK, text)
+
+
+def _shown_mark(text: str) -> str:
+    return text.replace(_MARK, "&#8203;")
+
+
+def _entity(character: str) -> str:
+    return f"&#{ord(character)};"

@@ -1,0 +1,315 @@
+"""What `pulumi preview --json` printed, as values: `pulumi` and `pulumi-embedded` print the same document. Pure."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.output.redact import redact
+from pulumi_alembic.review.plan_review import Account
+
+__all__ = [
+    "MIGRATIONS",
+    "STACK",
+    "Diagnostic",
+    "Planned",
+    "Preview",
+    "PreviewError",
+    "Step",
+    "of_account",
+    "parse",
+    "read",
+]
+
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_WANTED = "give it what `pulumi preview --json` prints"
+
+
+def parse(data: bytes | str) -> Any:
+    """The JSON value in `data`. Raises ValueError with one line that says what it is instead.
+
+    Bytes are UTF-8, or UTF-16 with its mark: PowerShell redirects that way.
+    """
+    if not data.strip():
+        raise ValueError(f"this is empty: {_WANTED}. If the preview itself failed, its standard error says why")
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-16" if data.startswith(_UTF_16) else "utf-8-sig")
+        return json.loads(text)
+    except UnicodeDecodeError:
+        raise ValueError(f"this is not text: {_WANTED}") from None
+    except RecursionError:
+        raise ValueError(f"this JSON is nested too deeply for a preview: {_WANTED}") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(_instead(text, error)) from None
+    except ValueError as error:
+        raise ValueError(f"this JSON holds a number that no preview has: {error}") from None
+
+
+def _instead(text: str, error: json.JSONDecodeError) -> str:
+    start = text.lstrip()
+    if start.startswith("{") and _is_event(start.partition("\n")[0]):
+        return (
+            "this is a stream of events, one object a line, and not one preview: use `pulumi preview --json`, without "
+            "PULUMI_ENABLE_STREAMING_JSON_PREVIEW"
+        )
+    if start.startswith("Previewing "):
+        return "this is a preview as people read it: use `pulumi preview --json`"
+    if start.startswith("{") and not text.rstrip().endswith("}"):
+        return f"this is cut off: it starts as JSON and ends in the middle, at line {text.count(chr(10)) + 1}"
+    return f"this is not JSON, at line {error.lineno}, column {error.colno}: {_WANTED}, its standard error kept apart"
+
+
+def _is_event(line: str) -> bool:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and "sequence" in found
+
+
+MIGRATIONS = "pulumi-python:dynamic/alembic:Migrations"
+STACK = "pulumi:pulumi:Stack"
+
+_PLAN, _PLANS = "__plan", "__plans"
+_DATABASE = "postgresql:index/database:Database"
+_KEYS = ("steps", "diagnostics", "changeSummary", "duration")
+_SAME = ("same", "refresh", "read")
+_GOING = ("delete", "delete-replaced", "replace")
+# The provider gives a plan in one line, and the whole of it only where it has steps.
+_IDLE = re.compile(r"at (\S+): nothing pending")
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|<\{%[^%]*%\}>")
+
+
+class PreviewError(MigrationError):
+    """The text is not what `pulumi preview --json` prints, or holds a plan of another version."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done to one resource; `drops` is the database that goes with it, with all its rows."""
+
+    op: str
+    urn: str
+    type: str
+    name: str
+    drops: str = ""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A migrations resource that stays or comes: its plan, or `problem`, which says why there is none.
+
+    One of many databases has several, one for those that have the same; `databases` says in words which these are.
+    `digest` is what an approval of the resource names, `drift` what a refresh found: by its name, the lines on each
+    thing.
+    """
+
+    urn: str
+    name: str
+    account: Account | None
+    problem: str = ""
+    digest: str = ""
+    databases: str = ""
+    drift: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """A message of the preview without colours; `resource` is the name of the resource it is about, if any."""
+
+    severity: str
+    message: str
+    resource: str = ""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A preview without what stays the same; `stack` and `project` are empty where no step names them.
+
+    `plans` of one resource are next to each other. `forgotten` names the migrations resources that go, which leaves
+    their schema as it is.
+    """
+
+    stack: str
+    project: str
+    steps: tuple[Step, ...]
+    unchanged: int
+    plans: tuple[Planned, ...]
+    forgotten: tuple[str, ...]
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def planned(self) -> int:
+        """How many resources the plans are of."""
+        return len({each.urn for each in self.plans})
+
+    @property
+    def failed(self) -> bool:
+        """Whether the preview ended with an error, and may lack steps."""
+        return any(each.severity == "error" for each in self.diagnostics)
+
+
+def read(data: bytes) -> Preview:
+    """The preview in `data`. Raises PreviewError, in one line, for anything else."""
+    document = _document(data)
+    if "steps" in document and document["steps"] is None:
+        raise PreviewError("steps is null: this is not what `pulumi preview --json` prints")
+    states = [_object(each, f"steps[{number}]") for number, each in enumerate(_list(document, "steps"))]
+    steps = [_step(state, f"steps[{number}]") for number, state in enumerate(states)]
+    planned, forgotten = {}, []
+    for step, state in zip(steps, states, strict=True):
+        if step.type == MIGRATIONS and step.op in ("delete", "delete-replaced"):
+            forgotten.append(step.name)
+        elif step.type == MIGRATIONS and step.op != "refresh":
+            first, *others = _planned(step, state)
+            planned[step.urn] = [replace(first, drift=_drift(state)), *others]
+    diagnostics = [
+        _diagnostic(_object(each, f"diagnostics[{number}]"), f"diagnostics[{number}]")
+        for number, each in enumerate(_list(document, "diagnostics"))
+    ]
+    # What the refresh warned of is a part of its own.
+    plans = tuple(each for found in planned.values() for each in found)
+    drifted = {each.name for each in plans if each.drift}
+    told = [each for each in diagnostics if each.message.startswith("drift, ") and each.resource in drifted]
+    parts = _urn(steps[0].urn, "steps[0].urn") if steps else ("", "", "", "")
+    unchanged = _object(document.get("changeSummary") or {}, "changeSummary").get("same", 0)
+    return Preview(
+        stack=parts[0],
+        project=parts[1],
+        steps=tuple(step for step in steps if step.op not in _SAME),
+        unchanged=unchanged if isinstance(unchanged, int) else 0,
+        plans=plans,
+        forgotten=tuple(dict.fromkeys(forgotten)),
+        diagnostics=tuple(each for each in diagnostics if each.severity in ("error", "warning") and each not in told),
+    )
+
+
+def of_account(account: Account) -> Preview:
+    """A preview of nothing but the plan of one database, of which no stack is known."""
+    digest = account.digest if account.revisions else ""
+    return Preview("", "", (), 0, (Planned("", account.database, account, digest=digest),), (), ())
+
+
+def _document(data: bytes) -> Mapping[str, Any]:
+    try:
+        document = parse(data)
+    except ValueError as error:
+        raise PreviewError(str(error)) from None
+    if not isinstance(document, Mapping):
+        raise PreviewError("this is JSON, but not the one object that `pulumi preview --json` prints")
+    if not any(key in document for key in _KEYS):
+        found = ", ".join(sorted(document)[:5])[:80] or "nothing"
+        keys = ", ".join(_KEYS)
+        raise PreviewError(f"this is not what `pulumi preview --json` prints: it has {found}, and none of {keys}")
+    return document
+
+
+def _step(state: Mapping[str, Any], place: str) -> Step:
+    op, urn = _text(state, "op", place), _text(state, "urn", place)
+    _, _, type_, name = _urn(urn, f"{place}.urn")
+    old = _object(state.get("oldState") or {}, f"{place}.oldState")
+    gone = type_ == _DATABASE and op in _GOING and not old.get("retainOnDelete")
+    return Step(op, urn, type_, name, _database_name(old) or name if gone else "")
+
+
+def _database_name(old: Mapping[str, Any]) -> str:
+    for part in ("outputs", "inputs"):
+        values = old.get(part)
+        if isinstance(values, Mapping) and isinstance(values.get("name"), str):
+            return str(values["name"])
+    return ""
+
+
+def _planned(step: Step, state: Mapping[str, Any]) -> list[Planned]:
+    new = _object(state.get("newState") or {}, "newState")
+    inputs = _object(new.get("inputs") or {}, "newState.inputs")
+    found = inputs.get(_PLANS, inputs.get(_PLAN))
+    bare = Planned(step.urn, step.name, None)
+    if found is None:
+        shown = inputs.get("plan")
+        if isinstance(shown, str) and (idle := _IDLE.fullmatch(shown)):
+            return [replace(bare, account=Account(idle[1], idle[1], "upgrade"))]
+        said = f"; it says only: {shown}" if isinstance(shown, str) and shown else ""
+        return [replace(bare, problem=f"the preview holds no plan that can be read here{said}")]
+    if found == "[secret]":
+        return [replace(bare, problem="its plan is a secret in the preview")]
+    digest = inputs.get("digest")
+    bare = replace(bare, digest=digest if isinstance(digest, str) else "")
+    try:
+        values = _redacted(parse(found) if isinstance(found, str) else found)
+        if _PLANS in inputs:
+            return [_of_many(bare, each) for each in values]
+        return [replace(bare, account=Account.from_json(values))]
+    except (MigrationError, LookupError, TypeError, ValueError) as error:
+        advice = "Make the report with the version of pulumi-alembic that the preview was made with"
+        text = " ".join(str(error).split())[:300]
+        raise PreviewError(f"the plan of {step.name[:80]!r} cannot be read: {text}. {advice}") from None
+
+
+def _of_many(bare: Planned, found: Mapping[str, Any]) -> Planned:
+    """One of the plans of a resource that has many databases; of those that are too many, there is only a word."""
+    plan = found["plan"]
+    return replace(
+        bare,
+        account=Account.from_json(plan) if plan is not None else None,
+        problem="" if plan is not None else "The preview does not hold so many plans",
+        databases=str(found["databases"]),
+    )
+
+
+def _drift(state: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What the refresh before the preview left in the state."""
+    outputs = _object(state.get("oldState") or {}, "oldState").get("outputs")
+    found = outputs.get("drift") if isinstance(outputs, Mapping) else None
+    if not isinstance(found, Mapping):
+        return ()
+    listed = ((name, lines if isinstance(lines, list) else []) for name, lines in found.items())
+    return tuple((redact(str(name)), tuple(redact(str(line)) for line in lines)) for name, lines in listed)
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_redacted(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _redacted(each) for key, each in value.items()}
+    return redact(value) if isinstance(value, str) else value
+
+
+def _diagnostic(found: Mapping[str, Any], place: str) -> Diagnostic:
+    severity = _text(found, "severity", place)
+    message = redact(_ESCAPES.sub("", _text(found, "message", place))).strip().removeprefix(f"{severity}: ")
+    urn = found.get("urn")
+    return Diagnostic(severity, message, _urn(urn, f"{place}.urn")[3] if isinstance(urn, str) and urn else "")
+
+
+def _urn(urn: str, place: str) -> tuple[str, str, str, str]:
+    """A URN's stack, project, own type and name."""
+    parts = urn.removeprefix("urn:pulumi:").split("::", 3)
+    if len(parts) != 4 or not urn.startswith("urn:pulumi:"):
+        raise PreviewError(f"{place} is not a URN: {urn[:80]!r}")
+    return parts[0], parts[1], parts[2].rpartition("$")[2], parts[3]
+
+
+def _list(document: Mapping[str, Any], key: str) -> list[Any]:
+    value = document.get(key) or []
+    if not isinstance(value, list):
+        raise PreviewError(f"{key} is not a list, as in a preview: {str(value)[:80]!r}")
+    return value
+
+
+def _object(value: object, place: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise PreviewError(f"{place} is not an object, as in a preview: {str(value)[:80]!r}")
+    return value
+
+
+def _text(found: Mapping[str, Any], key: str, place: str) -> str:
+    value = found.get(key)
+    if not isinstance(value, str):
+        raise PreviewError(f"{place}.{key} is not a text, as in a preview: {str(value)[:80]!r}")
+    return value

@@ -1,0 +1,158 @@
+"""The part of a report that says what each migrations resource would run."""
+
+from __future__ import annotations
+
+from pulumi_alembic.review.plan_review import WAY_BACK, Account, RevisionAccount, Severity, StatementAccount
+from pulumi_alembic.review.report import facts, markdown
+from pulumi_alembic.review.report.facts import counted
+from pulumi_alembic.review.report.page import Page, Show
+from pulumi_alembic.review.report.preview import Planned, Preview
+from pulumi_alembic.sql.locks import Effects
+
+__all__ = ["SYMBOLS", "schema"]
+
+SYMBOLS = {Severity.ERROR: "⛔", Severity.WARNING: "⚠️", Severity.INFO: "💡"}
+
+# More revisions than this are folded away together; SQL of one revision up to so many characters is not folded.
+_MANY = 10
+_SMALL = 600
+
+
+def schema(preview: Preview, page: Page) -> list[str]:
+    """Blocks of Markdown: per resource from, to, direction and database, then its revisions."""
+    blocks: list[str] = []
+    for planned in page.rows(preview.plans, "resource"):
+        blocks += _plan(planned, page, several=preview.planned > 1)
+    names = [page.code(name) for name in page.rows(preview.forgotten, "resource")]
+    if names:
+        what = "no revision runs, and the schema stays for as long as its database does"
+        blocks.append(f"#### Schema\n\nThe stack forgets {', '.join(names)}: {what}.")
+    if not blocks:
+        why = "it failed before there was one" if preview.failed else "nothing is pending, or the program has none"
+        blocks.append(f"#### Schema\n\nNo migrations resource in this preview: {why}.")
+    return blocks
+
+
+def _plan(planned: Planned, page: Page, *, several: bool) -> list[str]:
+    of = f" of {page.code(planned.name)}" if several else ""
+    of += f" in {page.plain(planned.databases)}" if planned.databases else ""
+    account = planned.account
+    if account is None:
+        return [f"#### Schema{of}: not known\n\n⚠️ {page.plain(planned.problem)}"]
+    if not account.revisions:
+        on = f" on {page.plain(account.as_of)}" if account.as_of else ""
+        return [f"#### Schema{of}\n\nAt {page.code(account.origin)}{on}: nothing pending."]
+    heading = f"#### Schema{of}: {page.code(account.origin)} → {page.code(account.target)}"
+    return [heading, _about(account, page, many=bool(planned.databases)), *_revisions(account, page)]
+
+
+def _about(account: Account, page: Page, *, many: bool) -> str:
+    where = f"of {page.code(account.database)}" if account.database else "of a database that is yet to be made"
+    where = f"as seen in {page.code(account.database)}" if account.database and many else where
+    where += f" as it was on {page.plain(account.as_of)}" if account.as_of else ""
+    how = "rehearsed on a scratch database" if account.rehearsed else "read from the scripts, not rehearsed"
+    how += f" ({page.plain(account.not_rehearsed)})" if account.not_rehearsed else ""
+    return (
+        f"{page.plain(account.direction).capitalize()} {where}, {counted(len(account.revisions), 'revision')}, {how}."
+    )
+
+
+def _revisions(account: Account, page: Page) -> list[str]:
+    shown = page.revisions(account.revisions)
+    if page.detail.show is Show.ID:
+        blocks = [", ".join(page.code(revision.id) for revision in shown)]
+        page.left["revision named only"] += len(shown)
+    else:
+        small = len(account.revisions) == 1 and sum(len(each.sql) for each in shown[0].statements) <= _SMALL
+        blocks = [_revision(revision, page, opened=small) for revision in shown]
+    if len(account.revisions) <= _MANY:
+        return blocks
+    between = "\n" if page.detail.show is Show.LINE else "\n\n"
+    return [markdown.folded(counted(len(account.revisions), "revision"), between.join(blocks))]
+
+
+def _revision(revision: RevisionAccount, page: Page, *, opened: bool) -> str:
+    line = f"**{page.code(revision.id)}** {page.plain(revision.message)}".rstrip()
+    if not _in_full(revision, page):
+        page.left["revision without SQL"] += bool(revision.statements)
+        return f"- {line}{_summed(revision, page)}"
+    origin = ", from the ledger: the scripts here lack it" if revision.from_ledger else ""
+    proven = f", proven by the stack {page.code(revision.proven_by)}" if revision.proven_by else ""
+    blocks = [f"{line}<br>{page.code(revision.file)}{origin}{proven}"]
+    if revision.runs_python:
+        unknown = ", so its SQL is not known before the update" if facts.is_opaque(revision) else ""
+        blocks.append(f"🐍 Runs Python{unknown}: {page.plain(revision.runs_python)}")
+    elif not revision.statements:
+        blocks.append("Sends no statement.")
+    if revision.sends:
+        statements = "\n\n".join(_statement(each, page) for each in revision.sends)
+        title = f"SQL: {counted(len(revision.sends), 'statement')}{'' if revision.statements else ' of the rehearsal'}"
+        blocks.append(markdown.folded(title, statements, opened=opened))
+    blocks += _rehearsed(revision, page)
+    return "\n\n".join(blocks)
+
+
+def _rehearsed(revision: RevisionAccount, page: Page) -> list[str]:
+    seen = revision.rehearsed
+    said = []
+    if seen and seen.fails:
+        doubt = f". {page.plain(seen.doubt)}" if seen.doubt else ""
+        said.append(f"{'⛔' if seen.refused else '⚠️'} Fails in the rehearsal: {page.plain(seen.fails)}{doubt}")
+    if seen and seen.way_back and seen.way_back != WAY_BACK:
+        lines = [f"- {page.code(line)}" for line in page.rows(seen.left, "line")]
+        said.append("\n".join([f"⚠️ Way back: {page.plain(seen.way_back)}", *([""] if lines else []), *lines]))
+    return said
+
+
+def _in_full(revision: RevisionAccount, page: Page) -> bool:
+    if page.detail.show is not Show.CONSPICUOUS:
+        return page.detail.show is Show.FULL
+    found = [*revision.findings, *(finding for each in revision.statements for finding in each.findings)]
+    objected = any(not finding.excused for finding in found)
+    effects = [each.does for each in revision.sends]
+    seen = revision.rehearsed
+    objected = objected or (seen is not None and bool(seen.fails or seen.left))
+    return objected or bool(revision.runs_python) or any(each.destroys or each.unknown for each in effects)
+
+
+def _summed(revision: RevisionAccount, page: Page) -> str:
+    """What a revision does, in a few words behind its name."""
+    if facts.is_opaque(revision):
+        return " · 🐍 runs Python"
+    found = [each.does for each in revision.sends]
+    locks = [lock for effects in found for lock in effects.locks if not lock.new]
+    tables = len({lock.table for lock in locks})
+    said = ["", counted(len(revision.statements), "statement")]
+    if locks:
+        strongest = max(locks, key=lambda lock: facts.strength(lock.mode))
+        more = f" and {counted(tables - 1, 'more table')}" if tables > 1 else ""
+        said.append(f"🔒 {page.plain(strongest.mode)} on {page.code(strongest.table)}{more}")
+    said += ["🗑️ destroys"] if any(effects.destroys for effects in found) else []
+    said += ["❓ unknown effects"] if any(effects.unknown for effects in found) else []
+    return " · ".join(said)
+
+
+def _statement(statement: StatementAccount, page: Page) -> str:
+    said = _effects(statement.does, page)
+    if statement.outside:
+        said.insert(0, "outside the transaction")
+    for finding in page.rows(statement.findings, "name"):
+        said.append(f"{SYMBOLS[finding.severity]} {page.code(finding.rule)}{' (excused)' if finding.excused else ''}")
+    sql = page.block(statement.sql, "sql", "statement")
+    return f"{' · '.join(said)}\n\n{sql}" if said else sql
+
+
+def _effects(effects: Effects, page: Page) -> list[str]:
+    by_mode: dict[str, list[str]] = {}
+    for lock in page.rows(effects.locks, "name"):
+        by_mode.setdefault(lock.mode, []).append(f"{page.code(lock.table)}{' (new)' if lock.new else ''}")
+    said = [f"🔒 {page.plain(mode)} on {', '.join(on)}" for mode, on in by_mode.items()]
+    for verb, names in (
+        ("rewrites", effects.rewrites),
+        ("reads all of", effects.scans),
+        ("🗑️ destroys", effects.destroys),
+        ("❓ not known:", effects.unknown),
+    ):
+        if names:
+            said.append(f"{verb} {', '.join(page.code(name) for name in page.rows(names, 'name'))}")
+    return said

@@ -1,0 +1,251 @@
+"""The parts of a report around the revisions: infrastructure, drift, findings, locks, tables and data at risk."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+
+from pulumi_alembic.review.plan_review import Account, Severity
+from pulumi_alembic.review.report import facts, markdown
+from pulumi_alembic.review.report.facts import counted
+from pulumi_alembic.review.report.page import Page
+from pulumi_alembic.review.report.preview import MIGRATIONS, STACK, Diagnostic, Planned, Preview, Step
+from pulumi_alembic.review.report.revisions import SYMBOLS
+
+__all__ = ["command", "commands", "data", "drift", "findings", "infrastructure", "locks", "messages", "structure"]
+
+# What waits while a lock is held (PostgreSQL 18, "Explicit Locking"); the rest lets reads and writes pass.
+_WAITING = {
+    "ACCESS EXCLUSIVE": "reads and writes wait",
+    "EXCLUSIVE": "writes wait",
+    "SHARE ROW EXCLUSIVE": "writes wait",
+    "SHARE": "writes wait",
+}
+_MANY = 10
+
+
+def infrastructure(preview: Preview, page: Page) -> list[str]:
+    """A table of what is done to which resource, as `pulumi preview` counts it."""
+    if all(step.type == MIGRATIONS and step.op != "delete" for step in preview.steps):
+        # What is done to them is the next part.
+        return []
+    counts = Counter(step.op for step in preview.steps)
+    numbers = ", ".join(f"{number:,} {page.plain(op)}" for op, number in page.rows(counts.most_common(), "kind"))
+    same = f", {preview.unchanged:,} unchanged" if preview.unchanged else ""
+    rows = [
+        f"| {page.plain(step.op)} | {page.code(_short(step))} | {page.code(step.name)} |"
+        for step in page.rows(preview.steps, "resource")
+    ]
+    table = "\n".join(["| | Type | Name |", "|---|---|---|", *rows])
+    if len(preview.steps) > _MANY:
+        table = markdown.folded(counted(len(preview.steps), "resource"), table)
+    return [f"#### Infrastructure: {numbers}{same}", table]
+
+
+def findings(preview: Preview, page: Page) -> list[str]:
+    """The findings, the worst first; what is only good to know, or excused, is folded away."""
+    found = facts.findings(preview)
+    if not found:
+        return []
+    several = preview.planned > 1
+    loud: list[str] = []
+    quiet: list[str] = []
+    for each in page.rows(found, "finding"):
+        objects = not each.finding.excused and each.finding.severity is not Severity.INFO
+        (loud if objects else quiet).append(_finding(each, page, several=several))
+    if quiet:
+        title = f"{counted(len(quiet), 'finding')} to know, or excused"
+        loud.append(markdown.folded(title, "\n\n".join(quiet)))
+    return ["#### Findings", *loud]
+
+
+def _finding(placed: facts.Placed, page: Page, *, several: bool) -> str:
+    finding = placed.finding
+    where = page.code(placed.revision) + (f" of {page.code(placed.resource)}" if several else "")
+    where += f", statement {placed.statement}" if placed.statement else ""
+    text = f"{SYMBOLS[finding.severity]} **{page.code(finding.rule)}** in {where}: {page.plain(finding.message)}"
+    if finding.excused:
+        return f"{text}<br>Excused: {page.plain(finding.excused)}"
+    return f"{text}\n\n{page.block(finding.suggestion, 'python', 'suggestion')}" if finding.suggestion else text
+
+
+def locks(preview: Preview, page: Page) -> list[str]:
+    """One row per table with its strongest lock, what waits for it, and whether the table is rewritten or read."""
+    found = facts.tables(preview)
+    if not found:
+        return []
+    several = len(list(facts.revisions(preview))) > 1
+    rows = [_lock(each, page, several=several) for each in page.rows(found, "table")]
+    table = "\n".join(["| Table | Strongest lock | Meanwhile |", "|---|---|---|", *rows])
+    if len(found) > _MANY:
+        table = markdown.folded(counted(len(found), "table"), table)
+    return ["#### Locks", table]
+
+
+def _lock(table: facts.TableFacts, page: Page, *, several: bool) -> str:
+    said = [_WAITING[table.mode]] if table.mode in _WAITING else []
+    said += ["rewritten"] if table.rewritten else []
+    said += ["read whole"] if table.scanned else []
+    by = f" in {page.code(table.revision)}" if several else ""
+    return f"| {page.code(table.table)} | {page.plain(table.mode)}{by} | {' · '.join(said)} |"
+
+
+def data(preview: Preview, page: Page) -> list[str]:
+    """What will be gone, and which revision or resource takes it; then what may be, as nobody can know, or is kept."""
+    lost = facts.losses(preview)
+    kept = [("sets aside", *each) for each in facts.kept(preview)]
+    kept += [("puts back", *each) for each in facts.put_back(preview)]
+    if not lost and not kept:
+        return []
+    lines = [_loss(loss, page) for loss in page.rows(lost, "danger")]
+    lines += [f"- 📦 {verb} {page.code(what)}, in {page.code(id)}" for verb, what, id in page.rows(kept, "kept thing")]
+    listed = "\n".join(lines)
+    if len(lost) + len(kept) > _MANY:
+        listed = markdown.folded(f"{len(lost) + len(kept):,} things", listed)
+    return ["#### Data at risk" if lost else "#### Data", listed]
+
+
+def _loss(loss: facts.Loss, page: Page) -> str:
+    symbol = "❓ not known:" if loss.unknown else "🗑️"
+    return f"- {symbol} {page.code(loss.what)}, in {page.code(loss.revision or loss.resource)}"
+
+
+def commands(preview: Preview, page: Page) -> list[str]:
+    """How to apply this and how to go back; how to look again where the preview failed."""
+    if preview.failed:
+        return [f"#### Next\n\nMend what the messages say, then {command(preview, 'preview')}"]
+    if not preview.steps and not any(planned.account and planned.account.revisions for planned in preview.plans):
+        return []
+    destroyed = any(step.op == "delete" and step.type == STACK for step in preview.steps)
+    rows = [f"- Apply: {command(preview, 'destroy' if destroyed else 'up')}"]
+    digests = [planned.digest for planned in preview.plans if planned.digest and planned.account]
+    for digest in page.rows(list(dict.fromkeys(digests)), "digest"):
+        rows.append(f"- Approve, where the stack asks for it: {page.code(f'PULUMI_ALEMBIC_APPROVE={digest}')}")
+    rows += _back(preview, page)
+    if any(step.urn not in {planned.urn for planned in preview.plans} for step in preview.steps):
+        rows.append(f"- Infrastructure back: {command(preview, 'up')} from the commit before")
+    if any(not loss.unknown for loss in facts.losses(preview)):
+        rows.append("- What is destroyed does not come back that way: have a backup")
+    return ["#### Apply and go back\n\n" + "\n".join(rows)]
+
+
+def _back(preview: Preview, page: Page) -> list[str]:
+    """How each resource that runs anything goes back."""
+    origins: dict[str, dict[str, Planned]] = {}
+    for planned in preview.plans:
+        if planned.account:
+            origins.setdefault(planned.urn, {}).setdefault(planned.account.origin, planned)
+    work = {each.urn for each in preview.plans if each.account and each.account.revisions}
+    found = [each for urn, each in origins.items() if urn in work]
+    return [_back_to(list(each.values()), preview, page) for each in page.rows(found, "resource")]
+
+
+def _back_to(plans: list[Planned], preview: Preview, page: Page) -> str:
+    """One resource's way back; the plans are those of its databases that come from different revisions."""
+    of = f" of {page.code(plans[0].name)}" if preview.planned > 1 else ""
+    accounts = [planned.account for planned in plans if planned.account]
+    origin = accounts[0].origin
+    if len(accounts) > 1:
+        names = ", ".join(page.code(each.origin) for each in page.rows(accounts, "revision"))
+        return (
+            f"- Schema back{of}: its databases come from {names}, and a target is for all of them: set it to one of "
+            f"these, then {command(preview, 'up')}"
+        )
+    if "+" in origin:
+        return f"- Schema back{of}: no one target names the heads {page.code(origin)}, so restore a backup"
+    if any(each.from_ledger for each in accounts[0].revisions):
+        return f"- Schema back{of}: {command(preview, 'up')} from a commit that has {page.code(origin)}"
+    return f"- Schema back{of}: set the target back to {page.code(origin)}, then {command(preview, 'up')}"
+
+
+def messages(preview: Preview, page: Page) -> list[str]:
+    """The preview's own errors and warnings, the errors first, each once."""
+    if not preview.diagnostics:
+        return []
+    counts = Counter(sorted(preview.diagnostics, key=lambda each: each.severity != "error"))
+    rows = [_message(each, number, page) for each, number in page.rows(list(counts.items()), "message")]
+    return ["#### Messages of the preview", *rows]
+
+
+def _message(found: Diagnostic, number: int, page: Page) -> str:
+    symbol = SYMBOLS[Severity(found.severity)]
+    start = f"{symbol} {page.code(found.resource)}: " if found.resource else f"{symbol} "
+    times = f" ({number:,} times)" if number > 1 else ""
+    if "\n" not in found.message:
+        return f"{start}{page.plain(found.message)}{times}"
+    first, _, rest = found.message.partition("\n")
+    return f"{start}{page.plain(first)}{times}\n\n{page.block(rest, 'text', 'message')}"
+
+
+def command(preview: Preview, verb: str, *flags: str) -> str:
+    """A command of Pulumi for the preview's stack, as code."""
+    stack = ["--stack", shlex.quote(preview.stack)] if preview.stack else []
+    return markdown.code(" ".join(["pulumi", verb, *flags, *stack]), 200)
+
+
+def _short(step: Step) -> str:
+    """The type as `pulumi preview` shows it: without the file that holds it, which bears its name."""
+    package, _, rest = step.type.partition(":")
+    module, _, name = rest.rpartition(":")
+    folder, _, file = module.rpartition("/")
+    return f"{package}:{folder}:{name}" if folder and file.lower() == name.lower() else step.type
+
+
+_LEGEND = "Green is new, yellow changes, red goes; behind a column stands what happens to it."
+
+
+def structure(preview: Preview, page: Page) -> list[str]:
+    """Per resource whose plan touches tables a diagram of them, and what it cannot show."""
+    several = preview.planned > 1
+    return [
+        block for planned in page.rows(preview.plans, "resource") for block in _plan(planned, page, several=several)
+    ]
+
+
+def _plan(planned: Planned, page: Page, *, several: bool) -> Iterator[str]:
+    account = planned.account
+    drawing = page.drawing(account.tables) if account and account.tables else ""
+    if account is None or not drawing:
+        return
+    of = f" of {page.code(planned.name)}" if several else ""
+    yield f"#### Tables before and after{of}{f' in {page.plain(planned.databases)}' if planned.databases else ''}"
+    yield " ".join([_LEGEND, *_unknown(account, page)])
+    many = len(account.tables) > _MANY
+    yield markdown.folded(counted(len(account.tables), "table"), drawing) if many else drawing
+
+
+def _unknown(account: Account, page: Page) -> Iterator[str]:
+    hidden = [each.id for each in account.revisions if facts.is_opaque(each)]
+    if hidden:
+        names = ", ".join(page.code(each) for each in page.rows(hidden, "name"))
+        yield f"⚠️ What {names} will do to the tables is not known, and not drawn."
+    said = (what for each in account.revisions for one in each.statements for what in one.effects.unknown)
+    if unknown := list(dict.fromkeys(said)):
+        names = ", ".join(page.code(each) for each in page.rows(unknown, "name"))
+        yield f"❓ Not drawn is what these may do: {names}."
+    bare = [each.name for each in account.tables if not each.before and each.after and not each.after.columns]
+    if bare:
+        yield f"❓ The columns of {', '.join(page.code(each) for each in page.rows(bare, 'name'))} are not known."
+
+
+def drift(preview: Preview, page: Page) -> list[str]:
+    """Each difference with what is expected, what was found, and the statement that brings back what was."""
+    found = [(planned, *each) for planned in preview.plans for each in planned.drift]
+    if not found:
+        return []
+    several = preview.planned > 1
+    rows = []
+    for planned, name, lines in page.rows(found, "difference"):
+        of = f" of {page.code(planned.name)}" if several else ""
+        shown = [line for line in lines if line.startswith(("expected:", "found:", " "))]
+        sql = [line for line in lines if line not in shown]
+        rows.append("\n\n".join([
+            f"**{page.code(name)}**{of}",
+            page.block("\n".join(shown), "text", "difference"),
+            *([page.block("\n".join(sql), "sql", "statement")] if sql else []),
+        ]))  # fmt: skip
+    text = "\n\n".join(rows)
+    if len(found) > _MANY:
+        text = markdown.folded(f"{len(found):,} differences", text)
+    return ["#### Drift: the database is not as the last update left it", text]

@@ -1,0 +1,83 @@
+"""Which revisions one update runs, in which direction. Pure: values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pulumi_alembic.errors import TargetError
+from pulumi_alembic.scripts.history import BASE, History
+from pulumi_alembic.scripts.revision import Revision
+
+__all__ = ["Direction", "Plan", "plan", "revision_text"]
+
+
+class Direction(StrEnum):
+    """The way a revision is run; the values are the names of the functions in a script."""
+
+    UPGRADE = "upgrade"
+    DOWNGRADE = "downgrade"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Running `steps` in order brings a database whose heads are `current` to `target`, and nothing else runs.
+
+    `applied` is all that is applied then.
+    """
+
+    current: tuple[str, ...]
+    target: str
+    direction: Direction
+    steps: tuple[Revision, ...]
+    applied: tuple[Revision, ...] = ()
+
+    def __str__(self) -> str:
+        """One line: `20250126_002 → 20250126_003: upgrade 20250126_003`."""
+        if not self.steps:
+            return f"at {revision_text(self.current)}: nothing pending"
+        ids = ", ".join(step.id for step in self.steps)
+        return f"{revision_text(self.current)} → {self.target}: {self.direction} {ids}"
+
+    @property
+    def lines(self) -> list[str]:
+        """One line per step: direction, revision id and message."""
+        return [f"{self.direction} {step.id} {step.message}".rstrip() for step in self.steps]
+
+    def require_upgrade(self) -> None:
+        """Raises TargetError, with the command that goes there, where the way leads down."""
+        if self.steps and self.direction is Direction.DOWNGRADE:
+            raise TargetError(f"the way to {self.target} is down, {self}: alembic downgrade {self.target}")
+
+
+def plan(history: History, current: Sequence[str], target: str) -> Plan:
+    """The plan from the heads `current` to `target`, an id or `base`: up by the missing, or down by the surplus.
+
+    Raises TargetError where a head is not in the history, or where the target lies on another branch. Upward steps come
+    after all they build on, downward ones before.
+    """
+    for head in current:
+        if head not in history.revisions:
+            raise TargetError(
+                f"the database is at revision {head}, which the scripts here do not have. "
+                f"Check out the commit that has it: git log --all -- '*{head}*'"
+            )
+    wanted = () if target == BASE else history.ancestors([target])
+    applied = history.ancestors(current)
+    there, asked = set(applied), set(wanted)
+    missing = tuple(history.revisions[id] for id in wanted if id not in there)
+    surplus = tuple(history.revisions[id] for id in reversed(applied) if id not in asked)
+    if missing and surplus:
+        raise TargetError(
+            f"revision {target} is on another branch than {revision_text(current)}. "
+            f"Go to their common ancestor first, or to a revision that joins them"
+        )
+    direction = Direction.DOWNGRADE if surplus else Direction.UPGRADE
+    reached = tuple(history.revisions[id] for id in wanted)
+    return Plan(tuple(sorted(current)), target, direction, surplus or missing, reached)
+
+
+def revision_text(heads: Sequence[str]) -> str:
+    """A database's heads as one word: `base` where there are none, joined by `+` where they are several."""
+    return "+".join(sorted(heads)) or BASE

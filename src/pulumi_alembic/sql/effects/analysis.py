@@ -1,0 +1,170 @@
+"""The effects of a text: each statement goes to what knows its kind, and one that nothing knows is told as unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from pulumi_alembic.sql.catalog import Catalog, Relation, quoted
+from pulumi_alembic.sql.effects import create, maintain, rows
+from pulumi_alembic.sql.effects.alter import alter, move, rename
+from pulumi_alembic.sql.effects.drops import drop, drop_owned
+from pulumi_alembic.sql.effects.queries import Scene, look, visit
+from pulumi_alembic.sql.locks import Effects
+
+__all__ = ["after", "effects"]
+
+
+def effects(sql: str, catalog: Catalog | None) -> Effects:
+    """All that the statements of the text do, of each table the strongest lock, by the rules of PostgreSQL 15 to 18.
+
+    What a text does not show is in `unknown`, never left out: what DO, functions and triggers run, and a text that
+    PostgreSQL 18's parser refuses. `catalog` is what is there before it, with what the plan's earlier statements make
+    (`after`); None where there is no database yet. A table of which nothing is known is taken to be empty of foreign
+    keys, indexes and partitions, and a change of its columns' types to write it anew. Tables that the text itself makes
+    are shown too. Rows that a query reads are no scan: `scans` are those of tables that DDL reads whole.
+    """
+    return _played(sql, catalog).effects()
+
+
+def after(sql: str, catalog: Catalog | None) -> Catalog:
+    """What is there once the text has run, for the effects of the next one."""
+    return _played(sql, catalog).catalog
+
+
+def _played(sql: str, catalog: Catalog | None) -> Scene:
+    from pglast import parse_sql
+    from pglast.parser import ParseError
+
+    scene = Scene(catalog or Catalog())
+    try:
+        statements = parse_sql(sql)
+    except ParseError as error:
+        scene.unknown(f"SQL that PostgreSQL 18's parser refuses: {error.args[0]}")
+        return scene
+    for each in statements:
+        try:
+            _play(scene, each.stmt)
+        except RecursionError:
+            scene.unknown("a statement that is nested too deeply to follow")
+    return scene
+
+
+def _play(scene: Scene, node: Any) -> None:
+    kind = type(node).__name__
+    if kind in _QUERIES:
+        visit(scene, node)
+        if kind == "SelectStmt" and node.intoClause is not None:
+            name = scene.new_name(node.intoClause.rel)
+            scene.put(Relation(name))
+            scene.lock(name, "ACCESS EXCLUSIVE")
+    elif kind in _HANDLERS:
+        _HANDLERS[kind](scene, node)
+    elif kind not in _QUIET:
+        scene.unknown(_UNKNOWN.get(kind) or f"a statement of the kind {kind.removesuffix('Stmt')}")
+
+
+def _create_schema(scene: Scene, node: Any) -> None:
+    for each in node.schemaElts or ():
+        relation = next((getattr(each, key) for key in ("relation", "view", "sequence") if hasattr(each, key)), None)
+        if relation is not None and not relation.schemaname:
+            relation.schemaname = node.schemaname
+        _play(scene, each)
+
+
+def _set(scene: Scene, node: Any) -> None:
+    values = [each.val.sval for each in node.args or () if hasattr(getattr(each, "val", None), "sval")]
+    if node.name == "search_path":
+        scene.catalog = replace(scene.catalog, search_path=tuple(values))
+    elif node.name == "timezone":
+        scene.catalog = replace(scene.catalog, utc=[each.upper() for each in values] == ["UTC"])
+
+
+def _explain(scene: Scene, node: Any) -> None:
+    if any(each.defname == "analyze" for each in node.options or ()):
+        _play(scene, node.query)
+        return
+    planned = Scene(scene.catalog, runs=type(node.query).__name__ == "SelectStmt")
+    _play(planned, node.query)
+    for lock in planned.effects().locks:
+        scene.lock(lock.table, lock.mode)
+
+
+def _prepare(scene: Scene, node: Any) -> None:
+    look(scene, node.query)
+
+
+def _drop_database(scene: Scene, node: Any) -> None:
+    scene.destroy(f"database {quoted(node.dbname)}")
+
+
+def _drop_role(scene: Scene, node: Any) -> None:
+    for each in node.roles:
+        scene.destroy(f"role {quoted(each.rolename or '?')}")
+
+
+_QUERIES = {"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "DeclareCursorStmt"}
+
+_HANDLERS: dict[str, Callable[[Scene, Any], None]] = {
+    "AlterDomainStmt": maintain.alter_domain,
+    "AlterObjectSchemaStmt": move,
+    "AlterPolicyStmt": create.create_policy,
+    "AlterSeqStmt": create.create_sequence,
+    "AlterTableStmt": alter,
+    "ClusterStmt": maintain.cluster,
+    "CommentStmt": maintain.comment,
+    "CompositeTypeStmt": create.create_type,
+    "CopyStmt": rows.copy,
+    "CreateDomainStmt": create.create_domain,
+    "CreateEnumStmt": create.create_type,
+    "CreateForeignTableStmt": lambda scene, node: create.create_table(scene, node.base),
+    "CreateFunctionStmt": create.create_function,
+    "CreatePolicyStmt": create.create_policy,
+    "CreateRangeStmt": create.create_type,
+    "CreateSchemaStmt": _create_schema,
+    "CreateSeqStmt": create.create_sequence,
+    "CreateStatsStmt": create.create_statistics,
+    "CreateStmt": create.create_table,
+    "CreateTableAsStmt": create.create_as,
+    "CreateTrigStmt": create.create_trigger,
+    "DropOwnedStmt": drop_owned,
+    "DropRoleStmt": _drop_role,
+    "DropStmt": drop,
+    "DropdbStmt": _drop_database,
+    "ExplainStmt": _explain,
+    "IndexStmt": create.create_index,
+    "LockStmt": rows.lock_table,
+    "PrepareStmt": _prepare,
+    "RefreshMatViewStmt": maintain.refresh,
+    "ReindexStmt": maintain.reindex,
+    "RenameStmt": rename,
+    "RuleStmt": create.create_rule,
+    "SecLabelStmt": maintain.comment,
+    "TruncateStmt": rows.truncate,
+    "VacuumStmt": maintain.vacuum,
+    "VariableSetStmt": _set,
+    "ViewStmt": create.create_view,
+}
+
+# They touch no table, and destroy nothing.
+_QUIET = {
+    "AlterCollationStmt", "AlterDatabaseRefreshCollStmt", "AlterDatabaseSetStmt", "AlterDatabaseStmt",
+    "AlterDefaultPrivilegesStmt", "AlterEnumStmt", "AlterFunctionStmt", "AlterObjectDependsStmt", "AlterOwnerStmt",
+    "AlterRoleSetStmt", "AlterRoleStmt", "AlterStatsStmt", "AlterTSConfigurationStmt", "AlterTSDictionaryStmt",
+    "AlterTypeStmt", "CheckPointStmt", "ClosePortalStmt", "ConstraintsSetStmt", "CreateAmStmt", "CreateCastStmt",
+    "CreateConversionStmt", "CreateEventTrigStmt", "CreateExtensionStmt", "CreateFdwStmt", "CreateForeignServerStmt",
+    "CreateOpClassStmt", "CreateOpFamilyStmt", "CreatePLangStmt", "CreateRoleStmt", "CreateTableSpaceStmt",
+    "CreateTransformStmt", "CreateUserMappingStmt", "CreatedbStmt", "DeallocateStmt", "DefineStmt", "DiscardStmt",
+    "FetchStmt", "GrantRoleStmt", "GrantStmt", "ListenStmt", "NotifyStmt", "TransactionStmt", "UnlistenStmt",
+    "VariableShowStmt", "AlterEventTrigStmt", "AlterFdwStmt", "AlterForeignServerStmt", "AlterOpFamilyStmt",
+    "AlterOperatorStmt", "AlterUserMappingStmt", "DropUserMappingStmt",
+}  # fmt: skip
+
+_UNKNOWN = {
+    "AlterExtensionStmt": "the script of an extension's update",
+    "CallStmt": "CALL of a procedure",
+    "DoStmt": "DO block",
+    "ExecuteStmt": "EXECUTE of a prepared statement",
+    "ReassignOwnedStmt": "every object of a role",
+}

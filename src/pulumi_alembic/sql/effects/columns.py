@@ -1,0 +1,132 @@
+"""Columns: what adding, dropping and changing one does to its table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pulumi_alembic.sql.catalog import Column, quoted
+from pulumi_alembic.sql.effects.constraints import add_constraint
+from pulumi_alembic.sql.effects.drops import remove_column
+from pulumi_alembic.sql.effects.queries import Scene, is_volatile, visit
+from pulumi_alembic.sql.effects.types import SERIAL, constrained_domain, keeps_file, loses, type_text
+
+__all__ = ["add_column", "change_type", "define_column", "drop_column"]
+
+
+def define_column(scene: Scene, table: str, node: Any) -> None:
+    """A column of a table that is just made, which holds no rows yet."""
+    _learn(scene, table, node)
+    for constraint in node.constraints or ():
+        add_constraint(scene, table, constraint, node.colname, filled=False)
+
+
+def add_column(scene: Scene, table: str, command: Any) -> None:
+    """ADD COLUMN: the table is written anew where the value is not the same for all rows, or has to be tested.
+
+    PostgreSQL 15 manual, ALTER TABLE, notes: a volatile default, a stored generated column, an identity column, a
+    domain with constraints. `serial` is a volatile default.
+    """
+    node = command.def_
+    if command.missing_ok and node.colname in scene.relation(table).columns:
+        return
+    _learn(scene, table, node)
+    kinds = {each.contype.name: each for each in node.constraints or ()}
+    default = kinds.get("CONSTR_DEFAULT")
+    generated = kinds.get("CONSTR_GENERATED")
+    if (
+        (default and is_volatile(scene, default.raw_expr))
+        or (generated and generated.generated_kind != "v")
+        or "CONSTR_IDENTITY" in kinds
+        or _is_serial(node)
+        or constrained_domain(scene.catalog, type_text(node.typeName))
+    ):
+        scene.rewrite(table)
+    if default:
+        visit(scene, default.raw_expr)
+    if "CONSTR_NOTNULL" in kinds and not default:
+        scene.scan(table)
+    for constraint in node.constraints or ():
+        valued = constraint.contype.name != "CONSTR_FOREIGN" or bool(default) or _is_serial(node)
+        add_constraint(scene, table, constraint, node.colname, filled=valued)
+
+
+def drop_column(scene: Scene, table: str, command: Any) -> None:
+    """DROP COLUMN: with its values go its constraints; with CASCADE, the views and keys that need it."""
+    column, cascade = command.name, command.behavior.name == "DROP_CASCADE"
+    relation = scene.relation(table)
+    if command.missing_ok and relation.columns and column not in relation.columns:
+        return
+    remove_column(scene, table, column, cascade=cascade)
+
+
+def change_type(scene: Scene, table: str, command: Any) -> None:
+    """ALTER COLUMN TYPE: the table is written anew unless each value stays the bytes it is; checks read it again."""
+    node, column = command.def_, command.name
+    known = scene.relation(table).columns.get(column, Column())
+    new = type_text(node.typeName)
+    using = node.raw_default
+    plain = using is None or _is_column(using, column)
+    if using is not None:
+        visit(scene, using)
+    if not plain and not _casts(using, column, new):
+        scene.rewrite(table)
+        scene.destroy(f"values of {table}.{quoted(column)}")
+    elif loses(scene.catalog, known.type, new, not plain):
+        scene.destroy(f"values of {table}.{quoted(column)}")
+    same = keeps_file(scene.catalog, known.type, new)
+    if not same:
+        scene.rewrite(table)
+    _constrained_again(scene, table, column, same=same)
+    scene.put_column(table, column, replace(known, type=new))
+
+
+def _constrained_again(scene: Scene, table: str, column: str, *, same: bool) -> None:
+    """Constraints of the column are made again: valid ones are tested again, and both tables of a foreign key locked.
+
+    A foreign key is not tested again where the values are the `same`.
+    """
+    for constraint in scene.relation(table).constraints:
+        if column not in constraint.columns:
+            continue
+        if constraint.validated and (constraint.kind == "c" or (constraint.target and not same)):
+            scene.scan(table)
+        if constraint.target:
+            scene.lock_tree(constraint.target, "ACCESS EXCLUSIVE")
+        for held, key in scene.catalog.referencing(table) if constraint.kind in "pu" else ():
+            scene.lock_tree(held.name, "ACCESS EXCLUSIVE")
+            for each in scene.tree(held.name) if key.validated and not same else ():
+                scene.scan(each)
+
+
+def _learn(scene: Scene, table: str, node: Any) -> None:
+    type_ = type_text(node.typeName) if node.typeName else ""
+    required = any(each.contype.name in _REQUIRING for each in node.constraints or ())
+    scene.put_column(
+        table, node.colname, Column(_SERIAL_TYPES.get(type_, type_), required or type_ in SERIAL, new=True)
+    )
+
+
+_REQUIRING = {"CONSTR_NOTNULL", "CONSTR_PRIMARY", "CONSTR_IDENTITY"}
+_SERIAL_TYPES = {
+    **dict.fromkeys(("smallserial", "serial2"), "int2"),
+    **dict.fromkeys(("serial", "serial4"), "int4"),
+    **dict.fromkeys(("bigserial", "serial8"), "int8"),
+}
+
+
+def _is_serial(node: Any) -> bool:
+    return len(node.typeName.names) == 1 and node.typeName.names[0].sval in SERIAL
+
+
+def _is_column(expression: Any, column: str) -> bool:
+    return type(expression).__name__ == "ColumnRef" and getattr(expression.fields[-1], "sval", None) == column
+
+
+def _casts(expression: Any, column: str, new: str) -> bool:
+    """Whether the expression is the column, cast to its new type and nothing else."""
+    return (
+        type(expression).__name__ == "TypeCast"
+        and _is_column(expression.arg, column)
+        and type_text(expression.typeName) == new
+    )

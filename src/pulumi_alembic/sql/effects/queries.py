@@ -1,0 +1,315 @@
+"""What a query, or any expression in a statement, reads and calls, and what is known at this point of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from pulumi_alembic.sql.catalog import Catalog, Column, Constraint, Relation, quoted
+from pulumi_alembic.sql.locks import MODES, Effects, Lock
+
+__all__ = [
+    "WRITERS",
+    "Hidden",
+    "Scene",
+    "is_volatile",
+    "look",
+    "name_of",
+    "nodes",
+    "read",
+    "tables",
+    "visit",
+    "with_clause",
+]
+
+_LOCKED = "rpmfv"
+_STORED = "rm"
+
+
+def name_of(names: Iterable[Any]) -> tuple[str | None, str]:
+    """Schema, if any, and name, of a list of pglast's Strings."""
+    parts = [each.sval for each in names]
+    return (parts[-2] if len(parts) > 1 else None), parts[-1]
+
+
+class Scene:
+    """The catalog as the statements so far leave it, and the union of their effects.
+
+    A relation that nothing is known of is taken for a table. Where nothing `runs`, queries are only looked at.
+    """
+
+    def __init__(self, catalog: Catalog, *, runs: bool = True) -> None:
+        self.catalog = catalog
+        self.runs = runs
+        self._locks: dict[str, str] = {}
+        self._rewrites: dict[str, None] = {}
+        self._scans: dict[str, None] = {}
+        self._destroys: dict[str, None] = {}
+        self._unknown: dict[str, None] = {}
+
+    def effects(self) -> Effects:
+        """What was seen: of each table the strongest lock, of everything else each once, in the order it was met."""
+        return Effects(
+            tuple(Lock(table, mode) for table, mode in self._locks.items()),
+            tuple(self._rewrites),
+            tuple(each for each in self._scans if each not in self._rewrites),
+            tuple(self._destroys),
+            tuple(self._unknown),
+        )
+
+    def name(self, node: Any) -> str:
+        """The full name of what a RangeVar names."""
+        schema = "pg_temp" if node.relpersistence == "t" else node.schemaname
+        return self.catalog.find(schema, node.relname)
+
+    def new_name(self, node: Any) -> str:
+        """The full name of what would be made by the name of a RangeVar: in the first schema of the path."""
+        if node.relpersistence == "t" or node.schemaname:
+            return quoted("pg_temp" if node.relpersistence == "t" else node.schemaname, node.relname)
+        return quoted(*self.catalog.search_path[:1], node.relname)
+
+    def named(self, names: Iterable[Any]) -> str:
+        """The full name of the relation that a list of Strings names."""
+        return self.catalog.find(*name_of(names))
+
+    def relation(self, name: str) -> Relation:
+        """The relation, of which nothing may be known."""
+        return self.catalog.relations.get(name) or Relation(name, assumed=True)
+
+    def tree(self, name: str) -> list[str]:
+        """The table and all that is below it."""
+        return [name, *self.catalog.descendants(name)]
+
+    def lock(self, name: str, mode: str) -> None:
+        """A lock on the relation, where it is of a kind whose readers would feel it."""
+        if self.relation(name).kind in _LOCKED:
+            held = self._locks.get(name, mode)
+            self._locks[name] = max(held, mode, key=MODES.index)
+
+    def lock_tree(self, name: str, mode: str) -> None:
+        """A lock on the table and all that is below it."""
+        for each in self.tree(name):
+            self.lock(each, mode)
+
+    def rewrite(self, name: str) -> None:
+        """The relation gets a new file, where it has one."""
+        if self.relation(name).kind in _STORED:
+            self._rewrites[name] = None
+
+    def scan(self, name: str) -> None:
+        """Every row of the relation is read."""
+        if self.relation(name).kind in _STORED:
+            self._scans[name] = None
+
+    def destroy(self, thing: str) -> None:
+        """Something is gone: its kind and its name."""
+        self._destroys[thing] = None
+
+    def unknown(self, what: str) -> None:
+        """Something happens that the statement does not show."""
+        self._unknown[what] = None
+        self.catalog = replace(self.catalog, complete=False)
+
+    def put(self, relation: Relation) -> None:
+        """The relation is as this from now on."""
+        self.catalog = replace(self.catalog, relations={**self.catalog.relations, relation.name: relation})
+
+    def put_column(self, table: str, name: str, column: Column) -> None:
+        """The table has this column from now on."""
+        relation = self.relation(table)
+        self.put(replace(relation, columns={**relation.columns, name: column}))
+
+    def put_constraint(self, table: str, constraint: Constraint) -> None:
+        """The table has this constraint from now on, in place of one of the same name."""
+        relation = self.relation(table)
+        others = [each for each in relation.constraints if each.name != constraint.name or not each.name]
+        self.put(replace(relation, constraints=(*others, constraint)))
+
+    def forget(self, name: str) -> None:
+        """The relation is there no more, nor what cannot be without it."""
+        gone = {name} | {each.name for each in self.catalog.relations.values() if each.table == name}
+        left = {key: each for key, each in self.catalog.relations.items() if key not in gone}
+        self.catalog = replace(self.catalog, relations=left)
+
+    def rename(self, name: str, new: str) -> None:
+        """The relation is known by another name from now on, wherever it is named."""
+        renamed = {}
+        for each in self.catalog.relations.values():
+            relation = _renamed(each, name, new)
+            renamed[relation.name] = relation
+        self.catalog = replace(self.catalog, relations=renamed)
+
+    def sibling(self, name: str, new: str) -> str:
+        """The full name of `new` in the schema of the relation called `name`."""
+        schema, dot, _ = name.rpartition(".")
+        return f"{schema}{dot}{quoted(new)}"
+
+
+def _renamed(relation: Relation, name: str, new: str) -> Relation:
+    def to(old: str) -> str:
+        return new if old == name else old
+
+    return replace(
+        relation,
+        name=to(relation.name),
+        was=relation.was or relation.name if relation.name == name else relation.was,
+        parents=tuple(to(each) for each in relation.parents),
+        default_partition=to(relation.default_partition),
+        table=to(relation.table),
+        uses=tuple((to(each), column) for each, column in relation.uses),
+        constraints=tuple(replace(each, target=to(each.target), index=to(each.index)) for each in relation.constraints),
+    )
+
+
+Hidden = frozenset[str]
+"""The names that a WITH clause gives to queries, which hide tables of that name."""
+
+WRITERS: dict[str, Callable[[Scene, Any, Hidden], None]] = {}
+"""What handles a statement that writes, which may stand inside a query's WITH clause too."""
+
+# pg_proc of PostgreSQL 15 to 18 and of the extensions pgcrypto and uuid-ossp: volatile, and changing no table.
+_VOLATILE = frozenset(
+    {
+        *("random", "random_normal", "setseed", "array_shuffle", "array_sample", "gen_random_bytes", "gen_salt"),
+        *("nextval", "currval", "lastval", "setval", "clock_timestamp", "timeofday", "set_config", "current_query"),
+        *("gen_random_uuid", "uuidv4", "uuidv7", "uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4"),
+        *("txid_status", "xpath_table"),
+    }
+)
+# They act on what a preview cannot see, or run SQL that is a value.
+_ACTING = ("lo_", "query_to_xml", "cursor_to_xml", "ts_stat", "ts_rewrite", "dblink")
+_QUIET = ("pg_get_", "pg_typeof", "pg_size", "pg_column", "pg_table_is", "pg_advisory", "pg_try_advisory", "pg_notify")
+_ADMIN_SUFFIXES = ("_size", "_is_visible", "_sleep", "_backend_pid")
+
+
+def visit(scene: Scene, node: Any, hidden: Hidden = frozenset()) -> None:
+    """Note every table that is read, every row lock, and every call of a function that may do anything."""
+    if isinstance(node, tuple):
+        for each in node:
+            visit(scene, each, hidden)
+        return
+    kind = type(node).__name__
+    if kind in WRITERS:
+        WRITERS[kind](scene, node, hidden)
+    elif kind == "RangeVar":
+        if node.schemaname or node.relname not in hidden:
+            read(scene, scene.name(node), tree=node.inh)
+    elif kind == "SelectStmt":
+        _select(scene, node, hidden)
+    elif hasattr(node, "__slots__"):
+        if kind == "FuncCall":
+            _call(scene, node)
+        for each in _children(node):
+            visit(scene, each, hidden)
+
+
+def look(scene: Scene, node: Any) -> None:
+    """Note the tables of a query, or of an expression, that is kept and not run."""
+    looked = Scene(scene.catalog, runs=False)
+    visit(looked, node)
+    for lock in looked.effects().locks:
+        scene.lock(lock.table, lock.mode)
+
+
+def read(scene: Scene, name: str, mode: str = "ACCESS SHARE", *, tree: bool = True) -> None:
+    """Lock what a query names, what is below it, and what a view reads."""
+    waiting, seen = [name], {name}
+    while waiting:
+        used = waiting.pop()
+        relation = scene.relation(used)
+        for each in scene.tree(used) if tree else [used]:
+            scene.lock(each, mode)
+        if relation.kind == "v" and scene.runs:
+            waiting += [each for each in dict.fromkeys(each for each, _ in relation.uses) if each not in seen]
+            seen |= set(waiting)
+
+
+def with_clause(scene: Scene, node: Any, hidden: Hidden) -> Hidden:
+    """Visit the queries of a statement's WITH clause; returns what is hidden from the statement itself."""
+    clause = node.withClause
+    if clause is None:
+        return hidden
+    names = frozenset(each.ctename for each in clause.ctes)
+    for each in clause.ctes:
+        visit(scene, each.ctequery, hidden | names if clause.recursive else hidden)
+        hidden |= {each.ctename}
+    return hidden
+
+
+def nodes(node: Any, kind: str) -> Iterator[Any]:
+    """All nodes of one kind, at any depth."""
+    if isinstance(node, tuple):
+        for each in node:
+            yield from nodes(each, kind)
+    elif hasattr(node, "__slots__"):
+        if type(node).__name__ == kind:
+            yield node
+        for each in _children(node):
+            yield from nodes(each, kind)
+
+
+def tables(scene: Scene, node: Any) -> list[str]:
+    """The relations that a query names."""
+    named = [scene.name(each) for each in nodes(node, "RangeVar")]
+    return [each for each in dict.fromkeys(named) if each in scene.catalog.relations]
+
+
+def is_volatile(scene: Scene, expression: Any) -> bool:
+    """Whether the expression has to be computed for each row: it calls a volatile function, or one of an unknown kind.
+
+    A name that neither the catalog has nor this module is one of PostgreSQL's own, of which the others are not.
+    """
+    for call in nodes(expression, "FuncCall"):
+        name = name_of(call.funcname)[1]
+        own = _own(scene, call)
+        if own and scene.catalog.functions.get(own, True):
+            return True
+        if not own and (name in _VOLATILE or name.startswith(("pg_", *_ACTING))):
+            return True
+    return False
+
+
+def _children(node: Any) -> Iterator[Any]:
+    for member in node:
+        value = getattr(node, member)
+        if isinstance(value, tuple) or hasattr(value, "__slots__"):
+            yield value
+
+
+def _select(scene: Scene, node: Any, hidden: Hidden) -> None:
+    inner = with_clause(scene, node, hidden)
+    for member in node:
+        value = getattr(node, member)
+        if member not in {"withClause", "intoClause", "lockingClause"} and value is not None:
+            visit(scene, value, inner)
+    for clause in node.lockingClause or ():
+        only = {each.relname for each in clause.lockedRels or ()}
+        for named in nodes(node.fromClause or (), "RangeVar"):
+            shown = named.alias.aliasname if named.alias else named.relname
+            if (not only or shown in only) and (named.schemaname or named.relname not in inner):
+                read(scene, scene.name(named), "ROW SHARE", tree=named.inh)
+
+
+def _call(scene: Scene, node: Any) -> None:
+    own = _own(scene, node)
+    name = name_of(node.funcname)[1]
+    if not scene.runs:
+        return
+    if own:
+        scene.unknown(f"function {own}")
+    elif name.startswith(_ACTING) or (
+        name.startswith("pg_") and not name.startswith(_QUIET) and not name.endswith(_ADMIN_SUFFIXES)
+    ):
+        scene.unknown(f"function {name}")
+
+
+def _own(scene: Scene, call: Any) -> str:
+    """The full name of a function that is not PostgreSQL's own; empty for one that is."""
+    schema, name = name_of(call.funcname)
+    if schema == "pg_catalog" or (not schema and name in _VOLATILE):
+        return ""
+    if schema:
+        return quoted(schema, name)
+    found = scene.catalog.find(None, name, scene.catalog.functions)
+    return found if found in scene.catalog.functions else ""

@@ -1,0 +1,144 @@
+"""What changing a column's type means for the values that are there. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from pulumi_alembic.sql.catalog import Catalog, quoted
+
+__all__ = ["SERIAL", "constrained_domain", "is_of", "keeps_file", "loses", "same_type", "type_text"]
+
+SERIAL = frozenset({"serial", "serial2", "serial4", "serial8", "smallserial", "bigserial"})
+"""The words that stand for a type, a sequence and a default."""
+
+# pg_cast of PostgreSQL 15: those without a function, of the types that columns commonly have.
+_SAME_BYTES = {("varchar", "text"), ("text", "varchar"), ("cidr", "inet"), ("int4", "oid"), ("oid", "int4")}
+_WIDER = {("int2", "int4"), ("int2", "int8"), ("int4", "int8"), ("int2", "numeric"), ("int4", "numeric")} | {
+    ("int8", "numeric"),
+    ("float4", "float8"),
+    ("date", "timestamp"),
+    ("json", "jsonb"),
+}
+_ROUNDED = {
+    *((real, whole) for real in ("numeric", "float4", "float8") for whole in ("int2", "int4", "int8")),
+    *((number, "float4") for number in ("numeric", "float8", "int4", "int8")),
+    *((stamp, part) for stamp in ("timestamp", "timestamptz") for part in ("date", "time", "timetz")),
+    ("numeric", "float8"),
+    ("interval", "time"),
+}
+_TIMES = {"timestamp", "timestamptz", "time", "timetz"}
+
+
+@dataclass(frozen=True)
+class _Type:
+    name: str
+    limits: tuple[int, ...]
+    array: bool
+
+
+def type_text(node: Any) -> str:
+    """The type that a TypeName stands for, as text that the parser takes for the same type."""
+    name = quoted(*(each.sval for each in node.names))
+    limits = ",".join(str(each) for each in _limits(node))
+    return f"{name}{f'({limits})' if limits else ''}{'[]' * len(node.arrayBounds or ())}"
+
+
+def constrained_domain(catalog: Catalog, type_: str) -> bool:
+    """Whether the type is a domain whose constraints each value has to be tested for."""
+    return catalog.find(*_split(type_), catalog.types) in catalog.constrained
+
+
+def is_of(catalog: Catalog, type_: str, name: str) -> bool:
+    """Whether a column's type is the one of the catalog that has this full name, or an array of it."""
+    return bool(type_) and catalog.find(*_split(type_), catalog.types) == name
+
+
+def same_type(catalog: Catalog, one: str, another: str) -> bool:
+    """Whether two texts are the same type, with the same limits; a domain is another type than what it is made of."""
+    return _named(catalog, one) == _named(catalog, another)
+
+
+def keeps_file(catalog: Catalog, old: str, new: str) -> bool:
+    """Whether a column's type can change without its table being written anew. An unknown old type cannot.
+
+    ATColumnChangeRequiresRewrite of PostgreSQL 15's tablecmds.c: where the new value has the same bytes, and where a
+    limit on the length of varchar, varbit, numeric or the times only grows.
+    """
+    if not old or constrained_domain(catalog, new):
+        return False
+    before, after = _base(catalog, old), _base(catalog, new)
+    if before != _parsed(old):
+        # What a domain limits is not looked at.
+        before = replace(before, limits=())
+    if before.array or after.array:
+        return (before.array, before.name) == (after.array, after.name) and after.limits in ((), before.limits)
+    if {before.name, after.name} == {"timestamp", "timestamptz"}:
+        return catalog.utc and _grows(before, after)
+    if (before.name, after.name) in _SAME_BYTES:
+        return not after.limits
+    return before.name == after.name and _grows(before, after)
+
+
+def loses(catalog: Catalog, old: str, new: str, using: bool) -> bool:
+    """Whether values can be other ones afterwards; a cast that refuses what does not fit loses nothing.
+
+    With `using` an expression makes the values, and all that is known is that a wider type holds all the old ones.
+    """
+    if keeps_file(catalog, old, new):
+        return False
+    before, after = _base(catalog, old or "text"), _base(catalog, new)
+    pair = (before.name, after.name)
+    if using:
+        return not old or not ((pair in _WIDER and not after.limits) or after.name == "text")
+    scaled = before.name == after.name and after.name in _TIMES | {"numeric", "interval"}
+    return pair in _ROUNDED or scaled or (pair in _WIDER and after.name == "numeric" and bool(after.limits[1:]))
+
+
+def _grows(before: _Type, after: _Type) -> bool:
+    if after.limits == before.limits or not after.limits:
+        return after.limits == before.limits or after.name not in {"bpchar", "bit"}
+    if not before.limits:
+        return False
+    if after.name == "numeric":
+        scales = [(*each.limits, 0)[1] for each in (before, after)]
+        return scales[0] == scales[1] and after.limits[0] >= before.limits[0]
+    return after.name in _TIMES | {"varchar", "varbit"} and after.limits[0] >= before.limits[0]
+
+
+def _base(catalog: Catalog, type_: str) -> _Type:
+    """The type, or what a domain is made of."""
+    found = _parsed(type_)
+    base = catalog.types.get(catalog.find(*_split(type_), catalog.types), "")
+    return _base(catalog, base) if base else found
+
+
+def _named(catalog: Catalog, type_: str) -> tuple[str, tuple[int, ...], bool]:
+    node = _node(type_)
+    return catalog.find(*_split(type_), catalog.types), tuple(_limits(node)), bool(node.arrayBounds)
+
+
+@lru_cache(1024)
+def _node(type_: str) -> Any:
+    from pglast import parse_sql
+
+    statement: Any = parse_sql(f"SELECT NULL::{type_}")[0].stmt
+    return statement.targetList[0].val.typeName
+
+
+def _parsed(type_: str) -> _Type:
+    node = _node(type_)
+    schema, name = _split(type_)
+    return _Type(quoted(schema, name) if schema else name, tuple(_limits(node)), bool(node.arrayBounds))
+
+
+def _split(type_: str) -> tuple[str | None, str]:
+    names = [each.sval for each in _node(type_).names]
+    schema = names[-2] if len(names) > 1 and names[-2] != "pg_catalog" else None
+    return schema, names[-1]
+
+
+def _limits(node: Any) -> list[int]:
+    values: list[Any] = [getattr(each, "val", None) for each in node.typmods or ()]
+    return [value.ival for value in values if hasattr(value, "ival")]

@@ -1,0 +1,50 @@
+"""What the analysis of a statement finds: its locks, and what it rewrites, scans and deletes. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["MODES", "OF_ROWS", "Effects", "Lock"]
+
+MODES = (
+    "ACCESS SHARE",
+    "ROW SHARE",
+    "ROW EXCLUSIVE",
+    "SHARE UPDATE EXCLUSIVE",
+    "SHARE",
+    "SHARE ROW EXCLUSIVE",
+    "EXCLUSIVE",
+    "ACCESS EXCLUSIVE",
+)
+"""The lock modes of a table, the weakest first (PostgreSQL 15 manual, table 13.2, in the order of lockdefs.h)."""
+
+OF_ROWS = MODES[:3]
+"""Those that a statement about rows takes, of some tables only where it finds any."""
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock on a table that a statement holds to the end of its transaction.
+
+    `mode` is PostgreSQL's name in words, such as `ACCESS EXCLUSIVE`; `table` is the name as PostgreSQL prints it,
+    with its schema where that is known. `new` is a table that the plan itself makes: nobody else waits for it.
+    """
+
+    table: str
+    mode: str
+    new: bool = False
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What a statement does to what is there: tables it writes anew, reads whole under its lock, and what is gone.
+
+    `destroys` names each thing with its kind: `table app.tasks`, `column app.tasks.title`, `rows of app.tasks`.
+    `unknown` says what else happens that the statement's text does not show, such as `DO block`.
+    """
+
+    locks: tuple[Lock, ...] = ()
+    rewrites: tuple[str, ...] = ()
+    scans: tuple[str, ...] = ()
+    destroys: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()

@@ -1,0 +1,358 @@
+"""The statements that run outside a transaction: which kind each is, and on what. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pulumi_alembic.output.printable import printable
+
+__all__ = [
+    "Kind",
+    "Statement",
+    "StatementError",
+    "alone",
+    "assigned",
+    "ends_transaction",
+    "own_constants",
+    "printable_sql",
+    "recognise",
+]
+
+
+class Kind(StrEnum):
+    """The kinds that an autocommit block is for; the values are what they are called in messages and in the ledger."""
+
+    CREATE_INDEX = "CREATE INDEX CONCURRENTLY"
+    DROP_INDEX = "DROP INDEX CONCURRENTLY"
+    REINDEX = "REINDEX CONCURRENTLY"
+    DETACH = "DETACH PARTITION CONCURRENTLY"
+    ADD_VALUE = "ALTER TYPE ADD VALUE"
+    REFRESH = "REFRESH MATERIALIZED VIEW CONCURRENTLY"
+    VACUUM = "VACUUM"
+    ANALYZE = "ANALYZE"
+
+    @property
+    def needs_block(self) -> bool:
+        """Whether PostgreSQL refuses it inside a transaction; the others only may be outside."""
+        return self not in {Kind.ADD_VALUE, Kind.REFRESH, Kind.ANALYZE}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One such statement. Names are as written, quotes and schema included; empty where the kind has none.
+
+    `name` is the index, type, view or partition, or for REINDEX the word and the name (`TABLE app.tasks`); `table` is
+    the table of an index that is created, or the parent of a partition; `label` the literal of an enum's value;
+    `definition` what follows the table's name of an index that is created.
+    """
+
+    kind: Kind
+    name: str = ""
+    table: str = ""
+    label: str = ""
+    unique: bool = False
+    lenient: bool = False
+    """IF EXISTS or IF NOT EXISTS."""
+    definition: str = ""
+
+
+class StatementError(ValueError):
+    """A text that cannot be the one statement of a block; its message says why and what to do."""
+
+
+def alone(sql: str) -> Statement:
+    """The one statement that `sql` is, of a kind for an autocommit block. Raises StatementError for any other text."""
+    tokens = _tokens(sql)
+    ends = [index for index, token in enumerate(tokens) if token.text == ";"]
+    if ends and ends[0] < len(tokens) - 1:
+        raise StatementError("these are several statements: each needs a block of its own")
+    statement = recognise(sql)
+    if statement is None:
+        raise StatementError(
+            f"an autocommit block is for one of {', '.join(Kind)}; any other statement belongs in the revision's "
+            "transaction, behind the block"
+        )
+    if statement.kind is Kind.CREATE_INDEX and not statement.name:
+        raise StatementError("give the index a name, by which an interrupted build is found again")
+    return statement
+
+
+def assigned(assignments: str) -> list[str]:
+    """The columns that a SET clause assigns to, as written; those of a list in parentheses too."""
+    columns, depth, target = [], 0, True
+    for token in _lexed(assignments):
+        if token.text == "=" and (depth == 0 or target):
+            target = False
+        elif token.text == "," and depth == 0:
+            target = True
+        elif target and token.kind in {"word", "quoted"}:
+            columns.append(token.text)
+        depth += {"(": 1, ")": -1}.get(token.text, 0)
+    return columns
+
+
+def recognise(sql: str) -> Statement | None:
+    """What kind the first statement of `sql` is; None for one of no kind here."""
+    first = next(_lexed(sql), None) if _MARK.search(sql) else None
+    if first is None or first.text.upper() not in _FIRST_WORDS:
+        return None
+    tokens = _tokens(sql)
+    for read in (_create_index, _drop_index, _reindex, _add_value, _detach, _refresh, _vacuum):
+        if statement := read(_Reader(sql, tokens)):
+            return statement
+    return None
+
+
+def ends_transaction(sql: str) -> bool:
+    """Whether a statement of `sql` begins or ends a transaction; one to or of a savepoint does not.
+
+    Of a text with a function's body that is no constant (BEGIN ATOMIC) only the first statement is looked at.
+    """
+    if not _TRANSACTION_MARK.search(sql):
+        return False
+    statements: list[list[str]] = [[]]
+    for token in _lexed(sql):
+        if token.text == ";":
+            statements.append([])
+        elif len(statements[-1]) < 3:
+            statements[-1].append(token.text.upper())
+    whole = statements[:1] if _ATOMIC.search(sql) else statements
+    return any(words and words[0] in _TRANSACTION and "TO" not in words for words in whole)
+
+
+def printable_sql(sql: str) -> str:
+    """The statement in a form that `printable` leaves as it is, and that does the same.
+
+    Constants and names with unprintable characters are written with escapes, which need a server's encoding that has
+    these characters. Of such a statement the comments are left out.
+    """
+    if printable(sql) == sql:
+        return sql
+    written, end = [], 0
+    for token in _lexed(sql):
+        gap = " " if token.start > end else ""
+        text = token.text if printable(token.text) == token.text else _escaped(token)
+        written.append(gap + text)
+        end = token.start + len(token.text)
+    return "".join(written)
+
+
+def own_constants(sql: str, source: str) -> str:
+    """The statement with an ellipsis for each text and number that its script's source does not hold.
+
+    A script that puts a row's values into a statement has them from the database.
+    """
+
+    def known(found: re.Match[str]) -> str:
+        text = found[0]
+        if found["name"] or (found["text"] or text).replace("''", "'") in source:
+            return text
+        return "'…'" if found["text"] else "…"
+
+    return _CONSTANT.sub(known, sql)
+
+
+_CONSTANT = re.compile(
+    r"""(?P<name>"(?:[^"]|"")*"|[^\W\d][\w$]*|\$\d+)
+      | '(?P<text>(?:[^']|'')+)'
+      | \d+(?:\.\d+)?""",
+    re.VERBOSE,
+)
+
+
+def _escaped(token: _Token) -> str:
+    if token.kind == "quoted":
+        return 'U&"' + "".join(_in_name(each) for each in token.text[1:-1]) + '"'
+    if token.kind != "string":
+        return printable(token.text)
+    text = token.text
+    if text[0] in "eE":
+        return "E'" + "".join(map(_in_constant, text[2:-1])) + "'"
+    if text[0] == "$":
+        tag = text.index("$", 1) + 1
+        text = "'" + text[tag:-tag].replace("'", "''") + "'"
+    return "E'" + "".join(map(_in_constant, text[1:-1].replace("\\", r"\\"))) + "'"
+
+
+def _in_constant(character: str) -> str:
+    if character.isprintable() and character != "#":
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _in_name(character: str) -> str:
+    if character == "\\":
+        return r"\\"
+    if character.isprintable() and character != "#":
+        return character
+    code = ord(character)
+    return f"\\{code:04x}" if code < 0x10000 else f"\\+{code:06x}"
+
+
+@dataclass(frozen=True)
+class _Token:
+    text: str
+    start: int
+    kind: str
+
+
+# PostgreSQL 15 manual, 4.1: a comment counts as white space; block comments nest, which _tokens counts.
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|--[^\n]*)
+      | (?P<comment>/\*)
+      | (?P<string>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$)
+      | (?P<quoted>"(?:[^"]|"")*")
+      | (?P<word>[^\W\d][\w$]*)
+      | (?P<other>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_FIRST_WORDS = {"CREATE", "DROP", "REINDEX", "ALTER", "REFRESH", "VACUUM", "ANALYZE", "ANALYSE"}
+_MARK = re.compile(r"concurrently|value|vacuum|analy[sz]e", re.IGNORECASE)
+"""A word of each kind: a statement without any of them is of none, and is not taken apart."""
+_TRANSACTION = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"}
+_TRANSACTION_MARK = re.compile("|".join(sorted(_TRANSACTION)), re.IGNORECASE)
+_ATOMIC = re.compile(r"\batomic\b", re.IGNORECASE)
+_COMMENT_MARK = re.compile(r"/\*|\*/")
+
+
+def _tokens(sql: str) -> list[_Token]:
+    return list(_lexed(sql))
+
+
+def _lexed(sql: str) -> Iterator[_Token]:
+    position = 0
+    while match := _TOKEN.match(sql, position):
+        position = match.end()
+        kind = match.lastgroup if match.lastgroup != "tag" else "string"
+        if kind == "comment":
+            position = _comment_end(sql, position)
+        elif kind != "space":
+            yield _Token(match[0], match.start(), kind or "other")
+
+
+def _comment_end(sql: str, position: int) -> int:
+    depth = 1
+    while depth and (mark := _COMMENT_MARK.search(sql, position)):
+        depth += 1 if mark[0] == "/*" else -1
+        position = mark.end()
+    return position if depth == 0 else len(sql)
+
+
+class _Reader:
+    """Reads tokens from the left; what does not fit is left where it is."""
+
+    def __init__(self, sql: str, tokens: Sequence[_Token]) -> None:
+        self._sql = sql.rstrip().rstrip(";")
+        self._tokens = tokens
+        self._at = 0
+
+    def take(self, words: str) -> bool:
+        """Whether the next tokens are these words, which then are behind."""
+        expected = words.split()
+        found = [token.text.upper() for token in self._tokens[self._at : self._at + len(expected)]]
+        if found != expected:
+            return False
+        self._at += len(expected)
+        return True
+
+    def name(self) -> str:
+        """The possibly qualified name that comes next; empty where none does."""
+        parts = []
+        while token := self._next("word", "quoted"):
+            parts.append(token.text)
+            if not self.take("."):
+                break
+        return ".".join(parts)
+
+    def literal(self) -> str:
+        """The string literal that comes next, as written."""
+        token = self._next("string")
+        return token.text if token else ""
+
+    def parenthesis(self) -> set[str]:
+        """The words of the parenthesis that comes next, in upper case."""
+        words: set[str] = set()
+        if self.take("("):
+            while self._at < len(self._tokens) and not self.take(")"):
+                words.add(self._tokens[self._at].text.upper())
+                self._at += 1
+        return words
+
+    def rest(self) -> str:
+        """The text behind what was read."""
+        return self._sql[self._tokens[self._at].start :].strip() if self._at < len(self._tokens) else ""
+
+    def _next(self, *kinds: str) -> _Token | None:
+        if self._at < len(self._tokens) and self._tokens[self._at].kind in kinds:
+            self._at += 1
+            return self._tokens[self._at - 1]
+        return None
+
+
+def _create_index(read: _Reader) -> Statement | None:
+    if not read.take("CREATE"):
+        return None
+    unique = read.take("UNIQUE")
+    if not read.take("INDEX CONCURRENTLY"):
+        return None
+    lenient = read.take("IF NOT EXISTS")
+    name = "" if read.take("ON") else read.name()
+    _ = name and read.take("ON")
+    read.take("ONLY")
+    table = read.name()
+    return Statement(Kind.CREATE_INDEX, name, table, unique=unique, lenient=lenient, definition=read.rest())
+
+
+def _drop_index(read: _Reader) -> Statement | None:
+    if not read.take("DROP INDEX CONCURRENTLY"):
+        return None
+    lenient = read.take("IF EXISTS")
+    return Statement(Kind.DROP_INDEX, read.name(), lenient=lenient)
+
+
+def _reindex(read: _Reader) -> Statement | None:
+    if not read.take("REINDEX"):
+        return None
+    concurrently = "CONCURRENTLY" in read.parenthesis()
+    for what in ("INDEX", "TABLE", "SCHEMA", "DATABASE"):
+        if read.take(what):
+            concurrently = read.take("CONCURRENTLY") or concurrently
+            return Statement(Kind.REINDEX, f"{what} {read.name()}".strip()) if concurrently else None
+    return None
+
+
+def _add_value(read: _Reader) -> Statement | None:
+    if not read.take("ALTER TYPE"):
+        return None
+    name = read.name()
+    if not read.take("ADD VALUE"):
+        return None
+    lenient = read.take("IF NOT EXISTS")
+    return Statement(Kind.ADD_VALUE, name, label=read.literal(), lenient=lenient)
+
+
+def _detach(read: _Reader) -> Statement | None:
+    if not read.take("ALTER TABLE"):
+        return None
+    read.take("IF EXISTS")
+    read.take("ONLY")
+    table = read.name()
+    if not read.take("DETACH PARTITION"):
+        return None
+    name = read.name()
+    return Statement(Kind.DETACH, name, table) if read.take("CONCURRENTLY") else None
+
+
+def _refresh(read: _Reader) -> Statement | None:
+    return Statement(Kind.REFRESH, read.name()) if read.take("REFRESH MATERIALIZED VIEW CONCURRENTLY") else None
+
+
+def _vacuum(read: _Reader) -> Statement | None:
+    for kind, words in ((Kind.VACUUM, "VACUUM"), (Kind.ANALYZE, "ANALYZE"), (Kind.ANALYZE, "ANALYSE")):
+        if read.take(words):
+            return Statement(kind)
+    return None

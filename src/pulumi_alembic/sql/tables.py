@@ -1,0 +1,180 @@
+"""The tables that a plan makes, drops or changes, and their neighbours: each as it is before and after. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pulumi_alembic.sql.catalog import Catalog, Column, Relation
+
+__all__ = ["ColumnAccount", "ForeignKey", "TableAccount", "TableState", "tables", "type_name"]
+
+
+@dataclass(frozen=True)
+class ColumnAccount:
+    """A column; `key` is `PK`, `FK` and `UK`, those of them that it is part of, joined by commas.
+
+    `was` is its name before, where the plan renames it.
+    """
+
+    name: str
+    type: str = ""
+    not_null: bool = False
+    key: str = ""
+    was: str = ""
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key: the table that it names, and its own columns."""
+
+    table: str
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TableState:
+    """What a table is like. One without columns may be a table whose columns are not known."""
+
+    columns: tuple[ColumnAccount, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+
+
+@dataclass(frozen=True)
+class TableAccount:
+    """A table before and after the plan; None where it is not there. `was` is its name before, where that changes."""
+
+    name: str
+    before: TableState | None = None
+    after: TableState | None = None
+    was: str = ""
+
+    @property
+    def change(self) -> str:
+        """`new`, `dropped`, `changed`, or empty for a neighbour that stays as it is."""
+        if self.before is None or self.after is None:
+            return "new" if self.before is None else "dropped"
+        return "changed" if self.was or self.before != self.after else ""
+
+
+def tables(before: Catalog, after: Catalog) -> tuple[TableAccount, ...]:
+    """The tables that differ, then those that refer to one of them or that one of them refers to, each by name.
+
+    Partitions are their parent's, and are left out. A table or column that has another name
+    afterwards is known by what it is made of, as a catalog does not tell: where that is not certain, it is dropped and
+    new.
+    """
+    renamed = _renamed_tables(before, after)
+    found = [
+        _account(name, before.relations.get(renamed.get(name, name)), after.relations.get(name), renamed)
+        for name in sorted(set(_drawn(before)) - set(renamed.values()) | set(_drawn(after)))
+    ]
+    changed = [each for each in found if each.change]
+    near = {name for each in changed for name in (each.name, *_referred(each))}
+    touched = {each.name for each in changed}
+    near |= {each.name for each in found if touched & set(_referred(each))}
+    return (*changed, *(each for each in found if not each.change and each.name in near))
+
+
+def type_name(type_: str) -> str:
+    """The type by one short name, whether the catalog or the parser gave it: `varchar(50)`, `timestamptz`, `bigint`."""
+    found = _TYPE.fullmatch(type_)
+    if not found:
+        return type_
+    name, limits, zone, array = found.groups()
+    # An interval's limit is behind a mask of its fields where the parser gives it.
+    limits = "" if name == "interval" and limits and len(limits) > len("(6)") else limits
+    zoned = "tz" if zone and zone.strip().startswith("with ") else ""
+    return f"{_NAMES.get(name, name)}{zoned}{limits or ''}{array}"
+
+
+_TYPE = re.compile(r'(?:pg_catalog\."?)?([a-z][a-z0-9_ ]*?)"?(\([0-9,]*\))?( with(?:out)? time zone)?((?:\[\])*)')
+_NAMES = {
+    "bit varying": "varbit",
+    "bool": "boolean",
+    "bpchar": "char",
+    "character varying": "varchar",
+    "character": "char",
+    "double precision": "float8",
+    "float4": "real",
+    "int": "integer",
+    "int2": "smallint",
+    "int4": "integer",
+    "int8": "bigint",
+    "decimal": "numeric",
+}
+
+
+def _drawn(catalog: Catalog) -> dict[str, Relation]:
+    partitioned = {name for name, each in catalog.relations.items() if each.kind == "p"}
+    return {
+        name: each
+        for name, each in catalog.relations.items()
+        if each.kind in "rpf" and not partitioned.intersection(each.parents) and not name.startswith("pg_temp.")
+        # A statement on a table that is not there makes none.
+        if not (each.assumed and catalog.complete)
+    }
+
+
+def _renamed_tables(before: Catalog, after: Catalog) -> dict[str, str]:
+    """By its new name the old one of each table that is gone and back with the columns that it had."""
+    old, new = _drawn(before), _drawn(after)
+    gone = [name for name in old if name not in after.relations]
+    found = {}
+    for name, relation in new.items():
+        # What the plan itself makes has columns that are new.
+        if name in old or not relation.columns or all(each.new for each in relation.columns.values()):
+            continue
+        same = [each for each in gone if _kept(relation) <= set(old[each].columns.items())]
+        if len(same) == 1:
+            found[name] = same[0]
+            gone.remove(same[0])
+    return found
+
+
+def _kept(relation: Relation) -> set[tuple[str, Column]]:
+    return {(name, each) for name, each in relation.columns.items() if not each.new}
+
+
+def _account(name: str, old: Relation | None, new: Relation | None, renamed: dict[str, str]) -> TableAccount:
+    columns = _renamed_columns(old, new) if old and new else {}
+    called = {was: now for now, was in renamed.items()}
+    return TableAccount(name, _state(old, {}, called), _state(new, columns, {}), renamed.get(name, ""))
+
+
+def _renamed_columns(old: Relation, new: Relation) -> dict[str, str]:
+    """By its new name the old one of each column: those that are gone, in order, where as many are back."""
+    gone = [(name, each.type) for name, each in old.columns.items() if name not in new.columns]
+    back = [(name, each.type) for name, each in new.columns.items() if name not in old.columns and not each.new]
+    if [type_ for _, type_ in gone] != [type_ for _, type_ in back]:
+        return {}
+    return {name: was for (name, _), (was, _) in zip(back, gone, strict=True)}
+
+
+def _state(relation: Relation | None, was: dict[str, str], called: dict[str, str]) -> TableState | None:
+    """`called` gives the names that other tables have afterwards, so that a key to one is the same key."""
+    if relation is None:
+        return None
+    kinds = {"p": "PK", "f": "FK", "u": "UK"}
+    keys = [(kinds[each.kind], set(each.columns)) for each in relation.constraints if each.kind in kinds]
+    columns = tuple(
+        ColumnAccount(name, type_name(each.type), each.not_null, _key(name, keys), was.get(name, ""))
+        for name, each in relation.columns.items()
+    )
+    foreign = {
+        ForeignKey(called.get(each.target, each.target), each.columns): None
+        for each in relation.constraints
+        if each.target
+    }
+    return TableState(columns, tuple(sorted(foreign, key=lambda each: (each.table, each.columns))))
+
+
+def _key(name: str, keys: Iterable[tuple[str, set[str]]]) -> str:
+    there = {kind for kind, columns in keys if name in columns}
+    return ",".join(kind for kind in ("PK", "FK", "UK") if kind in there)
+
+
+def _referred(table: TableAccount) -> list[str]:
+    states = [each for each in (table.before, table.after) if each]
+    return [key.table for each in states for key in each.foreign_keys]

@@ -1,0 +1,116 @@
+"""What a program says of the resource in more than one word: each group, and the properties that it becomes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from pulumi_alembic.backups.setting import BackupSetting, When
+from pulumi_alembic.drift.difference.ignored import patterns
+from pulumi_alembic.errors import PolicyError
+
+__all__ = ["Approval", "Argument", "Backup", "Commands", "Drift", "PromoteFrom", "properties_of"]
+
+
+class Argument(ABC):
+    """A group of settings that mean something together."""
+
+    @property
+    @abstractmethod
+    def properties(self) -> dict[str, Any]:
+        """The resource's properties; none for what is as it is by default. Raises PolicyError for what is invalid."""
+
+
+@dataclass(frozen=True)
+class Approval(Argument):
+    """An update runs revisions only where the digest that a preview showed is `given`, or PULUMI_ALEMBIC_APPROVE."""
+
+    given: pulumi.Input[str] = ""
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """The obligation, and what meets it."""
+        return {"require_approval": True, "__approved": self.given}
+
+
+@dataclass(frozen=True)
+class Backup(Argument):
+    """An update backs up the database into `folder` first: `never`, before a `destructive` one, or `always`."""
+
+    when: str = When.DESTRUCTIVE
+    folder: str = ""
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """Both, where there are backups."""
+        when = BackupSetting.parse(self.when, self.folder).when
+        return {} if when is When.NEVER else {"backup": str(when), "backup_folder": self.folder}
+
+
+@dataclass(frozen=True)
+class Drift(Argument):
+    """What is no drift: what matches a pattern of `ignore`, such as `table app.tmp_*`, and what the program changes.
+
+    `infrastructure` is any text that changes whenever the program changes roles, grants or the database by other
+    resources; without it their changes are drift.
+    """
+
+    ignore: Sequence[str] = ()
+    infrastructure: pulumi.Input[str] | None = None
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """What is said of either."""
+        ignored = list(patterns(self.ignore))
+        infrastructure = {} if self.infrastructure is None else {"infrastructure": self.infrastructure}
+        return infrastructure | ({"drift_ignore": ignored} if ignored else {})
+
+
+@dataclass(frozen=True)
+class PromoteFrom(Argument):
+    """The stack that runs revisions first, and its `proof` of them, as `proof_of` reads it.
+
+    What that one has not run, as it is here and on the same major version of PostgreSQL, and with a way back that it
+    rehearsed, is an error, but for an update that says in PULUMI_ALEMBIC_UNPROVEN why it cannot wait.
+    """
+
+    stack: str
+    proof: pulumi.Input[str | None]
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """Both."""
+        return {"__lower": {"stack": self.stack, "proof": self.proof}}
+
+
+@dataclass(frozen=True)
+class Commands(Argument):
+    """What is typed where the program reads its settings, for messages that name the way out.
+
+    `lint` gives another severity to a rule, with `{rule}` in it; `backup` makes backups.
+    """
+
+    lint: str = ""
+    backup: str = ""
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """Those that there are."""
+        named = {"__configure": self.lint, "__configure_backup": self.backup}
+        return {name: value for name, value in named.items() if value}
+
+
+def properties_of(groups: Mapping[str, tuple[type[Argument], Argument | None]]) -> dict[str, Any]:
+    """The properties of all groups that there are. Raises PolicyError, naming the argument, for what is none."""
+    properties: dict[str, Any] = {}
+    for name, (kind, group) in groups.items():
+        if group is None:
+            continue
+        if not isinstance(group, kind):
+            raise PolicyError(f"{name} is {group!r:.80}: it is pulumi_alembic.{kind.__name__}(…)")
+        properties |= group.properties
+    return properties

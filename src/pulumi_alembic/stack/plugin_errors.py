@@ -1,0 +1,72 @@
+"""How a MigrationError leaves the plugin process: as its text alone, and with the state that it left behind.
+
+The SDK's plugin (pulumi.dynamic, SDK 3.272) answers whatever a provider raises with `traceback.format_exc()`, and has
+no way to say that a resource was changed half-way. Pulumi's protocol has one: the details of the error may hold an
+ErrorResourceInitFailed, whose id and properties the engine writes into the state before it reports the failure.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from types import ModuleType
+from typing import Any
+
+from pulumi_alembic.database import server_message
+from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.output.printable import printable
+
+__all__ = ["HalfDone", "install"]
+
+UNKNOWN = 2  # the gRPC status of every error that the plugin answers
+
+
+class HalfDone(MigrationError):
+    """The resource `id` is now as `outputs` say, which is not yet as it was asked for."""
+
+    def __init__(self, message: str, id: str, outputs: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.id = id
+        self.outputs = outputs
+
+
+def install(plugin: ModuleType) -> None:
+    """From now on the plugin answers a MigrationError with its text; every other exception keeps its traceback.
+
+    `plugin` is the module that runs pulumi.dynamic; one that formats its errors in another way is left as it is.
+    """
+    if getattr(plugin, "traceback", None) is traceback:
+        plugin.traceback = _Formatter()  # type: ignore[attr-defined]
+
+
+class _Formatter:
+    def format_exc(self) -> str:
+        error = sys.exception()
+        if not isinstance(error, MigrationError):
+            return printable(_without_rows(traceback.format_exc(), error))
+        # The caller is the SDK's wrapper around one call, whose gRPC context is its third argument.
+        call = sys._getframe(1).f_locals.get("context")
+        if isinstance(error, HalfDone) and call is not None:
+            call.set_trailing_metadata((("grpc-status-details-bin", _details(error)),))
+        return str(error)
+
+
+def _without_rows(text: str, error: BaseException | None) -> str:
+    """The traceback of the error and of those behind it, without what the server quoted of rows."""
+    while error is not None:
+        if said := str(error):
+            text = text.replace(said, server_message.any_error(error))
+        error = error.__cause__ or error.__context__
+    return text
+
+
+def _details(error: HalfDone) -> bytes:
+    from google.protobuf import any_pb2, struct_pb2
+    from pulumi.runtime.proto import provider_pb2, status_pb2
+
+    properties = struct_pb2.Struct()
+    properties.update(error.outputs)
+    failed = provider_pb2.ErrorResourceInitFailed(id=error.id, properties=properties, reasons=[str(error)])
+    packed = any_pb2.Any()
+    packed.Pack(failed)
+    return status_pb2.Status(code=UNKNOWN, message=str(error), details=[packed]).SerializeToString()
