@@ -63,7 +63,8 @@ class Stage:
         def run() -> None:
             code = contextvars.Context().run(self._run, target, options, address)
             self._ended.set()
-            exited(None if code == 0 else "the program failed")
+            # What it raised was reported as it came.
+            exited(None if code == 0 else "" if self.error else "the program failed")
 
         self._runs.put(run)
         return self
