@@ -235,7 +235,7 @@ class EventStream:
 
 def _lines(event: Diagnostic) -> str:
     """The message with its newline; what came from a stream has one more."""
-    return event.message.rstrip("\n") + ("\n\n" if event.stream else "\n")
+    return event.message + ("\n\n" if event.stream else "\n")
 
 
 def _is_stack_urn(urn: str) -> bool:

@@ -237,6 +237,8 @@ _INTERRUPTED = (
     "RuntimeWarning",
     "self._ready.clear()",
     "lost sys.stderr",
+    "Exception ignored in: <coroutine object",
+    "RuntimeError: no running event loop",
     " object address : ",
     " object refcount : ",
     " object type : ",
@@ -261,13 +263,14 @@ def _json(document: Any) -> str:
 
 
 def _without_warnings(document: Any) -> Any:
-    """Without the CLI's warnings that the plugin is taken from the PATH."""
+    """Without the CLI's warnings that the plugin is taken from the PATH, and what an interrupted program says."""
     if isinstance(document, list):
         for each in document:
             _shorten(each.get("diagnosticEvent", {}))
         told = [(each, each.get("diagnosticEvent", {})) for each in document]
         return [each for each, what in told if PLUGIN_WARNING not in _text(what) and what.get("severity") != "info#err"]
-    kept = [each for each in document.get("diagnostics", []) if PLUGIN_WARNING not in each["message"]]
+    told = [each for each in document.get("diagnostics", []) if each["severity"] != "info#err"]
+    kept = [each for each in told if PLUGIN_WARNING not in each["message"]]
     for each in kept:
         _shorten(each)
     return {**{k: v for k, v in document.items() if k != "diagnostics"}, **({"diagnostics": kept} if kept else {})}

@@ -261,4 +261,7 @@ class _Draw:
 
 
 def _calm_update(step: dict[str, Any]) -> bool:
+    if " --exclude" in step["command"]:
+        # The CLI previews what it then refuses, if something new needs what is excluded.
+        return False
     return step["command"].startswith(f"up {QUIET}") and not ("failures" in step or step["program"]["fails"])
