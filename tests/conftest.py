@@ -94,24 +94,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item not in left and item.get_closest_marker("few"):
             cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    narrowed = bool(config.option.keyword or config.option.markexpr)
     for test, group in cases.items():
         marker = group[0].get_closest_marker("few")
         assert marker is not None
-        left |= set(group) - set(_few(test, group, marker.args))
+        left |= set(group) - set(_few(test, group, marker.args, narrowed=narrowed))
     config.stash[LEFT] = len(left)
     if left:
         items[:] = [item for item in items if item not in left]
         config.hook.pytest_deselected(items=list(left))
 
 
-def _few(test: str, cases: list[pytest.Item], wanted: tuple[Any, ...]) -> list[pytest.Item]:
+def _few(test: str, cases: list[pytest.Item], wanted: tuple[Any, ...], *, narrowed: bool) -> list[pytest.Item]:
     [first, *_] = wanted
     if isinstance(first, int):
         return [cases[number * len(cases) // first] for number in range(min(first, len(cases)))]
     chosen = []
     for name in wanted:
         matching = [case for case in cases if name in case.nodeid.partition("[")[2]]
-        if not matching:
+        if not matching and not narrowed:
             raise pytest.UsageError(f"{test}: no case of it is called {name}")
         chosen += matching
     return chosen

@@ -95,6 +95,7 @@ def test_a_list_is_one_resource_whose_outputs_are_counts(
         assert admin.execute("SELECT version_num FROM migrations.alembic_version").fetchall() == [(TWO,)]
 
 
+@pytest.mark.full
 def test_a_query_is_asked_anew_each_time(engine: Engine, server: Server, directory: Path, names: list[str]) -> None:
     query = f"SELECT datname FROM pg_database WHERE starts_with(datname, '{names[0][:-2]}') ORDER BY 1"
 
@@ -116,6 +117,7 @@ def test_a_query_is_asked_anew_each_time(engine: Engine, server: Server, directo
         drop_database(new)
 
 
+@pytest.mark.full
 def test_a_failed_wave_is_in_the_state_and_the_next_update_goes_on(
     engine: Engine, server: Server, directory: Path, names: list[str]
 ) -> None:

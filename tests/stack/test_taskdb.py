@@ -150,6 +150,7 @@ def test_a_pinned_stack_goes_to_an_older_revision_and_back(engine: Engine) -> No
     assert engine.up().outputs["revision"] == HEAD
 
 
+@pytest.mark.full
 def test_a_program_of_before_there_was_a_schema_for_it_leaves_what_is_kept(
     engine: Engine, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -207,6 +207,7 @@ def test_a_database_that_is_another_and_not_empty_is_replaced_only_when_told(
     assert other.migrate(THREE, **MAY_LOSE) == THREE
 
 
+@pytest.mark.full
 def test_what_hangs_on_it_from_outside_is_not_taken_with_it(backing: Backing, database: Database) -> None:
     id = backing.up(TWO)
     with database.connect() as admin:

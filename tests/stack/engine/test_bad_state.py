@@ -239,6 +239,7 @@ class TestTheStateCannotBeWritten:
         assert not list(bench.state_file.parent.glob("*.tmp"))
         self.goes_on(bench, done.output)
 
+    @pytest.mark.full
     def test_where_nothing_can_be_written_the_state_is_printed(self, bench: Bench) -> None:
         bench.declare(WANTED)
         done = bench.run(UP, fault={"write": 2, "point": "written", "does": "full everywhere"})
@@ -265,6 +266,7 @@ class TestTheStateCannotBeWritten:
         program.write_text(program.read_text().rpartition("import shutil")[0])
         self.goes_on(bench, done.output)
 
+    @pytest.mark.full
     def test_a_folder_that_is_gone_is_not_made_anew(self, bench: Bench) -> None:
         bench.declare(WANTED)
         program, folder = bench.project / "__main__.py", bench.project / ".state"

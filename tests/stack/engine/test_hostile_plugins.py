@@ -44,7 +44,7 @@ STARTS = {
 }
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("script", "message"), STARTS.values(), ids=list(STARTS))
 def test_a_plugin_that_does_not_start_changes_nothing(bench: Bench, script: str, message: str) -> None:
     before, things = without_time(bench.state()), bench.things()
@@ -68,6 +68,7 @@ def test_a_plugin_that_is_not_there_changes_nothing(bench: Bench, command: str) 
     assert not bench.pending()
 
 
+@pytest.mark.full
 def test_a_handshake_that_is_not_answered_is_given_up(bench: Bench) -> None:
     plan = {"method": "Handshake", "moment": "before", "does": "hold"}
     done = bench.run(UP, plan=plan, fault={"handshake": 1})
@@ -75,7 +76,7 @@ def test_a_handshake_that_is_not_answered_is_given_up(bench: Bench) -> None:
     assert not bench.survivors()
 
 
-@pytest.mark.few("Update", "Configure")
+@pytest.mark.few("Update")
 @pytest.mark.parametrize("method", ["Handshake", "Configure", "Check", "Diff", "Update", "Create"])
 def test_a_plugin_that_ends_in_a_call_is_named_and_the_next_up_goes_on(bench: Bench, method: str) -> None:
     done = bench.run(UP, plan={"method": method, "moment": "before", "does": "exit"})
@@ -98,7 +99,7 @@ ANSWERS = {
 }
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("answer", "message"), ANSWERS.items(), ids=list(ANSWERS))
 def test_an_answer_that_says_nothing_leaves_the_create_pending(bench: Bench, answer: str, message: str) -> None:
     done = bench.run(UP, plan={"method": "Create", "moment": "answer", "does": answer}, fault={"bytes": 0x100000})
@@ -131,6 +132,7 @@ def test_a_refusal_is_an_answer_and_leaves_nothing_pending(bench: Bench) -> None
     assert not bench.pending()
 
 
+@pytest.mark.full
 def test_a_refresh_that_fails_forgets_no_interrupted_operation(bench: Bench) -> None:
     assert bench.run(UP, plan={"method": "Update", "moment": "acted", "does": "exit"}).code == 1
     assert bench.run("refresh --yes --skip-preview", plan={"method": "Read", "moment": "before", "does": "exit"}).code

@@ -42,7 +42,7 @@ ENDS = {
 }
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("end", "message"), ENDS.values(), ids=list(ENDS))
 def test_a_program_that_does_not_come_to_its_end_deletes_nothing(bench: Bench, end: str, message: str) -> None:
     before, things = without_time(bench.state()), bench.things()
@@ -90,6 +90,7 @@ def test_ctrl_c_ends_a_program_that_never_ends(bench: Bench, command: str, times
     assert not bench.locks and not bench.survivors()
 
 
+@pytest.mark.full
 def test_rubbish_that_the_program_prints_does_no_harm(bench: Bench) -> None:
     rubbish = r"b'\xff\xfe\x00\x1b[2J\x1b]0;title\x07\r\n' * 50 + b'x' * 100000"
     (bench.project / "__main__.py").write_text(
@@ -128,6 +129,7 @@ def test_an_interpreter_that_is_none_is_an_error(bench: Bench) -> None:
     assert len(before) and len(bench.things()) == 2
 
 
+@pytest.mark.full
 def test_the_engine_hears_of_a_signal_as_of_ctrl_c(bench: Bench) -> None:
     """SIGTERM stops it as SIGINT does."""
     waits = bench.folder / "waits"

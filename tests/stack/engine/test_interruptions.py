@@ -103,6 +103,7 @@ def test_ctrl_c_twice_ends_at_once_and_leaves_the_step_pending(place: Any) -> No
     assert not list((here.folder / ".state/.pulumi/locks").rglob("*.json"))
 
 
+@pytest.mark.full
 def test_a_killed_engine_leaves_what_the_killed_cli_leaves(place: Any) -> None:
     """Neither plugin nor program outlives it, and the next `up` warns of what was pending and goes on."""
     here = place("killed", "yc")

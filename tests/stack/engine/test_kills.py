@@ -22,7 +22,7 @@ from tests.conftest import ALL
 
 from .faulty.bench import URN, Bench, Ended, Launcher, Things
 
-DRAWN = 3
+DRAWN = 2
 FLAGS = "--yes --skip-preview --parallel 1"
 ACTING = ("Create", "Update", "Delete", "Read")
 WHOM = ("kill engine", "kill plugin", "kill both")

@@ -61,6 +61,7 @@ def test_either_engine_respects_the_lock_of_the_other(bench: Bench, first: str, 
     assert len(bench.things()) == 1
 
 
+@pytest.mark.full
 def test_the_lock_of_a_killed_engine_is_taken_over_when_its_plugins_are_ended(bench: Bench) -> None:
     plugin = f'"{sys.executable}" -u "{Path(__file__).parent / "faulty" / "plugin.py"}" "$@"'
     bench.plugin(f'trap "" TERM; exec {plugin}')

@@ -157,14 +157,12 @@ def _allowed(scenario: str, text: str) -> bool:
 
 
 @pytest.mark.few(
-    "aliases-embedded",
     "create-cli",
     "fail-replace-embedded",
     "fail-update-plugin-embedded",
     "import-embedded",
     "refresh-drift-up-refresh-embedded",
     "replace-delete-before-cascade-embedded",
-    "secret-config-embedded",
     "up-json-embedded",
 )
 @pytest.mark.parametrize("engine", ENGINES)

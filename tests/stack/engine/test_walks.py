@@ -43,8 +43,6 @@ def recorded(name: str) -> list[Observation]:
     "a-secret-with-a-failing-update-embedded",
     "the-plugin-gives-a-secret-back-plain-cli-then-embedded",
     "an-unknown-diff-deletes-first-embedded",
-    "a-read-fails-embedded",
-    "what-needs-what-was-left-out-embedded",
     "continue-on-error-embedded",
 )
 @pytest.mark.parametrize("turns", TURNS)

@@ -329,6 +329,7 @@ def test_squawks_own_marks_excuse_nothing_and_no_configuration_of_the_folder_doe
     assert (said["this is no SQL"], said["SELECT 1"]) == ((), ())
 
 
+@pytest.mark.full
 def test_three_hundred_revisions_take_one_process_and_about_a_second(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
