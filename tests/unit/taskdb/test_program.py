@@ -46,11 +46,19 @@ def outputs() -> dict[str, Any]:
 
 
 @pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project's folder without the states of the stacks that its user has."""
+    for name in ("__main__.py", "Pulumi.yaml", "pyproject.toml", "migrations"):
+        (tmp_path / name).symlink_to(PROJECT / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def registered(
-    monkeypatch: pytest.MonkeyPatch, version: int, outputs: dict[str, Any]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, version: int, outputs: dict[str, Any]
 ) -> dict[str, pulumi.runtime.MockResourceArgs]:
     """What the program registers for the stack `dev` on a named server."""
-    monkeypatch.chdir(PROJECT)
     monkeypatch.setenv(
         "PULUMI_CONFIG",
         '{"taskdb:revision": "20250126_002", "postgresql:host": "127.0.0.1", '
@@ -61,7 +69,7 @@ def registered(
     monkeypatch.setattr(preflight, "_logins", lambda connection, database: frozenset[str]())
     mocks = Mocks(outputs)
     pulumi.runtime.set_mocks(mocks, project="taskdb", stack="dev", preview=False)
-    pulumi.runtime.test(lambda: runpy.run_path(str(PROJECT / "__main__.py"), run_name="__main__"))()
+    pulumi.runtime.test(lambda: runpy.run_path(str(folder / "__main__.py"), run_name="__main__"))()
     return mocks.registered
 
 
