@@ -14,7 +14,7 @@ import pulumi.runtime
 import pytest
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.events import Diagnostic, Event, StepStarted
+from pulumi_embedded.model.events import Diagnostic, Event, StepStarted
 from pulumi_embedded.testing import Engine, UnexpectedResult
 from tests.conftest import PROJECT
 

@@ -12,8 +12,8 @@ from pulumi_embedded.cli.context import CommandContext, pass_context
 from pulumi_embedded.cli.groups import AliasedGroup
 from pulumi_embedded.cli.listing import aligned
 from pulumi_embedded.errors import EngineError
+from pulumi_embedded.model.values import ConfigValue
 from pulumi_embedded.printable import json_text
-from pulumi_embedded.storage.config import ConfigValue
 
 __all__ = ["config", "parse_pair"]
 

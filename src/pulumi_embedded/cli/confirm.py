@@ -7,11 +7,11 @@ import click
 from pulumi_embedded.cli.prompt import choose
 from pulumi_embedded.display.choice import DisplayOptions, show_details
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.events import Event, StepStarted
-from pulumi_embedded.options import Kind
-from pulumi_embedded.steps import Op
+from pulumi_embedded.model.events import Event, StepStarted
+from pulumi_embedded.model.options import Kind
+from pulumi_embedded.model.steps import Op
+from pulumi_embedded.model.urns import STACK_TYPE, display_type, urn_name, urn_type
 from pulumi_embedded.storage.session import Stack
-from pulumi_embedded.urns import STACK_TYPE, display_type, urn_name, urn_type
 
 __all__ = ["confirmed"]
 

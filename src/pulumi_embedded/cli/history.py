@@ -11,8 +11,9 @@ import click
 from pulumi_embedded.cli.context import CommandContext, pass_context
 from pulumi_embedded.cli.flags import json_option, output_option, stack_option, wants_json
 from pulumi_embedded.cli.listing import moment_ago
+from pulumi_embedded.model.values import ConfigValue
 from pulumi_embedded.printable import json_text
-from pulumi_embedded.storage.config import ConfigFile, ConfigValue
+from pulumi_embedded.storage.config import ConfigFile
 
 __all__ = ["history"]
 

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from rich.cells import cell_len
 
-from pulumi_embedded.gojson import compact
-from pulumi_embedded.state import ResourceState
+from pulumi_embedded.model.gojson import compact
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.urns import STACK_TYPE, urn_name
+from pulumi_embedded.model.values import Properties, plain
 from pulumi_embedded.storage.checkpoint import ENGINE_VERSION, Snapshot
 from pulumi_embedded.storage.session import Stack
-from pulumi_embedded.urns import STACK_TYPE, urn_name
-from pulumi_embedded.values import Properties, plain
 
 __all__ = [
     "Details",

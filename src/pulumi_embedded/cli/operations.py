@@ -18,7 +18,7 @@ from pulumi_embedded.cli.perform import Request, perform
 from pulumi_embedded.cli.plan_file import PlanFile
 from pulumi_embedded.display.choice import DisplayOptions
 from pulumi_embedded.errors import ConfigurationError, EngineError, Unsupported
-from pulumi_embedded.options import Kind
+from pulumi_embedded.model.options import Kind
 from pulumi_embedded.storage.session import Stack
 from pulumi_embedded.storage.workspace import select_stack
 

@@ -15,8 +15,8 @@ from pulumi_embedded.cli.context import warn
 from pulumi_embedded.deployment.interrupt import interruptible
 from pulumi_embedded.display.choice import DisplayOptions, display_for
 from pulumi_embedded.errors import OperationFailed, UnexpectedChanges
-from pulumi_embedded.options import Kind, Options
-from pulumi_embedded.outcome import Outcome
+from pulumi_embedded.model.options import Kind, Options
+from pulumi_embedded.model.outcome import Outcome
 from pulumi_embedded.processes.interpreters import Interpreters
 from pulumi_embedded.processes.runner import launch_in
 from pulumi_embedded.storage.checkpoint import ENGINE_VERSION, Snapshot
@@ -26,7 +26,7 @@ from pulumi_embedded.storage.session import Stack
 if TYPE_CHECKING:
     from pulumi_embedded.cli.plan_file import PlanFile
     from pulumi_embedded.deployment.deployment import Deployment
-    from pulumi_embedded.plan import UpdatePlan
+    from pulumi_embedded.model.plan import UpdatePlan
 
 __all__ = ["Request", "perform"]
 

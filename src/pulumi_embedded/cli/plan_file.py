@@ -17,7 +17,7 @@ from pulumi_embedded.storage.files import write_atomically, write_private
 from pulumi_embedded.storage.session import Stack
 
 if TYPE_CHECKING:
-    from pulumi_embedded.plan import UpdatePlan
+    from pulumi_embedded.model.plan import UpdatePlan
 
 __all__ = ["PlanFile"]
 

@@ -12,12 +12,12 @@ import click
 from pulumi_embedded.cli.context import CommandContext, pass_context, warn
 from pulumi_embedded.cli.flags import stack_option
 from pulumi_embedded.errors import EngineError, Unsupported
-from pulumi_embedded.state import ResourceState
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.urns import urn_name
 from pulumi_embedded.storage.checkpoint import Codec
 from pulumi_embedded.storage.editing import rename_stack
 from pulumi_embedded.storage.files import write_private
 from pulumi_embedded.storage.workspace import check_stack_name, select_stack
-from pulumi_embedded.urns import urn_name
 
 __all__ = ["change_secrets_provider", "graph", "rename"]
 

@@ -11,12 +11,12 @@ import click
 from pulumi_embedded.cli.context import CommandContext, pass_context, warn
 from pulumi_embedded.cli.flags import stack_option
 from pulumi_embedded.errors import EngineError
+from pulumi_embedded.model.values import SECRET_SIGNATURE, SIGNATURE
 from pulumi_embedded.printable import json_text
 from pulumi_embedded.storage.checkpoint import exported, parse_deployment
 from pulumi_embedded.storage.files import write_private
 from pulumi_embedded.storage.integrity import DamagedState
 from pulumi_embedded.storage.session import Stack
-from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE
 
 __all__ = ["export", "import_", "in_plaintext"]
 

@@ -10,7 +10,7 @@ from pulumi_embedded.cli.context import CommandContext, pass_context, skips_conf
 from pulumi_embedded.cli.flags import stack_option
 from pulumi_embedded.cli.groups import AliasedGroup
 from pulumi_embedded.errors import EngineError, OperationFailed
-from pulumi_embedded.state import ResourceState
+from pulumi_embedded.model.state import ResourceState
 from pulumi_embedded.storage.checkpoint import Snapshot
 from pulumi_embedded.storage.editing import delete_resources, rename_resource, resource_of, unknown_resource
 

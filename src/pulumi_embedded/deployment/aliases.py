@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from pulumi_embedded.goals import Alias, Goal
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.urns import STACK_TYPE, make_urn, urn_name, urn_type
+from pulumi_embedded.model.goals import Alias, Goal
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.urns import STACK_TYPE, make_urn, urn_name, urn_type
 
 __all__ = ["AliasResolver"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.graph import dependents_of
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Diff, with_replace_on_changes
-from pulumi_embedded.values import UNKNOWN
+from pulumi_embedded.model.graph import dependents_of
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Diff, with_replace_on_changes
+from pulumi_embedded.model.values import UNKNOWN
 
 __all__ = ["ResourceError", "dependent_replacements", "refuse_protected"]
 

@@ -8,16 +8,16 @@ from dataclasses import replace
 
 from pulumi_embedded.deployment.cascade import ResourceError
 from pulumi_embedded.deployment.registry import ProviderRegistry
-from pulumi_embedded.differ import diff_objects, equal
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.events import Severity
-from pulumi_embedded.goals import Goal
-from pulumi_embedded.paths import parse_path, reset_at
+from pulumi_embedded.model.differ import diff_objects, equal
+from pulumi_embedded.model.events import Severity
+from pulumi_embedded.model.goals import Goal
+from pulumi_embedded.model.paths import parse_path, reset_at
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Diff, detailed_diff
+from pulumi_embedded.model.urns import provider_urn
+from pulumi_embedded.model.values import Properties, unwrap
 from pulumi_embedded.processes.answers import DiffUnavailable, check_message
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Diff, detailed_diff
-from pulumi_embedded.urns import provider_urn
-from pulumi_embedded.values import Properties, unwrap
 
 __all__ = ["Comparer", "Say", "ignoring", "known_diff"]
 

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pulumi_embedded.deployment.cascade import ResourceError
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.goals import Goal
-from pulumi_embedded.plan import PropertyChanges, ResourcePlan, UpdatePlan, allows, unchanged
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Op, Step
-from pulumi_embedded.values import Properties
+from pulumi_embedded.model.goals import Goal
+from pulumi_embedded.model.plan import PropertyChanges, ResourcePlan, UpdatePlan, allows, unchanged
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Op, Step
+from pulumi_embedded.model.values import Properties
 
 __all__ = ["Constraint"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from pulumi_embedded.errors import Unsupported
-from pulumi_embedded.goals import Goal
+from pulumi_embedded.model.goals import Goal
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.urns import PROVIDER_PREFIX, is_provider_type, provider_package
+from pulumi_embedded.model.values import ConfigValue, Properties
 from pulumi_embedded.processes.builtin import BUILTIN, BUILTIN_TYPES
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.storage.config import ConfigValue, package_config
-from pulumi_embedded.urns import PROVIDER_PREFIX, is_provider_type, provider_package
-from pulumi_embedded.values import Properties
+from pulumi_embedded.storage.config import package_config
 
 __all__ = ["DefaultProviders"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pulumi_embedded.deployment.stepping import StepRunner
-from pulumi_embedded.graph import delete_order, needs_of
-from pulumi_embedded.options import Cancellation
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Step
+from pulumi_embedded.model.graph import delete_order, needs_of
+from pulumi_embedded.model.options import Cancellation
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Step
 
 __all__ = ["run_deletes"]
 

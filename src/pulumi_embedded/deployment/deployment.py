@@ -22,10 +22,14 @@ from pulumi_embedded.deployment.reporter import Reporter
 from pulumi_embedded.deployment.stepping import StepRunner
 from pulumi_embedded.deployment.targeting import require_known
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.events import Diagnostic, EventSink, Prelude, Severity, Summary
-from pulumi_embedded.goals import Goal
-from pulumi_embedded.options import Cancellation, Cancelled, Kind, Options, Target
-from pulumi_embedded.outcome import Outcome
+from pulumi_embedded.model.events import Diagnostic, EventSink, Prelude, Severity, Summary
+from pulumi_embedded.model.goals import Goal
+from pulumi_embedded.model.options import Cancellation, Cancelled, Kind, Options
+from pulumi_embedded.model.outcome import Outcome
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Step
+from pulumi_embedded.model.urns import STACK_TYPE, make_urn
+from pulumi_embedded.model.values import Properties
 from pulumi_embedded.processes.answers import CheckFailure
 from pulumi_embedded.processes.builtin import BuiltinProvider
 from pulumi_embedded.processes.monitor import served
@@ -33,12 +37,9 @@ from pulumi_embedded.processes.plugins import PluginHost
 from pulumi_embedded.processes.runner import Launch
 from pulumi_embedded.processes.sockets import socket_folder
 from pulumi_embedded.processes.watchdog import Watchdog
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Step
 from pulumi_embedded.storage.checkpoint import Snapshot
 from pulumi_embedded.storage.journal import Journal
-from pulumi_embedded.urns import STACK_TYPE, make_urn
-from pulumi_embedded.values import Properties
+from pulumi_embedded.storage.target import Target
 
 __all__ = ["Deployment"]
 

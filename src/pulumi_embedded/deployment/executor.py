@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection
 
 from pulumi_embedded.deployment.comparing import Say, ignoring, known_diff
 from pulumi_embedded.deployment.registry import ProviderRegistry
-from pulumi_embedded.differ import equal
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.events import Severity
+from pulumi_embedded.model.differ import equal
+from pulumi_embedded.model.events import Severity
+from pulumi_embedded.model.state import ResourceState, now
+from pulumi_embedded.model.steps import Op, Step, invert
+from pulumi_embedded.model.urns import provider_package
+from pulumi_embedded.model.values import Secret, unwrap
 from pulumi_embedded.processes.answers import PartialFailure, ReadResult
-from pulumi_embedded.state import ResourceState, now
-from pulumi_embedded.steps import Op, Step, invert
-from pulumi_embedded.urns import provider_package
-from pulumi_embedded.values import Secret, unwrap
 
 __all__ = ["Protected", "StepExecutor"]
 

@@ -15,21 +15,14 @@ from pulumi_embedded.deployment.constraint import Constraint
 from pulumi_embedded.deployment.registry import ProviderRegistry
 from pulumi_embedded.deployment.targeting import Targeting, kept_step
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.events import Severity
-from pulumi_embedded.goals import Goal
-from pulumi_embedded.options import Cancelled, Options, Target
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import (
-    Action,
-    Diff,
-    Op,
-    Step,
-    decide,
-    replacement_steps,
-    with_replace_on_changes,
-)
-from pulumi_embedded.urns import make_urn
-from pulumi_embedded.values import Properties, plain
+from pulumi_embedded.model.events import Severity
+from pulumi_embedded.model.goals import Goal
+from pulumi_embedded.model.options import Cancelled, Options
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Action, Diff, Op, Step, decide, replacement_steps, with_replace_on_changes
+from pulumi_embedded.model.urns import make_urn
+from pulumi_embedded.model.values import Properties, plain
+from pulumi_embedded.storage.target import Target
 
 __all__ = ["StepGenerator"]
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-from pulumi_embedded.events import EventSink, SystemMessage
-from pulumi_embedded.options import Cancellation
+from pulumi_embedded.model.events import EventSink, SystemMessage
+from pulumi_embedded.model.options import Cancellation
 
 __all__ = ["interruptible"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pulumi_embedded.deployment.stepping import StepRunner
-from pulumi_embedded.graph import repaired
-from pulumi_embedded.options import Options
-from pulumi_embedded.state import PendingOperation, ResourceState
-from pulumi_embedded.steps import Op, Step
+from pulumi_embedded.model.graph import repaired
+from pulumi_embedded.model.options import Options
+from pulumi_embedded.model.state import PendingOperation, ResourceState
+from pulumi_embedded.model.steps import Op, Step
 from pulumi_embedded.storage.journal import Journal
 
 __all__ = ["run_refresh"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.values import UNKNOWN_SENTINEL
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.values import UNKNOWN_SENTINEL
 
 __all__ = ["Registered"]
 

@@ -8,17 +8,17 @@ from collections.abc import Iterable, Mapping
 
 from pulumi.runtime.proto import provider_pb2
 
-from pulumi_embedded.differ import equal
 from pulumi_embedded.errors import EngineError
+from pulumi_embedded.model.differ import equal
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Diff
+from pulumi_embedded.model.urns import provider_package, provider_urn, urn_type
+from pulumi_embedded.model.values import UNKNOWN_SENTINEL, Properties, unwrap
 from pulumi_embedded.processes.answers import CheckFailure
 from pulumi_embedded.processes.builtin import BUILTIN, BuiltinProvider
 from pulumi_embedded.processes.pickled import modules_of
 from pulumi_embedded.processes.plugins import DYNAMIC, PluginHost
 from pulumi_embedded.processes.provider import Provider, public_config
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Diff
-from pulumi_embedded.urns import provider_package, provider_urn, urn_type
-from pulumi_embedded.values import UNKNOWN_SENTINEL, Properties, unwrap
 
 __all__ = ["ProviderRegistry"]
 

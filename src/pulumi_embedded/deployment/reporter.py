@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.events import (
+from pulumi_embedded.model.events import (
     Diagnostic,
     Event,
     EventSink,
@@ -17,9 +17,9 @@ from pulumi_embedded.events import (
     StepStarted,
     StepView,
 )
-from pulumi_embedded.state import PendingOperation
-from pulumi_embedded.steps import Op, Step
-from pulumi_embedded.urns import PROVIDER_PREFIX, urn_name
+from pulumi_embedded.model.state import PendingOperation
+from pulumi_embedded.model.steps import Op, Step
+from pulumi_embedded.model.urns import PROVIDER_PREFIX, urn_name
 
 __all__ = ["Reporter"]
 

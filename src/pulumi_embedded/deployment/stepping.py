@@ -9,12 +9,12 @@ from typing import NoReturn
 
 from pulumi_embedded.deployment.executor import Protected, StepExecutor
 from pulumi_embedded.deployment.reporter import Reporter
-from pulumi_embedded.differ import diff_objects
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.events import Severity
-from pulumi_embedded.options import Cancellation, Cancelled, Kind, Options, StepFailed
+from pulumi_embedded.model.differ import diff_objects
+from pulumi_embedded.model.events import Severity
+from pulumi_embedded.model.options import Cancellation, Cancelled, Kind, Options, StepFailed
+from pulumi_embedded.model.steps import Op, Step
 from pulumi_embedded.processes.answers import NoAnswer, PartialFailure
-from pulumi_embedded.steps import Op, Step
 from pulumi_embedded.storage.journal import Journal
 
 __all__ = ["StepRunner"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.graph import needs_of
-from pulumi_embedded.options import Kind, Options
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Op, Step
-from pulumi_embedded.targets import UrnTargets
-from pulumi_embedded.urns import STACK_TYPE
+from pulumi_embedded.model.graph import needs_of
+from pulumi_embedded.model.options import Kind, Options
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Op, Step
+from pulumi_embedded.model.targets import UrnTargets
+from pulumi_embedded.model.urns import STACK_TYPE
 
 __all__ = ["Targeting", "kept_step", "require_known"]
 

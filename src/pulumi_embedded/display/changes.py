@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pulumi_embedded.differ import ArrayDiff, ObjectDiff, ValueDiff, diff_objects, diff_values
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.events import StepView
-from pulumi_embedded.paths import Path, get_at, parse_path
-from pulumi_embedded.steps import DiffKind, Op
-from pulumi_embedded.urns import STACK_TYPE, urn_type
-from pulumi_embedded.values import UNKNOWN, Value
+from pulumi_embedded.model.differ import ArrayDiff, ObjectDiff, ValueDiff, diff_objects, diff_values
+from pulumi_embedded.model.events import StepView
+from pulumi_embedded.model.paths import Path, get_at, parse_path
+from pulumi_embedded.model.steps import DiffKind, Op
+from pulumi_embedded.model.urns import STACK_TYPE, urn_type
+from pulumi_embedded.model.values import UNKNOWN, Value
 
 __all__ = ["is_stack", "property_changes", "short_diff", "translate", "worth_a_line"]
 

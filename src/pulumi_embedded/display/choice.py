@@ -15,11 +15,12 @@ from pulumi_embedded.display.objects import PropertyPrinter
 from pulumi_embedded.display.options import DisplayOptions
 from pulumi_embedded.display.progress import ProgressDisplay
 from pulumi_embedded.display.terminal import printer_of_text
-from pulumi_embedded.events import Diagnostic, Event, EventSink, StepEnded, StepFailed, StepStarted, StepView
-from pulumi_embedded.options import Kind, Options, Target
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.urns import STACK_TYPE, make_urn
-from pulumi_embedded.values import unwrap
+from pulumi_embedded.model.events import Diagnostic, Event, EventSink, StepEnded, StepFailed, StepStarted, StepView
+from pulumi_embedded.model.options import Kind, Options
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.urns import STACK_TYPE, make_urn
+from pulumi_embedded.model.values import unwrap
+from pulumi_embedded.storage.target import Target
 
 __all__ = ["DisplayOptions", "display_for", "show_details"]
 

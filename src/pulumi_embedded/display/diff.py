@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
-from pulumi_embedded.differ import diff_objects
 from pulumi_embedded.display.changes import is_stack, translate, worth_a_line
 from pulumi_embedded.display.objects import PropertyPrinter
 from pulumi_embedded.display.options import DisplayOptions
@@ -14,7 +13,8 @@ from pulumi_embedded.display.outputs import outputs_text
 from pulumi_embedded.display.progress import HEADINGS
 from pulumi_embedded.display.rows import PREFIX, message_text
 from pulumi_embedded.display.summary import configuration_text, summary_text
-from pulumi_embedded.events import (
+from pulumi_embedded.model.differ import diff_objects
+from pulumi_embedded.model.events import (
     Diagnostic,
     Event,
     Prelude,
@@ -26,9 +26,9 @@ from pulumi_embedded.events import (
     Summary,
     SystemMessage,
 )
-from pulumi_embedded.options import Kind
-from pulumi_embedded.steps import Op
-from pulumi_embedded.values import Properties
+from pulumi_embedded.model.options import Kind
+from pulumi_embedded.model.steps import Op
+from pulumi_embedded.model.values import Properties
 
 __all__ = ["DiffDisplay"]
 

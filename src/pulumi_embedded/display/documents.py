@@ -9,7 +9,7 @@ from typing import Any
 
 from pulumi_embedded.display.changes import is_stack, worth_a_line
 from pulumi_embedded.display.options import DisplayOptions
-from pulumi_embedded.events import (
+from pulumi_embedded.model.events import (
     Diagnostic,
     Event,
     Prelude,
@@ -21,10 +21,10 @@ from pulumi_embedded.events import (
     Summary,
     SystemMessage,
 )
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Op
+from pulumi_embedded.model.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN, UNKNOWN_SENTINEL, Secret, Value, plain
 from pulumi_embedded.printable import json_text
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Op
-from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN, UNKNOWN_SENTINEL, Secret, Value, plain
 
 __all__ = ["EventStream", "PreviewDigest"]
 

@@ -18,9 +18,9 @@ from pulumi_embedded.display.progress import ProgressDisplay
 from pulumi_embedded.display.rows import Row
 from pulumi_embedded.display.terminal import coloured, console
 from pulumi_embedded.display.tree import Branch, tree
-from pulumi_embedded.options import Kind
+from pulumi_embedded.model.options import Kind
+from pulumi_embedded.model.steps import Op
 from pulumi_embedded.printable import printable
-from pulumi_embedded.steps import Op
 
 __all__ = ["live_display"]
 

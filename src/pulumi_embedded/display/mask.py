@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from pulumi_embedded.storage.config import ConfigValue
+from pulumi_embedded.model.values import ConfigValue
 
 __all__ = ["masked"]
 

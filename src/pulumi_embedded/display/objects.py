@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pulumi_embedded.differ import ArrayDiff, ObjectDiff, ValueDiff, diff_values, is_internal
 from pulumi_embedded.display.text import decoded, number, quoted
-from pulumi_embedded.values import UNKNOWN, Secret, Value
+from pulumi_embedded.model.differ import ArrayDiff, ObjectDiff, ValueDiff, diff_values, is_internal
+from pulumi_embedded.model.values import UNKNOWN, Secret, Value
 
 __all__ = ["PropertyPrinter", "worth_showing"]
 

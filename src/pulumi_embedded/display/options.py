@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pulumi_embedded.events import Event
+    from pulumi_embedded.model.events import Event
 
 __all__ = ["DisplayOptions"]
 

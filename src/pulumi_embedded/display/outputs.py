@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pulumi_embedded.differ import ObjectDiff, diff_objects, diff_values, is_internal
 from pulumi_embedded.display.changes import is_stack
 from pulumi_embedded.display.objects import PropertyPrinter, worth_showing
-from pulumi_embedded.events import StepView
-from pulumi_embedded.steps import Op
-from pulumi_embedded.values import UNKNOWN, Properties
+from pulumi_embedded.model.differ import ObjectDiff, diff_objects, diff_values, is_internal
+from pulumi_embedded.model.events import StepView
+from pulumi_embedded.model.steps import Op
+from pulumi_embedded.model.values import UNKNOWN, Properties
 
 __all__ = ["outputs_text"]
 

@@ -12,7 +12,7 @@ from pulumi_embedded.display.options import DisplayOptions
 from pulumi_embedded.display.outputs import outputs_text
 from pulumi_embedded.display.rows import Row
 from pulumi_embedded.display.summary import configuration_text, diagnostics_text, summary_text
-from pulumi_embedded.events import (
+from pulumi_embedded.model.events import (
     Diagnostic,
     Event,
     Prelude,
@@ -23,9 +23,9 @@ from pulumi_embedded.events import (
     Summary,
     SystemMessage,
 )
-from pulumi_embedded.options import Kind
-from pulumi_embedded.steps import Op
-from pulumi_embedded.urns import display_type, urn_name
+from pulumi_embedded.model.options import Kind
+from pulumi_embedded.model.steps import Op
+from pulumi_embedded.model.urns import display_type, urn_name
 
 __all__ = ["HEADINGS", "ProgressDisplay"]
 

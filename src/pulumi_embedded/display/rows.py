@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pulumi_embedded.display.changes import is_stack, short_diff
-from pulumi_embedded.events import Diagnostic, Severity, StepView
-from pulumi_embedded.steps import Op
-from pulumi_embedded.urns import display_type, urn_name
+from pulumi_embedded.model.events import Diagnostic, Severity, StepView
+from pulumi_embedded.model.steps import Op
+from pulumi_embedded.model.urns import display_type, urn_name
 
 __all__ = ["PAST", "PREFIX", "Row", "message_text"]
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable
 
 from pulumi_embedded.display.rows import PREFIX, Row, message_text
-from pulumi_embedded.events import Prelude, Summary
-from pulumi_embedded.steps import Op
-from pulumi_embedded.urns import display_type, urn_name
+from pulumi_embedded.model.events import Prelude, Summary
+from pulumi_embedded.model.steps import Op
+from pulumi_embedded.model.urns import display_type, urn_name
 
 __all__ = ["configuration_text", "diagnostics_text", "summary_text"]
 

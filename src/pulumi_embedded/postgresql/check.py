@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pulumi_embedded.model.values import Secret, contains_unknowns
 from pulumi_embedded.postgresql.properties import Property, Schema, Type, Values
-from pulumi_embedded.values import Secret, contains_unknowns
 
 __all__ = ["check", "generated_name"]
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pulumi_embedded.model.values import UNKNOWN, Secret, contains_unknowns
 from pulumi_embedded.postgresql.errors import ProviderError
-from pulumi_embedded.values import UNKNOWN, Secret, contains_unknowns
 
 __all__ = ["VARIABLES", "Configuration", "check_configuration", "configuration"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from pulumi_embedded.model.values import UNKNOWN
 from pulumi_embedded.postgresql.properties import Property, Schema, Type, Values, plan
-from pulumi_embedded.values import UNKNOWN
 
 __all__ = ["Difference", "Edit", "difference"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pulumi_embedded.model.values import UNKNOWN, Secret, Unknown
 from pulumi_embedded.postgresql.properties import Property, Schema, Type, Values
-from pulumi_embedded.values import UNKNOWN, Secret, Unknown
 
 __all__ = ["applied", "outputs", "refreshed_inputs"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from pulumi_embedded.values import UNKNOWN, contains_unknowns
+from pulumi_embedded.model.values import UNKNOWN, contains_unknowns
 
 __all__ = ["Change", "Property", "Schema", "Type", "Values", "plan", "without_doubtful"]
 

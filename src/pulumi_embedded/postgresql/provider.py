@@ -18,6 +18,7 @@ from pulumi.runtime.proto import (
     status_pb2,
 )
 
+from pulumi_embedded.model.values import UNKNOWN, from_struct, to_struct, unwrap
 from pulumi_embedded.postgresql.check import check, generated_name
 from pulumi_embedded.postgresql.configuration import check_configuration, configuration
 from pulumi_embedded.postgresql.connection import Server
@@ -34,7 +35,6 @@ from pulumi_embedded.postgresql.resources import (
     preview_update,
     refuse_replacement,
 )
-from pulumi_embedded.values import UNKNOWN, from_struct, to_struct, unwrap
 
 __all__ = ["VERSION", "PostgresqlProvider"]
 

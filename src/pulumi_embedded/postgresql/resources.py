@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pulumi_embedded.model.values import UNKNOWN
 from pulumi_embedded.postgresql.connection import Server, Session
 from pulumi_embedded.postgresql.diff import Difference, difference
 from pulumi_embedded.postgresql.errors import ConnectionLost, ProviderError
@@ -15,7 +16,6 @@ from pulumi_embedded.postgresql.functions import Function
 from pulumi_embedded.postgresql.kind import Found, Kind
 from pulumi_embedded.postgresql.outputs import applied, outputs, refreshed_inputs
 from pulumi_embedded.postgresql.properties import Change, Property, Values, plan, without_doubtful
-from pulumi_embedded.values import UNKNOWN
 
 __all__ = [
     "FailedUpdate",

@@ -11,10 +11,10 @@ from google.protobuf import any_pb2, struct_pb2
 from pulumi.runtime.proto import provider_pb2, status_pb2
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Diff, DiffKind, PropertyDiff
-from pulumi_embedded.urns import urn_name
-from pulumi_embedded.values import Properties, contains_unknowns, from_struct, plain
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Diff, DiffKind, PropertyDiff
+from pulumi_embedded.model.urns import urn_name
+from pulumi_embedded.model.values import Properties, contains_unknowns, from_struct, plain
 
 __all__ = [
     "CheckFailure",

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Final
 
 from pulumi_embedded.errors import EngineError, Unsupported
-from pulumi_embedded.events import Severity
+from pulumi_embedded.model.events import Severity
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Diff
+from pulumi_embedded.model.urns import urn_type
+from pulumi_embedded.model.values import Properties, contains_secrets
 from pulumi_embedded.processes.answers import CheckFailure, ProviderError, ReadResult
 from pulumi_embedded.processes.provider import Provider
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Diff
-from pulumi_embedded.urns import urn_type
-from pulumi_embedded.values import Properties, contains_secrets
 
 __all__ = ["BUILTIN", "BUILTIN_TYPES", "BuiltinProvider"]
 

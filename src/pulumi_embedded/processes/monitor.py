@@ -19,13 +19,13 @@ from pulumi.runtime.proto import (
 )
 
 from pulumi_embedded.errors import EngineError, Unsupported
-from pulumi_embedded.events import Severity
-from pulumi_embedded.goals import Goal
-from pulumi_embedded.options import Target
+from pulumi_embedded.model.events import Severity
+from pulumi_embedded.model.goals import Goal
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.values import Properties, from_struct, to_struct
 from pulumi_embedded.processes.answers import CheckFailure, ProviderError
 from pulumi_embedded.processes.sockets import address_of
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.values import Properties, from_struct, to_struct
+from pulumi_embedded.storage.target import Target
 
 __all__ = ["Operation", "served"]
 

@@ -8,8 +8,8 @@ import pickle
 from collections.abc import Iterable
 from contextlib import suppress
 
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.values import unwrap
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.values import unwrap
 
 __all__ = ["modules_of"]
 

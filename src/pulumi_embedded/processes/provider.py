@@ -12,6 +12,10 @@ import grpc
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from pulumi_embedded.errors import EngineError
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Diff
+from pulumi_embedded.model.urns import provider_package, urn_name, urn_type
+from pulumi_embedded.model.values import Properties, annotate_secrets, contains_unknowns, to_struct, unwrap
 from pulumi_embedded.processes.answers import (
     CheckFailure,
     DiffUnavailable,
@@ -24,10 +28,6 @@ from pulumi_embedded.processes.answers import (
     values_from,
 )
 from pulumi_embedded.processes.plugins import PluginProcess
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Diff
-from pulumi_embedded.urns import provider_package, urn_name, urn_type
-from pulumi_embedded.values import Properties, annotate_secrets, contains_unknowns, to_struct, unwrap
 
 __all__ = ["Provider", "public_config"]
 

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Final, Protocol
 
-from pulumi_embedded.options import Options, Target
+from pulumi_embedded.model.options import Options
 from pulumi_embedded.processes.interpreters import Interpreter, Interpreters
+from pulumi_embedded.storage.target import Target
 
 __all__ = ["Launch", "ProgramProcess", "RunningProgram", "launch_in"]
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.state import PendingOperation, ResourceState, now
+from pulumi_embedded.model.state import PendingOperation, ResourceState, now
+from pulumi_embedded.model.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN, UNKNOWN_SENTINEL, Secret, Value, unwrap
 from pulumi_embedded.storage.integrity import DamagedState, check_references, check_structure
 from pulumi_embedded.storage.secrets import Crypter, passphrase_from_environment
-from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN, UNKNOWN_SENTINEL, Secret, Value, unwrap
 
 __all__ = [
     "ENGINE_VERSION",

@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.gojson import compact, number_text
-from pulumi_embedded.paths import Path as PropertyPath
-from pulumi_embedded.paths import get_at, parse_path
+from pulumi_embedded.model.gojson import compact, number_text
+from pulumi_embedded.model.paths import Path as PropertyPath
+from pulumi_embedded.model.paths import get_at, parse_path
+from pulumi_embedded.model.values import BLINDED, ConfigValue, Properties, Secret
 from pulumi_embedded.storage import yaml_text
 from pulumi_embedded.storage.config_paths import coerced, is_secure, placed, removed
 from pulumi_embedded.storage.config_schema import check_config
 from pulumi_embedded.storage.files import write_atomically
 from pulumi_embedded.storage.secrets import Crypter, passphrase_from_environment
 from pulumi_embedded.storage.workspace import Project
-from pulumi_embedded.values import Properties, Secret
 
-__all__ = ["ConfigFile", "ConfigValue", "package_config", "scalar_text"]
+__all__ = ["ConfigFile", "package_config", "scalar_text"]
 
 _DYNAMIC_PACKAGES: Final = {"pulumi-python", "pulumi-nodejs"}
-_BLINDED: Final = "[secret]"
-
-
-@dataclass(frozen=True)
-class ConfigValue:
-    """One configuration value as text (objects as JSON), decrypted; `secret` says whether it may be shown.
-
-    `secrets` are the texts that were encrypted, and `blinded` is the text with `[secret]` in their place.
-    """
-
-    text: str
-    secret: bool
-    is_object: bool = False
-    blinded: str = field(default=_BLINDED, compare=False)
-    secrets: tuple[str, ...] = field(default=(), compare=False)
-
-    def __repr__(self) -> str:
-        return f"ConfigValue({'…' if self.secret else self.text!r})"
 
 
 class ConfigFile:
@@ -250,7 +231,7 @@ class ConfigFile:
 
 def _blinded(value: Any) -> Any:
     if is_secure(value):
-        return _BLINDED
+        return BLINDED
     if isinstance(value, list):
         return [_blinded(element) for element in value]
     return {key: _blinded(element) for key, element in value.items()} if isinstance(value, dict) else value

@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.paths import Path
+from pulumi_embedded.model.paths import Path
 
 __all__ = ["coerced", "is_secure", "placed", "removed"]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.state import ResourceState
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.urns import STACK_TYPE, provider_urn, urn_name
+from pulumi_embedded.model.values import RESOURCE_SIGNATURE, SIGNATURE
 from pulumi_embedded.storage.checkpoint import Snapshot
-from pulumi_embedded.urns import STACK_TYPE, provider_urn, urn_name
-from pulumi_embedded.values import RESOURCE_SIGNATURE, SIGNATURE
 
 __all__ = ["delete_resources", "is_urn", "rename_resource", "rename_stack", "resource_of", "unknown_resource"]
 

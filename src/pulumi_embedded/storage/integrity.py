@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.state import ResourceState
+from pulumi_embedded.model.state import ResourceState
 
 __all__ = ["DamagedState", "check_references", "check_structure"]
 

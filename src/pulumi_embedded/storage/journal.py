@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from pulumi_embedded.differ import equal
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.graph import with_new_names
-from pulumi_embedded.state import PendingOperation, ResourceState
-from pulumi_embedded.steps import Op, Step
+from pulumi_embedded.model.differ import equal
+from pulumi_embedded.model.graph import with_new_names
+from pulumi_embedded.model.state import PendingOperation, ResourceState
+from pulumi_embedded.model.steps import Op, Step
 from pulumi_embedded.storage.checkpoint import Snapshot
 
 __all__ = ["Journal"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.state import now
+from pulumi_embedded.model.state import now
 from pulumi_embedded.storage.backend import ORGANIZATION, FileBackend
 from pulumi_embedded.storage.files import create_held, hold
 

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.goals import Alias, Goal
-from pulumi_embedded.plan import PropertyChanges, ResourcePlan, UpdatePlan
-from pulumi_embedded.steps import Op
+from pulumi_embedded.model.goals import Alias, Goal
+from pulumi_embedded.model.plan import PropertyChanges, ResourcePlan, UpdatePlan
+from pulumi_embedded.model.steps import Op
+from pulumi_embedded.model.values import Properties, Value
 from pulumi_embedded.storage.checkpoint import Codec, manifest
 from pulumi_embedded.storage.config import scalar_text
-from pulumi_embedded.values import Properties, Value
 
 __all__ = ["parse_plan", "plan_document"]
 

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 from pulumi_embedded.errors import EngineError
+from pulumi_embedded.model.urns import STACK_TYPE
+from pulumi_embedded.model.values import SECRET_SIGNATURE, SIGNATURE, Properties
 from pulumi_embedded.storage.backend import ORGANIZATION, FileBackend
 from pulumi_embedded.storage.checkpoint import Codec
 from pulumi_embedded.storage.secrets import Crypter, passphrase_from_environment
-from pulumi_embedded.urns import STACK_TYPE
-from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE, Properties
 
 __all__ = ["stack_outputs"]
 

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from pulumi_embedded.errors import EngineError, StackNotFound
-from pulumi_embedded.options import Target
 from pulumi_embedded.storage.backend import FileBackend
 from pulumi_embedded.storage.checkpoint import Codec, Snapshot
 from pulumi_embedded.storage.config import ConfigFile
 from pulumi_embedded.storage.locks import stack_lock
 from pulumi_embedded.storage.references import stack_outputs
+from pulumi_embedded.storage.target import Target
 from pulumi_embedded.storage.workspace import Project, find_project, selected_stack
 
 __all__ = ["Session", "Stack"]

@@ -5,12 +5,12 @@ The program runs in the process of the test; the provider plugins, what they man
 PYTEST_DONT_REWRITE: a test module may name it in `pytest_plugins` and import from it, in either order.
 """
 
-from pulumi_embedded.events import Diagnostic
+from pulumi_embedded.model.events import Diagnostic
+from pulumi_embedded.model.values import UNKNOWN, Secret
 from pulumi_embedded.testing.bench import Engine
 from pulumi_embedded.testing.fixture import engine
 from pulumi_embedded.testing.result import Resource, Result, Step, UnexpectedResult
 from pulumi_embedded.testing.stage import Program
-from pulumi_embedded.values import UNKNOWN, Secret
 
 __all__ = [
     "UNKNOWN",

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from pulumi_embedded.deployment.deployment import Deployment
-from pulumi_embedded.events import Event
-from pulumi_embedded.options import Kind, Options
-from pulumi_embedded.outcome import Outcome
+from pulumi_embedded.model.events import Event
+from pulumi_embedded.model.options import Kind, Options
+from pulumi_embedded.model.outcome import Outcome
+from pulumi_embedded.model.values import Value
 from pulumi_embedded.testing.place import Place, environment
 from pulumi_embedded.testing.result import Resource, Result, UnexpectedResult
 from pulumi_embedded.testing.stage import Program, Stage
-from pulumi_embedded.values import Value
 
 __all__ = ["Engine"]
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import yaml
 
-from pulumi_embedded.options import Target
+from pulumi_embedded.model.values import Secret, Value
 from pulumi_embedded.storage.backend import FileBackend
 from pulumi_embedded.storage.checkpoint import Codec, Snapshot
 from pulumi_embedded.storage.config import ConfigFile
 from pulumi_embedded.storage.references import stack_outputs
 from pulumi_embedded.storage.secrets import Crypter
+from pulumi_embedded.storage.target import Target
 from pulumi_embedded.storage.workspace import Project, find_project
-from pulumi_embedded.values import Secret, Value
 
 __all__ = ["Place", "environment"]
 

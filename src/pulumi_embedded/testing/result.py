@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from pulumi_embedded.events import Diagnostic, Event, Severity, StepEnded, StepFailed, StepView
-from pulumi_embedded.outcome import Outcome
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Op
+from pulumi_embedded.model.events import Diagnostic, Event, Severity, StepEnded, StepFailed, StepView
+from pulumi_embedded.model.outcome import Outcome
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Op
+from pulumi_embedded.model.urns import STACK_TYPE, urn_name
+from pulumi_embedded.model.values import Properties, contains_secrets, unwrap
 from pulumi_embedded.storage.checkpoint import Snapshot
-from pulumi_embedded.urns import STACK_TYPE, urn_name
-from pulumi_embedded.values import Properties, contains_secrets, unwrap
 
 __all__ = ["Resource", "Result", "Step", "UnexpectedResult"]
 

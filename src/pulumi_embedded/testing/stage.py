@@ -23,7 +23,8 @@ import pulumi
 import pulumi.runtime
 from pulumi.runtime.proto import engine_pb2_grpc, resource_pb2_grpc
 
-from pulumi_embedded.options import Options, Target
+from pulumi_embedded.model.options import Options
+from pulumi_embedded.storage.target import Target
 
 __all__ = ["Program", "Stage"]
 

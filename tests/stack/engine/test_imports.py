@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pulumi
 import pytest
 
-from pulumi_embedded.events import Event, StepFailed, StepStarted
+from pulumi_embedded.model.events import Event, StepFailed, StepStarted
 from pulumi_embedded.testing import Engine
 
 from .walks import WalkProvider

@@ -14,7 +14,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from pulumi_embedded.events import Event, StepEnded, StepStarted
+from pulumi_embedded.model.events import Event, StepEnded, StepStarted
 from pulumi_embedded.testing import Engine, Resource, Result, UnexpectedResult
 from tests.conftest import ALL
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.storage.config import ConfigFile, ConfigValue, package_config
+from pulumi_embedded.model.values import ConfigValue, Secret
+from pulumi_embedded.storage.config import ConfigFile, package_config
 from pulumi_embedded.storage.workspace import Project
-from pulumi_embedded.values import Secret
 
 TEXT = """\
 # The development stack.

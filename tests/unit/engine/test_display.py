@@ -6,17 +6,16 @@ from typing import Any
 
 import pytest
 
-from pulumi_embedded.differ import diff_objects
 from pulumi_embedded.display.changes import translate
 from pulumi_embedded.display.mask import masked
 from pulumi_embedded.display.objects import PropertyPrinter
 from pulumi_embedded.display.summary import duration_text
-from pulumi_embedded.events import StepView
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import DiffKind, Op, PropertyDiff
-from pulumi_embedded.storage.config import ConfigValue
-from pulumi_embedded.urns import display_type
-from pulumi_embedded.values import UNKNOWN, Secret
+from pulumi_embedded.model.differ import diff_objects
+from pulumi_embedded.model.events import StepView
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import DiffKind, Op, PropertyDiff
+from pulumi_embedded.model.urns import display_type
+from pulumi_embedded.model.values import UNKNOWN, ConfigValue, Secret
 
 
 def _printed(old: dict[str, Any], new: dict[str, Any], **options: Any) -> list[str]:

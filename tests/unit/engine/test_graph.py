@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulumi_embedded.graph import delete_order, dependents_of, repaired, with_new_names
-from pulumi_embedded.state import ResourceState
+from pulumi_embedded.model.graph import delete_order, dependents_of, repaired, with_new_names
+from pulumi_embedded.model.state import ResourceState
 
 PROVIDER = "urn:pulumi:dev::p::pulumi:providers:t::default"
 

@@ -14,7 +14,7 @@ import pytest
 from pulumi_embedded.display.choice import DisplayOptions, display_for, show_details
 from pulumi_embedded.display.live import live_display
 from pulumi_embedded.display.objects import PropertyPrinter
-from pulumi_embedded.events import (
+from pulumi_embedded.model.events import (
     Diagnostic,
     Event,
     Prelude,
@@ -26,11 +26,12 @@ from pulumi_embedded.events import (
     Summary,
     SystemMessage,
 )
-from pulumi_embedded.options import Kind, Options, Target
+from pulumi_embedded.model.options import Kind, Options
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import DiffKind, Op, PropertyDiff
+from pulumi_embedded.model.values import ConfigValue
 from pulumi_embedded.printable import GuardedStream
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import DiffKind, Op, PropertyDiff
-from pulumi_embedded.storage.config import ConfigValue
+from pulumi_embedded.storage.target import Target
 from tests.unit.test_printable import HOSTILE, assert_harmless
 
 # What rich writes beside the text.

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.paths import contains, get_at, parse_path, reset_at
-from pulumi_embedded.values import Secret
+from pulumi_embedded.model.paths import contains, get_at, parse_path, reset_at
+from pulumi_embedded.model.values import Secret
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import dill
 import pytest
 from pulumi.dynamic import ResourceProvider
 
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.values import Secret
 from pulumi_embedded.processes.pickled import modules_of
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.values import Secret
 from taskdb.passwords import PasswordProvider
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from pulumi_embedded.deployment.constraint import Constraint
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.goals import Alias, Goal
-from pulumi_embedded.plan import PropertyChanges, ResourcePlan, UpdatePlan, allows, unchanged
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Op, Step
-from pulumi_embedded.values import UNKNOWN, UNKNOWN_SENTINEL, Secret
+from pulumi_embedded.model.goals import Alias, Goal
+from pulumi_embedded.model.plan import PropertyChanges, ResourcePlan, UpdatePlan, allows, unchanged
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Op, Step
+from pulumi_embedded.model.values import UNKNOWN, UNKNOWN_SENTINEL, Secret
 
 HEAD = "urn:pulumi:dev::p::"
 STACK = f"{HEAD}pulumi:pulumi:Stack::p-dev"

@@ -10,10 +10,10 @@ import pytest
 
 from pulumi_embedded.cli.plan_file import PlanFile
 from pulumi_embedded.errors import EngineError
+from pulumi_embedded.model.values import SECRET_SIGNATURE, SIGNATURE
 from pulumi_embedded.storage.checkpoint import Codec
 from pulumi_embedded.storage.plan_document import parse_plan, plan_document
 from pulumi_embedded.storage.secrets import Crypter
-from pulumi_embedded.values import SECRET_SIGNATURE, SIGNATURE
 
 SAVED = Path(__file__).parents[2] / "fixtures/saved_plans"
 # As the Pulumi CLI saves them, and as this engine saved them first: names of fields are never changed.

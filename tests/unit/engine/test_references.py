@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.state import ResourceState
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.values import Secret
 from pulumi_embedded.storage.backend import FileBackend
 from pulumi_embedded.storage.checkpoint import Codec, Snapshot
 from pulumi_embedded.storage.references import stack_outputs
 from pulumi_embedded.storage.secrets import Crypter
-from pulumi_embedded.values import Secret
 
 OUTPUTS = {"plain": "x", "secret": Secret("s3"), "nested": {"a": [Secret(1)]}}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pulumi_embedded.differ import diff_objects
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import (
+from pulumi_embedded.model.differ import diff_objects
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import (
     Action,
     Diff,
     DiffKind,

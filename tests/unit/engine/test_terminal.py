@@ -11,9 +11,9 @@ from pulumi_embedded.display.columns import fitted
 from pulumi_embedded.display.rows import Row
 from pulumi_embedded.display.text import Decoded, decoded, number, quoted
 from pulumi_embedded.display.tree import tree
-from pulumi_embedded.events import StepView
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Op
+from pulumi_embedded.model.events import StepView
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Op
 
 ROWS = [
     ["", "Type", "Name", "Status", "Info"],

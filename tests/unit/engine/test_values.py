@@ -9,9 +9,9 @@ from google.protobuf import json_format, struct_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulumi_embedded.differ import equal
 from pulumi_embedded.errors import Unsupported
-from pulumi_embedded.values import (
+from pulumi_embedded.model.differ import equal
+from pulumi_embedded.model.values import (
     SIGNATURE,
     UNKNOWN,
     UNKNOWN_SENTINEL,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pulumi_embedded.model.values import UNKNOWN, Secret
 from pulumi_embedded.postgresql.check import check, generated_name
 from pulumi_embedded.postgresql.kinds import KINDS
-from pulumi_embedded.values import UNKNOWN, Secret
 
 ROLE = KINDS["postgresql:index/role:Role"].schema
 GRANT = KINDS["postgresql:index/grant:Grant"].schema

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pulumi_embedded.model.values import UNKNOWN
 from pulumi_embedded.postgresql.configuration import configuration
 from pulumi_embedded.postgresql.errors import ProviderError
-from pulumi_embedded.values import UNKNOWN
 
 VARIABLES = ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSUPERUSER", "PGSSLMODE", "PGCONNECT_TIMEOUT")
 

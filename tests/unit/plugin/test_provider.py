@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 import pytest
 from pulumi.runtime.proto import provider_pb2
 
+from pulumi_embedded.model.values import from_struct, to_struct
 from pulumi_embedded.postgresql.provider import PostgresqlProvider
-from pulumi_embedded.values import from_struct, to_struct
 
 ROLE = "postgresql:index/role:Role"
 

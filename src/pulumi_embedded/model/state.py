@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from pulumi_embedded.urns import is_provider_type, provider_urn
-from pulumi_embedded.values import Properties, Value
+from pulumi_embedded.model.urns import is_provider_type, provider_urn
+from pulumi_embedded.model.values import Properties, Value
 
 __all__ = ["PendingOperation", "ResourceState", "now"]
 

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pulumi_embedded.goals import Alias, Goal
-from pulumi_embedded.gojson import number_text
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.steps import Op
-from pulumi_embedded.urns import provider_urn, urn_name
-from pulumi_embedded.values import UNKNOWN, UNKNOWN_SENTINEL, Properties, Secret, Value
+from pulumi_embedded.model.goals import Alias, Goal
+from pulumi_embedded.model.gojson import number_text
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Op
+from pulumi_embedded.model.urns import provider_urn, urn_name
+from pulumi_embedded.model.values import UNKNOWN, UNKNOWN_SENTINEL, Properties, Secret, Value
 
 __all__ = ["PropertyChanges", "ResourcePlan", "UpdatePlan", "allows", "unchanged"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pulumi_embedded.steps import Op
+from pulumi_embedded.model.steps import Op
 
 if TYPE_CHECKING:
-    from pulumi_embedded.plan import UpdatePlan
+    from pulumi_embedded.model.plan import UpdatePlan
 
 __all__ = ["Outcome"]
 

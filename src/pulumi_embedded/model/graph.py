@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.urns import STACK_TYPE, make_urn, urn_name, urn_type
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.urns import STACK_TYPE, make_urn, urn_name, urn_type
 
 __all__ = ["delete_order", "dependents_of", "needs_of", "repaired", "with_new_names"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from google.protobuf import struct_pb2
@@ -15,10 +15,12 @@ from google.protobuf import struct_pb2
 from pulumi_embedded.errors import EngineError, Unsupported
 
 __all__ = [
+    "BLINDED",
     "RESOURCE_SIGNATURE",
     "SIGNATURE",
     "UNKNOWN",
     "UNKNOWN_SENTINEL",
+    "ConfigValue",
     "Properties",
     "Secret",
     "Unknown",
@@ -64,6 +66,8 @@ class Unknown:
 
 
 UNKNOWN: Final = Unknown()
+BLINDED: Final = "[secret]"
+"""What is printed in place of a secret."""
 
 
 @dataclass(frozen=True)
@@ -245,3 +249,20 @@ def annotate_secrets(outputs: Properties, inputs: Mapping[str, Value]) -> None:
             annotate_secrets(outputs[key], value)
         elif not isinstance(outputs[key], Secret) and contains_secrets(value):
             outputs[key] = Secret(outputs[key])
+
+
+@dataclass(frozen=True)
+class ConfigValue:
+    """One configuration value as text (objects as JSON), decrypted; `secret` says whether it may be shown.
+
+    `secrets` are the texts that were encrypted, and `blinded` is the text with `[secret]` in their place.
+    """
+
+    text: str
+    secret: bool
+    is_object: bool = False
+    blinded: str = field(default=BLINDED, compare=False)
+    secrets: tuple[str, ...] = field(default=(), compare=False)
+
+    def __repr__(self) -> str:
+        return f"ConfigValue({'…' if self.secret else self.text!r})"

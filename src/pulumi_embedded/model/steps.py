@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 
-from pulumi_embedded.differ import ArrayDiff, ObjectDiff, ValueDiff
-from pulumi_embedded.paths import Path, contains, parse_path, path_text
-from pulumi_embedded.state import ResourceState
+from pulumi_embedded.model.differ import ArrayDiff, ObjectDiff, ValueDiff
+from pulumi_embedded.model.paths import Path, contains, parse_path, path_text
+from pulumi_embedded.model.state import ResourceState
 
 __all__ = [
     "Action",

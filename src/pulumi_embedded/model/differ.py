@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pulumi_embedded.values import Properties, Secret, Value, unwrap
+from pulumi_embedded.model.values import Properties, Secret, Value, unwrap
 
 __all__ = ["ArrayDiff", "ObjectDiff", "ValueDiff", "diff_objects", "diff_values", "equal", "is_internal"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.values import Properties, Secret, Value
+from pulumi_embedded.model.values import Properties, Secret, Value
 
 __all__ = ["Path", "contains", "get_at", "parse_path", "path_text", "reset_at"]
 

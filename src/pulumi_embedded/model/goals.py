@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pulumi.runtime.proto import resource_pb2
 
 from pulumi_embedded.errors import EngineError, Unsupported
-from pulumi_embedded.state import ResourceState
-from pulumi_embedded.urns import PROVIDER_PREFIX, provider_package, provider_urn, urn_type
-from pulumi_embedded.values import Properties, from_struct
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.urns import PROVIDER_PREFIX, provider_package, provider_urn, urn_type
+from pulumi_embedded.model.values import Properties, from_struct
 
 __all__ = ["Alias", "Goal"]
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.storage.config import ConfigValue
-from pulumi_embedded.storage.workspace import Project
-from pulumi_embedded.values import Properties
 
 if TYPE_CHECKING:
-    from pulumi_embedded.plan import UpdatePlan
+    from pulumi_embedded.model.plan import UpdatePlan
 
-__all__ = ["Cancellation", "Cancelled", "Kind", "Options", "StepFailed", "Target"]
+__all__ = ["Cancellation", "Cancelled", "Kind", "Options", "StepFailed"]
 
 
 class Kind(StrEnum):
@@ -25,21 +22,6 @@ class Kind(StrEnum):
     UPDATE = "update"
     REFRESH = "refresh"
     DESTROY = "destroy"
-
-
-def _no_stack(name: str) -> tuple[Properties, bool]:
-    raise EngineError(f'unknown stack "{name}"')
-
-
-@dataclass(frozen=True)
-class Target:
-    """The stack that is operated on, with its configuration decrypted."""
-
-    project: Project
-    stack: str
-    config: Mapping[str, ConfigValue]
-    # The outputs of another stack of the backend by the name that a program gives it, and whether they are whole.
-    outputs_of: Callable[[str], tuple[Properties, bool]] = _no_stack
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,126 @@
+"""What an operation tells whoever watches it; the displays are made of nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Op, PropertyDiff, Step
+from pulumi_embedded.model.values import ConfigValue
+
+__all__ = [
+    "Diagnostic",
+    "Event",
+    "EventSink",
+    "Prelude",
+    "Severity",
+    "StepEnded",
+    "StepFailed",
+    "StepStarted",
+    "StepView",
+    "Summary",
+    "SystemMessage",
+]
+
+
+class Severity(StrEnum):
+    """How grave a message is; `info#err` is a program's standard error."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    INFO_ERROR = "info#err"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class StepView:
+    """A step as it stood when the event was sent: copies, so that later changes do not show."""
+
+    op: Op
+    urn: str
+    old: ResourceState | None
+    new: ResourceState | None
+    keys: tuple[str, ...] = ()
+    diffs: tuple[str, ...] = ()
+    detailed_diff: dict[str, PropertyDiff] | None = None
+
+    @classmethod
+    def of(cls, step: Step, op: Op | None = None) -> StepView:
+        """The view of a step, under another operation where its result says so (a refresh that found changes)."""
+        return cls(
+            op or step.op,
+            step.urn,
+            step.old.copy() if step.old else None,
+            step.new.copy() if step.new else None,
+            step.keys,
+            step.diffs,
+            step.detailed_diff,
+        )
+
+    @property
+    def resource(self) -> ResourceState:
+        """The new state, or the old one where there is no new."""
+        state = self.new or self.old
+        assert state is not None  # noqa: S101 - a step has one of the two
+        return state
+
+
+@dataclass(frozen=True)
+class Prelude:
+    """The operation begins with this configuration."""
+
+    config: dict[str, ConfigValue]
+
+
+@dataclass(frozen=True)
+class StepStarted:
+    """A step begins."""
+
+    step: StepView
+
+
+@dataclass(frozen=True)
+class StepEnded:
+    """A step succeeded."""
+
+    step: StepView
+
+
+@dataclass(frozen=True)
+class StepFailed:
+    """A step failed; a diagnostic said why."""
+
+    step: StepView
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """A message about a resource (or, without URN, the stack); an ephemeral one is live status only."""
+
+    urn: str
+    severity: Severity
+    message: str
+    ephemeral: bool = False
+    stream: int = 0
+
+
+@dataclass(frozen=True)
+class SystemMessage:
+    """A line of the engine's own, outside every resource."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The operation's counts by step kind, and its length in seconds."""
+
+    changes: dict[Op, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+Event = Prelude | StepStarted | StepEnded | StepFailed | Diagnostic | SystemMessage | Summary
+EventSink = Callable[[Event], None]
