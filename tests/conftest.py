@@ -348,3 +348,16 @@ def make_database(server: Server, admin_session: psycopg.Connection) -> Iterator
 def database(make_database: Callable[[], Database]) -> Database:
     """A fresh, empty database of the admin's, dropped after the test."""
     return make_database()
+
+
+@pytest.fixture(scope="session")
+def major(server: Server) -> int:
+    """The major version of the run's server."""
+    with Database(server, "postgres").connect() as admin:
+        return int(admin.info.server_version // 10000)
+
+
+@pytest.fixture(scope="session")
+def resources(major: int) -> int:
+    """The resources of a new stack. Before PostgreSQL 15 the rights on the schema public are a superuser's."""
+    return 42 if major >= 15 else 41

@@ -130,7 +130,9 @@ def _advice(admin: Admin, reason: str) -> str:
         ("does not match host name", f"Connect to a name that the certificate is for: {given['host']}"),
         ("certificate verify failed", f"Name the authority's certificate that vouches for it: {given['sslrootcert']}"),
         ("root certificate file", f"Name the file of the authority's certificate: {given['sslrootcert']}"),
+        # PostgreSQL 13 says "SSL off".
         ("no encryption", f"It takes encrypted connections only: {given['sslmode']}"),
+        ("SSL off", f"It takes encrypted connections only: {given['sslmode']}"),
         ("does not support SSL", "It offers no encryption: turn that on there (ssl = on), or take another server"),
     ):
         if part in reason:

@@ -37,7 +37,7 @@ print(json.dumps(seen))
 
 
 @pytest.mark.full
-def test_a_program_of_the_automation_api_runs_the_stack(project: Project, tmp_path: Path) -> None:
+def test_a_program_of_the_automation_api_runs_the_stack(project: Project, tmp_path: Path, resources: int) -> None:
     root = ""
     if project.engine == "embedded":
         root = str(tmp_path)
@@ -55,11 +55,11 @@ def test_a_program_of_the_automation_api_runs_the_stack(project: Project, tmp_pa
     seen = json.loads(done.stdout.splitlines()[-1])
     if project.engine == "embedded":
         assert seen["version"] == "3.260.0+embedded"
-    assert (seen["preview"], seen["up"], seen["result"]) == ({"create": 42}, {"create": 42}, "succeeded")
+    assert (seen["preview"], seen["up"], seen["result"]) == ({"create": resources}, {"create": resources}, "succeeded")
     assert seen["kinds"] == [1, -1], "the events end with the summary and the end of the stream"
     assert seen["outputs"] == {"database": False, "revision": False, "app_url": True}
     assert seen["revision"] == "20250126_003" and project.name in seen["app_url"]
-    assert (seen["refresh"], seen["destroy"]) == ({"same": 42}, {"delete": 42})
+    assert (seen["refresh"], seen["destroy"]) == ({"same": resources}, {"delete": resources})
     assert seen["history"] == ["destroy", "refresh", "update"]
 
 

@@ -27,6 +27,7 @@ EXPECTED = {
     ("schema", "migrations"): {"owner": EVERYTHING},
     ("schema", "kept"): {"owner": EVERYTHING},
     ("schema", "extensions"): {"owner": "USAGE", "rw": "USAGE", "ro": "USAGE"},
+    # Before PostgreSQL 15 the schema is a superuser's, and stays as it is.
     ("schema", "public"): {},
     ("table", "app"): {"owner": EVERYTHING, "rw": "SELECT INSERT UPDATE DELETE", "ro": "SELECT"},
     ("table", "migrations"): {"owner": EVERYTHING},
@@ -92,10 +93,12 @@ def expected(kind: str, schema: str, label: str, role: str) -> set[str]:
 
 
 def test_every_role_has_exactly_these_privileges_on_everything(
-    tomorrow: Project, connection: psycopg.Connection[Any]
+    tomorrow: Project, connection: psycopg.Connection[Any], major: int
 ) -> None:
-    objects = connection.execute(OBJECTS).fetchall()
-    assert {(kind, schema) for kind, schema, _, _ in objects} == {key for key in EXPECTED if "." not in key[1]}
+    objects = [found for found in connection.execute(OBJECTS).fetchall() if major >= 15 or found[1] != "public"]
+    assert {(kind, schema) for kind, schema, _, _ in objects} == {
+        key for key in EXPECTED if "." not in key[1] and (major >= 15 or key[1] != "public")
+    }
     for role in ROLES:
         name = role if role == "public" else f"{tomorrow.name}_{role}"
         for kind, schema, oid, label in objects:
@@ -182,7 +185,9 @@ def test_every_object_of_the_application_belongs_to_the_owner(
         ("migrator_url", "SET ROLE NONE; CREATE TABLE app.mine (id int)"),
     ],
 )
-def test_what_a_login_may_not_do_is_refused(urls: dict[str, Any], login: str, statement: str) -> None:
+def test_what_a_login_may_not_do_is_refused(urls: dict[str, Any], login: str, statement: str, major: int) -> None:
+    if major < 15 and "public." in statement:
+        pytest.skip("before PostgreSQL 15 the schema public is a superuser's")
     with psycopg.connect(urls[login]) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute(statement)
 

@@ -99,7 +99,9 @@ def of_both(project: Project) -> list[tuple[Any, ...]]:
         return admin.execute(query, [[f"{project.name}_app_{login}" for login in "ab"]]).fetchall()
 
 
-def test_one_update_switches_the_exported_url_and_the_next_retires_the_old_login(stack: Project) -> None:
+def test_one_update_switches_the_exported_url_and_the_next_retires_the_old_login(
+    stack: Project, resources: int
+) -> None:
     a, b = logins = of_both(stack)
     assert a == b and a[0] == [f"{stack.name}_rw"] and "search_path=app" in a[1]
     first = stack.outputs()
@@ -116,7 +118,7 @@ def test_one_update_switches_the_exported_url_and_the_next_retires_the_old_login
     assert not connects(first["app_url"]) and connects(second["app_url"])
     assert stack.outputs() == second
     assert of_both(stack) == logins
-    assert "42 unchanged" in stack.succeed("preview", "--refresh", "--expect-no-changes").text
+    assert f"{resources} unchanged" in stack.succeed("preview", "--refresh", "--expect-no-changes").text
 
 
 @pytest.mark.full
@@ -162,7 +164,7 @@ def test_a_rotation_that_is_given_up_leaves_the_exported_url_as_it_was(stack: Pr
 
 
 @pytest.mark.full
-def test_a_stack_of_before_goes_over_without_a_change(stack: Project) -> None:
+def test_a_stack_of_before_goes_over_without_a_change(stack: Project, resources: int) -> None:
     """What programs before `taskdb:app_login` left: no such output, and passwords that know of no turn."""
     url = stack.outputs()["app_url"]
     state = json.loads(stack.succeed("stack", "export").stdout)
@@ -178,7 +180,7 @@ def test_a_stack_of_before_goes_over_without_a_change(stack: Project) -> None:
     stack.succeed("stack", "import", "--file", str(exported))
     exported.unlink()
     with Client(stack).running() as client:
-        assert "42 unchanged" in stack.up().text
+        assert f"{resources} unchanged" in stack.up().text
         assert stack.outputs()["app_url"] == url and stack.outputs()["app_login"] == "a"
         choose(stack, "b")
     assert client.failures == [] and len(client.logins) == 2 and connects(url)
@@ -207,7 +209,9 @@ def test_the_admins_password_may_change_between_updates(project: Project, admin:
 
 
 @pytest.mark.full
-def test_a_login_that_the_server_refuses_with_the_state_s_password_gets_a_new_one(live: Project) -> None:
+def test_a_login_that_the_server_refuses_with_the_state_s_password_gets_a_new_one(
+    live: Project, resources: int
+) -> None:
     """No catalog shows a password, so nothing but a login can tell that the server has another one."""
     project, roles = live, ("reader", "migrator")
     with Database(project.server, "postgres").connect() as admin:
@@ -220,11 +224,11 @@ def test_a_login_that_the_server_refuses_with_the_state_s_password_gets_a_new_on
     project.up()
     outputs = project.outputs()
     assert all(connects(outputs[f"{role}_url"]) for role in roles)
-    assert "42 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
+    assert f"{resources} unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
 
 
 @pytest.mark.full
-def test_a_password_whose_update_failed_is_set_by_the_next_update(live: Project) -> None:
+def test_a_password_whose_update_failed_is_set_by_the_next_update(live: Project, resources: int) -> None:
     """The real plugin records the password all the same, and its next update would change nothing on the server."""
     project = live
     urn = f"urn:pulumi:{project.stack}::taskdb::taskdb:index:Database${PASSWORD}::reader"
@@ -239,4 +243,4 @@ def test_a_password_whose_update_failed_is_set_by_the_next_update(live: Project)
         assert running.result().exit_code != 0
     project.up()
     assert connects(project.outputs()["reader_url"])
-    assert "42 unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text
+    assert f"{resources} unchanged" in project.succeed("preview", "--refresh", "--expect-no-changes").text

@@ -10,17 +10,17 @@ from tests.acceptance.project import Project
 from tests.acceptance.template import Template
 
 
-def test_a_copy_is_a_stack_in_which_nothing_differs(stack: Project) -> None:
+def test_a_copy_is_a_stack_in_which_nothing_differs(stack: Project, resources: int) -> None:
     [first] = stack.printed
     assert "base → 20250126_003: upgrade 20250126_001, 20250126_002, 20250126_003" in first.text
-    assert "42 created" in first.text
+    assert f"{resources} created" in first.text
     outputs = stack.outputs()
     assert outputs == json.loads(stack.succeed("stack", "output", "--json", "--show-secrets").stdout)
     assert (outputs["port"], outputs["database"]) == (stack.server.port, stack.name)
     for name in ("app_url", "reader_url", "migrator_url"):
         with psycopg.connect(outputs[name]) as connection:
             assert connection.execute("SELECT current_database()").fetchone() == (stack.name,)
-    assert "42 unchanged" in stack.succeed("preview", "--refresh", "--expect-no-changes").text
+    assert f"{resources} unchanged" in stack.succeed("preview", "--refresh", "--expect-no-changes").text
 
 
 def test_copies_are_apart(template: Template) -> None:

@@ -96,7 +96,7 @@ def verified(run_folder: Path, binaries: Binaries, authorities: tuple[Authority,
 
 
 def test_an_encrypted_server_is_verified_and_what_is_wrong_is_said(
-    check: Check, verified: Named, authorities: tuple[Authority, Authority], server: Server, tmp_path: Path
+    check: Check, verified: Named, authorities: tuple[Authority, Authority], server: Server, tmp_path: Path, major: int
 ) -> None:
     named = {name: verified.variables[variable] for name, variable in VARIABLES.items() if variable != "PGSSLMODE"}
     known = named | {"sslmode": "verify-full"}
@@ -108,7 +108,7 @@ def test_an_encrypted_server_is_verified_and_what_is_wrong_is_said(
         ),
         ({"sslrootcert": str(tmp_path / "none.pem")}, ("does not exist", f"{SET}sslrootcert FILE")),
         ({"host": "127.0.0.1"}, ('does not match host name "127.0.0.1"', f"{SET}host NAME --stack dev, or PGHOST")),
-        ({"sslmode": "disable"}, ("no encryption", f"{SET}sslmode verify-full")),
+        ({"sslmode": "disable"}, ("no encryption" if major >= 14 else "SSL off", f"{SET}sslmode verify-full")),
         (properties(server, sslmode="require"), ("does not support SSL", "ssl = on")),
     ):
         with pytest.raises(TaskdbError) as raised:

@@ -143,7 +143,7 @@ def test_no_savepoint_outlives_its_question(filled: Target) -> None:
     filled.migrate(ONE)
 
 
-def test_batch_operations_name_the_statement_that_failed(filled: Target) -> None:
+def test_batch_operations_name_the_statement_that_failed(filled: Target, major: int) -> None:
     with connect(filled.url) as connection:
         connection.execute("CREATE TABLE t (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) STORED)")
         connection.execute("INSERT INTO t VALUES (1)")
@@ -155,7 +155,7 @@ def test_batch_operations_name_the_statement_that_failed(filled: Target) -> None
     )
     message = failed(filled)
     assert "statement: INSERT INTO _alembic_tmp_t" in message
-    assert "428C9" in message
+    assert ("428C9" if major >= 14 else "42601") in message
 
 
 def test_an_error_over_a_cursor_of_its_own_is_named_with_its_statement(filled: Target) -> None:
