@@ -1,0 +1,138 @@
+"""The gates of a plan: what each stops, in which order, and that each command that an error names helps."""
+
+from __future__ import annotations
+
+import pytest
+
+from pulumi_alembic.errors import DataLoss, LintError, NotApproved, PolicyError, RehearsalFailed
+from pulumi_alembic.review.gates import SKIP_REHEARSAL, Gates, rehearsal_notes
+from pulumi_alembic.review.plan_review import (
+    DIGEST_FORMULA,
+    Account,
+    Finding,
+    Rehearsed,
+    RevisionAccount,
+    Severity,
+    StatementAccount,
+)
+
+CONFIGURE = "pulumi config set --path taskdb:lint.{rule} warning"
+
+
+def found(rule: str, *, direction: str = "upgrade", sent: bool = False, suggestion: str = "x") -> Account:
+    finding = Finding(rule, Severity.ERROR, "m", suggestion)
+    statements = (StatementAccount("SELECT 1", findings=(finding,)),) if sent else ()
+    own = () if sent else (finding,)
+    one = RevisionAccount("20250101_001", "m", "versions/1.py", "c", direction, "", statements, own)
+    return Account("base", "20250101_001", direction, revisions=(one,))
+
+
+def check(account: Account) -> None:
+    Gates("pulumi up", CONFIGURE).check([account], account.digest)
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_nothing_that_is_found_on_the_way_back_stops_it(sent: bool) -> None:
+    check(found("security-definer-search-path", direction="downgrade", sent=sent))
+    with pytest.raises(LintError):
+        check(found("security-definer-search-path", sent=sent))
+
+
+@pytest.mark.parametrize(
+    ("account", "ways"),
+    [
+        (
+            found("truncate", sent=True),
+            [
+                "mend the script, as shown, and: pulumi-alembic manifest",
+                "excuse it, in a comment above the statement: # lint: allow truncate: REASON; "
+                "and: pulumi-alembic manifest",
+            ],
+        ),
+        (
+            found("irreversible-downgrade", suggestion=""),
+            [
+                "mend the script, and: pulumi-alembic manifest",
+                "excuse it, in a comment anywhere in the script: # lint: allow irreversible-downgrade: REASON; "
+                "and: pulumi-alembic manifest",
+            ],
+        ),
+        (
+            found("production-without-backup"),
+            [
+                "do what is shown",
+                "excuse it, in a comment anywhere in the script: # lint: allow production-without-backup: REASON; "
+                "and: pulumi-alembic manifest",
+            ],
+        ),
+        (found("bad-excuse", suggestion=""), ["mend the script, and: pulumi-alembic manifest"]),
+    ],
+    ids=["of a statement", "of a script", "of the plan", "of an excuse"],
+)
+def test_each_way_on_is_one(account: Account, ways: list[str]) -> None:
+    with pytest.raises(LintError) as error:
+        check(account)
+    _, _, told = str(error.value).partition("one of these, then pulumi up:\n")
+    [rule] = {each.rule for one in account.revisions for part in (one, *one.statements) for each in part.findings}
+    last = f"judge the rule otherwise in this stack: {CONFIGURE.format(rule=rule)}"
+    assert [line.strip() for line in told.splitlines()] == [*ways, last]
+
+
+DIGEST, OTHER = f"{DIGEST_FORMULA}{'0' * 32}", f"{DIGEST_FORMULA}{'1' * 32}"
+
+
+def plan(*, fails: str = "", doubt: str = "", losses: tuple[str, ...] = (), lint: bool = False) -> Account:
+    rehearsed = Rehearsed(fails=fails, doubt=doubt)
+    findings = (Finding("truncate", Severity.ERROR, "m"),) if lint else ()
+    one = RevisionAccount("20250101_001", "m", "versions/1.py", "c", "upgrade", "", (), findings, losses, rehearsed)
+    return Account("base", "20250101_001", "upgrade", revisions=(one,))
+
+
+@pytest.mark.parametrize(
+    ("account", "approved", "error"),
+    [
+        (plan(fails="42P01", lint=True, losses=("1 row of t",)), "", RehearsalFailed),
+        (plan(lint=True, losses=("1 row of t",)), "", LintError),
+        (plan(losses=("1 row of t",)), "", NotApproved),
+        (plan(losses=("1 row of t",)), DIGEST, DataLoss),
+        (plan(losses=("1 row of t",)), None, DataLoss),
+    ],
+)
+def test_the_first_gate_that_is_closed_stops_the_plan(
+    account: Account, approved: str | None, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        Gates("pulumi up", CONFIGURE, approved=approved).check([plan(), account], DIGEST)
+
+
+@pytest.mark.parametrize(
+    ("account", "gates"),
+    [
+        (plan(), Gates("pulumi up", CONFIGURE)),
+        (plan(fails="23502", doubt="t has no rows here"), Gates("pulumi up", CONFIGURE)),
+        (plan(), Gates("pulumi up", CONFIGURE, approved=DIGEST)),
+        (plan(losses=("1 row of t",)), Gates("pulumi up", CONFIGURE, frozenset({"20250101_001"}))),
+    ],
+)
+def test_open_gates_stop_nothing(account: Account, gates: Gates) -> None:
+    gates.check([account], DIGEST)
+
+
+def test_a_plan_may_be_approved_by_its_other_digest_and_by_no_third_one() -> None:
+    Gates("pulumi up", CONFIGURE, approved=OTHER).check([plan()], DIGEST, lambda: OTHER)
+    for approved, other in ((OTHER, DIGEST), (OTHER, ""), ("", "")):
+        with pytest.raises(NotApproved):
+            Gates("pulumi up", CONFIGURE, approved=approved).check([plan()], DIGEST, lambda: other)  # noqa: B023
+
+
+def test_a_rehearsal_that_failed_is_overridden_by_a_reason_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    gates, failed = Gates("pulumi up", CONFIGURE), plan(fails="42P01")
+    for reason in ("yes", "1234", "x"):
+        monkeypatch.setenv(SKIP_REHEARSAL, reason)
+        with pytest.raises(PolicyError):
+            gates.check([failed], DIGEST)
+    monkeypatch.setenv(SKIP_REHEARSAL, "the script needs rows")
+    gates.check([failed], DIGEST)
+    assert rehearsal_notes(failed) == {
+        "20250101_001": {"rehearsal_skipped": {"reason": "the script needs rows", "failed": "42P01"}}
+    }
