@@ -108,7 +108,6 @@ def _accept(connection: Connection, seen: Seen, found: list[Told], reason: str, 
 
 
 def _show(options: argparse.Namespace, seen: Seen, found: list[Told]) -> int:
-    from pulumi_alembic.commands.drift import psql_script
 
     if options.json:
         known = {"expected": seen.expected, "found": seen.found.digest, "since": seen.when}

@@ -216,8 +216,6 @@ def mend_leftovers(session: Connection, url: str, policy: Policy, tell: Callable
     left = [(each, recognise(each.statement)) for each in ledger.attempts(session) if not each.done]
     if not left:
         return
-    from pulumi_alembic.migrate.blocks.repair import mend
-
     # The statements are of scripts, which name things as the login's search_path finds them.
     with closing(open_session(url)) as connection, refusals(connection):
         connection.autocommit = True
