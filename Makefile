@@ -57,7 +57,7 @@ pr-up: $(BIN)/.up ## Bring up a pull request's own stack, made from staging's sc
 pr-down: $(BIN)/.up ## Remove a pull request's stack: PR=123
 	$(BIN)/taskdb pull-request down --engine $(ENGINE) -- "$$PR"
 
-test: $(BIN)/.test ## Run every check, and every test at its smallest convincing draw
+test: $(BIN)/.test ## Run every check, and the tests at their smallest draw
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 static pytest
 
 test-all: $(BIN)/.test ## Run every check and test with all draws, kills and walks: some hours

@@ -37,7 +37,7 @@ class Lock:
 
 @dataclass(frozen=True)
 class Effects:
-    """What a statement does to what is there: tables it writes anew, reads whole under its lock, and what is gone.
+    """What a statement does to existing tables: those that it rewrites or scans under its lock, and what it deletes.
 
     `destroys` names each thing with its kind: `table app.tasks`, `column app.tasks.title`, `rows of app.tasks`.
     `unknown` says what else happens that the statement's text does not show, such as `DO block`.
