@@ -25,8 +25,12 @@ RUN := $(BIN)/taskdb run --engine $(ENGINE)
 
 BENCHMARKS := $(filter-out __init__ beside measure scripts server stacks tenants,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
+# The two libraries come from this repository.
+PINS := UV_CUSTOM_COMPILE_COMMAND="make requirements" uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-package pulumi-alembic --no-emit-package pulumi-embedded
+
 .PHONY: help up preview refresh rotate down pr-up pr-down psql ci-preview ci-comment ci-schema ci-fetch ci-report ci-pin \
-	ci-up ci-drift test test-all static pytest benchmarks server clean requirements
+	ci-up ci-drift test test-all static pytest benchmarks dist server clean requirements
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 14
@@ -73,14 +77,23 @@ pytest: $(BIN)/.test
 benchmarks: $(BIN)/.up $(if $(value PGHOST),,server) ## Measure the timing claims, and compare with a Pulumi CLI on the PATH
 	@status=0; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || status=1; done; exit $$status
 
+dist: $(BIN)/.release ## Build the three packages, check them, and try each in an environment of its own
+	$(BIN)/python packages/dist.py
+
 server: $(BIN)/.up
 	$(BIN)/taskdb server start
 
-$(BIN)/.up: requirements.txt pyproject.toml
+# The project is installed first: once it contained the commands of the two libraries.
+$(BIN)/.up: requirements.txt pyproject.toml VERSION $(wildcard packages/*/pyproject.toml)
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; python3 is " + sys.version)'
 	python3 -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes --requirement requirements.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation $(addprefix --editable ,$(dir $(wildcard packages/*/pyproject.toml)))
+	@touch $@
+
+$(BIN)/.release: requirements-release.txt $(BIN)/.up
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements-release.txt
 	@touch $@
 
 $(BIN)/.test: requirements-dev.txt $(BIN)/.up
@@ -116,7 +129,6 @@ clean: ## Remove the virtual environment and caches; databases and stacks stay
 	find src tests migrations -name __pycache__ -type d -prune -exec rm -rf {} +
 
 requirements: ## Pin the newest versions that pyproject.toml allows
-	uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--extra build --output-file requirements.txt
-	uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--extra build --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(PINS) --extra build --output-file requirements.txt
+	$(PINS) --extra build --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(PINS) --extra build --extra release --constraint requirements.txt --output-file requirements-release.txt

@@ -1,4 +1,4 @@
-"""A test bench for Pulumi programs: `pytest_plugins = ["pulumi_embedded.testing"]` gives the fixture `engine`.
+"""A test bench for Pulumi programs: the package gives pytest the fixture `engine`.
 
 The program runs in the process of the test; the provider plugins, what they manage and the state file are real.
 
@@ -7,8 +7,8 @@ PYTEST_DONT_REWRITE: a test module may name it in `pytest_plugins` and import fr
 
 from pulumi_embedded.model.events import Diagnostic
 from pulumi_embedded.model.values import UNKNOWN, Secret
+from pulumi_embedded.pytest_plugin import engine
 from pulumi_embedded.testing.bench import Engine
-from pulumi_embedded.testing.fixture import engine
 from pulumi_embedded.testing.result import Resource, Result, Step, UnexpectedResult
 from pulumi_embedded.testing.stage import Program
 
