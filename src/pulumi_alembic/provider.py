@@ -37,8 +37,9 @@ from pulumi_alembic.review.gates import refuse_failed
 from pulumi_alembic.review.plan_review import Account
 from pulumi_alembic.review.promotion_record import PROOF, PROVES
 from pulumi_alembic.scripts import trust
-from pulumi_alembic.scripts.plan import revision_text
-from pulumi_alembic.stack import adopt, check, log, plugin_errors, refresh
+from pulumi_alembic.scripts.history import BASE
+from pulumi_alembic.scripts.plan import Direction, revision_text
+from pulumi_alembic.stack import adopt, check, log, plugin_errors, refresh, shown
 from pulumi_alembic.stack.databases import LISTED, is_many
 from pulumi_alembic.stack.inputs import (
     ADMIN,
@@ -134,6 +135,7 @@ class MigrationsProvider(ResourceProvider):
             adds[ADOPTS] = {"revision": revision_text(adopted.heads), "digest": adopted.digest}
         if account and plan.steps and not inputs.applying:
             _tell(plan, account, inputs)
+            shown.remember(account.digest, inputs.urn)
         try:
             if account:
                 refuse_failed(account, log.command("up", inputs.urn))
@@ -207,8 +209,24 @@ class MigrationsProvider(ResourceProvider):
 
 def _tell(plan: Plan, account: Account, inputs: Inputs) -> None:
     reason = inputs.backup.reason(account)
-    first = [f"a backup comes first, into {inputs.backup.folder}: {reason}"] if reason else []
+    first = [f"Backup first, into {inputs.backup.folder}: {reason}"] if reason else []
     log.info("\n  ".join([str(plan), *first, *plan_text.summary(account)]), inputs.urn)
+
+
+def _is_shown(account: Account, inputs: Inputs, vouched: Trust) -> bool:
+    """Whether the preview of this command has printed the plan, and its rehearsal found no more than that did."""
+    if any(each.rehearsed and each.rehearsed.fails for each in account.revisions):
+        return False
+    if shown.is_shown(account.digest, inputs.urn):
+        return True
+    return account.origin == BASE and shown.is_shown(_digest_of_empty(inputs, account.target, vouched), inputs.urn)
+
+
+def _progress(plan: Plan, revision: str) -> str:
+    """`applied 20250126_003, 2 of 5`."""
+    done = "applied" if plan.direction is Direction.UPGRADE else "downgraded"
+    ids = [step.id for step in plan.steps]
+    return f"{done} {revision}, {ids.index(revision) + 1} of {len(ids)}"
 
 
 def _as_rehearsed(account: Account, urn: str) -> Account:
@@ -264,13 +282,14 @@ def _migrate(olds: Properties, properties: Properties) -> Properties:
             inputs.url or "", inputs.directory, plan.target, inputs.lint, vouched, keep=is_wanted(inputs.policy)
         )
         account = _as_rehearsed(account, inputs.urn)
-        _tell(plan, account, inputs)
+        if not _is_shown(account, inputs, vouched):
+            _tell(plan, account, inputs)
         gates.check([account], account.digest, lambda: _digest_of_empty(inputs, account.target, vouched))
         keeper.begin()
         return promotion_record.notes(account)
 
     def on_applied(revision: str) -> None:
-        log.status(f"{revision} ran", inputs.urn)
+        log.status(_progress(begun[-1], revision), inputs.urn)
 
     def on_status(text: str) -> None:
         log.status(text, inputs.urn)

@@ -61,7 +61,7 @@ def test_it_is_taken_for_what_it_is_and_brought_on_from_there(unknown: Project) 
     unknown.configure(taskdb__adopt="true")
     shown = unknown.succeed("preview", "--refresh")
     assert f"it is what {TWO} builds" in shown.text
-    assert f"{TWO} → {HEAD}: upgrade {HEAD}" in shown.text
+    assert f"{TWO} → {HEAD}, 1 upgrade" in shown.text
     rows = query(unknown, "SELECT ctid::text, xmin::text, email FROM app.users")
     done = unknown.up("--refresh")
     assert f"it is what {TWO} builds" in done.text

@@ -91,15 +91,15 @@ def test_what_was_pending_is_pending_and_nothing_else(restored: Restored) -> Non
     lower = restored("promotion", "lower")
     assert changes(lower) == expected("schema")
     shown = lower.succeed("preview").text
-    assert f"{HEAD} → 20260101_001: upgrade 20260101_001" in shown
-    assert re.search(r"digest v2:[0-9a-f]{32}(-[0-9a-f]{4}){6}", shown)
+    assert f"{HEAD} → 20260101_001, 1 upgrade" in shown
+    assert re.search(r"Digest: v2:[0-9a-f]{32}(-[0-9a-f]{4}){6}", shown)
 
 
 @pytest.mark.full
 def test_an_update_that_failed_half_way_goes_on_from_there(restored: Restored) -> None:
     half = restored("half", "half")
     assert changes(half) == expected("schema")
-    assert "20260101_001 → 20260101_002: upgrade 20260101_002" in half.succeed("preview").text
+    assert "20260101_001 → 20260101_002, 1 upgrade" in half.succeed("preview").text
 
 
 @pytest.mark.full

@@ -60,7 +60,7 @@ def test_production_asks_for_backups_by_commands_that_work_and_nothing_stops_its
     assert live.outputs()["revision"] == script.name[:12]
     live.configure(taskdb__production="true", postgresql__sslmode="disable", taskdb__revision="20250126_003")
     preview = live.succeed("preview")
-    assert "error security-definer-search-path" in preview.text and "production-without-backup" not in preview.text
+    assert "error     security-definer-search-path" in preview.text and "production-without-backup" not in preview.text
     live.up()
     assert live.outputs()["revision"] == "20250126_003"
     live.remove(script)

@@ -27,7 +27,7 @@ def test_what_the_stack_below_has_proven_goes_up_and_the_rest_is_refused(project
 
     script = project.script(1, "op.execute('CREATE TABLE app.later (id int)')", "op.execute('DROP TABLE app.later')")
     preview = upper.succeed("preview")
-    assert f"error unproven-revision: the stack {project.stack} has not run it" in preview.text
+    assert f"error     unproven-revision: the stack {project.stack} has not run it" in preview.text
     refused = upper.pulumi("up", "--yes", "--skip-preview")
     assert refused.exit_code != 0 and "Traceback" not in refused.text
     assert f"{ENGINES[upper.engine]} up --stack {project.stack}" in refused.text

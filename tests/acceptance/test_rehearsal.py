@@ -23,12 +23,12 @@ def test_a_preview_shows_what_it_rehearsed(project: Project, admin: Any) -> None
     named = [project.name, f"rehearsal_{project.name}"]
     before = admin.execute(DATABASES, named).fetchall()
     shown = project.succeed("preview").text
-    assert "rehearsed: it ran in a scratch database" in shown
+    assert "Rehearsed in a scratch database" in shown
     assert "migrations.alembic_version" not in shown
-    assert "way back: leads back to the same fingerprint" in shown
+    assert "the downgrade restores the same schema" in shown
     assert admin.execute(DATABASES, named).fetchall() == before
     project.configure(taskdb__rehearse="false")
-    assert "concluded from the text, not rehearsed" in project.succeed("preview").text
+    assert "Static analysis, not rehearsed" in project.succeed("preview").text
     project.configure(taskdb__rehearse="perhaps")
     assert "taskdb:rehearse is 'perhaps': it is true or false" in project.pulumi("preview").text
     project.configure(taskdb__rehearse="true")

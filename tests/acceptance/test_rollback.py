@@ -91,11 +91,11 @@ def test_an_older_commit_takes_the_stack_back_without_the_newer_scripts_and_the_
     assert not list((older.folder / "migrations/versions").glob(f"{NEWER}*"))
     preview = older.succeed("preview", "--diff")
     for part in (
-        f"{NEWER} → {HEAD}: downgrade {NEWER}",
+        f"{NEWER} → {HEAD}, 1 downgrade",
         f"downgrade {NEWER} added by a test: 1 statement, from the ledger",
         '"-- from the ledger: the scripts here lack it"',
         '"-- locks app.four: ACCESS EXCLUSIVE"',
-        '"-- destroys: table app.four"',
+        '"-- deletes table app.four"',
         '"DROP TABLE four"',
     ):
         assert part in preview.text
@@ -106,7 +106,7 @@ def test_an_older_commit_takes_the_stack_back_without_the_newer_scripts_and_the_
     assert not has_table(older, "app.four")
     older.succeed("preview", "--refresh", "--expect-no-changes")
 
-    assert f"{HEAD} → {NEWER}: upgrade {NEWER}" in newer.up().text
+    assert f"{HEAD} → {NEWER}, 1 upgrade" in newer.up().text
     assert has_table(newer, "app.four")
     newer.succeed("refresh", "--yes", "--skip-preview")
     older.up()
@@ -162,7 +162,7 @@ def test_a_pinned_revision_goes_back_and_leaves_the_other_stacks_of_the_server_a
     assert any(fact.startswith("role ") for fact in before) and any(fact.startswith("column ") for fact in before)
     project.succeed("config", "set", "taskdb:revision", "20250126_002")
     preview = project.succeed("preview", "--diff").text
-    for part in ("DROP TABLE IF EXISTS messages", "-- destroys: table app.messages"):
+    for part in ("DROP TABLE IF EXISTS messages", "-- deletes table app.messages"):
         assert part in preview
     assert re.search(r"-- locks [^:\n]*app\.users[^:\n]*: ACCESS EXCLUSIVE", preview), preview
     project.up()

@@ -104,7 +104,7 @@ def test_a_preview_of_a_new_revision_is_one_update(engine: Engine, resources: in
     assert preview.changes == {"same": resources - 1, "update": 1}
     step = preview.step(MIGRATIONS)
     assert set(step.diff) == {"digest", "plan", "statements", "target"}
-    assert step.new is not None and step.new.inputs["plan"] == f"{HEAD} → 20260101_004: upgrade 20260101_004"
+    assert step.new is not None and step.new.inputs["plan"] == f"{HEAD} → 20260101_004, 1 upgrade"
     assert step.new.inputs["statements"] == {
         "upgrade 20260101_004": ["-- locks app.four: ACCESS EXCLUSIVE", "CREATE TABLE four ()"]
     }

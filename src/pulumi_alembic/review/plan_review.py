@@ -19,7 +19,7 @@ from pulumi_alembic.sql.tables import ColumnAccount, ForeignKey, TableAccount, T
 __all__ = [
     "DIGEST_FORMULA",
     "PARTS",
-    "WAY_BACK",
+    "RESTORES",
     "Account",
     "Finding",
     "Rehearsed",
@@ -35,8 +35,11 @@ PARTS = ("database", "heads", "target", "scripts", "statements", "findings")
 DIGEST_FORMULA = "v2:"
 """How the digest of a plan begins; another way to compute it needs another one."""
 
-WAY_BACK = "leads back to the same fingerprint"
-"""What is said of the other direction of a revision where it does."""
+RESTORES = "restores the same schema"
+"""What a rehearsal reports of a downgrade that leads to the schema before the upgrade."""
+
+_FIRST_RESTORES = "leads back to the same fingerprint"
+"""The same in previews that the first release saved."""
 
 _NO_EFFECTS = Effects()
 
@@ -98,9 +101,9 @@ class Rehearsed:
     `sent` are the statements of one that runs Python, or that sent others than were concluded, as the server got them.
     `made`, `dropped` and `changed` name what the catalog has, had, and has in another form afterwards, `renamed` what
     has another name: `table app.cogs to app.gears`. `fails` is what ended it, empty where it ran, and `doubt` why it
-    can succeed on the target all the same. `way_back` is WAY_BACK where the other direction leads to the same
-    fingerprint, else why not, and `left` are the lines of the catalog that are then others. `findings` are what that
-    shows of the script.
+    can succeed on the target all the same. `way_back` is RESTORES if the downgrade restores the
+    schema, otherwise why it does not, and `left` are the lines of the catalog that are then others. `findings` are
+    what that shows of the script.
     """
 
     sent: tuple[StatementAccount, ...] = ()
@@ -268,7 +271,7 @@ def _read(kind: Any, document: object, place: str) -> Any:
     if kind in (str, bool):
         if not isinstance(document, kind):
             raise MigrationError(f"{place} is not a {'text' if kind is str else 'truth value'}: {document!r}")
-        return document
+        return RESTORES if document == _FIRST_RESTORES else document
     if kind is Severity:
         if document not in set(Severity):
             raise MigrationError(f"{place} is none of {', '.join(Severity)}: {document!r}")

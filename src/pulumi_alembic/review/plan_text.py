@@ -1,37 +1,42 @@
-"""What a preview shows of a plan's account: a summary in a few lines, and every statement line by line. Pure."""
+"""A plan as a preview prints it: a summary in a few lines, and every statement line by line. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
 from pulumi_alembic.output.printable import printable
-from pulumi_alembic.review.plan_review import Account, Rehearsed, RevisionAccount, StatementAccount
+from pulumi_alembic.review.plan_review import RESTORES, Account, Rehearsed, RevisionAccount, StatementAccount
+from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.sql.locks import MODES, Effects, Lock
 
-__all__ = ["how", "statements", "summary"]
+__all__ = ["statements", "summary"]
 
 _SHOWN = 20
+_ARROWS = {Direction.UPGRADE: "↑", Direction.DOWNGRADE: "↓"}
+_LABEL = 9  # characters, of the longest label
 
 
 def summary(account: Account) -> list[str]:
-    """A line for each revision, with what of it can hurt below; of many revisions those in the middle are counted."""
+    """A line for each revision, and below it what it does; of many revisions those in the middle are counted."""
     lines = [list(_revision(each)) for each in account.revisions]
     hidden = len(lines) - 2 * _SHOWN
     if hidden > 1:
         lines[_SHOWN:-_SHOWN] = [[f"… {hidden} more revisions"]]
-    return [*(line for each in lines for line in each), how(account), f"digest {account.digest}"]
+    return [*(line for each in lines for line in each), _how(account), f"Digest: {account.digest}"]
 
 
-def how(account: Account) -> str:
-    """Whether what is shown was measured or concluded, and why not where a rehearsal was wanted."""
-    if account.rehearsed:
-        ran = sum(each.rehearsed is not None and not each.rehearsed.fails for each in account.revisions)
-        if ran < len(account.revisions):
-            of = f"{ran} of {len(account.revisions)} revision{'' if len(account.revisions) == 1 else 's'} ran"
-            return f"rehearsed in a scratch database, where no table has rows: {of}"
-        return "rehearsed: it ran in a scratch database, where no table has rows"
-    reason = f": {account.not_rehearsed}" if account.not_rehearsed else ""
-    return f"concluded from the text, not rehearsed{reason}"
+def _how(account: Account) -> str:
+    """Whether the plan was rehearsed, and why not if a rehearsal was wanted."""
+    if not account.rehearsed:
+        reason = f": {account.not_rehearsed}" if account.not_rehearsed else ""
+        return f"Static analysis, not rehearsed{reason}"
+    applied = sum(each.rehearsed is not None and not each.rehearsed.fails for each in account.revisions)
+    rehearsed = "Rehearsed in a scratch database (its tables are empty)"
+    if applied < len(account.revisions):
+        return f"{rehearsed}: {applied} of {_counted(len(account.revisions), 'revision')} applied"
+    if not all(each.rehearsed and each.rehearsed.way_back == RESTORES for each in account.revisions):
+        return rehearsed
+    return f"{rehearsed}; the downgrade {RESTORES}"
 
 
 def statements(account: Account) -> dict[str, list[str]]:
@@ -42,33 +47,44 @@ def statements(account: Account) -> dict[str, list[str]]:
 def _revision(revision: RevisionAccount) -> Iterator[str]:
     origin = ", from the ledger" if revision.from_ledger else ""
     proven = f", proven by {revision.proven_by}" if revision.proven_by else ""
-    yield f"{revision.direction} {revision.id} {revision.message}: {_size(revision)}{origin}{proven}"
-    yield from (f"    {line}" for line in _effects(_together([each.does for each in revision.sends])))
-    if revision.losses:
-        yield f"    takes away {', '.join(revision.losses)}"
-    yield from (f"    sets aside {each}" for each in revision.keeps)
-    yield from (f"    puts back {each}" for each in revision.puts_back)
-    if revision.rehearsed:
-        yield from (f"    {line}" for line in _rehearsed(revision.rehearsed))
-    seen = revision.rehearsed.findings if revision.rehearsed else ()
-    for finding in [*revision.findings, *(one for each in revision.statements for one in each.findings), *seen]:
-        excused = f" (excused: {finding.excused})" if finding.excused else ""
-        yield f"    {finding.severity} {finding.rule}: {finding.message}{excused}"
+    arrow = _ARROWS[Direction(revision.direction)]
+    yield f"{arrow} {revision.id} {revision.message} ({_size(revision)}{origin}{proven})"
+    seen = revision.rehearsed
+    effects = _together([each.does for each in revision.sends])
+    for label, text in [
+        *(_changes(seen, effects.destroys) if seen else ()),
+        *_effects(effects),
+        *(("deletes", each) for each in revision.losses),
+        *(("preserves", each) for each in revision.keeps),
+        *(("restores", each) for each in revision.puts_back),
+    ]:
+        yield f"    {label:<{_LABEL}} {text}"
+    if seen:
+        yield from (f"    {line}" for line in _outcome(seen))
+    findings = seen.findings if seen else ()
+    for finding in [*revision.findings, *(one for each in revision.statements for one in each.findings), *findings]:
+        allowed = f" (allowed: {finding.excused})" if finding.excused else ""
+        yield f"    {finding.severity:<{_LABEL}} {finding.rule}: {finding.message}{allowed}"
 
 
-def _rehearsed(seen: Rehearsed) -> Iterator[str]:
-    """What the rehearsal showed beside the effects of each statement."""
-    for verb, names in (("makes", seen.made), ("drops", seen.dropped), ("changes", seen.changed)):
+def _changes(seen: Rehearsed, deleted: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
+    """What the catalog has, had, and has in another form after the rehearsal, without what is named as deleted."""
+    dropped = [name for name in seen.dropped if name not in deleted]
+    for label, names in (("creates", seen.made), ("drops", dropped), ("changes", seen.changed)):
         if names:
-            yield f"{verb} {_few(names)}"
+            yield label, _few([name.removeprefix("table ") for name in names])
     if seen.renamed:
-        yield f"renames {_few(seen.renamed)}"
+        yield "renames", _few(seen.renamed)
+
+
+def _outcome(seen: Rehearsed) -> Iterator[str]:
+    """Why a revision failed in the rehearsal, and how its downgrade fails to restore the schema."""
     if seen.fails:
-        yield f"{'error' if seen.refused else 'warning'}: fails in the rehearsal, {seen.fails}"
+        yield f"{'error' if seen.refused else 'warning':<{_LABEL}} fails in the rehearsal, {seen.fails}"
     if seen.doubt:
         yield f"    {seen.doubt}"
-    if seen.way_back:
-        yield f"way back: {seen.way_back}"
+    if seen.way_back and seen.way_back != RESTORES:
+        yield f"{'downgrade':<{_LABEL}} {seen.way_back}"
     yield from (f"    {line}" for line in seen.left[:_SHOWN])
     if len(seen.left) > _SHOWN:
         yield f"    … {len(seen.left) - _SHOWN} more lines"
@@ -98,12 +114,16 @@ def _together(each: Sequence[Effects]) -> Effects:
     )
 
 
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def _size(revision: RevisionAccount) -> str:
     count = len(revision.sends)
     if revision.runs_python:
-        sent = f"; sent {count} statement{'' if count == 1 else 's'} in the rehearsal" if revision.rehearsed else ""
+        sent = f"; sent {_counted(count, 'statement')} in the rehearsal" if revision.rehearsed else ""
         return f"runs Python, {revision.runs_python}{sent}"
-    return f"{count} statement{'' if count == 1 else 's'}" if count else "no statement"
+    return _counted(count, "statement") if count else "no statement"
 
 
 def _lines(revision: RevisionAccount) -> Iterator[str]:
@@ -113,13 +133,17 @@ def _lines(revision: RevisionAccount) -> Iterator[str]:
         yield f"-- runs Python, {revision.runs_python}"
     for each in revision.statements:
         yield from _statement(each, revision)
-    if revision.rehearsed and revision.rehearsed.sent:
-        others = "sent" if revision.runs_python else "sent others than concluded"
-        yield f"-- {others} in the rehearsal, where no table has rows:"
-        for each in revision.rehearsed.sent:
+    seen = revision.rehearsed
+    if seen and seen.sent:
+        others = "" if revision.runs_python else "other "
+        yield f"-- {others}statements sent in the rehearsal (its tables are empty):"
+        for each in seen.sent:
             yield from _statement(each, revision)
-    if revision.rehearsed:
-        yield from (f"-- {line}" for line in _rehearsed(revision.rehearsed))
+    if seen:
+        yield from (f"-- {label} {text}" for label, text in _changes(seen))
+        yield from (f"-- {line}" for line in _outcome(seen))
+        if seen.way_back == RESTORES:
+            yield f"-- the downgrade {RESTORES}"
 
 
 def _statement(statement: StatementAccount, revision: RevisionAccount) -> Iterator[str]:
@@ -129,25 +153,26 @@ def _statement(statement: StatementAccount, revision: RevisionAccount) -> Iterat
 
 def _comments(statement: StatementAccount, *, measures: bool) -> Iterator[str]:
     if statement.outside:
-        yield "outside of the transaction"
-    mark = " (measured)" if statement.measured else " (concluded)" if measures else ""
-    found = statement.measured or statement.effects
-    yield from (f"{line}{mark if line.startswith('locks ') else ''}" for line in _effects(found))
-    yield from (f"{line} (concluded)" for line in _effects(Effects(statement.unseen)))
+        yield "outside the transaction"
+    mark = " (measured)" if statement.measured else " (static analysis)" if measures else ""
+    for label, text in _effects(statement.measured or statement.effects):
+        yield f"{label} {text}{mark if label == 'locks' else ''}"
+    yield from (f"{label} {text} (static analysis)" for label, text in _effects(Effects(statement.unseen)))
     for finding in statement.findings:
         yield f"{finding.severity} {finding.rule}: {finding.message}"
 
 
-def _effects(effects: Effects) -> Iterator[str]:
+def _effects(effects: Effects) -> Iterator[tuple[str, str]]:
+    """Each kind of effect by its label, and the names of what it is about."""
     for mode in reversed(MODES):
         tables = [lock.table for lock in effects.locks if lock.mode == mode]
         if tables:
-            yield f"locks {', '.join(tables)}: {mode}"
-    for what, names in (
-        ("writes anew", effects.rewrites),
-        ("reads whole", effects.scans),
-        ("destroys", effects.destroys),
-        ("not known", effects.unknown),
+            yield "locks", f"{', '.join(tables)}: {mode}"
+    for label, names in (
+        ("rewrites", effects.rewrites),
+        ("scans", effects.scans),
+        ("deletes", effects.destroys),
+        ("unknown", effects.unknown),
     ):
         if names:
-            yield f"{what}: {', '.join(names)}"
+            yield label, ", ".join(names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pulumi_alembic.review import gates
-from pulumi_alembic.review.plan_review import WAY_BACK, Account
+from pulumi_alembic.review.plan_review import RESTORES, Account
 from pulumi_alembic.scripts import trust
 from pulumi_alembic.scripts.plan import Direction, Plan
 from pulumi_alembic.scripts.promotion import UNPROVEN, Lower, Proof
@@ -41,7 +41,7 @@ def properties(olds: Mapping[str, Any], looked: Looked, account: Account | None,
     """
     plan, back = looked.plan, trust.read(olds.get(_BACK) or "", _WHERE)
     for each in account.revisions if account else ():
-        if each.rehearsed and each.rehearsed.way_back == WAY_BACK and each.direction == Direction.UPGRADE:
+        if each.rehearsed and each.rehearsed.way_back == RESTORES and each.direction == Direction.UPGRADE:
             back[each.id] = trust.digest(each.checksum)
     found: dict[str, Any] = {PROVES: str(Proof.of(looked.server, plan.applied, back))} if looked.server else {}
     if back:

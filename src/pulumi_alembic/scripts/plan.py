@@ -34,11 +34,11 @@ class Plan:
     applied: tuple[Revision, ...] = ()
 
     def __str__(self) -> str:
-        """One line: `20250126_002 → 20250126_003: upgrade 20250126_003`."""
+        """One line: `20250126_002 → 20250126_003, 1 upgrade`."""
         if not self.steps:
             return f"at {revision_text(self.current)}: nothing pending"
-        ids = ", ".join(step.id for step in self.steps)
-        return f"{revision_text(self.current)} → {self.target}: {self.direction} {ids}"
+        number = len(self.steps)
+        return f"{revision_text(self.current)} → {self.target}, {number} {self.direction}{'' if number == 1 else 's'}"
 
     @property
     def lines(self) -> list[str]:
@@ -46,9 +46,9 @@ class Plan:
         return [f"{self.direction} {step.id} {step.message}".rstrip() for step in self.steps]
 
     def require_upgrade(self) -> None:
-        """Raises TargetError, with the command that goes there, where the way leads down."""
+        """Raises TargetError, with the command that goes there, if the plan is a downgrade."""
         if self.steps and self.direction is Direction.DOWNGRADE:
-            raise TargetError(f"the way to {self.target} is down, {self}: alembic downgrade {self.target}")
+            raise TargetError(f"{self.target} is older than the database ({self}).\n  alembic downgrade {self.target}")
 
 
 def plan(history: History, current: Sequence[str], target: str) -> Plan:

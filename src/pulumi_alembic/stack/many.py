@@ -24,7 +24,7 @@ from pulumi_alembic.migrate.data_loss.allowance import allowed
 from pulumi_alembic.output.printable import printable
 from pulumi_alembic.review import plan_text
 from pulumi_alembic.review.gates import APPROVE, refuse_failed
-from pulumi_alembic.stack import log, plugin_errors
+from pulumi_alembic.stack import log, plugin_errors, shown
 from pulumi_alembic.stack.databases import Many
 from pulumi_alembic.stack.inputs import APPLIED, DETAILS, ID, Inputs, Properties
 
@@ -68,6 +68,7 @@ def check(olds: Properties, asked: Properties, kept_: Properties) -> CheckResult
     if groups.pending and not inputs.applying:
         adds |= _details(groups)
         _tell(groups, inputs.urn, said + _to_come(asked, listing, inputs.urn))
+        shown.remember(groups.digest, inputs.urn)
     elif said and not inputs.applying:
         log.info("\n  ".join([groups.plan, *said]), inputs.urn)
     try:
@@ -98,7 +99,8 @@ def migrate(properties: Properties) -> Properties:
         seen = _just_seen(inputs, listing)
         groups = judged(crowd, listing, inputs.target, many.waves.processes, status, seen=seen)
         if groups.pending:
-            _tell(groups, inputs.urn, [])
+            if not shown.is_shown(groups.digest, inputs.urn):
+                _tell(groups, inputs.urn, [])
             gates.check(groups.accounts, groups.digest)
         outcome = roll_out(
             crowd, groups, many.waves, status, say, approved=gates.approved is not None, configure=gates.configure
@@ -188,7 +190,7 @@ def _details(groups: Groups) -> Properties:
 
 
 def _tell(groups: Groups, urn: str, said: list[str]) -> None:
-    log.info("\n  ".join([groups.plan, *said, *groups.summary(), f"digest {groups.digest}"]), urn)
+    log.info("\n  ".join([groups.plan, *said, *groups.summary(), f"Digest: {groups.digest}"]), urn)
 
 
 def _to_come(asked: Properties, listing: Listing, urn: str) -> list[str]:

@@ -95,11 +95,11 @@ def test_an_older_checkout_takes_a_newer_head_back_and_the_newer_one_goes_forwar
     newer: Target, stack: Stack, checkout: Path
 ) -> None:
     planned = stack.preview(checkout, TWO)
-    assert planned["plan"] == f"{FOUR} → {TWO}: downgrade {FOUR}, {THREE}"
+    assert planned["plan"] == f"{FOUR} → {TWO}, 2 downgrades"
     assert planned["statements"][f"downgrade {FOUR}"] == [
         "-- from the ledger: the scripts here lack it",
         "-- locks app.four: ACCESS EXCLUSIVE",
-        "-- destroys: table app.four",
+        "-- deletes table app.four",
         "-- info destroys-data: destroys table app.four (which is empty): "
         "what is not set aside comes back from a backup alone",
         "DROP TABLE four",

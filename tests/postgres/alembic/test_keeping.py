@@ -509,7 +509,7 @@ def test_the_preview_says_what_is_set_aside_and_what_it_costs_and_the_update_doe
         "1 row of app.typed: copied under lock, 8192 bytes",
         "9 values of app.users.x: copied under lock",
     )
-    assert "    sets aside 9 rows of app.more: moved, no copy" in summary(
+    assert "    preserves 9 rows of app.more: moved, no copy" in summary(
         Account.from_json(json.loads(inputs["__plan"]))
     )
     off = planned(small, ONE, policy={"keep_data": "false"})

@@ -30,14 +30,14 @@ def checked(target: Target, revision: str, olds: dict[str, Any] | None = None, *
 
 def test_a_database_that_does_not_exist_yet_is_planned_from_base(target: Target) -> None:
     planned = checked(target, TWO, url=Unknown())
-    assert planned["plan"] == f"base → {TWO}: upgrade {ONE}, {TWO}"
+    assert planned["plan"] == f"base → {TWO}, 2 upgrades"
 
 
 @pytest.mark.full
 def test_a_plan_starts_where_the_database_is_and_counts_up(target: Target) -> None:
     target.migrate(ONE)
     planned = checked(target, THREE)
-    assert (planned["plan"], planned["__serial"]) == (f"{ONE} → {THREE}: upgrade {TWO}, {THREE}", 1)
+    assert (planned["plan"], planned["__serial"]) == (f"{ONE} → {THREE}, 2 upgrades", 1)
     outputs = provider.create(planned).outs
     assert outputs and outputs["revision"] == THREE
 
@@ -87,9 +87,9 @@ def test_a_login_that_is_being_replaced_is_planned_with_the_one_there_is(target:
     """Its URL is unknown in the preview, and its database is not empty for that."""
     target.migrate(TWO)
     planned = checked(target, THREE, inputs(target, TWO), url=Unknown())
-    assert planned["plan"] == f"{TWO} → {THREE}: upgrade {THREE}"
+    assert planned["plan"] == f"{TWO} → {THREE}, 1 upgrade"
     gone = inputs(target, TWO, url="postgresql://user@127.0.0.1:1/gone")
-    assert checked(target, TWO, gone, url=Unknown())["plan"] == f"base → {TWO}: upgrade {ONE}, {TWO}"
+    assert checked(target, TWO, gone, url=Unknown())["plan"] == f"base → {TWO}, 2 upgrades"
 
 
 def test_the_old_login_is_not_asked_about_another_database(target: Target) -> None:

@@ -24,7 +24,7 @@ from pulumi_alembic.database.connection import log_in
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.review.build import account_from_database
 from pulumi_alembic.review.lint import Settings
-from pulumi_alembic.review.plan_review import WAY_BACK, Account
+from pulumi_alembic.review.plan_review import RESTORES, Account
 from pulumi_alembic.review.rehearsal import scratch_run
 from pulumi_alembic.review.rehearsal.dump import dump
 from pulumi_alembic.review.rehearsal.pg_client import Client, find_client
@@ -262,7 +262,7 @@ def test_a_rehearsal_changes_nothing_and_leaves_nothing(two: Target, admin_url: 
     [revision] = account.revisions
     assert revision.rehearsed is not None
     assert revision.rehearsed.made == ("column app.t.z",)
-    assert revision.rehearsed.way_back == "leads to another fingerprint"
+    assert revision.rehearsed.way_back == "does not restore the same schema"
     assert revision.rehearsed.left == ("+ column app.t.z integer",)
     assert {key: two.query(query) for key, query in what.items()} == before
     assert scratches(server, name(two)) == []
@@ -287,7 +287,7 @@ def test_rights_on_the_owners_schema_are_granted_by_its_owner(two: Target, admin
 def test_a_way_back_that_leads_back_is_said_to(target: Target, admin_url: str) -> None:
     """The project's own revisions, from an empty database."""
     account = rehearsed(target, admin_url, "20250126_003")
-    assert [each.rehearsed and each.rehearsed.way_back for each in account.revisions] == [WAY_BACK] * 3
+    assert [each.rehearsed and each.rehearsed.way_back for each in account.revisions] == [RESTORES] * 3
 
 
 def test_a_rename_is_said_to_be_one(empty_target: Target, admin_url: str) -> None:

@@ -82,7 +82,7 @@ def test_what_is_pending_then_runs_and_the_way_back_is_there(site: Target, adopt
     build(site, SQL[ONE], SQL[TWO])
     stack = Stack(site.url)
     planned = stack.preview(site.directory, THREE, **adopting)
-    assert planned["plan"] == f"{TWO} → {THREE}: upgrade {THREE}"
+    assert planned["plan"] == f"{TWO} → {THREE}, 1 upgrade"
     account = Account.from_json(json.loads(planned["__plan"]))
     # It takes the server's own pg_dump.
     assert account.rehearsed or account.not_rehearsed.startswith("no pg_dump")

@@ -64,8 +64,8 @@ def test_a_head_that_the_scripts_lack_is_refused_with_the_way_to_find_it() -> No
 
 
 def test_a_plan_reads_as_one_line() -> None:
-    assert str(plan(LINE, ("1",), "3")) == "1 → 3: upgrade 2, 3"
-    assert str(plan(LINE, (), "1")) == "base → 1: upgrade 1"
+    assert str(plan(LINE, ("1",), "3")) == "1 → 3, 2 upgrades"
+    assert str(plan(LINE, (), "1")) == "base → 1, 1 upgrade"
     assert str(plan(LINE, ("3",), "3")) == "at 3: nothing pending"
     assert plan(LINE, ("3",), "2").lines == ["downgrade 3 message 3"]
 

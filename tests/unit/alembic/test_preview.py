@@ -18,40 +18,40 @@ def test_of_each_table_that_is_there_the_strongest_lock_is_shown_once() -> None:
     first = StatementAccount("a", effects=Effects((Lock("t", "SHARE"), Lock("made", "ACCESS EXCLUSIVE", new=True))))
     second = StatementAccount("b", effects=Effects((Lock("t", "ACCESS EXCLUSIVE"), Lock("u", "SHARE"))))
     assert shown(revision(1, first, second)) == [
-        "upgrade r1 does it: 2 statements",
-        "    locks t: ACCESS EXCLUSIVE",
-        "    locks u: SHARE",
+        "↑ r1 does it (2 statements)",
+        "    locks     t: ACCESS EXCLUSIVE",
+        "    locks     u: SHARE",
     ]
 
 
-def test_what_is_written_anew_read_whole_destroyed_and_not_known_is_said_of_what_is_there() -> None:
+def test_rewrites_scans_deletions_and_unknown_effects_are_shown_of_tables_that_exist() -> None:
     effects = Effects((Lock("made", "SHARE", new=True),), ("t", "made"), ("u", "made"), ("table v",), ("DO block",))
     assert shown(revision(1, StatementAccount("a", effects=effects)))[1:] == [
-        "    writes anew: t",
-        "    reads whole: u",
-        "    destroys: table v",
-        "    not known: DO block",
+        "    rewrites  t",
+        "    scans     u",
+        "    deletes   table v",
+        "    unknown   DO block",
     ]
 
 
-def test_a_finding_is_shown_with_its_excuse() -> None:
+def test_an_allowed_finding_is_shown_with_the_reason() -> None:
     found = Finding("slow", Severity.WARNING, "it is slow", excused="at night")
     assert shown(revision(1, StatementAccount("a", findings=(found,))))[1:] == [
-        "    warning slow: it is slow (excused: at night)"
+        "    warning   slow: it is slow (allowed: at night)"
     ]
 
 
 def test_a_revision_that_runs_python_says_why() -> None:
-    assert shown(revision(1, runs_python="line 9 reads rows")) == ["upgrade r1 does it: runs Python, line 9 reads rows"]
+    assert shown(revision(1, runs_python="line 9 reads rows")) == ["↑ r1 does it (runs Python, line 9 reads rows)"]
 
 
 def test_of_very_many_revisions_those_in_the_middle_are_counted() -> None:
     lines = shown(*(revision(number) for number in range(300)))
     assert (len(lines), lines[19], lines[20], lines[21]) == (
         41,
-        "upgrade r19 does it: no statement",
+        "↑ r19 does it (no statement)",
         "… 260 more revisions",
-        "upgrade r280 does it: no statement",
+        "↑ r280 does it (no statement)",
     )
 
 
@@ -65,32 +65,32 @@ def test_statements_are_shown_line_by_line_as_they_are_behind_what_they_do() -> 
             "-- locks t: ROW EXCLUSIVE",
             "UPDATE t",
             "   SET x = 'a  b'",
-            "-- outside of the transaction",
+            "-- outside the transaction",
             "VACUUM",
         ]
     }
 
 
 def test_what_was_measured_is_shown_in_place_of_what_was_concluded() -> None:
-    """And what else the rehearsal showed: what it made, and that the way back leads elsewhere."""
+    """And what else the rehearsal showed: what it created, and that the downgrade restores another schema."""
     concluded, measured = (Effects((Lock("t", mode),)) for mode in ("SHARE", "EXCLUSIVE"))
     statement = StatementAccount("SQL", effects=concluded, measured=measured)
-    seen = Rehearsed(made=("table u",), way_back="leads to another fingerprint", left=("+ column t.x int",))
+    seen = Rehearsed(made=("table u",), way_back="does not restore the same schema", left=("+ column t.x int",))
     revision = RevisionAccount("r1", "does", "f", "v1:0", "upgrade", statements=(statement,), rehearsed=seen)
     account = Account("base", "r1", "upgrade", rehearsed=True, revisions=(revision,))
     assert summary(account)[1:-1] == [
-        "    locks t: EXCLUSIVE",
-        "    makes table u",
-        "    way back: leads to another fingerprint",
+        "    creates   u",
+        "    locks     t: EXCLUSIVE",
+        "    downgrade does not restore the same schema",
         "        + column t.x int",
-        "rehearsed: it ran in a scratch database, where no table has rows",
+        "Rehearsed in a scratch database (its tables are empty)",
     ]
     assert statements(account)["upgrade r1"][:2] == ["-- locks t: EXCLUSIVE (measured)", "SQL"]
 
 
 def test_why_there_was_no_rehearsal_is_said() -> None:
     account = Account("base", "r1", "upgrade", not_rehearsed="no pg_dump")
-    assert summary(account)[0] == "concluded from the text, not rehearsed: no pg_dump"
+    assert summary(account)[0] == "Static analysis, not rehearsed: no pg_dump"
 
 
 def test_a_lock_that_only_rows_show_is_not_said_to_be_measured() -> None:
@@ -102,7 +102,7 @@ def test_a_lock_that_only_rows_show_is_not_said_to_be_measured() -> None:
     told = Account("base", "r1", "upgrade", rehearsed=True, revisions=(account,))
     assert statements(told)["upgrade r1"] == [
         "-- locks t: ROW EXCLUSIVE (measured)",
-        "-- locks child: ROW EXCLUSIVE (concluded)",
+        "-- locks child: ROW EXCLUSIVE (static analysis)",
         "SQL",
     ]
-    assert summary(told)[1] == "    locks t, child: ROW EXCLUSIVE"
+    assert summary(told)[1] == "    locks     t, child: ROW EXCLUSIVE"

@@ -35,7 +35,7 @@ class Group:
     @property
     def way(self) -> str:
         """From where to where."""
-        return self.text.partition(": ")[0] if self.pending else "already there"
+        return self.text.rpartition(", ")[0] if self.pending else "already there"
 
 
 @dataclass

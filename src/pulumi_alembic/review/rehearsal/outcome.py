@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.output.redact import redact
-from pulumi_alembic.review.plan_review import WAY_BACK, Account, Rehearsed, RevisionAccount, StatementAccount
+from pulumi_alembic.review.plan_review import RESTORES, Account, Rehearsed, RevisionAccount, StatementAccount
 from pulumi_alembic.review.rehearsal.renames import Rename, called
 from pulumi_alembic.sql.catalog import Catalog
 from pulumi_alembic.sql.effects import after, effects
@@ -158,11 +158,11 @@ def _with_way_back(
         # What the downgrade of a newer revision left is not this one's.
         newer = {*_difference(after, seen[place - 1].lines)} if place else set()
         left = tuple(line for line in whole if line not in newer)
-        said = "leads to another fingerprint" if left else "undoes its own part" if whole else WAY_BACK
+        said = "does not restore the same schema" if left else "reverts its own changes" if whole else RESTORES
     elif place == len(seen):
         left, said = (), f"fails: {redact(back.failed)}"
     else:
-        left, said = (), "not tried: that of a newer revision fails"
+        left, said = (), "not run: the downgrade of a newer revision fails"
     return replace(revision, rehearsed=replace(revision.rehearsed, way_back=said, left=left))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pulumi_alembic.review.plan_review import WAY_BACK, Finding, RevisionAccount, Severity, StatementAccount
+from pulumi_alembic.review.plan_review import RESTORES, Finding, RevisionAccount, Severity, StatementAccount
 from pulumi_alembic.review.report.preview import MIGRATIONS, STACK, Planned, Preview
 from pulumi_alembic.sql.locks import MODES
 
@@ -250,7 +250,7 @@ def _counts(preview: Preview) -> dict[str, int]:
         "opaque": sum(is_opaque(revision) for revision in pending),
         "failing": len({each[:2] for each in seen if each[2].refused}),
         "doubtful": len({each[:2] for each in seen if each[2].doubt}),
-        "astray": len({each[:2] for each in seen if each[2].way_back not in ("", WAY_BACK)}),
+        "astray": len({each[:2] for each in seen if each[2].way_back not in ("", RESTORES)}),
         "statements": sum(len(revision.statements) for revision in pending),
         "destroys": sum(not loss.unknown for loss in losses(preview)),
         "unknown": sum(loss.unknown for loss in losses(preview)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pulumi_alembic.review.plan_review import WAY_BACK, Account, RevisionAccount, Severity, StatementAccount
+from pulumi_alembic.review.plan_review import RESTORES, Account, RevisionAccount, Severity, StatementAccount
 from pulumi_alembic.review.report import facts, markdown
 from pulumi_alembic.review.report.facts import counted
 from pulumi_alembic.review.report.page import Page, Show
@@ -98,9 +98,9 @@ def _rehearsed(revision: RevisionAccount, page: Page) -> list[str]:
     if seen and seen.fails:
         doubt = f". {page.plain(seen.doubt)}" if seen.doubt else ""
         said.append(f"{'⛔' if seen.refused else '⚠️'} Fails in the rehearsal: {page.plain(seen.fails)}{doubt}")
-    if seen and seen.way_back and seen.way_back != WAY_BACK:
+    if seen and seen.way_back and seen.way_back != RESTORES:
         lines = [f"- {page.code(line)}" for line in page.rows(seen.left, "line")]
-        said.append("\n".join([f"⚠️ Way back: {page.plain(seen.way_back)}", *([""] if lines else []), *lines]))
+        said.append("\n".join([f"⚠️ Downgrade: {page.plain(seen.way_back)}", *([""] if lines else []), *lines]))
     return said
 
 

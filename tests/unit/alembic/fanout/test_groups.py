@@ -6,8 +6,8 @@ from pulumi_alembic.review.gates import _DIGEST
 from pulumi_alembic.review.plan_review import Account, RevisionAccount
 
 PLANS = {
-    "up": {"origin": "002", "text": "002 → 003: upgrade 003", "pending": True, "applied": ""},
-    "base": {"origin": "base", "text": "base → 003: upgrade 002, 003", "pending": True, "applied": ""},
+    "up": {"origin": "002", "text": "002 → 003, 1 upgrade", "pending": True, "applied": ""},
+    "base": {"origin": "base", "text": "base → 003, 2 upgrades", "pending": True, "applied": ""},
     "there": {"origin": "003", "text": "at 003: nothing pending", "pending": False, "applied": ""},
 }
 
@@ -33,8 +33,8 @@ def test_equal_plans_are_counted_the_most_first() -> None:
 def test_each_plan_is_shown_once_with_its_account() -> None:
     shown = groups(*["up"] * 30, "base").summary()
     assert len(shown) == 8
-    assert shown[0] == "30 databases (t0, t1, t2 and 27 more): 002 → 003: upgrade 003"
-    assert shown[3] == "  seen in t0" and shown[4] == "1 database (t30): base → 003: upgrade 002, 003"
+    assert shown[0] == "30 databases (t0, t1, t2 and 27 more): 002 → 003, 1 upgrade"
+    assert shown[3] == "  seen in t0" and shown[4] == "1 database (t30): base → 003, 2 upgrades"
 
 
 def test_the_digest_is_one_of_a_plan_and_of_the_databases_that_have_it() -> None:

@@ -254,7 +254,7 @@ PREVIEWS = {
         STACK_SAME,
         migrations(ACCOUNTS["1-revision"], name="orders"),
         {**resource("create", MIGRATIONS, "bills", inputs={"plan": "at a1: nothing pending"}), "op": "update"},
-        {**resource("create", MIGRATIONS, "stock", inputs={"plan": "base → a1: upgrade a1"}), "op": "update"},
+        {**resource("create", MIGRATIONS, "stock", inputs={"plan": "base → a1, 1 upgrade"}), "op": "update"},
         same=5,
     ),
     "many-databases": document(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic.review.plan_review import WAY_BACK, Account, Rehearsed, RevisionAccount, StatementAccount
+from pulumi_alembic.review.plan_review import RESTORES, Account, Rehearsed, RevisionAccount, StatementAccount
 from pulumi_alembic.review.report import Level, PreviewError, judge, read
 from pulumi_alembic.review.report.facts import TableFacts, tables
 from pulumi_alembic.sql.locks import Effects, Lock
@@ -141,7 +141,7 @@ def test_the_verdict_says_what_matters_most(name: str, level: Level, text: str) 
     ("seen", "level", "text"),
     [
         (Rehearsed(), Level.OK, "1 revision to run: no objections"),
-        (Rehearsed(way_back=WAY_BACK), Level.OK, "1 revision to run: no objections"),
+        (Rehearsed(way_back=RESTORES), Level.OK, "1 revision to run: no objections"),
         (
             Rehearsed(way_back="leads elsewhere"),
             Level.WARNING,

@@ -1,0 +1,79 @@
+"""Which plan the preview of a command has printed, so that the update of the same command does not print it again.
+
+Preview and update run in different plugin processes. What they have in common is the engine's process above them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["is_shown", "remember"]
+
+_GENERATIONS = 6
+_OLD = 24 * 3600.0  # seconds
+
+
+def remember(digest: str, urn: str) -> None:
+    """Note that the plan with this digest was printed. An error of the file system only costs a second printing."""
+    with suppress(OSError):
+        file = _file(urn)
+        if file is None:
+            return
+        for other in file.parent.iterdir():
+            if time.time() - other.stat().st_mtime > _OLD:
+                other.unlink()
+        file.write_text(digest)
+
+
+def is_shown(digest: str, urn: str) -> bool:
+    """Whether the engine that runs this process has printed the plan with this digest before."""
+    with suppress(OSError):
+        file = _file(urn)
+        return file is not None and file.read_text() == digest
+    return False
+
+
+def _file(urn: str) -> Path | None:
+    """The note of this engine on this resource, in a folder that only the user can enter; None without an engine."""
+    engine = _engine()
+    if engine is None:
+        return None
+    folder = Path(tempfile.gettempdir(), f"pulumi-alembic-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077 or folder.is_symlink():
+        raise OSError(f"{folder} is not private")
+    return folder / f"{engine}-{hashlib.sha256(urn.encode()).hexdigest()[:16]}"
+
+
+def _engine() -> int | None:
+    """The process of `pulumi`, or of the engine in its place, that this plugin was started by."""
+    names = {"pulumi", os.environ.get("PULUMI_COMMAND", "pulumi")}
+    pid = os.getppid()
+    for _ in range(_GENERATIONS):
+        parent, arguments = _process(pid)
+        # The second argument is the script, if the first is its interpreter.
+        if names & {Path(argument).name for argument in arguments[:2]}:
+            return pid
+        if parent <= 1:
+            break
+        pid = parent
+    return None
+
+
+def _process(pid: int) -> tuple[int, list[str]]:
+    """The parent and the arguments of a process."""
+    folder = Path("/proc", str(pid))
+    if folder.exists():
+        # The name of the program, which can hold spaces and parentheses, ends with the last one.
+        parent = folder.joinpath("stat").read_text().rpartition(")")[2].split()[1]
+        return int(parent), folder.joinpath("cmdline").read_bytes().decode(errors="replace").split("\0")
+    listed = subprocess.run(["ps", "-o", "ppid=,args=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    parent, *arguments = listed.stdout.split() or ["0"]
+    return int(parent), arguments
