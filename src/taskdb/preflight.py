@@ -22,7 +22,7 @@ from taskdb.variables import refuse_variables
 
 __all__ = ["Server", "check"]
 
-OLDEST = 13
+OLDEST, NEWEST_TESTED = 13, 18
 CONNECT_TIMEOUT = 15  # seconds
 MEND = (("host", "NAME"), ("sslmode", "verify-full"), ("sslrootcert", "FILE"))
 
@@ -82,6 +82,8 @@ def _check_admin(admin: Admin, connection: psycopg.Connection[Any]) -> int:
     version = connection.info.server_version // 10000
     if version < OLDEST:
         raise TaskdbError(f"the server at {_address(admin)} is PostgreSQL {version}: {OLDEST} is the oldest that works")
+    if version > NEWEST_TESTED:
+        pulumi.info(f"PostgreSQL {version} is newer than the versions that are tested: {OLDEST} to {NEWEST_TESTED}")
     row = connection.execute(
         "SELECT rolcreaterole OR rolsuper, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
     ).fetchone()

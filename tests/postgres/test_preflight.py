@@ -54,6 +54,18 @@ def test_a_server_that_has_all_is_known_by_its_version(check: Check, server: Ser
     assert check(**properties(server)) == preflight.Server(version)
 
 
+def test_a_server_newer_than_tested_gets_one_line_and_works(
+    check: Check, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(pulumi, "info", lines.append)
+    version = check(**properties(server)).version
+    assert not lines
+    monkeypatch.setattr(preflight, "NEWEST_TESTED", version - 1)
+    assert check(**properties(server)).version == version
+    assert lines == [f"PostgreSQL {version} is newer than the versions that are tested: 13 to {version - 1}"]
+
+
 def test_a_server_that_does_not_run_is_named(check: Check, server: Server) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from taskdb import preflight
 from tests.conftest import PROJECT
 
 WORKFLOWS = sorted((PROJECT / ".github/workflows").glob("*.yml"))
@@ -27,7 +29,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def steps(path: Path) -> Iterator[dict[str, Any]]:
     for job in read(path)["jobs"].values():
-        yield from job["steps"]
+        yield from job.get("steps", [])
 
 
 def tool(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -36,7 +38,18 @@ def tool(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(("schema", "files"), [("github-workflows", WORKFLOWS), ("github-actions", ACTIONS)])
+FORMS = sorted((PROJECT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml"))
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [
+        ("github-workflows", WORKFLOWS),
+        ("github-actions", ACTIONS),
+        ("github-issue-forms", FORMS),
+        ("github-issue-config", [PROJECT / ".github/ISSUE_TEMPLATE/config.yml"]),
+    ],
+)
 def test_they_fit_the_schema(schema: str, files: list[Path]) -> None:
     done = tool("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
     assert files and done.returncode == 0, done.stdout + done.stderr
@@ -50,7 +63,9 @@ def test_zizmor_has_nothing_against_them() -> None:
 def test_every_action_is_pinned_by_its_hash_with_its_version_beside() -> None:
     for path in (*WORKFLOWS, *ACTIONS):
         for used in re.findall(r"uses: (.+)", path.read_text()):
-            assert used == "./.github/actions/prepare" or re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d[\d.]*", used)
+            assert re.fullmatch(r"\./\.github/(actions/prepare|workflows/nightly\.yml)", used) or re.fullmatch(
+                r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d[\d.]*", used
+            )
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -67,6 +82,11 @@ def test_rights_are_given_to_jobs_alone_and_no_stack_has_two_at_once(path: Path)
     workflow = read(path)
     assert workflow["permissions"] == {}
     for name, job in workflow["jobs"].items():
+        if (path.stem, name) == ("release", "publish"):
+            # It runs no code of the repository.
+            assert job["permissions"] == {"id-token": "write"}
+            assert not [step for step in job["steps"] if "run" in step or step["uses"].startswith("./")]
+            continue
         assert job["permissions"].get("contents") == "read", name
         assert set(job["permissions"]) <= {"contents", "pull-requests", "actions"}, name
         assert job["permissions"].get("actions", "read") == "read", name
@@ -75,6 +95,35 @@ def test_rights_are_given_to_jobs_alone_and_no_stack_has_two_at_once(path: Path)
                 "pr-${{ github.event.number }}" if "PR" in job["env"] else job["environment"].removesuffix("-preview")
             )
             assert job["concurrency"]["group"] == f"stack-{stack}", name
+
+
+def test_the_supported_versions_are_those_that_the_workflows_test() -> None:
+    supported = [str(version) for version in range(preflight.OLDEST, preflight.NEWEST_TESTED + 1)]
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    pythons = {name.rpartition(" ")[2] for name in project["classifiers"] if "Python :: 3." in name}
+    for name, job in (("pull-request", "test"), ("nightly", "test-all")):
+        matrix = read(PROJECT / f".github/workflows/{name}.yml")["jobs"][job]["strategy"]["matrix"]
+        assert [pair["postgresql"] for pair in matrix["include"]] == supported, name
+        assert {pair["python"] for pair in matrix["include"]} == pythons, name
+    assert f"| PostgreSQL | {supported[0]} to {supported[-1]} |" in (PROJECT / "SECURITY.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "hook", yaml.safe_load((PROJECT / ".pre-commit-hooks.yaml").read_text()), ids=lambda hook: hook["id"]
+)
+def test_a_hook_of_pre_commit_runs_a_command_that_is_there_for_the_files_it_is_about(hook: dict[str, Any]) -> None:
+    program, *arguments = hook["entry"].split()
+    done = tool(program, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(hook["files"], "migrations/versions/20250126_001_initial_schema.py")
+    assert not re.search(hook["files"], "migrations/env.py")
+
+
+def test_a_release_is_published_after_every_test_is_green() -> None:
+    jobs = read(PROJECT / ".github/workflows/release.yml")["jobs"]
+    assert jobs["publish"]["needs"] == "build" and jobs["build"]["needs"] == "test-all"
+    assert jobs["test-all"]["uses"] == "./.github/workflows/nightly.yml"
+    assert "workflow_call" in read(PROJECT / ".github/workflows/nightly.yml")[True]
 
 
 def test_a_forks_jobs_name_no_secret() -> None:
