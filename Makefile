@@ -2,7 +2,7 @@
 
 # No variable is ever text of a recipe: recipes read them from the environment, and the commands check their form. What
 # holds a dollar sign would be expanded by make itself.
-INPUTS := STACK PULUMI_STACK ENGINE ROLE PR REVISION PULL_REQUEST GITHUB_REPOSITORY
+INPUTS := STACK PULUMI_STACK ENGINE ROLE PR REVISION PULL_REQUEST GITHUB_REPOSITORY PAGE
 $(foreach name,$(INPUTS),$(if $(findstring $$,$(value $(name))),$(error $(name) must not hold a dollar sign)))
 
 # The stack is STACK of the command line, as platforms set one in the environment. Otherwise it is PULUMI_STACK, then the
@@ -13,7 +13,8 @@ endif
 # auto: the Pulumi CLI if it is on the PATH, otherwise the embedded engine
 ENGINE ?= auto
 ROLE ?= app
-export ROLE PR REVISION PULL_REQUEST
+PAGE ?= docs
+export ROLE PR REVISION PULL_REQUEST PAGE
 
 BIN := .venv/bin
 WRONG := ENGINE must be auto, pulumi or embedded
@@ -30,7 +31,7 @@ PINS := UV_CUSTOM_COMPILE_COMMAND="make requirements" uv pip compile pyproject.t
 	--no-emit-package pulumi-alembic --no-emit-package pulumi-embedded
 
 .PHONY: help up preview refresh rotate down pr-up pr-down psql ci-preview ci-comment ci-schema ci-fetch ci-report ci-pin \
-	ci-up ci-drift test test-all static pytest benchmarks dist server clean requirements
+	ci-up ci-drift test test-all static pytest docs-print benchmarks dist server clean requirements
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 14
@@ -73,6 +74,9 @@ static: $(BIN)/.test
 
 pytest: $(BIN)/.test
 	@$(BIN)/pytest -n auto $(if $(filter all,$(TESTS)),--dist=load --timeout=3600)
+
+docs-print: $(BIN)/.test ## Write into pages of docs what their commands print now: PAGE=drift
+	TESTS=all TASKDB_DOCS=print $(BIN)/pytest tests/docs/test_pages.py -k "commands_print and ($$PAGE)"
 
 benchmarks: $(BIN)/.up $(if $(value PGHOST),,server) ## Measure the timing claims, and compare with a Pulumi CLI on the PATH
 	@status=0; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || status=1; done; exit $$status

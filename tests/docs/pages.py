@@ -1,0 +1,241 @@
+"""A page of the documentation as steps: what its reader types and writes, and what is printed there.
+
+A block ```console holds commands, `$ command`, and below each what it prints; a line that begins with `> ` continues
+a command. A line `…` stands for any lines, a `…` within a line for any text. A command without output may print
+anything. A fence of another kind behind the name of its file, "`path`:", is that file. Comments of the page are for
+the tests alone: `<!-- run: command -->` is typed and not shown, `<!-- again -->` begins with a new copy of the project,
+and behind `<!-- edit: path -->` a block replaces the end of that file, from the line on that the block begins with.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CUT = "…"
+PRINTED_KINDS = ("markdown", "json", "sql")
+"""A block of these kinds right behind a command that shows no output is what that command prints."""
+
+_FENCE = re.compile(r"^(`{3,})(\w*)$")
+_COMMENT = re.compile(r"<!-- (run|again|edit)(?:: (.*?))? ?-->", re.S)
+_FILE = re.compile(r"`([\w./-]+)`(?:, [^`]*)?:\n+$")
+
+# What is another in each run, and for the reader. The order matters: a digest holds numbers.
+_VARYING = (
+    (re.compile(r"\bv2:[0-9a-f]{32}(?:-[0-9a-f]{4}){6}"), "DIGEST"),
+    (re.compile(r"\bv[12]:[0-9a-f]{64}"), "FINGERPRINT"),
+    (re.compile(r"\b(2\d{7}_\d{3})=\S{22}\+?"), r"\1=PROOF"),
+    (re.compile(r"\b20\d{6}T\d{6}Z-[0-9a-f]{4}"), "BACKUP"),
+    (re.compile(r"\b20\d\d-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?(?:\+00(?::00)?)?"), "TIME"),
+    (re.compile(r"\b20\d{6}(?=_00[4-9])"), "DATE"),
+    (re.compile(r"\b[0-9a-f]{40}\b"), "COMMIT"),
+    (re.compile(r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{8}\b(?!_)"), "ID"),
+    (re.compile(r"\b(127\.0\.0\.1|localhost):\d+"), r"\1:PORT"),
+    (re.compile(r"\bport(:? +|, )\d{4,5}\b"), r"port\1PORT"),
+    (re.compile(r"\bpid \d+"), "pid PID"),
+    (re.compile(r"\bnow\b|\b\d+ (?:second|minute)s? ago\b"), "AGO"),
+    (re.compile(r"\(\d+(?:\.\d+)? ?m?s\)"), "(SECONDS)"),
+    (re.compile(r"\b\d+(?:\.\d+)? ?m?s\b"), "SECONDS"),
+    (re.compile(r"\b\d+(?:\.\d+)? (?:bytes|[kMG]i?B)\b"), "SIZE"),
+    (re.compile(r"\b(PostgreSQL|postgresql=|postgresql) ?\d+(?:\.\d+)?\b"), r"\1 VERSION"),
+    (re.compile(r"(?<=\S)  +"), "  "),
+    (re.compile(r"  [-─━]+(?=\s|$)"), "  -"),
+    (re.compile(r" +$", re.M), ""),
+)
+REMEMBERED = (
+    re.compile(r"\bv2:[0-9a-f]{32}(?:-[0-9a-f]{4}){6}"),
+    re.compile(r"\btaskdb_\w+-20\d{6}T\d{6}Z-[0-9a-f]{4}"),
+    re.compile(r"(?<![\w-])(?=[0-9a-f]*[0-9])[0-9a-f]{8}(?![\w-])"),
+    re.compile(r"\b20\d{6}(?=_00[4-9])"),
+)
+"""What a reader copies from the output above: in a command it stands for the one that was printed last."""
+
+
+@dataclass
+class Step:
+    """One thing to do: type `command`, write `text` to the file `path` or into it, or begin again.
+
+    `first` and `last` are the page's lines of `shown`, the output; `line` is that of the command.
+    """
+
+    command: str = ""
+    path: str = ""
+    text: str = ""
+    edits: bool = False
+    hidden: bool = False
+    again: bool = False
+    shown: list[str] = field(default_factory=list)
+    line: int = 0
+    first: int = 0
+    last: int = 0
+    heading: str = ""
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether the page shows an error, or a check that found something."""
+        shown = "\n".join(self.shown)
+        checks = ("--expect-no-changes", "--fail-on", "pulumi-alembic drift", "pulumi-alembic lint", "server status")
+        return bool(re.search(r"(?:^|\s)[Ee]rror: ", shown)) or any(check in self.command for check in checks)
+
+
+@dataclass(frozen=True)
+class Fence:
+    """A block of code: its kind, its lines, and where the first of them stands."""
+
+    kind: str
+    lines: list[str]
+    first: int
+
+
+def fences(lines: list[str]) -> Iterator[Fence]:
+    """The page's blocks in their order; one within another is text of the outer one."""
+    number = 0
+    while number < len(lines):
+        opened = _FENCE.match(lines[number])
+        number += 1
+        if opened:
+            first = number
+            while lines[number] != opened[1]:
+                number += 1
+            yield Fence(opened[2], lines[first:number], first)
+            number += 1
+
+
+def steps(page: Path) -> list[Step]:
+    """What a reader does who follows the page from its first line to its last."""
+    lines = page.read_text().splitlines()
+    found: list[Step] = []
+    position, heading = 0, ""
+    for fence in [*fences(lines), Fence("", [], len(lines) + 1)]:
+        between = "\n".join(lines[position : fence.first - 1]) + "\n"
+        headings = re.findall(r"^#{1,2} .+", between, re.M)
+        edited = ""
+        for kind, argument in _COMMENT.findall(between):
+            if kind == "edit":
+                edited = argument
+            else:
+                found.append(Step(argument, hidden=True, again=kind == "again"))
+        named = _FILE.search(between)
+        if fence.kind == "console":
+            found += _commands(fence, (headings or [heading])[-1])
+        elif edited:
+            found.append(Step(path=edited, text="\n".join(fence.lines) + "\n", edits=True))
+        elif named and fence.kind:
+            found.append(Step(path=named[1], text="\n".join(fence.lines) + "\n"))
+        elif fence.kind in PRINTED_KINDS and found and not between.strip() and not found[-1].shown:
+            last = found[-1]
+            last.shown, last.first, last.last = fence.lines, fence.first, fence.first + len(fence.lines)
+        heading = (headings or [heading])[-1]
+        position = fence.first + len(fence.lines) + 1
+    for step in found:
+        step.heading = step.heading or heading
+    return found
+
+
+def _commands(fence: Fence, heading: str) -> Iterator[Step]:
+    step: Step | None = None
+    for number, line in enumerate(fence.lines, fence.first):
+        if line.startswith("$ "):
+            if step:
+                yield step
+            step = Step(line[2:], line=number, first=number + 1, last=number + 1, heading=heading)
+        elif step and (line.startswith("> ") or line == ">") and not step.shown:
+            step.command += "\n" + line[2:]
+            step.first = step.last = number + 1
+        elif step:
+            step.shown.append(line)
+            step.last = number + 1
+        else:
+            raise ValueError(f"line {number + 1}: a block of commands begins with one")
+    if step:
+        yield step
+
+
+def normal(text: str) -> str:
+    """The text without what each run has another of."""
+    for pattern, replacement in _VARYING:
+        text = pattern.sub(replacement, text)
+    return text.strip("\n")
+
+
+def fits(shown: list[str], printed: str) -> bool:
+    """Whether the page shows what was printed, apart from what it cuts and what varies."""
+    return _matched(shown, printed) is not None
+
+
+def _matched(shown: list[str], printed: str) -> re.Match[str] | None:
+    """The normal form of what was printed, with a group for each part between the cuts."""
+    pattern = ""
+    for part in _parts(normal("\n".join(shown)).split("\n")):
+        lines = "".join(re.escape(line).replace(CUT, ".*?") + r"\n" for line in part)
+        pattern += r"(?:.*\n)*?" if part == [CUT] else f"({lines})"
+    return re.fullmatch(pattern, normal(printed) + "\n")
+
+
+def difference(shown: list[str], printed: str) -> str:
+    """How what the page shows and what was printed differ, for the reader of a failed test."""
+    both = [normal("\n".join(shown)).split("\n"), normal(printed).split("\n")]
+    return "\n".join(difflib.unified_diff(*both, "the page", "printed", lineterm="", n=1))
+
+
+def cut(shown: list[str], printed: str) -> list[str]:
+    """What was printed, cut where the page cuts it: between the parts that resemble most what the page shows."""
+    lines = printed.strip("\n").split("\n")
+    if CUT not in [line.strip() for line in shown]:
+        return lines
+    matched = _matched(shown, printed)
+    result: list[str] = []
+    group = position = 0
+    for part in _parts(shown):
+        if part == [CUT]:
+            result.append(CUT)
+            continue
+        if matched:
+            group += 1
+            begin, end = (matched.string.count("\n", 0, at) for at in matched.span(group))
+        else:
+            begin, end = _resembling(part, lines, position)
+        result += lines[begin:end]
+        position = end
+    return [line for number, line in enumerate(result) if line != CUT or result[number - 1 : number] != [CUT]]
+
+
+def _resembling(part: list[str], lines: list[str], position: int) -> tuple[int, int]:
+    """The lines behind `position` that resemble the part most, as the first and the one behind the last."""
+    wanted, known = normal("\n".join(part)), [normal(line.strip()) for line in lines]
+
+    def score(begin: int, end: int) -> float:
+        return difflib.SequenceMatcher(None, wanted, "\n".join(known[begin:end]), autojunk=False).ratio()
+
+    begins = range(position, len(lines))
+    if not begins:
+        return position, position
+    begin = max(begins, key=lambda at: (score(at, at + len(part)), -at))
+    longest = min(len(lines), begin + len(part) + 12)
+    end = max(range(begin + 1, longest + 1), key=lambda at: score(begin, at))
+    return (begin, end) if score(begin, end) > 0.5 else (position, position)
+
+
+def _parts(shown: list[str]) -> Iterator[list[str]]:
+    part: list[str] = []
+    for line in shown:
+        if line.strip() == CUT:
+            if part:
+                yield part
+            yield [CUT]
+            part = []
+        else:
+            part.append(line)
+    if part:
+        yield part
+
+
+def replaced(command: str, remembered: Mapping[int, str]) -> str:
+    """The command with what its reader copies from the output above."""
+    for number, pattern in enumerate(REMEMBERED):
+        if number in remembered:
+            command = pattern.sub(lambda _, number=number: remembered[number], command)  # type: ignore[misc]
+    return command

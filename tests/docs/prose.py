@@ -1,0 +1,60 @@
+"""The prose of a page: its sentences, without code and output."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+LONGEST = 30
+"""Words of a sentence."""
+
+REPLACED = (
+    "way back",
+    "takes away",
+    "writes anew",
+    "reads whole",
+    "sets aside",
+    "puts back",
+    "concluded from the text",
+    "leads back",
+    "mend",
+    "excuse",
+    "capsule",
+    "goes in a ring",
+    "dead twin",
+    "anew",
+    "may not",
+    "may nothing",
+    "where there is",
+    "where there are",
+    "lets it go",
+    "nobody is here",
+)
+"""Words of the project's past that a reader does not know; plain ones took their place."""
+
+_REPLACED = re.compile(rf"\b(?:{'|'.join(REPLACED)})(?:s|ed|d|ing)?\b", re.I)
+_FENCE = re.compile(r"^(`{3,})\w*\n.*?^\1$", re.S | re.M)
+_COMMENT = re.compile(r"<!--.*?-->", re.S)
+_CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.S)
+_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_END = re.compile(r"(?<=[.!?])[*_)\"]*\s+|\n{2,}|\n(?=\s*(?:[-*|#>]|\d+\.) ?)| \| ")
+
+
+def prose(page: str) -> str:
+    """The page without blocks, comments and code; each piece of code within a sentence is one word."""
+    for pattern, text in ((_FENCE, ""), (_COMMENT, ""), (_CODE, "CODE"), (_LINK, r"\1")):
+        page = pattern.sub(text, page)
+    return page
+
+
+def sentences(page: str) -> Iterator[str]:
+    """The sentences of a page; an item of a list, a heading and a cell of a table end one too."""
+    for sentence in _END.split(prose(page)):
+        words = re.sub(r"[*|#>]|^\s*[-\d.]+ ", " ", sentence).split()
+        if words:
+            yield " ".join(words)
+
+
+def replaced(text: str) -> list[str]:
+    """The words of the text that plain ones replaced."""
+    return [found[0] for found in _REPLACED.finditer(text)]

@@ -1,0 +1,106 @@
+"""Every command of README.md and docs/ is typed as it stands there, and prints what the page shows.
+
+`make docs-print PAGE=drift` writes into the page what its commands print now.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from taskdb.local.binaries import Binaries
+from tests.conftest import PROJECT
+from tests.docs.pages import fences, steps
+from tests.docs.reader import Beginning, Reader, Shell, rewritten
+
+REPRINT = os.environ.get("TASKDB_DOCS") == "print"
+
+ELSEWHERE: Mapping[str, str] = {
+    "docs/journey.md": "tests/acceptance/test_journey.py types it, on three servers",
+    "docs/adoption.md": "no test types it yet",
+    "docs/backups.md": "no test types it yet",
+    "docs/embedded-engine.md": "no test types it yet",
+    "docs/environments.md": "no test types it yet",
+    "docs/fanout.md": "no test types it yet",
+    "docs/lint.md": "no test types it yet",
+    "docs/migrations.md": "no test types it yet",
+    "docs/previews.md": "no test types it yet",
+    "docs/promotion.md": "no test types it yet",
+    "docs/rollback.md": "no test types it yet",
+    "docs/security.md": "no test types it yet",
+    "docs/testing.md": "no test types it yet",
+}
+"""Pages that another test follows."""
+
+NOT_TYPED: Mapping[str, Mapping[str, str]] = {
+    "README.md": {"make test": "it would run this test"},
+    "docs/get-started.md": {
+        "git clone": "the reader has a copy, and needs no network",
+        "make clean": "the copy's virtual environment is that of the tests",
+    },
+}
+"""Commands of a page that no test types, by how they begin, each with the reason."""
+
+FAST = ("README.md",)
+"""The pages that `make test` follows; `make test-all` follows them all."""
+
+PAGES = sorted(str(path.relative_to(PROJECT)) for path in [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")])
+TYPED = [page for page in PAGES if page not in ELSEWHERE and steps(PROJECT / page)]
+KINDS = {"console", "python", "sql", "yaml", "json", "toml", "mermaid", "markdown", "text"}
+
+
+@pytest.fixture(scope="module")
+def beginning(run_folder: Path, binaries: Binaries) -> Beginning:
+    return Beginning.of(run_folder, binaries)
+
+
+@pytest.fixture
+def begin(beginning: Beginning) -> Iterator[Callable[[], Reader]]:
+    """Gives a reader a new copy of the project; the one before is deleted."""
+    open_ = ExitStack()
+
+    def again() -> Reader:
+        open_.close()
+        folder, environment = open_.enter_context(beginning.copy())
+        shell = Shell(folder, environment)
+        open_.callback(shell.close)
+        return Reader(folder, shell)
+
+    yield again
+    open_.close()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=[] if page in FAST else pytest.mark.full) for page in TYPED])
+def test_a_page_shows_what_its_commands_print(page: str, begin: Callable[[], Reader]) -> None:
+    path = PROJECT / page
+    reader = begin()
+    printed, differences = reader.printed, []
+    for step in steps(path):
+        if step.again:
+            reader = begin()
+            reader.printed = printed
+        elif not any(step.command.startswith(command) for command in NOT_TYPED.get(page, {})):
+            differences.append(reader.compare(step, reader.follow(step)))
+    if REPRINT:
+        path.write_text(rewritten(path.read_text(), printed))
+    else:
+        assert not any(differences), "\n\n".join(filter(None, differences)) + f"\n\nmake docs-print PAGE={path.stem}"
+
+
+def test_each_exception_is_a_command_of_its_page() -> None:
+    for page, commands in NOT_TYPED.items():
+        typed = [step.command for step in steps(PROJECT / page)]
+        assert all(any(command.startswith(begins) for command in typed) for begins in commands)
+    assert set(ELSEWHERE) | set(NOT_TYPED) | set(FAST) <= set(PAGES)
+
+
+@pytest.mark.parametrize("page", TYPED)
+def test_each_block_has_a_kind(page: str) -> None:
+    """A block without one, with what a program printed, would be compared with nothing."""
+    kinds = {fence.kind for fence in fences((PROJECT / page).read_text().splitlines())}
+    assert kinds <= KINDS, kinds - KINDS
