@@ -15,8 +15,10 @@ from urllib.parse import parse_qsl, urlsplit
 import click
 import yaml
 
+from pulumi_alembic import MigrationError
 from pulumi_alembic.database import libpq
 from pulumi_alembic.output.printable import guarded_output, json_text
+from pulumi_alembic.scripts.history import HEAD
 from taskdb import github, local, schema_report, stack
 from taskdb.engine import ENGINES, Engine
 from taskdb.errors import TaskdbError
@@ -40,7 +42,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (TaskdbError, PermissionError) as error:
+        except (TaskdbError, MigrationError, PermissionError) as error:
             raise click.ClickException(str(error)) from error
 
 
@@ -102,6 +104,30 @@ _engine = click.option("--engine", type=click.Choice(ENGINES), default=ENGINES[0
 def show_stack(name: str | None) -> None:
     """Print the stack that the commands of this project work on."""
     click.echo(stack.current_stack(name))
+
+
+@main.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write one page that needs no network.")
+@click.pass_context
+def show_status(context: click.Context, as_json: bool, html: Path | None) -> None:
+    """Show all stacks: their revisions, drift, backups and problems; exit code 1 if there is a problem."""
+    from pulumi_alembic.commands import status
+    from pulumi_alembic.status.overview import Guide
+
+    project = _project()
+
+    def target(name: str) -> str:
+        configuration = stack.configuration_of(name, project)
+        settings = yaml.safe_load(configuration.read_text()) if configuration.exists() else None
+        return str(((settings or {}).get("config") or {}).get("taskdb:revision") or HEAD)
+
+    def start(address: str) -> str:
+        own = local.status(project)
+        return "taskdb server start" if own and address.startswith(f"{own.host}:{own.port}/") else ""
+
+    guide = Guide(Engine.find().program, target, start)
+    context.exit(status.run(project, project / "migrations", guide, as_json, html))
 
 
 @main.command(context_settings={"allow_interspersed_args": False})

@@ -57,7 +57,9 @@ def declared(project: dict, *extras: str) -> set[str]:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_it_declares_what_it_imports_and_no_more(package: str) -> None:
     project = tomllib.loads(PACKAGES[package].read_text())["project"]
-    extras = [extra for extra in project.get("optional-dependencies", {}) if extra in ("postgresql", "testing")]
+    extras = [
+        extra for extra in project.get("optional-dependencies", {}) if extra in ("postgresql", "status", "testing")
+    ]
     assert declared(project, *extras) == imported(package) | RUN_AS_PROGRAMS.get(package, set())
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pulumi_alembic.commands import backups as backup_commands
 from pulumi_alembic.commands import drift as drift_command
 from pulumi_alembic.commands import kept as keeping_commands
+from pulumi_alembic.commands import status as status_command
 from pulumi_alembic.commands.project import database_url, script_directory
 from pulumi_alembic.database.sessions import patience, waits
 from pulumi_alembic.errors import MigrationError
@@ -92,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     backup_commands.add(commands, _command)
     keeping_commands.add(commands, _command)
     drift_command.add(commands, _command)
+    status_command.add(commands, _command)
     _add_schema(commands)
     _add_report(commands)
     return parser

@@ -1,0 +1,65 @@
+"""The command `status` of `pulumi-alembic`, which a project can call with what it knows of its own stacks."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.output.printable import json_text, printable
+
+if TYPE_CHECKING:
+    from pulumi_alembic.status.overview import Guide
+
+__all__ = ["FORMAT", "add", "run"]
+
+FORMAT = 1
+"""The version of the JSON document."""
+
+
+def add(commands: Any, command: Callable[[Any, Any, str], argparse.ArgumentParser]) -> None:
+    """Add it to `commands`; `command` makes one of a function and its help."""
+    status = command(commands, _status, "show all stacks of the project in this folder: revisions, drift, problems")
+    status.add_argument("--json", action="store_true", help="print one JSON object")
+    status.add_argument("--html", metavar="FILE", type=Path, help="write one page that needs no network")
+
+
+def _status(options: argparse.Namespace, directory: Path) -> int:
+    from pulumi_alembic.status.overview import Guide
+
+    engine = shutil.which("pulumi") or str(Path(sys.executable).with_name("pulumi-embedded"))
+    return run(Path.cwd(), directory, Guide(engine), options.json, options.html)
+
+
+def run(project: Path, directory: Path, guide: Guide, as_json: bool, html: Path | None) -> int:
+    """Print the status of the project in a folder, whose scripts are in `directory`, and write its page.
+
+    Returns:
+        The exit code: 1 if a stack has a problem, otherwise 0.
+
+    Raises:
+        MigrationError: There is no project here, its states cannot be read, or the page cannot be written.
+
+    """
+    from pulumi_alembic.scripts.history import History
+    from pulumi_alembic.status import overview, text
+    from pulumi_alembic.status.page import page
+    from pulumi_alembic.status.states import project_name
+
+    statuses = overview.survey(project, guide, with_catalog=html is not None)
+    if as_json:
+        document = {"version": FORMAT, "stacks": [status.to_json() for status in statuses]}
+        print(json_text(document, indent=2))
+    else:
+        print(printable("\n".join(text.lines(statuses))))
+    if html:
+        try:
+            html.write_text(page(project_name(project), History.load(directory), statuses), encoding="utf-8")
+        except OSError as error:
+            raise MigrationError(f"cannot write {html}: {error.strerror or error}") from None
+        print(f"wrote {html}", file=sys.stderr)
+    return 1 if any(status.problems for status in statuses) else 0

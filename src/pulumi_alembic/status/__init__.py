@@ -1,0 +1,1 @@
+"""All stacks of a project at a glance: what their states and their databases say. Changes nothing."""

@@ -1,0 +1,33 @@
+"""The page of `status` can be read: every text has enough contrast, and every region a name."""
+
+import re
+
+import pytest
+
+from pulumi_alembic.status.page import COLOURS
+
+
+def luminance(colour: str) -> float:
+    """WCAG 2.2, relative luminance."""
+    channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("scheme", COLOURS)
+def test_every_text_has_enough_contrast_on_every_ground(scheme: str) -> None:
+    colours = COLOURS[scheme]
+    for ground in ("ground", "panel"):
+        for text in ("text", "soft", "bad", "good", "accent"):
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    assert contrast(colours["line"], colours["ground"]) >= 3, "a border that carries meaning"
+
+
+def test_the_contrast_of_black_on_white_is_the_known_one() -> None:
+    assert round(contrast("#000000", "#ffffff"), 2) == 21
+    assert re.fullmatch("#[0-9a-f]{6}", COLOURS["dark"]["text"])
