@@ -21,11 +21,15 @@ BRANCHES: Final = {
     "staging-preview": {MAIN, PULL_REQUESTS},
     "prod": {MAIN},
     "prod-preview": {MAIN},
+    "pypi": {"tag v*"},
 }
-"""The refs whose workflows get an environment's secrets: no others may be deployed to it."""
+"""The refs whose workflows get an environment's secrets or identity: no others may be deployed to it."""
 
-REVIEWED: Final = ("staging-preview", "prod")
-"""The environments whose jobs wait for a reviewer: before code of a pull request runs, and before prod changes."""
+PUBLISHING: Final = "pypi"
+"""The environment of releases, which only a repository that publishes the packages has."""
+
+REVIEWED: Final = ("staging-preview", "prod", PUBLISHING)
+"""The environments whose jobs wait for a reviewer: before a pull request's code runs, prod changes, a release is out."""
 
 SECRETS: Final = ("PULUMI_CONFIG_PASSPHRASE", "PGUSER", "PGPASSWORD")
 """Secrets that belong to environments: one of the repository's is given to every workflow of every branch."""
@@ -66,6 +70,8 @@ def problems(repository: str, ask: Ask) -> list[str]:
 def _of_environment(repository: str, name: str, refs: set[str], ask: Ask) -> Iterator[str]:
     path = f"repos/{repository}/environments/{name}"
     found = ask(path)
+    if found is None and name == PUBLISHING:
+        return
     if found is None:
         yield f"environment {name}: it does not exist; create it with the deployment branches {_listed(refs)}"
         return
@@ -75,7 +81,8 @@ def _of_environment(repository: str, name: str, refs: set[str], ask: Ask) -> Ite
         yield f"environment {name}: {which} gets its secrets; allow the deployment branches {_listed(refs)} only"
     else:
         allowed = {
-            each["name"] for each in (ask(f"{path}/deployment-branch-policies") or {}).get("branch_policies", [])
+            f"tag {each['name']}" if each.get("type") == "tag" else each["name"]
+            for each in (ask(f"{path}/deployment-branch-policies") or {}).get("branch_policies", [])
         }
         for ref in sorted(allowed - refs):
             yield f"environment {name}: {ref} gets its secrets; remove it from the deployment branches"

@@ -31,11 +31,11 @@ def environment(name: str, *rules: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def policies(*names: str) -> dict[str, Any]:
+def policies(*names: str, kind: str = "branch") -> dict[str, Any]:
     """An answer of `GET …/deployment-branch-policies`."""
     return {
         "total_count": len(names),
-        "branch_policies": [{"id": 361471, "node_id": "x", "name": name, "type": "branch"} for name in names],
+        "branch_policies": [{"id": 361471, "node_id": "x", "name": name, "type": kind} for name in names],
     }
 
 
@@ -56,6 +56,8 @@ GOOD: dict[str, Any] = {
     f"{ROOT}/environments/prod/deployment-branch-policies": policies("main"),
     f"{ROOT}/environments/prod-preview": environment("prod-preview"),
     f"{ROOT}/environments/prod-preview/deployment-branch-policies": policies("main"),
+    f"{ROOT}/environments/pypi": environment("pypi", REVIEWERS),
+    f"{ROOT}/environments/pypi/deployment-branch-policies": policies("v*", kind="tag"),
     f"{ROOT}/actions/secrets": {"total_count": 1, "secrets": [{"name": "CODECOV_TOKEN", "created_at": "x"}]},
     f"{ROOT}/actions/permissions/workflow": {
         "default_workflow_permissions": "read",
@@ -161,10 +163,19 @@ def test_what_cannot_be_read_counts_as_missing() -> None:
     """A login that may not see a setting must not be told that it is there."""
     lines = found({ROOT: GOOD[ROOT]})
     assert {line.split(":")[0] for line in lines} == {
-        *(f"environment {name}" for name in github.BRANCHES),
+        *(f"environment {name}" for name in github.BRANCHES if name != github.PUBLISHING),
         "workflow permissions",
         "branch main",
     }
+
+
+def test_a_repository_that_publishes_nothing_needs_no_environment_for_it() -> None:
+    assert found({path: answer for path, answer in GOOD.items() if "environments/pypi" not in path}) == []
+
+
+def test_a_branch_named_like_a_tag_is_none() -> None:
+    path = f"{ROOT}/environments/pypi/deployment-branch-policies"
+    assert any("v* gets its secrets" in line for line in found({**GOOD, path: policies("v*")}))
 
 
 def test_names_are_checked_before_anything_is_asked() -> None:
