@@ -21,6 +21,7 @@ import psycopg
 from benchmarks.measure import Claim, report, seconds
 from benchmarks.server import empty_database, url
 from pulumi_alembic.migrate import migrator
+from pulumi_alembic.migrate.job import Job
 
 _ROWS = 1_000_000
 _COMMAND = "python -m benchmarks.keeping"
@@ -103,14 +104,14 @@ def main() -> None:
         address = url(database).replace("+psycopg", "")
         folder = Path(name) / "migrations"
         _write(folder)
-        migrator.migrate(address, folder, _SECOND, command=_COMMAND)
+        migrator.migrate(Job(address, folder, _SECOND, _COMMAND))
         with psycopg.connect(address) as owner:
             owner.execute(f"CREATE SCHEMA kept; {_FILL}".encode())
         for _ in range(_ROUNDS):
             with _reader(address) as waits:
-                downs.append(seconds(lambda: migrator.migrate(address, folder, _FIRST, command=_COMMAND)))
+                downs.append(seconds(lambda: migrator.migrate(Job(address, folder, _FIRST, _COMMAND))))
             stalls.append(max(waits))
-            ups.append(seconds(lambda: migrator.migrate(address, folder, _SECOND, command=_COMMAND)))
+            ups.append(seconds(lambda: migrator.migrate(Job(address, folder, _SECOND, _COMMAND))))
             with psycopg.connect(address, autocommit=True) as owner:
                 owner.execute("VACUUM (ANALYZE) messages")
                 assert owner.execute("SELECT count(*) FROM messages").fetchone() == (_ROWS,)  # noqa: S101

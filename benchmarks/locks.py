@@ -22,6 +22,7 @@ from benchmarks.measure import Claim, report, seconds
 from benchmarks.scripts import FIRST, SECOND, write_scripts
 from benchmarks.server import empty_database, url
 from pulumi_alembic.migrate import migrator
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.policy import Policy
 
 _BLOCKED = 6.0  # seconds
@@ -73,11 +74,11 @@ def _alone(url: str) -> float:
 def _stall_and_delay(url: str, folder: Path, statement: str) -> tuple[float, float]:
     """The readers' worst wait while the statement is tried, and how long after the blocker's end it was through."""
     write_scripts(folder, _TABLES, f"ALTER TABLE item {statement}")
-    migrator.migrate(url, folder, FIRST, command=_COMMAND)
+    migrator.migrate(Job(url, folder, FIRST, _COMMAND))
     with ThreadPoolExecutor() as threads, _readers(url) as readers:
         with _blocker(url):
             done = threads.submit(
-                migrator.migrate, url, folder, SECOND, command=_COMMAND, allow_data_loss=frozenset([SECOND])
+                migrator.migrate, Job(url, folder, SECOND, _COMMAND, allow_data_loss=frozenset([SECOND]))
             )
             time.sleep(_BLOCKED)
         delay = seconds(done.result)

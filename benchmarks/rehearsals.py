@@ -22,6 +22,7 @@ from benchmarks.measure import Claim, report
 from benchmarks.scripts import FIRST, SECOND, write_scripts
 from benchmarks.server import empty_database, url
 from pulumi_alembic.migrate import migrator
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.review.build import account_from_database
 from pulumi_alembic.review.lint import Settings
 
@@ -75,14 +76,14 @@ def _longest(address: str, pause: float) -> float:
 
 
 def _claims(address: str, admin: str, folder: Path) -> Iterator[Claim]:
-    migrator.migrate(address, folder, FIRST, command="python -m benchmarks.rehearsals")
+    migrator.migrate(Job(address, folder, FIRST, "python -m benchmarks.rehearsals"))
     for what, pause in (("again and again", 0.0), ("ten times a second", 0.1)):
         alone = _longest(address, pause)
         how: Counter[str] = Counter()
         with ThreadPoolExecutor() as threads:
             altering = threads.submit(_longest, address, pause)
             while not altering.done():
-                _, account = account_from_database(address, folder, SECOND, Settings(), admin=admin)
+                _, account = account_from_database(Job(address, folder, SECOND), Settings(), admin=admin)
                 how[account.not_rehearsed or "rehearsed"] += 1
             longest = altering.result()
         print(f"altered {what}: without previews the longest took {alone:.3f} s; beside it, previews: {dict(how)}")

@@ -28,11 +28,12 @@ _BACK = """
 import os, sys
 from pathlib import Path
 from pulumi_alembic.migrate import migrator
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.scripts import trust
 
 target, applied = sys.argv[1:]
 vouched = trust.Trust(trust.read(applied, "the benchmark"), rolls_back=True)
-migrator.migrate(os.environ["DATABASE_URL"], Path("migrations"), target, command="", trust=vouched)
+migrator.migrate(Job(os.environ["DATABASE_URL"], Path("migrations"), target, trust=vouched))
 """
 
 

@@ -8,7 +8,6 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -22,8 +21,8 @@ from pulumi_alembic.errors import MigrationError, Moved
 from pulumi_alembic.ledger import integrity
 from pulumi_alembic.migrate.authoring import list_in_manifest, refuse_unnamed_merge
 from pulumi_alembic.migrate.data_loss.allowance import allowed
+from pulumi_alembic.migrate.job import ENTERED, Job, Listener, Request
 from pulumi_alembic.migrate.online import run_online
-from pulumi_alembic.migrate.request import ENTERED, Request
 from pulumi_alembic.output.printable import printable
 from pulumi_alembic.output.redact import redact
 from pulumi_alembic.policy import Policy
@@ -108,14 +107,18 @@ def _run_command(metadata: sa.MetaData, url: str, policy: Policy) -> None:
         if asked not in _LOOKING:
             # Before Alembic reads the heads: whoever waited reads what the other migration left.
             lock = stack.enter_context(hold(url, policy, typed, _say))
-        origin = Origin.of(Path(context.script.dir)) if lock else Origin()
-        may_lose = allowed(())
-        request = Request(url, typed, on_status=_say, policy=policy, lock=lock, allow_data_loss=may_lose, origin=origin)
-        request = replace(request, on_kept=_say)
-        if asked in (command.upgrade, command.downgrade):
-            request = replace(request, scripts=integrity.require(url, Path(context.script.dir)).revisions)
+        directory = Path(context.script.dir)
+        job = Job(
+            url,
+            directory,
+            command=typed,
+            policy=policy,
+            origin=Origin.of(directory) if lock else Origin(),
+            allow_data_loss=allowed(()),
+            history=integrity.require(url, directory) if asked in (command.upgrade, command.downgrade) else None,
+        )
         try:
-            run_online(metadata, request)
+            run_online(metadata, Request(job, _Terminal(), lock))
         except Moved as moved:
             # Counted from other heads, the same words would mean other revisions.
             raise Moved(f"{moved}. See where it is: alembic current; then run again: {typed}") from None
@@ -123,6 +126,13 @@ def _run_command(metadata: sa.MetaData, url: str, policy: Policy) -> None:
 
 def _say(text: str) -> None:
     print(printable(text), file=sys.stderr, flush=True)
+
+
+class _Terminal(Listener):
+    def status(self, text: str) -> None:
+        _say(text)
+
+    waits = kept = status
 
 
 class _Formatter(logging.Formatter):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pulumi
 from pulumi.dynamic import Resource
@@ -23,7 +22,7 @@ from pulumi_alembic.scripts.promotion import UNSEALED
 from pulumi_alembic.stack.arguments import Approval, Argument, Backup, Commands, Drift, PromoteFrom, properties_of
 from pulumi_alembic.stack.databases import Query
 from pulumi_alembic.stack.databases import asked as fanned_out
-from pulumi_alembic.stack.inputs import ADMIN, APPLYING, FINGERPRINT
+from pulumi_alembic.stack.properties import Properties, Wire
 
 __all__ = ["Migrations", "proof_of"]
 
@@ -116,39 +115,39 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             allowed(allow_data_loss)
             Settings.parse(lint or {})
             grouped = properties_of(groups)
-            several = fanned_out(databases, waves, backs_up="backup" in grouped)
+            several = fanned_out(databases, waves, backs_up=Properties.backup in grouped)
             refuses = trust.refuse(on_unknown_revision or _on_unknown_revision(production=production))
         except MigrationError as error:
             raise pulumi.RunError(str(error)) from None
-        properties: dict[str, Any] = {
-            "url": pulumi.Output.secret(url),
-            "directory": directory,
-            "target": resolved,
-            "__urn": pulumi.create_urn(
+        properties: Wire = {
+            Properties.url: pulumi.Output.secret(url),
+            Properties.directory: directory,
+            Properties.target: resolved,
+            Properties.urn: pulumi.create_urn(
                 name, "pulumi-python:dynamic/alembic:Migrations", parent=opts.parent if opts else None
             ),
-            "revision": None,
-            "proof": None,
-            FINGERPRINT: None,
+            Properties.revision: None,
+            Properties.proof: None,
+            Properties.schema_fingerprint: None,
             **grouped,
             **several,
         }
         if refuses:
-            properties["on_unknown_revision"] = trust.REFUSE
+            properties[Properties.on_unknown_revision] = trust.REFUSE
         if settings:
-            properties["policy"] = settings
+            properties[Properties.policy] = settings
         if allow_data_loss:
-            properties["__allow_data_loss"] = sorted(allow_data_loss)
+            properties[Properties.allow_data_loss] = sorted(allow_data_loss)
         if lint:
-            properties["lint"] = dict(lint)
+            properties[Properties.lint] = dict(lint)
         if production:
-            properties["__production"] = True
+            properties[Properties.production] = True
         if adopt:
-            properties["adopt"] = "true" if adopt is True else adopt
+            properties[Properties.adopt] = "true" if adopt is True else adopt
         if not pulumi.runtime.is_dry_run():
-            properties[APPLYING] = True
+            properties[Properties.applying] = True
         if rehearse_with is not None:
-            properties[ADMIN] = pulumi.Output.secret(rehearse_with)
+            properties[Properties.rehearse_with] = pulumi.Output.secret(rehearse_with)
         super().__init__(MigrationsProvider(), name, properties, opts)
         if not history.manifest.exists:
             text = f"no {history.manifest.path} yet, by which edited scripts are noticed before they are applied"
@@ -162,7 +161,7 @@ def proof_of(stack: pulumi.StackReference) -> pulumi.Output[str | None]:
     """
 
     async def proof() -> str | None:
-        details = await stack.get_output_details("proof")
+        details = await stack.get_output_details(Properties.proof)
         return UNSEALED if details.value is not None else details.secret_value
 
     return pulumi.Output.from_input(proof())

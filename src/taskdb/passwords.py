@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
-from pulumi_alembic.stack import log
+from pulumi_alembic.stack.log import Log
 from taskdb.logins import is_refused
 from taskdb.rotation import EXPORTED, RETIRED, Turn
 
@@ -36,7 +36,7 @@ class PasswordProvider(ResourceProvider):
         refused = _is_refused(olds, news)
         if refused:
             role = news["__login"]["user"]
-            log.warning(f"the server refuses {role} with the password in the state: it gets a new one", "")
+            Log("").warning(f"the server refuses {role} with the password in the state: it gets a new one")
         return DiffResult(changes=refused or bool(news.get("__renew")) or former != news.get("use"))
 
     def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:

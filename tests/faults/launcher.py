@@ -22,7 +22,8 @@ from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.commands import cli
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.migrate import alembic_run, migrator  # noqa: F401
-from pulumi_alembic.policy import Policy
+from pulumi_alembic.migrate.job import Job
+from tests.postgres.alembic.hearing import Gates, Hears
 
 
 def main() -> None:
@@ -55,11 +56,13 @@ def _client(run: dict[str, Any]) -> None:
 
 def _migrate(run: dict[str, Any]) -> int:
     try:
-        known: dict[str, Any] = {"allow_data_loss": frozenset(run["may_lose"])}
+        may_lose = frozenset(run["may_lose"])
+        job = Job(run["url"], Path(run["directory"]), run["target"], "pulumi up", allow_data_loss=may_lose)
+        gate = Gates()
         if "backup" in run:
             setting = BackupSetting(When.ALWAYS, Path(run["backup"]))
-            known["back_up"] = taking.Maker(setting, run["url"], Path(run["directory"]), Policy(), print, print)
-        migrator.migrate(run["url"], Path(run["directory"]), run["target"], command="pulumi up", **known)
+            gate = Gates(back_up=taking.Maker(setting, job, Hears(on_status=print, on_info=print)).back_up)
+        migrator.migrate(job, gate)
     except MigrationError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from psycopg import sql
 
-from pulumi_alembic.stack import log
+from pulumi_alembic.stack.log import Log
 from taskdb.admin import Admin
 from taskdb.local import Server
 from taskdb.logins import login_inputs
@@ -31,7 +31,7 @@ def test_a_login_that_the_server_refuses_gets_a_new_password(
     server: Server, role: str, exported: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warned: list[str] = []
-    monkeypatch.setattr(log, "warning", lambda message, urn: warned.append(message))
+    monkeypatch.setattr(Log, "warning", lambda self, message: warned.append(message))
     admin = Admin(server.host, server.port, server.username, server.password, "disable")
     # The one whose URL is exported is kept whatever else is found, unless it is refused.
     news = {"__login": login_inputs(admin, role, "postgres"), "__keep": exported}

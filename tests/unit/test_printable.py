@@ -107,7 +107,7 @@ def test_each_way_out_is_harmless(text: str, monkeypatch: pytest.MonkeyPatch) ->
     logged: list[str] = []
     engine = type("Engine", (), {"Log": lambda _, request: logged.append(request.message)})()
     monkeypatch.setattr(log, "_engine", lambda: engine)
-    log.info(text.encode("utf-8", "replace").decode(), "urn")
+    log.Log("urn").info(text.encode("utf-8", "replace").decode())
     assert_harmless(logged[0])
     statement = StatementAccount(text)
     revision = RevisionAccount(text, text, text, text, "upgrade", text, (statement,))

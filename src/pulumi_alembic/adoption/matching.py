@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from psycopg import sql
 
@@ -16,6 +15,7 @@ from pulumi_alembic.drift.difference.snapshot import HEADS, SERVER, Item, Snapsh
 from pulumi_alembic.drift.reader import read
 from pulumi_alembic.drift.report import told
 from pulumi_alembic.errors import AdoptionError
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import revision_text
@@ -40,14 +40,7 @@ class Adopted:
 
 
 def find(
-    url: str,
-    directory: Path,
-    admin: str,
-    asked: str,
-    ignore: Sequence[str],
-    *,
-    command: str,
-    tell: Callable[[str], None] = lambda text: None,
+    job: Job, admin: str, asked: str, ignore: Sequence[str], tell: Callable[[str], None] = lambda text: None
 ) -> Adopted | None:
     """The revision whose catalog is that of the database; None where there is nothing to adopt.
 
@@ -55,8 +48,8 @@ def find(
     is the one that an `alembic_version` in the schema public names. `admin` is the URL of a login that may make
     databases. Raises AdoptionError where no revision matches, or several do, or none can be built.
     """
-    history = History.load(directory)
-    with connect(url) as connection:
+    history = job.read_history()
+    with connect(job.url) as connection:
         if read_heads(connection):
             return None
         named = read_public(connection)
@@ -71,17 +64,17 @@ def find(
         if head not in history.revisions:
             raise AdoptionError(
                 f"public.{VERSION_TABLE} names {head}, which the scripts here do not have: check out the commit that "
-                f"has its script, then: {command}"
+                f"has its script, then: {job.command}"
             )
     wanted = history.ancestors(only or history.heads)
     tell(f"builds {len(wanted)} revision{'' if len(wanted) == 1 else 's'} in a scratch database, to compare")
-    compared = _compare(url, admin, history, wanted, found, ignore)
+    compared = _compare(job.url, admin, history, wanted, found, ignore)
     if only:
         compared = [each for each in compared if each[0] == tuple(sorted(only))]
     matching = [heads for heads, whole in compared if not whole]
     if len(matching) == 1:
         return Adopted(matching[0], mine.digest)
-    raise AdoptionError(_ambiguous(matching) if matching else _nearest(compared, command))
+    raise AdoptionError(_ambiguous(matching) if matching else _nearest(compared, job.command))
 
 
 def objects(snapshot: Snapshot) -> Snapshot:

@@ -8,12 +8,11 @@ import secrets
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from psycopg import sql
 
@@ -35,10 +34,9 @@ from pulumi_alembic.scripts.plan import revision_text
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
-    from pulumi_alembic.policy import Policy
+    from pulumi_alembic.migrate.job import Job
     from pulumi_alembic.scripts.origin import Origin
     from pulumi_alembic.scripts.plan import Plan
-    from pulumi_alembic.scripts.trust import Trust
 
 __all__ = ["Maker", "end_others"]
 
@@ -55,22 +53,25 @@ _END_OTHERS = f"SELECT pg_terminate_backend(pid) {_OTHERS}"
 _BLOCKERS = f"SELECT DISTINCT unnest(pg_blocking_pids(pid)) {_OTHERS}"
 
 
+class Heard(Protocol):
+    """Hears the progress, and what was made."""
+
+    def status(self, text: str) -> None:
+        """Tell what goes on."""
+
+    def info(self, text: str) -> None:
+        """Tell what was made, or why nothing was."""
+
+
 @dataclass(frozen=True)
 class Maker:
-    """Backs up the database at `url` where `setting` wants it; called once nobody else migrates.
-
-    `tell` is told the progress, and `say` what was made. `trust` is for what the scripts lack.
-    """
+    """Backs up the database of the job where `setting` wants it, once nobody else migrates."""
 
     setting: BackupSetting
-    url: str
-    directory: Path
-    policy: Policy
-    tell: Callable[[str], None]
-    say: Callable[[str], None]
-    trust: Trust | None = None
+    job: Job
+    listener: Heard
 
-    def __call__(self, plan: Plan, origin: Origin) -> str:
+    def back_up(self, plan: Plan, origin: Origin) -> str:
         """The id of the backup that was made before what `plan` runs; empty where none is wanted.
 
         Raises BackupError or DatabaseError where it cannot be made, and nothing is left of it then.
@@ -79,20 +80,20 @@ class Maker:
             return ""
         reason = str(When.ALWAYS)
         if self.setting.when is When.DESTRUCTIVE:
-            _, account = build.account_from_database(self.url, self.directory, plan.target, Settings(), self.trust)
+            _, account = build.account_from_database(replace(self.job, target=plan.target), Settings())
             reason = self.setting.reason(account)
         return self._make(reason, origin) if reason else ""
 
     def _make(self, reason: str, origin: Origin) -> str:
         folder, begun = self.setting.folder.absolute(), time.monotonic()
-        end_others(self.url)
-        with connect(self.url) as connection:
+        end_others(self.job.url)
+        with connect(self.job.url) as connection:
             # What a table takes is only told once nobody has it for himself.
-            connection.execute(f"SET lock_timeout = {round(self.policy.lock_deadline * 1000)}".encode())
+            connection.execute(f"SET lock_timeout = {round(self.job.policy.lock_deadline * 1000)}".encode())
             content = Content.read(connection)
             connection.commit()
             if content.empty:
-                self.say("no backup: there is nothing in the database yet")
+                self.listener.info("no backup: there is nothing in the database yet")
                 return ""
             tools = pg_programs.find(content.server // 10000)
             fingerprint = self._fingerprint(connection, content)
@@ -100,7 +101,7 @@ class Maker:
             id = re.sub(r"[^A-Za-z0-9_-]", "_", f"{content.name}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}")
             with backups.making(folder, id, content.identity) as partial:
                 if opened := backups.close_to_others(folder):
-                    self.say(
+                    self.listener.info(
                         f"other users of this machine could read {opened} files of older backups; corrected their modes"
                     )
                 _require_space(folder, content.size)
@@ -114,7 +115,7 @@ class Maker:
                 made = Backup(
                     id,
                     now.isoformat(timespec="milliseconds"),
-                    build.database(self.url),
+                    build.database(self.job.url),
                     content.identity,
                     list(content.schemas),
                     list(content.heads),
@@ -127,7 +128,7 @@ class Maker:
                 backups.complete(partial, folder, made)
             seconds = time.monotonic() - begun
             self._record(connection, made, seconds, origin, {"folder": str(folder), "reason": reason})
-        self.say(
+        self.listener.info(
             f"backup {id} at {revision_text(made.heads)}: {size_text(made.size)} in {seconds:.1f} s, {folder / id} "
             f"({reason}), fingerprint {made.fingerprint}"
         )
@@ -154,28 +155,28 @@ class Maker:
             f"--jobs={min(_JOBS, os.cpu_count() or 1)}",
             "--compress=1",
             "--no-password",
-            f"--lock-wait-timeout={round(self.policy.lock_deadline * 1000)}",
+            f"--lock-wait-timeout={round(self.job.policy.lock_deadline * 1000)}",
             f"--role={content.owner}",
             *(f"--schema={sql.Identifier(each).as_string(None)}" for each in content.schemas),
             f"--file={partial / backups.DUMP}",
         ]
         begun = time.monotonic()
-        with tempfile.TemporaryFile() as errors, closing(log_in(self.url, autocommit=True)) as beside:
+        with tempfile.TemporaryFile() as errors, closing(log_in(self.job.url, autocommit=True)) as beside:
             process = subprocess.Popen(
                 command,
-                env=pg_programs.environment(self.url),
+                env=pg_programs.environment(self.job.url),
                 stdin=subprocess.DEVNULL,
                 stderr=errors,
                 stdout=errors,
                 umask=0o077,
             )
-            blocked = _Blocked(self.policy.lock_deadline)
+            blocked = _Blocked(self.job.policy.lock_deadline)
             try:
                 while _runs(process) and not blocked.too_long(beside):
                     written = sum(each.stat().st_size for each in (partial / backups.DUMP).glob("*"))
                     seconds = time.monotonic() - begun
                     waits = f", waits for {blocked}" if blocked.since else ""
-                    self.tell(f"backs up {content.name}: {size_text(written)}, {seconds:.0f} s{waits}")
+                    self.listener.status(f"backs up {content.name}: {size_text(written)}, {seconds:.0f} s{waits}")
             finally:
                 process.kill()
                 process.wait()

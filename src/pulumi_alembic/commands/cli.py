@@ -12,6 +12,8 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,6 +24,7 @@ from pulumi_alembic.commands import status as status_command
 from pulumi_alembic.commands.project import database_url, script_directory
 from pulumi_alembic.database.sessions import patience, waits
 from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.migrate.job import Gate, Job, Listener
 from pulumi_alembic.output.printable import guarded_output, json_text, printable
 from pulumi_alembic.scripts.history import HEAD, History
 
@@ -143,7 +146,7 @@ def _capsule(options: argparse.Namespace, directory: Path) -> None:
 def _plan(options: argparse.Namespace, directory: Path) -> int:
     from pulumi_alembic.migrate import planner
 
-    plan = planner.plan_from_database(database_url(directory), directory, options.target)
+    plan = planner.plan_from_database(Job(database_url(directory), directory, options.target))
     if options.json:
         steps = [{"revision": step.id, "message": step.message} for step in plan.steps]
         print(json_text({"current": plan.current, "target": plan.target, "direction": plan.direction, "steps": steps}))
@@ -167,36 +170,41 @@ def _broken(plan: Plan, directory: Path) -> int:
 def _upgrade(options: argparse.Namespace, directory: Path) -> None:
     from pulumi_alembic.migrate import planner
 
-    url = database_url(directory)
-    plan = planner.look(url, directory, options.target)
+    command = " ".join(["pulumi-alembic", *sys.argv[1:]])
+    job = Job(database_url(directory), directory, options.target, command)
+    plan = planner.look_closely(job).plan
     plan.require_upgrade()
-    applied: list[str] = []
-
-    def on_applied(revision: str) -> None:
-        applied.append(revision)
-        if not options.json:
-            print(f"upgrade {revision}", flush=True)
-
-    def on_status(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-    revision = plan.target
+    listener, revision = _Applied(quiet=options.json), plan.target
     if plan.steps:
         from pulumi_alembic.migrate import migrator
-        from pulumi_alembic.scripts.plan import Plan
 
-        command = " ".join(["pulumi-alembic", *sys.argv[1:]])
-        revision = migrator.migrate(
-            url,
-            directory,
-            plan.target,
-            command=command,
-            on_applied=on_applied,
-            on_status=on_status,
-            on_wait=on_status,
-            approve=Plan.require_upgrade,
-        )
+        revision = migrator.migrate(replace(job, target=plan.target), _UpgradesOnly(), listener)
+    applied = listener.revisions
     print(json_text({"revision": revision, "applied": applied}) if options.json else f"the database is at {revision}")
+
+
+class _UpgradesOnly(Gate):
+    def approve(self, plan: Plan) -> Mapping[str, Any]:
+        plan.require_upgrade()
+        return {}
+
+
+class _Applied(Listener):
+    """Prints each revision that is applied, unless it is `quiet`."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.revisions: list[str] = []
+        self._quiet = quiet
+
+    def applied(self, revision: str) -> None:
+        self.revisions.append(revision)
+        if not self._quiet:
+            print(f"upgrade {revision}", flush=True)
+
+    def status(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    waits = status
 
 
 def _add_lint(commands: Any) -> None:
@@ -395,7 +403,7 @@ def _of_database(options: argparse.Namespace) -> Any:
     directory = options.directory or script_directory()
     url = database_url(directory)
     with as_itself():
-        _, account = build.account_from_database(url, directory, options.target, Settings())
+        _, account = build.account_from_database(Job(url, directory, options.target), Settings())
     return report.of_account(account)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
+from typing import Protocol
 
 from pulumi_alembic.database.connection import Connection, Session, connect
 from pulumi_alembic.drift import store
@@ -22,6 +23,16 @@ __all__ = ["Keeper"]
 _SHOWN = 20
 
 
+class Heard(Protocol):
+    """Hears what is taken for expected, and what is drift."""
+
+    def info(self, text: str) -> None:
+        """Tell what goes on."""
+
+    def warning(self, text: str) -> None:
+        """Tell what a person has to look at."""
+
+
 class Keeper:
     """Looks at the database before and after a run: what is expected after it is that before it, and what it did.
 
@@ -32,23 +43,15 @@ class Keeper:
     """
 
     def __init__(
-        self,
-        url: str,
-        expected: str,
-        *,
-        infrastructure: bool,
-        ignore: Sequence[str],
-        stack: str,
-        warn: Callable[[str], None],
-        tell: Callable[[str], None],
+        self, url: str, expected: str, listener: Heard, *, infrastructure: bool, ignore: Sequence[str], stack: str
     ) -> None:
         self.fingerprint = expected
         self._url = url
         self._infrastructure = infrastructure
         self._ignore = ignore
         self._origin = Origin(stack)
-        self._warn = warn
-        self._tell = tell
+        self._warn = listener.warning
+        self._tell = listener.info
         self._before: Snapshot | None = None
 
     def __enter__(self) -> Keeper:

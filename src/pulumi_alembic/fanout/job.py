@@ -2,86 +2,38 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Self
+import base64
+import pickle
+from dataclasses import dataclass, field, replace
 
 from pulumi_alembic.fanout.plan.databases import address
-from pulumi_alembic.policy import Policy
-from pulumi_alembic.review.lint import Settings, lint_settings
-from pulumi_alembic.scripts.promotion import is_known
-from pulumi_alembic.scripts.trust import Trust
+from pulumi_alembic.migrate.job import Job
+from pulumi_alembic.review.lint.settings import Settings
 
-__all__ = ["Job"]
-
-_LINT = ("lint", "__production", "__configure_backup", "__lower")
+__all__ = ["FanoutJob"]
 
 
 @dataclass(frozen=True)
-class Job:
-    """Plain values, as they go through a pipe; nothing of it is ever an argument or in the environment of a process.
+class FanoutJob:
+    """Nothing of it is ever an argument or in the environment of a process.
 
-    `url` is that of the login, `admin` that of the one that rehearses, empty where none does. `lint` is what
-    `lint_settings` reads, `policy` what `Policy.parse` does.
+    `job` names no database. `lint` judges; `admin` is the URL of the login that rehearses, empty where none does.
     """
 
-    url: str
-    directory: str
-    target: str
-    command: str
-    stack: str = ""
+    job: Job
+    lint: Settings = field(default_factory=Settings)
     admin: str = ""
-    policy: Mapping[str, str] = field(default_factory=dict)
-    lint: Mapping[str, Any] = field(default_factory=dict)
-    trusted: Mapping[str, Any] = field(default_factory=dict)
-    may_lose: tuple[str, ...] = ()
+
+    def to_line(self) -> bytes:
+        """As `from_line` reads it."""
+        return base64.b64encode(pickle.dumps(self))
 
     @staticmethod
-    def lint_of(properties: Mapping[str, Any]) -> dict[str, Any]:
-        """What of a resource's properties is about lint, and can go through a pipe."""
-        found = {key: properties[key] for key in _LINT if properties.get(key)}
-        lower = found.get("__lower")
-        if isinstance(lower, Mapping) and not is_known(lower.get("proof")):
-            del found["__lower"]
-        return found
+    def from_line(line: bytes) -> FanoutJob:
+        """The job that `to_line` wrote, in the process that started this one."""
+        job: FanoutJob = pickle.loads(base64.b64decode(line))  # noqa: S301 - over a pipe that only that process has
+        return job
 
-    @staticmethod
-    def trust_of(trust: Trust) -> dict[str, Any]:
-        """What `trust` reads again."""
-        return asdict(trust)
-
-    def to_json(self) -> str:
-        """In one line."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """The job that `to_json` wrote."""
-        values = json.loads(text)
-        return cls(**{**values, "may_lose": tuple(values["may_lose"])})
-
-    def url_of(self, name: str) -> str:
-        """The login's URL of one of the databases."""
-        return address(self.url, name)
-
-    @property
-    def folder(self) -> Path:
-        """Where the scripts are."""
-        return Path(self.directory)
-
-    @property
-    def trust(self) -> Trust:
-        """What vouches for capsules."""
-        return Trust(**self.trusted)
-
-    @property
-    def settings(self) -> Settings:
-        """How lint judges."""
-        return lint_settings(self.lint)
-
-    @property
-    def waits(self) -> Policy:
-        """How long to wait for what."""
-        return Policy.parse(self.policy)
+    def of(self, name: str) -> Job:
+        """The job of one of the databases."""
+        return replace(self.job, url=address(self.job.url, name))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pulumi_alembic.fanout.plan.databases import databases
 from pulumi_alembic.fanout.plan.groups import Groups, failures
 from pulumi_alembic.fanout.plan.waves import Waves
 from pulumi_alembic.fanout.worker_pool.pool import Crowd
-from pulumi_alembic.review.promotion_record import notes
+from pulumi_alembic.migrate.job import Listener
+from pulumi_alembic.review.gates import Gates, notes
 
-__all__ = ["Outcome", "roll_out"]
+__all__ = ["Outcome", "Rollout"]
 
 _SHOWN = 5
 """Errors that are told in full."""
@@ -39,68 +41,63 @@ class Outcome:
         return "\n".join(lines)
 
 
-def roll_out(
-    crowd: Crowd,
-    groups: Groups,
-    waves: Waves,
-    status: Callable[[str], None],
-    say: Callable[[str], None],
-    *,
-    approved: bool,
-    configure: str,
-) -> Outcome:
-    """Migrate what is pending, wave after wave in the order of the listing, until one has failed.
+@dataclass(frozen=True)
+class Rollout:
+    """Migrates what is pending, wave after wave in the order of the listing, until one has failed."""
 
-    The others of that wave end whole. `say` is told how the first one ended, and the last, and whom a
-    database waits for, and `status` what goes on.
-    Where what runs was `approved`, nothing else runs. `configure` is the command for lint.
-    """
-    keys = {number: key for key, group in groups.pending.items() for number in group.numbers}
-    counts = Counter({group.origin: len(group.numbers) for group in groups.known.values()})
-    outcome = Outcome(counts)
-    planned = list(waves.of(sorted(keys)))
-    left = len(keys)
-    judged = {"approved": approved, "configure": configure}
-    kept_in_ledger = {key: notes(group.account) if group.account else {} for key, group in groups.pending.items()}
-    for number, wave in enumerate(planned, 1):
-        name = f"wave {number} of {len(planned)}" + (", the canary" if number == 1 else "")
-        items = [
-            (groups.name(each), {**judged, "key": keys[each], "notes": kept_in_ledger[keys[each]]}) for each in wave
-        ]
+    crowd: Crowd
+    groups: Groups
+    waves: Waves
+    listener: Listener
+    gates: Gates
 
-        def hear(text: str, lasting: bool = False, name: str = name) -> None:
-            (say if lasting else status)(f"{name}: {text}")
+    def run(self) -> Outcome:
+        """Run all waves. The other databases of a wave that fails end whole.
 
-        _run(crowd, groups, wave, items, waves.processes, outcome, hear)
-        left -= len(wave)
-        outcome.failed = {
-            groups.name(each): outcome.failed[groups.name(each)] for each in wave if groups.name(each) in outcome.failed
-        }
-        if outcome.failed:
-            outcome.wave, outcome.waiting = f"{name}, {databases(len(wave))}", left
-            return outcome
-        (say if number in (1, len(planned)) else status)(f"{name}: {databases(len(wave))} at {groups.target}")
-    return outcome
+        The listener's `waits` is told how the first wave ended, and the last, and whom a database waits for; `status`
+        what goes on. Where what runs was approved, nothing else runs.
+        """
+        groups = self.groups
+        keys = {number: key for key, group in groups.pending.items() for number in group.numbers}
+        outcome = Outcome(Counter({group.origin: len(group.numbers) for group in groups.known.values()}))
+        planned = list(self.waves.of(sorted(keys)))
+        left = len(keys)
+        judged = {"approved": self.gates.approved is not None, "configure": self.gates.configure}
+        kept_in_ledger = {key: notes(group.account) if group.account else {} for key, group in groups.pending.items()}
+        for number, wave in enumerate(planned, 1):
+            name = f"wave {number} of {len(planned)}" + (", the canary" if number == 1 else "")
+            items = {
+                each: (groups.name(each), {**judged, "key": keys[each], "notes": kept_in_ledger[keys[each]]})
+                for each in wave
+            }
+            failed = self._run(name, items, outcome.counts)
+            left -= len(wave)
+            if failed:
+                outcome.wave, outcome.waiting = f"{name}, {databases(len(wave))}", left
+                outcome.failed = {groups.name(each): failed[each] for each in wave if each in failed}
+                return outcome
+            tell = self.listener.waits if number in (1, len(planned)) else self.listener.status
+            tell(f"{name}: {databases(len(wave))} at {groups.target}")
+        return outcome
 
+    def _run(self, wave: str, items: Mapping[int, tuple[str, Any]], counts: Counter[str]) -> dict[int, str]:
+        """Migrate these databases, by number, and count where they are then; the errors of those that fail."""
+        told, failed = time.monotonic(), {}
+        numbers = list(items)
+        origins = {number: group.origin for group in self.groups.known.values() for number in group.numbers}
 
-def _run(
-    crowd: Crowd,
-    groups: Groups,
-    wave: Sequence[int],
-    items: list[tuple[str, dict[str, object]]],
-    processes: int,
-    outcome: Outcome,
-    hear: Callable[..., None],
-) -> None:
-    told = time.monotonic()
-    origins = {number: group.origin for group in groups.known.values() for number in group.numbers}
-    answers = crowd.run("migrate", items, processes, lambda at, text, lasting: hear(f"{items[at][0]}: {text}", lasting))
-    for done, (place, answer) in enumerate(answers, 1):
-        origin = origins[wave[place]]
-        if "error" in answer:
-            outcome.failed[items[place][0]] = answer["error"]
-        if time.monotonic() - told > _SAY:
-            told = time.monotonic()
-            hear(f"{done} of {databases(len(wave))}")
-        outcome.counts[origin] -= 1
-        outcome.counts[answer.get("revision") or origin] += 1
+        def hear(place: int, text: str, lasting: bool) -> None:
+            tell = self.listener.waits if lasting else self.listener.status
+            tell(f"{wave}: {items[numbers[place]][0]}: {text}")
+
+        answers = self.crowd.run("migrate", [*items.values()], self.waves.processes, hear)
+        for done, (place, answer) in enumerate(answers, 1):
+            number = numbers[place]
+            if "error" in answer:
+                failed[number] = answer["error"]
+            if time.monotonic() - told > _SAY:
+                told = time.monotonic()
+                self.listener.status(f"{wave}: {done} of {databases(len(items))}")
+            counts[origins[number]] -= 1
+            counts[answer.get("revision") or origins[number]] += 1
+        return failed

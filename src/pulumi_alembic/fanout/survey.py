@@ -26,12 +26,12 @@ def knock(url: str, listing: Listing) -> None:
         """That it answers is enough: which databases are missing, is told of all of them together."""
 
 
-def survey(crowd: Crowd, listing: Listing, target: str, processes: int, *, known: bool = True) -> Groups:
+def survey(crowd: Crowd, listing: Listing, processes: int, *, known: bool = True) -> Groups:
     """Each database's plan. Nothing is changed, and no script is loaded.
 
     With none `known` there is no server to ask yet. Raises DatabaseError, naming the databases, where one has no plan.
     """
-    groups, wrong = Groups(listing, target), {}
+    groups, wrong = Groups(listing, crowd.target), {}
     items = [(name if known else None, None) for name in (*listing.names, *[None] * listing.to_come)]
     for number, answer in crowd.run("look", items, processes):
         if "error" in answer:
@@ -54,7 +54,6 @@ def survey(crowd: Crowd, listing: Listing, target: str, processes: int, *, known
 def judged(
     crowd: Crowd,
     listing: Listing,
-    target: str,
     processes: int,
     tell: Callable[[str], None],
     *,
@@ -68,9 +67,9 @@ def judged(
     """
     for _ in range(_LOOKS - 1):
         with suppress(Moved):
-            return _judge(crowd, seen or survey(crowd, listing, target, processes, known=known), processes, tell, known)
+            return _judge(crowd, seen or survey(crowd, listing, processes, known=known), processes, tell, known)
         seen = None
-    return _judge(crowd, survey(crowd, listing, target, processes, known=known), processes, tell, known)
+    return _judge(crowd, survey(crowd, listing, processes, known=known), processes, tell, known)
 
 
 def _judge(crowd: Crowd, groups: Groups, processes: int, tell: Callable[[str], None], known: bool) -> Groups:

@@ -8,23 +8,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pulumi_alembic.database.connection import connect
 from pulumi_alembic.errors import DatabaseError, Moved, NotApproved
 from pulumi_alembic.migrate import planner
 from pulumi_alembic.migrate.data_loss.setting import is_wanted
+from pulumi_alembic.migrate.job import Gate, Listener
 from pulumi_alembic.scripts import trust
-from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import revision_text
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
-    from pulumi_alembic.fanout.job import Job
+    from pulumi_alembic.fanout.job import FanoutJob
+    from pulumi_alembic.migrate.job import Job
+    from pulumi_alembic.migrate.planner import Looked
     from pulumi_alembic.review.plan_review import Account
-    from pulumi_alembic.scripts.origin import Origin
     from pulumi_alembic.scripts.plan import Plan
 
 __all__ = ["HEAVY", "TASKS", "Bench", "Tell", "load"]
@@ -46,22 +46,26 @@ class Bench:
     `told` are the plans whose details the reader of this batch knows.
     """
 
-    job: Job
-    history: History
-    origin: Origin | None = None
+    job: FanoutJob
     told: set[str] = field(default_factory=set)
+
+    def account(self, job: Job, tell: Tell, *, keep: bool = False) -> tuple[Looked, Account]:
+        """The plan of one database, and its account."""
+        from pulumi_alembic.review import build
+
+        return build.account_from_database(job, self.job.lint, admin=self.job.admin, tell=tell, keep=keep)
 
 
 def look(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
     """The plan: its key, and its details where they were not told yet. None is a database to come."""
-    job = bench.job
     if name is None:
-        plan = planner.look_at_nothing(job.folder, job.target).plan
+        plan = planner.look_at_nothing(bench.job.job).plan
     else:
-        with connect(job.url_of(name)) as connection:
+        job = bench.job.of(name)
+        with connect(job.url) as connection:
             connection.autocommit = True
             _refuse_template(connection)
-            plan = planner.look_over(connection, lambda: bench.history, job.target, trust=job.trust).plan
+            plan = planner.look_over(connection, job.read_history, job).plan
     key = _key(plan)
     if key in bench.told:
         return {"key": key}
@@ -73,23 +77,19 @@ def look(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
 
 def read(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
     """The revision that the database says it is at."""
-    return {"revision": planner.read_revision(bench.job.url_of(name or ""))}
+    return {"revision": planner.read_revision(bench.job.of(name or "").url)}
 
 
 def account(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
     """The account of the plan whose key this is, made on this database. Raises Moved where it has another by now."""
     from pulumi_alembic.review import build
 
-    job = bench.job
     if name is None:
-        looked, found = build.account_from_base(job.folder, job.target, job.settings)
+        looked, found = build.account_from_base(bench.job.job, bench.job.lint)
     else:
-        url = job.url_of(name)
-        looked, found = build.account_from_database(
-            url, job.folder, job.target, job.settings, job.trust, admin=job.admin, tell=tell
-        )
+        looked, found = bench.account(bench.job.of(name), tell)
     if _key(looked.plan) != key:
-        raise Moved(f"another migration changed it while this looked. Begin again: {job.command}")
+        raise Moved(f"another migration changed it while this looked. Begin again: {bench.job.job.command}")
     return {"account": found.to_json()}
 
 
@@ -98,8 +98,8 @@ def losses(bench: Bench, name: str | None, document: Any, tell: Tell) -> Answer:
     from pulumi_alembic.review.build import with_losses
     from pulumi_alembic.review.plan_review import Account
 
-    job = bench.job
-    found = with_losses(Account.from_json(document), job.url_of(name or ""), is_wanted(job.waits))
+    job = bench.job.of(name or "")
+    found = with_losses(Account.from_json(document), job.url, is_wanted(job.policy))
     return {"losses": {each.id: list(each.losses) for each in found.revisions if each.losses}}
 
 
@@ -110,37 +110,41 @@ def migrate(bench: Bench, name: str | None, expected: Any, tell: Tell) -> Answer
     here as a single database's is, unless what runs needs an approval.
     """
     from pulumi_alembic.migrate import migrator
-    from pulumi_alembic.review.promotion_record import notes
 
-    job = bench.job
-    url = job.url_of(name or "")
+    job = bench.job.of(name or "")
+    return {"revision": migrator.migrate(job, _AsJudged(bench, job, expected), _Told(tell))}
 
-    def approve(plan: Plan) -> Mapping[str, Any]:
-        if _key(plan) == expected["key"]:
-            return dict(expected["notes"])
-        if expected["approved"]:
+
+@dataclass(frozen=True)
+class _AsJudged(Gate):
+    bench: Bench
+    job: Job
+    expected: Mapping[str, Any]
+
+    def approve(self, plan: Plan) -> Mapping[str, Any]:
+        from pulumi_alembic.review.gates import Gates, notes
+
+        if _key(plan) == self.expected["key"]:
+            return dict(self.expected["notes"])
+        if self.expected["approved"]:
             raise NotApproved(
                 f"what would run is not what was approved: the database has moved since, {plan}. Look at it, and "
                 "approve what is left"
             )
-        return notes(_judge(bench, url, plan, expected["configure"]))
+        _, found = self.bench.account(self.job, lambda text, lasting=False: None, keep=is_wanted(self.job.policy))
+        Gates(self.job.command, self.expected["configure"], self.job.allow_data_loss).check([found], found.digest)
+        return notes(found)
 
-    revision = migrator.migrate(
-        url,
-        job.folder,
-        job.target,
-        command=job.command,
-        on_status=tell,
-        on_wait=partial(tell, lasting=True),
-        policy=job.waits,
-        approve=approve,
-        allow_data_loss=frozenset(job.may_lose),
-        stack=job.stack,
-        trust=job.trust,
-        origin=bench.origin,
-        history=bench.history,
-    )
-    return {"revision": revision}
+
+@dataclass(frozen=True)
+class _Told(Listener):
+    tell: Tell
+
+    def status(self, text: str) -> None:
+        self.tell(text)
+
+    def waits(self, text: str) -> None:
+        self.tell(text, lasting=True)
 
 
 TASKS: Mapping[str, Callable[[Bench, str | None, Any, Tell], Answer]] = {
@@ -162,23 +166,12 @@ def load(bench: Bench) -> None:
     import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
 
     from pulumi_alembic.migrate import alembic_run, migrator  # noqa: F401
-    from pulumi_alembic.scripts.origin import Origin
 
-    bench.origin = bench.origin or Origin.of(bench.job.folder, bench.job.stack)
+    job = bench.job.job
+    job = replace(job, origin=job.origin.completed(job.directory))
+    bench.job = replace(bench.job, job=job)
     with suppress(Exception):
-        alembic_run.enter(bench.history, lambda metadata: None)
-
-
-def _judge(bench: Bench, url: str, plan: Plan, configure: str) -> Account:
-    from pulumi_alembic.review import build
-    from pulumi_alembic.review.gates import Gates
-
-    job = bench.job
-    _, found = build.account_from_database(
-        url, job.folder, plan.target, job.settings, job.trust, admin=job.admin, keep=is_wanted(job.waits)
-    )
-    Gates(job.command, configure, frozenset(job.may_lose)).check([found], found.digest)
-    return found
+        alembic_run.enter(job.read_history(), lambda metadata: None)
 
 
 def _refuse_template(connection: Connection) -> None:

@@ -19,7 +19,7 @@ from alembic.util import CommandError
 from sqlalchemy import MetaData
 
 from pulumi_alembic.errors import HistoryError, MigrationError, Moved
-from pulumi_alembic.migrate.request import ENTERED, Request
+from pulumi_alembic.migrate.job import ENTERED, Request
 from pulumi_alembic.migrate.script_module import load
 from pulumi_alembic.output.redact import redact
 from pulumi_alembic.scripts.history import History

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, MigrationInfo
 
     from pulumi_alembic.database.connection import Session
-    from pulumi_alembic.migrate.request import Request
+    from pulumi_alembic.migrate.job import Request
     from pulumi_alembic.migrate.step_follower import Running
 
 __all__ = ["attempt", "update_by_parameters"]
@@ -73,7 +73,7 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
 
     A step that fails is rolled back, and its error raised as it is.
     """
-    with closing(open_session(request.url)) as session:
+    with closing(open_session(request.job.url)) as session:
         on_session(_server_process(session))
         if request.observer is not None:
             request.observer.session(session)
@@ -88,7 +88,7 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
             record = _recorder(session, running, request)
             phases = Phases(session, running, request, record)
             guard = Guard(session, running, request)
-            limit = f"SET LOCAL lock_timeout = {_milliseconds(request.policy.lock_timeout)}"
+            limit = f"SET LOCAL lock_timeout = {_milliseconds(request.job.policy.lock_timeout)}"
             renewal = Renewal(session, connection, limit)
             returning = Returning(session, running, request)
 
@@ -141,8 +141,8 @@ def _begin(engine: sa.Engine, session: Session, running: Running, renewal: Renew
     A statement outside a transaction waits until the deadline: ended early, some leave a half-made object. So does what
     is read before the first revision, which says itself for whom: later a `Watch` does.
     """
-    deadline = request.policy.lock_deadline
-    session.patience = Patience(request.on_status, deadline)
+    deadline = request.job.policy.lock_deadline
+    session.patience = Patience(request.listener.status, deadline)
     long = f"lock_timeout = {_milliseconds(deadline)}"
 
     def begin(_: sa.Connection) -> None:
@@ -180,9 +180,9 @@ def _recorder(session: Session, running: Running, request: Request) -> Callable[
             ledger.prepare(session)
             prepared = True
         if step is None:
-            return ledger.note(session, event, origin=request.origin, **known)
+            return ledger.note(session, event, origin=request.job.origin, **known)
         direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
-        return ledger.record(session, request.script(step), direction, tools, event, origin=request.origin, **known)
+        return ledger.record(session, request.script(step), direction, tools, event, origin=request.job.origin, **known)
 
     return record
 
@@ -204,6 +204,6 @@ def _on_applied(
         if request.lock is not None and not request.lock.held():
             # Another migration may have begun: what it read must not change under it.
             raise psycopg.OperationalError("the connection that kept other migrations out was lost")
-        request.on_applied(running.name)
+        request.listener.applied(running.name)
 
     return on_applied

@@ -22,7 +22,7 @@ from pulumi_alembic.migrate.attempt import attempt
 from pulumi_alembic.migrate.blocks.repair import mend_leftovers
 from pulumi_alembic.migrate.failure import revision_failed
 from pulumi_alembic.migrate.function_check import refuse_unfit
-from pulumi_alembic.migrate.request import Request
+from pulumi_alembic.migrate.job import Request
 from pulumi_alembic.migrate.step_follower import Running
 from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.scripts.shape import Function
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
 
     from pulumi_alembic.database.connection import Connection
-    from pulumi_alembic.migrate.request import Request
+    from pulumi_alembic.migrate.job import Request
 
 __all__ = ["keep_failure", "run_online"]
 
@@ -45,7 +45,7 @@ def keep_failure(running: Running, error: BaseException, request: Request) -> No
     if step is None:
         return
     direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
-    with suppress(DatabaseError, psycopg.Error), connect(request.url) as connection:
+    with suppress(DatabaseError, psycopg.Error), connect(request.job.url) as connection:
         ledger.prepare(connection)
         heads = read_heads(connection)
         ledger.record(
@@ -55,7 +55,7 @@ def keep_failure(running: Running, error: BaseException, request: Request) -> No
             "{}",
             Event.FAILED,
             detail={"error": _reason(first.error if (first := caught(error, running.aborted)) else error)},
-            origin=request.origin,
+            origin=request.job.origin,
             run=Run(running.before, heads, seconds, statements, request.backup),
         )
         connection.commit()
@@ -82,8 +82,8 @@ def run_online(metadata: sa.MetaData, request: Request) -> None:
     Raises RevisionFailed for a step that fails, which is rolled back while those before it stay, and DatabaseError
     where the database cannot be reached or another migration came between.
     """
-    retries = Retries(request.policy)
-    with Watch(request.url, request.on_status, min(_LOOK, request.policy.lock_timeout / 2)) as watch:
+    retries = Retries(request.job.policy)
+    with Watch(request.job.url, request.listener.status, min(_LOOK, request.job.policy.lock_timeout / 2)) as watch:
 
         def on_step(step: RevisionStep) -> None:
             retries.begin(step.revision.revision)
@@ -100,12 +100,12 @@ def run_online(metadata: sa.MetaData, request: Request) -> None:
 
 def _before_the_first(steps: Sequence[Any], session: Connection, request: Request) -> None:
     functions = [_function(step, request) for step in steps if hasattr(step, "revision")]
-    refuse_unfit(functions, request.url, rehearsed=request.observer is not None)
-    if request.policy.preflight:
-        for note in preflight.look(request.url, request.policy):
-            request.on_status(note)
+    refuse_unfit(functions, request.job.url, rehearsed=request.observer is not None)
+    if request.job.policy.preflight:
+        for note in preflight.look(request.job.url, request.job.policy):
+            request.listener.status(note)
     if request.lock is not None:
-        mend_leftovers(session, request.url, request.policy, request.on_status)
+        mend_leftovers(session, request.job.url, request.job.policy, request.listener.status)
 
 
 def _function(step: RevisionStep, request: Request) -> Function:
@@ -130,7 +130,7 @@ def _recover(error: BaseException, running: Running, retries: Retries, watch: Wa
         pause = None
     if pause is None:
         keep_failure(running, error, request)
-        raise revision_failed(running, error, url=request.url, command=request.command, waited=waited) from None
+        raise revision_failed(running, error, url=request.job.url, command=request.job.command, waited=waited) from None
     if request.lock is not None:
         request.lock.ensure()
 
@@ -138,7 +138,7 @@ def _recover(error: BaseException, running: Running, retries: Retries, watch: Wa
 def _wait(error: BaseException, waited: str, pause: float, watch: Watch, request: Request, left: float) -> None:
     if connection_lost(error):
         watch.retries("the connection was lost", "tries again as soon as the server answers")
-        await_server(request.url, left)
+        await_server(request.job.url, left)
     else:
         watch.retries(waited, f"tries again for {left:.0f} s")
         time.sleep(pause)
@@ -154,5 +154,5 @@ def _outside_of_a_revision(error: BaseException, running: Running, request: Requ
         reason, wait = " ".join(str(server).split()), running.wait_ended
         if wait and wait.error is server:
             return DatabaseError(f"the migration tables: {reason}: {wait}. {wait.advice}")
-        return DatabaseError(f"the migration tables: {reason}. Try again: {request.command}")
+        return DatabaseError(f"the migration tables: {reason}. Try again: {request.job.command}")
     return error

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.database.connection import connect, login_search_path, read_catalog, read_heads
 from pulumi_alembic.database.endpoint import refuse_read_only
 from pulumi_alembic.ledger import integrity, stored_scripts
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.migrate.loading import for_good
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import Plan, plan, revision_text
-from pulumi_alembic.scripts.trust import Trust
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Looked",
-    "look",
     "look_at_nothing",
     "look_closely",
     "look_over",
@@ -51,84 +49,57 @@ class Looked:
     server: int = 0
 
 
-def plan_from_database(
-    url: str, directory: Path, target: str, trust: Trust | None = None, adopted: Sequence[str] = ()
-) -> Plan:
+def plan_from_database(job: Job) -> Plan:
     """The plan from where the database is now, of scripts that can run. Nothing is changed.
 
     Raises as `look_closely` does, and HistoryError as `refuse_unfit` does. Scripts that would not run are not loaded,
     nor is Alembic where nothing would run.
     """
-    steps = look_closely(url, directory, target, trust=trust, adopted=adopted).plan
-    refuse_unfit(steps, url)
+    steps = look_closely(job).plan
+    refuse_unfit(steps, job.url)
     return steps
 
 
-def look(url: str, directory: Path, target: str) -> Plan:
-    """The plan from where the database is now, read over one connection; no script is loaded. Nothing is changed.
+def look_closely(job: Job, *, catalog: bool = False) -> Looked:
+    """The plan from where the database is now, read over one connection, with the history that the plan is of.
 
-    Raises DatabaseError where it cannot be asked, TargetError where there is no way, HistoryError where an applied
-    script is not the one that ran, or the manifest does not fit.
+    If something would run, with the catalog if that is asked for. No script is loaded, and nothing is changed. Raises
+    DatabaseError where the database cannot be asked, TargetError where there is no way, HistoryError where an applied
+    script is not the one that ran, or the manifest does not fit; and, with trust, CapsuleError.
     """
-    return look_closely(url, directory, target).plan
-
-
-def look_closely(
-    url: str,
-    directory: Path,
-    target: str,
-    *,
-    catalog: bool = False,
-    trust: Trust | None = None,
-    adopted: Sequence[str] = (),
-    history: History | None = None,
-) -> Looked:
-    """As `look`, with the history that the plan is of and, if something would run, the catalog if asked for.
-
-    With `trust` the history has stored scripts for what the scripts here lack. Raises CapsuleError too, then. A
-    database without heads is taken to be at those that are to be `adopted`. The scripts are those of the `history`, if
-    that is known.
-    """
-    # They are read while the server answers.
+    # The scripts are read while the server answers.
     with ThreadPoolExecutor(1) as aside:
-        scripts = aside.submit(History.load, directory).result if history is None else lambda: history
-        with connect(url) as connection:
-            looked = look_over(connection, scripts, target, trust=trust, adopted=adopted)
+        scripts = aside.submit(job.read_history)
+        with connect(job.url) as connection:
+            looked = look_over(connection, scripts.result, job)
             if catalog and looked.plan.steps:
                 # The statements of revisions run with the login's search_path, not with this session's.
-                looked = replace(looked, catalog=read_catalog(connection, login_search_path(url)))
+                looked = replace(looked, catalog=read_catalog(connection, login_search_path(job.url)))
     return looked
 
 
-def look_over(
-    connection: Connection,
-    scripts: Callable[[], History],
-    target: str,
-    *,
-    trust: Trust | None = None,
-    adopted: Sequence[str] = (),
-) -> Looked:
+def look_over(connection: Connection, scripts: Callable[[], History], job: Job) -> Looked:
     """As `look_closely`, over a connection that there is, with the history that `scripts` gives behind the heads."""
     refuse_read_only(connection)
-    heads = read_heads(connection) or tuple(adopted)
+    heads = read_heads(connection) or job.adopted
     history = scripts()
     integrity.check(connection, history, heads)
     history.require_manifest()
-    asked = history.resolve(target)
-    if trust is not None:
-        history = stored_scripts.complete(connection, history, heads, trust)
+    asked = history.resolve(job.target)
+    if job.trust is not None:
+        history = stored_scripts.complete(connection, history, heads, job.trust)
     steps = plan(history, heads, asked)
     return Looked(steps, history, None, connection.info.server_version // 10000)
 
 
-def look_at_nothing(directory: Path, target: str, current: Sequence[str] = ()) -> Looked:
+def look_at_nothing(job: Job, current: Sequence[str] = ()) -> Looked:
     """The plan for a database that does not exist yet, or that was at `current` when it was last read.
 
-    Raises HistoryError and TargetError as `look` does.
+    Raises HistoryError and TargetError as `look_closely` does.
     """
-    history = History.load(directory)
+    history = job.read_history()
     history.require_manifest()
-    return Looked(plan(history, current, history.resolve(target)), history)
+    return Looked(plan(history, current, history.resolve(job.target)), history)
 
 
 def refuse_unfit(steps: Plan, url: str | None) -> None:

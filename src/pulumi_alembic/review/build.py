@@ -21,47 +21,41 @@ from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import Direction, plan, revision_text
 
 if TYPE_CHECKING:
+    from pulumi_alembic.migrate.job import Job
     from pulumi_alembic.migrate.planner import Looked
     from pulumi_alembic.review.lint.plan import PlanLint
     from pulumi_alembic.review.rehearsal.artifact import Artifact
     from pulumi_alembic.review.rendering import Rendered
     from pulumi_alembic.scripts.plan import Plan
-    from pulumi_alembic.scripts.trust import Trust
     from pulumi_alembic.sql.catalog import Catalog, Measure, Models
 
 __all__ = ["account_from_artifact", "account_from_base", "account_from_database", "account_of", "with_losses"]
 
 
 def account_from_database(
-    url: str,
-    directory: Path,
-    target: str,
+    job: Job,
     lint: Settings,
-    trust: Trust | None = None,
     *,
     admin: str = "",
-    adopted: Sequence[str] = (),
     tell: Callable[[str], None] = lambda text: None,
     keep: bool = False,
 ) -> tuple[Looked, Account]:
     """What the plan is from where the database is now, and its account. Raises as `planner.plan_from_database` does.
 
-    With the URL of an `admin` of the server it is rehearsed, which `tell` is told; its digest is the same. What is to
-    be `adopted` is applied already. Where downgrades `keep` what they take away, it says what is kept, and what that
-    costs.
+    With the URL of an `admin` of the server it is rehearsed, which `tell` is told; its digest is the same. Where
+    downgrades `keep` what they take away, it says what is kept, and what that costs.
     """
-    looked = planner.look_closely(url, directory, target, catalog=True, trust=trust, adopted=adopted)
+    looked = planner.look_closely(job, catalog=True)
     with ExitStack() as stack:
         rehearse: Callable[[Account], Account] = lambda account: account  # noqa: E731
         if admin and looked.plan.steps:
             from pulumi_alembic.review.rehearsal import rehearsal
 
-            rehearse = stack.enter_context(rehearsal(url, admin, looked, tell))
-        planner.refuse_unfit(looked.plan, url)
-        measure = stack.enter_context(measuring(url))
-        known = (looked.plan, looked.history, looked.catalog, lint, database(url))
-        account = account_of(*known, measure=measure, server=looked.server)
-        return looked, _with_ways_back(rehearse(with_losses(account, url, keep)), looked.history, lint)
+            rehearse = stack.enter_context(rehearsal(job.url, admin, looked, tell))
+        planner.refuse_unfit(looked.plan, job.url)
+        measure = stack.enter_context(measuring(job.url))
+        account = account_of(looked, lint, database(job.url), measure=measure)
+        return looked, _with_ways_back(rehearse(with_losses(account, job.url, keep)), looked.history, lint)
 
 
 def _with_ways_back(account: Account, history: History, lint: Settings) -> Account:
@@ -102,13 +96,11 @@ def _left(lines: Sequence[str], shown: int = 3) -> str:
     return " and ".join(said) or (f"changes {' '.join(lines[0].split(' ', 3)[1:3])}" if lines else "")
 
 
-def account_from_base(
-    directory: Path, target: str, lint: Settings, current: Sequence[str] = ()
-) -> tuple[Looked, Account]:
+def account_from_base(job: Job, lint: Settings, current: Sequence[str] = ()) -> tuple[Looked, Account]:
     """As `account_from_database`, for a database that cannot be asked: it does not exist yet, or was at `current`."""
-    looked = planner.look_at_nothing(directory, target, current)
+    looked = planner.look_at_nothing(job, current)
     planner.refuse_unfit(looked.plan, None)
-    return looked, account_of(looked.plan, looked.history, None, lint)
+    return looked, account_of(looked, lint)
 
 
 def account_from_artifact(
@@ -117,14 +109,14 @@ def account_from_artifact(
     """As `account_from_database`, for a database as an `artifact` describes it; it is not asked.
 
     With the URL of an `admin` of any server the plan is rehearsed there. Raises HistoryError and TargetError as
-    `planner.look` does, and MigrationError if the catalog in the artifact is none.
+    `planner.look_closely` does, and MigrationError if the catalog in the artifact is none.
     """
     from pulumi_alembic.review.rows_at_risk import at_risk_by_statistics
 
     looked = _look(artifact, directory, target)
     planner.refuse_unfit(looked.plan, None)
     lint = Settings()
-    account = account_of(looked.plan, looked.history, looked.catalog, lint, artifact.address, server=artifact.server)
+    account = account_of(looked, lint, artifact.address)
     if looked.catalog and account.revisions:
         losses = at_risk_by_statistics(account, looked.catalog)
         account = replace(account, revisions=tuple(replace(each, losses=losses[each.id]) for each in account.revisions))
@@ -149,49 +141,46 @@ def _look(artifact: Artifact, directory: Path, target: str) -> Looked:
         raise MigrationError("its catalog is not what pulumi-alembic schema writes") from None
 
 
-def account_of_empty(
-    url: str, directory: Path, target: str, lint: Settings, trust: Trust | None = None
-) -> Account | None:
+def account_of_empty(job: Job, lint: Settings) -> Account | None:
     """The account as a preview makes it before there is a database; None where anything is in the one there is."""
-    looked = planner.look_closely(url, directory, target, catalog=True, trust=trust)
+    looked = planner.look_closely(job, catalog=True)
     there = looked.catalog.relations if looked.catalog else ()
     if looked.plan.current or any(not name.startswith(f"{VERSION_SCHEMA}.") for name in there):
         return None
-    return account_of(looked.plan, looked.history, None, lint)
+    return account_of(planner.Looked(looked.plan, looked.history), lint)
 
 
 def account_of(
-    plan: Plan,
-    history: History,
-    catalog: Catalog | None,
+    looked: Looked,
     lint: Settings,
     database: str = "",
     *,
     static: bool = False,
     measure: Measure = lambda table: None,
-    server: int = 0,
 ) -> Account:
     """What the steps of the plan do to what the catalog describes, and what lint finds in that.
 
     `static` where the catalog is that of no database, and no table's size is known. `measure` tells the size of a
-    table that the statistics know nothing of. `server` is the major version of the database's server, where known.
+    table that the statistics know nothing of.
 
     Raises HistoryError as `rendering.render` does, and MigrationError where squawk cannot be run.
     """
+    plan, catalog = looked.plan, looked.catalog
     account = Account(revision_text(plan.current), plan.target, plan.direction, database)
     if not plan.steps:
         return account
+    from pulumi_alembic.review.lint.linter import Linter
     from pulumi_alembic.review.lint.plan import PlanLint
     from pulumi_alembic.review.rendering import render
     from pulumi_alembic.sql.catalog import Catalog
     from pulumi_alembic.sql.tables import tables
 
     models: list[Models] = []
-    rendered = render(plan, history, models.append)
-    texts = [sql for each in rendered for sql, _ in each.statements]
+    rendered = render(plan, looked.history, models.append)
+    texts = tuple(sql for each in rendered for sql, _ in each.statements)
+    linter = Linter(lint, catalog, plan.direction, texts, static, measure)
     known = not any(each.runs_python for each in rendered)
-    given: dict[str, Any] = {"known": known, "static": static, "measure": measure, "server": server}
-    linted = PlanLint.of(plan, history, texts, catalog, lint, models, **given)
+    linted = PlanLint.of(linter, plan, looked.history, models, known=known, server=looked.server)
     revisions, after = _revisions(plan, rendered, catalog, linted)
     return replace(account, revisions=revisions, tables=tables(catalog or Catalog(), after or Catalog()))
 

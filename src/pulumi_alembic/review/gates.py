@@ -20,7 +20,7 @@ from pulumi_alembic.scripts.promotion import VARIABLE as UNPROVEN_REASON
 if TYPE_CHECKING:
     from pulumi_alembic.review.plan_review import RevisionAccount
 
-__all__ = ["APPROVE", "SKIP_REHEARSAL", "Gates", "errors_of", "refuse_failed", "rehearsal_notes"]
+__all__ = ["APPROVE", "SKIP_REHEARSAL", "Gates", "errors_of", "notes", "refuse_failed"]
 
 APPROVE = "PULUMI_ALEMBIC_APPROVE"
 """The environment variable that an approval is given in."""
@@ -88,12 +88,18 @@ def refuse_failed(account: Account, command: str) -> None:
     )
 
 
-def rehearsal_notes(account: Account) -> dict[str, dict[str, Any]]:
-    """What the ledger keeps of the revisions that run in spite of the rehearsal: the reason, and what failed."""
+def notes(account: Account) -> dict[str, dict[str, Any]]:
+    """What the ledger keeps of each revision that runs unproven, or in spite of its rehearsal: the reason for it."""
+    unproven = {
+        each.id: {UNPROVEN: {"reason": one.excused, "finding": one.message}}
+        for each in account.revisions
+        for one in each.findings
+        if one.rule == UNPROVEN and one.excused
+    }
     failed = [each.rehearsed.fails for each in _refused(account) if each.rehearsed]
-    if not failed or not (reason := _reason()):
-        return {}
-    return {each.id: {SKIPPED: {"reason": reason, "failed": failed[0]}} for each in account.revisions}
+    skipped = {SKIPPED: {"reason": reason, "failed": failed[0]}} if failed and (reason := _reason()) else {}
+    ids = [each.id for each in account.revisions if skipped or each.id in unproven]
+    return {id: unproven.get(id, {}) | skipped for id in ids}
 
 
 def _refused(account: Account) -> Iterator[RevisionAccount]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pulumi_alembic.errors import PolicyError, TargetError
+from pulumi_alembic.migrate.planner import Looked
 from pulumi_alembic.review.build import account_of
 from pulumi_alembic.review.lint import Settings
 from pulumi_alembic.review.plan_review import Account, Finding, RevisionAccount, Severity
@@ -64,14 +65,15 @@ def lint_scripts(directory: Path, revisions: Iterable[str], settings: Settings) 
         raise TargetError(f"there is no revision {each!r} in the scripts: pulumi-alembic lint, without it, lints all")
     ups = tuple(history.revisions.values())
     heads = revision_text(history.heads)
-    up = account_of(Plan((), heads, Direction.UPGRADE, ups), history, Catalog(), settings, static=True)
-    down = Plan(history.heads, "base", Direction.DOWNGRADE, ups[::-1])
-    return [*_placed(up, wanted), *_placed(account_of(down, history, _built(up), settings, static=True), wanted)]
+    up = account_of(Looked(Plan((), heads, Direction.UPGRADE, ups), history, Catalog()), settings, static=True)
+    back = Plan(history.heads, "base", Direction.DOWNGRADE, ups[::-1])
+    down = account_of(Looked(back, history, _built(up)), settings, static=True)
+    return [*_placed(up, wanted), *_placed(down, wanted)]
 
 
 def broken(plan: Plan, history: History) -> list[Placed]:
     """What of the plan's statements PostgreSQL's parser refuses, and no script has an exception for."""
-    account = account_of(plan, history, Catalog(), Settings.parse({}), static=True)
+    account = account_of(Looked(plan, history, Catalog()), Settings.parse({}), static=True)
     return [each for each in _placed(account, set()) if each.finding.rule == "syntax-error" and each.reaches("error")]
 
 

@@ -30,6 +30,10 @@ class Origin:
         commit = _head(directory) or os.environ.get("GITHUB_SHA", "")
         return cls(stack, commit, os.environ.get("GITHUB_ACTOR") or _user())
 
+    def completed(self, directory: Path) -> Origin:
+        """Itself if it is known, or else that of a run of the scripts in `directory` for the same stack."""
+        return self if self.commit or self.by else Origin.of(directory, self.stack)
+
 
 def _head(directory: Path) -> str:
     head = _git(directory, "rev-parse", "--verify", "HEAD")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.scripts.revision import Revision
 from pulumi_alembic.scripts.trust import digest
 
-__all__ = ["UNPROVEN", "UNREADABLE", "UNSEALED", "VARIABLE", "Lower", "Proof", "is_known", "reason_of"]
+__all__ = ["UNPROVEN", "UNREADABLE", "UNSEALED", "VARIABLE", "Lower", "Proof", "reason_of"]
 
 UNPROVEN = "unproven-revision"
 """The rule of lint that no script excuses: the stack below proves a revision, or whoever updates says why it runs."""
@@ -28,12 +29,6 @@ UNREADABLE = "unreadable"
 _OTHER_KEY = (
     "its output `proof` is encrypted by another passphrase than this stack's, where one has to open both, or is none"
 )
-
-
-def is_known(proof: object) -> bool:
-    """Whether an output is a value of JSON, so that it is judged: what a preview cannot know yet is none."""
-    return proof is None or isinstance(proof, str | int | float | list | dict)
-
 
 _HEAD = re.compile(r"v1 postgresql=(\d+)")
 _WORD = re.compile(r"([^\s=]+)=([A-Za-z0-9_-]{22})(\+?)")
@@ -92,6 +87,24 @@ class Lower:
     problem: str = ""
     reason: str = ""
     up: str = ""
+
+    @classmethod
+    def of(cls, value: object) -> Self | None:
+        """From `{"stack": …, "proof": …}`; None if it is none, or it is not known yet what the stack proves.
+
+        Raises PolicyError for a reason in VARIABLE that nobody could understand later.
+        """
+        if not isinstance(value, Mapping) or not isinstance(value.get("stack"), str):
+            return None
+        proof, stack = value.get("proof"), value["stack"]
+        # What a preview cannot know yet is no value of JSON.
+        if proof is not None and not isinstance(proof, str | int | float | list | dict):
+            return None
+        # As an empty object a reference gives what it cannot decrypt, Pulumi CLI 3.260.
+        if not isinstance(proof, str | None):
+            proof = UNREADABLE
+        up = f"{os.environ.get('PULUMI_COMMAND', 'pulumi')} up --stack {stack}"
+        return cls.parse(stack, proof or "", reason=reason_of(os.environ.get(VARIABLE, "")), up=up)
 
     @classmethod
     def parse(cls, stack: str, text: str, *, reason: str = "", up: str = "") -> Self:

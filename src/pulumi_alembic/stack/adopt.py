@@ -6,57 +6,46 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.database.connection import NoDatabase, NoLogin
-from pulumi_alembic.stack import log
-from pulumi_alembic.stack.inputs import ADOPTS, Inputs, Properties
 
 if TYPE_CHECKING:
     from pulumi_alembic.adoption.matching import Adopted
+    from pulumi_alembic.migrate.job import Job
+    from pulumi_alembic.stack.properties import Properties
 
 __all__ = ["find", "first"]
 
 
-def find(inputs: Inputs) -> Adopted | None:
+def find(inputs: Properties) -> Adopted | None:
     """What the database is to be taken for; None where there is nothing to adopt. Raises AdoptionError."""
     if not inputs.adopt:
         return None
     if inputs.url is None:
-        log.info(
+        inputs.log.info(
             "what is there is adopted, if anything is: only the update can tell, its login has no password yet. What "
-            "follows is for an empty database",
-            inputs.urn,
+            "follows is for an empty database"
         )
         return None
     from pulumi_alembic.adoption import matching
 
     try:
         adopted = matching.find(
-            inputs.url,
-            inputs.directory,
-            inputs.admin,
-            inputs.adopt,
-            inputs.drift_ignore,
-            command=log.command("up", inputs.urn),
-            tell=lambda text: log.status(text, inputs.urn),
+            inputs.job(inputs), inputs.rehearse_with, inputs.adopt, inputs.drift_ignore, inputs.log.status
         )
     except (NoDatabase, NoLogin):
         # The plan says so, or does without.
         return None
     if adopted:
         heads = "+".join(adopted.heads)
-        log.info(f"adopts the database as it is: it is what {heads} builds, and no script of that runs", inputs.urn)
+        inputs.log.info(f"adopts the database as it is: it is what {heads} builds, and no script of that runs")
     return adopted
 
 
-def first(
-    inputs: Inputs, properties: Properties, around: AbstractContextManager[object]
-) -> AbstractContextManager[object]:
+def first(inputs: Properties, job: Job, around: AbstractContextManager[object]) -> AbstractContextManager[object]:
     """What is entered once nobody else migrates: the adoption, where the check found something, and then `around`."""
-    found = properties.get(ADOPTS)
+    found = inputs.adopts
     if not found:
         return around
     from pulumi_alembic.adoption import taking
     from pulumi_alembic.adoption.matching import Adopted
 
-    adopted = Adopted(tuple(found["revision"].split("+")), found["digest"])
-    command = log.command("up", inputs.urn)
-    return taking.first(adopted, inputs.url or "", inputs.directory, log.stack(inputs.urn), command, around)
+    return taking.first(Adopted(tuple(found["revision"].split("+")), found["digest"]), job, around)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
 
 from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.drift.difference.ignored import patterns
 from pulumi_alembic.errors import PolicyError
+from pulumi_alembic.stack.properties import Properties, Wire
 
 __all__ = ["Approval", "Argument", "Backup", "Commands", "Drift", "PromoteFrom", "properties_of"]
 
@@ -21,7 +21,7 @@ class Argument(ABC):
 
     @property
     @abstractmethod
-    def properties(self) -> dict[str, Any]:
+    def properties(self) -> Wire:
         """The resource's properties; none for what is as it is by default. Raises PolicyError for what is invalid."""
 
 
@@ -32,9 +32,9 @@ class Approval(Argument):
     given: pulumi.Input[str] = ""
 
     @property
-    def properties(self) -> dict[str, Any]:
+    def properties(self) -> Wire:
         """The obligation, and what meets it."""
-        return {"require_approval": True, "__approved": self.given}
+        return {Properties.require_approval: True, Properties.approved: self.given}
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Backup(Argument):
     folder: str = ""
 
     @property
-    def properties(self) -> dict[str, Any]:
+    def properties(self) -> Wire:
         """Both, where there are backups."""
         when = BackupSetting.parse(self.when, self.folder).when
-        return {} if when is When.NEVER else {"backup": str(when), "backup_folder": self.folder}
+        return {} if when is When.NEVER else {Properties.backup: str(when), Properties.backup_folder: self.folder}
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class Drift(Argument):
     infrastructure: pulumi.Input[str] | None = None
 
     @property
-    def properties(self) -> dict[str, Any]:
+    def properties(self) -> Wire:
         """What is said of either."""
         ignored = list(patterns(self.ignore))
-        infrastructure = {} if self.infrastructure is None else {"infrastructure": self.infrastructure}
-        return infrastructure | ({"drift_ignore": ignored} if ignored else {})
+        infrastructure = {} if self.infrastructure is None else {Properties.infrastructure: self.infrastructure}
+        return infrastructure | ({Properties.drift_ignore: ignored} if ignored else {})
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class PromoteFrom(Argument):
     proof: pulumi.Input[str | None]
 
     @property
-    def properties(self) -> dict[str, Any]:
+    def properties(self) -> Wire:
         """Both."""
-        return {"__lower": {"stack": self.stack, "proof": self.proof}}
+        return {Properties.lower: {"stack": self.stack, "proof": self.proof}}
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,15 @@ class Commands(Argument):
     backup: str = ""
 
     @property
-    def properties(self) -> dict[str, Any]:
+    def properties(self) -> Wire:
         """Those that there are."""
-        named = {"__configure": self.lint, "__configure_backup": self.backup}
+        named = {Properties.configure: self.lint, Properties.configure_backup: self.backup}
         return {name: value for name, value in named.items() if value}
 
 
-def properties_of(groups: Mapping[str, tuple[type[Argument], Argument | None]]) -> dict[str, Any]:
+def properties_of(groups: Mapping[str, tuple[type[Argument], Argument | None]]) -> Wire:
     """The properties of all groups that there are. Raises PolicyError, naming the argument, for what is none."""
-    properties: dict[str, Any] = {}
+    properties: Wire = {}
     for name, (kind, group) in groups.items():
         if group is None:
             continue

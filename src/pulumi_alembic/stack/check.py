@@ -2,48 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pulumi_alembic.database.connection import NoDatabase, NoLogin
-from pulumi_alembic.errors import DatabaseError, MigrationError
+from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.migrate import planner
 from pulumi_alembic.migrate.data_loss.setting import is_wanted
-from pulumi_alembic.review import build, promotion_record
-from pulumi_alembic.stack import log
+from pulumi_alembic.output.printable import printable
+from pulumi_alembic.review import build, plan_text
+from pulumi_alembic.review.gates import refuse_failed
+from pulumi_alembic.scripts import trust
+from pulumi_alembic.scripts.plan import revision_text
+from pulumi_alembic.stack import adopt, proof, shown, update
+from pulumi_alembic.stack.properties import Properties, Wire
 
 if TYPE_CHECKING:
+    from pulumi_alembic.migrate.job import Job
     from pulumi_alembic.migrate.planner import Looked
     from pulumi_alembic.review.plan_review import Account
-    from pulumi_alembic.scripts.trust import Trust
-    from pulumi_alembic.stack.inputs import Inputs
 
-__all__ = ["plan", "proof"]
+__all__ = ["check", "plan"]
 
 
-def plan(inputs: Inputs, olds: Mapping[str, Any], trust: Trust) -> tuple[Looked, Account | None]:
+def check(olds: Properties, inputs: Properties) -> Wire:
+    """The properties that say what an update will run. Raises MigrationError if there is no plan.
+
+    A preview has the plan's details too, and tells them; an update tells them when nobody else migrates.
+    """
+    log = inputs.log
+    adopted = adopt.find(inputs)
+    job = replace(inputs.job(olds), adopted=adopted.heads if adopted else ())
+    looked, account = plan(inputs, olds, job)
+    steps, lower = looked.plan, inputs.lint_settings.lower
+    # Those that go too: an update that fails on the way down is gone on with by what is known here.
+    applied = trust.write([*steps.applied, *steps.steps])
+    adds: Wire = {
+        Properties.plan: printable(str(steps)),
+        Properties.serial: olds.serial + bool(steps.steps),
+        Properties.applied: applied,
+        **proof.properties(olds, looked, account, lower),
+    }
+    if adopted:
+        adds[Properties.adopts] = {"revision": revision_text(adopted.heads), "digest": adopted.digest}
+    if account and steps.steps and not inputs.applying:
+        update.tell(steps, account, inputs)
+        shown.remember(account.digest, inputs.urn)
+    if account:
+        refuse_failed(account, log.command("up"))
+    if inputs.applying:
+        update.rehearsed[inputs.urn] = account
+        return adds
+    for line in proof.unproven(olds, looked, lower):
+        log.warning(line)
+    if account and steps.steps:
+        adds[Properties.digest] = account.digest
+        adds[Properties.statements] = plan_text.statements(account)
+        adds[Properties.review] = json.dumps(account.to_json())
+    return adds
+
+
+def plan(inputs: Properties, olds: Properties, job: Job) -> tuple[Looked, Account | None]:
     """The plan from where the database is; without an account in an update, which makes its own before it runs.
 
     But in one that rehearses, whose account says what fails, and which downgrades restore the schema. A login that is
     not known, or that the server does not know yet, is asked for by the URL of the `olds`, the inputs of the last
     update. Raises MigrationError if there is no plan.
     """
-    old_url = olds.get("url")
     if inputs.url is None:
-        return _plan_unknown(inputs, olds, trust)
+        return _plan_unknown(inputs, olds, job)
     try:
-        return _account(inputs, inputs.url, trust)
+        return _account(inputs, job)
     except NoLogin as error:
+        old_url = olds.url
         if old_url is None or old_url == inputs.url or _database(old_url) != _database(inputs.url):
             raise NoLogin(f"{error}. {_advice(inputs, old_url)}") from None
-        return _account(inputs, old_url, trust)
+        return _account(inputs, replace(job, url=old_url))
     except NoDatabase as error:
-        advice = f"If it was dropped outside of the stack: {log.command('refresh', inputs.urn)}, then try again"
+        advice = f"If it was dropped outside of the stack: {inputs.log.command('refresh')}, then try again"
         raise NoDatabase(f"{error}. {advice}") from None
 
 
-def _advice(inputs: Inputs, old_url: str | None) -> str:
+def _advice(inputs: Properties, old_url: str | None) -> str:
     """What to do if the server does not know the login.
 
     A refresh asks the server that the state names: of one that is gone it cannot learn that nothing is left.
@@ -52,14 +94,14 @@ def _advice(inputs: Inputs, old_url: str | None) -> str:
     if before == now:
         return (
             "If the role or its password was changed outside of the stack, set them back as the stack has them; if "
-            f"they were dropped: {log.command('refresh', inputs.urn)}, then try again"
+            f"they were dropped: {inputs.log.command('refresh')}, then try again"
         )
     return "\n  ".join(
         [
             f"The stack's database was on the server at {before}, and this server is at {now}.",
             "If that server still runs, name it again. If it is gone with all that it had, let the stack forget it:",
-            log.command("state delete --all --force --yes", inputs.urn),
-            log.command("up --yes", inputs.urn),
+            inputs.log.command("state delete --all --force --yes"),
+            inputs.log.command("up --yes"),
         ]
     )
 
@@ -69,50 +111,31 @@ def _address(url: str | None) -> str:
     return f"{parts.hostname}:{parts.port or 5432}"
 
 
-def proof(inputs: Inputs, revision: str, trust: Trust, props: Mapping[str, Any]) -> str:
-    """What a database at the revision proves; nothing where that cannot be said of it. Changes nothing."""
-    try:
-        looked = planner.look_closely(inputs.url or "", inputs.directory, revision, trust=trust)
-    except MigrationError:
-        return ""
-    return str(promotion_record.properties(props, looked, None, None).get(promotion_record.PROVES, ""))
-
-
-def _plan_unknown(inputs: Inputs, olds: Mapping[str, Any], trust: Trust) -> tuple[Looked, Account | None]:
+def _plan_unknown(inputs: Properties, olds: Properties, job: Job) -> tuple[Looked, Account | None]:
     """A login that is not known yet is either that of a database to come, or another one for the database there is."""
+    current: tuple[str, ...] = ()
     try:
-        if "url" in olds:
-            return _account(inputs, olds["url"], trust)
+        if olds.url:
+            return _account(inputs, replace(job, url=olds.url))
     except NoLogin:
-        if target := olds.get("target"):
-            refused = f"the server refuses the former login: the plan begins at {target}, where the last update ended"
-            log.info(refused, inputs.urn)
-            return build.account_from_base(inputs.directory, inputs.target, inputs.lint, (target,))
+        if target := olds.target:
+            current = (target,)
+            inputs.log.info(
+                f"the server refuses the former login: the plan begins at {target}, where the last update ended"
+            )
     except DatabaseError:
-        log.info("the database cannot be asked yet: the plan is for an empty one", inputs.urn)
-    return build.account_from_base(inputs.directory, inputs.target, inputs.lint)
+        inputs.log.info("the database cannot be asked yet: the plan is for an empty one")
+    return build.account_from_base(job, inputs.lint_settings, current)
 
 
-def _account(inputs: Inputs, url: str, trust: Trust) -> tuple[Looked, Account | None]:
+def _account(inputs: Properties, job: Job) -> tuple[Looked, Account | None]:
     if inputs.applying:
-        looked = planner.look_closely(url, inputs.directory, inputs.target, trust=trust, adopted=inputs.adopted)
-        if not inputs.admin or not looked.plan.steps:
-            planner.refuse_unfit(looked.plan, url)
+        looked = planner.look_closely(job)
+        if not inputs.rehearse_with or not looked.plan.steps:
+            planner.refuse_unfit(looked.plan, job.url)
             return looked, None
-
-    def tell(text: str) -> None:
-        log.status(text, inputs.urn)
-
     return build.account_from_database(
-        url,
-        inputs.directory,
-        inputs.target,
-        inputs.lint,
-        trust,
-        admin=inputs.admin,
-        adopted=inputs.adopted,
-        tell=tell,
-        keep=is_wanted(inputs.policy),
+        job, inputs.lint_settings, admin=inputs.rehearse_with, tell=inputs.log.status, keep=is_wanted(job.policy)
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +13,12 @@ from pulumi_alembic.fanout.plan.databases import Listing, unpack
 from pulumi_alembic.fanout.plan.waves import Waves
 from pulumi_alembic.fanout.query import EXAMPLE, WHERE, ask
 from pulumi_alembic.policy import parse_duration
+from pulumi_alembic.stack.properties import Properties, Wire
 
-__all__ = ["LISTED", "NAMES", "Many", "Query", "asked", "is_many"]
-
-DATABASES, STATEMENT, QUERY_URL, TIMEOUT, WAVES = "databases", "query", "__query_url", "query_timeout", "waves"
-
-LISTED = (DATABASES, STATEMENT, QUERY_URL)
-"""Properties of which another value is another list of databases."""
-
-NAMES = "__databases"
-"""Input and output: the names, packed, as far as they are few enough for a state."""
+__all__ = ["Many", "Query", "asked"]
 
 _KEPT = 16_384
-"""Characters of NAMES that a query's names may have: it can be asked again, and a list cannot."""
+"""Characters that the packed names of a query may have: it can be asked again, and a list cannot."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +40,7 @@ class Query:
         parse_duration("the query's timeout", self.timeout)
 
 
-def asked(
-    databases: Sequence[Any] | Query | Output[Any] | None, waves: Waves | None, *, backs_up: bool
-) -> dict[str, Any]:
+def asked(databases: Sequence[Any] | Query | Output[Any] | None, waves: Waves | None, *, backs_up: bool) -> Wire:
     """The resource's properties for these arguments: none without databases. Raises PolicyError for what is wrong."""
     if waves is not None and not isinstance(waves, Waves):
         raise PolicyError(f"waves is {waves!r:.80}: it is pulumi_alembic.Waves(…)")
@@ -63,65 +54,62 @@ def asked(
             "backup is for one database, and here are many: take it off, and back them up before, or with the server's "
             "own means"
         )
-    properties: dict[str, Any] = {"revisions": None, "failures": None, **({WAVES: settings} if settings else {})}
+    properties: Wire = dict.fromkeys((Properties.revisions, Properties.failures))
+    if settings:
+        properties[Properties.waves] = settings
     if isinstance(databases, Query):
         databases.validate()
-        properties |= {STATEMENT: databases.statement, TIMEOUT: databases.timeout}
-        return properties | ({} if databases.url is None else {QUERY_URL: Output.secret(databases.url)})
+        properties |= {Properties.query: databases.statement, Properties.query_timeout: databases.timeout}
+        return properties | ({} if databases.url is None else {Properties.query_url: Output.secret(databases.url)})
     if isinstance(databases, str) or not isinstance(databases, Sequence | Output):
         raise PolicyError(f"databases is {databases!r:.80}: it is a list of names, or a Query")
     if not isinstance(databases, Output):
         known = [each for each in databases if not isinstance(each, Output)]
-        Listing.of(known, DATABASES, len(databases) - len(known))
+        Listing.of(known, Properties.databases, len(databases) - len(known))
         databases = list(databases)
-    return properties | {DATABASES: databases}
-
-
-def is_many(properties: Mapping[str, Any]) -> bool:
-    """Whether these are a fan-out's."""
-    return DATABASES in properties or STATEMENT in properties
+    return properties | {Properties.databases: databases}
 
 
 @dataclass(frozen=True)
 class Many:
     """A fan-out among a resource's properties: those of the program, or those of a state."""
 
-    properties: Mapping[str, Any]
+    properties: Properties
 
     @property
     def waves(self) -> Waves:
         """How it runs."""
-        return Waves.parse(self.properties.get(WAVES) or {})
+        return Waves.parse(self.properties.waves)
 
     def listing(self, url: str | None) -> Listing | None:
         """The databases: as the program lists them, as the state keeps them, or as the query says now.
 
         None where that is not known yet. `url` is the login's. Raises PolicyError and DatabaseError as `ask` does.
         """
-        named = self.properties.get(DATABASES)
+        named = self.properties.databases
         if isinstance(named, Sequence) and not isinstance(named, str):
             known = [each for each in named if not isinstance(each, Unknown)]
-            return Listing.of(known, DATABASES, len(named) - len(known))
-        return self.ask(url) if STATEMENT in self.properties else self.kept
+            return Listing.of(known, Properties.databases, len(named) - len(known))
+        return self.ask(url) if self.properties.query else self.kept
 
     def ask(self, url: str | None) -> Listing | None:
         """As the query says now."""
-        at = self.properties.get(QUERY_URL) or url
+        at = self.properties.query_url or url
         if at is None or isinstance(at, Unknown):
             return None
         try:
-            return ask(self.properties[STATEMENT], at, self.properties.get(TIMEOUT) or "10s")
+            return ask(self.properties.query, at, self.properties.query_timeout)
         except DatabaseError as error:
             raise type(error)(f"{error}" if WHERE in str(error) else f"{WHERE}: {error}") from None
 
     @property
     def kept(self) -> Listing | None:
         """As it was at the last check, where that is kept."""
-        names = unpack(self.properties.get(NAMES) or "")
+        names = unpack(self.properties.names)
         return Listing(names) if names else None
 
-    def adds(self, listing: Listing) -> dict[str, Any]:
+    def adds(self, listing: Listing) -> Wire:
         """What a check says of the listing, in place of the program's own list."""
         packed = listing.pack()
-        small = len(packed) <= _KEPT or STATEMENT not in self.properties
-        return {DATABASES: str(listing), **({NAMES: packed} if small else {})}
+        small = len(packed) <= _KEPT or not self.properties.query
+        return {Properties.databases: str(listing), **({Properties.names: packed} if small else {})}

@@ -5,42 +5,54 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from pulumi_alembic.migrate.job import Listener
 from pulumi_alembic.output.printable import printable
 
-__all__ = ["command", "info", "stack", "status", "warning"]
+__all__ = ["Log"]
 
 
-def warning(message: str, urn: str) -> None:
-    """As `info`, counted and marked as a warning."""
-    _log(message, urn, severity="WARNING")
+@dataclass
+class Log(Listener):
+    """Shows the person what is done for the resource `urn`, beside it, in previews and updates alike."""
 
+    urn: str
 
-def info(message: str, urn: str) -> None:
-    """Show `message` beside the resource and under its name in the diagnostics, in previews and updates alike."""
-    _log(message, urn)
+    def warning(self, text: str) -> None:
+        """As `info`, counted and marked as a warning."""
+        _log(text, self.urn, severity="WARNING")
 
+    def info(self, text: str) -> None:
+        """Show `text` beside the resource and under its name in the diagnostics."""
+        _log(text, self.urn)
 
-def status(message: str, urn: str) -> None:
-    """Show `message` beside the resource until the next one, and nowhere else."""
-    _log(message, urn, ephemeral=True)
+    def status(self, text: str) -> None:
+        """Show `text` beside the resource until the next one, and nowhere else."""
+        _log(text, self.urn, ephemeral=True)
 
+    def waits(self, text: str) -> None:
+        """As `info`."""
+        self.info(text)
 
-def command(verb: str, urn: str) -> str:
-    """How the person at the terminal runs `verb` on the stack of this resource, whichever stack is selected there.
+    def kept(self, text: str) -> None:
+        """As `info`."""
+        self.info(text)
 
-    It is a command of Pulumi's CLI, unless the engine in use says its own name.
-    """
-    name = stack(urn)
-    flags = f" --stack {shlex.quote(name)}" if name else ""
-    return f"{os.environ.get('PULUMI_COMMAND', 'pulumi')} {verb}{flags}"
+    def command(self, verb: str) -> str:
+        """How the person at the terminal runs `verb` on the stack of this resource, whichever stack is selected there.
 
+        It is a command of Pulumi's CLI, unless the engine in use says its own name.
+        """
+        flags = f" --stack {shlex.quote(self.stack)}" if self.stack else ""
+        return f"{os.environ.get('PULUMI_COMMAND', 'pulumi')} {verb}{flags}"
 
-def stack(urn: str) -> str:
-    """The stack of `urn:pulumi:STACK::PROJECT::…`; empty where it is none."""
-    return urn.removeprefix("urn:pulumi:").partition("::")[0] if urn.startswith("urn:pulumi:") else ""
+    @property
+    def stack(self) -> str:
+        """The stack of `urn:pulumi:STACK::PROJECT::…`; empty where it is none."""
+        return self.urn.removeprefix("urn:pulumi:").partition("::")[0] if self.urn.startswith("urn:pulumi:") else ""
 
 
 def _log(message: str, urn: str, *, severity: str = "INFO", ephemeral: bool = False) -> None:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pulumi.dynamic import CheckFailure, CheckResult, ReadResult
-from pulumi.output import Unknown
+from pulumi.dynamic import ReadResult
 
 from pulumi_alembic.database.connection import NoLogin
 from pulumi_alembic.errors import DatabaseError, MigrationError
-from pulumi_alembic.fanout.job import Job
+from pulumi_alembic.fanout.job import FanoutJob
 from pulumi_alembic.fanout.plan.databases import Listing, changes, databases
 from pulumi_alembic.fanout.plan.groups import Groups, kept, revisions, told
-from pulumi_alembic.fanout.rollout import roll_out
+from pulumi_alembic.fanout.rollout import Rollout
 from pulumi_alembic.fanout.survey import judged, knock, survey
 from pulumi_alembic.fanout.survey import read as read_all
 from pulumi_alembic.fanout.worker_pool.pool import Crowd
@@ -24,131 +23,117 @@ from pulumi_alembic.migrate.data_loss.allowance import allowed
 from pulumi_alembic.output.printable import printable
 from pulumi_alembic.review import plan_text
 from pulumi_alembic.review.gates import APPROVE, refuse_failed
-from pulumi_alembic.stack import log, plugin_errors, shown
+from pulumi_alembic.stack import plugin_errors, shown
 from pulumi_alembic.stack.databases import Many
-from pulumi_alembic.stack.inputs import APPLIED, DETAILS, ID, Inputs, Properties
-
-if TYPE_CHECKING:
-    from pulumi_alembic.scripts.trust import Trust
+from pulumi_alembic.stack.log import Log
+from pulumi_alembic.stack.properties import DETAILS, ID, Properties, Wire
 
 __all__ = ["check", "migrate", "read"]
 
-_OUTPUTS = ("revision", "revisions", "failures")
+_OUTPUTS = (Properties.revision, Properties.revisions, Properties.failures)
 
 _FRESH = 30.0  # seconds
 _seen: dict[str, tuple[float, object, Groups]] = {}
 
 
-def check(olds: Properties, asked: Properties, kept_: Properties) -> CheckResult:
-    """The inputs and the plan of all databases; a failure where one has none. Reads them, changes nothing.
+def check(olds: Properties, asked: Properties) -> Wire:
+    """The properties that say what an update will run. Raises MigrationError where one database has no plan.
 
-    `asked` are the inputs, and `kept_` those that a state may hold.
+    Reads all databases, changes nothing.
     """
-    try:
-        inputs, many = Inputs.of(asked), Many(asked)
-        trust = inputs.trust(olds)
-        serial = int(olds.get("__serial") or 0)
-        url, listing = _listing(many, inputs.url, olds.get("url"))
-        if listing is None:
-            unknown = {"plan": "the databases are not known yet", "__serial": serial + 1}
-            return CheckResult({**kept_, **unknown}, [])
-        with Crowd(_job(asked, inputs, url, trust)) as crowd:
-            processes, known = many.waves.processes, url is not None
-            look = survey if inputs.applying else partial(judged, tell=partial(log.status, urn=inputs.urn))
-            groups = look(crowd, listing, inputs.target, processes, known=known)
-    except MigrationError as error:
-        # Without a property: an engine would print its value.
-        return CheckResult(kept_, [CheckFailure("", str(error))])
-    if inputs.applying and inputs.url == url:
-        _seen[inputs.urn] = (time.monotonic(), (url, inputs.directory, listing), groups)
+    many, log = Many(asked), asked.log
+    url, listing = _listing(many, asked.url, olds.url)
+    if listing is None:
+        return {Properties.plan: "the databases are not known yet", Properties.serial: olds.serial + 1}
+    with Crowd(_job(asked, olds, url)) as crowd:
+        processes, known = many.waves.processes, url is not None
+        look = survey if asked.applying else partial(judged, tell=log.status)
+        groups = look(crowd, listing, processes, known=known)
+    if asked.applying and asked.url == url:
+        _seen[asked.urn] = (time.monotonic(), (url, asked.directory, listing), groups)
     applied = " ".join(sorted({pair for text in groups.applied for pair in text.split()}))
-    adds: Properties = {"plan": printable(groups.plan), "__serial": serial + bool(groups.pending), APPLIED: applied}
+    adds: Wire = {Properties.plan: printable(groups.plan), Properties.applied: applied}
+    adds[Properties.serial] = olds.serial + bool(groups.pending)
     before = Many(olds).kept
     said = changes(before.names, listing.names) if before else []
-    if groups.pending and not inputs.applying:
+    if groups.pending and not asked.applying:
         adds |= _details(groups)
-        _tell(groups, inputs.urn, said + _to_come(asked, listing, inputs.urn))
-        shown.remember(groups.digest, inputs.urn)
-    elif said and not inputs.applying:
-        log.info("\n  ".join([groups.plan, *said]), inputs.urn)
-    try:
-        for account in groups.accounts:
-            refuse_failed(account, log.command("up", inputs.urn))
-    except MigrationError as error:
-        return CheckResult(kept_, [CheckFailure("", str(error))])
-    return CheckResult({**kept_, **many.adds(listing), **adds}, [])
+        _tell(groups, log, said + _to_come(asked, listing))
+        shown.remember(groups.digest, asked.urn)
+    elif said and not asked.applying:
+        log.info("\n  ".join([groups.plan, *said]))
+    for account in groups.accounts:
+        refuse_failed(account, log.command("up"))
+    return many.adds(listing) | adds
 
 
-def migrate(properties: Properties) -> Properties:
+def migrate(properties: Properties) -> Wire:
     """Bring all databases to the target, wave after wave. Raises HalfDone, with how far it is, behind a failed wave."""
-    inputs, many = Inputs.of(properties), Many(properties)
-    trust = inputs.trust(properties)
-    listing = many.kept or many.listing(inputs.url)
-    if listing is None or inputs.url is None:
+    many, log = Many(properties), properties.log
+    job = _job(properties, properties, properties.url)
+    listing = many.kept or many.listing(properties.url)
+    if listing is None or properties.url is None:
         raise DatabaseError("the databases are not known, though the update is under way")
-    outputs = {key: value for key, value in properties.items() if key not in (*DETAILS, *_OUTPUTS)}
-    gates = inputs.gates(properties)
-
-    def status(text: str) -> None:
-        log.status(text, inputs.urn)
-
-    def say(text: str) -> None:
-        log.info(text, inputs.urn)
-
-    with Crowd(_job(properties, inputs, inputs.url, trust)) as crowd:
-        seen = _just_seen(inputs, listing)
-        groups = judged(crowd, listing, inputs.target, many.waves.processes, status, seen=seen)
+    gates = properties.gates
+    with Crowd(job) as crowd:
+        seen = _just_seen(properties, listing)
+        groups = judged(crowd, listing, many.waves.processes, log.status, seen=seen)
         if groups.pending:
-            if not shown.is_shown(groups.digest, inputs.urn):
-                _tell(groups, inputs.urn, [])
+            if not shown.is_shown(groups.digest, properties.urn):
+                _tell(groups, log, [])
             gates.check(groups.accounts, groups.digest)
-        outcome = roll_out(
-            crowd, groups, many.waves, status, say, approved=gates.approved is not None, configure=gates.configure
-        )
+        outcome = Rollout(crowd, groups, many.waves, log, gates).run()
     counts = {id: number for id, number in outcome.counts.items() if number}
-    outputs |= {"revision": told(counts), "revisions": revisions(counts), "failures": kept(outcome.failed)}
+    outputs = properties.without(*DETAILS) | _outputs(counts, kept(outcome.failed))
     if outcome.failed:
         raise plugin_errors.HalfDone(outcome.text(gates.up), ID, outputs)
     return outputs
 
 
-def _just_seen(inputs: Inputs, listing: Listing) -> Groups | None:
+def _outputs(counts: dict[str, int], failed: Any) -> Wire:
+    return {
+        Properties.revision: told(counts),
+        Properties.revisions: revisions(counts),
+        Properties.failures: failed,
+    }
+
+
+def _just_seen(inputs: Properties, listing: Listing) -> Groups | None:
     """What the check of this very update saw, once; each database's plan is looked at again under its lock."""
     at, of, groups = _seen.pop(inputs.urn, (0.0, None, None))
     same = of == (inputs.url, inputs.directory, listing) and groups is not None and groups.target == inputs.target
     return groups if same and time.monotonic() - at < _FRESH else None
 
 
-def read(id_: str, properties: Properties) -> ReadResult:
+def read(id_: str, state: Properties) -> ReadResult:
     """What the databases say now, also those that came since; gone where there is none of them any more."""
-    inputs, many = Inputs.of(properties), Many(properties)
+    many, log, properties = Many(state), state.log, dict(state.wire)
     try:
-        listing = many.listing(inputs.url)
+        listing = many.listing(state.url)
         if listing is None:
             raise DatabaseError("the state does not say which databases there are")
-        knock(inputs.url or "", listing)
-        with Crowd(_job(properties, inputs, inputs.url, inputs.trust(properties))) as crowd:
+        knock(state.url or "", listing)
+        with Crowd(_job(state, state, state.url)) as crowd:
             counts, wrong, gone = read_all(crowd, listing, many.waves.processes)
     except MigrationError as error:
         # Not a failure: the refresh may be the one that finds, and lets an update heal, what is in the way.
-        log.warning(f"not read, the state keeps the last reading: {error}", inputs.urn)
+        log.warning(f"not read, the state keeps the last reading: {error}")
         return ReadResult(id_, properties)
     if wrong:
-        log.warning("not read, the state keeps the last reading:\n  " + "\n  ".join(kept(wrong)), inputs.urn)
+        log.warning("not read, the state keeps the last reading:\n  " + "\n  ".join(kept(wrong)))
         return ReadResult(id_, properties)
     if gone:
-        log.warning(f"{databases(gone)} of {len(listing.names):,} are not there any more", inputs.urn)
+        log.warning(f"{databases(gone)} of {len(listing.names):,} are not there any more")
     if not counts:
         return ReadResult("", {})
-    now = many.adds(listing)
-    base = {key: value for key, value in properties.items() if key not in (*_OUTPUTS, *DETAILS)} | now
-    outputs = {**base, "revision": told(counts), "revisions": revisions(counts), "failures": {}}
-    return ReadResult(id_, outputs, {**base, "target": told(counts), "plan": ""})
+    base = state.without(*_OUTPUTS, *DETAILS) | many.adds(listing)
+    asked = {**base, Properties.target: told(counts), Properties.plan: ""}
+    return ReadResult(id_, base | _outputs(counts, {}), asked)
 
 
-def _listing(many: Many, url: str | None, old: Any) -> tuple[str | None, Listing | None]:
+def _listing(many: Many, url: str | None, old: str | None) -> tuple[str | None, Listing | None]:
     """The URL to ask at, None where there is none yet, and the databases; a login to come is taken for the old one."""
-    at = url if url is not None else None if isinstance(old, Unknown) else old
+    at = url if url is not None else old
     try:
         listing = many.listing(at)
         if at is not None and listing is not None and listing.names:
@@ -163,22 +148,13 @@ def _listing(many: Many, url: str | None, old: Any) -> tuple[str | None, Listing
         return old, listing
 
 
-def _job(properties: Mapping[str, Any], inputs: Inputs, url: str | None, trust: Trust) -> Job:
-    return Job(
-        url or "",
-        str(inputs.directory),
-        inputs.target,
-        log.command("up", inputs.urn),
-        log.stack(inputs.urn),
-        inputs.admin,
-        inputs.policy.settings,
-        Job.lint_of(properties),
-        Job.trust_of(trust),
-        tuple(sorted(allowed(properties.get("__allow_data_loss") or ()))),
-    )
+def _job(properties: Properties, known: Properties, url: str | None) -> FanoutJob:
+    may_lose = allowed(properties.allow_data_loss)
+    job = replace(properties.job(known), url=url or "", allow_data_loss=may_lose)
+    return FanoutJob(job, properties.lint_settings, properties.rehearse_with)
 
 
-def _details(groups: Groups) -> Properties:
+def _details(groups: Groups) -> Wire:
     """What a preview shows of it, and what the report reads: every plan, with the databases that have it."""
     found = [group for group in groups.pending.values() if group.account]
     statements: dict[str, list[str]] = {}
@@ -186,18 +162,22 @@ def _details(groups: Groups) -> Properties:
         assert group.account  # noqa: S101 - these have one
         for name, lines in plan_text.statements(group.account).items():
             statements.setdefault(name, lines)
-    return {"digest": groups.digest, "statements": statements, "__plans": json.dumps(groups.to_json())}
+    return {
+        Properties.digest: groups.digest,
+        Properties.statements: statements,
+        Properties.reviews: json.dumps(groups.to_json()),
+    }
 
 
-def _tell(groups: Groups, urn: str, said: list[str]) -> None:
-    log.info("\n  ".join([groups.plan, *said, *groups.summary(), f"Digest: {groups.digest}"]), urn)
+def _tell(groups: Groups, log: Log, said: list[str]) -> None:
+    log.info("\n  ".join([groups.plan, *said, *groups.summary(), f"Digest: {groups.digest}"]))
 
 
-def _to_come(asked: Properties, listing: Listing, urn: str) -> list[str]:
+def _to_come(asked: Properties, listing: Listing) -> list[str]:
     """That nobody can approve now what runs in databases whose names are not known."""
-    if not listing.to_come or not asked.get("require_approval"):
+    if not listing.to_come or not asked.require_approval:
         return []
-    up, look = log.command("up", urn), log.command("preview", urn)
+    up, look = asked.log.command("up"), asked.log.command("preview")
     return [
         "the digest below will be another one, since an approval names each database, and "
         f"{listing.to_come:,} {'is' if listing.to_come == 1 else 'are'} still to come: `{up}` makes them, and ends "

@@ -2,49 +2,66 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pulumi_alembic.stack import log
-from pulumi_alembic.stack.inputs import DRIFT, FINGERPRINT, INFRASTRUCTURE, Inputs, Properties
+from pulumi.dynamic import ReadResult
+
+from pulumi_alembic.migrate import planner
+from pulumi_alembic.stack import proof
+from pulumi_alembic.stack.properties import DETAILS, Properties, Wire
 
 if TYPE_CHECKING:
     from pulumi_alembic.drift.baseline import Keeper
 
-__all__ = ["keeper", "look"]
+__all__ = ["keeper", "look", "read"]
 
 _SAID = 20
 
 
-def look(inputs: Inputs, properties: Properties) -> Properties:
+def read(id_: str, state: Properties) -> ReadResult:
+    """What the database says now. Raises DatabaseError."""
+    revision = planner.read_revision(state.url or "")
+    seen = look(state)
+    kept = state.without(Properties.drift)
+    outputs = {**kept, Properties.revision: revision, **seen}
+    if not state.proof or revision != state.wire.get(Properties.revision):
+        outputs[Properties.proof] = proof.at(replace(state.job(state), target=revision), state)
+    known = (Properties.revision, Properties.schema_fingerprint, Properties.proof, *DETAILS)
+    asked = {key: value for key, value in kept.items() if key not in known}
+    found = {key: value for key, value in seen.items() if key == Properties.drift}
+    return ReadResult(id_, outputs, {**asked, Properties.target: revision, Properties.plan: "", **found})
+
+
+def look(properties: Properties) -> Wire:
     """The outputs that tell of drift; none where the state does not know what to expect. Raises DatabaseError."""
-    expected = properties.get(FINGERPRINT)
+    expected, log = properties.schema_fingerprint, properties.log
     if not expected:
         return {}
     from pulumi_alembic.database.connection import connect
     from pulumi_alembic.drift.check import compare
 
-    with connect(inputs.url or "") as connection:
-        seen = compare(connection, expected, inputs.drift_ignore, lambda text: log.info(text, inputs.urn))
+    with connect(properties.url or "") as connection:
+        seen = compare(connection, expected, properties.drift_ignore, log.info)
     for accepted in seen.accepted:
-        log.info(str(accepted), inputs.urn)
+        log.info(str(accepted))
     drift = seen.drift
     if drift:
-        log.warning(_text(drift, len(seen.told) or len(drift), seen.upgrade), inputs.urn)
-    return {FINGERPRINT: seen.expected, **({DRIFT: drift} if drift else {})}
+        log.warning(_text(drift, len(seen.told) or len(drift), seen.upgrade))
+    return {Properties.schema_fingerprint: seen.expected, **({Properties.drift: drift} if drift else {})}
 
 
-def keeper(inputs: Inputs, olds: Properties, news: Properties) -> Keeper:
+def keeper(olds: Properties, news: Properties) -> Keeper:
     """Keeps what is expected through an update."""
     from pulumi_alembic.drift.baseline import Keeper
 
     return Keeper(
-        inputs.url or "",
-        olds.get(FINGERPRINT) or "",
-        infrastructure=olds.get(INFRASTRUCTURE) != news.get(INFRASTRUCTURE),
-        ignore=inputs.drift_ignore,
-        stack=log.stack(inputs.urn),
-        warn=lambda text: log.warning(text, inputs.urn),
-        tell=lambda text: log.info(text, inputs.urn),
+        news.url or "",
+        olds.schema_fingerprint,
+        news.log,
+        infrastructure=olds.infrastructure != news.infrastructure,
+        ignore=news.drift_ignore,
+        stack=news.log.stack,
     )
 
 

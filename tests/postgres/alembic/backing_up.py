@@ -10,8 +10,8 @@ from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.backups.taking import Maker
 from pulumi_alembic.database import pg_programs
 from pulumi_alembic.errors import BackupError
-from pulumi_alembic.policy import Policy
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.hearing import Hears
 from tests.postgres.alembic.owner import connect
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
@@ -66,15 +66,9 @@ class Backing:
     def up(self, revision: str, when: When = When.ALWAYS, **options: Any) -> str:
         """Bring it to `revision`; return the id of the backup that was made before, empty where none was."""
         before = self.ids()
-        maker = Maker(
-            BackupSetting(when, self.folder),
-            self.target.url,
-            self.target.directory,
-            Policy(),
-            self.said.append,
-            self.said.append,
-        )
-        self.target.migrate(revision, back_up=maker, **MAY_LOSE, **options)
+        listener = Hears(on_status=self.said.append, on_info=self.said.append)
+        maker = Maker(BackupSetting(when, self.folder), self.target.job(revision), listener)
+        self.target.migrate(revision, back_up=maker.back_up, **MAY_LOSE, **options)
         [made] = [*(self.ids() - before), *([] if self.ids() - before else [""])]
         return made
 

@@ -14,7 +14,9 @@ import pytest
 from psycopg import sql
 
 from pulumi_alembic.migrate import migrator
+from pulumi_alembic.migrate.job import Job
 from tests.conftest import Database, verifier
+from tests.postgres.alembic.hearing import Gates, Hears
 from tests.postgres.alembic.owner import connect
 
 PROJECT = Path(__file__).parents[3]
@@ -37,7 +39,13 @@ class Target:
 
     def migrate(self, revision: str, **options: Any) -> str:
         """Bring the database to `revision`, and return the revision that it then says it is at."""
-        return migrator.migrate(self.url, self.directory, revision, command="pulumi up", **options)
+        hears = {name: options.pop(name) for name in [*options] if name.startswith("on_")}
+        gates = {name: options.pop(name) for name in ("approve", "back_up") if name in options}
+        return migrator.migrate(self.job(revision, "pulumi up", **options), Gates(**gates), Hears(**hears))
+
+    def job(self, revision: str, *more: Any, **options: Any) -> Job:
+        """What a run to `revision` needs."""
+        return Job(self.url, self.directory, revision, *more, **options)
 
     def query(self, statement: str) -> list[tuple[object, ...]]:
         """The rows of one statement, as the owner and with the login's search_path."""

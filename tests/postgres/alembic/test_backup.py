@@ -20,9 +20,12 @@ from pulumi_alembic.database import pg_programs
 from pulumi_alembic.errors import BackupError, DatabaseError
 from pulumi_alembic.migrate import planner
 from pulumi_alembic.provider import MigrationsProvider
+from pulumi_alembic.scripts.origin import Origin
+from pulumi_alembic.scripts.plan import Plan
 from tests.conftest import Database
 from tests.postgres.alembic.backing_up import EVERYTHING, ONE, THREE, TWO, Backing, require_clients
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.hearing import Hears
 from tests.postgres.alembic.owner import connect
 
 UPDATE = """
@@ -31,12 +34,14 @@ from pathlib import Path
 from pulumi_alembic.migrate import migrator
 from pulumi_alembic.backups.taking import Maker
 from pulumi_alembic.backups.setting import BackupSetting, When
-from pulumi_alembic.policy import Policy
+from pulumi_alembic.migrate.job import Job
+from tests.postgres.alembic.hearing import Gates, Hears
 
 url, directory, folder, target = sys.argv[1:]
 setting = BackupSetting(When.ALWAYS, Path(folder))
-maker = Maker(setting, url, Path(directory), Policy(), print, print)
-migrator.migrate(url, Path(directory), target, command="up", back_up=maker)
+job = Job(url, Path(directory), target, "up")
+maker = Maker(setting, job, Hears(on_status=print, on_info=print))
+migrator.migrate(job, Gates(back_up=maker.back_up))
 """
 
 
@@ -183,14 +188,14 @@ def test_a_folder_that_cannot_be_written_stops_the_update(backing: Backing) -> N
     assert planner.read_revision(backing.target.url) == ONE
 
 
-def _maker(backing: Backing) -> object:
+def _maker(backing: Backing) -> Callable[[Plan, Origin], str]:
     from pulumi_alembic.backups.setting import BackupSetting
     from pulumi_alembic.backups.taking import Maker
     from pulumi_alembic.policy import Policy
 
     setting = BackupSetting(When.ALWAYS, backing.folder)
-    said = backing.said.append
-    return Maker(setting, backing.target.url, backing.target.directory, Policy(lock_deadline=0.3), said, said)
+    listener = Hears(on_status=backing.said.append, on_info=backing.said.append)
+    return Maker(setting, backing.target.job(TWO, policy=Policy(lock_deadline=0.3)), listener).back_up
 
 
 def test_rows_that_the_owner_may_not_read_stop_the_update(backing: Backing) -> None:

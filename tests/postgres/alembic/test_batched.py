@@ -10,6 +10,7 @@ import pytest
 from pulumi_alembic.database.connection import log_in, open_session
 from pulumi_alembic.errors import HistoryError, RevisionFailed
 from pulumi_alembic.migrate import planner
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.policy import Policy
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.waiting import Told, blocker, killed_command, until
@@ -146,7 +147,7 @@ def test_without_a_key_it_is_refused_by_the_preview_the_update_and_the_command(
     """Before anything runs: the revision before it is not applied either."""
     one.write(TWO, ONE, "op.execute('CREATE TABLE two ()')")
     script = one.write(THREE, TWO, batched(arguments))
-    for act in (lambda: planner.plan_from_database(one.url, one.directory, THREE), lambda: one.migrate(THREE)):
+    for act in (lambda: planner.plan_from_database(Job(one.url, one.directory, THREE)), lambda: one.migrate(THREE)):
         with pytest.raises(HistoryError, match=said) as caught:
             act()
         assert f"{script.name}:6: " in str(caught.value)

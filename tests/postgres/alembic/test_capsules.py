@@ -13,6 +13,7 @@ import pytest
 
 from pulumi_alembic.errors import CapsuleError, TargetError
 from pulumi_alembic.migrate import planner
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.review.plan_review import Account
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.revision import checksum
@@ -464,7 +465,7 @@ def test_commands_that_no_stack_vouches_for_run_nothing_of_the_ledger(
     newer: Target, stack: Stack, checkout: Path
 ) -> None:
     with pytest.raises(TargetError, match="which the scripts here do not have"):
-        planner.plan_from_database(newer.url, checkout, TWO)
+        planner.plan_from_database(Job(newer.url, checkout, TWO))
     assert "Can't locate revision" in at(newer, checkout).alembic("downgrade", TWO, check=False)
 
 

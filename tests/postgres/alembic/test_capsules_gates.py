@@ -13,7 +13,6 @@ from pulumi_alembic.migrate.data_loss.allowance import VARIABLE
 from pulumi_alembic.review.plan_review import Account
 from pulumi_alembic.review.rehearsal.pg_client import find_client
 from pulumi_alembic.scripts.history import History
-from pulumi_alembic.stack.inputs import ADMIN, APPLYING
 from pulumi_alembic.stack.plugin_errors import HalfDone
 from taskdb.local import Server
 from tests.conftest import Database
@@ -57,10 +56,10 @@ def test_an_approval_holds_for_what_the_ledger_keeps(newer: Target, stack: Stack
 
 @pytest.mark.full
 def test_an_updates_own_check_which_only_plans_goes_by_the_ledger(newer: Target, stack: Stack, checkout: Path) -> None:
-    planned = stack.preview(checkout, TWO, **{APPLYING: True})
+    planned = stack.preview(checkout, TWO, **{"__applying": True})
     assert planned["plan"] == f"{FOUR} → {TWO}, 2 downgrades"
     assert "__plan" not in planned
-    assert stack.up(checkout, TWO, **{APPLYING: True})
+    assert stack.up(checkout, TWO, **{"__applying": True})
     assert tables(newer) == ["one", "two"]
 
 
@@ -132,7 +131,7 @@ def test_it_is_rehearsed(newer: Target, stack: Stack, checkout: Path, server: Se
             pytest.skip("no pg_dump for this server")
     url = f"postgresql://{server.username}:{server.password}@{server.host}:{server.port}/postgres"
     before = everything(newer)
-    account = Account.from_json(json.loads(stack.preview(checkout, TWO, **{ADMIN: url})["__plan"]))
+    account = Account.from_json(json.loads(stack.preview(checkout, TWO, **{"__rehearse_with": url})["__plan"]))
     assert account.not_rehearsed == ""
     dropped = [each.rehearsed.dropped for each in account.revisions if each.rehearsed and each.from_ledger]
     assert dropped == [("table app.four",), ("table app.three",)]

@@ -13,6 +13,7 @@ import pytest
 from pulumi_alembic.database.connection import log_in, open_session
 from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.migrate import planner
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.policy import Policy
 from taskdb.local.account import Account
 from taskdb.local.ports import free_port
@@ -76,7 +77,7 @@ def answers(url: str) -> bool:
 def test_a_pool_that_changes_the_session_between_transactions_is_refused(pooled: Target, one: Target) -> None:
     for attempt in (
         lambda: pooled.migrate(ONE),
-        lambda: planner.plan_from_database(pooled.url, pooled.directory, ONE),
+        lambda: planner.plan_from_database(Job(pooled.url, pooled.directory, ONE)),
     ):
         with pytest.raises(DatabaseError, match=r"gives each transaction another session \(pgbouncer: pool_mode"):
             attempt()
@@ -111,7 +112,7 @@ def test_where_transactions_are_read_only_it_says_so(one: Target, database: Data
     with pytest.raises(DatabaseError, match=reason):
         one.migrate(ONE)
     with pytest.raises(DatabaseError, match=reason):
-        planner.plan_from_database(one.url, one.directory, ONE)
+        planner.plan_from_database(Job(one.url, one.directory, ONE))
     assert planner.read_revision(one.url) == "base"
     with database.connect() as admin:
         admin.execute("SET default_transaction_read_only = off")
@@ -132,7 +133,7 @@ def test_a_replica_is_refused_and_can_be_read(make_cluster: Callable[..., Throwa
     assert planner.read_revision(target.url) == ONE
     for attempt in (
         lambda: target.migrate("base"),
-        lambda: planner.plan_from_database(target.url, target.directory, "base"),
+        lambda: planner.plan_from_database(Job(target.url, target.directory, "base")),
     ):
         with pytest.raises(DatabaseError, match="this is a read-only replica"):
             attempt()

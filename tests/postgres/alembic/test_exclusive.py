@@ -29,8 +29,14 @@ MIGRATE = """
 import os, sys
 from pathlib import Path
 from pulumi_alembic.migrate import migrator
-say = lambda text: print(text, flush=True)
-print(migrator.migrate(os.environ["DATABASE_URL"], Path("migrations"), sys.argv[1], command="pulumi up", on_wait=say))
+from pulumi_alembic.migrate.job import OPEN, Job, Listener
+
+class Waits(Listener):
+    def waits(self, text):
+        print(text, flush=True)
+
+job = Job(os.environ["DATABASE_URL"], Path("migrations"), sys.argv[1], "pulumi up")
+print(migrator.migrate(job, OPEN, Waits()))
 """
 
 PROGRAM = """

@@ -19,11 +19,11 @@ from pulumi.output import Unknown
 
 from pulumi_alembic.database.migration_lock import KEY
 from pulumi_alembic.errors import DatabaseError
-from pulumi_alembic.fanout.job import Job
+from pulumi_alembic.fanout.job import FanoutJob
 from pulumi_alembic.fanout.plan.databases import Listing, address, unpack
 from pulumi_alembic.fanout.survey import survey
 from pulumi_alembic.fanout.worker_pool.pool import Crowd
-from pulumi_alembic.stack import log
+from pulumi_alembic.stack.log import Log
 from pulumi_alembic.stack.plugin_errors import HalfDone
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
@@ -41,7 +41,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What a person reads below the resource."""
     said: list[str] = []
     for name in ("info", "warning"):
-        monkeypatch.setattr(log, name, lambda text, urn: said.append(text))
+        monkeypatch.setattr(Log, name, lambda self, text: said.append(text))
     return said
 
 
@@ -307,9 +307,8 @@ def test_one_that_moved_behind_the_approval_is_left_alone(tenants: Tenants, stac
     with tenants.connect(tenants.names[0]) as other:
         other.execute("SELECT pg_advisory_lock(%s)", [KEY])
         waits = threading.Event()
-        engine_log_info = log.info
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(log, "info", lambda text, urn: waits.set() if "waits for" in text else None)
+            patched.setattr(Log, "info", lambda self, text: waits.set() if "waits for" in text else None)
             failed: list[BaseException] = []
 
             def run() -> None:
@@ -324,7 +323,6 @@ def test_one_that_moved_behind_the_approval_is_left_alone(tenants: Tenants, stac
             tenants.at(tenants.names[1]).migrate(ONE)
             other.execute("SELECT pg_advisory_unlock(%s)", [KEY])
             thread.join()
-        assert log.info is engine_log_info
     [error] = failed
     assert f"{tenants.names[1]}: what would run is not what was approved" in str(error)
     assert tenants.revisions[:3] == [TWO, ONE, TWO]
@@ -538,16 +536,16 @@ def test_the_names_of_a_list_are_kept_packed(tenants: Tenants, stack: Stack) -> 
     assert tenants.names[2] not in json.dumps([stack.inputs, stack.outputs])
 
 
-def job(tenants: Tenants, target: str) -> Job:
-    return Job(tenants.target.url, str(tenants.target.directory), target, "pulumi up")
+def job(tenants: Tenants, target: str) -> FanoutJob:
+    return FanoutJob(tenants.target.job(target, "pulumi up"))
 
 
 BLOCKED = """
 import sys
 from pulumi_alembic.fanout.worker_pool.pool import Crowd
-from pulumi_alembic.fanout.job import Job
+from pulumi_alembic.fanout.job import FanoutJob
 
-with Crowd(Job.from_json(sys.stdin.readline())) as crowd:
+with Crowd(FanoutJob.from_line(sys.stdin.buffer.readline())) as crowd:
     names = sys.argv[1:]
     for answer in crowd.run("migrate", [(name, {"key": "", "approved": False, "configure": ""}) for name in names], 2):
         print(answer)
@@ -624,7 +622,7 @@ def test_a_preview_with_nothing_pending_loads_neither_alembic_nor_a_parser(
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is loaded')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with Crowd(job(tenants, TWO)) as crowd:
-        found = survey(crowd, Listing.of(tenants.names, ""), TWO, 2)
+        found = survey(crowd, Listing.of(tenants.names, ""), 2)
     assert found.plan == f"at {TWO}: nothing pending"
     with Crowd(job(tenants, ONE)) as crowd, pytest.raises(DatabaseError, match="ended"):
         list(crowd.run("account", [(tenants.names[0], "")], 1))

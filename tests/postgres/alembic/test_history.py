@@ -13,6 +13,7 @@ import pytest
 from pulumi_alembic.errors import DatabaseError, RevisionFailed
 from pulumi_alembic.ledger import records
 from pulumi_alembic.provider import MigrationsProvider
+from pulumi_alembic.scripts.origin import Origin
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 
@@ -78,7 +79,7 @@ def test_of_a_database_to_which_nothing_was_done_it_says_so_and_makes_no_table(t
 
 
 def test_each_run_is_told_with_its_heads_statements_time_and_who(three: Target) -> None:
-    three.migrate(THREE, stack="dev")
+    three.migrate(THREE, origin=Origin("dev"))
     three.migrate(TWO)
     newest, *others = history(three)
     assert (newest["origin"], newest["target"], newest["what"]) == ([THREE], [TWO], f"downgrade {THREE}")
@@ -185,7 +186,7 @@ def test_not_even_its_owner_changes_a_row(three: Target, statement: str) -> None
 
 @pytest.mark.full
 def test_for_people_it_is_a_table_and_what_is_older_is_counted(three: Target) -> None:
-    three.migrate(THREE, stack="dev")
+    three.migrate(THREE, origin=Origin("dev"))
     shown = run(three, "--limit", "2").stdout.splitlines()
     assert " ".join(shown[0].split()) == "when from → to what who stack commit took statements backup result"
     assert f"{TWO} → {THREE}" in shown[1] and f"{ONE} → {TWO}" in shown[2]

@@ -9,6 +9,7 @@ import pytest
 
 from pulumi_alembic.errors import DatabaseError, HistoryError, MigrationError
 from pulumi_alembic.migrate import planner
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.scripts.history import History
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
@@ -74,7 +75,7 @@ def test_every_way_in_notices_it_a_preview_with_nothing_pending_too(three: Targe
     History.load(three.directory).write_manifest()
     for target in (ONE, TWO, THREE, "base"):
         with pytest.raises(HistoryError, match=f"{ONE}_script.py is applied, and was edited"):
-            planner.plan_from_database(three.url, three.directory, target)
+            planner.plan_from_database(Job(three.url, three.directory, target))
     for command in (["upgrade", "head"], ["downgrade", "-1"]):
         assert f"{ONE}_script.py is applied, and was edited" in three.alembic(*command, check=False)
     assert f"{ONE}_script.py is applied, and was edited" in pulumi_alembic(three, "upgrade", check=False)
@@ -181,8 +182,8 @@ def test_a_manifest_that_does_not_fit_is_refused_by_every_way_in_until_it_is_wri
     edit(three, THREE, "TABLE three ()", "TABLE three (x int)")
     refusal = f"{THREE}_script.py was edited\nIf that is meant, write it anew: pulumi-alembic manifest"
     for act in (
-        lambda: planner.plan_from_database(three.url, three.directory, TWO),
-        lambda: planner.look_at_nothing(three.directory, THREE),
+        lambda: planner.plan_from_database(Job(three.url, three.directory, TWO)),
+        lambda: planner.look_at_nothing(Job("", three.directory, THREE)),
         lambda: three.migrate(THREE),
     ):
         with pytest.raises(MigrationError) as caught:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.review.build import account_from_database
 from pulumi_alembic.review.lint import Settings
 from pulumi_alembic.review.lint.advice import NEXT
@@ -150,7 +151,7 @@ def write(target: Target, blocks: list[str], first: int = 2) -> str:
 
 
 def account(target: Target, revision: str, settings: Settings = LARGE) -> Account:
-    _, found = account_from_database(target.url, target.directory, revision, settings)
+    _, found = account_from_database(Job(target.url, target.directory, revision), settings)
     return found
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from pulumi_alembic.database.connection import NoDatabase, NoLogin, log_in
 from pulumi_alembic.errors import DatabaseError, HistoryError, RevisionFailed, TargetError
-from pulumi_alembic.migrate import alembic_run, migrator, planner
-from pulumi_alembic.migrate.request import Request
+from pulumi_alembic.migrate import alembic_run, planner
+from pulumi_alembic.migrate.job import Job, Request
 from pulumi_alembic.scripts.history import History
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
@@ -229,7 +229,7 @@ def test_success_is_claimed_by_the_database_alone(three: Target, monkeypatch: py
 
 def test_each_applied_revision_is_told_as_it_is_applied(three: Target) -> None:
     told: list[str] = []
-    migrator.migrate(three.url, three.directory, TWO, command="pulumi up", on_applied=told.append)
+    three.migrate(TWO, on_applied=told.append)
     assert told == [ONE, TWO]
 
 
@@ -330,10 +330,10 @@ def test_applied_scripts_are_not_loaded_again(three: Target) -> None:
 
 
 def test_a_plan_for_another_state_of_the_database_is_refused(three: Target) -> None:
-    plan = planner.plan_from_database(three.url, three.directory, THREE)
+    plan = planner.plan_from_database(Job(three.url, three.directory, THREE))
     three.migrate(TWO)
     with pytest.raises(DatabaseError, match=f"starts at base, and the database now is at {TWO}"):
-        alembic_run.run(plan, History.load(three.directory), Request(three.url, "pulumi up"))
+        alembic_run.run(plan, History.load(three.directory), Request(three.job(THREE)))
     assert tables(three) == ["one", "two"]
 
 
@@ -346,7 +346,7 @@ def test_a_head_that_the_scripts_lack_is_refused(three: Target) -> None:
 
 
 def test_planning_changes_nothing(three: Target) -> None:
-    planner.plan_from_database(three.url, three.directory, THREE)
+    planner.plan_from_database(Job(three.url, three.directory, THREE))
     assert three.query("SELECT count(*) FROM pg_class WHERE relnamespace = 'migrations'::regnamespace") == [(0,)]
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from pulumi_alembic.errors import HistoryError, RevisionFailed
 from pulumi_alembic.migrate import planner
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.policy import Policy
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
@@ -66,7 +67,7 @@ def test_what_the_script_shows_in_the_wrong_place_is_refused_by_the_preview_the_
     """Before anything runs: the revision before it is not applied either."""
     one.write(TWO, ONE, "op.execute('CREATE TABLE two ()')")
     script = one.write(THREE, TWO, body)
-    for act in (lambda: planner.plan_from_database(one.url, one.directory, THREE), lambda: one.migrate(THREE)):
+    for act in (lambda: planner.plan_from_database(Job(one.url, one.directory, THREE)), lambda: one.migrate(THREE)):
         with pytest.raises(HistoryError, match=said) as caught:
             act()
         assert f"{script.name}:" in str(caught.value)

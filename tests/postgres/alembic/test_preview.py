@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic.provider import ADMIN, MigrationsProvider
+from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.review.rehearsal.pg_client import find_client
 from taskdb.local import Server
 from tests.conftest import Database
@@ -73,7 +73,13 @@ def no_pg_dump(server: Server) -> str:
 
 
 def preview(target: Target, revision: str = THREE, admin: str = "") -> dict[str, Any]:
-    news = {"url": target.url, "directory": str(target.directory), "target": revision, "__urn": "urn", ADMIN: admin}
+    news = {
+        "url": target.url,
+        "directory": str(target.directory),
+        "target": revision,
+        "__urn": "urn",
+        "__rehearse_with": admin,
+    }
     answer = MigrationsProvider().check({}, news)
     assert answer.failures == []
     return dict(answer.inputs)

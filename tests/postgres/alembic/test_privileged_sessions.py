@@ -22,6 +22,7 @@ from psycopg import sql
 from pulumi_alembic.database import pg_programs
 from pulumi_alembic.database.connection import OWN_OPTIONS, Session, connect, log_in, open_session
 from pulumi_alembic.drift.reader import read
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.review.build import account_from_database
 from pulumi_alembic.review.lint import Settings
 from pulumi_alembic.review.rehearsal.pg_client import environment, find_client
@@ -102,7 +103,7 @@ def work(target: Target, admin: str) -> None:
     parts = psycopg.conninfo.conninfo_to_dict(admin)
     login = Admin(str(parts["host"]), int(str(parts["port"])), str(parts["user"]), str(parts["password"]), "disable")
     existing(login, target.url.rpartition("/")[2])
-    _, account = account_from_database(target.url, target.directory, TWO, Settings(), admin=admin)
+    _, account = account_from_database(Job(target.url, target.directory, TWO), Settings(), admin=admin)
     assert account.not_rehearsed == ""
     with connect(target.url) as connection:
         read(connection)
@@ -288,7 +289,7 @@ def test_what_the_owner_defines_runs_in_no_session_of_the_admins(
     with as_owner(two.url) as session:
         session.execute(HOSTILE.format(admin=server.username, migrator=migrator, file=file).encode())
         session.commit()
-    _, account = account_from_database(two.url, two.directory, TWO, Settings(), admin=admin)
+    _, account = account_from_database(Job(two.url, two.directory, TWO), Settings(), admin=admin)
     assert account.not_rehearsed == ""
     assert [each.rehearsed and each.rehearsed.fails for each in account.revisions] == [""]
     assert two.query(limit) == [(-1,)]
@@ -311,7 +312,7 @@ def test_what_another_role_owns_is_named_and_not_rehearsed(
         if connection.info.server_version < 150000:
             pytest.skip("the admin does not own the schema public")
         connection.execute(made.encode())
-    _, account = account_from_database(two.url, two.directory, TWO, Settings(), admin=admin)
+    _, account = account_from_database(Job(two.url, two.directory, TWO), Settings(), admin=admin)
     assert account.not_rehearsed.startswith(reason)
     assert not account.rehearsed
 
@@ -331,6 +332,6 @@ def test_schemas_rights_and_extensions_are_those_of_the_target(two: Target, admi
         "op.execute(\"ALTER TABLE t ADD h text DEFAULT extensions.gen_salt('md5')\")",
         "op.execute('ALTER TABLE t DROP h')",
     )
-    _, account = account_from_database(two.url, two.directory, TWO, Settings(), admin=admin)
+    _, account = account_from_database(Job(two.url, two.directory, TWO), Settings(), admin=admin)
     assert account.not_rehearsed == ""
     assert [each.rehearsed and each.rehearsed.fails for each in account.revisions] == [""]

@@ -14,8 +14,7 @@ from pulumi_alembic.review.plan_review import Account
 from pulumi_alembic.review.rehearsal.pg_client import find_client
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.promotion import UNSEALED, VARIABLE, Proof
-from pulumi_alembic.stack import log
-from pulumi_alembic.stack.inputs import ADMIN, APPLYING
+from pulumi_alembic.stack.log import Log
 from pulumi_alembic.stack.plugin_errors import HalfDone
 from taskdb.local import Server
 from tests.conftest import Database
@@ -58,7 +57,7 @@ def upper(two: Target, make_target: Callable[[Path], Target]) -> Stack:
 def proof(target: Target, admin: str, revision: str) -> str:
     """What the stack below proves after an update that rehearsed."""
     lower = Stack(target.url)
-    lower.up(target.directory, revision, **{APPLYING: True, ADMIN: admin})
+    lower.up(target.directory, revision, **{"__applying": True, "__rehearse_with": admin})
     return str(lower.outputs["proof"])
 
 
@@ -71,11 +70,11 @@ def test_an_update_proves_what_it_ran_and_the_way_back_that_it_rehearsed(two: Ta
     stack = Stack(two.url)
     stack.up(two.directory, ONE)
     assert Proof.parse(stack.outputs["proof"]).back == set()
-    stack.up(two.directory, TWO, **{APPLYING: True, ADMIN: admin})
+    stack.up(two.directory, TWO, **{"__applying": True, "__rehearse_with": admin})
     found = Proof.parse(stack.outputs["proof"])
     assert (found.digests.keys(), found.back) == ({ONE, TWO}, {TWO})
     assert admin not in json.dumps([stack.inputs, stack.outputs])
-    stack.up(two.directory, ONE, **{APPLYING: True, ADMIN: admin})
+    stack.up(two.directory, ONE, **{"__applying": True, "__rehearse_with": admin})
     assert Proof.parse(stack.outputs["proof"]).digests.keys() == {ONE}
 
 
@@ -83,7 +82,7 @@ def test_an_update_proves_what_it_ran_and_the_way_back_that_it_rehearsed(two: Ta
 def test_a_refresh_proves_what_the_database_is_at(two: Target, admin: str) -> None:
     """Also where an earlier version of the library wrote the state, or a person moved the database."""
     stack = Stack(two.url)
-    stack.up(two.directory, TWO, **{APPLYING: True, ADMIN: admin})
+    stack.up(two.directory, TWO, **{"__applying": True, "__rehearse_with": admin})
     whole = stack.outputs.pop("proof")
     stack.refresh()
     assert stack.outputs["proof"] == whole
@@ -152,7 +151,7 @@ def test_what_cannot_wait_runs_with_its_reason_and_is_told_until_it_is_proven(
     two: Target, upper: Stack, admin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr(log, "warning", lambda message, urn: told.append(message))
+    monkeypatch.setattr(Log, "warning", lambda self, message: told.append(message))
     first = of(proof(two, admin, ONE))
     monkeypatch.setenv(VARIABLE, "checkout is down, incident 4711")
     upper.up(two.directory, TWO, **first)

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pulumi.output import Unknown
 
-from pulumi_alembic.provider import DETAILS, MigrationsProvider
-from pulumi_alembic.stack.inputs import APPLYING
+from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.stack.plugin_errors import HalfDone
+from pulumi_alembic.stack.properties import DETAILS
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 
@@ -51,9 +51,9 @@ def test_what_a_preview_shows_is_in_no_state(target: Target) -> None:
     """An update's own inputs have the plan alone: it tells what runs when nobody else migrates."""
     shown = checked(target, THREE)
     assert {*DETAILS} - {"__plans"} <= shown.keys()
-    applied = checked(target, THREE, **{APPLYING: True})
+    applied = checked(target, THREE, **{"__applying": True})
     assert (applied["plan"], applied["__serial"]) == (shown["plan"], shown["__serial"])
-    assert not applied.keys() & {*DETAILS, APPLYING}
+    assert not applied.keys() & {*DETAILS, "__applying"}
 
 
 @pytest.mark.full

@@ -15,7 +15,6 @@ import pytest
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.review.rehearsal.pg_client import find_client
-from pulumi_alembic.stack.inputs import ADMIN, APPLYING
 from taskdb.local import Server
 from tests.conftest import ALL, Database
 from tests.postgres.alembic.catalog import OBJECTS
@@ -106,14 +105,14 @@ def test_a_refused_plan_changes_nothing(tenants: Tenants, server: Server) -> Non
         one = tenants.at(tenants.names[0])
         revision = draw(rng, one, kind)
         asked = {"url": one.url, "directory": str(one.directory), "target": revision, "__urn": f"urn{number}"}
-        asked |= {ADMIN: admin} if kind == "rehearsal" else {}
+        asked |= {"__rehearse_with": admin} if kind == "rehearsal" else {}
         asked |= SETTINGS[kind] | ({"databases": tenants.names} if many else {})
         before = [seen(tenants.at(name)) for name in tenants.names]
-        planned = provider.check({}, {**asked, APPLYING: True})
+        planned = provider.check({}, {**asked, "__applying": True})
         reason = planned.failures[0].reason if planned.failures else ""
         if not reason:
             with pytest.raises(MigrationError) as caught:
-                provider.create({**planned.inputs, **({ADMIN: admin} if kind == "rehearsal" else {})})
+                provider.create({**planned.inputs, **({"__rehearse_with": admin} if kind == "rehearsal" else {})})
             reason = str(caught.value)
         assert SAYS[kind] in reason, (SEED, number, kind, reason)
         assert [seen(tenants.at(name)) for name in tenants.names] == before, (SEED, number, kind, reason)

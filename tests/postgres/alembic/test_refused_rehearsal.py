@@ -14,8 +14,7 @@ from pulumi_alembic.review.gates import SKIP_REHEARSAL, errors_of
 from pulumi_alembic.review.plan_review import Account
 from pulumi_alembic.review.plan_text import summary
 from pulumi_alembic.review.rehearsal.pg_client import find_client
-from pulumi_alembic.stack import log
-from pulumi_alembic.stack.inputs import ADMIN, APPLYING
+from pulumi_alembic.stack.log import Log
 from taskdb.local import Server
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
@@ -79,7 +78,8 @@ def write(target: Target, body: str, downgrade: str = "pass") -> None:
 
 def asked(target: Target, admin: str, **more: Any) -> dict[str, Any]:
     return {
-        "url": target.url, "directory": str(target.directory), "target": THREE, "__urn": "urn", ADMIN: admin, **more,
+        "url": target.url, "directory": str(target.directory), "target": THREE, "__urn": "urn",
+        "__rehearse_with": admin, **more,
     }  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def untouched(target: Target) -> Iterator[None]:
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_the_server_refuses_stops_preview_and_update(case: str, one: Target, admin: str) -> None:
     write(one, f"op.execute({REFUSED[case]!r})")
-    for more in ({}, {APPLYING: True}):
+    for more in ({}, {"__applying": True}):
         with untouched(one):
             answer = provider.check({}, asked(one, admin, **more))
         [failure] = answer.failures
@@ -131,8 +131,8 @@ def test_what_may_come_from_empty_tables_is_a_warning(
     assert "no table has rows there, so it can succeed on the target" in said
     assert "Rehearsed in a scratch database (its tables are empty): 1 of 2 revisions applied" in said
     told: list[str] = []
-    monkeypatch.setattr(log, "info", lambda text, urn: told.append(text))
-    planned = provider.check({}, asked(one, admin, **{APPLYING: True}))
+    monkeypatch.setattr(Log, "info", lambda self, text: told.append(text))
+    planned = provider.check({}, asked(one, admin, **{"__applying": True}))
     assert planned.failures == []
     outs = provider.create(planned.inputs).outs
     assert outs is not None and outs["revision"] == THREE
@@ -147,7 +147,7 @@ def test_a_reason_overrides_it_once_and_the_ledger_keeps_it(
     """The target has, unlike its rehearsal, what the revision needs: somebody makes it in between."""
     write(one, "op.execute('ALTER TABLE taskz ADD COLUMN q int')")
     monkeypatch.setenv(SKIP_REHEARSAL, "the table is made by hand, ticket 4711")
-    planned = provider.check({}, asked(one, admin, **{APPLYING: True}))
+    planned = provider.check({}, asked(one, admin, **{"__applying": True}))
     assert planned.failures == []
     with connect(one.url) as session:
         session.execute("CREATE TABLE taskz ()")
@@ -176,17 +176,17 @@ def test_of_many_databases_none_is_touched(one: Target, database: Database, admi
         many = asked(one, admin, databases=tenants.names)
         [failure] = provider.check({}, many).failures
         assert f"revision {THREE} fails on upgrade in the rehearsal" in failure.reason
-        planned = provider.check({}, {**many, APPLYING: True})
+        planned = provider.check({}, {**many, "__applying": True})
         assert planned.failures == []
         with pytest.raises(RehearsalFailed, match="nothing was changed"):
-            provider.create({**planned.inputs, ADMIN: admin})
+            provider.create({**planned.inputs, "__rehearse_with": admin})
         assert tenants.revisions == [ONE, ONE]
 
 
 def test_a_downgrade_that_the_server_refuses_is_refused(one: Target, admin: str) -> None:
     write(one, "op.execute('CREATE TABLE later ()')", "op.execute('DROP TABLE earlier')")
     one.migrate(THREE)
-    for more in ({}, {APPLYING: True}):
+    for more in ({}, {"__applying": True}):
         with untouched(one):
             [failure] = provider.check({}, asked(one, admin, **more) | {"target": ONE}).failures
         assert f"revision {THREE} fails on downgrade in the rehearsal" in failure.reason
@@ -214,6 +214,6 @@ def test_a_downgrade_that_leaves_something_is_a_finding(one: Target, admin: str,
         assert "unused-excuse" not in said
         return
     assert found is not None
-    planned = provider.check({}, asked(one, admin, **{APPLYING: True, "__production": True}))
+    planned = provider.check({}, asked(one, admin, **{"__applying": True, "__production": True}))
     with untouched(one), pytest.raises(Exception, match="irreversible-downgrade: in the rehearsal"):
         provider.create(planned.inputs)

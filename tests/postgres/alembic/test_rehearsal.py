@@ -21,6 +21,7 @@ from psycopg import sql
 from pulumi.output import Unknown
 
 from pulumi_alembic.database.connection import log_in
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.review.build import account_from_database
 from pulumi_alembic.review.lint import Settings
@@ -32,7 +33,6 @@ from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.review.rehearsal.scratch import _key, _prefix, at, database_of, scratch
 from pulumi_alembic.review.rendering import Rendered
 from pulumi_alembic.sql.effects import effects
-from pulumi_alembic.stack.inputs import ADMIN
 from taskdb.local import Server
 from tests.conftest import Database
 from tests.postgres.alembic.catalog import OBJECTS
@@ -68,7 +68,7 @@ def admin_url(server: Server) -> str:
 
 
 def rehearsed(target: Target, admin: str, revision: str = TWO) -> Account:
-    _, account = account_from_database(target.url, target.directory, revision, Settings(), admin=admin)
+    _, account = account_from_database(Job(target.url, target.directory, revision), Settings(), admin=admin)
     assert account.not_rehearsed == ""
     assert account.rehearsed
     return account
@@ -160,7 +160,7 @@ def test_what_reaches_outside_of_its_session_is_not_rehearsed(
 ) -> None:
     write(directory, TWO, ONE, RUNS_PYTHON[case][0])
     target = at_one()
-    _, account = account_from_database(target.url, directory, TWO, Settings(), admin=admin_url)
+    _, account = account_from_database(Job(target.url, directory, TWO), Settings(), admin=admin_url)
     assert not account.rehearsed
     assert OUTSIDE[case] in account.not_rehearsed
 
@@ -266,7 +266,7 @@ def test_a_rehearsal_changes_nothing_and_leaves_nothing(two: Target, admin_url: 
     assert revision.rehearsed.left == ("+ column app.t.z integer",)
     assert {key: two.query(query) for key, query in what.items()} == before
     assert scratches(server, name(two)) == []
-    _, static = account_from_database(two.url, two.directory, TWO, Settings())
+    _, static = account_from_database(Job(two.url, two.directory, TWO), Settings())
     assert account.digest == static.digest
 
 
@@ -308,7 +308,7 @@ def test_a_rename_is_said_to_be_one(empty_target: Target, admin_url: str) -> Non
 @pytest.mark.full
 def test_a_lock_in_the_way_is_not_waited_for(two: Target, admin_url: str, server: Server) -> None:
     with ThreadPoolExecutor() as pool, blocker(two, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE"):
-        done = pool.submit(account_from_database, two.url, two.directory, TWO, Settings(), admin=admin_url)
+        done = pool.submit(account_from_database, Job(two.url, two.directory, TWO), Settings(), admin=admin_url)
         _, account = done.result(LONGEST)
     assert account.not_rehearsed.startswith("a lock was in the way of the copy of the schema: pid ")
     assert scratches(server, name(two)) == []
@@ -352,12 +352,13 @@ KILLS = int(os.environ.get("REHEARSAL_KILLS", "12"))
 _PREVIEWS = """
 import sys, time
 from pathlib import Path
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.review.build import account_from_database
 from pulumi_alembic.review.lint import Settings
 url, directory, revision, admin = sys.argv[1:]
 while True:
     begun = time.monotonic()
-    _, account = account_from_database(url, Path(directory), revision, Settings(), admin=admin)
+    _, account = account_from_database(Job(url, Path(directory), revision), Settings(), admin=admin)
     assert account.rehearsed, account.not_rehearsed
     print(time.monotonic() - begun, flush=True)
 """
@@ -427,16 +428,22 @@ def test_a_database_is_named_in_a_url_as_urls_name_it() -> None:
 
 
 def test_a_preview_rehearses_and_keeps_the_admins_login_to_itself(two: Target, admin_url: str) -> None:
-    news = {"url": two.url, "directory": str(two.directory), "target": TWO, "__urn": "urn", ADMIN: admin_url}
+    news = {
+        "url": two.url,
+        "directory": str(two.directory),
+        "target": TWO,
+        "__urn": "urn",
+        "__rehearse_with": admin_url,
+    }
     answer = MigrationsProvider().check({}, news)
     assert answer.failures == []
     assert '"rehearsed": true' in answer.inputs["__plan"]
     assert admin_url not in str(answer.inputs)
-    assert ADMIN not in answer.inputs
+    assert "__rehearse_with" not in answer.inputs
 
 
 def test_an_admin_that_may_make_no_database_is_a_reason_and_no_error(two: Target) -> None:
-    _, account = account_from_database(two.url, two.directory, TWO, Settings(), admin=two.url)
+    _, account = account_from_database(Job(two.url, two.directory, TWO), Settings(), admin=two.url)
     assert account.not_rehearsed == "no scratch database: permission denied to create database"
     assert [each.runs_python for each in account.revisions] == [""]
 
@@ -450,7 +457,7 @@ def test_what_belongs_to_the_whole_server_is_not_touched(
     plain = "ALTER ROLE CURRENT_USER SET work_mem = '1MB'"
     for body in (plain, f"DO $$BEGIN {plain}; END$$"):
         write(directory, TWO, ONE, f"op.execute({body!r})")
-        _, account = account_from_database(target.url, directory, TWO, Settings(), admin=admin_url)
+        _, account = account_from_database(Job(target.url, directory, TWO), Settings(), admin=admin_url)
         assert account.not_rehearsed.startswith("it changes what all databases of the server have in common")
     found = target.query(f"SELECT rolconfig FROM pg_roles WHERE rolname = '{name(target)}_owner'")
     assert found == [(None,)]
@@ -470,7 +477,7 @@ def test_what_never_ends_is_ended_and_not_rehearsed(
 ) -> None:
     monkeypatch.setattr(scratch_run, "LIMIT", 1.0)
     write(two.directory, THREE, TWO, f"op.get_bind().execute(sa.text('SELECT 1')).scalar()\n{body}")
-    _, account = account_from_database(two.url, two.directory, THREE, Settings(), admin=admin_url)
+    _, account = account_from_database(Job(two.url, two.directory, THREE), Settings(), admin=admin_url)
     assert account.not_rehearsed == reason
     assert scratches(server, name(two)) == []
 
@@ -485,13 +492,19 @@ def test_what_never_ends_is_ended_and_not_rehearsed(
     ],
 )
 def test_an_admin_that_cannot_be_reached_is_a_reason_and_no_error(two: Target, admin: str, reason: str) -> None:
-    _, account = account_from_database(two.url, two.directory, TWO, Settings(), admin=admin)
+    _, account = account_from_database(Job(two.url, two.directory, TWO), Settings(), admin=admin)
     assert account.not_rehearsed.startswith(reason)
     assert "hunter2" not in account.not_rehearsed
 
 
 def test_an_admin_that_is_not_known_yet_does_not_rehearse(two: Target) -> None:
-    news = {"url": two.url, "directory": str(two.directory), "target": TWO, "__urn": "urn", ADMIN: Unknown()}
+    news = {
+        "url": two.url,
+        "directory": str(two.directory),
+        "target": TWO,
+        "__urn": "urn",
+        "__rehearse_with": Unknown(),
+    }
     answer = MigrationsProvider().check({}, news)
     assert answer.failures == []
     account = Account.from_json(json.loads(answer.inputs["__plan"]))
@@ -525,7 +538,7 @@ def test_no_way_past_the_session_reaches_the_whole_server(
     target = at_one()
     back = f"op.get_bind().connection.driver_connection.execute({plain!r})" if "back" in case else "pass"
     write(directory, TWO, ONE, body, back)
-    _, account = account_from_database(target.url, directory, TWO, Settings(), admin=admin_url)
+    _, account = account_from_database(Job(target.url, directory, TWO), Settings(), admin=admin_url)
     assert account.not_rehearsed != ""
     assert not account.rehearsed
     found = target.query(f"SELECT rolconfig FROM pg_roles WHERE rolname = '{name(target)}_owner'")
@@ -537,7 +550,7 @@ def test_who_may_become_somebody_powerful_does_not_rehearse(two: Target, admin_u
         powerful, owner = (sql.Identifier(f"{name(two)}_{each}") for each in ("powerful", "owner"))
         admin.execute(sql.SQL("CREATE ROLE {} CREATEDB ROLE {}").format(powerful, owner))
         try:
-            _, account = account_from_database(two.url, two.directory, TWO, Settings(), admin=admin_url)
+            _, account = account_from_database(Job(two.url, two.directory, TWO), Settings(), admin=admin_url)
         finally:
             admin.execute(sql.SQL("DROP ROLE {}").format(powerful))
     assert (

@@ -16,6 +16,7 @@ import pytest
 from psycopg import sql
 
 from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.review.build import account_from_artifact, account_from_database
 from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.review.rehearsal.artifact import Artifact, _without_options
@@ -109,7 +110,7 @@ def told(plan: Any) -> Any:
 def test_the_report_is_the_previews_on_a_server_that_knows_nothing_of_the_target(
     applied: Target, written: Path, server: Server, other: Server
 ) -> None:
-    _, preview = account_from_database(applied.url, applied.directory, "head", Settings(), admin=admin_url(server))
+    _, preview = account_from_database(Job(applied.url, applied.directory, "head"), Settings(), admin=admin_url(server))
     assert preview.rehearsed and [bool(each.rehearsed) for each in preview.revisions] == [True] * 3
     done = run(
         applied, "report", "--format", "json", "--schema", written, "--rehearse-with", admin_url(other, "nothing")

@@ -18,6 +18,7 @@ from pulumi_alembic.database.connection import Connection
 from pulumi_alembic.database.fingerprint import read_lines
 from pulumi_alembic.errors import RevisionFailed
 from pulumi_alembic.migrate.data_loss.preserved_table import read
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.review import rows_at_risk
 from pulumi_alembic.review.build import account_from_database
 from pulumi_alembic.review.lint import linter
@@ -129,7 +130,7 @@ def schema(target: Target) -> tuple[str, ...]:
 
 
 def preview(target: Target, revision: str) -> Account:
-    return account_from_database(target.url, target.directory, revision, Settings(), keep=True)[1]
+    return account_from_database(Job(target.url, target.directory, revision), Settings(), keep=True)[1]
 
 
 def round_trip(target: Target, drawn: Draw, back: str, fill: Callable[[Connection, Draw], object]) -> Counter[str]:

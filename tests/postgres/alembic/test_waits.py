@@ -21,6 +21,7 @@ from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.ledger import integrity, ledger, records, stored_scripts
 from pulumi_alembic.migrate import planner
 from pulumi_alembic.migrate.blocks import statement
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.review.build import account_from_database
 from pulumi_alembic.review.lint import Settings
@@ -31,6 +32,7 @@ from taskdb.local import Server
 from tests.conftest import Database
 from tests.postgres.alembic.backing_up import require_clients
 from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.hearing import Hears
 from tests.postgres.alembic.waiting import blocker
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
@@ -77,21 +79,15 @@ def read(use: Callable[[Connection, History], object]) -> Callable[[World], obje
 
 
 def keeper(world: World) -> None:
-    told = world.tell
-    Keeper(world.target.url, "", infrastructure=False, ignore=(), stack="dev", warn=told, tell=told).begin()
+    listener = Hears(on_info=world.tell, on_warning=world.tell)
+    Keeper(world.target.url, "", listener, infrastructure=False, ignore=(), stack="dev").begin()
 
 
 def back_up(world: World) -> str:
     require_clients(world.target)
-    maker = Maker(
-        BackupSetting(When.ALWAYS, world.folder),
-        world.target.url,
-        world.target.directory,
-        world.policy,
-        world.tell,
-        lambda text: None,
-    )
-    return maker(planner.plan_from_database(world.target.url, world.target.directory, TWO), Origin())
+    job = world.target.job(TWO, policy=world.policy)
+    maker = Maker(BackupSetting(When.ALWAYS, world.folder), job, Hears(on_status=world.tell))
+    return maker.back_up(planner.plan_from_database(job), Origin())
 
 
 def restore(world: World) -> str:
@@ -133,7 +129,7 @@ environment.run(sa.MetaData(), lambda: os.environ["DATABASE_URL"], lambda: polic
 
 
 OPERATIONS: dict[str, tuple[str, Callable[[World], object]]] = {
-    "a plan": (HEADS, lambda world: planner.plan_from_database(world.target.url, world.target.directory, TWO)),
+    "a plan": (HEADS, lambda world: planner.plan_from_database(Job(world.target.url, world.target.directory, TWO))),
     "a migration": (HEADS, migrate),
     "an update's snapshot": (LEDGER, keeper),
     "a snapshot of the catalog": (TABLE, read(lambda connection, _: reader.read(connection))),
@@ -193,7 +189,7 @@ def test_a_first_look_comes_after_a_second(world: World, monkeypatch: pytest.Mon
 def not_rehearsed(world: World) -> str:
     require_clients(world.target)
     target = world.target
-    _, account = account_from_database(target.url, target.directory, TWO, Settings(), admin=world.admin)
+    _, account = account_from_database(Job(target.url, target.directory, TWO), Settings(), admin=world.admin)
     return account.not_rehearsed
 
 

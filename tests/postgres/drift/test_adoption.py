@@ -9,8 +9,7 @@ import pytest
 from pulumi.output import Unknown
 
 from pulumi_alembic.review.plan_review import Account
-from pulumi_alembic.stack import log
-from pulumi_alembic.stack.inputs import ADMIN
+from pulumi_alembic.stack.log import Log
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
@@ -45,7 +44,7 @@ def adopting(database: Database) -> dict[str, Any]:
     """What the program asks for."""
     server = database.server
     login = f"{server.username}:{server.password}@{server.host}:{server.port}"
-    return {"adopt": "true", ADMIN: f"postgresql://{login}/{database.name}"}
+    return {"adopt": "true", "__rehearse_with": f"postgresql://{login}/{database.name}"}
 
 
 def build(site: Target, *statements: str) -> None:
@@ -74,7 +73,7 @@ def test_a_database_at_a_revision_is_taken_for_it(site: Target, adopting: dict[s
     found = site.query("SELECT revision, event FROM migrations.ledger WHERE event <> 'snapshot' ORDER BY id")
     assert found == [(each, "adopted") for each in ids]
     assert not stack.up(site.directory, id, **adopting)
-    assert adopting[ADMIN] not in str([stack.inputs, stack.outputs])
+    assert adopting["__rehearse_with"] not in str([stack.inputs, stack.outputs])
 
 
 @pytest.mark.full
@@ -196,7 +195,7 @@ def test_a_first_preview_says_that_it_cannot_look(
 ) -> None:
     """The login is imported or made by the same update, which gives it a password."""
     said: list[str] = []
-    monkeypatch.setattr(log, "info", lambda text, _: said.append(text))
+    monkeypatch.setattr(Log, "info", lambda self, text: said.append(text))
     Stack(site.url).preview(site.directory, THREE, **adopting, url=Unknown())
     assert "what is there is adopted, if anything is" in said[0]
 
@@ -262,4 +261,4 @@ def test_without_a_login_that_makes_databases_it_says_so(site: Target, adopting:
     with pytest.raises(Refused, match="rehearse_with"):
         Stack(site.url).up(site.directory, ONE, adopt="true")
     with pytest.raises(Refused, match="CREATEDB"):
-        Stack(site.url).up(site.directory, ONE, **{**adopting, ADMIN: site.url})
+        Stack(site.url).up(site.directory, ONE, **{**adopting, "__rehearse_with": site.url})

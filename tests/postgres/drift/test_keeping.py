@@ -11,7 +11,7 @@ from pulumi_alembic.drift import check
 from pulumi_alembic.drift.difference.snapshot import Item, Snapshot
 from pulumi_alembic.drift.reader import read
 from pulumi_alembic.migrate import alembic_run
-from pulumi_alembic.stack import refresh
+from pulumi_alembic.stack.log import Log
 from pulumi_alembic.stack.plugin_errors import HalfDone
 from tests.conftest import ALL, Database
 from tests.postgres.alembic.conftest import Target
@@ -26,7 +26,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the person at the terminal is warned of and told."""
     found: list[str] = []
     for kind in ("warning", "info"):
-        monkeypatch.setattr(refresh.log, kind, lambda text, _: found.append(text))
+        monkeypatch.setattr(Log, kind, lambda self, text: found.append(text))
     return found
 
 

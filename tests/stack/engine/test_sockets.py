@@ -26,11 +26,11 @@ DYNAMIC = """
 import sys
 from pulumi import Output
 from pulumi.dynamic import CreateResult, Resource, ResourceProvider
-from pulumi_alembic.stack import log
+from pulumi_alembic.stack.log import Log
 
 class Saying(ResourceProvider):
     def create(self, props):
-        log.info("said through the engine's log", props["urn"])
+        Log(props["urn"]).info("said through the engine's log")
         return CreateResult("id", {**props, "engine": sys.argv[-1]})
 
 class Said(Resource, name="Said"):

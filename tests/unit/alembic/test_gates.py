@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pulumi_alembic.errors import DataLoss, LintError, NotApproved, PolicyError, RehearsalFailed
-from pulumi_alembic.review.gates import SKIP_REHEARSAL, Gates, rehearsal_notes
+from pulumi_alembic.review.gates import SKIP_REHEARSAL, Gates, notes
 from pulumi_alembic.review.plan_review import (
     DIGEST_FORMULA,
     Account,
@@ -133,6 +133,6 @@ def test_a_rehearsal_that_failed_is_overridden_by_a_reason_alone(monkeypatch: py
             gates.check([failed], DIGEST)
     monkeypatch.setenv(SKIP_REHEARSAL, "the script needs rows")
     gates.check([failed], DIGEST)
-    assert rehearsal_notes(failed) == {
+    assert notes(failed) == {
         "20250101_001": {"rehearsal_skipped": {"reason": "the script needs rows", "failed": "42P01"}}
     }

@@ -1,14 +1,15 @@
 """A proof says of a revision what was applied, and nothing less lets it through."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pulumi_alembic.errors import PolicyError
-from pulumi_alembic.fanout.job import Job
-from pulumi_alembic.review.lint import lint_settings
+from pulumi_alembic.fanout.job import FanoutJob
+from pulumi_alembic.migrate.job import Job
+from pulumi_alembic.policy import Policy
+from pulumi_alembic.review.lint import Settings
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.promotion import UNREADABLE, UNSEALED, VARIABLE, Lower, Proof, reason_of
 from pulumi_alembic.scripts.revision import Revision
@@ -100,19 +101,16 @@ def test_what_is_no_proof_proves_nothing_and_says_why(scripts: list[Revision], t
     ],
 )
 def test_a_lower_stack_whose_proof_is_not_known_yet_is_not_asked(properties: object, expected: str | None) -> None:
-    found = lint_settings({"__lower": properties}).lower
+    found = Lower.of(properties)
     assert (found is None) == (expected is None)
     assert expected is None or (found and expected in found.problem)
 
 
-@pytest.mark.parametrize(
-    ("proof", "asked"),
-    [(None, True), ("v1 postgresql=15", True), ({}, True), ([5], True), (5.0, True), (object(), False)],
-)
-def test_a_proof_that_is_known_goes_to_each_database_of_many(proof: object, asked: bool) -> None:
-    found = Job.lint_of({"__lower": {"stack": "dev", "proof": proof}})
-    assert ("__lower" in found) == asked
-    json.dumps(found)
+def test_a_job_goes_to_each_database_of_many_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "checkout is down")
+    lint = Settings({"truncate": "error"}, lower=Lower.of({"stack": "dev", "proof": "v1 postgresql=15"}))
+    job = FanoutJob(Job("postgresql://host/none", Path("migrations"), policy=Policy(lock_timeout=0.1)), lint, "admin")
+    assert FanoutJob.from_line(job.to_line()) == job and b"\n" not in job.to_line()
 
 
 def test_a_reason_is_said_in_words() -> None:

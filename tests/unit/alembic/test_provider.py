@@ -6,7 +6,7 @@ import dill
 import pytest
 
 from pulumi_alembic.provider import MigrationsProvider
-from pulumi_alembic.stack import log
+from pulumi_alembic.stack.log import Log
 from taskdb.passwords import PasswordProvider
 
 OLD = {"url": "u", "directory": "migrations", "__urn": "urn", "target": "2", "__serial": 1, "revision": "2"}
@@ -64,5 +64,5 @@ def test_deleting_leaves_the_database_alone() -> None:
 def test_a_command_names_the_stack_as_another_one_may_be_selected(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_COMMAND", engine)
     urn = "urn:pulumi:dev::taskdb::pulumi-python:dynamic/alembic:Migrations::schema"
-    assert log.command("up", urn) == f"{engine} up --stack dev"
-    assert log.command("up", "") == f"{engine} up"
+    assert Log(urn).command("up") == f"{engine} up --stack dev"
+    assert Log("").command("up") == f"{engine} up"

@@ -14,15 +14,15 @@ import signal
 import sys
 from collections import deque
 from contextlib import suppress
+from dataclasses import replace
 from types import FrameType
 from typing import Any, NoReturn
 
 from pulumi_alembic.errors import MigrationError
-from pulumi_alembic.fanout.job import Job
+from pulumi_alembic.fanout.job import FanoutJob
 from pulumi_alembic.fanout.tasks import HEAVY, Bench, load
 from pulumi_alembic.fanout.worker_pool.messages import Lines, write
 from pulumi_alembic.fanout.worker_pool.worker import Worker
-from pulumi_alembic.scripts.history import History
 
 __all__ = ["main"]
 
@@ -34,9 +34,9 @@ def main(output: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     commands = Lines(_INPUT)
-    job = Job.from_json(commands.next())
+    job = FanoutJob.from_line(commands.next())
     try:
-        bench = Bench(job, History.load(job.folder))
+        bench = Bench(replace(job, job=replace(job.job, history=job.job.read_history())))
     except MigrationError as error:
         write(output, {"broken": str(error)})
         return

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from pulumi_alembic.errors import DatabaseError, HistoryError
-from pulumi_alembic.fanout.job import Job
+from pulumi_alembic.fanout.job import FanoutJob
 
 __all__ = ["Crowd"]
 
@@ -25,7 +25,7 @@ class Crowd:
     The helper notices the end of this process by the end of its input.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: FanoutJob) -> None:
         self._job = job
         self._process: subprocess.Popen[bytes] | None = None
         self._answers: IO[bytes] | None = None
@@ -38,7 +38,7 @@ class Crowd:
         finally:
             os.close(theirs)
         self._answers = os.fdopen(ours, "rb")
-        self._say(self._job.to_json())
+        self._say(self._job.to_line())
         return self
 
     def __exit__(
@@ -58,7 +58,12 @@ class Crowd:
     @property
     def command(self) -> str:
         """What a person repeats after a failure."""
-        return self._job.command
+        return self._job.job.command
+
+    @property
+    def target(self) -> str:
+        """The revision that all databases are brought to."""
+        return self._job.job.target
 
     def run(
         self,
@@ -75,7 +80,7 @@ class Crowd:
         An item is the name of a database and what the task wants to know of it, or None where that is `shared` by all.
         Raises HistoryError where the scripts are no history, DatabaseError where the helper itself ends.
         """
-        self._say(json.dumps({"task": task, "items": items, "processes": processes, "shared": shared}))
+        self._say(json.dumps({"task": task, "items": items, "processes": processes, "shared": shared}).encode())
         assert self._answers  # noqa: S101 - there is one within the block
         for line in self._answers:
             answer = json.loads(line)
@@ -89,12 +94,12 @@ class Crowd:
                 yield answer.pop("n"), answer
         raise DatabaseError(
             f"the process that works on the databases ended, and with it what it had not committed. Run again: "
-            f"{self._job.command}"
+            f"{self.command}"
         )
 
-    def _say(self, line: str) -> None:
+    def _say(self, line: bytes) -> None:
         assert self._process and self._process.stdin  # noqa: S101 - there is one within the block
         # Why it is gone, is read from its answers.
         with suppress(BrokenPipeError):
-            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.write(line + b"\n")
             self._process.stdin.flush()

@@ -129,7 +129,7 @@ def _answer(bench: Bench, task: str, shared: Any, order: dict[str, Any], tell: _
         tell({"say": text, "of": order["n"], "lasting": lasting})
 
     try:
-        with waits(say, bench.job.waits.lock_deadline):
+        with waits(say, bench.job.job.policy.lock_deadline):
             return TASKS[task](bench, name, shared if own is None else own, say)
     except RevisionFailed as error:
         return {"error": str(error), "kind": "RevisionFailed", "revision": error.revision}

@@ -55,4 +55,4 @@ def batched_update(
     with phases.batched(context, statement, changed) as attempt:
         if not attempt.done:
             walk = Walk(phases.session, table, assignments, where, found)
-            walk.run(attempt.id, phases.request.policy, phases.tell)
+            walk.run(attempt.id, phases.request.job.policy, phases.tell)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
 
     from pulumi_alembic.database.connection import Session
-    from pulumi_alembic.migrate.request import Request
+    from pulumi_alembic.migrate.job import Request
     from pulumi_alembic.migrate.step_follower import Running
 
 __all__ = ["KEY", "Phases"]
@@ -75,7 +75,7 @@ class Phases:
 
     def tell(self, text: str) -> None:
         """Say of the revision that runs what goes on."""
-        self.request.on_status(f"{self._running.name}: {text}")
+        self.request.listener.status(f"{self._running.name}: {text}")
 
     def follow(self, context: MigrationContext, engine: sa.Engine) -> None:
         """Guard the run of `context`, which uses `engine`, whose only connection is the session."""
@@ -214,7 +214,7 @@ class Phases:
         while not self._take():
             holder = self._holder()
             waited = time.monotonic() - begun
-            if waited > self.request.policy.lock_deadline:
+            if waited > self.request.job.policy.lock_deadline:
                 end = f", or end it: SELECT pg_terminate_backend({holder.pid})" if holder else ""
                 raise DatabaseError(
                     f"waited {waited:.0f} s (lock_deadline) for {holder or 'a session'}, which an earlier run left "

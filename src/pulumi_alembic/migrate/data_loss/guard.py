@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.migrate.data_loss.catalog_after import Tables
     from pulumi_alembic.migrate.data_loss.losses import Loss
     from pulumi_alembic.migrate.data_loss.preserve import Keeper
-    from pulumi_alembic.migrate.request import Request
+    from pulumi_alembic.migrate.job import Request
     from pulumi_alembic.migrate.step_follower import Running
 
 __all__ = ["MARK", "Guard"]
@@ -55,8 +55,8 @@ class Guard:
         self._suspects: frozenset[str] | None = None
         self._running = running
         self._request = request
-        self._allowed = request.allow_data_loss
-        self._limit = request.policy.count_timeout
+        self._allowed = request.job.allow_data_loss
+        self._limit = request.job.policy.count_timeout
         self._outline: Outline | None = None
         self._set = False
         self._unknown: Tables | None = None

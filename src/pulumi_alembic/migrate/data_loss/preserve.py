@@ -25,7 +25,7 @@ from pulumi_alembic.migrate.data_loss.source import Before, Source
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
-    from pulumi_alembic.migrate.request import Request
+    from pulumi_alembic.migrate.job import Request
     from pulumi_alembic.migrate.step_follower import Running
 
 __all__ = ["Keeper"]
@@ -72,7 +72,7 @@ class Keeper:
     def wants(self) -> bool:
         """Whether what the running revision takes away is to be kept, if there is a place for it."""
         step = self._running.step
-        return step is not None and not step.is_upgrade and is_wanted(self._request.policy)
+        return step is not None and not step.is_upgrade and is_wanted(self._request.job.policy)
 
     @property
     def keeps(self) -> bool:
@@ -108,7 +108,7 @@ class Keeper:
     def count(self, found: Sequence[Loss]) -> None:
         """Take the number of rows while others may still read and write, for as long as that may take."""
         # Below that the way back to the savepoint would be cut short too.
-        limit = max(round(self._request.policy.count_timeout * 1000), 50)
+        limit = max(round(self._request.job.policy.count_timeout * 1000), 50)
         for loss in found:
             if loss.column or loss in self._numbers:
                 continue
@@ -194,7 +194,7 @@ class Keeper:
     def complete(self) -> None:
         """The revision has run, and only the commit is to come: say what it set aside."""
         for each in self._kept:
-            self._request.on_kept(each)
+            self._request.listener.kept(each)
         self._kept = []
 
     def _roots(self, table: str) -> list[tuple[str, int]]:
@@ -293,7 +293,7 @@ class Keeper:
             **{name: getattr(entry, name) for name in ("id", "table", "columns", "rows", "bytes", "moved")},
         }
         run = Run(self._running.before, self._running.before)
-        ledger.note(self._session, Event.KEPT, run, self._request.origin, detail)
+        ledger.note(self._session, Event.KEPT, run, self._request.job.origin, detail)
         self._kept += [f"{entry.revision}: sets aside {text}" for text in entry.texts]
         return ""
 

@@ -23,7 +23,7 @@ from pulumi_alembic.migrate.data_loss.values import Values, write, write_each
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
-    from pulumi_alembic.migrate.request import Request
+    from pulumi_alembic.migrate.job import Request
     from pulumi_alembic.migrate.step_follower import Running
 
 __all__ = ["Returning"]
@@ -109,12 +109,14 @@ class Returning:
                 "rows": number,
             }
             ledger.prepare(session)
-            ledger.note(session, Event.PUT_BACK, Run(running.before, running.before), request.origin, detail)
+            ledger.note(session, Event.PUT_BACK, Run(running.before, running.before), request.job.origin, detail)
             for text in entry.parts(back):
-                request.on_kept(f"{running.name}: puts back {text}")
+                request.listener.kept(f"{running.name}: puts back {text}")
         if left:
             reasons = "; ".join(f"{number:,}: {reason}" for reason, number in left.why.items())
-            request.on_kept(f"{running.name}: still kept, {left.told(left.rows)} ({reasons}). See: pulumi-alembic kept")
+            request.listener.kept(
+                f"{running.name}: still kept, {left.told(left.rows)} ({reasons}). See: pulumi-alembic kept"
+            )
 
 
 class _Return:

@@ -13,10 +13,9 @@ from pulumi_alembic.review.lint.models import differences
 from pulumi_alembic.scripts.plan import Direction, Plan
 
 if TYPE_CHECKING:
-    from pulumi_alembic.review.lint.settings import Settings
     from pulumi_alembic.scripts.history import History
     from pulumi_alembic.scripts.revision import Revision
-    from pulumi_alembic.sql.catalog import Catalog, Measure, Models
+    from pulumi_alembic.sql.catalog import Catalog, Models
 
 __all__ = ["PlanLint"]
 
@@ -36,22 +35,10 @@ class PlanLint:
 
     @classmethod
     def of(
-        cls,
-        plan: Plan,
-        history: History,
-        texts: Sequence[str],
-        there: Catalog | None,
-        settings: Settings,
-        models: Sequence[Models],
-        *,
-        known: bool,
-        static: bool = False,
-        measure: Measure = lambda table: None,
-        server: int = 0,
+        cls, linter: Linter, plan: Plan, history: History, models: Sequence[Models], *, known: bool, server: int = 0
     ) -> PlanLint:
-        """The lint of a plan whose steps send these texts, all of which are `known`, to where this is `there`."""
+        """The lint of a plan whose statements are all `known`."""
         newest = plan.direction is Direction.UPGRADE and history.heads == (plan.target,)
-        linter = Linter(settings, there, plan.direction, tuple(texts), static, measure)
         return cls(linter, plan, newest, known, models, server)
 
     def revision(self, script: Revision, before: Catalog | None) -> RevisionLint:

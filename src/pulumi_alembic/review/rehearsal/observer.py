@@ -20,6 +20,7 @@ from pulumi_alembic.database.connection import VERSION_SCHEMA, read_heads
 from pulumi_alembic.database.fingerprint import read_lines
 from pulumi_alembic.database.literals import Unbindable, bound
 from pulumi_alembic.migrate.blocks.statement import NOTHING
+from pulumi_alembic.migrate.job import Listener
 from pulumi_alembic.review.rehearsal.guard import SHARED, refuse_shared
 from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.review.rehearsal.renames import NAMES, Names, Rename, renames
@@ -89,7 +90,7 @@ class Seen:
     renames: tuple[Rename, ...] = ()
 
 
-class Looker:
+class Looker(Listener):
     """Looks on while revisions run, in the sessions that it is told of; `seen` has those that are complete, in order.
 
     `heads` are where the database is after them. `rest` is what the one that did not complete had sent. Of a statement
@@ -130,7 +131,7 @@ class Looker:
         """A batched update begins."""
         self.rest.append(Sent(f"{statement} /* in batches */", outside=True))
 
-    def on_applied(self, _: str) -> None:
+    def applied(self, revision: str) -> None:
         """The running revision is complete, in its transaction."""
         assert self._session is not None  # noqa: S101 - a revision ran in it
         self.heads = read_heads(self._session)

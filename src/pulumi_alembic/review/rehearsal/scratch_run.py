@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pulumi_alembic.errors import MigrationError, RevisionFailed
 from pulumi_alembic.migrate import alembic_run
-from pulumi_alembic.migrate.request import Request
+from pulumi_alembic.migrate.job import Job, Request
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.review.rehearsal.doubt import doubt
 from pulumi_alembic.review.rehearsal.guard import kept_inside
@@ -55,19 +55,18 @@ def perform(url: str, steps: Plan, history: History, catalog: Catalog | None) ->
     deadline = time.monotonic() + LIMIT
     paths = [os.path.abspath(step.path) for step in steps.steps]  # noqa: PTH100 - as frames name it
     looker = Looker(paths, deadline, catalog)
-    request = Request(
+    job = Job(
         _limited(url),
-        "preview",
-        looker.on_applied,
+        history.manifest.path.parent,
+        command="preview",
         policy=Policy(lock_deadline=1.0, keep_data=False),
-        scripts=history.revisions,
+        history=history,
         # There are no rows, and the locks are to be the statements' own.
         allow_data_loss=frozenset(history.revisions),
-        observer=looker,
     )
     try:
         with _silence(), _kept_inside(steps), _ended_at(looker, deadline):
-            alembic_run.run(steps, history, request)
+            alembic_run.run(steps, history, Request(job, looker, observer=looker))
     except RevisionFailed as error:
         if time.monotonic() > deadline:
             raise NotRehearsed(f"it takes longer than {LIMIT:.0f} s") from None

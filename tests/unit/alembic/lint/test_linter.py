@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pulumi_alembic.migrate.planner import Looked
 from pulumi_alembic.review import build
 from pulumi_alembic.review.lint import Settings
 from pulumi_alembic.review.lint.squawk import objections
@@ -54,7 +55,7 @@ def write(
 def account(project: Path, settings: Settings | None = None, there: Catalog | None = THERE) -> Account:
     history = History.load(project)
     steps = plan(history, (), history.heads[0])
-    return build.account_of(steps, history, there, settings or Settings(), static=there is not None)
+    return build.account_of(Looked(steps, history, there), settings or Settings(), static=there is not None)
 
 
 def found(project: Path, settings: Settings | None = None, there: Catalog | None = THERE) -> list[Finding]:
@@ -150,11 +151,13 @@ def test_production_needs_a_backup_once_there_is_anything_to_lose(project: Path,
     history = History.load(project)
     for current, production in (((ONE,), True), ((), True), ((ONE,), False)):
         settings = Settings(production=production, backup=backup)
-        found = build.account_of(plan(history, current, TWO), history, THERE, settings).revisions[0].findings
+        looked = Looked(plan(history, current, TWO), history, THERE)
+        found = build.account_of(looked, settings).revisions[0].findings
         assert ("production-without-backup" in {each.rule for each in found}) is (
             wanted and production and bool(current)
         )
-    down = build.account_of(plan(history, (TWO,), ONE), history, THERE, Settings(production=True, backup=backup))
+    back = Looked(plan(history, (TWO,), ONE), history, THERE)
+    down = build.account_of(back, Settings(production=True, backup=backup))
     assert "production-without-backup" not in {each.rule for each in down.revisions[0].findings}
 
 

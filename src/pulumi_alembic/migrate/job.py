@@ -1,0 +1,133 @@
+"""What a run of migrations needs, what can stop it, and what it tells: for an update, a fan-out and the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pulumi_alembic.policy import Policy
+from pulumi_alembic.scripts.history import HEAD, History
+from pulumi_alembic.scripts.origin import Origin
+from pulumi_alembic.scripts.plan import Plan
+from pulumi_alembic.scripts.revision import Revision
+from pulumi_alembic.scripts.trust import Trust
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import RevisionStep
+
+    from pulumi_alembic.database.connection import Connection
+    from pulumi_alembic.database.migration_lock import Lock
+
+__all__ = ["ENTERED", "OPEN", "SILENT", "Gate", "Job", "Listener", "Observer", "Request"]
+
+ENTERED = "entered"
+"""The attribute of Alembic's configuration that says that env.py came as far as to call `run`."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """The database at `url`, the scripts of `directory`, and the revision to bring the database to.
+
+    `command` is what a person repeats after a failure, and `allow_data_loss` are the revisions that are allowed to
+    delete rows. With `trust` the ledger's scripts run if the directory has none. The ledger keeps `origin`. `history`
+    is that of the directory, if it was read before. A database without heads is taken to be at those that are
+    `adopted`.
+    """
+
+    url: str
+    directory: Path
+    target: str = HEAD
+    command: str = ""
+    policy: Policy = field(default_factory=Policy)
+    trust: Trust | None = None
+    origin: Origin = field(default_factory=Origin)
+    allow_data_loss: frozenset[str] = frozenset()
+    history: History | None = None
+    adopted: tuple[str, ...] = ()
+
+    def read_history(self) -> History:
+        """The history that is known, or else that of the directory. Raises HistoryError."""
+        return self.history or History.load(self.directory)
+
+
+class Gate(Protocol):
+    """Stops a run before its first revision, by what it raises; as it stands here, it stops nothing."""
+
+    def around(self) -> AbstractContextManager[object]:
+        """Is entered once no other migration runs, and left before another one can."""
+        return nullcontext()
+
+    def approve(self, plan: Plan) -> Mapping[str, Any]:
+        """Look at what would run; the result is what the ledger keeps of each revision."""
+        return {}
+
+    def back_up(self, plan: Plan, origin: Origin) -> str:
+        """Back up what is approved; the result is the id of the backup, or empty if none is wanted."""
+        return ""
+
+
+class Listener(Protocol):
+    """Hears what a run does; as it stands here, it ignores it. A method can be called in another thread."""
+
+    def applied(self, revision: str) -> None:
+        """A revision is applied; this is within its transaction."""
+        return
+
+    def status(self, text: str) -> None:
+        """What goes on."""
+        return
+
+    def waits(self, text: str) -> None:
+        """For which other migration or session the run waits."""
+        return
+
+    def kept(self, text: str) -> None:
+        """Which rows are preserved or restored."""
+        return
+
+
+class Observer(Protocol):
+    """Who looks on while revisions run."""
+
+    def session(self, session: Connection) -> None:
+        """An attempt begins, in this session."""
+
+    def batched(self, statement: str) -> None:
+        """A batched update begins, in a block of its own."""
+
+
+class _Open(Gate):
+    """Stops nothing."""
+
+
+class _Silent(Listener):
+    """Ignores all."""
+
+
+OPEN, SILENT = _Open(), _Silent()
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run of Alembic, by the `alembic` command and by a stack's update alike.
+
+    A caller inside Python leaves it in Alembic's `config.attributes["request"]`. `lock` keeps other migrations out;
+    None only for a run that changes nothing. The ledger keeps the id of the `backup` that was made before, and the
+    `notes` of each revision.
+    """
+
+    job: Job
+    listener: Listener = SILENT
+    lock: Lock | None = None
+    observer: Observer | None = None
+    backup: str = ""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def script(self, step: RevisionStep) -> Revision:
+        """The script of a step of Alembic's: as it was checked, or else as it is now."""
+        path = Path(step.revision.path)
+        known = self.job.history.revisions if self.job.history else {}
+        return known.get(step.revision.revision) or Revision.read(path.parent, path.name)

@@ -1,0 +1,215 @@
+"""The properties of a Migrations resource: what its program asks for, what `check` adds, and what an update leaves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar, overload
+
+from pulumi.output import Unknown
+
+from pulumi_alembic.backups.setting import BackupSetting, When
+from pulumi_alembic.drift.difference.ignored import patterns
+from pulumi_alembic.migrate.data_loss.allowance import allowed
+from pulumi_alembic.migrate.job import Job
+from pulumi_alembic.policy import Policy
+from pulumi_alembic.review.gates import APPROVE, Gates
+from pulumi_alembic.review.lint.settings import Settings
+from pulumi_alembic.scripts import trust
+from pulumi_alembic.scripts.origin import Origin
+from pulumi_alembic.scripts.promotion import Lower
+from pulumi_alembic.scripts.trust import Trust
+from pulumi_alembic.stack.log import Log
+
+__all__ = ["DETAILS", "ID", "Properties", "Wire"]
+
+ID = "migrations.alembic_version"
+
+Wire = dict[str, Any]
+"""Properties as an engine sends them, and as states hold them."""
+
+STATE = "the stack's state"
+
+_T = TypeVar("_T")
+
+
+class _Property(Generic[_T]):
+    """One property: its key where the class is asked, its value where an object is.
+
+    The key is the name of the field, if it is not given.
+    """
+
+    def __init__(self, read: Callable[[Any], _T], key: str = "") -> None:
+        self._read, self._key = read, key
+
+    def __set_name__(self, owner: type[Properties], name: str) -> None:
+        self._key = self._key or name
+
+    @overload
+    def __get__(self, properties: None, owner: type[Properties]) -> str: ...
+
+    @overload
+    def __get__(self, properties: Properties, owner: type[Properties]) -> _T: ...
+
+    def __get__(self, properties: Properties | None, owner: type[Properties]) -> str | _T:
+        return self._key if properties is None else self._read(properties.wire.get(self._key))
+
+
+def _any(value: Any) -> Any:
+    return value
+
+
+def _text(value: Any) -> str:
+    """Empty for what is not there, or not known yet."""
+    return "" if isinstance(value, Unknown) else str(value or "")
+
+
+def _known(value: Any) -> str | None:
+    return None if value is None or isinstance(value, Unknown) else str(value)
+
+
+class Properties:
+    """The properties, by name. The fields are the only place that spells a key of the state.
+
+    Two underscores begin what no person reads. `url` is None if it is not known yet, because its database does not
+    exist. No state holds `rehearse_with`, the URL of the login to rehearse with, and `applying`, which says that an
+    update runs what is planned: `check` keeps both to itself. A plan's details in the state would be decoded by every
+    preview from then on, and shown as deleted by the next one.
+    """
+
+    url = _Property(_known)
+    directory = _Property(lambda value: Path(value or ""))
+    target = _Property(_text)
+    urn = _Property(_text, "__urn")
+    # State files from before there was a policy have none.
+    policy = _Property(lambda value: Policy.parse(value or {}))
+    lint = _Property(lambda value: value or {})
+    production = _Property(bool, "__production")
+    configure = _Property(lambda value: value or 'Migrations(lint={{"{rule}": "warning"}})', "__configure")
+    configure_backup = _Property(_text, "__configure_backup")
+    backup = _Property(lambda value: str(value or When.NEVER))
+    backup_folder = _Property(_text)
+    lower = _Property(_any, "__lower")
+    on_unknown_revision = _Property(lambda value: value or trust.ROLLBACK)
+    rehearse_with = _Property(_text, "__rehearse_with")
+    applying = _Property(bool, "__applying")
+    require_approval = _Property(bool)
+    approved = _Property(_text, "__approved")
+    allow_data_loss = _Property(lambda value: value or (), "__allow_data_loss")
+    drift_ignore = _Property(lambda value: patterns(value or ()))
+    infrastructure = _Property(_any)
+    """Its change says that the stack's other resources changed what belongs to the database."""
+    adopt = _Property(_text)
+    """`true`, or the revision that a database without heads is compared with."""
+
+    databases = _Property(_any)
+    query = _Property(_any)
+    query_url = _Property(_any, "__query_url")
+    query_timeout = _Property(lambda value: value or "10s")
+    waves = _Property(lambda value: value or {})
+    names = _Property(_text, "__databases")
+    """Input and output: the names, packed, as far as they are few enough for a state."""
+
+    plan = _Property(_text)
+    serial = _Property(lambda value: int(value or 0), "__serial")
+    applied = _Property(_text, "__applied")
+    """Input and output: the digests of all scripts that are applied once the plan has run, or were before."""
+    adopts = _Property(_any)
+    """The heads that the update takes over, and the digest of what `check` found there."""
+    digest = _Property(_text)
+    statements = _Property(_any)
+    review = _Property(_text, "__plan")
+    reviews = _Property(_text, "__plans")
+    proves = _Property(_text, "__proof")
+    """What the stack proves once the plan has run."""
+    way_back = _Property(lambda value: trust.read(value or "", STATE), "__way_back")
+    """The digests of the scripts whose downgrade was rehearsed before they ran."""
+    unproven = _Property(lambda value: value or {}, "__unproven")
+    """The revisions that run, or ran, before the upstream stack proved them, each with the reason."""
+
+    revision = _Property(_text)
+    proof = _Property(_text)
+    schema_fingerprint = _Property(_text)
+    """The digest of what the last update left in the database, and in its roles."""
+    drift = _Property(_any)
+    """An output of a refresh only: how the database differs from what the last update left."""
+    revisions = _Property(_any)
+    failures = _Property(_any)
+
+    def __init__(self, wire: Mapping[str, Any]) -> None:
+        self.wire = wire
+
+    @classmethod
+    def of(cls, wire: Mapping[str, Any]) -> Properties:
+        """What a program asks for. Raises MigrationError for a setting that makes no sense."""
+        asked = cls(wire)
+        for _ in (asked.policy, asked.backup_setting, asked.lint_settings, asked.refuses_unknown, asked.drift_ignore):
+            """All that can be wrong is read once, before anything else is done."""
+        return asked
+
+    def without(self, *keys: str) -> Wire:
+        """All but these."""
+        return {key: value for key, value in self.wire.items() if key not in keys}
+
+    @cached_property
+    def log(self) -> Log:
+        """Where the person at the terminal reads what is done for this resource."""
+        return Log(self.urn)
+
+    @cached_property
+    def backup_setting(self) -> BackupSetting:
+        """When to back up, and where to."""
+        return BackupSetting.parse(self.backup, self.backup_folder)
+
+    @cached_property
+    def lint_settings(self) -> Settings:
+        """How lint judges."""
+        return Settings.parse(
+            self.lint,
+            production=self.production,
+            backup=self.backup,
+            configure_backup=self.configure_backup or Settings.configure_backup,
+            lower=Lower.of(self.lower),
+        )
+
+    @property
+    def refuses_unknown(self) -> bool:
+        """Whether a checkout does nothing with a database at a revision that its scripts lack."""
+        return trust.refuse(self.on_unknown_revision)
+
+    @property
+    def is_many(self) -> bool:
+        """Whether these are a fan-out's."""
+        return Properties.databases in self.wire or Properties.query in self.wire
+
+    @property
+    def gates(self) -> Gates:
+        """What an update with these properties is allowed to run. Raises PolicyError if it names no revision."""
+        approved = os.environ.get(APPROVE) or self.approved
+        return Gates(
+            up=self.log.command("up"),
+            configure=self.configure,
+            may_lose=allowed(self.allow_data_loss),
+            preview=self.log.command("preview"),
+            approved=approved if self.require_approval else None,
+        )
+
+    def job(self, known: Properties) -> Job:
+        """What a run of these needs. The digests that are `known` vouch for stored scripts, and what a person gives."""
+        project = self.urn.split("::")[1] if self.urn.count("::") > 2 else "PROJECT"
+        up = self.log.command("up")
+        vouched = Trust(
+            trust.read(known.applied, STATE),
+            trust.read(os.environ.get(trust.VARIABLE) or "", trust.VARIABLE),
+            not self.refuses_unknown,
+            up,
+            self.log.command(f"config set {project}:on_unknown_revision {trust.ROLLBACK}"),
+        )
+        origin = Origin(self.log.stack)
+        return Job(self.url or "", self.directory, self.target, up, self.policy, vouched, origin)
+
+
+DETAILS = (Properties.digest, Properties.statements, Properties.review, Properties.reviews)
+"""Inputs that say what a plan with anything to run does: its digest, its SQL, and its account or accounts as JSON."""

@@ -1,0 +1,128 @@
+"""The update of one database: the plan made again, judged once nobody else migrates, run, and read again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pulumi_alembic.backups.setting import When
+from pulumi_alembic.errors import RevisionFailed
+from pulumi_alembic.migrate import migrator
+from pulumi_alembic.migrate.data_loss.setting import is_wanted
+from pulumi_alembic.migrate.job import Gate, Job
+from pulumi_alembic.review import build, plan_text
+from pulumi_alembic.review.gates import Gates, notes
+from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.scripts.history import BASE
+from pulumi_alembic.scripts.plan import Direction, Plan
+from pulumi_alembic.stack import adopt, plugin_errors, proof, refresh, shown
+from pulumi_alembic.stack.log import Log
+from pulumi_alembic.stack.properties import DETAILS, ID, Properties, Wire
+
+if TYPE_CHECKING:
+    from pulumi_alembic.drift.baseline import Keeper
+    from pulumi_alembic.scripts.origin import Origin
+
+__all__ = ["migrate", "rehearsed", "tell"]
+
+rehearsed: dict[str, Account | None] = {}
+"""By URN, what the check of an update saw in the rehearsal, for the update that follows in this process."""
+
+
+def migrate(olds: Properties, news: Properties) -> Wire:
+    """Bring the database to the target; the outputs. Raises HalfDone, with how far it is, where a revision fails."""
+    gates = news.gates
+    gate = _Gate(news, news.job(news), gates, refresh.keeper(olds, news))
+    outputs = news.without(Properties.adopts, *DETAILS) | {Properties.proof: news.proves}
+    try:
+        revision = migrator.migrate(replace(gate.job, allow_data_loss=gates.may_lose), gate, _Progress(news.urn, gate))
+    except RevisionFailed as error:
+        outputs |= {Properties.revision: error.revision, Properties.proof: proof.without(news.proves, gate.begun)}
+        outputs |= {Properties.schema_fingerprint: gate.keeper.fingerprint}
+        raise plugin_errors.HalfDone(str(error), ID, outputs) from None
+    return outputs | {Properties.revision: revision, Properties.schema_fingerprint: gate.keeper.fingerprint}
+
+
+def tell(plan: Plan, account: Account, inputs: Properties) -> None:
+    """Show the person what the plan does."""
+    backup = inputs.backup_setting
+    reason = backup.reason(account)
+    first = [f"Backup first, into {backup.folder}: {reason}"] if reason else []
+    inputs.log.info("\n  ".join([str(plan), *first, *plan_text.summary(account)]))
+
+
+@dataclass
+class _Gate(Gate):
+    """Judges what would run; `begun` is the last plan that it let pass."""
+
+    inputs: Properties
+    job: Job
+    gates: Gates
+    keeper: Keeper
+    begun: Plan | None = field(default=None, init=False)
+
+    def around(self) -> AbstractContextManager[object]:
+        return adopt.first(self.inputs, self.job, self.keeper)
+
+    def approve(self, plan: Plan) -> Mapping[str, Any]:
+        self.begun = plan
+        job = replace(self.job, target=plan.target)
+        _, account = build.account_from_database(job, self.inputs.lint_settings, keep=is_wanted(job.policy))
+        account = _as_rehearsed(account, self.inputs.urn)
+        if not self._is_shown(account, job):
+            tell(plan, account, self.inputs)
+        self.gates.check([account], account.digest, lambda: self._digest_of_empty(job))
+        self.keeper.begin()
+        return notes(account)
+
+    def back_up(self, plan: Plan, origin: Origin) -> str:
+        if self.inputs.backup_setting.when is When.NEVER:
+            return ""
+        from pulumi_alembic.backups.taking import Maker
+
+        return Maker(self.inputs.backup_setting, self.job, self.inputs.log).back_up(plan, origin)
+
+    def _is_shown(self, account: Account, job: Job) -> bool:
+        """Whether the preview of this command has printed the plan, and its rehearsal found no more than that did."""
+        if any(each.rehearsed and each.rehearsed.fails for each in account.revisions):
+            return False
+        if shown.is_shown(account.digest, self.inputs.urn):
+            return True
+        return account.origin == BASE and shown.is_shown(self._digest_of_empty(job), self.inputs.urn)
+
+    def _digest_of_empty(self, job: Job) -> str:
+        """The digest of the plan as it was for a database to come: as good as its own while the database is empty."""
+        empty = build.account_of_empty(job, self.inputs.lint_settings)
+        return empty.digest if empty else ""
+
+
+@dataclass
+class _Progress(Log):
+    """Tells `applied 20250126_003, 2 of 5` too."""
+
+    gate: _Gate
+
+    def applied(self, revision: str) -> None:
+        assert self.gate.begun is not None  # noqa: S101 - the gate let it pass
+        done = "applied" if self.gate.begun.direction is Direction.UPGRADE else "downgraded"
+        ids = [step.id for step in self.gate.begun.steps]
+        self.status(f"{done} {revision}, {ids.index(revision) + 1} of {len(ids)}")
+
+
+def _as_rehearsed(account: Account, urn: str) -> Account:
+    """The account with what the check of this update saw, if the plan is still that one."""
+    seen = rehearsed.pop(urn, None)
+    if seen is None or _steps(seen) != _steps(account):
+        return account
+    revisions = []
+    for now, then in zip(account.revisions, seen.revisions, strict=True):
+        # What was measured is that of the plan as it was judged then.
+        statements = then.statements if seen.digest == account.digest else now.statements
+        revisions.append(replace(now, statements=statements, rehearsed=then.rehearsed))
+    return replace(account, rehearsed=seen.rehearsed, not_rehearsed=seen.not_rehearsed, revisions=tuple(revisions))
+
+
+def _steps(account: Account) -> tuple[object, ...]:
+    return account.origin, account.direction, [(each.id, each.checksum) for each in account.revisions]
