@@ -27,17 +27,7 @@ try:
 except TaskdbError as error:
     raise pulumi.RunError(str(error)) from None
 
-database = Database(
-    settings.database,
-    settings.admin,
-    server,
-    present,
-    app_login=settings.app_login,
-    app_connections=settings.app_connections,
-    temporary_tables=settings.temporary_tables,
-    protect=settings.protect,
-    reporter=settings.reporter,
-)
+database = Database(settings, server, present)
 
 migrations = Migrations(
     "schema",

@@ -45,7 +45,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
     revisions: pulumi.Output[dict[str, int]]
     failures: pulumi.Output[dict[str, str]]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords that programs use
         self,
         name: str,
         *,

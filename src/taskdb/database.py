@@ -11,7 +11,6 @@ import pulumi_postgresql as postgresql
 
 from pulumi_alembic.database.connection import KEPT_SCHEMA, VERSION_SCHEMA, VERSION_TABLE
 from pulumi_alembic.ledger.table import LEDGER, REPORTED_COLUMNS
-from taskdb.admin import Admin
 from taskdb.chain import Chain
 from taskdb.commands import command
 from taskdb.connection_limit import connection_limit
@@ -19,6 +18,7 @@ from taskdb.logins import login_inputs
 from taskdb.preflight import Server
 from taskdb.roles import APP_SCHEMA, Login, Roles
 from taskdb.rotation import LOGINS, exported_login, own_outputs, turn
+from taskdb.settings import Settings
 
 __all__ = ["TEMPORARY_TABLES", "Database"]
 
@@ -59,53 +59,35 @@ class Database(pulumi.ComponentResource):
 
     def __init__(
         self,
-        name: str,
-        admin: Admin,
+        settings: Settings,
         server: Server,
         existing: frozenset[tuple[str, str]] = frozenset(),
-        *,
-        app_login: str = "a",
-        app_connections: int | None = None,
-        temporary_tables: bool | None = None,
-        protect: bool = False,
-        reporter: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """`name` is the database's and the prefix of its roles'. It must stay: the provider renames in place.
+        """The name of the database, which is the prefix of its roles', must stay: the provider renames in place.
 
         `server` is what preflight found. Before 15 the schema public is the superuser's, and only it can revoke
         PUBLIC's rights on it: the admin's REVOKE does nothing there, and would be to do again in each update.
-        What is `existing` of the database and its roles is imported into the stack. `app_connections` is the
-        configured limit of each application login's sessions. With `temporary_tables` the owner can create temporary
-        tables, which some statements of revisions need; None means: in a new stack, and in one that has it already.
-        With `protect` neither the database nor a role can be deleted.
+        What is `existing` of the database and its roles is imported into the stack. With `temporary_tables` the owner
+        can create temporary tables, which some statements of revisions need; None means: in a new stack, and in one
+        that has it already.
         """
+        name, admin, app_login = settings.database, settings.admin, settings.app_login
         # Before anything is registered here: from then on the engine may be writing the state that this reads.
         outputs = own_outputs()
         _refuse_other_name(outputs, name)
         exported = exported_login(outputs)
-        self.connection_limit = connection_limit(app_connections, outputs, adopting=bool(existing))
+        self.connection_limit = connection_limit(settings.app_connections, outputs, adopting=bool(existing))
         # The first release did not grant it, and a preview of its stacks shows no change.
         granted = not outputs or bool(outputs.get(TEMPORARY_TABLES))
-        self.temporary_tables = granted if temporary_tables is None else temporary_tables
+        self.temporary_tables = granted if settings.temporary_tables is None else settings.temporary_tables
         super().__init__("taskdb:index:Database", name, None, opts)
         self._admin, self._prefix = admin, name
         self._chain = Chain(self, admin, existing)
-        guarded = pulumi.ResourceOptions(protect=protect or None)
+        guarded = pulumi.ResourceOptions(protect=settings.protect or None)
         turns = [turn(login, app_login, exported) for login in LOGINS]
-        limit = self.connection_limit
         known = {login: login_inputs(admin, login, name) for login in server.logins}
-        self._roles = Roles(
-            self._chain,
-            name,
-            admin.username,
-            turns,
-            guarded,
-            parent=self,
-            known=known,
-            limit=limit,
-            reporter=reporter,
-        )
+        self._roles = Roles(self._chain, settings, turns, known, self.connection_limit, self)
         # The admin's own: the provider's grants on a database of another role silently do nothing.
         self._database = self._chain.add(
             postgresql.Database, "database", name=name, owner=admin.username, options=guarded

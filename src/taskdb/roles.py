@@ -13,6 +13,7 @@ from taskdb.chain import Chain
 from taskdb.connection_limit import NO_LIMIT
 from taskdb.passwords import Password
 from taskdb.rotation import Turn
+from taskdb.settings import Settings
 
 __all__ = ["APP_SCHEMA", "Login", "Roles"]
 
@@ -41,22 +42,19 @@ class Roles:
     def __init__(
         self,
         chain: Chain,
-        prefix: str,
-        admin: str,
+        settings: Settings,
         turns: Sequence[Turn],
-        options: pulumi.ResourceOptions,
-        parent: pulumi.Resource,
-        *,
         known: Mapping[str, Mapping[str, Any]],
-        limit: int = NO_LIMIT,
-        reporter: bool = False,
+        limit: int,
+        parent: pulumi.Resource,
     ) -> None:
-        """`admin` becomes a member of each login: only a member may end its sessions when the database is dropped.
+        """The admin becomes a member of each login: only a member may end its sessions when the database is dropped.
 
-        `turns` are those of the application's logins; `options` are for every role. `known` says of the logins that
-        the server has how they log in. `limit` is of the sessions of each login but the migrator's.
+        `turns` are those of the application's logins. `known` says of the logins that the server has how they log in.
+        `limit` is of the sessions of each login but the migrator's. With `protect` no role can be deleted.
         """
-        self._chain, self._prefix, self._options, self._parent = chain, prefix, options, parent
+        self._chain, self._prefix, self._parent = chain, settings.database, parent
+        self._options = pulumi.ResourceOptions(protect=settings.protect or None)
         self._known = known
         self.owner = self._group("owner")
         self.rw = self._group("rw")
@@ -75,9 +73,11 @@ class Roles:
         self.apps = {each.login: self._login(f"app_{each.login}", self.rw, each, **limited) for each in turns}
         self.reader = self._login("reader", self.ro, **limited)
         # In no group: it can read no row.
-        self.reporter = self._login("reporter", None, statement_timeout=APP_STATEMENT_TIMEOUT) if reporter else None
+        self.reporter = (
+            self._login("reporter", None, statement_timeout=APP_STATEMENT_TIMEOUT) if settings.reporter else None
+        )
         for login in filter(None, (self.migrator, *self.apps.values(), self.reader, self.reporter)):
-            self._let_end_sessions_of(login, admin)
+            self._let_end_sessions_of(login, settings.admin.username)
 
     def _group(self, name: str) -> postgresql.Role:
         return self._chain.add(postgresql.Role, name, name=f"{self._prefix}_{name}", options=self._options)

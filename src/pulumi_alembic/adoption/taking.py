@@ -11,7 +11,7 @@ from pulumi_alembic.database.connection import VERSION_TABLE, add_heads, connect
 from pulumi_alembic.drift.reader import read
 from pulumi_alembic.errors import AdoptionError
 from pulumi_alembic.ledger import ledger
-from pulumi_alembic.ledger.ledger import Event, Run
+from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.scripts.plan import Direction
 
@@ -42,16 +42,7 @@ def first(adopted: Adopted, job: Job, around: AbstractContextManager[object]) ->
                 revision = history.revisions[id]
                 after = before - set(revision.down_revisions) | {id}
                 run = Run(sorted(before), sorted(after))
-                ledger.record(
-                    connection,
-                    revision,
-                    Direction.UPGRADE,
-                    "{}",
-                    Event.ADOPTED,
-                    detail=detail,
-                    origin=origin,
-                    run=run,
-                )
+                ledger.record(connection, revision, Direction.UPGRADE, "{}", Row(Event.ADOPTED, run, detail), origin)
                 before = after
             if moved:
                 connection.execute(f"DROP TABLE public.{VERSION_TABLE}".encode())

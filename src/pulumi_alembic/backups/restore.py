@@ -24,7 +24,7 @@ from pulumi_alembic.database.retry import busy
 from pulumi_alembic.database.sessions import Patience, Wait, patience, waits
 from pulumi_alembic.errors import BackupError, DatabaseError
 from pulumi_alembic.ledger import ledger
-from pulumi_alembic.ledger.ledger import Event, Run
+from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.scripts.origin import Origin
 from pulumi_alembic.scripts.plan import revision_text
@@ -159,7 +159,8 @@ class Restore:
         heads = before.heads if same else self.backup.heads
         run = Run(heads, self.backup.heads, seconds, backup=self.backup.id)
         detail = {"ledger": self.backup.ledger, "from": self.backup.database, "checksum": self.backup.checksum}
-        ledger.note(connection, Event.RESTORED, run, self.origin, detail | {"replaced": list(before.heads)})
+        detail["replaced"] = list(before.heads)
+        ledger.note(connection, Row(Event.RESTORED, run, detail), self.origin)
 
     def _require_revision(self, connection: Connection) -> None:
         if (heads := read_heads(connection)) != tuple(self.backup.heads):

@@ -26,7 +26,7 @@ from pulumi_alembic.database.connection import connect, log_in, refusals
 from pulumi_alembic.database.sessions import Session, Wait, those
 from pulumi_alembic.errors import BackupError
 from pulumi_alembic.ledger import ledger
-from pulumi_alembic.ledger.ledger import Event, Run
+from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.output.redact import redact
 from pulumi_alembic.review import build
 from pulumi_alembic.review.lint import Settings
@@ -145,7 +145,8 @@ class Maker:
         ledger.prepare(connection)
         known = {**detail, "checksum": made.checksum, "size": made.size, "identity": made.identity}
         known["fingerprint"] = made.fingerprint
-        ledger.note(connection, Event.BACKUP, Run(made.heads, made.heads, seconds, backup=made.id), origin, known)
+        run = Run(made.heads, made.heads, seconds, backup=made.id)
+        ledger.note(connection, Row(Event.BACKUP, run, known), origin)
         connection.commit()
 
     def _dump(self, tools: pg_programs.Clients, content: Content, partial: Path) -> None:

@@ -132,7 +132,8 @@ def _remove(connection: Connection, entry: Entry, directory: Path) -> None:
     heads = read_heads(connection)
     detail = {"what": entry.told(entry.rows), "kept": entry.place, "revision": entry.revision}
     detail |= {name: getattr(entry, name) for name in ("id", "table", "columns", "rows")}
-    ledger.note(connection, ledger.Event.PRUNED, ledger.Run(heads, heads), Origin.of(directory), detail)
+    row = ledger.Row(ledger.Event.PRUNED, ledger.Run(heads, heads), detail)
+    ledger.note(connection, row, Origin.of(directory))
 
 
 def _ask(what: str) -> None:

@@ -12,7 +12,7 @@ from psycopg import sql
 from pulumi_alembic.database.connection import VERSION_SCHEMA
 from pulumi_alembic.drift.difference.snapshot import Snapshot
 from pulumi_alembic.ledger import ledger
-from pulumi_alembic.ledger.ledger import Event, Run
+from pulumi_alembic.ledger.ledger import Event, Row, Run
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
@@ -59,9 +59,7 @@ def keep(
         return
     ledger.prepare(connection)
     heads = snapshot.heads
-    ledger.note(
-        connection, event, Run(heads, heads), origin, detail, checksum=snapshot.digest, source=snapshot.packed()
-    )
+    ledger.note(connection, Row(event, Run(heads, heads), detail), origin, snapshot.digest, snapshot.packed())
 
 
 def begin(connection: Connection, before: Snapshot, expected: str, origin: Origin) -> None:

@@ -87,10 +87,8 @@ def accept(connection: Connection, history: History, heads: Sequence[str], id: s
         revision,
         Direction.UPGRADE,
         tools,
-        ledger.Event.ACCEPTED,
-        detail=detail,
-        origin=Origin.of(history.manifest.path.parent),
-        run=ledger.Run(heads, heads),
+        ledger.Row(ledger.Event.ACCEPTED, ledger.Run(heads, heads), detail),
+        Origin.of(history.manifest.path.parent),
     )
     return True
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.scripts.plan import Direction
     from pulumi_alembic.scripts.revision import Revision
 
-__all__ = ["STANDING", "Attempt", "Event", "Run", "attempts", "columns", "note", "prepare", "record"]
+__all__ = ["STANDING", "Attempt", "Event", "Row", "Run", "attempts", "columns", "note", "prepare", "record"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,27 @@ class Run:
     seconds: float | None = None
     statements: int | None = None
     backup: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What happened, and what is known of it beside its script."""
+
+    event: Event
+    run: Run | None = None
+    detail: Mapping[str, Any] | None = None
+    phase: int | None = None
+    statement: str | None = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """By column."""
+        known: dict[str, Any] = {"event": self.event.value, "phase": self.phase, "statement": self.statement}
+        known["detail"] = None if self.detail is None else json.dumps(self.detail)
+        if run := self.run:
+            known |= {"heads_before": _array(sorted(run.before)), "heads_after": _array(sorted(run.after))}
+            known |= {"seconds": run.seconds, "statements": run.statements, "backup": run.backup or None}
+        return known
 
 
 @dataclass(frozen=True)
@@ -98,71 +119,39 @@ ORDER BY intent.id
 
 
 def record(
-    connection: Connection,
-    revision: Revision,
-    direction: Direction,
-    tools: str,
-    event: Event = Event.APPLIED,
-    *,
-    phase: int | None = None,
-    statement: str | None = None,
-    detail: Mapping[str, Any] | None = None,
-    origin: Origin | None = None,
-    run: Run | None = None,
+    connection: Connection, revision: Revision, direction: Direction, tools: str, row: Row, origin: Origin
 ) -> int:
     """Add one row, and return its id; `tools` is a JSON object. Does not commit.
 
     That of a run belongs in the transaction of the run itself, so that both are there or neither. `prepare` has made
     the table.
     """
-    row = {
+    script = {
         "revision": revision.id,
         "direction": direction.value,
-        "down_revisions": list(revision.down_revisions),
+        "down_revisions": _array(revision.down_revisions),
         "checksum": revision.checksum,
         "source": zlib.compress(revision.source.encode(), 9),
         "tools": tools,
-        "event": event.value,
-        "phase": phase,
-        "statement": statement,
-        "detail": None if detail is None else json.dumps(detail),
     }
-    return _insert(connection, row, origin, run)
+    return _insert(connection, script | row.values, origin)
 
 
 def note(
-    connection: Connection,
-    event: Event,
-    run: Run,
-    origin: Origin | None,
-    detail: Mapping[str, Any] | None = None,
-    *,
-    checksum: str | None = None,
-    source: bytes | None = None,
+    connection: Connection, row: Row, origin: Origin, checksum: str | None = None, source: bytes | None = None
 ) -> int:
     """As `record`, of what has no script: the database came from the heads before to those after, by no revision.
 
     `source` is what the event left to keep, in place of a script, and `checksum` its digest.
     """
-    row: dict[str, Any] = {
-        "revision": "+".join(sorted(run.after)) or "base",
-        "down_revisions": [],
-        "tools": "{}",
-        "checksum": checksum,
-        "source": source,
-        "event": event.value,
-        "detail": None if detail is None else json.dumps(detail),
-    }
-    return _insert(connection, row, origin, run)
+    heads = sorted(row.run.after) if row.run else []
+    known = {"revision": "+".join(heads) or "base", "down_revisions": _array([]), "tools": "{}"}
+    return _insert(connection, known | {"checksum": checksum, "source": source} | row.values, origin)
 
 
-def _insert(connection: Connection, row: dict[str, Any], origin: Origin | None, run: Run | None) -> int:
-    known = dict.fromkeys(_COLUMNS) | row | {"down_revisions": _array(row["down_revisions"])}
-    if origin:
-        known |= {"stack": origin.stack or None, "commit": origin.commit or None, "person": origin.by or None}
-    if run:
-        known |= {"heads_before": _array(sorted(run.before)), "heads_after": _array(sorted(run.after))}
-        known |= {"seconds": run.seconds, "statements": run.statements, "backup": run.backup or None}
+def _insert(connection: Connection, values: dict[str, Any], origin: Origin) -> int:
+    by = {"stack": origin.stack or None, "commit": origin.commit or None, "person": origin.by or None}
+    known = dict.fromkeys(_COLUMNS) | values | by
     [id] = connection.execute(_INSERT, [*known.values()]).fetchone() or (0,)
     return int(id)
 

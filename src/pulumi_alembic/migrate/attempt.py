@@ -16,7 +16,7 @@ from alembic import context
 from pulumi_alembic.database.connection import VERSION_SCHEMA, VERSION_TABLE, open_session
 from pulumi_alembic.database.sessions import Patience
 from pulumi_alembic.ledger import ledger
-from pulumi_alembic.ledger.ledger import Event, Run
+from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.migrate.authoring import name_by_the_rule
 from pulumi_alembic.migrate.blocks.statement import Phases
 from pulumi_alembic.migrate.data_loss.guard import Guard
@@ -180,9 +180,9 @@ def _recorder(session: Session, running: Running, request: Request) -> Callable[
             ledger.prepare(session)
             prepared = True
         if step is None:
-            return ledger.note(session, event, origin=request.job.origin, **known)
+            return ledger.note(session, Row(event, **known), request.job.origin)
         direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
-        return ledger.record(session, request.script(step), direction, tools, event, origin=request.job.origin, **known)
+        return ledger.record(session, request.script(step), direction, tools, Row(event, **known), request.job.origin)
 
     return record
 

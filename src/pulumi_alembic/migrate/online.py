@@ -15,7 +15,7 @@ from pulumi_alembic.database.connection import await_server, connect, read_heads
 from pulumi_alembic.database.retry import Retries, busy, caught, connection_lost, server_error
 from pulumi_alembic.errors import DatabaseError, MigrationError, Moved
 from pulumi_alembic.ledger import ledger
-from pulumi_alembic.ledger.ledger import Event, Run
+from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.migrate import preflight
 from pulumi_alembic.migrate.activity import Watch
 from pulumi_alembic.migrate.attempt import attempt
@@ -45,6 +45,7 @@ def keep_failure(running: Running, error: BaseException, request: Request) -> No
     if step is None:
         return
     direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
+    reason = _reason(first.error if (first := caught(error, running.aborted)) else error)
     with suppress(DatabaseError, psycopg.Error), connect(request.job.url) as connection:
         ledger.prepare(connection)
         heads = read_heads(connection)
@@ -53,10 +54,8 @@ def keep_failure(running: Running, error: BaseException, request: Request) -> No
             request.script(step),
             direction,
             "{}",
-            Event.FAILED,
-            detail={"error": _reason(first.error if (first := caught(error, running.aborted)) else error)},
-            origin=request.job.origin,
-            run=Run(running.before, heads, seconds, statements, request.backup),
+            Row(Event.FAILED, Run(running.before, heads, seconds, statements, request.backup), {"error": reason}),
+            request.job.origin,
         )
         connection.commit()
 

@@ -80,7 +80,7 @@ def get(context: CommandContext, key: str, json_: bool, path: bool) -> None:
 @click.option("--raw", is_flag=True, help="Keep the last newline of a value that is read from standard input.")
 @_path_option
 @pass_context
-def set_(
+def set_(  # noqa: PLR0913 - the options of a command
     context: CommandContext,
     /,
     key: str,

@@ -27,7 +27,7 @@ __all__ = ["history"]
 @click.option("--page", type=int, default=1, help="Which page to show, from 1 on.")
 @click.option("--page-size", type=int, default=10, help="How many updates are on a page.")
 @pass_context
-def history(
+def history(  # noqa: PLR0913 - the options of a command
     context: CommandContext,
     /,
     stack_name: str | None,

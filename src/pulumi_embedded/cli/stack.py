@@ -41,7 +41,7 @@ __all__ = ["stack"]
 @click.option("--show-name", is_flag=True, help="Display only the stack's name.")
 @output_option
 @click.pass_context
-def stack(
+def stack(  # noqa: PLR0913 - the options of a command
     context: click.Context,
     /,
     stack_name: str | None,
@@ -219,7 +219,7 @@ def output(
 @click.option("--preserve-config", is_flag=True, help="Do not delete the corresponding Pulumi.STACK.yaml.")
 @click.option("--remove-backups", is_flag=True, help="Remove the stack's backups, too.")
 @pass_context
-def rm(
+def rm(  # noqa: PLR0913 - the options of a command
     context: CommandContext,
     /,
     name: str | None,

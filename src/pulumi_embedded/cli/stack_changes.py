@@ -101,7 +101,7 @@ def _new_passphrase(context: CommandContext) -> str:
 @click.option("--short-node-name", is_flag=True, help="Label the nodes with the resources' names.")
 @click.option("--dot-fragment", default="", help="A text in DOT to put at the top of the graph.")
 @pass_context
-def graph(
+def graph(  # noqa: PLR0913 - the options of a command
     context: CommandContext,
     /,
     file: Path,

@@ -57,7 +57,7 @@ def _require(urns: tuple[str, ...], what: str) -> None:
 @click.option("--target-dependents", is_flag=True, help="Delete the URN and all its dependents.")
 @_yes_option
 @pass_context
-def remove(
+def remove(  # noqa: PLR0913 - the options of a command
     context: CommandContext,
     /,
     urns: tuple[str, ...],

@@ -62,10 +62,10 @@ def _display(
             _revealing(DiffDisplay(kind, target.stack, printer, print_, chosen, preview=preview), chosen), mask
         )
     elif chosen.live:
-        with live_display(kind, target.stack, stack_urn, printer, chosen, preview=preview) as display:
+        with live_display(kind, stack_urn, printer, chosen, preview=preview) as display:
             yield _masking(_revealing(display, chosen), mask, chosen.previewed if preview else None)
     else:
-        display = ProgressDisplay(kind, target.stack, stack_urn, printer, print_, chosen, preview=preview)
+        display = ProgressDisplay(kind, stack_urn, printer, print_, chosen, preview=preview)
         yield _masking(_revealing(display, chosen), mask)
 
 

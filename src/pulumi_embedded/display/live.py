@@ -90,7 +90,6 @@ def _one_line(text: str) -> str:
 @contextmanager
 def live_display(
     kind: Kind,
-    stack: str,
     stack_urn: str,
     printer: PropertyPrinter,
     options: DisplayOptions,
@@ -105,7 +104,7 @@ def live_display(
         with lock:
             terminal.print(coloured(text))
 
-    display = _LiveDisplay(kind, stack, stack_urn, printer, print_, options, preview=preview)
+    display = _LiveDisplay(kind, stack_urn, printer, print_, options, preview=preview)
     live = Live(console=terminal, get_renderable=display.frame, refresh_per_second=_FRAMES_PER_SECOND)
     display.live = live
     with live:

@@ -25,7 +25,7 @@ from pulumi_embedded.model.events import (
 )
 from pulumi_embedded.model.options import Kind
 from pulumi_embedded.model.steps import Op
-from pulumi_embedded.model.urns import display_type, urn_name
+from pulumi_embedded.model.urns import display_type, urn_name, urn_stack
 
 __all__ = ["HEADINGS", "ProgressDisplay"]
 
@@ -48,7 +48,6 @@ class ProgressDisplay:
     def __init__(
         self,
         kind: Kind,
-        stack: str,
         stack_urn: str,
         printer: PropertyPrinter,
         print_: Callable[[str], None],
@@ -64,7 +63,7 @@ class ProgressDisplay:
         self.over = False
         self.rows: dict[str, Row] = {}
         self._first = ""
-        self._print(f"{HEADINGS[kind, preview]} ({stack}):")
+        self._print(f"{HEADINGS[kind, preview]} ({urn_stack(stack_urn)}):")
 
     def __call__(self, event: Event) -> None:
         """Takes one event; the summary is the last."""

@@ -11,6 +11,7 @@ __all__ = [
     "provider_package",
     "provider_urn",
     "urn_name",
+    "urn_stack",
     "urn_type",
 ]
 
@@ -27,6 +28,11 @@ def make_urn(stack: str, project: str, parent: str, type_: str, name: str) -> st
 
 def _qualified_type(urn: str) -> str:
     return urn.split("::", 3)[2]
+
+
+def urn_stack(urn: str) -> str:
+    """The stack that the resource is in."""
+    return urn.split(":", 3)[2]
 
 
 def urn_type(urn: str) -> str:

@@ -105,7 +105,7 @@ def test_neither_does_the_live_one_nor_its_details(monkeypatch: pytest.MonkeyPat
         out = io.StringIO()
         monkeypatch.setattr(sys, "stdout", GuardedStream(out))
         chosen = DisplayOptions(live=True, color=True, show_sames=True)
-        with live_display(Kind.UPDATE, "dev", ROOT, PropertyPrinter(1), chosen, preview=True) as display:
+        with live_display(Kind.UPDATE, ROOT, PropertyPrinter(1), chosen, preview=True) as display:
             for event in events(text):
                 display(event)
         chosen.previewed.extend(events(text))

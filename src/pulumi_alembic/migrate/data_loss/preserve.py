@@ -13,7 +13,7 @@ import psycopg
 from pulumi_alembic.database import server_message
 from pulumi_alembic.database.connection import KEPT_SCHEMA
 from pulumi_alembic.ledger import ledger
-from pulumi_alembic.ledger.ledger import Event, Run
+from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.migrate.data_loss import move
 from pulumi_alembic.migrate.data_loss.losses import Loss, count, estimate
 from pulumi_alembic.migrate.data_loss.plain_drops import drops_tables
@@ -293,7 +293,7 @@ class Keeper:
             **{name: getattr(entry, name) for name in ("id", "table", "columns", "rows", "bytes", "moved")},
         }
         run = Run(self._running.before, self._running.before)
-        ledger.note(self._session, Event.KEPT, run, self._request.job.origin, detail)
+        ledger.note(self._session, Row(Event.KEPT, run, detail), self._request.job.origin)
         self._kept += [f"{entry.revision}: sets aside {text}" for text in entry.texts]
         return ""
 

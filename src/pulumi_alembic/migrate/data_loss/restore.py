@@ -10,7 +10,7 @@ import psycopg
 import sqlalchemy as sa
 
 from pulumi_alembic.ledger import ledger
-from pulumi_alembic.ledger.ledger import Event, Run
+from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.migrate.data_loss.catalog_after import Names, names
 from pulumi_alembic.migrate.data_loss.foreign_keys import ForeignKey, deferred, read_keys, sorted_by_keys
 from pulumi_alembic.migrate.data_loss.preserved_table import Entry, describe, is_ready, numbers, read, waits
@@ -109,7 +109,8 @@ class Returning:
                 "rows": number,
             }
             ledger.prepare(session)
-            ledger.note(session, Event.PUT_BACK, Run(running.before, running.before), request.job.origin, detail)
+            run = Run(running.before, running.before)
+            ledger.note(session, Row(Event.PUT_BACK, run, detail), request.job.origin)
             for text in entry.parts(back):
                 request.listener.kept(f"{running.name}: puts back {text}")
         if left:
