@@ -20,7 +20,7 @@ from pulumi_alembic.database.sessions import waits
 from pulumi_alembic.errors import MigrationError, Moved
 from pulumi_alembic.ledger import integrity
 from pulumi_alembic.migrate.authoring import list_in_manifest, refuse_unnamed_merge
-from pulumi_alembic.migrate.data_loss.allowance import allowed
+from pulumi_alembic.migrate.data_loss.settings import allowed
 from pulumi_alembic.migrate.job import ENTERED, Job, Listener, Request
 from pulumi_alembic.migrate.online import run_online
 from pulumi_alembic.output.printable import printable

@@ -10,7 +10,7 @@ from pulumi.dynamic import Resource
 
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.fanout.plan.waves import Waves
-from pulumi_alembic.migrate.data_loss.allowance import allowed
+from pulumi_alembic.migrate.data_loss.settings import allowed
 from pulumi_alembic.output.printable import printable
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.provider import MigrationsProvider

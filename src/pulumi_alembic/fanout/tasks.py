@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pulumi_alembic.database.connection import connect
 from pulumi_alembic.errors import DatabaseError, Moved, NotApproved
 from pulumi_alembic.migrate import planner
-from pulumi_alembic.migrate.data_loss.setting import is_wanted
+from pulumi_alembic.migrate.data_loss.settings import is_wanted
 from pulumi_alembic.migrate.job import Gate, Listener
 from pulumi_alembic.scripts import trust
 from pulumi_alembic.scripts.plan import revision_text

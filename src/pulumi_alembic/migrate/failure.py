@@ -14,7 +14,7 @@ from pulumi_alembic.database import server_message
 from pulumi_alembic.database.connection import Aborted, connect, read_heads
 from pulumi_alembic.database.retry import caught, connection_lost, server_error
 from pulumi_alembic.errors import DatabaseError, DataLoss, MigrationError, RevisionFailed
-from pulumi_alembic.migrate.data_loss.allowance import VARIABLE
+from pulumi_alembic.migrate.data_loss.settings import ALLOW_DATA_LOSS
 from pulumi_alembic.migrate.step_follower import Running
 from pulumi_alembic.output.redact import redact
 from pulumi_alembic.scripts.plan import Direction, revision_text
@@ -71,7 +71,7 @@ def revision_failed(
         advice = "let the sessions in its way end"
     again = f"run `{command}`"
     if isinstance(error, DataLoss):
-        advice, again = "keep what is needed", f"if the rest may go, run `{VARIABLE}={running.name} {command}`"
+        advice, again = "keep what is needed", f"if the rest may go, run `{ALLOW_DATA_LOSS}={running.name} {command}`"
     where = f"{ended}; the database is at {revision}"
     return RevisionFailed(
         f"{failed}\n  {where}\n  next: {advice}, then {again}: it goes on from there",

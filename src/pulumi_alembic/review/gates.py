@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_alembic.errors import DataLoss, LintError, NotApproved, PolicyError, RehearsalFailed
 from pulumi_alembic.ledger.table import SKIPPED
-from pulumi_alembic.migrate.data_loss.allowance import VARIABLE as ALLOW_DATA_LOSS
+from pulumi_alembic.migrate.data_loss.settings import ALLOW_DATA_LOSS
 from pulumi_alembic.review.lint.rules import OF_PLAN
 from pulumi_alembic.review.plan_review import DIGEST_FORMULA, PARTS, Account, Finding, Severity, differences
 from pulumi_alembic.scripts.plan import Direction

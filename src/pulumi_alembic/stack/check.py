@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pulumi_alembic.database.connection import NoDatabase, NoLogin
 from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.migrate import planner
-from pulumi_alembic.migrate.data_loss.setting import is_wanted
+from pulumi_alembic.migrate.data_loss.settings import is_wanted
 from pulumi_alembic.output.printable import printable
 from pulumi_alembic.review import build, plan_text
 from pulumi_alembic.review.gates import refuse_failed

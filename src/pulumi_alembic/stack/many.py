@@ -19,7 +19,7 @@ from pulumi_alembic.fanout.rollout import Rollout
 from pulumi_alembic.fanout.survey import judged, knock, survey
 from pulumi_alembic.fanout.survey import read as read_all
 from pulumi_alembic.fanout.worker_pool.pool import Crowd
-from pulumi_alembic.migrate.data_loss.allowance import allowed
+from pulumi_alembic.migrate.data_loss.settings import allowed
 from pulumi_alembic.output.printable import printable
 from pulumi_alembic.review import plan_text
 from pulumi_alembic.review.gates import APPROVE, refuse_failed

@@ -12,7 +12,7 @@ from pulumi.output import Unknown
 
 from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.drift.difference.ignored import patterns
-from pulumi_alembic.migrate.data_loss.allowance import allowed
+from pulumi_alembic.migrate.data_loss.settings import allowed
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.review.gates import APPROVE, Gates

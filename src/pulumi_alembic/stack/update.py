@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi_alembic.backups.setting import When
 from pulumi_alembic.errors import RevisionFailed
 from pulumi_alembic.migrate import migrator
-from pulumi_alembic.migrate.data_loss.setting import is_wanted
+from pulumi_alembic.migrate.data_loss.settings import is_wanted
 from pulumi_alembic.migrate.job import Gate, Job
 from pulumi_alembic.review import build, plan_text
 from pulumi_alembic.review.gates import Gates, notes

@@ -12,8 +12,7 @@ from typing import Any
 import click
 
 from pulumi_embedded.cli.context import CommandContext, pass_context, warn
-from pulumi_embedded.cli.flags import json_option, output_option, stack_option, wants_json
-from pulumi_embedded.cli.groups import AliasedGroup
+from pulumi_embedded.cli.flags import AliasedGroup, json_option, output_option, stack_option, wants_json
 from pulumi_embedded.cli.listing import aligned, moment_ago
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.printable import json_text

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pulumi_embedded.cli.context import CommandContext, pass_context
-from pulumi_embedded.cli.groups import AliasedGroup
+from pulumi_embedded.cli.flags import AliasedGroup
 from pulumi_embedded.cli.listing import aligned
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.model.values import ConfigValue

@@ -1,12 +1,14 @@
-"""Flags that several commands have."""
+"""Flags that several commands have, and groups of commands some of which have further names."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 
 from pulumi_embedded.errors import EngineError
 
-__all__ = ["json_option", "output_option", "stack_option", "wants_json"]
+__all__ = ["AliasedGroup", "json_option", "output_option", "stack_option", "wants_json"]
 
 stack_option = click.option("-s", "--stack", "stack_name", help="The name of the stack to operate on.")
 json_option = click.option("-j", "--json", "json_", is_flag=True, help="Emit output as JSON.")
@@ -18,3 +20,15 @@ def wants_json(output: str) -> bool:
     if output not in ("default", "json"):
         raise EngineError(f'invalid argument "{output}" for "--output" flag: it is default or json')
     return output == "json"
+
+
+class AliasedGroup(click.Group):
+    """Finds a command by any of its names and lists it by one."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.aliases: dict[str, str] = {}
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, also where it is another name for it."""
+        return super().get_command(ctx, self.aliases.get(cmd_name, cmd_name))

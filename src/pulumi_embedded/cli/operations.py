@@ -10,19 +10,22 @@ from typing import Any, TypeVar
 import click
 
 from pulumi_embedded.cli.config import parse_pair
-from pulumi_embedded.cli.confirm import confirmed
 from pulumi_embedded.cli.context import CommandContext, pass_context, skips_confirmations
 from pulumi_embedded.cli.elsewhere import OPERATIONS_HELP
 from pulumi_embedded.cli.flags import json_option, stack_option
 from pulumi_embedded.cli.perform import Request, perform
 from pulumi_embedded.cli.plan_file import PlanFile
-from pulumi_embedded.display.choice import DisplayOptions
+from pulumi_embedded.cli.prompt import choose
+from pulumi_embedded.display.choice import DisplayOptions, show_details
 from pulumi_embedded.errors import ConfigurationError, EngineError, Unsupported
+from pulumi_embedded.model.events import Event, StepStarted
 from pulumi_embedded.model.options import Kind
+from pulumi_embedded.model.steps import Op
+from pulumi_embedded.model.urns import STACK_TYPE, display_type, urn_name, urn_type
 from pulumi_embedded.storage.session import Stack
 from pulumi_embedded.storage.workspace import select_stack
 
-__all__ = ["destroy", "preview", "refresh", "up"]
+__all__ = ["confirmed", "destroy", "preview", "refresh", "up"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -244,3 +247,37 @@ def _request(context: CommandContext, kind: Kind, flags: dict[str, Any]) -> Requ
 
 def _plan_file(context: CommandContext, name: str | None) -> PlanFile | None:
     return PlanFile(context.folder, name) if name else None
+
+
+_REFRESH = "\nNo resources will be modified as part of this refresh; just your stack's state will be.\n"
+
+
+def confirmed(opened: Stack, kind: Kind, display: DisplayOptions) -> bool:
+    """Whether the answer is yes; `details` shows the preview as a diff and asks again."""
+    _warn(kind, display.previewed)
+    question = f"Do you want to perform this {kind}?" + (_REFRESH if kind is Kind.REFRESH else "")
+    answers = ["yes", "no"] if display.diff else ["yes", "no", "details"]
+    while True:
+        try:
+            answer = choose(question, answers, "no")
+        except (KeyboardInterrupt, click.Abort):
+            raise EngineError(f"confirmation cancelled, not proceeding with the {kind}: interrupt") from None
+        if answer == "details":
+            show_details(opened.target(), kind, display)
+            continue
+        if answer == "no":
+            click.echo(f"confirmation declined, not proceeding with the {kind}")
+        return answer == "yes"
+
+
+def _warn(kind: Kind, events: list[Event]) -> None:
+    """Says what is easily overlooked in a preview."""
+    steps = [event.step for event in events if isinstance(event, StepStarted)]
+    if kind is Kind.UPDATE and steps and all(urn_type(step.urn) == STACK_TYPE for step in steps):
+        click.echo("info: There are no resources in your stack (other than the stack resource).\n")
+    kept = [step for step in steps if step.op in (Op.DELETE, Op.REPLACE) and step.old and step.old.retain_on_delete]
+    if kind is not Kind.REFRESH and kept:
+        click.echo(f"info: This update will leave {len(kept)} resource(s) untracked in your environment:")
+        for step in kept:
+            click.echo(f"    - {display_type(step.urn)} {urn_name(step.urn)}")
+        click.echo()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,6 @@ from pulumi_embedded.model.outcome import Outcome
 from pulumi_embedded.processes.interpreters import Interpreters
 from pulumi_embedded.processes.runner import launch_in
 from pulumi_embedded.storage.checkpoint import ENGINE_VERSION, Snapshot
-from pulumi_embedded.storage.provenance import git_facts
 from pulumi_embedded.storage.session import Stack
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pulumi_embedded.deployment.deployment import Deployment
     from pulumi_embedded.model.plan import UpdatePlan
 
-__all__ = ["Request", "perform"]
+__all__ = ["Request", "git_facts", "perform"]
 
 _VERBS = {Kind.UPDATE: "update", Kind.REFRESH: "refresh", Kind.DESTROY: "destroy"}
 
@@ -199,3 +199,31 @@ def _record(stack: Stack, request: Request, begun: int, outcome: Outcome) -> Non
     backend.add_history(stack.project, stack.name, entry)
     if os.environ.get("PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS", "").lower() not in ("1", "true"):
         backend.back_up(stack.project, stack.name)
+
+
+def git_facts(folder: Path) -> tuple[dict[str, str], str]:
+    """The commit's facts for the history and its message's first line; nothing outside a repository."""
+    shown = _git(folder, "log", "-1", "--format=%H%n%an%n%ae%n%cn%n%ce%n%s")
+    if shown is None or shown.count("\n") < 5:
+        return {}, ""
+    commit, author, author_mail, committer, committer_mail, subject = shown.split("\n")[:6]
+    facts = {
+        "git.head": commit,
+        "git.author": author,
+        "git.author.email": author_mail,
+        "git.committer": committer,
+        "git.committer.email": committer_mail,
+        "git.dirty": str(bool(_git(folder, "status", "--porcelain"))).lower(),
+    }
+    branch = _git(folder, "symbolic-ref", "--short", "-q", "HEAD")
+    if branch:
+        facts["git.headName"] = f"refs/heads/{branch}"
+    return facts, subject
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        run = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return run.stdout.strip() if run.returncode == 0 else None

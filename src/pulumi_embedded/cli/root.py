@@ -15,7 +15,7 @@ from pulumi_embedded.cli.arguments import arranged
 from pulumi_embedded.cli.config import config
 from pulumi_embedded.cli.context import CommandContext, pass_context
 from pulumi_embedded.cli.elsewhere import ELSEWHERE_HELP
-from pulumi_embedded.cli.groups import AliasedGroup
+from pulumi_embedded.cli.flags import AliasedGroup
 from pulumi_embedded.cli.operations import destroy, preview, refresh, up
 from pulumi_embedded.cli.stack import stack
 from pulumi_embedded.cli.state_edit import state

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import click
 
 from pulumi_embedded.cli.context import CommandContext, pass_context, skips_confirmations, warn
-from pulumi_embedded.cli.flags import stack_option
-from pulumi_embedded.cli.groups import AliasedGroup
+from pulumi_embedded.cli.flags import AliasedGroup, stack_option
 from pulumi_embedded.errors import EngineError, OperationFailed
 from pulumi_embedded.model.state import ResourceState
 from pulumi_embedded.storage.checkpoint import Snapshot

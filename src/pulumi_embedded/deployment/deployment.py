@@ -12,14 +12,12 @@ from collections.abc import Callable, Sequence
 
 from pulumi_embedded.deployment.cascade import ResourceError
 from pulumi_embedded.deployment.default_providers import DefaultProviders
-from pulumi_embedded.deployment.deleting import run_deletes
 from pulumi_embedded.deployment.executor import StepExecutor
 from pulumi_embedded.deployment.generator import StepGenerator
-from pulumi_embedded.deployment.refreshing import run_refresh
 from pulumi_embedded.deployment.registered import Registered
 from pulumi_embedded.deployment.registry import ProviderRegistry
 from pulumi_embedded.deployment.reporter import Reporter
-from pulumi_embedded.deployment.stepping import StepRunner
+from pulumi_embedded.deployment.stepping import StepRunner, run_deletes, run_refresh
 from pulumi_embedded.deployment.targeting import require_known
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.model.events import Diagnostic, EventSink, Prelude, Severity, Summary

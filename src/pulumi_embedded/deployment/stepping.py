@@ -12,12 +12,14 @@ from pulumi_embedded.deployment.reporter import Reporter
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.model.differ import diff_objects
 from pulumi_embedded.model.events import Severity
+from pulumi_embedded.model.graph import delete_order, needs_of, repaired
 from pulumi_embedded.model.options import Cancellation, Cancelled, Kind, Options, StepFailed
+from pulumi_embedded.model.state import PendingOperation, ResourceState
 from pulumi_embedded.model.steps import Op, Step
 from pulumi_embedded.processes.answers import NoAnswer, PartialFailure
 from pulumi_embedded.storage.journal import Journal
 
-__all__ = ["StepRunner"]
+__all__ = ["StepRunner", "run_deletes", "run_refresh"]
 
 
 class StepRunner:
@@ -145,3 +147,44 @@ class StepRunner:
 def _reads_a_change(step: Step) -> bool:
     """Whether the resource was read before and has other outputs now."""
     return bool(step.old and step.new and diff_objects(step.old.outputs, step.new.outputs, internal=True))
+
+
+def run_deletes(
+    runner: StepRunner, cancellation: Cancellation, resources: Sequence[ResourceState], steps: Sequence[Step]
+) -> None:
+    """Runs the steps in rounds; a round begins when the one before has ended.
+
+    A resource whose step failed stays in the state with all that it depends on. The other deletes are carried out if it
+    is a protected one, or with `--continue-on-error` (Pulumi CLI 3.260). Any other failure stops everything.
+    """
+    step_of = {id(step.resource): step for step in steps}
+    for batch in delete_order(resources, [step.resource for step in steps]):
+        cancellation.check()
+        undone = {id(step.old) for step in runner.failures}
+        needed = needs_of(resources, [each for each in resources if id(each) in undone])
+        runner.run_all([step_of[id(each)] for each in batch if id(each) not in needed])
+
+
+def run_refresh(
+    runner: StepRunner,
+    journal: Journal,
+    options: Options,
+    resources: Sequence[ResourceState],
+    chosen: Sequence[ResourceState],
+) -> list[ResourceState]:
+    """Refreshes the chosen ones of the resources and gives all of them as they are now, the vanished left out."""
+    steps = {id(each): Step(Op.REFRESH, each, each.copy()) for each in chosen}
+    runner.run_all(list(steps.values()))
+    found = [steps[id(each)].new if id(each) in steps else each for each in resources]
+    refreshed = repaired(each for each in found if each is not None)
+    read = {key for key, step in steps.items() if not runner.stopping and step not in runner.failures}
+    unread = {each.urn for each in resources if id(each) not in read}
+
+    def unsettled(operation: PendingOperation) -> bool:
+        if operation.type == "creating":
+            return not options.clear_pending_creates
+        return operation.resource.urn in unread
+
+    journal.drop_pending(unsettled)
+    journal.rebase(refreshed)
+    return refreshed

@@ -9,7 +9,7 @@ import pytest
 
 from pulumi_alembic.backups import folder as backups
 from pulumi_alembic.errors import DataLoss, NotApproved
-from pulumi_alembic.migrate.data_loss.allowance import VARIABLE
+from pulumi_alembic.migrate.data_loss.settings import ALLOW_DATA_LOSS
 from pulumi_alembic.review.plan_review import Account
 from pulumi_alembic.review.rehearsal.pg_client import find_client
 from pulumi_alembic.scripts.history import History
@@ -71,10 +71,10 @@ def test_rows_are_counted_and_stay_until_their_revision_may_take_them_away(
     account = Account.from_json(json.loads(stack.preview(checkout, TWO)["__plan"]))
     assert account.revisions[0].losses == ("2 rows of app.four",)
     with refused(
-        newer, DataLoss, f"  downgrade {FOUR}: 2 rows of app.four", f"`{VARIABLE}={FOUR} pulumi up --stack dev`"
+        newer, DataLoss, f"  downgrade {FOUR}: 2 rows of app.four", f"`{ALLOW_DATA_LOSS}={FOUR} pulumi up --stack dev`"
     ):
         stack.up(checkout, TWO)
-    monkeypatch.setenv(VARIABLE, FOUR)
+    monkeypatch.setenv(ALLOW_DATA_LOSS, FOUR)
     assert stack.up(checkout, TWO)
     assert tables(newer) == ["one", "two"]
 
@@ -98,7 +98,7 @@ def test_lint_does_not_stop_it(newer: Target, stack: Stack, checkout: Path, monk
     """Its script is not there to be mended or excused."""
     execute(newer, "ALTER TABLE four ADD x int")
     execute(newer, "INSERT INTO four VALUES (1)")
-    monkeypatch.setenv(VARIABLE, FOUR)
+    monkeypatch.setenv(ALLOW_DATA_LOSS, FOUR)
     assert stack.up(checkout, TWO, lint={"destroys-data": "error"})
     assert tables(newer) == ["one", "two"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from pulumi_alembic.database.connection import log_in
 from pulumi_alembic.errors import DataLoss, PolicyError, RevisionFailed
-from pulumi_alembic.migrate.data_loss.allowance import VARIABLE, allowed
+from pulumi_alembic.migrate.data_loss.settings import ALLOW_DATA_LOSS, allowed
 from pulumi_alembic.migrate.planner import read_revision
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.provider import MigrationsProvider
@@ -134,7 +134,7 @@ def test_what_would_be_lost_is_counted_and_stays(filled: Target, statement: str)
     message = refused(filled)
     assert f"it would destroy {LOST[statement]}" in message
     assert "line 6" in message
-    assert f"if the rest may go, run `{VARIABLE}={TWO} pulumi up`" in message
+    assert f"if the rest may go, run `{ALLOW_DATA_LOSS}={TWO} pulumi up`" in message
     assert filled.migrate(TWO, allow_data_loss=frozenset([TWO])) == TWO
 
 
@@ -179,9 +179,9 @@ def test_the_alembic_command_is_guarded_too(filled: Target, monkeypatch: pytest.
     filled.write(TWO, ONE, "op.execute('DROP TABLE children')")
     printed = filled.alembic("upgrade", "head", check=False)
     assert "it would destroy 1,200 rows of app.children" in printed
-    assert f"`{VARIABLE}={TWO} alembic upgrade head`" in printed
+    assert f"`{ALLOW_DATA_LOSS}={TWO} alembic upgrade head`" in printed
     assert read_revision(filled.url) == ONE
-    monkeypatch.setenv(VARIABLE, TWO)
+    monkeypatch.setenv(ALLOW_DATA_LOSS, TWO)
     filled.alembic("upgrade", "head")
     assert read_revision(filled.url) == TWO
 
@@ -317,7 +317,7 @@ def test_an_update_refuses_before_the_first_of_its_revisions(filled: Target) -> 
     assert str(caught.value) == (
         "data would be lost, and nothing was changed:\n"
         f"  upgrade {THREE}: 3 values of app.parents.name, 1,200 rows of app.children\n"
-        f"  next: keep what is needed, then if the rest may go, run `{VARIABLE}={THREE} pulumi up`"
+        f"  next: keep what is needed, then if the rest may go, run `{ALLOW_DATA_LOSS}={THREE} pulumi up`"
     )
     assert (read_revision(filled.url), rows(filled)) == (ONE, before)
     outs = MigrationsProvider().create({**inputs, "__allow_data_loss": [THREE]}).outs
@@ -353,11 +353,11 @@ def test_the_preview_waits_for_nobody_to_count(filled: Target) -> None:
 def test_only_revision_ids_allow_a_loss(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PolicyError, match="which is no revision id such as 20250126_003"):
         allowed([text])
-    monkeypatch.setenv(VARIABLE, text)
+    monkeypatch.setenv(ALLOW_DATA_LOSS, text)
     with pytest.raises(PolicyError, match="which is no revision id"):
         allowed([])
 
 
 def test_the_variable_may_name_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, f"{TWO},{THREE}")
+    monkeypatch.setenv(ALLOW_DATA_LOSS, f"{TWO},{THREE}")
     assert allowed([ONE]) == {ONE, TWO, THREE}

@@ -1,6 +1,6 @@
 from itertools import pairwise
 
-from pulumi_alembic.migrate.blocks.pace import FIRST, LARGEST, TARGET, Pace
+from pulumi_alembic.migrate.blocks.walk import FIRST, LARGEST, TARGET, Pace
 
 
 class Clock:

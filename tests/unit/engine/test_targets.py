@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from pulumi_embedded.deployment.targeting import Targeting
+from pulumi_embedded.deployment.targeting import Targeting, UrnTargets
 from pulumi_embedded.model.options import Kind, Options
 from pulumi_embedded.model.state import ResourceState
-from pulumi_embedded.model.targets import UrnTargets
 
 A, B, C = (f"urn:pulumi:dev::p::m:i:T::{name}" for name in "abc")
 

@@ -20,7 +20,7 @@ from pulumi_alembic.migrate.data_loss.plain_drops import drops_tables
 from pulumi_alembic.migrate.data_loss.preserved_table import Entry, describe, is_ready, name_of, new_id
 from pulumi_alembic.migrate.data_loss.sequences import read_sequences
 from pulumi_alembic.migrate.data_loss.session import refusal, unchanging
-from pulumi_alembic.migrate.data_loss.setting import is_wanted
+from pulumi_alembic.migrate.data_loss.settings import is_wanted
 from pulumi_alembic.migrate.data_loss.source import Before, Source
 
 if TYPE_CHECKING:

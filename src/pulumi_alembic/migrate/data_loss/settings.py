@@ -1,0 +1,33 @@
+"""Of data loss, as the stack and one run say: which revisions may delete rows, and whether downgrades preserve them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from pulumi_alembic.errors import PolicyError
+from pulumi_alembic.policy import Policy
+from pulumi_alembic.scripts.naming import is_revision_id
+
+__all__ = ["ALLOW_DATA_LOSS", "KEEP_DATA", "allowed", "is_wanted"]
+
+ALLOW_DATA_LOSS = "PULUMI_ALEMBIC_ALLOW_DATA_LOSS"
+"""The environment variable that names the revisions of one run."""
+
+
+def allowed(revisions: Iterable[str]) -> frozenset[str]:
+    """These revisions, and those of ALLOW_DATA_LOSS. Raises PolicyError for what is no revision id."""
+    ids = [*revisions, *os.environ.get(ALLOW_DATA_LOSS, "").replace(",", " ").split()]
+    for id in ids:
+        if not is_revision_id(id):
+            raise PolicyError(f"data loss is allowed for {id!r}, which is no revision id such as 20250126_003")
+    return frozenset(ids)
+
+
+KEEP_DATA = "PULUMI_ALEMBIC_KEEP_DATA"
+"""The environment variable that says `false` where one run is to keep nothing."""
+
+
+def is_wanted(policy: Policy) -> bool:
+    """Whether downgrades are to keep what they take away."""
+    return policy.keep_data and os.environ.get(KEEP_DATA, "true").lower() != "false"
