@@ -29,7 +29,7 @@ PUBLISHING: Final = "pypi"
 """The environment of releases, which only a repository that publishes the packages has."""
 
 REVIEWED: Final = ("staging-preview", "prod", PUBLISHING)
-"""The environments whose jobs wait for a reviewer: before a pull request's code runs, prod changes, a release is out."""
+"""The environments whose jobs wait for a reviewer: before a pull request's code runs, prod changes, a release."""
 
 SECRETS: Final = ("PULUMI_CONFIG_PASSPHRASE", "PGUSER", "PGPASSWORD")
 """Secrets that belong to environments: one of the repository's is given to every workflow of every branch."""

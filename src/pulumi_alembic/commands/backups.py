@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pulumi_alembic.backups.folder import Backup, in_folder, load, size_text
+from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url
 from pulumi_alembic.errors import BackupError, DatabaseError
-from pulumi_alembic.output.printable import json_text
 from pulumi_alembic.scripts.plan import revision_text
 
 __all__ = ["add"]
@@ -45,7 +45,7 @@ def add(commands: Any, command: Callable[[Any, Any, str], argparse.ArgumentParse
 def _backups(options: argparse.Namespace, directory: Path) -> int:
     listed = list(_listed(options, directory))
     if options.json:
-        print(json_text({"backups": listed}))
+        print_document(backups=listed)
     elif listed:
         _print_table(listed)
     else:

@@ -21,6 +21,7 @@ from pulumi_alembic.commands import backups as backup_commands
 from pulumi_alembic.commands import drift as drift_command
 from pulumi_alembic.commands import kept as keeping_commands
 from pulumi_alembic.commands import status as status_command
+from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url, script_directory
 from pulumi_alembic.database.sessions import patience, waits
 from pulumi_alembic.errors import MigrationError
@@ -149,7 +150,7 @@ def _plan(options: argparse.Namespace, directory: Path) -> int:
     plan = planner.plan_from_database(Job(database_url(directory), directory, options.target))
     if options.json:
         steps = [{"revision": step.id, "message": step.message} for step in plan.steps]
-        print(json_text({"current": plan.current, "target": plan.target, "direction": plan.direction, "steps": steps}))
+        print_document(current=plan.current, target=plan.target, direction=plan.direction, steps=steps)
     else:
         print("\n  ".join([str(plan), *plan.lines]))
     return _broken(plan, directory)
@@ -179,8 +180,10 @@ def _upgrade(options: argparse.Namespace, directory: Path) -> None:
         from pulumi_alembic.migrate import migrator
 
         revision = migrator.migrate(replace(job, target=plan.target), _UpgradesOnly(), listener)
-    applied = listener.revisions
-    print(json_text({"revision": revision, "applied": applied}) if options.json else f"the database is at {revision}")
+    if options.json:
+        print_document(revision=revision, applied=listener.revisions)
+    else:
+        print(f"the database is at {revision}")
 
 
 class _UpgradesOnly(Gate):
@@ -257,7 +260,7 @@ def _history(options: argparse.Namespace, directory: Path) -> None:
     with connect(database_url(directory)) as connection:
         found, older = records.read(connection, options.limit)
     if options.json:
-        print(json_text({"records": [each.to_json() for each in found], "older": older}))
+        print_document(records=[each.to_json() for each in found], older=older)
         return
     print("\n".join(records.table(found)) if found else "nothing was done to this database yet")
     if older:

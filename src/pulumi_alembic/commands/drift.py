@@ -9,13 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url
 from pulumi_alembic.drift.difference.compare import Difference
 from pulumi_alembic.drift.difference.ignored import patterns
 from pulumi_alembic.drift.repair.script import script
 from pulumi_alembic.drift.report import render
 from pulumi_alembic.errors import DatabaseError, MigrationError
-from pulumi_alembic.output.printable import json_text
 from pulumi_alembic.scripts.plan import revision_text
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _show(options: argparse.Namespace, seen: Seen, found: list[Told]) -> int:
 
     if options.json:
         known = {"expected": seen.expected, "found": seen.found.digest, "since": seen.when}
-        print(json_text({**known, "drift": [asdict(each) for each in found]}))
+        print_document(**known, drift=[asdict(each) for each in found])
     elif not found:
         print(f"{'-- ' if options.sql else ''}no drift: the database is as the update of {seen.when} left it")
     elif options.sql and seen.whole is not None:

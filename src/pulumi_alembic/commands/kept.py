@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url
 from pulumi_alembic.errors import KeptError
-from pulumi_alembic.output.printable import json_text
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
@@ -48,7 +48,7 @@ def _kept(options: argparse.Namespace, directory: Path) -> None:
         sizes = {name: (size, text) for name, size, text in connection.execute(_SIZES, [[each.name for each in found]])}
     if options.json:
         listed = [{**each.to_json(), "bytes": sizes[each.name][0], "place": each.place} for each in found]
-        print(json_text({"kept": listed}))
+        print_document(kept=listed)
     elif found:
         _print_table(found, {name: text for name, (_, text) in sizes.items()})
     else:

@@ -9,16 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.errors import MigrationError
-from pulumi_alembic.output.printable import json_text, printable
+from pulumi_alembic.output.printable import printable
 
 if TYPE_CHECKING:
     from pulumi_alembic.status.overview import Guide
 
-__all__ = ["FORMAT", "add", "run"]
-
-FORMAT = 1
-"""The version of the JSON document."""
+__all__ = ["add", "run"]
 
 
 def add(commands: Any, command: Callable[[Any, Any, str], argparse.ArgumentParser]) -> None:
@@ -52,8 +50,7 @@ def run(project: Path, directory: Path, guide: Guide, as_json: bool, html: Path 
 
     statuses = overview.survey(project, guide, with_catalog=html is not None)
     if as_json:
-        document = {"version": FORMAT, "stacks": [status.to_json() for status in statuses]}
-        print(json_text(document, indent=2))
+        print_document(stacks=[status.to_json() for status in statuses])
     else:
         print(printable("\n".join(text.lines(statuses))))
     if html:

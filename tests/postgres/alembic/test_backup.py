@@ -1,6 +1,5 @@
 """A backup is complete and in the ledger before the first revision runs, or nothing runs."""
 
-import json
 import os
 import re
 import shutil
@@ -22,6 +21,7 @@ from pulumi_alembic.migrate import planner
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.scripts.origin import Origin
 from pulumi_alembic.scripts.plan import Plan
+from tests import formats
 from tests.conftest import Database
 from tests.postgres.alembic.backing_up import EVERYTHING, ONE, THREE, TWO, Backing, require_clients
 from tests.postgres.alembic.conftest import Target
@@ -295,7 +295,7 @@ def test_a_pg_dump_that_outlived_its_starter_is_ended(backing: Backing) -> None:
 def test_the_list_tells_of_each_and_whether_it_is_whole(backing: Backing) -> None:
     assert listed(backing).stdout == "there is no backup\n"
     first, second = backing.up(TWO), backing.up(THREE)
-    [newer, older] = json.loads(listed(backing, "--json", "--verify").stdout)["backups"]
+    [newer, older] = formats.read("backups", listed(backing, "--json", "--verify").stdout)["backups"]
     assert [newer["id"], older["id"]] == [second, first]
     assert (older["heads"], older["state"], older["folder"]) == ([ONE], "verified", str(backing.folder))
     lines = listed(backing, "--folder", str(backing.folder)).stdout.splitlines()

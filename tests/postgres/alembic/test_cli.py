@@ -1,6 +1,5 @@
 """`pulumi-alembic` does what a stack's update does, for whoever has a database and no stack."""
 
-import json
 import os
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import formats
 from tests.postgres.alembic.conftest import Target
 
 ONE, TWO = "20250101_001", "20250102_002"
@@ -59,14 +59,19 @@ def test_plan_shows_and_upgrade_runs(two: Target) -> None:
 @pytest.mark.full
 def test_machines_get_one_json_object(two: Target) -> None:
     steps = [{"revision": id, "message": f"script {id}"} for id in (ONE, TWO)]
-    assert json.loads(run(two, "plan", "--json").stdout) == {
+    assert formats.read("plan", run(two, "plan", "--json").stdout) == {
+        "version": 1,
         "current": [],
         "target": TWO,
         "direction": "upgrade",
         "steps": steps,
     }
-    assert json.loads(run(two, "upgrade", "--json").stdout) == {"revision": TWO, "applied": [ONE, TWO]}
-    assert json.loads(run(two, "upgrade", "--json").stdout) == {"revision": TWO, "applied": []}
+    assert formats.read("upgrade", run(two, "upgrade", "--json").stdout)["applied"] == [ONE, TWO]
+    assert formats.read("upgrade", run(two, "upgrade", "--json").stdout) == {
+        "version": 1,
+        "revision": TWO,
+        "applied": [],
+    }
 
 
 @pytest.mark.full

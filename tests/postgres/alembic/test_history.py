@@ -1,6 +1,5 @@
 """What became of a database is told whole: each move of its heads, by whom and from where, and what failed."""
 
-import json
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pulumi_alembic.errors import DatabaseError, RevisionFailed
 from pulumi_alembic.ledger import records
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.scripts.origin import Origin
+from tests import formats
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 
@@ -50,7 +50,7 @@ def run(target: Target, *arguments: str, **environment: str) -> subprocess.Compl
 def history(target: Target, *arguments: str) -> list[dict[str, Any]]:
     done = run(target, "--json", *arguments)
     assert done.returncode == 0, done.stderr
-    found: list[dict[str, Any]] = json.loads(done.stdout)["records"]
+    found: list[dict[str, Any]] = formats.read("history", done.stdout)["records"]
     return found
 
 

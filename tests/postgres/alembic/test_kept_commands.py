@@ -1,6 +1,5 @@
 """`kept` lists what downgrades set aside, `prune` removes it, and a restore leaves it alone."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from pulumi_alembic.migrate.data_loss.preserved_table import read
+from tests import formats
 from tests.conftest import Database
 from tests.postgres.alembic.backing_up import Backing, require_clients
 from tests.postgres.alembic.conftest import Target
@@ -63,7 +63,7 @@ def test_what_is_kept_is_listed_with_its_size_and_age_and_is_pruned_after_a_ques
     assert header.split() == ["id", "revision", "what", "rows", "size", "age", "why", "it", "is", "there"]
     assert row.split()[:4] == [entry.id, TWO, "app.posts", "3"]
     assert row.endswith(f"goes back with {TWO}")
-    [listed] = json.loads(run(filled, "kept", "--json"))["kept"]
+    [listed] = formats.read("kept", run(filled, "kept", "--json"))["kept"]
     assert (listed["id"], listed["rows"], listed["bytes"], listed["moved"]) == (entry.id, 3, 8192, True)
 
     assert "Nobody is here to be asked: add --yes" in run(filled, "prune", entry.id, code=1)
@@ -74,7 +74,7 @@ def test_what_is_kept_is_listed_with_its_size_and_age_and_is_pruned_after_a_ques
     assert kept(filled) == [entry]
     assert run(filled, "prune", "--all", "--yes") == f"removed {entry.id}: 3 rows of app.posts\n"
     assert kept(filled) == []
-    newest = json.loads(run(filled, "history", "--json"))["records"][0]
+    newest = formats.read("history", run(filled, "history", "--json"))["records"][0]
     assert newest["what"] == f"prune app.posts of {TWO}"
     assert newest["result"] == f"pruned: 3 rows of app.posts ({entry.id})"
 

@@ -17,6 +17,7 @@ import pytest
 from psycopg import sql
 
 from pulumi_alembic.ledger.table import REPORTED_COLUMNS
+from tests import formats
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 
@@ -74,7 +75,7 @@ def report(target: Target, url: str, *options: str, **environment: str) -> subpr
 def document(target: Target, url: str, *options: str, **environment: str) -> dict[str, Any]:
     done = report(target, url, "--format", "json", *options, **environment)
     assert done.returncode in (0, 3), done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = formats.read("report", done.stdout)
     return found
 
 

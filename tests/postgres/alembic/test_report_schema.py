@@ -22,6 +22,7 @@ from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.review.rehearsal.artifact import Artifact, _without_options
 from pulumi_alembic.review.rehearsal.pg_client import find_client
 from taskdb.local import Server
+from tests import formats
 from tests.conftest import Database, ThrowawayCluster
 from tests.postgres.alembic.conftest import Target
 
@@ -117,7 +118,7 @@ def test_the_report_is_the_previews_on_a_server_that_knows_nothing_of_the_target
     )
     assert done.returncode == 0, done.stderr
     assert "created for the rehearsal, and dropped after it: test_" in done.stderr
-    [planned] = json.loads(done.stdout)["plans"]
+    [planned] = formats.read("report", done.stdout)["plans"]
     assert planned["digest"] == preview.digest
     assert told(planned["plan"]) == told(preview.to_json())
     assert planned["plan"]["as_of"].endswith(" UTC")

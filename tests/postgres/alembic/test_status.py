@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 import pulumi_alembic
@@ -21,13 +20,13 @@ from pulumi_alembic.status import reading
 from pulumi_alembic.status.overview import Guide, Status, survey
 from pulumi_alembic.status.page import page
 from pulumi_embedded.storage.secrets import Crypter
+from tests import formats
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 
 ONE, TWO, THREE = "20260101_001", "20260101_002", "20260101_003"
 SECRET = "4dabf18193072939515e22adb298388d"
 PASSPHRASES = {"dev": "", "staging": "of staging", "prod": "of prod", "far": "of far"}
-SCHEMA = Path(pulumi_alembic.__file__).parent / "schemas/status.schema.json"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -215,8 +214,7 @@ def test_the_command_prints_a_table_json_and_a_page_and_no_secret(stacks: Stacks
     assert table.returncode == 1, table.stderr
     assert table.stdout.splitlines()[0].split("  ")[0] == "stack"
     assert table.stdout.splitlines()[-1] == "2 stacks, 1 with problems, 2 with pending revisions"
-    document = json.loads(run("--json").stdout)
-    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    document = formats.read("status", run("--json").stdout)
     assert [(stack["stack"], stack["revision"]) for stack in document["stacks"]] == [("dev", TWO), ("far", TWO)]
     text = html.read_text()
     assert "app.pets" in text and TWO in text

@@ -1,6 +1,5 @@
 """No error prints a value of a row, and no text from the database, a script or the environment commands a terminal."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.stack import log
+from tests import formats
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.stack import Stack
@@ -144,10 +144,10 @@ def test_what_comes_from_the_database_commands_nothing(
     printed = [*logged, *(text for each in stack.outputs["drift"].items() for text in (each[0], *each[1]))]
     text, as_json, script = (run(empty_target, "drift", *more) for more in ((), ("--json",), ("--sql",)))
     assert [text.returncode, as_json.returncode, script.returncode] == [3, 3, 0]
-    assert len(json.loads(as_json.stdout)["drift"]) >= 5
+    assert len(formats.read("drift", as_json.stdout)["drift"]) >= 5
     accepted = run(empty_target, "drift", "--accept", "--reason", HOSTILE, GITHUB_ACTOR=HOSTILE)
     records = [run(empty_target, "history", *more) for more in ((), ("--json",))]
-    assert json.loads(records[1].stdout)["records"][0]["person"] == HOSTILE
+    assert formats.read("history", records[1].stdout)["records"][0]["person"] == HOSTILE
     for done in (text, as_json, script, accepted, *records):
         printed += [done.stdout, done.stderr]
     for each in printed:

@@ -23,6 +23,7 @@ from pulumi_alembic.scripts.promotion import Lower, Proof
 from pulumi_alembic.scripts.trust import digest
 from pulumi_alembic.sql.catalog import Catalog
 from pulumi_alembic.sql.effects import after
+from tests import formats
 
 ONE, TWO = "20250101_001", "20250102_002"
 ENV = """
@@ -278,7 +279,7 @@ def test_an_excuse_is_not_called_idle_where_it_is_not_known_what_runs(project: P
 
 def test_the_command_says_of_what_it_did_not_look_at_a_statement(project: Path) -> None:
     write(project, "op.get_bind().exec_driver_sql('SELECT 1').scalar()", doc="m\n\nWhy.")
-    [one] = json.loads(command(project, "--json").stdout)
+    [one] = formats.read("lint", command(project, "--json").stdout)
     assert (one["rule"], one["severity"], one["direction"]) == ("runs-python", "info", "upgrade")
     assert one["message"].startswith("none of its SQL was looked at, as it runs Python: ")
     assert "info runs-python" in command(project).stdout

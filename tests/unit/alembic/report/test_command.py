@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import formats
 from tests.unit.alembic.report.previews import PREVIEWS
 
 COMMAND = Path(sys.executable).with_name("pulumi-alembic")
@@ -38,7 +39,7 @@ def test_a_file_and_standard_input_are_reported_alike(tmp_path: Path) -> None:
 
 
 def test_json_and_the_marker_are_asked_for() -> None:
-    found = json.loads(run("--format", "json", given=given("3-revisions")).stdout)
+    found = formats.read("report", run("--format", "json", given=given("3-revisions")).stdout)
     assert (found["verdict"]["level"], found["counts"]["revisions"]) == ("warning", 3)
     assert run("--marker", "shop/prod", given=given("1-revision")).stdout.startswith(b"<!-- shop/prod -->\n")
     assert b"--> is not letters" in run("--marker", "a-->", given=given("1-revision")).stderr.replace(b"'", b"")
