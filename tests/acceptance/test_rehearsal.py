@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic.review.rehearsal.pg_client import find_client
+from pulumi_alembic.database.pg_programs import find_client
 from tests.acceptance.project import Project
 
 DATABASES = "SELECT datname FROM pg_database WHERE starts_with(datname, %s) OR starts_with(datname, %s)"

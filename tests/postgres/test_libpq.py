@@ -90,7 +90,8 @@ def test_pg_dump_gets_no_variable_but_those_of_the_address(admin: Admin, monkeyp
         monkeypatch.setenv(name, hostile(name))
     given = {name: value for name, value in pg_programs.environment(admin.url("postgres")).items() if name in NAMES}
     assert given.pop("PGOPTIONS") == OWN_OPTIONS
-    assert given.keys() == {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE", "PGAPPNAME"}
+    assert given.pop("PGCONNECT_TIMEOUT") == "15"
+    assert given.keys() == {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE"}
 
 
 def test_the_plugin_connects_as_its_configuration_says(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

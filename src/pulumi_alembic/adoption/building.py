@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
 from pulumi_alembic.database.connection import Connection, connect, log_in
+from pulumi_alembic.database.pg_programs import find_client
 from pulumi_alembic.drift.difference.compare import difference
 from pulumi_alembic.drift.difference.snapshot import Item, Snapshot
 from pulumi_alembic.drift.reader import read
 from pulumi_alembic.drift.repair import access
 from pulumi_alembic.drift.repair.script import script
-from pulumi_alembic.review.rehearsal.pg_client import Client, find_client
 from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.review.rehearsal.scratch import Scratch, at, scratch
 from pulumi_alembic.review.rehearsal.scratch_run import perform
@@ -36,13 +35,9 @@ def built(
     `url` is the migrator's at the target, `admin` a login of the same server that may make databases. Raises
     NotRehearsed where the scratch database cannot be made, or a revision does not run there. It is gone at the end.
     """
-    with scratch(admin, url, _client) as database:
+    with scratch(admin, url, find_client) as database:
         _furnish(database, like)
         yield _build(at(url, database.name), history, revisions, like.roles)
-
-
-def _client(server: int) -> Client:
-    return find_client(server) or Client(Path(), None, server)
 
 
 def _build(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from pulumi_alembic.database.connection import KEPT_SCHEMA, VERSION_SCHEMA, Connection
-from pulumi_alembic.database.pg_programs import Clients
+from pulumi_alembic.database.pg_programs import Programs
 from pulumi_alembic.errors import BackupError
 
 __all__ = ["Archive"]
@@ -46,7 +46,7 @@ class Archive:
     What downgrades set aside is never the same by another name: what is `there` stays as it is.
     """
 
-    def __init__(self, tools: Clients, folder: Path, *, ledger: bool, there: Collection[str] = ()) -> None:
+    def __init__(self, tools: Programs, folder: Path, *, ledger: bool, there: Collection[str] = ()) -> None:
         """Reads its contents; raises BackupError where pg_restore cannot."""
         self._tools = tools
         self._folder = folder
@@ -113,7 +113,13 @@ class Archive:
 
     @contextmanager
     def _script(self, listed: str, section: str) -> Iterator[IO[bytes]]:
-        command = [self._tools.program("pg_restore"), "--file=-", f"--use-list={listed}", section, str(self._folder)]
+        command = [
+            str(self._tools.program("pg_restore")),
+            "--file=-",
+            f"--use-list={listed}",
+            section,
+            str(self._folder),
+        ]
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
             assert process.stdout is not None  # noqa: S101 - it was asked for

@@ -149,9 +149,9 @@ class Maker:
         ledger.note(connection, Row(Event.BACKUP, run, known), origin)
         connection.commit()
 
-    def _dump(self, tools: pg_programs.Clients, content: Content, partial: Path) -> None:
+    def _dump(self, tools: pg_programs.Programs, content: Content, partial: Path) -> None:
         command = [
-            tools.program("pg_dump"),
+            str(tools.program("pg_dump")),
             "--format=directory",
             f"--jobs={min(_JOBS, os.cpu_count() or 1)}",
             "--compress=1",
@@ -165,7 +165,7 @@ class Maker:
         with tempfile.TemporaryFile() as errors, closing(log_in(self.job.url, autocommit=True)) as beside:
             process = subprocess.Popen(
                 command,
-                env=pg_programs.environment(self.job.url),
+                env=pg_programs.environment(self.job.url, PGAPPNAME=_APPLICATION),
                 stdin=subprocess.DEVNULL,
                 stderr=errors,
                 stdout=errors,
@@ -232,7 +232,7 @@ def _require_space(folder: Path, needed: int) -> None:
         )
 
 
-def _check(tools: pg_programs.Clients, partial: Path) -> None:
+def _check(tools: pg_programs.Programs, partial: Path) -> None:
     """pg_restore can read the dump's list of contents. Raises BackupError."""
     done = subprocess.run(
         [tools.program("pg_restore"), "--list", partial / backups.DUMP], capture_output=True, text=True, check=False

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -17,21 +18,21 @@ from pulumi_alembic.database import libpq
 from pulumi_alembic.database.connection import OWN_OPTIONS
 from pulumi_alembic.errors import BackupError, DatabaseError
 
-__all__ = ["Clients", "environment", "find"]
+__all__ = ["PLACES", "Programs", "environment", "find", "find_client"]
 
-# Debian's, Red Hat's, Homebrew's on either processor, Postgres.app's.
-_VERSIONED = (
+PLACES = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
     "/opt/homebrew/opt/postgresql@*/bin",
     "/usr/local/opt/postgresql@*/bin",
     "/Applications/Postgres.app/Contents/Versions/*/bin",
 )
+"""Where Debian, PostgreSQL's own RPMs, Homebrew (Apple silicon, Intel) and Postgres.app keep several versions."""
 
 
 @dataclass(frozen=True)
-class Clients:
-    """`pg_dump` and `pg_restore` of one version, from one folder."""
+class Programs:
+    """Programs of one version, from one folder."""
 
     folder: Path
     version: str
@@ -41,12 +42,28 @@ class Clients:
         """15 of `15.18`."""
         return int(self.version.partition(".")[0])
 
-    def program(self, name: str) -> str:
+    def program(self, name: str) -> Path:
         """The path of one of them."""
-        return str(self.folder / name)
+        return self.folder / name
+
+    @property
+    def psql(self) -> Path | None:
+        """Its path; None if only others are there."""
+        path = self.program("psql")
+        return path if os.access(path, os.X_OK) else None
 
 
-def find(major: int, folders: Iterable[Path] | None = None) -> Clients:
+@cache
+def find_client(oldest: int) -> Programs | None:
+    """Those whose pg_dump can read a server of the major version `oldest`, the nearest in version; None without one.
+
+    What a folder's name says of the version is believed: to ask would take a preview longer than to look.
+    """
+    there = [found for folder in _folders() if (found := _dumper(folder))]
+    return min((each for each in there if each.major >= oldest), key=lambda each: each.major, default=None)
+
+
+def find(major: int, folders: Iterable[Path] | None = None) -> Programs:
     """Those of the version `major`, else of the next newer one: an older pg_dump refuses the server.
 
     Not of the newest: what one writes has words that an older server does not know. They are looked for on the PATH,
@@ -64,8 +81,11 @@ def find(major: int, folders: Iterable[Path] | None = None) -> Clients:
     return fitting[0]
 
 
-def environment(url: str) -> dict[str, str]:
-    """The environment in which a program of PostgreSQL's connects to `url`: everybody can read its arguments."""
+def environment(url: str, **settings: str) -> dict[str, str]:
+    """The environment in which a program of PostgreSQL's connects to `url`: everybody can read its arguments.
+
+    `settings` are further variables.
+    """
     plain = re.sub(r"^postgresql\+\w+://", "postgresql://", url)
     try:
         options = pq.Conninfo.parse(plain.encode())
@@ -83,21 +103,29 @@ def environment(url: str) -> dict[str, str]:
     ignored = libpq.variables() if libpq.is_complete(given) else {"PGSERVICE"}
     inherited = {name: value for name, value in os.environ.items() if name not in ignored}
     own = f"{(inherited | known).get('PGOPTIONS', '')} {OWN_OPTIONS}".strip()
-    return inherited | known | {"PGAPPNAME": "pulumi-alembic backup", "PGOPTIONS": own}
+    return {"PGCONNECT_TIMEOUT": "15"} | inherited | known | settings | {"PGOPTIONS": own}
 
 
 def _folders() -> Iterator[Path]:
-    for pattern in _VERSIONED:
+    for pattern in PLACES:
         yield from sorted(Path("/").glob(pattern[1:]), reverse=True)
     yield from map(Path, filter(None, os.environ.get("PATH", "").split(os.pathsep)))
 
 
-def _clients(folder: Path) -> Clients | None:
+def _dumper(folder: Path) -> Programs | None:
+    if not os.access(folder / "pg_dump", os.X_OK):
+        return None
+    named = re.search(r"(?:postgresql[/@]|pgsql-)(\d+)(?:/bin)?$", str(folder))
+    version = named[1] if named else _version(str(folder / "pg_dump"))
+    return Programs(folder, version) if version else None
+
+
+def _clients(folder: Path) -> Programs | None:
     programs = [shutil.which(name, path=str(folder)) for name in ("pg_dump", "pg_restore")]
     versions = {_version(program) for program in programs if program}
     if None in programs or None in versions or len(versions) != 1:
         return None
-    return Clients(folder, str(versions.pop()))
+    return Programs(folder, str(versions.pop()))
 
 
 def _version(program: str) -> str | None:

@@ -8,9 +8,10 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from pulumi_alembic.database.pg_programs import PLACES
+from pulumi_alembic.database.pg_programs import Programs as Binaries
 from taskdb.local.account import Account
 
 __all__ = ["OLDEST_MAJOR", "PROGRAMS", "Binaries", "find_binaries", "inspect"]
@@ -18,31 +19,6 @@ __all__ = ["OLDEST_MAJOR", "PROGRAMS", "Binaries", "find_binaries", "inspect"]
 OLDEST_MAJOR = 13
 PROGRAMS = ("initdb", "pg_ctl", "postgres")
 ANSWER_TIMEOUT = 20  # seconds
-
-# Where Debian, PostgreSQL's own RPMs and Homebrew (Apple silicon, Intel) put what they leave off the PATH.
-PLACES = (
-    "/usr/lib/postgresql/*/bin",
-    "/usr/pgsql-*/bin",
-    "/opt/homebrew/opt/postgresql@*/bin",
-    "/usr/local/opt/postgresql@*/bin",
-)
-
-
-@dataclass(frozen=True)
-class Binaries:
-    """A folder with a server's programs, of one version, that the server's account can execute."""
-
-    folder: Path
-    version: str
-
-    @property
-    def major(self) -> int:
-        """The number that decides which data this server can open."""
-        return int(self.version.partition(".")[0])
-
-    def program(self, name: str) -> Path:
-        """Return the path of one of `PROGRAMS`."""
-        return self.folder / name
 
 
 def find_binaries(packages: Path, account: Account) -> Iterator[Binaries]:

@@ -151,7 +151,7 @@ def test_the_password_is_in_no_argument(backing: Backing, tmp_path: Path, monkey
         program = folder / name
         program.write_text(f'#!/bin/sh\necho "$0 $@" >> {tmp_path}/arguments\nexec {real.program(name)} "$@"\n')
         program.chmod(0o755)
-    monkeypatch.setattr(pg_programs, "_VERSIONED", ())
+    monkeypatch.setattr(pg_programs, "PLACES", ())
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     backing.up(TWO)
     arguments = (tmp_path / "arguments").read_text()
@@ -164,13 +164,13 @@ def test_an_older_pg_dump_stops_the_update(backing: Backing, tmp_path: Path, mon
     for name in ("pg_dump", "pg_restore"):
         (tmp_path / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) 12.1'\n")
         (tmp_path / name).chmod(0o755)
-    monkeypatch.setattr(pg_programs, "_VERSIONED", ())
+    monkeypatch.setattr(pg_programs, "PLACES", ())
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "there is no pg_dump and pg_restore of this or a newer version (found: 12.1 in" in refused(backing)
 
 
 def test_without_a_pg_dump_the_update_stops(backing: Backing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pg_programs, "_VERSIONED", ())
+    monkeypatch.setattr(pg_programs, "PLACES", ())
     monkeypatch.setenv("PATH", str(tmp_path))
     message = refused(backing)
     assert "(none was found). Install them" in message and "apt-get install postgresql-client-" in message

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pulumi_alembic.backups import folder as backups
+from pulumi_alembic.database.pg_programs import find_client
 from pulumi_alembic.errors import DataLoss, NotApproved
 from pulumi_alembic.migrate.data_loss.settings import ALLOW_DATA_LOSS
 from pulumi_alembic.review.plan_review import Account
-from pulumi_alembic.review.rehearsal.pg_client import find_client
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.stack.plugin_errors import HalfDone
 from taskdb.local import Server

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from pulumi_alembic.database.pg_programs import find_client
 from pulumi_alembic.provider import MigrationsProvider
-from pulumi_alembic.review.rehearsal.pg_client import find_client
 from taskdb.local import Server
 from tests.conftest import Database
 from tests.postgres.alembic.catalog import OBJECTS

@@ -19,13 +19,12 @@ from pglast.parser import ParseError
 from pglast.visitors import Visitor
 from psycopg import sql
 
-from pulumi_alembic.database import pg_programs
 from pulumi_alembic.database.connection import OWN_OPTIONS, Session, connect, log_in, open_session
+from pulumi_alembic.database.pg_programs import environment, find_client
 from pulumi_alembic.drift.reader import read
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.review.build import account_from_database
 from pulumi_alembic.review.lint import Settings
-from pulumi_alembic.review.rehearsal.pg_client import environment, find_client
 from taskdb.admin import Admin
 from taskdb.existing import existing
 from taskdb.local import Server
@@ -142,11 +141,10 @@ def test_the_option_wins_over_every_setting_of_the_login(two: Target, database: 
     session.close()
 
 
-@pytest.mark.few(1)
-@pytest.mark.parametrize("of", [environment, pg_programs.environment])
-def test_the_programs_of_postgresql_have_it_too(of: Callable[[str], dict[str, str]]) -> None:
-    assert of("postgresql://a@b/c")["PGOPTIONS"] == OWN_OPTIONS
-    assert of("postgresql://a@b/c?options=-c%20work_mem%3D7MB")["PGOPTIONS"] == f"-c work_mem=7MB {OWN_OPTIONS}"
+def test_the_programs_of_postgresql_have_it_too() -> None:
+    assert environment("postgresql://a@b/c")["PGOPTIONS"] == OWN_OPTIONS
+    options = environment("postgresql://a@b/c?options=-c%20work_mem%3D7MB")["PGOPTIONS"]
+    assert options == f"-c work_mem=7MB {OWN_OPTIONS}"
 
 
 def test_a_pooler_that_drops_the_option_gets_a_statement(two: Target, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from pulumi_alembic.database.pg_programs import find_client
 from pulumi_alembic.errors import LintError
 from pulumi_alembic.ledger import records
 from pulumi_alembic.review.plan_review import Account
-from pulumi_alembic.review.rehearsal.pg_client import find_client
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.promotion import UNSEALED, VARIABLE, Proof
 from pulumi_alembic.stack.log import Log

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from pulumi_alembic.database.pg_programs import find_client
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.provider import MigrationsProvider
-from pulumi_alembic.review.rehearsal.pg_client import find_client
 from taskdb.local import Server
 from tests.conftest import ALL, Database
 from tests.postgres.alembic.catalog import OBJECTS

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from pulumi_alembic.database.pg_programs import find_client
 from pulumi_alembic.errors import RehearsalFailed
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.review.gates import SKIP_REHEARSAL, errors_of
 from pulumi_alembic.review.plan_review import Account
 from pulumi_alembic.review.plan_text import summary
-from pulumi_alembic.review.rehearsal.pg_client import find_client
 from pulumi_alembic.stack.log import Log
 from taskdb.local import Server
 from tests.conftest import Database

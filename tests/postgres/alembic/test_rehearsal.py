@@ -21,6 +21,7 @@ from psycopg import sql
 from pulumi.output import Unknown
 
 from pulumi_alembic.database.connection import log_in
+from pulumi_alembic.database.pg_programs import Programs, find_client
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.review.build import account_from_database
@@ -28,7 +29,6 @@ from pulumi_alembic.review.lint import Settings
 from pulumi_alembic.review.plan_review import RESTORES, Account
 from pulumi_alembic.review.rehearsal import scratch_run
 from pulumi_alembic.review.rehearsal.dump import dump
-from pulumi_alembic.review.rehearsal.pg_client import Client, find_client
 from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.review.rehearsal.scratch import _key, _prefix, at, database_of, scratch
 from pulumi_alembic.review.rendering import Rendered
@@ -322,7 +322,7 @@ def test_who_waits_for_the_copy_of_the_schema_ends_it(two: Target, tmp_path: Pat
     slow.chmod(0o755)
     guarding = log_in(two.url, autocommit=True)
     with ThreadPoolExecutor() as pool, connect(two.url) as session, guarding as guard:
-        dumping = pool.submit(dump, two.url, guard, f"{name(two)}_owner", Client(slow, None, 15))
+        dumping = pool.submit(dump, two.url, guard, f"{name(two)}_owner", Programs(tmp_path, "15"))
         held = "SELECT count(*) FROM pg_locks WHERE relation = 'app.t'::regclass AND mode = 'AccessShareLock'"
         until(lambda: two.query(held) == [(1,)])
         session.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")

@@ -15,12 +15,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from pulumi_alembic.database.pg_programs import find_client
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.review.build import account_from_artifact, account_from_database
 from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.review.rehearsal.artifact import Artifact, _without_options
-from pulumi_alembic.review.rehearsal.pg_client import find_client
 from taskdb.local import Server
 from tests import formats
 from tests.conftest import Database, ThrowawayCluster

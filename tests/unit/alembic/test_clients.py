@@ -29,7 +29,7 @@ def folders(tmp_path: Path) -> list[Path]:
 @pytest.mark.parametrize(("server", "taken"), [(13, "13.4"), (14, "16.2"), (16, "16.2"), (17, "17.1")])
 def test_the_same_or_the_next_newer_version_is_taken(folders: list[Path], server: int, taken: str) -> None:
     found = pg_programs.find(server, folders)
-    assert found.version == taken and found.program("pg_dump") == str(found.folder / "pg_dump")
+    assert found.version == taken and found.program("pg_dump") == found.folder / "pg_dump"
 
 
 def test_an_older_one_is_refused_and_named(folders: list[Path]) -> None:
@@ -39,12 +39,28 @@ def test_an_older_one_is_refused_and_named(folders: list[Path]) -> None:
         pg_programs.find(15, folders[:3])
 
 
-def test_a_program_gets_the_login_by_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_that_a_url_says_reaches_a_program_and_nothing_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGUSER", "somebody else")
-    url = "postgresql+psycopg://me:a%40b@[::1]:5433/some%20db?sslmode=require&application_name=x"
-    got = pg_programs.environment(url)
-    wanted = {"PGUSER": "me", "PGPASSWORD": "a@b", "PGHOST": "::1", "PGPORT": "5433", "PGDATABASE": "some db"}
-    assert got.items() >= (wanted | {"PGSSLMODE": "require", "PGAPPNAME": "pulumi-alembic backup"}).items()
+    monkeypatch.setenv("PGSSLKEY", "another")
+    url = (
+        "postgresql+psycopg://me:a%40b@[::1]:5433/some%20db?sslmode=require&application_name=x&hostaddr=127.0.0.1"
+        "&options=-c%20geqo%3Doff&passfile=f&sslcrl=c&connect_timeout=3"
+    )
+    got = pg_programs.environment(url, PGAPPNAME="pulumi-alembic backup")
+    assert {name: value for name, value in got.items() if name.startswith("PG")} == {
+        "PGAPPNAME": "pulumi-alembic backup",
+        "PGCONNECT_TIMEOUT": "3",
+        "PGDATABASE": "some db",
+        "PGHOST": "::1",
+        "PGHOSTADDR": "127.0.0.1",
+        "PGOPTIONS": "-c geqo=off -c search_path=pg_catalog,pg_temp",
+        "PGPASSFILE": "f",
+        "PGPASSWORD": "a@b",
+        "PGPORT": "5433",
+        "PGSSLCRL": "c",
+        "PGSSLMODE": "require",
+        "PGUSER": "me",
+    }
 
 
 def test_an_address_that_is_none_is_refused_without_its_password() -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pulumi_alembic.database.connection import KEPT_SCHEMA
+from pulumi_alembic.database.pg_programs import Programs, environment
 from pulumi_alembic.database.sessions import those
-from pulumi_alembic.review.rehearsal.pg_client import Client, environment
 from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-def dump(url: str, guard: Connection, role: str, client: Client) -> str:
+def dump(url: str, guard: Connection, role: str, client: Programs) -> str:
     """The text that pg_dump prints for the target, read as `role`; each object is made in the role of its owner.
 
     `guard` is a session of the same login there, in autocommit, that looks on.
@@ -94,8 +94,8 @@ def dump(url: str, guard: Connection, role: str, client: Client) -> str:
         guarded = aside.submit(_guard, guard, name)
         try:
             done = subprocess.run(
-                [client.pg_dump, *_OPTIONS, f"--role={role}", f"--lock-wait-timeout={WAIT}"],
-                env=environment(url) | {"PGAPPNAME": name},
+                [client.program("pg_dump"), *_OPTIONS, f"--role={role}", f"--lock-wait-timeout={WAIT}"],
+                env=environment(url, PGAPPNAME=name, PGCLIENTENCODING="UTF8"),
                 capture_output=True,
                 text=True,
                 stdin=subprocess.DEVNULL,

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -16,6 +15,7 @@ from psycopg import sql
 from pulumi_alembic.database import server_message
 from pulumi_alembic.database.connection import connect, log_in
 from pulumi_alembic.database.fingerprint import read_lines
+from pulumi_alembic.database.pg_programs import find_client
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.review.plan_review import Account
 from pulumi_alembic.review.rehearsal.copying import (
@@ -24,7 +24,6 @@ from pulumi_alembic.review.rehearsal.copying import (
     read_access,
     replay,
 )
-from pulumi_alembic.review.rehearsal.pg_client import Client, find_client
 from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.review.rehearsal.roles import guests
 from pulumi_alembic.review.rehearsal.scratch import at, database_of, scratch
@@ -116,9 +115,8 @@ def _prepare_elsewhere(
     stack: ExitStack, artifact: Artifact, copy: Copy, admin: str, looked: Looked, tell: Callable[[str], None]
 ) -> _Stage:
     # There is nothing to dump: only psql is of use.
-    client = lambda server: find_client(server) or Client(Path(), None, server)  # noqa: E731
     url = stack.enter_context(guests(admin, artifact.server, copy.roles, tell))
-    database = stack.enter_context(scratch(admin, at(admin, artifact.name), client, copy.locale))
+    database = stack.enter_context(scratch(admin, at(admin, artifact.name), find_client, copy.locale))
     with closing(log_in(database.url, "alembic rehearsal", autocommit=True)) as connection:
         furnish(connection, copy.access, copy.foundation)
     url = at(url, database.name)

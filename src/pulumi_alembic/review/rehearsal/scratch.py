@@ -15,8 +15,8 @@ from psycopg import sql
 
 from pulumi_alembic.database import server_message
 from pulumi_alembic.database.connection import Connection, Session, log_in
+from pulumi_alembic.database.pg_programs import Programs, environment
 from pulumi_alembic.errors import DatabaseError
-from pulumi_alembic.review.rehearsal.pg_client import Client, environment
 from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 
 __all__ = ["MARKER", "Locale", "Scratch", "at", "database_of", "log_in_beside", "read_locale", "scratch"]
@@ -70,7 +70,9 @@ def database_of(url: str) -> str:
 
 
 @contextmanager
-def scratch(admin: str, target: str, client: Callable[[int], Client], like: Locale | None = None) -> Iterator[Scratch]:
+def scratch(
+    admin: str, target: str, client: Callable[[int], Programs | None], like: Locale | None = None
+) -> Iterator[Scratch]:
     """A new, empty database of the admin's, like that of the URL `target`; nobody else may connect. Gone at the end.
 
     With `like` it has this locale, and there need be no target on the server, only its name.
@@ -81,7 +83,8 @@ def scratch(admin: str, target: str, client: Callable[[int], Client], like: Loca
     """
     name = database_of(target)
     with closing(log_in_beside(admin)) as keeper:
-        psql = client(keeper.info.server_version // 10000).psql
+        found = client(keeper.info.server_version // 10000)
+        psql = found.psql if found else None
         try:
             keeper.execute(_LIMITS.encode())
             _drop_leftovers(keeper, name)
@@ -178,7 +181,7 @@ def _watched(keeper: str, name: str, psql: Path | None) -> Iterator[Callable[[],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=environment(keeper),
+        env=environment(keeper, PGCLIENTENCODING="UTF8"),
         start_new_session=True,
         bufsize=0,
     ) as watcher:

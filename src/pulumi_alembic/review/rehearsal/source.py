@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pulumi_alembic.database.connection import connect
+from pulumi_alembic.database.pg_programs import Programs, find_client
 from pulumi_alembic.review.rehearsal.copying import Foundation, read_foundation, read_ledger
 from pulumi_alembic.review.rehearsal.dump import dump
-from pulumi_alembic.review.rehearsal.pg_client import Client, find_client
 from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 
 __all__ = ["client_for", "read_source"]
@@ -49,7 +49,7 @@ def _refuse_powerful(roles: list[tuple[str, bool]]) -> None:
         raise NotRehearsed(f"{name}, which {how}, may change more than its own database")
 
 
-def client_for(server: int) -> Client:
+def client_for(server: int) -> Programs:
     """The programs for a server of this major version. Raises NotRehearsed if there are none on this machine."""
     client = find_client(server)
     if client is None:
