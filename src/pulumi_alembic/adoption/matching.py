@@ -13,9 +13,10 @@ from pulumi_alembic.drift.difference.compare import Difference, difference
 from pulumi_alembic.drift.difference.ignored import is_infrastructure
 from pulumi_alembic.drift.difference.snapshot import HEADS, SERVER, Item, Snapshot
 from pulumi_alembic.drift.reader import read
-from pulumi_alembic.drift.report import told
+from pulumi_alembic.drift.report import listed, told
 from pulumi_alembic.errors import AdoptionError
 from pulumi_alembic.migrate.job import Job
+from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import revision_text
@@ -23,7 +24,6 @@ from pulumi_alembic.scripts.plan import revision_text
 __all__ = ["Adopted", "find", "objects", "read_public"]
 
 _OLD = sql.Identifier("public", VERSION_TABLE)
-_SHOWN = 20
 # By its name it could not be looked up where the schema may not be used.
 _OWNS = """
 SELECT pg_has_role(relowner, 'USAGE') AND has_schema_privilege(n.oid, 'USAGE')
@@ -67,7 +67,7 @@ def find(
                 f"has its script, then: {job.command}"
             )
     wanted = history.ancestors(only or history.heads)
-    tell(f"builds {len(wanted)} revision{'' if len(wanted) == 1 else 's'} in a scratch database, to compare")
+    tell(f"builds {counted(len(wanted), 'revision')} in a scratch database, to compare")
     compared = _compare(job.url, admin, history, wanted, found, ignore)
     if only:
         compared = [each for each in compared if each[0] == tuple(sorted(only))]
@@ -145,12 +145,9 @@ def _distance(whole: Difference) -> int:
 def _nearest(compared: Sequence[tuple[tuple[str, ...], Difference]], command: str) -> str:
     heads, whole = min(compared, key=lambda each: _distance(each[1]))
     found = told(whole)
-    lines = [line for each in found[:_SHOWN] for line in (each.name, *(f"  {line}" for line in each.lines))]
-    more = [f"… and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-    number = f"{len(found)} difference{'' if len(found) == 1 else 's'}"
+    number = counted(len(found), "difference")
     return "\n  ".join([
         f"what is in the database no revision builds. Nearest is {revision_text(heads)}, with {number}:",
-        *lines,
-        *more,
+        *listed((each.name, each.lines) for each in found),
         f"nothing was changed. Mend it by these statements, or let it differ by drift_ignore, then: {command}",
     ])  # fmt: skip

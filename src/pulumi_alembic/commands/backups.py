@@ -15,6 +15,7 @@ from pulumi_alembic.backups.folder import Backup, in_folder, load, size_text
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url
 from pulumi_alembic.errors import BackupError, DatabaseError
+from pulumi_alembic.output.wording import table
 from pulumi_alembic.scripts.plan import revision_text
 
 __all__ = ["add"]
@@ -67,9 +68,7 @@ def _print_table(listed: list[dict[str, Any]]) -> None:
         )
         for each in listed
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("\n".join(table(rows)))
 
 
 def _listed(options: argparse.Namespace, directory: Path) -> Iterator[dict[str, Any]]:

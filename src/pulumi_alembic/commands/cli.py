@@ -27,6 +27,7 @@ from pulumi_alembic.database.sessions import patience, waits
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.migrate.job import Gate, Job, Listener
 from pulumi_alembic.output.printable import guarded_output, json_text, printable
+from pulumi_alembic.output.wording import counted
 from pulumi_alembic.scripts.history import HEAD, History
 
 if TYPE_CHECKING:
@@ -116,8 +117,7 @@ def _manifest(_: argparse.Namespace, directory: Path) -> None:
         print("the manifest fits the scripts")
         return
     changes = history.write_manifest()
-    number = len(history.revisions)
-    listed = f"{number} revision{'' if number == 1 else 's'}"
+    listed = counted(len(history.revisions), "revision")
     print("\n  ".join([f"wrote {directory.name}/manifest: {listed}", *changes]))
 
 

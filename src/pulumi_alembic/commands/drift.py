@@ -16,6 +16,7 @@ from pulumi_alembic.drift.difference.ignored import patterns
 from pulumi_alembic.drift.repair.script import script
 from pulumi_alembic.drift.report import render
 from pulumi_alembic.errors import DatabaseError, MigrationError
+from pulumi_alembic.output.wording import counted
 from pulumi_alembic.scripts.plan import revision_text
 
 if TYPE_CHECKING:
@@ -117,8 +118,7 @@ def _show(options: argparse.Namespace, seen: Seen, found: list[Told]) -> int:
     elif options.sql and seen.whole is not None:
         print(psql_script(seen.whole), end="")
     else:
-        number = f"{len(found)} difference{'' if len(found) == 1 else 's'}"
-        print(f"drift, {number} from what the update of {seen.when} left:")
+        print(f"drift, {counted(len(found), 'difference')} from what the update of {seen.when} left:")
         for each in found:
             print("\n    ".join([f"  {each.name}", *each.lines]))
         print(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url
 from pulumi_alembic.errors import KeptError
+from pulumi_alembic.output.wording import table
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
@@ -69,9 +70,7 @@ def _print_table(found: Sequence[Entry], sizes: dict[str, str]) -> None:
         )
         for each in found
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("\n".join(table(rows)))
 
 
 def _why(entry: Entry) -> str:

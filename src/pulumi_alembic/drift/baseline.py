@@ -13,9 +13,10 @@ from pulumi_alembic.drift.difference.compare import Difference, difference
 from pulumi_alembic.drift.difference.ignored import is_infrastructure
 from pulumi_alembic.drift.difference.snapshot import Snapshot
 from pulumi_alembic.drift.reader import read
-from pulumi_alembic.drift.report import told
+from pulumi_alembic.drift.report import listed, told
 from pulumi_alembic.errors import DatabaseError, RevisionFailed
 from pulumi_alembic.ledger import ledger
+from pulumi_alembic.output.wording import counted, first
 from pulumi_alembic.scripts.origin import Origin
 
 __all__ = ["Keeper"]
@@ -124,16 +125,13 @@ class Keeper:
         taken = expected.taking(before, is_infrastructure)
         changes = told(difference(expected, taken))
         if changes:
-            names = [each.name for each in changes[:_SHOWN]]
-            more = [f"… and {len(changes) - _SHOWN} more"] if len(changes) > _SHOWN else []
-            self._tell("\n  ".join(["of roles and rights this is taken for what the update did:", *names, *more]))
+            names = first([each.name for each in changes], _SHOWN)
+            self._tell("\n  ".join(["of roles and rights this is taken for what the update did:", *names]))
         return taken
 
 
 def _drifted(whole: Difference) -> str:
     found = told(whole)
-    number = f"{len(found)} difference{'' if len(found) == 1 else 's'}"
-    shown = [line for each in found[:_SHOWN] for line in (each.name, *(f"  {line}" for line in each.lines))]
-    more = [f"… and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
     advice = whole.upgrade or "Mend it: pulumi-alembic drift --sql; take it: pulumi-alembic drift --accept --reason WHY"
-    return "\n  ".join([f"drift, {number} from what the last update left:", *shown, *more, advice])
+    head = f"drift, {counted(len(found), 'difference')} from what the last update left:"
+    return "\n  ".join([head, *listed((each.name, each.lines) for each in found), advice])

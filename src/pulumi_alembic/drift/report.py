@@ -12,9 +12,10 @@ from pulumi_alembic.drift.difference.snapshot import Item
 from pulumi_alembic.drift.repair.script import mend, mend_rename
 from pulumi_alembic.drift.repair.statement import Statement
 from pulumi_alembic.output.printable import printable
+from pulumi_alembic.output.wording import rest
 from pulumi_alembic.sql.outside_transaction import printable_sql
 
-__all__ = ["NOTHING", "Told", "lines", "render", "told"]
+__all__ = ["NOTHING", "Told", "lines", "listed", "render", "told"]
 
 NOTHING = "nothing"
 
@@ -52,6 +53,13 @@ def lines(found: Sequence[Told]) -> dict[str, list[str]]:
     if len(found) > _SHOWN:
         shown[f"… {len(found) - _SHOWN} more"] = ["all of them: pulumi-alembic drift"]
     return shown
+
+
+def listed(found: Iterable[tuple[str, Sequence[str]]], shown: int = 20, of: int | None = None) -> list[str]:
+    """Each difference by its name with its lines below it, and how many more there are, `of` so many in all."""
+    named = list(found)
+    below = [line for name, lines in named[:shown] for line in (name, *(f"  {line}" for line in lines))]
+    return [*below, *rest(len(named) if of is None else of, shown)]
 
 
 def render(statements: Iterable[Statement]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from psycopg import sql
 from pulumi_alembic.database.connection import VERSION_SCHEMA, Connection, read_heads
 from pulumi_alembic.ledger.ledger import Event
 from pulumi_alembic.ledger.table import SKIPPED
+from pulumi_alembic.output import wording
 from pulumi_alembic.scripts.plan import revision_text
 from pulumi_alembic.scripts.promotion import UNPROVEN
 
@@ -80,9 +81,7 @@ def read(connection: Connection, limit: int | None) -> tuple[list[Record], int]:
 def table(records: Sequence[Record]) -> list[str]:
     """The lines of a table for people; a row's times are those of this machine."""
     titles = ("when", "from → to", "what", "who", "stack", "commit", "took", "statements", "backup", "result")
-    rows = [titles, *(_cells(each) for each in records)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return wording.table([titles, *(_cells(each) for each in records)])
 
 
 def _rows(connection: Connection, found: set[str], limit: int | None) -> tuple[list[Record], int]:

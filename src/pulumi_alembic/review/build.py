@@ -15,6 +15,7 @@ from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.ledger import integrity
 from pulumi_alembic.migrate import planner
 from pulumi_alembic.output.redact import redact
+from pulumi_alembic.output.wording import few
 from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.review.plan_review import Account, Finding, RevisionAccount, StatementAccount
 from pulumi_alembic.scripts.history import History
@@ -91,8 +92,7 @@ def _left(lines: Sequence[str], shown: int = 3) -> str:
         names[sign] += [f"{kind} {name}"] if kind not in ("owner", "privileges") or len(lines) == 1 else []
     said = []
     for verb, found in (("leaves", names["+"]), ("does not restore", names["-"])):
-        more = f" and {len(found) - shown} more" if len(found) > shown else ""
-        said += [f"{verb} {', '.join(found[:shown])}{more}"] if found else []
+        said += [f"{verb} {few(found, shown)}"] if found else []
     return " and ".join(said) or (f"changes {' '.join(lines[0].split(' ', 3)[1:3])}" if lines else "")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi_alembic.errors import DataLoss, LintError, NotApproved, PolicyError, RehearsalFailed
 from pulumi_alembic.ledger.table import SKIPPED
 from pulumi_alembic.migrate.data_loss.settings import ALLOW_DATA_LOSS
+from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review.lint.rules import OF_PLAN
 from pulumi_alembic.review.plan_review import DIGEST_FORMULA, PARTS, Account, Finding, Severity, differences
 from pulumi_alembic.scripts.plan import Direction
@@ -140,7 +141,7 @@ def _refuse_errors(account: Account, configure: str, up: str) -> None:
     found = list(errors_of(account))
     if not found:
         return
-    lines = [f"lint stops {len(found)} thing{'' if len(found) == 1 else 's'} before anything runs:"]
+    lines = [f"lint stops {counted(len(found), 'thing')} before anything runs:"]
     for file, finding in found[:_SHOWN]:
         lines.append(f"  {file}: {finding.rule}: {finding.message}")
         lines += [f"      {line}" for line in finding.suggestion.splitlines()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from pulumi_alembic.output.printable import printable
+from pulumi_alembic.output.wording import counted, few
 from pulumi_alembic.review.plan_review import RESTORES, Account, Rehearsed, RevisionAccount, StatementAccount
 from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.sql.locks import MODES, Effects, Lock
@@ -33,7 +34,7 @@ def _how(account: Account) -> str:
     applied = sum(each.rehearsed is not None and not each.rehearsed.fails for each in account.revisions)
     rehearsed = "Rehearsed in a scratch database (its tables are empty)"
     if applied < len(account.revisions):
-        return f"{rehearsed}: {applied} of {_counted(len(account.revisions), 'revision')} applied"
+        return f"{rehearsed}: {applied} of {counted(len(account.revisions), 'revision')} applied"
     if not all(each.rehearsed and each.rehearsed.way_back == RESTORES for each in account.revisions):
         return rehearsed
     return f"{rehearsed}; the downgrade {RESTORES}"
@@ -72,9 +73,9 @@ def _changes(seen: Rehearsed, deleted: Sequence[str] = ()) -> Iterator[tuple[str
     dropped = [name for name in seen.dropped if name not in deleted]
     for label, names in (("creates", seen.made), ("drops", dropped), ("changes", seen.changed)):
         if names:
-            yield label, _few([name.removeprefix("table ") for name in names])
+            yield label, few([name.removeprefix("table ") for name in names], _SHOWN)
     if seen.renamed:
-        yield "renames", _few(seen.renamed)
+        yield "renames", few(seen.renamed, _SHOWN)
 
 
 def _outcome(seen: Rehearsed) -> Iterator[str]:
@@ -88,11 +89,6 @@ def _outcome(seen: Rehearsed) -> Iterator[str]:
     yield from (f"    {line}" for line in seen.left[:_SHOWN])
     if len(seen.left) > _SHOWN:
         yield f"    … {len(seen.left) - _SHOWN} more lines"
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def _together(each: Sequence[Effects]) -> Effects:
@@ -114,16 +110,12 @@ def _together(each: Sequence[Effects]) -> Effects:
     )
 
 
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
-
-
 def _size(revision: RevisionAccount) -> str:
     count = len(revision.sends)
     if revision.runs_python:
-        sent = f"; sent {_counted(count, 'statement')} in the rehearsal" if revision.rehearsed else ""
+        sent = f"; sent {counted(count, 'statement')} in the rehearsal" if revision.rehearsed else ""
         return f"runs Python, {revision.runs_python}{sent}"
-    return _counted(count, "statement") if count else "no statement"
+    return counted(count, "statement") if count else "no statement"
 
 
 def _lines(revision: RevisionAccount) -> Iterator[str]:

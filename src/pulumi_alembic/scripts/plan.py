@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pulumi_alembic.errors import TargetError
+from pulumi_alembic.output.wording import counted
 from pulumi_alembic.scripts.history import BASE, History
 from pulumi_alembic.scripts.revision import Revision
 
@@ -38,7 +39,7 @@ class Plan:
         if not self.steps:
             return f"at {revision_text(self.current)}: nothing pending"
         number = len(self.steps)
-        return f"{revision_text(self.current)} → {self.target}, {number} {self.direction}{'' if number == 1 else 's'}"
+        return f"{revision_text(self.current)} → {self.target}, {counted(number, self.direction)}"
 
     @property
     def lines(self) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pulumi.dynamic import ReadResult
 
 from pulumi_alembic.migrate import planner
+from pulumi_alembic.output.wording import counted
 from pulumi_alembic.stack import proof
 from pulumi_alembic.stack.properties import DETAILS, Properties, Wire
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from pulumi_alembic.drift.baseline import Keeper
 
 __all__ = ["keeper", "look", "read"]
-
-_SAID = 20
 
 
 def read(id_: str, state: Properties) -> ReadResult:
@@ -66,8 +65,8 @@ def keeper(olds: Properties, news: Properties) -> Keeper:
 
 
 def _text(drift: dict[str, list[str]], count: int, upgrade: str) -> str:
-    number = f"{count} difference{'' if count == 1 else 's'}"
-    shown = [line for name, lines in list(drift.items())[:_SAID] for line in (name, *(f"  {each}" for each in lines))]
-    more = [f"… and {count - _SAID} more"] if count > _SAID else []
-    said = [*shown, *more, *([upgrade] if upgrade else [])]
-    return "\n  ".join([f"drift, {number} from what the last update left:", *said])
+    from pulumi_alembic.drift.report import listed
+
+    shown = listed(drift.items(), of=count)
+    head = f"drift, {counted(count, 'difference')} from what the last update left:"
+    return "\n  ".join([head, *shown, *([upgrade] if upgrade else [])])

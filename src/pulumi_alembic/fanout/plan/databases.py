@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from pulumi_alembic.errors import PolicyError
+from pulumi_alembic.output.wording import counted
 
 __all__ = ["LONGEST", "Listing", "address", "few", "unpack"]
 
@@ -71,7 +72,7 @@ def unpack(text: str) -> tuple[str, ...]:
 
 def databases(number: int) -> str:
     """`1 database`, `1,000 databases`."""
-    return f"{number:,} database{'' if number == 1 else 's'}"
+    return counted(number, "database")
 
 
 def few(names: Iterable[str], number: int, shown: int = 5) -> str:

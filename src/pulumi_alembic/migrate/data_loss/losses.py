@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from pulumi_alembic.output.wording import plural
 from pulumi_alembic.sql.catalog import Catalog, quoted
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Loss:
     def told(self, number: int | None, *, about: bool = False) -> str:
         """`12,345 rows of app.messages`; `about` so many where it was not counted, and without a number for None."""
         of = f"{self.table}.{self.column}" if self.column else self.table
-        what = ("value" if self.column else "row") + ("" if number == 1 else "s")
+        what = plural(number, "value" if self.column else "row")
         return " ".join(filter(None, ["about" * about, "" if number is None else f"{number:,}", what, "of", of]))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from pulumi_alembic.database.connection import KEPT_SCHEMA, VERSION_SCHEMA
+from pulumi_alembic.output.wording import plural
 from pulumi_alembic.sql.catalog import quoted
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Entry:
 
     def told(self, number: int | None) -> str:
         """`12,345 rows of app.messages`, `1 value of app.tasks.title`."""
-        kind = ("value" if self.columns else "row") + ("" if number == 1 else "s")
+        kind = plural(number, "value" if self.columns else "row")
         return f"{kind} of {self.what}" if number is None else f"{number:,} {kind} of {self.what}"
 
     @property

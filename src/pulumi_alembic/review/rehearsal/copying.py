@@ -17,6 +17,7 @@ from psycopg import sql
 
 from pulumi_alembic.database import server_message
 from pulumi_alembic.database.connection import KEPT_SCHEMA, VERSION_SCHEMA, Connection, add_heads
+from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 
 __all__ = ["Foundation", "FoundationSchema", "furnish", "read_access", "read_foundation", "read_ledger", "replay"]
@@ -118,7 +119,7 @@ def read_foundation(connection: Connection) -> Foundation:
     """
     if found := connection.execute(_FOREIGN.encode()).fetchone():
         name, count = found
-        others = f" (and {count - 1:,} other object{'' if count == 2 else 's'})" if count > 1 else ""
+        others = f" (and {counted(count - 1, 'other object')})" if count > 1 else ""
         raise NotRehearsed(f"{name}: only what the owner of the schema owns is rehearsed{others}")
     [owners] = connection.execute("SELECT current_user::text, session_user::text").fetchall()
     extensions = connection.execute(_EXTENSIONS.encode()).fetchall()

@@ -17,6 +17,7 @@ from pulumi_alembic.database.connection import connect, log_in
 from pulumi_alembic.database.fingerprint import read_lines
 from pulumi_alembic.database.pg_programs import find_client
 from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review.plan_review import Account
 from pulumi_alembic.review.rehearsal.copying import (
     Foundation,
@@ -86,7 +87,7 @@ def _begun(
 
         def rehearse(account: Account) -> Account:
             count = len(looked.plan.steps)
-            tell(f"rehearses {count} revision{'' if count == 1 else 's'} in a scratch database")
+            tell(f"rehearses {counted(count, 'revision')} in a scratch database")
             try:
                 return _rehearse(preparing.result(), looked, account)
             except NotRehearsed as reason:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review.plan_review import RESTORES, Finding, RevisionAccount, Severity, StatementAccount
 from pulumi_alembic.review.report.preview import MIGRATIONS, STACK, Planned, Preview
 from pulumi_alembic.sql.locks import MODES
@@ -219,11 +220,6 @@ def judge(preview: Preview) -> Verdict:
     others = counts["steps"] - (preview.planned if counts["revisions"] else 0)
     work += [f"{counted(others, 'resource')} to change"] if others > 0 else []
     return _verdict(Level.OK, "✅", work, "no objections", counts)
-
-
-def counted(number: int, word: str) -> str:
-    """`1 revision`, `2 revisions`."""
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def _verdict(level: Level, symbol: str, said: list[str], advice: str, counts: dict[str, int]) -> Verdict:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeVar
 
+from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review.report import markdown
 from pulumi_alembic.review.report.diagram import diagram
-from pulumi_alembic.review.report.facts import counted
 from pulumi_alembic.sql.tables import TableAccount
 
 __all__ = ["DETAILS", "Detail", "Page", "Show", "TooLong"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review.plan_review import RESTORES, Account, RevisionAccount, Severity, StatementAccount
 from pulumi_alembic.review.report import facts, markdown
-from pulumi_alembic.review.report.facts import counted
 from pulumi_alembic.review.report.page import Page, Show
 from pulumi_alembic.review.report.preview import Planned, Preview
 from pulumi_alembic.sql.locks import Effects

@@ -6,9 +6,9 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator
 
+from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review.plan_review import Account, Severity
 from pulumi_alembic.review.report import facts, markdown
-from pulumi_alembic.review.report.facts import counted
 from pulumi_alembic.review.report.page import Page
 from pulumi_alembic.review.report.preview import MIGRATIONS, STACK, Diagnostic, Planned, Preview, Step
 from pulumi_alembic.review.report.revisions import SYMBOLS
