@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from psycopg import sql
+
 from pulumi_alembic.database.connection import VERSION_SCHEMA, Connection, read_heads
 from pulumi_alembic.errors import BackupError
+from pulumi_alembic.ledger import table as ledger
 
 __all__ = ["Content"]
 
@@ -35,7 +38,6 @@ _OBJECTS = """
 SELECT count(*) FROM pg_depend JOIN pg_namespace n ON n.oid = refobjid
 WHERE refclassid = 'pg_namespace'::regclass AND deptype = 'n' AND nspname = ANY (%s) AND nspname <> %s
 """
-_LEDGER = "SELECT to_regclass('{0}.ledger') IS NOT NULL"
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,7 @@ class Content:
 
 
 def _last_row(connection: Connection) -> int:
-    if connection.execute(_LEDGER.format(VERSION_SCHEMA).encode()).fetchone() != (True,):
+    if not ledger.columns(connection):
         return 0
-    [(last,)] = connection.execute(
-        f"SELECT coalesce(max(id), 0) FROM {VERSION_SCHEMA}.ledger".encode()  # noqa: S608 - a name of ours
-    ).fetchall()
+    [(last,)] = connection.execute(sql.SQL("SELECT coalesce(max(id), 0) FROM {}").format(ledger.TABLE)).fetchall()
     return int(last)

@@ -25,6 +25,7 @@ from pulumi_alembic.database.sessions import Patience, Wait, patience, waits
 from pulumi_alembic.errors import BackupError, DatabaseError
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Row, Run
+from pulumi_alembic.ledger.table import LEDGER, TABLE
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.scripts.origin import Origin
 from pulumi_alembic.scripts.plan import revision_text
@@ -125,7 +126,7 @@ class Restore:
                 if same:
                     ledger.prepare(connection)
                 # The owner has taken from itself the right to lock the ledger, and needs none to drop it.
-                for table in sorted({*content.tables} - {f"{VERSION_SCHEMA}.ledger"}):
+                for table in sorted({*content.tables} - {f"{VERSION_SCHEMA}.{LEDGER}"}):
                     if table.startswith(f"{KEPT_SCHEMA}."):
                         continue
                     connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
@@ -154,8 +155,7 @@ class Restore:
         """The ledger goes on: with the rows of this database, or with those that came with the backup."""
         ledger.prepare(connection)
         if not same:
-            table = sql.Identifier(VERSION_SCHEMA, "ledger")
-            connection.execute(sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {} FROM CURRENT_USER").format(table))
+            connection.execute(sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {} FROM CURRENT_USER").format(TABLE))
         heads = before.heads if same else self.backup.heads
         run = Run(heads, self.backup.heads, seconds, backup=self.backup.id)
         detail = {"ledger": self.backup.ledger, "from": self.backup.database, "checksum": self.backup.checksum}

@@ -13,14 +13,14 @@ import psycopg
 
 from pulumi_alembic.database.connection import await_server, log_in, refusals
 from pulumi_alembic.database.endpoint import refuse_read_only
-from pulumi_alembic.database.sessions import holding
+from pulumi_alembic.database.sessions import Session, holding
 from pulumi_alembic.errors import DatabaseError
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
     from pulumi_alembic.policy import Policy
 
-__all__ = ["KEY", "Lock", "hold"]
+__all__ = ["KEY", "Lock", "ending", "hold", "poll"]
 
 KEY = int.from_bytes(b"alembic")
 """27422255623596387, the word `alembic` as bytes: the same for all that migrate, in every database its own lock."""
@@ -32,8 +32,7 @@ _SAY_AGAIN = 30.0  # seconds
 class Lock:
     """While it is held, nobody else who asks for it migrates the database.
 
-    The server releases it when the connection ends, however the process died. It is tried for again and again, never
-    waited for in the server: a session that waits there holds up CREATE INDEX CONCURRENTLY, which waits for it.
+    The server releases it when the connection ends, however the process died.
     """
 
     def __init__(self, url: str, policy: Policy, command: str, on_wait: Callable[[str], None]) -> None:
@@ -90,24 +89,44 @@ class Lock:
                 raise
 
     def _wait(self, connection: Connection, begun: float) -> None:
-        said = -_SAY_AGAIN
-        waited = 0.0
-        while connection.execute("SELECT pg_try_advisory_lock(%s)", [KEY]).fetchone() != (True,):
+        def take() -> bool:
+            return connection.execute("SELECT pg_try_advisory_lock(%s)", [KEY]).fetchone() == (True,)
+
+        def on_wait(waited: float, again: bool) -> None:
             holder = holding(connection, KEY)
-            waited = time.monotonic() - begun
             whom = str(holder) if holder else "another migration"
             if waited > self._policy.migration_wait:
-                end = f", or end it: SELECT pg_terminate_backend({holder.pid})" if holder else ""
                 raise DatabaseError(
-                    f"another migration is running, {whom}: waited {waited:.0f} s (migration_wait). Let it end{end}; "
-                    f"then: {self._command}"
+                    f"another migration is running, {whom}: waited {waited:.0f} s (migration_wait). Let it end"
+                    f"{ending(holder)}; then: {self._command}"
                 )
-            if waited - said >= _SAY_AGAIN:
-                said = waited
+            if again:
                 self._tell(f"waits for another migration, {whom}")
-            time.sleep(random.uniform(*_POLL))  # noqa: S311 - not a secret
-        if waited:
+
+        if waited := poll(take, on_wait, begun, _SAY_AGAIN):
             self._tell(f"waited {waited:.1f} s for another migration, which has ended")
+
+
+def poll(take: Callable[[], bool], on_wait: Callable[[float, bool], None], begun: float, say_again: float) -> float:
+    """Try until `take` has the lock, and return how long that took; it is never waited for in the server.
+
+    Between two tries `on_wait` is told how many seconds it waits since `begun`, and whether it is time to say for whom.
+    What it raises ends the wait. A session that waits in the server holds up CREATE INDEX CONCURRENTLY, which waits
+    for it.
+    """
+    waited, said = 0.0, -say_again
+    while not take():
+        waited = time.monotonic() - begun
+        again = waited - said >= say_again
+        said = waited if again else said
+        on_wait(waited, again)
+        time.sleep(random.uniform(*_POLL))  # noqa: S311 - not a secret
+    return waited
+
+
+def ending(holder: Session | None) -> str:
+    """How a person ends the session that holds a lock, behind `Let it end`."""
+    return f", or end it: SELECT pg_terminate_backend({holder.pid})" if holder else ""
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from pulumi_alembic.database.connection import VERSION_SCHEMA
 from pulumi_alembic.drift.difference.snapshot import Snapshot
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Row, Run
+from pulumi_alembic.ledger.table import TABLE
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
@@ -26,7 +26,6 @@ FROM {table} WHERE event = ANY (%s) AND (%s::text IS NULL OR checksum = %s)
     AND (%s::text IS NULL OR event = 'drift accepted' AND detail ->> 'expected' = %s)
 ORDER BY id DESC LIMIT 1
 """
-_TABLE = sql.Identifier(VERSION_SCHEMA, "ledger")
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def current(connection: Connection, digest: str) -> tuple[str, list[Accepted]]:
 def _row(connection: Connection, events: list[Event], *, checksum: str | None = None, base: str | None = None) -> Any:
     if "heads_before" not in ledger.columns(connection):
         return None
-    query = sql.SQL(_ROWS).format(table=_TABLE)
+    query = sql.SQL(_ROWS).format(table=TABLE)
     return connection.execute(query, [[*map(str, events)], checksum, checksum, base, base]).fetchone()
 
 

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from psycopg import sql
 
-from pulumi_alembic.database.connection import VERSION_SCHEMA, Connection, connect, read_heads
+from pulumi_alembic.database.connection import Connection, connect, read_heads
 from pulumi_alembic.errors import HistoryError, TargetError
 from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.table import TABLE
 from pulumi_alembic.output.redact import redact_source
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.manifest import COMMAND
@@ -22,7 +23,6 @@ __all__ = ["Run", "accept", "check", "check_runs", "read_runs", "require"]
 
 DIFF_LINES = 30
 
-_TABLE = sql.Identifier(VERSION_SCHEMA, "ledger")
 _LAST_RUNS = """
 SELECT DISTINCT ON (revision) revision, id, direction, checksum, down_revisions FROM {rows}
 WHERE {event} IN ('applied', 'accepted', 'adopted') ORDER BY revision, id DESC
@@ -129,13 +129,9 @@ def read_runs(connection: Connection) -> dict[str, Run]:
     columns = ledger.columns(connection)
     if not columns:
         return {}
-    # Ledgers made before there were events have only rows of what was applied.
-    events = "event" in columns
-    event = sql.Identifier("event") if events else sql.Literal("applied")
     # These columns only: a login for reports is not allowed to read what ran.
-    rows = ledger.STANDING.replace("SELECT *", "SELECT id, revision, direction, checksum, down_revisions, event")
-    standing = sql.SQL("WITH" + rows if events else "").format(table=_TABLE)
-    runs = sql.SQL(_LAST_RUNS).format(rows=sql.Identifier("standing") if events else _TABLE, event=event)
+    standing, names = ledger.standing(columns, "id, revision, direction, checksum, down_revisions, event")
+    runs = sql.SQL(_LAST_RUNS).format(**names)
     return {id: Run(*run) for id, *run in connection.execute(standing + runs)}
 
 
@@ -157,10 +153,10 @@ def _lines_that_differ(connection: Connection, revision: Revision, row: int) -> 
     import difflib
 
     readable = "SELECT has_column_privilege(%s, 'source', 'SELECT')"
-    if connection.execute(readable, [_TABLE.as_string(connection)]).fetchone() == (False,):
+    if connection.execute(readable, [TABLE.as_string(connection)]).fetchone() == (False,):
         yield "(this login cannot read the script that ran)"
         return
-    statement = sql.SQL("SELECT source FROM {} WHERE id = %s").format(_TABLE)
+    statement = sql.SQL("SELECT source FROM {} WHERE id = %s").format(TABLE)
     [source] = connection.execute(statement, [row]).fetchone() or (zlib.compress(b""),)
     ran = normalised(zlib.decompress(source).decode()).splitlines()
     now = normalised(revision.source).splitlines()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.scripts.plan import Direction
     from pulumi_alembic.scripts.revision import Revision
 
-__all__ = ["STANDING", "Attempt", "Event", "Row", "Run", "attempts", "columns", "note", "prepare", "record"]
+__all__ = ["STANDING", "Attempt", "Event", "Row", "Run", "attempts", "columns", "note", "prepare", "record", "standing"]
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,17 @@ def _insert(connection: Connection, values: dict[str, Any], origin: Origin) -> i
 def _array(values: Sequence[str]) -> str:
     """As PostgreSQL reads an array of text: psycopg takes longer to find out what a list is of than to send the row."""
     return "{" + ",".join('"' + each.replace("\\", r"\\").replace('"', r"\"") + '"' for each in values) + "}"
+
+
+def standing(found: Collection[str], selected: str = "*") -> tuple[sql.Composable, dict[str, sql.Composable]]:
+    """The WITH clause of `standing`, and its name and that of the event's column, as a ledger with these columns has.
+
+    A ledger that was made before there were events has only rows of what was applied.
+    """
+    if "event" not in found:
+        return sql.SQL(""), {"rows": TABLE, "event": sql.Literal("applied")}
+    clause = sql.SQL("WITH" + STANDING.replace("SELECT *", f"SELECT {selected}")).format(table=TABLE)
+    return clause, {"rows": sql.Identifier("standing"), "event": sql.Identifier("event")}
 
 
 def attempts(connection: Connection) -> list[Attempt]:

@@ -9,9 +9,9 @@ from typing import Any
 
 from psycopg import sql
 
-from pulumi_alembic.database.connection import VERSION_SCHEMA, Connection, read_heads
+from pulumi_alembic.database.connection import Connection, read_heads
 from pulumi_alembic.ledger.ledger import Event
-from pulumi_alembic.ledger.table import SKIPPED
+from pulumi_alembic.ledger.table import SKIPPED, TABLE, columns
 from pulumi_alembic.output import wording
 from pulumi_alembic.scripts.plan import revision_text
 from pulumi_alembic.scripts.promotion import UNPROVEN
@@ -23,8 +23,6 @@ BY_HAND = "moved by hand"
 
 _SHOWN = tuple(event for event in Event if event not in (Event.INTENT, Event.DONE, Event.SNAPSHOT, Event.BEGUN))
 
-_TABLE = sql.Identifier(VERSION_SCHEMA, "ledger")
-_FOUND = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
 _COLUMNS = {
     **{"id": "0", "event": "'applied'", "revision": "''", "direction": "NULL", "down_revisions": "'{}'"},
     **{"applied_at": "NULL", "applied_by": "''", "person": "NULL", "stack": "NULL", "commit": "NULL"},
@@ -68,7 +66,7 @@ def read(connection: Connection, limit: int | None) -> tuple[list[Record], int]:
     Each record begins where the next one in the list ended: where the heads were moved past the ledger, a record says
     so. Rows from before the ledger knew of heads are taken for whole where nothing says otherwise. Changes nothing.
     """
-    found = {name for (name,) in connection.execute(_FOUND, [_TABLE.as_string(connection)])}
+    found = columns(connection)
     heads = read_heads(connection)
     if not found:
         return ([_gap((), heads)] if heads else []), 0
@@ -84,14 +82,14 @@ def table(records: Sequence[Record]) -> list[str]:
     return wording.table([titles, *(_cells(each) for each in records)])
 
 
-def _rows(connection: Connection, found: set[str], limit: int | None) -> tuple[list[Record], int]:
-    columns = sql.SQL(", ").join(
+def _rows(connection: Connection, found: frozenset[str], limit: int | None) -> tuple[list[Record], int]:
+    selected = sql.SQL(", ").join(
         sql.Identifier(name) if name in found else sql.SQL(default) for name, default in _COLUMNS.items()
     )
     shown = (
         sql.SQL("event = ANY ({})").format(sql.Literal([*map(str, _SHOWN)])) if "event" in found else sql.SQL("true")
     )
-    known = {"table": _TABLE, "columns": columns, "shown": shown, "limit": sql.Literal(limit)}
+    known = {"table": TABLE, "columns": selected, "shown": shown, "limit": sql.Literal(limit)}
     rows = connection.execute(
         sql.SQL("SELECT {columns} FROM {table} WHERE {shown} ORDER BY id DESC LIMIT {limit}").format(**known)
     ).fetchall()

@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg import sql
 
-from pulumi_alembic.database.connection import VERSION_SCHEMA, Connection
+from pulumi_alembic.database.connection import Connection
 from pulumi_alembic.errors import CapsuleError
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.scripts.commits import has_script
@@ -27,7 +27,6 @@ FOLDER = "ledger"
 LARGEST = 4_000_000
 """Bytes of a script. What the ledger holds unpacks to more only if somebody put it there to fill the memory."""
 
-_TABLE = sql.Identifier(VERSION_SCHEMA, "ledger")
 
 # Of a revision that was stamped after its last downgrade, this is how it was applied before.
 _LAST = """
@@ -164,15 +163,10 @@ def _read(connection: Connection, wanted: sql.Composable) -> dict[str, Capsule]:
     columns = ledger.columns(connection)
     if not columns:
         return {}
-    # Ledgers made before there were events have only rows of what was applied, and those before runs no commit.
-    events = "event" in columns
-    standing = sql.SQL("WITH" + ledger.STANDING if events else "").format(table=_TABLE)
-    query = standing + sql.SQL(_LAST).format(
-        rows=sql.Identifier("standing") if events else _TABLE,
-        commit=sql.Identifier("commit") if "commit" in columns else sql.NULL,
-        event=sql.Identifier("event") if events else sql.Literal("applied"),
-        wanted=wanted,
-    )
+    standing, names = ledger.standing(columns)
+    # Ledgers made before there were runs have no commit.
+    commit = sql.Identifier("commit") if "commit" in columns else sql.NULL
+    query = standing + sql.SQL(_LAST).format(commit=commit, wanted=wanted, **names)
     return {row[0]: _capsule(*row) for row in connection.execute(query)}
 
 

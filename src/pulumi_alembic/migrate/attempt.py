@@ -181,7 +181,7 @@ def _recorder(session: Session, running: Running, request: Request) -> Callable[
             prepared = True
         if step is None:
             return ledger.note(session, Row(event, **known), request.job.origin)
-        direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
+        direction = Direction.of(is_upgrade=step.is_upgrade)
         return ledger.record(session, request.script(step), direction, tools, Row(event, **known), request.job.origin)
 
     return record

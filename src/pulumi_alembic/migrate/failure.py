@@ -40,7 +40,7 @@ def revision_failed(
     step = running.step
     assert step is not None  # noqa: S101 - something ran, or there were nothing to describe
     script = Path(step.revision.path)
-    direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
+    direction = Direction.of(is_upgrade=step.is_upgrade)
     first = caught(error, running.aborted)
     happened = [*_place(error, script), *_cause(error, script)] if first is None else _first_cause(first, error, script)
     failed = "\n".join(

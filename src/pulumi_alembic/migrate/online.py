@@ -44,7 +44,7 @@ def keep_failure(running: Running, error: BaseException, request: Request) -> No
     step, seconds, statements = running.step, running.seconds, running.statements
     if step is None:
         return
-    direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
+    direction = Direction.of(is_upgrade=step.is_upgrade)
     reason = _reason(first.error if (first := caught(error, running.aborted)) else error)
     with suppress(DatabaseError, psycopg.Error), connect(request.job.url) as connection:
         ledger.prepare(connection)
@@ -109,7 +109,7 @@ def _before_the_first(steps: Sequence[Any], session: Connection, request: Reques
 
 def _function(step: RevisionStep, request: Request) -> Function:
     script = request.script(step)
-    return Function(script.path, script.source, Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE)
+    return Function(script.path, script.source, Direction.of(is_upgrade=step.is_upgrade))
 
 
 def _recover(error: BaseException, running: Running, retries: Retries, watch: Watch, request: Request) -> None:

@@ -20,6 +20,11 @@ class Direction(StrEnum):
     UPGRADE = "upgrade"
     DOWNGRADE = "downgrade"
 
+    @classmethod
+    def of(cls, *, is_upgrade: bool) -> Direction:
+        """That of a step of Alembic's."""
+        return cls.UPGRADE if is_upgrade else cls.DOWNGRADE
+
 
 @dataclass(frozen=True)
 class Plan:

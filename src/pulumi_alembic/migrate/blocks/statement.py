@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ import psycopg
 import sqlalchemy as sa
 
 from pulumi_alembic.database.connection import own_rows
+from pulumi_alembic.database.migration_lock import ending, poll
 from pulumi_alembic.database.sessions import Session as Holder
 from pulumi_alembic.database.sessions import holding
 from pulumi_alembic.errors import DatabaseError, MigrationError
@@ -45,7 +45,6 @@ SELECT pg_advisory_unlock(%s),
 """
 """A script may have set a limit, and taken advisory locks, of its own."""
 
-_POLL = (0.1, 0.3)  # seconds
 _SAY_AGAIN = 10.0  # seconds
 
 NO_END = "Leave BEGIN, COMMIT and ROLLBACK out: each revision runs in a transaction of its own"
@@ -198,7 +197,7 @@ class Phases:
     def _attempts(self) -> list[Attempt]:
         """What earlier runs of the revision began, in this direction."""
         step: Any = self._step
-        direction = Direction.UPGRADE if step.is_upgrade else Direction.DOWNGRADE
+        direction = Direction.of(is_upgrade=step.is_upgrade)
         return [
             one
             for one in ledger.attempts(self.session)
@@ -209,21 +208,18 @@ class Phases:
         """Wait until no session of a dead client runs a block any more; from here on no statement has a time limit."""
         self.session.execute(_NO_LIMIT)
         self._limits = True
-        begun = time.monotonic()
-        said = -_SAY_AGAIN
-        while not self._take():
+
+        def on_wait(waited: float, again: bool) -> None:
             holder = self._holder()
-            waited = time.monotonic() - begun
             if waited > self.request.job.policy.lock_deadline:
-                end = f", or end it: SELECT pg_terminate_backend({holder.pid})" if holder else ""
                 raise DatabaseError(
                     f"waited {waited:.0f} s (lock_deadline) for {holder or 'a session'}, which an earlier run left "
-                    f"behind and which still runs its statement. Let it end{end}"
+                    f"behind and which still runs its statement. Let it end{ending(holder)}"
                 )
-            if waited - said >= _SAY_AGAIN:
-                said = waited
+            if again:
                 self.tell(f"waits for {holder or 'a session'}, which an earlier run left behind")
-            time.sleep(random.uniform(*_POLL))  # noqa: S311 - not a secret
+
+        poll(self._take, on_wait, time.monotonic(), _SAY_AGAIN)
 
     def _take(self) -> bool:
         with own_rows(self.session):

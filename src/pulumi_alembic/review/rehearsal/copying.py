@@ -16,7 +16,8 @@ import psycopg
 from psycopg import sql
 
 from pulumi_alembic.database import server_message
-from pulumi_alembic.database.connection import KEPT_SCHEMA, VERSION_SCHEMA, Connection, add_heads
+from pulumi_alembic.database.connection import KEPT_SCHEMA, Connection, add_heads
+from pulumi_alembic.ledger.table import TABLE
 from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 
@@ -91,8 +92,6 @@ SELECT privilege_type, CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE grantee::regrole
 FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) WHERE datname = %s AND grantee <> datdba
 """
 
-_LEDGER = sql.Identifier(VERSION_SCHEMA, "ledger")
-
 
 @dataclass(frozen=True)
 class FoundationSchema:
@@ -128,9 +127,9 @@ def read_foundation(connection: Connection) -> Foundation:
 
 def read_ledger(connection: Connection, revisions: Iterable[str]) -> list[str]:
     """The rows of the target's ledger on these revisions, as JSON, without the scripts in them."""
-    if connection.execute("SELECT to_regclass(%s)", [_LEDGER.as_string(None)]).fetchone() == (None,):
+    if connection.execute("SELECT to_regclass(%s)", [TABLE.as_string(None)]).fetchone() == (None,):
         return []
-    query = sql.SQL("SELECT to_jsonb(l) - 'source' FROM {} l WHERE revision = ANY(%s) ORDER BY id").format(_LEDGER)
+    query = sql.SQL("SELECT to_jsonb(l) - 'source' FROM {} l WHERE revision = ANY(%s) ORDER BY id").format(TABLE)
     return [json.dumps(row) for (row,) in connection.execute(query, [list(revisions)])]
 
 
@@ -252,9 +251,9 @@ def _write_migration_tables(connection: Connection, heads: Iterable[str], ledger
     row = sql.SQL(
         "INSERT INTO {ledger} OVERRIDING SYSTEM VALUE"
         ' SELECT * FROM jsonb_populate_record(NULL::{ledger}, %s::jsonb || \'{{"source": ""}}\')'
-    ).format(ledger=_LEDGER)
+    ).format(ledger=TABLE)
     for each in ledger:
         connection.execute(row, [each])
     if ledger:
         last = json.loads(ledger[-1])["id"]
-        connection.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", [_LEDGER.as_string(None), last])
+        connection.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", [TABLE.as_string(None), last])
