@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pulumi
 import pulumi_postgresql as postgresql
 
-from taskdb.admin import Admin
+from taskdb.settings.admin import Admin
 
 __all__ = ["Chain"]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import psycopg
 
-from taskdb.admin import Admin
 from taskdb.commands import command
 from taskdb.errors import TaskdbError
+from taskdb.settings.admin import Admin
 
 __all__ = ["refuse_foreign"]
 

@@ -1,4 +1,4 @@
-"""A stack's settings for locks and waiting: `taskdb:lock_timeout` and its companions."""
+"""A stack's settings for locks and waiting, `taskdb:lock_timeout` and others: env.py reads them without Pulumi."""
 
 from __future__ import annotations
 

@@ -13,11 +13,11 @@ from pulumi_alembic import MigrationError, TargetError
 from pulumi_alembic.database import libpq
 from pulumi_alembic.database.connection import OWN_OPTIONS
 from pulumi_alembic.scripts.history import HEAD, History
-from taskdb.admin import VARIABLES, Admin
 from taskdb.commands import command
 from taskdb.errors import TaskdbError
 from taskdb.foreign import refuse_foreign
 from taskdb.settings import Settings
+from taskdb.settings.admin import VARIABLES, Admin
 from taskdb.variables import refuse_variables
 
 __all__ = ["Server", "check"]

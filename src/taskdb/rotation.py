@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 
-from taskdb.errors import TaskdbError
+__all__ = ["LOGINS", "Turn", "exported_login", "own_outputs", "turn"]
 
-__all__ = ["APP_LOGIN_KEY", "LOGINS", "Turn", "app_login_of", "exported_login", "own_outputs", "turn"]
-
-APP_LOGIN_KEY = "taskdb:app_login"
 LOGINS = ("a", "b")
 
 EXPORTED, RETIRED = "exported", "retired"
@@ -45,15 +42,6 @@ def turn(login: str, chosen: str, exported: str | None) -> Turn:
         renew=login == chosen and exported not in (None, login),
         keep=now,
     )
-
-
-def app_login_of(values: Mapping[str, str], command: Callable[[str, str], str]) -> str:
-    """The login that the stack's configuration chooses. `command` writes a command of the engine."""
-    chosen = values.get(APP_LOGIN_KEY, LOGINS[0])
-    if chosen not in LOGINS:
-        mend = command("config set", f"{APP_LOGIN_KEY} {LOGINS[0]}")
-        raise TaskdbError(f"{APP_LOGIN_KEY} is {chosen!r}: it is {' or '.join(LOGINS)}. Set it: {mend}")
-    return chosen
 
 
 def own_outputs() -> dict[str, Any]:

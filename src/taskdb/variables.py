@@ -6,9 +6,9 @@ import os
 import shutil
 
 from pulumi_alembic.database import libpq
-from taskdb.admin import VARIABLES
 from taskdb.commands import engine
 from taskdb.errors import TaskdbError
+from taskdb.settings.admin import VARIABLES
 
 __all__ = ["refuse_variables"]
 

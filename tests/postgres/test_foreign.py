@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from taskdb.admin import Admin
 from taskdb.errors import TaskdbError
 from taskdb.foreign import refuse_foreign
+from taskdb.settings.admin import Admin
 from tests.conftest import Database
 
 ADMIN = Admin("db.example.org", 5432, "admin", "secret", "disable")

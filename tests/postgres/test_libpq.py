@@ -18,9 +18,9 @@ from pulumi_alembic.database.connection import OWN_OPTIONS, log_in
 from pulumi_alembic.errors import DatabaseError
 from pulumi_embedded.postgresql.connection import libpq_variables
 from taskdb import existing, preflight
-from taskdb.admin import Admin
 from taskdb.errors import TaskdbError
 from taskdb.logins import is_refused, login_inputs
+from taskdb.settings.admin import Admin
 from taskdb.variables import refuse_variables
 from tests.conftest import Database
 from tests.postgres.plugin.replay import ask, configured_plugin

@@ -9,10 +9,10 @@ import pytest
 from psycopg import sql
 
 from pulumi_alembic.stack.log import Log
-from taskdb.admin import Admin
 from taskdb.local import Server
 from taskdb.logins import login_inputs
 from taskdb.passwords import PasswordProvider
+from taskdb.settings.admin import Admin
 from tests.conftest import Database
 
 

@@ -11,11 +11,11 @@ import pulumi
 import pytest
 
 from taskdb import preflight
-from taskdb.admin import VARIABLES
 from taskdb.errors import TaskdbError
 from taskdb.local import Server
 from taskdb.local.binaries import Binaries
 from taskdb.settings import Settings
+from taskdb.settings.admin import VARIABLES
 from tests.acceptance.clusters import Authority, Named, encrypted
 from tests.conftest import PROJECT, Database
 

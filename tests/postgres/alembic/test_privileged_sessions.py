@@ -25,9 +25,9 @@ from pulumi_alembic.drift.reader import read
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.review.build import account_from_database
 from pulumi_alembic.review.lint import Settings
-from taskdb.admin import Admin
 from taskdb.existing import existing
 from taskdb.local import Server
+from taskdb.settings.admin import Admin
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target, prepare
 from tests.postgres.alembic.owner import connect as as_owner

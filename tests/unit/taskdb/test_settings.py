@@ -9,9 +9,9 @@ import pytest
 from pulumi_alembic import Approval
 from pulumi_alembic.policy import Policy
 from taskdb import local
-from taskdb.admin import VARIABLES
 from taskdb.errors import TaskdbError
 from taskdb.settings import Settings
+from taskdb.settings.admin import VARIABLES
 
 NAMED = {"postgresql:host": "db.example", "postgresql:username": "admin", "postgresql:password": "hunter2"}
 

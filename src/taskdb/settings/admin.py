@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from taskdb import local
+from taskdb.commands import command
 from taskdb.errors import TaskdbError
 
 __all__ = ["CONFIGURATION", "REQUIRE_AUTH_KEY", "UNVERIFIED_KEY", "VARIABLES", "Admin", "admin_of"]
@@ -62,14 +63,12 @@ class Admin:
         return {"sslmode": self.sslmode, **({"sslrootcert": self.sslrootcert} if self.sslrootcert else {})}
 
 
-def admin_of(
-    values: Mapping[str, str], project: Path, command: Callable[[str, str], str], *, production: bool
-) -> Admin:
+def admin_of(values: Mapping[str, str], project: Path, *, production: bool) -> Admin:
     """The server that the stack's `postgresql:` configuration names, else PGHOST, else the development server.
 
     PGUSER, PGPASSWORD and PGSSLROOTCERT fill in what the configuration of a host leaves out; its `sslmode` and
     `sslrootcert` hold for PGHOST as well. A `production` stack is encrypted, but on loopback where it says otherwise.
-    `command` writes a command of the engine. Raises TaskdbError, with what mends it.
+    Raises TaskdbError, with what mends it.
     """
     given = {name: values[key] for name, key in CONFIGURATION.items() if values.get(key)}
     variables = {name: os.environ[key] for name, key in VARIABLES.items() if os.environ.get(key)}
@@ -79,8 +78,8 @@ def admin_of(
         called, known = VARIABLES, variables | given
     else:
         called, known = {}, given
-    admin = _named_server(known, called) if called else _development_server(given, project, command)
-    admin = replace(admin, require_auth=_require_auth(values, command))
+    admin = _named_server(known, called) if called else _development_server(given, project)
+    admin = replace(admin, require_auth=_require_auth(values))
     trusted = admin.sslmode == "verify-full" or (admin.sslmode == "verify-ca" and "sslrootcert" in known)
     away = admin.host not in LOOPBACK and admin.sslmode != "disable"
     if production and away and not trusted and not values.get(UNVERIFIED_KEY, "").strip():
@@ -90,11 +89,11 @@ def admin_of(
             f"  {command('config set', 'postgresql:sslmode verify-full')}"
         )
     if production and admin.sslmode == "disable" and ("sslmode" not in known or admin.host not in LOOPBACK):
-        _refuse_plain(admin, command)
+        _refuse_plain(admin)
     return admin
 
 
-def _require_auth(values: Mapping[str, str], command: Callable[[str, str], str]) -> str:
+def _require_auth(values: Mapping[str, str]) -> str:
     """The methods that the stack accepts, as libpq's require_auth lists them."""
     value = values.get(REQUIRE_AUTH_KEY, REQUIRE_AUTH)
     unknown = [name for name in value.split(",") if name.strip().removeprefix("!") not in _METHODS]
@@ -106,7 +105,7 @@ def _require_auth(values: Mapping[str, str], command: Callable[[str, str], str])
     return value
 
 
-def _refuse_plain(admin: Admin, command: Callable[[str, str], str]) -> None:
+def _refuse_plain(admin: Admin) -> None:
     mend = "postgresql:host HOST" if admin.local else "postgresql:sslmode verify-full"
     raise TaskdbError(
         f"this is a production stack, and its connections to {'the development server' if admin.local else admin.host} "
@@ -115,7 +114,7 @@ def _refuse_plain(admin: Admin, command: Callable[[str, str], str]) -> None:
     )
 
 
-def _development_server(given: Mapping[str, str], project: Path, command: Callable[[str, str], str]) -> Admin:
+def _development_server(given: Mapping[str, str], project: Path) -> Admin:
     if given:
         advice = command("config set", "postgresql:host HOST")
         raise TaskdbError(

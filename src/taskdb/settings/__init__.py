@@ -1,0 +1,6 @@
+"""A stack's configuration, typed and validated: the only place that reads it."""
+
+from taskdb.settings.admin import Admin
+from taskdb.settings.settings import Settings
+
+__all__ = ["Admin", "Settings"]

@@ -1,0 +1,143 @@
+"""A stack's configuration, typed and validated: the only place that reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.runtime import config as stack_config
+
+from pulumi_alembic import Approval, Backup, Commands
+from pulumi_alembic.policy import Policy
+from taskdb.commands import command
+from taskdb.errors import TaskdbError
+from taskdb.policy import POLICY_KEYS
+from taskdb.settings import readers
+from taskdb.settings.admin import CONFIGURATION, REQUIRE_AUTH_KEY, UNVERIFIED_KEY, Admin, admin_of
+from taskdb.settings.readers import flag
+
+__all__ = ["Settings"]
+
+TEMPORARY_TABLES_KEY = "taskdb:temporary_tables"
+KEYS = {
+    "taskdb": {
+        "taskdb:revision",
+        "taskdb:require_approval",
+        "taskdb:approved",
+        "taskdb:allow_data_loss",
+        "taskdb:rehearse",
+        readers.DRIFT_KEY,
+        "taskdb:adopt",
+        *readers.BACKUP_KEYS,
+        *readers.LINT_KEYS,
+        readers.PROMOTE_FROM,
+        readers.UNKNOWN_KEY,
+        "taskdb:protect",
+        "taskdb:reporter",
+        readers.APP_LOGIN_KEY,
+        readers.CONNECTION_LIMIT_KEY,
+        TEMPORARY_TABLES_KEY,
+        REQUIRE_AUTH_KEY,
+        UNVERIFIED_KEY,
+        *POLICY_KEYS,
+    },
+    "postgresql": set(CONFIGURATION.values()),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the program needs to know. `database` is also the prefix of its roles, so that stacks can share a server.
+
+    `policy` is how long a migration waits, and for what. With `approval` revisions run only where the digest of their
+    plan was approved. Only the revisions of `allow_data_loss` may take away rows. `lint` is how findings are judged, on
+    a stack that is `production`, or above the stack `lower`, which runs revisions first. With `rehearse`, which is the
+    default on the development server, previews run them in a scratch database. `backup` says before which updates the
+    database is backed up, and where to. `on_unknown_revision` is None where the stack's name decides. With `protect`,
+    the default of a production stack, database and roles cannot be deleted. `app_login`, a or b, is the login whose URL
+    is exported, and `app_connections` the limit of each such login's sessions, if the configuration sets one.
+    `drift_ignore` are patterns of what may differ from what an update left. `adopt` is `true`, a revision, or empty.
+    With `reporter` there is a login that reports can be made with, and no row be read. `temporary_tables` says whether
+    revisions can create temporary tables, None if the configuration does not say.
+    """
+
+    database: str
+    revision: str
+    policy: Policy
+    admin: Admin
+    approval: Approval | None = None
+    allow_data_loss: tuple[str, ...] = ()
+    lint: Mapping[str, Any] = field(default_factory=dict)
+    production: bool = False
+    lower: str = ""
+    backup: Backup | None = None
+    on_unknown_revision: str | None = None
+    rehearse: bool = False
+    protect: bool = False
+    app_login: str = "a"
+    app_connections: int | None = None
+    temporary_tables: bool | None = None
+    drift_ignore: tuple[str, ...] = ()
+    adopt: str = ""
+    reporter: bool = False
+
+    @classmethod
+    def load(cls, project: Path) -> Settings:
+        """The settings of the stack that is being run; `project` is the folder of Pulumi.yaml.
+
+        The server is the one of the stack's `postgresql:` configuration, else that of PGHOST and its companions, else
+        the development server. Raises TaskdbError, with the command that mends it, for what is unknown or invalid.
+        """
+        values = {**stack_config.CONFIG.get(), **stack_config.get_config_env()}
+        _refuse_unknown(values)
+        name = readers.database_name(pulumi.get_project(), pulumi.get_stack())
+        approval, allowed = readers.approval_of(values), readers.allowed_losses(values)
+        lint, production = readers.lint_of(values), readers.production_of(values)
+        lower, backup, unknown = (
+            readers.lower_of(values, project),
+            readers.backup_of(values),
+            readers.unknown_revision_of(values),
+        )
+        revision, policy = readers.revision_of(values), readers.policy(values)
+        admin = admin_of(values, project, production=production)
+        return cls(
+            name,
+            revision,
+            policy,
+            admin,
+            approval=approval,
+            allow_data_loss=allowed,
+            lint=lint,
+            production=production,
+            lower=lower,
+            backup=backup,
+            on_unknown_revision=unknown,
+            rehearse=flag(values, "taskdb:rehearse", default=admin.local),
+            protect=flag(values, "taskdb:protect", default=production),
+            app_login=readers.app_login_of(values),
+            app_connections=readers.configured_limit(values),
+            temporary_tables=flag(values, TEMPORARY_TABLES_KEY) if TEMPORARY_TABLES_KEY in values else None,
+            drift_ignore=readers.drift_ignore_of(values),
+            adopt=readers.adopt_of(values),
+            reporter=flag(values, "taskdb:reporter"),
+        )
+
+    @property
+    def commands(self) -> Commands:
+        """What is typed to configure the stack otherwise; of backups two commands, one to a line."""
+        folder, when = ("taskdb:backup_folder backups", "taskdb:backup destructive")
+        backup = "\n".join(command("config set", each) for each in (folder, when))
+        return Commands(lint=command("config set --path", "taskdb:lint.{rule} warning"), backup=backup)
+
+
+def _refuse_unknown(values: Mapping[str, str]) -> None:
+    for key in sorted(values):
+        known = KEYS.get(key.partition(":")[0], {key})
+        if key not in known:
+            raise TaskdbError(
+                f"unknown configuration {key}. Known: {', '.join(sorted(known))}. "
+                f"Remove it: {command('config rm', key)}"
+            )
