@@ -84,9 +84,7 @@ class Provider:
     def check_config(self, urn: str, olds: Properties, news: Properties) -> tuple[Properties, list[CheckFailure]]:
         """The provider's configuration with its defaults, and what is wrong with it."""
         request = provider_pb2.CheckRequest(
-            urn=urn,
-            name=urn_name(urn),
-            type=urn_type(urn),
+            **_named(urn),
             olds=to_struct(olds, secrets=False),
             news=to_struct(news, secrets=False),
         )
@@ -100,9 +98,7 @@ class Provider:
     def diff_config(self, urn: str, old: ResourceState, news: Properties) -> Diff:
         """How the new configuration differs from that of the provider in the state."""
         request = provider_pb2.DiffRequest(
-            urn=urn,
-            name=urn_name(urn),
-            type=urn_type(urn),
+            **_named(urn),
             olds=to_struct(old.outputs, secrets=False),
             news=to_struct(news, secrets=False),
             old_inputs=to_struct(public_config(old.inputs), secrets=False),
@@ -120,9 +116,7 @@ class Provider:
             f"{package}:config:{key}": _text(unwrap(value)) for key, value in inputs.items() if key != "version"
         }
         request = provider_pb2.ConfigureRequest(
-            urn=urn,
-            name=urn_name(urn),
-            type=urn_type(urn),
+            **_named(urn),
             id=id_,
             variables=variables,
             args=to_struct(inputs, secrets=True),
@@ -147,9 +141,7 @@ class Provider:
         if not self._known:
             return news, []
         request = provider_pb2.CheckRequest(
-            urn=urn,
-            name=urn_name(urn),
-            type=urn_type(urn),
+            **_named(urn),
             olds=self._pack(olds, unknowns=preview),
             news=self._pack(news, unknowns=preview),
             randomSeed=seed,
@@ -169,9 +161,7 @@ class Provider:
             )
         request = provider_pb2.DiffRequest(
             id=old.id,
-            urn=urn,
-            name=urn_name(urn),
-            type=urn_type(urn),
+            **_named(urn),
             olds=self._pack(old.outputs),
             news=self._pack(news),
             old_inputs=self._pack(old.inputs),
@@ -184,9 +174,7 @@ class Provider:
         if preview and not (self._known and self._preview):
             return "", dict(inputs) if self._known else {}
         request = provider_pb2.CreateRequest(
-            urn=urn,
-            name=urn_name(urn),
-            type=urn_type(urn),
+            **_named(urn),
             properties=self._pack(inputs, unknowns=preview),
             timeout=timeout,
             preview=preview,
@@ -203,9 +191,7 @@ class Provider:
             return ReadResult(old.id)
         request = provider_pb2.ReadRequest(
             id=old.id,
-            urn=old.urn,
-            name=urn_name(old.urn),
-            type=urn_type(old.urn),
+            **_named(old.urn),
             properties=self._pack(old.outputs),
             inputs=self._pack(old.inputs),
             timeout=old.custom_timeouts.get("read", 0.0),
@@ -221,8 +207,7 @@ class Provider:
         """The resource of that id, which Pulumi knows nothing of yet."""
         if not self._known:
             return ReadResult("")
-        name, type_ = urn_name(urn), urn_type(urn)
-        return self._read(provider_pb2.ReadRequest(id=id_, urn=urn, name=name, type=type_, timeout=timeout))
+        return self._read(provider_pb2.ReadRequest(id=id_, timeout=timeout, **_named(urn)))
 
     def _read(self, request: provider_pb2.ReadRequest) -> ReadResult:
         response = self._call(self._stub.Read, request)
@@ -243,9 +228,7 @@ class Provider:
             return dict(inputs) if self._known else {}
         request = provider_pb2.UpdateRequest(
             id=old.id,
-            urn=urn,
-            name=urn_name(urn),
-            type=urn_type(urn),
+            **_named(urn),
             olds=self._pack(old.outputs),
             news=self._pack(inputs, unknowns=preview),
             old_inputs=self._pack(old.inputs),
@@ -261,9 +244,7 @@ class Provider:
         """Removes the resource; on return it is gone."""
         request = provider_pb2.DeleteRequest(
             id=old.id,
-            urn=old.urn,
-            name=urn_name(old.urn),
-            type=urn_type(old.urn),
+            **_named(old.urn),
             properties=self._pack(old.outputs),
             old_inputs=self._pack(old.inputs),
             timeout=old.custom_timeouts.get("delete", 0.0),
@@ -301,6 +282,11 @@ class Provider:
 def public_config(inputs: Properties) -> Properties:
     """A provider's configuration without the engine's own entry."""
     return {key: value for key, value in inputs.items() if key != "__internal"}
+
+
+def _named(urn: str) -> dict[str, Any]:
+    """What every request says of its resource."""
+    return {"urn": urn, "name": urn_name(urn), "type": urn_type(urn)}
 
 
 def _text(value: Any) -> str:

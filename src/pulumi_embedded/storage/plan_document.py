@@ -25,6 +25,29 @@ JSON = dict[str, Any]
 Kind = TypeVar("Kind")
 
 _MAJOR_VERSION: Final = "3."
+# From the attributes of a goal and of an alias to the fields of the document, each with its type.
+_GOAL: Final[dict[str, tuple[str, type]]] = {
+    "parent": ("parent", str),
+    "protect": ("protect", bool),
+    "dependencies": ("dependencies", list),
+    "provider": ("provider", str),
+    "property_dependencies": ("propertyDependencies", dict),
+    "delete_before_replace": ("deleteBeforeReplace", bool),
+    "ignore_changes": ("ignoreChanges", list),
+    "additional_secret_outputs": ("additionalSecretOutputs", list),
+    "aliases": ("structuredAliases", list),
+    "import_id": ("id", str),
+    "custom_timeouts": ("customTimeouts", dict),
+}
+_ALIAS: Final[dict[str, tuple[str, type]]] = {
+    "urn": ("URN", str),
+    "name": ("Name", str),
+    "type": ("Type", str),
+    "project": ("Project", str),
+    "stack": ("Stack", str),
+    "parent": ("Parent", str),
+    "no_parent": ("NoParent", bool),
+}
 _ALWAYS: Final = {"type", "name", "custom", "inputDiff", "outputDiff", "protect", "customTimeouts"}
 
 
@@ -57,31 +80,19 @@ def _goal(plan: ResourcePlan, goal: Goal, seal: Callable[[Value], Value]) -> JSO
         "custom": goal.custom,
         "inputDiff": _changes(plan.inputs, seal),
         "outputDiff": _changes(plan.outputs, seal),
-        "parent": goal.parent,
+        **_fields(goal, _GOAL),
         "protect": bool(goal.protect),
-        "dependencies": goal.dependencies,
-        "provider": goal.provider,
-        "propertyDependencies": goal.property_dependencies,
-        "deleteBeforeReplace": goal.delete_before_replace,
-        "ignoreChanges": goal.ignore_changes,
-        "additionalSecretOutputs": goal.additional_secret_outputs,
-        "structuredAliases": [_alias(each) for each in goal.aliases],
-        "id": goal.import_id,
-        "customTimeouts": goal.custom_timeouts,
+        "structuredAliases": [_fields(each, _ALIAS) for each in goal.aliases],
     }
     return {key: value for key, value in document.items() if value or value is False or key in _ALWAYS}
 
 
-def _alias(alias: Alias) -> JSON:
-    return {
-        "URN": alias.urn,
-        "Name": alias.name,
-        "Type": alias.type,
-        "Project": alias.project,
-        "Stack": alias.stack,
-        "Parent": alias.parent,
-        "NoParent": alias.no_parent,
-    }
+def _fields(value: object, fields: dict[str, tuple[str, type]]) -> JSON:
+    return {key: getattr(value, name) for name, (key, _) in fields.items()}
+
+
+def _read_fields(document: JSON, fields: dict[str, tuple[str, type]]) -> dict[str, Any]:
+    return {name: _optional(document, key, kind) for name, (key, kind) in fields.items()}
 
 
 def _changes(changes: PropertyChanges, seal: Callable[[Value], Value]) -> JSON:
@@ -140,29 +151,11 @@ def _read_goal(document: JSON) -> Goal:
         _required(document, "name", str),
         _required(document, "custom", bool),
         {},
-        parent=_optional(document, "parent", str),
-        provider=_optional(document, "provider", str),
-        protect=_optional(document, "protect", bool),
-        dependencies=_optional(document, "dependencies", list),
-        property_dependencies=_optional(document, "propertyDependencies", dict),
-        delete_before_replace=document.get("deleteBeforeReplace"),
-        ignore_changes=_optional(document, "ignoreChanges", list),
-        additional_secret_outputs=_optional(document, "additionalSecretOutputs", list),
-        aliases=[_read_alias(each) for each in _optional(document, "structuredAliases", list)],
-        custom_timeouts=_optional(document, "customTimeouts", dict),
-        import_id=_optional(document, "id", str),
-    )
-
-
-def _read_alias(document: JSON) -> Alias:
-    return Alias(
-        urn=_optional(document, "URN", str),
-        name=_optional(document, "Name", str),
-        type=_optional(document, "Type", str),
-        stack=_optional(document, "Stack", str),
-        project=_optional(document, "Project", str),
-        parent=_optional(document, "Parent", str),
-        no_parent=_optional(document, "NoParent", bool),
+        **_read_fields(document, _GOAL)
+        | {
+            "delete_before_replace": document.get("deleteBeforeReplace"),
+            "aliases": [Alias(**_read_fields(each, _ALIAS)) for each in document.get("structuredAliases") or []],
+        },
     )
 
 
