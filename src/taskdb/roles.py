@@ -25,8 +25,9 @@ MIGRATOR_IDLE_TIMEOUT = 600_000  # milliseconds: a revision in Python may think 
 
 @dataclass(frozen=True)
 class Login:
-    """A role that may connect, and its password."""
+    """A role that may connect, its name in the stack, and its password."""
 
+    name: str
     role: postgresql.Role
     password: pulumi.Output[str]
 
@@ -97,12 +98,12 @@ class Roles:
             options=self._options,
             **settings,
         )
-        return Login(role, password)
+        return Login(name, role, password)
 
     def _let_end_sessions_of(self, login: Login, admin: str) -> None:
         self._chain.add(
             postgresql.GrantRole,
-            f"admin-{login.role._name}",
+            f"admin-{login.name}",
             role=admin,
             grant_role=login.role.name,
             # From 16 on the maker of a role is a member with the admin option, which is read as a change.
