@@ -20,8 +20,7 @@ from taskdb.local import binaries as binaries_module
 from taskdb.local import packaged
 from taskdb.local.account import Account
 from taskdb.local.binaries import PROGRAMS, find_binaries
-from taskdb.local.debian import install_debian_package
-from taskdb.local.install import binaries_for_new_server
+from taskdb.local.install import binaries_for_new_server, install_debian_package
 from taskdb.local.place import Place
 
 on_a_packaged_platform = pytest.mark.skipif(packaged.package_name() is None, reason="no package for this platform")

@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from psycopg import sql
@@ -13,13 +14,34 @@ from psycopg import sql
 from pulumi_alembic.database.connection import Connection
 from pulumi_alembic.errors import CapsuleError
 from pulumi_alembic.ledger import ledger
-from pulumi_alembic.scripts.commits import has_script
 from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.origin import git
 from pulumi_alembic.scripts.plan import revision_text
 from pulumi_alembic.scripts.revision import Revision, checksum
 from pulumi_alembic.scripts.trust import VARIABLE, Trust, digest
 
-__all__ = ["FOLDER", "Capsule", "complete", "read"]
+__all__ = ["FOLDER", "Capsule", "complete", "has_script", "read"]
+
+_GIT_SECONDS = 30
+
+
+def has_script(directory: Path, id: str, sum: str) -> bool:
+    """Whether a commit that a branch or a tag of this repository reaches has a script of `id` with this checksum.
+
+    False too where there is no repository, or no git.
+    """
+    return any(checksum(text) == sum for text in _texts(directory, id))
+
+
+def _texts(directory: Path, id: str) -> Iterator[str]:
+    """Each text that the script ever had, the newest first."""
+    asked = ["log", "--all", "--no-renames", "--diff-filter=AM", "--raw", "--no-abbrev", "--format="]
+    listed = git(directory, *asked, "--", f"versions/{id}_*.py", seconds=_GIT_SECONDS) or b""
+    for line in listed.splitlines():
+        # `:100644 100644 BLOB-BEFORE BLOB-AFTER M<tab>PATH`
+        blob = line.split(b" ")[3].decode()
+        yield (git(directory, "cat-file", "blob", blob, seconds=_GIT_SECONDS) or b"").decode(errors="replace")
+
 
 FOLDER = "ledger"
 """Where a capsule seems to be, beside the scripts' own folder: there is no such folder."""

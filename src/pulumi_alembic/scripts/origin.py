@@ -8,9 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Origin"]
-
-_GIT_TIMEOUT = 10  # seconds
+__all__ = ["Origin", "git"]
 
 
 @dataclass(frozen=True)
@@ -36,23 +34,18 @@ class Origin:
 
 
 def _head(directory: Path) -> str:
-    head = _git(directory, "rev-parse", "--verify", "HEAD")
+    head = git(directory, "rev-parse", "--verify", "HEAD")
     if not head:
         return ""
-    changes = _git(directory, "status", "--porcelain", "--untracked-files=all", "--", ".")
-    return head.strip() + ("" if changes == "" else "+")
+    changes = git(directory, "status", "--porcelain", "--untracked-files=all", "--", ".")
+    return head.decode().strip() + ("" if changes == b"" else "+")
 
 
-def _git(directory: Path, *arguments: str) -> str | None:
+def git(directory: Path, *arguments: str, seconds: float = 10) -> bytes | None:
     """What git prints; None where there is no git, no repository, or none that this user may use."""
+    command = ["git", "-C", str(directory), "--no-optional-locks", *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(directory), "--no-optional-locks", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=_GIT_TIMEOUT,
-            check=False,
-        )
+        done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None

@@ -8,13 +8,12 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pulumi_embedded.deployment.cascade import ResourceError
 from pulumi_embedded.deployment.default_providers import DefaultProviders
 from pulumi_embedded.deployment.executor import StepExecutor
 from pulumi_embedded.deployment.generator import StepGenerator
-from pulumi_embedded.deployment.registered import Registered
 from pulumi_embedded.deployment.registry import ProviderRegistry
 from pulumi_embedded.deployment.reporter import Reporter
 from pulumi_embedded.deployment.stepping import StepRunner, run_deletes, run_refresh
@@ -27,7 +26,7 @@ from pulumi_embedded.model.outcome import Outcome
 from pulumi_embedded.model.state import ResourceState
 from pulumi_embedded.model.steps import Step
 from pulumi_embedded.model.urns import STACK_TYPE, make_urn
-from pulumi_embedded.model.values import Properties
+from pulumi_embedded.model.values import UNKNOWN_SENTINEL, Properties
 from pulumi_embedded.processes.answers import CheckFailure
 from pulumi_embedded.processes.builtin import BuiltinProvider
 from pulumi_embedded.processes.monitor import served
@@ -39,7 +38,33 @@ from pulumi_embedded.storage.checkpoint import Snapshot
 from pulumi_embedded.storage.journal import Journal
 from pulumi_embedded.storage.target import Target
 
-__all__ = ["Deployment"]
+__all__ = ["Deployment", "Registered"]
+
+
+class Registered:
+    """The resources of this run; a resource is here when its registration or read has ended."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, ResourceState] = {}
+
+    def add(self, state: ResourceState) -> ResourceState:
+        """Remembers the resource and gives it back."""
+        self._states[state.urn] = state
+        return state
+
+    def find(self, urn: str) -> ResourceState | None:
+        """The resource as it is now."""
+        return self._states.get(urn)
+
+    def unmade(self, urns: Iterable[str]) -> bool:
+        """Whether one of the resources, or of a component's children, is not there yet; unknown URNs do not count."""
+        states = list(self._states.values())
+        wanted = set(urns)
+        for each in states:
+            if each.parent in wanted and not self._states[each.parent].custom:
+                wanted.add(each.urn)
+        return any(each.urn in wanted and each.custom and each.id in ("", UNKNOWN_SENTINEL) for each in states)
+
 
 # What the SDK (3.272) says where an operation was stopped under it, which is no error of its own.
 _STOPPED = "Resource monitor has terminated, shutting down"

@@ -22,10 +22,14 @@ from pulumi_embedded.model.values import UNKNOWN, from_struct, to_struct, unwrap
 from pulumi_embedded.postgresql.check import check, generated_name
 from pulumi_embedded.postgresql.configuration import check_configuration, configuration
 from pulumi_embedded.postgresql.connection import Server
+from pulumi_embedded.postgresql.database import Database
+from pulumi_embedded.postgresql.default_privileges import DefaultPrivileges
 from pulumi_embedded.postgresql.errors import ProviderError
+from pulumi_embedded.postgresql.extension import Extension
 from pulumi_embedded.postgresql.functions import FUNCTIONS
+from pulumi_embedded.postgresql.grant import Grant
+from pulumi_embedded.postgresql.grant_role import GrantRole
 from pulumi_embedded.postgresql.kind import Kind
-from pulumi_embedded.postgresql.kinds import FOREIGN, KINDS
 from pulumi_embedded.postgresql.resources import (
     FailedUpdate,
     Resources,
@@ -35,8 +39,22 @@ from pulumi_embedded.postgresql.resources import (
     preview_update,
     refuse_replacement,
 )
+from pulumi_embedded.postgresql.role import Role
+from pulumi_embedded.postgresql.schema import SchemaKind
 
-__all__ = ["VERSION", "PostgresqlProvider"]
+__all__ = ["FOREIGN", "KINDS", "VERSION", "PostgresqlProvider"]
+
+KINDS: dict[str, Kind] = {
+    kind.token: kind
+    for kind in (Database(), DefaultPrivileges(), Extension(), Grant(), GrantRole(), Role(), SchemaKind())
+}
+
+# pulumi-postgresql 3.18.2: by the last part of their token.
+FOREIGN = {
+    "Function", "PhysicalReplicationSlot", "Publication", "ReplicationSlot", "SecurityLabel", "Server",
+    "Subscription", "UserMapping",
+}  # fmt: skip
+
 
 # The real plugin whose behaviour this one has, and under whose version the state names its provider.
 VERSION = "3.18.2"

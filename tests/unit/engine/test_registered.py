@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pulumi_embedded.deployment.registered import Registered
+from pulumi_embedded.deployment.deployment import Registered
 from pulumi_embedded.model.state import ResourceState
 
 COMPONENT, CHILD, OTHER = "urn:component", "urn:child", "urn:other"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pulumi_embedded.model.values import UNKNOWN, Secret
 from pulumi_embedded.postgresql.check import check, generated_name
-from pulumi_embedded.postgresql.kinds import KINDS
+from pulumi_embedded.postgresql.provider import KINDS
 
 ROLE = KINDS["postgresql:index/role:Role"].schema
 GRANT = KINDS["postgresql:index/grant:Grant"].schema

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pulumi_embedded.model.values import UNKNOWN
 from pulumi_embedded.postgresql.diff import Edit, difference
-from pulumi_embedded.postgresql.kinds import KINDS
 from pulumi_embedded.postgresql.properties import plan
+from pulumi_embedded.postgresql.provider import KINDS
 
 ROLE = KINDS["postgresql:index/role:Role"].schema
 GRANT = KINDS["postgresql:index/grant:Grant"].schema

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pulumi_embedded.model.values import UNKNOWN, Secret
-from pulumi_embedded.postgresql.kinds import KINDS
 from pulumi_embedded.postgresql.outputs import applied, outputs, refreshed_inputs
 from pulumi_embedded.postgresql.properties import plan
+from pulumi_embedded.postgresql.provider import KINDS
 
 ROLE = KINDS["postgresql:index/role:Role"].schema
 GRANT = KINDS["postgresql:index/grant:Grant"].schema
