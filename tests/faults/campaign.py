@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,8 +13,10 @@ import psycopg
 from psycopg import sql
 
 from pulumi_alembic.scripts.history import History
+from tests import forks
 from tests.conftest import Database
 from tests.faults.striking import Planned, Striker, Way
+from tests.forks import Ended
 from tests.postgres.alembic.catalog import OBJECTS
 from tests.postgres.alembic.conftest import ENV, Target, prepare
 from tests.postgres.alembic.waiting import until
@@ -94,39 +92,17 @@ def write_history(directory: Path) -> Path:
     return directory
 
 
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    output: str
-
-
-class Launcher:
+class Launcher(forks.Launcher):
     """The process that clients are forks of."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.launcher"],
-            env=os.environ | {"PGSSLMODE": "disable", "PGGSSENCMODE": "disable"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        super().__init__("tests.faults.launcher", PGSSLMODE="disable", PGGSSENCMODE="disable")
+        self._output = folder / "output"
 
     def run(self, on_started: Callable[[int], object] = lambda pid: None, **run: Any) -> Ended:
-        assert self._process.stdin and self._process.stdout
-        output = self._folder / "output"
-        output.unlink(missing_ok=True)
-        self._process.stdin.write(json.dumps(run | {"output": str(output)}) + "\n")
-        self._process.stdin.flush()
-        on_started(int(self._process.stdout.readline()))
-        code = int(self._process.stdout.readline())
-        return Ended(code, output.read_text() if output.exists() else "")
-
-    def close(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
+        self._output.unlink(missing_ok=True)
+        code = self.start(run | {"output": str(self._output)}, on_started)
+        return Ended(code, self._output.read_text() if self._output.exists() else "")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,11 @@
-"""Starts clients quickly: one process has everything loaded, and every run is a fork of it.
+"""Clients as forks of one process, as tests.forks starts them.
 
-Each line of standard input is a run as JSON: `arguments` of `pulumi-alembic`, or a `target` to migrate to in whichever
-direction, after a backup into the folder `backup` where there is one; `directory`, `url`, `output` (a file). The
-answers are two lines: the process, and its exit code, negative for a signal.
+A run has `arguments` of `pulumi-alembic`, or a `target` to migrate to in whichever direction, after a backup into the
+folder `backup` where there is one; `directory`, `url`, `output` (a file).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import traceback
@@ -23,25 +21,14 @@ from pulumi_alembic.commands import cli
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.migrate import alembic_run, migrator  # noqa: F401
 from pulumi_alembic.migrate.job import Job
+from tests.forks import redirect, serve
 from tests.postgres.alembic.hearing import Gates, Hears
-
-
-def main() -> None:
-    for line in sys.stdin:
-        run = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            _client(run)
-        print(pid, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
 def _client(run: dict[str, Any]) -> None:
     status = 70
     try:
-        output = os.open(run["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
+        redirect(run["output"])
         os.environ["DATABASE_URL"] = run["url"]
         if "arguments" in run:
             sys.argv = ["pulumi-alembic", *run["arguments"], "--directory", run["directory"]]
@@ -70,4 +57,4 @@ def _migrate(run: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    serve(_client)

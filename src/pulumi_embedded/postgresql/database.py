@@ -9,7 +9,7 @@ from psycopg import sql
 
 from pulumi_embedded.postgresql.connection import Session, Work, identifier, literal
 from pulumi_embedded.postgresql.errors import ConnectionLost, ProviderError
-from pulumi_embedded.postgresql.kind import Found, Kind
+from pulumi_embedded.postgresql.kind import Found, Kind, rename, there
 from pulumi_embedded.postgresql.membership import (
     database_exists,
     database_owner,
@@ -55,7 +55,7 @@ class Database(Kind):
         session.mark = oid_of(work, "pg_database", name)
         with _owning(work, change["owner"]):
             work.run("CREATE DATABASE {}{}", identifier(name), _options(session, change), what=_creating(name))
-        return _reread(session, name, change)
+        return there(_read(session, name, change), "database", name)
 
     def creation(self, session: Session, change: Change) -> Found | None:
         """A database of that name and owner, if there was none of that name before: it has no transaction to know."""
@@ -76,11 +76,11 @@ class Database(Kind):
         """Each change takes effect at once; after a failure those before it stay."""
         work = session.direct()
         session.mark = oid_of(work, "pg_database", change.old("name"))
-        _rename(work, change)
+        rename(work, change, "database", "name")
         _hand_over_objects(session, change)
         _set_owner(work, change)
         _set_options(work, change)
-        return _reread(session, change["name"], change)
+        return there(_read(session, change["name"], change), "database", change["name"])
 
     def delete(self, session: Session, state: Change) -> None:
         """Closes the database, ends its sessions, drops it; if that fails, opens it again, as the state says it is."""
@@ -150,15 +150,6 @@ def _option(keyword: str, value: str, quoted: type[sql.Identifier] | type[sql.Li
     return sql.SQL(f" {keyword} {{}}").format(sql.SQL("DEFAULT") if value.upper() == "DEFAULT" else quoted(value))
 
 
-def _rename(work: Work, change: Change) -> None:
-    if not change.changed("name"):
-        return
-    if not change["name"]:
-        raise ProviderError("error setting database name to an empty string")
-    names = identifier(change.old("name")), identifier(change["name"])
-    work.run("ALTER DATABASE {} RENAME TO {}", *names, what="error updating database name")
-
-
 def _hand_over_objects(session: Session, change: Change) -> None:
     """With `alterObjectOwnership` what the old owner has in the database follows it to the new one."""
     name, owner = change["name"], change["owner"]
@@ -195,13 +186,6 @@ def _set_options(work: Work, change: Change) -> None:
         if change.changed(key):
             what = f"error updating database {option}"
             work.run("ALTER DATABASE {} " + option + " {}", name, literal(change[key]), what=what)
-
-
-def _reread(session: Session, name: str, change: Change) -> Found:
-    found = _read(session, name, change)
-    if found is None:
-        raise ProviderError(f'database "{name}" is gone again: another session dropped it; refresh and try again')
-    return found
 
 
 _COLUMNS = {

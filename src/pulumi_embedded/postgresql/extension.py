@@ -5,8 +5,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from pulumi_embedded.postgresql.connection import Session, Work, identifier
-from pulumi_embedded.postgresql.errors import ProviderError
-from pulumi_embedded.postgresql.kind import Found, Kind
+from pulumi_embedded.postgresql.kind import Found, Kind, there
 from pulumi_embedded.postgresql.membership import database_exists
 from pulumi_embedded.postgresql.properties import Change, Property, Schema, Type
 from pulumi_embedded.postgresql.schema import locate
@@ -39,7 +38,7 @@ class Extension(Kind):
             if change["createCascade"]:
                 parts.append(sql.SQL("CASCADE"))
             work.run("{}", sql.SQL(" ").join(parts))
-        return _reread(session, database, change["name"])
+        return there(_read(session, database, change["name"]), "extension", change["name"])
 
     def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
         """Gone with its database, too."""
@@ -56,7 +55,7 @@ class Extension(Kind):
             if change.changed("version"):
                 what = "error updating extension version"
                 work.run("ALTER EXTENSION {} UPDATE TO {}", name, identifier(change["version"]), what=what)
-        return _reread(session, database, change["name"])
+        return there(_read(session, database, change["name"]), "extension", change["name"])
 
     def delete(self, session: Session, state: Change) -> None:
         """An extension that something depends on stays, without `dropCascade`."""
@@ -82,10 +81,3 @@ def _read(session: Session, database: str, name: str) -> Found | None:
     if row is None:
         return None
     return Found(f"{database}.{name}", {"name": name, "database": database, "schema": row[0], "version": row[1]})
-
-
-def _reread(session: Session, database: str, name: str) -> Found:
-    found = _read(session, database, name)
-    if found is None:
-        raise ProviderError(f"extension {name} is gone again: another session dropped it; refresh and try again")
-    return found

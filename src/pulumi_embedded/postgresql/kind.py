@@ -7,10 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pulumi_embedded.postgresql.connection import Session
+from pulumi_embedded.postgresql.connection import Session, Work, identifier
+from pulumi_embedded.postgresql.errors import ProviderError
 from pulumi_embedded.postgresql.properties import Change, Schema, Values
 
-__all__ = ["Found", "Kind"]
+__all__ = ["Found", "Kind", "rename", "there"]
 
 
 @dataclass(frozen=True)
@@ -76,3 +77,20 @@ class Kind(ABC):
         if found is None or "privileges" not in self.schema:
             return found is None
         return not found.values.get("privileges", state["privileges"])
+
+
+def rename(work: Work, change: Change, noun: str, label: str) -> None:
+    """Give what was renamed its new name; `label` is how the real plugin's error calls the name."""
+    if not change.changed("name"):
+        return
+    if not change["name"]:
+        raise ProviderError(f"error setting {noun} name to an empty string")
+    names = identifier(change.old("name")), identifier(change["name"])
+    work.run(f"ALTER {noun.upper()} {{}} RENAME TO {{}}", *names, what=f"error updating {noun} {label}")
+
+
+def there(found: Found | None, noun: str, name: str) -> Found:
+    """What was read again after it was changed. Raises ProviderError if another session dropped it meanwhile."""
+    if found is None:
+        raise ProviderError(f'{noun} "{name}" is gone again: another session dropped it; refresh and try again')
+    return found

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from pulumi_embedded.postgresql.connection import Session, Work, identifier, literal
 from pulumi_embedded.postgresql.errors import ProviderError
-from pulumi_embedded.postgresql.kind import Found, Kind
+from pulumi_embedded.postgresql.kind import Found, Kind, rename, there
 from pulumi_embedded.postgresql.membership import lock_role, name_of, oid_of, with_roles
 from pulumi_embedded.postgresql.properties import Change, Property, Schema, Type, Values
 
@@ -73,7 +73,7 @@ class Role(Kind):
             session.mark = oid_of(work, "pg_roles", name)
             _grant(work, change)
             _apply_settings(work, change)
-        return _reread(session, name, change)
+        return there(read_role(session, name, change), "role", name)
 
     def creation(self, session: Session, change: Change) -> Found | None:
         """The very role that the lost transaction created, not another's of that name."""
@@ -94,13 +94,13 @@ class Role(Kind):
         session.mark = oid_of(session.direct(), "pg_roles", change.old("name"))
         with session.transaction() as work:
             lock_role(work, change.old("name"))
-            _rename(work, change)
+            rename(work, change, "role", "NAME")
             _set_password(work, change)
             _set_attributes(work, change)
             _revoke(work, change["name"])
             _grant(work, change)
             _apply_settings(work, change)
-        return _reread(session, change["name"], change)
+        return there(read_role(session, change["name"], change), "role", change["name"])
 
     def delete(self, session: Session, state: Change) -> None:
         """What the role owns in the provider's database, and its databases, go to the connected user first."""
@@ -137,15 +137,6 @@ def _flag(change: Change, name: str) -> sql.SQL:
 
 def _instant(text: str) -> str:
     return "infinity" if text.lower() == "infinity" else text
-
-
-def _rename(work: Work, change: Change) -> None:
-    if not change.changed("name"):
-        return
-    if not change["name"]:
-        raise ProviderError("error setting role name to an empty string")
-    names = identifier(change.old("name")), identifier(change["name"])
-    work.run("ALTER ROLE {} RENAME TO {}", *names, what="error updating role NAME")
 
 
 def _set_password(work: Work, change: Change) -> None:
@@ -211,13 +202,6 @@ def _apply_settings(work: Work, change: Change) -> None:
         work.run("ALTER ROLE {} SET ROLE TO {}", role, identifier(change["assumeRole"]), what=what)
     elif change.changed("assumeRole"):
         work.run("ALTER ROLE {} RESET ROLE", role, what=f"could not reset role for {name}")
-
-
-def _reread(session: Session, name: str, change: Change) -> Found:
-    found = read_role(session, name, change)
-    if found is None:
-        raise ProviderError(f'role "{name}" is gone again: another session dropped it; refresh and try again')
-    return found
 
 
 # Property → setting.

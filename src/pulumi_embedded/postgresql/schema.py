@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pulumi_embedded.postgresql.connection import Session, Work, identifier
 from pulumi_embedded.postgresql.errors import ProviderError
-from pulumi_embedded.postgresql.kind import Found, Kind
+from pulumi_embedded.postgresql.kind import Found, Kind, rename
 from pulumi_embedded.postgresql.membership import (
     database_exists,
     database_owner,
@@ -60,7 +60,7 @@ class SchemaKind(Kind):
         database = change["database"] or session.configuration.database
         session.mark = oid_of(session.direct(database), "pg_namespace", change.old("name"))
         with session.transaction(database) as work:
-            _rename(work, change)
+            rename(work, change, "schema", "NAME")
             _set_owner(work, change)
         return _read(session, database, change["name"], change)
 
@@ -108,15 +108,6 @@ def _create(work: Work, change: Change) -> None:
         work.run(start + " AUTHORIZATION {}", identifier(name), owner, what=f"error creating schema {name}")
     else:
         work.run(start, identifier(name), what=f"error creating schema {name}")
-
-
-def _rename(work: Work, change: Change) -> None:
-    if not change.changed("name"):
-        return
-    if not change["name"]:
-        raise ProviderError("error setting schema name to an empty string")
-    names = identifier(change.old("name")), identifier(change["name"])
-    work.run("ALTER SCHEMA {} RENAME TO {}", *names, what="error updating schema NAME")
 
 
 def _set_owner(work: Work, change: Change) -> None:

@@ -10,9 +10,11 @@ import stat
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests import forks
+from tests.forks import Ended
 
 from .launcher import SALT
 
@@ -35,36 +37,11 @@ URN = "urn:pulumi:dev::faulty::faulty:index:Thing::"
 Things = dict[str, dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended: a negative code is the signal that killed it."""
-
-    code: int
-    output: str
-
-
-class Launcher:
+class Launcher(forks.Launcher):
     """Runs commands of the engine in forks of one process that has it loaded."""
 
     def __init__(self) -> None:
-        root = HERE.parents[3]
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", "from tests.stack.engine.faulty.launcher import main; main()"],
-            cwd=root,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, command: dict[str, Any]) -> int:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        self._process.stdout.readline()
-        return int(self._process.stdout.readline())
-
-    def close(self) -> None:
-        self._process.communicate()
+        super().__init__("tests.stack.engine.faulty.launcher")
 
 
 class Bench:
@@ -140,7 +117,7 @@ class Bench:
         self._forget()
         values = {**os.environ, **self.environment(plan), **environment}
         output = self.folder / "output"
-        code = self._launcher.run(
+        code = self._launcher.start(
             {
                 "arguments": self.arguments(command),
                 "environment": {key: value for key, value in values.items() if key != unset},

@@ -1,15 +1,14 @@
-"""Starts engines quickly: one process has everything loaded, and every command runs in a fork of it.
+"""Engines as forks of one process, as tests.forks starts them.
 
-Each line of standard input is a command as JSON: `arguments`, `environment` (all of it), `output` (a file) and `fault`,
+A run has `arguments`, `environment` (all of it), `output` (a file) and `fault`,
 which is where the engine is to be struck while it writes the state: `write` says in which write, `point` where in it,
 `does` what. Or it says how many seconds the engine waits for a plugin's `start` and its `handshake`, and how many
-`bytes` it takes from one. The answers are two lines: the process, and its exit code, negative for a signal.
+`bytes` it takes from one.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 from pulumi_embedded import cli
 from pulumi_embedded.processes import plugins, provider
 from pulumi_embedded.storage import files, secrets, statefile
+from tests.forks import redirect, serve
 
 # The salt of the stacks in these tests, whose passphrase is empty: deriving the key takes most of a short command.
 SALT = "v1:rJ+R4Ya1Q+o=:v1:5jqDyyKtleEecS/u:BM5JYept0wdk+wAUiUG7ucRcUyceyA=="
@@ -89,9 +89,7 @@ def _kill(pid: int) -> None:
 
 def _run(command: dict[str, Any]) -> None:
     os.setsid()
-    output = os.open(command["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+    redirect(command["output"])
     os.environ.clear()
     os.environ.update(command["environment"])
     tempfile.tempdir = None
@@ -113,20 +111,7 @@ def _run(command: dict[str, Any]) -> None:
         os._exit(code)
 
 
-def main() -> None:
+if __name__ == "__main__":
     secrets.Crypter.open(SALT, "")
     assert files.write_atomically is statefile.write_atomically
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            _run(json.loads(line))
-        sys.stdout.write(f"{pid}\n")
-        sys.stdout.flush()
-        status = os.waitpid(pid, 0)[1]
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()
+    serve(_run)

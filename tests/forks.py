@@ -1,0 +1,67 @@
+"""Starts clients quickly: one process has everything loaded, and every run is a fork of it.
+
+Each line of its standard input is a run, as JSON. The answers are two lines: the fork, and its exit code, negative for
+a signal.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: a negative code is the signal that killed it."""
+
+    code: int
+    output: str
+
+
+class Launcher:
+    """The process that the runs are forks of: `module` calls `serve`."""
+
+    def __init__(self, module: str, **environment: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            cwd=PROJECT,
+            env=os.environ | environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, run: dict[str, Any], on_started: Callable[[int], object] = lambda pid: None) -> int:
+        """Have it run, and return the exit code."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(run) + "\n")
+        self._process.stdin.flush()
+        on_started(int(self._process.stdout.readline()))
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def serve(client: Callable[[dict[str, Any]], object]) -> None:
+    """Call `client` in a fork for each line of standard input; it ends the fork."""
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            client(json.loads(line))
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
+def redirect(output: str) -> None:
+    """Let what this process prints go to the file `output`."""
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
