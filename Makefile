@@ -31,7 +31,7 @@ PINS := UV_CUSTOM_COMPILE_COMMAND="make requirements" uv pip compile pyproject.t
 	--no-emit-package pulumi-alembic --no-emit-package pulumi-embedded
 
 .PHONY: help up preview refresh rotate down pr-up pr-down psql ci-preview ci-comment ci-schema ci-fetch ci-report ci-pin \
-	ci-up ci-drift test test-all static pytest docs-print benchmarks dist server clean requirements
+	ci-up ci-drift test test-all static pytest docs docs-reference docs-print benchmarks dist server clean requirements
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 14
@@ -75,6 +75,12 @@ static: $(BIN)/.test
 pytest: $(BIN)/.test
 	@$(BIN)/pytest -n auto $(if $(filter all,$(TESTS)),--dist=load --timeout=3600)
 
+docs: $(BIN)/.docs ## Build the site of docs/ into .local/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-reference: $(BIN)/.test ## Write the pages of docs/reference that the program makes
+	$(BIN)/python -m tests.docs.reference
+
 docs-print: $(BIN)/.test ## Write into pages of docs what their commands print now: PAGE=drift
 	TESTS=all TASKDB_DOCS=print $(BIN)/pytest tests/docs/test_pages.py -k "commands_print and ($$PAGE)"
 
@@ -98,6 +104,10 @@ $(BIN)/.up: requirements.txt pyproject.toml VERSION $(wildcard packages/*/pyproj
 
 $(BIN)/.release: requirements-release.txt $(BIN)/.up
 	$(BIN)/pip install --quiet --require-hashes --requirement requirements-release.txt
+	@touch $@
+
+$(BIN)/.docs: requirements-docs.txt $(BIN)/.up
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements-docs.txt
 	@touch $@
 
 $(BIN)/.test: requirements-dev.txt $(BIN)/.up
@@ -136,3 +146,4 @@ requirements: ## Pin the newest versions that pyproject.toml allows
 	$(PINS) --extra build --output-file requirements.txt
 	$(PINS) --extra build --extra dev --constraint requirements.txt --output-file requirements-dev.txt
 	$(PINS) --extra build --extra release --constraint requirements.txt --output-file requirements-release.txt
+	$(PINS) --extra build --extra docs --constraint requirements.txt --output-file requirements-docs.txt

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 CUT = "…"
+NOT_YET = "?"
+"""Shown by a page whose commands have yet to be printed."""
 PRINTED_KINDS = ("markdown", "json", "sql")
 """A block of these kinds right behind a command that shows no output is what that command prints."""
 
@@ -29,13 +31,16 @@ _VARYING = (
     (re.compile(r"\bv[12]:[0-9a-f]{64}"), "FINGERPRINT"),
     (re.compile(r"\b(2\d{7}_\d{3})=\S{22}\+?"), r"\1=PROOF"),
     (re.compile(r"\b20\d{6}T\d{6}Z-[0-9a-f]{4}"), "BACKUP"),
-    (re.compile(r"\b20\d\d-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?(?:\+00(?::00)?)?"), "TIME"),
+    (re.compile(r"\b20\d\d-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|\+00(?::00)?)?"), "TIME"),
     (re.compile(r"\b20\d{6}(?=_00[4-9])"), "DATE"),
     (re.compile(r"\b[0-9a-f]{40}\b"), "COMMIT"),
     (re.compile(r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{8}\b(?!_)"), "ID"),
     (re.compile(r"\b(127\.0\.0\.1|localhost):\d+"), r"\1:PORT"),
-    (re.compile(r"\bport(:? +|, )\d{4,5}\b"), r"port\1PORT"),
+    (re.compile(r"\bport(:? +|, |\": )\d{4,5}\b"), r"port\1PORT"),
+    (re.compile(r"(?<=\"seconds\": )[\d.]+"), "SECONDS"),
+    (re.compile(r"(?<=\"version\": \")[\d.]+"), "VERSION"),
     (re.compile(r"\bpid \d+"), "pid PID"),
+    (re.compile(r"\bMakefile:\d+"), "Makefile:LINE"),
     (re.compile(r"\bnow\b|\b\d+ (?:second|minute)s? ago\b"), "AGO"),
     (re.compile(r"\(\d+(?:\.\d+)? ?m?s\)"), "(SECONDS)"),
     (re.compile(r"\b\d+(?:\.\d+)? ?m?s\b"), "SECONDS"),
@@ -77,8 +82,16 @@ class Step:
     def may_fail(self) -> bool:
         """Whether the page shows an error, or a check that found something."""
         shown = "\n".join(self.shown)
-        checks = ("--expect-no-changes", "--fail-on", "pulumi-alembic drift", "pulumi-alembic lint", "server status")
-        return bool(re.search(r"(?:^|\s)[Ee]rror: ", shown)) or any(check in self.command for check in checks)
+        checks = (
+            "git merge",
+            "--expect-no-changes",
+            "--fail-on",
+            "pulumi-alembic drift",
+            "pulumi-alembic lint",
+            "server status",
+        )
+        failed = re.search(r"(?:^|\s)[Ee]rror: ", shown) or any(check in self.command for check in checks)
+        return shown == NOT_YET or bool(failed)
 
 
 @dataclass(frozen=True)

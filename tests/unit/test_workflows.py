@@ -130,7 +130,7 @@ def test_a_forks_jobs_name_no_secret() -> None:
     """GitHub gives them none; what they do must not depend on one, and they say so by their condition."""
     jobs = read(PROJECT / ".github/workflows/pull-request.yml")["jobs"]
     theirs = {name: job for name, job in jobs.items() if "environment" not in job}
-    assert set(theirs) == {"test", "report"}
+    assert set(theirs) == {"test", "docs", "report"}
     assert not re.search(r"secrets\.|vars\.|write", str(theirs))
     assert jobs["report"]["if"] == "github.event.pull_request.head.repo.full_name != github.repository"
     assert {"GH_TOKEN": "${{ github.token }}"} in [step.get("env") for step in jobs["report"]["steps"]]
