@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -26,8 +26,7 @@ from pulumi_alembic.errors import BackupError, DatabaseError
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.ledger.table import LEDGER, TABLE
-from pulumi_alembic.policy import Policy
-from pulumi_alembic.scripts.origin import Origin
+from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.scripts.plan import revision_text
 
 __all__ = ["Restore"]
@@ -37,7 +36,7 @@ _PAUSE = (0.4, 0.8)  # seconds
 
 @dataclass(frozen=True)
 class Restore:
-    """Brings the database at `url` to what `backup`, in `folder`, holds; `command` is what a person repeats.
+    """Brings the database of `job` to what `backup`, in `folder`, holds.
 
     A database that is not the one of the backup is replaced only with `replace`, unless nothing is in it. With
     `another_fingerprint` it may have another one than the backup says.
@@ -45,28 +44,25 @@ class Restore:
 
     backup: Backup
     folder: Path
-    url: str
-    command: str
-    origin: Origin
+    job: Job
     replace: bool = False
     another_fingerprint: bool = False
-    policy: Policy = field(default_factory=Policy)
     tell: Callable[[str], None] = lambda text: None
 
     def look(self) -> Content:
         """What is there to be replaced. Raises BackupError where it cannot be, or only on another word."""
-        with connect(self.url) as connection:
+        with connect(self.job.url) as connection:
             content = Content.read(connection)
         if missing := [each for each in self.backup.schemas if each not in content.schemas]:
             raise BackupError(
                 f"database {content.name}: {content.owner} has no schema {missing[0]}, which is in the backup. "
-                f"As an admin: CREATE SCHEMA {missing[0]} AUTHORIZATION {content.owner}; then: {self.command}"
+                f"As an admin: CREATE SCHEMA {missing[0]} AUTHORIZATION {content.owner}; then: {self.job.command}"
             )
         if not (content.empty or self.replace or self._same(content)):
             raise BackupError(
                 f"database {content.name} is not the one that backup {self.backup.id} is of ({self.backup.database}), "
                 f"and it is not empty: it is at {revision_text(content.heads)}. To lose what is in it: "
-                f"{self.command} --replace"
+                f"{self.job.command} --replace"
             )
         return content
 
@@ -77,15 +73,18 @@ class Restore:
         where the connection is lost at the very end, the next reading tells.
         """
         self.backup.verify(self.folder, self.tell)
-        with waits(self.tell, self.policy.lock_deadline), hold(self.url, self.policy, self.command, self.tell) as lock:
+        with (
+            waits(self.tell, self.job.policy.lock_deadline),
+            hold(self.job.url, self.job.policy, self.job.command, self.tell) as lock,
+        ):
             content = self.look()
             tools = pg_programs.find(max(content.server // 10000, int(self.backup.client.partition(".")[0])))
             same = self._same(content)
             kept = [name for table in content.tables if (name := table.removeprefix(f"{KEPT_SCHEMA}.")) != table]
             archive = Archive(tools, self.folder / self.backup.id / DUMP, ledger=not same, there=kept)
-            end_others(self.url)
+            end_others(self.job.url)
             self._in_one_transaction(archive, same, lock)
-        with connect(self.url) as connection:
+        with connect(self.job.url) as connection:
             return revision_text(read_heads(connection))
 
     def _same(self, content: Content) -> bool:
@@ -93,7 +92,7 @@ class Restore:
 
     def _in_one_transaction(self, archive: Archive, same: bool, lock: Lock) -> None:
         begun = time.monotonic()
-        with connect(self.url) as connection:
+        with connect(self.job.url) as connection:
             content = self._make_room(connection, same, begun)
             self.tell(f"restores {archive.tables} tables")
             archive.make_objects(connection)
@@ -109,16 +108,16 @@ class Restore:
             self._require_revision(connection)
             self._require_fingerprint(connection, content.server)
             if not lock.held():
-                raise DatabaseError(f"the connection that kept migrations out was lost. Try again: {self.command}")
+                raise DatabaseError(f"the connection that kept migrations out was lost. Try again: {self.job.command}")
             connection.commit()
 
     def _make_room(self, connection: Session, same: bool, begun: float) -> Content:
         """What was there is gone for this transaction: tried again and again, so that nobody queues for long."""
-        timeout = round(self.policy.lock_timeout * 1000)
+        timeout = round(self.job.policy.lock_timeout * 1000)
         while True:
             try:
                 content = Content.read(connection)
-                connection.patience = Patience(after=self.policy.lock_timeout / 2)
+                connection.patience = Patience(after=self.job.policy.lock_timeout / 2)
                 connection.execute(
                     f"SET LOCAL lock_timeout = {timeout}; SET LOCAL statement_timeout = 0; "
                     "SET LOCAL idle_in_transaction_session_timeout = 0".encode()
@@ -141,7 +140,7 @@ class Restore:
                     raise
                 wait = connection.wait_ended
                 whom = Wait(waited, wait.whom if wait and wait.error is error else ())
-                if waited > self.policy.lock_deadline:
+                if waited > self.job.policy.lock_deadline:
                     raise BackupError(f"nothing was restored or changed: {whom}. {whom.advice}") from None
                 self.tell(f"no lock of every table yet: {whom}")
                 time.sleep(random.uniform(*_PAUSE))  # noqa: S311 - not a secret
@@ -160,7 +159,7 @@ class Restore:
         run = Run(heads, self.backup.heads, seconds, backup=self.backup.id)
         detail = {"ledger": self.backup.ledger, "from": self.backup.database, "checksum": self.backup.checksum}
         detail["replaced"] = list(before.heads)
-        ledger.note(connection, Row(Event.RESTORED, run, detail), self.origin)
+        ledger.note(connection, Row(Event.RESTORED, run, detail), self.job.origin)
 
     def _require_revision(self, connection: Connection) -> None:
         if (heads := read_heads(connection)) != tuple(self.backup.heads):
@@ -182,6 +181,6 @@ class Restore:
         if found != backup.fingerprint and not self.another_fingerprint:
             raise BackupError(
                 f"{told}. Nothing was changed. Compare the two in an empty database (--into URL), or take it as it is: "
-                f"{self.command} --another-fingerprint"
+                f"{self.job.command} --another-fingerprint"
             )
         self.tell(told if found != backup.fingerprint else f"the fingerprint is that of the backup: {found}")

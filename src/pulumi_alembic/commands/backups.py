@@ -121,6 +121,7 @@ def _known(directory: Path) -> list[tuple[str, str, str]]:
 
 def _restore(options: argparse.Namespace, directory: Path) -> None:
     from pulumi_alembic.backups.restore import Restore
+    from pulumi_alembic.migrate.job import Job
     from pulumi_alembic.scripts.origin import Origin
 
     if options.into:
@@ -132,11 +133,9 @@ def _restore(options: argparse.Namespace, directory: Path) -> None:
             f"backup {backup.id} in {folder}: its manifest is not the one in the ledger, so somebody changed it. "
             "It is not restored from"
         )
-    url = options.into or database_url(directory)
     command = " ".join(["pulumi-alembic", *sys.argv[1:]])
-    restore = Restore(
-        *(backup, folder, url, command, Origin.of(directory), options.replace, options.another_fingerprint), tell=_tell
-    )
+    job = Job(options.into or database_url(directory), directory, command=command, origin=Origin.of(directory))
+    restore = Restore(backup, folder, job, options.replace, options.another_fingerprint, _tell)
     content = restore.look()
     if not content.empty and not options.yes:
         _ask(

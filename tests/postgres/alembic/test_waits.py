@@ -93,8 +93,8 @@ def back_up(world: World) -> str:
 def restore(world: World) -> str:
     [backup] = in_folder(world.folder)
     assert isinstance(backup, Backup)
-    url, policy = world.target.url, world.policy
-    return Restore(backup, world.folder, url, "restore", Origin(), policy=policy, tell=world.tell)()
+    job = Job(world.target.url, world.target.directory, command="restore", policy=world.policy)
+    return Restore(backup, world.folder, job, tell=world.tell)()
 
 
 def migrate(world: World) -> str:
