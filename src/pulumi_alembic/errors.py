@@ -3,9 +3,12 @@
 The text of each error is the whole message for the person at the terminal: what happened, on what, what to do next.
 """
 
+from __future__ import annotations
+
 from pulumi_alembic.output.printable import printable
 
 __all__ = [
+    "AdoptionError",
     "BackupError",
     "CapsuleError",
     "DataLoss",
@@ -16,6 +19,7 @@ __all__ = [
     "MigrationError",
     "Moved",
     "NotApproved",
+    "NotRehearsed",
     "PolicyError",
     "RehearsalFailed",
     "RevisionFailed",
@@ -96,3 +100,10 @@ class RevisionFailed(MigrationError):
         super().__init__(message)
         self.revision = revision
         self.error = error
+
+
+class NotRehearsed(BaseException):
+    """The plan cannot be rehearsed; the text, which stands in a preview, says why. Nothing is left behind.
+
+    No Exception, or a script's own `except Exception` would take it for an error of its statement.
+    """

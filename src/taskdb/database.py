@@ -14,7 +14,7 @@ from pulumi_alembic.ledger.table import LEDGER, REPORTED_COLUMNS
 from taskdb.chain import Chain
 from taskdb.commands import command
 from taskdb.connection_limit import connection_limit
-from taskdb.logins import login_inputs
+from taskdb.passwords import login_inputs
 from taskdb.preflight import Server
 from taskdb.roles import APP_SCHEMA, Login, Roles
 from taskdb.rotation import LOGINS, exported_login, own_outputs, turn

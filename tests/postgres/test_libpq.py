@@ -19,7 +19,7 @@ from pulumi_alembic.errors import DatabaseError
 from pulumi_embedded.postgresql.connection import libpq_variables
 from taskdb import existing, preflight
 from taskdb.errors import TaskdbError
-from taskdb.logins import is_refused, login_inputs
+from taskdb.passwords import is_refused, login_inputs
 from taskdb.settings.admin import Admin
 from taskdb.variables import refuse_variables
 from tests.conftest import Database

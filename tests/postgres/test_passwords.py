@@ -10,8 +10,7 @@ from psycopg import sql
 
 from pulumi_alembic.stack.log import Log
 from taskdb.local import Server
-from taskdb.logins import login_inputs
-from taskdb.passwords import PasswordProvider
+from taskdb.passwords import PasswordProvider, login_inputs
 from taskdb.settings.admin import Admin
 from tests.conftest import Database
 

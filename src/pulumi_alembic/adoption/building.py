@@ -16,7 +16,7 @@ from pulumi_alembic.drift.difference.snapshot import Item, Snapshot
 from pulumi_alembic.drift.reader import read
 from pulumi_alembic.drift.repair import access
 from pulumi_alembic.drift.repair.script import script
-from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.errors import NotRehearsed
 from pulumi_alembic.review.rehearsal.scratch import Scratch, at, scratch
 from pulumi_alembic.review.rehearsal.scratch_run import perform
 from pulumi_alembic.scripts.history import History

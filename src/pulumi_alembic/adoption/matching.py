@@ -14,10 +14,9 @@ from pulumi_alembic.drift.difference.ignored import is_infrastructure
 from pulumi_alembic.drift.difference.snapshot import HEADS, SERVER, Item, Snapshot
 from pulumi_alembic.drift.reader import read
 from pulumi_alembic.drift.report import listed, told
-from pulumi_alembic.errors import AdoptionError
+from pulumi_alembic.errors import AdoptionError, NotRehearsed
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.output.wording import counted
-from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import revision_text
 

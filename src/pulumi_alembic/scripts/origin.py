@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import subprocess
 from dataclasses import dataclass
@@ -52,6 +51,9 @@ def git(directory: Path, *arguments: str, seconds: float = 10) -> bytes | None:
 
 
 def _user() -> str:
+    # It loads termios, which a run with nothing pending does without.
+    import getpass
+
     try:
         return getpass.getuser()
     except (OSError, KeyError):

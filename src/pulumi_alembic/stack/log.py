@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from pulumi_alembic.migrate.job import Listener
 from pulumi_alembic.output.printable import printable
 
 __all__ = ["Log"]
 
 
 @dataclass
-class Log(Listener):
+class Log:
     """Shows the person what is done for the resource `urn`, beside it, in previews and updates alike."""
 
     urn: str
@@ -32,6 +31,10 @@ class Log(Listener):
     def status(self, text: str) -> None:
         """Show `text` beside the resource until the next one, and nowhere else."""
         _log(text, self.urn, ephemeral=True)
+
+    def applied(self, revision: str) -> None:
+        """As `status`, of a revision."""
+        self.status(f"applied {revision}")
 
     def waits(self, text: str) -> None:
         """As `info`."""

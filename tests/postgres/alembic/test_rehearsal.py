@@ -22,6 +22,7 @@ from pulumi.output import Unknown
 
 from pulumi_alembic.database.connection import log_in
 from pulumi_alembic.database.pg_programs import Programs, find_client
+from pulumi_alembic.errors import NotRehearsed
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.review.build import account_from_database
@@ -29,7 +30,6 @@ from pulumi_alembic.review.lint import Settings
 from pulumi_alembic.review.plan_review import RESTORES, Account
 from pulumi_alembic.review.rehearsal import scratch_run
 from pulumi_alembic.review.rehearsal.dump import dump
-from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.review.rehearsal.scratch import _key, _prefix, at, database_of, scratch
 from pulumi_alembic.review.rendering import Rendered
 from pulumi_alembic.sql.effects import effects

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pulumi_alembic.errors import NotRehearsed
 from pulumi_alembic.review.rehearsal.guard import refuse_shared
-from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 
 
 @pytest.mark.parametrize(

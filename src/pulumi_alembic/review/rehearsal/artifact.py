@@ -15,11 +15,10 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from pulumi_alembic.database.connection import connect, log_in, login_search_path, read_catalog_document, read_heads
-from pulumi_alembic.errors import DatabaseError, MigrationError
+from pulumi_alembic.errors import DatabaseError, MigrationError, NotRehearsed
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.integrity import Run, read_runs
 from pulumi_alembic.review.rehearsal.copying import Foundation, FoundationSchema, read_access
-from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.review.rehearsal.roles import Roles, read_roles
 from pulumi_alembic.review.rehearsal.scratch import Locale, read_locale
 from pulumi_alembic.review.rehearsal.source import read_source

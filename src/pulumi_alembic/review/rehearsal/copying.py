@@ -17,9 +17,9 @@ from psycopg import sql
 
 from pulumi_alembic.database import server_message
 from pulumi_alembic.database.connection import KEPT_SCHEMA, Connection, add_heads
+from pulumi_alembic.errors import NotRehearsed
 from pulumi_alembic.ledger.table import TABLE
 from pulumi_alembic.output.wording import counted
-from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 
 __all__ = ["Foundation", "FoundationSchema", "furnish", "read_access", "read_foundation", "read_ledger", "replay"]
 

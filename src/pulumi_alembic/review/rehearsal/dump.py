@@ -14,7 +14,7 @@ import psycopg
 from pulumi_alembic.database.connection import KEPT_SCHEMA
 from pulumi_alembic.database.pg_programs import Programs, environment
 from pulumi_alembic.database.sessions import those
-from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.errors import NotRehearsed
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.errors import NotRehearsed
 from pulumi_alembic.review.rendering.influences import watched
 from pulumi_alembic.sql.outside_transaction import ends_transaction
 

@@ -19,10 +19,10 @@ from psycopg.sql import Composable
 from pulumi_alembic.database.connection import VERSION_SCHEMA, read_heads
 from pulumi_alembic.database.fingerprint import read_lines
 from pulumi_alembic.database.literals import Unbindable, bound
+from pulumi_alembic.errors import NotRehearsed
 from pulumi_alembic.migrate.blocks.statement import NOTHING
 from pulumi_alembic.migrate.job import Listener
 from pulumi_alembic.review.rehearsal.guard import SHARED, refuse_shared
-from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.review.rehearsal.renames import NAMES, Names, Rename, renames
 from pulumi_alembic.review.rehearsal.watched_session import Plain, watch
 from pulumi_alembic.sql.catalog import QUERY, Catalog, quoted

@@ -16,7 +16,7 @@ from pulumi_alembic.database import server_message
 from pulumi_alembic.database.connection import connect, log_in
 from pulumi_alembic.database.fingerprint import read_lines
 from pulumi_alembic.database.pg_programs import find_client
-from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.errors import MigrationError, NotRehearsed
 from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review.plan_review import Account
 from pulumi_alembic.review.rehearsal.copying import (
@@ -25,7 +25,6 @@ from pulumi_alembic.review.rehearsal.copying import (
     read_access,
     replay,
 )
-from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.review.rehearsal.roles import guests
 from pulumi_alembic.review.rehearsal.scratch import at, database_of, scratch
 from pulumi_alembic.review.rehearsal.source import client_for, read_source

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from pulumi_alembic.database import server_message
 from pulumi_alembic.database.connection import Connection
-from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.errors import NotRehearsed
 from pulumi_alembic.review.rehearsal.scratch import log_in_beside
 
 __all__ = ["Roles", "guests", "read_roles"]

@@ -16,8 +16,7 @@ from psycopg import sql
 from pulumi_alembic.database import server_message
 from pulumi_alembic.database.connection import Connection, Session, log_in
 from pulumi_alembic.database.pg_programs import Programs, environment
-from pulumi_alembic.errors import DatabaseError
-from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.errors import DatabaseError, NotRehearsed
 
 __all__ = ["MARKER", "Locale", "Scratch", "at", "database_of", "log_in_beside", "read_locale", "scratch"]
 

@@ -13,14 +13,13 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from pulumi_alembic.errors import MigrationError, RevisionFailed
+from pulumi_alembic.errors import MigrationError, NotRehearsed, RevisionFailed
 from pulumi_alembic.migrate import alembic_run
 from pulumi_alembic.migrate.job import Job, Request
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.review.rehearsal.doubt import doubt
 from pulumi_alembic.review.rehearsal.guard import kept_inside
 from pulumi_alembic.review.rehearsal.observer import Looker
-from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 from pulumi_alembic.review.rendering.dependence import needs_watch
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import Direction, Plan, revision_text

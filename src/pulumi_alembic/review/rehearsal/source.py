@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from pulumi_alembic.database.connection import connect
 from pulumi_alembic.database.pg_programs import Programs, find_client
+from pulumi_alembic.errors import NotRehearsed
 from pulumi_alembic.review.rehearsal.copying import Foundation, read_foundation, read_ledger
 from pulumi_alembic.review.rehearsal.dump import dump
-from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
 
 __all__ = ["client_for", "read_source"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg._cursor_base import BaseCursor
 
-from pulumi_alembic.review.rehearsal.refusal import NotRehearsed
+from pulumi_alembic.errors import NotRehearsed
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
