@@ -35,7 +35,7 @@ _LOOKING |= {command.revision, command.merge, command.edit}
 """The commands that change scripts at most, and so wait for no migration."""
 
 
-def run(target_metadata: sa.MetaData, url: Callable[[], str], policy: Callable[[], Policy] = Policy) -> None:
+def run(target_metadata: sa.MetaData | None, url: Callable[[], str], policy: Callable[[], Policy] = Policy) -> None:
     """Run what Alembic was asked for, one transaction per revision, each with its row in the ledger.
 
     `url` and `policy` are asked only where Alembic was started as a command. A revision that fails is rolled back,
@@ -47,7 +47,7 @@ def run(target_metadata: sa.MetaData, url: Callable[[], str], policy: Callable[[
         on_url(url())
         return
     if within := context.config.attributes.get("within"):
-        within(target_metadata)
+        within(sa.MetaData() if target_metadata is None else target_metadata)
         return
     if request := context.config.attributes.get("request"):
         run_online(target_metadata, request)
@@ -85,7 +85,7 @@ def _load_scripts() -> None:
         raise CommandError(printable(f"{'/'.join(Path(script).parts[-3:])} does not import: {reason}")) from None
 
 
-def _run_offline(metadata: sa.MetaData) -> None:
+def _run_offline(metadata: sa.MetaData | None) -> None:
     context.configure(
         dialect_name="postgresql",
         # With any other paramstyle a `%` is printed twice.
@@ -98,7 +98,7 @@ def _run_offline(metadata: sa.MetaData) -> None:
         context.run_migrations()
 
 
-def _run_command(metadata: sa.MetaData, url: str, policy: Policy) -> None:
+def _run_command(metadata: sa.MetaData | None, url: str, policy: Policy) -> None:
     typed = " ".join(["alembic", *sys.argv[1:]])
     with ExitStack() as stack:
         stack.enter_context(waits(_say, policy.lock_deadline))

@@ -9,24 +9,43 @@ from pulumi_alembic.errors import DatabaseError, HistoryError
 
 __all__ = ["database_url", "script_directory"]
 
-FILE = "pyproject.toml"
+FILES = ("pyproject.toml", "alembic.ini")
 
 
 def script_directory() -> Path:
-    """The `script_location` of `[tool.alembic]` in this folder's pyproject.toml. Raises HistoryError without one."""
+    """The `script_location` of Alembic's settings in this folder: pyproject.toml, otherwise alembic.ini.
+
+    Raises HistoryError without one.
+    """
+    for read in (_of_pyproject, _of_ini):
+        if location := read():
+            # Alembic interpolates as configparser does.
+            return Path(location.replace("%(here)s", str(Path.cwd())).replace("%%", "%"))
+    raise HistoryError(
+        f"there is no {' or '.join(FILES)} with Alembic's script_location in {Path.cwd()}: run this in the project's "
+        "folder, or name the scripts' folder with --directory"
+    )
+
+
+def _of_pyproject() -> str:
     # Not needed by whoever only asks for the URL, and a tenth of a no-op's time.
     import tomllib
 
     try:
-        settings = tomllib.loads(Path(FILE).read_text())
-        location = settings["tool"]["alembic"]["script_location"]
-    except (OSError, ValueError, KeyError):
-        raise HistoryError(
-            f"there is no {FILE} with a [tool.alembic] script_location in {Path.cwd()}: run this in the project's "
-            "folder, or name the scripts' folder with --directory"
-        ) from None
-    # Alembic interpolates as configparser does.
-    return Path(location.replace("%(here)s", str(Path.cwd())).replace("%%", "%"))
+        return str(tomllib.loads(Path(FILES[0]).read_text())["tool"]["alembic"]["script_location"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _of_ini() -> str:
+    import configparser
+
+    settings = configparser.RawConfigParser()
+    try:
+        settings.read_string(Path(FILES[1]).read_text())
+        return settings["alembic"]["script_location"]
+    except (OSError, ValueError, KeyError, configparser.Error):
+        return ""
 
 
 def database_url(directory: Path) -> str:

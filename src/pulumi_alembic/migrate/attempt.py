@@ -68,7 +68,9 @@ def _literal(element: Any) -> str | None:
     return text[1:-1] if text[:1] == text[-1:] == "'" else None
 
 
-def attempt(metadata: sa.MetaData, request: Request, running: Running, on_session: Callable[[int], None]) -> None:
+def attempt(
+    metadata: sa.MetaData | None, request: Request, running: Running, on_session: Callable[[int], None]
+) -> None:
     """Run the steps that `running` has left, in a session of their own; `on_session` is told the server's number of it.
 
     A step that fails is rolled back, and its error raised as it is.
@@ -115,7 +117,7 @@ def attempt(metadata: sa.MetaData, request: Request, running: Running, on_sessio
 
 
 def _configure(
-    connection: sa.Connection, metadata: sa.MetaData, phases: Phases, on_applied: Callable[..., None]
+    connection: sa.Connection, metadata: sa.MetaData | None, phases: Phases, on_applied: Callable[..., None]
 ) -> None:
     context.configure(
         connection=connection,

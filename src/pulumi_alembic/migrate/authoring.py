@@ -28,8 +28,8 @@ def refuse_unnamed_merge() -> None:
     options = context.config.cmd_opts
     if options is None or getattr(options, "cmd", (None,))[0] is not command.merge:
         return
-    if options.rev_id is None or not naming.is_revision_id(options.rev_id):
-        history = History.load(Path(context.script.dir))
+    history = History.load(Path(context.script.dir))
+    if history.is_named_by_rule and (options.rev_id is None or not naming.is_revision_id(options.rev_id)):
         raise CommandError(f"a merge needs the next revision id: {history.merge_command(history.heads)}")
 
 
@@ -53,7 +53,9 @@ def _append(path: str, _: Any) -> None:
 
 
 def name_by_the_rule(ctx: Any, revision: Any, directives: list[MigrationScript]) -> None:
-    """Give the script of `alembic revision` the next id of the naming rule; refuse any other, and an empty message.
+    """Give the script of `alembic revision` the next id of the naming rule, if that holds, and refuse any other.
+
+    A message is needed in any case.
 
     It is Alembic's `process_revision_directives`.
     """
@@ -66,8 +68,10 @@ def name_by_the_rule(ctx: Any, revision: Any, directives: list[MigrationScript])
             raise CommandError(
                 "a revision needs a message in ASCII, its file is named after it: alembic revision -m 'add reminders'"
             )
-        taken = History.load(Path(context.script.dir)).revisions
-        expected = naming.next_revision_id(taken, date.today())
+        history = History.load(Path(context.script.dir))
+        if not history.is_named_by_rule:
+            continue
+        expected = naming.next_revision_id(history.revisions, date.today())
         wanted = options.rev_id if options else None
         if wanted not in (None, expected):
             raise CommandError(

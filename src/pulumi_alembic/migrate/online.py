@@ -75,7 +75,7 @@ _LOOK = 0.1
 """Seconds between two looks at the session, at least one within each try for a lock."""
 
 
-def run_online(metadata: sa.MetaData, request: Request) -> None:
+def run_online(metadata: sa.MetaData | None, request: Request) -> None:
     """Run all that Alembic was asked for; a step that cannot have its locks is tried again, whole, until the deadline.
 
     Raises RevisionFailed for a step that fails, which is rolled back while those before it stay, and DatabaseError

@@ -45,7 +45,8 @@ class History:
         listed = {entry.file: entry for entry in manifest.entries}
         with os.scandir(versions) as found:
             files = sorted(each.name for each in found if each.name.endswith(".py") and each.name != "__init__.py")
-        return cls.of([Revision.read(versions, file, listed.get(file)) for file in files], manifest)
+        by_rule = naming.holds(files)
+        return cls.of([Revision.read(versions, file, listed.get(file), by_rule=by_rule) for file in files], manifest)
 
     @classmethod
     def of(cls, revisions: Iterable[Revision], manifest: Manifest) -> History:
@@ -54,10 +55,11 @@ class History:
         by_id: dict[str, Revision] = {}
         for revision in given:
             if twin := by_id.get(revision.id):
-                free = naming.next_revision_id([each.id for each in given], date.today())
+                ids = [each.id for each in given]
+                free = f"be {_next_id(ids)}, in its name and in" if naming.is_revision_id(ids[0]) else "have another"
                 raise HistoryError(
-                    f"{twin.path} and {revision.path} both are revision {revision.id}: let the newer one be {free}, in "
-                    f"its name and in `revision`" + (f"; then: {COMMAND}" if manifest.exists else "")
+                    f"{twin.path} and {revision.path} both are revision {revision.id}: let the newer one {free} "
+                    f"`revision`" + (f"; then: {COMMAND}" if manifest.exists else "")
                 )
             by_id[revision.id] = revision
         _refuse_gaps(by_id)
@@ -98,8 +100,13 @@ class History:
 
     def merge_command(self, revisions: Iterable[str]) -> str:
         """The command that joins these branches; `alembic merge` does not find the next id by itself."""
-        next_id = naming.next_revision_id(self.revisions, date.today())
-        return f"alembic merge --rev-id {next_id} -m 'merge branches' {' '.join(revisions)}"
+        named = f"--rev-id {_next_id(self.revisions)} " if self.is_named_by_rule else ""
+        return f"alembic merge {named}-m 'merge branches' {' '.join(revisions)}"
+
+    @cached_property
+    def is_named_by_rule(self) -> bool:
+        """Whether the naming rule holds here, as in a project without a script."""
+        return all(naming.is_revision_id(id) for id in self.revisions)
 
     @cached_property
     def differences(self) -> list[str]:
@@ -136,6 +143,10 @@ class History:
     def _join(self) -> str:
         then = f"; then: {COMMAND}" if self.differences else ""
         return f"Join them: {self.merge_command(self.heads)}{then}"
+
+
+def _next_id(taken: Iterable[str]) -> str:
+    return naming.next_revision_id(taken, date.today())
 
 
 def _refuse_gaps(revisions: Mapping[str, Revision]) -> None:

@@ -1,17 +1,39 @@
-"""The naming rule of revisions: `YYYYMMDD_NNN`, in a file `YYYYMMDD_NNN_words_of_the_message.py`."""
+"""The naming rule of revisions: `YYYYMMDD_NNN`, in a file `YYYYMMDD_NNN_words_of_the_message.py`.
+
+It holds in a project of which one file is named so, and in an empty one. Others keep the ids that Alembic gave them.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date
 
-__all__ = ["RULE", "is_revision_id", "next_revision_id", "revision_id_of"]
+__all__ = ["RULE", "holds", "is_meant", "is_revision_id", "is_usable", "next_revision_id", "revision_id_of"]
 
 RULE = "YYYYMMDD_NNN_description.py, such as 20250126_001_initial_schema.py"
 
 _REVISION_ID = re.compile(r"(\d{8})_(\d{3})")
 _FILE_NAME = re.compile(r"(\d{8}_\d{3})_[a-z0-9][a-z0-9_]*\.py")
+
+
+_MEANT = re.compile(r"\d{8}_\w*")
+_USABLE = re.compile(r"[A-Za-z0-9_]{1,32}")
+
+
+def holds(file_names: Collection[str]) -> bool:
+    """Whether the rule holds in a project with these scripts."""
+    return not file_names or any(revision_id_of(name) for name in file_names)
+
+
+def is_usable(text: str) -> bool:
+    """Whether Alembic's table and a command line take it for an id: 1 to 32 letters, digits and underscores."""
+    return _USABLE.fullmatch(text) is not None
+
+
+def is_meant(text: str) -> bool:
+    """Whether an id begins as the rule says: it is one of the rule's, or a mistake."""
+    return _MEANT.fullmatch(text) is not None
 
 
 def is_revision_id(text: str) -> bool:

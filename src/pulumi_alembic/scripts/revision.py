@@ -36,15 +36,17 @@ class Revision:
     tools: tuple[tuple[str, str], ...] | None = None
 
     @classmethod
-    def read(cls, folder: Path, file: str, entry: Entry | None = None) -> Revision:
+    def read(cls, folder: Path, file: str, entry: Entry | None = None, *, by_rule: bool = False) -> Revision:
         """What a script declares: what `entry` says where its checksum fits, without parsing the script.
 
+        The id is that of a file that is named by the rule, and what any other script says: with `by_rule`, where the
+        rule holds, there is no other.
         Raises HistoryError where its name breaks the rule or belies it, or where it cannot be read.
         """
         # Neither a Path nor a buffer before it is needed: a history is a thousand small files.
         path = f"{folder}/{file}"
         named = naming.revision_id_of(file)
-        if named is None:
+        if named is None and by_rule:
             raise HistoryError(
                 f"{path} breaks the naming rule {naming.RULE}: rename it, or let `alembic revision -m …` name it"
             )
@@ -54,6 +56,8 @@ class Revision:
         except (OSError, ValueError) as error:
             raise HistoryError(f"{path} is not readable: {error}") from None
         digest = checksum(source)
+        if named is None:
+            named = _declared_id(path, source)
         if entry is not None and entry.checksum == digest:
             return cls(named, entry.down, entry.depends_on, folder, file, source, digest)
         return cls(named, *_declared(path, named, source), folder, file, source, digest)
@@ -106,6 +110,23 @@ def normalised(source: str) -> str:
 def builds_on(declared: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The ids of a module's `down_revision`, and those of its `depends_on`."""
     return _ids(declared.get("down_revision")), _ids(declared.get("depends_on"))
+
+
+def _declared_id(path: str, source: str) -> str:
+    """The id of a script that has one of Alembic's, in a project where the naming rule does not hold."""
+    id = dict(_literals(path, _parse(path, source))).get("revision")
+    if not isinstance(id, str) or not naming.is_usable(id):
+        raise HistoryError(
+            f"{path} breaks the naming rule {naming.RULE}, and declares revision = {id!r}: in a project with ids of "
+            "Alembic's they have 1 to 32 letters, digits and underscores"
+        )
+    if naming.is_meant(id):
+        raise HistoryError(
+            f"{path} breaks the naming rule {naming.RULE}: rename it, or let `alembic revision -m …` name it"
+        )
+    if " " in path.rpartition("/")[2]:
+        raise HistoryError(f"{path} has a space in its name, which the manifest cannot hold: rename it")
+    return id
 
 
 def _declared(path: str, id: str, source: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -62,6 +62,36 @@ def test_two_heads_are_named_with_a_merge_command_that_keeps_the_naming_rule(tmp
     assert "_004 -m 'merge branches' 20250102_002 20250102_003" in str(caught.value)
 
 
+def test_a_project_with_ids_of_alembic_keeps_them(tmp_path: Path) -> None:
+    write(tmp_path, "ae1027a6acf_first.py", id="ae1027a6acf")
+    write(tmp_path, "2025-01-01_left.py", "ae1027a6acf", id="1975ea83b712")
+    write(tmp_path, "27c6a30d7c24_right.py", "ae1027a6acf", id="27c6a30d7c24")
+    history = History.load(tmp_path)
+    assert set(history.revisions) == {"ae1027a6acf", "1975ea83b712", "27c6a30d7c24"}
+    assert history.heads == ("1975ea83b712", "27c6a30d7c24") and not history.is_named_by_rule
+    assert history.merge_command(history.heads) == "alembic merge -m 'merge branches' 1975ea83b712 27c6a30d7c24"
+    history.write_manifest()
+    again = History.load(tmp_path)
+    assert again.revisions.keys() == history.revisions.keys() and not again.differences
+
+
+def test_one_script_by_the_rule_binds_the_others(tmp_path: Path) -> None:
+    write(tmp_path, "20250101_001_first.py")
+    write(tmp_path, "27c6a30d7c24_second.py", "20250101_001", id="27c6a30d7c24")
+    with pytest.raises(HistoryError, match=r"27c6a30d7c24_second\.py breaks the naming rule"):
+        History.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "id"),
+    [("first.py", "20250101_001"), ("first.py", "a" * 33), ("first.py", "a-b"), ("the first.py", "abc1")],
+)
+def test_an_id_that_nothing_can_name_is_refused(tmp_path: Path, name: str, id: str) -> None:
+    write(tmp_path, name, id=id)
+    with pytest.raises(HistoryError, match=r"first\.py (breaks the naming rule|has a space in its name)"):
+        History.load(tmp_path)
+
+
 def test_a_merge_builds_on_both_of_its_branches(tmp_path: Path) -> None:
     write(tmp_path, "20250101_001_first.py")
     write(tmp_path, "20250102_002_left.py", "20250101_001")

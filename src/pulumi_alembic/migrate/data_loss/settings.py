@@ -7,9 +7,12 @@ from collections.abc import Iterable
 
 from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.scripts.naming import is_revision_id
+from pulumi_alembic.scripts.naming import is_usable
 
 __all__ = ["ALLOW_DATA_LOSS", "KEEP_DATA", "allowed", "is_wanted"]
+
+_NO_IDS = {"true", "false", "yes", "no", "on", "off", "all", "any", "head", "base", "none"}
+"""What people write who want to allow it for everything; it is allowed for one revision at a time."""
 
 ALLOW_DATA_LOSS = "PULUMI_ALEMBIC_ALLOW_DATA_LOSS"
 """The environment variable that names the revisions of one run."""
@@ -19,7 +22,7 @@ def allowed(revisions: Iterable[str]) -> frozenset[str]:
     """These revisions, and those of ALLOW_DATA_LOSS. Raises PolicyError for what is no revision id."""
     ids = [*revisions, *os.environ.get(ALLOW_DATA_LOSS, "").replace(",", " ").split()]
     for id in ids:
-        if not is_revision_id(id):
+        if not is_usable(id) or id.lower() in _NO_IDS:
             raise PolicyError(f"data loss is allowed for {id!r}, which is no revision id such as 20250126_003")
     return frozenset(ids)
 
