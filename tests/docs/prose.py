@@ -37,7 +37,7 @@ _FENCE = re.compile(r"^(`{3,})\w*\n.*?^\1$", re.S | re.M)
 _COMMENT = re.compile(r"<!--.*?-->", re.S)
 _CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.S)
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
-_END = re.compile(r"(?<=[.!?])[*_)\"]*\s+|\n{2,}|\n(?=\s*(?:[-*|#>]|\d+\.) ?)| \| ")
+_END = re.compile(r"(?<=[.!?])\s+|(?<=[.!?][*_)\"])\s+|(?<=[.!?]\*\*)\s+|\n{2,}|\n(?=\s*(?:[-*|#>]|\d+\.) ?)| [|·] ")
 
 
 def prose(page: str) -> str:
@@ -50,7 +50,7 @@ def prose(page: str) -> str:
 def sentences(page: str) -> Iterator[str]:
     """The sentences of a page; an item of a list, a heading and a cell of a table end one too."""
     for sentence in _END.split(prose(page)):
-        words = re.sub(r"[*|#>]|^\s*[-\d.]+ ", " ", sentence).split()
+        words = re.sub(r"[*|#>]|-{3,}|^\s*[-\d.]+ ", " ", sentence).split()
         if words:
             yield " ".join(words)
 
