@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from pulumi_alembic.sql.parser import identifier
+
 __all__ = ["QUERY", "Catalog", "Column", "Constraint", "Measure", "Models", "Relation", "quoted"]
 
 Measure = Callable[[str], int | None]
@@ -70,19 +72,10 @@ SELECT json_build_object(
 """
 """Its one row has one value, which `Catalog.of` takes."""
 
-_PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
-
 
 def quoted(*parts: str) -> str:
     """The name as PostgreSQL prints it: a part is in quotes where it would be read as another word without them."""
-    return ".".join(_quoted(part) for part in parts if part)
-
-
-def _quoted(part: str) -> str:
-    from pglast.keywords import COL_NAME_KEYWORDS, RESERVED_KEYWORDS, TYPE_FUNC_NAME_KEYWORDS
-
-    keyword = part in RESERVED_KEYWORDS or part in COL_NAME_KEYWORDS or part in TYPE_FUNC_NAME_KEYWORDS
-    return part if _PLAIN.fullmatch(part) and not keyword else '"' + part.replace('"', '""') + '"'
+    return ".".join(identifier(part) for part in parts if part)
 
 
 @dataclass(frozen=True)

@@ -618,7 +618,7 @@ def test_a_preview_with_nothing_pending_loads_neither_alembic_nor_a_parser(
     tenants: Tenants, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     up(stack, tenants)
-    for name in ("alembic", "sqlalchemy", "pglast"):
+    for name in ("alembic", "sqlalchemy", "postgast"):
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is loaded')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with Crowd(job(tenants, TWO)) as crowd:

@@ -199,7 +199,7 @@ def test_a_bad_statement_is_found_and_what_is_suggested_runs_and_is_not(one: Tar
     [
         (
             'ALTER TABLE t ADD COLUMN d text COLLATE "C" DEFAULT 1 NOT NULL CONSTRAINT c CHECK (d > 0)',
-            ['ADD COLUMN d text COLLATE "C" DEFAULT 1 NOT NULL', "ADD CONSTRAINT c CHECK (d > 0) NOT VALID"],
+            ['ADD COLUMN d text DEFAULT 1 NOT NULL COLLATE "C"', "ADD CONSTRAINT c CHECK (d > 0) NOT VALID"],
         ),
         (
             "ALTER TABLE t ADD COLUMN d json DEFAULT 'null' CONSTRAINT c REFERENCES parent MATCH FULL "

@@ -14,9 +14,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from pglast import parse_sql
-from pglast.parser import ParseError
-from pglast.visitors import Visitor
 from psycopg import sql
 
 from pulumi_alembic.database.connection import OWN_OPTIONS, Session, connect, log_in, open_session
@@ -25,6 +22,7 @@ from pulumi_alembic.drift.reader import read
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.review.build import account_from_database
 from pulumi_alembic.review.lint import Settings
+from pulumi_alembic.sql.parser import ParseError, nodes, parse
 from taskdb.existing import existing
 from taskdb.local import Server
 from taskdb.settings.admin import Admin
@@ -162,21 +160,15 @@ def names(texts: list[str]) -> tuple[dict[str, set[int]], set[str]]:
     """The functions that these statements call without a schema, with numbers of arguments, and the operators."""
     functions: dict[str, set[int]] = {}
     operators: set[str] = set()
-
-    class Calls(Visitor):
-        def visit_FuncCall(self, _: Any, node: Any) -> None:  # noqa: N802 - pglast's name for it
-            if len(node.funcname) == 1:
-                functions.setdefault(node.funcname[0].sval, set()).add(len(node.args or ()))
-
-        def visit_A_Expr(self, _: Any, node: Any) -> None:  # noqa: N802
-            operators.update(each.sval for each in node.name[-1:])
-
     for text in texts:
         try:
-            for each in parse_sql(text):
-                Calls()(each.stmt)
+            statements = parse(text)
         except ParseError:
             continue
+        for node in nodes(statements, "FuncCall"):
+            if len(node.funcname) == 1:
+                functions.setdefault(node.funcname[0].sval, set()).add(len(node.args or ()))
+        operators |= {node.name[-1].sval for node in nodes(statements, "A_Expr")}
     return functions, operators
 
 

@@ -85,7 +85,7 @@ def test_a_plan_without_steps_imports_neither_alembic_nor_sqlalchemy(project: Pa
         "import sys; from pathlib import Path; from pulumi_alembic.scripts.history import History;"
         "from pulumi_alembic.scripts.plan import plan; from pulumi_alembic.review.rendering import render;"
         f"history = History.load(Path({str(project)!r})); assert render(plan(history, (), 'base'), history) == ();"
-        "print([name for name in ('alembic', 'sqlalchemy', 'pglast', 'psycopg') if name in sys.modules])"
+        "print([name for name in ('alembic', 'sqlalchemy', 'postgast', 'psycopg') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

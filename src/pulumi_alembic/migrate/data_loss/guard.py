@@ -244,11 +244,10 @@ def _moves_savepoints(sql: str) -> bool:
     """Whether a savepoint that is set before the text would be gone, or not be the newest, after it."""
     if not _SAVEPOINTS.search(sql):
         return False
-    from pglast import parse_sql
-    from pglast.parser import ParseError
+    from pulumi_alembic.sql.parser import ParseError, parse
 
     try:
-        return any(type(each.stmt).__name__ == "TransactionStmt" for each in parse_sql(sql))
+        return any(each.tag == "TransactionStmt" for each in parse(sql))
     except ParseError:
         return True
 

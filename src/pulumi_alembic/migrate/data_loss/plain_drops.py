@@ -105,12 +105,10 @@ def _exists(dropped: Plain) -> str:
 
 def drops_tables(statement: str) -> bool:
     """Whether the text is one DROP TABLE, and nothing else."""
-    from pglast import ast, enums, parse_sql
-    from pglast.parser import ParseError
+    from pulumi_alembic.sql.parser import ParseError, parse
 
     try:
-        found = [each.stmt for each in parse_sql(statement)]
+        found = parse(statement)
     except ParseError:
         return False
-    [only] = found if len(found) == 1 else [None]
-    return isinstance(only, ast.DropStmt) and only.removeType == enums.ObjectType.OBJECT_TABLE
+    return len(found) == 1 and found[0].tag == "DropStmt" and found[0].removeType == "OBJECT_TABLE"

@@ -6,8 +6,9 @@ import re
 from typing import Any
 
 from pulumi_alembic.sql.catalog import quoted
+from pulumi_alembic.sql.parser import edited, printed
 
-__all__ = ["NEXT", "batched", "block", "excuse", "execute", "named", "not_null", "only", "steps", "text", "written"]
+__all__ = ["NEXT", "batched", "block", "excuse", "execute", "named", "not_null", "only", "steps", "written"]
 
 LONGEST = 63
 """Bytes of a name."""
@@ -68,15 +69,6 @@ def named(table: str, columns: list[str], label: str) -> str:
     return "_".join([*(each.decode(errors="ignore") for each in parts if each), label])
 
 
-def text(node: Any) -> str:
-    """A statement, or a part of one, as SQL."""
-    from pglast.stream import RawStream
-
-    printed: str = RawStream()(node)
-    # As the parser calls the type; its own name is no other's.
-    return re.sub(r"\bpg_catalog\.json\b", "json", printed)
-
-
 def written(relation: Any) -> str:
     """The name as the statement has it."""
     return quoted(relation.schemaname or "", relation.relname)
@@ -84,11 +76,7 @@ def written(relation: Any) -> str:
 
 def only(node: Any, command: Any) -> str:
     """ALTER TABLE with this one of its actions."""
-    kept, node.cmds = node.cmds, (command,)
-    try:
-        return text(node)
-    finally:
-        node.cmds = kept
+    return printed(edited(node, cmds=[command]))
 
 
 def _literal(text: str) -> str:

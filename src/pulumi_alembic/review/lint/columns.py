@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import copy
 from dataclasses import replace
 from typing import Any
 
-from pulumi_alembic.review.lint.advice import batched, block, excuse, execute, named, not_null, steps, text, written
+from pulumi_alembic.review.lint.advice import batched, block, excuse, execute, named, not_null, steps, written
 from pulumi_alembic.review.lint.context import Draft, Sight
 from pulumi_alembic.sql.catalog import quoted
 from pulumi_alembic.sql.effects.queries import Scene, is_volatile
 from pulumi_alembic.sql.effects.types import SERIAL, type_text
+from pulumi_alembic.sql.parser import Node, edited, printed
 
-__all__ = ["add_column", "apart", "change_type", "deferred", "set_not_null"]
+__all__ = ["add_column", "apart", "change_type", "deferred", "not_valid", "set_not_null"]
 
 _APART = (
     "add the column with nothing that writes or tests rows; fill it in batches; then add what it shall have, one thing "
@@ -28,7 +28,7 @@ _SERIAL = {"smallserial": "smallint", "serial2": "smallint", "bigserial": "bigin
 def add_column(sight: Sight, node: Any, command: Any, table: str) -> Iterator[Draft]:
     """ADD COLUMN."""
     column = command.def_
-    kinds = {each.contype.name: each for each in column.constraints or ()}
+    kinds = {each.contype: each for each in column.constraints or ()}
     found = list(_valued(sight, node, column, kinds, table))
     if "CONSTR_NOTNULL" in kinds and not found and "CONSTR_DEFAULT" not in kinds:
         found.append(
@@ -51,9 +51,10 @@ def change_type(sight: Sight, node: Any, command: Any, table: str) -> Iterator[D
     if table not in (*sight.effects.rewrites, *sight.effects.scans):
         return
     name, new = quoted(command.name), quoted(f"{command.name}_new")
-    type_ = text(command.def_.typeName)
-    value = text(command.def_.raw_default) if command.def_.raw_default is not None else f"{name}::{type_}"
-    collation = f" {text(command.def_.collClause)}" if command.def_.collClause else ""
+    type_ = printed(command.def_.typeName)
+    value = printed(command.def_.raw_default) if command.def_.raw_default is not None else f"{name}::{type_}"
+    clause = command.def_.collClause
+    collation = f" COLLATE {quoted(*(each.sval for each in clause.collname))}" if clause else ""
     verb = "writes it anew" if table in sight.effects.rewrites else "reads it whole"
     yield Draft(
         "changing-column-type",
@@ -82,19 +83,19 @@ def _valued(sight: Sight, node: Any, column: Any, kinds: Any, table: str) -> Ite
     serial = column.typeName.names[-1].sval if column.typeName.names[-1].sval in SERIAL else ""
     if serial or "CONSTR_IDENTITY" in kinds:
         rule = "adding-serial-field" if serial else "adding-identity"
-        type_ = _SERIAL.get(serial, "integer") if serial else text(column.typeName)
+        type_ = _SERIAL.get(serial, "integer") if serial else printed(column.typeName)
         what = f"adds {column.colname} to {table} with a number in each row, which writes it anew"
         yield Draft(rule, what, (table,), _numbered(node, column, type_) if serial else "")
         return
     if default is not None and is_volatile(Scene(sight.catalog), default.raw_expr):
-        value = text(default.raw_expr)
+        value = printed(default.raw_expr)
         what = f"adds {column.colname} to {table} with another value in each row, which writes it anew"
         yield Draft("adding-field-with-default", what, (table,), _defaulted(node, column, value, kinds))
         return
     generated = kinds.get("CONSTR_GENERATED")
     if generated is not None and generated.generated_kind != "v":
         what = f"adds {column.colname} to {table}, computed for each row, which writes it anew"
-        filled = batched(written(node.relation), f"{quoted(column.colname)} = {text(generated.raw_expr)}")
+        filled = batched(written(node.relation), f"{quoted(column.colname)} = {printed(generated.raw_expr)}")
         trigger = "\n# and a trigger BEFORE INSERT OR UPDATE that computes it from now on"
         yield Draft(
             "adding-field-with-default", what, (table,), steps(_bare(node, column, "GENERATED"), filled + trigger)
@@ -122,7 +123,7 @@ def _constrained(sight: Sight, node: Any, column: Any, kinds: Any, table: str) -
     if check := kinds.get("CONSTR_CHECK"):
         called = quoted(check.conname or name("check"))
         inherited = " NO INHERIT" if check.is_no_inherit else ""
-        tested = f"ALTER TABLE {at} ADD CONSTRAINT {called} CHECK ({text(check.raw_expr)}){inherited} NOT VALID"
+        tested = f"ALTER TABLE {at} ADD CONSTRAINT {called} CHECK ({printed(check.raw_expr)}){inherited} NOT VALID"
         what = f"adds {column.colname} to {table} with a check, which reads it whole"
         validated = execute(f"ALTER TABLE {at} VALIDATE CONSTRAINT {called}")
         parts = (_bare(node, column, "CHECK"), execute(tested), validated)
@@ -151,22 +152,27 @@ def deferred(kinds: Any) -> str:
 
 def apart(key: Any, name: str, column: str, kinds: Any) -> str:
     """A column's foreign key as one of the table, NOT VALID, and otherwise as it is."""
-    from pglast import ast
+    late = "CONSTR_ATTR_DEFERRED" in kinds
+    return printed(
+        edited(
+            not_valid(key, name),
+            fk_attrs=[Node({"sval": column}, "String")],
+            initdeferred=late,
+            deferrable=late or "CONSTR_ATTR_DEFERRABLE" in kinds,
+        )
+    )
 
-    key = copy(key)
-    key.conname, key.fk_attrs = name, (ast.String(sval=column),)
-    key.skip_validation, key.initially_valid = True, False
-    key.initdeferred = "CONSTR_ATTR_DEFERRED" in kinds
-    key.deferrable = key.initdeferred or "CONSTR_ATTR_DEFERRABLE" in kinds
-    return text(key)
+
+def not_valid(constraint: Any, name: str) -> Node:
+    """The constraint with this name, and NOT VALID."""
+    return edited(constraint, conname=name, skip_validation=True, initially_valid=False)
 
 
 def _bare(node: Any, column: Any, *without: str) -> str:
     """The column as it is, but for these of its constraints."""
-    column = copy(column)
-    kept = [each for each in column.constraints or () if each.contype.name.removeprefix("CONSTR_") not in without]
-    column.constraints = tuple(kept) or None
-    return execute(f"ALTER TABLE {written(node.relation)} ADD COLUMN {text(column)}")
+    kept = [each for each in column.constraints or () if each.contype.removeprefix("CONSTR_") not in without]
+    bare = edited(column, constraints=kept)
+    return execute(f"ALTER TABLE {written(node.relation)} ADD COLUMN {printed(bare)}")
 
 
 def _fill(node: Any, column: Any) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import copy
 from dataclasses import replace
 from typing import Any
 
-from pulumi_alembic.review.lint.advice import block, excuse, execute, named, not_null, only, steps, text, written
-from pulumi_alembic.review.lint.columns import apart
+from pulumi_alembic.review.lint.advice import block, excuse, execute, named, not_null, only, steps, written
+from pulumi_alembic.review.lint.columns import apart, not_valid
 from pulumi_alembic.review.lint.context import Draft, Sight
 from pulumi_alembic.sql.catalog import Relation, quoted
-from pulumi_alembic.sql.effects.queries import Scene, nodes
+from pulumi_alembic.sql.effects.queries import Scene
+from pulumi_alembic.sql.parser import edited, nodes, printed
 
 __all__ = ["add_constraint", "inline_keys"]
 
@@ -19,7 +19,7 @@ __all__ = ["add_constraint", "inline_keys"]
 def add_constraint(sight: Sight, node: Any, command: Any, table: str) -> Iterator[Draft]:
     """ALTER TABLE ADD CONSTRAINT."""
     constraint = command.def_
-    kind = constraint.contype.name.removeprefix("CONSTR_")
+    kind = constraint.contype.removeprefix("CONSTR_")
     partitioned = Scene(sight.catalog).relation(table).kind == "p"
     if kind in {"FOREIGN", "CHECK"} and not constraint.skip_validation:
         target = (Scene(sight.catalog).name(constraint.pktable),) if kind == "FOREIGN" else ()
@@ -63,9 +63,9 @@ def inline_keys(sight: Sight, node: Any) -> Iterator[Draft]:
 
 def _keys(node: Any) -> Iterator[tuple[Any, Any]]:
     for element in [*(node.tableElts or ()), *(node.constraints or ())]:
-        own = getattr(element, "constraints", None) or (element,)
+        own = element.constraints or (element,)
         for each in own:
-            if type(each).__name__ == "Constraint" and each.contype.name == "CONSTR_FOREIGN":
+            if each.tag == "Constraint" and each.contype == "CONSTR_FOREIGN":
                 yield element, each
 
 
@@ -80,31 +80,22 @@ def _apart(node: Any, key: Any, columns: list[str]) -> str:
 
 
 def _not_valid(key: Any, name: str, columns: list[str]) -> str:
-    if key.fk_attrs is None:
-        return apart(key, name, columns[0], {})
-    key = copy(key)
-    key.conname, key.skip_validation, key.initially_valid = name, True, False
-    return text(key)
+    return apart(key, name, columns[0], {}) if key.fk_attrs is None else printed(not_valid(key, name))
 
 
 def _is_deferred(node: Any) -> bool:
-    return any(each.contype.name.startswith("CONSTR_ATTR_") for each in nodes(node, "Constraint"))
+    return any(each.contype.startswith("CONSTR_ATTR_") for each in nodes(node, "Constraint"))
 
 
 def _without(node: Any, key: Any) -> str:
-    from pglast import parse_sql
-
-    copy: Any = parse_sql(text(node))[0].stmt
-    wanted = text(key)
-    copy.tableElts = tuple(each for each in copy.tableElts if _is_not(each, wanted))
-    for element in copy.tableElts:
-        if getattr(element, "constraints", None):
-            element.constraints = tuple(each for each in element.constraints if _is_not(each, wanted)) or None
-    return text(copy)
-
-
-def _is_not(node: Any, wanted: str) -> bool:
-    return type(node).__name__ != "Constraint" or text(node) != wanted
+    elements = [
+        edited(element, constraints=[each for each in element.constraints if each is not key])
+        if element.constraints
+        else element
+        for element in node.tableElts
+        if element is not key
+    ]
+    return printed(edited(node, tableElts=elements))
 
 
 def _name(node: Any, constraint: Any, kind: str) -> str:
@@ -120,11 +111,7 @@ def _name(node: Any, constraint: Any, kind: str) -> str:
 
 
 def _in_two(node: Any, command: Any, name: str) -> str:
-    constraint = command.def_
-    before = constraint.conname, constraint.skip_validation, constraint.initially_valid
-    constraint.conname, constraint.skip_validation, constraint.initially_valid = name, True, False
-    added = only(node, command)
-    constraint.conname, constraint.skip_validation, constraint.initially_valid = before
+    added = only(node, edited(command, def_=not_valid(command.def_, name)))
     validated = f"ALTER TABLE {written(node.relation)} VALIDATE CONSTRAINT {quoted(name)}"
     return steps(execute(added), execute(validated))
 

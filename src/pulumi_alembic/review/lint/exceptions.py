@@ -11,6 +11,7 @@ from functools import cached_property
 
 from pulumi_alembic.review.lint.rules import RULES, nearest
 from pulumi_alembic.scripts.promotion import UNPROVEN, VARIABLE
+from pulumi_alembic.sql.parser import ParseError, comments
 
 __all__ = ["Excuse", "Excuses", "in_sql"]
 
@@ -31,15 +32,12 @@ class Excuse:
 
 def in_sql(sql: str) -> list[Excuse]:
     """The excuses in the comments of a statement; what looks like one within a literal is none. They have no line."""
-    from pglast.parser import ParseError, scan
-
     if "lint" not in sql.lower():
         return []
     try:
-        comments = [sql[each.start : each.end + 1] for each in scan(sql) if each.name in {"SQL_COMMENT", "C_COMMENT"}]
+        return [found for each in comments(sql) if (found := _excuse(each, 0))]
     except ParseError:
         return []
-    return [found for each in comments if (found := _excuse(each, 0))]
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pulumi_alembic.review.lint.advice import block, excuse, execute, named, steps, text, written
+from pulumi_alembic.review.lint.advice import block, excuse, execute, named, steps, written
 from pulumi_alembic.review.lint.context import Draft, Sight
 from pulumi_alembic.sql.catalog import quoted
 from pulumi_alembic.sql.effects.queries import Scene
+from pulumi_alembic.sql.parser import edited, printed
 
 __all__ = ["create", "drop"]
 
@@ -26,7 +27,7 @@ def create(sight: Sight, node: Any) -> Iterator[Draft]:
         yield Draft("index-if-not-exists", f"skips index {quoted(name)} on {table}, which {state}", (), _strictly(node))
     if node.concurrent or table not in (*sight.effects.scans, *sight.effects.rewrites, *_scanned_parts(sight, table)):
         return
-    node.idxname, node.if_not_exists = name, False
+    node = edited(node, idxname=name, if_not_exists=False)
     parts = sight.catalog.descendants(table) if scene.relation(table).kind == "p" and node.relation.inh else []
     instead = _by_parts(node, parts) if parts else _concurrently(node)
     if any(scene.relation(each).kind != "r" for each in parts):
@@ -37,7 +38,7 @@ def create(sight: Sight, node: Any) -> Iterator[Draft]:
 
 def drop(sight: Sight, node: Any) -> Iterator[Draft]:
     """DROP INDEX."""
-    if node.removeType.name != "OBJECT_INDEX" or node.concurrent:
+    if node.removeType != "OBJECT_INDEX" or node.concurrent:
         return
     tables = tuple(lock.table for lock in sight.effects.locks)
     names = [quoted(*(part.sval for part in each)) for each in node.objects]
@@ -57,30 +58,25 @@ def _scanned_parts(sight: Sight, table: str) -> list[str]:
 
 
 def _strictly(node: Any) -> str:
-    node.if_not_exists = False
-    said = block(text(node)) if node.concurrent else execute(text(node))
-    node.if_not_exists = True
-    return said
+    said = printed(edited(node, if_not_exists=False))
+    return block(said) if node.concurrent else execute(said)
 
 
 def _concurrently(node: Any) -> str:
-    node.concurrent = True
-    return block(text(node))
+    return block(printed(edited(node, concurrent=True)))
 
 
 def _by_parts(node: Any, parts: list[str]) -> str:
     """PostgreSQL 15 manual, CREATE INDEX: an index on a partitioned table is built part by part."""
     index, above = node.idxname, written(node.relation)
     schema = f"{quoted(node.relation.schemaname)}." if node.relation.schemaname else ""
-    node.relation.inh = False
-    whole = execute(text(node))
-    node.relation.inh = True
+    whole = execute(printed(edited(node, relation=edited(node.relation, inh=False))))
     builds, attachments = [], []
     for part in parts:
         bare = part.rpartition(".")[2].strip('"')
         name = quoted(f"{bare}_{index}")
-        node.idxname, node.concurrent = f"{bare}_{index}", True
-        builds.append(block(text(node).replace(f" ON {above} ", f" ON {part} ", 1)))
+        build = edited(node, idxname=f"{bare}_{index}", concurrent=True)
+        builds.append(block(printed(build).replace(f" ON {above} ", f" ON {part} ", 1)))
         attachments.append(execute(f"ALTER INDEX {schema}{quoted(index)} ATTACH PARTITION {schema}{name}"))
     return steps(whole, "\n".join(builds), "\n".join(attachments))
 
@@ -100,11 +96,11 @@ def _default_name(node: Any) -> str:
 
 def _figured(node: Any) -> str:
     """What PostgreSQL calls an expression (15: FigureIndexColname); empty where it has no name for it."""
-    kind = type(node).__name__
+    kind = node.tag
     if kind == "FuncCall":
         return str(node.funcname[-1].sval)
     if kind == "ColumnRef":
-        return str(getattr(node.fields[-1], "sval", ""))
+        return str(node.fields[-1].sval or "")
     if kind == "TypeCast":
         return _figured(node.arg) or str(node.typeName.names[-1].sval)
     if kind == "CollateClause":

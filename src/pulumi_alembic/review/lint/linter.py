@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pulumi_alembic.output.redact import redact
 from pulumi_alembic.review.lint import practice
@@ -21,6 +21,7 @@ from pulumi_alembic.scripts.promotion import UNPROVEN
 from pulumi_alembic.sql.catalog import Catalog, Measure
 from pulumi_alembic.sql.effects import after, effects
 from pulumi_alembic.sql.locks import Effects
+from pulumi_alembic.sql.parser import ParseError, parse, split
 
 if TYPE_CHECKING:
     from pulumi_alembic.review.lint.settings import Settings
@@ -126,16 +127,12 @@ class RevisionLint:
         return (*excused, *self._of_excuses(judge=not runs_python))
 
     def _drafts(self, sql: str, sight: Sight) -> list[Draft]:
-        from pglast import parse_sql
-        from pglast.parser import ParseError
-
         try:
-            statements = parse_sql(sql)
+            statements = parse(sql)
         except ParseError as error:
             return [Draft("syntax-error", f"PostgreSQL 18's parser refuses it, {error.args[0]}")]
-        found = [draft for each in statements for draft in check(sight, each.stmt)]
-        tree: Any = statements[0].stmt if statements else None
-        found += drafts_of(self.linter.said.get(sql, ()), sight, tree)
+        found = [draft for each in statements for draft in check(sight, each)]
+        found += drafts_of(self.linter.said.get(sql, ()), sight, statements[0] if statements else None)
         if self.linter.direction is Direction.DOWNGRADE:
             found = [each for each in found if _matters_on_the_way_back(each)]
         return [one for each in found if (one := _on_others(each, sight)) is not None]
@@ -189,13 +186,10 @@ class RevisionLint:
 
 
 def _pieces(sql: str) -> list[str]:
-    from pglast import split
-    from pglast.parser import ParseError
-
     if ";" not in sql.rstrip().rstrip(";"):
         return [sql]
     try:
-        return [str(each) for each in split(sql)]
+        return split(sql)
     except ParseError:
         return [sql]
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pulumi_alembic.review.lint.advice import execute, text, written
+from pulumi_alembic.review.lint.advice import execute, written
 from pulumi_alembic.review.lint.context import Draft
 from pulumi_alembic.scripts.revision import Revision
 from pulumi_alembic.sql.catalog import quoted
+from pulumi_alembic.sql.parser import ParseError, parse, printed
 
 __all__ = ["Sent", "check_script"]
 
@@ -78,26 +79,23 @@ def _way_back(sent: Sent) -> str:
 
 
 def _undone(sql: str) -> Iterator[str]:
-    from pglast import parse_sql
-    from pglast.parser import ParseError
-
     try:
-        for each in reversed(parse_sql(sql)):
-            yield _inverse(each.stmt)
+        for each in reversed(parse(sql)):
+            yield _inverse(each)
     except ParseError:
         yield f"# undo: {' '.join(sql.split())}"
 
 
 def _inverse(node: Any) -> str:
-    kind = type(node).__name__
+    kind = node.tag
     if kind == "CreateStmt":
         return execute(f"DROP TABLE {written(node.relation)}")
     if kind == "IndexStmt" and node.idxname and not node.concurrent:
         return execute(f"DROP INDEX {quoted(node.relation.schemaname or '', node.idxname)}")
     if kind == "AlterTableStmt" and len(node.cmds) == 1:
-        action, changed = node.cmds[0].subtype.name, node.cmds[0].def_
+        action, changed = node.cmds[0].subtype, node.cmds[0].def_
         if action == "AT_AddColumn":
             return execute(f"ALTER TABLE {written(node.relation)} DROP COLUMN {quoted(changed.colname)}")
         if action == "AT_AddConstraint" and changed.conname:
             return execute(f"ALTER TABLE {written(node.relation)} DROP CONSTRAINT {quoted(changed.conname)}")
-    return f"# undo: {' '.join(text(node).split())}"
+    return f"# undo: {' '.join(printed(node).split())}"

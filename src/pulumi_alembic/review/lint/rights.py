@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pulumi_alembic.review.lint.advice import execute, text
+from pulumi_alembic.review.lint.advice import execute
 from pulumi_alembic.review.lint.context import Draft, Sight
 from pulumi_alembic.sql.catalog import quoted
 from pulumi_alembic.sql.effects.queries import name_of
+from pulumi_alembic.sql.parser import edited, parse, printed
 
 __all__ = ["create_function", "grant"]
 
 
 def grant(sight: Sight, node: Any) -> Iterator[Draft]:
     """GRANT … TO PUBLIC."""
-    public = any(each.roletype.name == "ROLESPEC_PUBLIC" for each in node.grantees or ())
+    public = any(each.roletype == "ROLESPEC_PUBLIC" for each in node.grantees or ())
     if node.is_grant and public:
-        said = " ".join(text(node).split())
+        given = printed(node).partition(" ON ")[2].replace(" TO public", " TO PUBLIC")
+        said = f"GRANT {', '.join(map(_privilege, node.privileges or ())) or 'ALL'} ON {given}"
         instead = "# name the role that needs it\n# " + execute(said.replace("TO PUBLIC", "TO ROLE_NAME"))
         yield Draft("grant-to-public", f"{said} gives it to everybody", (), instead)
+
+
+def _privilege(node: Any) -> str:
+    columns = f" ({', '.join(quoted(each.sval) for each in node.cols)})" if node.cols else ""
+    return (node.priv_name or "all").upper() + columns
 
 
 def create_function(sight: Sight, node: Any) -> Iterator[Draft]:
@@ -34,13 +41,7 @@ def create_function(sight: Sight, node: Any) -> Iterator[Draft]:
 
 
 def _with_path(sight: Sight, node: Any) -> str:
-    from pglast import parse_sql
-
     path = ", ".join(["pg_catalog", *sight.catalog.search_path[:1], "pg_temp"])
-    example: Any = parse_sql(f"CREATE FUNCTION f() RETURNS int SET search_path = {path} LANGUAGE sql AS ''")[0].stmt
-    setting = tuple(each for each in example.options if each.defname == "set")
-    kept, node.options = node.options, (*setting, *node.options)
-    try:
-        return execute(text(node))
-    finally:
-        node.options = kept
+    [example] = parse(f"CREATE FUNCTION f() RETURNS int SET search_path = {path} LANGUAGE sql AS ''")
+    setting = [each for each in example.options if each.defname == "set"]
+    return execute(printed(edited(node, options=[*setting, *node.options])))

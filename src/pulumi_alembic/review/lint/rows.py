@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pulumi_alembic.review.lint.advice import batched, excuse, text, written
+from pulumi_alembic.review.lint.advice import batched, excuse, written
 from pulumi_alembic.review.lint.context import Draft, Sight
 from pulumi_alembic.sql.effects.queries import Scene
+from pulumi_alembic.sql.parser import printed
 
 __all__ = ["delete", "destroyed", "truncate", "update"]
 
@@ -69,11 +70,11 @@ def _every_row(sight: Sight, table: str) -> str:
 
 def _all_rows(node: Any) -> bool:
     where = node.whereClause
-    return where is None or (type(where).__name__ == "A_Const" and getattr(where.val, "boolval", False) is True)
+    return where is None or (where.tag == "A_Const" and where.val is not None and where.val.boolval is True)
 
 
 def _assignments(node: Any) -> str:
-    assignments = re.sub(r"^UPDATE .*? SET ", "", text(node), count=1, flags=re.DOTALL)
+    assignments = re.sub(r"^UPDATE .*? SET ", "", printed(node), count=1, flags=re.DOTALL)
     return re.sub(r" WHERE (?:true|TRUE)$", "", assignments)
 
 

@@ -94,7 +94,7 @@ def drafts_of(said: Iterable[Objection], sight: Sight, node: Any) -> Iterator[Dr
 
 def _subject(node: Any) -> str:
     relation = getattr(node, "relation", None)
-    return written(relation) if hasattr(relation, "relname") else ""
+    return written(relation) if relation is not None and relation.tag == "RangeVar" else ""
 
 
 def _instead(said: Objection, sight: Sight, node: Any) -> str:
@@ -125,8 +125,8 @@ def _another_column(sight: Sight, node: Any) -> str:
 
 
 def _concurrently(node: Any) -> str:
-    if type(node).__name__ == "ReindexStmt":
-        kind = node.kind.name.removeprefix("REINDEX_OBJECT_")
+    if node.tag == "ReindexStmt":
+        kind = node.kind.removeprefix("REINDEX_OBJECT_")
         return f"REINDEX {kind} CONCURRENTLY {written(node.relation) if node.relation else node.name}"
-    part = next(each for each in node.cmds if each.subtype.name == "AT_DetachPartition")
+    part = next(each for each in node.cmds if each.subtype == "AT_DetachPartition")
     return f"ALTER TABLE {written(node.relation)} DETACH PARTITION {written(part.def_.name)} CONCURRENTLY"

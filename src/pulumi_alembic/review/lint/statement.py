@@ -22,7 +22,7 @@ _KEEPS = ("destroys-data", "inline-foreign-key", "lock-table")
 
 def check(sight: Sight, node: Any) -> list[Draft]:
     """What the statement, as a tree, does that others would feel, and what it makes that will be regretted."""
-    kind = type(node).__name__
+    kind = node.tag
     found = list(_CHECKS[kind](sight, node)) if kind in _CHECKS else []
     found += json_columns(node)
     told = {table for each in found if each.rule not in _KEEPS and _is_sized(each) for table in each.tables}
@@ -48,16 +48,16 @@ def _by_effects(sight: Sight, told: set[str]) -> Iterator[Draft]:
 
 
 def _alter(sight: Sight, node: Any) -> Iterator[Draft]:
-    if node.objtype.name not in {"OBJECT_TABLE", "OBJECT_FOREIGN_TABLE"}:
+    if node.objtype not in {"OBJECT_TABLE", "OBJECT_FOREIGN_TABLE"}:
         return
     table = Scene(sight.catalog).name(node.relation)
     for command in node.cmds:
-        if check := _ACTIONS.get(command.subtype.name):
+        if check := _ACTIONS.get(command.subtype):
             yield from check(sight, node, command, table)
 
 
 def _maintain(sight: Sight, node: Any) -> Iterator[Draft]:
-    rule = "cluster" if type(node).__name__ == "ClusterStmt" else "vacuum-full"
+    rule = "cluster" if node.tag == "ClusterStmt" else "vacuum-full"
     for table in sight.effects.rewrites:
         instead = f'with op.get_context().autocommit_block():\n    op.execute("VACUUM (ANALYZE) {table}")'
         yield Draft(rule, f"writes {table} anew", (table,), instead)

@@ -22,6 +22,7 @@ from pulumi_alembic.review.rehearsal.copying import Foundation, FoundationSchema
 from pulumi_alembic.review.rehearsal.roles import Roles, read_roles
 from pulumi_alembic.review.rehearsal.scratch import Locale, read_locale
 from pulumi_alembic.review.rehearsal.source import read_source
+from pulumi_alembic.sql.parser import slices
 
 __all__ = ["Artifact", "Copy", "take"]
 
@@ -186,10 +187,8 @@ def _without_options(dumped: str) -> str:
     """The definitions without the options of user mappings. Raises NotRehearsed if they cannot be told apart."""
     if "CREATE USER MAPPING" not in dumped:
         return dumped
-    from pglast import split
-
     parts, end = [], 0
-    for part in split(dumped, with_parser=False, only_slices=True):
+    for part in slices(dumped):
         statement = dumped[part]
         parts.append(dumped[end : part.start])
         if bare := _IS_MAPPING.match(statement):

@@ -20,6 +20,7 @@ from pulumi_alembic.database.connection import KEPT_SCHEMA, Connection, add_head
 from pulumi_alembic.errors import NotRehearsed
 from pulumi_alembic.ledger.table import TABLE
 from pulumi_alembic.output.wording import counted
+from pulumi_alembic.sql.parser import slices
 
 __all__ = ["Foundation", "FoundationSchema", "furnish", "read_access", "read_foundation", "read_ledger", "replay"]
 
@@ -219,11 +220,9 @@ def _statements(dumped: str, owners: tuple[str, ...]) -> Iterator[str]:
 
     A statement is told from text within another one by PostgreSQL's own scanner.
     """
-    from pglast import split
-
     dumped = _UNRESTRICT.sub("", _RESTRICT.sub(r"\1", dumped))
     role, set_role = owners[0], ""
-    for part in split(dumped, with_parser=False, only_slices=True):
+    for part in slices(dumped):
         statement = dumped[part]
         bare = statement[_COMMENTS.match(statement).end() :]  # type: ignore[union-attr]
         if match := _AUTHORIZATION.match(bare):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from pulumi_alembic.database.retry import server_error
+from pulumi_alembic.sql.parser import ParseError, children, parse
 
 __all__ = ["doubt"]
 
@@ -50,41 +51,27 @@ def doubt(error: BaseException | None, sent: Sequence[str], functions: Collectio
 
 def _reads(statement: str, state: str, functions: Collection[str]) -> bool:
     """Whether the statement reads a table, or calls what can read one."""
-    from pglast import parse_sql
-    from pglast.parser import ParseError
-    from pglast.visitors import Skip, Visitor
-
-    found: list[bool] = []
-
-    class Tables(Visitor):
-        def visit_RangeVar(self, _: Any, __: Any) -> None:  # noqa: N802 - pglast's name for it
-            found.append(True)
-
-        def visit_InsertStmt(self, _: Any, node: Any) -> Any:  # noqa: N802
-            if node.selectStmt is not None:
-                self(node.selectStmt)
-            if state.startswith(_OF_OTHER_TABLES):
-                found.append(True)
-            return Skip
-
-        def visit_FuncCall(self, _: Any, node: Any) -> None:  # noqa: N802
-            # PostgreSQL's own functions read none.
-            found.extend([True] if node.funcname[-1].sval in functions else [])
-
-        def visit_ExecuteStmt(self, _: Any, __: Any) -> None:  # noqa: N802
-            found.append(True)
-
-        def visit_DoStmt(self, _: Any, node: Any) -> None:  # noqa: N802
-            text = " ".join(each.arg.sval for each in node.args if hasattr(each.arg, "sval"))
-            found.extend([True] if _READING.search(text) else [])
-
     try:
-        trees = parse_sql(statement)
+        # A definition scans the rows that there are, and asks no more of them than that.
+        waiting: list[Any] = [each for each in parse(statement) if each.tag not in _DEFINITIONS]
     except ParseError:
         return True
-    for each in trees:
-        node: Any = each.stmt
-        # A definition scans the rows that there are, and asks no more of them than that.
-        if type(node).__name__ not in _DEFINITIONS:
-            Tables()(node)
-    return bool(found)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting += node
+        elif node.tag == "InsertStmt":
+            if state.startswith(_OF_OTHER_TABLES):
+                return True
+            waiting += [node.selectStmt] if node.selectStmt else []
+        elif node.tag in {"RangeVar", "ExecuteStmt"}:
+            return True
+        elif node.tag == "DoStmt":
+            if _READING.search(" ".join(each.arg.sval or "" for each in node.args)):
+                return True
+        elif node.tag == "FuncCall" and node.funcname[-1].sval in functions:
+            # PostgreSQL's own functions read none.
+            return True
+        else:
+            waiting += children(node)
+    return False

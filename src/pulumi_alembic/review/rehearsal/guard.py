@@ -6,13 +6,14 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from pulumi_alembic.errors import NotRehearsed
 from pulumi_alembic.review.rendering.influences import watched
 from pulumi_alembic.sql.outside_transaction import ends_transaction
+from pulumi_alembic.sql.parser import Node, ParseError, nodes, parse
 
 __all__ = ["SHARED", "kept_inside", "refuse_shared"]
 
@@ -65,11 +66,8 @@ def refuse_shared(sql: str, *, outside: bool = False) -> None:
     What does not show that it does so shows it by its locks before it is committed; so `outside` of a transaction it
     is refused.
     """
-    from pglast import parse_sql
-    from pglast.parser import ParseError
-
     try:
-        statements = [each.stmt for each in parse_sql(sql)]
+        statements = parse(sql)
     except ParseError:
         # The server may know what this parser does not.
         if outside or ends_transaction(sql):
@@ -78,10 +76,10 @@ def refuse_shared(sql: str, *, outside: bool = False) -> None:
             raise NotRehearsed(f"it calls {called[0]}, which reaches outside of its database") from None
         return
     _refuse_reaching(sql, statements)
-    kinds = {type(each).__name__ for each in statements}
+    kinds = {each.tag for each in statements}
     for each in statements:
-        about = [getattr(each, name, None) for name in ("objtype", "objectType", "renameType", "object_type")]
-        if type(each).__name__ in _KINDS or any(getattr(one, "name", "") in _OBJECTS for one in about):
+        about = {each.objtype, each.objectType, each.renameType, each.object_type}
+        if each.tag in _KINDS or about & _OBJECTS:
             raise NotRehearsed("it changes what all databases of the server have in common, roles or databases")
     if kinds & _OPAQUE and "TransactionStmt" in kinds and ends_transaction(sql):
         raise NotRehearsed("a text ends its transaction behind a statement that does not show what it does")
@@ -89,19 +87,12 @@ def refuse_shared(sql: str, *, outside: bool = False) -> None:
         raise NotRehearsed("a statement outside of its transaction does not show what it does")
 
 
-def _refuse_reaching(sql: str, statements: Iterable[Any]) -> None:
+def _refuse_reaching(sql: str, statements: list[Node]) -> None:
     if not (named := _REACHING.search(sql)):
         return
-    from pglast.visitors import Visitor
-
-    called: list[str] = [named[0]] if any(type(each).__name__ in _BODIES for each in statements) else []
-
-    class Calls(Visitor):
-        def visit_FuncCall(self, _: Any, node: Any) -> None:  # noqa: N802 - pglast's name for it
-            called.extend(_REACHING.findall(node.funcname[-1].sval))
-
-    for each in statements:
-        Calls()(each)
+    called: list[str] = [named[0]] if any(each.tag in _BODIES for each in statements) else []
+    for call in nodes(statements, "FuncCall"):
+        called += _REACHING.findall(call.funcname[-1].sval)
     if called:
         raise NotRehearsed(f"it calls {called[0]}, which reaches outside of its database")
 

@@ -10,6 +10,7 @@ from psycopg.sql import Composable
 
 from pulumi_alembic.database.literals import Unbindable, bound, numbered
 from pulumi_alembic.sql.outside_transaction import StatementError, alone, ends_transaction, recognise
+from pulumi_alembic.sql.parser import Node, ParseError, children, parse
 
 __all__ = ["Recorder", "Unknowable"]
 
@@ -116,7 +117,7 @@ class Recorder:
         parts = _parsed(sql)
         if len(parts) > 1:
             self.refuse("fails: PostgreSQL takes no parameters for several statements at once")
-        if not parts or type(parts[0]).__name__ not in _WITH_PARAMETERS:
+        if not parts or parts[0].tag not in _WITH_PARAMETERS:
             self.refuse("fails: PostgreSQL takes no parameters in such a statement; write the values into its text")
         found = _parameters(parts[0])
         if set(found) != set(range(1, len(typed) + 1)):
@@ -131,45 +132,39 @@ _WITH_PARAMETERS = {
 }  # fmt: skip
 
 
-def _parsed(sql: str) -> list[Any]:
+def _parsed(sql: str) -> list[Node]:
     """The statements in a text as trees; none where PostgreSQL's parser does not understand it."""
-    from pglast import parse_sql
-    from pglast.parser import ParseError
-
     try:
-        return [raw.stmt for raw in parse_sql(sql)]
+        return parse(sql)
     except ParseError:
         return []
 
 
-def _parameters(statement: Any) -> dict[int, bool]:
+def _parameters(statement: Node) -> dict[int, bool]:
     """The numbers of the parameters in a statement, and whether what is around each leaves its type open.
 
     A function, which may be of any type, or a test for NULL does, where a literal would be a text. Those that only
     this parser takes are left out: it reads `INTERVAL $1` too, which the server does not.
     """
-    from pglast import ast
-    from pglast.visitors import Visitor
-
     found: dict[int, bool] = {}
-
-    class Parameters(Visitor):
-        def visit_ParamRef(self, ancestors: Any, node: Any) -> None:  # noqa: N802 - pglast's name
-            while isinstance(ancestors.node, tuple):
-                ancestors = ancestors.parent
-            around = ancestors.node
-            type_name = around.typeName if isinstance(around, ast.TypeCast) else None
+    waiting: list[tuple[Any, Node]] = [(statement, statement)]
+    while waiting:
+        node, around = waiting.pop()
+        if isinstance(node, list):
+            waiting += [(each, around) for each in reversed(node)]
+            continue
+        if node.tag == "ParamRef":
+            type_name = around.typeName if around.tag == "TypeCast" else None
             if type_name is None or type_name.location > node.location:
-                found[node.number] = isinstance(around, ast.FuncCall | ast.NamedArgExpr | ast.NullTest)
-
-    Parameters()(statement)
+                found[node.number] = around.tag in {"FuncCall", "NamedArgExpr", "NullTest"}
+        waiting += [(each, node) for each in reversed(children(node))]
     return found
 
 
 def _copies(sql: str) -> bool:
     """Whether it is a COPY from or to the client."""
     found = _parsed(sql) if "copy" in sql.lower() else []
-    return any(type(one).__name__ == "CopyStmt" and one.filename is None for one in found)
+    return any(one.tag == "CopyStmt" and one.filename is None for one in found)
 
 
 def _only_reads(sql: str) -> bool:

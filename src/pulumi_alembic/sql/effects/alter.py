@@ -47,13 +47,13 @@ def alter(scene: Scene, node: Any) -> None:
     name = scene.name(node.relation)
     if node.missing_ok and scene.catalog.complete and name not in scene.catalog.relations:
         return
-    kind = node.objtype.name
+    kind = node.objtype
     if kind in {"OBJECT_INDEX", "OBJECT_SEQUENCE", "OBJECT_TYPE"}:
         for command in node.cmds:
             _part_of_no_table(scene, name, command)
         return
     for command in node.cmds:
-        action = command.subtype.name
+        action = command.subtype
         alone = action in _ALONE or not node.relation.inh
         for each in [name] if alone else scene.tree(name):
             scene.lock(each, _mode(command))
@@ -62,7 +62,7 @@ def alter(scene: Scene, node: Any) -> None:
 
 def rename(scene: Scene, node: Any) -> None:
     """RENAME of a relation, or of a part of one."""
-    kind = node.renameType.name.removeprefix("OBJECT_")
+    kind = node.renameType.removeprefix("OBJECT_")
     if kind == "SCHEMA":
         _rename_schema(scene, quoted(node.subname), quoted(node.newname))
     if node.relation is None:
@@ -94,7 +94,7 @@ def move(scene: Scene, node: Any) -> None:
 
 
 def _part_of_no_table(scene: Scene, name: str, command: Any) -> None:
-    action = command.subtype.name
+    action = command.subtype
     if action == "AT_DropColumn":
         scene.destroy(f"attribute {name}.{quoted(command.name)}")
     if action == "AT_AttachPartition":
@@ -103,8 +103,8 @@ def _part_of_no_table(scene: Scene, name: str, command: Any) -> None:
 
 
 def _mode(command: Any) -> str:
-    action = command.subtype.name
-    if action == "AT_AddConstraint" and command.def_.contype.name == "CONSTR_FOREIGN":
+    action = command.subtype
+    if action == "AT_AddConstraint" and command.def_.contype == "CONSTR_FOREIGN":
         return "SHARE ROW EXCLUSIVE"
     if action == "AT_DetachPartition" and command.def_.concurrent:
         return "SHARE UPDATE EXCLUSIVE"
@@ -116,7 +116,7 @@ def _mode(command: Any) -> str:
 
 
 def _act(scene: Scene, table: str, command: Any) -> None:
-    action = command.subtype.name
+    action = command.subtype
     if action in _REWRITING:
         scene.rewrite(table)
     elif action in _ACTIONS:
@@ -128,11 +128,11 @@ _REWRITING = {"AT_SetLogged", "AT_SetUnLogged", "AT_SetTableSpace", "AT_SetAcces
 
 
 def _drop_constraint(scene: Scene, table: str, command: Any) -> None:
-    drop_constraint(scene, table, command.name, cascade=command.behavior.name == "DROP_CASCADE")
+    drop_constraint(scene, table, command.name, cascade=command.behavior == "DROP_CASCADE")
 
 
 def _force_row_security(scene: Scene, table: str, command: Any) -> None:
-    forced = command.subtype.name == "AT_ForceRowSecurity"
+    forced = command.subtype == "AT_ForceRowSecurity"
     scene.put(replace(scene.relation(table), forced=forced))
 
 
@@ -156,7 +156,7 @@ def _validate(scene: Scene, table: str, command: Any) -> None:
 def _inherit(scene: Scene, table: str, command: Any) -> None:
     parent = scene.name(command.def_)
     relation = scene.relation(table)
-    if command.subtype.name == "AT_AddInherit":
+    if command.subtype == "AT_AddInherit":
         scene.lock(parent, "SHARE UPDATE EXCLUSIVE")
         scene.put(replace(relation, parents=(*relation.parents, parent)))
     else:

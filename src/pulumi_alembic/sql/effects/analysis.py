@@ -12,6 +12,7 @@ from pulumi_alembic.sql.effects.alter import alter, move, rename
 from pulumi_alembic.sql.effects.drops import drop, drop_owned
 from pulumi_alembic.sql.effects.queries import Scene, look, visit
 from pulumi_alembic.sql.locks import Effects
+from pulumi_alembic.sql.parser import ParseError, edited, parse
 
 __all__ = ["after", "effects"]
 
@@ -34,25 +35,22 @@ def after(sql: str, catalog: Catalog | None) -> Catalog:
 
 
 def _played(sql: str, catalog: Catalog | None) -> Scene:
-    from pglast import parse_sql
-    from pglast.parser import ParseError
-
     scene = Scene(catalog or Catalog())
     try:
-        statements = parse_sql(sql)
+        statements = parse(sql)
     except ParseError as error:
         scene.unknown(f"SQL that PostgreSQL 18's parser refuses: {error.args[0]}")
         return scene
     for each in statements:
         try:
-            _play(scene, each.stmt)
+            _play(scene, each)
         except RecursionError:
             scene.unknown("a statement that is nested too deeply to follow")
     return scene
 
 
 def _play(scene: Scene, node: Any) -> None:
-    kind = type(node).__name__
+    kind = node.tag
     if kind in _QUERIES:
         visit(scene, node)
         if kind == "SelectStmt" and node.intoClause is not None:
@@ -67,14 +65,15 @@ def _play(scene: Scene, node: Any) -> None:
 
 def _create_schema(scene: Scene, node: Any) -> None:
     for each in node.schemaElts or ():
-        relation = next((getattr(each, key) for key in ("relation", "view", "sequence") if hasattr(each, key)), None)
-        if relation is not None and not relation.schemaname:
-            relation.schemaname = node.schemaname
+        for key in ("relation", "view", "sequence"):
+            relation = getattr(each, key)
+            if relation is not None and not relation.schemaname:
+                each = edited(each, **{key: edited(relation, schemaname=node.schemaname)})
         _play(scene, each)
 
 
 def _set(scene: Scene, node: Any) -> None:
-    values = [each.val.sval for each in node.args or () if hasattr(getattr(each, "val", None), "sval")]
+    values = [each.val.sval for each in node.args or () if each.val is not None and each.val.tag == "String"]
     if node.name == "search_path":
         scene.catalog = replace(scene.catalog, search_path=tuple(values))
     elif node.name == "timezone":
@@ -85,7 +84,7 @@ def _explain(scene: Scene, node: Any) -> None:
     if any(each.defname == "analyze" for each in node.options or ()):
         _play(scene, node.query)
         return
-    planned = Scene(scene.catalog, runs=type(node.query).__name__ == "SelectStmt")
+    planned = Scene(scene.catalog, runs=node.query.tag == "SelectStmt")
     _play(planned, node.query)
     for lock in planned.effects().locks:
         scene.lock(lock.table, lock.mode)

@@ -31,7 +31,7 @@ def add_column(scene: Scene, table: str, command: Any) -> None:
     if command.missing_ok and node.colname in scene.relation(table).columns:
         return
     _learn(scene, table, node)
-    kinds = {each.contype.name: each for each in node.constraints or ()}
+    kinds = {each.contype: each for each in node.constraints or ()}
     default = kinds.get("CONSTR_DEFAULT")
     generated = kinds.get("CONSTR_GENERATED")
     if (
@@ -47,13 +47,13 @@ def add_column(scene: Scene, table: str, command: Any) -> None:
     if "CONSTR_NOTNULL" in kinds and not default:
         scene.scan(table)
     for constraint in node.constraints or ():
-        valued = constraint.contype.name != "CONSTR_FOREIGN" or bool(default) or _is_serial(node)
+        valued = constraint.contype != "CONSTR_FOREIGN" or bool(default) or _is_serial(node)
         add_constraint(scene, table, constraint, node.colname, filled=valued)
 
 
 def drop_column(scene: Scene, table: str, command: Any) -> None:
     """DROP COLUMN: with its values go its constraints; with CASCADE, the views and keys that need it."""
-    column, cascade = command.name, command.behavior.name == "DROP_CASCADE"
+    column, cascade = command.name, command.behavior == "DROP_CASCADE"
     relation = scene.relation(table)
     if command.missing_ok and relation.columns and column not in relation.columns:
         return
@@ -101,7 +101,7 @@ def _constrained_again(scene: Scene, table: str, column: str, *, same: bool) -> 
 
 def _learn(scene: Scene, table: str, node: Any) -> None:
     type_ = type_text(node.typeName) if node.typeName else ""
-    required = any(each.contype.name in _REQUIRING for each in node.constraints or ())
+    required = any(each.contype in _REQUIRING for each in node.constraints or ())
     scene.put_column(
         table, node.colname, Column(_SERIAL_TYPES.get(type_, type_), required or type_ in SERIAL, new=True)
     )
@@ -120,13 +120,9 @@ def _is_serial(node: Any) -> bool:
 
 
 def _is_column(expression: Any, column: str) -> bool:
-    return type(expression).__name__ == "ColumnRef" and getattr(expression.fields[-1], "sval", None) == column
+    return bool(expression.tag == "ColumnRef" and expression.fields[-1].sval == column)
 
 
 def _casts(expression: Any, column: str, new: str) -> bool:
     """Whether the expression is the column, cast to its new type and nothing else."""
-    return (
-        type(expression).__name__ == "TypeCast"
-        and _is_column(expression.arg, column)
-        and type_text(expression.typeName) == new
-    )
+    return expression.tag == "TypeCast" and _is_column(expression.arg, column) and type_text(expression.typeName) == new

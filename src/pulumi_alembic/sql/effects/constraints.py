@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from pulumi_alembic.sql.catalog import Column, Constraint, Relation
-from pulumi_alembic.sql.effects.queries import Scene, nodes, visit
+from pulumi_alembic.sql.effects.queries import Scene, visit
+from pulumi_alembic.sql.parser import nodes
 
 __all__ = ["add_constraint", "drop_constraint", "is_inherited", "is_proven_not_null", "set_not_null"]
 
@@ -27,7 +28,7 @@ def add_constraint(scene: Scene, table: str, node: Any, column: str = "", *, fil
     PostgreSQL 15 manual, ALTER TABLE: rows are tested by a scan, which NOT VALID puts off; a foreign key locks the
     table that it names as well.
     """
-    kind = _KINDS.get(node.contype.name)
+    kind = _KINDS.get(node.contype)
     if kind is None:
         return
     constraint = _constraint(scene, table, node, kind, column)
@@ -104,7 +105,7 @@ def _constraint(scene: Scene, table: str, node: Any, kind: str, column: str) -> 
 def _named(expression: Any) -> list[str]:
     """The columns that it names; those behind a `*` are not looked up."""
     last = [each.fields[-1] for each in nodes(expression, "ColumnRef")]
-    return [each.sval for each in last if hasattr(each, "sval")]
+    return [each.sval for each in last if each.sval is not None]
 
 
 def _default_name(table: str, columns: tuple[str, ...], kind: str) -> str:
@@ -115,13 +116,13 @@ def _default_name(table: str, columns: tuple[str, ...], kind: str) -> str:
 
 
 def _conditions(expression: Any) -> list[Any]:
-    if type(expression).__name__ == "BoolExpr" and expression.boolop.name == "AND_EXPR":
+    if expression.tag == "BoolExpr" and expression.boolop == "AND_EXPR":
         return [part for each in expression.args for part in _conditions(each)]
     return [expression]
 
 
 def _not_null(expression: Any) -> tuple[str, ...]:
     """The columns of which it says IS NOT NULL, alone or joined to others by AND."""
-    tests = [each for each in _conditions(expression) if type(each).__name__ == "NullTest"]
-    found = [each.arg for each in tests if each.nulltesttype.name == "IS_NOT_NULL"]
-    return tuple(each.fields[-1].sval for each in found if type(each).__name__ == "ColumnRef")
+    tests = [each for each in _conditions(expression) if each.tag == "NullTest"]
+    found = [each.arg for each in tests if each.nulltesttype == "IS_NOT_NULL"]
+    return tuple(each.fields[-1].sval for each in found if each.tag == "ColumnRef")

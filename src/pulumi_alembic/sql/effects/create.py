@@ -8,8 +8,9 @@ from typing import Any
 from pulumi_alembic.sql.catalog import Constraint, Relation, quoted
 from pulumi_alembic.sql.effects.columns import define_column
 from pulumi_alembic.sql.effects.constraints import add_constraint
-from pulumi_alembic.sql.effects.queries import Scene, look, name_of, nodes, read, tables, visit
+from pulumi_alembic.sql.effects.queries import Scene, look, name_of, read, tables, visit
 from pulumi_alembic.sql.effects.types import type_text
+from pulumi_alembic.sql.parser import ParseError, nodes, parse
 
 __all__ = [
     "create_as",
@@ -38,13 +39,13 @@ def create_table(scene: Scene, node: Any) -> None:
         _inherit(scene, name, parent, node.partbound)
     elements = [*(node.tableElts or ()), *(node.constraints or ())]
     for element in elements:
-        kind = type(element).__name__
+        kind = element.tag
         if kind == "ColumnDef":
             define_column(scene, name, element)
         elif kind == "TableLikeClause":
             _copy_columns(scene, name, scene.name(element.relation))
     for element in elements:
-        if type(element).__name__ == "Constraint":
+        if element.tag == "Constraint":
             add_constraint(scene, name, element, filled=False)
 
 
@@ -54,7 +55,7 @@ def create_as(scene: Scene, node: Any) -> None:
     name = scene.new_name(node.into.rel)
     if node.if_not_exists and name in scene.catalog.relations:
         return
-    materialized = node.objtype.name == "OBJECT_MATVIEW"
+    materialized = node.objtype == "OBJECT_MATVIEW"
     uses = tuple((each, "") for each in tables(scene, node.query)) if materialized else ()
     scene.put(Relation(name, "m" if materialized else "r", uses=uses))
     scene.lock(name, "ACCESS EXCLUSIVE")
@@ -103,7 +104,7 @@ def create_rule(scene: Scene, node: Any) -> None:
     name = scene.name(node.relation)
     scene.lock(name, "ACCESS EXCLUSIVE")
     scene.put(replace(scene.relation(name), rules=(*scene.relation(name).rules, node.rulename)))
-    look(scene, tuple(node.actions or ()))
+    look(scene, node.actions)
 
 
 def create_policy(scene: Scene, node: Any) -> None:
@@ -133,8 +134,8 @@ def create_statistics(scene: Scene, node: Any) -> None:
 
 def create_type(scene: Scene, node: Any) -> None:
     """CREATE TYPE, of any kind but a domain."""
-    names = node.typevar if hasattr(node, "typevar") else node.typeName if hasattr(node, "typeName") else node.defnames
-    schema, name = (names.schemaname, names.relname) if hasattr(names, "relname") else name_of(names)
+    named = node.typevar
+    schema, name = (named.schemaname, named.relname) if named else name_of(node.typeName or node.defnames)
     full = scene.catalog.find(schema, name, scene.catalog.types)
     scene.catalog = replace(scene.catalog, types={**scene.catalog.types, full: ""})
 
@@ -142,7 +143,7 @@ def create_type(scene: Scene, node: Any) -> None:
 def create_domain(scene: Scene, node: Any) -> None:
     """CREATE DOMAIN."""
     name = scene.catalog.find(*name_of(node.domainname), scene.catalog.types)
-    constrained = any(each.contype.name in {"CONSTR_CHECK", "CONSTR_NOTNULL"} for each in node.constraints or ())
+    constrained = any(each.contype in {"CONSTR_CHECK", "CONSTR_NOTNULL"} for each in node.constraints or ())
     types = {**scene.catalog.types, name: type_text(node.typeName)}
     domains = scene.catalog.constrained | ({name} if constrained else set())
     scene.catalog = replace(scene.catalog, types=types, constrained=domains)
@@ -169,13 +170,10 @@ def _copy_columns(scene: Scene, name: str, source: str) -> None:
 
 
 def _parsed(body: str) -> Any:
-    from pglast import parse_sql
-    from pglast.parser import ParseError
-
     try:
-        return tuple(each.stmt for each in parse_sql(body))
+        return parse(body)
     except ParseError:
-        return ()
+        return []
 
 
 def _inherit(scene: Scene, name: str, parent: str, bound: Any) -> None:

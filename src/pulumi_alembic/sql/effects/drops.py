@@ -29,7 +29,7 @@ _VIEWS = {"v": "view", "m": "materialized view"}
 
 def drop(scene: Scene, node: Any) -> None:
     """Any DROP of named objects. What can be made again from its definition, such as an index, is not destroyed."""
-    kind, cascade = node.removeType.name.removeprefix("OBJECT_"), node.behavior.name == "DROP_CASCADE"
+    kind, cascade = node.removeType.removeprefix("OBJECT_"), node.behavior == "DROP_CASCADE"
     for item in node.objects:
         if kind == "TRIGGER":
             _trigger(scene, scene.named(item[:-1]), item[-1].sval)
@@ -73,7 +73,7 @@ def remove_column(scene: Scene, table: str, column: str, *, cascade: bool) -> No
 def drop_owned(scene: Scene, node: Any) -> None:
     """DROP OWNED: all of a role's objects, which no statement names."""
     for role in node.roles:
-        name = quoted(role.rolename) if role.rolename else role.roletype.name.removeprefix("ROLESPEC_")
+        name = quoted(role.rolename) if role.rolename else role.roletype.removeprefix("ROLESPEC_")
         scene.destroy(f"everything that {name} owns")
         scene.unknown(f"the objects of {name}")
 
@@ -160,12 +160,12 @@ def _type(scene: Scene, name: str, word: str, *, cascade: bool) -> None:
 
 
 def _other(scene: Scene, item: Any, word: str, *, cascade: bool) -> None:
-    names = getattr(item, "objname", item)
-    parts = names if isinstance(names, tuple) else (names,)
-    if all(hasattr(each, "sval") for each in parts):
+    names = item if isinstance(item, list) else item.objname or item
+    parts = names if isinstance(names, list) else [names]
+    if all(each.sval is not None for each in parts):
         name = quoted(*(each.sval for each in parts))
     else:
-        name = " to ".join(type_text(each) if hasattr(each, "names") else quoted(each.sval) for each in parts)
+        name = " to ".join(type_text(each) if each.tag == "TypeName" else quoted(each.sval) for each in parts)
     scene.destroy(f"{word} {name}")
     if not cascade:
         return

@@ -39,7 +39,7 @@ def cluster(scene: Scene, node: Any) -> None:
 
 def reindex(scene: Scene, node: Any) -> None:
     """REINDEX reads the tables whole and lets them be read; with CONCURRENTLY, written too."""
-    kind = node.kind.name.removeprefix("REINDEX_OBJECT_")
+    kind = node.kind.removeprefix("REINDEX_OBJECT_")
     mode = "SHARE UPDATE EXCLUSIVE" if _has(node.params, "concurrently") else "SHARE"
     if kind in {"SCHEMA", "SYSTEM", "DATABASE"}:
         scene.unknown(f"every index of the {kind.lower()} {node.name or ''}".rstrip())
@@ -66,7 +66,7 @@ def refresh(scene: Scene, node: Any) -> None:
 
 def comment(scene: Scene, node: Any) -> None:
     """COMMENT and SECURITY LABEL: on a table or a column as an ALTER without effect, on a part of it as a reader."""
-    kind = node.objtype.name.removeprefix("OBJECT_")
+    kind = node.objtype.removeprefix("OBJECT_")
     if kind in {"TABLE", "VIEW", "MATVIEW", "FOREIGN_TABLE"}:
         scene.lock(scene.named(node.object), "SHARE UPDATE EXCLUSIVE")
     elif kind == "COLUMN":
@@ -78,12 +78,11 @@ def comment(scene: Scene, node: Any) -> None:
 def alter_domain(scene: Scene, node: Any) -> None:
     """ALTER DOMAIN: a new constraint is tested on the columns of that type, whose tables take no writes meanwhile."""
     name = scene.catalog.find(*name_of(node.typeName), scene.catalog.types)
-    kind = getattr(node.subtype, "name", node.subtype)
-    adds = kind in {"C", "O", "AD_AddConstraint", "AD_SetNotNull"}
+    adds = node.subtype in {"C", "O"}
     if adds:
         scene.catalog = replace(scene.catalog, constrained=scene.catalog.constrained | {name})
-    untested = node.def_ is not None and getattr(node.def_, "skip_validation", False)
-    if not (adds or kind in {"V", "AD_ValidateConstraint"}) or untested:
+    untested = node.def_ is not None and node.def_.skip_validation
+    if not (adds or node.subtype == "V") or untested:
         return
     for relation in list(scene.catalog.relations.values()):
         if any(is_of(scene.catalog, each.type, name) for each in relation.columns.values()):
@@ -91,9 +90,12 @@ def alter_domain(scene: Scene, node: Any) -> None:
             scene.scan(relation.name)
 
 
+_OFF = {"false", "off", "0"}
+
+
 def _has(options: Any, name: str) -> bool:
     for option in options or ():
         if option.defname == name:
-            value = getattr(option.arg, "sval", getattr(option.arg, "boolval", getattr(option.arg, "ival", True)))
-            return str(value).lower() not in {"false", "off", "0"}
+            values = (option.arg.sval, option.arg.boolval, option.arg.ival) if option.arg else ()
+            return not any(str(each).lower() in _OFF for each in values)
     return False

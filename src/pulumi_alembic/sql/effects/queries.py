@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pulumi_alembic.sql.catalog import Catalog, Column, Constraint, Relation, quoted
 from pulumi_alembic.sql.locks import MODES, Effects, Lock
+from pulumi_alembic.sql.parser import Node, children, nodes
 
 __all__ = [
     "WRITERS",
@@ -16,7 +17,6 @@ __all__ = [
     "is_volatile",
     "look",
     "name_of",
-    "nodes",
     "read",
     "tables",
     "visit",
@@ -28,7 +28,7 @@ _STORED = "rm"
 
 
 def name_of(names: Iterable[Any]) -> tuple[str | None, str]:
-    """Schema, if any, and name, of a list of pglast's Strings."""
+    """Schema, if any, and name, of a list of Strings."""
     parts = [each.sval for each in names]
     return (parts[-2] if len(parts) > 1 else None), parts[-1]
 
@@ -185,23 +185,29 @@ _ADMIN_SUFFIXES = ("_size", "_is_visible", "_sleep", "_backend_pid")
 
 def visit(scene: Scene, node: Any, hidden: Hidden = frozenset()) -> None:
     """Note every table that is read, every row lock, and every call of a function that may do anything."""
-    if isinstance(node, tuple):
-        for each in node:
-            visit(scene, each, hidden)
-        return
-    kind = type(node).__name__
-    if kind in WRITERS:
-        WRITERS[kind](scene, node, hidden)
-    elif kind == "RangeVar":
-        if node.schemaname or node.relname not in hidden:
-            read(scene, scene.name(node), tree=node.inh)
-    elif kind == "SelectStmt":
-        _select(scene, node, hidden)
-    elif hasattr(node, "__slots__"):
-        if kind == "FuncCall":
-            _call(scene, node)
-        for each in _children(node):
-            visit(scene, each, hidden)
+    # Without recursion: expressions, joins and UNIONs nest by the thousand.
+    waiting: list[tuple[Any, Hidden]] = [(node, hidden)]
+    while waiting:
+        node, hidden = waiting.pop()
+        if isinstance(node, list):
+            waiting += [(each, hidden) for each in reversed(node)]
+        elif isinstance(node, _RowLocks):
+            node.note(scene, hidden)
+        elif not isinstance(node, Node):
+            continue
+        elif node.tag in WRITERS:
+            WRITERS[node.tag](scene, node, hidden)
+        elif node.tag == "RangeVar":
+            if node.schemaname or node.relname not in hidden:
+                read(scene, scene.name(node), tree=node.inh)
+        elif node.tag == "SelectStmt":
+            inner = with_clause(scene, node, hidden)
+            read_first = [each for each in children(node) if not _is_apart(node, each)]
+            waiting += [(each, inner) for each in reversed([*read_first, _RowLocks(node)])]
+        else:
+            if node.tag == "FuncCall":
+                _call(scene, node)
+            waiting += [(each, hidden) for each in reversed(children(node))]
 
 
 def look(scene: Scene, node: Any) -> None:
@@ -237,18 +243,6 @@ def with_clause(scene: Scene, node: Any, hidden: Hidden) -> Hidden:
     return hidden
 
 
-def nodes(node: Any, kind: str) -> Iterator[Any]:
-    """All nodes of one kind, at any depth."""
-    if isinstance(node, tuple):
-        for each in node:
-            yield from nodes(each, kind)
-    elif hasattr(node, "__slots__"):
-        if type(node).__name__ == kind:
-            yield node
-        for each in _children(node):
-            yield from nodes(each, kind)
-
-
 def tables(scene: Scene, node: Any) -> list[str]:
     """The relations that a query names."""
     named = [scene.name(each) for each in nodes(node, "RangeVar")]
@@ -270,25 +264,23 @@ def is_volatile(scene: Scene, expression: Any) -> bool:
     return False
 
 
-def _children(node: Any) -> Iterator[Any]:
-    for member in node:
-        value = getattr(node, member)
-        if isinstance(value, tuple) or hasattr(value, "__slots__"):
-            yield value
+def _is_apart(select: Node, child: Any) -> bool:
+    return child is select.withClause or child is select.intoClause or child is select.lockingClause
 
 
-def _select(scene: Scene, node: Any, hidden: Hidden) -> None:
-    inner = with_clause(scene, node, hidden)
-    for member in node:
-        value = getattr(node, member)
-        if member not in {"withClause", "intoClause", "lockingClause"} and value is not None:
-            visit(scene, value, inner)
-    for clause in node.lockingClause or ():
-        only = {each.relname for each in clause.lockedRels or ()}
-        for named in nodes(node.fromClause or (), "RangeVar"):
-            shown = named.alias.aliasname if named.alias else named.relname
-            if (not only or shown in only) and (named.schemaname or named.relname not in inner):
-                read(scene, scene.name(named), "ROW SHARE", tree=named.inh)
+@dataclass(frozen=True)
+class _RowLocks:
+    """The rows that a SELECT locks, which are noted behind what it reads."""
+
+    select: Node
+
+    def note(self, scene: Scene, hidden: Hidden) -> None:
+        for clause in self.select.lockingClause or ():
+            only = {each.relname for each in clause.lockedRels or ()}
+            for named in nodes(self.select.fromClause, "RangeVar"):
+                shown = named.alias.aliasname if named.alias else named.relname
+                if (not only or shown in only) and (named.schemaname or named.relname not in hidden):
+                    read(scene, scene.name(named), "ROW SHARE", tree=named.inh)
 
 
 def _call(scene: Scene, node: Any) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from pulumi_alembic.sql.catalog import quoted
-from pulumi_alembic.sql.effects.queries import WRITERS, Hidden, Scene, nodes, read, visit, with_clause
+from pulumi_alembic.sql.effects.queries import WRITERS, Hidden, Scene, read, visit, with_clause
 from pulumi_alembic.sql.locks import MODES
+from pulumi_alembic.sql.parser import nodes
 
 __all__ = ["copy", "lock_table", "truncate"]
 
@@ -56,7 +57,7 @@ def _merge(scene: Scene, node: Any, hidden: Hidden) -> None:
     inner = with_clause(scene, node, hidden)
     name = scene.name(node.relation)
     _written(scene, name, tree=node.relation.inh)
-    actions = {each.commandType.name for each in node.mergeWhenClauses}
+    actions = {each.commandType for each in node.mergeWhenClauses}
     if actions & {"CMD_INSERT", "CMD_UPDATE"}:
         _check_keys(scene, name)
     for part in (node.sourceRelation, node.joinCondition, node.mergeWhenClauses, node.returningClause):
@@ -77,7 +78,7 @@ def truncate(scene: Scene, node: Any) -> None:
         name = waiting.pop(0)
         if name not in emptied:
             emptied[name] = None
-            if node.behavior.name == "DROP_CASCADE":
+            if node.behavior == "DROP_CASCADE":
                 waiting += [each for held, _ in scene.catalog.referencing(name) for each in scene.tree(held.name)]
     for name in emptied:
         scene.lock(name, "ACCESS EXCLUSIVE")

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from pulumi_alembic.sql.catalog import Catalog, quoted
+from pulumi_alembic.sql.parser import parse
 
 __all__ = ["SERIAL", "constrained_domain", "is_of", "keeps_file", "loses", "same_type", "type_text"]
 
@@ -121,9 +122,7 @@ def _named(catalog: Catalog, type_: str) -> tuple[str, tuple[int, ...], bool]:
 
 @lru_cache(1024)
 def _node(type_: str) -> Any:
-    from pglast import parse_sql
-
-    statement: Any = parse_sql(f"SELECT NULL::{type_}")[0].stmt
+    [statement] = parse(f"SELECT NULL::{type_}")
     return statement.targetList[0].val.typeName
 
 
@@ -140,5 +139,5 @@ def _split(type_: str) -> tuple[str | None, str]:
 
 
 def _limits(node: Any) -> list[int]:
-    values: list[Any] = [getattr(each, "val", None) for each in node.typmods or ()]
-    return [value.ival for value in values if hasattr(value, "ival")]
+    values = [each.val for each in node.typmods or ()]
+    return [value.ival for value in values if value is not None and value.tag == "Integer"]

@@ -1,0 +1,179 @@
+"""Trees as SQL text: libpg_query prints whole statements, and a part of one is printed within a statement. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+from pulumi_alembic.sql.parser import library
+from pulumi_alembic.sql.parser.tree import CONSTANTS, Node, children, edited
+
+__all__ = ["identifier", "printed"]
+
+_AROUND = {
+    "ColumnDef": "ALTER TABLE t ADD COLUMN ",
+    "Constraint": "ALTER TABLE t ADD ",
+    "TypeName": "ALTER TABLE t ADD COLUMN c ",
+}
+"""What stands before a part of this type in a statement that has nothing else."""
+
+_EXPRESSION = "SELECT "
+_PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
+_JSON = "pg_catalog.json"
+
+
+def printed(node: Node) -> str:
+    """A statement, a column's definition, a constraint, a type or an expression as SQL.
+
+    Raises:
+        ParseError: libpg_query cannot print it.
+
+    """
+    if node.tag == "IndexStmt" and node.accessMethod == "btree":
+        # The default, which the parser fills in.
+        node = edited(node, accessMethod=None)
+    if node.tag.endswith("Stmt"):
+        return _printed(node)
+    before = _AROUND.get(node.tag, _EXPRESSION)
+    return _printed(_within(node)).removeprefix(before)
+
+
+@lru_cache(4096)
+def identifier(name: str) -> str:
+    """The name as PostgreSQL prints it: in quotes if it would be read as another word without them."""
+    if _PLAIN.fullmatch(name):
+        [token] = library.scan(name)
+        if token.keyword <= library.UNRESERVED:
+            return name
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _within(node: Node) -> Node:
+    if node.tag == "TypeName":
+        node = Node({"colname": "c", "typeName": node, "is_local": True}, "ColumnDef")
+    if node.tag == "ColumnDef":
+        command = {"subtype": "AT_AddColumn", "def": node, "behavior": "DROP_RESTRICT"}
+    elif node.tag == "Constraint":
+        command = {"subtype": "AT_AddConstraint", "def": node, "behavior": "DROP_RESTRICT"}
+    else:
+        target = Node({"val": node}, "ResTarget")
+        return Node({"targetList": [target], "limitOption": "LIMIT_OPTION_DEFAULT", "op": "SETOP_NONE"}, "SelectStmt")
+    relation = Node({"relname": "t", "inh": True, "relpersistence": "p"}, "RangeVar")
+    commands = [Node(command, "AlterTableCmd")]
+    return Node({"relation": relation, "cmds": commands, "objtype": "OBJECT_TABLE"}, "AlterTableStmt")
+
+
+def _printed(statement: Node) -> str:
+    encoded: dict[int, bytes] = {}
+    order = [statement]
+    for node in order:
+        order += _below(children(node))
+    # A node behind its children: without recursion, which a deep tree would end.
+    for node in reversed(order):
+        encoded[id(node)] = _message(node, encoded)
+    raw = _block(1, _wrapped(statement, encoded))
+    written = library.deparse(_block(2, raw))
+    return _with_plain_json(written) if _JSON in written else written
+
+
+def _with_plain_json(sql: str) -> str:
+    """The text with the type's own name, which no other type can have, as people write it."""
+    data, at, parts = sql.encode(), 0, []
+    tokens = library.scan(sql)
+    for first, last in zip(tokens, tokens[2:], strict=False):
+        if data[first.start : last.end] == _JSON.encode():
+            parts.append(data[at : first.start])
+            at = last.start
+    return b"".join([*parts, data[at:]]).decode()
+
+
+def _below(found: list[Any]) -> list[Node]:
+    """The nodes in lists of nodes, and of lists of nodes."""
+    below: list[Node] = []
+    for each in found:
+        below += _below(each) if isinstance(each, list) else [each]
+    return below
+
+
+def _message(node: Node, encoded: dict[int, bytes]) -> bytes:
+    """The node as a protobuf message, from those of its children."""
+    written = []
+    for name, value in node.__dict__.items():
+        if value is None:
+            continue
+        if name == "val" and node.tag == "A_Const":
+            name = CONSTANTS[value.tag]
+        if name == "name" and node.tag == "FunctionParameter":
+            # libpg_query prints it as it is.
+            value = identifier(value)
+        field = _fields(node.tag)[name]
+        for each in value if isinstance(value, list) and field.repeated else [value]:
+            written.append(_field(field, each, encoded))
+    return b"".join(written)
+
+
+def _field(field: _Field, value: Any, encoded: dict[int, bytes]) -> bytes:
+    if isinstance(value, Node | list):
+        return _block(field.number, _wrapped(value, encoded) if field.holds_any else encoded[id(value)])
+    if isinstance(value, str) and not field.values:
+        return _block(field.number, value.encode())
+    return _varint(field.number << 3) + _varint(field.values[value] if isinstance(value, str) else value or 0)
+
+
+def _wrapped(value: Any, encoded: dict[int, bytes]) -> bytes:
+    """The message `Node`, which holds one of any type; an empty one is absent."""
+    if isinstance(value, list):
+        return _block(_fields("Node")["List"].number, b"".join(_block(1, _wrapped(each, encoded)) for each in value))
+    return _block(_fields("Node")[value.tag].number, encoded[id(value)]) if value.tag else b""
+
+
+def _block(number: int, content: bytes) -> bytes:
+    return b"".join((_varint(number << 3 | 2), _varint(len(content)), content))
+
+
+def _varint(value: int) -> bytes:
+    value &= (1 << 64) - 1
+    written = bytearray()
+    while value > 0x7F:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    written.append(value)
+    return bytes(written)
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A field of a message: `values` are the numbers of its enum, and `holds_any` says that its type is Node."""
+
+    number: int
+    repeated: bool
+    holds_any: bool
+    values: Mapping[str, int]
+
+
+@cache
+def _fields(tag: str) -> Mapping[str, _Field]:
+    """The fields of a type of node, by the name that they have in JSON."""
+    messages, enums = _descriptions()
+    return {
+        each.json_name: _Field(
+            each.number,
+            each.label == each.LABEL_REPEATED,
+            each.type_name == ".pg_query.Node",
+            enums.get(each.type_name.rpartition(".")[2], {}),
+        )
+        for each in messages[tag].field
+    }
+
+
+@cache
+def _descriptions() -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, int]]]:
+    """The messages by name, and of each enum the numbers by name."""
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+    [file] = FileDescriptorSet.FromString(library.description()).file
+    enums = {each.name: {value.name: value.number for value in each.value} for each in file.enum_type}
+    return {each.name: each for each in file.message_type}, enums
