@@ -19,7 +19,7 @@ from pulumi_embedded.cli.prompt import choose
 from pulumi_embedded.display.choice import DisplayOptions, show_details
 from pulumi_embedded.errors import ConfigurationError, EngineError, Unsupported
 from pulumi_embedded.model.events import Event, StepStarted
-from pulumi_embedded.model.options import Kind
+from pulumi_embedded.model.options import Kind, Options
 from pulumi_embedded.model.steps import Op
 from pulumi_embedded.model.urns import STACK_TYPE, display_type, urn_name, urn_type
 from pulumi_embedded.storage.session import Stack
@@ -221,15 +221,10 @@ def _display(context: CommandContext, flags: dict[str, Any]) -> DisplayOptions:
 
 
 def _request(context: CommandContext, kind: Kind, flags: dict[str, Any]) -> Request:
-    return Request(
+    options = Options(
         kind,
-        _display(context, flags),
-        preview_only=flags.get("preview_only", False),
-        yes=flags.get("yes", False) or skips_confirmations(),
-        skip_preview=flags.get("skip_preview", False),
+        dry_run=False,
         refresh=flags.get("refresh_first", False),
-        expect_no_changes=flags["expect_no_changes"],
-        message=flags["message"],
         parallel=_parallelism() if flags["parallel"] is None else max(flags["parallel"], 1),
         targets=flags["target"] + flags.get("target_replace", ()),
         target_dependents=flags["target_dependents"],
@@ -238,7 +233,15 @@ def _request(context: CommandContext, kind: Kind, flags: dict[str, Any]) -> Requ
         excludes=flags["exclude"],
         exclude_dependents=flags.get("exclude_dependents", False),
         continue_on_error=flags.get("continue_on_error", False),
-        interactive=context.interactive,
+    )
+    return Request(
+        options,
+        _display(context, flags),
+        preview_only=flags.get("preview_only", False),
+        yes=flags.get("yes", False) or skips_confirmations(),
+        skip_preview=flags.get("skip_preview", False),
+        expect_no_changes=flags["expect_no_changes"],
+        message=flags["message"],
         exec_kind=flags["exec_kind"],
         plan=_plan_file(context, flags.get("plan")),
         save_plan=_plan_file(context, flags.get("save_plan")),

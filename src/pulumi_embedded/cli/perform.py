@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,25 +35,15 @@ _VERBS = {Kind.UPDATE: "update", Kind.REFRESH: "refresh", Kind.DESTROY: "destroy
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asked for."""
+    """What the command line asked for; `options` are those of the update, and but for `dry_run` of its preview."""
 
-    kind: Kind
+    options: Options
     display: DisplayOptions
     preview_only: bool = False
     yes: bool = False
     skip_preview: bool = False
-    refresh: bool = False
     expect_no_changes: bool = False
     message: str = ""
-    parallel: int = 16
-    targets: tuple[str, ...] = ()
-    clear_pending_creates: bool = False
-    target_dependents: bool = False
-    replaces: tuple[str, ...] = ()
-    continue_on_error: bool = False
-    excludes: tuple[str, ...] = ()
-    exclude_dependents: bool = False
-    interactive: bool = False
     exec_kind: str = "cli"
     # The file of the plan to keep to, and the one to write.
     plan: PlanFile | None = None
@@ -67,26 +57,9 @@ class Request:
     @property
     def program_runs(self) -> int:
         """How often the program is run."""
-        if self.kind is not Kind.UPDATE:
+        if self.options.kind is not Kind.UPDATE:
             return 0
         return 2 if self.previews and not self.preview_only else 1
-
-    def options(self, plan: UpdatePlan | None, *, dry_run: bool) -> Options:
-        """The deployment's options for the preview or the update."""
-        return Options(
-            self.kind,
-            dry_run,
-            self.refresh,
-            self.parallel,
-            self.targets,
-            self.clear_pending_creates,
-            self.target_dependents,
-            self.replaces,
-            self.continue_on_error,
-            self.excludes,
-            self.exclude_dependents,
-            plan,
-        )
 
 
 def perform(stack: Stack, request: Request, confirm: Callable[[], bool]) -> None:
@@ -95,7 +68,7 @@ def perform(stack: Stack, request: Request, confirm: Callable[[], bool]) -> None
         performance = _Performance(stack, request, interpreters)
         outcome = performance.run(confirm)
     if request.expect_no_changes and outcome.has_changes:
-        verb = "preview" if request.preview_only else _VERBS[request.kind]
+        verb = "preview" if request.preview_only else _VERBS[request.options.kind]
         raise UnexpectedChanges(f"no changes were expected for {verb} but changes were proposed")
     if request.save_plan and outcome.plan:
         performance.save(request.save_plan, outcome.plan)
@@ -113,7 +86,8 @@ class _Performance:
             codec = aside.submit(stack.codec, create=not request.preview_only or request.save_plan is not None)
             self._deployment = _load_engine()
             self._codec = codec.result()
-        self._plan = request.plan.read(stack, self._codec) if request.plan else None
+        plan = request.plan.read(stack, self._codec) if request.plan else None
+        self._options = replace(request.options, plan=plan)
 
     def run(self, confirm: Callable[[], bool]) -> Outcome:
         """The preview, the question and the update, as far as they were asked for."""
@@ -148,7 +122,7 @@ class _Performance:
         return outcome
 
     def _deploy(self, snapshot: Snapshot, *, dry_run: bool, lock: Path | None = None) -> Outcome:
-        stack, options, codec = self._stack, self._request.options(self._plan, dry_run=dry_run), self._codec
+        stack, options, codec = self._stack, replace(self._options, dry_run=dry_run), self._codec
         target = stack.target()
         write = None if dry_run else lambda changed: stack.write(codec, changed)
         with display_for(target, options, self._request.display) as display:
@@ -177,7 +151,7 @@ def _record(stack: Stack, request: Request, begun: int, outcome: Outcome) -> Non
     """Adds the operation to the stack's history, in the CLI's form (3.260)."""
     facts, git_message = git_facts(stack.session.project.folder)
     entry = {
-        "kind": str(request.kind),
+        "kind": str(request.options.kind),
         "startTime": begun,
         "message": request.message or git_message,
         "environment": {

@@ -32,14 +32,6 @@ from pulumi_embedded.model.values import Properties
 
 __all__ = ["DiffDisplay"]
 
-# Parts of a replacement; the replacement itself is shown.
-_PARTS = {
-    Op.CREATE_REPLACEMENT,
-    Op.DELETE_REPLACED,
-    Op.READ_REPLACEMENT,
-    Op.DISCARD_REPLACED,
-    Op.IMPORT_REPLACEMENT,
-}
 _SIGN = {Op.CREATE: "add", Op.DELETE: "delete", Op.UPDATE: "update"}
 
 
@@ -89,7 +81,7 @@ class DiffDisplay:
 
     def _shown(self, view: StepView) -> bool:
         parts = self._options.show_replacement_steps
-        shown = worth_a_line(view, sames=self._options.show_sames) and (parts or view.op not in _PARTS)
+        shown = worth_a_line(view, sames=self._options.show_sames) and (parts or not view.op.is_part)
         return is_stack(view) or shown
 
     def _started(self, view: StepView) -> None:

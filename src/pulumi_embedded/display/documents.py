@@ -28,14 +28,6 @@ from pulumi_embedded.printable import json_text
 
 __all__ = ["EventStream", "PreviewDigest"]
 
-_PARTS = {
-    Op.CREATE_REPLACEMENT,
-    Op.DELETE_REPLACED,
-    Op.READ_REPLACEMENT,
-    Op.DISCARD_REPLACED,
-    Op.IMPORT_REPLACEMENT,
-}
-
 
 def _config(event: Prelude) -> dict[str, str]:
     return {key: value.blinded if value.secret else value.text for key, value in event.config.items()}
@@ -85,7 +77,7 @@ class PreviewDigest:
 
     def _started(self, view: StepView) -> None:
         parts = self._options.show_replacement_steps
-        if is_stack(view) or ((parts or view.op not in _PARTS) and worth_a_line(view, sames=self._options.show_sames)):
+        if is_stack(view) or ((parts or not view.op.is_part) and worth_a_line(view, sames=self._options.show_sames)):
             self._steps.append(self._step(view))
         if view.op is Op.REFRESH:
             self._refreshed.add(view.urn)
@@ -214,7 +206,7 @@ class EventStream:
         if view.diffs:
             metadata["diffs"] = list(view.diffs)
         metadata["detailedDiff"] = _event_diff(view)
-        if view.op not in _PARTS and view.urn not in self._refreshed:
+        if not view.op.is_part and view.urn not in self._refreshed:
             metadata["logical"] = True
         metadata["provider"] = view.resource.provider
         return {"metadata": metadata, **({"planning": True} if self._preview else {})}

@@ -52,6 +52,12 @@ class Op(StrEnum):
         """Whether a resource that Pulumi did not make is taken into the state."""
         return self in (Op.IMPORT, Op.IMPORT_REPLACEMENT)
 
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a part of a replacement, which is a step itself."""
+        parts = (Op.CREATE_REPLACEMENT, Op.READ_REPLACEMENT, Op.IMPORT_REPLACEMENT)
+        return self in (*parts, Op.DELETE_REPLACED, Op.DISCARD_REPLACED)
+
 
 class DiffKind(StrEnum):
     """How one property differs; the values are Pulumi's own names."""

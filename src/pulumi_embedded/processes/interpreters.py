@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.storage.workspace import Project
 
-__all__ = ["Interpreter", "Interpreters"]
+__all__ = ["Interpreter", "Interpreters", "start"]
 
 _PROGRAM: Final = Path(__file__).with_name("program.py")
+
+
+def start(command: Sequence[str], folder: Path, stdin: int) -> subprocess.Popen[str]:
+    """Start a process in a session of its own: Ctrl-C is for the engine, and a plugin finishes its step."""
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
 
 
 class Interpreter:
@@ -24,16 +39,7 @@ class Interpreter:
         # -P: the folder of program.py must not hide the program's own modules or the standard library's.
         command = [project.python(), "-P", "-u", str(_PROGRAM)]
         try:
-            self.process = subprocess.Popen(
-                command,
-                cwd=project.program_folder,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
+            self.process = start(command, project.program_folder, subprocess.PIPE)
         except OSError as error:
             raise EngineError(f"the program cannot be started with {command[0]}: {error}") from None
 

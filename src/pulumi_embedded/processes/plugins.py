@@ -19,6 +19,7 @@ from typing import IO, Final
 import grpc
 
 from pulumi_embedded.errors import EngineError
+from pulumi_embedded.processes.interpreters import start
 from pulumi_embedded.processes.sockets import address_of
 from pulumi_embedded.storage.workspace import pulumi_home
 
@@ -179,17 +180,7 @@ class PluginHost:
             socket = next(self._sockets)
         command = [*find_plugin(package, version, self._python, socket), *modules, self._engine]
         try:
-            process = subprocess.Popen(
-                command,
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                # Ctrl-C is for the engine: a plugin finishes its step.
-                start_new_session=True,
-            )
+            process = start(command, self._folder, subprocess.DEVNULL)
         except OSError as error:
             raise EngineError(f"the plugin {command[0]} cannot be started: {error}") from None
         with self._lock:
