@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_PARAGRAPH = re.compile(r"^(?![#<`|\-*>!\s])(?:.+\n)+", re.MULTILINE)
+_PARAGRAPH = re.compile(r"^(?!```|[#<|\-*>!\s])(?:.+\n)+", re.MULTILINE)
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 LONGEST = 160
 """Characters of a description that a search engine shows."""

@@ -134,8 +134,8 @@ EXAMPLES: Mapping[str, Example] = {
     "grant-to-public": _sql("GRANT SELECT ON tasks TO PUBLIC", "GRANT SELECT ON tasks TO reporting"),
     "syntax-error": _sql("ALTER TABLE tasks ADD COLUM rank integer", "ALTER TABLE tasks ADD COLUMN rank integer"),
     "security-definer-search-path": _sql(
-        "CREATE FUNCTION f() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
-        "CREATE FUNCTION f() RETURNS int LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS 'SELECT 1'",
+        "CREATE PROCEDURE p() LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
+        "CREATE PROCEDURE p() LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'SELECT 1'",
     ),
     "ban-char-field": _sql("ALTER TABLE tasks ADD COLUMN code char(3)", "ALTER TABLE tasks ADD COLUMN code text"),
     "prefer-timestamp-tz": _sql(

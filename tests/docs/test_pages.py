@@ -21,8 +21,6 @@ REPRINT = os.environ.get("TASKDB_DOCS") == "print"
 
 ELSEWHERE: Mapping[str, str] = {
     "docs/journey.md": "tests/acceptance/test_journey.py types it, on three servers",
-    "docs/adoption.md": "no test types it yet",
-    "docs/backups.md": "no test types it yet",
     "docs/embedded-engine.md": "no test types it yet",
     "docs/environments.md": "no test types it yet",
     "docs/fanout.md": "no test types it yet",
