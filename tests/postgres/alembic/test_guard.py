@@ -15,6 +15,7 @@ from pulumi_alembic.migrate.planner import read_revision
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.sql.parser import identifier, library
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.waiting import blocker, until, wants_lock
@@ -361,3 +362,16 @@ def test_only_revision_ids_allow_a_loss(text: str, monkeypatch: pytest.MonkeyPat
 def test_the_variable_may_name_several(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ALLOW_DATA_LOSS, f"{TWO},{THREE}")
     assert allowed([ONE]) == {ONE, TWO, THREE}
+
+
+def test_an_update_loads_the_parser_only_for_a_statement_that_can_lose_rows(empty_target: Target) -> None:
+    """Each update is a new process, and most lose nothing."""
+    empty_target.write(ONE, None, 'op.execute("CREATE TABLE app.t (id int); INSERT INTO app.t VALUES (1)")')
+    empty_target.write(TWO, ONE, 'op.execute("ALTER TABLE t ADD COLUMN a int"); op.execute("CREATE INDEX ON t (a)")')
+    empty_target.write(THREE, TWO, 'op.execute("DELETE FROM t WHERE id = 2")')
+    library._functions.cache_clear()
+    identifier.cache_clear()
+    empty_target.migrate(TWO)
+    assert not library.is_loaded()
+    empty_target.migrate(THREE)
+    assert library.is_loaded()
