@@ -49,7 +49,7 @@ def edited(node: Node, **fields: Any) -> Node:
 
 def children(node: Node) -> list[Any]:
     """The nodes that the node has, and the lists of nodes."""
-    return [value for value in node.__dict__.values() if isinstance(value, Node | list)]
+    return [value for value in node.__dict__.values() if type(value) is Node or type(value) is list]
 
 
 def nodes(tree: Any, *tags: str) -> Iterator[Node]:
@@ -62,7 +62,7 @@ def nodes(tree: Any, *tags: str) -> Iterator[Node]:
         elif isinstance(node, Node):
             if node.tag in tags:
                 yield node
-            waiting += reversed(children(node))
+            waiting += children(node)[::-1]
 
 
 def trees(document: bytes, sql: str) -> list[Node]:
@@ -148,11 +148,10 @@ def _node(fields: dict[str, Any]) -> Any:
         [(key, value)] = fields.items()
         if key[0] <= "Z":
             return value.__dict__.get("items", []) if key == "List" else _tagged(value, key)
-    for field in fields.keys() & TYPED.keys():
-        value = fields[field]
-        if isinstance(value, Node) and not value.tag:
+    for field, value in fields.items():
+        if type(value) is Node and not value.tag:
             mark, tag = _AMBIGUOUS.get(field, ("", ""))
-            _tagged(value, tag if mark in value.__dict__ else TYPED[field])
+            _tagged(value, tag if mark in value.__dict__ else TYPED.get(field, ""))
     return Node(fields)
 
 
