@@ -41,7 +41,7 @@ up: $(BIN)/.up ## Bring the stack up: database, roles, grants, schema at its rev
 	@printf '\nNext: make psql · make preview · make down · alembic revision -m "…" (after: . $(BIN)/activate)\n'
 
 preview: $(BIN)/.up ## Show what `make up` would do
-	$(RUN) --create preview --diff
+	$(RUN) --create preview
 
 refresh: $(BIN)/.up ## Read the server again into the stack's state
 	$(RUN) refresh --yes
@@ -96,9 +96,10 @@ server: $(BIN)/.up
 # The project is installed first: once it contained the commands of the two libraries.
 $(BIN)/.up: requirements.txt pyproject.toml VERSION $(wildcard packages/*/pyproject.toml)
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; python3 is " + sys.version)'
-	python3 -m venv .venv
-	$(BIN)/pip install --quiet --require-hashes --requirement requirements.txt
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@echo 'Installing Python packages into .venv, about a minute'
+	@python3 -m venv .venv
+	@$(BIN)/pip install --quiet --require-hashes --requirement requirements.txt
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation $(addprefix --editable ,$(dir $(wildcard packages/*/pyproject.toml)))
 	@touch $@
 
@@ -111,7 +112,8 @@ $(BIN)/.docs: requirements-docs.txt $(BIN)/.up
 	@touch $@
 
 $(BIN)/.test: requirements-dev.txt $(BIN)/.up
-	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
+	@echo 'Installing Python packages for the tests into .venv, about a minute'
+	@$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
 	@touch $@
 
 ci-preview: $(BIN)/.up ## What the pull request's check runs: the preview of STACK as a report

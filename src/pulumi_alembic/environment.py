@@ -19,7 +19,7 @@ from pulumi_alembic.database.migration_lock import hold
 from pulumi_alembic.database.sessions import waits
 from pulumi_alembic.errors import MigrationError, Moved
 from pulumi_alembic.ledger import integrity
-from pulumi_alembic.migrate.authoring import list_in_manifest, refuse_unnamed_merge
+from pulumi_alembic.migrate.authoring import list_in_manifest, refuse_unnamed_merge, require_one_head
 from pulumi_alembic.migrate.data_loss.settings import allowed
 from pulumi_alembic.migrate.job import ENTERED, Job, Listener, Request
 from pulumi_alembic.migrate.online import run_online
@@ -58,6 +58,7 @@ def run(target_metadata: sa.MetaData | None, url: Callable[[], str], policy: Cal
             signal.signal(signal.SIGINT, signal.default_int_handler)
         _load_scripts()
         refuse_unnamed_merge()
+        require_one_head()
         list_in_manifest()
         if context.is_offline_mode():
             _run_offline(target_metadata)
@@ -82,7 +83,7 @@ def _load_scripts() -> None:
         files += [error.filename or ""] if isinstance(error, SyntaxError) else []
         script = next((file for file in reversed(files) if file.startswith(folder)), folder)
         reason = redact(f"{type(error).__name__}: {error}")
-        raise CommandError(printable(f"{'/'.join(Path(script).parts[-3:])} does not import: {reason}")) from None
+        raise CommandError(printable(f"{'/'.join(Path(script).parts[-3:])} cannot be imported: {reason}")) from None
 
 
 def _run_offline(metadata: sa.MetaData | None) -> None:

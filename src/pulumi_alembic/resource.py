@@ -150,8 +150,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             properties[Properties.rehearse_with] = pulumi.Output.secret(rehearse_with)
         super().__init__(MigrationsProvider(), name, properties, opts)
         if not history.manifest.exists:
-            text = f"no {history.manifest.path} yet, by which edited scripts are noticed before they are applied"
-            pulumi.log.info(printable(f"{text}: {COMMAND}"), self)
+            text = f"there is no {history.manifest.path}, so an edited script is not noticed before it is applied"
+            pulumi.log.warn(printable(f"{text}: {COMMAND}"), self)
 
 
 def proof_of(stack: pulumi.StackReference) -> pulumi.Output[str | None]:
@@ -176,8 +176,9 @@ def _refuse_outputs(name: str, given: Mapping[str, object]) -> None:
     for argument, value in given.items():
         if isinstance(value, pulumi.Output):
             raise pulumi.RunError(
-                f"Migrations {name!r}: {argument} is an output of another resource, which a preview may not know yet. "
-                "Give it a plain value, such as one of the stack's configuration: url and an approval may be outputs"
+                f"Migrations {name!r}: {argument} is an output of another resource, which a preview does not always "
+                "know. Give it a plain value, such as one of the stack's configuration. Only url and an approval can "
+                "be outputs"
             )
 
 

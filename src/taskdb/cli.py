@@ -60,13 +60,13 @@ def server() -> None:
 @click.option("--port", type=click.IntRange(1024, 65535), help="Use this port from now on.")
 def start(port: int | None) -> None:
     """Start the server; the first time, create it."""
-    local.start(_project(), port=port, say=_say)
+    local.start(stack.project_folder(), port=port, say=_say)
 
 
 @server.command()
 def stop() -> None:
     """Stop the server; its databases stay."""
-    _say("The server is stopped" if local.stop(_project()) else "The server was not running")
+    _say("The server is stopped" if local.stop(stack.project_folder()) else "The server was not running")
 
 
 @server.command()
@@ -74,7 +74,7 @@ def stop() -> None:
 @click.pass_context
 def status(context: click.Context, as_json: bool) -> None:
     """Show where the server is; exit code 3 where it does not run."""
-    found = local.status(_project())
+    found = local.status(stack.project_folder())
     if as_json:
         click.echo(json_text(asdict(found) if found else {"running": False}))
     elif found:
@@ -89,7 +89,7 @@ def status(context: click.Context, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(yes: bool) -> None:
     """Stop the server and delete it with all of its databases."""
-    project = _project()
+    project = stack.project_folder()
     if not yes:
         click.confirm("Delete this project's server with all of its databases?", abort=True)
     _say("The server is removed" if local.remove(project) else "There was no server")
@@ -115,7 +115,7 @@ def show_status(context: click.Context, as_json: bool, html: Path | None) -> Non
     from pulumi_alembic.commands import status
     from pulumi_alembic.status.overview import Guide
 
-    project = _project()
+    project = stack.project_folder()
 
     def target(name: str) -> str:
         configuration = stack.configuration_of(name, project)
@@ -137,7 +137,7 @@ def show_status(context: click.Context, as_json: bool, html: Path | None) -> Non
 @click.argument("arguments", nargs=-1, required=True)
 def run(name: str | None, engine: str, create: bool, arguments: tuple[str, ...]) -> None:
     """Run a command of Pulumi on a stack, with its development server if it uses that: taskdb run up --yes."""
-    project, found, chosen = _project(), Engine.find(engine), stack.current_stack(name)
+    project, found, chosen = stack.project_folder(), Engine.find(engine), stack.current_stack(name)
     click.echo(f"Stack: {chosen}", err=True)
     configuration = stack.configuration_of(chosen, project)
     if not configuration.exists():
@@ -207,14 +207,14 @@ def _of_pull_request(command: Any) -> Any:
 @click.option("--from", "source", default=SOURCE, show_default=True, help="The stack that it is made from.")
 def pull_request_up(number: str, engine: str, source: str) -> None:
     """Bring the stack up: made at staging's revision, then brought to that of this checkout."""
-    PullRequest.parse(number, Engine.find(engine), _project(), source).up(_say)
+    PullRequest.parse(number, Engine.find(engine), stack.project_folder(), source).up(_say)
 
 
 @pull_request.command("down")
 @_of_pull_request
 def pull_request_down(number: str, engine: str) -> None:
     """Drop the stack's database and roles, and remove the stack."""
-    PullRequest.parse(number, Engine.find(engine), _project()).down(_say)
+    PullRequest.parse(number, Engine.find(engine), stack.project_folder()).down(_say)
 
 
 @main.command("report-schema", context_settings={"ignore_unknown_options": True})
@@ -227,7 +227,9 @@ def report_schema(context: click.Context, schema: Path, arguments: tuple[str, ..
     Further ARGUMENTS are those of `pulumi-alembic report`.
     """
     context.exit(
-        schema_report.report(schema.absolute(), arguments, _project(), lambda line: click.echo(line, err=True))
+        schema_report.report(
+            schema.absolute(), arguments, stack.project_folder(), lambda line: click.echo(line, err=True)
+        )
     )
 
 
@@ -247,12 +249,3 @@ def check_settings(context: click.Context, repository: str) -> None:
 
 def _say(line: str) -> None:
     click.echo(f"  {line}")
-
-
-def _project() -> Path:
-    """Find the folder with Pulumi.yaml: the current one or the nearest above it."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "Pulumi.yaml").exists():
-            return folder
-    raise TaskdbError(f"No Pulumi.yaml in {here} or above it: run this command inside the project")

@@ -7,16 +7,18 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 
 from pulumi_alembic import DatabaseError
 from pulumi_alembic.policy import Policy
+from taskdb import local
 from taskdb.engine import DEVELOPMENT, Engine
 from taskdb.errors import TaskdbError
 from taskdb.policy import policy_of
 
-__all__ = ["configuration_of", "current_stack", "migration_policy", "migrator_url", "output"]
+__all__ = ["configuration_of", "current_stack", "migration_policy", "migrator_url", "output", "project_folder"]
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 _NAME = re.compile(f"(?:{_PART}/){{0,2}}{_PART}")
@@ -45,6 +47,15 @@ def _selected(_: Path) -> str:
     return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
+def project_folder() -> Path:
+    """Find the folder with Pulumi.yaml: the current one or the nearest above it. Raises TaskdbError without one."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "Pulumi.yaml").exists():
+            return folder
+    raise TaskdbError(f"No Pulumi.yaml in {here} or above it: run this command inside the project")
+
+
 def migrator_url() -> str:
     """Where the `alembic` command works: DATABASE_URL, else the current stack as its migrator.
 
@@ -67,7 +78,7 @@ def migration_policy() -> Policy:
     """
     if os.environ.get("DATABASE_URL"):
         return Policy()
-    configuration = configuration_of(current_stack(), Path())
+    configuration = configuration_of(current_stack(), project_folder())
     if not configuration.exists():
         return Policy()
     read = yaml.safe_load(configuration.read_text()) or {}
@@ -79,5 +90,15 @@ def output(name: str, stack: str) -> str:
     answer = Engine.find().run("stack", "output", name, "--show-secrets", stack=stack)
     if answer.returncode != 0:
         reason = answer.stderr.strip().removeprefix("error: ")
-        raise TaskdbError(f"the stack {stack} does not tell its {name}: {reason}. Bring it up: make up STACK={stack}")
-    return answer.stdout.strip()
+        raise TaskdbError(f"the stack {stack} has no output {name}: {reason}. Bring it up: make up STACK={stack}")
+    value = answer.stdout.strip()
+    if name.endswith("_url"):
+        _require_running(value)
+    return value
+
+
+def _require_running(url: str) -> None:
+    """Raise TaskdbError, with the command that helps, if the URL is on the development server, which is stopped."""
+    server, address = local.status(project_folder()), urlsplit(url)
+    if server and not server.running and (server.host, server.port) == (address.hostname, address.port):
+        raise TaskdbError("the development server is stopped. Start it: taskdb server start")

@@ -76,7 +76,7 @@ def test_what_no_revision_builds_is_refused_with_the_nearest(unknown: Project) -
     unknown.configure(taskdb__adopt="true")
     refused = unknown.pulumi("up", "--yes", "--skip-preview", "--refresh")
     assert refused.exit_code != 0
-    assert f"Nearest is {TWO}, with 1 difference:" in refused.text
+    assert f"The nearest is {TWO}, with 1 difference:" in refused.text
     assert "DROP TABLE app.notes;" in refused.text
     assert query(unknown, "SELECT to_regclass('migrations.alembic_version')") == [(None,)]
 
@@ -85,7 +85,7 @@ def test_a_database_and_roles_made_by_hand_become_the_stack_s(by_scripts: Projec
     """They are imported; the rights that the scripts did not give are named, and once they are given all is adopted."""
     refused = by_scripts.pulumi("up", "--yes", "--skip-preview")
     assert refused.exit_code != 0
-    assert f"Nearest is {ONE}" in refused.text
+    assert f"The nearest is {ONE}" in refused.text
     assert f"GRANT DELETE, INSERT, SELECT, UPDATE ON TABLE app.users TO {by_scripts.name}_rw;" in refused.text
     with Database(server, by_scripts.name).connect() as admin:
         admin.execute(

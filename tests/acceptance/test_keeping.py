@@ -45,14 +45,14 @@ def test_a_pinned_stack_keeps_its_rows_and_has_them_again_at_the_head(stack: Pro
     assert "preserves 50 rows of app.messages: moved, no copy" in preview
     assert "deletes   50 rows" not in preview
     down = stack.up().text
-    assert f"{HEAD}: sets aside 50 rows of app.conversations" in down
+    assert f"{HEAD}: preserved 50 rows of app.conversations" in down
     found = {each["table"]: (each["rows"], each["moved"]) for each in kept(stack)}
     assert found == {"app.conversations": (50, True), "app.messages": (50, True)}
     stack.succeed("preview", "--refresh", "--expect-no-changes")
 
     stack.configure()
     assert "restores  50 rows of app.messages" in stack.succeed("preview").text
-    assert f"{HEAD}: puts back 50 rows of app.messages" in stack.up().text
+    assert f"{HEAD}: restored 50 rows of app.messages" in stack.up().text
     assert execute(stack, DIGEST) == before
     assert kept(stack) == []
 

@@ -30,10 +30,10 @@ def test_a_finding_on_a_large_table_stops_the_update_until_the_stack_judges_othe
     configure(live, "large_rows", "20")
     preview = live.pulumi("preview")
     assert preview.exit_code == 0
-    assert f"error {RULE}: builds index big on app.users (fewer than 10,000 rows): writers wait" in preview.text
+    assert f"error     {RULE}: builds index big on app.users (fewer than 10,000 rows): writers wait" in preview.text
     refused = live.pulumi("up", "--yes")
     assert refused.exit_code != 0 and "Traceback" not in refused.text
-    assert "lint stops 1 thing before anything runs" in refused.text
+    assert "lint found 1 error; nothing was run" in refused.text
     assert "CREATE INDEX CONCURRENTLY big ON users (updated_at)" in refused.text
     assert f"config set --path taskdb:lint.{RULE} warning --stack {live.stack}" in refused.text
     configure(live, RULE, "off")

@@ -85,4 +85,4 @@ def test_a_ring_of_stacks_is_refused_before_anything_is_made(project: Project) -
     project.configure(taskdb__promote_from=upper.stack)
     refused = project.pulumi("up", "--yes")
     assert refused.exit_code != 0 and "Traceback" not in refused.text
-    assert f"taskdb:promote_from goes in a ring, {project.stack} ← {upper.stack} ← {project.stack}" in refused.text
+    assert f"taskdb:promote_from forms a cycle, {project.stack} ← {upper.stack} ← {project.stack}" in refused.text

@@ -171,7 +171,7 @@ def test_an_edited_applied_script_is_refused_with_its_lines_until_it_is_accepted
     here = {"PULUMI_STACK": stack.stack}
     assert "wrote migrations/manifest: 3 revisions" in stack.run("pulumi-alembic", "manifest").text
     accepted = stack.run("pulumi-alembic", "accept", "20250126_002", "--reason", "a word in its title", **here)
-    assert accepted.stdout == "20250126_002 is accepted as it is now\n"
+    assert accepted.stdout == "20250126_002 was accepted as it is now\n"
     stack.succeed("preview", "--expect-no-changes")
 
 
@@ -182,7 +182,7 @@ def test_a_manifest_that_does_not_fit_is_refused_and_a_missing_one_is_asked_for(
     refused = stack.pulumi("up", "--yes")
     assert refused.exit_code != 0
     assert f"{script.name} was edited" in refused.text
-    assert "If that is meant, write it anew: pulumi-alembic manifest" in refused.text
+    assert "If that is meant, update it: pulumi-alembic manifest" in refused.text
     (stack.folder / "migrations/manifest").unlink()
     assert "no migrations/manifest yet" in stack.up().text
     assert stack.outputs()["revision"] == "20260101_004"

@@ -123,7 +123,7 @@ def test_an_older_commit_that_is_to_refuse_names_the_revision_and_the_command_th
     refused(outcome, f"  {NEWER} (applied ", ", alembic 1.", f"git log --all --oneline -- '*{NEWER}*'")
     assert facts(newer) == before
     [command] = re.findall(
-        r"go back to what these scripts say: (\S+) config set (\S+) (\S+) --stack \S+; then: \1 up", outcome.text
+        r"allow the rollback in this stack: (\S+) config set (\S+) (\S+) --stack \S+; then: \1 up", outcome.text
     )
     assert command[0] == {"pulumi": "pulumi", "embedded": "pulumi-embedded"}[older.engine]
     older.succeed("config", "set", *command[1:])
@@ -191,7 +191,7 @@ def test_a_target_that_there_is_no_way_to_is_an_error_and_changes_nothing(
 
     stack.configure(taskdb__revision="20250126_001")
     name = f"migrations/versions/{script.name}:{said}"
-    refused(stack.pulumi("up", "--yes"), "cannot be taken back:", name, "Nothing was run")
+    refused(stack.pulumi("up", "--yes"), "cannot be downgraded:", name, "Nothing was run")
 
     stack.configure(taskdb__revision="20990101_009")
     refused(stack.pulumi("up", "--yes"), "there is no revision '20990101_009' in the scripts")

@@ -136,7 +136,7 @@ def test_a_disk_that_is_full_from_whichever_statement_on(
         outcome = crowded.survives(fault, fill, lambda: ballast.unlink(missing_ok=True))
         full = "No space left on device" in crowded.first.output
         failed += full
-        if full and "correct the script" in crowded.first.output:
+        if full and "Correct the script" in crowded.first.output:
             return f"{fault}: the script is not to blame: {crowded.first}"
         return outcome
 

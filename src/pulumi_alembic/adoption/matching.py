@@ -57,7 +57,9 @@ def find(
     if not mine.items and not named:
         return None
     if not admin:
-        raise AdoptionError("adopt needs a login that may make databases, to build the revisions: rehearse_with")
+        raise AdoptionError(
+            "adopt builds the revisions in a scratch database: give rehearse_with a login that can create databases"
+        )
     only = named or (() if asked == "true" else (history.resolve(asked),))
     for head in only:
         if head not in history.revisions:
@@ -66,7 +68,7 @@ def find(
                 f"has its script, then: {job.command}"
             )
     wanted = history.ancestors(only or history.heads)
-    tell(f"builds {counted(len(wanted), 'revision')} in a scratch database, to compare")
+    tell(f"building {counted(len(wanted), 'revision')} in a scratch database, to compare")
     compared = _compare(job.url, admin, history, wanted, found, ignore)
     if only:
         compared = [each for each in compared if each[0] == tuple(sorted(only))]
@@ -122,8 +124,8 @@ def _compare(
                 compared.append((snapshot.heads, whole))
     except NotRehearsed as reason:
         raise AdoptionError(
-            f"the revisions cannot be built to compare with: {reason}. The login of rehearse_with has to be one that "
-            "may make databases (CREATEDB) and become the owner"
+            f"the revisions cannot be built to compare with: {reason}. The login of rehearse_with must be able "
+            "to create databases (CREATEDB) and to become the owner"
         ) from None
     return compared
 
@@ -131,8 +133,8 @@ def _compare(
 def _ambiguous(matching: Sequence[tuple[str, ...]]) -> str:
     names = ", ".join(revision_text(heads) for heads in matching)
     return (
-        f"the database is what each of these revisions builds, and rows may differ: {names}. Name the last one whose "
-        f"work is done in it: adopt: {revision_text(matching[0])}"
+        f"the schema matches each of these revisions, which can differ in rows: {names}. Name the last one that "
+        f"was applied: adopt: {revision_text(matching[0])}"
     )
 
 
@@ -146,7 +148,7 @@ def _nearest(compared: Sequence[tuple[tuple[str, ...], Difference]], command: st
     found = told(whole)
     number = counted(len(found), "difference")
     return "\n  ".join([
-        f"what is in the database no revision builds. Nearest is {revision_text(heads)}, with {number}:",
+        f"the schema matches no revision. The nearest is {revision_text(heads)}, with {number}:",
         *listed((each.name, each.lines) for each in found),
-        f"nothing was changed. Mend it by these statements, or let it differ by drift_ignore, then: {command}",
+        f"Nothing was changed. Run these statements, or add the differences to drift_ignore, then: {command}",
     ])  # fmt: skip

@@ -93,7 +93,7 @@ def in_folder(folder: Path) -> list[Backup | BackupError]:
     try:
         names = [path.name for path in folder.iterdir() if (path / MANIFEST).exists() and path.name[:1] != "."]
     except OSError as error:
-        raise BackupError(f"the folder of backups {folder} cannot be read: {error.strerror}") from None
+        raise BackupError(f"the backup directory {folder} cannot be read: {error.strerror}") from None
 
     def loaded(name: str) -> Backup | BackupError:
         try:
@@ -135,7 +135,7 @@ def making(folder: Path, id: str, identity: str) -> Iterator[Path]:
         partial.mkdir(mode=0o700)
     except OSError as error:
         raise BackupError(
-            f"the folder of backups {folder} cannot be written: {error.strerror}. Nothing was changed: let it be "
+            f"the backup directory {folder} cannot be written: {error.strerror}. Nothing was changed: let it be "
             "written, or name another (backup_folder)"
         ) from None
     try:

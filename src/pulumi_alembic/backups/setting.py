@@ -48,7 +48,7 @@ class BackupSetting:
         for revision in account.revisions:
             effects = [each.effects for each in revision.statements]
             if destroyed := [name for each in effects for name in each.destroys]:
-                return f"{revision.direction} {revision.id} destroys {destroyed[0]}"
+                return f"{revision.direction} {revision.id} deletes {destroyed[0]}"
             if unknown := revision.runs_python or next((each.unknown[0] for each in effects if each.unknown), ""):
-                return f"what {revision.direction} {revision.id} destroys is not known: {unknown}"
+                return f"what {revision.direction} {revision.id} deletes is unknown: {unknown}"
         return ""

@@ -227,7 +227,7 @@ def _require_space(folder: Path, needed: int) -> None:
     free = found.f_bavail * found.f_frsize
     if free < needed:
         raise BackupError(
-            f"the folder of backups {folder} has {size_text(free)} left, and the backup may need {size_text(needed)}. "
+            f"the backup directory {folder} has {size_text(free)} left, and the backup may need {size_text(needed)}. "
             "Nothing was changed: make room, or name another folder (backup_folder)"
         )
 

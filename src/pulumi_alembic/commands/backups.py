@@ -28,19 +28,25 @@ ORDER BY id DESC
 
 def add(commands: Any, command: Callable[[Any, Any, str], argparse.ArgumentParser]) -> None:
     """Add them to `commands`; `command` makes one of a function and its help."""
-    listing = command(commands, _backups, "list the backups that updates made, newest first")
+    listing = command(commands, _backups, "list the backups of this database, newest first")
     listing.add_argument("--json", action="store_true", help="print one JSON object")
-    listing.add_argument("--verify", action="store_true", help="read every file; exit code 3 where one is damaged")
-    restore = command(commands, _restore, "bring a database to what a backup holds")
-    restore.add_argument("id", metavar="ID", help="as `backups` lists it")
-    restore.add_argument("--into", metavar="URL", help="another database; its password by PGPASSWORD or ~/.pgpass")
-    restore.add_argument("--replace", action="store_true", help="also a database that is not the backup's, nor empty")
+    listing.add_argument("--verify", action="store_true", help="read every file; exit with 3 if one is damaged")
+    restore = command(commands, _restore, "restore a database from a backup")
+    restore.add_argument("id", metavar="ID", help="a backup, as `backups` lists it")
     restore.add_argument(
-        "--another-fingerprint", action="store_true", help="also what has another one than the backup says"
+        "--into", metavar="URL", help="restore into another database; its password is read from PGPASSWORD or ~/.pgpass"
+    )
+    restore.add_argument(
+        "--replace", action="store_true", help="replace a database that is neither empty nor the one that was backed up"
+    )
+    restore.add_argument(
+        "--another-fingerprint",
+        action="store_true",
+        help="restore even if the schema's fingerprint is not the one of the backup",
     )
     restore.add_argument("--yes", action="store_true", help="do not ask")
     for each in (listing, restore):
-        each.add_argument("--folder", type=Path, help="where they are; else where this database's ledger says")
+        each.add_argument("--folder", type=Path, help="the backup directory; by default the one in the ledger")
 
 
 def _backups(options: argparse.Namespace, directory: Path) -> int:
@@ -50,7 +56,7 @@ def _backups(options: argparse.Namespace, directory: Path) -> int:
     elif listed:
         _print_table(listed)
     else:
-        print("there is no backup")
+        print("no backups")
     return 3 if options.verify and any(each["state"] != "verified" for each in listed) else 0
 
 
@@ -131,7 +137,7 @@ def _restore(options: argparse.Namespace, directory: Path) -> None:
     if checksum and checksum != backup.checksum:
         raise BackupError(
             f"backup {backup.id} in {folder}: its manifest is not the one in the ledger, so somebody changed it. "
-            "It is not restored from"
+            "Nothing was restored"
         )
     command = " ".join(["pulumi-alembic", *sys.argv[1:]])
     job = Job(options.into or database_url(directory), directory, command=command, origin=Origin.of(directory))
@@ -139,8 +145,8 @@ def _restore(options: argparse.Namespace, directory: Path) -> None:
     content = restore.look()
     if not content.empty and not options.yes:
         _ask(
-            f"This replaces database {content.name}, at {revision_text(content.heads)}, by what it was on "
-            f"{_second(backup)} at {revision_text(backup.heads)}. What was written since is lost."
+            f"This replaces database {content.name}, at {revision_text(content.heads)}, with its backup of "
+            f"{_second(backup)}, at {revision_text(backup.heads)}. Everything written since then is lost."
         )
     revision = restore()
     print(f"restored {backup.id}: database {content.name} is at {revision}, as on {_second(backup)}")
@@ -154,8 +160,8 @@ def _found(options: argparse.Namespace, directory: Path) -> tuple[Path, str]:
         if id == options.id:
             return Path(folder), checksum
     raise BackupError(
-        f"the ledger knows no backup {options.id}. See which there are: pulumi-alembic backups; or name the folder of "
-        f"one that is not this database's: pulumi-alembic restore {options.id} --folder FOLDER"
+        f"the ledger has no backup {options.id}. List them: pulumi-alembic backups. If it is of another database, "
+        f"name its backup directory: pulumi-alembic restore {options.id} --folder FOLDER"
     )
 
 
@@ -164,16 +170,16 @@ def _refuse_password(url: str) -> None:
 
     if environment(url).get("PGPASSWORD") != os.environ.get("PGPASSWORD"):
         raise DatabaseError(
-            "--into has a password in it, which everybody on this machine can read: leave it out, and set PGPASSWORD "
-            "or keep it in ~/.pgpass"
+            "--into contains a password, which every user of this machine can read: remove it, and set PGPASSWORD "
+            "or use ~/.pgpass"
         )
 
 
 def _ask(what: str) -> None:
     if not sys.stdin.isatty():
-        raise BackupError(f"{what} Nobody is here to be asked: add --yes")
-    if input(f"{what} Go on? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise BackupError("nothing was changed")
+        raise BackupError(f"{what} stdin is not a terminal: pass --yes")
+    if input(f"{what} Continue? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise BackupError("cancelled: nothing was changed")
 
 
 def _tell(text: str) -> None:

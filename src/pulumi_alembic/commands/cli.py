@@ -22,7 +22,7 @@ from pulumi_alembic.commands import drift as drift_command
 from pulumi_alembic.commands import kept as keeping_commands
 from pulumi_alembic.commands import status as status_command
 from pulumi_alembic.commands.formats import print_document
-from pulumi_alembic.commands.project import database_url, script_directory
+from pulumi_alembic.commands.project import database_url, project_folder, script_directory
 from pulumi_alembic.database.sessions import patience, waits
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.migrate.job import Gate, Job, Listener
@@ -57,7 +57,7 @@ def main() -> NoReturn:
 def _run() -> int:
     options = _parser().parse_args()
     # As `alembic` has it by prepend_sys_path: an env.py may import the project.
-    sys.path.insert(0, str(Path.cwd()))
+    sys.path.insert(0, str(project_folder()))
     try:
         # A report of a preview needs no scripts.
         directory = options.directory or (Path() if options.run is _report else script_directory())
@@ -76,22 +76,24 @@ def _say(text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pulumi-alembic",
-        description="Revisions as a stack runs them, and the manifest that guards them. Like `alembic`, it takes the "
-        "scripts' folder from [tool.alembic] in pyproject.toml, and the database from DATABASE_URL or env.py.",
+        description="Run, review and record the revisions of a stack. Like `alembic`, it reads the scripts' folder "
+        "from [tool.alembic] in pyproject.toml, and the database from DATABASE_URL or env.py.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _command(commands, _manifest, "write the manifest anew, so that it fits the scripts as they are")
-    accept = _command(commands, _accept, "let the script of an applied revision stay as it was edited")
+    _command(commands, _manifest, "write the manifest for the scripts as they are now")
+    accept = _command(commands, _accept, "accept the edited script of an applied revision")
     accept.add_argument("revision", metavar="ID")
-    accept.add_argument("--reason", required=True, help="why that changes nothing that ran; kept in the ledger")
-    capsule = _command(commands, _capsule, "show the script of an applied revision as the ledger keeps it")
+    accept.add_argument(
+        "--reason", required=True, help="why the edit changes nothing that was applied; recorded in the ledger"
+    )
+    capsule = _command(commands, _capsule, "show the stored script of an applied revision")
     capsule.add_argument("revision", metavar="ID")
     for run, what in (
-        (_plan, "show what `upgrade` would run, and change nothing"),
-        (_upgrade, "bring the database up to a revision, as a stack's update does"),
+        (_plan, "show what `upgrade` would run; change nothing"),
+        (_upgrade, "upgrade the database to a revision, as an update of the stack does"),
     ):
         command = _command(commands, run, what)
-        command.add_argument("target", metavar="TARGET", nargs="?", default=HEAD, help="a revision; else head")
+        command.add_argument("target", metavar="TARGET", nargs="?", default=HEAD, help="a revision (default: head)")
         command.add_argument("--json", action="store_true", help="print one JSON object")
     _add_lint(commands)
     _add_history(commands)
@@ -114,7 +116,7 @@ def _command(commands: Any, run: Any, what: str) -> argparse.ArgumentParser:
 def _manifest(_: argparse.Namespace, directory: Path) -> None:
     history = History.load(directory)
     if history.manifest.exists and not history.differences:
-        print("the manifest fits the scripts")
+        print("the manifest matches the scripts")
         return
     changes = history.write_manifest()
     listed = counted(len(history.revisions), "revision")
@@ -127,12 +129,12 @@ def _accept(options: argparse.Namespace, directory: Path) -> None:
 
     history = History.load(directory)
     if not options.reason.strip():
-        raise MigrationError("--reason is empty: say why the edit changes nothing that ran")
+        raise MigrationError("--reason is empty: say why the edit changes nothing that was applied")
     with connect(database_url(directory)) as connection:
         heads = read_heads(connection)
         accepted = integrity.accept(connection, history, heads, options.revision, options.reason)
         connection.commit()
-    print(f"{options.revision} is accepted as it is now" if accepted else f"{options.revision} is as it ran")
+    print(f"{options.revision} was accepted as it is now" if accepted else f"{options.revision} is as it was applied")
 
 
 def _capsule(options: argparse.Namespace, directory: Path) -> None:
@@ -211,16 +213,23 @@ class _Applied(Listener):
 
 
 def _add_lint(commands: Any) -> None:
-    lint = _command(commands, _lint, "say what hurts in the scripts, up and down, without a database")
-    lint.add_argument("revisions", metavar="REVISION", nargs="*", help="these alone; else all")
+    lint = _command(commands, _lint, "lint the scripts, upgrades and downgrades, without a database")
+    lint.add_argument("revisions", metavar="REVISION", nargs="*", help="only these (default: all)")
     lint.add_argument("--json", action="store_true", help="print one JSON list")
     lint.add_argument(
-        "--fail-on", choices=("warning", "error"), default="error", help="exit code 1 where a finding is as bad"
+        "--fail-on",
+        choices=("warning", "error"),
+        default="error",
+        help="exit with 1 if a finding has this severity or a higher one",
     )
     lint.add_argument(
-        "--severity", metavar="RULE=SEVERITY", action="append", default=[], help="error, warning, info or off"
+        "--severity",
+        metavar="RULE=SEVERITY",
+        action="append",
+        default=[],
+        help="set the severity of a rule: error, warning, info or off",
     )
-    lint.add_argument("--rules", action="store_true", help="print the rules, and lint nothing")
+    lint.add_argument("--rules", action="store_true", help="print the rules instead")
 
 
 def _lint(options: argparse.Namespace, directory: Path) -> int:
@@ -235,21 +244,23 @@ def _lint(options: argparse.Namespace, directory: Path) -> int:
     if options.json:
         print(json_text([each.document for each in found]))
     else:
-        print("\n".join(each.text for each in found) or "lint finds nothing")
+        print("\n".join(each.text for each in found) or "no findings")
     return int(any(each.reaches(options.fail_on) for each in found))
 
 
 def _add_history(commands: Any) -> None:
-    command = _command(commands, _history, "show what became of the database, newest first: its ledger")
+    command = _command(commands, _history, "show the ledger of the database, newest first")
     command.add_argument("--json", action="store_true", help="print one JSON object")
-    command.add_argument("--limit", type=_limit, default=50, metavar="N", help="the newest N rows, or `all`; else 50")
+    command.add_argument(
+        "--limit", type=_limit, default=50, metavar="N", help="the newest N rows, or `all` (default: 50)"
+    )
 
 
 def _limit(text: str) -> int | None:
     if text == "all":
         return None
     if not re.fullmatch(r"0*[1-9]\d{0,8}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number above 0 nor all")
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0, or all")
     return int(text)
 
 
@@ -262,15 +273,17 @@ def _history(options: argparse.Namespace, directory: Path) -> None:
     if options.json:
         print_document(records=[each.to_json() for each in found], older=older)
         return
-    print("\n".join(records.table(found)) if found else "nothing was done to this database yet")
+    print("\n".join(records.table(found)) if found else "the ledger is empty")
     if older:
         print(f"… {older:,} older rows: --limit {len(found) + older} or --limit all")
 
 
 def _add_schema(commands: Any) -> None:
-    what = "write the schema of the database as a file, from which `report --schema` makes reports without the database"
+    what = "write the schema of the database to a file, for `report --schema`"
     command = _command(commands, _schema, what)
-    command.add_argument("--output", type=Path, metavar="FILE", help="for this user only; else standard output")
+    command.add_argument(
+        "--output", type=Path, metavar="FILE", help="a file that only this user can read (default: standard output)"
+    )
 
 
 def _schema(options: argparse.Namespace, directory: Path) -> None:
@@ -291,59 +304,55 @@ def _schema(options: argparse.Namespace, directory: Path) -> None:
         except OSError as error:
             raise MigrationError(f"cannot write {str(options.output)!r}: {error.strerror}") from None
     if taken.not_rehearsed:
-        print(f"without definitions, so reports are not rehearsed: {taken.not_rehearsed}", file=sys.stderr)
+        print(f"the file has no definitions, so its reports are not rehearsed: {taken.not_rehearsed}", file=sys.stderr)
 
 
 def _add_report(commands: Any) -> None:
-    what = "write what `pulumi preview --json` printed as a report for a pull request"
+    what = "write a report for a pull request from the output of `pulumi preview --json`"
     more = (
-        ". The level of its verdict is `error` where the preview failed or a finding is an error; `warning` where a "
-        "finding is one, where data is destroyed, a resource deleted or replaced, or a revision's SQL cannot be known; "
-        "else `ok`. A preview that cannot be read is exit code 1 and no report."
+        ". The verdict is `error` if the preview failed or a finding is an error. It is `warning` if a finding is a "
+        "warning, data or a resource is deleted, a resource is replaced, or a revision's SQL is unknown. Otherwise it "
+        "is `ok`. If the preview cannot be read, there is no report, and the exit code is 1."
     )
     report = commands.add_parser("report", help=what, description=what + more)
-    report.add_argument("file", metavar="FILE", nargs="?", help="what the preview printed; else standard input")
+    report.add_argument("file", metavar="FILE", nargs="?", help="the output of the preview (default: standard input)")
     report.add_argument(
         "--database",
         action="store_true",
-        help="report what an update of DATABASE_URL would run, without a preview: no state is read, and no row of a "
-        "table if the login can read none",
+        help="report on DATABASE_URL instead of a preview: reads no state, and needs no right to read a table",
     )
     report.add_argument(
         "--schema",
         metavar="FILE",
         type=Path,
-        help="report what an update would run of the database that `pulumi-alembic schema` wrote this file of: neither "
-        "the database nor a state is read",
+        help="report on a file of `pulumi-alembic schema` instead of a preview: reads neither a database nor a state",
     )
     report.add_argument(
         "--rehearse-with",
         metavar="URL",
         default="",
-        help="for --schema: rehearse on this server, by a login that can create databases and roles. Roles of the "
-        "schema are created there, and dropped after it. Leave the password to PGPASSWORD",
+        help="with --schema: rehearse on this server, with a login that can create databases and roles. The roles of "
+        "the schema are created there and dropped afterwards. Set the password in PGPASSWORD",
     )
-    report.add_argument("--directory", type=Path, help="the scripts' folder, for --database and --schema")
+    report.add_argument("--directory", type=Path, help="with --database or --schema: the scripts' folder")
     report.add_argument(
-        "--target", default=HEAD, help="the revision to report the way to, for --database and --schema; else head"
+        "--target", default=HEAD, help="with --database or --schema: the target revision (default: head)"
     )
-    report.add_argument("--format", choices=("markdown", "json"), default="markdown", help="else markdown")
-    report.add_argument(
-        "--fail-on", choices=("warning", "error"), help="exit code 3 where the verdict is as bad; the report is whole"
-    )
+    report.add_argument("--format", choices=("markdown", "json"), default="markdown", help="default: markdown")
+    report.add_argument("--fail-on", choices=("warning", "error"), help="exit with 3 if the verdict is this or worse")
     report.add_argument(
         "--marker",
         metavar="NAME",
         type=_marker,
-        help="the comment's first line is <!-- NAME -->, by which to update it in place; else pulumi-alembic-report. "
-        "Several stacks that report to one pull request need a name each",
+        help="the name in the comment's first line, <!-- NAME -->, by which a comment is found and updated (default: "
+        "pulumi-alembic-report). Give each stack that reports to one pull request its own name",
     )
     report.set_defaults(run=_report)
 
 
 def _marker(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_](?:[-./]?[A-Za-z0-9_]+)*", name):
-        raise argparse.ArgumentTypeError(f"{name!r} is not letters, digits and _, joined by single - . /")
+        raise argparse.ArgumentTypeError(f"{name!r} must be letters, digits and _, joined by single - . /")
     return name
 
 
@@ -368,7 +377,7 @@ def _reported(options: argparse.Namespace) -> Any:
     from pulumi_alembic.review import report
 
     if options.rehearse_with and options.schema is None:
-        raise MigrationError("--rehearse-with is for --schema: name the file that pulumi-alembic schema wrote")
+        raise MigrationError("--rehearse-with needs --schema FILE")
     if options.schema is not None:
         return _of_schema(options)
     return _of_database(options) if options.database else report.read(_preview(options.file))
@@ -379,11 +388,11 @@ def _of_schema(options: argparse.Namespace) -> Any:
     from pulumi_alembic.review.rehearsal.artifact import Artifact
 
     if options.file is not None or options.database:
-        raise MigrationError("--schema reports on that file: give no other FILE, and no --database")
+        raise MigrationError("--schema cannot be combined with FILE or --database")
     try:
         artifact = Artifact.from_json(json.loads(_preview(str(options.schema))))
     except (ValueError, RecursionError):
-        raise MigrationError(f"{options.schema}: this is not what pulumi-alembic schema writes") from None
+        raise MigrationError(f"{options.schema}: not a file of pulumi-alembic schema") from None
     except MigrationError as error:
         raise MigrationError(f"{options.schema}: {error}") from None
     directory = options.directory or script_directory()
@@ -402,7 +411,7 @@ def _of_database(options: argparse.Namespace) -> Any:
     from pulumi_alembic.review.lint.settings import Settings
 
     if options.file is not None:
-        raise MigrationError("--database reports on DATABASE_URL: give no FILE")
+        raise MigrationError("--database cannot be combined with FILE")
     directory = options.directory or script_directory()
     url = database_url(directory)
     with as_itself():
@@ -417,5 +426,7 @@ def _preview(file: str | None) -> bytes:
         except (OSError, ValueError) as error:
             raise MigrationError(f"cannot read {file!r}: {getattr(error, 'strerror', None) or error}") from None
     if sys.stdin.isatty():
-        raise MigrationError("no FILE, and nothing is piped in: pulumi preview --json | pulumi-alembic report")
+        raise MigrationError(
+            "no FILE, and stdin is a terminal. Pipe a preview in:\n  pulumi preview --json | pulumi-alembic report"
+        )
     return sys.stdin.buffer.read()

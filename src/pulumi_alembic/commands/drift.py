@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["add", "psql_script"]
 
 _HEAD = """\
--- Brings back what the last update of the stack left. For an admin who may become the owner of the objects:
+-- Restores the schema that the last update of the stack left. Run it as an admin who can become the owner:
 --   psql --no-psqlrc --set ON_ERROR_STOP=1 --file FILE
 BEGIN;
 SET LOCAL search_path = '';
@@ -53,14 +53,22 @@ _FOUND = 3
 
 def add(commands: Any, command: Callable[[Any, Any, str], argparse.ArgumentParser]) -> None:
     """Add it to `commands`; `command` makes one of a function and its help."""
-    drift = command(commands, _drift, "show how the database differs from what the last update left; exit code 3 then")
+    drift = command(
+        commands, _drift, "show how the database differs from what the last update left; exit with 3 if it does"
+    )
     shape = drift.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print one JSON object")
-    shape.add_argument("--sql", action="store_true", help="print the script for psql that brings back what was")
-    shape.add_argument("--accept", action="store_true", help="from now on expect what is there; needs --reason")
-    drift.add_argument("--reason", default="", help="why it is accepted; kept in the ledger")
+    shape.add_argument(
+        "--sql", action="store_true", help="print a script for psql that restores what the last update left"
+    )
+    shape.add_argument("--accept", action="store_true", help="accept the differences; needs --reason")
+    drift.add_argument("--reason", default="", help="why they are accepted; recorded in the ledger")
     drift.add_argument(
-        "--ignore", metavar="PATTERN", action="append", default=[], help="what may differ: 'table app.tmp_*'"
+        "--ignore",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="ignore these differences, such as 'table app.tmp_*'",
     )
 
 
@@ -71,21 +79,23 @@ def _drift(options: argparse.Namespace, directory: Path) -> int:
 
     ignore = patterns(options.ignore)
     if options.accept and not options.reason.strip():
-        raise MigrationError("--accept needs --reason: say why what is there is right")
+        raise MigrationError("--accept needs --reason: say why the differences are right")
     with connect(database_url(directory)) as connection:
         digest = store.newest(connection)
         if not digest:
-            raise DatabaseError("the ledger holds no snapshot yet: an update of the stack makes the first: pulumi up")
+            raise DatabaseError(
+                "the ledger contains no snapshot yet: an update of the stack writes the first one: pulumi up"
+            )
         seen = compare(connection, digest, ignore, lambda text: print(text, file=sys.stderr, flush=True))
         if seen.moved:
             raise DatabaseError(
-                f"the database is at {revision_text(seen.found.heads)}, where no update of the stack has left it: "
-                "what differs cannot be told from what revisions did. Bring it to its revision first: pulumi up"
+                f"the database is at {revision_text(seen.found.heads)}, where no update of the stack left it: "
+                "drift cannot be told from what revisions changed. Bring it to its revision first: pulumi up"
             )
         if seen.whole is None:
             raise DatabaseError(
-                "the ledger's newest snapshot is not what its digest says, so somebody changed it: what differs cannot "
-                "be told. Look at the database, then take it as it is: pulumi up, after a change of the stack"
+                "the ledger's newest snapshot does not match its digest, so somebody changed it: drift cannot be "
+                "computed. Check the database, then accept it as it is: pulumi up, after a change of the stack"
             )
         found = seen.told
         if options.accept:
@@ -99,12 +109,12 @@ def _accept(connection: Connection, seen: Seen, found: list[Told], reason: str, 
     from pulumi_alembic.scripts.origin import Origin
 
     if not found:
-        print("there is no drift to accept")
+        print("no drift to accept")
         return 0
     detail = {"expected": seen.expected, "reason": reason, "drift": [each.name for each in found]}
     store.keep(connection, seen.found, Origin.of(directory), detail, Event.DRIFT_ACCEPTED)
     connection.commit()
-    print("\n  ".join(["accepted, and expected from now on:", *(each.name for each in found)]))
+    print("\n  ".join(["accepted:", *(each.name for each in found)]))
     return 0
 
 
@@ -122,6 +132,6 @@ def _show(options: argparse.Namespace, seen: Seen, found: list[Told]) -> int:
         for each in found:
             print("\n    ".join([f"  {each.name}", *each.lines]))
         print(
-            seen.upgrade or "Mend it: pulumi-alembic drift --sql; take it: pulumi-alembic drift --accept --reason WHY"
+            seen.upgrade or "Fix it: pulumi-alembic drift --sql. Accept it: pulumi-alembic drift --accept --reason WHY"
         )
     return _FOUND if found and not options.sql else 0

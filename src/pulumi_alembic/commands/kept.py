@@ -31,12 +31,14 @@ WHERE relname = ANY (%s) AND relnamespace = to_regnamespace('kept')
 
 def add(commands: Any, command: Callable[[Any, Any, str], argparse.ArgumentParser]) -> None:
     """Add them to `commands`; `command` makes one of a function and its help."""
-    listing = command(commands, _kept, "list what downgrades took away and set aside, newest first")
+    listing = command(commands, _kept, "list the rows that downgrades preserved, newest first")
     listing.add_argument("--json", action="store_true", help="print one JSON object")
-    prune = command(commands, _prune, "remove what is kept, for good")
-    prune.add_argument("ids", metavar="ID", nargs="*", help="as `kept` lists them")
-    prune.add_argument("--older-than", type=_age, metavar="AGE", help="what was set aside so long ago, such as 30d")
-    prune.add_argument("--all", action="store_true", help="all of it")
+    prune = command(commands, _prune, "delete preserved rows for good")
+    prune.add_argument("ids", metavar="ID", nargs="*", help="preserved rows, as `kept` lists them")
+    prune.add_argument(
+        "--older-than", type=_age, metavar="AGE", help="delete what was preserved longer ago than this, such as 30d"
+    )
+    prune.add_argument("--all", action="store_true", help="delete all preserved rows")
     prune.add_argument("--yes", action="store_true", help="do not ask")
 
 
@@ -53,11 +55,11 @@ def _kept(options: argparse.Namespace, directory: Path) -> None:
     elif found:
         _print_table(found, {name: text for name, (_, text) in sizes.items()})
     else:
-        print("nothing is kept")
+        print("no preserved rows")
 
 
 def _print_table(found: Sequence[Entry], sizes: dict[str, str]) -> None:
-    rows = [("id", "revision", "what", "rows", "size", "age", "why it is there")]
+    rows = [("id", "revision", "what", "rows", "size", "age", "kept until")]
     rows += [
         (
             each.id,
@@ -76,7 +78,7 @@ def _print_table(found: Sequence[Entry], sizes: dict[str, str]) -> None:
 def _why(entry: Entry) -> str:
     if entry.why:
         return "; ".join(f"{number:,}: {reason}" for reason, number in entry.why.items())
-    return f"goes back with {entry.waits or entry.revision}"
+    return f"restored by {entry.waits or entry.revision}"
 
 
 def _age_of(entry: Entry) -> str:
@@ -95,26 +97,26 @@ def _prune(options: argparse.Namespace, directory: Path) -> None:
     with connect(url) as connection:
         going = _chosen(options, read(connection))
     if not going:
-        print("nothing is kept that is as old" if options.older_than else "nothing is kept")
+        print("no preserved rows are that old" if options.older_than else "no preserved rows")
         return
     if not options.yes:
         told = "\n".join(f"  {each.id}  {each.told(each.rows)}, of {each.revision}" for each in going)
-        _ask(f"This removes for good:\n{told}\n")
+        _ask(f"This deletes for good:\n{told}\n")
     with connect(url) as connection:
         for each in going:
             _remove(connection, each, directory)
         connection.commit()
-    print("\n".join(f"removed {each.id}: {each.told(each.rows)}" for each in going))
+    print("\n".join(f"deleted {each.id}: {each.told(each.rows)}" for each in going))
 
 
 def _chosen(options: argparse.Namespace, found: Sequence[Entry]) -> list[Entry]:
     if sum(map(bool, (options.ids, options.older_than, options.all))) != 1:
         raise KeptError(
-            "name what to remove, in one way: pulumi-alembic prune ID, pulumi-alembic prune --older-than 30d, or "
-            "pulumi-alembic prune --all. See what there is: pulumi-alembic kept"
+            "name what to delete: pulumi-alembic prune ID, pulumi-alembic prune --older-than 30d, or "
+            "pulumi-alembic prune --all. List preserved rows: pulumi-alembic kept"
         )
     if unknown := sorted({*options.ids} - {each.id for each in found}):
-        raise KeptError(f"nothing is kept as {unknown[0]}. See what is: pulumi-alembic kept")
+        raise KeptError(f"there are no preserved rows {unknown[0]}. List them: pulumi-alembic kept")
     if options.older_than:
         latest = datetime.now(UTC) - options.older_than
         return [each for each in found if datetime.fromisoformat(each.when) <= latest]
@@ -137,12 +139,12 @@ def _remove(connection: Connection, entry: Entry, directory: Path) -> None:
 
 def _ask(what: str) -> None:
     if not sys.stdin.isatty():
-        raise KeptError(f"{what}Nobody is here to be asked: add --yes")
-    if input(f"{what}Go on? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise KeptError("nothing was removed")
+        raise KeptError(f"{what}stdin is not a terminal: pass --yes")
+    if input(f"{what}Continue? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise KeptError("cancelled: nothing was deleted")
 
 
 def _age(text: str) -> timedelta:
     if not (match := re.fullmatch(r"(\d{1,5})([dw])", text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no age such as 30d or 4w")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an age such as 30d or 4w")
     return timedelta(days=int(match[1]) * _UNITS[match[2]])

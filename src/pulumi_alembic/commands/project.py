@@ -7,42 +7,52 @@ from pathlib import Path
 
 from pulumi_alembic.errors import DatabaseError, HistoryError
 
-__all__ = ["database_url", "script_directory"]
+__all__ = ["database_url", "project_folder", "script_directory"]
 
 FILES = ("pyproject.toml", "alembic.ini")
 
 
+def project_folder() -> Path:
+    """The nearest folder, from here upwards, that has Alembic's settings; this folder if none has."""
+    return next((folder for folder in (Path.cwd(), *Path.cwd().parents) if _location(folder)), Path.cwd())
+
+
 def script_directory() -> Path:
-    """The `script_location` of Alembic's settings in this folder: pyproject.toml, otherwise alembic.ini.
+    """The `script_location` of Alembic's settings in the project's folder: pyproject.toml, otherwise alembic.ini.
 
     Raises HistoryError without one.
     """
-    for read in (_of_pyproject, _of_ini):
-        if location := read():
-            # Alembic interpolates as configparser does.
-            return Path(location.replace("%(here)s", str(Path.cwd())).replace("%%", "%"))
+    folder = project_folder()
+    if location := _location(folder):
+        # Alembic interpolates as configparser does. Where it is run, the path stays as it is written.
+        found = Path(location.replace("%(here)s", str(folder)).replace("%%", "%"))
+        return found if folder == Path.cwd() else folder / found
     raise HistoryError(
-        f"there is no {' or '.join(FILES)} with Alembic's script_location in {Path.cwd()}: run this in the project's "
-        "folder, or name the scripts' folder with --directory"
+        f"there is no {' or '.join(FILES)} with Alembic's script_location in {folder} or above it: run this in the "
+        "project, or name the scripts' folder with --directory"
     )
 
 
-def _of_pyproject() -> str:
+def _location(folder: Path) -> str:
+    return _of_pyproject(folder / FILES[0]) or _of_ini(folder / FILES[1])
+
+
+def _of_pyproject(file: Path) -> str:
     # Not needed by whoever only asks for the URL, and a tenth of a no-op's time.
     import tomllib
 
     try:
-        return str(tomllib.loads(Path(FILES[0]).read_text())["tool"]["alembic"]["script_location"])
+        return str(tomllib.loads(file.read_text())["tool"]["alembic"]["script_location"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
 
-def _of_ini() -> str:
+def _of_ini(file: Path) -> str:
     import configparser
 
     settings = configparser.RawConfigParser()
     try:
-        settings.read_string(Path(FILES[1]).read_text())
+        settings.read_string(file.read_text())
         return settings["alembic"]["script_location"]
     except (OSError, ValueError, KeyError, configparser.Error):
         return ""

@@ -435,12 +435,12 @@ def _become_owner(connection: Connection) -> None:
     where = f"database {connection.info.dbname} as {connection.info.user}"
     if found is None:
         raise DatabaseError(
-            f"{where}: there is no schema {VERSION_SCHEMA}, where the migration tables belong: create it first"
+            f"{where}: the schema {VERSION_SCHEMA}, for the migration tables, does not exist: create it first"
         )
     owner, member, _ = found
     if not member and not _AS_ITSELF.get():
         raise DatabaseError(
-            f"{where}: the schema {VERSION_SCHEMA} belongs to {owner}, which this role may not become. "
+            f"{where}: the schema {VERSION_SCHEMA} belongs to {owner}, which this role is not a member of. "
             f"As an admin: GRANT {owner} TO {connection.info.user}"
         )
 

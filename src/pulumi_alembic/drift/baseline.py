@@ -72,7 +72,7 @@ class Keeper:
             try:
                 self._end()
             except DatabaseError as lost:
-                self._warn(f"what the update left could not be read, the next one makes up for it: {lost}")
+                self._warn(f"the schema could not be read after the update; the next update reads it: {lost}")
         elif isinstance(error, RevisionFailed) and self._before is not None:
             with suppress(DatabaseError):
                 self._end()
@@ -105,8 +105,8 @@ class Keeper:
         if expected is None:
             if self.fingerprint and self.fingerprint != after.digest:
                 self._warn(
-                    f"the ledger holds no snapshot with the digest of the last update, {self.fingerprint}: whether "
-                    "there is drift cannot be told, and what is there now is expected from here on"
+                    f"the ledger contains no snapshot with the digest of the last update, {self.fingerprint}: drift "
+                    "cannot be computed, and the schema as it is now is the new baseline"
                 )
             return after
         if self._infrastructure:
@@ -116,8 +116,8 @@ class Keeper:
         if after.heads == expected.heads:
             return expected
         self._warn(
-            "the database was moved to another revision outside of the stack: whether there is drift beside that "
-            "cannot be told, and what is there now is expected from here on"
+            "the database was moved to another revision outside the stack: drift cannot be computed, and the "
+            "schema as it is now is the new baseline"
         )
         return after
 
@@ -126,12 +126,14 @@ class Keeper:
         changes = told(difference(expected, taken))
         if changes:
             names = first([each.name for each in changes], _SHOWN)
-            self._tell("\n  ".join(["of roles and rights this is taken for what the update did:", *names]))
+            self._tell("\n  ".join(["accepted as changes of this update to roles and rights:", *names]))
         return taken
 
 
 def _drifted(whole: Difference) -> str:
     found = told(whole)
-    advice = whole.upgrade or "Mend it: pulumi-alembic drift --sql; take it: pulumi-alembic drift --accept --reason WHY"
+    advice = (
+        whole.upgrade or "Fix it: pulumi-alembic drift --sql. Accept it: pulumi-alembic drift --accept --reason WHY"
+    )
     head = f"drift, {counted(len(found), 'difference')} from what the last update left:"
     return "\n  ".join([head, *listed((each.name, each.lines) for each in found), advice])

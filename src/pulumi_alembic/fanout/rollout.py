@@ -34,10 +34,10 @@ class Outcome:
 
     def text(self, command: str) -> str:
         """What happened, on what, and what to do next."""
-        left = f"{databases(self.waiting)} behind it {'was' if self.waiting == 1 else 'were'} left as they are"
+        left = f"{databases(self.waiting)} after it {'was' if self.waiting == 1 else 'were'} not changed"
         lines = [f"{self.wave}: {databases(len(self.failed))} failed" + (f", and {left}" if self.waiting else "")]
         lines += [f"  {line}" for each in failures(self.failed)[:_SHOWN] for line in each.splitlines()]
-        lines.append(f"next: correct what was in the way, then run `{command}`: it goes on with what is not there yet")
+        lines.append(f"Fix the cause, then run it again; it continues with the databases that are left:\n  {command}")
         return "\n".join(lines)
 
 

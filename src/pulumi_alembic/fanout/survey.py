@@ -43,7 +43,7 @@ def survey(crowd: Crowd, listing: Listing, processes: int, *, known: bool = True
             "\n".join(
                 [f"{databases(len(wrong))} of {len(items):,} cannot be migrated, and nothing was changed:"]
                 + [f"  {line}" for line in failures({name: wrong[name] for name in sorted(wrong)})]
-                + [f"next: mend that, or take what it is about out of the list, then run `{crowd.command}`"]
+                + [f"Fix these databases, or remove them from the list, then run:\n  {crowd.command}"]
             )
         )
     for group in groups.known.values():
@@ -139,5 +139,5 @@ def _name(groups: Groups, number: int, known: bool) -> str | None:
 
 def _advice(kind: str) -> str:
     if kind == NoDatabase.__name__:
-        return ". It is not there on the server: make it first, or take it out of the list"
+        return ". It does not exist on the server: create it first, or remove it from the list"
     return ""

@@ -89,7 +89,7 @@ def account(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
     else:
         looked, found = bench.account(bench.job.of(name), tell)
     if _key(looked.plan) != key:
-        raise Moved(f"another migration changed it while this looked. Begin again: {bench.job.job.command}")
+        raise Moved(f"another migration changed it during the plan. Run it again: {bench.job.job.command}")
     return {"account": found.to_json()}
 
 
@@ -128,8 +128,8 @@ class _AsJudged(Gate):
             return dict(self.expected["notes"])
         if self.expected["approved"]:
             raise NotApproved(
-                f"what would run is not what was approved: the database has moved since, {plan}. Look at it, and "
-                "approve what is left"
+                f"the plan is not the one that was approved: the database has moved since, {plan}. Review it, and "
+                "approve the rest"
             )
         _, found = self.bench.account(self.job, lambda text, lasting=False: None, keep=is_wanted(self.job.policy))
         Gates(self.job.command, self.expected["configure"], self.job.allow_data_loss).check([found], found.digest)

@@ -70,7 +70,7 @@ def accept(connection: Connection, history: History, heads: Sequence[str], id: s
         raise TargetError(f"revision {id} is not applied here: applied are {', '.join(sorted(applied)) or 'none'}")
     run = applied[id]
     if run is None:
-        raise TargetError(f"revision {id} was stamped: the ledger holds no script that ran, so none was changed")
+        raise TargetError(f"revision {id} was stamped: the ledger contains no script of it to compare with")
     revision = history.revisions[id]
     if revision.checksum == run.checksum:
         return False
@@ -140,11 +140,11 @@ def _report(
 ) -> Iterator[str]:
     directory = history.manifest.path.parent.name
     for revision, row in changed:
-        yield f"{directory}/versions/{revision.path.name} is applied, and was edited since it ran:"
+        yield f"{directory}/versions/{revision.path.name} is applied, and was edited since:"
         yield from (f"  {line}" for line in differing(revision, row))
-    yield 'Take that back, and change the schema by a new revision: alembic revision -m "…"'
+    yield 'Revert the edit, and change the schema with a new revision: alembic revision -m "…"'
     first = f"{COMMAND}; then: " if history.differences else ""
-    yield f"If it is meant, and what ran stays right: {first}" + "; ".join(
+    yield f"If the edit is meant, and the applied schema is right: {first}" + "; ".join(
         f'pulumi-alembic accept {revision.id} --reason "…"' for revision, _ in changed
     )
 
@@ -154,13 +154,13 @@ def _lines_that_differ(connection: Connection, revision: Revision, row: int) -> 
 
     readable = "SELECT has_column_privilege(%s, 'source', 'SELECT')"
     if connection.execute(readable, [TABLE.as_string(connection)]).fetchone() == (False,):
-        yield "(this login cannot read the script that ran)"
+        yield "(this login cannot read the applied script)"
         return
     statement = sql.SQL("SELECT source FROM {} WHERE id = %s").format(TABLE)
     [source] = connection.execute(statement, [row]).fetchone() or (zlib.compress(b""),)
     ran = normalised(zlib.decompress(source).decode()).splitlines()
     now = normalised(revision.source).splitlines()
-    lines = list(difflib.unified_diff(ran, now, "as it ran", "as it is now", n=1, lineterm=""))
+    lines = list(difflib.unified_diff(ran, now, "as applied", "as it is now", n=1, lineterm=""))
     yield from (redact_source(line) for line in lines[:DIFF_LINES])
     if len(lines) > DIFF_LINES:
         yield f"… and {len(lines) - DIFF_LINES} lines more"

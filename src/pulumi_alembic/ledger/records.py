@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from psycopg import sql
 from pulumi_alembic.database.connection import Connection, read_heads
 from pulumi_alembic.ledger.ledger import Event
 from pulumi_alembic.ledger.table import SKIPPED, TABLE, columns
-from pulumi_alembic.output import wording
+from pulumi_alembic.output.wording import counted
 from pulumi_alembic.scripts.plan import revision_text
 from pulumi_alembic.scripts.promotion import UNPROVEN
 
@@ -20,6 +21,9 @@ __all__ = ["BY_HAND", "Record", "read", "table"]
 
 BY_HAND = "moved by hand"
 """The result of a row that no ledger holds: the heads are not those that the row before left."""
+
+_WIDTH, _WHEN, _WHAT = 100, 21, 27
+"""Columns of the table for people: of a whole line, of the time, and of what was done at most."""
 
 _SHOWN = tuple(event for event in Event if event not in (Event.INTENT, Event.DONE, Event.SNAPSHOT, Event.BEGUN))
 
@@ -77,9 +81,19 @@ def read(connection: Connection, limit: int | None) -> tuple[list[Record], int]:
 
 
 def table(records: Sequence[Record]) -> list[str]:
-    """The lines of a table for people; a row's times are those of this machine."""
-    titles = ("when", "from → to", "what", "who", "stack", "commit", "took", "statements", "backup", "result")
-    return wording.table([titles, *(_cells(each) for each in records)])
+    """The records as lines of at most 100 columns, two or more for each; times are those of this machine."""
+    width = min(max(len(each.what) for each in records), _WHAT)
+    lines = [f"{'when':<{_WHEN}}{'what':<{width}}  {'took':>8}  result"]
+    for each in records:
+        took = f"{each.seconds:.2f} s" if each.seconds is not None else "-"
+        head = f"{_when(each):<{_WHEN}}{each.what:<{width}}  {took:>8}  "
+        lines += _wrapped(head, " ".join(each.result.split()), len(head) if len(head) < _WIDTH // 2 + _WHEN else _WHEN)
+        lines += _wrapped(" " * _WHEN, ", ".join(_details(each)), _WHEN)
+    return lines
+
+
+def _wrapped(head: str, text: str, indent: int) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=head, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def _rows(connection: Connection, found: frozenset[str], limit: int | None) -> tuple[list[Record], int]:
@@ -134,8 +148,8 @@ def _what(event: str, revision: str, detail: Mapping[str, Any]) -> str:
         Event.STAMPED: f"stamp {revision}",
         Event.BACKUP: f"backup at {revision}",
         Event.RESTORED: f"restore to {revision}",
-        Event.KEPT: f"keep {kept}",
-        Event.PUT_BACK: f"put back {kept}",
+        Event.KEPT: f"preserve {kept}",
+        Event.PUT_BACK: f"restore {kept}",
         Event.PRUNED: f"prune {kept}",
         Event.DRIFT_ACCEPTED: f"accept drift at {revision}",
         Event.ADOPTED: f"adopt {revision}",
@@ -149,15 +163,15 @@ def _result(event: str, detail: Mapping[str, Any]) -> str:
         case Event.ACCEPTED | Event.DRIFT_ACCEPTED:
             return f"accepted: {detail.get('reason', 'without a reason')}"
         case Event.STAMPED:
-            return "stamped: no script ran"
+            return "stamped: no script was applied"
         case Event.ADOPTED:
-            return "adopted: no script ran"
+            return "adopted: no script was applied"
         case Event.BACKUP | Event.RESTORED:
             return "complete"
         case Event.KEPT | Event.PUT_BACK | Event.PRUNED:
             stays = f", {detail['left']:,} stay" if detail.get("left") else ""
             return f"{event}: {detail.get('what')}{stays} ({detail.get('id')})"
-    for key, how in ((UNPROVEN, "unproven"), (SKIPPED, "in spite of its rehearsal")):
+    for key, how in ((UNPROVEN, "unproven"), (SKIPPED, "despite its rehearsal")):
         if key in detail:
             return f"applied {how}: {detail[key]['reason']}"
     return "applied"
@@ -179,20 +193,24 @@ def _gap(origin: tuple[str, ...], target: tuple[str, ...]) -> Record:
     return Record(None, origin, target, "-", BY_HAND)
 
 
-def _cells(record: Record) -> tuple[str, ...]:
+def _when(record: Record) -> str:
+    return f"{record.when.astimezone():%Y-%m-%d %H:%M:%S}" if record.when else "-"
+
+
+def _details(record: Record) -> Iterator[str]:
+    """From which revision to which, who did it and from where."""
     origin, target = revision_text(record.origin), revision_text(record.target)
-    return (
-        f"{record.when.astimezone():%Y-%m-%d %H:%M:%S}" if record.when else "-",
-        f"{origin} → {target}" if origin != target else f"at {target}",
-        record.what,
-        f"{record.who} ({record.person})" if record.person else record.who or "-",
-        record.stack or "-",
-        _short(record.commit) or "-",
-        f"{record.seconds:.2f} s" if record.seconds is not None else "-",
-        str(record.statements) if record.statements is not None else "-",
-        record.backup or "-",
-        " ".join(record.result.split()),
-    )
+    yield f"{origin} → {target}" if origin != target else f"at {target}"
+    if record.who:
+        yield f"by {record.who} ({record.person})" if record.person else f"by {record.who}"
+    if record.stack:
+        yield f"stack {record.stack}"
+    if record.commit:
+        yield f"commit {_short(record.commit)}"
+    if record.statements is not None:
+        yield counted(record.statements, "statement")
+    if record.backup:
+        yield f"backup {record.backup}"
 
 
 def _short(commit: str) -> str:

@@ -110,7 +110,7 @@ def read(connection: Connection, id: str) -> Capsule:
     """The capsule of one revision. Raises CapsuleError where there is none."""
     found = _read(connection, sql.SQL("revision = {}").format(sql.Literal(id)))
     if id not in found:
-        raise CapsuleError(f"the ledger keeps no script of {id}: it was stamped, or never applied here")
+        raise CapsuleError(f"the ledger has no script of {id}: it was stamped, or never applied here")
     return found[id]
 
 
@@ -137,7 +137,7 @@ def _vouched(history: History, heads: Iterable[str], found: Mapping[str, Capsule
 def _problem(history: History, id: str, capsule: Capsule | None, trust: Trust) -> str:
     """Why this capsule is not to run; empty where it is the script that the stack, git or a person knows."""
     if capsule is None:
-        return f"{id}: the ledger keeps no script of it: it was stamped, or its row is gone"
+        return f"{id}: the ledger has no script of it: it was stamped, or its row was deleted"
     if trust.accepted.get(id) == capsule.digest:
         return ""
     if applied := trust.applied.get(id):
@@ -145,34 +145,34 @@ def _problem(history: History, id: str, capsule: Capsule | None, trust: Trust) -
             return ""
         return (
             f"{capsule}: this is not the script that the stack applied: its state has the digest {applied}, and what "
-            f"the ledger keeps has {capsule.digest}. It was changed there, or applied anew outside of the stack"
+            f"the ledger contains has {capsule.digest}. It was changed there, or applied again outside the stack"
         )
     if has_script(history.manifest.path.parent, id, checksum(capsule.source)):
         return ""
     return (
-        f"{capsule}: nothing outside of the database vouches for what the ledger keeps: the stack's state has no "
-        "digest of it, and no commit here has that text"
+        f"{capsule}: nothing outside the database confirms the stored script: the stack's state has no digest "
+        "of it, and no commit here has that text"
     )
 
 
 def _refusal(refused: list[tuple[str, str]], found: Mapping[str, Capsule], trust: Trust) -> Iterator[str]:
-    yield "the scripts here lack revisions that are applied, and the ledger's are not to be trusted. None was run:"
+    yield "the scripts here lack applied revisions, and the ledger's stored scripts are not trusted. Nothing was run:"
     yield from (f"  {problem}" for _, problem in refused)
     yield _checkout(id for id, _ in refused)
     if known := [id for id, _ in refused if id in found]:
         pairs = " ".join(f"{id}={found[id].digest}" for id in known)
         read = "; ".join(f"pulumi-alembic capsule {id}" for id in known)
-        yield f"Or read what the ledger keeps: {read}; and if that is right: {VARIABLE}='{pairs}' {trust.up}"
+        yield f"Or read the stored scripts: {read}; and if they are right: {VARIABLE}='{pairs}' {trust.up}"
 
 
 def _not_allowed(heads: Sequence[str], unknown: list[str], found: Mapping[str, Capsule], trust: Trust) -> str:
     return "\n".join(
         [
-            f"the database is at {revision_text(heads)}, and the scripts here, which lack revisions of that, may not "
-            "take it back (on_unknown_revision is refuse):",
+            f"the database is at {revision_text(heads)}, and the scripts here lack revisions of it. This stack does "
+            "not roll them back (on_unknown_revision is refuse):",
             *(f"  {found.get(head, head)}" for head in unknown),
             _checkout(unknown),
-            f"Or let this stack go back to what these scripts say: {trust.allow}; then: {trust.up}",
+            f"Or allow the rollback in this stack: {trust.allow}; then: {trust.up}",
         ]
     )
 

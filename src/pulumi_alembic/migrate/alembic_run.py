@@ -42,22 +42,26 @@ def import_scripts(revisions: Iterable[Revision]) -> dict[str, ModuleType]:
         except (Exception, SystemExit) as error:
             raise HistoryError(_not_importable(revision, redact(f"{type(error).__name__}: {error}"))) from None
         if not revision.is_capsule and Revision.read(revision.folder, revision.file).checksum != revision.checksum:
-            raise HistoryError(f"{revision.path} was edited while this ran. Begin again")
+            raise HistoryError(f"{revision.path} was edited during the run. Run the command again")
         for direction in Direction:
             if not callable(getattr(script, direction, None)):
-                raise HistoryError(f"{revision.path} has no function {direction}(): each revision needs both ways")
+                raise HistoryError(
+                    f"{revision.path} has no function {direction}(): each revision needs an upgrade and a downgrade"
+                )
         if builds_on(vars(script)) != (revision.down, revision.depends_on):
-            raise HistoryError(f"{revision.path} does not build on what the manifest says. Write it anew: {COMMAND}")
+            raise HistoryError(
+                f"{revision.path} has another down_revision than the manifest lists. Update the manifest: {COMMAND}"
+            )
         scripts[revision.id] = script
     return scripts
 
 
 def _not_importable(revision: Revision, reason: str) -> str:
     if not revision.is_capsule:
-        return f"{revision.path} does not import: {reason}"
+        return f"{revision.path} cannot be imported: {reason}"
     return (
-        f"the script of {revision.id}, which the ledger keeps, does not import here: {reason}. It uses code of the "
-        f"commit that it is from: check that out: git log --all --oneline -- '*{revision.id}*'"
+        f"the script of {revision.id}, which the ledger keeps, cannot be imported here: {reason}. It uses code of its "
+        f"own commit. Check that commit out: git log --all --oneline -- '*{revision.id}*'"
     )
 
 
@@ -69,7 +73,7 @@ def ask_url(directory: Path) -> str | None:
     except MigrationError:
         raise
     except Exception as error:
-        raise HistoryError(_not_runnable(directory / "env.py", error, "does not tell the database's URL")) from None
+        raise HistoryError(_not_runnable(directory / "env.py", error, "does not give the database's URL")) from None
     return told[0] if told else None
 
 
@@ -156,4 +160,4 @@ def _run_env(
             raise
         raise HistoryError(_not_runnable(env, error)) from None
     except SystemExit as error:
-        raise HistoryError(f"{env} ends the process, with {error.code!r}: take that out") from None
+        raise HistoryError(f"{env} ends the process, with {error.code!r}: remove that") from None

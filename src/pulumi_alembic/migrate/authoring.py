@@ -11,14 +11,14 @@ from alembic.script import write_hooks
 from alembic.util import CommandError, msg
 
 from pulumi_alembic.scripts import naming
-from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.history import HEAD, History
 from pulumi_alembic.scripts.manifest import COMMAND, Manifest
 from pulumi_alembic.scripts.revision import Revision
 
 if TYPE_CHECKING:
     from alembic.operations.ops import MigrationScript
 
-__all__ = ["list_in_manifest", "name_by_the_rule", "refuse_unnamed_merge"]
+__all__ = ["list_in_manifest", "name_by_the_rule", "refuse_unnamed_merge", "require_one_head"]
 
 _HOOK = "pulumi_alembic_manifest"
 
@@ -31,6 +31,16 @@ def refuse_unnamed_merge() -> None:
     history = History.load(Path(context.script.dir))
     if history.is_named_by_rule and (options.rev_id is None or not naming.is_revision_id(options.rev_id)):
         raise CommandError(f"a merge needs the next revision id: {history.merge_command(history.heads)}")
+
+
+def require_one_head() -> None:
+    """Raise HistoryError, with the command that merges them, if the command is about `head` and there are several."""
+    options = context.config.cmd_opts
+    asked = getattr(options, "cmd", (None,))[0]
+    heads = {command.upgrade: "revision", command.revision: "head"}
+    about_head = asked is command.check or (asked in heads and getattr(options, heads[asked]) in (HEAD, None))
+    if about_head and len(context.script.get_heads()) > 1:
+        History.load(Path(context.script.dir)).resolve(HEAD)
 
 
 def list_in_manifest() -> None:

@@ -51,30 +51,28 @@ def revision_failed(
         with connect(url) as connection:
             revision = revision_text(read_heads(connection))
     except DatabaseError as unreachable:
-        return DatabaseError(
-            f"{failed}\n{unreachable}\nRun `{command}` again once it answers: it reads the database first"
-        )
+        return DatabaseError(f"{failed}\n{unreachable}\nOnce it answers, run this again:\n  {command}")
     if running.committed:
-        ended = "it had committed statements of its own, which stay; the rest was rolled back"
-        advice = "undo by hand what stayed, or let the script find it there (IF NOT EXISTS)"
+        ended = "its own commits stay, the rest was rolled back"
+        advice = "Revert by hand what was committed, or let the script expect it (IF NOT EXISTS)"
     elif running.outside:
-        ended = "what it does outside a transaction, the next run finds and completes; the rest was rolled back"
-        advice = "correct what was in the way"
+        ended = "the next run completes its statements outside a transaction, the rest was rolled back"
+        advice = "Fix the cause"
     else:
-        ended = "it was rolled back whole"
+        ended = "rolled back"
         reason = first.error if first else error
-        advice = "correct what was in the way" if _of_server(reason) else "correct the script"
+        advice = "Fix the cause" if _of_server(reason) else "Correct the script"
     if isinstance(error, FileNotFoundError) and error.filename and not running.committed:
         name = Path(str(error.filename)).name
-        advice = f"check out the commit that has the file: git log --all --oneline -- {shlex.quote('*' + name)}"
+        advice = f"Check out the commit that has the file: git log --all --oneline -- {shlex.quote('*' + name)}"
     if waited and not running.committed:
-        advice = "let the sessions in its way end"
-    again = f"run `{command}`"
+        advice = "Let the sessions that block it end"
+    again = "then run"
     if isinstance(error, DataLoss):
-        advice, again = "keep what is needed", f"if the rest may go, run `{ALLOW_DATA_LOSS}={running.name} {command}`"
-    where = f"{ended}; the database is at {revision}"
+        advice, again = "Save what is needed", "then delete the rest"
+        command = f"{ALLOW_DATA_LOSS}={running.name} {command}"
     return RevisionFailed(
-        f"{failed}\n  {where}\n  next: {advice}, then {again}: it goes on from there",
+        f"{failed}\n  {ended}; the database is at {revision}\n  {advice}, {again}:\n  {command}",
         revision,
         first.error if first else error,
     )

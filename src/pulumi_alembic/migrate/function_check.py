@@ -32,8 +32,8 @@ def refuse_irreversible(functions: Iterable[Function], *, rehearsed: bool = Fals
     if refused := [f"{each.path}:{line}: {why}" for each in ways_back for line, why in _problems(each, rehearsed)]:
         lines = "\n".join(f"  {redact(line)}" for line in refused)
         raise TargetError(
-            f"the way back leads through revisions that cannot be taken back:\n{lines}\nNothing was run. Go no further "
-            'back than to these, or change the schema by a new revision: alembic revision -m "…"'
+            f"these revisions cannot be downgraded:\n{lines}\nNothing was run. Choose a revision that is not older "
+            'than these, or change the schema with a new revision: alembic revision -m "…"'
         )
 
 
@@ -47,7 +47,7 @@ def _problems(function: Function, rehearsed: bool) -> Iterator[tuple[int, str]]:
     if way_there and _acts(way_there.body) and not _acts(way_back.body) and not _says_so(function.source):
         yield (
             way_back.lineno,
-            "downgrade() does nothing, and upgrade() does something: it would count as taken back, and be there still",
+            "downgrade() does nothing, and upgrade() does something: its changes would stay",
         )
 
 

@@ -37,7 +37,8 @@ def migrate(job: Job, gate: Gate = OPEN, listener: Listener = SILENT) -> str:
         revision = _read_at_last(job.url, job.policy)
     if revision != job.target:
         raise DatabaseError(
-            f"every revision ran, yet the database is at {revision} and not at {job.target}. Look again: {job.command}"
+            f"every revision was applied, but the database is at {revision} and not at {job.target}. "
+            f"Run it again: {job.command}"
         )
     return revision
 
@@ -60,7 +61,7 @@ def _reach(request: Request, gate: Gate) -> bool:
     try:
         run(plan, looked.history, replace(request, job=job, backup=backup, notes=notes))
     except Moved as moved:
-        request.listener.status(f"{moved}: plans again")
+        request.listener.status(f"{moved}: planning again")
         return False
     return True
 

@@ -76,14 +76,14 @@ def refuse_failed(account: Account, command: str) -> None:
         return
     lines = [f"  {each.file}: {each.rehearsed.fails}" for each in refused if each.rehearsed]
     revision = refused[0]
-    advice = [] if account.direction == Direction.DOWNGRADE else ["  correct the script, then: pulumi-alembic manifest"]
+    advice = [] if account.direction == Direction.DOWNGRADE else ["  Correct the script, then: pulumi-alembic manifest"]
     raise RehearsalFailed(
         "\n".join(
             [
                 f"revision {revision.id} fails on {revision.direction} in the rehearsal, and nothing was changed:",
                 *lines,
                 *advice,
-                f"  to run it all the same, once: {SKIP_REHEARSAL}='why it can succeed' {command}",
+                f"  To run it anyway, once: {SKIP_REHEARSAL}='why it can succeed' {command}",
             ]
         )
     )
@@ -141,13 +141,13 @@ def _refuse_errors(account: Account, configure: str, up: str) -> None:
     found = list(errors_of(account))
     if not found:
         return
-    lines = [f"lint stops {counted(len(found), 'thing')} before anything runs:"]
+    lines = [f"lint found {counted(len(found), 'error')}; nothing was run:"]
     for file, finding in found[:_SHOWN]:
         lines.append(f"  {file}: {finding.rule}: {finding.message}")
         lines += [f"      {line}" for line in finding.suggestion.splitlines()]
     if len(found) > _SHOWN:
         lines.append(f"  … {len(found) - _SHOWN} more, in the preview")
-    lines.append(f"  one of these, then {up}:")
+    lines.append(f"  Do one of these, then run `{up}`:")
     lines += [f"    {each}" for each in _ways_on(account, found[0][1], configure, up)]
     raise LintError("\n".join(lines))
 
@@ -157,14 +157,14 @@ def _ways_on(account: Account, finding: Finding, configure: str, up: str) -> Ite
     sent = any(finding in each.findings for revision in account.revisions for each in revision.statements)
     where = "above the statement" if sent else "anywhere in the script"
     if rule in OF_PLAN:
-        yield "do what is shown"
+        yield "do what is suggested above"
     else:
-        yield f"mend the script{', as shown' if finding.suggestion else ''}, and: pulumi-alembic manifest"
+        yield f"fix the script{' as suggested' if finding.suggestion else ''}, then: pulumi-alembic manifest"
     if rule == UNPROVEN:
-        yield f"where it cannot wait, for this one update: {UNPROVEN_REASON}='why it cannot wait' {up}"
+        yield f"if it cannot wait, for this update only: {UNPROVEN_REASON}='why it cannot wait' {up}"
     elif rule != "bad-excuse":
-        yield f"excuse it, in a comment {where}: {excuse}; and: pulumi-alembic manifest"
-    yield f"judge the rule otherwise in this stack: {configure.format(rule=rule)}"
+        yield f"allow it, with a comment {where}: {excuse}; then: pulumi-alembic manifest"
+    yield f"change the rule's severity for this stack: {configure.format(rule=rule)}"
 
 
 def _not_approved(approved: str, digest: str, preview: str, up: str) -> NotApproved:
@@ -172,18 +172,18 @@ def _not_approved(approved: str, digest: str, preview: str, up: str) -> NotAppro
     if (form := _DIGEST.fullmatch(approved)) and form[1] != DIGEST_FORMULA:
         version = "an older" if _number(form[1]) < _number(DIGEST_FORMULA) else "a newer"
         return NotApproved(
-            f"approved by {version} version; look at it again: {preview}\n  then: {APPROVE}={digest} {up}"
+            f"approved by {version} version. Review it again:\n  {preview}\nThen:\n  {APPROVE}={digest} {up}"
         )
-    return NotApproved(f"{_difference(approved, digest)}\n  look at it: {preview}\n  then: {APPROVE}={digest} {up}")
+    return NotApproved(f"{_difference(approved, digest)}. Review it:\n  {preview}\nThen:\n  {APPROVE}={digest} {up}")
 
 
 def _difference(approved: str, digest: str) -> str:
     if not approved:
-        return "pending revisions need an approval here, and none was given"
+        return "the pending revisions are not approved"
     if not _DIGEST.fullmatch(approved):
-        return f"{approved!r} is not the digest of a plan, as a preview shows it"
+        return f"{approved!r} is not a digest of a plan: a preview prints it"
     different = differences(approved, digest)
-    return f"what would run is not what was approved: of the plan {_joined(different)} changed since"
+    return f"the plan is not the one that was approved: {_joined(different)} changed since"
 
 
 def _number(formula: str) -> int:
@@ -204,6 +204,6 @@ def _refuse_losses(account: Account, may_lose: Container[str], command: str) -> 
     if risks:
         told = "\n".join(f"  {account.direction} {id}: {', '.join(lost)}" for id, lost in risks.items())
         raise DataLoss(
-            f"data would be lost, and nothing was changed:\n{told}\n"
-            f"  next: keep what is needed, then if the rest may go, run `{ALLOW_DATA_LOSS}={','.join(risks)} {command}`"
+            f"the plan deletes data, and this stack does not allow it. Nothing was run:\n{told}\n"
+            f"  Save what is needed, then delete the rest:\n  {ALLOW_DATA_LOSS}={','.join(risks)} {command}"
         )

@@ -82,10 +82,7 @@ class History:
             known = ", ".join(sorted(self.revisions)) or "none"
             raise TargetError(f"there is no revision {target!r} in the scripts; there are: {known}")
         if len(self.heads) > 1:
-            raise TargetError(
-                f"the scripts have {len(self.heads)} heads, {' and '.join(self.heads)}: 'head' is not one revision. "
-                f"{self._join}"
-            )
+            raise TargetError(f"the scripts have {len(self.heads)} heads, {' and '.join(self.heads)}. {self._join}")
         return self.heads[0] if self.heads else BASE
 
     def ancestors(self, revisions: Iterable[str]) -> tuple[str, ...]:
@@ -121,10 +118,10 @@ class History:
         if len(self.heads) > 1:
             advice = self._join
         else:
-            advice = f"{'Write' if self.manifest.defect else 'If that is meant, write'} it anew: {COMMAND}"
+            advice = f"{'Write it again' if self.manifest.defect else 'If that is meant, update it'}: {COMMAND}"
         raise HistoryError(
             "\n".join(
-                [f"{path.parent.name}/{path.name} does not fit the scripts:"]
+                [f"{path.parent.name}/{path.name} does not match the scripts:"]
                 + [f"  {difference}" for difference in self.differences]
                 + [advice]
             )
@@ -141,8 +138,7 @@ class History:
 
     @property
     def _join(self) -> str:
-        then = f"; then: {COMMAND}" if self.differences else ""
-        return f"Join them: {self.merge_command(self.heads)}{then}"
+        return "\n  ".join(["Merge them:", self.merge_command(self.heads), *([COMMAND] if self.differences else [])])
 
 
 def _next_id(taken: Iterable[str]) -> str:

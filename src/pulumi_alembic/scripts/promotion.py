@@ -127,8 +127,8 @@ class Lower:
     def judge(self, revision: Revision, server: int) -> tuple[str, str]:
         """As `lacks`, and what to do about it."""
         if self.proof is None:
-            mend = "" if self.problem == _OTHER_KEY else f"{self.up} --refresh"
-            return f"the stack {self.stack} proves nothing: {self.problem}", mend
+            fix = "" if self.problem == _OTHER_KEY else f"{self.up} --refresh"
+            return f"the stack {self.stack} proves nothing: {self.problem}", fix
         known = self.proof.digests.get(revision.id)
         if known is None:
             return f"the stack {self.stack} has not run it", self.up
@@ -138,8 +138,8 @@ class Lower:
             return f"the stack {self.stack} ran it on PostgreSQL {self.proof.server}, and this is {server}", ""
         if revision.id in self.proof.back:
             return "", ""
-        there = f"# on {self.stack}: rehearse, go back over it, and up again"
-        return f"its way back was not rehearsed on the stack {self.stack}", f"{there}\n{self.up}"
+        there = f"# on {self.stack}: enable rehearsals, downgrade it, then upgrade again"
+        return f"its downgrade was not rehearsed on the stack {self.stack}", f"{there}\n{self.up}"
 
 
 def reason_of(value: str) -> str:
@@ -147,7 +147,7 @@ def reason_of(value: str) -> str:
     reason = " ".join(value.split())
     if reason and " " not in reason:
         raise PolicyError(
-            f"{VARIABLE} is {reason[:80]!r}: it is kept as the reason for what runs unproven, so say it in words, such "
+            f"{VARIABLE} is {reason[:80]!r}: it is recorded as the reason, so give it in words, such "
             f"as {VARIABLE}='checkout is down, incident 4711'"
         )
     return reason

@@ -141,7 +141,9 @@ def _declared(path: str, id: str, source: str) -> tuple[tuple[str, ...], tuple[s
 def _parse(path: str | Path, source: str) -> ast.Module:
     try:
         return ast.parse(source)
-    except (SyntaxError, ValueError) as error:
+    except SyntaxError as error:
+        raise HistoryError(f"{path}, line {error.lineno}: {error.msg}") from None
+    except ValueError as error:
         raise HistoryError(f"{path} is not readable Python: {error}") from None
 
 

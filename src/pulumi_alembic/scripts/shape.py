@@ -103,7 +103,9 @@ def batched_updates(function: Function) -> list[BatchedUpdate]:
 def _parse(function: Function) -> ast.Module:
     try:
         return ast.parse(function.source)
-    except (SyntaxError, ValueError) as error:
+    except SyntaxError as error:
+        raise HistoryError(f"{function.path}, line {error.lineno}: {error.msg}") from None
+    except ValueError as error:
         raise HistoryError(f"{function.path} is not readable Python: {error}") from None
 
 

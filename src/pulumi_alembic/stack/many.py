@@ -79,7 +79,7 @@ def migrate(properties: Properties) -> Wire:
         seen = _just_seen(properties, listing)
         groups = judged(crowd, listing, many.waves.processes, log.status, seen=seen)
         if groups.pending:
-            if not shown.is_shown(groups.digest, properties.urn):
+            if shown.noted(properties.urn) != groups.digest:
                 _tell(groups, log, [])
             gates.check(groups.accounts, groups.digest)
         outcome = Rollout(crowd, groups, many.waves, log, gates).run()

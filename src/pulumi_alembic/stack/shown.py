@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["is_shown", "remember"]
+__all__ = ["noted", "remember"]
 
 _GENERATIONS = 6
 _OLD = 24 * 3600.0  # seconds
@@ -31,12 +31,12 @@ def remember(digest: str, urn: str) -> None:
         file.write_text(digest)
 
 
-def is_shown(digest: str, urn: str) -> bool:
-    """Whether the engine that runs this process has printed the plan with this digest before."""
+def noted(urn: str) -> str:
+    """The digest of the plan that the engine of this process has printed last; empty if there is none."""
     with suppress(OSError):
         file = _file(urn)
-        return file is not None and file.read_text() == digest
-    return False
+        return file.read_text() if file else ""
+    return ""
 
 
 def _file(urn: str) -> Path | None:

@@ -88,9 +88,10 @@ class _Gate(Gate):
         """Whether the preview of this command has printed the plan, and its rehearsal found no more than that did."""
         if any(each.rehearsed and each.rehearsed.fails for each in account.revisions):
             return False
-        if shown.is_shown(account.digest, self.inputs.urn):
-            return True
-        return account.origin == BASE and shown.is_shown(self._digest_of_empty(job), self.inputs.urn)
+        noted = shown.noted(self.inputs.urn)
+        if not noted or noted == account.digest:
+            return bool(noted)
+        return account.origin == BASE and noted == self._digest_of_empty(job)
 
     def _digest_of_empty(self, job: Job) -> str:
         """The digest of the plan as it was for a database to come: as good as its own while the database is empty."""

@@ -125,7 +125,9 @@ class _Performance:
         stack, options, codec = self._stack, replace(self._options, dry_run=dry_run), self._codec
         target = stack.target()
         write = None if dry_run else lambda changed: stack.write(codec, changed)
-        with display_for(target, options, self._request.display) as display:
+        request = self._request
+        shown = replace(request.display, brief=dry_run and request.yes and not request.preview_only)
+        with display_for(target, options, shown) as display:
             launch = launch_in(self._interpreters)
             deployment = self._deployment(target, options, snapshot, display, write, launch)
 

@@ -10,10 +10,11 @@ from rich.text import Text
 __all__ = ["fitted"]
 
 _GAP = 2
-# Sign, what it is (type and name, or the URN), status, info: down to which width each is cut, in turn.
+# Sign, what it is (type and name, or the URN), status, info: down to which width each is cut, in turn. An info begins
+# with a message such as "applied 20250126_003, 12 of 15".
 _CUTS = {
-    5: ((4, 20), (1, 20), (2, 16), (4, 0), (1, 8), (2, 6), (3, 4), (1, 0), (2, 0), (3, 0)),
-    4: ((3, 20), (1, 20), (3, 0), (1, 6), (2, 4), (1, 0), (2, 0)),
+    5: ((4, 30), (1, 12), (2, 12), (4, 0), (1, 8), (2, 6), (3, 4), (1, 0), (2, 0), (3, 0)),
+    4: ((3, 30), (1, 20), (3, 0), (1, 6), (2, 4), (1, 0), (2, 0)),
 }
 
 

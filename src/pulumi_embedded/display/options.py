@@ -16,7 +16,7 @@ class DisplayOptions:
     """How the operation is to be shown; `live` needs a terminal.
 
     `event_log` is where the events go as well, as JSON. A preview's events are kept in `previewed`, so that its
-    details can be shown when somebody asks for them.
+    details can be shown when somebody asks for them. A preview is `brief` if its update follows without a question.
     """
 
     json: bool = False
@@ -32,4 +32,5 @@ class DisplayOptions:
     show_urns: bool = False
     suppress_outputs: bool = False
     event_log: str = ""
+    brief: bool = False
     previewed: list[Event] = field(default_factory=list, compare=False)

@@ -1,4 +1,8 @@
-"""The display of an operation as lines: one whenever a resource's state changes (Pulumi CLI 3.260, no terminal)."""
+"""The display of an operation as lines, without a terminal: one for each step that ends, and one for its progress.
+
+The lines are the Pulumi CLI's (3.260), which prints more of them: one whenever a step begins, and one for each resource
+that a refresh leaves as it was.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from pulumi_embedded.display.changes import is_stack, worth_a_line
+from pulumi_embedded.display.changes import is_stack, short_diff, worth_a_line
 from pulumi_embedded.display.objects import PropertyPrinter
 from pulumi_embedded.display.options import DisplayOptions
 from pulumi_embedded.display.outputs import outputs_text
@@ -20,6 +24,7 @@ from pulumi_embedded.model.events import (
     StepEnded,
     StepFailed,
     StepStarted,
+    StepView,
     Summary,
     SystemMessage,
 )
@@ -43,7 +48,7 @@ _READS: Final = {Op.READ, Op.READ_DISCARD, Op.READ_REPLACEMENT}
 
 
 class ProgressDisplay:
-    """Keeps a row per resource and prints it when it changes; `print_` takes text without its last newline."""
+    """Keeps a row per resource, and prints it when its step has ended; `print_` takes text without its last newline."""
 
     def __init__(
         self,
@@ -94,20 +99,28 @@ class ProgressDisplay:
             return
         row = self._row(view.urn)
         self._first = self._first or view.urn
-        row.shown = row.shown or worth_a_line(view, sames=self._options.show_sames) or is_stack(view)
+        row.shown = row.shown or self._is_worth_a_line(view) or is_stack(view)
         refreshed = row.op is Op.REFRESH
         if isinstance(event, StepStarted):
             row.view, row.started_at, row.ended_at = view, time.monotonic(), None
+            if self._preview and view.op is not Op.REFRESH and self._is_worth_a_line(view) and not self._options.brief:
+                self.updated(row)
         elif isinstance(event, StepFailed):
             row.failed = True
+            self.updated(row)
         else:
             row.view, row.ended_at = view, time.monotonic()
+            # The end of a component is reported twice, before its children and after them.
+            again = any(each.op is view.op for each in row.ended)
             row.ended.append(view)
-            changed = view.resource.custom and view.op is not Op.SAME
-            if not (refreshed or (changed and not self._preview)):
-                self.quiet_update()
-                return
-        self.updated(row)
+            quiet = self._preview or again or is_stack(view)
+            if refreshed:
+                quiet = view.op is Op.REFRESH and not short_diff(view)
+            if self._is_worth_a_line(view) and not quiet:
+                self.updated(row)
+
+    def _is_worth_a_line(self, view: StepView) -> bool:
+        return worth_a_line(view, sames=self._options.show_sames)
 
     def _diagnostic(self, event: Diagnostic) -> None:
         if event.severity is Severity.DEBUG or not event.message.strip():
@@ -117,44 +130,63 @@ class ProgressDisplay:
         row.last = event
         if not event.ephemeral:
             row.messages.append(event)
-        self.updated(row)
+        # What lasts is printed at the end: before it only what an update does or waits for.
+        if event.ephemeral or (event.severity is not Severity.ERROR and not self._preview):
+            self.updated(row)
 
     def updated(self, row: Row) -> None:
         """A row changed in a way that is worth a line."""
-        if row.shown:
+        if row.shown and not (row.urn == self._stack_urn and row.op is Op.SAME):
             self._print(row.text(self.over))
-
-    def quiet_update(self) -> None:
-        """A row changed in a way that its line says already."""
 
     def system(self, text: str) -> None:
         """Says something that belongs to no resource."""
         self._print(text)
 
     def _finish(self, summary: Summary) -> None:
-        unfinished = [row for row in self.rows.values() if not row.is_done(False)]
+        unfinished = [row for row in self.rows.values() if row.view and not row.is_done(False)]
         self.over = True
         self.last_rows(unfinished)
-        text = diagnostics_text(self._in_order())
-        if text:
-            self._print(text.removesuffix("\n"))
+        errored = sum(1 for row in self.rows.values() if row.count(Severity.ERROR))
+        diagnostics = diagnostics_text(self._in_order())
+        counts = summary_text(summary, errored, preview=self._preview)
+        if errored or any(row.failed for row in self.rows.values()):
+            # What failed, and the command that helps, are the last lines on the screen.
+            self._print(counts)
+            self._print(diagnostics.rstrip("\n"))
+            return
+        if diagnostics:
+            self._print(diagnostics.removesuffix("\n"))
+        unchanged = not any(number for op, number in summary.changes.items() if op is not Op.SAME)
+        if self._options.brief:
+            if not unchanged:
+                self._print(counts)
+            return
         stack = self.rows.get(self._stack_urn)
         # The CLI has no outputs to show where it met another resource before the stack, as when destroying.
         met = self._first == self._stack_urn
         if met and stack is not None and stack.view is not None and not self._options.suppress_outputs:
             outputs = outputs_text(
-                stack.view, self._printer, planning=self._preview, show_sames=self._options.show_sames
+                stack.view,
+                self._printer,
+                planning=self._preview or unchanged,
+                show_sames=self._options.show_sames,
             )
             if outputs:
                 self._print(f"Outputs:\n{outputs}")
-        errored = sum(1 for row in self.rows.values() if row.count(Severity.ERROR))
-        self._print(summary_text(summary, errored, preview=self._preview))
+        self._print(counts)
 
     def last_rows(self, unfinished: list[Row]) -> None:
         """The rows that end with the operation itself."""
         for row in unfinished:
-            self.updated(row)
+            if not self._preview:
+                self.updated(row)
 
     def _in_order(self) -> list[Row]:
-        """The rows with the stack's last, where the summary of everything is looked for."""
-        return sorted(self.rows.values(), key=lambda row: (row.urn == self._stack_urn, row.order))
+        """The rows with those that failed at the end, and the resource that failed behind the stack that says so."""
+
+        def place(row: Row) -> tuple[bool, bool, int]:
+            errors = row.count(Severity.ERROR) > 0
+            return errors, (row.urn == self._stack_urn) != errors, row.order
+
+        return sorted(self.rows.values(), key=place)

@@ -80,9 +80,11 @@ _RETAINED: Final = {Op.DELETE, Op.REPLACE, Op.CREATE_REPLACEMENT, Op.DELETE_REPL
 
 
 def message_text(diagnostic: Diagnostic) -> str:
-    """The message with its severity in front, where it has one worth naming."""
+    """The message with its severity in front, if it has one worth naming."""
     named = diagnostic.severity in (Severity.ERROR, Severity.WARNING, Severity.DEBUG)
-    return f"{diagnostic.severity}: {diagnostic.message}" if named else diagnostic.message
+    # A list of one error, as plugins and the protocol write it, is that error.
+    message = diagnostic.message.removeprefix("1 error occurred:\n\t* ")
+    return f"{diagnostic.severity}: {message}" if named else message
 
 
 @dataclass
@@ -170,24 +172,21 @@ class Row:
         return f" ({seconds:.2f}s)" if seconds < 1 else f" ({int(seconds)}s)"
 
     def info(self, over: bool) -> str:
-        """The changed properties, then the last message or, at the end, how many there were."""
-        parts = []
+        """The last message, or how many errors and warnings there were at the end; then the changed properties.
+
+        An error is not among it: the diagnostics have it.
+        """
+        counts = self._counts() if over else []
+        said = self.last is not None and self.last.severity is not Severity.ERROR
+        parts = counts or ([message_text(self.last).split("\n")[0]] if self.last and said else [])
         view = self.view
         if view is not None and view.op in (Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED):
             view = next((each for each in reversed(self.ended) if each.op is Op.REPLACE), view)
         elif view is not None and view.op.imports:
             view = next((each for each in reversed(self.ended) if each.op is self.op), view)
         changes = short_diff(view) if view else ""
-        if changes:
-            parts.append(f"[{changes}]")
-        parts += self._counts() if over else [message_text(self.last)] if self.last else []
-        return "; ".join(parts).split("\n")[0]
+        return "; ".join([*parts, *([f"[{changes}]"] if changes else [])])
 
     def _counts(self) -> list[str]:
-        counted = {
-            "error": self.count(Severity.ERROR),
-            "warning": self.count(Severity.WARNING),
-            "message": self.count(Severity.INFO, Severity.INFO_ERROR),
-            "debug": self.count(Severity.DEBUG),
-        }
+        counted = {"error": self.count(Severity.ERROR), "warning": self.count(Severity.WARNING)}
         return [f"{count} {word}{'s' if count > 1 else ''}" for word, count in counted.items() if count]

@@ -61,9 +61,8 @@ def main() -> int:
         if exit_.code not in (None, 0):
             raise
     except pulumi.RunError as error:
-        # The Pulumi CLI (3.260) reports the exit code of such a program after its own words.
         pulumi.log.error(str(error))
-        return 1
+        return _SHOWN
     except Exception:
         pulumi.log.error("Program failed with an unhandled exception:\n" + _own_traceback(instructions["program"]))
         return _SHOWN

@@ -79,7 +79,7 @@ class Cluster:
             with self.log.open("rb") as log:
                 log.seek(logged)
                 output = log.read().decode(errors="replace")
-            again = "When that is mended: taskdb server start"
+            again = "Fix that, then start it again: taskdb server start"
             self._fail(f"The server did not start. {again}. Its log {self.log} ends:", output)
 
     def stop(self) -> None:

@@ -20,7 +20,7 @@ __all__ = ["Status", "find", "is_running", "remove", "start", "status", "stop"]
 
 Say = Callable[[str], None]
 
-BEGIN_ANEW = "begin anew, which deletes the local databases: taskdb server remove && taskdb server start"
+START_OVER = "start over, which deletes the local databases: taskdb server remove && taskdb server start"
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _binaries_for(record: Record, place: Place) -> Binaries:
     """Choose programs of the data's major version: those of the last start, unless they are gone."""
     data = place.server / "data"
     if not (data / "PG_VERSION").exists():
-        raise TaskdbError(f"The data of the development server are missing: {data}. To {BEGIN_ANEW}")
+        raise TaskdbError(f"The data of the development server are missing: {data}. To {START_OVER}")
     account = Account.owning(data)
     major = int((data / "PG_VERSION").read_text())
     last = inspect(Path(record.binaries), account)
@@ -138,7 +138,7 @@ def _binaries_for(record: Record, place: Place) -> Binaries:
             return binaries
     raise TaskdbError(
         f"The data in {data} are of PostgreSQL {major}, and no server of that version is installed"
-        f" (found: {', '.join(one.version for one in found) or 'none'}). Install it again, or {BEGIN_ANEW}"
+        f" (found: {', '.join(one.version for one in found) or 'none'}). Install it again, or {START_OVER}"
     )
 
 

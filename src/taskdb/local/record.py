@@ -49,7 +49,7 @@ class Record:
             problem = "is damaged"
         raise TaskdbError(
             f"{folder / 'server.json'} {problem}, and with it the admin's password. "
-            "Begin anew, which deletes the local databases: taskdb server remove && taskdb server start"
+            "Start over, which deletes the local databases: taskdb server remove && taskdb server start"
         )
 
     def write(self, folder: Path) -> None:

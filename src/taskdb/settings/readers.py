@@ -195,7 +195,7 @@ def lower_of(values: Mapping[str, str], project: Path) -> str:
         lower = _configured(project / f"Pulumi.{lower}.yaml")
     if lower:
         raise TaskdbError(
-            f"{PROMOTE_FROM} goes in a ring, {' ← '.join([*way, lower])}: no stack would ever be the first to run a "
+            f"{PROMOTE_FROM} forms a cycle, {' ← '.join([*way, lower])}: no stack would ever be the first to run a "
             f"revision. Take it out of one of them: {command('config rm', PROMOTE_FROM)}"
         )
     return values.get(PROMOTE_FROM, "")

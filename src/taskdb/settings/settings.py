@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ KEYS = {
     },
     "postgresql": set(CONFIGURATION.values()),
 }
+_ALIKE = 0.8
+"""From which similarity on a namespace or a key is taken for a mistyped one, from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +137,13 @@ class Settings:
 
 
 def _refuse_unknown(values: Mapping[str, str]) -> None:
-    for key in sorted(values):
-        known = KEYS.get(key.partition(":")[0], {key})
-        if key not in known:
-            raise TaskdbError(
-                f"unknown configuration {key}. Known: {', '.join(sorted(known))}. "
-                f"Remove it: {command('config rm', key)}"
-            )
+    known = {key for keys in KEYS.values() for key in keys}
+    for key in sorted(values.keys() - known):
+        namespace, _, name = key.partition(":")
+        meant = get_close_matches(namespace, KEYS, 1, _ALIKE)
+        if not meant:
+            # The configuration of another provider.
+            continue
+        close = get_close_matches(f"{meant[0]}:{name}", KEYS[meant[0]], 1, _ALIKE)
+        hint = f"did you mean {close[0]}?" if close else f"the keys are {', '.join(sorted(KEYS[meant[0]]))}."
+        raise TaskdbError(f"unknown configuration {key}: {hint} Remove it:\n  {command('config rm', key)}")

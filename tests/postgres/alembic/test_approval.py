@@ -48,8 +48,8 @@ def refusal(target: Target, planned: dict[str, Any]) -> str:
 def test_without_an_approval_nothing_runs_and_the_message_has_the_command(three: Target) -> None:
     planned = asked(three, TWO)
     message = refusal(three, planned)
-    assert message.startswith("pending revisions need an approval here, and none was given")
-    assert f"then: {APPROVE}={planned['digest']} pulumi up" in message
+    assert message.startswith("the pending revisions are not approved")
+    assert f"Then:\n  {APPROVE}={planned['digest']} pulumi up" in message
 
 
 @pytest.mark.few("variable")
@@ -63,7 +63,7 @@ def test_what_was_approved_runs_once(three: Target, by: str, monkeypatch: pytest
     assert outs is not None and outs["revision"] == TWO
     # With nothing pending there is nothing to approve; down and up again is another thing than what was approved.
     assert provider.create({**planned, "__approved": approved}).outs == outs
-    assert "of the plan heads, target, statements and findings changed" in refusal(
+    assert "approved: heads, target, statements and findings changed" in refusal(
         three, asked(three, ONE, __approved=approved)
     )
 
@@ -111,7 +111,7 @@ def test_what_changed_since_is_named(
 ) -> None:
     monkeypatch.setenv(APPROVE, asked(three, TWO)["digest"])
     again = asked(three, TWO, **change(three))
-    assert f"what would run is not what was approved: of the plan {parts} changed since" in refusal(three, again)
+    assert f"the plan is not the one that was approved: {parts} changed since" in refusal(three, again)
 
 
 @pytest.mark.full
@@ -137,7 +137,7 @@ def test_an_approval_that_a_preview_does_not_know_yet_is_no_reason_to_fail(three
 
 
 def test_a_digest_that_is_none_is_refused_as_such(three: Target) -> None:
-    assert refusal(three, asked(three, TWO, __approved="yes")).startswith("'yes' is not the digest of a plan")
+    assert refusal(three, asked(three, TWO, __approved="yes")).startswith("'yes' is not a digest of a plan")
 
 
 @pytest.mark.few(1)
@@ -147,8 +147,8 @@ def test_an_approval_by_another_version_is_to_be_given_again(three: Target, vers
     planned = asked(three, TWO)
     approved = version + planned["digest"].removeprefix("v2")
     message = refusal(three, {**planned, "__approved": approved})
-    assert message.startswith(f"approved by {age} version; look at it again: pulumi preview\n")
-    assert message.endswith(f"then: {APPROVE}={planned['digest']} pulumi up")
+    assert message.startswith(f"approved by {age} version. Review it again:\n  pulumi preview\n")
+    assert message.endswith(f"Then:\n  {APPROVE}={planned['digest']} pulumi up")
 
 
 @pytest.mark.full
@@ -179,7 +179,7 @@ def test_a_table_that_grew_large_since_needs_another_approval(three: Target, mon
     with connect(three.url) as connection:
         connection.execute("INSERT INTO t SELECT generate_series(1, 200); ANALYZE t")
         connection.commit()
-    assert "is not what was approved: of the plan findings changed since" in refusal(three, again)
+    assert "is not the one that was approved: findings changed since" in refusal(three, again)
 
 
 def test_an_error_of_lint_stops_the_update_and_not_the_preview(three: Target) -> None:
@@ -194,7 +194,7 @@ def test_an_error_of_lint_stops_the_update_and_not_the_preview(three: Target) ->
     with pytest.raises(LintError) as caught:
         provider.create(planned)
     said = str(caught.value)
-    assert "changing-column-type: changes the type of x of app.t to bigint, which writes it anew" in said
+    assert "changing-column-type: changes the type of x of app.t to bigint, which rewrites the table" in said
     assert "# lint: allow changing-column-type: REASON" in said and "conf changing-column-type warning" in said
     assert planner.read_revision(three.url) == ONE
     assert provider.create(asked(three, TWO, **judged | {"lint": {"changing-column-type": "info"}})).outs

@@ -129,7 +129,7 @@ def test_a_backup_is_the_users_alone_and_older_ones_are_corrected(backing: Backi
 def test_destructive_backs_up_before_what_destroys_and_only_then(backing: Backing) -> None:
     assert backing.up(TWO, When.DESTRUCTIVE) == ""
     assert backing.up(THREE, When.DESTRUCTIVE) != ""
-    assert f"(upgrade {THREE} destroys column app.children.tags)" in backing.said[-1]
+    assert f"(upgrade {THREE} deletes column app.children.tags)" in backing.said[-1]
 
 
 @pytest.mark.full
@@ -184,7 +184,7 @@ def test_a_folder_that_cannot_be_written_stops_the_update(backing: Backing) -> N
     with pytest.raises(BackupError) as caught:
         backing.target.migrate(TWO, back_up=_maker(backing))
     message = str(caught.value)
-    assert f"the folder of backups {backing.folder} cannot be written" in message and "Nothing was changed" in message
+    assert f"the backup directory {backing.folder} cannot be written" in message and "Nothing was changed" in message
     assert planner.read_revision(backing.target.url) == ONE
 
 

@@ -184,7 +184,7 @@ def test_a_row_that_stays_locked_ends_it_at_the_deadline_and_the_next_run_goes_o
     one.write(TWO, ONE, batched("'t', 'n = n + 1'"))
     with (
         blocker(one, "SELECT FROM t WHERE id = 5000 FOR UPDATE"),
-        pytest.raises(RevisionFailed, match=r"lock timeout(?s:.*)the next run finds and completes"),
+        pytest.raises(RevisionFailed, match=r"lock timeout(?s:.*)the next run completes its statements"),
     ):
         one.migrate(TWO, policy=Policy(lock_deadline=1))
     assert counts(one) == [(0, ROWS - 4999), (1, 4999)]

@@ -101,8 +101,7 @@ def test_an_older_checkout_takes_a_newer_head_back_and_the_newer_one_goes_forwar
         "-- from the ledger: the scripts here lack it",
         "-- locks app.four: ACCESS EXCLUSIVE",
         "-- deletes table app.four",
-        "-- info destroys-data: destroys table app.four (which is empty): "
-        "what is not set aside comes back from a backup alone",
+        "-- info destroys-data: deletes table app.four (which is empty): only a backup restores what is not preserved",
         "DROP TABLE four",
     ]
     assert tables(newer) == ["four", "one", "three", "two"], "a preview changes nothing"
@@ -139,7 +138,7 @@ def test_what_was_applied_by_hand_is_known_after_the_next_update(newer: Target, 
     stack = Stack(newer.url)
     stack.up(newer.directory, TWO)
     newer.migrate(FOUR)
-    with pytest.raises(Refused, match="nothing outside of the database vouches for"):
+    with pytest.raises(Refused, match="nothing outside the database confirms"):
         stack.up(checkout, TWO)
     stack.refresh()
     stack.up(newer.directory, FOUR)
@@ -238,10 +237,10 @@ TAMPERED: dict[Callable[[Target, Path], None], list[str]] = {
     change_source_and_checksum: [f"  {FOUR} (applied ", "is not the script that the stack applied"],
     change_the_lower_one: [f"  {THREE} (applied ", "is not the script that the stack applied"],
     swap_two: [f"  {FOUR} (applied ", "is not the script that the stack applied"],
-    delete_a_row: [f"  {THREE}: the ledger keeps no script of it"],
+    delete_a_row: [f"  {THREE}: the ledger has no script of it"],
     add_a_newer_row: [f"  {FOUR} (applied ", "is not the script that the stack applied"],
-    add_a_head: ["  20250105_005 (applied ", "nothing outside of the database vouches for"],
-    fill_the_memory: [f"  {FOUR} (applied ", f"what the ledger keeps has {digest(checksum(''))}"],
+    add_a_head: ["  20250105_005 (applied ", "nothing outside the database confirms"],
+    fill_the_memory: [f"  {FOUR} (applied ", f"what the ledger contains has {digest(checksum(''))}"],
     no_archive: [f"  {FOUR} (applied ", "is not the script that the stack applied"],
 }
 
@@ -291,11 +290,11 @@ def test_a_lost_state_is_refused_until_somebody_vouches(
     }
     accepted = f"{FOUR}={digests[FOUR]}"
     assert str(caught.value).splitlines()[-1] == (
-        f"Or read what the ledger keeps: pulumi-alembic capsule {FOUR}; and if that is right: "
+        f"Or read the stored scripts: pulumi-alembic capsule {FOUR}; and if they are right: "
         f"{VARIABLE}='{accepted}' pulumi up --stack dev"
     )
     monkeypatch.setenv(VARIABLE, accepted)
-    with pytest.raises(Refused, match=rf"  {THREE} \(applied .*\): nothing outside of the database vouches"):
+    with pytest.raises(Refused, match=rf"  {THREE} \(applied .*\): nothing outside the database confirms"):
         stack.up(checkout, TWO)
     monkeypatch.setenv(VARIABLE, f"{accepted} {THREE}={digests[FOUR]}")
     with pytest.raises(Refused, match=rf"  {THREE} \(applied"):
@@ -356,13 +355,13 @@ def test_where_it_is_to_refuse_an_older_checkout_changes_nothing_and_says_the_wa
         stack.up(checkout, TWO, on_unknown_revision="refuse")
     [first, who, where, allow] = str(caught.value).splitlines()
     assert first == (
-        f"the database is at {FOUR}, and the scripts here, which lack revisions of that, may not take it back "
-        "(on_unknown_revision is refuse):"
+        f"the database is at {FOUR}, and the scripts here lack revisions of it. This stack does not roll "
+        "them back (on_unknown_revision is refuse):"
     )
     assert who.startswith(f"  {FOUR} (applied 20") and ", alembic 1." in who and "_migrator" in who
     assert where == f"Check out the commit that has them: git log --all --oneline -- '*{FOUR}*'"
     assert allow == (
-        "Or let this stack go back to what these scripts say: pulumi config set tasks:on_unknown_revision rollback "
+        "Or allow the rollback in this stack: pulumi config set tasks:on_unknown_revision rollback "
         "--stack dev; then: pulumi up --stack dev"
     )
     assert everything(newer) == before
@@ -374,7 +373,7 @@ def test_what_was_stamped_cannot_go_back_without_its_scripts(newer: Target, chec
     stack.up(newer.directory, TWO)
     newer.alembic("stamp", FOUR)
     with pytest.raises(
-        Refused, match=f"  {FOUR}: the ledger keeps no script of it: it was stamped, or its row is gone"
+        Refused, match=f"  {FOUR}: the ledger has no script of it: it was stamped, or its row was deleted"
     ):
         stack.up(checkout, TWO)
 
@@ -423,8 +422,8 @@ def test_code_that_a_capsule_needs_and_the_checkout_lacks_is_named_before_anythi
     with pytest.raises(Refused) as caught:
         stack.up(older(newer, THREE, FOUR), TWO)
     assert str(caught.value) == (
-        f"the script of {THREE}, which the ledger keeps, does not import here: ModuleNotFoundError: No module named "
-        "'only_newer'. It uses code of the commit that it is from: check that out: "
+        f"the script of {THREE}, which the ledger keeps, cannot be imported here: ModuleNotFoundError: No module named "
+        "'only_newer'. It uses code of its own commit. Check that commit out: "
         f"git log --all --oneline -- '*{THREE}*'"
     )
     assert "four" in tables(newer)
@@ -490,7 +489,7 @@ def test_what_the_ledger_keeps_can_be_read_and_moves_no_terminal(newer: Target, 
     tamper_with(newer, "UPDATE migrations.ledger SET tools = %s", '{"alembic": "\\u001b[2J"}')
     assert "\x1b" not in capsule(newer, FOUR)
     assert "\\x1b[2J" in capsule(newer, FOUR)
-    assert capsule(newer, "20250199_009").startswith("error: the ledger keeps no script of 20250199_009")
+    assert capsule(newer, "20250199_009").startswith("error: the ledger has no script of 20250199_009")
 
 
 @pytest.mark.full
@@ -501,7 +500,7 @@ def test_what_the_ledger_keeps_can_be_read_and_moves_no_terminal(newer: Target, 
         (
             "pass",
             7,
-            "downgrade() does nothing, and upgrade() does something: it would count as taken back, and be there ",
+            "downgrade() does nothing, and upgrade() does something: its changes would stay",
         ),
     ],
 )
@@ -518,9 +517,9 @@ def test_an_irreversible_revision_is_named_before_anything_runs(newer: Target, b
     ):
         with pytest.raises(Refused) as caught:
             stack.up(checkout, TWO)
-        assert "cannot be taken back:\n" in str(caught.value)
+        assert "cannot be downgraded:\n" in str(caught.value)
         assert f"{folder}:{line}: {said}" in str(caught.value)
         assert "\nNothing was run." in str(caught.value)
-    assert "cannot be taken back" in newer.alembic("downgrade", TWO, check=False)
+    assert "cannot be downgraded" in newer.alembic("downgrade", TWO, check=False)
     assert everything(newer) == before
     assert stack.up(newer.directory, THREE)

@@ -48,7 +48,7 @@ def refused(target: Target, error: type[Exception], *parts: str) -> Iterator[Non
 
 def test_an_approval_holds_for_what_the_ledger_keeps(newer: Target, stack: Stack, checkout: Path) -> None:
     digest = stack.preview(checkout, TWO, require_approval=True)["digest"]
-    with refused(newer, NotApproved, "need an approval"):
+    with refused(newer, NotApproved, "are not approved"):
         stack.up(checkout, TWO, require_approval=True)
     assert stack.up(checkout, TWO, require_approval=True, __approved=digest)
     assert tables(newer) == ["one", "two"]
@@ -71,7 +71,10 @@ def test_rows_are_counted_and_stay_until_their_revision_may_take_them_away(
     account = Account.from_json(json.loads(stack.preview(checkout, TWO)["__plan"]))
     assert account.revisions[0].losses == ("2 rows of app.four",)
     with refused(
-        newer, DataLoss, f"  downgrade {FOUR}: 2 rows of app.four", f"`{ALLOW_DATA_LOSS}={FOUR} pulumi up --stack dev`"
+        newer,
+        DataLoss,
+        f"  downgrade {FOUR}: 2 rows of app.four",
+        f"then delete the rest:\n  {ALLOW_DATA_LOSS}={FOUR} pulumi up --stack dev",
     ):
         stack.up(checkout, TWO)
     monkeypatch.setenv(ALLOW_DATA_LOSS, FOUR)

@@ -158,6 +158,4 @@ def test_a_text_that_ends_the_transaction_is_refused_with_what_to_do(two: Target
 def test_a_file_that_a_script_lacks_is_looked_for_in_the_commits(two: Target) -> None:
     two.write("20250103_003", TWO, "open('data/tags.csv')")
     done = run(two, "upgrade")
-    assert (
-        "next: check out the commit that has the file: git log --all --oneline -- '*tags.csv', then run" in done.stderr
-    )
+    assert "Check out the commit that has the file: git log --all --oneline -- '*tags.csv', then run:" in done.stderr

@@ -32,7 +32,7 @@ PART = 100
 IDS = [f"2025010{number}_00{number}" for number in range(1, 4)]
 
 ALLOWED = {
-    "data guard": "it would destroy",
+    "data guard": "it would delete",
     "an end of the transaction": "not for the script to (?:end|commit)|ended its transaction by commit",
     "a statement outside a transaction": "in the wrong place|autocommit block|another one than the revision builds",
     "a block that is not the first": "split (?:it|the revision)|put it before",

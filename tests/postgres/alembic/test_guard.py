@@ -133,9 +133,9 @@ def refused(target: Target) -> str:
 def test_what_would_be_lost_is_counted_and_stays(filled: Target, statement: str) -> None:
     filled.write(TWO, ONE, f"op.execute({statement!r})")
     message = refused(filled)
-    assert f"it would destroy {LOST[statement]}" in message
+    assert f"it would delete {LOST[statement]}" in message
     assert "line 6" in message
-    assert f"if the rest may go, run `{ALLOW_DATA_LOSS}={TWO} pulumi up`" in message
+    assert message.endswith(f"then delete the rest:\n  {ALLOW_DATA_LOSS}={TWO} pulumi up")
     assert filled.migrate(TWO, allow_data_loss=frozenset([TWO])) == TWO
 
 
@@ -179,8 +179,8 @@ def test_a_script_that_goes_on_after_it_does_not_end_well(filled: Target) -> Non
 def test_the_alembic_command_is_guarded_too(filled: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     filled.write(TWO, ONE, "op.execute('DROP TABLE children')")
     printed = filled.alembic("upgrade", "head", check=False)
-    assert "it would destroy 1,200 rows of app.children" in printed
-    assert f"`{ALLOW_DATA_LOSS}={TWO} alembic upgrade head`" in printed
+    assert "it would delete 1,200 rows of app.children" in printed
+    assert f"then delete the rest:\n  {ALLOW_DATA_LOSS}={TWO} alembic upgrade head" in printed
     assert read_revision(filled.url) == ONE
     monkeypatch.setenv(ALLOW_DATA_LOSS, TWO)
     filled.alembic("upgrade", "head")
@@ -204,7 +204,7 @@ def test_counting_that_takes_too_long_is_given_up(filled: Target, statement: str
         )
         connection.commit()
     filled.write(TWO, ONE, f"op.execute({statement!r})")
-    with pytest.raises(RevisionFailed, match=f"it would destroy {lost}"):
+    with pytest.raises(RevisionFailed, match=f"it would delete {lost}"):
         filled.migrate(TWO, policy=Policy(count_timeout=0.001))
 
 
@@ -225,7 +225,7 @@ def test_readers_wait_no_longer_than_counting_may_take(filled: Target) -> None:
                 while not message.done():
                     waited[-1] = max(waited[-1], seconds(lambda: connection.execute("SELECT FROM nobody LIMIT 1")))
                     connection.rollback()
-            assert "it would destroy" in message.result()
+            assert "it would delete" in message.result()
     assert min(waited) < min(counting) / 2
 
 
@@ -256,7 +256,7 @@ def test_rows_that_a_policy_hides_would_go_too(filled: Target) -> None:
         )
         connection.commit()
     filled.write(TWO, ONE, "op.execute('DROP TABLE children')")
-    assert "it would destroy about 1,200 rows of app.children" in refused(filled)
+    assert "it would delete about 1,200 rows of app.children" in refused(filled)
 
 
 @pytest.mark.few(1)
@@ -282,7 +282,7 @@ def test_rows_that_somebody_is_about_to_commit_are_counted_too(
         message = aside.submit(refused_with, filled, Policy(lock_timeout=30.0))
         until(lambda: wants_lock(filled, table))
         writer.commit()
-        assert f"it would destroy {lost} of app.{table}" in message.result()
+        assert f"it would delete {lost} of app.{table}" in message.result()
 
 
 @pytest.mark.full
@@ -316,9 +316,9 @@ def test_an_update_refuses_before_the_first_of_its_revisions(filled: Target) -> 
     with pytest.raises(DataLoss) as caught:
         MigrationsProvider().create(inputs)
     assert str(caught.value) == (
-        "data would be lost, and nothing was changed:\n"
+        "the plan deletes data, and this stack does not allow it. Nothing was run:\n"
         f"  upgrade {THREE}: 3 values of app.parents.name, 1,200 rows of app.children\n"
-        f"  next: keep what is needed, then if the rest may go, run `{ALLOW_DATA_LOSS}={THREE} pulumi up`"
+        f"  Save what is needed, then delete the rest:\n  {ALLOW_DATA_LOSS}={THREE} pulumi up"
     )
     assert (read_revision(filled.url), rows(filled)) == (ONE, before)
     outs = MigrationsProvider().create({**inputs, "__allow_data_loss": [THREE]}).outs

@@ -55,16 +55,16 @@ def test_an_edited_applied_script_is_refused_with_its_lines_and_the_way_on(three
     with pytest.raises(HistoryError) as caught:
         three.migrate(THREE)
     assert str(caught.value) == (
-        f"migrations/versions/{ONE}_script.py is applied, and was edited since it ran:\n"
-        "  --- as it ran\n"
+        f"migrations/versions/{ONE}_script.py is applied, and was edited since:\n"
+        "  --- as applied\n"
         "  +++ as it is now\n"
         "  @@ -5,3 +5,3 @@\n"
         "   def upgrade():\n"
         "  -    op.execute('CREATE TABLE one ()')\n"
         "  +    op.execute('CREATE TABLE one (x int)')\n"
         "   def downgrade():\n"
-        'Take that back, and change the schema by a new revision: alembic revision -m "…"\n'
-        "If it is meant, and what ran stays right: pulumi-alembic manifest; then: "
+        'Revert the edit, and change the schema with a new revision: alembic revision -m "…"\n'
+        "If the edit is meant, and the applied schema is right: pulumi-alembic manifest; then: "
         f'pulumi-alembic accept {ONE} --reason "…"'
     )
 
@@ -86,7 +86,7 @@ def test_every_way_in_notices_it_a_preview_with_nothing_pending_too(three: Targe
 def test_accepting_it_lets_it_be_and_says_why_for_ever(three: Target) -> None:
     edit(three, ONE, "script 2025", "the script 2025")
     History.load(three.directory).write_manifest()
-    assert f"{ONE} is accepted as it is now" in pulumi_alembic(three, "accept", ONE, "--reason", "a word in its title")
+    assert f"{ONE} was accepted as it is now" in pulumi_alembic(three, "accept", ONE, "--reason", "a word in its title")
     assert three.migrate(THREE) == THREE
     [(checksum, reason, login)] = three.query(
         "SELECT checksum, detail->>'reason', applied_by FROM migrations.ledger WHERE event = 'accepted'"
@@ -94,7 +94,7 @@ def test_accepting_it_lets_it_be_and_says_why_for_ever(three: Target) -> None:
     assert checksum == History.load(three.directory).revisions[ONE].checksum
     assert reason == "a word in its title"
     assert str(login).endswith("_migrator")
-    assert f"{ONE} is as it ran" in pulumi_alembic(three, "accept", ONE, "--reason", "again")
+    assert f"{ONE} is as it was applied" in pulumi_alembic(three, "accept", ONE, "--reason", "again")
     edit(three, ONE, "the script 2025", "that script 2025")
     with pytest.raises(HistoryError, match="is applied, and was edited"):
         three.migrate(ONE)
@@ -180,7 +180,7 @@ def test_no_password_is_in_what_is_shown_of_a_script(three: Target, literal: str
 @pytest.mark.full
 def test_a_manifest_that_does_not_fit_is_refused_by_every_way_in_until_it_is_written(three: Target) -> None:
     edit(three, THREE, "TABLE three ()", "TABLE three (x int)")
-    refusal = f"{THREE}_script.py was edited\nIf that is meant, write it anew: pulumi-alembic manifest"
+    refusal = f"{THREE}_script.py was edited\nIf that is meant, update it: pulumi-alembic manifest"
     for act in (
         lambda: planner.plan_from_database(Job(three.url, three.directory, TWO)),
         lambda: planner.look_at_nothing(Job("", three.directory, THREE)),
@@ -194,7 +194,7 @@ def test_a_manifest_that_does_not_fit_is_refused_by_every_way_in_until_it_is_wri
     printed = pulumi_alembic(three, "manifest")
     assert printed == f"wrote migrations/manifest: 3 revisions\n  updated {THREE}_script.py\n"
     three.alembic("upgrade", "head")
-    assert "the manifest fits the scripts" in pulumi_alembic(three, "manifest")
+    assert "the manifest matches the scripts" in pulumi_alembic(three, "manifest")
 
 
 def test_a_manifest_that_belies_what_a_script_builds_on_is_refused_before_it_runs(three: Target) -> None:
@@ -202,7 +202,7 @@ def test_a_manifest_that_belies_what_a_script_builds_on_is_refused_before_it_run
     lie = history.revisions[THREE].entry.parse(str(history.revisions[THREE].entry).replace(TWO, ONE))
     history.manifest.write([*(history.revisions[id].entry for id in (ONE, TWO)), lie])
     three.migrate(ONE)
-    with pytest.raises(HistoryError, match="does not build on what the manifest says"):
+    with pytest.raises(HistoryError, match="has another down_revision than the manifest lists"):
         three.migrate(THREE)
 
 

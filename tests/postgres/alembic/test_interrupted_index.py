@@ -225,7 +225,7 @@ def test_a_build_that_waits_too_long_for_an_old_transaction_is_valid_after_the_n
 def test_a_unique_build_that_meets_duplicates_is_valid_after_they_are_gone(one: Target) -> None:
     one.write(TWO, ONE, block("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON t (y)"))
     for _ in range(2):
-        with pytest.raises(RevisionFailed, match=r"\(23505\)(?s:.*)the next run finds and completes"):
+        with pytest.raises(RevisionFailed, match=r"\(23505\)(?s:.*)the next run completes its statements"):
             one.migrate(TWO)
         assert indexes(one) == [("i", False)]
     with blocker(one, "DELETE FROM t WHERE x > 1") as session:
@@ -289,7 +289,9 @@ def test_a_build_through_alembics_own_operation_is_healed_too(
 def test_an_index_of_the_same_definition_is_taken_as_done_after_an_interruption(one: Target) -> None:
     """The build was through, and the answer got lost: what failed here is what came behind it."""
     one.write(TWO, ONE, f"{block('CREATE INDEX CONCURRENTLY i ON t (x, lower(y))')}\n    op.execute('SELECT 1/0')")
-    with pytest.raises(RevisionFailed, match="the next run finds and completes; the rest was rolled back"):
+    with pytest.raises(
+        RevisionFailed, match="the next run completes its statements outside a transaction, the rest was rolled back"
+    ):
         one.migrate(TWO)
     oid = one.query("SELECT 'i'::regclass::oid")
     one.write(TWO, ONE, f"{block('CREATE INDEX CONCURRENTLY i ON t (x, lower(y))')}\n    op.execute('SELECT 1')")

@@ -150,7 +150,7 @@ def test_down_to_base_and_up_again_every_row_is_there(filled: Target) -> None:
 @pytest.mark.full
 def test_without_keeping_it_refuses_with_exact_counts(filled: Target) -> None:
     before = digests(filled)
-    with pytest.raises(RevisionFailed, match=r"it would destroy 10,000 rows of app\.notes\n") as caught:
+    with pytest.raises(RevisionFailed, match=r"it would delete 10,000 rows of app\.notes\n") as caught:
         filled.migrate("base", policy=Policy(keep_data=False))
     assert "kept" not in str(caught.value)
     assert digests(filled) == before
@@ -290,8 +290,8 @@ def test_what_has_no_place_any_more_stays_and_says_why(small: Target) -> None:
         "refused by more_what_check1": 1,
     }
     assert entry.rows == 4
-    assert said[0] == f"{TWO}: puts back 5 rows of app.more"
-    assert said[1].startswith(f"{TWO}: still kept, 4 rows of app.more (2: what it refers to in app.users is gone")
+    assert said[0] == f"{TWO}: restored 5 rows of app.more"
+    assert said[1].startswith(f"{TWO}: still preserved, 4 rows of app.more (2: what it refers to in app.users is gone")
     assert small.query(f"SELECT id FROM {entry.place} ORDER BY 1") == [(1,), (4,), (5,), (7,)]
     write(small, "INSERT INTO users VALUES (4, 'again')", "ALTER TABLE more DROP CONSTRAINT more_what_check1")
     small.migrate(ONE)
@@ -373,8 +373,8 @@ def test_values_go_back_where_nobody_wrote_another_one(small: Target) -> None:
 
 
 REFUSED = {
-    "ALTER TABLE bare DROP COLUMN n": ("3 values of app.bare.n", "the table has no primary key to put values back by"),
-    "ALTER TABLE users DROP COLUMN id CASCADE": ("9 values of app.users.id", "the primary key to put values back by"),
+    "ALTER TABLE bare DROP COLUMN n": ("3 values of app.bare.n", "the table has no primary key to restore values by"),
+    "ALTER TABLE users DROP COLUMN id CASCADE": ("9 values of app.users.id", "the primary key to restore values by"),
     "TRUNCATE bare": ("3 rows of app.bare", ""),
     "DELETE FROM bare": ("3 rows of app.bare", ""),
     "DO $$ BEGIN DROP TABLE posts; TRUNCATE bare; END $$": ("3 rows of app.bare", ""),
@@ -390,8 +390,8 @@ def test_what_cannot_be_kept_is_refused_and_goes_where_it_is_allowed(small: Targ
     destroyed, reason = REFUSED[statement]
     with pytest.raises(RevisionFailed) as caught:
         small.migrate(ONE)
-    assert f"it would destroy {destroyed}" in str(caught.value)
-    assert f"it cannot be set aside: {reason}" in str(caught.value) or not reason
+    assert f"it would delete {destroyed}" in str(caught.value)
+    assert f"it cannot be preserved: {reason}" in str(caught.value) or not reason
     assert kept(small) == []
     small.migrate(ONE, allow_data_loss=frozenset([TWO]))
     assert told(small) == (["9 rows of app.posts"] if "posts" in statement else [])
@@ -410,7 +410,7 @@ def test_without_a_place_it_refuses_and_says_how_to_make_one(small: Target) -> N
     write(small, FILL_MORE)
     with pytest.raises(RevisionFailed) as caught:
         small.migrate(ONE)
-    assert "it would destroy 9 rows of app.more" in str(caught.value)
+    assert "it would delete 9 rows of app.more" in str(caught.value)
     assert "As an admin: CREATE SCHEMA kept AUTHORIZATION test_" in str(caught.value)
 
 
@@ -463,7 +463,7 @@ def test_a_script_that_drops_what_is_kept_is_refused(small: Target) -> None:
     small.migrate(ONE)
     [entry] = kept(small)
     step(small, "SELECT 1", f"DROP TABLE {entry.place}")
-    with pytest.raises(RevisionFailed, match="it is what an earlier downgrade has set aside"):
+    with pytest.raises(RevisionFailed, match="an earlier downgrade preserved it"):
         small.migrate(ONE)
 
 
@@ -477,8 +477,8 @@ def test_the_record_has_it(small: Target) -> None:
         records, _ = history.read(connection, None)
     found = [(each.what, each.result) for each in records if "app.more" in each.what]
     assert found == [
-        (f"put back app.more of {TWO}", f"put back: 9 rows of app.more ({entry.id})"),
-        (f"keep app.more of {TWO}", f"kept: 9 rows of app.more ({entry.id})"),
+        (f"restore app.more of {TWO}", f"put back: 9 rows of app.more ({entry.id})"),
+        (f"preserve app.more of {TWO}", f"kept: 9 rows of app.more ({entry.id})"),
     ]
     assert not [each for each in records if each.result == history.BY_HAND]
 
@@ -488,10 +488,10 @@ def test_the_alembic_command_keeps_too_unless_it_is_told_not_to(small: Target, m
     step(small, MORE, "DROP TABLE more")
     write(small, FILL_MORE)
     monkeypatch.setenv("PULUMI_ALEMBIC_KEEP_DATA", "false")
-    assert "it would destroy 9 rows of app.more" in small.alembic("downgrade", "-1", check=False)
+    assert "it would delete 9 rows of app.more" in small.alembic("downgrade", "-1", check=False)
     monkeypatch.delenv("PULUMI_ALEMBIC_KEEP_DATA")
-    assert f"{TWO}: sets aside 9 rows of app.more" in small.alembic("downgrade", "-1")
-    assert f"{TWO}: puts back 9 rows of app.more" in small.alembic("upgrade", "head")
+    assert f"{TWO}: preserved 9 rows of app.more" in small.alembic("downgrade", "-1")
+    assert f"{TWO}: restored 9 rows of app.more" in small.alembic("upgrade", "head")
     assert len(more(small)) == 9
 
 

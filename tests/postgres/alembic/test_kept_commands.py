@@ -56,23 +56,25 @@ def run(target: Target, *arguments: str, code: int = 0) -> str:
 
 @pytest.mark.full
 def test_what_is_kept_is_listed_with_its_size_and_age_and_is_pruned_after_a_question(filled: Target) -> None:
-    assert run(filled, "kept") == "nothing is kept\n"
+    assert run(filled, "kept") == "no preserved rows\n"
     filled.migrate(ONE)
     [entry] = kept(filled)
     header, row = run(filled, "kept").splitlines()
-    assert header.split() == ["id", "revision", "what", "rows", "size", "age", "why", "it", "is", "there"]
+    assert header.split() == ["id", "revision", "what", "rows", "size", "age", "kept", "until"]
     assert row.split()[:4] == [entry.id, TWO, "app.posts", "3"]
-    assert row.endswith(f"goes back with {TWO}")
+    assert row.endswith(f"restored by {TWO}")
     [listed] = formats.read("kept", run(filled, "kept", "--json"))["kept"]
     assert (listed["id"], listed["rows"], listed["bytes"], listed["moved"]) == (entry.id, 3, 8192, True)
 
-    assert "Nobody is here to be asked: add --yes" in run(filled, "prune", entry.id, code=1)
-    assert "nothing is kept as 12345678. See what is: pulumi-alembic kept" in run(filled, "prune", "12345678", code=1)
-    assert "name what to remove, in one way" in run(filled, "prune", "--all", entry.id, code=1)
-    assert "name what to remove, in one way" in run(filled, "prune", "--yes", code=1)
-    assert run(filled, "prune", "--older-than", "1d", "--yes") == "nothing is kept that is as old\n"
+    assert "stdin is not a terminal: pass --yes" in run(filled, "prune", entry.id, code=1)
+    assert "there are no preserved rows 12345678. List them: pulumi-alembic kept" in run(
+        filled, "prune", "12345678", code=1
+    )
+    assert "name what to delete: " in run(filled, "prune", "--all", entry.id, code=1)
+    assert "name what to delete: " in run(filled, "prune", "--yes", code=1)
+    assert run(filled, "prune", "--older-than", "1d", "--yes") == "no preserved rows are that old\n"
     assert kept(filled) == [entry]
-    assert run(filled, "prune", "--all", "--yes") == f"removed {entry.id}: 3 rows of app.posts\n"
+    assert run(filled, "prune", "--all", "--yes") == f"deleted {entry.id}: 3 rows of app.posts\n"
     assert kept(filled) == []
     newest = formats.read("history", run(filled, "history", "--json"))["records"][0]
     assert newest["what"] == f"prune app.posts of {TWO}"
@@ -87,7 +89,7 @@ def test_what_is_old_is_pruned_by_its_age(filled: Target) -> None:
             f"COMMENT ON TABLE {entry.place} IS '" + comment(connection, entry).replace(entry.when[:4], "2020") + "'"
         )
         connection.commit()
-    assert f"removed {entry.id}" in run(filled, "prune", "--older-than", "30d", "--yes")
+    assert f"deleted {entry.id}" in run(filled, "prune", "--older-than", "30d", "--yes")
     assert kept(filled) == []
 
 

@@ -365,4 +365,4 @@ def test_a_downgrade_is_told_what_it_destroys_and_not_how_it_is_written(one: Tar
         connection.commit()
     [found] = findings(account(one, ONE))
     assert (found.rule, found.severity) == ("destroys-data", Severity.WARNING)
-    assert found.message.startswith("destroys table app.made (fewer than 10,000 rows)")
+    assert found.message.startswith("deletes table app.made (fewer than 10,000 rows)")

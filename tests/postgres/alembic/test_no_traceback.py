@@ -47,7 +47,7 @@ ENVS = {
     "url": (
         "from pulumi_alembic import environment\nimport sqlalchemy\n\ndef url():\n    return nothing\n"
         "environment.run(sqlalchemy.MetaData(), url)",
-        "migrations/env.py does not tell the database's URL. migrations/env.py, line 5: NameError",
+        "migrations/env.py does not give the database's URL. migrations/env.py, line 5: NameError",
     ),
 }
 
@@ -78,7 +78,7 @@ def test_a_broken_script_is_named_by_alembic_too(applied: Target, fault: str) ->
     for command in ("history", "current", "upgrade head", "check", "stamp head") if ALL else ("upgrade head",):
         printed = applied.alembic(*command.split(), check=False)
         assert "Traceback" not in printed, printed
-        assert f"migrations/versions/{path.name} does not import: " in printed
+        assert f"migrations/versions/{path.name} cannot be imported: " in printed
 
 
 @pytest.fixture(params=["SQL_ASCII", "LATIN1"])

@@ -111,7 +111,7 @@ def test_what_is_proven_runs_and_is_shown_as_such(two: Target, upper: Stack, adm
             f"{TWO}_script.py: unproven-revision: the stack staging",
         ),
         (lambda text: str(replace(Proof.parse(text), server=9)), "the stack staging ran it on PostgreSQL 9, and this "),
-        (lambda text: text.replace("+", ""), "its way back was not rehearsed on the stack staging"),
+        (lambda text: text.replace("+", ""), "its downgrade was not rehearsed on the stack staging"),
         (lambda text: None, "the stack staging proves nothing: it has no output `proof`"),
         (lambda text: UNSEALED, "its output `proof` is not encrypted, so no update of it wrote it"),
         (lambda text: "v1 anything", "its output `proof` is not one that an update of it wrote"),
@@ -124,7 +124,7 @@ def test_what_is_not_proven_does_not_run(
     with pytest.raises(LintError) as refused:
         upper.up(two.directory, TWO, **lower)
     assert lacks in str(refused.value) and "Traceback" not in str(refused.value)
-    assert f"for this one update: {VARIABLE}='why it cannot wait' pulumi up --stack dev" in str(refused.value)
+    assert f"for this update only: {VARIABLE}='why it cannot wait' pulumi up --stack dev" in str(refused.value)
     with connect(upper.url) as connection:
         assert connection.execute("SELECT to_regclass('app.t1')").fetchone() == (None,)
 
@@ -180,7 +180,7 @@ def test_a_reason_that_says_nothing_is_refused(
     two: Target, upper: Stack, admin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, "yes")
-    with pytest.raises(Refused, match=f"{VARIABLE} is 'yes': it is kept as the reason"):
+    with pytest.raises(Refused, match=f"{VARIABLE} is 'yes': it is recorded as the reason"):
         upper.up(two.directory, TWO, **of(proof(two, admin, ONE)))
 
 

@@ -130,7 +130,9 @@ def test_what_a_script_that_does_not_import_says_is_shown_without_a_password(emp
     path = empty_target.write(ONE, None)
     path.write_text(path.read_text() + "raise RuntimeError(\"ALTER ROLE x PASSWORD 'geheim'\")\n")
     [failure] = provider.check({}, inputs(empty_target, ONE)).failures
-    assert "does not import: RuntimeError: ALTER ROLE x PASSWORD" in failure.reason and "geheim" not in failure.reason
+    assert (
+        "cannot be imported: RuntimeError: ALTER ROLE x PASSWORD" in failure.reason and "geheim" not in failure.reason
+    )
 
 
 def test_an_update_reads_back_what_it_reached(target: Target) -> None:

@@ -51,9 +51,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 SAYS = {
     "rehearsal": "in the rehearsal, and nothing was changed",
-    "lint": "before anything runs",
-    "data loss": "data would be lost, and nothing was changed",
-    "approval": "need an approval here",
+    "lint": "nothing was run",
+    "data loss": "the plan deletes data",
+    "approval": "are not approved",
     "promotion": "unproven-revision",
 }
 

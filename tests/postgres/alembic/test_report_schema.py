@@ -157,7 +157,7 @@ def test_a_script_that_was_edited_since_it_ran_is_named_without_its_lines(applie
     applied.write(ONE, None, "op.execute('CREATE TABLE app.people (id bigint PRIMARY KEY)')")
     done = run(applied, "report", "--schema", written)
     assert done.returncode == 1
-    assert f"{ONE}_script.py is applied, and was edited since it ran" in done.stderr
+    assert f"{ONE}_script.py is applied, and was edited since" in done.stderr
     assert "(the file of the schema holds no scripts)" in done.stderr
 
 
@@ -231,7 +231,7 @@ def test_a_file_with_anything_else_is_refused_in_one_line(applied: Target, writt
         said.append(str(raised.value))
     assert len(said) == len(FORGED) and not any("\n" in each for each in said)
     done = run(applied, "report", "--schema", applied.directory / "env.py")
-    assert done.returncode == 1 and done.stderr.endswith("env.py: this is not what pulumi-alembic schema writes\n")
+    assert done.returncode == 1 and done.stderr.endswith("env.py: not a file of pulumi-alembic schema\n")
 
 
 @pytest.mark.full
@@ -242,7 +242,10 @@ def test_a_schema_that_cannot_be_copied_is_written_without_definitions_and_says_
         admin.execute("CREATE TABLE app.foreign_object ()")
     done = run(applied, "schema", "--output", tmp_path / "schema", DATABASE_URL=applied.url)
     assert done.returncode == 0
-    assert "without definitions, so reports are not rehearsed: table app.foreign_object belongs to" in done.stderr
+    assert (
+        "the file has no definitions, so its reports are not rehearsed: table app.foreign_object belongs to"
+        in done.stderr
+    )
     shown = run(applied, "report", "--schema", tmp_path / "schema", "--rehearse-with", "postgresql://nowhere.test/x")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "not rehearsed (table app" in shown.stdout and "belongs to" in shown.stdout

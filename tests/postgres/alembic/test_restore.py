@@ -249,11 +249,11 @@ def test_a_damaged_backup_is_refused_before_anything_is_touched(backing: Backing
 @pytest.mark.full
 def test_nobody_is_asked_without_a_terminal_and_an_unknown_id_is_named(backing: Backing) -> None:
     id = backing.up(TWO)
-    assert "Nobody is here to be asked: add --yes" in restore(backing.target, "restore", id, check=False)
-    assert "the ledger knows no backup nothing" in restore(backing.target, "restore", "nothing", "--yes", check=False)
+    assert "stdin is not a terminal: pass --yes" in restore(backing.target, "restore", id, check=False)
+    assert "the ledger has no backup nothing" in restore(backing.target, "restore", "nothing", "--yes", check=False)
     secret = ("restore", id, "--yes", "--into", "postgresql://u:hunter2@127.0.0.1:1/x")
     refused = restore(backing.target, *secret, check=False)
-    assert "--into has a password in it" in refused and "hunter2" not in refused
+    assert "--into contains a password" in refused and "hunter2" not in refused
     assert planner.read_revision(backing.target.url) == TWO
 
 

@@ -147,17 +147,17 @@ def round_trip(target: Target, drawn: Draw, back: str, fill: Callable[[Connectio
     down = preview(target, back)
     lost = told(down, "losses")
     if lost:
-        with pytest.raises(RevisionFailed, match="it would destroy") as caught:
+        with pytest.raises(RevisionFailed, match="it would delete") as caught:
             target.migrate(back, origin=Origin())
         assert any(each.partition(": ")[2] in str(caught.value) for each in lost)
         assert rows(target) == before
     may_lose = frozenset(each.partition(":")[0] for each in lost)
     target.migrate(back, on_kept=said.append, allow_data_loss=may_lose, origin=Origin())
-    agree(told(down, "keeps"), heard(said, "sets aside"))
+    agree(told(down, "keeps"), heard(said, "preserved"))
     up, said = preview(target, TWO), []
     target.migrate(TWO, on_kept=said.append, origin=Origin())
-    assert [each for each in said if "still kept" in each] == []
-    agree(told(up, "puts_back"), heard(said, "puts back"))
+    assert [each for each in said if "still preserved" in each] == []
+    agree(told(up, "puts_back"), heard(said, "restored"))
     assert without(rows(target), lost) == without(before, lost)
     assert schema(target) == lines
     with connect(target.url) as connection:

@@ -129,7 +129,7 @@ class Walk(RuleBasedStateMachine):
         lacking = self.applied - set(having)
         expected = ""
         if lacking - (self.inputs & self._kept()):
-            expected = "nothing outside of the database vouches for|the ledger keeps no script of it"
+            expected = "nothing outside the database confirms|the ledger has no script of it"
         elif wanted - self.applied and self.applied - wanted:
             expected = "is on another branch than"
         changed = self._act(lambda: self.stack.up(self.checkouts[having], target, **BESIDE), expected)

@@ -116,9 +116,9 @@ def test_what_no_revision_builds_is_refused_with_the_nearest(
     before = contents(site)
     with pytest.raises(Refused) as refused:
         Stack(site.url).up(site.directory, THREE, **adopting)
-    assert f"Nearest is {nearest}" in str(refused.value)
+    assert f"The nearest is {nearest}" in str(refused.value)
     assert named in str(refused.value)
-    assert "nothing was changed" in str(refused.value)
+    assert "Nothing was changed" in str(refused.value)
     assert contents(site) == before
     assert site.query("SELECT count(*) FROM pg_class WHERE relnamespace = 'migrations'::regnamespace") == [(0,)]
 
@@ -179,7 +179,7 @@ def test_an_alembic_version_that_is_not_what_is_there_is_not_believed(
             "CREATE TABLE public.alembic_version (version_num varchar(32) PRIMARY KEY);"
             f"INSERT INTO public.alembic_version VALUES ('{TWO}')".encode()
         )
-    with pytest.raises(Refused, match=f"Nearest is {TWO}"):
+    with pytest.raises(Refused, match=f"The nearest is {TWO}"):
         Stack(site.url).up(site.directory, TWO, **adopting)
 
 

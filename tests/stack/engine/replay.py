@@ -275,6 +275,55 @@ def _numbers(value: Any) -> Any:
     return value
 
 
+_HEADING = re.compile(r"(Previewing )?(update|Updat|refresh|Refresh|destroy|Destroy)\w* \(")
+_ROW = re.compile(r"^ [ +~=<>-]{2} \S+:\S+ ")
+_LEFT_OUT = re.compile(
+    r" [a-z]+ing( [a-z]+)* \(<t>\)| refreshing\b| refresh( \(<t>\))?$| running\b"
+    r"|^ {4}\S+:\S+ \S+( \*\*failed\*\*.*)?$|^ .{2} \S+:\S+ \S+( [a-z]+)? +(error: |\d+ errors?$)"
+)
+
+
+def shortened(lines: list[str], command: str) -> list[str]:
+    """What the CLI printed without what this engine leaves out: docs/embedded-engine.md lists it."""
+    starts = [number for number, line in enumerate(lines) if _HEADING.match(line)]
+    kept: list[str] = []
+    for start, end in zip([0, *starts], [*starts, len(lines)], strict=True):
+        if part := lines[start:end]:
+            kept += _shortened(part, brief=part[0].startswith("Previewing") and "--yes" in command)
+    return kept
+
+
+def _shortened(lines: list[str], *, brief: bool) -> list[str]:
+    """Of one operation: a row for each step that ended, and outputs where something was changed.
+
+    Of a preview whose update follows, only the messages and, if there are any changes, the counts.
+    """
+    text = "\n".join(lines).replace("    error: 1 error occurred:\n    \t* ", "    error: ")
+    lines = text.split("\n")
+    failed = "\n    error: " in text
+    counts = lines[lines.index("Resources:") :] if "Resources:" in lines else []
+    changed = any(re.match(r"    [+~=<>-]", line) for line in counts)
+    kept, block = [], ""
+    for line in lines:
+        if not line.startswith(" "):
+            block = line
+        if block == "Outputs:" and (failed or brief or not (changed or re.match(r"Outputs:|  [+~-] ", line))):
+            continue
+        if block == "Resources:" and brief and not (changed or failed):
+            continue
+        if _ROW.match(line) and block not in ("Outputs:", "Diagnostics:", "Resources:"):
+            # Of a component the CLI prints no end.
+            line = re.sub(r"( rec:index:\S+ \S+ (creat|delet))ing", r"\1ed", line)
+            if brief or _LEFT_OUT.search(line):
+                continue
+            line = re.sub(r"(\*\*.*\*\*).*", r"\1", line)
+        kept.append(line)
+    empty = [
+        line == "Outputs:" and not after.startswith(" ") for line, after in zip(kept, [*kept[1:], ""], strict=True)
+    ]
+    return [line for line, left_out in zip(kept, empty, strict=True) if not left_out]
+
+
 _FRAME = re.compile(r'^(\s*)File "(?P<file>.+)", line \d+(, in (?P<name>.+))?$')
 _INTERRUPTED = [
     "    Traceback (most recent call last):",

@@ -33,6 +33,7 @@ from .replay import (
     plain_calls,
     plain_lines,
     scenarios,
+    shortened,
 )
 
 ENGINES = ["embedded", pytest.param("cli", marks=pytest.mark.skipif(shutil.which("pulumi") is None, reason=NO_CLI))]
@@ -201,7 +202,7 @@ def compare(place: Workplace, result: Result, step: dict[str, Any], state: Any) 
     assert result.exit_code == step["exit_code"], f"{where}\n{out}\n{err}"
     if "stdout" in step:
         compare_lines = _compare_cli_lines if result.calls is None else _compare_lines
-        compare_lines(place.scenario, where, out.split("\n"), step["stdout"])
+        compare_lines(place.scenario, step, out.split("\n"), step["stdout"])
     if "stdout_json" in step:
         found = [each for each in json_differences(out, step["stdout_json"]) if not _allowed(place.scenario, each)]
         assert not found, where
@@ -216,7 +217,7 @@ def compare_state(place: Workplace, step: dict[str, Any], state: Any) -> None:
     assert _resources(place, place.state(stack)) == _resources(place, state), f"{place.scenario} {step['name']}"
 
 
-def _compare_cli_lines(scenario: str, where: str, mine: list[str], theirs: list[str]) -> None:
+def _compare_cli_lines(scenario: str, step: dict[str, Any], mine: list[str], theirs: list[str]) -> None:
     """As those of the engine, but for two things that are a matter of time in the CLI.
 
     Which rows it prints while they are under way, and how often; and whether a refresh shows the stack's outputs, which
@@ -226,7 +227,7 @@ def _compare_cli_lines(scenario: str, where: str, mine: list[str], theirs: list[
         [line for line in plain_lines(_without_outputs(lines)) if not (_allowed(scenario, line) or _UNDER_WAY(line))]
         for lines in (mine, theirs)
     ]
-    assert set(kept[0]) == set(kept[1]), where
+    assert set(kept[0]) == set(kept[1]), f"{scenario} {step['name']}"
 
 
 _UNDER_WAY = re.compile(r" [a-z]+ing( [a-z]+)* \(<t>\)").search
@@ -240,16 +241,21 @@ def _without_outputs(lines: list[str]) -> list[str]:
     return kept
 
 
-def _compare_lines(scenario: str, where: str, mine: list[str], theirs: list[str]) -> None:
-    kept = [[line for line in plain_lines(lines) if not _allowed(scenario, line)] for lines in (mine, theirs)]
+def _compare_lines(scenario: str, step: dict[str, Any], mine: list[str], theirs: list[str]) -> None:
+    where = f"{scenario} {step['name']}"
+    kept = [
+        [line for line in shortened(plain_lines(lines), step["command"]) if not _allowed(scenario, line)]
+        for lines in (mine, theirs)
+    ]
     assert sorted(kept[0]) == sorted(kept[1]), where
     assert _summary(kept[0]) == _summary(kept[1]), where
 
 
 def _summary(lines: list[str]) -> list[str]:
-    """The last block: counts and duration, whose order is no accident."""
+    """The last counts and the duration, whose order is no accident."""
     starts = [number for number, line in enumerate(lines) if line == "Resources:"]
-    return lines[starts[-1] :] if starts else []
+    rest = lines[starts[-1] :] if starts else []
+    return rest[: rest.index("Diagnostics:")] if "Diagnostics:" in rest else rest
 
 
 def _compare_calls(where: str, calls: list[dict[str, Any]], step: dict[str, Any]) -> None:

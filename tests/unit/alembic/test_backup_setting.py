@@ -21,9 +21,9 @@ def account(effects: Effects, runs_python: str = "") -> Account:
     ("effects", "runs_python", "reason"),
     [
         (Effects(rewrites=("t",), scans=("t",)), "", ""),
-        (Effects(destroys=("table t",)), "", "downgrade 2 destroys table t"),
-        (Effects(unknown=("DO block",)), "", "what downgrade 2 destroys is not known: DO block"),
-        (Effects(), "it reads the clock", "what downgrade 2 destroys is not known: it reads the clock"),
+        (Effects(destroys=("table t",)), "", "downgrade 2 deletes table t"),
+        (Effects(unknown=("DO block",)), "", "what downgrade 2 deletes is unknown: DO block"),
+        (Effects(), "it reads the clock", "what downgrade 2 deletes is unknown: it reads the clock"),
     ],
 )
 def test_destructive_means_what_destroys_or_may(effects: Effects, runs_python: str, reason: str) -> None:

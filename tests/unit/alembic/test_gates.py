@@ -44,37 +44,37 @@ def test_nothing_that_is_found_on_the_way_back_stops_it(sent: bool) -> None:
         (
             found("truncate", sent=True),
             [
-                "mend the script, as shown, and: pulumi-alembic manifest",
-                "excuse it, in a comment above the statement: # lint: allow truncate: REASON; "
-                "and: pulumi-alembic manifest",
+                "fix the script as suggested, then: pulumi-alembic manifest",
+                "allow it, with a comment above the statement: # lint: allow truncate: REASON; "
+                "then: pulumi-alembic manifest",
             ],
         ),
         (
             found("irreversible-downgrade", suggestion=""),
             [
-                "mend the script, and: pulumi-alembic manifest",
-                "excuse it, in a comment anywhere in the script: # lint: allow irreversible-downgrade: REASON; "
-                "and: pulumi-alembic manifest",
+                "fix the script, then: pulumi-alembic manifest",
+                "allow it, with a comment anywhere in the script: # lint: allow irreversible-downgrade: REASON; "
+                "then: pulumi-alembic manifest",
             ],
         ),
         (
             found("production-without-backup"),
             [
-                "do what is shown",
-                "excuse it, in a comment anywhere in the script: # lint: allow production-without-backup: REASON; "
-                "and: pulumi-alembic manifest",
+                "do what is suggested above",
+                "allow it, with a comment anywhere in the script: # lint: allow production-without-backup: REASON; "
+                "then: pulumi-alembic manifest",
             ],
         ),
-        (found("bad-excuse", suggestion=""), ["mend the script, and: pulumi-alembic manifest"]),
+        (found("bad-excuse", suggestion=""), ["fix the script, then: pulumi-alembic manifest"]),
     ],
     ids=["of a statement", "of a script", "of the plan", "of an excuse"],
 )
 def test_each_way_on_is_one(account: Account, ways: list[str]) -> None:
     with pytest.raises(LintError) as error:
         check(account)
-    _, _, told = str(error.value).partition("one of these, then pulumi up:\n")
+    _, _, told = str(error.value).partition("Do one of these, then run `pulumi up`:\n")
     [rule] = {each.rule for one in account.revisions for part in (one, *one.statements) for each in part.findings}
-    last = f"judge the rule otherwise in this stack: {CONFIGURE.format(rule=rule)}"
+    last = f"change the rule's severity for this stack: {CONFIGURE.format(rule=rule)}"
     assert [line.strip() for line in told.splitlines()] == [*ways, last]
 
 

@@ -59,9 +59,9 @@ def test_one_changed_byte_is_named_with_its_file_and_the_command(scripts: Path) 
     path = scripts / "versions" / f"{TWO}_script.py"
     path.write_bytes(path.read_bytes().replace(b"message", b"massage"))
     assert complaint(scripts) == (
-        "migrations/manifest does not fit the scripts:\n"
+        "migrations/manifest does not match the scripts:\n"
         f"  {path.name} was edited\n"
-        "If that is meant, write it anew: pulumi-alembic manifest"
+        "If that is meant, update it: pulumi-alembic manifest"
     )
     rewrite(scripts)
     History.load(scripts).require_manifest()
@@ -115,7 +115,7 @@ def test_writing_it_tells_what_has_changed_in_it_and_not_what_it_lacked(scripts:
 def test_lines_that_were_moved_removed_or_doubled_are_noticed(scripts: Path, order: list[int]) -> None:
     lines = (scripts / "manifest").read_text().splitlines(keepends=True)
     (scripts / "manifest").write_text("".join(lines[number] for number in order))
-    assert "Write it anew: pulumi-alembic manifest" in complaint(scripts)
+    assert "Write it again: pulumi-alembic manifest" in complaint(scripts)
 
 
 def test_a_last_line_that_is_missing_is_noticed(scripts: Path) -> None:
@@ -188,10 +188,10 @@ def test_two_branches_that_each_add_a_revision_conflict_in_git_and_are_told_how_
     told = complaint(scripts)
     assert "line 5 is git's mark of a conflict: two branches each added a revision" in told
     joining = History.load(scripts).merge_command(["20250104_004", "20250105_004"])
-    assert told.endswith(f"Join them: {joining}; then: pulumi-alembic manifest")
-    with pytest.raises(TargetError, match="; then: pulumi-alembic manifest"):
+    assert told.endswith(f"Merge them:\n  {joining}\n  pulumi-alembic manifest")
+    with pytest.raises(TargetError, match="\n  pulumi-alembic manifest"):
         History.load(scripts).resolve("head")
     write(scripts, "20250106_005", ("20250104_004", "20250105_004"))
-    assert complaint(scripts).endswith("\nWrite it anew: pulumi-alembic manifest")
+    assert complaint(scripts).endswith("\nWrite it again: pulumi-alembic manifest")
     rewrite(scripts)
     History.load(scripts).require_manifest()

@@ -52,7 +52,7 @@ def test_each_thing_that_a_proof_lacks_is_named(scripts: list[Revision]) -> None
     cases = {
         "the stack staging has not run it": Proof.of(15, [two], {TWO: edited}),
         "the stack staging ran another script of this id": Proof(15, {ONE: edited}, frozenset([ONE])),
-        "its way back was not rehearsed on the stack staging": Proof.of(15, scripts, {}),
+        "its downgrade was not rehearsed on the stack staging": Proof.of(15, scripts, {}),
         "the stack staging ran it on PostgreSQL 14, and this is 15": Proof.of(14, [one], {ONE: digest(one.checksum)}),
     }
     for lacks, proof in cases.items():
@@ -115,5 +115,5 @@ def test_a_job_goes_to_each_database_of_many_as_it_is(monkeypatch: pytest.Monkey
 
 def test_a_reason_is_said_in_words() -> None:
     assert reason_of("  checkout is\n down ") == "checkout is down" and reason_of("") == ""
-    with pytest.raises(PolicyError, match=f"{VARIABLE} is 'yes': it is kept as the reason"):
+    with pytest.raises(PolicyError, match=f"{VARIABLE} is 'yes': it is recorded as the reason"):
         reason_of("yes")

@@ -312,5 +312,5 @@ def test_a_script_that_was_edited_since_it_was_read_is_not_imported(tmp_path: Pa
     revision = Revision.read(tmp_path, path.name)
     assert list(import_scripts([revision])) == [revision.id]
     path.write_text(path.read_text() + "# more\n")
-    with pytest.raises(HistoryError, match=f"{path.name} was edited while this ran"):
+    with pytest.raises(HistoryError, match=f"{path.name} was edited during the run"):
         import_scripts([revision])

@@ -19,10 +19,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_printed_plan_is_known_until_another_one_is_printed(folder: Path) -> None:
-    assert not shown.is_shown("v2:1", URN)
+    assert shown.noted(URN) == ""
     shown.remember("v2:1", URN)
-    assert shown.is_shown("v2:1", URN)
-    assert not shown.is_shown("v2:2", URN) and not shown.is_shown("v2:1", f"{URN}2")
+    assert (shown.noted(URN), shown.noted(f"{URN}2")) == ("v2:1", "")
+    shown.remember("v2:2", URN)
+    assert shown.noted(URN) == "v2:2"
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
@@ -30,13 +31,13 @@ def test_another_engine_has_printed_nothing(folder: Path, monkeypatch: pytest.Mo
     shown.remember("v2:1", URN)
     for engine in (4712, None):
         monkeypatch.setattr(shown, "_engine", lambda engine=engine: engine)
-        assert not shown.is_shown("v2:1", URN)
+        assert shown.noted(URN) == ""
 
 
 def test_a_folder_that_others_can_enter_is_not_used(folder: Path) -> None:
     folder.mkdir(mode=0o755)
     shown.remember("v2:1", URN)
-    assert not shown.is_shown("v2:1", URN) and not list(folder.iterdir())
+    assert shown.noted(URN) == "" and not list(folder.iterdir())
 
 
 def test_old_notes_are_deleted(folder: Path) -> None:

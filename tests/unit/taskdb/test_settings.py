@@ -132,9 +132,11 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
     [
         (
             {"taskdb__revison": "head"},
-            "unknown configuration taskdb:revison. Known: taskdb:adopt, taskdb:allow_data_loss, "
-            "taskdb:app_connection_limit, taskdb:app_login, ",
+            "unknown configuration taskdb:revison: did you mean taskdb:revision? Remove it:\n  ",
         ),
+        ({"takdb__revision": "head"}, "unknown configuration takdb:revision: did you mean taskdb:revision?"),
+        ({"postgres__host": "x"}, "unknown configuration postgres:host: did you mean postgresql:host?"),
+        ({"taskdb__colour": "x"}, "unknown configuration taskdb:colour: the keys are taskdb:adopt, taskdb:allow_data"),
         (
             {"taskdb__backup": "sometimes"},
             "taskdb:backup is 'sometimes': it is never, destructive or always",
@@ -362,7 +364,7 @@ def test_stacks_that_prove_each_other_in_a_ring_are_refused(
         return
     with pytest.raises(TaskdbError) as caught:
         load(monkeypatch, tmp_path, taskdb__promote_from="staging", **NAMED)
-    assert f"taskdb:promote_from goes in a ring, {ring}:" in str(caught.value)
+    assert f"taskdb:promote_from forms a cycle, {ring}:" in str(caught.value)
     assert "pulumi config rm taskdb:promote_from --stack dev" in str(caught.value)
 
 

@@ -15,6 +15,7 @@ from taskdb.stack import current_stack, migration_policy
 def project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder with the configuration of the stack `prod`."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "Pulumi.yaml").touch()
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setenv("PULUMI_STACK", "prod")
     (tmp_path / "Pulumi.prod.yaml").write_text("config:\n  taskdb:revision: head\n  taskdb:lock_timeout: 50ms\n")

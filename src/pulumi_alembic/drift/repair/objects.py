@@ -12,10 +12,10 @@ from pulumi_alembic.drift.repair.table_parts import column, sequence_clauses
 __all__ = ["REPAIRS", "rename"]
 
 _ROWS = {
-    "table": "its rows are lost: they come back from a backup only",
+    "table": "its rows are lost: only a backup restores them",
     "sequence": "its position is lost: setval",
 }
-_GOES = {"table": "its rows go", "extension": "it fails where something uses it"}
+_GOES = {"table": "its rows are deleted", "extension": "it fails where something uses it"}
 
 
 def _make(item: Item, expected: Snapshot) -> Made:
@@ -49,7 +49,7 @@ def _make(item: Item, expected: Snapshot) -> Made:
             yield facts["definition"].strip(), ""
             yield f"REVOKE ALL ON {item.kind.upper()} {item.name} FROM PUBLIC", ""
         case _:
-            yield "", f"what makes the {item.kind} is not known: run the revision's own statement"
+            yield "", f"how to create the {item.kind} is not known: run the revision's own statement"
     if item.kind in ("type", "domain"):
         yield f"REVOKE ALL ON TYPE {item.name} FROM PUBLIC", ""
 
@@ -103,7 +103,7 @@ def _alter(expected: Item, found: Item) -> Made:
             if facts.get("owned by") != old.get("owned by"):
                 yield f"ALTER SEQUENCE {name} OWNED BY {facts.get('owned by', 'NONE')}", ""
         case "extension":
-            yield f"ALTER EXTENSION {name} UPDATE TO {literal(facts['version'])}", "where there is a way to it"
+            yield f"ALTER EXTENSION {name} UPDATE TO {literal(facts['version'])}", "if an update path exists"
         case "domain":
             yield from _alter_domain(expected, found)
         case "type" if "labels" in facts:

@@ -24,11 +24,11 @@ def _make(item: Item, expected: Snapshot) -> Made:
             yield f"ALTER TYPE {table} ADD ATTRIBUTE {column(item, expected)}", ""
         case "column":
             strict = facts.get("not null") and "default" not in facts and "identity" not in facts
-            rows = "; where there are rows, give it a default or fill it before NOT NULL" if strict else ""
+            rows = "; if the table has rows, give it a default or fill it before NOT NULL" if strict else ""
             yield f"ALTER TABLE {table} ADD COLUMN {column(item, expected)}", f"{_NO_VALUES}{rows}"
         case "constraint":
             refers = facts["definition"].startswith("FOREIGN KEY")
-            note = "it fails where a row refers to nothing" if refers else ""
+            note = "it fails if a row refers to nothing" if refers else ""
             yield f"ALTER {_owner(facts)} ADD CONSTRAINT {facts['name']} {facts['definition']}", note
             yield from _marks(facts, {})
         case "index":
@@ -48,9 +48,9 @@ def _drop(item: Item) -> Made:
     facts = item.facts
     match item.kind:
         case "column" if facts["of"] == "type":
-            yield f"ALTER TYPE {facts['table']} DROP ATTRIBUTE {facts['name']}", "its values go"
+            yield f"ALTER TYPE {facts['table']} DROP ATTRIBUTE {facts['name']}", "its values are deleted"
         case "column":
-            yield f"ALTER TABLE {facts['table']} DROP COLUMN {facts['name']}", "its values go"
+            yield f"ALTER TABLE {facts['table']} DROP COLUMN {facts['name']}", "its values are deleted"
         case "constraint":
             yield f"ALTER {_owner(facts)} DROP CONSTRAINT {facts['name']}", ""
         case "index":
@@ -140,10 +140,10 @@ def _alter_column(expected: Item, found: Item) -> Made:
         yield f"ALTER TYPE {table} ALTER ATTRIBUTE {name} TYPE {facts['type']}{collate}", ""
         return
     if facts.get("generated") != old.get("generated") or ("generated" in facts and _default(facts) != _default(old)):
-        kept = "" if "generated" in old else "its values go, and "
+        kept = "" if "generated" in old else "its values are deleted, and "
         yield (
             f"ALTER TABLE {table} DROP COLUMN {name}",
-            f"{kept}what is on it goes too: look for drift again afterwards",
+            f"{kept}what depends on it is dropped too: check for drift again afterwards",
         )
         yield f"ALTER TABLE {table} ADD COLUMN {column(expected, Snapshot(()))}", "its place among the columns is new"
         return
@@ -163,7 +163,7 @@ def _alter_column(expected: Item, found: Item) -> Made:
     if retyped:
         yield _retype(lead, facts, old)
     if facts.get("not null") != old.get("not null"):
-        verb, note = ("SET", "it fails where a value is NULL") if facts.get("not null") else ("DROP", "")
+        verb, note = ("SET", "it fails if a value is NULL") if facts.get("not null") else ("DROP", "")
         yield f"{lead} {verb} NOT NULL", note
     if "default" in facts and (retyped or _default(facts) != _default(old)):
         yield f"{lead} SET DEFAULT {facts['default']}", ""
@@ -171,7 +171,7 @@ def _alter_column(expected: Item, found: Item) -> Made:
         if "identity" in old:
             yield f"{lead} SET GENERATED {facts['identity']}", ""
         else:
-            yield f"{lead} ADD GENERATED {facts['identity']} AS IDENTITY", "its sequence begins anew: setval"
+            yield f"{lead} ADD GENERATED {facts['identity']} AS IDENTITY", "its sequence starts at 1: use setval"
 
 
 def _retype(lead: str, facts: Facts, old: Facts) -> tuple[str, str]:
@@ -179,8 +179,8 @@ def _retype(lead: str, facts: Facts, old: Facts) -> tuple[str, str]:
     change = f"{lead} TYPE {facts['type']}{collate}"
     if {each["type"].partition("(")[0] for each in (facts, old)} <= _TEXTS:
         # A cast would cut off what is too long.
-        return change, "it fails where a value is too long"
-    note = "it fails where a value does not fit, and what the type cannot hold of one is lost"
+        return change, "it fails if a value is too long"
+    note = "it fails if a value does not fit, and can round values"
     return f"{change} USING {facts['name']}::{facts['type']}", note
 
 

@@ -204,7 +204,7 @@ class Guard:
         self._lock(found, modes)
         numbers = zip(found, self._counted(found), left or [0] * len(found), strict=True)
         if told := [each.told(number - stays) for each, number, stays in numbers if number > stays]:
-            self._refused = DataLoss(f"it would destroy {', '.join(told)}{self._keeper.advice}")
+            self._refused = DataLoss(f"it would delete {', '.join(told)}{self._keeper.advice}")
             raise self._refused
 
     def _lock(self, found: Sequence[Loss], modes: Mapping[str, str]) -> None:
@@ -232,7 +232,7 @@ class Guard:
             self._session.execute(_LIMIT, settings)
         except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege):
             told = [each.told(number, about=number is not None) for each, number in zip(found, about, strict=True)]
-            self._refused = DataLoss(f"it would destroy {', '.join(told)}{self._keeper.advice}")
+            self._refused = DataLoss(f"it would delete {', '.join(told)}{self._keeper.advice}")
             raise self._refused from None
         return numbers
 

@@ -148,7 +148,7 @@ class Keeper:
             if each.column:
                 columns.setdefault(each.table, []).append(each)
         if any(each.table.startswith(f"{KEPT_SCHEMA}.") for each in lost):
-            self._reasons = ["it is what an earlier downgrade has set aside: see `pulumi-alembic kept`"]
+            self._reasons = ["an earlier downgrade preserved it: see `pulumi-alembic kept`"]
             return list(lost)
         before = self.before
         for table in (*tables, *columns):
@@ -179,10 +179,10 @@ class Keeper:
         """Why what is lost is not kept, where it could be; for the end of a sentence."""
         if self.wants and not self._ready:
             return (
-                f"\n  what a downgrade takes away would be set aside, if there were a schema {KEPT_SCHEMA} for it. "
+                f"\n  a downgrade would preserve it, if the schema {KEPT_SCHEMA} existed. "
                 f"As an admin: CREATE SCHEMA {KEPT_SCHEMA} AUTHORIZATION {self._owner}"
             )
-        return "".join(f"\n  it cannot be set aside: {reason}" for reason in self._reasons)
+        return "".join(f"\n  it cannot be preserved: {reason}" for reason in self._reasons)
 
     def tidy(self) -> None:
         """The statement has run: what stood in for tables, or was no part of one any more, goes too."""
@@ -265,9 +265,9 @@ class Keeper:
             return ""
         key = move.key_of(self._session, source.table)
         if not key:
-            return "the table has no primary key to put values back by"
+            return "the table has no primary key to restore values by"
         if {each.name for each in going} & {*key}:
-            return "the primary key to put values back by goes with it"
+            return "the primary key to restore values by is dropped with it"
         roots = self._roots(source.table)
         entry = self._entry(source, Source(self._session, roots[-1][0], self.before) if roots else source)
         names = tuple(each.name for each in going)
@@ -294,7 +294,7 @@ class Keeper:
         }
         run = Run(self._running.before, self._running.before)
         ledger.note(self._session, Row(Event.KEPT, run, detail), self._request.job.origin)
-        self._kept += [f"{entry.revision}: sets aside {text}" for text in entry.texts]
+        self._kept += [f"{entry.revision}: preserved {text}" for text in entry.texts]
         return ""
 
     def _drop_later(self, table: str) -> None:

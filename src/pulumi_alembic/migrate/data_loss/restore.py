@@ -112,11 +112,11 @@ class Returning:
             run = Run(running.before, running.before)
             ledger.note(session, Row(Event.PUT_BACK, run, detail), request.job.origin)
             for text in entry.parts(back):
-                request.listener.kept(f"{running.name}: puts back {text}")
+                request.listener.kept(f"{running.name}: restored {text}")
         if left:
             reasons = "; ".join(f"{number:,}: {reason}" for reason, number in left.why.items())
             request.listener.kept(
-                f"{running.name}: still kept, {left.told(left.rows)} ({reasons}). See: pulumi-alembic kept"
+                f"{running.name}: still preserved, {left.told(left.rows)} ({reasons}). See: pulumi-alembic kept"
             )
 
 

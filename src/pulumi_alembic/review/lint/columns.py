@@ -55,7 +55,7 @@ def change_type(sight: Sight, node: Any, command: Any, table: str) -> Iterator[D
     value = printed(command.def_.raw_default) if command.def_.raw_default is not None else f"{name}::{type_}"
     clause = command.def_.collClause
     collation = f" COLLATE {quoted(*(each.sval for each in clause.collname))}" if clause else ""
-    verb = "writes it anew" if table in sight.effects.rewrites else "reads it whole"
+    verb = "rewrites the table" if table in sight.effects.rewrites else "scans the whole table"
     yield Draft(
         "changing-column-type",
         f"changes the type of {name} of {table} to {type_}, which {verb}",
@@ -73,7 +73,7 @@ def set_not_null(sight: Sight, node: Any, command: Any, table: str) -> Iterator[
     """SET NOT NULL, where nothing proves it yet."""
     if table in sight.effects.scans:
         parts = not_null(written(node.relation), command.name, node.relation.relname)
-        what = f"makes {quoted(command.name)} of {table} NOT NULL, which reads it whole"
+        what = f"sets {quoted(command.name)} of {table} NOT NULL, which scans the whole table"
         yield Draft("adding-not-nullable-field", what, (table,), steps(*parts))
 
 
@@ -84,17 +84,17 @@ def _valued(sight: Sight, node: Any, column: Any, kinds: Any, table: str) -> Ite
     if serial or "CONSTR_IDENTITY" in kinds:
         rule = "adding-serial-field" if serial else "adding-identity"
         type_ = _SERIAL.get(serial, "integer") if serial else printed(column.typeName)
-        what = f"adds {column.colname} to {table} with a number in each row, which writes it anew"
+        what = f"adds {column.colname} to {table} with a number in each row, which rewrites the table"
         yield Draft(rule, what, (table,), _numbered(node, column, type_) if serial else "")
         return
     if default is not None and is_volatile(Scene(sight.catalog), default.raw_expr):
         value = printed(default.raw_expr)
-        what = f"adds {column.colname} to {table} with another value in each row, which writes it anew"
+        what = f"adds {column.colname} to {table} with another value in each row, which rewrites the table"
         yield Draft("adding-field-with-default", what, (table,), _defaulted(node, column, value, kinds))
         return
     generated = kinds.get("CONSTR_GENERATED")
     if generated is not None and generated.generated_kind != "v":
-        what = f"adds {column.colname} to {table}, computed for each row, which writes it anew"
+        what = f"adds {column.colname} to {table}, computed for each row, which rewrites the table"
         filled = batched(written(node.relation), f"{quoted(column.colname)} = {printed(generated.raw_expr)}")
         trigger = "\n# and a trigger BEFORE INSERT OR UPDATE that computes it from now on"
         yield Draft(
@@ -116,7 +116,7 @@ def _constrained(sight: Sight, node: Any, column: Any, kinds: Any, table: str) -
         filled = "CONSTR_DEFAULT" in kinds
         yield Draft(
             "adding-foreign-key-constraint" if filled else "inline-foreign-key",
-            f"adds {column.colname} to {table}, which names {target} and locks it",
+            f"adds {column.colname} to {table}, which references and locks {target}",
             (table, target) if filled else (target,),
             steps(_bare(node, column, "FOREIGN", *_DEFERRED), added, validated),
         )
@@ -124,7 +124,7 @@ def _constrained(sight: Sight, node: Any, column: Any, kinds: Any, table: str) -
         called = quoted(check.conname or name("check"))
         inherited = " NO INHERIT" if check.is_no_inherit else ""
         tested = f"ALTER TABLE {at} ADD CONSTRAINT {called} CHECK ({printed(check.raw_expr)}){inherited} NOT VALID"
-        what = f"adds {column.colname} to {table} with a check, which reads it whole"
+        what = f"adds {column.colname} to {table} with a check, which scans the whole table"
         validated = execute(f"ALTER TABLE {at} VALIDATE CONSTRAINT {called}")
         parts = (_bare(node, column, "CHECK"), execute(tested), validated)
         yield Draft("constraint-missing-not-valid", what, (table,), steps(*parts))

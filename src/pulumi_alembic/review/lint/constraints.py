@@ -55,7 +55,7 @@ def inline_keys(sight: Sight, node: Any) -> Iterator[Draft]:
         columns = [element.colname] if key is not element else [each.sval for each in key.fk_attrs]
         yield Draft(
             "inline-foreign-key",
-            f"creates {written(node.relation)}, which names {target} and locks it",
+            f"creates {written(node.relation)}, which references and locks {target}",
             (target,),
             _apart(node, key, columns),
         )
@@ -72,7 +72,9 @@ def _keys(node: Any) -> Iterator[tuple[Any, Any]]:
 def _apart(node: Any, key: Any, columns: list[str]) -> str:
     """The table without this key, and the key in a revision that does nothing else."""
     if (key.fk_attrs is None and _is_deferred(node)) or node.partspec:
-        return excuse("inline-foreign-key", "make the table without it, and add it NOT VALID in a revision of its own")
+        return excuse(
+            "inline-foreign-key", "create the table without it, and add it NOT VALID in a revision of its own"
+        )
     at, name = written(node.relation), key.conname or named(node.relation.relname, columns, "fkey")
     added = f"ALTER TABLE {at} ADD {_not_valid(key, name, columns)}"
     validated = f"ALTER TABLE {at} VALIDATE CONSTRAINT {quoted(name)}"

@@ -165,7 +165,7 @@ class RevisionLint:
         for each in excuses:
             if not each.line and not each.problem and each.rule not in found and self._is_on(each.rule):
                 self._said.append(
-                    ("unused-excuse", f"line {line}: the excuse of {each.rule} in its SQL excuses nothing")
+                    ("unused-excuse", f"line {line}: `lint: allow {each.rule}` in its SQL matches no finding")
                 )
 
     def _of_excuses(self, *, judge: bool) -> Iterator[Finding]:
@@ -175,7 +175,7 @@ class RevisionLint:
             # Whether a downgrade restores the schema, only a rehearsal shows.
             shown = each.rule == "irreversible-downgrade"
             if not each.problem and each not in self._used and self._is_on(each.rule) and not shown:
-                self._said.append(("unused-excuse", f"line {each.line}: the excuse of {each.rule} excuses nothing"))
+                self._said.append(("unused-excuse", f"line {each.line}: `lint: allow {each.rule}` matches no finding"))
         for rule, text in dict.fromkeys(self._said):
             severity = self.linter.settings.severity(rule)
             if severity is not None:

@@ -62,7 +62,7 @@ class PlanLint:
         # Where no revision was ever applied there is nothing to lose.
         first = step is self.plan.steps[0] and self.plan.current
         if upgrade and first and settings.production and settings.backup == "never":
-            what = "this is a production stack, and no backup is made before its revisions run"
+            what = "this is a production stack, and no backup is taken before its revisions run"
             found.append(Draft("production-without-backup", what, (), settings.configure_backup))
         found += _other_tools(step)
         if step is self.plan.steps[-1] and self.newest and self.known and catalog and any(self.models):

@@ -42,7 +42,7 @@ def delete(sight: Sight, node: Any) -> Iterator[Draft]:
 def truncate(sight: Sight, node: Any) -> Iterator[Draft]:
     """TRUNCATE."""
     tables = tuple(sight.effects.rewrites)
-    advice = "the rows come back from a backup alone"
+    advice = "only a backup restores the rows"
     yield Draft("truncate", f"empties {', '.join(tables)}", tables, excuse("truncate", advice))
 
 
@@ -54,8 +54,8 @@ def destroyed(sight: Sight, told: set[str]) -> Iterator[Draft]:
         if match := _GONE.fullmatch(thing):
             whole = match["kind"] in {"table", "materialized view", "rows of"}
             table = match["name"] if whole else match["name"].rpartition(".")[0]
-            advice = f"first keep what is to be kept, as with pg_dump --table='{table}'"
-            yield Draft("destroys-data", f"destroys {thing}", (table,), excuse("destroys-data", advice))
+            advice = f"first save what is needed, for example with pg_dump --table='{table}'"
+            yield Draft("destroys-data", f"deletes {thing}", (table,), excuse("destroys-data", advice))
 
 
 def _every_row(sight: Sight, table: str) -> str:

@@ -41,7 +41,7 @@ def size_of(
     if static:
         return UNKNOWN
     if there is None or table not in there.relations:
-        return Size(EMPTY, "which this plan makes")
+        return Size(EMPTY, "which this plan creates")
     parts = [there.relations[each] for each in [table, *there.descendants(table)]]
     rows = sum(each.rows for each in parts)
     sizes = [_bytes_of(each, measure) for each in parts]

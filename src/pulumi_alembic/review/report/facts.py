@@ -260,13 +260,15 @@ def _rehearsed(counts: dict[str, int]) -> list[str]:
     if counts["doubtful"]:
         said.append(f"{counted(counts['doubtful'], 'revision')} failed in the rehearsal, and can succeed with rows")
     number = counts["astray"]
-    return said + ([f"{counted(number, 'way')} back lead{'s' * (number == 1)} elsewhere"] if number else [])
+    return said + (
+        [f"{counted(number, 'downgrade')} do{'es' * (number == 1)} not restore the schema"] if number else []
+    )
 
 
 def _gone(preview: Preview, counts: dict[str, int]) -> list[str]:
     lost = [" ".join(loss.what.split())[:80] for loss in losses(preview) if not loss.unknown]
     more = f" and {len(lost) - 1:,} more" if len(lost) > 1 else ""
-    said = [f"destroys {lost[0]}{more}"] if lost else []
+    said = [f"deletes {lost[0]}{more}"] if lost else []
     numbers = ((counts["deleted"], "deletes"), (counts["replaced"], "replaces"))
     return said + [f"{verb} {counted(number, 'resource')}" for number, verb in numbers if number]
 

@@ -127,7 +127,7 @@ def _summed(revision: RevisionAccount, page: Page) -> str:
         strongest = max(locks, key=lambda lock: facts.strength(lock.mode))
         more = f" and {counted(tables - 1, 'more table')}" if tables > 1 else ""
         said.append(f"🔒 {page.plain(strongest.mode)} on {page.code(strongest.table)}{more}")
-    said += ["🗑️ destroys"] if any(effects.destroys for effects in found) else []
+    said += ["🗑️ deletes"] if any(effects.destroys for effects in found) else []
     said += ["❓ unknown effects"] if any(effects.unknown for effects in found) else []
     return " · ".join(said)
 
@@ -150,7 +150,7 @@ def _effects(effects: Effects, page: Page) -> list[str]:
     for verb, names in (
         ("rewrites", effects.rewrites),
         ("reads all of", effects.scans),
-        ("🗑️ destroys", effects.destroys),
+        ("🗑️ deletes", effects.destroys),
         ("❓ not known:", effects.unknown),
     ):
         if names:

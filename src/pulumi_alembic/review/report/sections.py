@@ -44,7 +44,7 @@ def infrastructure(preview: Preview, page: Page) -> list[str]:
 
 
 def findings(preview: Preview, page: Page) -> list[str]:
-    """The findings, the worst first; what is only good to know, or excused, is folded away."""
+    """The findings, the worst first; what is only good for information, or allowed, is folded away."""
     found = facts.findings(preview)
     if not found:
         return []
@@ -55,7 +55,7 @@ def findings(preview: Preview, page: Page) -> list[str]:
         objects = not each.finding.excused and each.finding.severity is not Severity.INFO
         (loud if objects else quiet).append(_finding(each, page, several=several))
     if quiet:
-        title = f"{counted(len(quiet), 'finding')} to know, or excused"
+        title = f"{counted(len(quiet), 'finding')} for information, or allowed"
         loud.append(markdown.folded(title, "\n\n".join(quiet)))
     return ["#### Findings", *loud]
 
@@ -66,7 +66,7 @@ def _finding(placed: facts.Placed, page: Page, *, several: bool) -> str:
     where += f", statement {placed.statement}" if placed.statement else ""
     text = f"{SYMBOLS[finding.severity]} **{page.code(finding.rule)}** in {where}: {page.plain(finding.message)}"
     if finding.excused:
-        return f"{text}<br>Excused: {page.plain(finding.excused)}"
+        return f"{text}<br>Allowed: {page.plain(finding.excused)}"
     return f"{text}\n\n{page.block(finding.suggestion, 'python', 'suggestion')}" if finding.suggestion else text
 
 
@@ -86,7 +86,7 @@ def locks(preview: Preview, page: Page) -> list[str]:
 def _lock(table: facts.TableFacts, page: Page, *, several: bool) -> str:
     said = [_WAITING[table.mode]] if table.mode in _WAITING else []
     said += ["rewritten"] if table.rewritten else []
-    said += ["read whole"] if table.scanned else []
+    said += ["scanned"] if table.scanned else []
     by = f" in {page.code(table.revision)}" if several else ""
     return f"| {page.code(table.table)} | {page.plain(table.mode)}{by} | {' · '.join(said)} |"
 
@@ -94,8 +94,8 @@ def _lock(table: facts.TableFacts, page: Page, *, several: bool) -> str:
 def data(preview: Preview, page: Page) -> list[str]:
     """What will be gone, and which revision or resource takes it; then what may be, as nobody can know, or is kept."""
     lost = facts.losses(preview)
-    kept = [("sets aside", *each) for each in facts.kept(preview)]
-    kept += [("puts back", *each) for each in facts.put_back(preview)]
+    kept = [("preserves", *each) for each in facts.kept(preview)]
+    kept += [("restores", *each) for each in facts.put_back(preview)]
     if not lost and not kept:
         return []
     lines = [_loss(loss, page) for loss in page.rows(lost, "danger")]
@@ -107,14 +107,14 @@ def data(preview: Preview, page: Page) -> list[str]:
 
 
 def _loss(loss: facts.Loss, page: Page) -> str:
-    symbol = "❓ not known:" if loss.unknown else "🗑️"
+    symbol = "❓ unknown:" if loss.unknown else "🗑️"
     return f"- {symbol} {page.code(loss.what)}, in {page.code(loss.revision or loss.resource)}"
 
 
 def commands(preview: Preview, page: Page) -> list[str]:
     """How to apply this and how to go back; how to look again where the preview failed."""
     if preview.failed:
-        return [f"#### Next\n\nMend what the messages say, then {command(preview, 'preview')}"]
+        return [f"#### Next\n\nFix what the messages say, then {command(preview, 'preview')}"]
     if not preview.steps and not any(planned.account and planned.account.revisions for planned in preview.plans):
         return []
     destroyed = any(step.op == "delete" and step.type == STACK for step in preview.steps)

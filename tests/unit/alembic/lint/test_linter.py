@@ -260,7 +260,7 @@ def test_an_excuse_holds_for_its_statement_alone_and_keeps_its_reason(project: P
 @pytest.mark.parametrize(
     ("comment", "rule", "message"),
     [
-        ("# lint: allow truncate: no such thing", "unused-excuse", "line 6: the excuse of truncate excuses nothing"),
+        ("# lint: allow truncate: no such thing", "unused-excuse", "line 6: `lint: allow truncate` matches no finding"),
         ("# lint: allow truncate", "bad-excuse", "line 6: it gives no reason"),
         ("# lint: allow trunkate: x", "bad-excuse", "line 6: there is no rule 'trunkate'; the nearest: truncate"),
     ],
@@ -283,7 +283,7 @@ def test_the_command_says_of_what_it_did_not_look_at_a_statement(project: Path) 
     assert (one["rule"], one["severity"], one["direction"]) == ("runs-python", "info", "upgrade")
     assert one["message"].startswith("none of its SQL was looked at, as it runs Python: ")
     assert "info runs-python" in command(project).stdout
-    assert command(project, "--severity", "runs-python=off").stdout == "lint finds nothing\n"
+    assert command(project, "--severity", "runs-python=off").stdout == "no findings\n"
 
 
 def test_one_problem_is_one_finding(project: Path) -> None:

@@ -42,7 +42,7 @@ def test_json_and_the_marker_are_asked_for() -> None:
     found = formats.read("report", run("--format", "json", given=given("3-revisions")).stdout)
     assert (found["verdict"]["level"], found["counts"]["revisions"]) == ("warning", 3)
     assert run("--marker", "shop/prod", given=given("1-revision")).stdout.startswith(b"<!-- shop/prod -->\n")
-    assert b"--> is not letters" in run("--marker", "a-->", given=given("1-revision")).stderr.replace(b"'", b"")
+    assert b"--> must be letters" in run("--marker", "a-->", given=given("1-revision")).stderr.replace(b"'", b"")
 
 
 @pytest.mark.parametrize(

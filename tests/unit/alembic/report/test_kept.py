@@ -18,9 +18,9 @@ def comment(**found: tuple[str, ...]) -> str:
 
 def test_what_is_kept_is_told_and_nothing_is_at_risk() -> None:
     text = comment(keeps=("9 rows of app.more: moved, no copy",))
-    assert "#### Data\n\n- 📦 sets aside `9 rows of app.more: moved, no copy`, in `20250102_002`" in text
+    assert "#### Data\n\n- 📦 preserves `9 rows of app.more: moved, no copy`, in `20250102_002`" in text
     assert "have a backup" not in text
-    assert "- 📦 puts back `9 rows of app.more`" in comment(puts_back=("9 rows of app.more",))
+    assert "- 📦 restores `9 rows of app.more`" in comment(puts_back=("9 rows of app.more",))
     assert "#### Data" not in comment()
 
 

@@ -127,7 +127,7 @@ def test_a_preview_that_is_cut_off_anywhere_is_refused(document_: dict[str, Any]
         (
             "destroyed",
             Level.WARNING,
-            "Destroys database shop with all its rows, deletes 2 resources: read on before you merge",
+            "Deletes database shop with all its rows, deletes 2 resources: read on before you merge",
         ),
         ("2-resources", Level.WARNING, "Revisions not known: read on before you merge"),
     ],
@@ -145,7 +145,7 @@ def test_the_verdict_says_what_matters_most(name: str, level: Level, text: str) 
         (
             Rehearsed(way_back="leads elsewhere"),
             Level.WARNING,
-            "1 way back leads elsewhere: read on before you merge",
+            "1 downgrade does not restore the schema: read on before you merge",
         ),
         (
             Rehearsed(fails="column missing"),
