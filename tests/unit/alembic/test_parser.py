@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from pulumi_alembic.sql.catalog import Catalog
+from pulumi_alembic.review.lint.context import Sight
+from pulumi_alembic.review.lint.statement import check
+from pulumi_alembic.sql.catalog import Catalog, Relation
 from pulumi_alembic.sql.effects import effects
 from pulumi_alembic.sql.parser import (
     Node,
@@ -275,3 +277,10 @@ def test_threads_parse_beside_each_other() -> None:
 
 def test_the_effects_of_a_deep_statement_are_known() -> None:
     assert [lock.table for lock in effects(DEEP["unions"], Catalog()).locks] == ["t"]
+
+
+def test_an_index_on_a_deep_expression_gets_its_name() -> None:
+    sql = "CREATE INDEX ON t ((a" + "::text" * 3000 + "))"
+    catalog = Catalog({"t": Relation("t")})
+    [draft] = check(Sight(catalog, effects(sql, catalog)), parse(sql)[0])
+    assert draft.what == "builds index t_a_idx on t"

@@ -96,13 +96,12 @@ def _default_name(node: Any) -> str:
 
 def _figured(node: Any) -> str:
     """What PostgreSQL calls an expression (15: FigureIndexColname); empty where it has no name for it."""
-    kind = node.tag
-    if kind == "FuncCall":
+    name = ""
+    while node.tag in {"TypeCast", "CollateClause"}:
+        name = str(node.typeName.names[-1].sval) if node.tag == "TypeCast" else name
+        node = node.arg
+    if node.tag == "FuncCall":
         return str(node.funcname[-1].sval)
-    if kind == "ColumnRef":
-        return str(node.fields[-1].sval or "")
-    if kind == "TypeCast":
-        return _figured(node.arg) or str(node.typeName.names[-1].sval)
-    if kind == "CollateClause":
-        return _figured(node.arg)
-    return {"CoalesceExpr": "coalesce"}.get(kind, "")
+    if node.tag == "ColumnRef":
+        return str(node.fields[-1].sval or "") or name
+    return "coalesce" if node.tag == "CoalesceExpr" else name
