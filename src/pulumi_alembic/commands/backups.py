@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pulumi_alembic.backups.folder import Backup, in_folder, load, size_text
+from pulumi_alembic.commands.command import AS_JSON, Options, argument, command, flag, option, tell
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url
 from pulumi_alembic.errors import BackupError, DatabaseError
 from pulumi_alembic.output.wording import table
 from pulumi_alembic.scripts.plan import revision_text
 
-__all__ = ["add"]
+__all__ = ["COMMANDS"]
 
 _KNOWN = """
 SELECT backup, detail ->> 'folder', detail ->> 'checksum' FROM migrations.ledger WHERE event = 'backup'
@@ -26,30 +26,7 @@ ORDER BY id DESC
 """
 
 
-def add(commands: Any, command: Callable[[Any, Any, str], argparse.ArgumentParser]) -> None:
-    """Add them to `commands`; `command` makes one of a function and its help."""
-    listing = command(commands, _backups, "list the backups of this database, newest first")
-    listing.add_argument("--json", action="store_true", help="print one JSON object")
-    listing.add_argument("--verify", action="store_true", help="read every file; exit with 3 if one is damaged")
-    restore = command(commands, _restore, "restore a database from a backup")
-    restore.add_argument("id", metavar="ID", help="a backup, as `backups` lists it")
-    restore.add_argument(
-        "--into", metavar="URL", help="restore into another database; its password is read from PGPASSWORD or ~/.pgpass"
-    )
-    restore.add_argument(
-        "--replace", action="store_true", help="replace a database that is neither empty nor the one that was backed up"
-    )
-    restore.add_argument(
-        "--another-fingerprint",
-        action="store_true",
-        help="restore even if the schema's fingerprint is not the one of the backup",
-    )
-    restore.add_argument("--yes", action="store_true", help="do not ask")
-    for each in (listing, restore):
-        each.add_argument("--folder", type=Path, help="the backup directory; by default the one in the ledger")
-
-
-def _backups(options: argparse.Namespace, directory: Path) -> int:
+def _backups(options: Options, directory: Path) -> int:
     listed = list(_listed(options, directory))
     if options.json:
         print_document(backups=listed)
@@ -77,7 +54,7 @@ def _print_table(listed: list[dict[str, Any]]) -> None:
     print("\n".join(table(rows)))
 
 
-def _listed(options: argparse.Namespace, directory: Path) -> Iterator[dict[str, Any]]:
+def _listed(options: Options, directory: Path) -> Iterator[dict[str, Any]]:
     """One row for each: those of --folder, else those that the ledger knows."""
     if options.folder:
         checksums = {}
@@ -125,7 +102,7 @@ def _known(directory: Path) -> list[tuple[str, str, str]]:
         return list(connection.execute(_KNOWN).fetchall()) if there is not None else []
 
 
-def _restore(options: argparse.Namespace, directory: Path) -> None:
+def _restore(options: Options, directory: Path) -> None:
     from pulumi_alembic.backups.restore import Restore
     from pulumi_alembic.migrate.job import Job
     from pulumi_alembic.scripts.origin import Origin
@@ -141,7 +118,7 @@ def _restore(options: argparse.Namespace, directory: Path) -> None:
         )
     command = " ".join(["pulumi-alembic", *sys.argv[1:]])
     job = Job(options.into or database_url(directory), directory, command=command, origin=Origin.of(directory))
-    restore = Restore(backup, folder, job, options.replace, options.another_fingerprint, _tell)
+    restore = Restore(backup, folder, job, options.replace, options.another_fingerprint, tell)
     content = restore.look()
     if not content.empty and not options.yes:
         _ask(
@@ -152,7 +129,7 @@ def _restore(options: argparse.Namespace, directory: Path) -> None:
     print(f"restored {backup.id}: database {content.name} is at {revision}, as on {_second(backup)}")
 
 
-def _found(options: argparse.Namespace, directory: Path) -> tuple[Path, str]:
+def _found(options: Options, directory: Path) -> tuple[Path, str]:
     """The folder of the backup, and its checksum where the ledger knows it."""
     if options.folder:
         return options.folder, ""
@@ -182,9 +159,35 @@ def _ask(what: str) -> None:
         raise BackupError("cancelled: nothing was changed")
 
 
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def _second(backup: Backup) -> str:
     return datetime.fromisoformat(backup.when).isoformat(timespec="seconds")
+
+
+_FOLDER = option("--folder", "The backup directory; by default the one in the ledger.", type=Path)
+
+COMMANDS = (
+    command(
+        _backups,
+        "List the backups of this database, newest first.",
+        AS_JSON,
+        flag("--verify", "Read every file; exit with 3 if one is damaged."),
+        _FOLDER,
+    ),
+    command(
+        _restore,
+        "Restore a database from a backup.",
+        argument("id", metavar="ID"),
+        option(
+            "--into",
+            "Restore into another database; its password is read from PGPASSWORD or ~/.pgpass.",
+            metavar="URL",
+        ),
+        flag("--replace", "Replace a database that is neither empty nor the one that was backed up."),
+        flag(
+            "--another-fingerprint",
+            "Restore even if the schema's fingerprint is not the one of the backup.",
+        ),
+        flag("--yes", "Do not ask."),
+        _FOLDER,
+    ),
+)

@@ -5,7 +5,6 @@ What a command does not need is imported where it is needed: a run with nothing 
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import os
@@ -17,10 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pulumi_alembic.commands import backups as backup_commands
-from pulumi_alembic.commands import drift as drift_command
-from pulumi_alembic.commands import kept as keeping_commands
-from pulumi_alembic.commands import status as status_command
+import click
+
+from pulumi_alembic.commands import backups, drift, kept, status
+from pulumi_alembic.commands.command import AS_JSON, Options, argument, command, flag, option, tell
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url, project_folder, script_directory
 from pulumi_alembic.database.sessions import patience, waits
@@ -55,65 +54,24 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
-    options = _parser().parse_args()
     # As `alembic` has it by prepend_sys_path: an env.py may import the project.
     sys.path.insert(0, str(project_folder()))
     try:
-        # A report of a preview needs no scripts.
-        directory = options.directory or (Path() if options.run is _report else script_directory())
-        with waits(_say, patience().seconds):
-            status: int | None = options.run(options, directory)
+        with waits(tell, patience().seconds):
+            status: int | None = group.main(prog_name="pulumi-alembic", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, EOFError):
+        print("error: cancelled: nothing was changed", file=sys.stderr)
+        return 1
     except MigrationError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return status or 0
 
 
-def _say(text: str) -> None:
-    print(printable(text), file=sys.stderr, flush=True)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="pulumi-alembic",
-        description="Run, review and record the revisions of a stack. Like `alembic`, it reads the scripts' folder "
-        "from [tool.alembic] in pyproject.toml, and the database from DATABASE_URL or env.py.",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _command(commands, _manifest, "write the manifest for the scripts as they are now")
-    accept = _command(commands, _accept, "accept the edited script of an applied revision")
-    accept.add_argument("revision", metavar="ID")
-    accept.add_argument(
-        "--reason", required=True, help="why the edit changes nothing that was applied; recorded in the ledger"
-    )
-    capsule = _command(commands, _capsule, "show the stored script of an applied revision")
-    capsule.add_argument("revision", metavar="ID")
-    for run, what in (
-        (_plan, "show what `upgrade` would run; change nothing"),
-        (_upgrade, "upgrade the database to a revision, as an update of the stack does"),
-    ):
-        command = _command(commands, run, what)
-        command.add_argument("target", metavar="TARGET", nargs="?", default=HEAD, help="a revision (default: head)")
-        command.add_argument("--json", action="store_true", help="print one JSON object")
-    _add_lint(commands)
-    _add_history(commands)
-    backup_commands.add(commands, _command)
-    keeping_commands.add(commands, _command)
-    drift_command.add(commands, _command)
-    status_command.add(commands, _command)
-    _add_schema(commands)
-    _add_report(commands)
-    return parser
-
-
-def _command(commands: Any, run: Any, what: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(run.__name__[1:], help=what, description=what)
-    command.add_argument("--directory", type=Path, help="the scripts' folder, which holds env.py and versions/")
-    command.set_defaults(run=run)
-    return command
-
-
-def _manifest(_: argparse.Namespace, directory: Path) -> None:
+def _manifest(_: Options, directory: Path) -> None:
     history = History.load(directory)
     if history.manifest.exists and not history.differences:
         print("the manifest matches the scripts")
@@ -123,7 +81,7 @@ def _manifest(_: argparse.Namespace, directory: Path) -> None:
     print("\n  ".join([f"wrote {directory.name}/manifest: {listed}", *changes]))
 
 
-def _accept(options: argparse.Namespace, directory: Path) -> None:
+def _accept(options: Options, directory: Path) -> None:
     from pulumi_alembic.database.connection import connect, read_heads
     from pulumi_alembic.ledger import integrity
 
@@ -137,7 +95,7 @@ def _accept(options: argparse.Namespace, directory: Path) -> None:
     print(f"{options.revision} was accepted as it is now" if accepted else f"{options.revision} is as it was applied")
 
 
-def _capsule(options: argparse.Namespace, directory: Path) -> None:
+def _capsule(options: Options, directory: Path) -> None:
     from pulumi_alembic.database.connection import connect
     from pulumi_alembic.ledger import stored_scripts
 
@@ -146,7 +104,7 @@ def _capsule(options: argparse.Namespace, directory: Path) -> None:
     print(f"# {found}\n# digest {found.digest}\n{found.printable}")
 
 
-def _plan(options: argparse.Namespace, directory: Path) -> int:
+def _plan(options: Options, directory: Path) -> int:
     from pulumi_alembic.migrate import planner
 
     plan = planner.plan_from_database(Job(database_url(directory), directory, options.target))
@@ -170,7 +128,7 @@ def _broken(plan: Plan, directory: Path) -> int:
     return int(bool(found))
 
 
-def _upgrade(options: argparse.Namespace, directory: Path) -> None:
+def _upgrade(options: Options, directory: Path) -> None:
     from pulumi_alembic.migrate import planner
 
     command = " ".join(["pulumi-alembic", *sys.argv[1:]])
@@ -207,32 +165,13 @@ class _Applied(Listener):
             print(f"upgrade {revision}", flush=True)
 
     def status(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        """Print what goes on."""
+        tell(text)
 
     waits = status
 
 
-def _add_lint(commands: Any) -> None:
-    lint = _command(commands, _lint, "lint the scripts, upgrades and downgrades, without a database")
-    lint.add_argument("revisions", metavar="REVISION", nargs="*", help="only these (default: all)")
-    lint.add_argument("--json", action="store_true", help="print one JSON list")
-    lint.add_argument(
-        "--fail-on",
-        choices=("warning", "error"),
-        default="error",
-        help="exit with 1 if a finding has this severity or a higher one",
-    )
-    lint.add_argument(
-        "--severity",
-        metavar="RULE=SEVERITY",
-        action="append",
-        default=[],
-        help="set the severity of a rule: error, warning, info or off",
-    )
-    lint.add_argument("--rules", action="store_true", help="print the rules instead")
-
-
-def _lint(options: argparse.Namespace, directory: Path) -> int:
+def _lint(options: Options, directory: Path) -> int:
     if options.rules:
         from pulumi_alembic.review.lint import rules
 
@@ -248,23 +187,15 @@ def _lint(options: argparse.Namespace, directory: Path) -> int:
     return int(any(each.reaches(options.fail_on) for each in found))
 
 
-def _add_history(commands: Any) -> None:
-    command = _command(commands, _history, "show the ledger of the database, newest first")
-    command.add_argument("--json", action="store_true", help="print one JSON object")
-    command.add_argument(
-        "--limit", type=_limit, default=50, metavar="N", help="the newest N rows, or `all` (default: 50)"
-    )
-
-
-def _limit(text: str) -> int | None:
+def _limit(_: click.Context, __: click.Parameter, text: str) -> int | None:
     if text == "all":
         return None
     if not re.fullmatch(r"0*[1-9]\d{0,8}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0, or all")
+        raise click.BadParameter(f"{text!r} must be a number above 0, or all")
     return int(text)
 
 
-def _history(options: argparse.Namespace, directory: Path) -> None:
+def _history(options: Options, directory: Path) -> None:
     from pulumi_alembic.database.connection import connect
     from pulumi_alembic.ledger import records
 
@@ -278,15 +209,7 @@ def _history(options: argparse.Namespace, directory: Path) -> None:
         print(f"… {older:,} older rows: --limit {len(found) + older} or --limit all")
 
 
-def _add_schema(commands: Any) -> None:
-    what = "write the schema of the database to a file, for `report --schema`"
-    command = _command(commands, _schema, what)
-    command.add_argument(
-        "--output", type=Path, metavar="FILE", help="a file that only this user can read (default: standard output)"
-    )
-
-
-def _schema(options: argparse.Namespace, directory: Path) -> None:
+def _schema(options: Options, directory: Path) -> None:
     from pulumi_alembic.review.build import database
     from pulumi_alembic.review.rehearsal import artifact
 
@@ -307,56 +230,13 @@ def _schema(options: argparse.Namespace, directory: Path) -> None:
         print(f"the file has no definitions, so its reports are not rehearsed: {taken.not_rehearsed}", file=sys.stderr)
 
 
-def _add_report(commands: Any) -> None:
-    what = "write a report for a pull request from the output of `pulumi preview --json`"
-    more = (
-        ". The verdict is `error` if the preview failed or a finding is an error. It is `warning` if a finding is a "
-        "warning, data or a resource is deleted, a resource is replaced, or a revision's SQL is unknown. Otherwise it "
-        "is `ok`. If the preview cannot be read, there is no report, and the exit code is 1."
-    )
-    report = commands.add_parser("report", help=what, description=what + more)
-    report.add_argument("file", metavar="FILE", nargs="?", help="the output of the preview (default: standard input)")
-    report.add_argument(
-        "--database",
-        action="store_true",
-        help="report on DATABASE_URL instead of a preview: reads no state, and needs no right to read a table",
-    )
-    report.add_argument(
-        "--schema",
-        metavar="FILE",
-        type=Path,
-        help="report on a file of `pulumi-alembic schema` instead of a preview: reads neither a database nor a state",
-    )
-    report.add_argument(
-        "--rehearse-with",
-        metavar="URL",
-        default="",
-        help="with --schema: rehearse on this server, with a login that can create databases and roles. The roles of "
-        "the schema are created there and dropped afterwards. Set the password in PGPASSWORD",
-    )
-    report.add_argument("--directory", type=Path, help="with --database or --schema: the scripts' folder")
-    report.add_argument(
-        "--target", default=HEAD, help="with --database or --schema: the target revision (default: head)"
-    )
-    report.add_argument("--format", choices=("markdown", "json"), default="markdown", help="default: markdown")
-    report.add_argument("--fail-on", choices=("warning", "error"), help="exit with 3 if the verdict is this or worse")
-    report.add_argument(
-        "--marker",
-        metavar="NAME",
-        type=_marker,
-        help="the name in the comment's first line, <!-- NAME -->, by which a comment is found and updated (default: "
-        "pulumi-alembic-report). Give each stack that reports to one pull request its own name",
-    )
-    report.set_defaults(run=_report)
-
-
-def _marker(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_](?:[-./]?[A-Za-z0-9_]+)*", name):
-        raise argparse.ArgumentTypeError(f"{name!r} must be letters, digits and _, joined by single - . /")
+def _marker(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9_](?:[-./]?[A-Za-z0-9_]+)*", name):
+        raise click.BadParameter(f"{name!r} must be letters, digits and _, joined by single - . /")
     return name
 
 
-def _report(options: argparse.Namespace, _: Path) -> int:
+def _report(options: Options, _: Path) -> int:
     from pulumi_alembic.review import report
 
     try:
@@ -373,7 +253,7 @@ def _report(options: argparse.Namespace, _: Path) -> int:
     return 3 if options.fail_on and verdict.level.reaches(options.fail_on) else 0
 
 
-def _reported(options: argparse.Namespace) -> Any:
+def _reported(options: Options) -> Any:
     from pulumi_alembic.review import report
 
     if options.rehearse_with and options.schema is None:
@@ -383,7 +263,7 @@ def _reported(options: argparse.Namespace) -> Any:
     return _of_database(options) if options.database else report.read(_preview(options.file))
 
 
-def _of_schema(options: argparse.Namespace) -> Any:
+def _of_schema(options: Options) -> Any:
     from pulumi_alembic.review import build, report
     from pulumi_alembic.review.rehearsal.artifact import Artifact
 
@@ -396,16 +276,12 @@ def _of_schema(options: argparse.Namespace) -> Any:
     except MigrationError as error:
         raise MigrationError(f"{options.schema}: {error}") from None
     directory = options.directory or script_directory()
-
-    def tell(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
     return report.of_account(
         build.account_from_artifact(artifact, directory, options.target, options.rehearse_with, tell)
     )
 
 
-def _of_database(options: argparse.Namespace) -> Any:
+def _of_database(options: Options) -> Any:
     from pulumi_alembic.database.connection import as_itself
     from pulumi_alembic.review import build, report
     from pulumi_alembic.review.lint.settings import Settings
@@ -430,3 +306,117 @@ def _preview(file: str | None) -> bytes:
             "no FILE, and stdin is a terminal. Pipe a preview in:\n  pulumi preview --json | pulumi-alembic report"
         )
     return sys.stdin.buffer.read()
+
+
+_TARGET = argument("target", metavar="[TARGET]", default=HEAD)
+
+group = click.Group(
+    "pulumi-alembic",
+    help="Run, review and record the revisions of a stack. Like `alembic`, it reads the scripts' folder from "
+    "pyproject.toml or alembic.ini, and the database from DATABASE_URL or env.py.",
+    params=[flag("--quiet", "Print results and errors only.")],
+    commands=[
+        command(_manifest, "Write the manifest for the scripts as they are now."),
+        command(
+            _accept,
+            "Accept the edited script of an applied revision.",
+            argument("revision", metavar="ID"),
+            option(
+                "--reason",
+                "Why the edit changes nothing that was applied; recorded in the ledger.",
+                required=True,
+            ),
+        ),
+        command(_capsule, "Show the stored script of an applied revision.", argument("revision", metavar="ID")),
+        command(_plan, "Show what `upgrade` would run; change nothing.", _TARGET, AS_JSON),
+        command(_upgrade, "Upgrade the database to a revision, as an update of the stack does.", _TARGET, AS_JSON),
+        command(
+            _lint,
+            "Lint the scripts, upgrades and downgrades, without a database.",
+            argument("revisions", metavar="[REVISION]...", nargs=-1),
+            AS_JSON,
+            option(
+                "--fail-on",
+                "Exit with 1 if a finding has this severity or a higher one.",
+                type=click.Choice(("warning", "error")),
+                default="error",
+                show_default=True,
+            ),
+            option(
+                "--severity",
+                "Set the severity of a rule: error, warning, info or off.",
+                metavar="RULE=SEVERITY",
+                multiple=True,
+            ),
+            flag("--rules", "Print the rules instead."),
+        ),
+        command(
+            _history,
+            "Show the ledger of the database, newest first.",
+            AS_JSON,
+            option(
+                "--limit", "The newest N rows, or `all`.", default="50", metavar="N", callback=_limit, show_default=True
+            ),
+        ),
+        *backups.COMMANDS,
+        *kept.COMMANDS,
+        *drift.COMMANDS,
+        *status.COMMANDS,
+        command(
+            _schema,
+            "Write the schema of the database to a file, for `report --schema`.",
+            option(
+                "--output",
+                "A file that only this user can read; by default standard output.",
+                type=Path,
+                metavar="FILE",
+            ),
+        ),
+        command(
+            _report,
+            "Write a report for a pull request from the output of `pulumi preview --json`. The verdict is `error` "
+            "if the preview failed or a finding is an error. It is `warning` if a finding is a warning, data or a "
+            "resource is deleted, a resource is replaced, or a revision's SQL is unknown. Otherwise it is `ok`. If "
+            "the preview cannot be read, there is no report, and the exit code is 1.",
+            argument("file", metavar="[FILE]", required=False),
+            flag(
+                "--database",
+                "Report on DATABASE_URL instead of a preview: reads no state, and needs no right to read a table.",
+            ),
+            option(
+                "--schema",
+                "Report on a file of `pulumi-alembic schema` instead of a preview: reads neither a database nor a "
+                "state.",
+                metavar="FILE",
+                type=Path,
+            ),
+            option(
+                "--rehearse-with",
+                "With --schema: rehearse on this server, with a login that can create databases and roles. The "
+                "roles of the schema are created there and dropped afterwards. Set the password in PGPASSWORD.",
+                metavar="URL",
+                default="",
+            ),
+            option("--target", "With --database or --schema: the target revision.", default=HEAD, show_default=True),
+            option(
+                "--format",
+                "How to write it.",
+                type=click.Choice(("markdown", "json")),
+                default="markdown",
+                show_default=True,
+            ),
+            option(
+                "--fail-on", "Exit with 3 if the verdict is this or worse.", type=click.Choice(("warning", "error"))
+            ),
+            option(
+                "--marker",
+                "The name in the comment's first line, <!-- NAME -->, by which a comment is found and updated; by "
+                "default pulumi-alembic-report. Give each stack that reports to one pull request its own name.",
+                metavar="NAME",
+                callback=_marker,
+            ),
+            scripts=False,
+        ),
+    ],
+)
+click.version_option(package_name="pulumi-alembic")(group)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pulumi_alembic.commands.command import AS_JSON, Options, command, flag, option, tell
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url
 from pulumi_alembic.drift.difference.compare import Difference
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.drift.check import Seen
     from pulumi_alembic.drift.report import Told
 
-__all__ = ["add", "psql_script"]
+__all__ = ["COMMANDS", "psql_script"]
 
 _HEAD = """\
 -- Restores the schema that the last update of the stack left. Run it as an admin who can become the owner:
@@ -51,33 +50,14 @@ def _lines(whole: Difference) -> Iterator[str]:
 _FOUND = 3
 
 
-def add(commands: Any, command: Callable[[Any, Any, str], argparse.ArgumentParser]) -> None:
-    """Add it to `commands`; `command` makes one of a function and its help."""
-    drift = command(
-        commands, _drift, "show how the database differs from what the last update left; exit with 3 if it does"
-    )
-    shape = drift.add_mutually_exclusive_group()
-    shape.add_argument("--json", action="store_true", help="print one JSON object")
-    shape.add_argument(
-        "--sql", action="store_true", help="print a script for psql that restores what the last update left"
-    )
-    shape.add_argument("--accept", action="store_true", help="accept the differences; needs --reason")
-    drift.add_argument("--reason", default="", help="why they are accepted; recorded in the ledger")
-    drift.add_argument(
-        "--ignore",
-        metavar="PATTERN",
-        action="append",
-        default=[],
-        help="ignore these differences, such as 'table app.tmp_*'",
-    )
-
-
-def _drift(options: argparse.Namespace, directory: Path) -> int:
+def _drift(options: Options, directory: Path) -> int:
     from pulumi_alembic.database.connection import connect
     from pulumi_alembic.drift import store
     from pulumi_alembic.drift.check import compare
 
     ignore = patterns(options.ignore)
+    if sum((options.json, options.sql, options.accept)) > 1:
+        raise MigrationError("--json, --sql and --accept cannot be combined")
     if options.accept and not options.reason.strip():
         raise MigrationError("--accept needs --reason: say why the differences are right")
     with connect(database_url(directory)) as connection:
@@ -86,7 +66,7 @@ def _drift(options: argparse.Namespace, directory: Path) -> int:
             raise DatabaseError(
                 "the ledger contains no snapshot yet: an update of the stack writes the first one: pulumi up"
             )
-        seen = compare(connection, digest, ignore, lambda text: print(text, file=sys.stderr, flush=True))
+        seen = compare(connection, digest, ignore, tell)
         if seen.moved:
             raise DatabaseError(
                 f"the database is at {revision_text(seen.found.heads)}, where no update of the stack left it: "
@@ -118,7 +98,7 @@ def _accept(connection: Connection, seen: Seen, found: list[Told], reason: str, 
     return 0
 
 
-def _show(options: argparse.Namespace, seen: Seen, found: list[Told]) -> int:
+def _show(options: Options, seen: Seen, found: list[Told]) -> int:
 
     if options.json:
         known = {"expected": seen.expected, "found": seen.found.digest, "since": seen.when}
@@ -135,3 +115,16 @@ def _show(options: argparse.Namespace, seen: Seen, found: list[Told]) -> int:
             seen.upgrade or "Fix it: pulumi-alembic drift --sql. Accept it: pulumi-alembic drift --accept --reason WHY"
         )
     return _FOUND if found and not options.sql else 0
+
+
+COMMANDS = (
+    command(
+        _drift,
+        "Show how the database differs from what the last update left. Exit with 3 if it does.",
+        AS_JSON,
+        flag("--sql", "Print a script for psql that restores what the last update left."),
+        flag("--accept", "Accept the differences; needs --reason."),
+        option("--reason", "Why they are accepted; recorded in the ledger.", default=""),
+        option("--ignore", "Ignore these differences, such as 'table app.tmp_*'.", metavar="PATTERN", multiple=True),
+    ),
+)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import click
+
+from pulumi_alembic.commands.command import AS_JSON, Options, argument, command, flag, option
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url
 from pulumi_alembic.errors import KeptError
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
     from pulumi_alembic.migrate.data_loss.preserved_table import Entry
 
-__all__ = ["add"]
+__all__ = ["COMMANDS"]
 
 _UNITS = {"d": 1, "w": 7}
 _DROP_PATIENCE = "2s"
@@ -29,20 +31,7 @@ WHERE relname = ANY (%s) AND relnamespace = to_regnamespace('kept')
 """
 
 
-def add(commands: Any, command: Callable[[Any, Any, str], argparse.ArgumentParser]) -> None:
-    """Add them to `commands`; `command` makes one of a function and its help."""
-    listing = command(commands, _kept, "list the rows that downgrades preserved, newest first")
-    listing.add_argument("--json", action="store_true", help="print one JSON object")
-    prune = command(commands, _prune, "delete preserved rows for good")
-    prune.add_argument("ids", metavar="ID", nargs="*", help="preserved rows, as `kept` lists them")
-    prune.add_argument(
-        "--older-than", type=_age, metavar="AGE", help="delete what was preserved longer ago than this, such as 30d"
-    )
-    prune.add_argument("--all", action="store_true", help="delete all preserved rows")
-    prune.add_argument("--yes", action="store_true", help="do not ask")
-
-
-def _kept(options: argparse.Namespace, directory: Path) -> None:
+def _kept(options: Options, directory: Path) -> None:
     from pulumi_alembic.database.connection import connect
     from pulumi_alembic.migrate.data_loss.preserved_table import read
 
@@ -89,7 +78,7 @@ def _age_of(entry: Entry) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
-def _prune(options: argparse.Namespace, directory: Path) -> None:
+def _prune(options: Options, directory: Path) -> None:
     from pulumi_alembic.database.connection import connect
     from pulumi_alembic.migrate.data_loss.preserved_table import read
 
@@ -109,7 +98,7 @@ def _prune(options: argparse.Namespace, directory: Path) -> None:
     print("\n".join(f"deleted {each.id}: {each.told(each.rows)}" for each in going))
 
 
-def _chosen(options: argparse.Namespace, found: Sequence[Entry]) -> list[Entry]:
+def _chosen(options: Options, found: Sequence[Entry]) -> list[Entry]:
     if sum(map(bool, (options.ids, options.older_than, options.all))) != 1:
         raise KeptError(
             "name what to delete: pulumi-alembic prune ID, pulumi-alembic prune --older-than 30d, or "
@@ -144,7 +133,27 @@ def _ask(what: str) -> None:
         raise KeptError("cancelled: nothing was deleted")
 
 
-def _age(text: str) -> timedelta:
+def _age(_: click.Context, __: click.Parameter, text: str | None) -> timedelta | None:
+    if text is None:
+        return None
     if not (match := re.fullmatch(r"(\d{1,5})([dw])", text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an age such as 30d or 4w")
+        raise click.BadParameter(f"{text!r} is not an age such as 30d or 4w")
     return timedelta(days=int(match[1]) * _UNITS[match[2]])
+
+
+COMMANDS = (
+    command(_kept, "List the rows that downgrades preserved, newest first.", AS_JSON),
+    command(
+        _prune,
+        "Delete preserved rows for good.",
+        argument("ids", metavar="[ID]...", nargs=-1),
+        option(
+            "--older-than",
+            "Delete what was preserved longer ago than this, such as 30d.",
+            metavar="AGE",
+            callback=_age,
+        ),
+        flag("--all", "Delete all preserved rows."),
+        flag("--yes", "Do not ask."),
+    ),
+)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pulumi_alembic.commands.command import AS_JSON, Options, command, option
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.output.printable import printable
@@ -16,17 +15,10 @@ from pulumi_alembic.output.printable import printable
 if TYPE_CHECKING:
     from pulumi_alembic.status.overview import Guide
 
-__all__ = ["add", "run"]
+__all__ = ["COMMANDS", "run"]
 
 
-def add(commands: Any, command: Callable[[Any, Any, str], argparse.ArgumentParser]) -> None:
-    """Add it to `commands`; `command` makes one of a function and its help."""
-    status = command(commands, _status, "show all stacks of the project in this folder: revisions, drift, problems")
-    status.add_argument("--json", action="store_true", help="print one JSON object")
-    status.add_argument("--html", metavar="FILE", type=Path, help="write one page that needs no network")
-
-
-def _status(options: argparse.Namespace, directory: Path) -> int:
+def _status(options: Options, directory: Path) -> int:
     from pulumi_alembic.status.overview import Guide
 
     engine = shutil.which("pulumi") or str(Path(sys.executable).with_name("pulumi-embedded"))
@@ -60,3 +52,13 @@ def run(project: Path, directory: Path, guide: Guide, as_json: bool, html: Path 
             raise MigrationError(f"cannot write {html}: {error.strerror or error}") from None
         print(f"wrote {html}", file=sys.stderr)
     return 1 if any(status.problems for status in statuses) else 0
+
+
+COMMANDS = (
+    command(
+        _status,
+        "Show all stacks of the project in this folder. Exit with 1 if a stack has a problem.",
+        AS_JSON,
+        option("--html", "Write one page that needs no network.", metavar="FILE", type=Path),
+    ),
+)

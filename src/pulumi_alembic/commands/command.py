@@ -1,0 +1,65 @@
+"""A command of `pulumi-alembic`: a function of its options and the scripts' folder, its parameters and its help."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+
+from pulumi_alembic.commands.project import script_directory
+from pulumi_alembic.output.printable import printable
+
+__all__ = ["AS_JSON", "Options", "Run", "argument", "command", "flag", "option", "tell"]
+
+Options = SimpleNamespace
+"""What was typed: an attribute for each parameter."""
+
+Run = Callable[[Options, Path], int | None]
+"""Runs a command; returns its exit code, None for 0."""
+
+
+def option(name: str, help: str, **more: Any) -> click.Option:
+    """An option with a value."""
+    return click.Option([name], help=help, **more)
+
+
+def flag(name: str, help: str) -> click.Option:
+    """An option without a value."""
+    return click.Option([name], is_flag=True, help=help)
+
+
+def argument(name: str, **more: Any) -> click.Argument:
+    """An argument, which its metavar names in the help."""
+    return click.Argument([name], **more)
+
+
+AS_JSON = flag("--json", "Print one JSON object.")
+
+
+def command(run: Run, help: str, *parameters: click.Parameter, scripts: bool = True) -> click.Command:
+    """The command that is named after its function. Without `scripts` it runs where there is no folder of scripts."""
+
+    def callback(**given: Any) -> int | None:
+        options = Options(**given)
+        # A report of a preview needs no scripts.
+        return run(options, options.directory or (script_directory() if scripts else Path()))
+
+    directory = option("--directory", "The scripts' folder, which holds env.py and versions/.", type=Path)
+    return click.Command(
+        run.__name__[1:],
+        params=[*parameters, directory],
+        callback=callback,
+        help=help,
+        short_help=help.partition(".")[0],
+    )
+
+
+def tell(text: str) -> None:
+    """Print what goes on, unless --quiet was typed."""
+    context = click.get_current_context(silent=True)
+    if context is None or not context.find_root().params.get("quiet"):
+        print(printable(text), file=sys.stderr, flush=True)

@@ -1,0 +1,52 @@
+"""The command line of `pulumi-alembic`: what every command has, without a database."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import pytest
+
+from pulumi_alembic.commands.cli import group
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).with_name("pulumi-alembic"), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | environment)
+
+
+def test_without_a_command_it_prints_the_help(tmp_path: Path) -> None:
+    done = run(tmp_path)
+    assert done.returncode == 2
+    assert set(group.commands) <= set((done.stdout + done.stderr).split())
+
+
+def test_it_says_its_version(tmp_path: Path) -> None:
+    assert run(tmp_path, "--version").stdout.split()[-1] == version("pulumi-alembic")
+
+
+def test_a_shell_completes_its_commands(tmp_path: Path) -> None:
+    done = run(tmp_path, _PULUMI_ALEMBIC_COMPLETE="bash_complete", COMP_WORDS="pulumi-alembic hi", COMP_CWORD="1")
+    assert done.stdout.strip() == "plain,history"
+
+
+def test_quiet_leaves_the_result_and_the_error(tmp_path: Path) -> None:
+    url = "postgresql://nobody:hush@127.0.0.1:1/nothing"
+    (tmp_path / "migrations/versions").mkdir(parents=True)
+    done = run(tmp_path, "--quiet", "plan", "--directory", "migrations", DATABASE_URL=url)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and "hush" not in done.stderr
+
+
+@pytest.mark.parametrize("name", group.commands)
+def test_every_help_is_a_sentence_and_every_option_has_one(name: str) -> None:
+    command = group.commands[name]
+    assert command.help and command.help[0].isupper() and command.help.endswith(".")
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    assert options and all(option.help and option.help.endswith(".") for option in options)
+    assert (name in ("accept", "capsule", "manifest", "prune", "report", "restore", "schema")) != any(
+        option.name == "json" for option in options
+    ), "a machine reads what a command lists"
