@@ -17,7 +17,7 @@ _REVISION_ID = re.compile(r"(\d{8})_(\d{3})")
 _FILE_NAME = re.compile(r"(\d{8}_\d{3})_[a-z0-9][a-z0-9_]*\.py")
 
 
-_MEANT = re.compile(r"\d{8}_\w*")
+_MEANT = re.compile(r"\d{8}(?:_\w*)?")
 _USABLE = re.compile(r"[A-Za-z0-9_]{1,32}")
 
 

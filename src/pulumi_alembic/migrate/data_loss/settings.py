@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.scripts.naming import is_usable
+from pulumi_alembic.scripts.naming import is_meant, is_revision_id, is_usable
 
 __all__ = ["ALLOW_DATA_LOSS", "KEEP_DATA", "allowed", "is_wanted"]
 
@@ -22,7 +22,8 @@ def allowed(revisions: Iterable[str]) -> frozenset[str]:
     """These revisions, and those of ALLOW_DATA_LOSS. Raises PolicyError for what is no revision id."""
     ids = [*revisions, *os.environ.get(ALLOW_DATA_LOSS, "").replace(",", " ").split()]
     for id in ids:
-        if not is_usable(id) or id.lower() in _NO_IDS:
+        mistaken = is_meant(id) and not is_revision_id(id)
+        if not is_usable(id) or mistaken or id.lower() in _NO_IDS:
             raise PolicyError(f"data loss is allowed for {id!r}, which is no revision id such as 20250126_003")
     return frozenset(ids)
 
