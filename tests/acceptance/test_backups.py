@@ -23,7 +23,7 @@ def test_up_prints_the_backup_it_made_and_restore_brings_it_back(project: Projec
     project.configure(taskdb__revision="20250126_002", **settings)
     assert "no backup: there is nothing in the database yet" in project.up().text
     project.configure(**settings)
-    assert "a backup comes first, into backups: always" in project.succeed("preview").text
+    assert "Backup first, into backups: always" in project.succeed("preview").text
     printed = project.up().text
     [backup] = json.loads(alembic(project, "backups", "--json", "--verify"))["backups"]
     assert (

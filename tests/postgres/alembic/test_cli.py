@@ -112,7 +112,7 @@ def test_what_goes_wrong_is_one_message_without_the_password(two: Target, url: s
 @pytest.mark.full
 def test_a_folder_without_a_project_is_refused(two: Target, tmp_path: Path) -> None:
     (two.directory.parent / "pyproject.toml").unlink()
-    assert "run this in the project's folder, or name the scripts' folder with --directory" in run(two, "plan").stderr
+    assert "run this in the project, or name the scripts' folder with --directory" in run(two, "plan").stderr
     assert run(two, "upgrade", "--directory", two.directory).returncode == 0
 
 

@@ -324,7 +324,7 @@ def test_one_that_moved_behind_the_approval_is_left_alone(tenants: Tenants, stac
             other.execute("SELECT pg_advisory_unlock(%s)", [KEY])
             thread.join()
     [error] = failed
-    assert f"{tenants.names[1]}: what would run is not what was approved" in str(error)
+    assert f"{tenants.names[1]}: the plan is not the one that was approved" in str(error)
     assert tenants.revisions[:3] == [TWO, ONE, TWO]
 
 
