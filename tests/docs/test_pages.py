@@ -25,11 +25,8 @@ ELSEWHERE: Mapping[str, str] = {
     "docs/embedded-engine.md": "no test types it yet",
     "docs/environments.md": "no test types it yet",
     "docs/fanout.md": "no test types it yet",
-    "docs/lint.md": "no test types it yet",
     "docs/migrations.md": "no test types it yet",
-    "docs/previews.md": "no test types it yet",
     "docs/promotion.md": "no test types it yet",
-    "docs/rollback.md": "no test types it yet",
     "docs/security.md": "no test types it yet",
     "docs/testing.md": "no test types it yet",
 }
