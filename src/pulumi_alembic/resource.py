@@ -31,10 +31,10 @@ PRODUCTION = ("prod", "production")
 
 
 class Migrations(Resource, module="alembic", name="Migrations"):
-    """The database's schema is at the revision `target`; after an update `revision` is what the database itself says.
+    """The schema of a database at the revision `target`; after an update `revision` is what the database itself says.
 
     `target` is `head` or a revision id, resolved when the program runs: previews and the state hold an id. Deleting
-    the resource leaves the schema. What cannot be planned is an error of the program or of the preview, before
+    the resource leaves the schema. A plan that cannot work is an error of the program or of the preview, before
     anything changes.
     """
 
@@ -70,33 +70,39 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         commands: Commands | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """`url` is the migrator's `postgresql://…`, unknown for as long as its database does not exist.
+        """Declare the schema's revision.
 
-        `directory` is Alembic's script location, relative to the program; `history` is what was read there by a
-        program that needs it too. `policy` says how long to wait, in the words of `pulumi_alembic.policy.Policy`:
-        `{"lock_timeout": "500ms"}`. Only the revisions of `allow_data_loss`, or of PULUMI_ALEMBIC_ALLOW_DATA_LOSS, may
-        take away rows. With `keep_data` what a downgrade takes away is set aside in the schema `kept`, where the owner
-        has one, and put back by the next upgrade. `on_unknown_revision` is what a checkout does whose scripts lack a
-        revision that the database is at: `rollback`, by what the ledger keeps, or `refuse`, the default on a
-        `production` stack, and in one named prod or production.
+        Args:
+            name: The name of the resource.
+            url: The migrator's `postgresql://…`; unknown as long as its database does not exist.
+            directory: Alembic's script location, relative to the program.
+            history: The scripts, if the program has already read them from `directory`.
+            target: `head`, or the revision that the schema is brought to.
+            policy: How long to wait, with the keys of `pulumi_alembic.policy.Policy`: `{"lock_timeout": "500ms"}`.
+            approval: If given, an update runs revisions only with the approved digest of their plan.
+            allow_data_loss: The revisions that are allowed to delete rows; PULUMI_ALEMBIC_ALLOW_DATA_LOSS adds others.
+            keep_data: Whether a downgrade preserves the rows that it drops, in the schema `kept` of the owner.
+            backup: When an update makes a backup first, and where.
+            lint: Other severities of rules: `{"truncate": "error"}`, see `pulumi_alembic.review.lint.Settings`.
+            production: Whether this is a production stack: practices of lint are obligations then.
+            promote_from: The stack that has to run a revision before this one does.
+            rehearse_with: The URL of a login of the same server that can create databases and become the owner.
+                With it, previews and updates run pending revisions in a scratch database. No state holds it.
+            on_unknown_revision: What an update does if the scripts lack an applied revision. `rollback` uses the
+                ledger's script. `refuse` is the default on production stacks and stacks named prod or production.
+            drift: What is no drift.
+            adopt: Whether to take over a database in which no revision ran. Its catalog is compared with that of each
+                revision in a scratch database; given a revision, with that one only.
+            databases: The names of several databases of the server of `url`, or a query for them. `revision` is then
+                that of all, `revisions` has the numbers, and `failures` the errors.
+            waves: How many of `databases` are migrated at a time.
+            commands: What to type to change these settings, for messages.
+            opts: Pulumi's own options.
 
-        `lint` gives rules other severities: `{"truncate": "error"}`, see `pulumi_alembic.review.lint.Settings`. On a
-        `production` stack practices are obligations.
+        Raises:
+            pulumi.RunError: The scripts are not one history, `target` is none of them, a setting is not valid, or an
+                argument that a preview needs is an output. Nothing was changed.
 
-        `rehearse_with` is the URL of a login of the same server that may make databases and become the owner: with it a
-        preview runs what is pending in a scratch database, and shows what it saw there; an update does so to prove the
-        way back. No state holds it. With `adopt` a database that no revision ran in is compared with what each builds,
-        in such a scratch database, and taken for the one that it is; given a revision, with that one alone.
-
-        `schema_fingerprint` is a digest of what an update left: a refresh compares it with what is there, and tells
-        `drift`.
-
-        With `databases` the login of `url` migrates each of these, on the same server and in `waves`: names, or a Query
-        that gives them. Then `revision` is that of all, `revisions` says how many are at which, and `failures` names
-        what failed.
-
-        Raises pulumi.RunError where the scripts are not one history, `target` is none of them, a setting makes no
-        sense, or what a preview needs is an output.
         """
         given: dict[str, object] = {"directory": directory, "target": target, "policy": policy, "keep_data": keep_data}
         given |= {"allow_data_loss": allow_data_loss, "lint": lint, "on_unknown_revision": on_unknown_revision}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 
 import psycopg
@@ -15,6 +16,8 @@ import pytest
 from tests.acceptance.project import ENGINES
 from tests.acceptance.test_environments import Stacks, authority, clusters, stacks
 from tests.conftest import PROJECT
+from tests.docs.pages import Step, difference, shows, steps
+from tests.docs.reader import as_shown, rewritten
 
 __all__ = ["authority", "clusters", "stacks"]
 
@@ -23,33 +26,9 @@ pytestmark = pytest.mark.full
 PAGE = PROJECT / "docs" / "journey.md"
 FIXED, REMINDERS, INDEX = "20250126_003", "20260101_001", "20260101_002"
 
-_BLOCK = re.compile(
-    r"(?:`(?P<path>migrations/versions/\S+\.py)`:\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.S | re.M
-)
 _PSQL = re.compile(r'psql "\$\((?P<url>.+?)\)" (?P<how>-c|-f) (?P<what>.+)')
 _DIGEST = re.compile(r"\bv2:[0-9a-f]{32}(?:-[0-9a-f]{4}){6}")
 _REFUSED = re.compile(r"^ +error: |^ +warning: drift, ", re.M)
-
-
-@dataclass(frozen=True)
-class Block:
-    """A file of the page, or a command with what the page shows of its output."""
-
-    text: str
-    path: str = ""
-    shown: str = ""
-
-
-def blocks(section: str) -> Iterator[Block]:
-    """What a section of the page has to be typed, or written, in its order."""
-    for found in _BLOCK.finditer(section):
-        if found["kind"] == "python":
-            assert found["path"], f"no file's name stands before:\n{found['text']}"
-            yield Block(found["text"], found["path"])
-        elif found["kind"] == "console":
-            for command in re.split(r"^\$ ", found["text"], flags=re.M)[1:]:
-                line, _, shown = command.partition("\n")
-                yield Block(line, shown=shown)
 
 
 class Traveller:
@@ -60,22 +39,26 @@ class Traveller:
         self.engine = stacks["dev"].engine
         self.folder = stacks["dev"].folder
         self.told: list[str] = []
+        self.printed: list[tuple[Step, str]] = []
         self.exported: dict[str, str] = {}
         self.digests: dict[str, str] = {}
         self.app_url = ""
 
-    def follow(self, section: str) -> str:
-        """Do what the section says; return all that was printed. What the page shows as refused has to be refused."""
+    def follow(self, steps: Iterable[Step]) -> str:
+        """Do what a section says; return all that was printed. What the page shows as refused has to be refused."""
         begun = len(self.told)
-        for block in blocks(section):
-            if block.path:
-                (self.folder / block.path).write_text(block.text)
-            elif found := _PSQL.fullmatch(block.text):
+        for step in steps:
+            if step.path:
+                (self.folder / step.path).write_text(step.text)
+            elif found := _PSQL.fullmatch(step.command):
                 self.psql(found)
-            elif found := re.fullmatch(r"export (\w+)=\$\((.+)\)", block.text):
+            elif found := re.fullmatch(r"export (\w+)=\$\((.+)\)", step.command):
                 self.exported[found[1]] = self.types(found[2]).strip()
             else:
-                self.told.append(f"$ {block.text}\n{self.types(block.text, fails=bool(_REFUSED.search(block.shown)))}")
+                refused = bool(_REFUSED.search("\n".join(step.shown)))
+                printed = self.types(step.command, fails=refused)
+                self.told.append(f"$ {step.command}\n{printed}")
+                self.printed.append((step, as_shown(printed, self.folder)))
         return "\n".join(self.told[begun:])
 
     def types(self, line: str, *, fails: bool = False) -> str:
@@ -162,12 +145,19 @@ CHECKS: Mapping[str, Callable[[Traveller, str], None]] = {
 def test_the_page_can_be_followed_as_it_stands(stacks: Stacks, tmp_path: Path) -> None:
     traveller = Traveller(stacks)
     shutil.copytree(PROJECT / ".ci", traveller.folder / ".ci")
-    sections = re.split(r"^(?=#{1,2} )", PAGE.read_text(), flags=re.M)[1:]
-    assert [section.partition("\n")[0] for section in sections] == [*CHECKS]
+    sections = {heading: list(group) for heading, group in groupby(steps(PAGE), key=lambda step: step.heading)}
+    assert [*sections] == [*CHECKS]
     try:
-        for section, check in zip(sections, CHECKS.values(), strict=True):
-            check(traveller, traveller.follow(section))
+        for heading, check in CHECKS.items():
+            check(traveller, traveller.follow(sections[heading]))
     finally:
         (tmp_path / "journey.txt").write_text("\n".join(traveller.told))
         if any((traveller.folder / ".state/.pulumi/stacks/taskdb").glob("pr-12.json")):
             stacks["staging"].run("taskdb", "pull-request", "down", "12", "--engine", traveller.engine)
+    if traveller.engine != "embedded":
+        return
+    if os.environ.get("TASKDB_DOCS") == "print":
+        PAGE.write_text(rewritten(PAGE.read_text(), traveller.printed))
+        return
+    others = [difference(step.shown, printed) for step, printed in traveller.printed if not shows(step, printed)]
+    assert not others, "\n\n".join(others)

@@ -125,27 +125,25 @@ def steps(page: Path) -> list[Step]:
     position, heading = 0, ""
     for fence in [*fences(lines), Fence("", [], len(lines) + 1)]:
         between = "\n".join(lines[position : fence.first - 1]) + "\n"
-        headings = re.findall(r"^#{1,2} .+", between, re.M)
+        heading = [heading, *re.findall(r"^#{1,2} .+", between, re.M)][-1]
+        text = "\n".join(fence.lines) + "\n"
         edited = ""
         for kind, argument in _COMMENT.findall(between):
             if kind == "edit":
                 edited = argument
             else:
-                found.append(Step(argument, hidden=True, again=kind == "again"))
+                found.append(Step(argument, hidden=True, again=kind == "again", heading=heading))
         named = _FILE.search(between)
         if fence.kind == "console":
-            found += _commands(fence, (headings or [heading])[-1])
+            found += _commands(fence, heading)
         elif edited:
-            found.append(Step(path=edited, text="\n".join(fence.lines) + "\n", edits=True))
+            found.append(Step(path=edited, text=text, edits=True, heading=heading))
         elif named and fence.kind:
-            found.append(Step(path=named[1], text="\n".join(fence.lines) + "\n"))
+            found.append(Step(path=named[1], text=text, heading=heading))
         elif fence.kind in PRINTED_KINDS and found and not between.strip() and not found[-1].shown:
             last = found[-1]
             last.shown, last.first, last.last = fence.lines, fence.first, fence.first + len(fence.lines)
-        heading = (headings or [heading])[-1]
         position = fence.first + len(fence.lines) + 1
-    for step in found:
-        step.heading = step.heading or heading
     return found
 
 
@@ -178,6 +176,11 @@ def normal(text: str) -> str:
 def fits(shown: list[str], printed: str) -> bool:
     """Whether the page shows what was printed, apart from what it cuts and what varies."""
     return _matched(shown, printed) is not None
+
+
+def shows(step: Step, printed: str) -> bool:
+    """Whether the page shows what the step printed, or nothing of it."""
+    return not step.shown or fits(step.shown, printed)
 
 
 def _matched(shown: list[str], printed: str) -> re.Match[str] | None:
@@ -224,13 +227,18 @@ def _resembling(part: list[str], lines: list[str], position: int) -> tuple[int, 
     def score(begin: int, end: int) -> float:
         return difflib.SequenceMatcher(None, wanted, "\n".join(known[begin:end]), autojunk=False).ratio()
 
-    begins = range(position, len(lines))
+    begins = [number for number in range(position, len(lines)) if _begins_as(part[0], lines[number])]
     if not begins:
         return position, position
     begin = max(begins, key=lambda at: (score(at, at + len(part)), -at))
     longest = min(len(lines), begin + len(part) + 12)
     end = max(range(begin + 1, longest + 1), key=lambda at: score(begin, at))
     return (begin, end) if score(begin, end) > 0.5 else (position, position)
+
+
+def _begins_as(wanted: str, line: str) -> bool:
+    """Whether a part that begins with an error would begin with one here too."""
+    return not wanted.strip().startswith("error:") or line.strip().startswith("error:")
 
 
 def _parts(shown: list[str]) -> Iterator[list[str]]:

@@ -24,7 +24,7 @@ from taskdb.local.ports import free_port
 from taskdb.local.record import Record
 from tests.acceptance.states import moved
 from tests.conftest import PROJECT, SETTINGS
-from tests.docs.pages import REMEMBERED, Step, cut, difference, fits, replaced
+from tests.docs.pages import REMEMBERED, Step, cut, difference, replaced, shows
 
 COPIED = (
     ".ci",
@@ -114,22 +114,23 @@ class Reader:
         for number, pattern in enumerate(REMEMBERED):
             for found in pattern.finditer(output):
                 self.remembered[number] = found[0]
-        output = self.as_shown(output)
+        output = as_shown(output, self.folder)
         self.printed.append((step, output))
         assert (code == 0 or step.may_fail) and "Traceback" not in output, f"$ {command}\n{output}\nexit code {code}"
         return output
 
     def compare(self, step: Step, output: str) -> str:
         """What the page shows otherwise; empty if it shows what was printed."""
-        if not step.shown or not self.compares or fits(step.shown, output):
+        if not self.compares or shows(step, output):
             return ""
         return f"$ {step.command}\n{difference(step.shown, output)}\n\nall of it:\n{output}"
 
-    def as_shown(self, output: str) -> str:
-        """The output with the folder of the page's reader, and without a password."""
-        output = re.sub(r" +$", "", output.replace(str(self.folder), HOME), flags=re.M)
-        output = re.sub(r"[\w./-]*/taskdb-[0-9a-f]{12}\b", f"{HOME}/.local/server", output)
-        return re.sub(r"(postgresql://\w+):[^@*\s]+@", r"\1:PASSWORD@", output)
+
+def as_shown(output: str, folder: Path) -> str:
+    """The output with the folder of the page's reader, and without a password."""
+    output = re.sub(r" +$", "", output.replace(str(folder), HOME), flags=re.M)
+    output = re.sub(r"[\w./-]*/taskdb-[0-9a-f]{12}\b", f"{HOME}/.local/server", output)
+    return re.sub(r"(postgresql://\w+):[^@*\s]+@", r"\1:PASSWORD@", output)
 
 
 def rewritten(page: str, printed: list[tuple[Step, str]]) -> str:

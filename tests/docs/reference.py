@@ -249,7 +249,7 @@ def _documented(text: str | None) -> list[str]:
     for line in inspect.cleandoc(text or "").splitlines():
         if found := re.fullmatch(r"(Args|Returns|Raises|Attributes):", line):
             lines += [f"**{found[1]}**", ""]
-        elif found := re.fullmatch(r" {4}(\w+): (.*)", line):
+        elif found := re.fullmatch(r" {4}([\w.]+): (.*)", line):
             lines.append(f"- `{found[1]}`: {found[2]}")
         else:
             lines.append(re.sub(r"^ {8}", "  ", line))
@@ -262,7 +262,7 @@ def commands() -> str:
     for program, names in COMMANDS.items():
         parts += ["", f"## {program}", "", "```text", helped(program)[()], "```"]
         for name in names:
-            parts += ["", f"### {program} {name}", "", "```text", helped(program)[tuple(name.split())], "```"]
+            parts += ["", f"### `{program} {name}`", "", "```text", helped(program)[tuple(name.split())], "```"]
     return "\n".join(parts)
 
 
@@ -310,7 +310,7 @@ def rules() -> str:
         "the rule, the second one is not.",
     ]
     for name, rule in RULES.items():
-        parts += ["", f"## {name}", "", f"**Severity:** {_severity(rule)}. {_sentence(rule.why)}"]
+        parts += ["", f"## `{name}`", "", f"**Severity:** {_severity(rule)}. {_sentence(rule.why)}"]
         parts += _example(EXAMPLES[name])
     return "\n".join(parts)
 

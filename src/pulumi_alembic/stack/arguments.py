@@ -74,8 +74,8 @@ class Drift(Argument):
 class PromoteFrom(Argument):
     """The stack that runs revisions first, and its `proof` of them, as `proof_of` reads it.
 
-    What that one has not run, as it is here and on the same major version of PostgreSQL, and with a way back that it
-    rehearsed, is an error, but for an update that says in PULUMI_ALEMBIC_UNPROVEN why it cannot wait.
+    A revision is an error unless that stack has applied the same script on the same major version of PostgreSQL, and
+    has rehearsed its downgrade. An update that cannot wait gives the reason in PULUMI_ALEMBIC_UNPROVEN.
     """
 
     stack: str

@@ -60,4 +60,4 @@ def test_the_table_has_a_line_for_each_rule() -> None:
 
 def test_the_documentation_has_a_section_for_each_rule() -> None:
     page = (PROJECT / "docs/reference/rules.md").read_text()
-    assert re.findall(r"^## (.+)$", page, re.MULTILINE) == [*RULES]
+    assert re.findall(r"^## `(.+)`$", page, re.MULTILINE) == [*RULES]
