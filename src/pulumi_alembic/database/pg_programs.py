@@ -11,11 +11,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import psycopg
-from psycopg import pq
-
-from pulumi_alembic.database import libpq
-from pulumi_alembic.database.connection import OWN_OPTIONS
 from pulumi_alembic.errors import BackupError, DatabaseError
 
 __all__ = ["PLACES", "Programs", "environment", "find", "find_client"]
@@ -86,6 +81,13 @@ def environment(url: str, **settings: str) -> dict[str, str]:
 
     `settings` are further variables.
     """
+    # Whoever only looks for the programs needs no driver.
+    import psycopg
+    from psycopg import pq
+
+    from pulumi_alembic.database import libpq
+    from pulumi_alembic.database.connection import OWN_OPTIONS
+
     plain = re.sub(r"^postgresql\+\w+://", "postgresql://", url)
     try:
         options = pq.Conninfo.parse(plain.encode())

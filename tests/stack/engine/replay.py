@@ -276,7 +276,7 @@ def _numbers(value: Any) -> Any:
 
 
 _HEADING = re.compile(r"(Previewing )?(update|Updat|refresh|Refresh|destroy|Destroy)\w* \(")
-_ROW = re.compile(r"^ [ +~=<>-]{2} \S+:\S+ ")
+_ROW = re.compile(r"^ [ +~=<>-]{2} \w\S*:\S+ ")
 _LEFT_OUT = re.compile(
     r" [a-z]+ing( [a-z]+)* \(<t>\)| refreshing\b| refresh( \(<t>\))?$| running\b"
     r"|^ {4}\S+:\S+ \S+( \*\*failed\*\*.*)?$|^ .{2} \S+:\S+ \S+( [a-z]+)? +(error: |\d+ errors?$)"
