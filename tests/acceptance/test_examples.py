@@ -14,10 +14,16 @@ import pytest
 
 from taskdb.local import Server
 from tests.acceptance.project import ENGINES, PASSED_ON
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, ThrowawayCluster
 
 EXAMPLES = PROJECT / "examples"
 HEAD = "20260101_001"
+
+
+@pytest.fixture
+def server(make_cluster: Callable[..., ThrowawayCluster]) -> Server:
+    """One of the test's own: its names are not those of tests, which others leave out when they look at a server."""
+    return make_cluster().server
 
 
 @pytest.fixture

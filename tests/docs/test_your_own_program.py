@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -15,7 +15,7 @@ from psycopg import sql
 
 from taskdb.local import Server
 from tests.acceptance.project import ENGINES, PASSED_ON, has_engine
-from tests.conftest import NO_CLI, PROJECT, Database, drop_database
+from tests.conftest import NO_CLI, PROJECT, Database, ThrowawayCluster
 from tests.docs.pages import steps
 from tests.docs.reader import Reader, Shell, rewritten
 
@@ -31,17 +31,20 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def url(server: Server) -> Iterator[str]:
+def server(make_cluster: Callable[..., ThrowawayCluster]) -> Server:
+    """One of the test's own: its names are not those of tests, which others leave out when they look at a server."""
+    return make_cluster().server
+
+
+@pytest.fixture
+def url(server: Server) -> str:
     """The database `books` of a login that owns it and can create databases."""
     with Database(server, "postgres").connect() as admin:
         admin.autocommit = True
         admin.execute(f"CREATE ROLE books LOGIN CREATEDB PASSWORD '{PASSWORD}'")
         admin.execute("GRANT books TO CURRENT_USER")
         admin.execute("CREATE DATABASE books OWNER books")
-    yield f"postgresql://books:{PASSWORD}@{server.host}:{server.port}/books"
-    drop_database(Database(server, "books"))
-    with Database(server, "postgres").connect() as admin:
-        admin.execute("DROP ROLE IF EXISTS books")
+    return f"postgresql://books:{PASSWORD}@{server.host}:{server.port}/books"
 
 
 @pytest.fixture
