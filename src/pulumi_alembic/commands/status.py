@@ -19,7 +19,12 @@ __all__ = ["COMMANDS", "run"]
 
 
 def _status(options: Options, directory: Path) -> int:
-    from pulumi_alembic.status.overview import Guide
+    try:
+        from pulumi_alembic.status.overview import Guide
+    except ModuleNotFoundError as error:
+        raise MigrationError(
+            f"status needs {error.name}, which is not installed:\n  pip install 'pulumi-alembic[status]'"
+        ) from None
 
     engine = shutil.which("pulumi") or str(Path(sys.executable).with_name("pulumi-embedded"))
     return run(Path.cwd(), directory, Guide(engine), options.json, options.html)

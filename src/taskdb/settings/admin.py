@@ -68,7 +68,7 @@ def admin_of(values: Mapping[str, str], project: Path, *, production: bool) -> A
 
     PGUSER, PGPASSWORD and PGSSLROOTCERT fill in what the configuration of a host leaves out; its `sslmode` and
     `sslrootcert` hold for PGHOST as well. A `production` stack is encrypted, but on loopback where it says otherwise.
-    Raises TaskdbError, with what mends it.
+    Raises TaskdbError, with what fixes it.
     """
     given = {name: values[key] for name, key in CONFIGURATION.items() if values.get(key)}
     variables = {name: os.environ[key] for name, key in VARIABLES.items() if os.environ.get(key)}

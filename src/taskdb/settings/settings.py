@@ -92,7 +92,7 @@ class Settings:
         """The settings of the stack that is being run; `project` is the folder of Pulumi.yaml.
 
         The server is the one of the stack's `postgresql:` configuration, else that of PGHOST and its companions, else
-        the development server. Raises TaskdbError, with the command that mends it, for what is unknown or invalid.
+        the development server. Raises TaskdbError, with the command that fixes it, for what is unknown or invalid.
         """
         values = {**stack_config.CONFIG.get(), **stack_config.get_config_env()}
         _refuse_unknown(values)

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from pulumi_alembic.commands.cli import group
+from pulumi_alembic.errors import MigrationError
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -32,6 +33,16 @@ def test_it_says_its_version(tmp_path: Path) -> None:
 def test_a_shell_completes_its_commands(tmp_path: Path) -> None:
     done = run(tmp_path, _PULUMI_ALEMBIC_COMPLETE="bash_complete", COMP_WORDS="pulumi-alembic hi", COMP_CWORD="1")
     assert done.stdout.strip() == "plain,history"
+
+
+def test_without_its_extra_status_names_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("pulumi_alembic.status", "cryptography"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(MigrationError, match=r"pip install 'pulumi-alembic\[status\]'"):
+        group.main(["status", "--directory", str(tmp_path)], standalone_mode=False)
 
 
 def test_quiet_leaves_the_result_and_the_error(tmp_path: Path) -> None:
