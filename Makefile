@@ -31,7 +31,7 @@ PINS := UV_CUSTOM_COMPILE_COMMAND="make requirements" uv pip compile pyproject.t
 	--no-emit-package pulumi-alembic --no-emit-package pulumi-embedded
 
 .PHONY: help up preview refresh rotate down pr-up pr-down psql ci-preview ci-comment ci-schema ci-fetch ci-report ci-pin \
-	ci-up ci-drift test test-all static pytest docs docs-reference docs-print benchmarks dist server clean requirements
+	ci-up ci-drift test test-all static pytest coverage docs docs-reference docs-print benchmarks dist server clean requirements
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 14
@@ -74,6 +74,10 @@ static: $(BIN)/.test
 
 pytest: $(BIN)/.test
 	@$(BIN)/pytest -n auto $(if $(filter all,$(TESTS)),--dist=load --timeout=3600)
+
+coverage: $(BIN)/.test ## Run the tests, and show which branches of src/ none of them takes
+	rm -rf .local/coverage && mkdir -p .local/coverage
+	$(BIN)/coverage run -m pytest -n auto; status=$$?; $(BIN)/coverage combine --quiet && $(BIN)/coverage report --fail-under=90 && exit $$status
 
 docs: $(BIN)/.docs ## Build the site of docs/ into .local/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -16,6 +16,7 @@ import hashlib
 import hmac
 import json
 import os
+import random
 import secrets
 import shutil
 import subprocess
@@ -79,14 +80,32 @@ LONGEST_FIRST = ("acceptance", "faults", "stack", "postgres", "docs", "unit")
 LEFT = pytest.StashKey[int]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--shuffle", type=int, metavar="SEED", help="run the files, and the tests of each, in another order"
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    seed = config.option.shuffle
+    return None if seed is None else f"shuffled: --shuffle {seed} repeats this order"
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    leave_out(config, items)
+    if config.option.shuffle is None:
+        # A worker that is free last should not have begun the longest.
+        items.sort(key=lambda item: LONGEST_FIRST.index(item.nodeid.split("/")[1]))
+    else:
+        items[:] = shuffled(items, random.Random(config.option.shuffle))
+
+
+def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave to `make test-all` what `full` and `few` mark, unless a test is asked for by its id.
 
     `few(3)` runs three cases of a test, spread over all of them; `few("a", "b")` those whose ids contain one of these.
     """
-    # A worker that is free last should not have begun the longest.
-    items.sort(key=lambda item: LONGEST_FIRST.index(item.nodeid.split("/")[1]))
     if ALL or any("::" in argument for argument in config.args):
         return
     cases: dict[Any, list[pytest.Item]] = {}
@@ -103,6 +122,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left:
         items[:] = [item for item in items if item not in left]
         config.hook.pytest_deselected(items=list(left))
+
+
+def shuffled(items: list[pytest.Item], draw: random.Random) -> list[pytest.Item]:
+    """The tests in a random order, those of one file together: they share what is costly to make."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    groups = draw.sample(list(files.values()), len(files))
+    return [item for group in groups for item in draw.sample(group, len(group))]
 
 
 def _few(test: str, cases: list[pytest.Item], wanted: tuple[Any, ...], *, narrowed: bool) -> list[pytest.Item]:

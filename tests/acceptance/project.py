@@ -20,7 +20,8 @@ from tests.conftest import PROJECT
 ENGINES = {"embedded": "pulumi-embedded", "pulumi": "pulumi"}
 NEEDED = ("Pulumi.yaml", "__main__.py", "pyproject.toml", "migrations")
 PASSPHRASE = "correct horse battery staple"
-PASSED_ON = ("PATH", "LANG", "TMPDIR", "SSL_CERT_FILE")
+PASSED_ON = ("PATH", "LANG", "TMPDIR", "SSL_CERT_FILE", "COVERAGE_PROCESS_CONFIG")
+"""Variables that a command has from the test run; the last one is set by `make coverage`."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from taskdb.local.binaries import Binaries
 from taskdb.local.place import Place
 from taskdb.local.ports import free_port
 from taskdb.local.record import Record
+from tests.acceptance.project import PASSED_ON
 from tests.acceptance.states import moved
 from tests.conftest import PROJECT, SETTINGS
 from tests.docs.pages import REMEMBERED, Step, cut, difference, replaced, shows
@@ -39,7 +40,6 @@ COPIED = (
     "requirements.txt",
     "src",
 )
-PASSED_ON = ("PATH", "LANG", "TMPDIR", "SSL_CERT_FILE")
 HOME = "/home/ada/taskdb"
 """The folder of the project, as the pages show it."""
 
