@@ -22,16 +22,21 @@ if TYPE_CHECKING:
     from pulumi_alembic.fanout.plan.waves import Waves
     from pulumi_alembic.migrate.blocks.batched import batched_update
     from pulumi_alembic.resource import Migrations, proof_of
+    from pulumi_alembic.review.lint.custom import LINT_API, LintFinding, LintRule, LintStatement
     from pulumi_alembic.stack.arguments import Approval, Backup, Commands, Drift, PromoteFrom
     from pulumi_alembic.stack.databases import Query
 
 __all__ = [
+    "LINT_API",
     "Approval",
     "Backup",
     "Commands",
     "DatabaseError",
     "Drift",
     "HistoryError",
+    "LintFinding",
+    "LintRule",
+    "LintStatement",
     "MigrationError",
     "Migrations",
     "PromoteFrom",
@@ -45,6 +50,7 @@ __all__ = [
 
 _MODULES = {
     **dict.fromkeys(("Approval", "Backup", "Commands", "Drift", "PromoteFrom"), "stack.arguments"),
+    **dict.fromkeys(("LINT_API", "LintFinding", "LintRule", "LintStatement"), "review.lint.custom"),
     **dict.fromkeys(("Migrations", "proof_of"), "resource"),
     "Query": "stack.databases",
     "Waves": "fanout.plan.waves",

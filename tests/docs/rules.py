@@ -201,6 +201,9 @@ EXAMPLES: Mapping[str, Example] = {
         _execute("SELECT 1"),
         "The script asks the database, so its SQL is known only when it runs.",
     ),
+    "broken-rule": Example(
+        words="A rule of another distribution raised an error, or cannot be loaded. The message names both."
+    ),
     "bad-excuse": Example(
         "# lint: allow truncate\n" + _execute("TRUNCATE events"),
         "# lint: allow truncate: it is a cache\n" + _execute("TRUNCATE events"),

@@ -173,9 +173,9 @@ class _Applied(Listener):
 
 def _lint(options: Options, directory: Path) -> int:
     if options.rules:
-        from pulumi_alembic.review.lint import rules
+        from pulumi_alembic.review.lint import installed
 
-        print(rules.table())
+        print(printable(installed.table()))
         return 0
     from pulumi_alembic.review import static_lint
 

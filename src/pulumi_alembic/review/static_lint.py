@@ -10,6 +10,7 @@ from pulumi_alembic.errors import PolicyError, TargetError
 from pulumi_alembic.migrate.planner import Looked
 from pulumi_alembic.review.build import account_of
 from pulumi_alembic.review.lint import Settings
+from pulumi_alembic.review.lint.rules import BROKEN
 from pulumi_alembic.review.plan_review import Account, Finding, RevisionAccount, Severity
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import Direction, Plan, revision_text
@@ -68,7 +69,9 @@ def lint_scripts(directory: Path, revisions: Iterable[str], settings: Settings) 
     up = account_of(Looked(Plan((), heads, Direction.UPGRADE, ups), history, Catalog()), settings, static=True)
     back = Plan(history.heads, "base", Direction.DOWNGRADE, ups[::-1])
     down = account_of(Looked(back, history, _built(up)), settings, static=True)
-    return [*_placed(up, wanted), *_placed(down, wanted)]
+    found = list(_placed(up, wanted))
+    failed = {each.finding for each in found if each.finding.rule == BROKEN}
+    return [*found, *(each for each in _placed(down, wanted) if each.finding not in failed)]
 
 
 def broken(plan: Plan, history: History) -> list[Placed]:
@@ -92,11 +95,12 @@ def _built(up: Account) -> Catalog:
 
 def _placed(account: Account, wanted: set[str]) -> Iterator[Placed]:
     for revision in account.revisions:
-        if not wanted or revision.id in wanted:
-            for finding in _findings(revision):
-                # Every way back from a table destroys it: that is for whoever goes there, and knows the rows.
-                if (revision.direction, finding.rule) != (Direction.DOWNGRADE, "destroys-data"):
-                    yield Placed(revision.file, revision.direction, finding)
+        for finding in _findings(revision):
+            # A rule that failed is not asked again, so it has nothing to say of what is wanted either.
+            meant = not wanted or revision.id in wanted or finding.rule == BROKEN
+            # Every way back from a table destroys it: that is for whoever goes there, and knows the rows.
+            if meant and (revision.direction, finding.rule) != (Direction.DOWNGRADE, "destroys-data"):
+                yield Placed(revision.file, revision.direction, finding)
 
 
 def _findings(revision: RevisionAccount) -> Iterator[Finding]:

@@ -251,6 +251,7 @@ def test_every_rule_about_statements_has_a_case() -> None:
         "production-without-backup",
         "other-tools",
         "bad-excuse",
+        "broken-rule",
         "unused-excuse",
         "runs-python",
     }

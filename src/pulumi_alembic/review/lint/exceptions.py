@@ -9,7 +9,7 @@ import tokenize
 from dataclasses import dataclass
 from functools import cached_property
 
-from pulumi_alembic.review.lint.rules import RULES, nearest
+from pulumi_alembic.review.lint.installed import is_rule, nearest
 from pulumi_alembic.scripts.promotion import UNPROVEN, VARIABLE
 from pulumi_alembic.sql.parser import ParseError, comments
 
@@ -17,7 +17,7 @@ __all__ = ["Excuse", "Excuses", "in_sql"]
 
 _FORM = "# lint: allow RULE: reason"
 _MARK = re.compile(r"(?:#|--|/\*)\s*lint\s*:(?P<rest>.*)", re.IGNORECASE)
-_EXCUSE = re.compile(r"\s*allow\s+(?P<rule>[\w-]+)\s*:\s*(?P<reason>\S.*?)\s*(?:\*/)?\s*$", re.IGNORECASE)
+_EXCUSE = re.compile(r"\s*allow\s+(?P<rule>[\w-]+(?:/[\w-]+)?)\s*:\s*(?P<reason>\S.*?)\s*(?:\*/)?\s*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ def _excuse(comment: str, line: int) -> Excuse | None:
         return None
     match = _EXCUSE.match(mark["rest"])
     if match is None:
-        reason = "it gives no reason" if re.match(r"\s*allow\s+[\w-]+", mark["rest"]) else "it has another form"
+        reason = "it gives no reason" if re.match(r"\s*allow\s+[\w/-]+", mark["rest"]) else "it has another form"
         return Excuse(line, problem=f"{reason}: write {_FORM}")
-    if match["rule"] not in RULES:
+    if not is_rule(match["rule"]):
         return Excuse(line, problem=f"there is no rule {match['rule']!r}; {nearest(match['rule'])}")
     if match["rule"] == UNPROVEN:
         problem = f"no script proves itself: {VARIABLE}='REASON' lets one update run it unproven"

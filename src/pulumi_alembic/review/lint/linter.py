@@ -8,10 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.output.redact import redact
-from pulumi_alembic.review.lint import practice
+from pulumi_alembic.review.lint import installed, practice
 from pulumi_alembic.review.lint.context import Draft, Sight
+from pulumi_alembic.review.lint.custom import LintStatement
 from pulumi_alembic.review.lint.exceptions import Excuse, Excuses, in_sql
-from pulumi_alembic.review.lint.rules import RULES, Scale
+from pulumi_alembic.review.lint.rules import BROKEN, RULES, Scale
+from pulumi_alembic.review.lint.settings import OFF, Settings
 from pulumi_alembic.review.lint.sizes import Size, size_of
 from pulumi_alembic.review.lint.squawk import Objection, drafts_of, objections
 from pulumi_alembic.review.lint.statement import check
@@ -24,8 +26,8 @@ from pulumi_alembic.sql.locks import Effects
 from pulumi_alembic.sql.parser import ParseError, parse, split
 
 if TYPE_CHECKING:
-    from pulumi_alembic.review.lint.settings import Settings
     from pulumi_alembic.scripts.revision import Revision
+    from pulumi_alembic.sql.parser import Node
 
 __all__ = ["Linter", "RevisionLint", "Statements"]
 
@@ -58,6 +60,8 @@ class Linter:
     texts: tuple[str, ...]
     static: bool = False
     measure: Measure = lambda table: None
+    broken: dict[str, str] = field(default_factory=dict)
+    """By the names of the rules that failed in an earlier statement of the plan: which, whose, and why."""
 
     @cached_property
     def said(self) -> Mapping[str, tuple[Objection, ...]]:
@@ -68,6 +72,17 @@ class Linter:
         """Lints one revision, whose statements follow."""
         relations = before.relations.values() if before else ()
         return RevisionLint(self, script, frozenset(each.was or each.name for each in relations))
+
+    def custom(self, statement: LintStatement) -> Iterator[Draft]:
+        """What the rules of other distributions find, but for those that are off, and those that failed before."""
+        for name, rule in installed.installed().items():
+            if name not in self.broken and self.settings.severities.get(name) != OFF:
+                try:
+                    yield from rule.drafts(statement)
+                except installed.RuleFailed as error:
+                    self.broken[name] = str(error)
+                    advice = f"# fix or remove {rule.distribution}, or set the severity of {name} to off"
+                    yield Draft(BROKEN, str(error), (), advice)
 
     def size(self, table: str) -> Size:
         """How large a table is that the plan's own revision has not made."""
@@ -132,13 +147,18 @@ class RevisionLint:
         except ParseError as error:
             return [Draft("syntax-error", f"PostgreSQL 18's parser refuses it, {error.args[0]}")]
         found = [draft for each in statements for draft in check(sight, each)]
+        found += [draft for each in statements for draft in self.linter.custom(self._seen(sql, each, sight))]
         found += drafts_of(self.linter.said.get(sql, ()), sight, statements[0] if statements else None)
         if self.linter.direction is Direction.DOWNGRADE:
             found = [each for each in found if _matters_on_the_way_back(each)]
         return [one for each in found if (one := _on_others(each, sight)) is not None]
 
+    def _seen(self, sql: str, node: Node, sight: Sight) -> LintStatement:
+        direction = str(self.linter.direction)
+        return LintStatement(sql, node, sight.catalog, direction, not sight.outside, sight.new)
+
     def _finding(self, draft: Draft) -> Finding | None:
-        rule = RULES[draft.rule]
+        rule = installed.rule(draft.rule)
         sizes = [self.linter.size(each) for each in draft.tables] if rule.scale is Scale.SIZE else []
         worst = max(sizes, key=lambda each: each.situation, default=None)
         severity = self.linter.settings.severity(draft.rule, worst.situation if worst else 0)
@@ -182,7 +202,8 @@ class RevisionLint:
                 yield Finding(rule, severity, f"{text}: {RULES[rule].why}")
 
     def _is_on(self, rule: str) -> bool:
-        return self.linter.settings.severity(rule) is not None and RULES[rule].scale is not Scale.STACK
+        on = rule not in self.linter.broken and self.linter.settings.severity(rule) is not None
+        return on and installed.rule(rule).scale is not Scale.STACK
 
 
 def _pieces(sql: str) -> list[str]:
@@ -216,7 +237,7 @@ def _on_others(draft: Draft, sight: Sight) -> Draft | None:
 
     The others are named as before the plan, by which their sizes are known.
     """
-    if RULES[draft.rule].scale is not Scale.SIZE:
+    if installed.rule(draft.rule).scale is not Scale.SIZE:
         return draft
     first = _first_names(sight.catalog)
     tables = tuple(first.get(each, each) for each in draft.tables if each not in sight.new)
@@ -224,5 +245,5 @@ def _on_others(draft: Draft, sight: Sight) -> Draft | None:
 
 
 def _matters_on_the_way_back(draft: Draft) -> bool:
-    rule = RULES[draft.rule]
+    rule = installed.rule(draft.rule)
     return rule.scale is Scale.SIZE or rule.levels[0] is Severity.ERROR or rule.name in _NEVER_BACK

@@ -1,4 +1,4 @@
-"""Every rule that lint knows, in one table: who finds it, how bad it is by default, and why. Pure."""
+"""Every built-in rule of lint, in one table: who finds it, how bad it is by default, and why. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from enum import StrEnum
 from pulumi_alembic.review.plan_review import Severity
 from pulumi_alembic.scripts.promotion import UNPROVEN
 
-__all__ = ["OF_PLAN", "RULES", "SQUAWK", "Rule", "Scale", "nearest", "table"]
+__all__ = ["BROKEN", "OF_PLAN", "RULES", "SQUAWK", "Rule", "Scale"]
+
+BROKEN = "broken-rule"
+"""The rule about a rule of another distribution that raised an error."""
 
 
 class Scale(StrEnum):
@@ -97,6 +100,7 @@ _ALL = (
     _always("production-without-backup", _E, "a mistake on production cannot be rolled back"),
     _always("other-tools", _W, "another version can run its downgrade differently"),
     _always("runs-python", _I, "its SQL is known only when it runs, as in a rehearsal"),
+    _always(BROKEN, _E, "it is not known what the rule would have found"),
     _always("bad-excuse", _E, "an exception needs a reason and the name of a rule"),
     _always("unused-excuse", _W, "the finding that it allows does not exist, and it would hide the next one"),
 )
@@ -104,7 +108,7 @@ _ALL = (
 RULES = {rule.name: rule for rule in _ALL}
 """By name. Where squawk has a rule of the same meaning, the name is squawk's."""
 
-OF_PLAN = frozenset({UNPROVEN, "production-without-backup"})
+OF_PLAN = frozenset({UNPROVEN, "production-without-backup", BROKEN})
 """The rules that are kept elsewhere than in a script."""
 
 SQUAWK = frozenset(rule.name for rule in _ALL if rule.by_squawk)
@@ -117,22 +121,3 @@ fit is refused. `prefer-text-field`: a longer varchar is no rewrite since Postgr
 `prefer-bigint-over-int`: most columns count less than two thousand million.
 Its opt-in rules forbid ordinary statements altogether.
 """
-
-
-def nearest(name: str) -> str:
-    """The rules whose names are most like it, else where all of them are listed."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, RULES, n=3, cutoff=0.5)
-    return f"the nearest: {', '.join(close)}" if close else "all of them: pulumi-alembic lint --rules"
-
-
-def table() -> str:
-    """The rules as a Markdown table."""
-    lines = ["| rule | severity | found by | why |", "|---|---|---|---|"]
-    for rule in RULES.values():
-        by = "squawk" if rule.by_squawk else "pulumi-alembic"
-        levels = " / ".join(rule.levels)
-        scale = "" if rule.scale is Scale.FIXED else f" ({rule.scale})"
-        lines.append(f"| `{rule.name}` | {levels}{scale} | {by} | {rule.why} |")
-    return "\n".join(lines)

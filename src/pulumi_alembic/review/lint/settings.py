@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pulumi_alembic.errors import PolicyError
-from pulumi_alembic.review.lint.rules import RULES, Scale, nearest
+from pulumi_alembic.review.lint import installed
+from pulumi_alembic.review.lint.rules import Scale
 from pulumi_alembic.review.plan_review import Severity
 from pulumi_alembic.scripts.promotion import Lower
 
@@ -55,7 +56,7 @@ class Settings:
 
         What is configured does not make more of a table without rows, where nobody is hurt.
         """
-        known = RULES[rule]
+        known = installed.rule(rule)
         configured = self.severities.get(rule)
         if configured == OFF:
             return None
@@ -71,8 +72,8 @@ def _is_limit(name: object) -> bool:
 
 
 def _severity(name: object, value: object) -> str:
-    if name not in RULES:
-        raise PolicyError(f"lint has no rule {str(name)!r}; {nearest(str(name))}")
+    if not installed.is_rule(name):
+        raise PolicyError(f"lint has no rule {str(name)!r}; {installed.nearest(str(name))}")
     # YAML 1.1 reads a bare off as false.
     text = OFF if value is False or value == "false" else str(value)
     if text not in {*Severity, OFF}:

@@ -6,7 +6,8 @@ import pytest
 
 from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.review.lint import Settings
-from pulumi_alembic.review.lint.rules import RULES, SQUAWK, table
+from pulumi_alembic.review.lint.installed import table
+from pulumi_alembic.review.lint.rules import RULES, SQUAWK
 from pulumi_alembic.review.plan_review import Severity
 from tests.conftest import PROJECT
 
