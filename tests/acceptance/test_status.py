@@ -1,8 +1,9 @@
 """`taskdb status` reads what either engine wrote of a stack, with one passphrase for each stack."""
 
 import json
+import shutil
 
-from tests.acceptance.project import PASSPHRASE, Project
+from tests.acceptance.project import ENGINES, PASSPHRASE, Project
 
 
 def test_a_stack_is_shown_with_its_database_and_what_its_pin_holds_back(stack: Project) -> None:
@@ -23,3 +24,23 @@ def test_a_stack_is_shown_with_its_database_and_what_its_pin_holds_back(stack: P
     assert shown["lastUpdate"]["result"] == "succeeded"
     for secret in (PASSPHRASE, *(value for name, value in stack.outputs().items() if name.endswith("_url"))):
         assert secret not in done.text
+
+
+def test_a_backend_that_is_no_folder_is_read_with_the_commands_of_the_engine(stack: Project) -> None:
+    of_a_folder = stack.run("taskdb", "status", "--json")
+    assert of_a_folder.exit_code == 0, of_a_folder.text
+    # An engine that is logged in elsewhere answers from the same states: what is asked of it is what both know.
+    engine = shutil.which(ENGINES[stack.engine], path=stack.environment["PATH"])
+    elsewhere = stack.folder / "elsewhere"
+    elsewhere.mkdir()
+    for name in ENGINES.values():
+        backend = stack.state.parents[3]
+        (elsewhere / name).write_text(f"#!/bin/sh\nPULUMI_BACKEND_URL='file://{backend}' exec '{engine}' \"$@\"\n")
+        (elsewhere / name).chmod(0o755)
+    path = f"{elsewhere}:{stack.environment['PATH']}"
+    asked = stack.run("taskdb", "status", "--json", PULUMI_BACKEND_URL="s3://states", PATH=path)
+    assert asked.exit_code == 0, asked.text
+    assert json.loads(asked.stdout) == json.loads(of_a_folder.stdout)
+    if stack.engine == "embedded":
+        refused = stack.run("taskdb", "status", PULUMI_BACKEND_URL="s3://states")
+        assert refused.exit_code == 1 and refused.stderr.count("rror: ") == 1 and "stack ls --json" in refused.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -21,12 +22,13 @@ from pulumi_alembic.status.overview import Guide, Status, survey
 from pulumi_alembic.status.page import page
 from pulumi_embedded.storage.secrets import Crypter
 from tests import formats
-from tests.postgres.alembic.conftest import Target
+from tests.conftest import Database, ThrowawayCluster, create_database
+from tests.postgres.alembic.conftest import Target, prepare
 from tests.postgres.alembic.owner import connect
 
 ONE, TWO, THREE = "20260101_001", "20260101_002", "20260101_003"
 SECRET = "4dabf18193072939515e22adb298388d"
-PASSPHRASES = {"dev": "", "staging": "of staging", "prod": "of prod", "far": "of far"}
+PASSPHRASES = {"dev": "", "staging": "hush-staging", "prod": "hush-prod", "far": "hush-far"}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -49,8 +51,8 @@ class Stacks:
         self.folder, self.crypters = folder, crypters
         (folder / "Pulumi.yaml").write_text("name: shop\nruntime: python\nbackend:\n  url: file://./.state\n")
 
-    def configure(self, stack: str) -> None:
-        (self.folder / f"Pulumi.{stack}.yaml").write_text("config: {}\n")
+    def configure(self, stack: str, *settings: str) -> None:
+        (self.folder / f"Pulumi.{stack}.yaml").write_text("\n  ".join(["config:", *(settings or ["{}"])]) + "\n")
 
     def update(self, stack: str, seconds_ago: int, *, kind: str = "update", result: str = "succeeded") -> None:
         folder = self.folder / ".state/.pulumi/history/shop" / stack
@@ -99,8 +101,8 @@ def stacks(target: Target, crypters: dict[str, Crypter]) -> Stacks:
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("PULUMI_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE_STAGING", "of staging")
-    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "of prod")
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE_STAGING", "hush-staging")
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "hush-prod")
 
 
 def change(target: Target, statement: str) -> None:
@@ -220,8 +222,66 @@ def test_the_command_prints_a_table_json_and_a_page_and_no_secret(stacks: Stacks
     assert "app.pets" in text and TWO in text
     password = target.url.partition("@")[0].rpartition(":")[2]
     for output in (table.stdout, table.stderr, json.dumps(document), text):
-        assert password not in output and "of prod" not in output
+        assert password not in output and "hush-prod" not in output
     assert "http" not in text.replace("http-equiv", ""), "the page loads nothing"
+
+
+def test_five_stacks_on_three_servers_are_shown_as_they_are_and_without_a_secret(
+    stacks: Stacks,
+    target: Target,
+    make_target: Callable[[Path], Target],
+    make_cluster: Callable[[], ThrowawayCluster],
+    unused_port: int,
+) -> None:
+    other = make_cluster().server
+    with Database(other, "postgres").connect() as admin:
+        create_database(admin, "staging", "template0")
+    staging, prod = prepare(Database(other, "staging"), target.directory), make_target(target.directory)
+    staging.migrate(THREE)
+    prod.migrate(TWO)
+    change(prod, "UPDATE migrations.alembic_version SET version_num = '20270101_001'")
+    stacks.state("dev", target.url, TWO)
+    stacks.state("staging", staging.url, THREE)
+    stacks.state("prod", prod.url, TWO)
+    stacks.state("far", f"postgresql://one:hush@127.0.0.1:{unused_port}/shop", ONE)
+    stacks.configure("lost")
+    stacks.update("lost", 60)
+    stacks.configure("dev", f"taskdb:revision: '{TWO}'")
+    environment = {**os.environ, "PULUMI_CONFIG_PASSPHRASE_FAR": "hush-far"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [Path(sys.executable).with_name("taskdb"), "status", *arguments]
+        return subprocess.run(command, cwd=stacks.folder, env=environment, capture_output=True, text=True)
+
+    page_file = stacks.folder / "status.html"
+    table, printed = run("--html", str(page_file)), run("--json")
+    assert table.returncode == printed.returncode == 1, table.stderr
+    found = {stack["stack"]: stack for stack in formats.read("status", printed.stdout)["stacks"]}
+    shown = {
+        name: (each["server"], each["revision"], each["fromDatabase"], each["pending"], each["held"])
+        for name, each in found.items()
+    }
+    here = target.url.partition("@")[2]
+    assert shown == {
+        "dev": (here, TWO, True, 0, 1),
+        "far": (f"127.0.0.1:{unused_port}/shop", ONE, False, 2, 0),
+        "lost": ("", "", False, None, None),
+        "prod": (prod.url.partition("@")[2], "20270101_001", True, None, None),
+        "staging": (staging.url.partition("@")[2], THREE, True, 0, 0),
+    }
+    troubles = {name: [problem["text"] for problem in each["problems"]] for name, each in found.items()}
+    assert troubles["dev"] == troubles["staging"] == []
+    assert troubles["far"] == [f"there is no server at 127.0.0.1:{unused_port}: Connection refused"]
+    assert troubles["lost"] == ["its state is lost, and the backend has no backup of it"]
+    assert troubles["prod"][0] == "it is at revision 20270101_001, which the scripts here do not have"
+    assert table.stdout.splitlines()[-1] == "5 stacks, 3 with problems, 1 with pending revisions"
+    text = page_file.read_text()
+    passwords = [each.url.partition("@")[0].rpartition(":")[2] for each in (target, staging, prod)]
+    passphrases = [each for each in PASSPHRASES.values() if each]
+    for output in (table.stdout, table.stderr, printed.stdout, printed.stderr, text):
+        assert not [secret for secret in (*passwords, "hush", *passphrases) if secret in output]
+    for name in found:
+        assert re.search(rf"\b{name}\b", text) and re.search(rf"^{name}\b", table.stdout, re.MULTILINE)
 
 
 def test_a_hostile_name_stays_text_in_the_page(stacks: Stacks, target: Target) -> None:
