@@ -105,7 +105,39 @@ def test_the_supported_versions_are_those_that_the_workflows_test() -> None:
         matrix = read(PROJECT / f".github/workflows/{name}.yml")["jobs"][job]["strategy"]["matrix"]
         assert [pair["postgresql"] for pair in matrix["include"]] == supported, name
         assert {pair["python"] for pair in matrix["include"]} == pythons, name
-    assert f"| PostgreSQL | {supported[0]} to {supported[-1]} |" in (PROJECT / "SECURITY.md").read_text()
+    security = (PROJECT / "SECURITY.md").read_text()
+    assert f"| PostgreSQL | {supported[0]} to {supported[-1]} |" in security
+    assert f"| Python | {min(pythons, key=_number)} to {max(pythons, key=_number)} |" in security
+
+
+def test_the_readme_names_only_versions_and_platforms_that_a_workflow_checks() -> None:
+    """Each version is the workflows' or a requirement's of a package, and each badge the state of a workflow."""
+    readme = (PROJECT / "README.md").read_text()
+    badges = re.findall(r"\[?!\[[^\]]*\]\((https?://[^)]+)\)", readme)
+    workflows = {path.name for path in WORKFLOWS}
+    assert all(url.partition("/workflows/")[2].partition("/")[0] in workflows for url in badges), badges
+    [needs] = re.findall(r"^(Python .* or newer · PostgreSQL .*)$", readme, re.MULTILINE)
+    matrix = read(PROJECT / ".github/workflows/nightly.yml")["jobs"]["test-all"]["strategy"]["matrix"]["include"]
+    pythons, servers = ({pair[name] for pair in matrix} for name in ("python", "postgresql"))
+    library = tomllib.loads((PROJECT / "packages/pulumi-alembic/pyproject.toml").read_text())["project"]
+    required = {re.split(r"[\[<>=]", text)[0]: re.findall(r"[\d.]+", text) for text in library["dependencies"]}
+    alembic, after = required["alembic"]
+    assert int(after.split(".")[1]) == int(alembic.split(".")[1]) + 1, "one minor version, which the lock files have"
+    systems = {job["runs-on"] for path in WORKFLOWS for job in read(path)["jobs"].values() if "runs-on" in job}
+    assert {system.partition("-")[0] for system in systems} == {"ubuntu"}
+    assert needs == " · ".join(
+        [
+            f"Python {min(pythons, key=_number)} or newer",
+            f"PostgreSQL {min(servers, key=int)} to {max(servers, key=int)}",
+            f"Alembic {alembic.rpartition('.')[0]}",
+            f"Pulumi's Python SDK {required['pulumi'][0]} or newer, with or without the Pulumi CLI",
+            "Linux (tested); macOS (not tested in CI).",
+        ]
+    )
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 @pytest.mark.parametrize(
