@@ -51,7 +51,7 @@ class Policy:
                 "for a lock cannot take longer than all of them"
             )
         if self.min_free_connections < 0:
-            raise PolicyError(f"min_free_connections is {self.min_free_connections}: it is 0 or more")
+            raise PolicyError(f"min_free_connections must be a whole number from 0, not {self.min_free_connections}")
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> Policy:
@@ -89,7 +89,7 @@ def parse_duration(name: str, text: object) -> float:
     """The seconds that `text` stands for. Raises PolicyError, naming the setting `name`, where it has no unit."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h)", str(text).strip())
     if match is None:
-        raise PolicyError(f"{name} is {str(text)!r}: it is a number with its unit, such as 200ms, 5s, 2min or 1h")
+        raise PolicyError(f"{name} must be a number with its unit (such as 200ms, 5s, 2min or 1h), not {str(text)!r}")
     return float(match[1]) * _UNITS[match[2]]
 
 
@@ -99,11 +99,11 @@ def _text(seconds: float) -> str:
 
 def _flag(name: str, text: object) -> bool:
     if str(text).lower() not in {"true", "false"}:
-        raise PolicyError(f"{name} is {str(text)!r}: it is true or false")
+        raise PolicyError(f"{name} must be true or false, not {str(text)!r}")
     return str(text).lower() == "true"
 
 
 def _count(name: str, text: object) -> int:
     if not re.fullmatch(r"\d+", str(text)):
-        raise PolicyError(f"{name} is {str(text)!r}: it is a whole number, 0 or more")
+        raise PolicyError(f"{name} must be a whole number from 0, not {str(text)!r}")
     return int(str(text))

@@ -81,14 +81,17 @@ def test_a_script_whose_name_breaks_the_convention(untouched: Project) -> None:
     [
         ({"taskdb__revison": "head"}, "unknown configuration taskdb:revison: did you mean taskdb:revision?"),
         ({"taskdb__revision": ""}, "taskdb:revision is not set"),
-        ({"taskdb__revision": "newest"}, "taskdb:revision is 'newest'"),
+        (
+            {"taskdb__revision": "newest"},
+            "taskdb:revision must be head or a revision id such as 20250126_003, not 'newest'",
+        ),
     ],
 )
 def test_unknown_missing_and_invalid_configuration(untouched: Project, values: dict[str, str], message: str) -> None:
     untouched.configure(**values)
     outcome = up(untouched)
     command = {"pulumi": "pulumi", "embedded": "pulumi-embedded"}[untouched.engine]
-    refused(outcome, message, f": {command} config ")
+    refused(outcome, message, f"  {command} config ")
 
 
 def test_a_server_that_does_not_run(untouched: Project) -> None:

@@ -30,7 +30,7 @@ def test_a_preview_shows_what_it_rehearsed(project: Project, admin: Any) -> None
     project.configure(taskdb__rehearse="false")
     assert "Static analysis, not rehearsed" in project.succeed("preview").text
     project.configure(taskdb__rehearse="perhaps")
-    assert "taskdb:rehearse is 'perhaps': it is true or false" in project.pulumi("preview").text
+    assert "taskdb:rehearse must be true or false, not 'perhaps'" in project.pulumi("preview").text
     project.configure(taskdb__rehearse="true")
     assert "20250126_003" in project.up().text
     [schema] = [each for each in project.resources() if each["urn"].endswith("::schema")]

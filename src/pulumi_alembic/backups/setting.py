@@ -34,7 +34,7 @@ class BackupSetting:
     def parse(cls, when: str, folder: str) -> BackupSetting:
         """The setting with these texts. Raises PolicyError, naming the one that makes no sense."""
         if when not in set(When):
-            raise PolicyError(f"backup is {when!r}: it is {When.NEVER}, {When.DESTRUCTIVE} or {When.ALWAYS}")
+            raise PolicyError(f"backup must be {When.NEVER}, {When.DESTRUCTIVE} or {When.ALWAYS}, not {when!r}")
         if when != When.NEVER and not folder.strip():
             raise PolicyError(f"backup is {when}, and backup_folder is not set: it is the folder that backups go to")
         return cls(When(when), Path(folder).expanduser())

@@ -147,7 +147,7 @@ def reason_of(value: str) -> str:
     reason = " ".join(value.split())
     if reason and " " not in reason:
         raise PolicyError(
-            f"{VARIABLE} is {reason[:80]!r}: it is recorded as the reason, so give it in words, such "
-            f"as {VARIABLE}='checkout is down, incident 4711'"
+            f"{VARIABLE} must be a reason in words, which is recorded, not {reason[:80]!r}. For example:\n"
+            f"  {VARIABLE}='checkout is down, incident 4711'"
         )
     return reason

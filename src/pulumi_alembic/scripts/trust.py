@@ -67,5 +67,5 @@ def read(text: str, where: str) -> dict[str, str]:
 def refuse(setting: str) -> bool:
     """Whether `on_unknown_revision` is `refuse`. Raises CapsuleError where it is neither that nor `rollback`."""
     if setting not in (ROLLBACK, REFUSE):
-        raise CapsuleError(f"on_unknown_revision is {setting!r}: it is {ROLLBACK} or {REFUSE}")
+        raise CapsuleError(f"on_unknown_revision must be {ROLLBACK} or {REFUSE}, not {setting!r}")
     return setting == REFUSE

@@ -111,6 +111,6 @@ def properties_of(groups: Mapping[str, tuple[type[Argument], Argument | None]]) 
         if group is None:
             continue
         if not isinstance(group, kind):
-            raise PolicyError(f"{name} is {group!r:.80}: it is pulumi_alembic.{kind.__name__}(…)")
+            raise PolicyError(f"{name} must be pulumi_alembic.{kind.__name__}(…), not {group!r:.80}")
         properties |= group.properties
     return properties

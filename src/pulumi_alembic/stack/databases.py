@@ -36,14 +36,14 @@ class Query:
     def validate(self) -> None:
         """Raises PolicyError for what cannot be asked."""
         if not isinstance(self.statement, str) or not self.statement.strip():
-            raise PolicyError(f"{WHERE} is {self.statement!r}: it is a statement, such as {EXAMPLE}")
+            raise PolicyError(f"{WHERE} must be a statement (such as {EXAMPLE}), not {self.statement!r}")
         parse_duration("the query's timeout", self.timeout)
 
 
 def asked(databases: Sequence[Any] | Query | Output[Any] | None, waves: Waves | None, *, backs_up: bool) -> Wire:
     """The resource's properties for these arguments: none without databases. Raises PolicyError for what is wrong."""
     if waves is not None and not isinstance(waves, Waves):
-        raise PolicyError(f"waves is {waves!r:.80}: it is pulumi_alembic.Waves(…)")
+        raise PolicyError(f"waves must be pulumi_alembic.Waves(…), not {waves!r:.80}")
     if databases is None:
         if waves is not None:
             raise PolicyError("waves is for several databases: name them with databases=[…] or Query(…)")
@@ -62,7 +62,7 @@ def asked(databases: Sequence[Any] | Query | Output[Any] | None, waves: Waves | 
         properties |= {Properties.query: databases.statement, Properties.query_timeout: databases.timeout}
         return properties | ({} if databases.url is None else {Properties.query_url: Output.secret(databases.url)})
     if isinstance(databases, str) or not isinstance(databases, Sequence | Output):
-        raise PolicyError(f"databases is {databases!r:.80}: it is a list of names, or a Query")
+        raise PolicyError(f"databases must be a list of names, or a Query, not {databases!r:.80}")
     if not isinstance(databases, Output):
         known = [each for each in databases if not isinstance(each, Output)]
         Listing.of(known, Properties.databases, len(databases) - len(known))

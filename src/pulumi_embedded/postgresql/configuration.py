@@ -139,7 +139,7 @@ def _refuse_foreign(values: Mapping[str, Any]) -> None:
 
 def _foreign(what: str) -> ProviderError:
     return ProviderError(
-        f"{what} is not supported by the embedded postgresql plugin; install Pulumi "
-        "(https://www.pulumi.com/docs/install/) and run `pulumi` instead of `pulumi-embedded`, "
-        "whose own postgresql plugin has it"
+        f"the embedded postgresql plugin does not support {what}. Install the Pulumi CLI "
+        "(https://www.pulumi.com/docs/install/), whose own plugin supports it, and run `pulumi` instead of "
+        "`pulumi-embedded`"
     )

@@ -153,7 +153,10 @@ class Session:
                 if time.monotonic() > deadline:
                     raise
             if time.monotonic() > deadline:
-                raise ProviderError("the server still works on what the lost connection asked for")
+                raise ProviderError(
+                    "the connection was lost, and the server still runs its last statement. Wait until it ends, then "
+                    "run this again"
+                )
             time.sleep(KNOCK)
 
     def close(self) -> None:
@@ -200,7 +203,7 @@ class Work:
             try:
                 yield connection
             except psycopg.errors.LockNotAvailable as error:
-                whom = wait.text or "a session that was gone when looked for"
+                whom = wait.text or "a session that ended before it could be named"
                 reason = f"{_pq(error)}: waited {DEADLINE:.0f} s for {whom}"
                 raise ProviderError(f"{what}: {reason}" if what else reason) from None
 

@@ -183,7 +183,9 @@ def _object(name: str) -> sql.Composable:
     """A name, or for a function a name and its argument types, which cannot be quoted: `f(integer, text)`."""
     plain, bracket, arguments = name.partition("(")
     if bracket and not re.fullmatch(r'[\w\s,.\[\]"]*\)', arguments):
-        raise ProviderError(f"{name} is not a function's name with its argument types")
+        raise ProviderError(
+            f"{name!r} must be the name of a function with its argument types, such as f(integer, text)"
+        )
     return sql.SQL("{}{}").format(identifier(plain), sql.SQL(bracket + arguments))
 
 

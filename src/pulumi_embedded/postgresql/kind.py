@@ -92,5 +92,7 @@ def rename(work: Work, change: Change, noun: str, label: str) -> None:
 def there(found: Found | None, noun: str, name: str) -> Found:
     """What was read again after it was changed. Raises ProviderError if another session dropped it meanwhile."""
     if found is None:
-        raise ProviderError(f'{noun} "{name}" is gone again: another session dropped it; refresh and try again')
+        raise ProviderError(
+            f'another session dropped {noun} "{name}" while it was changed. Refresh the stack, then run this again'
+        )
     return found

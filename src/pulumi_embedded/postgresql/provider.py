@@ -214,7 +214,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     def _configured(self) -> Resources:
         if self._resources is None:
-            raise ProviderError("the provider is not configured: Configure has to come first")
+            raise ProviderError("the provider is not configured: the engine must call Configure first")
         return self._resources
 
 
@@ -243,8 +243,9 @@ def _unknown(reason: str, token: str) -> ProviderError:
     if token.rpartition(":")[2] not in FOREIGN:
         return ProviderError(reason)
     return ProviderError(
-        f"{token} is not in the embedded postgresql plugin; install Pulumi (https://www.pulumi.com/docs/install/) "
-        "and run `pulumi` instead of `pulumi-embedded`: its own postgresql plugin has it, and goes on with this stack"
+        f"the embedded postgresql plugin does not support {token}. Install the Pulumi CLI "
+        "(https://www.pulumi.com/docs/install/), whose own plugin supports it, and run `pulumi` instead of "
+        "`pulumi-embedded`: it continues with this stack"
     )
 
 

@@ -92,8 +92,9 @@ def locate(session: Session, resource_id: str, state: Change, noun: str) -> tupl
 def _refuse_policies(change: Change) -> None:
     if change["policies"] and change.changed("policies"):
         raise ProviderError(
-            f"policies of schema {change['name']}: the embedded postgresql plugin lacks this deprecated property; "
-            'use a postgresql.Grant with object_type="schema" for each, or run `pulumi`, whose own plugin has it'
+            f"schema {change['name']}: the embedded postgresql plugin does not support the deprecated property "
+            'policies. Replace each policy with a postgresql.Grant with object_type="schema", or run `pulumi`, whose '
+            "own plugin supports it"
         )
 
 

@@ -106,26 +106,25 @@ def _require_auth(values: Mapping[str, str]) -> str:
 
 
 def _refuse_plain(admin: Admin) -> None:
-    mend = "postgresql:host HOST" if admin.local else "postgresql:sslmode verify-full"
+    fix = "postgresql:host HOST" if admin.local else "postgresql:sslmode verify-full"
     raise TaskdbError(
         f"this is a production stack, and its connections to {'the development server' if admin.local else admin.host} "
-        f"would not be encrypted (sslmode disable). Have them encrypted: {command('config set', mend)}; "
-        f"or say that it is no production stack: {command('config set', 'taskdb:production false')}"
+        f"would not be encrypted (sslmode disable). Encrypt them:\n  {command('config set', fix)}\n"
+        f"Or declare that it is no production stack:\n  {command('config set', 'taskdb:production false')}"
     )
 
 
 def _development_server(given: Mapping[str, str], project: Path) -> Admin:
     if given:
-        advice = command("config set", "postgresql:host HOST")
         raise TaskdbError(
-            f"{CONFIGURATION[min(given)]} is set and postgresql:host is not. Set it: {advice}; "
-            "or name the server by PGHOST, PGPORT, PGUSER and PGPASSWORD"
+            f"{CONFIGURATION[min(given)]} is set and postgresql:host is not. Name the server by PGHOST, PGPORT, PGUSER "
+            f"and PGPASSWORD, or set it:\n  {command('config set', 'postgresql:host HOST')}"
         )
     server = local.find(project)
     if server is None:
         raise TaskdbError(
-            "there is no PostgreSQL server for this stack. Start the development server: taskdb server start; "
-            f"or name another: {command('config set', 'postgresql:host HOST')}"
+            "there is no PostgreSQL server for this stack. Start the development server:\n  taskdb server start\n"
+            f"Or name another:\n  {command('config set', 'postgresql:host HOST')}"
         )
     return Admin(server.host, server.port, server.username, server.password, "disable", local=True)
 
@@ -142,10 +141,10 @@ def _named_server(given: Mapping[str, str], called: Mapping[str, str]) -> Admin:
         )
     port = given.get("port", "5432")
     if not port.isdigit() or not 0 < int(port) < 65536:
-        raise TaskdbError(f"{called['port']} is {port!r}: it is a number from 1 to 65535")
+        raise TaskdbError(f"{called['port']} must be a number from 1 to 65535, not {port!r}")
     sslmode = given.get("sslmode", "disable" if given["host"] in LOOPBACK else "verify-full")
     if sslmode not in SSL_MODES:
-        raise TaskdbError(f"{called['sslmode']} is {sslmode!r}: it is one of {', '.join(sorted(SSL_MODES))}")
+        raise TaskdbError(f"{called['sslmode']} must be one of {', '.join(sorted(SSL_MODES))}, not {sslmode!r}")
     sslrootcert = given.get("sslrootcert", "")
     if sslmode.startswith("verify") and not sslrootcert:
         sslrootcert = _system_certificates(called["sslrootcert"], sslmode)

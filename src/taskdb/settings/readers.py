@@ -42,7 +42,15 @@ LONGEST_NAME = 63
 
 
 def _wrong(key: str, value: str, kind: str, example: str) -> TaskdbError:
-    return TaskdbError(f"{key} is {value!r}: it is {kind}. Set it: {command('config set', f'{key} {example}')}")
+    return TaskdbError(f"{key} must be {kind}, not {value!r}. {_set(f'{key} {example}')}")
+
+
+def _set(setting: str, verb: str = "config set") -> str:
+    return f"Set it:\n  {command(verb, setting)}"
+
+
+def _remove(key: str, verb: str = "config rm") -> str:
+    return f"Remove it:\n  {command(verb, key)}"
 
 
 def database_name(project: str, stack: str) -> str:
@@ -51,8 +59,9 @@ def database_name(project: str, stack: str) -> str:
     longest = LONGEST_NAME - len(project) - len("_") - len(LONGEST_ROLE)
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", stack) or len(stack) > longest:
         raise TaskdbError(
-            f"the stack's name {stack!r} becomes part of database and role names: lower-case letters, digits, '_' and "
-            f"'-', at most {longest} of them. Make a stack of another name: {engine()} stack init NAME"
+            f"the stack's name {stack!r} becomes part of database and role names, so it must consist of lower-case "
+            f"letters, digits, '_' and '-', at most {longest} of them. Create a stack with another name:\n"
+            f"  {engine()} stack init NAME"
         )
     return name
 
@@ -61,17 +70,14 @@ def revision_of(values: Mapping[str, str]) -> str:
     """`head` or an id."""
     revision = values.get("taskdb:revision")
     if revision is None:
-        raise TaskdbError(f"taskdb:revision is not set. Set it: {command('config set', 'taskdb:revision head')}")
+        raise TaskdbError(f"taskdb:revision is not set. {_set('taskdb:revision head')}")
     if re.fullmatch(r"\d{11}", revision):
         raise TaskdbError(
-            f"taskdb:revision is {revision!r}: YAML reads 20250126_002 as a number. Put it in quotes, or set it by "
-            f"{command('config set', f'taskdb:revision {revision[:8]}_{revision[8:]}')}"
+            f"taskdb:revision is {revision!r}: YAML reads 20250126_002 without quotes as a number. "
+            f"{_set(f'taskdb:revision {revision[:8]}_{revision[8:]}')}"
         )
     if not re.fullmatch(r"head|\d{8}_\d{3}", revision):
-        raise TaskdbError(
-            f"taskdb:revision is {revision!r}; it is 'head' or a revision id such as 20250126_003. "
-            f"Set it: {command('config set', 'taskdb:revision head')}"
-        )
+        raise _wrong("taskdb:revision", revision, "head or a revision id such as 20250126_003", "head")
     return revision
 
 
@@ -83,7 +89,7 @@ def allowed_losses(values: Mapping[str, str]) -> tuple[str, ...]:
             digits = " (YAML reads 20250126_003 without quotes as a number)" if id.isdigit() else ""
             raise TaskdbError(
                 f"taskdb:allow_data_loss has {id!r}, which is no revision id{digits}. "
-                f"Set it: {command('config set', 'taskdb:allow_data_loss 20250126_003')}"
+                f"{_set('taskdb:allow_data_loss 20250126_003')}"
             )
     return tuple(ids)
 
@@ -116,7 +122,7 @@ def backup_of(values: Mapping[str, str]) -> Backup | None:
         return backup if backup.properties else None
     except PolicyError as error:
         example = "taskdb:backup_folder backups" if "backup_folder" in str(error) else "taskdb:backup destructive"
-        raise TaskdbError(f"taskdb:{error}. Set it as in: {command('config set', example)}") from None
+        raise TaskdbError(f"taskdb:{error}. {_set(example)}") from None
 
 
 def unknown_revision_of(values: Mapping[str, str]) -> str | None:
@@ -132,8 +138,7 @@ def policy(values: Mapping[str, str]) -> Policy:
     try:
         return policy_of(values)
     except PolicyError as error:
-        example = command("config set", example_of(str(error)))
-        raise TaskdbError(f"{error}. Set it as in: {example}") from None
+        raise TaskdbError(f"{error}. {_set(example_of(str(error)))}") from None
 
 
 def production_of(values: Mapping[str, str]) -> bool:
@@ -148,12 +153,12 @@ def lint_of(values: Mapping[str, str]) -> dict[str, Any]:
         configured = json.loads(values.get("taskdb:lint", "{}"))
         Lint.parse(configured)
     except PolicyError as error:
-        wrong = command("config rm --path", "taskdb:lint.NAME")
-        raise TaskdbError(f"taskdb:{error}. Set it as in: {example}; take one out: {wrong}") from None
+        wrong = _remove("taskdb:lint.NAME", "config rm --path")
+        raise TaskdbError(f"taskdb:{error}. {wrong}\nOr set it:\n  {example}") from None
     except ValueError:
         raise TaskdbError(
-            f"taskdb:lint is {values['taskdb:lint'][:80]!r}: it is an object of rules and their severities. Take it "
-            f"out: {command('config rm', 'taskdb:lint')}; and set it as in: {example}"
+            f"taskdb:lint must be an object of rules and their severities, not {values['taskdb:lint'][:80]!r}. "
+            f"{_remove('taskdb:lint')}\nOr set it:\n  {example}"
         ) from None
     return {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in configured.items()}
 
@@ -161,14 +166,14 @@ def lint_of(values: Mapping[str, str]) -> dict[str, Any]:
 def drift_ignore_of(values: Mapping[str, str]) -> tuple[str, ...]:
     """Patterns of what may differ: a list in the stack's file, or a text in which commas divide them."""
     text = values.get(DRIFT_KEY, "").strip()
-    example = command("config set --path", f"'{DRIFT_KEY}[0]' 'table app.tmp_*'")
+    example = _set(f"'{DRIFT_KEY}[0]' 'table app.tmp_*'", "config set --path")
     try:
         given = json.loads(text) if text.startswith("[") else [each for each in text.split(",") if each.strip()]
         return patterns(given)
     except PolicyError as error:
-        raise TaskdbError(f"taskdb:{error}. Set it as in: {example}") from None
+        raise TaskdbError(f"taskdb:{error}. {example}") from None
     except ValueError:
-        raise TaskdbError(f"{DRIFT_KEY} is {text[:80]!r}: it is a list of patterns. Set it as in: {example}") from None
+        raise TaskdbError(f"{DRIFT_KEY} must be a list of patterns, not {text[:80]!r}. {example}") from None
 
 
 def lower_of(values: Mapping[str, str], project: Path) -> str:
@@ -178,16 +183,13 @@ def lower_of(values: Mapping[str, str], project: Path) -> str:
     """
     lower = values.get(PROMOTE_FROM, "")
     if lower and not re.fullmatch(r"[\w.-]{1,100}", lower):
-        raise TaskdbError(
-            f"{PROMOTE_FROM} is {lower!r}: it is the name of a stack of this project, letters, digits, "
-            f"'_', '-' and '.'. Set it: {command('config set', f'{PROMOTE_FROM} STACK')}"
-        )
+        kind = "the name of a stack of this project, of letters, digits, '_', '-' and '.'"
+        raise _wrong(PROMOTE_FROM, lower, kind, "STACK")
     stack = pulumi.get_stack()
     if lower == stack:
         raise TaskdbError(
-            f"{PROMOTE_FROM} is {lower!r}, this stack itself: it is the one that runs revisions before this. "
-            f"Take it out: {command('config rm', PROMOTE_FROM)}; "
-            f"or name that stack: {command('config set', f'{PROMOTE_FROM} STACK')}"
+            f"{PROMOTE_FROM} must be the stack that runs revisions before this one, not {lower!r}, this stack itself. "
+            f"{_remove(PROMOTE_FROM)}\nOr name that stack:\n  {command('config set', f'{PROMOTE_FROM} STACK')}"
         )
     way = [stack]
     while lower and lower not in way:
@@ -196,7 +198,7 @@ def lower_of(values: Mapping[str, str], project: Path) -> str:
     if lower:
         raise TaskdbError(
             f"{PROMOTE_FROM} forms a cycle, {' ← '.join([*way, lower])}: no stack would ever be the first to run a "
-            f"revision. Take it out of one of them: {command('config rm', PROMOTE_FROM)}"
+            f"revision. Remove it from one of them:\n  {command('config rm', PROMOTE_FROM)}"
         )
     return values.get(PROMOTE_FROM, "")
 
@@ -225,6 +227,5 @@ def configured_limit(values: Mapping[str, str]) -> int | None:
     if value is None or value == "none":
         return None if value is None else NO_LIMIT
     if not value.isdigit() or int(value) == 0:
-        fix = command("config set", f"{CONNECTION_LIMIT_KEY} {DEFAULT}")
-        raise TaskdbError(f"{CONNECTION_LIMIT_KEY} must be a number from 1, or none, not {value!r}. Set it:\n  {fix}")
+        raise _wrong(CONNECTION_LIMIT_KEY, value, "a number from 1, or none", str(DEFAULT))
     return int(value)

@@ -180,7 +180,7 @@ def test_a_reason_that_says_nothing_is_refused(
     two: Target, upper: Stack, admin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, "yes")
-    with pytest.raises(Refused, match=f"{VARIABLE} is 'yes': it is recorded as the reason"):
+    with pytest.raises(Refused, match=f"{VARIABLE} must be a reason in words, which is recorded, not 'yes'"):
         upper.up(two.directory, TWO, **of(proof(two, admin, ONE)))
 
 

@@ -357,7 +357,7 @@ def test_a_function_s_argument_types_cannot_end_the_statement(name: str, configu
         "role": "public", "privileges": ["EXECUTE"],
     }  # fmt: skip
     message = configured("Create", call(GRANT, properties=properties))["error"]["message"]
-    assert "is not a function's name with its argument types" in message
+    assert "must be the name of a function with its argument types" in message
 
 
 def test_privileges_on_one_of_two_functions_of_a_name(configured: Ask, database: Any, new_role: Any) -> None:

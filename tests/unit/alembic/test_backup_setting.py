@@ -36,7 +36,7 @@ def test_destructive_means_what_destroys_or_may(effects: Effects, runs_python: s
 @pytest.mark.parametrize(
     ("when", "folder", "message"),
     [
-        ("sometimes", "b", "backup is 'sometimes': it is never, destructive or always"),
+        ("sometimes", "b", "backup must be never, destructive or always, not 'sometimes'"),
         ("always", " ", "backup is always, and backup_folder is not set"),
     ],
 )

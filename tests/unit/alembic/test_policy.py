@@ -16,20 +16,38 @@ def test_a_duration_is_a_number_with_its_unit(text: str, seconds: float) -> None
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lock_timeout": "-1s"}, "lock_timeout is '-1s': it is a number with its unit, such as 200ms"),
-        ({"lock_timeout": "200"}, "lock_timeout is '200': it is a number with its unit"),
-        ({"lock_timeout": 200}, "lock_timeout is '200': it is a number with its unit"),
-        ({"lock_timeout": "2 minutes"}, "lock_timeout is '2 minutes'"),
-        ({"lock_timeout": ""}, "lock_timeout is ''"),
-        ({"lock_timeout": "1e3s"}, "lock_timeout is '1e3s'"),
+        (
+            {"lock_timeout": "-1s"},
+            "lock_timeout must be a number with its unit (such as 200ms, 5s, 2min or 1h), not '-1s'",
+        ),
+        (
+            {"lock_timeout": "200"},
+            "lock_timeout must be a number with its unit (such as 200ms, 5s, 2min or 1h), not '200'",
+        ),
+        (
+            {"lock_timeout": 200},
+            "lock_timeout must be a number with its unit (such as 200ms, 5s, 2min or 1h), not '200'",
+        ),
+        (
+            {"lock_timeout": "2 minutes"},
+            "lock_timeout must be a number with its unit (such as 200ms, 5s, 2min or 1h), not '2 minutes'",
+        ),
+        ({"lock_timeout": ""}, "lock_timeout must be a number with its unit (such as 200ms, 5s, 2min or 1h), not ''"),
+        (
+            {"lock_timeout": "1e3s"},
+            "lock_timeout must be a number with its unit (such as 200ms, 5s, 2min or 1h), not '1e3s'",
+        ),
         ({"lock_timeout": "0s"}, "lock_timeout is 0 s: it is between 1ms and 168h"),
         ({"lock_deadline": "200h"}, "lock_deadline is 720000 s: it is between 1ms and 168h"),
         ({"lock_timeout": "10s", "lock_deadline": "5s"}, "lock_timeout, 10 s, is above lock_deadline, 5 s"),
         ({"migration_wait": "0ms"}, "migration_wait is 0 s"),
-        ({"preflight": "yes"}, "preflight is 'yes': it is true or false"),
-        ({"keep_data": "no"}, "keep_data is 'no': it is true or false"),
-        ({"min_free_connections": "-1"}, "min_free_connections is '-1'"),
-        ({"max_replica_lag": "never"}, "max_replica_lag is 'never'"),
+        ({"preflight": "yes"}, "preflight must be true or false, not 'yes'"),
+        ({"keep_data": "no"}, "keep_data must be true or false, not 'no'"),
+        ({"min_free_connections": "-1"}, "min_free_connections must be a whole number from 0, not '-1'"),
+        (
+            {"max_replica_lag": "never"},
+            "max_replica_lag must be a number with its unit (such as 200ms, 5s, 2min or 1h), not 'never'",
+        ),
         ({"lock_time": "1s"}, "there is no setting lock_time; there are: lock_timeout, lock_deadline"),
     ],
 )

@@ -115,5 +115,5 @@ def test_a_job_goes_to_each_database_of_many_as_it_is(monkeypatch: pytest.Monkey
 
 def test_a_reason_is_said_in_words() -> None:
     assert reason_of("  checkout is\n down ") == "checkout is down" and reason_of("") == ""
-    with pytest.raises(PolicyError, match=f"{VARIABLE} is 'yes': it is recorded as the reason"):
+    with pytest.raises(PolicyError, match=f"{VARIABLE} must be a reason in words, which is recorded, not 'yes'"):
         reason_of("yes")

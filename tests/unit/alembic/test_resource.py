@@ -78,12 +78,15 @@ def test_url_and_approval_may_be_outputs() -> None:
         ({"databases": ["a", "a"]}, "'a' is there twice"),
         ({"databases": ["x" * 64]}, "has 64 bytes"),
         ({"databases": ["a", None]}, "number 2 is NULL"),
-        ({"databases": "tenant"}, "databases is 'tenant': it is a list of names, or a Query"),
-        ({"databases": Query("  ")}, "it is a statement, such as SELECT datname"),
-        ({"databases": Query("SELECT 1", timeout="soon")}, "the query's timeout is 'soon'"),
-        ({"databases": ["a"], "waves": Waves(canary=0)}, "canary is 0: it is a whole number, 1 or more"),
-        ({"databases": ["a"], "waves": Waves(wave=True)}, "wave is True"),
-        ({"databases": ["a"], "waves": Waves(parallel="2")}, "parallel is '2'"),
+        ({"databases": "tenant"}, "databases must be a list of names, or a Query, not 'tenant'"),
+        ({"databases": Query("  ")}, "must be a statement (such as SELECT datname"),
+        (
+            {"databases": Query("SELECT 1", timeout="soon")},
+            "the query's timeout must be a number with its unit (such as 200ms, 5s, 2min or 1h), not 'soon'",
+        ),
+        ({"databases": ["a"], "waves": Waves(canary=0)}, "canary must be a whole number from 1, not 0"),
+        ({"databases": ["a"], "waves": Waves(wave=True)}, "wave must be a whole number from 1, not True"),
+        ({"databases": ["a"], "waves": Waves(parallel="2")}, "parallel must be a whole number from 1, not '2'"),
         ({"waves": Waves(parallel=2)}, "waves is for several databases: name them with databases="),
         (
             {"databases": ["a"], "backup": Backup("always", "/b")},
@@ -132,10 +135,13 @@ def test_what_belongs_together_has_the_properties_that_states_know(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"approval": True}, "approval is True: it is pulumi_alembic.Approval(…)"),
-        ({"backup": "always"}, "backup is 'always': it is pulumi_alembic.Backup(…)"),
-        ({"databases": ["a"], "waves": 2}, "waves is 2: it is pulumi_alembic.Waves(…)"),
-        ({"drift": Drift("table app.tmp_*")}, "drift_ignore is 'table app.tmp_*': it is a list of patterns"),
+        ({"approval": True}, "approval must be pulumi_alembic.Approval(…), not True"),
+        ({"backup": "always"}, "backup must be pulumi_alembic.Backup(…), not 'always'"),
+        ({"databases": ["a"], "waves": 2}, "waves must be pulumi_alembic.Waves(…), not 2"),
+        (
+            {"drift": Drift("table app.tmp_*")},
+            "drift_ignore must be a list of patterns (such as 'table app.tmp_*'), not 'table app.tmp_*'",
+        ),
     ],
 )
 def test_a_word_where_a_group_belongs_is_refused_by_name(arguments: dict[str, Any], said: str) -> None:

@@ -42,5 +42,5 @@ def test_a_checksum_of_a_formula_to_come_is_not_taken_for_one_of_today() -> None
 
 def test_a_setting_that_is_none_is_an_error() -> None:
     assert (trust.refuse("refuse"), trust.refuse("rollback")) == (True, False)
-    with pytest.raises(CapsuleError, match="on_unknown_revision is 'ask': it is rollback or refuse"):
+    with pytest.raises(CapsuleError, match="on_unknown_revision must be rollback or refuse, not 'ask'"):
         trust.refuse("ask")

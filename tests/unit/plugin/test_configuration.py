@@ -57,5 +57,5 @@ def test_its_text_does_not_hold_the_password() -> None:
     ],
 )
 def test_what_only_the_real_plugin_can_do_is_refused_by_name(key: str, value: str) -> None:
-    with pytest.raises(ProviderError, match=rf"{key}.*install Pulumi"):
+    with pytest.raises(ProviderError, match=rf"does not support .*{key}.*Install the Pulumi CLI"):
         configuration({key: value})

@@ -32,7 +32,9 @@ def check(**fields: Any) -> Any:
 
 @pytest.mark.parametrize("token", ["postgresql:index/publication:Publication", "postgresql:index/function:Function"])
 def test_a_kind_that_only_the_real_plugin_has_is_refused_by_name(token: str) -> None:
-    with pytest.raises(Refused, match=rf"{token} is not in the embedded postgresql plugin; install Pulumi"):
+    with pytest.raises(
+        Refused, match=rf"the embedded postgresql plugin does not support {token}\. Install the Pulumi CLI"
+    ):
         check(type=token)
 
 

@@ -102,7 +102,9 @@ def test_a_production_stack_is_protected_unless_it_says_otherwise(
 
 def test_a_production_stack_is_not_on_the_development_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(local, "find", lambda project: local.Server("127.0.0.1", 5555, "admin", "hunter2"))
-    with pytest.raises(TaskdbError, match=r"to the development server would not be encrypted.*postgresql:host HOST"):
+    with pytest.raises(
+        TaskdbError, match=r"(?s)to the development server would not be encrypted.*postgresql:host HOST"
+    ):
         load(monkeypatch, tmp_path, taskdb__production="true")
 
 
@@ -117,7 +119,9 @@ def test_without_any_server_the_commands_that_give_one_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(local, "find", lambda project: None)
-    with pytest.raises(TaskdbError, match=r"taskdb server start.*pulumi config set postgresql:host HOST --stack dev"):
+    with pytest.raises(
+        TaskdbError, match=r"(?s)taskdb server start\n.*pulumi config set postgresql:host HOST --stack dev"
+    ):
         load(monkeypatch, tmp_path)
 
 
@@ -139,13 +143,13 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
         ({"taskdb__colour": "x"}, "unknown configuration taskdb:colour: the keys are taskdb:adopt, taskdb:allow_data"),
         (
             {"taskdb__backup": "sometimes"},
-            "taskdb:backup is 'sometimes': it is never, destructive or always",
+            "taskdb:backup must be never, destructive or always, not 'sometimes'",
         ),
         ({"taskdb__backup": "always"}, "taskdb:backup is always, and backup_folder is not set"),
         ({"postgresql__hots": "x"}, "unknown configuration postgresql:hots"),
         ({"taskdb__revision": ""}, "taskdb:revision is not set"),
-        ({"taskdb__revision": "latest"}, "taskdb:revision is 'latest'"),
-        ({"taskdb__revision": "20250126"}, "taskdb:revision is '20250126'"),
+        ({"taskdb__revision": "latest"}, "not 'latest'. Set it:"),
+        ({"taskdb__revision": "20250126"}, "not '20250126'. Set it:"),
         ({"postgresql__port": "5432"}, "postgresql:port is set and postgresql:host is not"),
         ({**NAMED, "postgresql:username": ""}, "postgresql:host names a server, and postgresql:username is not set"),
         (
@@ -154,21 +158,21 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
         ),
         (
             {"postgresql:sslmode": "verify-full"},
-            "postgresql:sslmode is set and postgresql:host is not. Set it: pulumi config set postgresql:host HOST "
-            "--stack dev; or name the server by PGHOST",
+            "postgresql:sslmode is set and postgresql:host is not. Name the server by PGHOST, PGPORT, PGUSER and "
+            "PGPASSWORD, or set it:\n  pulumi config set postgresql:host HOST --stack dev",
         ),
         (
             {**NAMED, "postgresql:sslmode": "disable", "taskdb:production": "true"},
             "this is a production stack, and its connections to db.example would not be encrypted (sslmode disable). "
-            "Have them encrypted: pulumi config set postgresql:sslmode verify-full --stack dev; or say",
+            "Encrypt them:\n  pulumi config set postgresql:sslmode verify-full --stack dev\nOr declare",
         ),
         (
             {**NAMED, "postgresql:host": "localhost", "taskdb:production": "true"},
             "its connections to localhost would not be encrypted",
         ),
-        ({**NAMED, "taskdb:protect": "yes"}, "taskdb:protect is 'yes': it is true or false"),
-        ({**NAMED, "postgresql:port": "five"}, "postgresql:port is 'five'"),
-        ({**NAMED, "postgresql:port": "70000"}, "postgresql:port is '70000'"),
+        ({**NAMED, "taskdb:protect": "yes"}, "taskdb:protect must be true or false, not 'yes'"),
+        ({**NAMED, "postgresql:port": "five"}, "postgresql:port must be a number from 1 to 65535, not 'five'"),
+        ({**NAMED, "postgresql:port": "70000"}, "postgresql:port must be a number from 1 to 65535, not '70000'"),
         (
             {**NAMED, "postgresql:sslmode": "require", "taskdb:production": "true"},
             "its connections to db.example would not verify who answers there (sslmode require). If that cannot be "
@@ -179,39 +183,45 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
             {**NAMED, "taskdb:require_auth": "scram"},
             "taskdb:require_auth must be a list of gss, md5, none, oauth, password, scram-sha-256, sspi, not 'scram'.",
         ),
-        ({**NAMED, "postgresql:sslmode": "prefer"}, "postgresql:sslmode is 'prefer'"),
+        (
+            {**NAMED, "postgresql:sslmode": "prefer"},
+            "postgresql:sslmode must be one of disable, require, verify-ca, verify-full, not 'prefer'",
+        ),
         ({**NAMED, "postgresql:host": "/run/postgresql"}, "postgresql:host is a socket's folder"),
-        ({"taskdb__lock_timeout": "200"}, "taskdb:lock_timeout is '200': it is a number with its unit"),
-        ({"taskdb__lock_timeout": "-1s"}, "Set it as in: pulumi config set taskdb:lock_timeout 200ms --stack dev"),
+        (
+            {"taskdb__lock_timeout": "200"},
+            "taskdb:lock_timeout must be a number with its unit (such as 200ms, 5s, 2min or 1h), not '200'",
+        ),
+        ({"taskdb__lock_timeout": "-1s"}, "Set it:\n  pulumi config set taskdb:lock_timeout 200ms --stack dev"),
         (
             {"taskdb__lock_timeout": "10s", "taskdb__lock_deadline": "5s"},
             "taskdb:lock_timeout, 10 s, is above lock_deadline",
         ),
-        ({"taskdb__preflight": "maybe"}, "taskdb:preflight is 'maybe'"),
-        ({"taskdb__count_timeout": "fast"}, "Set it as in: pulumi config set taskdb:count_timeout 1s --stack dev"),
-        ({"taskdb__preflight": "maybe"}, "Set it as in: pulumi config set taskdb:preflight false --stack dev"),
+        ({"taskdb__preflight": "maybe"}, "taskdb:preflight must be true or false, not 'maybe'"),
+        ({"taskdb__count_timeout": "fast"}, "Set it:\n  pulumi config set taskdb:count_timeout 1s --stack dev"),
+        ({"taskdb__preflight": "maybe"}, "Set it:\n  pulumi config set taskdb:preflight false --stack dev"),
         (
             {"taskdb__promote_from": "a b/c"},
-            "taskdb:promote_from is 'a b/c': it is the name of a stack of this project, letters, digits, '_', '-' and "
-            "'.'. Set it: pulumi config set taskdb:promote_from STACK --stack dev",
+            "taskdb:promote_from must be the name of a stack of this project, of letters, digits, '_', '-' and '.', "
+            "not 'a b/c'. Set it:\n  pulumi config set taskdb:promote_from STACK --stack dev",
         ),
         (
             {"taskdb__promote_from": "dev"},
-            "Take it out: pulumi config rm taskdb:promote_from --stack dev; or name that stack: ",
+            "Remove it:\n  pulumi config rm taskdb:promote_from --stack dev\nOr name that stack:\n  ",
         ),
         (
             {"taskdb__require_approval": "yes"},
-            "taskdb:require_approval is 'yes': it is true or false. "
-            "Set it: pulumi config set taskdb:require_approval true --stack dev",
+            "taskdb:require_approval must be true or false, not 'yes'. "
+            "Set it:\n  pulumi config set taskdb:require_approval true --stack dev",
         ),
         (
             {"taskdb__allow_data_loss": "20250126_002,20250126003"},
             "taskdb:allow_data_loss has '20250126003', which is no revision id (YAML reads 20250126_003 without quotes "
-            "as a number). Set it: pulumi config set taskdb:allow_data_loss 20250126_003 --stack dev",
+            "as a number). Set it:\n  pulumi config set taskdb:allow_data_loss 20250126_003 --stack dev",
         ),
         (
             {**NAMED, "taskdb__app_login": "c"},
-            "taskdb:app_login is 'c': it is a or b. Set it: pulumi config set taskdb:app_login a --stack dev",
+            "taskdb:app_login must be a or b, not 'c'. Set it:\n  pulumi config set taskdb:app_login a --stack dev",
         ),
         (
             {**NAMED, "taskdb__app_connection_limit": "0"},
@@ -220,12 +230,12 @@ def test_commands_are_those_of_the_engine_in_use(monkeypatch: pytest.MonkeyPatch
         ),
         (
             {"taskdb__on_unknown_revision": "ask"},
-            "taskdb:on_unknown_revision is 'ask': it is rollback or refuse. "
-            "Set it: pulumi config set taskdb:on_unknown_revision refuse --stack dev",
+            "taskdb:on_unknown_revision must be rollback or refuse, not 'ask'. "
+            "Set it:\n  pulumi config set taskdb:on_unknown_revision refuse --stack dev",
         ),
         (
             {"taskdb__revision": "20250126002"},
-            "Put it in quotes, or set it by pulumi config set taskdb:revision 20250126_002",
+            "without quotes as a number. Set it:\n  pulumi config set taskdb:revision 20250126_002",
         ),
     ],
 )
@@ -285,10 +295,10 @@ def test_the_password_is_not_in_the_text_of_the_settings(monkeypatch: pytest.Mon
     ("configured", "message"),
     [
         ('{"trunkate":"off"}', "taskdb:lint has no rule 'trunkate'; the nearest: truncate"),
-        ('{"truncate":"fatal"}', "taskdb:lint.truncate is 'fatal': it is one of error, warning, info, off"),
-        ("truncate=off", "Take it out: pulumi config rm taskdb:lint --stack dev"),
-        ('"off"', "taskdb:lint is 'off': it is an object of rules and their severities"),
-        ('{"large_rows":"all"}', "taskdb:lint.large_rows is 'all'"),
+        ('{"truncate":"fatal"}', "taskdb:lint.truncate must be one of error, warning, info, off, not 'fatal'"),
+        ("truncate=off", "Remove it:\n  pulumi config rm taskdb:lint --stack dev"),
+        ('"off"', "taskdb:lint must be an object of rules and their severities, not 'off'"),
+        ('{"large_rows":"all"}', "taskdb:lint.large_rows must be a whole number of rows from 1, not 'all'"),
     ],
 )
 def test_a_lint_that_makes_no_sense_is_refused_with_the_command(
@@ -321,7 +331,7 @@ def test_a_stack_is_a_production_one_by_its_name_or_because_it_says_so(
 def test_a_stack_is_not_below_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(TaskdbError, match="this stack itself"):
         load(monkeypatch, tmp_path, taskdb__promote_from="dev", **NAMED)
-    with pytest.raises(TaskdbError, match="taskdb:production is 'yes'"):
+    with pytest.raises(TaskdbError, match="taskdb:production must be true or false, not 'yes'"):
         load(monkeypatch, tmp_path, taskdb__production="yes", **NAMED)
 
 
@@ -337,12 +347,10 @@ def test_previews_rehearse_on_the_development_server_or_where_the_stack_says_so(
 
 
 def test_whether_to_rehearse_is_true_or_false(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    expected = (
-        "taskdb:rehearse is 'perhaps': it is true or false. Set it: pulumi config set taskdb:rehearse true --stack dev"
-    )
+    fix = "pulumi config set taskdb:rehearse true --stack dev"
     with pytest.raises(TaskdbError) as refused:
         load(monkeypatch, tmp_path, **NAMED, taskdb__rehearse="perhaps")
-    assert str(refused.value) == expected
+    assert str(refused.value) == f"taskdb:rehearse must be true or false, not 'perhaps'. Set it:\n  {fix}"
 
 
 @pytest.mark.parametrize(
@@ -398,5 +406,7 @@ def test_what_exists_is_adopted_where_the_stack_says_so(
 
 
 def test_a_database_is_not_adopted_as_anything_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(TaskdbError, match="taskdb:adopt is 'yes'"):
+    with pytest.raises(
+        TaskdbError, match="taskdb:adopt must be true, false, or a revision id such as 20250126_003, not 'yes'"
+    ):
         load(monkeypatch, tmp_path, taskdb__adopt="yes", **NAMED)

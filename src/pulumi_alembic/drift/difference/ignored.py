@@ -20,7 +20,7 @@ KINDS = (
 def patterns(given: Sequence[object]) -> tuple[str, ...]:
     """The patterns, valid. Raises PolicyError, naming the one that is not."""
     if isinstance(given, str):
-        raise PolicyError(f"drift_ignore is {given!r}: it is a list of patterns, such as 'table app.tmp_*'")
+        raise PolicyError(f"drift_ignore must be a list of patterns (such as 'table app.tmp_*'), not {given!r}")
     return tuple(_pattern(each) for each in given)
 
 

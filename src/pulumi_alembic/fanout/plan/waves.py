@@ -58,5 +58,5 @@ def _cores() -> int:
 def _number(name: str, value: object) -> int:
     # Numbers come over the wire as floats.
     if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer() or value < 1:
-        raise PolicyError(f"{name} is {value!r}: it is a whole number, 1 or more")
+        raise PolicyError(f"{name} must be a whole number from 1, not {value!r}")
     return int(value)

@@ -44,7 +44,7 @@ class Settings:
         Raises PolicyError for a rule or a severity that there is not, naming the nearest.
         """
         if not isinstance(configured, Mapping):
-            raise PolicyError(f"lint is {str(configured)[:80]!r}: it is an object of rules and their severities")
+            raise PolicyError(f"lint must be an object of rules and their severities, not {str(configured)[:80]!r}")
         severities = {str(name): _severity(name, value) for name, value in configured.items() if not _is_limit(name)}
         limits: dict[str, Any] = {
             str(name): _limit(name, value) for name, value in configured.items() if _is_limit(name)
@@ -77,16 +77,16 @@ def _severity(name: object, value: object) -> str:
     # YAML 1.1 reads a bare off as false.
     text = OFF if value is False or value == "false" else str(value)
     if text not in {*Severity, OFF}:
-        raise PolicyError(f"lint.{name} is {str(value)!r}: it is one of {', '.join([*Severity, OFF])}")
+        raise PolicyError(f"lint.{name} must be one of {', '.join([*Severity, OFF])}, not {str(value)!r}")
     return text
 
 
 def _limit(name: object, value: object) -> int:
     if name == "large_rows":
         if not re.fullmatch(r"[1-9]\d*", str(value)):
-            raise PolicyError(f"lint.large_rows is {str(value)!r}: it is a whole number of rows, 1 or more")
+            raise PolicyError(f"lint.large_rows must be a whole number of rows from 1, not {str(value)!r}")
         return int(str(value))
     match = re.fullmatch(r"([1-9]\d*)\s*(kB|MB|GB|TB)", str(value))
     if match is None:
-        raise PolicyError(f"lint.large_size is {str(value)!r}: it is a number with its unit, such as 256MB or 10GB")
+        raise PolicyError(f"lint.large_size must be a number with its unit (such as 256MB or 10GB), not {str(value)!r}")
     return int(match[1]) * _UNITS[match[2]]

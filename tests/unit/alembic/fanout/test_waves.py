@@ -29,7 +29,7 @@ def test_nothing_to_do_is_no_wave() -> None:
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "2", float("inf"), float("nan")])
 @pytest.mark.parametrize("name", ["canary", "wave", "parallel"])
 def test_what_is_no_number_of_databases_is_refused(name: str, value: object) -> None:
-    with pytest.raises(PolicyError, match=f"{name} is .*: it is a whole number, 1 or more"):
+    with pytest.raises(PolicyError, match=f"{name} must be a whole number from 1, not .*"):
         Waves.parse({name: value})
 
 

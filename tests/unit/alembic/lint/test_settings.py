@@ -17,12 +17,12 @@ from tests.conftest import PROJECT
     [
         ({"trunkate": "error"}, "lint has no rule 'trunkate'; the nearest: truncate"),
         ({"zzz": "error"}, "all of them: pulumi-alembic lint --rules"),
-        ({"truncate": "fatal"}, "lint.truncate is 'fatal': it is one of error, warning, info, off"),
-        ({"large_rows": "many"}, "lint.large_rows is 'many'"),
-        ({"large_rows": "0"}, "lint.large_rows is '0'"),
-        ({"large_size": "256"}, "lint.large_size is '256': it is a number with its unit"),
-        ("truncate=off", "it is an object of rules"),
-        (["truncate"], "it is an object of rules"),
+        ({"truncate": "fatal"}, "lint.truncate must be one of error, warning, info, off, not 'fatal'"),
+        ({"large_rows": "many"}, "lint.large_rows must be a whole number of rows from 1, not 'many'"),
+        ({"large_rows": "0"}, "lint.large_rows must be a whole number of rows from 1, not '0'"),
+        ({"large_size": "256"}, "lint.large_size must be a number with its unit (such as 256MB or 10GB), not '256'"),
+        ("truncate=off", "lint must be an object of rules and their severities, not"),
+        (["truncate"], "lint must be an object of rules and their severities, not"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_what_does(configured: object, message: str) -> None:
