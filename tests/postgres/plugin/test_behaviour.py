@@ -396,7 +396,7 @@ def test_policies_of_a_schema_are_refused_by_name(configured: Ask, database: Any
     """A deprecated property that only the real plugin has; the error says what to write instead."""
     properties = {"name": "s", "database": database.name, "policies": [{"role": "public", "usage": True}]}
     message = configured("Create", call(SCHEMA, properties=properties))["error"]["message"]
-    assert "policies of schema s" in message
+    assert message.count("schema s: ") == 1 and "the deprecated property policies" in message
     assert "postgresql.Grant" in message
 
 
