@@ -214,9 +214,9 @@ WITH RECURSIVE part AS (
     UNION ALL SELECT 71, NULL, 0, 'owner', format('%%s %%s', kind, name), jsonb_build_object(
             'kind', kind, 'object', name, 'owner', owner::regrole::text)
         -- That of an owned sequence is its table's.
-        FROM object WHERE col IS NULL AND NOT (kind = 'sequence' AND EXISTS (SELECT FROM relation r JOIN pg_depend
-            ON classid = 'pg_class'::regclass AND objid = r.oid AND deptype IN ('a', 'i') AND refobjsubid > 0
-            WHERE r.name = object.name))
+        FROM object WHERE col IS NULL AND NOT (kind = 'sequence' AND name IN (SELECT r.name FROM relation r
+            JOIN pg_depend ON classid = 'pg_class'::regclass AND objid = r.oid AND deptype IN ('a', 'i')
+                AND refobjsubid > 0))
     UNION ALL SELECT 72, NULL, 0, 'privileges', format('%%s %%s to %%s',
             CASE WHEN col IS NULL THEN kind ELSE 'column' END, concat_ws('.', name, col),
             CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END),

@@ -73,7 +73,7 @@ def render(statements: Iterable[Statement]) -> Iterator[str]:
 
 
 def _told(change: Change, whole: Difference) -> Told:
-    parts = [each for each in whole.changes if each.within == change.key]
+    parts = whole.parts.get(change.key, [])
     statements = [*mend(change, whole), *(one for part in parts for one in mend(part, whole))]
     mended = tuple(render(sorted(statements, key=lambda each: each.rank)))
     counts = Counter(part.item.kind for part in parts if part.item.kind != "owner")

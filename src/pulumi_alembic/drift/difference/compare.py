@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
 
 from pulumi_alembic.drift.difference.ignored import ignored
 from pulumi_alembic.drift.difference.renames import Rename, generated, undo_renames
-from pulumi_alembic.drift.difference.snapshot import HEADS, SERVER, Item, Key, Snapshot
+from pulumi_alembic.drift.difference.snapshot import HEADS, SERVER, Item, Key, Snapshot, grouped
 
 __all__ = ["Change", "Difference", "difference", "parent"]
 
@@ -56,10 +58,34 @@ class Difference:
             "is: pulumi-alembic drift --accept --reason WHY"
         )
 
+    @cached_property
+    def parts(self) -> dict[Key | None, list[Change]]:
+        """The changes by what they came or went with."""
+        return grouped(self.changes, lambda change: change.within)
+
+    @cached_property
+    def by_key(self) -> dict[Key, Change]:
+        """The changes by what their items are known by."""
+        return {change.key: change for change in self.changes}
+
+    @cached_property
+    def _members(self) -> dict[Key | None, list[tuple[int, Item]]]:
+        return grouped(enumerate(self.expected.items), lambda placed: parent(placed[1]))
+
     @property
     def whole(self) -> list[Change]:
         """The changes without those that came or went with another one."""
-        return [change for change in self.changes if change.within is None]
+        return self.parts.get(None, [])
+
+    def belonging(self, item: Item) -> list[Item]:
+        """The expected items that go with this one, columns aside, in order."""
+        placed: list[tuple[int, Item]] = []
+        waiting = [item.key]
+        while waiting:
+            members = self._members.get(waiting.pop(), ())
+            placed += members
+            waiting += [member.key for _, member in members]
+        return [member for _, member in sorted(placed, key=itemgetter(0)) if member.kind != "column"]
 
 
 def difference(expected: Snapshot, found: Snapshot, ignore: Sequence[str] = ()) -> Difference:

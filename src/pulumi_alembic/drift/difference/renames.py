@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pulumi_alembic.drift.difference.names import split, unquoted
-from pulumi_alembic.drift.difference.snapshot import Item, Snapshot
+from pulumi_alembic.drift.difference.snapshot import Item, Snapshot, grouped
 
 __all__ = ["Rename", "generated", "undo_renames"]
 
@@ -19,7 +19,7 @@ _OBJECTS = (
 _PARTS = ("column", "constraint", "index", "trigger", "policy")
 
 # As PostgreSQL names what has no name.
-_GENERATED = r"_(?:\w+_)?(?:pkey|key|check|fkey|excl|idx)\d*"
+_GENERATED = re.compile(r"_(?:\w+_)?(?:pkey|key|check|fkey|excl|idx)\d*")
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,17 @@ def undo_renames(expected: Snapshot, found: Snapshot, skip: Callable[[Item], boo
     """The renames, where it is plain which is which, and what was found as it would be without them."""
     renames: list[Rename] = []
     for kinds in (("schema",), _OBJECTS, _PARTS):
-        for rename in _pairs(expected, found, kinds):
-            if not skip(rename.found) and not (generated(rename.expected) and generated(rename.found)):
-                found = _renamed(found, rename)
-                renames.append(rename)
+        pairs = [
+            rename
+            for rename in _pairs(expected, found, kinds)
+            if not skip(rename.found) and not (generated(rename.expected) and generated(rename.found))
+        ]
+        if pairs:
+            working = _Working(found.items)
+            for rename in pairs:
+                _rename(working, rename)
+            found = Snapshot(tuple(working.items))
+        renames += pairs
     return renames, found
 
 
@@ -45,35 +52,85 @@ def generated(item: Item) -> bool:
     """Whether it is a part of a table whose name may be one that the server gave it."""
     if item.kind not in ("constraint", "index") or "table" not in item.facts:
         return False
-    table = unquoted(split(item.facts["table"]).bare)
-    return re.fullmatch(re.escape(table) + _GENERATED, unquoted(item.facts["name"])) is not None
+    table, name = unquoted(split(item.facts["table"]).bare), unquoted(item.facts["name"])
+    return name.startswith(table) and _GENERATED.fullmatch(name, len(table)) is not None
+
+
+class _Working:
+    """Items that are renamed one after the other; each rename looks only at those that can hold the name."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self.items = list(items)
+        self._places: defaultdict[str, list[int]] = defaultdict(list)
+        for place, item in enumerate(self.items):
+            for word in _words(item):
+                self._places[word].append(place)
+
+    def naming(self, name: str) -> list[Item]:
+        """All items that name this, and maybe others, in order."""
+        return [self.items[place] for place in sorted(self._naming(name))]
+
+    def replace(self, name: str, change: Callable[[Item], Item]) -> None:
+        """Change the items that name this."""
+        for place in self._naming(name):
+            old = self.items[place]
+            new = self.items[place] = change(old)
+            if new is not old:
+                for word in _words(new) - _words(old):
+                    self._places[word].append(place)
+
+    def _naming(self, name: str) -> set[int]:
+        words = _WORD.findall(name)
+        return set(min((self._places.get(word, []) for word in words), key=len, default=range(len(self.items))))
+
+
+_WORD = re.compile(r"\w+")
+
+
+def _words(item: Item) -> set[str]:
+    return {word for text in (item.name, *_texts(item.facts)) for word in _WORD.findall(text)}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, list)):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(each)
 
 
 def _pairs(expected: Snapshot, found: Snapshot, kinds: tuple[str, ...]) -> list[Rename]:
-    sides: tuple[defaultdict[Hashable, list[Item]], ...] = (defaultdict(list), defaultdict(list))
-    for side, here, there in zip(sides, (expected, found), (found, expected), strict=True):
-        for item in here.items:
-            if item.kind in kinds and item.key not in there.by_key:
-                side[_likeness(item, here)].append(item)
-    missing, extra = sides
+    missing, extra = (
+        grouped(
+            (item for item in here.items if item.kind in kinds and item.key not in there.by_key),
+            _likeness(here, kinds),
+        )
+        for here, there in ((expected, found), (found, expected))
+    )
     return [
-        Rename(olds[0], extra[likeness][0])
+        Rename(olds[0], news[0])
         for likeness, olds in missing.items()
-        if len(olds) == 1 and len(extra[likeness]) == 1
+        if len(olds) == 1 and len(news := extra.get(likeness, [])) == 1
     ]
 
 
-def _likeness(item: Item, snapshot: Snapshot) -> Hashable:
-    """The same for two items that differ in nothing but their names; for schemas, with what is in them."""
-    if item.kind == "schema":
-        names = ((each.kind, split(each.name)) for each in snapshot.items if each.kind in _OBJECTS)
-        return frozenset((kind, *name[1:]) for kind, name in names if name.schema == item.name)
-    own = _word(_bare(item) if item.kind in _OBJECTS else item.facts["name"])
-    same = _replaced(Item(item.kind, "", {**item.facts, "name": ""}), own, "?")
-    columns = sorted(
-        _replaced(each, own, "?").line for each in snapshot.of("column") if each.facts["table"] == item.name
-    )
-    return same.line, tuple(columns)
+def _likeness(snapshot: Snapshot, kinds: tuple[str, ...]) -> Callable[[Item], Hashable]:
+    """Gives the same for two items that differ in nothing but their names; for schemas, with what is in them."""
+    if kinds == ("schema",):
+        within: defaultdict[str, set[Hashable]] = defaultdict(set)
+        for kind in _OBJECTS:
+            for each in snapshot.of(kind):
+                name = split(each.name)
+                within[name.schema].add((kind, name.bare, name.arguments))
+        return lambda schema: frozenset(within[schema.name])
+
+    def likeness(item: Item) -> Hashable:
+        own = _Name(_bare(item) if item.kind in _OBJECTS else item.facts["name"])
+        same = _replaced(Item(item.kind, "", {**item.facts, "name": ""}), own, "?")
+        columns = sorted(_replaced(each, own, "?").line for each in snapshot.columns(item.name))
+        return same.line, tuple(columns)
+
+    return likeness
 
 
 def _bare(item: Item) -> str:
@@ -81,29 +138,33 @@ def _bare(item: Item) -> str:
     return item.name.removesuffix(split(item.name).arguments) if item.kind in _OBJECTS else item.name
 
 
-def _renamed(found: Snapshot, rename: Rename) -> Snapshot:
+def _rename(working: _Working, rename: Rename) -> None:
     old, new = _bare(rename.found), _bare(rename.expected)
     if rename.found.kind == "schema":
-        return Snapshot(tuple(_replaced(item, _of_schema(item, old), new) for item in found.items))
-    items = list(found.items)
-    for was, now in [(old, new), *_follow(found, rename)]:
-        items = [_replaced(item, _word(was), now) for item in items]
+        working.replace(old, lambda item: _replaced(item, _of_schema(item, old), new))
+        return
+    for was, now in [(old, new), *_follow(working, rename)]:
+        working.replace(was, lambda item: _replaced(item, _Name(was), now))  # noqa: B023 - it is called at once
     if rename.found.kind in _PARTS:
-        own = _word(rename.found.facts["name"])
-        items = [
-            _replaced(item, own, rename.expected.facts["name"]) if _names(item, rename) else item for item in items
-        ]
-    return Snapshot(tuple(items))
+        own, short = _Name(rename.found.facts["name"]), rename.expected.facts["name"]
+        # Those of a table name it, and others name the part itself.
+        working.replace(
+            rename.expected.facts.get("table") or rename.expected.name,
+            lambda item: _replaced(item, own, short) if _names(item, rename) else item,
+        )
 
 
-def _follow(found: Snapshot, rename: Rename) -> list[tuple[str, str]]:
+def _follow(working: _Working, rename: Rename) -> list[tuple[str, str]]:
     """What goes with a table into another schema: its indexes and its own sequences."""
     table = rename.found.name
     was, now = (split(item.name).schema for item in (rename.found, rename.expected))
     if rename.found.kind in _PARTS or was == now:
         return []
-    own = [each.name for each in found.of("index") if each.facts["table"] == table]
-    own += [each.name for each in found.of("sequence") if each.facts.get("owned by", "").startswith(f"{table}.")]
+    near = working.naming(table)
+    own = [each.name for each in near if each.kind == "index" and each.facts["table"] == table]
+    own += [
+        each.name for each in near if each.kind == "sequence" and each.facts.get("owned by", "").startswith(f"{table}.")
+    ]
     return [(name, f"{now}{name.removeprefix(was)}") for name in own]
 
 
@@ -116,25 +177,46 @@ def _names(item: Item, rename: Rename) -> bool:
     return item.key == rename.expected.key or (rename.found.kind == "column" and item.kind != "column")
 
 
-def _word(name: str) -> re.Pattern[str]:
-    return re.compile(rf'(?<![\w".]){re.escape(name)}(?![\w"])')
+@dataclass(frozen=True)
+class _Name:
+    """A name that stands alone in a text; with `dotted` only where a dot follows."""
+
+    name: str
+    dotted: bool = False
+
+    def replace(self, text: str, new: str) -> str:
+        """The text with another name in its place."""
+        parts, begin, place = [], 0, text.find(self.name)
+        while place >= 0:
+            end = place + len(self.name)
+            if self._alone(text[place - 1 : place], text[end : end + 1]):
+                parts += [text[begin:place], new]
+                begin = end
+            place = text.find(self.name, max(begin, place + 1))
+        return "".join([*parts, text[begin:]])
+
+    def _alone(self, before: str, behind: str) -> bool:
+        follows = behind == "." if self.dotted else not (_is_word(behind) or behind == '"')
+        return follows and not (_is_word(before) or before in ('"', "."))
 
 
-def _of_schema(item: Item, schema: str) -> re.Pattern[str]:
+def _is_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_"
+
+
+def _of_schema(item: Item, schema: str) -> _Name:
     """Where the item names the schema: before a dot, or alone where it is about the schema itself."""
     about = item.kind == "schema" or "schema" in (item.facts.get("kind"), item.facts.get("on"))
-    if about or item.facts.get("schema") == schema:
-        return _word(schema)
-    return re.compile(rf'(?<![\w".]){re.escape(schema)}(?=\.)')
+    return _Name(schema, dotted=not about and item.facts.get("schema") != schema)
 
 
-def _replaced(item: Item, pattern: re.Pattern[str], new: str) -> Item:
+def _replaced(item: Item, name: _Name, new: str) -> Item:
     def replaced(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: each if key == "text" else replaced(each) for key, each in value.items()}
         if isinstance(value, list):
             return [replaced(each) for each in value]
-        return pattern.sub(lambda _: new, value) if isinstance(value, str) else value
+        return name.replace(value, new) if isinstance(value, str) else value
 
     facts = replaced(item.facts)
     if item.kind in ("function", "procedure"):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["HEADS", "SERVER", "VERSION", "Item", "Key", "Snapshot"]
+__all__ = ["HEADS", "SERVER", "VERSION", "Item", "Key", "Snapshot", "grouped"]
+
+_Group = TypeVar("_Group")
+_Member = TypeVar("_Member")
 
 VERSION = "v2"
 """How a digest begins; another one where a release reads something else of a catalog than the one before."""
@@ -23,6 +27,14 @@ SERVER = "server"
 
 Key = tuple[str, str]
 """An item's kind and name, by which it is known."""
+
+
+def grouped(members: Iterable[_Member], group: Callable[[_Member], _Group]) -> dict[_Group, list[_Member]]:
+    """The members of each group, in order."""
+    groups: defaultdict[_Group, list[_Member]] = defaultdict(list)
+    for member in members:
+        groups[group(member)].append(member)
+    return dict(groups)
 
 
 @dataclass(frozen=True)
@@ -79,9 +91,29 @@ class Snapshot:
         """The roles that are a part of it, as the catalog names them."""
         return [item.facts["name"] for item in self.items if item.kind == "role"]
 
+    @cached_property
+    def _by_kind(self) -> dict[str, list[Item]]:
+        return grouped(self.items, lambda item: item.kind)
+
+    @cached_property
+    def _columns(self) -> dict[str, list[Item]]:
+        return grouped(self.of("column"), lambda item: str(item.facts["table"]))
+
+    @cached_property
+    def _sequences(self) -> dict[str, list[Item]]:
+        return grouped(self.of("sequence"), lambda item: str(item.facts.get("owned by", "")))
+
     def of(self, kind: str) -> Iterator[Item]:
         """The items of a kind, in order."""
-        return (item for item in self.items if item.kind == kind)
+        return iter(self._by_kind.get(kind, ()))
+
+    def columns(self, table: str) -> Sequence[Item]:
+        """The columns of the table, view or composite type of this name, in order."""
+        return self._columns.get(table, ())
+
+    def sequences(self, column: str) -> Sequence[Item]:
+        """The sequences that the column of this name owns, in order."""
+        return self._sequences.get(column, ())
 
     def moved(self, before: Snapshot, after: Snapshot) -> Snapshot:
         """The snapshot with what changed from `before` to `after`, and nothing else of these two."""

@@ -129,9 +129,7 @@ def _table(item: Item, expected: Snapshot) -> str:
 
 
 def _columns(item: Item, expected: Snapshot) -> str:
-    own = [
-        each for each in expected.of("column") if each.facts["table"] == item.name and not each.facts.get("inherited")
-    ]
+    own = [each for each in expected.columns(item.name) if not each.facts.get("inherited")]
     return ", ".join(column(each, expected) for each in own)
 
 

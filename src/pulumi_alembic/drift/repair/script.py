@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from pulumi_alembic.drift.difference.compare import Change, Difference, parent
@@ -24,6 +25,8 @@ _RANKS = {
 _SCHEMA_MADE = -101
 _RENAMED = -100
 _REPAIRS = {kind: each for each in (objects.REPAIRS, table_parts.REPAIRS, access.REPAIRS) for kind in each.kinds}
+# PostgreSQL prints the name as the snapshot has it.
+_REFERS = re.compile(r' REFERENCES ((?:(?:"(?:[^"]|"")*"|[^".(]+)\.)?(?:"(?:[^"]|"")*"|[^".(]+))\(')
 _ADMIN = ("role", "membership", "setting", "database", "extension", "owner")
 
 
@@ -73,8 +76,8 @@ def _alter(change: Change, whole: Difference, rank: int, role: str) -> Iterator[
     if repairs.needs_new(expected, found):
         yield from (Statement(sql, -rank, role, note) for sql, note in _drop(found))
         yield from _made(expected, whole, rank, role)
-        for item in whole.expected.items:
-            if _is_on(item, expected, whole.expected) and not _is_made_anyhow(item, whole):
+        for item in whole.belonging(expected):
+            if not _is_made_anyhow(item, whole):
                 yield from _made(item, whole, _rank(item), role)
         return
     # What is there stays in its place, behind whatever it may need. A table is clustered on one index alone: it is set
@@ -83,18 +86,9 @@ def _alter(change: Change, whole: Difference, rank: int, role: str) -> Iterator[
     yield from (Statement(sql, rank, role, note) for sql, note in repairs.alter(expected, found))
 
 
-def _is_on(item: Item, what: Item, snapshot: Snapshot) -> bool:
-    """Whether it goes with that one, columns aside."""
-    up = parent(item) if item.kind != "column" else None
-    while up is not None and up != what.key:
-        above = snapshot.by_key.get(up)
-        up = parent(above) if above else None
-    return up is not None
-
-
 def _is_made_anyhow(item: Item, whole: Difference) -> bool:
-    change = next((each for each in whole.changes if each.expected == item), None)
-    if change is None:
+    change = whole.by_key.get(item.key)
+    if change is None or change.expected is None:
         return False
     return change.found is None or _repairs(item).needs_new(item, change.found)
 
@@ -102,10 +96,11 @@ def _is_made_anyhow(item: Item, whole: Difference) -> bool:
 def _binds(item: Item, whole: Difference) -> bool:
     """Whether it is a foreign key between two tables that go, which hinders the one until the other is gone."""
     definition = str(item.facts.get("definition", ""))
-    going = [each.item for each in whole.changes if each.expected is None and each.item.kind == "table"]
-    return definition.startswith("FOREIGN KEY") and any(
-        f" REFERENCES {table.name}(" in definition for table in going if table.name != item.facts["table"]
-    )
+    if not definition.startswith("FOREIGN KEY"):
+        return False
+    names = [name for name in _REFERS.findall(definition) if name != item.facts["table"]]
+    going = [change for name in names if (change := whole.by_key.get(("table", name)))]
+    return any(change.expected is None for change in going)
 
 
 def _made(item: Item, whole: Difference, rank: int, role: str) -> Iterator[Statement]:

@@ -125,8 +125,8 @@ def sequence_clauses(facts: Facts) -> list[str]:
 
 
 def _sequence(item: Item, expected: Snapshot) -> str:
-    for each in expected.of("sequence"):
-        if each.facts.get("identity") and each.facts.get("owned by") == item.name:
+    for each in expected.sequences(item.name):
+        if each.facts.get("identity"):
             kept = [clause for clause in sequence_clauses(each.facts["sequence"]) if not clause.startswith("AS ")]
             return f" (SEQUENCE NAME {each.name} {' '.join(kept)})"
     return ""
