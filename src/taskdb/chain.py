@@ -1,4 +1,4 @@
-"""Resources of one PostgreSQL server, made one after the other."""
+"""Resources of one PostgreSQL server, created one after the other."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Chain:
     def __init__(
         self, parent: pulumi.Resource, admin: Admin, existing: frozenset[tuple[str, str]] = frozenset()
     ) -> None:
-        """All resources are children of `parent`, made as `admin`; what is `existing` is imported."""
+        """All resources are children of `parent`, created as `admin`; `existing` ones are imported."""
         self._existing = existing
         self._asked: list[Any] = []
         self._options = pulumi.ResourceOptions(parent=parent)
@@ -59,7 +59,7 @@ class Chain:
         options: pulumi.ResourceOptions | None = None,
         **arguments: Any,
     ) -> R:
-        """Make `kind(logical, **arguments)` as the next resource; `logical` is its name in the stack."""
+        """Create `kind(logical, **arguments)` as the next resource; `logical` is its name in the stack."""
         self._asked.append([logical, {key: value for key, value in arguments.items() if key not in SECRETS}])
         opts = pulumi.ResourceOptions.merge(self._with(depends_on=[self._last]), options)
         if (getattr(kind, "__name__", ""), str(arguments.get("name"))) in self._existing:
@@ -70,17 +70,17 @@ class Chain:
 
     @property
     def fingerprint(self) -> pulumi.Output[str]:
-        """A digest of all that was asked of the resources so far, but for passwords: another one where that changes."""
+        """A digest of the inputs of all resources so far, without passwords."""
         return pulumi.Output.json_dumps(self._asked, sort_keys=True).apply(
             lambda text: hashlib.sha256(text.encode()).hexdigest()[:32]
         )
 
     def within(self, database: postgresql.Database) -> None:
-        """What is added from here on lives in `database`: it goes with it, and is replaced by deleting it first."""
+        """Put the next resources into `database`: they are deleted with it, and a replacement deletes them first."""
         self._options = self._with(deleted_with=database, delete_before_replace=True)
 
     def after(self, resource: pulumi.Resource) -> None:
-        """What is added from here on follows a resource that needs the parent, and so is no child of it."""
+        """Let the next resources follow a resource that needs the parent, and so is no child of it."""
         self._options = self._with()
         self._options.parent = None
         self._last = resource

@@ -73,7 +73,7 @@ def stop() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def status(context: click.Context, as_json: bool) -> None:
-    """Show where the server is; exit code 3 where it does not run."""
+    """Show where the server is; exit code 3 if it does not run."""
     found = local.status(stack.project_folder())
     if as_json:
         click.echo(json_text(asdict(found) if found else {"running": False}))
@@ -148,7 +148,7 @@ def run(name: str | None, engine: str, create: bool, arguments: tuple[str, ...])
     settings = yaml.safe_load(configuration.read_text()) or {}
     if not os.environ.get("PGHOST") and not any(key.startswith("postgresql:") for key in settings.get("config") or {}):
         local.start(project, say=lambda line: click.echo(f"  {line}", err=True))
-    if create and found.run("stack", stack=chosen).returncode != 0:
+    if create and not found.has_stack(chosen):
         found.ask("stack", "init", "--no-select", stack=chosen)
     sys.stdout.flush()
     os.execve(found.program, [found.program, *arguments], found.environment(chosen))
@@ -193,7 +193,7 @@ def psql(role: str, name: str | None) -> None:
 
 @main.group("pull-request")
 def pull_request() -> None:
-    """Keep a short-lived stack for a pull request, pr-N, made from staging's schema."""
+    """Manage a short-lived stack for a pull request, pr-N, created from staging's schema."""
 
 
 def _of_pull_request(command: Any) -> Any:
@@ -206,7 +206,7 @@ def _of_pull_request(command: Any) -> Any:
 @_of_pull_request
 @click.option("--from", "source", default=SOURCE, show_default=True, help="The stack that it is made from.")
 def pull_request_up(number: str, engine: str, source: str) -> None:
-    """Bring the stack up: made at staging's revision, then brought to that of this checkout."""
+    """Bring the stack up: first at staging's revision, then at the revision of this checkout."""
     PullRequest.parse(number, Engine.find(engine), stack.project_folder(), source).up(_say)
 
 

@@ -1,4 +1,4 @@
-"""How many sessions each application login can have: without a limit, they could shut out admin and migrator."""
+"""The limit of each application login's sessions, which keeps room for admin and migrator."""
 
 from __future__ import annotations
 

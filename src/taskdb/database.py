@@ -40,12 +40,12 @@ DEFAULT_PRIVILEGES = {
 
 
 class Database(pulumi.ComponentResource):
-    """A database where the migrator builds the schema as its owner, the application reads and writes, the reader reads.
+    """A database: the migrator builds the schema as its owner, the application reads and writes, the reader reads.
 
-    PUBLIC may nothing, but what it may by default in the schema public before PostgreSQL 15. The URLs are secrets;
+    PUBLIC has no privileges, except its default ones in the schema public before PostgreSQL 15. The URLs are secrets;
     `migrator_url` is unknown until the migrator can connect. `app_url` is of `app_login`, one of the application's two:
-    its password is replaced when it differs from the last one. `reporter_url` is None unless a `reporter` is asked
-    for. `fingerprint` is a digest of what the program asks for, without passwords.
+    its password is replaced when it differs from the last one. `reporter_url` is None unless a `reporter` is
+    requested. `fingerprint` is a digest of the program's inputs, without passwords.
     """
 
     migrator_url: pulumi.Output[str]
@@ -66,9 +66,9 @@ class Database(pulumi.ComponentResource):
     ) -> None:
         """The name of the database, which is the prefix of its roles', must stay: the provider renames in place.
 
-        `server` is what preflight found. Before 15 the schema public is the superuser's, and only it can revoke
-        PUBLIC's rights on it: the admin's REVOKE does nothing there, and would be to do again in each update.
-        What is `existing` of the database and its roles is imported into the stack. With `temporary_tables` the owner
+        `server` is preflight's result. Before 15 the schema public is the superuser's, and only it can revoke
+        PUBLIC's rights on it: the admin's REVOKE does nothing there, and each update would repeat it.
+        The `existing` ones of the database and its roles are imported into the stack. With `temporary_tables` the owner
         can create temporary tables, which some statements of revisions need; None means: in a new stack, and in one
         that has it already.
         """
@@ -78,7 +78,7 @@ class Database(pulumi.ComponentResource):
         _refuse_other_name(outputs, name)
         exported = exported_login(outputs)
         self.connection_limit = connection_limit(settings.app_connections, outputs, adopting=bool(existing))
-        # The first release did not grant it, and a preview of its stacks shows no change.
+        # The first release did not grant it, and a preview of its stacks must show no change.
         granted = not outputs or bool(outputs.get(TEMPORARY_TABLES))
         self.temporary_tables = granted if settings.temporary_tables is None else settings.temporary_tables
         super().__init__("taskdb:index:Database", name, None, opts)
@@ -124,9 +124,9 @@ class Database(pulumi.ComponentResource):
         return [self._grant("connect-reporter", self._roles.reporter.role.name, "database", ["CONNECT"])]
 
     def let_report(self, migrations: pulumi.Resource) -> None:
-        """Let the reporter, if there is one, read what a report needs: no row, and not the scripts that ran.
+        """Let the reporter, if it exists, read what a report needs: no row, and no applied script.
 
-        The tables that it reads are there once the `migrations` ran.
+        The tables that it reads exist after the `migrations`.
         """
         if self._roles.reporter is None:
             return
@@ -147,7 +147,7 @@ class Database(pulumi.ComponentResource):
 
     @property
     def granted_after(self) -> tuple[str, ...]:
-        """The privileges of `let_report` by their names in drift: they come after what the update recorded."""
+        """The privileges of `let_report` by their names in drift: they are granted after the update's snapshot."""
         if self._roles.reporter is None:
             return ()
         tables = [f"table {VERSION_SCHEMA}.{VERSION_TABLE}"]
@@ -155,10 +155,10 @@ class Database(pulumi.ComponentResource):
         return tuple(f"privileges {each} to {self._prefix}_reporter" for each in tables)
 
     def _make_schemas(self) -> postgresql.Schema:
-        """Make the four schemas and pgcrypto; return the schema of the migration tables."""
+        """Create the four schemas and pgcrypto; return the schema of the migration tables."""
         self._schema(APP_SCHEMA, self._roles.owner.name)
         migrations = self._schema(VERSION_SCHEMA, self._roles.owner.name)
-        # An older commit's program does not know it, and is not to drop what is kept in it.
+        # An older commit's program does not know it, and must not drop the preserved rows in it.
         self._schema(KEPT_SCHEMA, self._roles.owner.name, pulumi.ResourceOptions(retain_on_delete=True))
         extensions = self._schema(EXTENSION_SCHEMA, self._admin.username)
         self._chain.add(
@@ -190,7 +190,7 @@ class Database(pulumi.ComponentResource):
         for group, by_type in DEFAULT_PRIVILEGES.items():
             for object_type, privileges in by_type.items():
                 self._default(f"{group}-{object_type}", groups[group].name, object_type, privileges, schema=APP_SCHEMA)
-        # Without a schema: what PUBLIC may do by default with functions can only be taken away everywhere.
+        # Without a schema: PUBLIC's default privileges on functions can only be revoked everywhere.
         self._default("public-function", "public", "function", [])
 
     def _grant(
@@ -221,7 +221,7 @@ class Database(pulumi.ComponentResource):
         )
 
     def _url(self, login: Login, *needed: pulumi.CustomResource) -> pulumi.Output[str]:
-        """The login's URL, a secret; unknown for as long as the database or what is `needed` does not exist."""
+        """The login's URL, a secret; unknown until the database and the `needed` resources exist."""
         host = f"[{self._admin.host}]" if ":" in self._admin.host else self._admin.host
         server, tls = f"{host}:{self._admin.port}", urlencode(self._admin.tls)
         ids = [resource.id for resource in (login.role, self._database, *needed)]
@@ -233,7 +233,7 @@ class Database(pulumi.ComponentResource):
 
 
 def _refuse_other_name(outputs: Mapping[str, Any], name: str) -> None:
-    """Raise RunError if the stack was renamed: the plugin would rename in place what others refer to by name."""
+    """Raise RunError if the stack was renamed: the plugin would rename objects that others refer to by name."""
     former = str(outputs.get("database", name))
     if former != name:
         stack = former.removeprefix(f"{pulumi.get_project()}_")

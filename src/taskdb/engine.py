@@ -1,7 +1,8 @@
-"""The engine that is installed, asked and driven as a person would."""
+"""The installed engine, driven by its commands."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -26,7 +27,7 @@ class Engine:
 
     @classmethod
     def find(cls, name: str = "auto") -> Engine:
-        """The engine of this name; `auto` is the Pulumi CLI where it is on the PATH, else the embedded one."""
+        """The engine of this name; `auto` is the Pulumi CLI if it is on the PATH, otherwise the embedded one."""
         cli = shutil.which("pulumi")
         if name == "pulumi" and cli is None:
             raise TaskdbError("there is no pulumi on the PATH. Install it, or take the other engine: --engine embedded")
@@ -35,11 +36,11 @@ class Engine:
 
     @property
     def name(self) -> str:
-        """As people type it."""
+        """The engine's name, as people type it."""
         return Path(self.program).name
 
     def run(self, *arguments: str, stack: str = "", stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a command, on a stack where one is named, and return what it printed."""
+        """Run a command, on a stack if one is named, and return its result."""
         return subprocess.run(
             [self.program, *arguments, *(["--stack", stack] if stack else [])],
             capture_output=True,
@@ -50,11 +51,11 @@ class Engine:
         )
 
     def environment(self, stack: str) -> dict[str, str]:
-        """The environment of its commands on a stack: PULUMI_STACK names it where no `--stack` does."""
+        """The environment of its commands on a stack: PULUMI_STACK names it if no `--stack` does."""
         return _passphrase(stack) | os.environ | ({"PULUMI_STACK": stack} if stack else {})
 
     def ask(self, *arguments: str, stack: str = "", stdin: str = "") -> str:
-        """What a command printed. Raises TaskdbError, with the engine's words, where it fails."""
+        """Return the output of a command. Raises TaskdbError, with the engine's message, if it fails."""
         answer = self.run(*arguments, stack=stack, stdin=stdin)
         if answer.returncode != 0:
             reason = answer.stderr.strip().removeprefix("error: ")
@@ -62,10 +63,15 @@ class Engine:
             raise TaskdbError(f"{self.name} {' '.join(arguments)}{where}: {reason}")
         return answer.stdout.strip()
 
+    def has_stack(self, name: str) -> bool:
+        """Whether the backend has the stack; needs no passphrase. Raises TaskdbError if the backend does not answer."""
+        stacks = json.loads(self.ask("stack", "ls", "--json"))
+        return name in {stack["name"].rpartition("/")[2] for stack in stacks}
+
     def show(self, *arguments: str, stack: str) -> None:
-        """Run a command whose output goes to the terminal. Raises TaskdbError where it fails."""
+        """Run a command whose output goes to the terminal. Raises TaskdbError if it fails."""
         command = [self.program, *arguments, "--stack", stack]
-        # Ctrl-C reaches the engine as well, which ends in order; `run` would kill it after a moment.
+        # Ctrl-C reaches the engine too, which ends in order; `run` would kill it after a moment.
         before = signal.signal(signal.SIGINT, lambda *_: None)
         try:
             failed = subprocess.Popen(command, env=self.environment(stack)).wait() != 0

@@ -1,4 +1,4 @@
-"""The one kind of error that this project raises for what can go wrong in normal use."""
+"""The error that this project raises for failures of normal use."""
 
 from pulumi_alembic.output.printable import printable
 

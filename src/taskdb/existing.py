@@ -1,4 +1,4 @@
-"""What the server has of a stack's database and roles before the stack does."""
+"""The database and roles of a stack that the server has before the stack."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ CONNECT_TIMEOUT = 15  # seconds
 
 
 def existing(admin: Admin, name: str) -> frozenset[tuple[str, str]]:
-    """The database of this name, and the roles whose names begin with it: each behind `Database` or `Role`.
+    """The database of this name and the roles whose names begin with it, each after `Database` or `Role`.
 
-    Raises TaskdbError where the server cannot be asked.
+    Raises TaskdbError if the server does not answer.
     """
     try:
         with libpq.environment_ignored():

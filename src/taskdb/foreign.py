@@ -1,4 +1,4 @@
-"""Whether the server has the roles of the stack already, while the stack's state knows nothing of them."""
+"""Roles of the stack that the server has, although the stack's state does not."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ADOPT = "taskdb:adopt true"
 
 
 def refuse_foreign(connection: psycopg.Connection[Any], admin: Admin, database: str, state: Path) -> None:
-    """Raise TaskdbError if the state is empty and the server has the owner of the stack's database all the same.
+    """Raise TaskdbError if the state is empty, but the server has the owner of the stack's database.
 
-    Either the state was lost, or another copy of the project made the roles: nothing tells which. `state` is the
-    stack's file in the project's own backend; if there is none, or if another backend is used, nothing is known.
+    Either the state was lost, or another copy of the project created the roles. `state` is the stack's file in the
+    project's own backend; if it does not exist, or if another backend is used, nothing is checked.
     """
     if os.environ.get("PULUMI_BACKEND_URL") or not _is_empty(state):
         return
-    # The whole name: another stack's may begin as this one's does.
+    # The whole name: another stack's can begin with this one's.
     owner = f"{database}_owner"
     if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [owner]).fetchone() is None:
         return
@@ -41,7 +41,7 @@ def refuse_foreign(connection: psycopg.Connection[Any], admin: Admin, database: 
 
 
 def _is_empty(state: Path) -> bool:
-    """Whether the file is there and holds no resource but the stack itself, nor one that was about to be made."""
+    """Whether the file exists and has no resource except the stack itself, and no pending creation."""
     try:
         latest = json.loads(state.read_text(encoding="utf-8"))["checkpoint"].get("latest") or {}
     except (OSError, ValueError, KeyError):

@@ -1,4 +1,4 @@
-"""The settings of a GitHub repository that the workflows rely on, and what is wrong with them; see docs/security.md."""
+"""The settings of a GitHub repository that the workflows need, and their problems; see docs/security.md."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Ask = Callable[[str], Any]
 
 
 def ask(path: str) -> Any:
-    """Ask by the GitHub CLI, which is logged in. Raises TaskdbError if it is not there, or GitHub refuses."""
+    """Ask with the GitHub CLI and its login. Raises TaskdbError if it is not installed, or GitHub refuses."""
     program = shutil.which("gh")
     if program is None:
         raise TaskdbError("the GitHub CLI is not installed: https://cli.github.com")
@@ -53,9 +53,9 @@ def ask(path: str) -> Any:
 
 
 def problems(repository: str, ask: Ask) -> list[str]:
-    """What has to be changed in the repository's settings, a line each; none if they are as the workflows need them.
+    """The changes that the repository's settings need, a line each; none if they are as the workflows need them.
 
-    Raises TaskdbError if the name is none, there is no such repository, or `ask` does.
+    Raises TaskdbError if the name is invalid, if the repository does not exist, or if `ask` does.
     """
     if not re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+", repository):
         raise TaskdbError(f"{repository!r} is not the name of a repository: OWNER/NAME")

@@ -1,4 +1,4 @@
-"""A password as a resource: made once, or in turns with another, kept as a secret in the stack's state, in no file."""
+"""A password as a resource: a secret in the stack's state, created once or in turns with another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ADDRESS = ("host", "port", "sslmode", "sslrootcert")
 
 
 def login_inputs(admin: Any, role: str, database: str) -> dict[str, Any]:
-    """Everything that it takes to log in as `role`, but for the password."""
+    """Everything needed to log in as `role`, except the password."""
     address = {name: str(getattr(admin, name)) for name in ADDRESS if getattr(admin, name)}
     return address | {"user": role, "dbname": database}
 
@@ -56,7 +56,7 @@ class PasswordProvider(ResourceProvider):
     serialize_as_secret_always = False
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Make a password of 192 random bits, of letters, digits, '-' and '_' alone: it needs no quoting anywhere."""
+        """Create a password of 192 random bits, of letters, digits, '-' and '_' only: it needs no quoting anywhere."""
         return CreateResult("password", {**props, "value": secrets.token_urlsafe(BYTES)})
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
@@ -81,7 +81,7 @@ def _is_refused(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
 
 
 class Password(Resource, module="taskdb", name="Password"):
-    """`value` is a secret that does not change from one update to the next, or only where it is its `turn`."""
+    """A secret `value` that changes only if it is its `turn`."""
 
     value: pulumi.Output[str]
 

@@ -17,7 +17,7 @@ POLICY_KEYS = frozenset(_PREFIX + field.name for field in fields(Policy))
 
 
 def policy_of(configuration: Mapping[str, object]) -> Policy:
-    """The policy that a stack's configuration asks for, whatever else it holds. Raises PolicyError, naming the key."""
+    """The policy of a stack's configuration; other keys are ignored. Raises PolicyError, naming the key."""
     asked = {key.removeprefix(_PREFIX): value for key, value in configuration.items() if key in POLICY_KEYS}
     try:
         return Policy.parse(asked)

@@ -38,9 +38,9 @@ class Server:
 def check(settings: Settings, migrations: Path) -> tuple[History, Server]:
     """The scripts, which have the revision asked for, and the server.
 
-    It answers, is not too old, and its admin may do all.
+    The server answers, is not too old, and its admin has the rights that the stack needs.
 
-    Changes nothing. Raises TaskdbError, with what to do, where one of them does not hold.
+    Changes nothing. Raises TaskdbError, with the command that helps, if one of them does not hold.
     """
     try:
         history = History.load(migrations)
@@ -52,7 +52,7 @@ def check(settings: Settings, migrations: Path) -> tuple[History, Server]:
     refuse_variables()
     with _connect(settings.admin) as connection:
         version = _check_admin(settings.admin, connection)
-        # What is there to adopt, no state knows yet.
+        # No state knows yet what is adopted.
         if not settings.adopt:
             stacks = Path(".state/.pulumi/stacks", pulumi.get_project())
             refuse_foreign(connection, settings.admin, settings.database, stacks / f"{pulumi.get_stack()}.json")
@@ -61,7 +61,7 @@ def check(settings: Settings, migrations: Path) -> tuple[History, Server]:
 
 
 def _logins(connection: psycopg.Connection[Any], database: str) -> frozenset[str]:
-    """The roles of this prefix that can log in: one that has expired is refused as one with another password is."""
+    """The roles of this prefix that can log in: the server rejects an expired one like one with another password."""
     rows = connection.execute(
         "SELECT rolname::text FROM pg_roles WHERE left(rolname, length(%(prefix)s)) = %(prefix)s AND rolcanlogin"
         " AND COALESCE(rolvaliduntil > now(), true)",
@@ -71,7 +71,7 @@ def _logins(connection: psycopg.Connection[Any], database: str) -> frozenset[str
 
 
 def _other_revision(revision: str) -> str:
-    """What to do where the scripts lack the revision; of several heads the error itself says it."""
+    """The advice if the scripts lack the revision; for several heads the error itself has it."""
     if revision == HEAD:
         return ""
     other = command("config set", "taskdb:revision head")
@@ -118,7 +118,7 @@ def _connect(admin: Admin) -> psycopg.Connection[Any]:
 
 
 def _advice(admin: Admin, reason: str) -> str:
-    """What to do where libpq could not connect for this reason."""
+    """The advice if libpq could not connect for this reason."""
     given = {
         name: f"{command('config set', f'postgresql:{name} {value}')}, or {VARIABLES[name]}" for name, value in MEND
     }

@@ -13,9 +13,9 @@ __all__ = ["promoted_from"]
 
 
 def promoted_from(lower: str) -> PromoteFrom:
-    """The stack `lower` and its proof. Raises TaskdbError, with the engine's reason, where that stack cannot be read.
+    """The stack `lower` and its proof. Raises TaskdbError, with the engine's reason, if that stack cannot be read.
 
-    It is read here once more than for the proof: what a reference cannot read ends the program without a word of ours.
+    It is read here first: a reference that cannot be read would end the program without our message.
     """
     name = f"organization/{pulumi.get_project()}/{lower}"
     try:

@@ -1,4 +1,4 @@
-"""A pull request's own stack: short-lived, on the server of the stack that it would go to, with that one's schema."""
+"""A pull request's own stack: short-lived, on the server and from the schema of its target stack."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PROTECTION = {
 
 @dataclass(frozen=True)
 class PullRequest:
-    """The stack `pr-N`, in the project in `folder`. Each method can be repeated, and goes on where one was cut off."""
+    """The stack `pr-N`, in the project in `folder`. Each method can be repeated, and completes an interrupted one."""
 
     number: int
     engine: Engine
@@ -46,7 +46,7 @@ class PullRequest:
         """The pull request `123`, or `pr-123`: no other stack can be meant."""
         found = re.fullmatch(r"(?:pr-)?([1-9][0-9]{0,8})", text)
         if found is None:
-            raise TaskdbError(f"{text!r} is no pull request: give its number, as in: taskdb pull-request up 123")
+            raise TaskdbError(f"{text!r} is not the number of a pull request, such as 123")
         return cls(int(found[1]), engine, folder, source)
 
     @property
@@ -56,18 +56,18 @@ class PullRequest:
 
     @property
     def configuration(self) -> Path:
-        """The stack's file, which is committed nowhere."""
+        """The stack's file, which is never committed."""
         return self.folder / f"Pulumi.{self.stack}.yaml"
 
     def up(self, say: Callable[[str], None]) -> None:
-        """Bring the stack up: from nothing at the source's revision first, then at what the scripts here have.
+        """Bring the stack up: a new one first at the source's revision, then at the revision of the scripts here.
 
-        Raises TaskdbError before anything is made where the source is not up, or at a revision that the scripts lack.
+        Raises TaskdbError before it creates anything, if the source is not up or at a revision that the scripts lack.
         """
         base = self.engine.ask("stack", "output", "revision", stack=self.source)
         self._require(base)
         values = json.loads(self.engine.ask("config", "--json", "--show-secrets", stack=self.source))
-        exists = self.exists()
+        exists = self.engine.has_stack(self.stack)
         self._configure(values)
         if not exists:
             self.engine.ask("stack", "init", "--no-select", stack=self.stack)
@@ -76,25 +76,20 @@ class PullRequest:
                 # Not as an argument, which everybody can read.
                 self.engine.ask("config", "set", "--secret", key, stack=self.stack, stdin=value["value"])
         if "revision" not in json.loads(self.engine.ask("stack", "output", "--json", stack=self.stack)):
-            say(f"{self.stack} is made at {base}, where {self.source} is")
+            say(f"creating {self.stack} at {base}, the revision of {self.source}")
             self._go(base)
         target = values[REVISION]["value"]
-        say(f"{self.stack} goes to {target}")
+        say(f"updating {self.stack} to {target}")
         self._go(target)
 
     def down(self, say: Callable[[str], None]) -> None:
-        """Drop the stack's database and roles, and forget the stack; where there is none nothing happens."""
-        if self.exists():
+        """Drop the stack's database and roles, and remove the stack; do nothing if it does not exist."""
+        if self.engine.has_stack(self.stack):
             self.engine.show("destroy", "--yes", "--skip-preview", stack=self.stack)
             self.engine.show("stack", "rm", "--yes", stack=self.stack)
         else:
             say(f"There is no stack {self.stack}")
         self.configuration.unlink(missing_ok=True)
-
-    def exists(self) -> bool:
-        """Whether the backend knows the stack. Raises TaskdbError where the backend does not answer."""
-        stacks = json.loads(self.engine.ask("stack", "ls", "--json"))
-        return self.stack in {each["name"].rpartition("/")[2] for each in stacks}
 
     def _require(self, revision: str) -> None:
         try:
@@ -106,7 +101,7 @@ class PullRequest:
             ) from None
 
     def _configure(self, values: dict[str, Any]) -> None:
-        """The source's configuration without its protection; what is secret there comes when the stack exists."""
+        """Write the source's configuration without its protection; its secrets follow when the stack exists."""
         path = self.configuration
         kept = yaml.safe_load(path.read_text()) or {} if path.exists() else {}
         plain = {key: each for key, each in values.items() if not each["secret"] and key not in PROTECTION}

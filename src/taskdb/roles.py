@@ -25,7 +25,7 @@ MIGRATOR_IDLE_TIMEOUT = 600_000  # milliseconds: a revision in Python may think 
 
 @dataclass(frozen=True)
 class Login:
-    """A role that may connect, its name in the stack, and its password."""
+    """A role that can log in, its name in the stack, and its password."""
 
     name: str
     role: postgresql.Role
@@ -35,9 +35,9 @@ class Login:
 class Roles:
     """Every role's name begins with the database's.
 
-    `owner` owns the schemas; `migrator` may become the owner and nothing else. The groups `rw` and `ro` hold the
+    `owner` owns the schemas; `migrator` can become the owner and nothing else. The groups `rw` and `ro` hold the
     privileges, which the logins use: `reader`, and `apps`, `a` and `b`, two for passwords to change without downtime.
-    `reporter` is None unless it was asked for.
+    `reporter` is None unless it is requested.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class Roles:
         limit: int,
         parent: pulumi.Resource,
     ) -> None:
-        """The admin becomes a member of each login: only a member may end its sessions when the database is dropped.
+        """The admin becomes a member of each login: only a member can end its sessions when the database is dropped.
 
-        `turns` are those of the application's logins. `known` says of the logins that the server has how they log in.
-        `limit` is of the sessions of each login but the migrator's. With `protect` no role can be deleted.
+        `turns` are those of the application's logins. `known` are the login inputs of the logins that the server has.
+        `limit` is the limit of sessions of each login except the migrator. With `protect` no role can be deleted.
         """
         self._chain, self._prefix, self._parent = chain, settings.database, parent
         self._options = pulumi.ResourceOptions(protect=settings.protect or None)
@@ -68,7 +68,7 @@ class Roles:
             assume_role=self.owner.name,
             idle_in_transaction_session_timeout=MIGRATOR_IDLE_TIMEOUT,
         )
-        # Left out if there is none, as the first release did.
+        # Omitted if there is no limit, as the first release did.
         limited: dict[str, Any] = {} if limit == NO_LIMIT else {"connection_limit": limit}
         limited |= {"statement_timeout": APP_STATEMENT_TIMEOUT}
         self.apps = {each.login: self._login(f"app_{each.login}", self.rw, each, **limited) for each in turns}
@@ -92,7 +92,7 @@ class Roles:
             name=f"{self._prefix}_{name}",
             login=True,
             password=password,
-            # Here and not by GrantRole: the provider's update of a role takes away every membership that is not.
+            # Here and not by GrantRole: the provider's update of a role revokes every membership that is not listed.
             roles=[member_of.name] if member_of else None,
             search_paths=[APP_SCHEMA],
             options=self._options,
@@ -106,6 +106,6 @@ class Roles:
             f"admin-{login.name}",
             role=admin,
             grant_role=login.role.name,
-            # From 16 on the maker of a role is a member with the admin option, which is read as a change.
+            # From 16 on the creator of a role is a member with the admin option, which is read as a change.
             options=pulumi.ResourceOptions(delete_before_replace=True, ignore_changes=["withAdminOption"]),
         )

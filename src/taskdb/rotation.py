@@ -1,4 +1,4 @@
-"""Which of the application's two logins is exported, and which of their passwords an update makes anew."""
+"""The rotation of the application's two logins: which one is exported, and whose password an update replaces."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ EXPORTED, RETIRED = "exported", "retired"
 
 @dataclass(frozen=True)
 class Turn:
-    """What an update does to one login's password; none is changed while its URL is the one that people read.
+    """The change of one login's password by an update; the password of the exported URL never changes.
 
-    `use` is `exported` or `retired`; a password that is retired is one that nobody was told. `renew`: it is exported
-    from this update on, and made anew for that. `keep`: its URL is exported now, whatever else is found.
+    `use` is `exported` or `retired`; nobody knows a retired password. `renew`: it is exported from this update on,
+    with a new password. `keep`: its URL is exported now, so the password stays in any case.
     """
 
     login: str
@@ -30,9 +30,9 @@ class Turn:
 
 
 def turn(login: str, chosen: str, exported: str | None) -> Turn:
-    """The turn of `login` where `chosen` is to be exported, and `exported` is by the last update that was complete.
+    """The turn of `login`: `chosen` will be exported, and the last complete update exported `exported`.
 
-    So a login is retired by the first update that begins with the other one's URL exported, and not before: an update
+    So the first update that begins with the other login's URL exported retires a login, and none before: an update
     that failed half-way has exported nothing.
     """
     now = exported == login
@@ -60,6 +60,6 @@ def own_outputs() -> dict[str, Any]:
 
 
 def exported_login(outputs: Mapping[str, Any]) -> str | None:
-    """The login whose URL the stack's outputs hold; None if no update of the stack was complete yet."""
+    """The login whose URL is in the stack's outputs; None if no update of the stack was complete yet."""
     # Programs before `taskdb:app_login` exported this one's.
     return str(outputs.get("app_login", LOGINS[0])) if outputs else None

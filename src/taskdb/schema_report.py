@@ -1,4 +1,4 @@
-"""The report of the file of a schema, rehearsed on a server of this machine that runs for that long."""
+"""The report of a schema file, rehearsed on a temporary server on this machine."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ __all__ = ["report"]
 def report(schema: Path, arguments: Sequence[str], project: Path, say: Callable[[str], None]) -> int:
     """Run `pulumi-alembic report` on the file with these further arguments; return its exit code.
 
-    It rehearses on a new server with the programs of the file's version. If they are not installed, `say` tells it,
-    and the report is not rehearsed. Raises TaskdbError if the file is not one of a schema.
+    It rehearses on a new server with the programs of the file's version. If they are not installed, `say` gets a
+    line, and the report is not rehearsed. Raises TaskdbError if the file is no schema file.
     """
     try:
         major = int(json.loads(schema.read_bytes())["server"])
@@ -54,7 +54,7 @@ def report(schema: Path, arguments: Sequence[str], project: Path, say: Callable[
 
 @contextmanager
 def _server(binaries: Binaries, account: Account, password: str) -> Iterator[int]:
-    """Start a new server, give its port, and delete it with all that is in it."""
+    """Start a new server, yield its port, and delete it with everything in it."""
     with tempfile.TemporaryDirectory(prefix="taskdb-") as name:
         folder = Path(name)
         # Root's servers run as another user, who has to enter.

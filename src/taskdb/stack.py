@@ -1,4 +1,4 @@
-"""What a stack says of itself, asked of the engine that is installed."""
+"""The configuration and outputs of a stack, read with the installed engine."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _NAME = re.compile(f"(?:{_PART}/){{0,2}}{_PART}")
 
 
 def current_stack(named: str | None = None) -> str:
-    """The stack that a command of ours works on: `named`, else PULUMI_STACK's, else the selected one, else `dev`.
+    """The stack that a command works on: `named`, otherwise PULUMI_STACK's, the selected one, or `dev`.
 
-    Nothing selects it. Raises TaskdbError for what can be no stack's name.
+    It does not become the selected one. Raises TaskdbError for an invalid name.
     """
     name = named or os.environ.get("PULUMI_STACK") or _selected(Path.cwd()) or DEVELOPMENT
     if not _NAME.fullmatch(name):
@@ -42,7 +42,7 @@ def configuration_of(stack: str, folder: Path) -> Path:
 
 @cache
 def _selected(_: Path) -> str:
-    """The stack that is selected in this folder's project; empty if there is none."""
+    """The stack that is selected in this folder's project; empty if none is."""
     answer = Engine.find().run("stack", "--show-name")
     return answer.stdout.strip() if answer.returncode == 0 else ""
 
@@ -57,9 +57,9 @@ def project_folder() -> Path:
 
 
 def migrator_url() -> str:
-    """Where the `alembic` command works: DATABASE_URL, else the current stack as its migrator.
+    """The URL that the `alembic` command works on: DATABASE_URL, otherwise the current stack's migrator's.
 
-    Raises DatabaseError, as an address that leads nowhere would, where the stack does not tell.
+    Raises DatabaseError, like a wrong URL, if the stack has no such output.
     """
     if url := os.environ.get("DATABASE_URL"):
         return url
@@ -72,9 +72,9 @@ def migrator_url() -> str:
 
 
 def migration_policy() -> Policy:
-    """How long the `alembic` command waits, and for what: as `migrator_url`'s stack does, else as by default.
+    """The limits of waiting of the `alembic` command: those of `migrator_url`'s stack, otherwise the defaults.
 
-    Raises PolicyError for a setting that makes no sense.
+    Raises PolicyError for an invalid setting.
     """
     if os.environ.get("DATABASE_URL"):
         return Policy()
@@ -86,7 +86,7 @@ def migration_policy() -> Policy:
 
 
 def output(name: str, stack: str) -> str:
-    """An output of the stack, in plain text. Raises TaskdbError, with the engine's words, where it does not tell."""
+    """An output of the stack, in plain text. Raises TaskdbError, with the engine's message, if it has none."""
     answer = Engine.find().run("stack", "output", name, "--show-secrets", stack=stack)
     if answer.returncode != 0:
         reason = answer.stderr.strip().removeprefix("error: ")

@@ -1,4 +1,4 @@
-"""Variables of libpq that only the real postgresql plugin would let decide something."""
+"""Variables of libpq that only the real postgresql plugin would use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WITHOUT_EFFECT = {
 
 
 def refuse_variables() -> None:
-    """Raise TaskdbError if the real plugin is in use, and a variable is set that its driver reads, or stops at.
+    """Raise TaskdbError if the real plugin is in use, and a variable is set that its driver reads or rejects.
 
     Nothing in a program can keep the plugin, a process of the engine's, from reading its environment
     (lib/pq 1.12.3 in pulumi-postgresql 3.18.2). All connections of the program's own leave these variables out.

@@ -40,7 +40,8 @@ _VARYING = (
     (re.compile(r"\bport(:? +|, |\": )\d{4,5}\b"), r"port\1PORT"),
     (re.compile(r"(?<=\"seconds\": )[\d.]+"), "SECONDS"),
     (re.compile(r"(?<=\"version\": \")[\d.]+"), "VERSION"),
-    (re.compile(r"\bpid \d+"), "pid PID"),
+    (re.compile(r"\b(pid |pg_terminate_backend\()\d+"), r"\1PID"),
+    (re.compile(r"\bat \d\d:\d\d:\d\d\b"), "at TIME"),
     (re.compile(r"\bMakefile:\d+"), "Makefile:LINE"),
     (re.compile(r"\bnow\b|\b\d+ (?:second|minute)s? ago\b"), "AGO"),
     (re.compile(r"\(\d+(?:\.\d+)? ?m?s\)"), "(SECONDS)"),
@@ -90,8 +91,9 @@ class Step:
             "pulumi-alembic drift",
             "pulumi-alembic lint",
             "server status",
+            "taskdb status",
         )
-        failed = re.search(r"(?:^|\s)[Ee]rror: ", shown) or any(check in self.command for check in checks)
+        failed = re.search(r"(?:^|\s)(?:[Ee]rror|FAILED): ", shown) or any(check in self.command for check in checks)
         return shown == NOT_YET or bool(failed)
 
 

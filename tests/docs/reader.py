@@ -258,7 +258,8 @@ class Beginning:
         state.write_text(moved(state.read_text(), "", old, port))
         try:
             local.start(project, say=lambda text: None)
-            yield project, environment_of(project, self.binaries)
+            server = {"SERVER_PORT": str(port), "SERVER_PASSWORD": record.server.password}
+            yield project, environment_of(project, self.binaries) | server
         finally:
             local.remove(project)
             shutil.rmtree(folder, ignore_errors=True)

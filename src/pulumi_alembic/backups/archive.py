@@ -72,7 +72,7 @@ class Archive:
                     continue
                 before, copy, table = found
                 number += 1
-                tell(f"restores {table}, table {number} of {self.tables}")
+                tell(f"restoring {table}, table {number} of {self.tables}")
                 _execute(connection, before)
                 statements = []
                 with connection.cursor().copy(copy) as stream:

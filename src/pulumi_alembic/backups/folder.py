@@ -57,7 +57,7 @@ class Backup:
     def verify(self, folder: Path, tell: Callable[[str], None] = lambda text: None) -> None:
         """Every file of the backup in `folder` is the one that was written. Raises BackupError where one is not."""
         there = {path.name for path in (folder / self.id / DUMP).glob("*")}
-        tell(f"reads {len(self.files)} files of {size_text(self.size)}")
+        tell(f"reading {len(self.files)} files of {size_text(self.size)}")
         for name, digest in sorted(self.files.items()):
             try:
                 differs = name not in there or _digest(folder / self.id / DUMP / name) != digest

@@ -94,12 +94,12 @@ class Restore:
         begun = time.monotonic()
         with connect(self.job.url) as connection:
             content = self._make_room(connection, same, begun)
-            self.tell(f"restores {archive.tables} tables")
+            self.tell(f"restoring {archive.tables} tables")
             archive.make_objects(connection)
             if same:
                 take_back_defaults(connection, content.schemas)
             archive.add_rows(connection, self.tell)
-            self.tell("makes indexes and constraints")
+            self.tell("creating indexes and constraints")
             archive.complete(connection)
             if same:
                 archive.grant(connection)

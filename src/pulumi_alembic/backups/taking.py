@@ -177,7 +177,7 @@ class Maker:
                     written = sum(each.stat().st_size for each in (partial / backups.DUMP).glob("*"))
                     seconds = time.monotonic() - begun
                     waits = f", waits for {blocked}" if blocked.since else ""
-                    self.listener.status(f"backs up {content.name}: {size_text(written)}, {seconds:.0f} s{waits}")
+                    self.listener.status(f"backing up {content.name}: {size_text(written)}, {seconds:.0f} s{waits}")
             finally:
                 process.kill()
                 process.wait()

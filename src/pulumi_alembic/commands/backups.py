@@ -60,7 +60,7 @@ def _listed(options: Options, directory: Path) -> Iterator[dict[str, Any]]:
         checksums = {}
         found = [(options.folder, each) for each in in_folder(options.folder)]
     else:
-        known = _known(directory)
+        known = _known(database_url(directory))
         checksums = {id: checksum for id, _, checksum in known}
         found = [(Path(folder), _loaded(Path(folder), id)) for id, folder, _ in known]
     for folder, backup in found:
@@ -92,10 +92,10 @@ def _state(backup: Backup, folder: Path, checksum: str | None, *, verify: bool) 
     return "verified"
 
 
-def _known(directory: Path) -> list[tuple[str, str, str]]:
+def _known(url: str) -> list[tuple[str, str, str]]:
     from pulumi_alembic.database.connection import connect
 
-    with connect(database_url(directory)) as connection:
+    with connect(url) as connection:
         there = connection.execute(
             "SELECT FROM pg_attribute WHERE attrelid = to_regclass('migrations.ledger') AND attname = 'backup'"
         ).fetchone()
@@ -109,7 +109,9 @@ def _restore(options: Options, directory: Path) -> None:
 
     if options.into:
         _refuse_password(options.into)
-    folder, checksum = _found(options, directory)
+    # Asked once: a stack's engine has to start for it.
+    url = "" if options.folder and options.into else database_url(directory)
+    folder, checksum = _found(options, url)
     backup = load(folder, options.id)
     if checksum and checksum != backup.checksum:
         raise BackupError(
@@ -117,7 +119,7 @@ def _restore(options: Options, directory: Path) -> None:
             "Nothing was restored"
         )
     command = " ".join(["pulumi-alembic", *sys.argv[1:]])
-    job = Job(options.into or database_url(directory), directory, command=command, origin=Origin.of(directory))
+    job = Job(options.into or url, directory, command=command, origin=Origin.of(directory))
     restore = Restore(backup, folder, job, options.replace, options.another_fingerprint, tell)
     content = restore.look()
     if not content.empty and not options.yes:
@@ -129,11 +131,11 @@ def _restore(options: Options, directory: Path) -> None:
     print(f"restored {backup.id}: database {content.name} is at {revision}, as on {_second(backup)}")
 
 
-def _found(options: Options, directory: Path) -> tuple[Path, str]:
+def _found(options: Options, url: str) -> tuple[Path, str]:
     """The folder of the backup, and its checksum where the ledger knows it."""
     if options.folder:
         return options.folder, ""
-    for id, folder, checksum in _known(directory):
+    for id, folder, checksum in _known(url):
         if id == options.id:
             return Path(folder), checksum
     raise BackupError(

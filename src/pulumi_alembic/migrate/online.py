@@ -144,7 +144,7 @@ def _wait(error: BaseException, waited: str, pause: float, watch: Watch, request
 
 
 def _waited(retries: Retries, watch: Watch) -> str:
-    whom = " and ".join(map(str, watch.blockers)) or "sessions that were gone when looked for"
+    whom = " and ".join(map(str, watch.blockers)) or "sessions that were not identified in time"
     return f"no lock at attempt {retries.attempts}, after {retries.waited:.1f} s: blocked by {whom}"
 
 

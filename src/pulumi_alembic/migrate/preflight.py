@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pulumi_alembic.database.connection import log_in, refusals
 from pulumi_alembic.database.sessions import in_full
 from pulumi_alembic.errors import DatabaseError
+from pulumi_alembic.output.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,9 +64,10 @@ def look(url: str, policy: Policy) -> list[str]:
     if found:
         lines = "\n".join(f"  {line}" for line in found)
         raise DatabaseError(f"preflight, before the first statement:\n{lines}\nNothing was run: try again later")
-    hidden = {f"the age of {sessions} sessions": sessions, f"the lag of {replicas} replicas": replicas}
-    unseen = ", ".join(what for what, number in hidden.items() if number)
-    return [f"preflight: not seen: {unseen}. As an admin: GRANT pg_read_all_stats TO {user}"] if unseen else []
+    counts = [("the age of", sessions, "session"), ("the delay of", replicas, "replica")]
+    unseen = ", ".join(f"{what} {counted(number, noun)}" for what, number, noun in counts if number)
+    advice = f"As an admin: GRANT pg_read_all_stats TO {user}"
+    return [f"preflight: this role cannot see {unseen}. {advice}"] if unseen else []
 
 
 def _transactions(connection: Connection, policy: Policy) -> Iterator[str]:

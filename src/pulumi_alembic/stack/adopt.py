@@ -36,7 +36,7 @@ def find(inputs: Properties) -> Adopted | None:
         return None
     if adopted:
         heads = "+".join(adopted.heads)
-        inputs.log.info(f"adopts the database as it is: it is what {heads} builds, and no script of that runs")
+        inputs.log.info(f"adopting the database at {heads}: its schema matches, so no script runs")
     return adopted
 
 

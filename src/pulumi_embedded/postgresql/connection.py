@@ -153,10 +153,7 @@ class Session:
                 if time.monotonic() > deadline:
                     raise
             if time.monotonic() > deadline:
-                raise ProviderError(
-                    "the connection was lost, and the server still runs its last statement. Wait until it ends, then "
-                    "run this again"
-                )
+                raise ProviderError("the server still works on what the lost connection asked for")
             time.sleep(KNOCK)
 
     def close(self) -> None:
@@ -203,7 +200,7 @@ class Work:
             try:
                 yield connection
             except psycopg.errors.LockNotAvailable as error:
-                whom = wait.text or "a session that ended before it could be named"
+                whom = wait.text or "a session that was not identified in time"
                 reason = f"{_pq(error)}: waited {DEADLINE:.0f} s for {whom}"
                 raise ProviderError(f"{what}: {reason}" if what else reason) from None
 

@@ -20,7 +20,7 @@ KEPT = ("PATH", "LD_LIBRARY_PATH", "TZ")
 class Account:
     """Never root: PostgreSQL's initdb, pg_ctl and postgres refuse to run as root.
 
-    An ordinary user's server runs as that user; root's as `postgres`, where there is none as `nobody`.
+    An ordinary user's server runs as that user; root's as `postgres`, or as `nobody` if that does not exist.
     """
 
     uid: int
@@ -61,7 +61,7 @@ class Account:
     def run(self, *command: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run `command` as this account, in English, with no more of the caller's environment than `KEPT`.
 
-        Raises OSError where this account cannot execute the program.
+        Raises OSError if this account cannot execute the program.
         """
         environment = {name: os.environ[name] for name in KEPT if name in os.environ}
         switch = not self.is_this_process

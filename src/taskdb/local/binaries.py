@@ -1,4 +1,4 @@
-"""PostgreSQL's server programs on this machine: where they are and which version they have."""
+"""PostgreSQL's server programs on this machine, their folders and versions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def find_binaries(packages: Path, account: Account) -> Iterator[Binaries]:
 
 
 def inspect(folder: Path, account: Account) -> Binaries | None:
-    """Ask `folder`'s `postgres --version` as `account`; None where that account can run no server there."""
+    """Run `folder`'s `postgres --version` as `account`; None if that account can run no server there."""
     if not all(os.access(folder / program, os.X_OK) for program in PROGRAMS):
         return None
     try:

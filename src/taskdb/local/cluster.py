@@ -21,10 +21,10 @@ __all__ = ["ADMIN", "HOST", "Cluster"]
 HOST = "127.0.0.1"
 ADMIN = "admin"
 
-# TCP on loopback is the only way in: the path of a socket may not be longer than about 100 bytes.
+# TCP on loopback only: the path of a socket must not be longer than about 100 bytes.
 # PostgreSQL 13's default for passwords is still md5.
 SETTINGS = {"listen_addresses": HOST, "unix_socket_directories": "", "password_encryption": "scram-sha-256"}
-# The superuser that initdb makes has no password, so nobody can log in as it.
+# The superuser that initdb creates has no password, so nobody can log in as it.
 ACCESS = f"host all all {HOST}/32 scram-sha-256\n"
 
 LINES_SHOWN = 8
@@ -48,13 +48,13 @@ class Cluster:
 
     @property
     def log(self) -> Path:
-        """Where the server writes what it has to say."""
+        """The server's log file."""
         return self.folder / "server.log"
 
     def create(self, password: str, settings: Mapping[str, str] | None = None) -> None:
         """Create the cluster in the empty `folder`, not started, with `settings` in its postgresql.conf.
 
-        After a failure the folder holds a part of it, and is to be removed.
+        After a failure the folder holds a part of it, and must be deleted.
         """
         self.data.mkdir(mode=0o700)
         self.log.touch(mode=0o600)
@@ -70,7 +70,7 @@ class Cluster:
     def start(self, port: int) -> None:
         """Return when the server accepts connections on `port`.
 
-        Raises TaskdbError, with what the server logged, where it does not start.
+        Raises TaskdbError, with the server's log, if it does not start.
         """
         forget_foreign_process(self.data)
         logged = self.log.stat().st_size
@@ -83,12 +83,12 @@ class Cluster:
             self._fail(f"The server did not start. {again}. Its log {self.log} ends:", output)
 
     def stop(self) -> None:
-        """End the server and its sessions; what they had committed stays."""
+        """End the server and its sessions; committed transactions stay."""
         stop_postmaster(self.data)
 
     def _initdb(self) -> None:
         common = ("-D", self.data, "-U", "postgres", "-A", "reject", "-E", "UTF8", "--data-checksums")
-        # Not every C library has C.UTF-8; initdb empties the folder again where it fails.
+        # Not every C library has C.UTF-8; initdb empties the folder again if it fails.
         if self._run("initdb", *common, "--locale=C.UTF-8").returncode != 0:
             self._check(self._run("initdb", *common, "--locale=C"), "create a cluster")
 

@@ -25,7 +25,7 @@ START_OVER = "start over, which deletes the local databases: taskdb server remov
 
 @dataclass(frozen=True)
 class Status:
-    """A development server as people are shown it: no password."""
+    """A development server as it is shown to people, without its password."""
 
     host: str
     port: int
@@ -35,18 +35,18 @@ class Status:
 
 
 def find(project: Path) -> Server | None:
-    """Return the login to the project's server, running or not; None where none was ever started."""
+    """Return the login to the project's server, running or not; None if none was ever started."""
     record = Record.read(Place.of(project).server)
     return record.server if record else None
 
 
 def is_running(project: Path) -> bool:
-    """Tell whether the project's server process is there."""
+    """Whether the project's server process runs."""
     return postmaster(Place.of(project).server / "data") is not None
 
 
 def status(project: Path) -> Status | None:
-    """Describe the project's server; None where none was ever started."""
+    """Describe the project's server; None if none was ever started."""
     folder = Place.of(project).server
     record = Record.read(folder)
     if record is None:
@@ -55,11 +55,11 @@ def status(project: Path) -> Status | None:
 
 
 def start(project: Path, *, port: int | None = None, say: Say = print) -> Server:
-    """Return when the project's server runs: the same as ever, on its port of old, or from now on `port`.
+    """Start the project's server, and return when it runs: on its former port, or from now on `port`.
 
-    The first time it is created, and PostgreSQL installed where this machine has none; `say` hears of every
-    long step. Started twice, at once or in turn, it runs once. Raises TaskdbError where its port is taken,
-    where PostgreSQL cannot be had, and where the server does not start; its data are as they were then.
+    The first time it is created, and PostgreSQL is installed if this machine has none; `say` gets a line for every
+    long step. Started twice, at once or in turn, it runs once. Raises TaskdbError if its port is taken, if
+    PostgreSQL cannot be installed, or if the server does not start; its data are unchanged then.
     """
     place = Place.of(project)
     with place.locked():
@@ -76,7 +76,7 @@ def start(project: Path, *, port: int | None = None, say: Say = print) -> Server
 
 
 def stop(project: Path) -> bool:
-    """Stop the project's server, which keeps its data; False where it was not running."""
+    """Stop the project's server, which keeps its data; False if it was not running."""
     if not is_running(project):
         return False
     place = Place.of(project)
@@ -86,7 +86,7 @@ def stop(project: Path) -> bool:
 
 
 def remove(project: Path) -> bool:
-    """Stop and delete the project's server with all of its databases; False where there was none."""
+    """Stop and delete the project's server with all of its databases; False if none existed."""
     place = Place.of(project)
     if not place.server.exists():
         return False
@@ -97,7 +97,7 @@ def remove(project: Path) -> bool:
 
 
 def _create(place: Place, port: int | None, say: Say) -> Record:
-    # Here, because it is needed once and loads much.
+    # Here, because it is needed once and slow to import.
     from taskdb.local.install import binaries_for_new_server
 
     binaries = binaries_for_new_server(place, say)
@@ -123,7 +123,7 @@ def _running_already(record: Record, port: int | None, say: Say) -> Server:
 
 
 def _binaries_for(record: Record, place: Place) -> Binaries:
-    """Choose programs of the data's major version: those of the last start, unless they are gone."""
+    """Choose programs of the data's major version: those of the last start, if they still exist."""
     data = place.server / "data"
     if not (data / "PG_VERSION").exists():
         raise TaskdbError(f"The data of the development server are missing: {data}. To {START_OVER}")

@@ -1,4 +1,4 @@
-"""PostgreSQL's server programs for a new server: found, or else installed."""
+"""PostgreSQL's server programs for a new server: found, or installed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["binaries_for_new_server", "install_debian_package"]
 
 INSTALL = ("install", "-y", "--no-install-recommends", "postgresql")
 
-# An unreachable mirror is given up soon; another apt-get that is at work is waited for.
+# Give up soon if a mirror cannot be reached; wait for another apt-get that runs.
 LIMITS = (
     "-oAcquire::http::Timeout=15",
     "-oAcquire::https::Timeout=15",
@@ -54,7 +54,7 @@ def _apt_get(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 Say = Callable[[str], None]
 
-# A package manager's program, and what a person types to install a server with it.
+# A package manager's program, and the command that installs a server with it.
 COMMANDS = {
     "apt-get": "apt-get install --no-install-recommends postgresql",
     "dnf": "dnf install postgresql-server postgresql-contrib",
@@ -66,9 +66,9 @@ COMMANDS = {
 
 
 def binaries_for_new_server(place: Place, say: Say) -> Binaries:
-    """Return the first server found that is new enough; where there is none, install one and `say` so.
+    """Return the first server that is new enough; if there is none, install one and `say` so.
 
-    Raises TaskdbError with what was passed over, what was tried, and the command for this system.
+    Raises TaskdbError with the rejected servers, the attempts, and the command for this system.
     """
     failures = []
     found = _find(place)

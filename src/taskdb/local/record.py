@@ -1,4 +1,4 @@
-"""What is remembered of a development server, in one small file that only its user can read."""
+"""The record of a development server, in one small file that only its user can read."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Record:
 
     @classmethod
     def read(cls, folder: Path) -> Record | None:
-        """Read the record of the server in `folder`; None where there is no such folder.
+        """Read the record of the server in `folder`; None if the folder does not exist.
 
-        Raises TaskdbError where it cannot be read, because the password is nowhere else.
+        Raises TaskdbError if it cannot be read, because the password is nowhere else.
         """
         try:
             content = json.loads((folder / "server.json").read_text())

@@ -1,4 +1,4 @@
-"""The server of a stack, and the login there that makes roles and databases."""
+"""The server of a stack, and its login that creates roles and databases."""
 
 from __future__ import annotations
 
@@ -36,10 +36,9 @@ CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bun
 
 @dataclass(frozen=True)
 class Admin:
-    """Where the server is, and the login there that makes roles and databases. `local` is the development server's.
+    """The server's address, and its login that creates roles and databases. `local`: it is the development server.
 
-    `sslrootcert` is the file of the certificate authorities that a verified server is known by; empty where none is
-    verified.
+    `sslrootcert` is the file of the certificate authorities that verify the server; empty if it is not verified.
     """
 
     host: str
@@ -64,11 +63,11 @@ class Admin:
 
 
 def admin_of(values: Mapping[str, str], project: Path, *, production: bool) -> Admin:
-    """The server that the stack's `postgresql:` configuration names, else PGHOST, else the development server.
+    """The server of the stack's `postgresql:` configuration, otherwise of PGHOST, otherwise the development server.
 
     PGUSER, PGPASSWORD and PGSSLROOTCERT fill in what the configuration of a host leaves out; its `sslmode` and
-    `sslrootcert` hold for PGHOST as well. A `production` stack is encrypted, but on loopback where it says otherwise.
-    Raises TaskdbError, with what fixes it.
+    `sslrootcert` hold for PGHOST as well. A `production` stack is encrypted; only on loopback it can choose not to be.
+    Raises TaskdbError, with the command that fixes it.
     """
     given = {name: values[key] for name, key in CONFIGURATION.items() if values.get(key)}
     variables = {name: os.environ[key] for name, key in VARIABLES.items() if os.environ.get(key)}
@@ -130,7 +129,7 @@ def _development_server(given: Mapping[str, str], project: Path) -> Admin:
 
 
 def _named_server(given: Mapping[str, str], called: Mapping[str, str]) -> Admin:
-    """The server of these properties; `called` says under which key each stands where the host does."""
+    """The server of these properties; `called` maps each to the name of its key beside the host's."""
     for name in ("username", "password"):
         if name not in given:
             either = "" if called is VARIABLES else f", nor {VARIABLES[name]}"

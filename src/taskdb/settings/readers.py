@@ -1,4 +1,4 @@
-"""Reads one setting each, and refuses what is invalid with the command that sets it.
+"""One reader for each setting, which rejects an invalid value with the command that sets it.
 
 All take the stack's configuration, by key, and raise TaskdbError.
 """
@@ -111,7 +111,7 @@ def flag(values: Mapping[str, str], key: str, *, default: bool = False) -> bool:
 
 
 def approval_of(values: Mapping[str, str]) -> Approval | None:
-    """What was approved, if anything has to be."""
+    """The approved digest, if approval is required."""
     return Approval(values.get("taskdb:approved", "")) if flag(values, "taskdb:require_approval") else None
 
 
@@ -126,7 +126,7 @@ def backup_of(values: Mapping[str, str]) -> Backup | None:
 
 
 def unknown_revision_of(values: Mapping[str, str]) -> str | None:
-    """What a checkout does with a revision that its scripts lack; None if the stack's name decides."""
+    """The policy for a revision that the scripts lack; None if the stack's name decides."""
     value = values.get(UNKNOWN_KEY)
     if value not in (None, "rollback", "refuse"):
         raise _wrong(UNKNOWN_KEY, value, "rollback or refuse", "refuse")
@@ -134,7 +134,7 @@ def unknown_revision_of(values: Mapping[str, str]) -> str | None:
 
 
 def policy(values: Mapping[str, str]) -> Policy:
-    """How long to wait, and for what."""
+    """The limits of waiting."""
     try:
         return policy_of(values)
     except PolicyError as error:
@@ -164,7 +164,7 @@ def lint_of(values: Mapping[str, str]) -> dict[str, Any]:
 
 
 def drift_ignore_of(values: Mapping[str, str]) -> tuple[str, ...]:
-    """Patterns of what may differ: a list in the stack's file, or a text in which commas divide them."""
+    """Patterns of objects that can differ: a list in the stack's file, or a text with commas."""
     text = values.get(DRIFT_KEY, "").strip()
     example = _set(f"'{DRIFT_KEY}[0]' 'table app.tmp_*'", "config set --path")
     try:
@@ -177,7 +177,7 @@ def drift_ignore_of(values: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def lower_of(values: Mapping[str, str], project: Path) -> str:
-    """The name of the stack that runs revisions before this one, empty where none has to.
+    """The name of the stack that runs revisions before this one; empty if none has to.
 
     `project` is the folder of Pulumi.yaml.
     """
@@ -204,7 +204,7 @@ def lower_of(values: Mapping[str, str], project: Path) -> str:
 
 
 def _configured(file: Path) -> str:
-    """What a stack's own file says; nothing where there is none, which its own update would complain of."""
+    """The configuration in a stack's own file; empty without a file, which its own update reports."""
     try:
         read = yaml.safe_load(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError):

@@ -53,17 +53,17 @@ _ALIKE = 0.8
 
 @dataclass(frozen=True)
 class Settings:
-    """What the program needs to know. `database` is also the prefix of its roles, so that stacks can share a server.
+    """A stack's settings. `database` is also the prefix of its roles, so that stacks can share a server.
 
-    `policy` is how long a migration waits, and for what. With `approval` revisions run only where the digest of their
-    plan was approved. Only the revisions of `allow_data_loss` may take away rows. `lint` is how findings are judged, on
-    a stack that is `production`, or above the stack `lower`, which runs revisions first. With `rehearse`, which is the
-    default on the development server, previews run them in a scratch database. `backup` says before which updates the
-    database is backed up, and where to. `on_unknown_revision` is None where the stack's name decides. With `protect`,
-    the default of a production stack, database and roles cannot be deleted. `app_login`, a or b, is the login whose URL
-    is exported, and `app_connections` the limit of each such login's sessions, if the configuration sets one.
-    `drift_ignore` are patterns of what may differ from what an update left. `adopt` is `true`, a revision, or empty.
-    With `reporter` there is a login that reports can be made with, and no row be read. `temporary_tables` says whether
+    `policy` has the limits of waiting. With `approval` revisions run only if the digest of their plan was approved.
+    Only the revisions of `allow_data_loss` can delete rows. `lint` has the severities of findings, on a stack that is
+    `production`, or downstream of the stack `lower`, which runs revisions first. With `rehearse`, which is the default
+    on the development server, previews run them in a scratch database. `backup` says before which updates the database
+    is backed up, and where to. `on_unknown_revision` is None if the stack's name decides. With `protect`, the default
+    of a production stack, database and roles cannot be deleted. `app_login`, a or b, is the login whose URL is
+    exported, and `app_connections` the limit of each such login's sessions, if the configuration sets one.
+    `drift_ignore` are patterns of objects that are not compared. `adopt` is `true`, a revision, or empty. With
+    `reporter` there is a login that reports can be made with, and no row be read. `temporary_tables` says whether
     revisions can create temporary tables, None if the configuration does not say.
     """
 
@@ -89,10 +89,11 @@ class Settings:
 
     @classmethod
     def load(cls, project: Path) -> Settings:
-        """The settings of the stack that is being run; `project` is the folder of Pulumi.yaml.
+        """Load the settings of the stack that is being run; `project` is the folder of Pulumi.yaml.
 
-        The server is the one of the stack's `postgresql:` configuration, else that of PGHOST and its companions, else
-        the development server. Raises TaskdbError, with the command that fixes it, for what is unknown or invalid.
+        The server is the one of the stack's `postgresql:` configuration, otherwise of PGHOST and its companions,
+        otherwise the development server. Raises TaskdbError, with the command that fixes it, for an unknown or
+        invalid key.
         """
         values = {**stack_config.CONFIG.get(), **stack_config.get_config_env()}
         _refuse_unknown(values)
@@ -130,7 +131,7 @@ class Settings:
 
     @property
     def commands(self) -> Commands:
-        """What is typed to configure the stack otherwise; of backups two commands, one to a line."""
+        """The commands that configure the stack, for messages; for backups two commands, one to a line."""
         folder, when = ("taskdb:backup_folder backups", "taskdb:backup destructive")
         backup = "\n".join(command("config set", each) for each in (folder, when))
         return Commands(lint=command("config set --path", "taskdb:lint.{rule} warning"), backup=backup)

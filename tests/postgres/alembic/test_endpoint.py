@@ -185,7 +185,8 @@ def test_preflight_says_what_it_cannot_see_and_how_it_could(one: Target, databas
     told = Told()
     with database.connect():
         one.migrate(ONE, policy=Policy(preflight=True), on_status=told)
-    told.wait_for("not seen: the age of 1 sessions. As", f"GRANT pg_read_all_stats TO {database.name}_migrator")
+    login = f"{database.name}_migrator"
+    told.wait_for("this role cannot see the age of 1 session. As", f"GRANT pg_read_all_stats TO {login}")
 
 
 def test_preflight_wants_connections_left(one: Target) -> None:

@@ -312,7 +312,7 @@ def test_killed_at_whichever_step_it_is_the_old_or_the_new_and_the_next_one_conv
     backing.execute("DELETE FROM children WHERE id % 2 = 0; REFRESH MATERIALIZED VIEW counted")
     new = backing.rows()
     running = start(backing, id)
-    steps = ["reads ", "restores 5 tables", "table 1 of", "table 2 of", "table 4 of", "makes indexes"]
+    steps = ["reading ", "restoring 5 tables", "table 1 of", "table 2 of", "table 4 of", "creating indexes"]
     assert running.stderr is not None
     assert any(steps[moment] in line for line in running.stderr)
     running.send_signal(signal.SIGKILL)

@@ -26,7 +26,7 @@ def test_the_name_of_another_stack_is_refused(
     monkeypatch.setattr(Engine, "show", lambda *_, **__: pytest.fail("the engine was run"))
     refused = CliRunner().invoke(main, ["pull-request", verb, "--", name])
     assert refused.exit_code == 1
-    assert f"{name!r} is no pull request: give its number, as in: taskdb pull-request up 123" in refused.output
+    assert f"{name!r} is not the number of a pull request, such as 123" in refused.output
 
 
 def test_an_engine_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_a_new_stack_goes_to_the_source_s_revision_and_then_to_its_own(project: 
         ("pr-7", "config", "set", "taskdb:revision", "head"),
         ("pr-7", *UP),
     ]
-    assert said == [f"pr-7 is made at {BASE}, where staging is", "pr-7 goes to head"]
+    assert said == [f"creating pr-7 at {BASE}, the revision of staging", "updating pr-7 to head"]
     file = project / "Pulumi.pr-7.yaml"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert yaml.safe_load(file.read_text())["config"] == {
@@ -86,7 +86,7 @@ def test_a_stack_that_is_up_goes_to_its_own_revision_only_and_keeps_its_salt(pro
     engine, said = Recorder(stacks=["staging", "pr-7"], outputs={"revision": BASE}), list[str]()
     PullRequest(7, engine, project).up(said.append)
     assert engine.done == [SECRET, ("pr-7", "config", "set", "taskdb:revision", "head"), ("pr-7", *UP)]
-    assert said == ["pr-7 goes to head"]
+    assert said == ["updating pr-7 to head"]
     kept = yaml.safe_load((project / "Pulumi.pr-7.yaml").read_text())
     assert kept["encryptionsalt"] == "v1:salt" and "taskdb:protect" not in kept["config"]
 

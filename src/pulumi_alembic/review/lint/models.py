@@ -25,14 +25,14 @@ def differences(models: Models, catalog: Catalog) -> Iterator[ModelDifference]:
     for name, columns in found.items():
         relation = catalog.relations.get(name)
         if relation is None or relation.assumed:
-            yield ModelDifference(f"there is a model of {name}, and no such table")
+            yield ModelDifference(f"the model {name} has no table")
         else:
             yield from _columns(name, columns, relation, catalog)
     schemas = {name.rpartition(".")[0] for name in found}
     for relation in catalog.relations.values():
         own = relation.kind in "rp" and not relation.parents and relation.name.rpartition(".")[0] in schemas
         if own and relation.name not in found and not relation.assumed:
-            yield ModelDifference(f"there is a table {relation.name}, and no model of it", relation.name)
+            yield ModelDifference(f"the table {relation.name} has no model", relation.name)
 
 
 def _columns(

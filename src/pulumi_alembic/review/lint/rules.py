@@ -95,7 +95,7 @@ _ALL = (
     _practice("irreversible-downgrade", "a rollback is impossible: make each revision reversible"),
     _practice("undocumented-revision", "a later reader does not learn why", (_W, _W)),
     _practice("unreviewed-revision", "autogenerate guesses: a rename is a drop and an add to it"),
-    _practice("models-differ", "the application reads and writes columns that are not there"),
+    _practice("models-differ", "the application relies on what its models say"),
     _always(UNPROVEN, _E, "it would fail here first"),
     _always("production-without-backup", _E, "a mistake on production cannot be rolled back"),
     _always("other-tools", _W, "another version can run its downgrade differently"),

@@ -86,7 +86,7 @@ def _begun(
 
         def rehearse(account: Account) -> Account:
             count = len(looked.plan.steps)
-            tell(f"rehearses {counted(count, 'revision')} in a scratch database")
+            tell(f"rehearsing {counted(count, 'revision')} in a scratch database")
             try:
                 return _rehearse(preparing.result(), looked, account)
             except NotRehearsed as reason:

@@ -182,7 +182,7 @@ def test_models_that_differ_from_what_the_newest_revision_leaves_are_found(
     messages = [each.message for each in found(project) if each.rule == "models-differ"]
     assert len(messages) == bool(message) and all(message in each for each in messages)
     write(project, "op.execute('CREATE TABLE v (x int)')")
-    assert "there is a table app.v, and no model of it" in str(found(project))
+    assert "the table app.v has no model" in str(found(project))
 
 
 ADDED = "# add to the models: {0}\n# or drop it, if that is meant: alembic revision -m 'drop {0}'"
