@@ -13,7 +13,7 @@ from pulumi_embedded.display.live import live_display
 from pulumi_embedded.display.mask import masked
 from pulumi_embedded.display.objects import PropertyPrinter
 from pulumi_embedded.display.options import DisplayOptions
-from pulumi_embedded.display.progress import ProgressDisplay
+from pulumi_embedded.display.progress import ProgressDisplay, watched
 from pulumi_embedded.display.terminal import printer_of_text
 from pulumi_embedded.model.events import Diagnostic, Event, EventSink, StepEnded, StepFailed, StepStarted, StepView
 from pulumi_embedded.model.options import Kind, Options
@@ -65,8 +65,8 @@ def _display(
         with live_display(kind, stack_urn, printer, chosen, preview=preview) as display:
             yield _masking(_revealing(display, chosen), mask, chosen.previewed if preview else None)
     else:
-        display = ProgressDisplay(kind, stack_urn, printer, print_, chosen, preview=preview)
-        yield _masking(_revealing(display, chosen), mask)
+        with watched(ProgressDisplay(kind, stack_urn, printer, print_, chosen, preview=preview)) as display:
+            yield _masking(_revealing(display, chosen), mask)
 
 
 def show_details(target: Target, kind: Kind, chosen: DisplayOptions) -> None:

@@ -6,8 +6,10 @@ that a refresh leaves as it was.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from pulumi_embedded.display.changes import is_stack, short_diff, worth_a_line
@@ -32,7 +34,10 @@ from pulumi_embedded.model.options import Kind
 from pulumi_embedded.model.steps import Op
 from pulumi_embedded.model.urns import display_type, urn_name, urn_stack
 
-__all__ = ["HEADINGS", "ProgressDisplay"]
+__all__ = ["HEADINGS", "ProgressDisplay", "watched"]
+
+_SLOW: Final = 5.0
+"""Seconds without a line after which a step that is under way gets one; from line to line twice as many."""
 
 HEADINGS: Final = {
     (Kind.UPDATE, True): "Previewing update",
@@ -68,10 +73,15 @@ class ProgressDisplay:
         self.over = False
         self.rows: dict[str, Row] = {}
         self._first = ""
+        self._lock = threading.RLock()
         self._print(f"{HEADINGS[kind, preview]} ({urn_stack(stack_urn)}):")
 
     def __call__(self, event: Event) -> None:
         """Takes one event; the summary is the last."""
+        with self._lock:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
         if isinstance(event, Summary):
             self._finish(event)
         elif isinstance(event, SystemMessage):
@@ -137,7 +147,19 @@ class ProgressDisplay:
     def updated(self, row: Row) -> None:
         """A row changed in a way that is worth a line."""
         if row.shown and not (row.urn == self._stack_urn and row.op is Op.SAME):
+            row.printed_at = time.monotonic()
             self._print(row.text(self.over))
+
+    def tell_slow(self) -> None:
+        """Print again the row of each step that has been under way for long without a line."""
+        if self._preview and self._options.brief:
+            return
+        with self._lock:
+            for row in self.rows.values():
+                silent = time.monotonic() - max(row.started_at or 0, row.printed_at)
+                if row.is_running and silent >= _SLOW * 2**row.reminders:
+                    row.reminders += 1
+                    self.updated(row)
 
     def system(self, text: str) -> None:
         """Says something that belongs to no resource."""
@@ -190,3 +212,21 @@ class ProgressDisplay:
             return errors, (row.urn == self._stack_urn) != errors, row.order
 
         return sorted(self.rows.values(), key=place)
+
+
+@contextmanager
+def watched(display: ProgressDisplay) -> Iterator[ProgressDisplay]:
+    """Within the block the display's slow steps are looked for each second."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(1):
+            display.tell_slow()
+
+    watcher = threading.Thread(target=watch, name="slow steps", daemon=True)
+    watcher.start()
+    try:
+        yield display
+    finally:
+        over.set()
+        watcher.join()

@@ -101,6 +101,9 @@ class Row:
     failed: bool = False
     started_at: float | None = None
     ended_at: float | None = None
+    printed_at: float = 0
+    reminders: int = 0
+    """How often it was printed because its step took long."""
     order: int = 0
     show_urn: bool = False
 
@@ -120,6 +123,11 @@ class Row:
         if self.view is None or is_stack(self.view):
             return False
         return any(each.op is self.view.op for each in self.ended)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a provider is at work on the resource."""
+        return bool(self.started_at and self.view and self.view.resource.custom and not self.is_done(False))
 
     def columns(self, over: bool) -> list[str]:
         """Sign, type and name or the URN, status, info."""

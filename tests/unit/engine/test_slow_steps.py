@@ -1,0 +1,92 @@
+"""On a pipe a step that takes long gets a line with what is done and for how long, and then ever fewer lines."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from pulumi_embedded.display import progress, rows
+from pulumi_embedded.display.objects import PropertyPrinter
+from pulumi_embedded.display.options import DisplayOptions
+from pulumi_embedded.display.progress import ProgressDisplay, watched
+from pulumi_embedded.model.events import Diagnostic, Severity, StepEnded, StepStarted, StepView
+from pulumi_embedded.model.options import Kind
+from pulumi_embedded.model.state import ResourceState
+from pulumi_embedded.model.steps import Op
+
+STACK, ROLE, PARENT = (
+    f"urn:pulumi:dev::p::{kind}" for kind in ("pulumi:pulumi:Stack::p-dev", "t:t:Role::r", "c:c:C::c")
+)
+
+
+class Clock:
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in (progress, rows):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic))
+    return clock
+
+
+def display(printed: list[str], *, preview: bool = False, brief: bool = False) -> ProgressDisplay:
+    options = DisplayOptions(brief=brief)
+    return ProgressDisplay(Kind.UPDATE, STACK, PropertyPrinter(1), printed.append, options, preview=preview)
+
+
+def view(urn: str, *, custom: bool = True) -> StepView:
+    return StepView(Op.CREATE, urn, None, ResourceState(urn, urn.split("::")[2], custom))
+
+
+def test_a_slow_step_is_told_of_after_five_seconds_and_then_ever_more_rarely(clock: Clock) -> None:
+    printed: list[str] = []
+    shown = display(printed)
+    shown(StepStarted(view(PARENT, custom=False)))
+    shown(StepStarted(view(ROLE)))
+    del printed[:]
+    for _ in range(40):
+        clock.now += 1
+        shown.tell_slow()
+    assert printed == [f" +  t:t:Role r creating ({seconds}s) " for seconds in (5, 15, 35)]
+    shown(StepEnded(view(ROLE)))
+    del printed[:]
+    clock.now += 100
+    shown.tell_slow()
+    assert printed == []
+
+
+def test_a_step_that_tells_of_itself_needs_no_other_line(clock: Clock) -> None:
+    printed: list[str] = []
+    shown = display(printed)
+    shown(StepStarted(view(ROLE)))
+    for _ in range(5):
+        clock.now += 4
+        shown(Diagnostic(ROLE, Severity.INFO, "rewriting", ephemeral=True))
+        clock.now += 0.9
+        shown.tell_slow()
+    assert len([line for line in printed if "rewriting" in line]) == 5 == len(printed) - 1
+
+
+def test_a_preview_that_is_not_shown_stays_silent(clock: Clock) -> None:
+    printed: list[str] = []
+    shown = display(printed, preview=True, brief=True)
+    shown(StepStarted(view(ROLE)))
+    clock.now += 100
+    shown.tell_slow()
+    assert len(printed) == 1, "the heading"
+
+
+def test_the_steps_are_looked_at_while_the_operation_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = threading.Event()
+    shown = display([])
+    monkeypatch.setattr(shown, "tell_slow", told.set)
+    with watched(shown):
+        assert told.wait(30)
+    assert not [thread for thread in threading.enumerate() if thread.name == "slow steps"]
