@@ -17,7 +17,6 @@ from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.scripts import trust
 from pulumi_alembic.scripts.history import HEAD, History
-from pulumi_alembic.scripts.manifest import COMMAND
 from pulumi_alembic.scripts.promotion import UNSEALED
 from pulumi_alembic.stack.arguments import Approval, Argument, Backup, Commands, Drift, PromoteFrom, properties_of
 from pulumi_alembic.stack.databases import Query
@@ -155,9 +154,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         if rehearse_with is not None:
             properties[Properties.rehearse_with] = pulumi.Output.secret(rehearse_with)
         super().__init__(MigrationsProvider(), name, properties, opts)
-        if not history.manifest.exists:
-            text = f"there is no {history.manifest.path}, so an edited script is not noticed before it is applied"
-            pulumi.log.warn(printable(f"{text}: {COMMAND}"), self)
+        if warning := history.manifest.warning:
+            pulumi.log.warn(printable(warning), self)
 
 
 def proof_of(stack: pulumi.StackReference) -> pulumi.Output[str | None]:

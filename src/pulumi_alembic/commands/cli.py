@@ -28,6 +28,7 @@ from pulumi_alembic.migrate.job import Gate, Job, Listener
 from pulumi_alembic.output.printable import guarded_output, json_text, printable
 from pulumi_alembic.output.wording import counted
 from pulumi_alembic.scripts.history import HEAD, History
+from pulumi_alembic.scripts.manifest import Manifest
 
 if TYPE_CHECKING:
     from pulumi_alembic.scripts.plan import Plan
@@ -108,6 +109,7 @@ def _plan(options: Options, directory: Path) -> int:
     from pulumi_alembic.migrate import planner
 
     plan = planner.plan_from_database(Job(database_url(directory), directory, options.target))
+    _warn(directory)
     if options.json:
         steps = [{"revision": step.id, "message": step.message} for step in plan.steps]
         print_document(current=plan.current, target=plan.target, direction=plan.direction, steps=steps)
@@ -135,6 +137,7 @@ def _upgrade(options: Options, directory: Path) -> None:
     job = Job(database_url(directory), directory, options.target, command)
     plan = planner.look_closely(job).plan
     plan.require_upgrade()
+    _warn(directory)
     listener, revision = _Applied(quiet=options.json), plan.target
     if plan.steps:
         from pulumi_alembic.migrate import migrator
@@ -144,6 +147,11 @@ def _upgrade(options: Options, directory: Path) -> None:
         print_document(revision=revision, applied=listener.revisions)
     else:
         print(f"the database is at {revision}")
+
+
+def _warn(directory: Path) -> None:
+    if warning := Manifest.load(directory).warning:
+        tell(f"warning: {warning}")
 
 
 class _UpgradesOnly(Gate):

@@ -75,6 +75,12 @@ class Manifest:
         except _Broken as broken:
             return cls(path, defect=str(broken))
 
+    @property
+    def warning(self) -> str:
+        """What it costs that there is no manifest, with the command that writes it; empty if there is one."""
+        what = f"there is no {self.path}, so an edit of a script is not noticed before the script is applied"
+        return "" if self.exists else f"{what}. Write it:\n  {COMMAND}"
+
     def differences(self, scripts: Sequence[Entry]) -> list[str]:
         """What it says otherwise than these `scripts`, one line each: none where it fits, or where there is none."""
         if not self.exists:
