@@ -12,13 +12,16 @@ import gc
 import json
 import logging
 import os
+import pickle
 import runpy
 import sys
 import traceback
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["main"]
+__all__ = ["main", "steady_pickler"]
 
 # Tell the engine that the program came to its end, or failed and has said so. A program that ends the process from its
 # midst, even with exit code 0, has not registered all of its resources.
@@ -56,7 +59,8 @@ def main() -> int:
     # A program that fails leaves futures behind; asyncio's complaints about them help nobody.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
-        loop.run_until_complete(pulumi.runtime.run_in_stack(lambda: _run(instructions["program"])))
+        with steady_pickler():
+            loop.run_until_complete(pulumi.runtime.run_in_stack(lambda: _run(instructions["program"])))
     except SystemExit as exit_:
         if exit_.code not in (None, 0):
             raise
@@ -93,6 +97,32 @@ def _configure(instructions: dict[str, Any]) -> None:
             root_directory=instructions["root_directory"],
         )
     )
+
+
+@contextmanager
+def steady_pickler() -> Iterator[None]:
+    """Within the block, undoes after each dynamic resource what the SDK (3.272) did to Python's pickler for it.
+
+    The SDK wraps a method of the pickler once more for each, and leaves it so: at about 310 dynamic resources that
+    reaches Python's limit of recursion. What is pickled stays the same.
+    """
+    from pulumi.dynamic import dynamic
+
+    pickler: Any = pickle._Pickler
+    serialize = dynamic.serialize_provider
+
+    def serialized(provider: Any) -> Any:
+        method = pickler._batch_setitems
+        try:
+            return serialize(provider)
+        finally:
+            pickler._batch_setitems = method
+
+    dynamic.serialize_provider = serialized
+    try:
+        yield
+    finally:
+        dynamic.serialize_provider = serialize
 
 
 def _run(program: str) -> None:

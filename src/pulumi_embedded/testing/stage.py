@@ -24,6 +24,7 @@ import pulumi.runtime
 from pulumi.runtime.proto import engine_pb2_grpc, resource_pb2_grpc
 
 from pulumi_embedded.model.options import Options
+from pulumi_embedded.processes.program import steady_pickler
 from pulumi_embedded.storage.target import Target
 
 __all__ = ["Program", "Stage"]
@@ -90,7 +91,8 @@ class Stage:
         """Does nothing: the program ends with the test."""
 
     def _run(self, target: Target, options: Options, address: str) -> int:
-        with _as_a_process(target.project.program_folder), _connected(target, options, address):
+        folder = target.project.program_folder
+        with _as_a_process(folder), _connected(target, options, address), steady_pickler():
             try:
                 self._loop(options.parallel)
             except SystemExit as exit_:
