@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import psycopg
@@ -39,6 +39,9 @@ from taskdb.local.install import binaries_for_new_server
 from taskdb.local.place import Place
 from taskdb.local.ports import free_port
 from taskdb.local.record import Server
+
+if TYPE_CHECKING:
+    from tests.collector import Collected
 
 PROJECT = Path(__file__).parent.parent
 
@@ -389,3 +392,27 @@ def major(server: Server) -> int:
 def resources(major: int) -> int:
     """The resources of a new stack. Before PostgreSQL 15 the rights on the schema public are a superuser's."""
     return 42 if major >= 15 else 41
+
+
+@pytest.fixture
+def untraced(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The library as in a process that begins, without any variable of OpenTelemetry's."""
+    from tests.collector import forget
+
+    for name in [*os.environ]:
+        if name.startswith("OTEL_") or name in ("TRACEPARENT", "TRACESTATE"):
+            monkeypatch.delenv(name)
+    forget()
+    yield monkeypatch
+    forget()
+
+
+@pytest.fixture
+def collected(untraced: pytest.MonkeyPatch) -> Iterator[Collected]:
+    """A collector, to which spans and metrics of this process are sent."""
+    from tests.collector import collector
+
+    with collector() as collected:
+        for name, value in collected.environment.items():
+            untraced.setenv(name, value)
+        yield collected

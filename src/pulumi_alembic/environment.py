@@ -25,6 +25,7 @@ from pulumi_alembic.migrate.job import ENTERED, Job, Listener, Request
 from pulumi_alembic.migrate.online import run_online
 from pulumi_alembic.output.printable import printable
 from pulumi_alembic.output.redact import redact
+from pulumi_alembic.output.tracing import span
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.scripts.origin import Origin
 
@@ -101,10 +102,11 @@ def _run_offline(metadata: sa.MetaData | None) -> None:
 
 def _run_command(metadata: sa.MetaData | None, url: str, policy: Policy) -> None:
     typed = " ".join(["alembic", *sys.argv[1:]])
+    asked = getattr(context.config.cmd_opts, "cmd", (None,))[0]
     with ExitStack() as stack:
+        stack.enter_context(span(f"alembic {getattr(asked, '__name__', '')}".strip()))
         stack.enter_context(waits(_say, policy.lock_deadline))
         lock = None
-        asked = getattr(context.config.cmd_opts, "cmd", (None,))[0]
         if asked not in _LOOKING:
             # Before Alembic reads the heads: whoever waited reads what the other migration left.
             lock = stack.enter_context(hold(url, policy, typed, _say))

@@ -16,13 +16,20 @@ PACKAGES = {
     "pulumi_embedded": PROJECT / "packages/pulumi-embedded/pyproject.toml",
     "taskdb": PROJECT / "pyproject.toml",
 }
-NOT_IMPORTED = {"pulumi_alembic": {"postgast", "squawk-cli"}, "taskdb": {"pulumi-embedded"}}
-"""Of the first the C library is loaded, the others run as programs."""
+EXPORTER = "opentelemetry-exporter-otlp-proto-grpc"
+NOT_IMPORTED = {
+    "pulumi_alembic": {"postgast", "squawk-cli", EXPORTER},
+    "pulumi_embedded": {EXPORTER},
+    "taskdb": {"pulumi-embedded"},
+}
+"""Of postgast the C library is loaded, of the exporter the one of the protocol, the others run as programs."""
 OF_THE_PROGRAM = {"taskdb": [PROJECT / "__main__.py"]}
 
 
 OTHERWISE = {
     "google.protobuf": "protobuf",
+    # Its parts are many distributions; this one needs the API.
+    "opentelemetry": "opentelemetry-sdk",
     # What is installed as editable has no list of its files.
     "pulumi_alembic": "pulumi-alembic",
     "pulumi_embedded": "pulumi-embedded",
@@ -59,7 +66,9 @@ def declared(project: dict, *extras: str) -> set[str]:
 def test_it_declares_what_it_imports_and_no_more(package: str) -> None:
     project = tomllib.loads(PACKAGES[package].read_text())["project"]
     extras = [
-        extra for extra in project.get("optional-dependencies", {}) if extra in ("postgresql", "status", "testing")
+        extra
+        for extra in project.get("optional-dependencies", {})
+        if extra in ("postgresql", "status", "testing", "traces")
     ]
     assert declared(project, *extras) == imported(package) | NOT_IMPORTED.get(package, set())
 

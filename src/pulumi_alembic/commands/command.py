@@ -12,6 +12,7 @@ import click
 
 from pulumi_alembic.commands.project import script_directory
 from pulumi_alembic.output.printable import printable
+from pulumi_alembic.output.tracing import span
 
 __all__ = ["AS_JSON", "Options", "Run", "argument", "command", "flag", "option", "tell"]
 
@@ -42,15 +43,17 @@ AS_JSON = flag("--json", "Print one JSON object.")
 
 def command(run: Run, help: str, *parameters: click.Parameter, scripts: bool = True) -> click.Command:
     """The command that is named after its function. Without `scripts` it runs where there is no folder of scripts."""
+    name = run.__name__[1:]
 
     def callback(**given: Any) -> int | None:
         options = Options(**given)
         # A report of a preview needs no scripts.
-        return run(options, options.directory or (script_directory() if scripts else Path()))
+        with span(f"pulumi-alembic {name}"):
+            return run(options, options.directory or (script_directory() if scripts else Path()))
 
     directory = option("--directory", "The scripts' folder, which holds env.py and versions/.", type=Path)
     return click.Command(
-        run.__name__[1:],
+        name,
         params=[*parameters, directory],
         callback=callback,
         help=help,

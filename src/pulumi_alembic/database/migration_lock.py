@@ -15,6 +15,7 @@ from pulumi_alembic.database.connection import await_server, log_in, refusals
 from pulumi_alembic.database.endpoint import refuse_read_only
 from pulumi_alembic.database.sessions import Session, holding
 from pulumi_alembic.errors import DatabaseError
+from pulumi_alembic.output.tracing import measure, span
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
@@ -103,7 +104,11 @@ class Lock:
             if again:
                 self._tell(f"waits for another migration, {whom}")
 
-        if waited := poll(take, on_wait, begun, _SAY_AGAIN):
+        with span("migration lock", {"db.system.name": "postgresql", "db.namespace": connection.info.dbname}) as wait:
+            waited = poll(take, on_wait, begun, _SAY_AGAIN)
+            wait.add({"pulumi_alembic.waited": waited})
+        measure("pulumi_alembic.migration_lock.duration", waited, {})
+        if waited:
             self._tell(f"waited {waited:.1f} s for another migration, which has ended")
 
 

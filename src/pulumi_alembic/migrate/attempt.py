@@ -22,6 +22,7 @@ from pulumi_alembic.migrate.blocks.statement import Phases
 from pulumi_alembic.migrate.data_loss.guard import Guard
 from pulumi_alembic.migrate.data_loss.restore import Returning
 from pulumi_alembic.migrate.session_reset import Renewal
+from pulumi_alembic.migrate.spans import trace_statements
 from pulumi_alembic.scripts.plan import Direction
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def attempt(
             guard.follow(engine)
             running.follow(context.get_context(), engine, session)
             update_by_parameters(engine)
+            trace_statements(engine, session, counted=request.observer is None)
             _begin(engine, session, running, renewal, request)
             if connection.in_transaction():
                 # Alembic would take it for the caller's, leave the commit to us, and lose every revision at the close.

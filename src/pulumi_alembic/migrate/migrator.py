@@ -13,6 +13,7 @@ from pulumi_alembic.errors import DatabaseError, Moved
 from pulumi_alembic.migrate.job import OPEN, SILENT, Gate, Job, Listener, Request
 from pulumi_alembic.migrate.loading import for_good
 from pulumi_alembic.migrate.planner import look_closely, read_revision
+from pulumi_alembic.output.tracing import span
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import Plan
@@ -34,7 +35,8 @@ def migrate(job: Job, gate: Gate = OPEN, listener: Listener = SILENT) -> str:
     ):
         while not _reach(Request(job, listener, lock), gate):
             lock.ensure()
-        revision = _read_at_last(job.url, job.policy)
+        with span("read the revision"):
+            revision = _read_at_last(job.url, job.policy)
     if revision != job.target:
         raise DatabaseError(
             f"every revision was applied, but the database is at {revision} and not at {job.target}. "
@@ -46,17 +48,20 @@ def migrate(job: Job, gate: Gate = OPEN, listener: Listener = SILENT) -> str:
 def _reach(request: Request, gate: Gate) -> bool:
     """Run what is pending; False if another migration came between, and the plan has to be made again."""
     job = request.job
-    looked = look_closely(job)
+    with span("plan"):
+        looked = look_closely(job)
     plan = looked.plan
     if not plan.steps:
         return True
-    notes = gate.approve(plan) or {}
+    with span("review"):
+        notes = gate.approve(plan) or {}
     # Git is asked while Alembic is loaded.
     with ThreadPoolExecutor(1) as aside:
         asked = aside.submit(job.origin.completed, job.directory)
         run = _load_run()
     origin = asked.result()
-    backup = gate.back_up(plan, origin)
+    with span("backup"):
+        backup = gate.back_up(plan, origin)
     job = replace(job, history=looked.history, origin=origin)
     try:
         run(plan, looked.history, replace(request, job=job, backup=backup, notes=notes))

@@ -23,7 +23,9 @@ from pulumi_alembic.migrate.blocks.repair import mend_leftovers
 from pulumi_alembic.migrate.failure import revision_failed
 from pulumi_alembic.migrate.function_check import refuse_unfit
 from pulumi_alembic.migrate.job import Request
+from pulumi_alembic.migrate.spans import RunSpans, blockers
 from pulumi_alembic.migrate.step_follower import Running
+from pulumi_alembic.output.tracing import span
 from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.scripts.shape import Function
 
@@ -81,17 +83,19 @@ def run_online(metadata: sa.MetaData | None, request: Request) -> None:
     Raises RevisionFailed for a step that fails, which is rolled back while those before it stay, and DatabaseError
     where the database cannot be reached or another migration came between.
     """
-    retries = Retries(request.job.policy)
+    retries, spans = Retries(request.job.policy), RunSpans(counted=request.observer is None)
     with Watch(request.job.url, request.listener.status, min(_LOOK, request.job.policy.lock_timeout / 2)) as watch:
 
         def on_step(step: RevisionStep) -> None:
             retries.begin(step.revision.revision)
             watch.revision(step.revision.revision)
+            spans.revision(step, retries.attempts)
 
         running = Running(lambda steps, session: _before_the_first(steps, session, request) if steps else None, on_step)
         while True:
             try:
-                attempt(metadata, request, running, watch.session)
+                with spans.attempt():
+                    attempt(metadata, request, running, watch.session)
                 return
             except (Exception, SystemExit) as error:
                 _recover(error, running, retries, watch, request)
@@ -124,7 +128,8 @@ def _recover(error: BaseException, running: Running, retries: Retries, watch: Wa
     pause = None if running.committed else retries.pause(first)
     try:
         if pause is not None:
-            _wait(first, waited, pause, watch, request, retries.left)
+            with span("wait for the next attempt", blockers(watch.blockers)):
+                _wait(first, waited, pause, watch, request, retries.left)
     except DatabaseError:
         pause = None
     if pause is None:

@@ -13,9 +13,11 @@ __all__ = [
     "Kind",
     "Statement",
     "StatementError",
+    "Token",
     "alone",
     "assigned",
     "ends_transaction",
+    "lexed",
     "own_constants",
     "printable_sql",
     "recognise",
@@ -83,7 +85,7 @@ def alone(sql: str) -> Statement:
 def assigned(assignments: str) -> list[str]:
     """The columns that a SET clause assigns to, as written; those of a list in parentheses too."""
     columns, depth, target = [], 0, True
-    for token in _lexed(assignments):
+    for token in lexed(assignments):
         if token.text == "=" and (depth == 0 or target):
             target = False
         elif token.text == "," and depth == 0:
@@ -96,7 +98,7 @@ def assigned(assignments: str) -> list[str]:
 
 def recognise(sql: str) -> Statement | None:
     """What kind the first statement of `sql` is; None for one of no kind here."""
-    first = next(_lexed(sql), None) if _MARK.search(sql) else None
+    first = next(lexed(sql), None) if _MARK.search(sql) else None
     if first is None or first.text.upper() not in _FIRST_WORDS:
         return None
     tokens = _tokens(sql)
@@ -114,7 +116,7 @@ def ends_transaction(sql: str) -> bool:
     if not _TRANSACTION_MARK.search(sql):
         return False
     statements: list[list[str]] = [[]]
-    for token in _lexed(sql):
+    for token in lexed(sql):
         if token.text == ";":
             statements.append([])
         elif len(statements[-1]) < 3:
@@ -132,7 +134,7 @@ def printable_sql(sql: str) -> str:
     if printable(sql) == sql:
         return sql
     written, end = [], 0
-    for token in _lexed(sql):
+    for token in lexed(sql):
         gap = " " if token.start > end else ""
         text = token.text if printable(token.text) == token.text else _escaped(token)
         written.append(gap + text)
@@ -163,7 +165,7 @@ _CONSTANT = re.compile(
 )
 
 
-def _escaped(token: _Token) -> str:
+def _escaped(token: Token) -> str:
     if token.kind == "quoted":
         return 'U&"' + "".join(_in_name(each) for each in token.text[1:-1]) + '"'
     if token.kind != "string":
@@ -194,7 +196,9 @@ def _in_name(character: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Token:
+class Token:
+    """A token as it is written, and where; a `kind` is string, quoted, word, or other, which is one character."""
+
     text: str
     start: int
     kind: str
@@ -219,11 +223,12 @@ _ATOMIC = re.compile(r"\batomic\b", re.IGNORECASE)
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 
 
-def _tokens(sql: str) -> list[_Token]:
-    return list(_lexed(sql))
+def _tokens(sql: str) -> list[Token]:
+    return list(lexed(sql))
 
 
-def _lexed(sql: str) -> Iterator[_Token]:
+def lexed(sql: str) -> Iterator[Token]:
+    """The tokens of a text, without comments. A constant that does not end begins with a quote of kind other."""
     position = 0
     while match := _TOKEN.match(sql, position):
         position = match.end()
@@ -231,7 +236,7 @@ def _lexed(sql: str) -> Iterator[_Token]:
         if kind == "comment":
             position = _comment_end(sql, position)
         elif kind != "space":
-            yield _Token(match[0], match.start(), kind or "other")
+            yield Token(match[0], match.start(), kind or "other")
 
 
 def _comment_end(sql: str, position: int) -> int:
@@ -245,7 +250,7 @@ def _comment_end(sql: str, position: int) -> int:
 class _Reader:
     """Reads tokens from the left; what does not fit is left where it is."""
 
-    def __init__(self, sql: str, tokens: Sequence[_Token]) -> None:
+    def __init__(self, sql: str, tokens: Sequence[Token]) -> None:
         self._sql = sql.rstrip().rstrip(";")
         self._tokens = tokens
         self._at = 0
@@ -286,7 +291,7 @@ class _Reader:
         """The text behind what was read."""
         return self._sql[self._tokens[self._at].start :].strip() if self._at < len(self._tokens) else ""
 
-    def _next(self, *kinds: str) -> _Token | None:
+    def _next(self, *kinds: str) -> Token | None:
         if self._at < len(self._tokens) and self._tokens[self._at].kind in kinds:
             self._at += 1
             return self._tokens[self._at - 1]

@@ -22,6 +22,7 @@ from pulumi_embedded.processes.interpreters import Interpreters
 from pulumi_embedded.processes.runner import launch_in
 from pulumi_embedded.storage.checkpoint import ENGINE_VERSION, Snapshot
 from pulumi_embedded.storage.session import Stack
+from pulumi_embedded.tracing import span
 
 if TYPE_CHECKING:
     from pulumi_embedded.cli.plan_file import PlanFile
@@ -64,11 +65,14 @@ class Request:
 
 def perform(stack: Stack, request: Request, confirm: Callable[[], bool]) -> None:
     """Does what was asked; raises OperationFailed where it failed and its display has said why."""
-    with Interpreters(stack.session.project, request.program_runs) as interpreters:
+    verb = "preview" if request.preview_only else _VERBS[request.options.kind]
+    with (
+        span(f"pulumi-embedded {verb}"),
+        Interpreters(stack.session.project, request.program_runs) as interpreters,
+    ):
         performance = _Performance(stack, request, interpreters)
         outcome = performance.run(confirm)
     if request.expect_no_changes and outcome.has_changes:
-        verb = "preview" if request.preview_only else _VERBS[request.options.kind]
         raise UnexpectedChanges(f"no changes were expected for {verb} but changes were proposed")
     if request.save_plan and outcome.plan:
         performance.save(request.save_plan, outcome.plan)

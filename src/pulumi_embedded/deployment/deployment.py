@@ -37,6 +37,7 @@ from pulumi_embedded.processes.watchdog import Watchdog
 from pulumi_embedded.storage.checkpoint import Snapshot
 from pulumi_embedded.storage.journal import Journal
 from pulumi_embedded.storage.target import Target
+from pulumi_embedded.tracing import remembered, span
 
 __all__ = ["Deployment", "Registered"]
 
@@ -110,6 +111,14 @@ class Deployment:
 
         Raises EngineError, before anything is done, where it can only be about the state and a target is not in it.
         """
+        options, target = self._options, self.target
+        name = "preview" if options.dry_run else str(options.kind)
+        with remembered(name, {"pulumi.project": target.project.name, "pulumi.stack": target.stack}) as operation:
+            outcome = self._run()
+            operation.add({"pulumi.result": "failed" if outcome.failed else "succeeded"})
+        return outcome
+
+    def _run(self) -> Outcome:
         begun = time.monotonic()
         require_known(self._options, self._base.resources)
         self._reporter.tell(Prelude(dict(self.target.config)))
@@ -204,7 +213,8 @@ class Deployment:
         self._abandon.append(program.kill)
         self.cancellation.on_stop(lambda: self._signals.put("stop"))
         try:
-            signal = self._signals.get()
+            with span("program"):
+                signal = self._signals.get()
             if signal == "failed" and self._program_failure:
                 self._reporter.diagnose("", Severity.ERROR, self._program_failure)
             if signal == "failed":
@@ -229,6 +239,10 @@ class Deployment:
 
     def register(self, goal: Goal) -> ResourceState:
         """Makes one resource what the program wants; returns when it is."""
+        with span(f"register {goal.type}", {"pulumi.type": goal.type, "pulumi.name": goal.name}):
+            return self._register(goal)
+
+    def _register(self, goal: Goal) -> ResourceState:
         with self._deciding:
             self.cancellation.check()
             if parent := self._goals.get(goal.parent):

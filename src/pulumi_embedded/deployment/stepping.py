@@ -18,6 +18,7 @@ from pulumi_embedded.model.state import PendingOperation, ResourceState
 from pulumi_embedded.model.steps import Op, Step
 from pulumi_embedded.processes.answers import NoAnswer, PartialFailure
 from pulumi_embedded.storage.journal import Journal
+from pulumi_embedded.tracing import span
 
 __all__ = ["StepRunner", "run_deletes", "run_refresh"]
 
@@ -76,7 +77,8 @@ class StepRunner:
 
     def run(self, step: Step) -> None:
         """Carry the step out and record it; raises StepFailed if it failed, Cancelled if nothing more may begin."""
-        with self._places:
+        named = {"pulumi.urn": step.urn, "pulumi.operation": str(step.op)}
+        with self._places, span(f"{step.op} {step.resource.type}", named):
             self._cancellation.check()
             self._reporter.started(step)
             self._journal.begin(step)

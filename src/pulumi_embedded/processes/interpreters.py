@@ -9,6 +9,7 @@ from typing import Final
 
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.storage.workspace import Project
+from pulumi_embedded.tracing import environment
 
 __all__ = ["Interpreter", "Interpreters", "start"]
 
@@ -26,6 +27,7 @@ def start(command: Sequence[str], folder: Path, stdin: int) -> subprocess.Popen[
         text=True,
         errors="replace",
         start_new_session=True,
+        env=environment(),
     )
 
 

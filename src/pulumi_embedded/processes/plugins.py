@@ -21,7 +21,9 @@ import grpc
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.processes.interpreters import start
 from pulumi_embedded.processes.sockets import address_of
+from pulumi_embedded.processes.traced_calls import traced
 from pulumi_embedded.storage.workspace import pulumi_home
+from pulumi_embedded.tracing import span
 
 __all__ = ["DYNAMIC", "PluginHost", "PluginProcess", "find_plugin"]
 
@@ -88,7 +90,7 @@ class PluginProcess:
         self.package = package
         self._process = process
         options = [("grpc.max_receive_message_length", _MESSAGE_BYTES), ("grpc.max_send_message_length", -1)]
-        self.channel = grpc.insecure_channel(address, options=options)
+        self.channel = traced(grpc.insecure_channel(address, options=options))
 
     def ended(self) -> str | None:
         """How the process ended, None while it runs."""
@@ -176,6 +178,10 @@ class PluginHost:
         return plugin
 
     def _start(self, package: str, version: str, modules: Sequence[str] = ()) -> PluginProcess:
+        with span("start plugin", {"pulumi.package": package}):
+            return self._started(package, version, modules)
+
+    def _started(self, package: str, version: str, modules: Sequence[str]) -> PluginProcess:
         with self._lock:
             socket = next(self._sockets)
         command = [*find_plugin(package, version, self._python, socket), *modules, self._engine]

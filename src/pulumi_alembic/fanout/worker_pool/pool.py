@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from pulumi_alembic.errors import DatabaseError, HistoryError
 from pulumi_alembic.fanout.job import FanoutJob
+from pulumi_alembic.output.tracing import environment
 
 __all__ = ["Crowd"]
 
@@ -34,7 +35,7 @@ class Crowd:
         ours, theirs = os.pipe()
         try:
             command = [sys.executable, "-m", "pulumi_alembic.fanout.worker_pool", str(theirs)]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs])
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[theirs], env=environment())
         finally:
             os.close(theirs)
         self._answers = os.fdopen(ours, "rb")

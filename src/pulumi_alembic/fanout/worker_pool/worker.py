@@ -19,6 +19,7 @@ from pulumi_alembic.fanout.tasks import TASKS, Bench
 from pulumi_alembic.fanout.worker_pool.messages import Lines, write
 from pulumi_alembic.output.printable import printable
 from pulumi_alembic.output.redact import redact
+from pulumi_alembic.output.tracing import span
 
 __all__ = ["Worker"]
 
@@ -129,7 +130,7 @@ def _answer(bench: Bench, task: str, shared: Any, order: dict[str, Any], tell: _
         tell({"say": text, "of": order["n"], "lasting": lasting})
 
     try:
-        with waits(say, bench.job.job.policy.lock_deadline):
+        with span(f"{task} database", {"db.namespace": name or ""}), waits(say, bench.job.job.policy.lock_deadline):
             return TASKS[task](bench, name, shared if own is None else own, say)
     except RevisionFailed as error:
         return {"error": str(error), "kind": "RevisionFailed", "revision": error.revision}

@@ -20,6 +20,7 @@ from pulumi_alembic.database.literals import Unbindable, bound
 from pulumi_alembic.errors import DataLoss, MigrationError
 from pulumi_alembic.migrate.data_loss.plain_drops import holds_nothing, plain
 from pulumi_alembic.migrate.data_loss.static_check import Outline, may_rename
+from pulumi_alembic.output.tracing import span
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Session
@@ -93,12 +94,13 @@ class Guard:
             # Nothing can be lost, and the statement fails by itself: a savepoint of ours could only hide that.
             return
         with self._asked(connection, text, parameters):
-            self._look(_written(text, parameters, many=many))
+            sql = _written(text, parameters, many=many)
+            if self._may_take(sql):
+                with span("data-loss guard"):
+                    self._look(sql)
 
     def _look(self, sql: str) -> None:
         """Before the statement runs."""
-        if not self._may_take(sql):
-            return
         from pulumi_alembic.migrate.data_loss.catalog_after import present
         from pulumi_alembic.migrate.data_loss.losses import losses
         from pulumi_alembic.sql.effects import effects
@@ -126,7 +128,7 @@ class Guard:
         before, self._unknown = self._unknown, None
         if before is None:
             return
-        with self._asked(connection, text, parameters):
+        with span("data-loss guard"), self._asked(connection, text, parameters):
             self._compare(before, cursor, text, parameters, many=many)
 
     def _compare(self, before: Tables, cursor: Any, text: str, parameters: Any, *, many: bool) -> None:

@@ -20,6 +20,7 @@ from pulumi_alembic.migrate.data_loss.sequences import set_sequences
 from pulumi_alembic.migrate.data_loss.session import Unfit, reason, refusal, unchanging
 from pulumi_alembic.migrate.data_loss.target import Target, quiet
 from pulumi_alembic.migrate.data_loss.values import Values, write, write_each
+from pulumi_alembic.output.tracing import span
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
@@ -76,7 +77,7 @@ class Returning:
         if mine := [each for each in read(self._session) if self._is_mine(each)]:
             # What the script left for the commit to check is checked now: nothing can be altered before.
             self._session.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            with unchanging(self._session):
+            with span("restore rows"), unchanging(self._session):
                 self._put_back(mine)
 
     def _is_mine(self, entry: Entry) -> bool:

@@ -17,6 +17,7 @@ from pulumi_alembic.database.connection import connect, log_in
 from pulumi_alembic.database.fingerprint import read_lines
 from pulumi_alembic.database.pg_programs import find_client
 from pulumi_alembic.errors import MigrationError, NotRehearsed
+from pulumi_alembic.output.tracing import span
 from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review.plan_review import Account
 from pulumi_alembic.review.rehearsal.copying import (
@@ -88,7 +89,8 @@ def _begun(
             count = len(looked.plan.steps)
             tell(f"rehearsing {counted(count, 'revision')} in a scratch database")
             try:
-                return _rehearse(preparing.result(), looked, account)
+                with span("rehearsal"):
+                    return _rehearse(preparing.result(), looked, account)
             except NotRehearsed as reason:
                 return replace(account, not_rehearsed=str(reason))
             except (MigrationError, psycopg.Error, OSError) as error:

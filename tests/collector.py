@@ -1,0 +1,125 @@
+"""An OpenTelemetry collector: it takes spans and metrics over OTLP, and keeps them for a test to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+from pulumi_alembic.output import tracing
+
+__all__ = ["Collected", "Recorded", "collector", "forget"]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A span; times are nanoseconds since 1970, and an error is its `error.type`."""
+
+    id: str
+    parent: str
+    trace: str
+    name: str
+    service: str
+    begun: int
+    ended: int
+    failed: bool
+    attributes: dict[str, Any]
+
+
+@dataclass
+class Collected:
+    """What was sent so far; `raw` is every message in the form that people read."""
+
+    endpoint: str
+    spans: list[Recorded] = field(default_factory=list)
+    metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    raw: list[str] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that make a command send its spans here."""
+        return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint}
+
+    def named(self, name: str) -> list[Recorded]:
+        """The spans of this name, in the order in which they began."""
+        return sorted((each for each in self.spans if each.name == name), key=lambda each: each.begun)
+
+    def children(self, parent: Recorded) -> list[Recorded]:
+        """The spans right below one, in the order in which they began."""
+        return sorted((each for each in self.spans if each.parent == parent.id), key=lambda each: each.begun)
+
+    def path(self, span: Recorded) -> list[str]:
+        """The names from the root down to the span."""
+        above = [each for each in self.spans if each.id == span.parent]
+        return [*(self.path(above[0]) if above else []), span.name]
+
+
+@contextmanager
+def collector() -> Iterator[Collected]:
+    """Listens on a port of the loopback interface until the end of the block."""
+    server = grpc.server(ThreadPoolExecutor(4))
+    collected = Collected(f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
+
+    class Traces(trace_service_pb2_grpc.TraceServiceServicer):
+        def Export(self, request: Any, context: Any) -> Any:  # noqa: N802
+            collected.raw.append(str(request))
+            for resource in request.resource_spans:
+                service = _values(resource.resource.attributes)["service.name"]
+                for scope in resource.scope_spans:
+                    collected.spans += [_recorded(each, service) for each in scope.spans]
+            return trace_service_pb2.ExportTraceServiceResponse()
+
+    class Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
+        def Export(self, request: Any, context: Any) -> Any:  # noqa: N802
+            collected.raw.append(str(request))
+            for resource in request.resource_metrics:
+                for metric in (each for scope in resource.scope_metrics for each in scope.metrics):
+                    points = getattr(metric, metric.WhichOneof("data")).data_points
+                    collected.metrics[metric.name] = [_values(each.attributes) for each in points]
+            return metrics_service_pb2.ExportMetricsServiceResponse()
+
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Traces(), server)
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(Metrics(), server)
+    server.start()
+    try:
+        yield collected
+    finally:
+        server.stop(None)
+
+
+def _recorded(span: Any, service: str) -> Recorded:
+    return Recorded(
+        span.span_id.hex(),
+        span.parent_span_id.hex(),
+        span.trace_id.hex(),
+        span.name,
+        service,
+        span.start_time_unix_nano,
+        span.end_time_unix_nano,
+        span.status.code == span.status.STATUS_CODE_ERROR,
+        _values(span.attributes),
+    )
+
+
+def _values(attributes: Any) -> dict[str, Any]:
+    return {each.key: _value(each.value) for each in attributes}
+
+
+def _value(value: Any) -> Any:
+    kind = value.WhichOneof("value")
+    return [_value(each) for each in value.array_value.values] if kind == "array_value" else getattr(value, kind)
+
+
+def forget() -> None:
+    """Let tracing begin as in a new process."""
+    for provider in tracing._providers:
+        provider.shutdown()
+    tracing._providers.clear()
+    for cached in (tracing.wanted, tracing._tracer, tracing._meter, tracing._joined, tracing._instrument):
+        cached.cache_clear()
