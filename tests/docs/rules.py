@@ -184,6 +184,20 @@ EXAMPLES: Mapping[str, Example] = {
         words="After the newest revision, the tables are not those of the application's models. Add a revision, or change "
         "the models. `alembic check` lists the differences."
     ),
+    "breaks-running-code": Example(
+        _execute("ALTER TABLE tasks DROP COLUMN title"),
+        _execute("ALTER TABLE tasks ADD COLUMN name text"),
+        'Code of the previous version uses all that its schema allows. `phase = "contract"` in the script says that no '
+        "such code runs any longer.",
+    ),
+    "needless-contract": Example(
+        words='The script has `phase = "contract"`, and no statement of it breaks code of the previous version. Remove '
+        "the line, so that no stack holds the revision."
+    ),
+    "expand-behind-contract": Example(
+        words="The script has no phase, and builds on a contract. A stack that holds the contract rejects the revision. Let "
+        "the contract build on this revision instead."
+    ),
     "unproven-revision": Example(
         words="The stack of `taskdb:promote_from` has not run the revision. Run it there first, or give a reason for one "
         "update: `PULUMI_ALEMBIC_UNPROVEN`."

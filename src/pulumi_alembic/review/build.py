@@ -20,6 +20,7 @@ from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.review.plan_review import Account, Finding, RevisionAccount, StatementAccount
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import Direction, plan, revision_text
+from pulumi_alembic.scripts.revision import CONTRACT
 
 if TYPE_CHECKING:
     from pulumi_alembic.migrate.job import Job
@@ -226,5 +227,7 @@ def _revisions(
         about = (step.id, step.message, f"{step.folder.name}/{step.file}", step.checksum, plan.direction)
         findings = lint.whole(does.statements, does.runs_python, linted.of_plan(step, catalog))
         more: dict[str, Any] = {"from_ledger": step.is_capsule, "proven_by": linted.proven_by(step)}
+        if plan.direction is Direction.UPGRADE:
+            more |= {"phase": step.phase if step.phase == CONTRACT else "", "breaks": tuple(map(redact, lint.breaks))}
         accounts.append(RevisionAccount(*about, does.runs_python, tuple(statements), findings, **more))
     return tuple(accounts), catalog

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.scripts import phases
 from pulumi_alembic.sql.locks import MODES, OF_ROWS, Effects, Lock
 from pulumi_alembic.sql.tables import ColumnAccount, ForeignKey, TableAccount, TableState
 
@@ -130,7 +131,8 @@ class RevisionAccount:
     `losses` say how many rows and values of what is there now it would take away, `keeps` those that it sets aside
     instead, and `puts_back` what is kept and goes back. They change with every row, and are no part of a plan's digest.
     One `from_ledger` is not among the scripts: the database keeps it, as it was applied. `proven_by` is the stack that
-    ran it before, where one has to.
+    ran it before, where one has to. `phase` is empty for an expand, and `breaks` is what code of the previous version
+    cannot do any longer, as far as statements show.
     """
 
     id: str
@@ -147,6 +149,8 @@ class RevisionAccount:
     proven_by: str = ""
     keeps: tuple[str, ...] = ()
     puts_back: tuple[str, ...] = ()
+    phase: str = ""
+    breaks: tuple[str, ...] = ()
 
     @property
     def sends(self) -> tuple[StatementAccount, ...]:
@@ -217,7 +221,11 @@ def _findings(revision: RevisionAccount) -> list[Any]:
     """Of each finding its rule, its severity, its tables and whether it is excused: first those of the revision."""
     findings = [revision.findings, *(statement.findings for statement in revision.statements)]
     found = [
-        sorted([each.rule, each.severity, sorted(each.tables), bool(each.excused)] for each in several)
+        sorted(
+            [each.rule, each.severity, sorted(each.tables), bool(each.excused)]
+            for each in several
+            if each.rule not in phases.RULES
+        )
         for several in findings
     ]
     return found if any(found) else []

@@ -60,8 +60,9 @@ class Plan:
 def plan(history: History, current: Sequence[str], target: str) -> Plan:
     """The plan from the heads `current` to `target`, an id or `base`: up by the missing, or down by the surplus.
 
-    Raises TargetError where a head is not in the history, or where the target lies on another branch. Upward steps come
-    after all they build on, downward ones before.
+    Raises TargetError where a head is not in the history, or where the target lies on another branch, and HistoryError
+    where a missing revision has a phase that there is not. Upward steps come after all they build on, downward ones
+    before.
     """
     for head in current:
         if head not in history.revisions:
@@ -79,6 +80,9 @@ def plan(history: History, current: Sequence[str], target: str) -> Plan:
             f"revision {target} is on another branch than {revision_text(current)}. "
             f"Go to their common ancestor first, or to a revision that joins them"
         )
+    for revision in missing:
+        # Read here, so that a wrong one is an error before anything runs.
+        _ = revision.phase
     direction = Direction.DOWNGRADE if surplus else Direction.UPGRADE
     reached = tuple(history.revisions[id] for id in wanted)
     return Plan(tuple(sorted(current)), target, direction, surplus or missing, reached)

@@ -15,7 +15,10 @@ from pulumi_alembic.errors import HistoryError
 from pulumi_alembic.scripts import naming
 from pulumi_alembic.scripts.manifest import Entry
 
-__all__ = ["Revision", "builds_on", "checksum", "normalised"]
+__all__ = ["CONTRACT", "EXPAND", "Revision", "builds_on", "checksum", "normalised"]
+
+EXPAND, CONTRACT = "expand", "contract"
+"""The phases of a revision: code of the version before runs on an expand, and can fail after a contract."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,34 @@ class Revision:
         """The first line of the script's docstring."""
         return (ast.get_docstring(_parse(self.path, self.source)) or "").strip().split("\n")[0]
 
+    @cached_property
+    def phase(self) -> str:
+        """EXPAND or CONTRACT, by the script's `phase`.
+
+        Raises:
+            HistoryError: The script says something else, or says it under a name that nothing reads.
+
+        """
+        if _PHASE not in (text := self.source.lower()) and CONTRACT not in text:
+            return EXPAND
+        from difflib import get_close_matches
+
+        phase = EXPAND
+        for name, node in _assigned(_parse(self.path, self.source)):
+            value = node.value if isinstance(node, ast.Constant) else None
+            where = f"{self.path}:{node.lineno}"
+            if name == _PHASE:
+                if value not in (EXPAND, CONTRACT):
+                    given = ast.unparse(node)[:80]
+                    raise HistoryError(f"{where}: phase must be {EXPAND!r} or {CONTRACT!r}, not {given}")
+                phase = str(value)
+            elif value in (EXPAND, CONTRACT) and get_close_matches(name.lower(), [_PHASE], cutoff=0.75):
+                raise HistoryError(f"{where}: {name} is not read. Write:\n  phase = {value!r}")
+        return phase
+
+
+_PHASE = "phase"
+
 
 def checksum(source: str) -> str:
     """A digest of a script that line endings do not change: `v1:` and the SHA-256 of its text with LF alone.
@@ -149,16 +180,23 @@ def _parse(path: str | Path, source: str) -> ast.Module:
 
 def _literals(path: str | Path, tree: ast.Module) -> Iterator[tuple[str, Any]]:
     """The module's own `revision`, `down_revision` and `depends_on`, which must be literals as Alembic writes them."""
+    for name, value in _assigned(tree):
+        if name in {"revision", "down_revision", "depends_on"}:
+            try:
+                yield name, ast.literal_eval(value)
+            except (ValueError, TypeError):
+                raise HistoryError(f"{path}:{value.lineno}: {name} must be a plain literal") from None
+
+
+def _assigned(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """The names that the module itself assigns, and the expression of each."""
     for node in tree.body:
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )
         for target in targets:
-            if isinstance(target, ast.Name) and target.id in {"revision", "down_revision", "depends_on"}:
-                try:
-                    yield target.id, ast.literal_eval(node.value)  # type: ignore[attr-defined]
-                except (ValueError, TypeError):
-                    raise HistoryError(f"{path}:{node.lineno}: {target.id} must be a plain literal") from None
+            if isinstance(target, ast.Name) and node.value is not None:  # type: ignore[attr-defined]
+                yield target.id, node.value  # type: ignore[attr-defined]
 
 
 def _ids(declared: object) -> tuple[str, ...]:

@@ -12,7 +12,10 @@ from typing import Any, Self
 
 from pulumi_alembic.sql.parser import identifier
 
-__all__ = ["QUERY", "Catalog", "Column", "Constraint", "Measure", "Models", "Relation", "quoted"]
+__all__ = ["FIXED", "FRESH", "QUERY", "Catalog", "Column", "Constraint", "Measure", "Models", "Relation", "quoted"]
+
+FIXED, FRESH = "fixed", "fresh"
+"""Kinds of a column's default."""
 
 Measure = Callable[[str], int | None]
 """The bytes of a table's own rows, 0 where there are none, and None where that cannot be told at once."""
@@ -32,10 +35,12 @@ SELECT json_build_object(
         'rows', greatest(reltuples, pg_stat_get_live_tuples(oid), 0)::bigint, 'pages', relpages,
         'valid', coalesce((SELECT indisvalid FROM pg_index WHERE indexrelid = relation.oid), true),
         'columns', (
-            SELECT json_agg(json_build_array(attnum, attname, format_type(atttypid, atttypmod), attnotnull)
-                            ORDER BY attnum)
+            SELECT json_agg(json_build_array(attnum, attname, format_type(atttypid, atttypmod), attnotnull,
+                                             atthasdef OR attidentity <> '') ORDER BY attnum)
             FROM pg_attribute WHERE attrelid = relation.oid AND attnum > 0 AND NOT attisdropped
                 AND relkind IN ('r', 'p', 'v', 'm', 'f')),
+        'key', (SELECT to_json(indkey::int2[]) FROM pg_index WHERE indexrelid = relation.oid
+            AND indisunique AND indisvalid AND indpred IS NULL AND indexprs IS NULL AND indnatts = indnkeyatts),
         'parents', (
             SELECT json_agg(inhparent::bigint ORDER BY inhseqno) FROM pg_inherits WHERE inhrelid = relation.oid),
         'forced', forced,
@@ -82,13 +87,15 @@ def quoted(*parts: str) -> str:
 class Column:
     """`type` is as PostgreSQL writes it, empty where it is not known; `new` where the plan itself adds the column.
 
-    `was` is its name before the plan renamed it, empty where it did not.
+    `was` is its name before the plan renamed it, empty where it did not. `default` is what a row gets that does not
+    name the column: empty for NULL, FIXED for a value that can be the same in two rows, FRESH for one that cannot.
     """
 
     type: str = ""
     not_null: bool = False
     new: bool = False
     was: str = field(default="", compare=False)
+    default: str = field(default="", compare=False)
 
 
 Models = Mapping[tuple[str, str], Mapping[str, Column]]
@@ -121,7 +128,8 @@ class Relation:
     `triggers` gives the function of each. `rows` and `pages` are what the server's statistics say: 0 is empty, or never
     looked at. An index that is not `valid` is what an interrupted build left. `was` is its name before the plan renamed
     or moved it, empty where it did not. `assumed` is one that no catalog and no statement made, but a statement names.
-    Row-level security is `forced` where it holds for the owner too.
+    Row-level security is `forced` where it holds for the owner too. `key` are the columns of a unique index,
+    empty if it has others than columns or is partial.
     """
 
     name: str
@@ -138,6 +146,7 @@ class Relation:
     pages: int = 0
     valid: bool = True
     forced: bool = field(default=False, compare=False)
+    key: tuple[str, ...] = field(default=(), compare=False)
     was: str = field(default="", compare=False)
     assumed: bool = field(default=False, compare=False)
 
@@ -268,7 +277,10 @@ def _relation(row: Mapping[str, Any], names: Mapping[int, str], numbered: Mappin
     return Relation(
         names[row["oid"]],
         row["kind"],
-        {name: Column(type_, not_null) for _, name, type_, not_null in row["columns"] or []},
+        {
+            name: Column(type_, not_null, default=FIXED if any(default) else "")
+            for _, name, type_, not_null, *default in row["columns"] or []
+        },
         (),
         tuple(names[oid] for oid in row["parents"] or [] if oid in names),
         names.get(row["default_partition"], ""),
@@ -280,4 +292,5 @@ def _relation(row: Mapping[str, Any], names: Mapping[int, str], numbered: Mappin
         row["pages"],
         row["valid"],
         row.get("forced", False),
+        tuple(numbered[row["table"]].get(number, "") for number in row.get("key") or ()),
     )

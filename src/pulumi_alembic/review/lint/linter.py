@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.output.redact import redact
+from pulumi_alembic.output.wording import few
 from pulumi_alembic.review.lint import installed, practice
 from pulumi_alembic.review.lint.context import Draft, Sight
 from pulumi_alembic.review.lint.custom import LintStatement
@@ -18,8 +20,10 @@ from pulumi_alembic.review.lint.sizes import Size, size_of
 from pulumi_alembic.review.lint.squawk import Objection, drafts_of, objections
 from pulumi_alembic.review.lint.statement import check
 from pulumi_alembic.review.plan_review import Finding, Severity
+from pulumi_alembic.scripts.phases import BREAKS, NEEDLESS
 from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.scripts.promotion import UNPROVEN
+from pulumi_alembic.scripts.revision import CONTRACT, EXPAND
 from pulumi_alembic.sql.catalog import Catalog, Measure
 from pulumi_alembic.sql.effects import after, effects
 from pulumi_alembic.sql.locks import Effects
@@ -28,6 +32,7 @@ from pulumi_alembic.sql.parser import ParseError, parse, split
 if TYPE_CHECKING:
     from pulumi_alembic.scripts.revision import Revision
     from pulumi_alembic.sql.parser import Node
+    from pulumi_alembic.sql.running_code import RunningCode
 
 __all__ = ["Linter", "RevisionLint", "Statements"]
 
@@ -41,6 +46,13 @@ _SAYS_TOO = {
     "ban-alter-domain-with-add-constraint": {"blocking-scan"},
 }
 """Rules that another one, found in the same statement, says already."""
+
+_SHOWN = 5
+_CONTRACT_ADVICE = (
+    "# if no code that uses it runs any longer when this revision does:\n"
+    f'phase = "{CONTRACT}"\n'
+    "# otherwise add the new form in this revision, and remove the old one in a later contract"
+)
 
 _NEVER_BACK = {"grant-to-public", "security-definer-search-path"}
 """A downgrade restores what was, whatever one thinks of it; these it should not bring back either."""
@@ -68,10 +80,10 @@ class Linter:
         """Squawk's objections to each text; of its pieces, where it is several statements."""
         return objections(piece for text in self.texts for piece in _pieces(text))
 
-    def revision(self, script: Revision, before: Catalog | None) -> RevisionLint:
-        """Lints one revision, whose statements follow."""
+    def revision(self, script: Revision, before: Catalog | None, running: RunningCode | None = None) -> RevisionLint:
+        """Lints one revision, whose statements follow, for the code that runs meanwhile, if any is known."""
         relations = before.relations.values() if before else ()
-        return RevisionLint(self, script, frozenset(each.was or each.name for each in relations))
+        return RevisionLint(self, script, frozenset(each.was or each.name for each in relations), running)
 
     def custom(self, statement: LintStatement) -> Iterator[Draft]:
         """What the rules of other distributions find, but for those that are off, and those that failed before."""
@@ -93,12 +105,16 @@ class Linter:
 class RevisionLint:
     """Lints the statements of one revision in their order, and then the revision.
 
-    `before` is what was there, by the names that it had before the plan.
+    `before` is what was there, by the names that it had before the plan. `breaks` is, behind `whole`, what the revision
+    breaks of code that runs meanwhile. One that `follows` a contract can be a contract without need.
     """
 
     linter: Linter
     script: Revision
     before: frozenset[str]
+    running: RunningCode | None = None
+    follows: bool = False
+    breaks: tuple[str, ...] = ()
     _used: set[Excuse] = field(default_factory=set)
     _said: list[tuple[str, str]] = field(default_factory=list)
     """Of excuses: the rule that they break, and how."""
@@ -117,6 +133,7 @@ class RevisionLint:
         for piece in pieces:
             does = found if len(pieces) == 1 else effects(piece, catalog)
             new = _made(catalog, self.before)
+            self._follow(piece, does, catalog)
             for draft in _once(self._drafts(piece, Sight(catalog, does, outside, new))):
                 drafts[draft.rule, draft.tables, draft.what] = draft
             catalog = after(piece, catalog) if len(pieces) > 1 else catalog
@@ -135,11 +152,27 @@ class RevisionLint:
         if runs_python and self.linter.static:
             found.append(Draft("runs-python", f"none of its SQL was looked at, as it runs Python: {runs_python}"))
         if up:
+            self.breaks = self.running.revision() if self.running else ()
+            found += self._of_phase(sure=bool(sent) and not runs_python)
             known = practice.Sent([sql for sql, _ in sent], bool(runs_python))
             found += practice.check_script(self.script, known)
         findings = [one for draft in found if (one := self._finding(draft)) is not None]
         excused = [self._excused(each, [*self._excuses.all, *self._for_this_update()]) for each in findings]
         return (*excused, *self._of_excuses(judge=not runs_python))
+
+    def _follow(self, sql: str, does: Effects, catalog: Catalog) -> None:
+        if self.running is None:
+            return
+        with suppress(ParseError):
+            for node in parse(sql):
+                self.running.statement(node, does.destroys, catalog)
+
+    def _of_phase(self, *, sure: bool) -> Iterator[Draft]:
+        """What is wrong with the phase that the script says, given all its statements if that is `sure`."""
+        if self.script.phase == EXPAND and self.breaks:
+            yield Draft(BREAKS, few(self.breaks, _SHOWN), (), _CONTRACT_ADVICE)
+        if self.script.phase == CONTRACT and self.running and not self.breaks and sure and not self.follows:
+            yield Draft(NEEDLESS, "code of the previous version runs on this schema", (), '# remove phase = "contract"')
 
     def _drafts(self, sql: str, sight: Sight) -> list[Draft]:
         try:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.review.lint.context import Draft
 from pulumi_alembic.review.lint.linter import Linter, RevisionLint
 from pulumi_alembic.review.lint.models import differences
+from pulumi_alembic.scripts.phases import BEHIND
 from pulumi_alembic.scripts.plan import Direction, Plan
+from pulumi_alembic.scripts.revision import CONTRACT
+from pulumi_alembic.sql.running_code import RunningCode
 
 if TYPE_CHECKING:
     from pulumi_alembic.scripts.history import History
@@ -43,7 +47,26 @@ class PlanLint:
 
     def revision(self, script: Revision, before: Catalog | None) -> RevisionLint:
         """Lints one revision, whose statements follow; `before` is what is there before it."""
-        return self.linter.revision(script, before)
+        lint = self.linter.revision(script, before, self._running(before))
+        contracts = {each.id for each in self.plan.steps if each.phase == CONTRACT} if lint.running else set()
+        lint.follows = not contracts.isdisjoint(script.down)
+        return lint
+
+    def _running(self, before: Catalog | None) -> RunningCode | None:
+        """The code that runs while the revision does, or None if none does, or no schema of it is known.
+
+        Without a database, each revision is judged by the schema that the one before it leaves.
+        """
+        if self.plan.direction is not Direction.UPGRADE:
+            return None
+        if self.linter.static:
+            return RunningCode(before) if before else None
+        return self._code
+
+    @cached_property
+    def _code(self) -> RunningCode | None:
+        # Where no revision was ever applied, no code runs.
+        return RunningCode(self.linter.there) if self.linter.there and self.plan.current else None
 
     def proven_by(self, step: Revision) -> str:
         """The stack that proves the revision; empty where none does, or none has to."""
@@ -65,9 +88,22 @@ class PlanLint:
             what = "this is a production stack, and no backup is taken before its revisions run"
             found.append(Draft("production-without-backup", what, (), settings.configure_backup))
         found += _other_tools(step)
+        found += self._behind(step) if upgrade and self.linter.static else ()
         if step is self.plan.steps[-1] and self.newest and self.known and catalog and any(self.models):
             found += _models(self.models[0], catalog)
         return found
+
+    def _behind(self, step: Revision) -> Iterator[Draft]:
+        """That an expand builds on a contract: with a database, the plan itself rejects it if the contract is held."""
+        steps = {each.id: each for each in self.plan.steps}
+        held = [id for id in step.down_revisions if id in steps and steps[id].phase == CONTRACT]
+        if step.phase != CONTRACT and held and len(step.down) < _MERGE:
+            what = f"it is an expand, and builds on the contract {' and '.join(held)}"
+            yield Draft(BEHIND, what, (), "# let the contract build on this revision, not this one on the contract")
+
+
+_MERGE = 2
+"""Revisions that a merge builds on."""
 
 
 def _models(models: Models, catalog: Catalog) -> list[Draft]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pulumi_alembic.review.plan_review import Severity
+from pulumi_alembic.scripts.phases import BEHIND, BREAKS, NEEDLESS
 from pulumi_alembic.scripts.promotion import UNPROVEN
 
 __all__ = ["BROKEN", "OF_PLAN", "RULES", "SQUAWK", "Rule", "Scale"]
@@ -19,6 +20,7 @@ class Scale(StrEnum):
 
     SIZE = "empty / small / large table"
     STACK = "any stack / production"
+    PHASED = "any stack / production with taskdb:contract"
     FIXED = "always"
 
 
@@ -96,6 +98,9 @@ _ALL = (
     _practice("undocumented-revision", "a later reader does not learn why", (_W, _W)),
     _practice("unreviewed-revision", "autogenerate guesses: a rename is a drop and an add to it"),
     _practice("models-differ", "the application relies on what its models say"),
+    Rule(BREAKS, Scale.PHASED, (_W, _E), "code of the previous version, which runs during a deployment, can fail"),
+    _always(NEEDLESS, _W, "a contract can be held back, and with it what builds on it"),
+    _always(BEHIND, _W, "as long as a stack holds the contract, it rejects this revision"),
     _always(UNPROVEN, _E, "it would fail here first"),
     _always("production-without-backup", _E, "a mistake on production cannot be rolled back"),
     _always("other-tools", _W, "another version can run its downgrade differently"),

@@ -25,8 +25,9 @@ class Settings:
     """A finding has the severity in `severities`, else its rule's own; a rule that is OFF there finds nothing.
 
     A table is large from `large_rows` rows or `large_size` bytes on. On a stack that is `production` practices are not
-    advice; `backup` is when it makes backups, and `configure_backup` what is typed so that it does. `lower` is None
-    where there is no lower stack, or it cannot be known yet what that one proves.
+    advice, and one that is `phased` too runs nothing that breaks running code before a contract does; `backup` is when
+    it makes backups, and `configure_backup` what is typed so that it does. `lower` is None where there is no lower
+    stack, or it cannot be known yet what that one proves.
     """
 
     severities: Mapping[str, str] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class Settings:
     backup: str = "never"
     configure_backup: str = 'Migrations(backup=Backup("destructive", "FOLDER"))'
     lower: Lower | None = None
+    phased: bool = False
 
     @classmethod
     def parse(cls, configured: object, **stack: Any) -> Settings:
@@ -62,6 +64,8 @@ class Settings:
             return None
         if known.scale is Scale.STACK:
             situation = int(self.production)
+        if known.scale is Scale.PHASED:
+            situation = int(self.production and self.phased)
         level = known.levels[min(situation, len(known.levels) - 1)]
         harmless = known.scale is Scale.SIZE and situation == 0
         return Severity(configured) if configured and not harmless else level

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pulumi_alembic.sql.catalog import Column, quoted
-from pulumi_alembic.sql.effects.columns import add_column, change_type, drop_column
+from pulumi_alembic.sql.effects.columns import add_column, change_type, drop_column, set_default
 from pulumi_alembic.sql.effects.constraints import add_constraint, drop_constraint, set_not_null
 from pulumi_alembic.sql.effects.queries import Scene
 
@@ -202,6 +202,7 @@ _ACTIONS: dict[str, Callable[[Scene, str, Any], None]] = {
     "AT_ForceRowSecurity": _force_row_security,
     "AT_NoForceRowSecurity": _force_row_security,
     "AT_AddColumn": add_column,
+    **dict.fromkeys(("AT_ColumnDefault", "AT_AddIdentity", "AT_DropIdentity", "AT_DropExpression"), set_default),
     "AT_DropColumn": drop_column,
     "AT_AlterColumnType": change_type,
     "AT_AddConstraint": lambda scene, table, command: add_constraint(scene, table, command.def_),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pulumi_alembic.sql.catalog import Column, quoted
+from pulumi_alembic.sql.catalog import FIXED, FRESH, Column, quoted
 from pulumi_alembic.sql.effects.constraints import add_constraint
 from pulumi_alembic.sql.effects.drops import remove_column
 from pulumi_alembic.sql.effects.queries import Scene, is_volatile, visit
 from pulumi_alembic.sql.effects.types import SERIAL, constrained_domain, keeps_file, loses, type_text
 
-__all__ = ["add_column", "change_type", "define_column", "drop_column"]
+__all__ = ["add_column", "change_type", "define_column", "drop_column", "set_default"]
 
 
 def define_column(scene: Scene, table: str, node: Any) -> None:
@@ -102,9 +102,34 @@ def _constrained_again(scene: Scene, table: str, column: str, *, same: bool) -> 
 def _learn(scene: Scene, table: str, node: Any) -> None:
     type_ = type_text(node.typeName) if node.typeName else ""
     required = any(each.contype in _REQUIRING for each in node.constraints or ())
-    scene.put_column(
-        table, node.colname, Column(_SERIAL_TYPES.get(type_, type_), required or type_ in SERIAL, new=True)
-    )
+    learned = Column(_SERIAL_TYPES.get(type_, type_), required or type_ in SERIAL, new=True)
+    scene.put_column(table, node.colname, replace(learned, default=_default(scene, node, type_)))
+
+
+def _default(scene: Scene, node: Any, type_: str) -> str:
+    kinds = {each.contype: each for each in node.constraints or ()}
+    if type_ in SERIAL or "CONSTR_IDENTITY" in kinds:
+        return FRESH
+    if "CONSTR_GENERATED" in kinds:
+        return FIXED
+    given = kinds.get("CONSTR_DEFAULT")
+    return kind_of_default(scene, given.raw_expr) if given else ""
+
+
+def kind_of_default(scene: Scene, expression: Any) -> str:
+    """The kind of a default, for `Column.default`."""
+    constant = expression is not None and expression.tag == "A_Const"
+    if expression is None or (constant and expression.isnull):
+        return ""
+    return FRESH if is_volatile(scene, expression) else FIXED
+
+
+def set_default(scene: Scene, table: str, command: Any) -> None:
+    """ALTER COLUMN SET or DROP DEFAULT, and what an identity does in its place."""
+    known = scene.relation(table).columns.get(command.name, Column())
+    given = command.def_ if command.subtype == "AT_ColumnDefault" else None
+    default = FRESH if command.subtype == "AT_AddIdentity" else kind_of_default(scene, given)
+    scene.put_column(table, command.name, replace(known, default=default))
 
 
 _REQUIRING = {"CONSTR_NOTNULL", "CONSTR_PRIMARY", "CONSTR_IDENTITY"}

@@ -25,6 +25,7 @@ __all__ = [
     "create_trigger",
     "create_type",
     "create_view",
+    "unique_columns",
 ]
 
 
@@ -83,7 +84,15 @@ def create_index(scene: Scene, node: Any) -> None:
         scene.lock(each, mode)
         scene.scan(each)
     if name:
-        scene.put(Relation(name, "I" if scene.relation(table).kind == "p" else "i", table=table))
+        kind = "I" if scene.relation(table).kind == "p" else "i"
+        scene.put(Relation(name, kind, table=table, key=unique_columns(node)))
+
+
+def unique_columns(node: Any) -> tuple[str, ...]:
+    """The columns of a unique index; empty if it is not unique, partial, or has others than columns."""
+    names = [each.name for each in node.indexParams or ()]
+    whole = node.unique and node.whereClause is None and not node.indexIncludingParams
+    return tuple(names) if whole and all(names) else ()
 
 
 def create_trigger(scene: Scene, node: Any) -> None:

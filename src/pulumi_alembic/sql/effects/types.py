@@ -9,7 +9,7 @@ from typing import Any
 from pulumi_alembic.sql.catalog import Catalog, quoted
 from pulumi_alembic.sql.parser import parse
 
-__all__ = ["SERIAL", "constrained_domain", "is_of", "keeps_file", "loses", "same_type", "type_text"]
+__all__ = ["SERIAL", "constrained_domain", "is_of", "keeps_file", "loses", "reads_alike", "same_type", "type_text"]
 
 SERIAL = frozenset({"serial", "serial2", "serial4", "serial8", "smallserial", "bigserial"})
 """The words that stand for a type, a sequence and a default."""
@@ -95,6 +95,37 @@ def loses(catalog: Catalog, old: str, new: str, using: bool) -> bool:
         return not old or not ((pair in _WIDER and not after.limits) or after.name == "text")
     scaled = before.name == after.name and after.name in _TIMES | {"numeric", "interval"}
     return pair in _ROUNDED or scaled or (pair in _WIDER and after.name == "numeric" and bool(after.limits[1:]))
+
+
+def reads_alike(catalog: Catalog, old: str, new: str) -> bool:
+    """Whether code that knows the old type can write all that it could, and reads what it wrote.
+
+    The wider of two types of numbers does, and a longer text. Of a type that is not known nothing does.
+    """
+    if not old or (constrained_domain(catalog, new) and not same_type(catalog, old, new)):
+        return False
+    before, after = _base(catalog, old), _base(catalog, new)
+    if before == after:
+        return True
+    if before.array or after.array:
+        return keeps_file(catalog, old, new) and before.name == after.name
+    pair = (before.name, after.name)
+    if pair in {("varchar", "text"), ("text", "varchar")}:
+        return not after.limits
+    if pair in _WIDER_NUMBERS:
+        whole = after.limits[0] - (*after.limits, 0)[1] if after.limits else 0
+        return not after.limits or whole >= _DIGITS.get(before.name, whole + 1)
+    if pair == ("numeric", "numeric") and before.limits and after.limits:
+        scales = [(*each.limits, 0)[1] for each in (before, after)]
+        return scales[0] <= scales[1] and after.limits[0] - scales[1] >= before.limits[0] - scales[0]
+    return before.name == after.name and _grows(before, after)
+
+
+_WIDER_NUMBERS = {("int2", "int4"), ("int2", "int8"), ("int4", "int8")} | {
+    *((whole, "numeric") for whole in ("int2", "int4", "int8")),
+    *((whole, "float8") for whole in ("int2", "int4")),
+}
+_DIGITS = {"int2": 5, "int4": 10, "int8": 19}
 
 
 def _grows(before: _Type, after: _Type) -> bool:

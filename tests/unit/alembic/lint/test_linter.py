@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pulumi_alembic.errors import HistoryError
 from pulumi_alembic.migrate.planner import Looked
 from pulumi_alembic.review import build
 from pulumi_alembic.review.lint import Settings
@@ -294,7 +296,7 @@ def test_one_problem_is_one_finding(project: Path) -> None:
         ("CREATE INDEX i ON t (a)", ["require-concurrent-index-creation"]),
         ("TRUNCATE t CASCADE", ["ban-truncate-cascade"]),
         ("REINDEX TABLE t", ["require-concurrent-reindex"]),
-        ("ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES t", ["adding-foreign-key-constraint"]),
+        ("ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES t", ["adding-foreign-key-constraint", "breaks-running-code"]),
         ("VACUUM FULL t", ["vacuum-full"]),
         ("DELETE FROM t", ["unbatched-delete"]),
     ):
@@ -308,7 +310,7 @@ def test_a_plain_and_careful_revision_has_no_finding(project: Path) -> None:
     lines = [
         "CREATE TABLE u (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz, data jsonb)",
         "ALTER TABLE t ADD COLUMN b text, ADD COLUMN c integer NOT NULL DEFAULT 0",
-        "ALTER TABLE t ADD CONSTRAINT positive CHECK (a > 0) NOT VALID",
+        "ALTER TABLE t ADD CONSTRAINT positive CHECK (c > 0) NOT VALID",
         "COMMENT ON TABLE t IS 'x'",
         "CREATE INDEX ON u (at)",
     ]
@@ -422,3 +424,72 @@ def test_of_a_table_with_forced_row_level_security_no_update_is_said_to_be_of_ev
     for there, text in ((THERE, "updates every row of app.t"), (forced, "updates of app.t only the rows that its pol")):
         [finding] = [each for each in found(project, there=there) if each.rule == "unbatched-update"]
         assert finding.message.startswith(text)
+
+
+def write_phase(project: Path, upgrade: str, phase: str = "", id: str = TWO) -> None:
+    write(project, upgrade, id=id)
+    script = project / "versions" / f"{id}_m.py"
+    script.write_text(script.read_text().replace("def upgrade", f"{phase}\ndef upgrade"))
+
+
+@pytest.mark.parametrize(
+    ("sql", "phase", "expected"),
+    [
+        ("ALTER TABLE u DROP COLUMN a", "", ["breaks-running-code"]),
+        ("ALTER TABLE u DROP COLUMN a", "phase = 'expand'", ["breaks-running-code"]),
+        ("ALTER TABLE u DROP COLUMN a", "phase = 'contract'", []),
+        ("ALTER TABLE u DROP COLUMN a", "phase: str = 'contract'", []),
+        ("ALTER TABLE u ADD COLUMN b integer", "", []),
+        ("ALTER TABLE u ADD COLUMN b integer", "phase = 'contract'", ["needless-contract"]),
+    ],
+)
+def test_a_revision_is_judged_by_its_phase(project: Path, sql: str, phase: str, expected: list[str]) -> None:
+    write(project, "op.execute('CREATE TABLE u (id bigint PRIMARY KEY, a integer)')")
+    write_phase(project, f"op.execute({sql!r})", phase)
+    about_phases = {"breaks-running-code", "needless-contract", "expand-behind-contract"}
+    assert [each for each in rules(project, there=Catalog()) if each in about_phases] == expected
+
+
+def test_a_plan_says_what_it_breaks_and_its_digest_is_as_it_was(project: Path) -> None:
+    write(project, "op.execute('CREATE TABLE u (id bigint PRIMARY KEY, a integer)')")
+    write_phase(project, "op.execute('ALTER TABLE u DROP COLUMN a')")
+    off = Settings.parse({"breaks-running-code": "off"})
+    judged, silent = (account(project, each, Catalog()) for each in (Settings(), off))
+    assert [each.breaks for each in judged.revisions] == [(), ("drops u.a",)]
+    assert judged.digest == silent.digest
+    assert Account.from_json(judged.to_json()) == judged
+
+
+def test_breaking_running_code_is_an_error_on_a_production_stack_that_has_phases() -> None:
+    for production, phased, severity in ((False, True, "warning"), (True, False, "warning"), (True, True, "error")):
+        assert Settings(production=production, phased=phased).severity("breaks-running-code") == severity
+
+
+def test_an_expand_that_builds_on_a_contract_is_found(project: Path) -> None:
+    write(project, "op.execute('CREATE TABLE u (id bigint PRIMARY KEY, a integer)')")
+    write_phase(project, "op.execute('ALTER TABLE u DROP COLUMN a')", "phase = 'contract'")
+    write_phase(project, "op.execute('ALTER TABLE u ADD COLUMN b integer')", id="20250103_003")
+    script = project / "versions" / "20250103_003_m.py"
+    script.write_text(script.read_text().replace(f"down_revision = {ONE!r}", f"down_revision = {TWO!r}"))
+    [finding] = [each for each in found(project, there=Catalog()) if each.rule == "expand-behind-contract"]
+    assert TWO in finding.message
+
+
+@pytest.mark.parametrize(
+    ("phase", "message"),
+    [
+        ("phase = 'contrakt'", "phase must be 'expand' or 'contract', not 'contrakt'"),
+        ("phase = CONTRACT", "phase must be 'expand' or 'contract', not CONTRACT"),
+        ("phases = 'contract'", "phases is not read. Write:\n  phase = 'contract'"),
+        ("Phase = 'contract'", "Phase is not read"),
+    ],
+)
+def test_a_phase_that_there_is_not_is_an_error_before_anything_runs(project: Path, phase: str, message: str) -> None:
+    write(project, "op.execute('CREATE TABLE u (id bigint PRIMARY KEY, a integer)')")
+    write_phase(project, "pass", phase)
+    history = History.load(project)
+    with pytest.raises(HistoryError, match=re.escape(message)) as raised:
+        plan(history, (ONE,), TWO)
+    assert f"{TWO}_m.py:5" in str(raised.value)
+    # An applied script may use the name for something of its own.
+    assert plan(history, (TWO,), ONE).steps

@@ -1,0 +1,103 @@
+"""Whether a CHECK can refuse a row, by SQL's three values: TRUE, FALSE and NULL. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from pulumi_alembic.sql.parser import nodes
+
+__all__ = ["ALWAYS", "EITHER", "NEVER", "can_refuse", "columns_of"]
+
+ALWAYS, NEVER, EITHER = frozenset({True}), frozenset({False}), frozenset({True, False})
+"""Whether a column is NULL in the rows that are written."""
+
+_Values = frozenset[bool | None]
+_ANY: _Values = frozenset({True, False, None})
+_STRICT = frozenset(
+    {
+        *("abs", "btrim", "char_length", "character_length", "extract", "date_part", "lower", "length", "ltrim", "md5"),
+        *("octet_length", "rtrim", "substr", "substring", "trim", "upper"),
+    }
+)
+"""Functions that return NULL for NULL."""
+
+
+def columns_of(expression: Any) -> set[str]:
+    """The columns that an expression names."""
+    last = [each.fields[-1] for each in nodes(expression, "ColumnRef")]
+    return {each.sval for each in last if each.sval is not None}
+
+
+def can_refuse(expression: Any, null: Mapping[str, frozenset[bool]]) -> bool:
+    """Whether the expression can be FALSE for a row; `null` says of each column whether it is NULL there."""
+    names = sorted(columns_of(expression))
+    if len(names) >= _MANY:
+        return False in _values(expression, null)
+    rows = product(*(null.get(each, EITHER) for each in names))
+    return any(False in _values(expression, _row(names, row)) for row in rows)
+
+
+def _row(names: Iterable[str], row: Iterable[bool]) -> dict[str, frozenset[bool]]:
+    return {name: ALWAYS if is_null else NEVER for name, is_null in zip(names, row, strict=True)}
+
+
+def _values(node: Any, null: Mapping[str, frozenset[bool]]) -> _Values:
+    kind = node.tag
+    if kind == "BoolExpr":
+        parts = [_values(each, null) for each in node.args]
+        return frozenset(_JOINED[node.boolop](each) for each in product(*parts)) if len(parts) < _MANY else _ANY
+    if kind == "NullTest":
+        wanted = node.nulltesttype == "IS_NULL"
+        return frozenset(each is wanted for each in _nullness(node.arg, null))
+    if kind == "A_Const":
+        return frozenset({None}) if node.isnull else frozenset({bool(node.val.boolval)})
+    if kind == "TypeCast":
+        return _values(node.arg, null)
+    if kind in {"A_Expr", "ColumnRef"}:
+        nullness = _nullness(node, null)
+        return frozenset({None}) if nullness == ALWAYS else _ANY
+    return _ANY
+
+
+_MANY = 7
+"""Columns, or operands of AND or OR, whose combinations are not looked at one by one."""
+
+
+def _and(values: Sequence[bool | None]) -> bool | None:
+    return False if False in values else None if None in values else True
+
+
+def _or(values: Sequence[bool | None]) -> bool | None:
+    return True if True in values else None if None in values else False
+
+
+def _not(values: Sequence[bool | None]) -> bool | None:
+    return None if None in values else not values[0]
+
+
+_JOINED: dict[str, Callable[[Sequence[bool | None]], bool | None]] = {
+    "AND_EXPR": _and,
+    "OR_EXPR": _or,
+    "NOT_EXPR": _not,
+}
+
+
+def _nullness(node: Any, null: Mapping[str, frozenset[bool]]) -> frozenset[bool]:
+    """Whether an expression is NULL."""
+    kind = node.tag
+    if kind == "ColumnRef":
+        return null.get(node.fields[-1].sval, EITHER)
+    if kind == "A_Const":
+        return ALWAYS if node.isnull else NEVER
+    if kind == "TypeCast":
+        return _nullness(node.arg, null)
+    if kind == "A_Expr" and node.kind not in {"AEXPR_DISTINCT", "AEXPR_NOT_DISTINCT", "AEXPR_NULLIF"}:
+        # `IN` and `BETWEEN` have a list on their right, which makes them NULL too; only the left is looked at then.
+        sides = [node.lexpr] if isinstance(node.rexpr, list) else [node.lexpr, node.rexpr]
+        found = [_nullness(each, null) for each in sides if each is not None]
+        return ALWAYS if ALWAYS in found else EITHER
+    if kind == "FuncCall" and node.funcname[-1].sval in _STRICT:
+        return ALWAYS if any(_nullness(each, null) == ALWAYS for each in node.args or ()) else EITHER
+    return EITHER

@@ -1,0 +1,493 @@
+"""What a revision takes from code that was written for the schema before it: the code that runs during a deployment.
+
+That code is taken to be the worst there can be: it reads and writes each column by its name, and omits what it can. It
+writes NULLs, duplicates and orphans wherever the schema allows them. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pulumi_alembic.sql.catalog import FRESH, Catalog, Column, Relation, quoted
+from pulumi_alembic.sql.check_values import ALWAYS, EITHER, NEVER, can_refuse, columns_of
+from pulumi_alembic.sql.effects.alter import alter
+from pulumi_alembic.sql.effects.create import unique_columns
+from pulumi_alembic.sql.effects.queries import Scene, name_of
+from pulumi_alembic.sql.effects.types import SERIAL, is_of, reads_alike, type_text
+from pulumi_alembic.sql.parser import edited, printed
+
+__all__ = ["RunningCode"]
+
+_DROPPED = re.compile(r"(?P<kind>(?:materialized |foreign )?[a-z]+) (?P<name>.*)", re.DOTALL)
+_RELATIONS = {"table", "view", "materialized view", "foreign table", "sequence"}
+_COLUMN = re.compile(r'(?P<table>.*)\.(?P<column>"(?:[^"]|"")*"|[^".]+)', re.DOTALL)
+
+Breakage = tuple[str, str, str]
+"""The relation or function that it is about, its column (empty for the whole), and what happens to it."""
+
+
+class RunningCode:
+    """Follows the statements of revisions, and notes which of them breaks code that was written for `schema`."""
+
+    def __init__(self, schema: Catalog) -> None:
+        self.schema = schema
+        self._gone: set[tuple[str, str]] = set()
+        self._noted: dict[Breakage, None] = {}
+        self._replaced: dict[str, _View] = {}
+        """The views that the revision creates, and its functions."""
+
+    def statement(self, node: Any, destroys: Iterable[str], catalog: Catalog) -> None:
+        """Note what the statement breaks, given what it drops and what is there before it."""
+        sight = _Before(self, catalog)
+        found = [*self._dropped(sight, destroys)]
+        if node.tag in _CHECKS:
+            found += _CHECKS[node.tag](sight, node)
+        self._noted |= dict.fromkeys(found)
+        self._gone |= {(relation, column) for relation, column, text in found if _takes_away(text)}
+        if node.tag == "ViewStmt":
+            self._replaced[Scene(catalog).new_name(node.view)] = _View.of(node)
+        if node.tag == "CreateFunctionStmt":
+            self._replaced[catalog.find(*name_of(node.funcname), catalog.functions)] = _View(None, None)
+
+    def revision(self) -> tuple[str, ...]:
+        """What the statements since the last call break, without what the same revision replaces."""
+        found = [text for relation, column, text in self._noted if not self._is_replaced(relation, column)]
+        self._noted, self._replaced = {}, {}
+        return tuple(dict.fromkeys(found))
+
+    def knows(self, table: str, catalog: Catalog) -> bool:
+        """Whether that code can use the relation, which is not one that the plan creates."""
+        if (table, "") in self._gone:
+            return False
+        if table in self.schema.relations:
+            return True
+        return table not in catalog.relations or catalog.relations[table].assumed
+
+    def knows_column(self, table: str, column: str, catalog: Catalog) -> bool:
+        """Whether that code can use the column."""
+        if not self.knows(table, catalog) or (table, column) in self._gone:
+            return False
+        known = self.schema.relations.get(table, Relation(table, assumed=True))
+        if column in known.columns or (known.columns and not known.assumed):
+            return column in known.columns
+        now = catalog.relations.get(table, Relation(table)).columns.get(column)
+        return now is None or not now.new
+
+    def knows_type(self, name: str, catalog: Catalog) -> bool:
+        """Whether that code can use the type."""
+        return name in self.schema.types or name not in catalog.types
+
+    def fills(self, table: str, catalog: Catalog) -> bool:
+        """Whether a trigger of the plan can fill the columns that this code does not know."""
+        before = self.schema.relations.get(table, Relation(table)).triggers
+        return not catalog.relations.get(table, Relation(table)).triggers.keys() <= before.keys()
+
+    def _is_replaced(self, relation: str, column: str) -> bool:
+        if relation not in self._replaced:
+            return False
+        before, view = self.schema.relations.get(relation, Relation(relation)), self._replaced[relation]
+        exposed = view.columns if before.kind in "vm" else view.written
+        return exposed is None or ({column} if column else set(before.columns)) <= exposed
+
+    def _dropped(self, sight: _Before, destroys: Iterable[str]) -> Iterator[Breakage]:
+        for thing in destroys:
+            match = _DROPPED.fullmatch(thing)
+            kind, name = (match["kind"], match["name"]) if match else ("", thing)
+            if kind in _RELATIONS:
+                if sight.knows(name):
+                    yield name, "", f"drops {name}"
+            elif kind == "column" and (parts := _COLUMN.fullmatch(name)):
+                if sight.knows_column(parts["table"], column := _bare(parts["column"])):
+                    yield parts["table"], column, f"drops {name}"
+            elif kind in {"function", "procedure", "routine", "aggregate"}:
+                called = sight.catalog.find(None, name, sight.catalog.functions) if "." not in name else name
+                if self._is_callable(called):
+                    yield called, "", f"drops {kind} {name}"
+            elif kind == "role" or thing.startswith("everything that "):
+                yield "", "", f"drops {thing}"
+
+    def _is_callable(self, function: str) -> bool:
+        """Whether code can call a function that was there: one of a trigger it cannot."""
+        triggers = {name for each in self.schema.relations.values() for name in each.triggers.values()}
+        return function in self.schema.functions and function not in triggers
+
+
+class _Before:
+    """What is there before a statement, and what of it the running code knows."""
+
+    def __init__(self, code: RunningCode, catalog: Catalog) -> None:
+        self.code = code
+        self.scene = Scene(catalog)
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.scene.catalog
+
+    def relation(self, table: str) -> Relation:
+        return self.scene.relation(table)
+
+    def column(self, table: str, column: str) -> Column:
+        return self.relation(table).columns.get(column, Column())
+
+    def knows(self, table: str) -> bool:
+        return self.code.knows(table, self.catalog)
+
+    def knows_column(self, table: str, column: str) -> bool:
+        return self.code.knows_column(table, column, self.catalog)
+
+    def leaves_null(self, table: str, column: str) -> bool:
+        """Whether the code leaves NULL in a column, which it does not know and nothing fills."""
+        new = not self.knows_column(table, column)
+        return new and not self.column(table, column).default and not self.code.fills(table, self.catalog)
+
+    def is_filled(self, table: str, column: str) -> bool:
+        """Whether something else than the code fills the column."""
+        return not self.knows_column(table, column) and not self.leaves_null(table, column)
+
+    def nullness(self, table: str, column: str) -> frozenset[bool]:
+        """Whether the column is NULL in what the code writes."""
+        if self.leaves_null(table, column):
+            return ALWAYS
+        required = self.column(table, column).not_null or column in self._proven(table)
+        return NEVER if required or self.is_filled(table, column) else EITHER
+
+    def _proven(self, table: str) -> set[str]:
+        """The columns of which a check says IS NOT NULL, to new rows even if it is not validated."""
+        return {column for each in self.relation(table).constraints for column in each.not_null}
+
+    def refuses_nulls(self, table: str, column: str) -> Iterator[Breakage]:
+        """That the column takes no NULL from now on."""
+        if self.nullness(table, column) != NEVER:
+            yield table, column, f"requires a value for {_full(table, column)}"
+
+    def is_key(self, table: str, columns: set[str]) -> bool:
+        """Whether two rows cannot have the same values in these columns."""
+        keys = [each.columns for each in self.relation(table).constraints if each.kind in "pu"]
+        keys += [each.key for each in self.catalog.relations.values() if each.table == table and each.key]
+        return any(set(key) <= columns for key in keys)
+
+    def refuses_duplicates(self, table: str, columns: Iterable[str], *, nulls: bool) -> bool:
+        """Whether the code can write rows that are equal in these columns; NULLs are equal with `nulls`."""
+        names = set(columns)
+        if self.is_key(table, names) and not nulls:
+            return False
+        if not nulls and any(self.leaves_null(table, each) for each in names):
+            return False
+        fresh = [each for each in names if self.column(table, each).default == FRESH]
+        return not any(self.is_filled(table, each) for each in fresh)
+
+
+def _rename(sight: _Before, node: Any) -> Iterator[Breakage]:
+    kind = node.renameType.removeprefix("OBJECT_")
+    if kind == "SCHEMA":
+        old = quoted(node.subname)
+        for name in sight.code.schema.relations:
+            if name.startswith(f"{old}.") and sight.knows(name):
+                yield name, "", f"renames {name} to {quoted(node.newname)}{name.removeprefix(old)}"
+    if node.relation is None:
+        return
+    table = sight.scene.name(node.relation)
+    if kind == "COLUMN" and sight.knows_column(table, node.subname):
+        yield table, node.subname, f"renames {_full(table, node.subname)} to {quoted(node.newname)}"
+    relation = sight.relation(table)
+    whole = kind in {"TABLE", "VIEW", "MATVIEW", "FOREIGN_TABLE", "SEQUENCE"} and relation.kind not in "iI"
+    if whole and not (kind == "SEQUENCE" and relation.table) and sight.knows(table):
+        yield table, "", f"renames {table} to {quoted(node.newname)}"
+
+
+def _move(sight: _Before, node: Any) -> Iterator[Breakage]:
+    if node.relation is not None and sight.knows(table := sight.scene.name(node.relation)):
+        yield table, "", f"moves {table} to schema {quoted(node.newschema)}"
+
+
+def _alter(sight: _Before, node: Any) -> Iterator[Breakage]:
+    if node.objtype not in {"OBJECT_TABLE", "OBJECT_FOREIGN_TABLE"}:
+        return
+    table = sight.scene.name(node.relation)
+    if sight.knows(table):
+        for command in node.cmds:
+            if check := _ACTIONS.get(command.subtype):
+                yield from check(sight, table, command)
+            alter(sight.scene, edited(node, cmds=[command]))
+
+
+def _add_column(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
+    column = command.def_
+    if command.missing_ok and column.colname in sight.relation(table).columns:
+        return
+    kinds = {each.contype: each for each in column.constraints or ()}
+    serial = column.typeName.names[-1].sval in SERIAL
+    valued = serial or kinds.keys() & {"CONSTR_DEFAULT", "CONSTR_GENERATED", "CONSTR_IDENTITY"}
+    if valued or sight.code.fills(table, sight.catalog):
+        shared = "CONSTR_DEFAULT" in kinds and not serial
+        if shared and kinds.keys() & {"CONSTR_UNIQUE", "CONSTR_PRIMARY"} and _is_constant(kinds["CONSTR_DEFAULT"]):
+            yield table, column.colname, f"gives each row of {table} the same unique value"
+        return
+    check = kinds.get("CONSTR_CHECK")
+    required = kinds.keys() & {"CONSTR_NOTNULL", "CONSTR_PRIMARY"}
+    if required or (check and can_refuse(check.raw_expr, {column.colname: ALWAYS})):
+        yield table, column.colname, f"requires a value for {_full(table, column.colname)}"
+
+
+def _is_constant(constraint: Any) -> bool:
+    return bool(constraint.raw_expr.tag in {"A_Const", "TypeCast"})
+
+
+def _change_type(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
+    column, using = command.name, command.def_.raw_default
+    if not sight.knows_column(table, column):
+        return
+    old, new = sight.column(table, column).type, type_text(command.def_.typeName)
+    while using is not None and using.tag == "TypeCast" and reads_alike(sight.catalog, old, type_text(using.typeName)):
+        using = using.arg
+    itself = using is None or (using.tag == "ColumnRef" and using.fields[-1].sval == column)
+    if not itself or not reads_alike(sight.catalog, old, new):
+        yield table, column, f"changes the type of {_full(table, column)} to {printed(command.def_.typeName)}"
+
+
+def _set_not_null(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
+    yield from sight.refuses_nulls(table, command.name)
+
+
+def _change_default(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
+    column = sight.column(table, command.name)
+    if not sight.knows_column(table, command.name) or (column.not_null and not column.default):
+        return
+    if command.subtype != "AT_ColumnDefault" or command.def_ is None:
+        if column.default or not column.type:
+            yield table, command.name, f"removes the default of {_full(table, command.name)}"
+    else:
+        yield table, command.name, f"changes the default of {_full(table, command.name)}"
+
+
+def _generate_always(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
+    options = command.def_ if isinstance(command.def_, list) else [command.def_]
+    given = [each.generated_when or (each.arg is not None and chr(each.arg.ival or 0)) for each in options]
+    if "a" in given and sight.knows_column(table, command.name):
+        yield table, command.name, f"accepts no value for {_full(table, command.name)}"
+
+
+def _change_expression(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
+    if sight.knows_column(table, command.name):
+        yield table, command.name, f"changes the values of {_full(table, command.name)}"
+
+
+def _hide_rows(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
+    does = {
+        "AT_EnableRowSecurity": f"hides rows of {table} by policies",
+        "AT_DetachPartition": f"detaches a partition of {table}",
+    }
+    yield table, "", does[command.subtype]
+
+
+def _no_inherit(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
+    parent = sight.scene.name(command.def_)
+    if sight.knows(parent):
+        yield parent, "", f"detaches {table} from {parent}"
+
+
+def _add_constraint(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
+    node = command.def_
+    kind = node.contype.removeprefix("CONSTR_")
+    if check := _CONSTRAINTS.get(kind):
+        yield from check(sight, table, node)
+
+
+def _check(sight: _Before, table: str, node: Any) -> Iterator[Breakage]:
+    columns = columns_of(node.raw_expr)
+    filled = columns and all(sight.is_filled(table, each) for each in columns)
+    null = {each: sight.nullness(table, each) for each in columns}
+    if node.is_enforced and not filled and can_refuse(node.raw_expr, null):
+        yield table, "", f"adds CHECK ({printed(node.raw_expr)}) to {table}"
+
+
+def _foreign_key(sight: _Before, table: str, node: Any) -> Iterator[Breakage]:
+    columns = [each.sval for each in node.fk_attrs or ()]
+    target = sight.scene.name(node.pktable)
+    same = [
+        each for each in sight.relation(table).constraints if each.target == target and each.columns == tuple(columns)
+    ]
+    known = [sight.knows_column(table, each) for each in columns]
+    if node.is_enforced is not False and not same and all(known):
+        yield table, "", f"adds a foreign key ({_names(columns)}) to {table}"
+
+
+def _unique(sight: _Before, table: str, node: Any) -> Iterator[Breakage]:
+    primary = node.contype == "CONSTR_PRIMARY"
+    columns = [each.sval for each in node.keys or ()]
+    if node.indexname:
+        columns = list(sight.relation(sight.scene.sibling(table, node.indexname)).key)
+    elif sight.refuses_duplicates(table, columns, nulls=bool(node.nulls_not_distinct)):
+        yield table, "", f"adds {'PRIMARY KEY' if primary else 'UNIQUE'} ({_names(columns)}) to {table}"
+    for each in columns if primary else ():
+        yield from sight.refuses_nulls(table, each)
+
+
+def _not_null(sight: _Before, table: str, node: Any) -> Iterator[Breakage]:
+    for each in node.keys or ():
+        yield from sight.refuses_nulls(table, each.sval)
+
+
+def _exclusion(sight: _Before, table: str, node: Any) -> Iterator[Breakage]:
+    columns = [each[0].name for each in node.exclusions or () if isinstance(each, list) and each[0].name]
+    if not any(sight.leaves_null(table, each) for each in columns):
+        yield table, "", f"adds an exclusion constraint to {table}"
+
+
+def _index(sight: _Before, node: Any) -> Iterator[Breakage]:
+    table = sight.scene.name(node.relation)
+    if not node.unique or not sight.knows(table):
+        return
+    listed = [each.name for each in node.indexParams or () if each.name]
+    inside = {column for each in node.indexParams or () for column in columns_of(each.expr)}
+    new = any(sight.leaves_null(table, each) for each in inside)
+    plain = unique_columns(node) or listed
+    if (plain or inside) and not new and sight.refuses_duplicates(table, plain, nulls=bool(node.nulls_not_distinct)):
+        yield table, "", f"adds a unique index ({', '.join(_element(each) for each in node.indexParams)}) to {table}"
+
+
+def _element(node: Any) -> str:
+    return quoted(node.name) if node.name else printed(node.expr)
+
+
+def _domain(sight: _Before, node: Any) -> Iterator[Breakage]:
+    name = sight.catalog.find(*name_of(node.typeName), sight.catalog.types)
+    if node.subtype not in {"C", "O"}:
+        return
+    for relation in sight.catalog.relations.values():
+        for column, known in relation.columns.items():
+            if is_of(sight.catalog, known.type, name) and sight.knows_column(relation.name, column):
+                yield relation.name, column, f"restricts the domain of {_full(relation.name, column)}"
+
+
+def _enum(sight: _Before, node: Any) -> Iterator[Breakage]:
+    name = sight.catalog.find(*name_of(node.typeName), sight.catalog.types)
+    if node.oldVal and sight.code.knows_type(name, sight.catalog):
+        yield "", "", f"renames a value of the type {name}"
+
+
+def _revoke(sight: _Before, node: Any) -> Iterator[Breakage]:
+    if node.is_grant or node.grant_option or node.targtype == "ACL_TARGET_DEFAULTS":
+        return
+    for each in node.objects or ():
+        known = True
+        if each.tag == "RangeVar":
+            known = sight.knows(sight.scene.name(each))
+        elif each.tag == "ObjectWithArgs":
+            called = sight.catalog.find(*name_of(each.objname), sight.catalog.functions)
+            known = called in sight.code.schema.functions
+        if known:
+            yield "", "", printed(node)
+            return
+
+
+def _revoke_role(sight: _Before, node: Any) -> Iterator[Breakage]:
+    if not node.is_grant and not node.opt:
+        yield "", "", printed(node)
+
+
+def _restrict(sight: _Before, node: Any) -> Iterator[Breakage]:
+    table = sight.scene.name(node.table)
+    if not node.permissive and sight.knows(table):
+        yield table, "", f"hides rows of {table} by a policy"
+
+
+def _rule(sight: _Before, node: Any) -> Iterator[Breakage]:
+    table = sight.scene.name(node.relation)
+    if node.instead and sight.knows(table) and sight.relation(table).kind != "v":
+        yield table, "", f"replaces what a statement does to {table} by a rule"
+
+
+def _drop(sight: _Before, node: Any) -> Iterator[Breakage]:
+    if node.removeType == "OBJECT_POLICY":
+        for item in node.objects:
+            if sight.knows(table := sight.scene.named(item[:-1])):
+                yield table, "", f"removes a policy of {table}"
+
+
+@dataclass(frozen=True)
+class _View:
+    """The columns of a view, and those through which a table can be written; None for all of its table's."""
+
+    columns: frozenset[str] | None
+    written: frozenset[str] | None
+
+    @classmethod
+    def of(cls, node: Any) -> _View:
+        query = node.query
+        sources = list(query.fromClause or ())
+        clauses = (query.groupClause, query.havingClause, query.distinctClause, query.limitCount, query.withClause)
+        joined = len(sources) != 1 or sources[0].tag != "RangeVar" or query.larg is not None
+        partial = joined or any(clauses) or query.whereClause is not None
+        columns: dict[str, bool] = {}
+        for number, each in enumerate(query.targetList or ()):
+            column = each.val.tag == "ColumnRef"
+            if column and each.val.fields[-1].tag == "A_Star":
+                return cls(None, frozenset() if partial else None)
+            given = [alias.sval for alias in node.aliases or ()][number : number + 1]
+            name = given[0] if given else each.name or (each.val.fields[-1].sval if column else "")
+            columns[name] = column
+        written = frozenset() if partial else frozenset(name for name, column in columns.items() if column)
+        return cls(frozenset(columns), written)
+
+
+def _takes_away(text: str) -> bool:
+    """Whether the code has no such relation or column from then on."""
+    return text.startswith(("drops", "renames", "moves"))
+
+
+def _full(table: str, column: str) -> str:
+    return f"{table}.{quoted(column)}"
+
+
+def _names(columns: Iterable[str]) -> str:
+    return ", ".join(map(quoted, columns))
+
+
+def _bare(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+_Action = Callable[[_Before, str, Any], Iterator[Breakage]]
+
+_CONSTRAINTS: dict[str, _Action] = {
+    "CHECK": _check,
+    "EXCLUSION": _exclusion,
+    "FOREIGN": _foreign_key,
+    "NOTNULL": _not_null,
+    "PRIMARY": _unique,
+    "UNIQUE": _unique,
+}
+
+_ACTIONS: dict[str, _Action] = {
+    "AT_AddColumn": _add_column,
+    "AT_AddConstraint": _add_constraint,
+    "AT_AddIdentity": _generate_always,
+    "AT_AlterColumnType": _change_type,
+    "AT_ColumnDefault": _change_default,
+    "AT_DetachPartition": _hide_rows,
+    "AT_DropExpression": _change_expression,
+    "AT_DropIdentity": _change_default,
+    "AT_DropInherit": _no_inherit,
+    "AT_EnableRowSecurity": _hide_rows,
+    "AT_SetExpression": _change_expression,
+    "AT_SetIdentity": _generate_always,
+    "AT_SetNotNull": _set_not_null,
+}
+
+_CHECKS: dict[str, Callable[[_Before, Any], Iterator[Breakage]]] = {
+    "AlterDomainStmt": _domain,
+    "AlterEnumStmt": _enum,
+    "AlterObjectSchemaStmt": _move,
+    "AlterTableStmt": _alter,
+    "CreatePolicyStmt": _restrict,
+    "DropStmt": _drop,
+    "GrantRoleStmt": _revoke_role,
+    "GrantStmt": _revoke,
+    "IndexStmt": _index,
+    "RenameStmt": _rename,
+    "RuleStmt": _rule,
+}
