@@ -12,7 +12,7 @@ from pulumi_alembic.drift import store
 from pulumi_alembic.drift.difference.compare import Difference, difference
 from pulumi_alembic.drift.difference.ignored import is_infrastructure
 from pulumi_alembic.drift.difference.snapshot import Snapshot
-from pulumi_alembic.drift.reader import read
+from pulumi_alembic.drift.reader import read_between_transactions
 from pulumi_alembic.drift.report import listed, told
 from pulumi_alembic.errors import DatabaseError, RevisionFailed
 from pulumi_alembic.ledger import ledger
@@ -36,6 +36,8 @@ class Heard(Protocol):
 
 class Keeper:
     """Looks at the database before and after a run: what is expected after it is that before it, and what it did.
+
+    No session is in a transaction while snapshots are read from bytes, compared or packed.
 
     `expected` is the digest in the stack's state, empty where it has none; `fingerprint` is that of the state after the
     run. With `infrastructure` the stack's other resources changed in this update, before it was looked at: what the
@@ -62,6 +64,7 @@ class Keeper:
         """Something is about to run."""
         with connect(self._url) as connection:
             ledger.prepare(connection)
+            connection.commit()
             expected = self._expected(connection)
             self._before = self._begun(connection, expected)
             store.begin(connection, self._before, self.fingerprint, self._origin)
@@ -81,9 +84,10 @@ class Keeper:
         with connect(self._url) as connection:
             # Who may do what with it is a part of what is there.
             ledger.prepare(connection)
+            connection.commit()
             kept = self._expected(connection)
             before = self._before or self._begun(connection, kept)
-            after = read(connection, kept.roles if kept else (), self._tell)
+            after = read_between_transactions(connection, kept.roles if kept else (), self._tell)
             expected = self._after(kept, before, after)
             store.keep(connection, expected, self._origin, {"expected": self.fingerprint})
             connection.commit()
@@ -95,11 +99,14 @@ class Keeper:
     def _expected(self, connection: Connection) -> Snapshot | None:
         """The snapshot of what is expected. A state that was lost takes that of the ledger."""
         digest = self.fingerprint or store.newest(connection)
-        return store.find(connection, store.current(connection, digest)[0]).snapshot if digest else None
+        kept = store.find(connection, store.current(connection, digest)[0]) if digest else None
+        connection.rollback()
+        return kept.snapshot if kept else None
 
     def _begun(self, connection: Session, expected: Snapshot | None) -> Snapshot:
         began = store.interrupted(connection, self.fingerprint)
-        return began or read(connection, expected.roles if expected else (), self._tell)
+        connection.rollback()
+        return began.snapshot or read_between_transactions(connection, expected.roles if expected else (), self._tell)
 
     def _after(self, expected: Snapshot | None, before: Snapshot, after: Snapshot) -> Snapshot:
         if expected is None:

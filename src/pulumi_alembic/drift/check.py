@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pulumi_alembic.drift import store
 from pulumi_alembic.drift.difference.compare import Difference, difference
 from pulumi_alembic.drift.difference.snapshot import VERSION, Snapshot
-from pulumi_alembic.drift.reader import read
+from pulumi_alembic.drift.reader import read_between_transactions
 from pulumi_alembic.drift.report import Told, lines, told
 from pulumi_alembic.drift.store import Accepted
 
@@ -75,11 +75,12 @@ def compare(
 ) -> Seen:
     """Read the database, and compare it with the snapshot of the digest, or with what was accepted since instead.
 
-    The session's search_path is empty afterwards, to the end of its transaction. `tell` is told for whom it waits.
+    The session is in no transaction afterwards, nor while the two are compared. `tell` is told for whom it waits.
     """
     digest, accepted = store.current(connection, expected)
     kept = store.find(connection, digest)
-    found = read(connection, kept.snapshot.roles if kept.snapshot else (), tell)
+    connection.rollback()
+    found = read_between_transactions(connection, kept.snapshot.roles if kept.snapshot else (), tell)
     if kept.snapshot is None:
         return Seen(digest, found, when=kept.when, accepted=accepted)
     if kept.snapshot.heads != found.heads:

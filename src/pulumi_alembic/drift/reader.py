@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pulumi_alembic.database.connection import KEPT_SCHEMA, VERSION_SCHEMA, read_heads
 from pulumi_alembic.database.sessions import naming, patience
@@ -11,9 +11,11 @@ from pulumi_alembic.drift.difference.snapshot import HEADS, SERVER, Item, Snapsh
 from pulumi_alembic.drift.query import QUERY
 
 if TYPE_CHECKING:
+    from psycopg import Cursor
+
     from pulumi_alembic.database.connection import Session
 
-__all__ = ["read"]
+__all__ = ["read", "read_between_transactions"]
 
 _SETTINGS = {
     "search_path": "",
@@ -41,6 +43,22 @@ def read(connection: Session, roles: Collection[str] = (), tell: Callable[[str],
     To print a view, a default or an index the server locks its table. `tell` is told whom it waits for, by default as
     `sessions.waits` says, and the wait ends when that says.
     """
+    return _snapshot(*_ask(connection, roles, tell))
+
+
+def read_between_transactions(
+    connection: Session, roles: Collection[str] = (), tell: Callable[[str], None] | None = None
+) -> Snapshot:
+    """As `read`, but the connection is in no transaction, and is in none while what the server sent is parsed."""
+    answer = _ask(connection, roles, tell)
+    connection.rollback()
+    return _snapshot(*answer)
+
+
+def _ask(
+    connection: Session, roles: Collection[str], tell: Callable[[str], None] | None
+) -> tuple[Item, tuple[str, ...], Cursor[tuple[Any, ...]]]:
+    """The server's version, the heads, and the answer to the query."""
     heads = read_heads(connection)
     connection.execute(
         "SELECT pg_catalog.set_config(name, value, true) FROM unnest(%s::text[], %s::text[]) AS s (name, value)",
@@ -48,10 +66,13 @@ def read(connection: Session, roles: Collection[str] = (), tell: Callable[[str],
     )
     known = {"without": [VERSION_SCHEMA, KEPT_SCHEMA], "migrations": VERSION_SCHEMA, "roles": list(roles)}
     with naming(connection, tell or patience().tell):
-        rows = connection.execute(QUERY.encode(), known).fetchall()
+        answer = connection.execute(QUERY.encode(), known)
+    return Item(SERVER, str(connection.info.server_version // 10000)), heads, answer
+
+
+def _snapshot(server: Item, heads: tuple[str, ...], answer: Cursor[tuple[Any, ...]]) -> Snapshot:
     found = (
         Item(kind, name, {fact: value for fact, value in facts.items() if value is not None})
-        for kind, name, facts in rows
+        for kind, name, facts in answer
     )
-    server = Item(SERVER, str(connection.info.server_version // 10000))
     return Snapshot((server, *(Item(HEADS, head) for head in heads), *found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -42,23 +43,30 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Kept:
-    """A snapshot of the ledger; None where there is none with this digest that is what its digest says."""
+    """A row of the ledger with this digest, if there is one."""
 
     digest: str
-    snapshot: Snapshot | None
     when: str = ""
+    row: Any = None
+
+    @cached_property
+    def snapshot(self) -> Snapshot | None:
+        """The row's snapshot; None if there is no row, or its snapshot is not what its digest says."""
+        return _verified(self.row) if self.row else None
 
 
 def keep(
     connection: Connection, snapshot: Snapshot, origin: Origin, detail: Mapping[str, Any], event: Event = Event.SNAPSHOT
 ) -> None:
-    """Add it, unless the newest row already is this one. Does not commit."""
+    """Add it, unless the newest row already is this one. Begins a transaction, and does not commit."""
+    # Before the transaction: the snapshot of a large catalog takes seconds.
+    digest, packed = snapshot.digest, snapshot.packed()
     row = _row(connection, [Event.SNAPSHOT, Event.BEGUN, Event.DRIFT_ACCEPTED])
-    if event is Event.SNAPSHOT and row and row[0] != Event.BEGUN and row[1] == snapshot.digest:
+    if event is Event.SNAPSHOT and row and row[0] != Event.BEGUN and row[1] == digest:
         return
     ledger.prepare(connection)
     heads = snapshot.heads
-    ledger.note(connection, Row(event, Run(heads, heads), detail), origin, snapshot.digest, snapshot.packed())
+    ledger.note(connection, Row(event, Run(heads, heads), detail), origin, digest, packed)
 
 
 def begin(connection: Connection, before: Snapshot, expected: str, origin: Origin) -> None:
@@ -66,12 +74,12 @@ def begin(connection: Connection, before: Snapshot, expected: str, origin: Origi
     keep(connection, before, origin, {"expected": expected}, Event.BEGUN)
 
 
-def interrupted(connection: Connection, expected: str) -> Snapshot | None:
-    """What an update began from that expected this digest, and did not come to its end."""
+def interrupted(connection: Connection, expected: str) -> Kept:
+    """The snapshot from which an update began that expected this digest, and did not come to its end."""
     row = _row(connection, [Event.SNAPSHOT, Event.BEGUN, Event.DRIFT_ACCEPTED])
     if row is None or row[0] != Event.BEGUN or (row[3] or {}).get("expected") != expected:
-        return None
-    return _verified(row)
+        return Kept("")
+    return Kept(str(row[1]), row=row)
 
 
 def newest(connection: Connection) -> str:
@@ -83,7 +91,7 @@ def newest(connection: Connection) -> str:
 def find(connection: Connection, digest: str) -> Kept:
     """The snapshot with this digest."""
     row = _row(connection, [Event.SNAPSHOT, Event.DRIFT_ACCEPTED], checksum=digest)
-    return Kept(digest, _verified(row) if row else None, str(row[5]) if row else "")
+    return Kept(digest, str(row[5]) if row else "", row)
 
 
 def current(connection: Connection, digest: str) -> tuple[str, list[Accepted]]:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pulumi_alembic.database.connection import connect, login_search_path, read_catalog, read_heads
+from pulumi_alembic.database.connection import connect, login_search_path, read_catalog_document, read_heads
 from pulumi_alembic.database.endpoint import refuse_read_only
 from pulumi_alembic.ledger import integrity, stored_scripts
 from pulumi_alembic.migrate.job import Job
@@ -68,14 +68,20 @@ def look_closely(job: Job, *, catalog: bool = False) -> Looked:
     script is not the one that ran, or the manifest does not fit; and, with trust, CapsuleError.
     """
     # The scripts are read while the server answers.
+    document = None
     with ThreadPoolExecutor(1) as aside:
         scripts = aside.submit(job.read_history)
         with connect(job.url) as connection:
             looked = look_over(connection, scripts.result, job)
             if catalog and looked.plan.steps:
                 # The statements of revisions run with the login's search_path, not with this session's.
-                looked = replace(looked, catalog=read_catalog(connection, login_search_path(job.url)))
-    return looked
+                document = read_catalog_document(connection, login_search_path(job.url))
+    if document is None:
+        return looked
+    from pulumi_alembic.sql.catalog import Catalog
+
+    # In no transaction any more.
+    return replace(looked, catalog=Catalog.of(document))
 
 
 def look_over(connection: Connection, scripts: Callable[[], History], job: Job) -> Looked:

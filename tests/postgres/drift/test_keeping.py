@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic.drift import check
+from pulumi_alembic.drift import baseline, check, reader
 from pulumi_alembic.drift.difference.snapshot import Item, Snapshot
 from pulumi_alembic.drift.reader import read
 from pulumi_alembic.migrate import alembic_run
+from pulumi_alembic.sql.catalog import Catalog
 from pulumi_alembic.stack.log import Log
 from pulumi_alembic.stack.plugin_errors import HalfDone
 from tests.conftest import ALL, Database
@@ -305,3 +306,34 @@ def test_a_clean_walk_raises_no_alarm(target: Target, seed: int) -> None:
         if dice.random() < 0.6:
             stack.up(target.directory, dice.choice(["base", ONE, TWO, THREE]), allow_data_loss=[ONE, TWO, THREE])
         assert drift(stack) == {}
+
+
+def test_no_session_is_in_a_transaction_while_snapshots_and_catalogs_are_computed(
+    stack: Stack, target: Target, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def watched(owner: Any, name: str) -> None:
+        computed = getattr(owner, name)
+
+        def computing(*values: Any) -> Any:
+            with database.connect() as admin:
+                [(count,)] = admin.execute(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND state LIKE 'idle in transaction%%'",
+                    [database.name],
+                ).fetchall()
+            seen.append(name)
+            assert count == 0, f"{name} computes in a transaction"
+            return computed(*values)
+
+        monkeypatch.setattr(owner, name, computing)
+
+    for owner_, name in (
+        (Snapshot, "unpack"), (Snapshot, "packed"), (check, "difference"), (baseline, "difference"),
+        (reader, "_snapshot"), (Catalog, "of"),
+    ):  # fmt: skip
+        watched(owner_, name)
+    owner(target, "CREATE TABLE app.notes ()")
+    assert "table app.notes" in drift(stack)
+    stack.up(target.directory, THREE)
+    assert {*seen} == {"unpack", "packed", "difference", "_snapshot", "of"}

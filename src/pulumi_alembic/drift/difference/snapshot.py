@@ -135,7 +135,7 @@ class Snapshot:
     def packed(self) -> bytes:
         """The snapshot for `unpack`."""
         rows = [[item.kind, item.name, dict(item.facts)] for item in self.items]
-        return zlib.compress(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode(), 9)
+        return zlib.compress(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode())
 
     @classmethod
     def unpack(cls, data: bytes) -> Snapshot:
