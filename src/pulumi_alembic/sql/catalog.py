@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from pulumi_alembic.sql.parser import identifier
@@ -177,13 +177,12 @@ class Catalog:
         held: dict[str, list[Constraint]] = {}
         for row in document["constraints"] or []:
             held.setdefault(names[row["table"]], []).append(_constraint(row, names, numbered[row["table"]]))
-        relations = [_relation(row, names, numbered) for row in rows]
         types = [(quoted(schema, name), *rest) for schema, name, *rest in document["types"] or []]
         functions: dict[str, bool] = {}
         for schema, name, volatile in document["functions"] or []:
             functions[quoted(schema, name)] = functions.get(quoted(schema, name), False) or volatile
         return cls(
-            {each.name: replace(each, constraints=tuple(held.get(each.name, ()))) for each in relations},
+            {names[row["oid"]]: _relation(row, names, numbered, held.get(names[row["oid"]], ())) for row in rows},
             {name: base if kind == "d" else "" for name, kind, base, _ in types},
             frozenset(name for name, kind, _, constrained in types if kind == "d" and constrained),
             functions,
@@ -272,7 +271,12 @@ _BRACE = re.compile(r"(?<!\\)[{}]")
 _AND = "{BOOLEXPR :boolop and :args ("
 
 
-def _relation(row: Mapping[str, Any], names: Mapping[int, str], numbered: Mapping[int, Mapping[int, str]]) -> Relation:
+def _relation(
+    row: Mapping[str, Any],
+    names: Mapping[int, str],
+    numbered: Mapping[int, Mapping[int, str]],
+    constraints: Iterable[Constraint],
+) -> Relation:
     uses = [(oid, number) for oid, number in row["uses"] or [] if oid in names]
     return Relation(
         names[row["oid"]],
@@ -281,7 +285,7 @@ def _relation(row: Mapping[str, Any], names: Mapping[int, str], numbered: Mappin
             name: Column(type_, not_null, default=FIXED if any(default) else "")
             for _, name, type_, not_null, *default in row["columns"] or []
         },
-        (),
+        tuple(constraints),
         tuple(names[oid] for oid in row["parents"] or [] if oid in names),
         names.get(row["default_partition"], ""),
         names.get(row["table"], ""),

@@ -66,15 +66,19 @@ def tables(before: Catalog, after: Catalog) -> tuple[TableAccount, ...]:
     new.
     """
     renamed = _renamed_tables(before, after)
-    found = [
-        _account(name, before.relations.get(renamed.get(name, name)), after.relations.get(name), renamed)
-        for name in sorted(set(_drawn(before)) - set(renamed.values()) | set(_drawn(after)))
-    ]
-    changed = [each for each in found if each.change]
-    near = {name for each in changed for name in (each.name, *_referred(each))}
+    old, new = before.relations, after.relations
+    changed, same = [], []
+    for name in sorted(set(_drawn(before)) - set(renamed.values()) | set(_drawn(after))):
+        if _stays(old.get(name), new.get(name), renamed):
+            same.append(name)
+        elif (account := _account(name, old.get(renamed.get(name, name)), new.get(name), renamed)).change:
+            changed.append(account)
+        else:
+            same.append(name)
     touched = {each.name for each in changed}
-    near |= {each.name for each in found if touched & set(_referred(each))}
-    return (*changed, *(each for each in found if not each.change and each.name in near))
+    near = {name for each in changed for name in _referred(each)}
+    near |= {name for name in same if any(each.target in touched for each in new[name].constraints)}
+    return (*changed, *(_account(name, old.get(name), new[name], renamed) for name in same if name in near))
 
 
 def type_name(type_: str) -> str:
@@ -135,6 +139,13 @@ def _renamed_tables(before: Catalog, after: Catalog) -> dict[str, str]:
 
 def _kept(relation: Relation) -> set[tuple[str, Column]]:
     return {(name, each) for name, each in relation.columns.items() if not each.new}
+
+
+def _stays(old: Relation | None, new: Relation | None, renamed: dict[str, str]) -> bool:
+    """Whether it is as it was, and refers to nothing that has another name: of thousands of tables most do."""
+    if old is None or new is None or new.name in renamed or (old is not new and old != new):
+        return False
+    return not renamed or {each.target for each in old.constraints}.isdisjoint(renamed.values())
 
 
 def _account(name: str, old: Relation | None, new: Relation | None, renamed: dict[str, str]) -> TableAccount:

@@ -43,6 +43,19 @@ def test_changed_tables_come_first_then_their_neighbours_in_both_directions_and_
     assert found["notes"].before == found["notes"].after
 
 
+@pytest.mark.parametrize(
+    "sql",
+    ["ALTER TABLE tasks RENAME TO jobs", "ALTER TABLE users ADD x int", "DROP TABLE notes", "CREATE TABLE new ()",
+     "ALTER TABLE tasks RENAME title TO heading; ALTER TABLE users RENAME TO people"],
+)  # fmt: skip
+def test_a_table_that_stays_is_passed_over_only_if_nothing_of_it_changes(
+    sql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = planned(sql)
+    monkeypatch.setattr("pulumi_alembic.sql.tables._stays", lambda old, new, renamed: False)
+    assert planned(sql) == quick
+
+
 def test_a_new_table_has_no_state_before_and_its_keys_are_known() -> None:
     found = planned("CREATE TABLE tags (task_id int8 NOT NULL REFERENCES tasks, name character varying(9) UNIQUE)")
     columns = (ColumnAccount("task_id", "bigint", True, "FK"), ColumnAccount("name", "varchar(9)", key="UK"))
