@@ -20,6 +20,7 @@ from pulumi_alembic.errors import (
 
 if TYPE_CHECKING:
     from pulumi_alembic.fanout.plan.waves import Waves
+    from pulumi_alembic.migrate.backfills.declare import backfill
     from pulumi_alembic.migrate.blocks.batched import batched_update
     from pulumi_alembic.resource import Migrations, proof_of
     from pulumi_alembic.review.lint.custom import LINT_API, LintFinding, LintRule, LintStatement
@@ -44,6 +45,7 @@ __all__ = [
     "RevisionFailed",
     "TargetError",
     "Waves",
+    "backfill",
     "batched_update",
     "proof_of",
 ]
@@ -54,6 +56,7 @@ _MODULES = {
     **dict.fromkeys(("Migrations", "proof_of"), "resource"),
     "Query": "stack.databases",
     "Waves": "fanout.plan.waves",
+    "backfill": "migrate.backfills.declare",
     "batched_update": "migrate.blocks.batched",
 }
 

@@ -77,6 +77,10 @@ class KeptError(MigrationError):
     """What a downgrade set aside cannot be removed as asked. Nothing was changed."""
 
 
+class BackfillError(MigrationError):
+    """A backfill cannot be worked at, or changed, as asked. The rows that it did stay done."""
+
+
 class LintError(MigrationError):
     """A finding of lint is an error, and nobody excused it. Nothing was changed."""
 

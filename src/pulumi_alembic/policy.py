@@ -23,8 +23,8 @@ class Policy:
     `lock_timeout` is how long one statement of a revision may wait for a lock, and so how long others may have to queue
     behind it; a revision that does not get its locks is rolled back and run again for up to `lock_deadline`.
     `migration_wait` is how long to wait for another migration of the same database. `count_timeout` is how long the
-    rows that a step would destroy may be counted, under the step's own lock. With `keep_data` what a downgrade takes
-    away is set aside.
+    rows that a step would destroy may be counted, under the step's own lock. With `keep_data` a downgrade
+    preserves what it deletes. An update works at backfills for `backfill_in_update`.
 
     With `preflight` nothing runs where a transaction, prepared ones included, is older than `max_transaction_age`, a
     replica is more than `max_replica_lag` behind, or fewer than `min_free_connections` are left. Raises PolicyError.
@@ -37,6 +37,7 @@ class Policy:
     max_transaction_age: float = 60.0
     max_replica_lag: float = 30.0
     count_timeout: float = 1.0
+    backfill_in_update: float = 30.0
     min_free_connections: int = 3
     keep_data: bool = True
 
@@ -81,6 +82,7 @@ DURATIONS = (
     "max_transaction_age",
     "max_replica_lag",
     "count_timeout",
+    "backfill_in_update",
 )
 """The settings of a policy that are durations."""
 

@@ -105,6 +105,11 @@ VALUES: Mapping[str, tuple[str, str, str]] = {
         "How long rows are counted that a statement would delete, under its lock.",
         "migrations.md#data-that-would-be-lost",
     ),
+    "taskdb:backfill_in_update": (
+        "`30s`",
+        "How long an update works at backfills.",
+        "backfills.md#what-the-update-does",
+    ),
     "taskdb:preflight": (
         "`false`",
         "Whether an update looks at the server before the first statement.",
@@ -189,6 +194,11 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "manifest",
         "accept",
         "history",
+        "backfill run",
+        "backfill status",
+        "backfill pause",
+        "backfill resume",
+        "backfill cancel",
         "kept",
         "prune",
         "backups",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from pulumi_alembic.commands import backups, drift, kept, status
+from pulumi_alembic.commands import backfills, backups, drift, kept, status
 from pulumi_alembic.commands.command import AS_JSON, Options, argument, command, flag, option, tell
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url, project_folder, script_directory
@@ -176,7 +176,7 @@ class _Applied(Listener):
         """Print what goes on."""
         tell(text)
 
-    waits = status
+    waits = backfill = status
 
 
 def _lint(options: Options, directory: Path) -> int:
@@ -366,6 +366,7 @@ group = click.Group(
                 "--limit", "The newest N rows, or `all`.", default="50", metavar="N", callback=_limit, show_default=True
             ),
         ),
+        backfills.GROUP,
         *backups.COMMANDS,
         *kept.COMMANDS,
         *drift.COMMANDS,

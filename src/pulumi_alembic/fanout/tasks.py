@@ -146,6 +146,8 @@ class _Told(Listener):
     def waits(self, text: str) -> None:
         self.tell(text, lasting=True)
 
+    backfill = waits
+
 
 TASKS: Mapping[str, Callable[[Bench, str | None, Any, Tell], Answer]] = {
     "look": look,

@@ -153,6 +153,7 @@ def _what(event: str, revision: str, detail: Mapping[str, Any]) -> str:
         Event.PRUNED: f"prune {kept}",
         Event.DRIFT_ACCEPTED: f"accept drift at {revision}",
         Event.ADOPTED: f"adopt {revision}",
+        Event.BACKFILL: f"backfill {detail.get('name') or detail.get('table')}",
     }[Event(event)]
 
 
@@ -166,6 +167,8 @@ def _result(event: str, detail: Mapping[str, Any]) -> str:
             return "stamped: no script was applied"
         case Event.ADOPTED:
             return "adopted: no script was applied"
+        case Event.BACKFILL:
+            return _of_backfill(detail)
         case Event.BACKUP | Event.RESTORED:
             return "complete"
         case Event.KEPT | Event.PUT_BACK | Event.PRUNED:
@@ -175,6 +178,13 @@ def _result(event: str, detail: Mapping[str, Any]) -> str:
         if key in detail:
             return f"applied {how}: {detail[key]['reason']}"
     return "applied"
+
+
+def _of_backfill(detail: Mapping[str, Any]) -> str:
+    if "state" not in detail:
+        return f"asked for: SET {detail.get('set')} WHERE {detail.get('where')}"
+    reason = f": {detail['reason']}" if detail.get("reason") else ""
+    return f"{detail['state']}, {counted(detail.get('changed', 0), 'row')} set{reason}"
 
 
 def _with_gaps(rows: Sequence[Record], heads: tuple[str, ...], *, whole: bool) -> Iterator[Record]:

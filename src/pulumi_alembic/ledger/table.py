@@ -24,7 +24,7 @@ class Event(StrEnum):
     and ran nothing, `backup`, and `restored`; nor `kept`, what a downgrade set aside, `put back` by a later upgrade or
     `pruned` by somebody; nor `snapshot`, which holds what the catalog defines after an update, `begun` before one, and
     `drift accepted`, where somebody took for expected what was there. `adopted` is a revision that did not run, as the
-    database was already what it builds.
+    database was already what it builds. `backfill` is one that a revision asked for, and what was decided of it later.
     """
 
     APPLIED = "applied"
@@ -42,6 +42,7 @@ class Event(StrEnum):
     BEGUN = "begun"
     DRIFT_ACCEPTED = "drift accepted"
     ADOPTED = "adopted"
+    BACKFILL = "backfill"
 
 
 LEDGER = "ledger"

@@ -88,6 +88,10 @@ class Listener(Protocol):
         """Which rows are preserved or restored."""
         return
 
+    def backfill(self, text: str) -> None:
+        """Which backfill is complete, or is left to be done."""
+        return
+
 
 class Observer(Protocol):
     """Who looks on while revisions run."""
@@ -97,6 +101,9 @@ class Observer(Protocol):
 
     def batched(self, statement: str) -> None:
         """A batched update begins, in a block of its own."""
+
+    def backfill(self, statement: str) -> None:
+        """The revision asks for a backfill."""
 
 
 class _Open(Gate):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pulumi_alembic.database.connection import await_server
 from pulumi_alembic.database.migration_lock import hold
 from pulumi_alembic.database.sessions import waits
-from pulumi_alembic.errors import DatabaseError, Moved
+from pulumi_alembic.errors import BackfillError, DatabaseError, Moved
 from pulumi_alembic.migrate.job import OPEN, SILENT, Gate, Job, Listener, Request
 from pulumi_alembic.migrate.loading import for_good
 from pulumi_alembic.migrate.planner import look_closely, read_revision
@@ -19,6 +19,9 @@ from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import Plan
 
 __all__ = ["migrate"]
+
+ASKS = "backfill("
+"""What a script holds that asks for a backfill."""
 
 
 def migrate(job: Job, gate: Gate = OPEN, listener: Listener = SILENT) -> str:
@@ -33,8 +36,11 @@ def migrate(job: Job, gate: Gate = OPEN, listener: Listener = SILENT) -> str:
         hold(job.url, job.policy, job.command, listener.waits) as lock,
         gate.around(),
     ):
-        while not _reach(Request(job, listener, lock), gate):
+        while (history := _reach(Request(job, listener, lock), gate)) is None:
             lock.ensure()
+        if any(ASKS in revision.source for revision in history.revisions.values()):
+            with span("backfills"):
+                _fill_in(job, listener)
         with span("read the revision"):
             revision = _read_at_last(job.url, job.policy)
     if revision != job.target:
@@ -45,14 +51,14 @@ def migrate(job: Job, gate: Gate = OPEN, listener: Listener = SILENT) -> str:
     return revision
 
 
-def _reach(request: Request, gate: Gate) -> bool:
-    """Run what is pending; False if another migration came between, and the plan has to be made again."""
+def _reach(request: Request, gate: Gate) -> History | None:
+    """Run what is pending, and return its history; None if another migration came between: then plan again."""
     job = request.job
     with span("plan"):
         looked = look_closely(job)
     plan = looked.plan
     if not plan.steps:
-        return True
+        return looked.history
     with span("review"):
         notes = gate.approve(plan) or {}
     # Git is asked while Alembic is loaded.
@@ -67,8 +73,25 @@ def _reach(request: Request, gate: Gate) -> bool:
         run(plan, looked.history, replace(request, job=job, backup=backup, notes=notes))
     except Moved as moved:
         request.listener.status(f"{moved}: planning again")
-        return False
-    return True
+        return None
+    return looked.history
+
+
+def _fill_in(job: Job, listener: Listener) -> None:
+    """Work for a while at the backfills that the scripts ask for; what is left is told, and is no failure."""
+    from pulumi_alembic.migrate.backfills.work import Worker, work
+
+    worker = Worker(
+        *(job.url, job.policy, listener.status, listener.backfill, job.origin.completed(job.directory)),
+        seconds=job.policy.backfill_in_update,
+    )
+    try:
+        left = work(worker)
+    except (BackfillError, DatabaseError) as error:
+        listener.backfill(str(error))
+        return
+    for each in left:
+        listener.backfill(f"{each}: {each.state}, {each.changed:,} rows set. Go on: pulumi-alembic backfill run")
 
 
 def _load_run() -> Callable[[Plan, History, Request], None]:

@@ -13,7 +13,7 @@ from pulumi_alembic.sql.outside_transaction import StatementError, alone, recogn
 
 __all__ = ["BatchedUpdate", "Function", "batched_updates", "refuse_misplaced"]
 
-BATCHED = "batched_update"
+BATCHED, BACKFILL = "batched_update", "backfill"
 # What of `op` and of a connection runs no statement.
 SILENT = {
     "get_bind",
@@ -41,8 +41,9 @@ class Function:
 
 @dataclass(frozen=True)
 class BatchedUpdate:
-    """A call of batched_update as far as its literals show it; None where they do not."""
+    """A call of batched_update, or of backfill, as far as its literals show it; None if they do not."""
 
+    function: str
     line: int
     table: str | None
     key: tuple[str, ...] | None
@@ -86,8 +87,8 @@ def refuse_misplaced(function: Function) -> None:
 
 
 def batched_updates(function: Function) -> list[BatchedUpdate]:
-    """The calls of batched_update in it."""
-    if BATCHED not in function.source:
+    """The calls of batched_update and of backfill in it."""
+    if BATCHED not in function.source and BACKFILL not in function.source:
         return []
     tree = _parse(function)
     body = _body(tree, function.name)
@@ -96,7 +97,7 @@ def batched_updates(function: Function) -> list[BatchedUpdate]:
         _batched(call, constants)
         for statement in body
         for call in ast.walk(statement)
-        if isinstance(call, ast.Call) and _name(call) == BATCHED
+        if isinstance(call, ast.Call) and _name(call) in (BATCHED, BACKFILL)
     ]
 
 
@@ -198,7 +199,7 @@ def _batched(call: ast.Call, constants: dict[str, str]) -> BatchedUpdate:
     except ValueError:
         literal = None
     columns = (literal,) if isinstance(literal, str) else tuple(literal) if literal else None
-    return BatchedUpdate(call.lineno, _text(table, constants) if table else None, columns, key is not None)
+    return BatchedUpdate(_name(call), call.lineno, _text(table, constants) if table else None, columns, key is not None)
 
 
 def _body(tree: ast.Module, name: str) -> list[ast.stmt]:

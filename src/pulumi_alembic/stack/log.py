@@ -44,6 +44,10 @@ class Log:
         """As `info`."""
         self.info(text)
 
+    def backfill(self, text: str) -> None:
+        """As `info`."""
+        self.info(text)
+
     def command(self, verb: str) -> str:
         """How the person at the terminal runs `verb` on the stack of this resource, whichever stack is selected there.
 

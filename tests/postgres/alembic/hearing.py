@@ -32,6 +32,9 @@ class Hears(Listener):
     def kept(self, text: str) -> None:
         self._say("on_kept", text)
 
+    def backfill(self, text: str) -> None:
+        self._say("on_backfill", text)
+
     def info(self, text: str) -> None:
         self._say("on_info", text)
 

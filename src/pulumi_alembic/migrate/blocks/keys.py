@@ -42,19 +42,24 @@ class Key:
     types: tuple[str, ...]
 
 
-def find_key(connection: Connection, table: str, columns: Sequence[str] | None) -> Key:
-    """The key of these columns, in any order; the primary key where there are none. Raises KeyMissing."""
+def find_key(
+    connection: Connection, table: str, columns: Sequence[str] | None, asked_by: str = "batched_update"
+) -> Key:
+    """The key of these columns, in any order; the primary key if there are none.
+
+    Raises KeyMissing, which names what `asked_by` it.
+    """
     keys = connection.execute(_KEYS, [table]).fetchall()
     for primary, names, quoted, types in keys:
         if primary if columns is None else set(names) == set(columns):
             return Key(tuple(names), tuple(quoted), tuple(types))
     if columns is not None:
         raise KeyMissing(
-            f"batched_update of {table}: ({', '.join(columns)}) is not a key of it, with a unique index and NOT NULL "
+            f"{asked_by} of {table}: ({', '.join(columns)}) is not a key of it, with a unique index and NOT NULL "
             f"throughout{_alternatives(keys)}"
         )
     raise KeyMissing(
-        f"batched_update of {table}: the table has no primary key to walk along. Name another unique key of NOT NULL "
+        f"{asked_by} of {table}: the table has no primary key to walk along. Name another unique key of NOT NULL "
         f"columns: key=…{_alternatives(keys)}; or give it one in a revision before"
     )
 
@@ -78,7 +83,7 @@ def _refuse_keyless(connection: Connection, function: Function, call: BatchedUpd
     if table is None:
         return
     try:
-        find_key(connection, table, call.key)
+        find_key(connection, table, call.key, call.function)
     except KeyMissing as error:
         raise HistoryError(f"{function.path}:{call.line}: {error}") from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from pulumi_alembic.database.sessions import Session as Holder
 from pulumi_alembic.database.sessions import holding
 from pulumi_alembic.errors import DatabaseError, MigrationError
 from pulumi_alembic.ledger import ledger
-from pulumi_alembic.ledger.ledger import Attempt, Event
+from pulumi_alembic.ledger.ledger import Attempt, Event, Run
 from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.sql.outside_transaction import Statement, StatementError, alone, ends_transaction, recognise
 
@@ -83,6 +83,13 @@ class Phases:
         sa.event.listen(engine, "commit", self._before_commit)
         sa.event.listen(engine, "before_cursor_execute", self._before, retval=True)
         sa.event.listen(engine, "after_cursor_execute", self._after)
+
+    def ask_for(self, statement: str, backfill: Mapping[str, Any]) -> None:
+        """Record a backfill that the running revision asks for, in its transaction."""
+        if self.request.observer is not None:
+            self.request.observer.backfill(statement)
+        heads = Run(self._running.before, self._running.before)
+        self._record(Event.BACKFILL, run=heads, statement=statement, detail=backfill)
 
     @contextmanager
     def batched(self, context: MigrationContext, statement: str, changed: str | None) -> Iterator[Attempt]:

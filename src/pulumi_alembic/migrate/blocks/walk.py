@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.migrate.blocks.keys import Key
     from pulumi_alembic.policy import Policy
 
-__all__ = ["MARK", "Pace", "Walk"]
+__all__ = ["MARK", "POSITIONS", "Pace", "Walk", "doubled", "estimate", "prepare"]
 
 TARGET = 0.01
 """Seconds that a batch is to take: for about so long a writer may have to wait for one of its rows."""
@@ -100,23 +100,39 @@ _PAUSE = (0.05, 0.15)  # seconds after a batch that was undone
 
 _BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 
-_TABLE = sql.Identifier(VERSION_SCHEMA, "batches").as_string(None)
+POSITIONS = sql.Identifier(VERSION_SCHEMA, "batches").as_string(None)
 
 _CREATE = f"""
-CREATE TABLE IF NOT EXISTS {_TABLE} (
-    intent bigint PRIMARY KEY,
+CREATE TABLE IF NOT EXISTS {POSITIONS} (
+    intent bigint NOT NULL,
     position text[],
     final text[],
     walked bigint NOT NULL DEFAULT 0,
     changed bigint NOT NULL DEFAULT 0,
-    moved_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    moved_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    part int NOT NULL DEFAULT 0,
+    CONSTRAINT batches_pkey PRIMARY KEY (intent, part)
 );
-COMMENT ON TABLE {_TABLE} IS 'how far each batched update is; committed with the rows themselves';
-COMMENT ON COLUMN {_TABLE}.intent IS 'the row of the ledger with which it began';
-COMMENT ON COLUMN {_TABLE}.position IS 'the key of the last row that is done; null before the first';
-COMMENT ON COLUMN {_TABLE}.final IS 'the key of the last row there was at its beginning; null where there was none';
-COMMENT ON COLUMN {_TABLE}.walked IS 'rows looked at';
-COMMENT ON COLUMN {_TABLE}.changed IS 'rows updated';
+COMMENT ON TABLE {POSITIONS} IS 'how far each batched update and backfill is; committed with the rows themselves';
+COMMENT ON COLUMN {POSITIONS}.intent IS 'the row of the ledger with which it began';
+COMMENT ON COLUMN {POSITIONS}.position IS 'the key of the last row that is done; null before the first';
+COMMENT ON COLUMN {POSITIONS}.final IS 'the key of the last row there was at its beginning; null where there was none';
+COMMENT ON COLUMN {POSITIONS}.walked IS 'rows looked at';
+COMMENT ON COLUMN {POSITIONS}.changed IS 'rows updated';
+COMMENT ON COLUMN {POSITIONS}.part IS 'the range of keys of a backfill; it begins where the one before ends';
+"""
+
+# One of before there were backfills. The key's name is that of CREATE TABLE.
+_ADD_PARTS = f"""
+ALTER TABLE {POSITIONS}
+    ADD COLUMN IF NOT EXISTS part int NOT NULL DEFAULT 0,
+    DROP CONSTRAINT batches_pkey,
+    ADD CONSTRAINT batches_pkey PRIMARY KEY (intent, part)
+"""
+
+_HAS_PARTS = """
+SELECT to_regclass(%(table)s) IS NOT NULL,
+    EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(%(table)s) AND attname = 'part')
 """
 
 _ESTIMATE = """
@@ -133,6 +149,21 @@ SELECT application_name, extract(epoch FROM replay_lag)::float FROM pg_stat_repl
 _WAITED_FOR = "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
 
 
+def prepare(connection: Connection) -> None:
+    """Create the table of positions, or bring one of an older version up to date. In autocommit mode."""
+    [(exists, has_parts)] = connection.execute(_HAS_PARTS, {"table": POSITIONS}).fetchall()
+    if not has_parts:
+        # One transaction: two that create it at once would fail, IF NOT EXISTS or not.
+        lock = "SELECT pg_advisory_xact_lock(hashtext('pulumi_alembic.batches'));"
+        connection.execute((lock + (_ADD_PARTS if exists else _CREATE)).encode())
+
+
+def estimate(connection: Connection, table: str) -> int:
+    """About how many rows the table has, with its partitions: as the server last counted them; 0 if it never did."""
+    [rows] = connection.execute(_ESTIMATE, {"table": table}).fetchone() or (0,)
+    return int(rows)
+
+
 @dataclass(frozen=True)
 class Walk:
     """Updates every row up to the last one there is at its beginning, once, whatever is killed and started again."""
@@ -142,53 +173,63 @@ class Walk:
     assignments: str
     where: str
     key: Key
+    part: int = 0
+    rests: bool = True
+    """Whether it rests after each batch for as long as others may need."""
+    reports: bool = True
+    """Whether it tells how far it is."""
 
-    def run(self, intent: int, policy: Policy, tell: Callable[[str], None]) -> None:
+    def run(
+        self, intent: int, policy: Policy, tell: Callable[[str], None], goes_on: Callable[[], bool] = lambda: True
+    ) -> None:
         """Begin, or go on where an earlier run with this `intent` was. The connection is in autocommit mode.
+
+        It ends early if `goes_on`, which is asked between two batches, says so.
 
         Raises psycopg.Error: for what the statement itself does wrong, or for rows that stay locked for the whole
         `lock_deadline`. What was done until then stays, and is known.
         """
         position, final, walked = self._begin(intent)
-        pace = Pace(self.table, self._estimate(), walked, tell)
+        report = tell if self.reports else _ignore
+        pace = Pace(self.table, estimate(self.connection, self.table), walked, report)
         looked = time.monotonic()
         with self._limits():
             while final is not None and (ahead := self._ahead(position, final, pace)):
                 if self._batch(intent, position, *ahead, pace=pace, deadline=policy.lock_deadline):
                     position = ahead[1]
+                if not goes_on():
+                    return
                 if time.monotonic() - looked > LOOK_AT_REPLICAS:
-                    self._await_replicas(policy, tell)
+                    self._await_replicas(policy, tell, goes_on)
                     looked = time.monotonic()
+            if final is not None and position != final:
+                self._reach(intent, final)
 
     def _begin(self, intent: int) -> tuple[list[str] | None, list[str] | None, int]:
         backwards = ", ".join(f"{column} DESC" for column in self.key.columns)
-        self.connection.execute(_CREATE.encode())
+        prepare(self.connection)
         self.connection.execute(
-            f"INSERT INTO {_TABLE} (intent, final) VALUES (%s, "  # noqa: S608 - the revision's own SQL
-            f"(SELECT {self._texts} FROM {_literal(self.table)} ORDER BY {_literal(backwards)} LIMIT 1)) "
+            f"INSERT INTO {POSITIONS} (intent, part, final) VALUES (%s, %s, "  # noqa: S608 - the revision's own SQL
+            f"(SELECT {self.texts} FROM {doubled(self.table)} ORDER BY {doubled(backwards)} LIMIT 1)) "
             "ON CONFLICT DO NOTHING".encode(),
-            [intent],
+            [intent, self.part],
         )
         row = self.connection.execute(
-            f"SELECT position, final, walked FROM {_TABLE} WHERE intent = %s".encode(),  # noqa: S608
-            [intent],
+            f"SELECT position, final, walked FROM {POSITIONS} WHERE intent = %s AND part = %s".encode(),  # noqa: S608
+            [intent, self.part],
         ).fetchone()
         assert row is not None  # noqa: S101 - it has just been made
         return row[0], row[1], row[2]
 
-    def _estimate(self) -> int:
-        [rows] = self.connection.execute(_ESTIMATE, {"table": self.table}).fetchone() or (0,)
-        return int(rows)
-
     def _ahead(self, position: list[str] | None, final: list[str], pace: Pace) -> tuple[int, list[str]] | None:
         """How many rows the next batch has, and its last key; None at the end. Limits the time of what follows."""
-        columns = _literal(", ".join(self.key.columns))
-        backwards = _literal(", ".join(f"{column} DESC" for column in self.key.columns))
-        condition, values = self._between(position, final)
+        columns = doubled(", ".join(self.key.columns))
+        backwards = doubled(", ".join(f"{column} DESC" for column in self.key.columns))
+        condition, values = self.between(position, final)
         limit = 0 if pace.patient else BATCH_TIMEOUT
         row = self.connection.execute(
-            f"{MARK} WITH ahead AS (SELECT {columns} FROM {_literal(self.table)} WHERE {condition} "  # noqa: S608
-            f"ORDER BY {columns} LIMIT {pace.size}) SELECT (SELECT count(*) FROM ahead), {self._texts}, "
+            f"{MARK} WITH ahead AS (SELECT {columns} FROM {doubled(self.table)} WHERE {condition} "  # noqa: S608
+            f"ORDER BY {columns} LIMIT {pace.size}) SELECT (SELECT count(*) FROM ahead), {self.texts}, "
             f"set_config('statement_timeout', '{limit}', false) FROM ahead ORDER BY {backwards} LIMIT 1".encode(),
             values,
             prepare=False,
@@ -211,37 +252,39 @@ class Walk:
             pace.failed(timed_out=timed_out)
             time.sleep(random.uniform(*_PAUSE))  # noqa: S311 - not a secret
             return False
-        time.sleep(pace.done(rows, time.monotonic() - begun, waited_for=waited_for))
+        rest = pace.done(rows, time.monotonic() - begun, waited_for=waited_for)
+        if self.rests:
+            time.sleep(rest)
         return True
 
     def _update(self, intent: int, position: list[str] | None, rows: int, edge: list[str]) -> bool:
         """One statement, and so all or nothing: the rows, and that they are done. Whether somebody waits for it."""
-        condition, values = self._between(position, edge)
+        condition, values = self.between(position, edge)
         found = self.connection.execute(
-            f"{MARK} WITH done AS (UPDATE {_literal(self.table)} SET {_literal(self.assignments)} "  # noqa: S608
-            f"WHERE {condition} AND ({_literal(self.where)}) RETURNING 1) "
-            f"UPDATE {_TABLE} SET position = %s, walked = walked + %s, "
+            f"{MARK} WITH done AS (UPDATE {doubled(self.table)} SET {doubled(self.assignments)} "  # noqa: S608
+            f"WHERE {condition} AND ({doubled(self.where)}) RETURNING 1) "
+            f"UPDATE {POSITIONS} SET position = %s, walked = walked + %s, "
             "changed = changed + (SELECT count(*) FROM done), moved_at = clock_timestamp() "
-            f"WHERE intent = %s RETURNING {_WAITED_FOR}, "
+            f"WHERE intent = %s AND part = %s RETURNING {_WAITED_FOR}, "
             "set_config('statement_timeout', '0', false)".encode(),
-            [*values, edge, rows, intent],
+            [*values, edge, rows, intent, self.part],
             prepare=False,
         ).fetchone()
         return found is not None and bool(found[0])
 
-    def _between(self, after: list[str] | None, until: list[str]) -> tuple[str, list[str]]:
+    def between(self, after: list[str] | None, until: list[str]) -> tuple[str, list[str]]:
         """The condition for the rows behind one key up to another, and its parameters."""
-        columns = _literal(", ".join(self.key.columns))
-        marks = ", ".join(f"%s::{_literal(type)}" for type in self.key.types)
+        columns = doubled(", ".join(self.key.columns))
+        marks = ", ".join(f"%s::{doubled(type)}" for type in self.key.types)
         upper = f"({columns}) <= ({marks})"
         if after is None:
             return upper, until
         return f"({columns}) > ({marks}) AND {upper}", [*after, *until]
 
     @property
-    def _texts(self) -> str:
+    def texts(self) -> str:
         """A row's key as an array of texts that are the same under any setting of the session."""
-        return "ARRAY[" + ", ".join(f"to_jsonb({_literal(column)}) #>> '{{}}'" for column in self.key.columns) + "]"
+        return "ARRAY[" + ", ".join(f"to_jsonb({doubled(column)}) #>> '{{}}'" for column in self.key.columns) + "]"
 
     @contextmanager
     def _limits(self) -> Iterator[None]:
@@ -256,8 +299,15 @@ class Walk:
             with suppress(psycopg.OperationalError):
                 self.connection.execute("RESET synchronous_commit; RESET lock_timeout; SET statement_timeout = 0")
 
-    def _await_replicas(self, policy: Policy, tell: Callable[[str], None]) -> None:
-        while row := self._furthest_behind():
+    def _reach(self, intent: int, final: list[str]) -> None:
+        """The last row was deleted meanwhile: what is before it is done."""
+        self.connection.execute(
+            f"UPDATE {POSITIONS} SET position = %s WHERE intent = %s AND part = %s".encode(),  # noqa: S608
+            [final, intent, self.part],
+        )
+
+    def _await_replicas(self, policy: Policy, tell: Callable[[str], None], goes_on: Callable[[], bool]) -> None:
+        while goes_on() and (row := self._furthest_behind()):
             name, lag = row
             if lag is None or lag <= policy.max_replica_lag:
                 return
@@ -269,6 +319,10 @@ class Walk:
             return self.connection.execute(_LAG.encode()).fetchone()
 
 
-def _literal(text: str) -> str:
+def _ignore(_: str) -> None:
+    return
+
+
+def doubled(text: str) -> str:
     """SQL in a statement with parameters, where a percent sign is one only if it is doubled."""
     return text.replace("%", "%%")

@@ -131,6 +131,10 @@ class Looker(Listener):
         """A batched update begins."""
         self.rest.append(Sent(f"{statement} /* in batches */", outside=True))
 
+    def backfill(self, statement: str) -> None:
+        """The revision asks for a backfill."""
+        self.rest.append(Sent(f"{statement} /* backfill */", outside=True))
+
     def applied(self, revision: str) -> None:
         """The running revision is complete, in its transaction."""
         assert self._session is not None  # noqa: S101 - a revision ran in it

@@ -77,6 +77,13 @@ class Recorder:
             self.statements.append((f"{statement} /* in batches */", True))
             self.lines.append(self._line())
 
+    def backfill(self, statement: str) -> None:
+        """A backfill: done later, outside of any transaction of the revision."""
+        if reason := self._caught():
+            self.refuse(reason)
+        self.statements.append((f"{statement} /* backfill */", True))
+        self.lines.append(self._line())
+
     @contextmanager
     def block(self) -> Iterator[None]:
         """What runs outside the transaction; where the update would refuse a block, the script ends."""

@@ -1,0 +1,91 @@
+"""`backfill`, for revisions: what is to be filled in later, beside the application."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from alembic import op
+
+from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.migrate.blocks.keys import find_key
+from pulumi_alembic.migrate.blocks.walk import doubled
+from pulumi_alembic.sql.outside_transaction import assigned
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Session
+    from pulumi_alembic.migrate.blocks.keys import Key
+    from pulumi_alembic.migrate.blocks.statement import Phases
+
+__all__ = ["backfill"]
+
+_TRIED = 1000
+"""Rows among which one is looked for that the backfill would change: the revision holds its locks meanwhile."""
+
+_FULL_NAME = """
+SELECT format('%%I.%%I', n.nspname, c.relname), c.relname
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)
+"""
+
+
+def backfill(table: str, *, set: str, where: str, key: str | Sequence[str] | None = None) -> None:
+    """Record that `UPDATE table SET set WHERE where` is to be done, in short transactions, beside the application.
+
+    The revision does not wait for it. The update of the stack works at it for a while (`backfill_in_update`), and
+    `pulumi-alembic backfill run` until it is verified: a scan finds no row for `where`. It walks along `key`, the
+    primary key unless another one is named.
+
+    Args:
+        table: the table, as SQL.
+        set: the assignments, as SQL. They must make `where` false, so that each row is changed once.
+        where: the condition of the rows that are still to be done, as SQL.
+        key: the column or columns of a unique index without NULL.
+
+    Raises:
+        MigrationError: there is no such table or key, the key is among the columns that are set, or `where` stays true
+            for a row that is set. The revision is rolled back.
+
+    """
+    context = op.get_context()
+    statement = f"UPDATE {table} SET {set} WHERE {where}"  # noqa: S608 - the revision's own SQL
+    if context.as_sql:
+        op.execute(f"{statement} /* backfill */")
+        return
+    if recorder := context.opts.get("recorder"):
+        recorder.backfill(statement)
+        return
+    phases: Phases = context.opts["phases"]
+    columns = [key] if isinstance(key, str) else key
+    found = find_key(phases.session, table, columns, "backfill")
+    if moved := {name.strip('"') for name in assigned(set)} & {*found.names}:
+        raise MigrationError(
+            f"backfill of {table}: it walks along {', '.join(sorted(moved))}, and so cannot change it: key=…"
+        )
+    full, name = _named(phases.session, table)
+    _refuse_endless(phases.session, full, name, set, where, found)
+    phases.ask_for(statement, {"table": full, "set": set, "where": where, "key": [*found.names]})
+
+
+def _named(session: Session, table: str) -> tuple[str, str]:
+    row = session.execute(_FULL_NAME, [table]).fetchone()
+    assert row is not None  # noqa: S101 - its key was found
+    return row[0], row[1]
+
+
+def _refuse_endless(session: Session, table: str, name: str, set: str, where: str, key: Key) -> None:
+    """Set one row, look whether `where` is false then, and undo it. A syntax error shows in an empty table too."""
+    columns = doubled(", ".join(key.columns))
+    condition, alias = doubled(where), doubled('"' + name.replace('"', '""') + '"')
+    some = f"(SELECT * FROM {doubled(table)} LIMIT {_TRIED}) AS {alias}"  # noqa: S608
+    attempt = (
+        f"UPDATE {doubled(table)} SET {doubled(set)} WHERE ({columns}) IN "  # noqa: S608
+        f"(SELECT {columns} FROM {some} WHERE ({condition}) LIMIT 1) RETURNING ({condition})"
+    )
+    with session.transaction(force_rollback=True):
+        still = session.execute(attempt.encode(), []).fetchone()
+    if still != (True,):
+        return
+    raise MigrationError(
+        f"backfill of {table}: `where` is still true for a row that was set, so it would never end. Write a condition "
+        f'that the assignments make false, such as: where="{next(iter(assigned(set)), "column")} IS NULL"'
+    )

@@ -1,0 +1,130 @@
+"""What the database knows of its backfills: asked for and decided in the ledger, their positions in a table of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from pulumi_alembic.database.connection import read_heads
+from pulumi_alembic.errors import BackfillError
+from pulumi_alembic.ledger import ledger
+from pulumi_alembic.ledger.ledger import STANDING, Event
+from pulumi_alembic.ledger.table import TABLE
+from pulumi_alembic.migrate.blocks.walk import POSITIONS
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Connection
+    from pulumi_alembic.scripts.origin import Origin
+
+__all__ = ["OPEN", "Backfill", "State", "choose", "decide", "read", "state_of"]
+
+
+class State(StrEnum):
+    """Where a backfill is. Only `pending` ones are worked at."""
+
+    PENDING = "pending"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    VERIFIED = "verified"
+
+
+OPEN = (State.PENDING, State.PAUSED)
+
+# One whose revision was taken back is none any more.
+_BACKFILLS = f"""
+WITH {STANDING}
+SELECT begun.id, begun.revision, begun.detail, coalesce((
+    SELECT later.detail ->> 'state' FROM standing later
+    WHERE later.event = 'backfill' AND (later.detail ->> 'backfill')::bigint = begun.id ORDER BY later.id DESC LIMIT 1
+), 'pending')
+FROM standing begun
+WHERE begun.event = 'backfill' AND begun.detail ->> 'table' IS NOT NULL AND NOT EXISTS (
+    SELECT FROM standing later WHERE later.event = 'applied' AND later.direction = 'downgrade'
+        AND later.revision = begun.revision AND later.id > begun.id
+)
+ORDER BY begun.id
+"""  # noqa: S608 - no value is put into it
+
+_PROGRESS = f"""
+SELECT intent, sum(walked)::bigint, sum(changed)::bigint, max(moved_at) FROM {POSITIONS} WHERE intent = ANY (%s)
+GROUP BY intent
+"""  # noqa: S608
+
+_STATE = """
+SELECT detail ->> 'state' FROM {table} WHERE event = 'backfill' AND id > %s AND (detail ->> 'backfill')::bigint = %s
+ORDER BY id DESC LIMIT 1
+"""
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """One backfill. `id` is that of its row in the ledger; `table`, `set` and `where` are SQL.
+
+    `walked` rows were looked at and `changed` were set, by all that worked at it so far.
+    """
+
+    id: int
+    revision: str
+    table: str
+    set: str
+    where: str
+    key: tuple[str, ...]
+    state: State
+    walked: int = 0
+    changed: int = 0
+    moved_at: datetime | None = None
+
+    def __str__(self) -> str:
+        return f"backfill {self.id} of {self.table} ({self.revision})"
+
+    def to_json(self) -> dict[str, Any]:
+        """The backfill as JSON values; times in ISO 8601."""
+        known = {name: getattr(self, name) for name in ("id", "revision", "table", "set", "where", "walked", "changed")}
+        moved = self.moved_at.isoformat() if self.moved_at else None
+        return {**known, "key": [*self.key], "state": self.state.value, "moved_at": moved}
+
+
+def read(connection: Connection) -> list[Backfill]:
+    """The backfills that the applied revisions asked for, oldest first. Changes nothing."""
+    if not {"event"} <= ledger.columns(connection):
+        return []
+    rows = connection.execute(sql.SQL(_BACKFILLS).format(table=TABLE)).fetchall()
+    if not rows:
+        return []
+    done: dict[int, tuple[Any, ...]] = {}
+    if connection.execute("SELECT to_regclass(%s)", [POSITIONS]).fetchone() != (None,):
+        connection.execute("SET datestyle = ISO")
+        done = {id: known for id, *known in connection.execute(_PROGRESS.encode(), [[row[0] for row in rows]])}  # type: ignore[misc]
+    return [
+        Backfill(
+            *(id, revision, detail["table"], detail["set"], detail["where"], tuple(detail["key"]), State(state)),
+            *done.get(id, ()),
+        )
+        for id, revision, detail, state in rows
+    ]
+
+
+def state_of(connection: Connection, backfill: Backfill) -> State:
+    """What was last decided of it."""
+    row = connection.execute(sql.SQL(_STATE).format(table=TABLE), [backfill.id, backfill.id]).fetchone()
+    return State(row[0]) if row else State.PENDING
+
+
+def decide(connection: Connection, backfill: Backfill, state: State, origin: Origin, reason: str = "") -> None:
+    """Record the state in the ledger; does not commit."""
+    heads = read_heads(connection)
+    detail = {"backfill": backfill.id, "revision": backfill.revision, "name": backfill.table, "state": state.value}
+    detail |= {"changed": backfill.changed} | ({"reason": reason} if reason else {})
+    ledger.note(connection, ledger.Row(Event.BACKFILL, ledger.Run(heads, heads), detail), origin)
+
+
+def choose(found: Collection[Backfill], ids: Collection[int]) -> list[Backfill]:
+    """Those with these ids; all without. Raises BackfillError for an id that none has."""
+    if unknown := sorted({*ids} - {each.id for each in found}):
+        raise BackfillError(f"there is no backfill {unknown[0]}. List them: pulumi-alembic backfill status")
+    return [each for each in found if not ids or each.id in ids]
