@@ -25,7 +25,7 @@ from pulumi.dynamic import (
 from pulumi_alembic.database.connection import NoDatabase
 from pulumi_alembic.database.sessions import waits
 from pulumi_alembic.errors import DatabaseError, MigrationError, PolicyError
-from pulumi_alembic.output.tracing import span
+from pulumi_alembic.output.tracing import continued, span
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.scripts import trust
 from pulumi_alembic.stack import check, plugin_errors, refresh, update
@@ -58,7 +58,11 @@ def _waiting(call: _Call) -> _Call:
             # The call says so itself.
             policy = Policy()
         named = {"pulumi.urn": properties.urn, "pulumi_alembic.target": properties.target}
-        with span(f"Migrations.{call.__name__}", named), waits(properties.log.info, policy.lock_deadline):
+        with (
+            continued(plugin_errors.headers()),
+            span(f"Migrations.{call.__name__}", named),
+            waits(properties.log.info, policy.lock_deadline),
+        ):
             return call(*arguments)
 
     return cast("_Call", waiting)

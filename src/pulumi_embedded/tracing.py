@@ -27,6 +27,7 @@ __all__ = [
     "Attributes",
     "Span",
     "carrier",
+    "continued",
     "count",
     "environment",
     "error_type",
@@ -71,8 +72,9 @@ _remembered: list[Context] = []
 def span(name: str, attributes: Attributes | None = None, *, client: bool = False) -> Span:
     """Begin a span, of which the spans are children that begin in this thread until it ends.
 
-    One within no other span of this thread belongs to the one that is remembered, else to that of the variable
-    `TRACEPARENT`; of these the last one to end sends everything. A `client` waits for another program.
+    One within no other span of this thread belongs to the one that is `continued`, else to the one that is remembered,
+    else to that of the variable `TRACEPARENT`; of these the last one to end sends everything. A `client` waits for
+    another program.
     """
     tracer = _tracer()
     return _NONE if tracer is None else _Recorded(tracer, name, attributes or {}, client)
@@ -88,6 +90,21 @@ def measure(name: str, seconds: float, attributes: Attributes) -> None:
     """Record a duration in a histogram."""
     if meter := _meter():
         _instrument(meter.create_histogram, name, "s").record(seconds, dict(attributes))
+
+
+@contextmanager
+def continued(headers: Mapping[str, str]) -> Iterator[None]:
+    """Let the spans of this thread belong to the span that the headers of a message name, if they name one."""
+    if _tracer() is None or _CARRIED[0] not in headers:
+        yield
+        return
+    from opentelemetry import context
+
+    token = context.attach(_named(headers))
+    try:
+        yield
+    finally:
+        context.detach(token)
 
 
 def error_type(error: BaseException) -> str:
@@ -179,11 +196,14 @@ def _parent() -> Context:
 
 @functools.cache
 def _joined() -> Context:
+    return _named({key: value for key in _CARRIED if (value := os.environ.get(key.upper()))})
+
+
+def _named(headers: Mapping[str, str]) -> Context:
     from opentelemetry.context import Context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    headers = {key: value for key in _CARRIED if (value := os.environ.get(key.upper()))}
-    return TraceContextTextMapPropagator().extract(headers, Context())
+    return TraceContextTextMapPropagator().extract({key: headers[key] for key in _CARRIED if key in headers}, Context())
 
 
 _providers: list[Any] = []

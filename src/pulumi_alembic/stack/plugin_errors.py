@@ -1,5 +1,7 @@
 """How a MigrationError leaves the plugin process: as its text alone, and with the state that it left behind.
 
+And what came with the call beside its message.
+
 The SDK's plugin (pulumi.dynamic, SDK 3.272) answers whatever a provider raises with `traceback.format_exc()`, and has
 no way to say that a resource was changed half-way. Pulumi's protocol has one: the details of the error may hold an
 ErrorResourceInitFailed, whose id and properties the engine writes into the state before it reports the failure.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +19,7 @@ from pulumi_alembic.database import server_message
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.output.printable import printable
 
-__all__ = ["HalfDone", "install"]
+__all__ = ["HalfDone", "headers", "install"]
 
 UNKNOWN = 2  # the gRPC status of every error that the plugin answers
 
@@ -37,6 +40,13 @@ def install(plugin: ModuleType) -> None:
     """
     if getattr(plugin, "traceback", None) is traceback:
         plugin.traceback = _Formatter()  # type: ignore[attr-defined]
+
+
+def headers() -> dict[str, str]:
+    """The metadata of the call that called the function that calls this; empty if that was not the SDK's plugin."""
+    call = sys._getframe(2).f_locals.get("context")
+    metadata: Iterable[tuple[str, Any]] = getattr(call, "invocation_metadata", tuple)()
+    return {key: value for key, value in metadata if isinstance(value, str)}
 
 
 class _Formatter:

@@ -48,7 +48,7 @@ def _listen_on(address: str, grpc: Any) -> None:
 
     def server(*arguments: Any, **options: Any) -> Any:
         grpc.server = make
-        made = make(*arguments, **options, **_interceptors(grpc))
+        made = make(*arguments, **options)
         listen = made.add_insecure_port
 
         def add_insecure_port(*_: str, **__: str) -> str:
@@ -59,31 +59,6 @@ def _listen_on(address: str, grpc: Any) -> None:
         return made
 
     grpc.server = server
-
-
-def _interceptors(grpc: Any) -> dict[str, Any]:
-    """Continues, within each call, the trace that its metadata names; nothing if the engine does not trace."""
-    if "TRACEPARENT" not in os.environ:
-        return {}
-    from opentelemetry import context, propagate
-
-    class Continued(grpc.ServerInterceptor):  # type: ignore[misc]
-        def intercept_service(self, continuation: Any, details: Any) -> Any:
-            handler = continuation(details)
-            if handler is None or handler.unary_unary is None:
-                return handler
-            caller = propagate.extract(dict(details.invocation_metadata))
-
-            def call(request: Any, answer: Any) -> Any:
-                token = context.attach(caller)
-                try:
-                    return handler.unary_unary(request, answer)
-                finally:
-                    context.detach(token)
-
-            return grpc.unary_unary_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
-
-    return {"interceptors": [Continued()]}
 
 
 @contextmanager

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +21,7 @@ from tests.postgres.alembic.tenants import Tenants, tenants_of
 from tests.postgres.alembic.waiting import Told, blocker
 
 ONE, TWO = "20250101_001", "20250102_002"
+COMMANDS = (("alembic", ONE), ("pulumi-alembic", TWO))
 TABLE = "op.execute('CREATE TABLE t (name text PRIMARY KEY)')"
 
 
@@ -77,3 +82,20 @@ def test_each_of_many_databases_has_a_span(tenants: Tenants, collected: Collecte
         assert collected.path(database) == ["Migrations.create", "migrate database"]
         names = [each.name for each in collected.children(database)]
         assert names == ["migration lock", "plan", "review", "backup", "attempt", "read the revision"]
+
+
+def test_the_alembic_command_and_ours_are_a_trace_each(empty_target: Target, collected: Collected) -> None:
+    empty_target.write(ONE, None, TABLE)
+    empty_target.alembic("upgrade", "head")
+    empty_target.write(TWO, ONE, TABLE.replace("TABLE t", "TABLE u"))
+    done = subprocess.run(
+        [Path(sys.executable).with_name("pulumi-alembic"), "upgrade"],
+        cwd=empty_target.directory.parent,
+        env=os.environ | {"DATABASE_URL": empty_target.url},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    paths = [collected.path(each) for each in collected.named("CREATE TABLE")]
+    own = [[name for name in path if name != "data-loss guard"] for path in paths]
+    assert own == [[f"{command} upgrade", "attempt", f"upgrade {id}", "CREATE TABLE"] for command, id in COMMANDS]
