@@ -1,10 +1,11 @@
-"""Two revisions in a folder, of one statement each, for benchmarks that need no project."""
+"""Revisions in a folder, of one statement each, for benchmarks that need no project."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["FIRST", "SECOND", "write_scripts"]
+__all__ = ["FIRST", "SECOND", "write_history", "write_scripts"]
 
 FIRST, SECOND = "20250101_001", "20250102_002"
 
@@ -31,9 +32,22 @@ def downgrade() -> None:
 
 
 def write_scripts(folder: Path, first: str, second: str) -> None:
-    """The scripts with these statements, and an env.py of ours, in `folder`, which may be there."""
+    """Two scripts with these statements, and an env.py of ours, in `folder`, which may be there."""
+    _write(folder, [(FIRST, first), (SECOND, second)])
+
+
+def write_history(folder: Path, statements: Sequence[str]) -> list[str]:
+    """A script for each of the statements, in order, and an env.py of ours, in `folder`; the ids of the scripts."""
+    ids = [f"20250101_{number:03}" for number in range(1, len(statements) + 1)]
+    _write(folder, list(zip(ids, statements, strict=True)))
+    return ids
+
+
+def _write(folder: Path, scripts: Sequence[tuple[str, str]]) -> None:
     versions = folder / "versions"
     versions.mkdir(parents=True)
     (folder / "env.py").write_text(_ENV)
-    for id, down, statement in ((FIRST, None, first), (SECOND, FIRST, second)):
+    down = None
+    for id, statement in scripts:
         (versions / f"{id}_bench.py").write_text(_SCRIPT.format(id=id, down=down, statement=statement))
+        down = id

@@ -6,9 +6,10 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from alembic import command, context
@@ -28,6 +29,10 @@ from pulumi_alembic.output.redact import redact
 from pulumi_alembic.output.tracing import span
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.scripts.origin import Origin
+
+if TYPE_CHECKING:
+    from pulumi_alembic.scripts.revision import Revision
+    from pulumi_alembic.sql.lock_plan import LockPlan
 
 __all__ = ["run"]
 
@@ -51,7 +56,7 @@ def run(target_metadata: sa.MetaData | None, url: Callable[[], str], policy: Cal
         within(sa.MetaData() if target_metadata is None else target_metadata)
         return
     if request := context.config.attributes.get("request"):
-        run_online(target_metadata, request)
+        _run_online(target_metadata, request)
         return
     try:
         if context.config.cmd_opts and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
@@ -121,10 +126,21 @@ def _run_command(metadata: sa.MetaData | None, url: str, policy: Policy) -> None
             history=integrity.require(url, directory) if asked in (command.upgrade, command.downgrade) else None,
         )
         try:
-            run_online(metadata, Request(job, _Terminal(), lock))
+            _run_online(metadata, Request(job, _Terminal(), lock))
         except Moved as moved:
             # Counted from other heads, the same words would mean other revisions.
             raise Moved(f"{moved}. See where it is: alembic current; then run again: {typed}") from None
+
+
+def _run_online(metadata: sa.MetaData | None, request: Request) -> None:
+    def forecast(scripts: Sequence[Revision], *, is_upgrade: bool, document: Any) -> Mapping[str, LockPlan]:
+        # Loads the SQL parser.
+        from pulumi_alembic.review.lock_forecast import of_scripts
+
+        known = sa.MetaData() if metadata is None else metadata
+        return of_scripts(known, scripts, is_upgrade=is_upgrade, document=document)
+
+    run_online(metadata, request, forecast)
 
 
 def _say(text: str) -> None:

@@ -21,7 +21,9 @@ class Policy:
     """Every duration is positive, in seconds, and none is longer than the one that it is a part of.
 
     `lock_timeout` is how long one statement of a revision may wait for a lock, and so how long others may have to queue
-    behind it; a revision that does not get its locks is rolled back and run again for up to `lock_deadline`.
+    behind it; a revision that does not get its locks is rolled back and run again for up to `lock_deadline`. Locks that
+    are known before are queued for no longer than 25 ms, and in the last third of `lock_deadline` for up to
+    `lock_wait_max`, which can be shorter too; `lock_timeout` limits both.
     `migration_wait` is how long to wait for another migration of the same database. `count_timeout` is how long the
     rows that a step would destroy may be counted, under the step's own lock. With `keep_data` a downgrade
     preserves what it deletes. An update works at backfills for `backfill_in_update`.
@@ -32,6 +34,7 @@ class Policy:
 
     lock_timeout: float = 0.2
     lock_deadline: float = 300.0
+    lock_wait_max: float = 0.025
     migration_wait: float = 600.0
     preflight: bool = False
     max_transaction_age: float = 60.0
@@ -78,6 +81,7 @@ class Policy:
 DURATIONS = (
     "lock_timeout",
     "lock_deadline",
+    "lock_wait_max",
     "migration_wait",
     "max_transaction_age",
     "max_replica_lag",

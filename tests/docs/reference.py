@@ -99,6 +99,11 @@ VALUES: Mapping[str, tuple[str, str, str]] = {
     ),
     "taskdb:lock_timeout": ("`200ms`", "How long one statement waits for a lock.", "migrations.md#locks-and-waiting"),
     "taskdb:lock_deadline": ("`5min`", "How long a revision is tried again.", "migrations.md#locks-and-waiting"),
+    "taskdb:lock_wait_max": (
+        "`25ms`",
+        "How long the locks of a revision are queued for in the last third of `lock_deadline`.",
+        "migrations.md#locks-and-waiting",
+    ),
     "taskdb:migration_wait": ("`10min`", "How long to wait for another migration.", "migrations.md#locks-and-waiting"),
     "taskdb:count_timeout": (
         "`1s`",

@@ -73,6 +73,11 @@ class Lock:
             return False
         return True
 
+    @property
+    def pid(self) -> int:
+        """The server's number of the session that holds it; 0 if there is none."""
+        return self._connection.info.backend_pid if self._connection and not self._connection.closed else 0
+
     def release(self) -> None:
         """Let others migrate."""
         self._taken = False

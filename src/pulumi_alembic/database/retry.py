@@ -43,6 +43,7 @@ class Retries:
         self._revision: Hashable = None
         self._begun = 0.0
         self._failed: float | None = None
+        self._waits: float | None = None
         self._lost = False
         self.attempts = 0
 
@@ -51,7 +52,12 @@ class Retries:
         if revision != self._revision or self.attempts == 0:
             self._revision, self._begun = revision, self._clock()
             self._failed, self._lost, self.attempts = None, False, 0
+        self._waits = None
         self.attempts += 1
+
+    def wait(self, *, begins: bool) -> None:
+        """A wait for locks begins, before any work, or ends with them; one that fails counts from its beginning."""
+        self._waits = self._clock() if begins else None
 
     @property
     def waited(self) -> float:
@@ -61,11 +67,13 @@ class Retries:
     @property
     def left(self) -> float:
         """Seconds until the deadline; negative behind it. Work that took long and then failed has it all before it."""
-        return self._policy.lock_deadline - (0.0 if self._failed is None else self._clock() - self._failed)
+        since = self._waits if self._failed is None else self._failed
+        return self._policy.lock_deadline - (0.0 if since is None else self._clock() - since)
 
     def pause(self, error: BaseException) -> float | None:
         """Seconds until the next attempt after `error`, which undid all of this one; None where there is none."""
-        self._failed = self._clock() if self._failed is None else self._failed
+        if self._failed is None:
+            self._failed = self._clock() if self._waits is None else self._waits
         if connection_lost(error):
             again, self._lost = not self._lost, True
             return 0.0 if again else None

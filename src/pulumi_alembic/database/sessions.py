@@ -19,8 +19,10 @@ __all__ = [
     "blocking",
     "holding",
     "in_full",
+    "locking",
     "looking",
     "naming",
+    "others",
     "patience",
     "those",
     "waits",
@@ -40,6 +42,18 @@ ORDER BY 1
 """  # noqa: S608 - no value is put into it
 
 _THOSE = _BLOCKING.replace("pg_blocking_pids(%s)", "%s::int[]")
+
+_OTHERS = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_get_activity(NULL) AS a JOIN pg_catalog.pg_database d ON d.oid = a.datid
+    WHERE datname = pg_catalog.current_database() AND NOT a.pid = ANY (%s))
+OR EXISTS (SELECT FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database())
+"""
+
+_LOCKING = """
+SELECT DISTINCT coalesce(l.pid, 0) FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database
+WHERE locktype = 'relation' AND granted AND datname = pg_catalog.current_database() AND mode = ANY (%s)
+    AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() AND relation = ANY (%s::text[]::pg_catalog.regclass[])
+"""
 
 _HOLDING = f"""
 SELECT l.pid, {_COLUMNS}
@@ -105,6 +119,20 @@ def blocking(connection: Connection, pid: int) -> tuple[Session, ...]:
     """Whom the session `pid` waits for at this moment; none where it does not wait for a lock."""
     with in_full(connection):
         return tuple(Session(*row) for row in connection.execute(_BLOCKING, [pid]))
+
+
+def others(connection: Connection, own: Sequence[int]) -> bool:
+    """Whether anybody but the sessions with these numbers is in the database, prepared transactions included."""
+    return connection.execute(_OTHERS, [list(own)]).fetchone() == (True,)
+
+
+def locking(connection: Connection, tables: Sequence[str], modes: Sequence[str]) -> tuple[int, ...]:
+    """The numbers of the other sessions that hold such a lock on one of the tables; 0 is a prepared transaction.
+
+    `modes` are in words, such as `ROW SHARE`.
+    """
+    named = [f"{mode.title().replace(' ', '')}Lock" for mode in modes]
+    return tuple(pid for (pid,) in connection.execute(_LOCKING, [named, list(tables)]))
 
 
 def holding(connection: Connection, key: int) -> Session | None:

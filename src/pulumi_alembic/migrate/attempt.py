@@ -23,6 +23,7 @@ from pulumi_alembic.migrate.data_loss.guard import Guard
 from pulumi_alembic.migrate.data_loss.restore import Returning
 from pulumi_alembic.migrate.session_reset import Renewal
 from pulumi_alembic.migrate.spans import trace_statements
+from pulumi_alembic.migrate.table_locks import Advance
 from pulumi_alembic.scripts.plan import Direction
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Session
     from pulumi_alembic.migrate.job import Request
     from pulumi_alembic.migrate.step_follower import Running
+    from pulumi_alembic.migrate.table_locks import TableLocks
 
 __all__ = ["attempt", "update_by_parameters"]
 
@@ -70,7 +72,11 @@ def _literal(element: Any) -> str | None:
 
 
 def attempt(
-    metadata: sa.MetaData | None, request: Request, running: Running, on_session: Callable[[int], None]
+    metadata: sa.MetaData | None,
+    request: Request,
+    running: Running,
+    locks: TableLocks,
+    on_session: Callable[[int], None],
 ) -> None:
     """Run the steps that `running` has left, in a session of their own; `on_session` is told the server's number of it.
 
@@ -90,7 +96,8 @@ def attempt(
         with engine.connect() as connection:
             record = _recorder(session, running, request)
             phases = Phases(session, running, request, record)
-            guard = Guard(session, running, request)
+            advance = Advance(locks, session, running)
+            guard = Guard(session, running, request, advance)
             limit = f"SET LOCAL lock_timeout = {_milliseconds(request.job.policy.lock_timeout)}"
             renewal = Renewal(session, connection, limit)
             returning = Returning(session, running, request)
@@ -103,7 +110,9 @@ def attempt(
             _configure(connection, metadata, phases, _on_applied(running, request, record, complete))
             returning.follow(engine)
             phases.follow(context.get_context(), engine)
+            advance.notice(engine)
             guard.follow(engine)
+            advance.follow(engine)
             running.follow(context.get_context(), engine, session)
             update_by_parameters(engine)
             trace_statements(engine, session, counted=request.observer is None)
@@ -130,6 +139,8 @@ def _configure(
         on_version_apply=on_applied,
         process_revision_directives=name_by_the_rule,
         phases=phases,
+        # A static analysis in this environment left its own.
+        recorder=None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 
     from pulumi_alembic.database.connection import Connection
     from pulumi_alembic.database.migration_lock import Lock
+    from pulumi_alembic.sql.lock_plan import LockPlan
 
-__all__ = ["ENTERED", "OPEN", "SILENT", "Gate", "Job", "Listener", "Observer", "Request"]
+__all__ = ["ENTERED", "OPEN", "SILENT", "Forecast", "Gate", "Job", "Listener", "Locks", "Observer", "Request"]
 
 ENTERED = "entered"
 """The attribute of Alembic's configuration that says that env.py came as far as to call `run`."""
+
+
+Locks = Callable[[], "Mapping[str, LockPlan]"]
+"""Finds the strong locks of revisions, by their ids."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,10 @@ class Gate(Protocol):
         """Look at what would run; the result is what the ledger keeps of each revision."""
         return {}
 
+    def locks(self) -> Locks | None:
+        """What finds the locks of the approved revisions; None if only their scripts tell."""
+        return None
+
     def back_up(self, plan: Plan, origin: Origin) -> str:
         """Back up what is approved; the result is the id of the backup, or empty if none is wanted."""
         return ""
@@ -91,6 +100,13 @@ class Listener(Protocol):
     def backfill(self, text: str) -> None:
         """Which backfill is complete, or is left to be done."""
         return
+
+
+class Forecast(Protocol):
+    """Static analysis of what scripts lock."""
+
+    def __call__(self, scripts: Sequence[Revision], *, is_upgrade: bool, document: Any) -> Mapping[str, LockPlan]:
+        """The strong locks of each, run in this order; `document` is the catalog that the first of them meets."""
 
 
 class Observer(Protocol):
@@ -123,7 +139,7 @@ class Request:
 
     A caller inside Python leaves it in Alembic's `config.attributes["request"]`. `lock` keeps other migrations out;
     None only for a run that changes nothing. The ledger keeps the id of the `backup` that was made before, and the
-    `notes` of each revision.
+    `notes` of each revision. `locks` finds what was rehearsed or approved.
     """
 
     job: Job
@@ -132,6 +148,7 @@ class Request:
     observer: Observer | None = None
     backup: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict)
+    locks: Locks | None = None
 
     def script(self, step: RevisionStep) -> Revision:
         """The script of a step of Alembic's: as it was checked, or else as it is now."""

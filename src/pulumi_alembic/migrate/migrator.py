@@ -70,7 +70,7 @@ def _reach(request: Request, gate: Gate) -> History | None:
         backup = gate.back_up(plan, origin)
     job = replace(job, history=looked.history, origin=origin)
     try:
-        run(plan, looked.history, replace(request, job=job, backup=backup, notes=notes))
+        run(plan, looked.history, replace(request, job=job, backup=backup, notes=notes, locks=gate.locks()))
     except Moved as moved:
         request.listener.status(f"{moved}: planning again")
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,10 @@ from pulumi_alembic.migrate.attempt import attempt
 from pulumi_alembic.migrate.blocks.repair import mend_leftovers
 from pulumi_alembic.migrate.failure import revision_failed
 from pulumi_alembic.migrate.function_check import refuse_unfit
-from pulumi_alembic.migrate.job import Request
+from pulumi_alembic.migrate.job import Forecast, Request
 from pulumi_alembic.migrate.spans import RunSpans, blockers
 from pulumi_alembic.migrate.step_follower import Running
+from pulumi_alembic.migrate.table_locks import LooksAhead, TableLocks
 from pulumi_alembic.output.tracing import span
 from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.scripts.shape import Function
@@ -32,8 +33,7 @@ from pulumi_alembic.scripts.shape import Function
 if TYPE_CHECKING:
     from alembic.runtime.migration import RevisionStep
 
-    from pulumi_alembic.database.connection import Connection
-    from pulumi_alembic.migrate.job import Request
+    from pulumi_alembic.database.connection import Session
 
 __all__ = ["keep_failure", "run_online"]
 
@@ -77,8 +77,10 @@ _LOOK = 0.1
 """Seconds between two looks at the session, at least one within each try for a lock."""
 
 
-def run_online(metadata: sa.MetaData | None, request: Request) -> None:
+def run_online(metadata: sa.MetaData | None, request: Request, forecast: Forecast) -> None:
     """Run all that Alembic was asked for; a step that cannot have its locks is tried again, whole, until the deadline.
+
+    `forecast` tells the locks of scripts, if others are in the database.
 
     Raises RevisionFailed for a step that fails, which is rolled back while those before it stay, and DatabaseError
     where the database cannot be reached or another migration came between.
@@ -91,17 +93,36 @@ def run_online(metadata: sa.MetaData | None, request: Request) -> None:
             watch.revision(step.revision.revision)
             spans.revision(step, retries.attempts)
 
-        running = Running(lambda steps, session: _before_the_first(steps, session, request) if steps else None, on_step)
+        locks = TableLocks(request, retries, watch)
+
+        def on_steps(steps: Sequence[Any], session: Session) -> None:
+            if steps:
+                _before_the_first(steps, session, request)
+                locks.look(steps, session)
+
+        running = Running(on_steps, on_step)
         while True:
             try:
                 with spans.attempt():
-                    attempt(metadata, request, running, watch.session)
+                    _attempt(lambda: attempt(metadata, request, running, locks, watch.session), locks, forecast)
                 return
             except (Exception, SystemExit) as error:
                 _recover(error, running, retries, watch, request)
 
 
-def _before_the_first(steps: Sequence[Any], session: Connection, request: Request) -> None:
+def _attempt(begin: Callable[[], None], locks: TableLocks, forecast: Forecast) -> None:
+    """One attempt, which begins again when the locks of its steps are known."""
+    ahead = None
+    try:
+        begin()
+    except LooksAhead as found:
+        ahead = found
+    if ahead is not None:
+        locks.learn(ahead, forecast)
+        begin()
+
+
+def _before_the_first(steps: Sequence[Any], session: Session, request: Request) -> None:
     functions = [_function(step, request) for step in steps if hasattr(step, "revision")]
     refuse_unfit(functions, request.job.url, rehearsed=request.observer is not None)
     if request.job.policy.preflight:

@@ -128,12 +128,8 @@ class Running:
         They are counted once: run again, `alembic upgrade +1` would mean one more.
         """
         if self._left is None:
-            self._left = list(steps())
+            self._left, self._before = list(steps()), frozenset(heads)
             self._on_steps(self._left, session)
-            if self._left and not heads and context.connection is not None:
-                # Alembic has just created its table, which is no part of the first revision.
-                context.connection.commit()
-            self._before = frozenset(heads)
         elif frozenset(heads) == self._after:
             # What looked like a failure was a commit whose answer got lost.
             self._next()
@@ -142,6 +138,9 @@ class Running:
                 f"another migration brought the database from {revision_text(tuple(self._before))} to "
                 f"{revision_text(heads)} while the connection was lost"
             )
+        if self._left and not heads and context.connection is not None:
+            # Alembic has just created its table, which is no part of the first revision.
+            context.connection.commit()
         while self._left:
             # A stamp runs no revision.
             self.step = self._left[0] if hasattr(self._left[0], "revision") else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MODES", "OF_ROWS", "Effects", "Lock"]
+__all__ = ["MODES", "OF_ROWS", "STRONG", "Effects", "Lock", "conflicting"]
 
 MODES = (
     "ACCESS SHARE",
@@ -20,6 +20,22 @@ MODES = (
 
 OF_ROWS = MODES[:3]
 """Those that a statement about rows takes, of some tables only where it finds any."""
+
+STRONG = MODES[MODES.index("SHARE") :]
+"""Those that stop writers of the table, the strongest its readers too."""
+
+_WEAKEST_CONFLICT = {
+    "SHARE": "ROW EXCLUSIVE",
+    "SHARE ROW EXCLUSIVE": "ROW EXCLUSIVE",
+    "EXCLUSIVE": "ROW SHARE",
+    "ACCESS EXCLUSIVE": "ACCESS SHARE",
+}
+
+
+def conflicting(mode: str) -> tuple[str, ...]:
+    """The modes that a STRONG one waits for (PostgreSQL 15 manual, table 13.2)."""
+    modes = MODES[MODES.index(_WEAKEST_CONFLICT[mode]) :]
+    return tuple(each for each in modes if each != mode or mode != "SHARE")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from pulumi_alembic.backups.setting import When
 from pulumi_alembic.errors import RevisionFailed
 from pulumi_alembic.migrate import migrator
 from pulumi_alembic.migrate.data_loss.settings import is_wanted
-from pulumi_alembic.migrate.job import Gate, Job
-from pulumi_alembic.review import build, plan_text
+from pulumi_alembic.migrate.job import Gate, Job, Locks
+from pulumi_alembic.review import build, lock_forecast, plan_text
 from pulumi_alembic.review.gates import Gates, notes
 from pulumi_alembic.review.plan_review import Account
 from pulumi_alembic.scripts.history import BASE
@@ -62,6 +62,7 @@ class _Gate(Gate):
     gates: Gates
     keeper: Keeper
     begun: Plan | None = field(default=None, init=False)
+    _locks: Locks | None = field(default=None, init=False)
 
     def around(self) -> AbstractContextManager[object]:
         return adopt.first(self.inputs, self.job, self.keeper)
@@ -69,13 +70,17 @@ class _Gate(Gate):
     def approve(self, plan: Plan) -> Mapping[str, Any]:
         self.begun = plan
         job = replace(self.job, target=plan.target)
-        _, account = build.account_from_database(job, self.inputs.lint_settings, keep=is_wanted(job.policy))
+        looked, account = build.account_from_database(job, self.inputs.lint_settings, keep=is_wanted(job.policy))
         account = _as_rehearsed(account, self.inputs.urn)
         if not self._is_shown(account, job):
             tell(plan, account, self.inputs)
         self.gates.check([account], account.digest, lambda: self._digest_of_empty(job))
         self.keeper.begin()
+        self._locks = lambda: lock_forecast.of_account(account, looked.catalog)
         return notes(account)
+
+    def locks(self) -> Locks | None:
+        return self._locks
 
     def back_up(self, plan: Plan, origin: Origin) -> str:
         if self.inputs.backup_setting.when is When.NEVER:

@@ -71,6 +71,7 @@ def test_a_policy_made_in_python_is_checked_alike(name: str, value: float) -> No
         {"lock_timeout": "50ms"},
         {"lock_deadline": "90s", "preflight": "true", "min_free_connections": "7"},
         {"keep_data": "false"},
+        {"lock_wait_max": "100ms"},
     ],
 )
 def test_its_settings_make_the_same_policy_again(settings: dict[str, str]) -> None:

@@ -94,3 +94,22 @@ def test_a_lost_connection_is_tried_again_at_once_and_once(retries: Retries, err
     assert retries.pause(error) is None
     retries.begin("two")
     assert retries.pause(error) == 0
+
+
+def test_a_wait_for_locks_counts_from_its_beginning_if_it_fails(clock: Clock, retries: Retries) -> None:
+    retries.wait(begins=True)
+    clock.now += 4
+    assert retries.left == pytest.approx(6)
+    assert retries.pause(BUSY) is not None
+    retries.begin("one")
+    clock.now += 7
+    assert retries.pause(BUSY) is None
+
+
+def test_a_wait_for_locks_that_ends_with_them_leaves_the_work_all_of_its_time(clock: Clock, retries: Retries) -> None:
+    retries.wait(begins=True)
+    clock.now += 4
+    retries.wait(begins=False)
+    clock.now += 60
+    assert retries.pause(BUSY) is not None
+    assert retries.left == pytest.approx(10)

@@ -6,20 +6,20 @@ Importing this module loads SQLAlchemy.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import sqlalchemy as sa
 
-from pulumi_alembic.database.connection import own_rows, read_catalog
+from pulumi_alembic.database.connection import read_catalog
 from pulumi_alembic.database.literals import Unbindable, bound
 from pulumi_alembic.errors import DataLoss, MigrationError
 from pulumi_alembic.migrate.data_loss.plain_drops import holds_nothing, plain
 from pulumi_alembic.migrate.data_loss.static_check import Outline, may_rename
+from pulumi_alembic.migrate.statement_error import as_its_error
 from pulumi_alembic.output.tracing import span
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.migrate.data_loss.preserve import Keeper
     from pulumi_alembic.migrate.job import Request
     from pulumi_alembic.migrate.step_follower import Running
+    from pulumi_alembic.migrate.table_locks import Advance
 
 __all__ = ["MARK", "Guard"]
 
@@ -51,8 +52,9 @@ class Guard:
     What looks closely is loaded only where there is something to look at.
     """
 
-    def __init__(self, session: Session, running: Running, request: Request) -> None:
+    def __init__(self, session: Session, running: Running, request: Request, advance: Advance) -> None:
         self._session = session
+        self._advance = advance
         self._suspects: frozenset[str] | None = None
         self._running = running
         self._request = request
@@ -93,7 +95,7 @@ class Guard:
         if self._session.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
             # Nothing can be lost, and the statement fails by itself: a savepoint of ours could only hide that.
             return
-        with self._asked(connection, text, parameters):
+        with as_its_error(self._session, connection, text, parameters):
             sql = _written(text, parameters, many=many)
             if self._may_take(sql):
                 with span("data-loss guard"):
@@ -128,7 +130,7 @@ class Guard:
         before, self._unknown = self._unknown, None
         if before is None:
             return
-        with span("data-loss guard"), self._asked(connection, text, parameters):
+        with span("data-loss guard"), as_its_error(self._session, connection, text, parameters):
             self._compare(before, cursor, text, parameters, many=many)
 
     def _compare(self, before: Tables, cursor: Any, text: str, parameters: Any, *, many: bool) -> None:
@@ -150,18 +152,6 @@ class Guard:
             self._refuse([*lost, *touched], {}, [0] * len(lost) + left)
         (cursor.executemany if many else cursor.execute)(text, parameters)
         self._keeper.tidy()
-
-    @contextmanager
-    def _asked(self, connection: sa.Connection, text: str, parameters: Any) -> Iterator[None]:
-        """Raise what the server refuses within the block as what it is to the script: an error of its statement."""
-        try:
-            with own_rows(self._session):
-                yield
-        except psycopg.Error as error:
-            if aborted := self._session.aborted:
-                self._session.aborted = replace(aborted, statement=text)
-            raised = sa.exc.DBAPIError.instance(text, parameters, error, psycopg.Error, dialect=connection.dialect)
-            raise raised from error
 
     @property
     def _may_lose(self) -> bool:
@@ -191,7 +181,7 @@ class Guard:
         if dropped := plain(sql):
             if dropped.tables and self._keeper.keeps and self._keeper.fills_tables:
                 return True
-            return not holds_nothing(self._session, dropped, self._limit, MARK)
+            return not self._advance.holds(lambda: holds_nothing(self._session, dropped, self._limit, MARK))
         outline = self._outline = self._outline or Outline.read(self._session)
         if outline.may_change_by(sql):
             # The search_path ends with the revision.
@@ -210,6 +200,7 @@ class Guard:
             raise self._refused
 
     def _lock(self, found: Sequence[Loss], modes: Mapping[str, str]) -> None:
+        self._advance.take()
         for table in dict.fromkeys(each.table for each in found):
             # Nobody may add a row from here on, also where the statement itself would let them.
             mode = modes.get(table, "ACCESS EXCLUSIVE")

@@ -14,7 +14,7 @@ from pulumi_alembic.sql.effects.queries import Scene, look, visit
 from pulumi_alembic.sql.locks import Effects
 from pulumi_alembic.sql.parser import ParseError, edited, parse
 
-__all__ = ["after", "effects"]
+__all__ = ["after", "effects", "play"]
 
 
 def effects(sql: str, catalog: Catalog | None) -> Effects:
@@ -32,6 +32,12 @@ def effects(sql: str, catalog: Catalog | None) -> Effects:
 def after(sql: str, catalog: Catalog | None) -> Catalog:
     """What is there once the text has run, for the effects of the next one."""
     return _played(sql, catalog).catalog
+
+
+def play(sql: str, catalog: Catalog | None) -> tuple[Effects, Catalog]:
+    """Both `effects` and `after` of the text, which is read once."""
+    scene = _played(sql, catalog)
+    return scene.effects(), scene.catalog
 
 
 def _played(sql: str, catalog: Catalog | None) -> Scene:

@@ -1,0 +1,271 @@
+"""The strong locks of a revision are taken together before its work, so that nobody queues behind it for long."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import sqlalchemy as sa
+
+from pulumi_alembic.database import server_message
+from pulumi_alembic.database.connection import log_in, read_catalog_document, send
+from pulumi_alembic.database.literals import Unbindable, bound
+from pulumi_alembic.database.sessions import locking, others, those
+from pulumi_alembic.errors import DatabaseError
+from pulumi_alembic.migrate.statement_error import as_its_error
+from pulumi_alembic.output.redact import redact
+from pulumi_alembic.policy import parse_duration
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import RevisionStep
+
+    from pulumi_alembic.database.connection import Session
+    from pulumi_alembic.database.retry import Retries
+    from pulumi_alembic.migrate.activity import Watch
+    from pulumi_alembic.migrate.job import Forecast, Request
+    from pulumi_alembic.migrate.step_follower import Running
+    from pulumi_alembic.sql.lock_plan import LockPlan
+
+__all__ = ["Advance", "LooksAhead", "TableLocks"]
+
+_SAVEPOINT = "pulumi_alembic_locks"
+_TRIAL = "pulumi_alembic_trial"
+_BACK = f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}".encode()
+
+_QUEUES = (0.005, 0.010, 0.020, 0.025)
+"""Seconds in the queue of a table, one try after the other: others queue behind it for as long."""
+
+_RESTS = (10.0, 15.0)
+"""How many times as long as it queued it then leaves the table to others, drawn anew each time."""
+
+_BEYOND_DEADLOCK = 1.0
+"""Seconds beyond the server's deadlock_timeout, after which a waiting session makes autovacuum give way."""
+
+
+class LooksAhead(BaseException):
+    """Ends an attempt before its first revision, so that the locks of its steps are found while no session is open.
+
+    No Exception: it is no failure of a step.
+    """
+
+    def __init__(self, steps: Sequence[RevisionStep], document: Any) -> None:
+        super().__init__()
+        self.steps = steps
+        self.document = document
+
+
+class TableLocks:
+    """The strong locks of the steps of a run, and for how long it queues for them.
+
+    They are taken together, right before the first statement that needs one. The run never queues for them longer than
+    the policy's `lock_wait_max`, and gives back what it has before it tries again. Locks that are not known before are
+    waited for as the session's `lock_timeout` says. While nobody else is in the database, none are looked for.
+    """
+
+    def __init__(self, request: Request, retries: Retries, watch: Watch) -> None:
+        self._request = request
+        self._policy = request.job.policy
+        self._retries = retries
+        self._watch = watch
+        self._plans: Mapping[str, LockPlan] = {}
+        self._told: set[str] = set()
+
+    def look(self, steps: Sequence[Any], session: Session) -> None:
+        """Raise LooksAhead if others are in the database, who could have to wait for one of the steps."""
+        request = self._request
+        if request.observer is not None or request.lock is None:
+            return
+        revisions = [step for step in steps if hasattr(step, "revision")]
+        if revisions and others(session, [session.info.backend_pid, request.lock.pid]):
+            raise LooksAhead(revisions, None if request.locks else read_catalog_document(session))
+
+    def learn(self, ahead: LooksAhead, forecast: Forecast) -> None:
+        """Find the locks of the steps: as whoever approved the plan knows them, else by static analysis."""
+        if self._request.locks is not None:
+            self._plans = self._request.locks()
+            return
+        scripts = [self._request.script(step) for step in ahead.steps]
+        self._plans = forecast(scripts, is_upgrade=ahead.steps[0].is_upgrade, document=ahead.document)
+
+    def plan(self, revision: str) -> LockPlan | None:
+        """What to lock for the revision; None if nothing. Says once if there can be more than is known."""
+        plan = self._plans.get(revision)
+        if plan is not None and plan.unknown:
+            self._tell(revision, f"not all of its locks are known in advance ({plan.unknown})")
+        return plan if plan is not None and plan.groups else None
+
+    def _tell(self, revision: str, why: str) -> None:
+        """Say once that the revision's locks are waited for as they come."""
+        if revision not in self._told:
+            self._told.add(revision)
+            limit = f"{self._policy.lock_timeout * 1000:g} ms"
+            self._request.listener.status(f"{revision}: {why}, so each statement waits for its own, up to {limit}")
+
+    def take(self, plan: LockPlan, session: Session, revision: str) -> None:
+        """Hold all of the locks; raises psycopg.Error, with the transaction aborted, if they cannot be had."""
+        try:
+            if _at_once(plan, session):
+                return
+            self._retries.wait(begins=True)
+            _drain(plan, session)
+            if _at_once(plan, session) or any(self._queued(plan, session)):
+                self._retries.wait(begins=False)
+                return
+        except psycopg.ProgrammingError as error:
+            # Another name or owner than the analysis said.
+            send(session, _BACK)
+            self._tell(revision, f"its locks cannot be taken in advance ({server_message.primary(error)})")
+            return
+        self._name_blockers(plan, session)
+        send(session, "; ".join(_lock(*group, nowait=True) for group in plan.groups).encode())
+
+    def _queued(self, plan: LockPlan, session: Session) -> Iterator[bool]:
+        """Whether it has the locks, after each try in the queue."""
+        limit = _shown(session, "statement_timeout")
+        for seconds in self._queues():
+            yield _within(plan, session, seconds, limit)
+            time.sleep(max(min(random.uniform(*_RESTS) * seconds, self._retries.left), 0))  # noqa: S311 - not a secret
+
+    def _queues(self) -> Iterator[float]:
+        longest = min(self._policy.lock_wait_max, self._policy.lock_timeout)
+        usual = min(longest, _QUEUES[-1])
+        yield from (each for each in _QUEUES if each < usual)
+        yield usual
+        if longest > usual and self._retries.left <= self._policy.lock_deadline / 3:
+            yield longest
+
+    def _name_blockers(self, plan: LockPlan, session: Session) -> None:
+        from pulumi_alembic.sql.locks import conflicting
+
+        pids: dict[int, None] = {}
+        for mode, tables in plan.groups:
+            pids |= dict.fromkeys(locking(session, tables, conflicting(mode)))
+        url = self._request.job.url
+        with suppress(psycopg.Error, DatabaseError), closing(log_in(url, "alembic watch", autocommit=True)) as beside:
+            self._watch.blockers = those(beside, list(pids)) or self._watch.blockers
+
+
+class Advance:
+    """Takes the locks of each revision of one attempt, whose session is `session`."""
+
+    def __init__(self, locks: TableLocks, session: Session, running: Running) -> None:
+        self._locks = locks
+        self._session = session
+        self._running = running
+        self._step: object = None
+        self._plan: LockPlan | None = None
+        self._due = False
+
+    def notice(self, engine: sa.Engine) -> None:
+        """Notice the statement that needs the locks, before anything else looks at it."""
+
+        def before(_: object, __: object, text: str, parameters: Any, ___: object, many: bool) -> None:
+            if self._step is not self._running.step:
+                self._step, self._plan = self._running.step, self._locks.plan(self._running.name)
+            self._due = (
+                self._plan is not None
+                and not (many or self._session.autocommit)
+                and _text(text, parameters) == self._plan.statement
+            )
+
+        sa.event.listen(engine, "before_cursor_execute", before)
+
+    def follow(self, engine: sa.Engine) -> None:
+        """Take the locks as the last thing before that statement, unless that has been done by then."""
+
+        def before(connection: sa.Connection, _: object, text: str, parameters: Any, *__: object) -> None:
+            if self._due:
+                with as_its_error(self._session, connection, text, parameters):
+                    self.take()
+
+        sa.event.listen(engine, "before_cursor_execute", before)
+
+    def take(self) -> None:
+        """Take the locks now, if the statement that comes needs them. Raises psycopg.Error if they cannot be had."""
+        if self._due and self._plan is not None:
+            self._locks.take(self._plan, self._session, self._running.name)
+            self._due, self._plan = False, None
+
+    def holds(self, condition: Callable[[], bool]) -> bool:
+        """Whether the condition holds under the locks; otherwise they are given back, and due again."""
+        plan, due = self._plan, self._due
+        if not due:
+            return condition()
+        send(self._session, f"SAVEPOINT {_TRIAL}".encode())
+        self.take()
+        if condition():
+            send(self._session, f"RELEASE SAVEPOINT {_TRIAL}".encode())
+            return True
+        send(self._session, f"ROLLBACK TO SAVEPOINT {_TRIAL}; RELEASE SAVEPOINT {_TRIAL}".encode())
+        self._plan, self._due = plan, due
+        return False
+
+
+def _at_once(plan: LockPlan, session: Session) -> bool:
+    """Whether all of the locks could be had without a wait; otherwise it has none of them."""
+    locks = "; ".join(_lock(*group, nowait=True) for group in plan.groups)
+    try:
+        send(session, f"SAVEPOINT {_SAVEPOINT}; {locks}; RELEASE SAVEPOINT {_SAVEPOINT}".encode())
+    except psycopg.errors.LockNotAvailable:
+        send(session, _BACK)
+        return False
+    return True
+
+
+def _drain(plan: LockPlan, session: Session) -> None:
+    """Queue behind whoever changes or vacuums the tables, which stops neither readers nor writers.
+
+    After deadlock_timeout the server cancels an autovacuum for it, and finds a deadlock.
+    """
+    before = _shown(session, "lock_timeout")
+    limit = parse_duration("deadlock_timeout", _shown(session, "deadlock_timeout")) + _BEYOND_DEADLOCK
+    begin = f"SAVEPOINT {_SAVEPOINT}; SET LOCAL lock_timeout = {_milliseconds(limit)}"
+    end = f"SET LOCAL lock_timeout = '{before}'; RELEASE SAVEPOINT {_SAVEPOINT}"
+    send(session, f"{begin}; {_lock('SHARE UPDATE EXCLUSIVE', plan.tables)}; {end}".encode())
+
+
+def _within(plan: LockPlan, session: Session, seconds: float, limit: str) -> bool:
+    """As `_at_once`, with so many seconds in the queue; `limit` is the statement_timeout that holds afterwards.
+
+    It is the statement's limit, as lock_timeout would count for each table anew.
+    """
+    begun = time.monotonic()
+    sent = f"SAVEPOINT {_SAVEPOINT}; "
+    try:
+        for group in plan.groups:
+            left = max(_milliseconds(seconds - (time.monotonic() - begun)), 1)
+            send(session, f"{sent}SET LOCAL statement_timeout = {left}; {_lock(*group)}".encode())
+            sent = ""
+        send(session, f"SET LOCAL statement_timeout = '{limit}'; RELEASE SAVEPOINT {_SAVEPOINT}".encode())
+    except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
+        if isinstance(error, psycopg.errors.QueryCanceled) and time.monotonic() - begun < seconds / 2:
+            # Not the limit: somebody has cancelled it.
+            raise
+        send(session, _BACK)
+        return False
+    return True
+
+
+def _lock(mode: str, tables: Sequence[str], *, nowait: bool = False) -> str:
+    # ONLY, because the tables below are named themselves.
+    return f"LOCK TABLE {', '.join(f'ONLY {table}' for table in tables)} IN {mode} MODE{' NOWAIT' if nowait else ''}"
+
+
+def _shown(session: Session, setting: str) -> str:
+    """The setting's value. SHOW begins no snapshot, which a SELECT would."""
+    value = send(session, f"SHOW {setting}".encode()).get_value(0, 0)
+    return value.decode() if value else ""
+
+
+def _text(text: str, parameters: Any) -> str:
+    with suppress(Unbindable):
+        return redact(bound(text, parameters))
+    return text
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

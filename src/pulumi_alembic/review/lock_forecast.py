@@ -1,0 +1,57 @@
+"""The strong locks of the revisions of a plan: as a rehearsal measured them, else by static analysis of their SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from pulumi_alembic.review.plan_review import Account, RevisionAccount
+    from pulumi_alembic.scripts.revision import Revision
+    from pulumi_alembic.sql.catalog import Catalog
+    from pulumi_alembic.sql.lock_plan import LockPlan, Sent
+
+__all__ = ["of_account", "of_scripts"]
+
+
+def of_account(account: Account, catalog: Catalog | None) -> dict[str, LockPlan]:
+    """By revision, for a plan that was approved; `catalog` is what is there before the first of them."""
+    known = [(each.id, _sent(each), "" if each.sends else each.runs_python) for each in account.revisions]
+    return _plans(known, catalog)
+
+
+def of_scripts(
+    metadata: sa.MetaData, scripts: Sequence[Revision], *, is_upgrade: bool, document: Any
+) -> dict[str, LockPlan]:
+    """By revision, of scripts that run in this order; called where env.py would run them. No database is asked."""
+    from pulumi_alembic.review.rendering.dry_run import DryRun
+    from pulumi_alembic.scripts.plan import Direction
+    from pulumi_alembic.sql.catalog import Catalog
+
+    run, direction = DryRun(metadata).run, Direction.of(is_upgrade=is_upgrade)
+    known = []
+    for script in scripts:
+        statements, why_not, _ = run(script, direction)
+        known.append((script.id, [(sql, outside, None) for sql, outside in statements], why_not))
+    return _plans(known, Catalog.of(document))
+
+
+def _sent(revision: RevisionAccount) -> Sequence[Sent]:
+    return [(each.sql, each.outside, each.measured) for each in revision.sends]
+
+
+def _plans(known: Sequence[tuple[str, Sequence[Sent], str]], catalog: Catalog | None) -> dict[str, LockPlan]:
+    """Of each id with its statements, or with why they are not known."""
+    from pulumi_alembic.sql.catalog import Catalog
+    from pulumi_alembic.sql.lock_plan import LockPlan, lock_plan
+
+    plans, there = {}, catalog or Catalog()
+    for id, statements, why_not in known:
+        if why_not:
+            plans[id], there = LockPlan(unknown=why_not), replace(there, complete=False)
+        else:
+            plans[id], there = lock_plan(statements, there)
+    return plans

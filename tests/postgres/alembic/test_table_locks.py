@@ -1,0 +1,150 @@
+"""The strong locks of a revision are taken together before its work, and nobody queues behind it for long."""
+
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from pulumi_alembic.database.connection import open_session
+from pulumi_alembic.policy import Policy
+from tests.postgres.alembic.conftest import Target
+from tests.postgres.alembic.waiting import Told, blocker, until
+
+ONE, TWO = "20250101_001", "20250102_002"
+
+_QUEUED = """
+SELECT query FROM pg_stat_activity a JOIN pg_locks l USING (pid)
+WHERE NOT granted AND mode = 'AccessExclusiveLock' AND datname = current_database() AND usename = current_user
+"""
+_MODES = "SELECT mode FROM pg_locks WHERE NOT granted AND relation = '{}'::regclass"
+
+
+@pytest.fixture
+def two(empty_target: Target) -> Target:
+    """At a revision with two tables and a sequence, with one to come that alters both tables."""
+    empty_target.write(ONE, None, "op.execute('CREATE TABLE one (id int); CREATE TABLE two (); CREATE SEQUENCE tries')")
+    empty_target.migrate(ONE)
+    alters = "op.execute('ALTER TABLE one ADD x int'); op.execute(\"SELECT nextval('tries')\"); "
+    empty_target.write(TWO, ONE, alters + "op.execute('ALTER TABLE two ADD x int')")
+    return empty_target
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as pool:
+        yield pool
+
+
+@contextmanager
+def watched(target: Target) -> Iterator[list[str]]:
+    """What the migrator sends while it queues for a lock that stops readers, as far as a session beside it sees it."""
+    seen: list[str] = []
+    stop = threading.Event()
+
+    def watch() -> None:
+        with psycopg.connect(target.url, autocommit=True) as session:
+            while not stop.wait(0.002):
+                seen.extend(query for (query,) in session.execute(_QUEUED))
+
+    with ThreadPoolExecutor() as pool:
+        done = pool.submit(watch)
+        try:
+            yield seen
+        finally:
+            stop.set()
+            done.result()
+
+
+def limits(seen: list[str]) -> set[int]:
+    """Each statement's limit in milliseconds; one that has none fails here."""
+    found = [re.search(r"SET LOCAL statement_timeout = (\d+); LOCK TABLE", query) for query in seen]
+    assert all(found), seen
+    return {int(match[1]) for match in found if match}
+
+
+def test_it_queues_for_a_lock_that_stops_readers_25_ms_at_most(two: Target, threads: ThreadPoolExecutor) -> None:
+    with watched(two) as seen, blocker(two, "SELECT FROM one"):
+        done = threads.submit(two.migrate, TWO)
+        until(lambda: len(seen) > 20)
+        assert not done.done()
+    assert done.result() == TWO
+    assert max(limits(seen)) <= 25
+
+
+def test_in_the_last_third_of_the_deadline_it_queues_as_long_as_the_policy_allows(
+    two: Target, threads: ThreadPoolExecutor
+) -> None:
+    policy = Policy(lock_deadline=4, lock_wait_max=0.15)
+    with watched(two) as seen, blocker(two, "SELECT FROM one"):
+        done = threads.submit(two.migrate, TWO, policy=policy)
+        until(lambda: 150 in limits(seen))
+    assert done.result() == TWO
+    before = seen[: next(number for number, query in enumerate(seen) if 150 in limits([query]))]
+    assert max(limits(before)) <= 25
+
+
+def test_no_work_begins_before_all_locks_are_there(two: Target, threads: ThreadPoolExecutor) -> None:
+    told = Told()
+    with blocker(two, "SELECT FROM two"):
+        done = threads.submit(two.migrate, TWO, on_status=told)
+        told.wait_for("no lock at attempt 1")
+        with open_session(two.url) as session:
+            session.execute("SET statement_timeout = '30s'")
+            session.execute("SELECT FROM one")
+    assert done.result() == TWO
+    assert two.query("SELECT nextval('tries')") == [(2,)]
+
+
+def test_a_vacuum_is_waited_for_and_stops_no_reader_or_writer(two: Target, threads: ThreadPoolExecutor) -> None:
+    """Its lock, which no transaction of VACUUM itself would hold for as long as a test likes."""
+    with blocker(two, "LOCK TABLE one IN SHARE UPDATE EXCLUSIVE MODE"):
+        done = threads.submit(two.migrate, TWO)
+        until(lambda: two.query(_MODES.format("one")) == [("ShareUpdateExclusiveLock",)])
+        with open_session(two.url) as session:
+            session.execute("SET lock_timeout = '10ms'")
+            session.execute("SELECT FROM one")
+            session.execute("INSERT INTO one DEFAULT VALUES")
+            session.commit()
+        assert not done.done()
+    assert done.result() == TWO
+
+
+def test_where_the_locks_are_not_known_it_says_so_once_and_waits_as_the_session_does(
+    two: Target, threads: ThreadPoolExecutor
+) -> None:
+    """By hand, with the `alembic` command."""
+    two.write(TWO, ONE, "op.execute(\"DO $$BEGIN EXECUTE 'ALTER TABLE one ADD x int'; END$$\")")
+    until(lambda: not two.query(_MODES.format("one")))
+    with blocker(two, "SELECT FROM one"):
+        done = threads.submit(two.alembic, "upgrade", "head")
+        until(lambda: two.query(_MODES.format("one")) == [("AccessExclusiveLock",)])
+    said = f"{TWO}: not all of its locks are known in advance (DO block), so each statement waits for its own, up to"
+    assert done.result().count(f"{said} 200 ms") == 1
+
+
+def test_a_lock_that_the_owner_may_not_take_is_waited_for_as_the_session_does(two: Target) -> None:
+    """LOCK TABLE asks for a privilege, and ALTER TABLE for the ownership."""
+    told = Told()
+    with open_session(two.url) as owner, open_session(two.url):
+        owner.execute("REVOKE ALL ON one FROM CURRENT_USER")
+        owner.commit()
+        assert two.migrate(TWO, on_status=told) == TWO
+    assert told.wait_for(TWO, "its locks cannot be taken in advance (permission denied for table one)")
+
+
+def test_a_script_finds_its_own_limits_after_the_locks(two: Target, threads: ThreadPoolExecutor) -> None:
+    sets = "op.execute(\"SET statement_timeout = '31s'; SET lock_timeout = '7s'\")"
+    reads = "SELECT current_setting('statement_timeout') AS statement, current_setting('lock_timeout') AS lock"
+    two.write(
+        TWO, ONE, f"{sets}; op.execute('ALTER TABLE one ADD x int'); op.execute(\"CREATE TABLE seen AS {reads}\")"
+    )
+    told = Told()
+    with blocker(two, "SELECT FROM one"):
+        done = threads.submit(two.migrate, TWO, on_status=told)
+        told.wait_for("no lock at attempt 1")
+    assert done.result() == TWO
+    assert two.query("SELECT * FROM seen") == [("31s", "7s")]
