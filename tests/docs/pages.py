@@ -43,7 +43,7 @@ _VARYING = (
     (re.compile(r"\b(pid |pg_terminate_backend\()\d+"), r"\1PID"),
     (re.compile(r"\bat \d\d:\d\d:\d\d\b"), "at TIME"),
     (re.compile(r"\bMakefile:\d+"), "Makefile:LINE"),
-    (re.compile(r"\bnow\b|\b\d+ (?:second|minute)s? ago\b"), "AGO"),
+    (re.compile(r"\b(?:just )?now\b|\b\d+ (?:second|minute)s? ago\b"), "AGO"),
     (re.compile(r"\(\d+(?:\.\d+)? ?m?s\)"), "(SECONDS)"),
     (re.compile(r"\b\d+(?:\.\d+)? ?m?s\b"), "SECONDS"),
     (re.compile(r"\b\d+(?:\.\d+)? (?:bytes|[kMG]i?B)\b"), "SIZE"),

@@ -22,9 +22,6 @@ REPRINT = os.environ.get("TASKDB_DOCS") == "print"
 ELSEWHERE: Mapping[str, str] = {
     "docs/your-own-program.md": "tests/docs/test_your_own_program.py types it, in a project that `alembic init` made",
     "docs/journey.md": "tests/acceptance/test_journey.py types it, on three servers",
-    "docs/embedded-engine.md": "no test types it yet",
-    "docs/environments.md": "no test types it yet",
-    "docs/security.md": "no test types it yet",
 }
 """Pages that another test follows."""
 

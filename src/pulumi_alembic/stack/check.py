@@ -99,7 +99,7 @@ def _advice(inputs: Properties, old_url: str | None) -> str:
     return "\n  ".join(
         [
             f"The stack's database was on the server at {before}, and this server is at {now}.",
-            "If that server still runs, name it again. If it is gone with all that it had, let the stack forget it:",
+            "If that server still runs, configure its address. Otherwise delete its resources from the state:",
             inputs.log.command("state delete --all --force --yes"),
             inputs.log.command("up --yes"),
         ]

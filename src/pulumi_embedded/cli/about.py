@@ -1,4 +1,4 @@
-"""`about`, `whoami` and `plugin`: what the engine works with."""
+"""`about`, `whoami` and `plugin`: the engine's version and environment."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _KINDS = ("analyzer", "converter", "language", "resource", "tool")
 @output_option
 @pass_context
 def about(context: CommandContext, stack_name: str | None, json_: bool, output: str) -> None:
-    """Print what the engine works with: its version, the machine, the project, the stack and the backend.
+    """Print the engine's version, the machine, the project, the stack and the backend.
 
-    What cannot be found out is left out, with a warning that says why. No passphrase is needed.
+    A missing part is omitted, with a warning that says why. No passphrase is needed.
     """
     errors: list[str] = []
     found: dict[str, Any] = {

@@ -33,9 +33,9 @@ class _Level:
 
 
 def arranged(root: click.Group, arguments: Sequence[str]) -> list[str]:
-    """The arguments with every flag behind the command that it belongs to, in a form that click reads.
+    """The arguments with every flag after its command, in a form that click reads.
 
-    Raises Unsupported for what only the Pulumi CLI has, and EngineError for what neither has.
+    Raises Unsupported for a command or flag that only the Pulumi CLI has, and EngineError for one that neither has.
     """
     levels, words = _levels(root, arguments)
     reader = _Reader(levels)
@@ -123,7 +123,7 @@ class _Reader:
                 self.positional.append(word)
 
     def _short(self, word: str) -> None:
-        """One or several one-letter flags; the last may have its value behind it."""
+        """One or several one-letter flags; a value can follow the last one."""
         for index in range(1, len(word)):
             option = self._option("-" + word[index], word)
             rest = word[index + 1 :]

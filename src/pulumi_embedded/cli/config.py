@@ -100,7 +100,7 @@ def set_(  # noqa: PLR0913 - the options of a command
 
 
 def _typed(text: str, type_: str | None) -> Any:
-    """The value as YAML is to hold it; without a type it is a text."""
+    """The value as YAML stores it; without a type it is a text."""
     if not type_:
         return text
     if type_ not in ("string", "bool", "int", "float"):

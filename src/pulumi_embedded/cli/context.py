@@ -1,4 +1,4 @@
-"""What every command starts from: the folder, whether there is somebody to ask, and how the answer is to look."""
+"""The context of every command: the folder, whether it can ask questions, and the form of its output."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ __all__ = ["CommandContext", "pass_context", "skips_confirmations", "warn"]
 
 
 def warn(text: str) -> None:
-    """Says what a person should know beside what was asked for."""
+    """Print a warning."""
     click.echo(f"warning: {text}", err=True)
 
 
 def skips_confirmations() -> bool:
-    """Whether the environment says yes to every question."""
+    """Whether the environment answers yes to every question."""
     return os.environ.get("PULUMI_SKIP_CONFIRMATIONS", "").lower() in ("1", "true")
 
 
 @dataclass(frozen=True)
 class CommandContext:
-    """The invocation; stacks are opened by it, so that every command finds them in the same way.
+    """One invocation; it opens stacks, so that every command finds them in the same way.
 
     `stack_name` and `config_file` were given to a group of commands (`config -s dev get …`).
     """
@@ -56,11 +56,11 @@ class CommandContext:
         return replace(self, stack_name=stack_name, config_file=config_file)
 
     def shown_name(self, session: Session, name: str) -> str:
-        """A stack's name, in full where `--fully-qualify-stack-names` was given."""
+        """A stack's name, in full if `--fully-qualify-stack-names` was given."""
         return f"organization/{session.project.name}/{name}" if self.qualify else name
 
     def require_consent(self, yes: bool, warning: str, name: str) -> None:
-        """Asks for the stack's name as a confirmation; raises OperationFailed where another answer is given."""
+        """Ask for the stack's name as a confirmation. Raises OperationFailed for any other answer."""
         if yes or skips_confirmations():
             return
         if not self.interactive:
@@ -71,7 +71,7 @@ class CommandContext:
             raise OperationFailed("")
 
     def read_value(self, *, secret: bool, raw: bool) -> str:
-        """A value from whoever runs the command, or from what is piped into it."""
+        """A value from the terminal, or from standard input."""
         if sys.stdin.isatty():
             if not self.interactive:
                 raise EngineError("config value must be specified in non-interactive mode")

@@ -16,7 +16,7 @@ output_option = click.option("--output", default="default", help="Output format:
 
 
 def wants_json(output: str) -> bool:
-    """Whether `--output` asks for JSON; raises EngineError for a format that there is not."""
+    """Whether `--output` asks for JSON; raises EngineError for an unknown format."""
     if output not in ("default", "json"):
         raise EngineError(f'invalid argument "{output}" for "--output" flag: it is default or json')
     return output == "json"
@@ -30,5 +30,5 @@ class AliasedGroup(click.Group):
         self.aliases: dict[str, str] = {}
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, also where it is another name for it."""
+        """The command of that name or alias."""
         return super().get_command(ctx, self.aliases.get(cmd_name, cmd_name))

@@ -1,4 +1,4 @@
-"""What `stack` shows of a stack, as text or as JSON."""
+"""The output of `stack`, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _UNITS: Final = (
 
 
 def aligned(table: Sequence[tuple[str, ...]], margin: str = "") -> str:
-    """Rows as columns of equal width, two spaces between them; a cell may have several lines."""
+    """Rows as columns of equal width, two spaces between them; a cell can have several lines."""
     split = [[cell.split("\n") for cell in row] for row in table]
     widths = [max(cell_len(line) for row in split for line in row[column]) for column in range(len(table[0]))]
     return "\n".join(margin + line for row in split for line in _row_lines(row, widths))
@@ -69,7 +69,7 @@ def moment_ago(moment: str) -> str:
 
 @dataclass(frozen=True)
 class Details:
-    """What `stack` is to show beside types and names."""
+    """The details that `stack` shows beside types and names."""
 
     ids: bool = False
     urns: bool = False
@@ -187,7 +187,7 @@ def shell_outputs(outputs: Properties) -> str:
 
 
 def _shell_word(text: str) -> str:
-    """The text as one word of a shell: with backslashes, or in quotes where it has spaces (Pulumi CLI 3.260)."""
+    """The text as one word of a shell: with backslashes, or in quotes if it has spaces (Pulumi CLI 3.260)."""
     if not text:
         return "''"
     if re.search(r"[ \t\n]", text):

@@ -73,7 +73,7 @@ _shared = _with(
         "--event-log", default="", help="Write every event to this file as JSON, or send it to tcp://HOST:PORT."
     ),
     click.option("--exec-kind", default="cli", hidden=True),
-    # The CLI's progress dots, links and installations of plugins, none of which are here.
+    # The CLI's progress dots, links and installations of plugins, which this engine does not have.
     _flag("--suppress-progress", "", hidden=True),
     _flag("--suppress-permalink", "", hidden=True),
     _flag("--skip-plugin-pre-install", "", hidden=True),
@@ -274,7 +274,7 @@ def confirmed(opened: Stack, kind: Kind, display: DisplayOptions) -> bool:
 
 
 def _warn(kind: Kind, events: list[Event]) -> None:
-    """Says what is easily overlooked in a preview."""
+    """Print a warning about a detail that is easily overlooked in a preview."""
     steps = [event.step for event in events if isinstance(event, StepStarted)]
     if kind is Kind.UPDATE and steps and all(urn_type(step.urn) == STACK_TYPE for step in steps):
         click.echo("info: There are no resources in your stack (other than the stack resource).\n")

@@ -36,7 +36,7 @@ _VERBS = {Kind.UPDATE: "update", Kind.REFRESH: "refresh", Kind.DESTROY: "destroy
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asked for; `options` are those of the update, and but for `dry_run` of its preview."""
+    """The request of the command line; the preview has the same `options` as the update, except `dry_run`."""
 
     options: Options
     display: DisplayOptions
@@ -46,25 +46,25 @@ class Request:
     expect_no_changes: bool = False
     message: str = ""
     exec_kind: str = "cli"
-    # The file of the plan to keep to, and the one to write.
+    # The plan file that constrains the update, and the one to write.
     plan: PlanFile | None = None
     save_plan: PlanFile | None = None
 
     @property
     def previews(self) -> bool:
-        """Whether a preview is run, alone or before the operation."""
+        """Whether a preview runs, only or before the operation."""
         return self.preview_only or not self.skip_preview
 
     @property
     def program_runs(self) -> int:
-        """How often the program is run."""
+        """How often the program runs."""
         if self.options.kind is not Kind.UPDATE:
             return 0
         return 2 if self.previews and not self.preview_only else 1
 
 
 def perform(stack: Stack, request: Request, confirm: Callable[[], bool]) -> None:
-    """Does what was asked; raises OperationFailed where it failed and its display has said why."""
+    """Run the operation. Raises OperationFailed if it failed; its display has printed why."""
     verb = "preview" if request.preview_only else _VERBS[request.options.kind]
     with (
         span(f"pulumi-embedded {verb}"),
@@ -94,7 +94,7 @@ class _Performance:
         self._options = replace(request.options, plan=plan)
 
     def run(self, confirm: Callable[[], bool]) -> Outcome:
-        """The preview, the question and the update, as far as they were asked for."""
+        """Run the requested ones of preview, question and update."""
         if self._request.previews:
             outcome = self._deploy(self._stack.snapshot(self._codec), dry_run=True)
             if self._request.preview_only:
@@ -105,14 +105,14 @@ class _Performance:
             return self._update(lock)
 
     def save(self, file: PlanFile, plan: UpdatePlan) -> None:
-        """Writes the plan of the preview."""
+        """Write the plan of the preview."""
         display = self._request.display
         file.write(plan, self._stack, self._codec, show_secrets=display.show_secrets)
         if not display.json:
             file.announce()
 
     def _update(self, lock: Path) -> Outcome:
-        # What cannot be read was not operated on, and gets no entry in the history.
+        # A state that cannot be read was not operated on, and gets no entry in the history.
         snapshot = self._stack.snapshot(self._codec)
         begun = int(time.time())
         outcome = Outcome(failed=True)
@@ -154,7 +154,7 @@ def _load_engine() -> type[Deployment]:
 
 
 def _record(stack: Stack, request: Request, begun: int, outcome: Outcome) -> None:
-    """Adds the operation to the stack's history, in the CLI's form (3.260)."""
+    """Add the operation to the stack's history, in the CLI's form (3.260)."""
     facts, git_message = git_facts(stack.session.project.folder)
     entry = {
         "kind": str(request.options.kind),

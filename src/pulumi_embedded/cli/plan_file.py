@@ -1,4 +1,4 @@
-"""The file of an update plan: written by `preview --save-plan`, kept to by `up --plan`."""
+"""The file of an update plan: `preview --save-plan` writes it, `up --plan` follows it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["PlanFile"]
 
 @dataclass(frozen=True)
 class PlanFile:
-    """A plan file by the name that the command line gave it, below the folder of the command."""
+    """A plan file by its name on the command line, relative to the folder of the command."""
 
     folder: Path
     name: str
@@ -34,12 +34,12 @@ class PlanFile:
         return self.folder / self.name
 
     def require_folder(self) -> None:
-        """Raises EngineError if the file cannot be written because its folder is missing."""
+        """Raise EngineError if the folder of the file is missing."""
         if not self._path.parent.is_dir():
             raise EngineError(f"the plan '{self.name}' cannot be written: there is no folder {self._path.parent}")
 
     def write(self, plan: UpdatePlan, stack: Stack, codec: Codec, *, show_secrets: bool) -> None:
-        """Writes the plan, as a whole or not at all, and for this user only."""
+        """Write the plan, completely or not at all, and for this user only."""
         from pulumi_embedded.storage.plan_document import plan_document
 
         document: Any = plan_document(plan, stack.config.merged(), codec)
@@ -50,7 +50,7 @@ class PlanFile:
             write_atomically(self._path.resolve(), f"{text}\n".encode())
 
     def read(self, stack: Stack, codec: Codec) -> UpdatePlan:
-        """The plan in the file; raises EngineError if there is none for this stack."""
+        """Read the plan in the file. Raises EngineError if it has none for this stack."""
         from pulumi_embedded.storage.plan_document import parse_plan
 
         try:
@@ -65,7 +65,7 @@ class PlanFile:
         raise EngineError(f"the plan '{self.name}' {why}\nSave a plan of this stack:\n  {command}")
 
     def announce(self) -> None:
-        """Says where the plan is, and what to do with it."""
+        """Print the path of the plan, and the command that uses it."""
         click.echo(
             f"Update plan written to '{self.name}'\nRun `pulumi-embedded up --plan='{self.name}'` to constrain the "
             "update to the operations planned by this preview",

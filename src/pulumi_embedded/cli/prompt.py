@@ -1,4 +1,4 @@
-"""A question with several answers: chosen with the arrow keys or by typing, as the Pulumi CLI's prompts (3.260)."""
+"""A question with several answers, chosen with the arrow keys or by typing, like the Pulumi CLI's prompts (3.260)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _BEGUN: Final = re.compile(r"\x1b[\[O]?\Z")
 
 
 def choose(question: str, answers: Sequence[str], default: str) -> str:
-    """The answer that was chosen; Ctrl-D chooses the default.
+    """Ask, and return the chosen answer; Ctrl-D chooses the default.
 
-    Raises KeyboardInterrupt at Ctrl-C and click.Abort where there is nobody at the terminal any more.
+    Raises KeyboardInterrupt at Ctrl-C, and click.Abort if the terminal was closed.
     """
     if os.environ.get("TERM", "dumb") == "dumb":
         return str(click.prompt(question, type=click.Choice(list(answers)), default=default))
@@ -48,16 +48,16 @@ def choose(question: str, answers: Sequence[str], default: str) -> str:
 
 
 def keys_of(typed: str) -> tuple[list[str], str]:
-    """The keys that were typed, and the beginning of one whose rest is still to come: a terminal may cut anywhere."""
+    """The typed keys, and the beginning of an incomplete one: a terminal can cut its input anywhere."""
     whole = _BEGUN.sub("", typed)
     return _KEY.findall(whole), typed[len(whole) :]
 
 
 @contextmanager
 def _keys_as_they_come() -> Iterator[None]:
-    """Keys can be read without Enter; what was typed before is not lost.
+    """Read keys without Enter; keys that were typed before are not lost.
 
-    Ctrl-C is a key as well: as a signal it would be lost where the shell that began all this ignores it.
+    Ctrl-C is a key too: as a signal it would be lost if the calling shell ignores it.
     """
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
@@ -103,7 +103,7 @@ class _Menu:
             self._typed, self._at = self._typed + key, 0
 
     def draw(self) -> None:
-        """Draws the answers that are left in place of those that stand there."""
+        """Draw the remaining answers in place of the former ones."""
         hint = "[Use arrows to move, type to filter]"
         lines = f"{self._question} {self._typed} {hint}".split("\n")
         lines += [f"{'>' if index == self._at else ' '} {each}" for index, each in enumerate(self._left())]
@@ -119,6 +119,6 @@ class _Menu:
             os.write(sys.stdout.fileno(), f"\x1b[{self._drawn}A\x1b[J".encode())
 
     def close(self) -> None:
-        """Leaves the question with its answer."""
+        """Replace the choices by the answer."""
         self._erase()
         click.echo(f"{self._question} {self.chosen}")

@@ -90,7 +90,7 @@ cli.aliases.update({"update": "up", "pre": "preview", "down": "destroy", "dn": "
 
 
 def main() -> None:
-    """Runs the command line; every error of normal use is one line on standard error and an exit code."""
+    """Run the command line; every error of normal use is one line on standard error and an exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with guarded_output():
@@ -100,7 +100,7 @@ def main() -> None:
     except OSError as error:
         os.write(2, f"error: standard output cannot be written: {error.strerror}\n".encode())
         status = 1
-    # Nothing is left to be done but to end, which Ctrl-C does as well.
+    # Only the end is left, and Ctrl-C ends too.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(status)
 

@@ -65,7 +65,7 @@ def change_secrets_provider(context: CommandContext, provider: str, stack_name: 
         passphrase = _new_passphrase(context)
         crypter = opened.config.seal_with(passphrase)
         click.echo("Migrating old configuration and state to new secrets provider")
-        # The state first: it names its own salt, so that it can be read whatever the configuration says.
+        # The state first: it holds its own salt, so it can be read with any configuration.
         opened.write(Codec(crypter), snapshot)
         opened.session.backend.back_up(opened.project, opened.name)
         opened.config.save()

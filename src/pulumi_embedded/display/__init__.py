@@ -1,1 +1,1 @@
-"""Displays of an operation: plain lines, a live table, a detailed diff, JSON; all made from events alone."""
+"""Displays of an operation: plain lines, a live table, a detailed diff, JSON; each reads events only."""

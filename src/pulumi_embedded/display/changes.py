@@ -1,4 +1,4 @@
-"""What a step changes, for people: which properties, and whether the step is worth a line."""
+"""The changes of a step for people: its properties, and whether the step gets a line."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def is_stack(view: StepView) -> bool:
 
 
 def worth_a_line(view: StepView, *, sames: bool = False) -> bool:
-    """Whether the step is shown: an unchanged resource only with a changed protection or where sames are wanted."""
+    """Whether the step is shown: an unchanged resource only if its protection changed or sames are requested."""
     if view.op is not Op.SAME or sames:
         return True
     return view.old is not None and view.new is not None and view.old.protect != view.new.protect
 
 
 def short_diff(view: StepView) -> str:
-    """The names of the changed properties by sign, as in `diff: +a-b~c,d`; empty where nothing is to be told."""
+    """The names of the changed properties by sign, as in `diff: +a-b~c,d`; empty without a change."""
     if view.old is None or view.new is None:
         return ""
     found = None if view.op is Op.SAME else property_changes(view)
@@ -44,7 +44,7 @@ def short_diff(view: StepView) -> str:
 
 
 def property_changes(view: StepView, refresh: bool = False) -> ObjectDiff | None:
-    """The step's changes: as the provider's detailed diff says, else by comparing inputs."""
+    """The step's changes: the provider's detailed diff, otherwise the difference of the inputs."""
     if view.old is None or view.new is None:
         return None
     if view.detailed_diff is not None:
@@ -72,7 +72,7 @@ def _path(name: str) -> Path:
 
 
 def _add(path: Path, kind: DiffKind, parent: ValueDiff, olds: Value, news: Value) -> None:
-    """Puts one change at its place, making the arrays and objects on the way."""
+    """Put one change at its place, and create the arrays and objects above it."""
     element = path[0]
     old, new = get_at(olds, path[:1]), get_at(news, path[:1])
     place: ArrayDiff | ObjectDiff

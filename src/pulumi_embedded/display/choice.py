@@ -1,4 +1,4 @@
-"""Which display an operation gets: JSON, a detailed diff, a live table, or lines."""
+"""The choice of an operation's display: JSON, a detailed diff, a live table, or lines."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _display(
 
 
 def show_details(target: Target, kind: Kind, chosen: DisplayOptions) -> None:
-    """Prints the preview that was just shown once more, as a diff of what changes, in full length."""
+    """Print the last preview again, as a diff in full length."""
     printer = PropertyPrinter(1, truncate=False, summary=True, mask=masked(target.config.values()))
     print_ = printer_of_text(color=chosen.color)
     display = _revealing(DiffDisplay(kind, "", printer, print_, chosen, preview=True), chosen)
@@ -80,7 +80,7 @@ def show_details(target: Target, kind: Kind, chosen: DisplayOptions) -> None:
 
 
 def _revealing(display: EventSink, chosen: DisplayOptions) -> EventSink:
-    """The display, or one that gets secrets in plain where they are to be shown."""
+    """The display, or one that gets secrets in plain text if they are shown."""
     if not chosen.show_secrets:
         return display
 
@@ -101,7 +101,7 @@ def _opened(state: ResourceState | None) -> ResourceState | None:
 
 
 def _masking(display: EventSink, mask: Callable[[str], str], kept: list[Event] | None = None) -> EventSink:
-    """The display with messages masked; property values it masks itself, where it prints them."""
+    """The display with masked messages; it masks property values itself when it prints them."""
 
     def take(event: Event) -> None:
         if kept is not None:

@@ -1,4 +1,4 @@
-"""Rows of cells as lines that fit into a terminal: what says least is cut first."""
+"""Rows of cells as lines that fit into a terminal: the least important cell is cut first."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class DiffDisplay:
 
     def _started(self, view: StepView) -> None:
         self._seen[view.urn] = view
-        # What an import finds is known when it has ended.
+        # The result of an import is known when it has ended.
         if view.op not in (Op.REFRESH, Op.IMPORT) and self._shown(view):
             self._print((self._header(view) + self._details(view)).removesuffix("\n"))
 

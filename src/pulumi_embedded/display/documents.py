@@ -226,7 +226,7 @@ class EventStream:
 
 
 def _lines(event: Diagnostic) -> str:
-    """The message with its newline; what came from a stream has one more."""
+    """The message with its newline; a message from a stream has one more."""
     return event.message + ("\n\n" if event.stream else "\n")
 
 
@@ -241,7 +241,7 @@ def _event_diff(view: StepView) -> dict[str, Any] | None:
     return {key: {"diffKind": each["kind"], "inputDiff": each["inputDiff"]} for key, each in detailed.items()}
 
 
-# What is known of a resource after its step failed (Pulumi CLI 3.260: resource.Status): as before, in part, nothing.
+# The knowledge of a resource after its step failed (Pulumi CLI 3.260: resource.Status): as before, in part, nothing.
 _OK_STATUS, _PARTIAL_STATUS, _UNKNOWN_STATUS = range(3)
 
 

@@ -47,15 +47,15 @@ class _LiveDisplay(ProgressDisplay):
     live: Live | None = None
 
     def updated(self, row: Row) -> None:
-        """The next frame shows it."""
+        """Nothing to do: the next frame shows it."""
 
     def last_rows(self, unfinished: list[Row]) -> None:
-        """Draws the rows a last time, where they stay."""
+        """Draw the rows for the last time; they stay."""
         if self.live is not None:
             self.live.stop()
 
     def frame(self) -> RenderableType:
-        """The rows as they are now, as many as fit into the terminal: those under way before those that are done."""
+        """The current rows, as many as fit into the terminal: those in progress before those that are done."""
         branches = tree(list(self.rows.values()), self._stack_urn)
         room = max(1, (self.live.console.height if self.live else 0) - _AROUND_ROWS)
         if self.over or self.live is None or len(branches) <= room:
@@ -83,7 +83,7 @@ class _LiveDisplay(ProgressDisplay):
 
 
 def _one_line(text: str) -> str:
-    """What a program or a plugin said, without what would move the cursor."""
+    """The text of a program or a plugin, without characters that move the cursor."""
     return printable(" ".join(text.splitlines()).replace("\t", " "))
 
 

@@ -1,4 +1,4 @@
-"""Secrets of the configuration never reach the terminal, whoever prints them (as in the Pulumi CLI, 3.260)."""
+"""A mask for secrets of the configuration: they never reach the terminal (as in the Pulumi CLI, 3.260)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHORTEST = 2
 
 
 def masked(values: Iterable[ConfigValue]) -> Callable[[str], str]:
-    """A function that puts `[secret]` in place of every secret value in a text."""
+    """A function that replaces every secret value in a text by `[secret]`."""
     secrets = {secret for value in values for secret in value.secrets}
     wanted = sorted(
         (each for each in secrets if len(each) > _SHORTEST and each not in _HARMLESS), key=len, reverse=True

@@ -28,9 +28,9 @@ def worth_showing(value: Value) -> bool:
 
 @dataclass(frozen=True)
 class PropertyPrinter:
-    """Prints at one depth; `prefix` says whether lines carry the sign of what happens to them.
+    """Prints at one depth; with `prefix`, lines have the sign of their change.
 
-    A `summary` leaves out of differences what did not change.
+    A `summary` omits unchanged parts of differences.
     """
 
     indent: int
@@ -69,7 +69,7 @@ class PropertyPrinter:
         return self._title(name, width)(self) + self.value(value) + "\n"
 
     def value(self, value: Value) -> str:
-        """A value, over several lines where it has parts."""
+        """A value, on several lines if it has parts."""
         if isinstance(value, Secret):
             return "[secret]"
         if isinstance(value, list):
@@ -114,7 +114,7 @@ class PropertyPrinter:
         return "".join(self.property_diff(key, width, diff) for key in keys)
 
     def property_diff(self, name: str, width: int, diff: ObjectDiff) -> str:
-        """What happened to one property."""
+        """The difference of one property."""
         title = self._title(name, width)
         if name in diff.adds:
             return self._added(diff.adds[name], title)

@@ -1,4 +1,4 @@
-"""How an operation is to be shown: what the flags of the command line say."""
+"""The flags of the command line that decide how an operation is shown."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["DisplayOptions"]
 
 @dataclass(frozen=True)
 class DisplayOptions:
-    """How the operation is to be shown; `live` needs a terminal.
+    """How an operation is shown; `live` needs a terminal.
 
-    `event_log` is where the events go as well, as JSON. A preview's events are kept in `previewed`, so that its
+    `event_log` is a second destination of the events, as JSON. A preview's events are kept in `previewed`, so that its
     details can be shown when somebody asks for them. A preview is `brief` if its update follows without a question.
     """
 

@@ -20,7 +20,7 @@ def outputs_text(
     refresh: bool = False,
     show_sames: bool = False,
 ) -> str:
-    """The outputs that are worth showing: all of a stack after an update, else those that changed."""
+    """The outputs to show: all of a stack after an update, otherwise those that changed."""
     show_sames = show_sames or (not planning and is_stack(view))
     if planning and not (refresh or is_stack(view) or view.op in (Op.READ, Op.READ_REPLACEMENT)):
         return ""

@@ -53,7 +53,7 @@ _READS: Final = {Op.READ, Op.READ_DISCARD, Op.READ_REPLACEMENT}
 
 
 class ProgressDisplay:
-    """Keeps a row per resource, and prints it when its step has ended; `print_` takes text without its last newline."""
+    """A row for each resource, printed when its step has ended; `print_` takes text without its last newline."""
 
     def __init__(
         self,
@@ -140,12 +140,12 @@ class ProgressDisplay:
         row.last = event
         if not event.ephemeral:
             row.messages.append(event)
-        # What lasts is printed at the end: before it only what an update does or waits for.
+        # Lasting messages are printed at the end: before it only the progress and the waits of an update.
         if event.ephemeral or (event.severity is not Severity.ERROR and not self._preview):
             self.updated(row)
 
     def updated(self, row: Row) -> None:
-        """A row changed in a way that is worth a line."""
+        """Print a row that changed in a way that is worth a line."""
         if row.shown and not (row.urn == self._stack_urn and row.op is Op.SAME):
             row.printed_at = time.monotonic()
             self._print(row.text(self.over))
@@ -162,7 +162,7 @@ class ProgressDisplay:
                     self.updated(row)
 
     def system(self, text: str) -> None:
-        """Says something that belongs to no resource."""
+        """Print a message that belongs to no resource."""
         self._print(text)
 
     def _finish(self, summary: Summary) -> None:
@@ -173,7 +173,7 @@ class ProgressDisplay:
         diagnostics = diagnostics_text(self._in_order())
         counts = summary_text(summary, errored, preview=self._preview)
         if errored or any(row.failed for row in self.rows.values()):
-            # What failed, and the command that helps, are the last lines on the screen.
+            # The failure, and the command that helps, are the last lines on the screen.
             self._print(counts)
             self._print(diagnostics.rstrip("\n"))
             return
@@ -185,7 +185,7 @@ class ProgressDisplay:
                 self._print(counts)
             return
         stack = self.rows.get(self._stack_urn)
-        # The CLI has no outputs to show where it met another resource before the stack, as when destroying.
+        # The CLI shows no outputs if another resource came before the stack, as in a destroy.
         met = self._first == self._stack_urn
         if met and stack is not None and stack.view is not None and not self._options.suppress_outputs:
             outputs = outputs_text(

@@ -1,4 +1,4 @@
-"""One line per resource: its sign, type, name, status and what there is to say of it (Pulumi CLI 3.260)."""
+"""One line per resource: its sign, type, name, status and message (Pulumi CLI 3.260)."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Row:
         return self.view.op if self.view else Op.SAME
 
     def count(self, *severities: Severity) -> int:
-        """How many lasting messages of these severities there were."""
+        """The number of lasting messages of these severities."""
         return sum(1 for each in self.messages if each.severity in severities)
 
     def is_done(self, over: bool) -> bool:
@@ -135,7 +135,7 @@ class Row:
         return [PREFIX[self.op], *named, self.status(over), self.info(over)]
 
     def text(self, over: bool) -> str:
-        """The line as it is printed where there is no terminal."""
+        """The line as it is printed without a terminal."""
         return " " + " ".join(self.columns(over))
 
     def status(self, over: bool) -> str:
@@ -148,7 +148,7 @@ class Row:
         return status + "[retain]" if old and old.retain_on_delete and self.op in _RETAINED else status
 
     def _interrupted(self) -> bool:
-        """Whether everything is over and the resource's step is not."""
+        """Whether the operation has ended, but the resource's step has not."""
         if self.view is None or self.failed or self.count(Severity.ERROR) or not self.view.resource.custom:
             return False
         quiet = self.op in (Op.SAME, Op.REMOVE_PENDING_REPLACE)
@@ -180,13 +180,13 @@ class Row:
         return f" ({seconds:.2f}s)" if seconds < 1 else f" ({int(seconds)}s)"
 
     def info(self, over: bool) -> str:
-        """The last message, or how many errors and warnings there were at the end; then the changed properties.
+        """The first line of the last message, or the counts of errors and warnings at the end; then the changes.
 
-        An error is not among it: the diagnostics have it.
+        Errors are omitted: the diagnostics have them.
         """
         counts = self._counts() if over else []
         said = self.last is not None and self.last.severity is not Severity.ERROR
-        parts = counts or ([message_text(self.last).split("\n")[0]] if self.last and said else [])
+        parts = counts or ([message_text(self.last).split("\n")[0].removesuffix(":")] if self.last and said else [])
         view = self.view
         if view is not None and view.op in (Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED):
             view = next((each for each in reversed(self.ended) if each.op is Op.REPLACE), view)

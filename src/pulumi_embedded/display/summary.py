@@ -41,7 +41,7 @@ def configuration_text(prelude: Prelude) -> str:
 
 
 def diagnostics_text(rows: Iterable[Row]) -> str:
-    """Every lasting message under its resource, those of one stream together; empty where there was none."""
+    """Every lasting message under its resource, those of one stream together; empty without a message."""
     text = ""
     for row in rows:
         streams: dict[int, str] = {}

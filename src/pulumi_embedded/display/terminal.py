@@ -29,7 +29,7 @@ def console(*, color: bool) -> Console:
 
 
 def printer_of_text(*, color: bool) -> Callable[[str], None]:
-    """What prints a text and a newline."""
+    """A function that prints a text and a newline."""
     if not color:
         return lambda text: print(text, flush=True)
     terminal = console(color=True)

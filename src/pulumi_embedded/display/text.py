@@ -55,7 +55,7 @@ def decoded(text: str) -> Decoded | None:
 
 
 def quoted(text: str) -> str:
-    """The text in double quotes, everything that cannot be seen escaped."""
+    """The text in double quotes, with all invisible characters escaped."""
     return '"' + "".join(_ESCAPES.get(each) or (each if each.isprintable() else _escaped(each)) for each in text) + '"'
 
 
