@@ -9,6 +9,7 @@ from pulumi_alembic.output.wording import counted, few
 from pulumi_alembic.review.plan_review import RESTORES, Account, Rehearsed, RevisionAccount, StatementAccount
 from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.sql.locks import MODES, Effects, Lock
+from pulumi_alembic.sql.outside_transaction import backfilled
 
 __all__ = ["statements", "summary"]
 
@@ -58,6 +59,7 @@ def _revision(revision: RevisionAccount) -> Iterator[str]:
         *(("deletes", each) for each in revision.losses),
         *(("preserves", each) for each in revision.keeps),
         *(("restores", each) for each in revision.puts_back),
+        *(("backfills", f"{table}, after the revision") for each in revision.sends if (table := backfilled(each.sql))),
     ]:
         yield f"    {label:<{_LABEL}} {text}"
     if seen:

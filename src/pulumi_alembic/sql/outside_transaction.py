@@ -10,12 +10,15 @@ from enum import StrEnum
 from pulumi_alembic.output.printable import printable
 
 __all__ = [
+    "BACKFILL",
+    "BATCHED",
     "Kind",
     "Statement",
     "StatementError",
     "Token",
     "alone",
     "assigned",
+    "backfilled",
     "ends_transaction",
     "lexed",
     "own_constants",
@@ -80,6 +83,16 @@ def alone(sql: str) -> Statement:
     if statement.kind is Kind.CREATE_INDEX and not statement.name:
         raise StatementError("give the index a name, by which an interrupted build is found again")
     return statement
+
+
+BATCHED, BACKFILL = "/* in batches */", "/* backfill */"
+"""How the statement of a batched update, and of a backfill, ends where it is shown."""
+
+
+def backfilled(statement: str) -> str:
+    """The table that a statement which is shown as a backfill sets, as written; empty for any other statement."""
+    head, _, _ = statement.partition(" SET ") if statement.endswith(BACKFILL) else ("", "", "")
+    return head.removeprefix("UPDATE ")
 
 
 def assigned(assignments: str) -> list[str]:

@@ -13,6 +13,9 @@ from pulumi_alembic.errors import BackfillError, HistoryError, RevisionFailed
 from pulumi_alembic.migrate.backfills import store
 from pulumi_alembic.migrate.backfills.work import Worker, work
 from pulumi_alembic.policy import Policy
+from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.lint.settings import Settings
+from pulumi_alembic.review.plan_text import summary
 from pulumi_alembic.scripts.origin import Origin
 from tests import formats
 from tests.postgres.alembic.conftest import Target
@@ -257,6 +260,12 @@ def test_a_table_of_positions_of_before_there_were_backfills_is_brought_up_to_da
         session.commit()
     assert work(worker(pending)) == []
     assert pending.query("SELECT intent, part FROM migrations.batches ORDER BY intent LIMIT 1") == [(0, 0)]
+
+
+def test_the_preview_names_what_is_set_after_the_revision(one: Target) -> None:
+    one.write(TWO, ONE, "op.execute('CREATE TABLE two ()'); " + OF_T)
+    _, review = account_from_database(one.job(TWO), Settings.parse({}))
+    assert "    backfills t, after the revision" in "\n".join(summary(review))
 
 
 def test_offline_it_is_printed_as_the_statement_that_it_is(one: Target) -> None:

@@ -10,7 +10,7 @@ from alembic import op
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.migrate.blocks.keys import find_key
 from pulumi_alembic.migrate.blocks.walk import doubled
-from pulumi_alembic.sql.outside_transaction import assigned
+from pulumi_alembic.sql.outside_transaction import BACKFILL, assigned
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Session
@@ -49,7 +49,7 @@ def backfill(table: str, *, set: str, where: str, key: str | Sequence[str] | Non
     context = op.get_context()
     statement = f"UPDATE {table} SET {set} WHERE {where}"  # noqa: S608 - the revision's own SQL
     if context.as_sql:
-        op.execute(f"{statement} /* backfill */")
+        op.execute(f"{statement} {BACKFILL}")
         return
     if recorder := context.opts.get("recorder"):
         recorder.backfill(statement)

@@ -10,7 +10,7 @@ from alembic import op
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.migrate.blocks.keys import find_key
 from pulumi_alembic.migrate.blocks.walk import Walk
-from pulumi_alembic.sql.outside_transaction import assigned
+from pulumi_alembic.sql.outside_transaction import BATCHED, assigned
 
 if TYPE_CHECKING:
     from pulumi_alembic.migrate.blocks.statement import Phases
@@ -40,7 +40,7 @@ def batched_update(
     context = op.get_context()
     statement = f"UPDATE {table} SET {assignments} WHERE {where}"  # noqa: S608 - the revision's own SQL
     if context.as_sql:
-        op.execute(f"{statement} /* in batches */")
+        op.execute(f"{statement} {BATCHED}")
         return
     if recorder := context.opts.get("recorder"):
         recorder.batched(statement)

@@ -27,6 +27,7 @@ from pulumi_alembic.review.rehearsal.renames import NAMES, Names, Rename, rename
 from pulumi_alembic.review.rehearsal.watched_session import Plain, watch
 from pulumi_alembic.sql.catalog import QUERY, Catalog, quoted
 from pulumi_alembic.sql.locks import MODES
+from pulumi_alembic.sql.outside_transaction import BACKFILL, BATCHED
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
@@ -129,11 +130,11 @@ class Looker(Listener):
 
     def batched(self, statement: str) -> None:
         """A batched update begins."""
-        self.rest.append(Sent(f"{statement} /* in batches */", outside=True))
+        self.rest.append(Sent(f"{statement} {BATCHED}", outside=True))
 
     def backfill(self, statement: str) -> None:
         """The revision asks for a backfill."""
-        self.rest.append(Sent(f"{statement} /* backfill */", outside=True))
+        self.rest.append(Sent(f"{statement} {BACKFILL}", outside=True))
 
     def applied(self, revision: str) -> None:
         """The running revision is complete, in its transaction."""

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from psycopg.sql import Composable
 
 from pulumi_alembic.database.literals import Unbindable, bound, numbered
-from pulumi_alembic.sql.outside_transaction import StatementError, alone, ends_transaction, recognise
+from pulumi_alembic.sql.outside_transaction import BACKFILL, BATCHED, StatementError, alone, ends_transaction, recognise
 from pulumi_alembic.sql.parser import Node, ParseError, children, parse
 
 __all__ = ["Recorder", "Unknowable"]
@@ -74,14 +74,14 @@ class Recorder:
         with self.block():
             if reason := self._caught():
                 self.refuse(reason)
-            self.statements.append((f"{statement} /* in batches */", True))
+            self.statements.append((f"{statement} {BATCHED}", True))
             self.lines.append(self._line())
 
     def backfill(self, statement: str) -> None:
         """A backfill: done later, outside of any transaction of the revision."""
         if reason := self._caught():
             self.refuse(reason)
-        self.statements.append((f"{statement} /* backfill */", True))
+        self.statements.append((f"{statement} {BACKFILL}", True))
         self.lines.append(self._line())
 
     @contextmanager
