@@ -9,7 +9,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Runs the command line in a process of its own."""
+    """Run the command line in a process of its own."""
     # While the command is loaded, Ctrl-C ends it without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     start_quickly()

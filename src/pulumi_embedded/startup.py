@@ -11,7 +11,7 @@ __all__ = ["start_quickly"]
 
 
 def start_quickly() -> None:
-    """Lets the protocol's stubs be imported without the rest of the SDK, and the process end without a collection.
+    """Let the protocol's stubs be imported without the rest of the SDK, and the process end without a collection.
 
     The stubs are in `pulumi.runtime.proto`; `pulumi` itself takes longer to import than all the rest, and at the end
     its objects take 0.1 s to be collected for nothing.

@@ -105,7 +105,7 @@ class _Reader:
         self.positional: list[str] = []
 
     def read(self, words: list[str]) -> None:
-        """Reads all words."""
+        """Read all words."""
         self._words = list(words)
         while self._words:
             word = self._words.pop(0)

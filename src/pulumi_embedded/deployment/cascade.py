@@ -68,7 +68,7 @@ def _protected(each: ResourceState, root: ResourceState) -> str:
 def _replaced_with(
     each: ResourceState, replaced: set[str], diff: Callable[[ResourceState, ResourceState], Diff]
 ) -> tuple[str, ...] | None:
-    """The properties for which the dependent must be replaced, None where it need not be."""
+    """The properties for which the dependent must be replaced, None if it need not be."""
     if not each.custom or each.external:
         return None
     if each.provider.rpartition("::")[0] in replaced or each.deleted_with in replaced:

@@ -41,7 +41,7 @@ class Constraint:
     def registered(
         self, goal: Goal, old: ResourceState | None, new: ResourceState, olds: Properties, seed: bytes
     ) -> None:
-        """Records what a program registered; raises ResourceError if it is not what was planned.
+        """Record what a program registered; raises ResourceError if it is not what was planned.
 
         Args:
             goal: The registration.
@@ -65,7 +65,7 @@ class Constraint:
             raise ResourceError(new.urn, f"resource {new.urn} violates plan: {violation}")
 
     def imported(self, goal: Goal, new: ResourceState, seed: bytes) -> None:
-        """Records what a program wants to import; an import is no step of a plan, and its inputs are not known yet.
+        """Record what a program wants to import; an import is no step of a plan, and its inputs are not known yet.
 
         Raises ResourceError if the options are not what was planned. The Pulumi CLI imports the resource first.
         """
@@ -79,7 +79,7 @@ class Constraint:
             raise ResourceError(new.urn, f"resource {new.urn} violates plan: {violation}")
 
     def decided(self, steps: Sequence[Step]) -> None:
-        """Records the steps for a registration; raises EngineError if one of them is not allowed."""
+        """Record the steps for a registration; raises EngineError if one of them is not allowed."""
         for step in steps:
             urn = self._renamed.get(step.urn, step.urn)
             self._require(urn, step)
@@ -87,7 +87,7 @@ class Constraint:
                 self._record(urn, step)
 
     def deleted(self, steps: Sequence[Step]) -> None:
-        """Records the steps for what the program no longer has; raises EngineError if one of them is not allowed."""
+        """Record the steps for what the program no longer has; raises EngineError if one of them is not allowed."""
         for step in steps:
             self._require(step.urn, step)
             self._record(step.urn, step)
@@ -111,7 +111,7 @@ class Constraint:
             raise EngineError(f"{step.op} is not allowed by the plan: {why}")
 
     def completed(self, urn: str, olds: Properties, outputs: Properties) -> None:
-        """Records the outputs of a component; raises ResourceError if they are not what was planned."""
+        """Record the outputs of a component; raises ResourceError if they are not what was planned."""
         recorded = self._recorded.get(urn)
         if recorded is not None:
             recorded.outputs = PropertyChanges.between(olds, outputs)

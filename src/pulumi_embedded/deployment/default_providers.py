@@ -34,7 +34,7 @@ class DefaultProviders:
 
 
 def _default_provider(goal: Goal, config: Mapping[str, ConfigValue]) -> Goal | None:
-    """The default provider that the resource needs, None where it needs none.
+    """The default provider that the resource needs, None if it needs none.
 
     Providers have no provider themselves, and neither have components; a provider's version is one of its inputs.
     Raises Unsupported for what only the Pulumi CLI itself provides.

@@ -107,7 +107,7 @@ class Deployment:
         self._reporter = Reporter(sink, self._stack_urn)
 
     def run(self) -> Outcome:
-        """Does the operation; errors are told to the sink and make the outcome a failed one.
+        """Run the operation; the sink gets its errors, which make the outcome a failure.
 
         Raises EngineError, before anything is done, where it can only be about the state and a target is not in it.
         """
@@ -147,7 +147,7 @@ class Deployment:
             self._failed = True
 
     def abandon(self) -> None:
-        """Ends the plugins and the program at once; what they were doing stays in the state as pending."""
+        """End the plugins and the program at once; what they were doing stays in the state as pending."""
         for end in self._abandon:
             end()
 
@@ -238,7 +238,7 @@ class Deployment:
         self._over.wait()
 
     def register(self, goal: Goal) -> ResourceState:
-        """Makes one resource what the program wants; returns when it is."""
+        """Bring one resource to what the program wants, and return when it is done."""
         with span(f"register {goal.type}", {"pulumi.type": goal.type, "pulumi.name": goal.name}):
             return self._register(goal)
 
@@ -271,7 +271,7 @@ class Deployment:
         return urn in self._generator.targeting.skipped
 
     def read(self, goal: Goal, id_: str) -> ResourceState:
-        """Reads a resource that the program does not own."""
+        """Read a resource that the program does not own."""
         with self._deciding:
             self.cancellation.check()
             self._resolve_provider(goal)
@@ -296,7 +296,7 @@ class Deployment:
         self._defaults.resolve(goal, lambda default: self._carry_out(self._generator.steps(default)))
 
     def register_outputs(self, urn: str, outputs: Properties) -> None:
-        """Records a component's outputs; the stack's own are taken at the end, when it is known how it went."""
+        """Record a component's outputs; the stack's own are taken at the end, when it is known how it went."""
         if urn == self._stack_urn:
             self._stack_outputs = outputs
             return
@@ -325,7 +325,7 @@ class Deployment:
             self.fail(error)
 
     def _delete_all(self, resources: list[ResourceState]) -> None:
-        """Deletes what the program no longer has."""
+        """Delete what the program no longer has."""
         with self._deciding:
             self.cancellation.check()
             self._failed = self._reporter.refuse_targets(self._generator.unknown_targets()) or self._failed
@@ -347,7 +347,7 @@ class Deployment:
         return found
 
     def fail(self, error: EngineError) -> None:
-        """Stops the operation because of an error that no step has told of yet."""
+        """Stop the operation because of an error that no step has told of yet."""
         if not isinstance(error, Cancelled):
             urn = error.urn if isinstance(error, ResourceError) else ""
             if str(error):
@@ -356,7 +356,7 @@ class Deployment:
         self.cancellation.fail()
 
     def log(self, urn: str, severity: Severity, message: str, *, ephemeral: bool, stream: int) -> None:
-        """Takes a message of the program or a plugin."""
+        """Take a message of the program or a plugin."""
         if self.cancellation.stopping and message == _STOPPED:
             return
         if not self._over.is_set() or severity is not Severity.DEBUG:

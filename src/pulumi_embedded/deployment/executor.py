@@ -35,7 +35,7 @@ class StepExecutor:
     def run(self, step: Step, deleting: Collection[str] = ()) -> Op:
         """Does the step and says what it came to: a refresh becomes same, update or delete.
 
-        Raises EngineError where it failed; after a PartialFailure the new state holds what is there. However it ended,
+        Raises EngineError if it failed; after a PartialFailure the new state holds what is there. However it ended,
         an output is secret afterwards if an option says so or the input of its name is.
         """
         try:

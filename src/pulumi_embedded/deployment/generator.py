@@ -65,7 +65,7 @@ class StepGenerator:
         return make_urn(self._target.stack, self._target.project.name, goal.parent, goal.type, goal.name)
 
     def steps(self, goal: Goal) -> list[Step]:
-        """The steps for one registration, never none; raises ResourceError where there can be none.
+        """The steps for one registration, never none; raises ResourceError if there can be none.
 
         After the step of an import, `after_import` says how to go on.
         """

@@ -55,7 +55,7 @@ def interruptible(cancellation: Cancellation, sink: EventSink, abandon: Callable
 
 
 def _leave() -> None:
-    """Ends this process without another word from the display, which may be in the middle of one."""
+    """End this process without another word from the display, which may be in the middle of one."""
     if sys.stdout.isatty():
         # A live display hides the cursor.
         os.write(1, b"\x1b[?25h\n")

@@ -40,7 +40,7 @@ class ProviderRegistry:
         self._inputs: dict[str, Properties] = {}
 
     def remember(self, resources: Iterable[ResourceState]) -> None:
-        """Makes the providers of a state available to `get`; their plugins start when needed."""
+        """Make the providers of a state available to `get`; their plugins start when needed."""
         with self._lock:
             self._olds = {each.reference: each for each in resources if each.is_provider}
 
@@ -105,7 +105,7 @@ class ProviderRegistry:
         return diff
 
     def keep(self, state: ResourceState) -> None:
-        """Makes an unchanged provider available under its reference, configured as the state says."""
+        """Make an unchanged provider available under its reference, configured as the state says."""
         with self._lock:
             if state.reference in self._configured:
                 self._checked.pop(state.urn, None)

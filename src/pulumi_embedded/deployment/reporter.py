@@ -58,7 +58,7 @@ class Reporter:
             self._sink(event)
 
     def diagnose(self, urn: str, severity: Severity, message: str) -> None:
-        """Says something about a resource, or, without URN, about the stack."""
+        """Report something about a resource, or, without URN, about the stack."""
         self.tell(Diagnostic(urn or self._stack_urn, severity, message))
 
     def line(self, text: str, is_error: bool) -> None:
@@ -69,7 +69,7 @@ class Reporter:
             self.tell(Diagnostic(self._stack_urn, severity, text, stream=stream))
 
     def warn_of_pending(self, operations: Sequence[PendingOperation]) -> None:
-        """Says which steps of an earlier operation were begun and have no recorded end, and what to do."""
+        """Report which steps of an earlier operation were begun and have no recorded end, and what to do."""
         lines = "".join(f"  * {each.resource.urn}, interrupted while {each.type}\n" for each in operations)
         self.diagnose(
             "",
@@ -82,12 +82,12 @@ class Reporter:
         )
 
     def require_targets(self, unknown: Sequence[str]) -> None:
-        """Says which targets there are none of, and raises EngineError where there are such."""
+        """Report the targets that do not exist, and raise EngineError if there are any."""
         if self.refuse_targets(unknown):
             raise EngineError("")
 
     def refuse_targets(self, unknown: Sequence[str]) -> bool:
-        """Says which targets there are none of, and whether there are such."""
+        """Report the targets that do not exist; return whether there are any."""
         for urn in unknown:
             hint = "" if "$" in urn else " Did you forget to escape $ in your shell?"
             self.diagnose("", Severity.ERROR, f"Target '{urn}' could not be found in the stack.{hint}")

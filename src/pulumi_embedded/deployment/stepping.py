@@ -154,7 +154,7 @@ def _reads_a_change(step: Step) -> bool:
 def run_deletes(
     runner: StepRunner, cancellation: Cancellation, resources: Sequence[ResourceState], steps: Sequence[Step]
 ) -> None:
-    """Runs the steps in rounds; a round begins when the one before has ended.
+    """Run the steps in rounds; a round begins when the one before has ended.
 
     A resource whose step failed stays in the state with all that it depends on. The other deletes are carried out if it
     is a protected one, or with `--continue-on-error` (Pulumi CLI 3.260). Any other failure stops everything.

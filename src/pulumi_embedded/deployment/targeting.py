@@ -194,7 +194,7 @@ def kept_step(state: ResourceState) -> Step:
 
 
 def require_known(options: Options, base: Sequence[ResourceState]) -> None:
-    """Raises EngineError if an operation without a program names a resource that the state does not have."""
+    """Raise EngineError if an operation without a program names a resource that the state does not have."""
     known = {each.urn for each in base}
     for urn in UrnTargets(options.targets + options.excludes).literals if options.kind is not Kind.UPDATE else []:
         if urn not in known:

@@ -61,7 +61,7 @@ class DiffDisplay:
             self._print(f"{HEADINGS[kind, preview]} ({stack}):")
 
     def __call__(self, event: Event) -> None:
-        """Takes one event; the summary is the last."""
+        """Take one event; the summary is the last."""
         if isinstance(event, StepStarted):
             self._started(event.step)
         elif isinstance(event, StepEnded):

@@ -61,7 +61,7 @@ class PreviewDigest:
         self._refreshed: set[str] = set()
 
     def __call__(self, event: Event) -> None:
-        """Takes one event; the summary is the last."""
+        """Take one event; the summary is the last."""
         if isinstance(event, Prelude):
             self._config = _config(event)
         elif isinstance(event, StepStarted):
@@ -155,7 +155,7 @@ class EventStream:
         self._refreshed: set[str] = set()
 
     def __call__(self, event: Event) -> None:
-        """Takes one event; the summary is followed by the event that ends the stream."""
+        """Take one event; the summary is followed by the event that ends the stream."""
         if isinstance(event, Prelude):
             self._emit(preludeEvent={"config": _config(event)})
         elif isinstance(event, StepStarted):

@@ -17,7 +17,7 @@ _END_SECONDS: Final = 10.0
 
 @contextmanager
 def event_log(place: str) -> Iterator[Callable[[str], object]]:
-    """Writes documents to the file, or sends them to `tcp://HOST:PORT`, as `--event-log` names it (Pulumi CLI 3.260).
+    """Write documents to the file, or send them to `tcp://HOST:PORT`, as `--event-log` names it (Pulumi CLI 3.260).
 
     Raises EngineError if the file cannot be written. A server that goes away ends nothing.
     """

@@ -77,7 +77,7 @@ class ProgressDisplay:
         self._print(f"{HEADINGS[kind, preview]} ({urn_stack(stack_urn)}):")
 
     def __call__(self, event: Event) -> None:
-        """Takes one event; the summary is the last."""
+        """Take one event; the summary is the last."""
         with self._lock:
             self._take(event)
 

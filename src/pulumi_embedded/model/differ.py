@@ -72,7 +72,7 @@ def equal(left: Value, right: Value) -> bool:
 
 
 def diff_objects(old: Mapping[str, Value], new: Mapping[str, Value], *, internal: bool = False) -> ObjectDiff | None:
-    """The difference of two objects, None where there is none; `__names` only count with `internal`."""
+    """The difference of two objects, None if they are equal; `__names` only count with `internal`."""
     diff = ObjectDiff()
     for key in sorted({*old, *new}):
         if is_internal(key) and not internal:
@@ -92,7 +92,7 @@ def diff_objects(old: Mapping[str, Value], new: Mapping[str, Value], *, internal
 
 
 def diff_values(old: Value, new: Value, *, internal: bool = False) -> ValueDiff | None:
-    """The difference of two values, None where they are equal; two secrets never tell whether they are."""
+    """The difference of two values, None if they are equal; two secrets never tell whether they are."""
     if isinstance(old, Secret) and isinstance(new, Secret):
         return None
     if isinstance(old, dict) and isinstance(new, dict):

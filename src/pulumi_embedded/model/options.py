@@ -85,6 +85,6 @@ class Cancellation:
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raises Cancelled where nothing new may begin."""
+        """Raise Cancelled if nothing new may begin."""
         if self._event.is_set():
             raise Cancelled("the operation is being stopped")

@@ -20,7 +20,7 @@ _MISSING: Final = object()
 
 
 def parse_path(text: str) -> Path:
-    """The elements of a path; raises EngineError where it is none."""
+    """The elements of a path; raises EngineError if it is none."""
     path: list[str | int] = []
     position = 0
     while position < len(text):
@@ -59,7 +59,7 @@ def contains(outer: Path, inner: Path) -> bool:
 
 
 def get_at(value: Value, path: Sequence[str | int]) -> Value:
-    """The value at the path, None where there is none."""
+    """The value at the path, None if none exists."""
     found = _get(value, path)
     return None if found is _MISSING else found
 

@@ -83,7 +83,7 @@ class PropertyChanges:
 
 
 def _change(key: str, olds: Properties, news: Properties, *, lenient: bool) -> str:
-    """What becomes of the property: `+`, `~`, `-`, `=`, or nothing where it has no value on either side."""
+    """What becomes of the property: `+`, `~`, `-`, `=`, or nothing if it has no value on either side."""
     old, new = olds.get(key), news.get(key)
     if key in olds and key in news:
         same = _agree(old, new, lenient=lenient)
@@ -146,13 +146,13 @@ class ResourcePlan:
     seed: bytes = b""
 
     def option_violation(self, goal: Goal) -> str:
-        """The first way in which the options of the registration differ from the plan; empty if there is none."""
+        """The first way in which the options of the registration differ from the plan; empty if none exists."""
         if self.goal is None:
             return "resource unexpectedly not deleted"
         return next(filter(None, _option_violations(self.goal, goal)), "")
 
     def violation(self, goal: Goal, olds: Properties, news: Properties) -> str:
-        """The first way in which the registration differs from the plan; empty if there is none.
+        """The first way in which the registration differs from the plan; empty if none exists.
 
         Args:
             goal: What the program registered.

@@ -94,7 +94,7 @@ class PropertyDiff:
 
 @dataclass(frozen=True)
 class Diff:
-    """A provider's answer: `changes` is None where it cannot tell."""
+    """A provider's answer: `changes` is None if it cannot tell."""
 
     changes: bool | None = None
     replaces: tuple[str, ...] = ()

@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _leave(number: int = 0, frame: FrameType | None = None) -> None:
-    """Ends at once: the server's sessions end with their connections, and open transactions roll back."""
+    """End at once: the server's sessions end with their connections, and open transactions roll back."""
     os._exit(0)
 
 

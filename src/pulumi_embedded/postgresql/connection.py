@@ -243,7 +243,7 @@ class Server:
 
     @contextmanager
     def connect(self, database: str) -> Iterator[psycopg.Connection]:
-        """A connection of its own; raises ProviderError with the reason where there is none to be had."""
+        """A connection of its own; raises ProviderError with the reason if it cannot connect."""
         connection = self.open(database)
         with self._guard:
             self._open.add(connection)

@@ -52,7 +52,7 @@ class Kind(ABC):
 
     @abstractmethod
     def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
-        """The resource as it is, or None where it is gone; `state` is empty for an import."""
+        """The resource as it is, or None if it is gone; `state` is empty for an import."""
 
     @abstractmethod
     def update(self, session: Session, resource_id: str, change: Change) -> Found:
@@ -60,7 +60,7 @@ class Kind(ABC):
 
     @abstractmethod
     def delete(self, session: Session, state: Change) -> None:
-        """Removes the resource."""
+        """Remove the resource."""
 
     def creation(self, session: Session, change: Change) -> Found | None:
         """The resource if a creation took effect whose answer was lost, else None."""

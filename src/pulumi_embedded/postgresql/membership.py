@@ -27,7 +27,7 @@ _NAMES = {"pg_roles": "rolname", "pg_database": "datname", "pg_namespace": "nspn
 
 
 def lock_role(work: Work, role: str) -> None:
-    """Waits until no other plugin, of this kind or the real one, works on `role` or its members."""
+    """Wait until no other plugin, of this kind or the real one, works on `role` or its members."""
     work.run("SET statement_timeout = 0")
     work.rows("SELECT pg_advisory_xact_lock(oid::bigint)::text FROM pg_roles WHERE rolname = %s", [role])
     work.rows(
@@ -44,7 +44,7 @@ def lock_user(work: Work, user: str) -> None:
 
 
 def lock_database(work: Work, database: str) -> None:
-    """Waits until no other plugin works on the rights of `database`."""
+    """Wait until no other plugin works on the rights of `database`."""
     work.rows("SELECT pg_advisory_xact_lock(oid::bigint)::text FROM pg_database WHERE datname = %s", [database])
 
 
@@ -88,7 +88,7 @@ def database_owner(work: Work, database: str) -> str:
 
 @contextmanager
 def with_roles(work: Work, roles: Iterable[str]) -> Iterator[None]:
-    """Makes the connected user, where it is no superuser, a member of `roles` inside the block.
+    """Make the connected user, where it is no superuser, a member of `roles` inside the block.
 
     Memberships that there were before stay. Where one of `roles` is itself a member of the connected user, which
     PostgreSQL does not allow both ways, that membership is given up for the time. Superusers cannot be joined and are
@@ -113,7 +113,7 @@ def with_roles(work: Work, roles: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def membership(work: Work, role: str, member: str) -> Iterator[None]:
-    """Makes `member` a member of `role` inside the block; also after a failure it then is what it was before."""
+    """Make `member` a member of `role` inside the block; also after a failure it then is what it was before."""
     if member == role or _is_member(work, role, member):
         yield
         return
@@ -132,7 +132,7 @@ def membership(work: Work, role: str, member: str) -> Iterator[None]:
 
 
 def _join(work: Work, role: str, member: str) -> bool:
-    """Grants `role` to `member`; False where that was so already."""
+    """Grants `role` to `member`; False if that was so already."""
     if member == role or _is_member(work, role, member):
         return False
     what = f"error granting role {role} to {member}"
@@ -141,7 +141,7 @@ def _join(work: Work, role: str, member: str) -> bool:
 
 
 def _leave(work: Work, role: str, member: str) -> bool:
-    """Revokes `role` from `member`; False where it was no member."""
+    """Revokes `role` from `member`; False if it was no member."""
     if member == role or not _is_member(work, role, member):
         return False
     what = f"error revoking role {role} from {member}"

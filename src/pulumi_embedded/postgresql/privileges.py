@@ -37,7 +37,7 @@ def _all(version: int, object_type: str) -> set[str]:
 
 
 def validate(change: Change, version: int) -> None:
-    """Raises ProviderError for a privilege that objects of this type do not have."""
+    """Raise ProviderError for a privilege that objects of this type do not have."""
     allowed = _all(version, change["objectType"]) | {"ALL"}
     for privilege in change["privileges"]:
         if privilege not in allowed:

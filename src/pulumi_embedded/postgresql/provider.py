@@ -111,7 +111,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse(changes=some, diffs=changed, detailedDiff=detailed)
 
     def Configure(self, request: Any, context: Context) -> Any:  # noqa: N802
-        """Takes the configuration; does not connect."""
+        """Take the configuration; does not connect."""
         with _failing(context):
             server = Server(configuration(_values(request.args), self._variables))
             self._resources = Resources(server, self._warn)
@@ -144,7 +144,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     def Create(self, request: Any, context: Context) -> Any:  # noqa: N802
-        """Makes the resource, or in a preview says what it would be."""
+        """Create the resource, or in a preview says what it would be."""
         with _failing(context):
             kind, inputs = _kind("Create", request), _values(request.properties)
             if request.preview:
@@ -176,7 +176,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.UpdateResponse(properties=_struct(outputs))
 
     def Delete(self, request: Any, context: Context) -> empty_pb2.Empty:  # noqa: N802
-        """Removes the resource."""
+        """Remove the resource."""
         with _failing(context):
             kind, state = _kind("Delete", request), _values(request.properties)
             with _one_error(f"deleting {request.urn}: "):
@@ -200,7 +200,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         return response
 
     def Cancel(self, request: empty_pb2.Empty, context: Context) -> empty_pb2.Empty:  # noqa: N802
-        """Ends what is running; it rolls back."""
+        """End what is running; it rolls back."""
         if self._resources is not None:
             self._resources.cancel()
         return empty_pb2.Empty()
@@ -251,7 +251,7 @@ def _unknown(reason: str, token: str) -> ProviderError:
 
 @contextmanager
 def _failing(context: Context) -> Iterator[None]:
-    """Answers the call with the ProviderError's words."""
+    """Answer the call with the ProviderError's words."""
     try:
         yield
     except ProviderError as error:
@@ -269,7 +269,7 @@ def _one_error(prefix: str = "") -> Iterator[None]:
 
 @contextmanager
 def _partial(context: Context, request: Any) -> Iterator[None]:
-    """Sends along what a failed update leaves, which the engine records."""
+    """Send along what a failed update leaves, which the engine records."""
     try:
         yield
     except FailedUpdate as error:

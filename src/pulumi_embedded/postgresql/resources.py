@@ -93,7 +93,7 @@ class Resources:
         return found.id, outputs(kind.schema, found.id, _result(kind, session, planned, found))
 
     def read(self, kind: Kind, resource_id: str, inputs: Values, state: Values) -> Reading | None:
-        """The resource as it is now, or None where it is gone; without `inputs` and `state` it is an import."""
+        """The resource as it is now, or None if it is gone; without `inputs` and `state` it is an import."""
         state = without_doubtful(kind.schema, kind.identified(resource_id, state), inputs)
         with self._server.session() as session:
             found = kind.read(session, resource_id, Change(kind.schema, state, state))
@@ -195,7 +195,7 @@ def preview_update(kind: Kind, resource_id: str, step: Step) -> Values:
 
 
 def refuse_replacement(kind: Kind, urn: str, step: Step) -> None:
-    """Raises ProviderError for an update that only a replacement can do."""
+    """Raise ProviderError for an update that only a replacement can do."""
     if difference(kind.schema, step.state, step.inputs, step.ignored).replaces:
         raise ProviderError(
             f"internal: expected diff to not require deletion or replacement during Update of {urn}. "

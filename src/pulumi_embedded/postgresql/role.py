@@ -227,7 +227,7 @@ _COLUMNS = {
 
 
 def read_role(session: Session, name: str, state: Change) -> Found | None:
-    """The role `name`, or None where there is none."""
+    """The role `name`, or None if none exists."""
     query = f"SELECT {', '.join(_COLUMNS.values())} FROM pg_roles WHERE rolname = %s"  # noqa: S608
     row = session.direct().row(query, [name], "error reading ROLE")
     if row is None:

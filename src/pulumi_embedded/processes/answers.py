@@ -99,7 +99,7 @@ def _partial_failure(error: grpc.RpcError) -> PartialFailure | None:
 
 
 def error_from(error: grpc.RpcError, package: str, ended: Callable[[], str | None]) -> ProviderError:
-    """What a failed call means; `ended` says how the plugin's process ended, None where it still runs."""
+    """What a failed call means; `ended` says how the plugin's process ended, None if it still runs."""
     plugin, details = f"the plugin of {package}", str(error.details())
     if error.code() is grpc.StatusCode.UNAVAILABLE:
         return NoAnswer(f"{plugin} {ended() or f'does not answer ({details})'} during the call")
@@ -112,7 +112,7 @@ def error_from(error: grpc.RpcError, package: str, ended: Callable[[], str | Non
 
 
 def values_from(struct: struct_pb2.Struct, package: str, *, known: bool) -> Properties:
-    """The properties in an answer, `known` where none may be unknown; raises NoAnswer where they are none."""
+    """The properties in an answer, `known` where none may be unknown; raises NoAnswer if they are none."""
     plugin = f"the plugin of {package} gave an answer that cannot be used"
     try:
         values = from_struct(struct)

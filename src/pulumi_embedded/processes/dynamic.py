@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _listen_on(address: str, grpc: Any) -> None:
-    """Lets the next server listen on the address; it prints that where it would print its port.
+    """Let the next server listen on the address; it prints that where it would print its port.
 
     The SDK (3.272) asks for a port of the loopback interface, which every user of the machine could call.
     """

@@ -34,7 +34,7 @@ def start(command: Sequence[str], folder: Path, stdin: int) -> subprocess.Popen[
 class Interpreter:
     """A Python process of the program's environment that has no program yet and loads the SDK while it waits for one.
 
-    It ends by itself when its input ends, so none outlives the engine. Raises EngineError where it cannot be started.
+    It ends by itself when its input ends, so none outlives the engine. Raises EngineError if it cannot be started.
     """
 
     def __init__(self, project: Project) -> None:
@@ -46,7 +46,7 @@ class Interpreter:
             raise EngineError(f"the program cannot be started with {command[0]}: {error}") from None
 
     def close(self) -> None:
-        """Ends the process, which was given no program."""
+        """End the process, which was given no program."""
         self.process.kill()
         self.process.communicate()
 

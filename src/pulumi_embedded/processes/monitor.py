@@ -58,13 +58,13 @@ class Operation(Protocol):
     target: Target
 
     def register(self, goal: Goal) -> ResourceState:
-        """Makes one resource what the program wants; returns when it is."""
+        """Bring one resource to what the program wants, and return when it is done."""
 
     def read(self, goal: Goal, id_: str) -> ResourceState:
-        """Reads a resource that the program does not own."""
+        """Read a resource that the program does not own."""
 
     def register_outputs(self, urn: str, outputs: Properties) -> None:
-        """Records a component's outputs."""
+        """Record a component's outputs."""
 
     def left_out(self, urn: str) -> bool:
         """Whether the resource is new and no target, so that nothing is known of it."""
@@ -81,10 +81,10 @@ class Operation(Protocol):
         """The program has registered everything; returns when the operation is over."""
 
     def log(self, urn: str, severity: Severity, message: str, *, ephemeral: bool, stream: int) -> None:
-        """Takes a message."""
+        """Take a message."""
 
     def fail(self, error: EngineError) -> None:
-        """Stops the operation because of an error."""
+        """Stop the operation because of an error."""
 
 
 class _Monitor(resource_pb2_grpc.ResourceMonitorServicer):

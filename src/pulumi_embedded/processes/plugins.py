@@ -103,11 +103,11 @@ class PluginProcess:
         return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
     def kill(self) -> None:
-        """Ends the process by force."""
+        """End the process by force."""
         _end(self._process, signal.SIGKILL)
 
     def close(self) -> None:
-        """Ends the process: by request, then by force."""
+        """End the process: by request, then by force."""
         self.channel.close()
         _end(self._process, signal.SIGTERM)
         try:
@@ -166,7 +166,7 @@ class PluginHost:
         threading.Thread(target=start, daemon=True).start()
 
     def start(self, package: str, version: str) -> PluginProcess:
-        """A plugin process of the package for one provider; raises EngineError where there is none."""
+        """A plugin process of the package for one provider; raises EngineError if none exists."""
         with self._lock:
             waiting = self._ahead.get((package, version))
             place = waiting.pop() if waiting else None
@@ -246,14 +246,14 @@ class PluginHost:
         return thread
 
     def kill(self) -> None:
-        """Ends every plugin at once."""
+        """End every plugin at once."""
         for plugin in list(self._running):
             plugin.kill()
         for process in list(self._starting):
             _end(process, signal.SIGKILL)
 
     def close(self) -> None:
-        """Ends every plugin, also those that were started ahead and never used."""
+        """End every plugin, also those that were started ahead and never used."""
         with self._lock:
             self._closed = True
             places = [place for waiting in self._ahead.values() for place in waiting]

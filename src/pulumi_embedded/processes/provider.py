@@ -51,7 +51,7 @@ class Provider:
             self._secrets, self._resources, self._preview = answer.accept_secrets, answer.accept_resources, True
 
     def _act(self, method: Callable[[Any], Message], request: Any) -> Message:
-        """A call that changes something; raises NoAnswer where nobody knows whether it did."""
+        """A call that changes something; raises NoAnswer if nobody knows whether it did."""
         try:
             return method(request)
         except grpc.RpcError as error:
@@ -241,7 +241,7 @@ class Provider:
         return self._outputs(response.properties, inputs, known=not preview)
 
     def delete(self, old: ResourceState) -> None:
-        """Removes the resource; on return it is gone."""
+        """Remove the resource; on return it is gone."""
         request = provider_pb2.DeleteRequest(
             id=old.id,
             **_named(old.urn),
@@ -252,7 +252,7 @@ class Provider:
         self._act(self._stub.Delete, request)
 
     def invoke(self, token: str, arguments: Properties, preview: bool) -> tuple[Properties | None, list[CheckFailure]]:
-        """The function's result, None where the provider cannot be asked yet, and what is wrong with its arguments."""
+        """The function's result, None if the provider cannot be asked yet, and what is wrong with its arguments."""
         if not self._known:
             return None, []
         response = self._call(

@@ -29,16 +29,16 @@ class RunningProgram(Protocol):
 
     @property
     def pid(self) -> int | None:
-        """Its process and process group, None where it has none of its own."""
+        """Its process and process group, None if it has none of its own."""
 
     def wait(self) -> None:
-        """Waits for the end of a program that has nothing left to do."""
+        """Wait for the end of a program that has nothing left to do."""
 
     def kill(self) -> None:
-        """Ends the program by force."""
+        """End the program by force."""
 
     def stop(self) -> None:
-        """Ends the program, which has nothing more to say."""
+        """End the program, which has nothing more to say."""
 
 
 Launch = Callable[[Target, Options, str, Callable[[str, bool], None], Callable[[str | None], None]], RunningProgram]
@@ -47,7 +47,7 @@ Launch = Callable[[Target, Options, str, Callable[[str, bool], None], Callable[[
 class ProgramProcess:
     """The running program; `exited` is called at its end, after everything that it printed was passed on.
 
-    It gets None where the program came to its end, else what is to be said: nothing where the program has said it.
+    It gets None if the program came to its end, else what is to be said: nothing if the program has said it.
     """
 
     def __init__(
@@ -112,17 +112,17 @@ class ProgramProcess:
         return self._process.pid
 
     def wait(self) -> None:
-        """Waits for the end of a program that has nothing left to do."""
+        """Wait for the end of a program that has nothing left to do."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_SECONDS)
 
     def kill(self) -> None:
-        """Ends the program by force."""
+        """End the program by force."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def stop(self) -> None:
-        """Ends the program: it has nothing more to say, and may not take longer than a few seconds."""
+        """End the program: it has nothing more to say, and may not take longer than a few seconds."""
         self._quiet = True
         if self._process.poll() is None:
             with suppress(ProcessLookupError):
@@ -146,7 +146,7 @@ def _failure(code: int) -> str | None:
 
 
 def launch_in(interpreters: Interpreters) -> Launch:
-    """Runs programs in the interpreters that wait for them."""
+    """Run programs in the interpreters that wait for them."""
 
     def launch(
         target: Target,

@@ -32,7 +32,7 @@ def socket_folder() -> Iterator[Path]:
     """An empty folder of mode 0700 with a short path, removed at the end.
 
     It is made in `$XDG_RUNTIME_DIR`, if only this user can enter it, otherwise in the temporary directory, or in
-    /tmp if that directory's path is too long: a socket's is limited to 107 bytes. Raises EngineError if there is none.
+    /tmp if that directory's path is too long: a socket's is limited to 107 bytes. Raises EngineError if none exists.
     """
     folder = _make()
     try:

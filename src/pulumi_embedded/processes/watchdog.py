@@ -48,11 +48,11 @@ class Watchdog:
         )
 
     def watch(self, group: int) -> None:
-        """Ends the process group when this process ends before `close`."""
+        """End the process group when this process ends before `close`."""
         self._say(str(group))
 
     def remove(self, folder: Path) -> None:
-        """Removes the folder when this process ends before `close`."""
+        """Remove the folder when this process ends before `close`."""
         self._say(str(folder))
 
     def close(self) -> None:

@@ -81,11 +81,11 @@ class FileBackend:
         return self._files[path]
 
     def read(self, project: str, stack: str) -> dict[str, Any] | None:
-        """The stack's deployment document; raises EngineError where the file is no state file."""
+        """The stack's deployment document; raises EngineError if the file is no state file."""
         return self.state_file(project, stack).read()
 
     def write(self, project: str, stack: str, deployment: dict[str, Any]) -> None:
-        """Makes the deployment the stack's state; see StateFile.write."""
+        """Make the deployment the stack's state; see StateFile.write."""
         self.state_file(project, stack).write(deployment)
 
     def _prepare(self) -> None:
@@ -96,12 +96,12 @@ class FileBackend:
             write_atomically(self._root / "meta.yaml", b"version: 1\n")
 
     def back_up(self, project: str, stack: str) -> None:
-        """Keeps the present state among the backups of the stack."""
+        """Keep the present state among the backups of the stack."""
         target = self._root / "backups" / project / stack / f"{stack}.{time.time_ns()}.json"
         self._copy_state(project, stack, target)
 
     def add_history(self, project: str, stack: str, entry: dict[str, Any]) -> None:
-        """Records an operation with a copy of the state that it left."""
+        """Record an operation with a copy of the state that it left."""
         self._prepare()
         folder = self._root / "history" / project / stack
         stem = f"{stack}-{time.time_ns()}"
@@ -122,7 +122,7 @@ class FileBackend:
         return [_entry(path) for path in sorted(folder.glob("*.history.json"), reverse=True)]
 
     def rename(self, project: str, old: str, new: str, deployment: dict[str, Any]) -> None:
-        """Makes the deployment the state of a stack of the new name, with the old one's history, in its place.
+        """Make the deployment the state of a stack of the new name, with the old one's history, in its place.
 
         A `.bak` of the old state file and its backups stay, as with the CLI.
         """
@@ -137,7 +137,7 @@ class FileBackend:
             each.unlink()
 
     def remove(self, project: str, stack: str, *, backups: bool = False) -> None:
-        """Forgets the stack and its history; a `.bak` of the state file stays, as with the CLI, without `backups`."""
+        """Forget the stack and its history; a `.bak` of the state file stays, as with the CLI, without `backups`."""
         path = self._state_file(project, stack)
         keep_backup(path, path.with_name(path.name + ".bak"))
         path.unlink()

@@ -130,7 +130,7 @@ class Codec:
         return self._sealer.seal(value)
 
     def open(self, value: Value) -> Value:
-        """A property value as it was before it was written; raises EngineError where it cannot be decrypted."""
+        """A property value as it was before it was written; raises EngineError if it cannot be decrypted."""
         return self._sealer.open(value)
 
     def _secrets_provider(self) -> dict[str, Any] | None:
@@ -142,7 +142,7 @@ class Codec:
         return {"resource": operation.resource.to_json(self._sealer.seal), "type": operation.type}
 
     def snapshot(self, document: dict[str, Any] | None) -> Snapshot:
-        """The snapshot of a DeploymentV3 document; raises EngineError where no engine can have written it."""
+        """The snapshot of a DeploymentV3 document; raises EngineError if no engine can have written it."""
         if not document:
             return Snapshot()
         provider = document.get("secrets_providers")
@@ -197,7 +197,7 @@ def _version(deployment: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_checkpoint(text: str) -> dict[str, Any] | None:
-    """The deployment in a state file's text, None where the stack was never updated."""
+    """The deployment in a state file's text, None if the stack was never updated."""
     document = _parse(text)
     _require_version(document)
     checkpoint = document.get("checkpoint")

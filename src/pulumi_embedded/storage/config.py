@@ -71,7 +71,7 @@ class ConfigFile:
         return f"{namespace}:{elements[0]}", elements[1:]
 
     def crypter(self, *, create: bool = False) -> Crypter | None:
-        """The stack's crypter, proven; None where the stack has no secrets provider and none is to be made."""
+        """The stack's crypter, proven; None if the stack has no secrets provider and none is to be made."""
         if self._crypter is None:
             document = self._document()
             if document.get("secretsprovider", "passphrase") not in ("", "passphrase", "default"):
@@ -99,7 +99,7 @@ class ConfigFile:
         return new
 
     def copy_to(self, other: ConfigFile, name: str | None, *, path: bool = False) -> None:
-        """Writes one value, or all of them, to another stack's file, with the secrets encrypted for it."""
+        """Write one value, or all of them, to another stack's file, with the secrets encrypted for it."""
         crypter = other.crypter(create=True)
         assert crypter is not None  # noqa: S101 - create=True always gives one
         written = self.as_written()
@@ -129,7 +129,7 @@ class ConfigFile:
         return {key: self.read(value) for key, value in sorted(self.merged().items())}
 
     def get(self, name: str, *, path: bool = False) -> ConfigValue | None:
-        """One value, also one inside an object where the name is a path; None where there is none."""
+        """One value, also one inside an object where the name is a path; None if none exists."""
         key, inner = self._place(name, path)
         value = self.merged().get(key)
         if inner:
@@ -137,7 +137,7 @@ class ConfigFile:
         return None if value is None and (inner or key not in self.merged()) else self.read(value)
 
     def check(self) -> None:
-        """Raises EngineError where a value that Pulumi.yaml declares is missing or has another type than declared."""
+        """Raise EngineError if a value that Pulumi.yaml declares is missing or has another type than declared."""
         check_config(self._project.name, self._stack, self._declared(), self.values())
 
     def _declared(self) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class ConfigFile:
         return {key: self._open(each, secrets) for key, each in value.items()} if isinstance(value, dict) else value
 
     def set(self, name: str, value: Any, *, secret: bool = False, path: bool = False, save: bool = True) -> None:
-        """Writes one value, encrypted where it is secret; the rest of the file stays as it is.
+        """Write one value, encrypted if it is secret; the rest of the file stays as it is.
 
         With `path` the name may lead into an object, and a text that looks like a boolean or a whole number is one.
         """
@@ -202,7 +202,7 @@ class ConfigFile:
         self._text = yaml_text.with_value(self._text, ["config", self._written_key(key)], value)
 
     def remove(self, name: str, *, path: bool = False, save: bool = True) -> None:
-        """Removes one value; a value that is not there is none the more."""
+        """Remove one value, if it exists."""
         key, inner = self._place(name, path)
         values = self.as_written()
         if key not in values:
@@ -221,7 +221,7 @@ class ConfigFile:
         return next((str(name) for name in names if self.key(str(name)) == key), key)
 
     def save(self) -> None:
-        """Writes the file where anything changed."""
+        """Write the file if anything changed."""
         if self._text != self._saved:
             # It is part of the project, and usually in git: whoever could read it still can.
             mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o600

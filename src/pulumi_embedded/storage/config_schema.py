@@ -23,7 +23,7 @@ class _Value(Protocol):
 
 
 def check_config(project: str, stack: str, declared: Mapping[str, Any], values: Mapping[str, _Value]) -> None:
-    """Raises EngineError, with the command that mends it, for a value that is missing, not secret or of another type.
+    """Raise EngineError, with the command that fixes it, for a value that is missing, not secret or of another type.
 
     `declared` is the `config` of Pulumi.yaml and `values` is the stack's, both by full key.
     """

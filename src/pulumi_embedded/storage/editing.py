@@ -27,7 +27,7 @@ def is_urn(text: str) -> bool:
 
 
 def resource_of(snapshot: Snapshot, urn: str) -> ResourceState:
-    """The one resource of this URN; raises EngineError if there is none, or more than one."""
+    """The one resource of this URN; raises EngineError if none exists, or more than one."""
     if not is_urn(urn):
         raise EngineError(f'"{urn}" is not a valid resource URN\n{_HINT}')
     found = [each for each in snapshot.resources if each.urn == urn]
@@ -67,7 +67,7 @@ def delete_resources(
     dependents: bool,
     allow: Callable[[ResourceState], bool],
 ) -> None:
-    """Deletes the resources from the state, and with `dependents` those that depend on them.
+    """Delete the resources from the state, and with `dependents` those that depend on them.
 
     `allow` is asked about each that is protected. Raises EngineError, with the state as it was, if it says no, or if
     other resources depend on one of them.
@@ -127,7 +127,7 @@ def _only_dependents(resources: Sequence[ResourceState], root: ResourceState) ->
 
 
 def rename_resource(snapshot: Snapshot, urn: str, name: str) -> None:
-    """Gives a resource another name, also where others name it; its own children keep their URNs.
+    """Give a resource another name, also where others name it; its own children keep their URNs.
 
     Raises EngineError if there is no such resource, more than one, or one of the new URN.
     """
@@ -160,7 +160,7 @@ def rename_resource(snapshot: Snapshot, urn: str, name: str) -> None:
 
 
 def rename_stack(deployment: dict[str, Any], project: str, old: str, new: str) -> None:
-    """Gives every resource of a deployment document the URN that it has in a stack of the new name.
+    """Give every resource of a deployment document the URN that it has in a stack of the new name.
 
     Secrets stay encrypted, and what is in them as it is.
     """

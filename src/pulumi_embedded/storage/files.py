@@ -68,7 +68,7 @@ def create_held(path: Path, content: Callable[[bool], bytes]) -> int:
 
 
 def hold(descriptor: int) -> bool:
-    """Whether the file could be held; False where another process holds it, or the file system cannot."""
+    """Whether the file could be held; False if another process holds it, or the file system cannot."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -77,7 +77,7 @@ def hold(descriptor: int) -> bool:
 
 
 def keep_backup(path: Path, backup: Path) -> None:
-    """Makes `backup` hold what `path` holds now; a hard link where the file system has them, so it costs no copy."""
+    """Give `backup` the present content of `path`: a hard link if the file system has them, otherwise a copy."""
     with _told(backup):
         if not path.exists():
             return
@@ -96,7 +96,7 @@ def keep_backup(path: Path, backup: Path) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes the temporary files of processes that were killed while they wrote `path` or its backup."""
+    """Remove the temporary files of processes that were killed while they wrote `path` or its backup."""
     for leftover in path.parent.glob(f".{path.name}.*tmp"):
         leftover.unlink(missing_ok=True)
 

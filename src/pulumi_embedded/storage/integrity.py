@@ -37,7 +37,7 @@ class DamagedState(EngineError):
 
 
 def check_structure(document: object) -> None:
-    """Raises DamagedState where the DeploymentV3 document is built otherwise than one."""
+    """Raise DamagedState if the DeploymentV3 document is built otherwise than one."""
     deployment = _expect(document, dict, "it", "an object")
     for key, kind, name in (
         ("manifest", dict, "an object"),
@@ -85,7 +85,7 @@ def _expect(value: Any, kind: Any, where: str, name: str) -> Any:
 
 
 def check_references(resources: Sequence[ResourceState]) -> None:
-    """Raises DamagedState where one URN is there twice or a resource does not come after all that it depends on."""
+    """Raise DamagedState if one URN is there twice or a resource does not come after all that it depends on."""
     earlier: set[str] = set()
     providers: set[str] = set()
     everything = {each.urn for each in resources}

@@ -50,7 +50,7 @@ class Journal:
         self._unwritten = False
 
     def begin(self, step: Step) -> None:
-        """Records that the step is under way, so that a crash leaves a trace of it."""
+        """Record that the step is under way, so that a crash leaves a trace of it."""
         kind = _PENDING.get(step.op)
         if kind is None:
             return
@@ -68,7 +68,7 @@ class Journal:
                 raise
 
     def end(self, step: Step, *, done: bool) -> None:
-        """Records the step's result; one that failed leaves the state as it was."""
+        """Record the step's result; one that failed leaves the state as it was."""
         with self._lock:
             touched = {id(step.old), id(step.new)}
             self._pending = [each for each in self._pending if id(each.resource) not in touched]
@@ -94,7 +94,7 @@ class Journal:
         self._pending = [each for each in self._pending if not settled(each)]
 
     def leave(self, step: Step) -> None:
-        """Records that nobody knows what came of the step: where it may have changed something, it stays pending."""
+        """Record that nobody knows what came of the step: where it may have changed something, it stays pending."""
         if _PENDING.get(step.op) not in _CHANGING or not step.resource.custom or step.resource.is_provider:
             self.end(step, done=False)
 
@@ -115,24 +115,24 @@ class Journal:
         return old.pending_replacement
 
     def rebase(self, resources: list[ResourceState]) -> None:
-        """Takes the resources that a refresh found as the ones to start from."""
+        """Take the resources that a refresh found as the ones to start from."""
         with self._lock:
             self._base = replace(self._base, resources=resources)
             self.write()
 
     def drop_pending(self, keep: Callable[[PendingOperation], bool]) -> None:
-        """Forgets the interrupted operations of earlier runs that are not to be kept."""
+        """Forget the interrupted operations of earlier runs that are not to be kept."""
         with self._lock:
             kept = [each for each in self._base.pending_operations if keep(each)]
             self._base = replace(self._base, pending_operations=kept)
             self._pending = list(kept)
 
     def changed(self) -> None:
-        """Records that a state which is already in the journal was changed in place."""
+        """Record that a state which is already in the journal was changed in place."""
         self.write()
 
     def write(self) -> None:
-        """Writes the present snapshot, where this operation writes at all."""
+        """Write the present snapshot, if this operation writes at all."""
         with self._lock:
             self._unwritten = False
             if self._write is not None:

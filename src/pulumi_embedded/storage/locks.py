@@ -26,9 +26,9 @@ _ENDING = 10.0  # seconds that a dead engine's watchdog may take to end its plug
 
 @contextmanager
 def stack_lock(backend: FileBackend, project: str, stack: str, tell: Callable[[str], None]) -> Iterator[Path]:
-    """Holds the stack for this process by a file, which it gives.
+    """Hold the stack for this process by a file, which it gives.
 
-    Raises EngineError, naming the holder, where another operation runs. A lock of this engine's that was left by a
+    Raises EngineError, naming the holder, if another operation runs. A lock of this engine's that was left by a
     process which ended on this machine is taken over, and `tell` told: the operating system says whether it did.
 
     Both sides write first and look afterwards, so of two that start at once at most one goes on (CLI 3.260).
@@ -97,7 +97,7 @@ def _refuse_others(folder: Path, own: Path, tell: Callable[[str], None]) -> None
 
 
 def _take_over(path: Path, tell: Callable[[str], None]) -> bool:
-    """Remove a lock that nobody holds any more; False where somebody does, or it cannot be known."""
+    """Remove a lock that nobody holds any more; False if somebody does, or it cannot be known."""
     holder = _read(path)
     if not holder.get(_HELD) or holder.get("hostname") != socket.gethostname():
         return False

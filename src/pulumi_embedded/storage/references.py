@@ -19,7 +19,7 @@ def stack_outputs(backend: FileBackend, project: str, reference: str) -> tuple[P
     """The outputs of the stack `NAME`, `organization/NAME` or `organization/PROJECT/NAME`, and whether they are whole.
 
     They are not where the passphrase is not the one that the stack was made with: its secrets are empty objects then,
-    as the Pulumi CLI gives them (3.260). Raises EngineError where there is no such stack.
+    as the Pulumi CLI gives them (3.260). Raises EngineError if there is no such stack.
     """
     *places, name = reference.split("/")
     if places and places[0] != ORGANIZATION:

@@ -51,7 +51,7 @@ class Crypter:
 
     @classmethod
     def open(cls, salt_state: str, passphrase: str) -> Crypter:
-        """The crypter for an existing `encryptionsalt`; raises EngineError where the passphrase is not its own."""
+        """The crypter for an existing `encryptionsalt`; raises EngineError if the passphrase is not its own."""
         try:
             version, salt, proof = salt_state.split(":", 2)
             crypter = cls(_derive(passphrase, base64.b64decode(salt, validate=True)), salt_state)
@@ -85,7 +85,7 @@ class Crypter:
         return f"v1:{base64.b64encode(nonce).decode()}:{base64.b64encode(sealed).decode()}"
 
     def decrypt(self, sealed: str) -> str:
-        """The text of a `v1:NONCE:CIPHERTEXT`; raises EngineError where it was not made with this key."""
+        """The text of a `v1:NONCE:CIPHERTEXT`; raises EngineError if it was not made with this key."""
         try:
             version, nonce, text = sealed.split(":")
             if version != "v1":

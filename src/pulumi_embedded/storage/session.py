@@ -34,7 +34,7 @@ class Session:
         return cls(project, FileBackend.open(project.backend_url(), project.folder))
 
     def stack(self, name: str | None, config_file: Path | None = None) -> Stack:
-        """The named stack or the selected one; raises EngineError where there is none."""
+        """The named stack or the selected one; raises EngineError if none exists."""
         chosen = name or selected_stack(self.project, self.backend.url)
         if chosen is None:
             raise EngineError(
@@ -92,9 +92,9 @@ class Stack:
             return codec.snapshot(state_file.read())
 
     def write(self, codec: Codec, snapshot: Snapshot) -> None:
-        """Makes the snapshot the stack's state."""
+        """Make the snapshot the stack's state."""
         self.session.backend.write(self.project, self.name, codec.deployment(snapshot))
 
     def lock(self, tell: Callable[[str], None]) -> AbstractContextManager[Path]:
-        """Holds the stack for this process; see `stack_lock`."""
+        """Hold the stack for this process; see `stack_lock`."""
         return stack_lock(self.session.backend, self.project, self.name, tell)

@@ -48,7 +48,7 @@ class StateFile:
             ) from None
 
     def read(self) -> dict[str, Any] | None:
-        """The deployment in the file; raises EngineError where the file is no state file."""
+        """The deployment in the file; raises EngineError if the file is no state file."""
         with self.explained():
             try:
                 with self.path.open(encoding="utf-8") as file:
@@ -60,9 +60,9 @@ class StateFile:
                 raise EngineError(f"the state file {self.path} cannot be read: {error.strerror}") from None
 
     def write(self, deployment: dict[str, Any]) -> None:
-        """Makes the deployment the content of the file; on return it is on disk, after a failure the old one is.
+        """Make the deployment the content of the file; on return it is on disk, after a failure the old one is.
 
-        Raises EngineError where it cannot be written or something else has written the file since; the error says
+        Raises EngineError if it cannot be written or something else has written the file since; the error says
         where this deployment is then, and later ones are kept in the same place without a further error.
         """
         if self._elsewhere is not None:

@@ -69,7 +69,7 @@ class Project:
         return (runtime.get("options") or {}) if isinstance(runtime, dict) else {}
 
     def backend_url(self) -> str:
-        """PULUMI_BACKEND_URL, else Pulumi.yaml's `backend.url`, else the backend that `pulumi login` chose."""
+        """PULUMI_BACKEND_URL, otherwise Pulumi.yaml's `backend.url`, otherwise the backend of `pulumi login`."""
         url = os.environ.get("PULUMI_BACKEND_URL") or (self.settings.get("backend") or {}).get("url")
         return str(url or _current_login())
 
@@ -150,7 +150,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def select_stack(project: Project, backend_url: str, stack: str | None) -> None:
-    """Makes the stack the selected one; None selects none."""
+    """Make the stack the selected one; None selects none."""
     settings = _read_workspace(project)
     stacks = settings.setdefault("stacks", {})
     stacks.pop(backend_url, None)
@@ -160,7 +160,7 @@ def select_stack(project: Project, backend_url: str, stack: str | None) -> None:
 
 
 def check_stack_name(name: str) -> None:
-    """Raises EngineError where the CLI would not take the name either."""
+    """Raise EngineError if the CLI would not take the name either."""
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name):
         raise EngineError(
             "a stack name may only contain alphanumeric, hyphens, underscores, or periods: "

@@ -61,7 +61,7 @@ class Engine:
         parallel: int = _PARALLEL,
         expect_failure: bool = False,
     ) -> Result:
-        """Says what `up` would do; nothing is changed. Raises as `up` does."""
+        """Report what `up` would do; nothing is changed. Raises as `up` does."""
         options = Options(Kind.UPDATE, True, refresh, parallel, tuple(targets))
         options = dataclasses.replace(options, target_dependents=target_dependents, replaces=tuple(replace))
         return self._operate("preview", options, expect_failure)
@@ -76,10 +76,10 @@ class Engine:
         parallel: int = _PARALLEL,
         expect_failure: bool = False,
     ) -> Result:
-        """Makes the stack what the program says; no preview comes before it.
+        """Bring the stack to what the program says; no preview comes before it.
 
-        Raises UnexpectedResult where it failed, or, with `expect_failure`, where it did not; the state holds what was
-        done in either case. Raises EngineError where the operation could not begin.
+        Raises UnexpectedResult if it failed, or, with `expect_failure`, where it did not; the state holds what was
+        done in either case. Raises EngineError if the operation could not begin.
         """
         options = Options(Kind.UPDATE, False, refresh, parallel, tuple(targets))
         options = dataclasses.replace(options, target_dependents=target_dependents, replaces=tuple(replace))
@@ -93,7 +93,7 @@ class Engine:
         clear_pending_creates: bool = False,
         expect_failure: bool = False,
     ) -> Result:
-        """Makes the state what the providers say; the program does not run. Raises as `up` does."""
+        """Set the state to what the providers report; the program does not run. Raises as `up` does."""
         options = Options(Kind.REFRESH, False, False, parallel, tuple(targets), clear_pending_creates)
         return self._operate("refresh", options, expect_failure)
 
@@ -106,12 +106,12 @@ class Engine:
         parallel: int = _PARALLEL,
         expect_failure: bool = False,
     ) -> Result:
-        """Deletes what the state has; the program does not run. Raises as `up` does."""
+        """Delete what the state has; the program does not run. Raises as `up` does."""
         options = Options(Kind.DESTROY, False, refresh, parallel, tuple(targets), target_dependents=target_dependents)
         return self._operate("destroy", options, expect_failure)
 
     def cancel(self) -> None:
-        """Stops the running operation as Ctrl-C does: what has begun is finished, and nothing else begins."""
+        """Stop the running operation as Ctrl-C does: what has begun is finished, and nothing else begins."""
         if self._running is not None:
             self._running.cancellation.cancel()
 

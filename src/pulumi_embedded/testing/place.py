@@ -67,13 +67,13 @@ class Place:
         return Codec(_crypter())
 
     def read(self, codec: Codec) -> Snapshot:
-        """The state as it is in the file; an empty one is made where there is none."""
+        """The state as it is in the file; an empty one is made if none exists."""
         if not self.state_file.is_file():
             self.write(codec, Snapshot())
         return codec.snapshot(self._backend.read(self.project.name, self.stack))
 
     def write(self, codec: Codec, snapshot: Snapshot) -> None:
-        """Makes the snapshot the state."""
+        """Make the snapshot the state."""
         self._backend.write(self.project.name, self.stack, codec.deployment(snapshot))
 
     @cached_property

@@ -21,7 +21,7 @@ __all__ = ["Resource", "Result", "Step", "UnexpectedResult"]
 class Resource:
     """A resource with its properties in plain text; `secrets` names those that are secret or hold one.
 
-    What a preview cannot know is `UNKNOWN`. `state` has everything else that the state file says of it.
+    What a preview cannot know is `UNKNOWN`. `state` has the rest of the state file.
     """
 
     urn: str

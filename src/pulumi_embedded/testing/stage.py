@@ -72,23 +72,23 @@ class Stage:
         return self
 
     def serve(self, stopping: Callable[[], bool]) -> None:
-        """Runs what is launched, until `close`; while the operation is `stopping`, nobody hears of its errors."""
+        """Run what is launched, until `close`; while the operation is `stopping`, nobody hears of its errors."""
         self._stopping = stopping
         while (run := self._runs.get()) is not None:
             run()
 
     def close(self) -> None:
-        """Ends `serve`."""
+        """End `serve`."""
         self._runs.put(None)
 
     def wait(self) -> None:
-        """Waits for the end of a program that has nothing left to do."""
+        """Wait for the end of a program that has nothing left to do."""
         self._ended.wait(_END_SECONDS)
 
     stop = wait
 
     def kill(self) -> None:
-        """Does nothing: the program ends with the test."""
+        """Do nothing: the program ends with the test."""
 
     def _run(self, target: Target, options: Options, address: str) -> int:
         folder = target.project.program_folder
@@ -137,7 +137,7 @@ def _tell(error: BaseException) -> None:
 
 
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
-    """Ends what a program that failed left behind."""
+    """End what a program that failed left behind."""
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
@@ -171,7 +171,7 @@ def _connected(target: Target, options: Options, address: str) -> Iterator[None]
 
 @contextmanager
 def _as_a_process(folder: Path) -> Iterator[None]:
-    """Runs the block in the program's folder, and takes back what a process takes with it when it ends."""
+    """Run the block in the program's folder, and undo what the end of a process would undo."""
     before: dict[str, Any] = {"argv": sys.argv, "path": sys.path, "dont_write_bytecode": sys.dont_write_bytecode}
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     modules, home = set(sys.modules), Path.cwd()
