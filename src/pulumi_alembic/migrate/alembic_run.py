@@ -41,7 +41,7 @@ def import_scripts(revisions: Iterable[Revision]) -> dict[str, ModuleType]:
             script = load(revision)
         except (Exception, SystemExit) as error:
             raise HistoryError(_not_importable(revision, redact(f"{type(error).__name__}: {error}"))) from None
-        if not revision.is_capsule and Revision.read(revision.folder, revision.file).checksum != revision.checksum:
+        if not revision.is_capsule and _read_again(revision).checksum != revision.checksum:
             raise HistoryError(f"{revision.path} was edited during the run. Run the command again")
         for direction in Direction:
             if not callable(getattr(script, direction, None)):
@@ -54,6 +54,11 @@ def import_scripts(revisions: Iterable[Revision]) -> dict[str, ModuleType]:
             )
         scripts[revision.id] = script
     return scripts
+
+
+def _read_again(revision: Revision) -> Revision:
+    """The script as it is now on disk; it is parsed only if it is another one."""
+    return Revision.read(revision.folder, revision.file, revision.entry)
 
 
 def _not_importable(revision: Revision, reason: str) -> str:

@@ -13,6 +13,7 @@ from pulumi_alembic.database.connection import connect, login_search_path
 from pulumi_alembic.errors import TargetError
 from pulumi_alembic.output.redact import redact
 from pulumi_alembic.scripts.plan import Direction
+from pulumi_alembic.scripts.revision import tree
 from pulumi_alembic.scripts.shape import Function, batched_updates, refuse_misplaced
 
 __all__ = ["refuse_irreversible", "refuse_unfit"]
@@ -38,7 +39,7 @@ def refuse_irreversible(functions: Iterable[Function], *, rehearsed: bool = Fals
 
 
 def _problems(function: Function, rehearsed: bool) -> Iterator[tuple[int, str]]:
-    functions = {each.name: each for each in ast.parse(function.source).body if isinstance(each, ast.FunctionDef)}
+    functions = {each.name: each for each in tree(function.source).body if isinstance(each, ast.FunctionDef)}
     if (way_back := functions.get("downgrade")) is None:
         return
     for found in _always(way_back.body):

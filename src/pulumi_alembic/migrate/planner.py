@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.database.connection import connect, login_search_path, read_catalog_document, read_heads
@@ -108,6 +109,10 @@ def look_at_nothing(job: Job, current: Sequence[str] = ()) -> Looked:
     return Looked(plan(history, current, history.resolve(job.target)), history)
 
 
+_IMPORTED: set[tuple[Path, str]] = set()
+"""The scripts that this process has imported, each with the checksum of its text."""
+
+
 def refuse_unfit(steps: Plan, url: str | None) -> None:
     """Raise HistoryError for a script that does not import, or in which something is where it cannot run."""
     if not steps.steps:
@@ -117,5 +122,8 @@ def refuse_unfit(steps: Plan, url: str | None) -> None:
         from pulumi_alembic.migrate.alembic_run import import_scripts
         from pulumi_alembic.scripts.shape import Function
 
-    import_scripts(steps.steps)
+    # What imported once in this process imports again, as far as anybody can tell without running it.
+    fresh = [step for step in steps.steps if (step.path, step.checksum) not in _IMPORTED]
+    import_scripts(fresh)
+    _IMPORTED.update((step.path, step.checksum) for step in fresh)
     function_check.refuse_unfit([Function(step.path, step.source, steps.direction) for step in steps.steps], url)

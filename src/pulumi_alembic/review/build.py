@@ -209,7 +209,7 @@ def _revisions(
     plan: Plan, rendered: tuple[Rendered, ...], catalog: Catalog | None, linted: PlanLint
 ) -> tuple[tuple[RevisionAccount, ...], Catalog | None]:
     """The revisions, and the catalog after them as far as their SQL is known."""
-    from pulumi_alembic.sql.effects import after, effects
+    from pulumi_alembic.sql.effects import play
 
     there = catalog.relations if catalog else {}
     accounts = []
@@ -217,11 +217,11 @@ def _revisions(
         lint = linted.revision(step, catalog)
         statements = []
         for (sql, outside), line in zip(does.statements, does.lines, strict=True):
-            found = effects(sql, catalog)
+            found, behind = play(sql, catalog)
             locks = tuple(replace(each, new=each.table not in there) for each in found.locks)
             findings = lint.statement(sql, line, found, catalog, outside=outside)
             statements.append(StatementAccount(redact(sql), outside, replace(found, locks=locks), findings))
-            catalog = after(sql, catalog)
+            catalog = behind
         if does.runs_python and catalog:
             catalog = replace(catalog, complete=False)
         about = (step.id, step.message, f"{step.folder.name}/{step.file}", step.checksum, plan.direction)

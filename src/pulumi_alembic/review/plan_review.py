@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Self
 
 from pulumi_alembic.errors import MigrationError
@@ -178,7 +179,7 @@ class Account:
     not_rehearsed: str = ""
     as_of: str = ""
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """What an approval names: DIGEST_FORMULA, a digest of it all, and behind each `-` four digits of one of PARTS.
 

@@ -20,11 +20,14 @@ _LABEL = 9  # characters, of the longest label
 
 def summary(account: Account) -> list[str]:
     """A line for each revision, and below it what it does; of many revisions those in the middle are counted."""
-    lines = [list(_revision(each)) for each in account.revisions]
-    hidden = len(lines) - 2 * _SHOWN
+    first, last = account.revisions, account.revisions[:0]
+    hidden = len(first) - 2 * _SHOWN
     if hidden > 1:
-        lines[_SHOWN:-_SHOWN] = [[f"… {hidden} more revisions"]]
-    return [*(line for each in lines for line in each), _how(account), f"Digest: {account.digest}"]
+        first, last = first[:_SHOWN], first[-_SHOWN:]
+    lines = [line for each in first for line in _revision(each)]
+    lines += [f"… {hidden} more revisions"] if last else []
+    lines += [line for each in last for line in _revision(each)]
+    return [*lines, _how(account), f"Digest: {account.digest}"]
 
 
 def _how(account: Account) -> str:

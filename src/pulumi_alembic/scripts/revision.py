@@ -6,7 +6,7 @@ import ast
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pulumi_alembic.errors import HistoryError
 from pulumi_alembic.scripts import naming
 from pulumi_alembic.scripts.manifest import Entry
 
-__all__ = ["CONTRACT", "EXPAND", "Revision", "builds_on", "checksum", "normalised"]
+__all__ = ["CONTRACT", "EXPAND", "Revision", "builds_on", "checksum", "normalised", "tree"]
 
 EXPAND, CONTRACT = "expand", "contract"
 """The phases of a revision: code of the version before runs on an expand, and can fail after a contract."""
@@ -133,6 +133,15 @@ def checksum(source: str) -> str:
     return "v1:" + hashlib.sha256(normalised(source).encode()).hexdigest()
 
 
+@lru_cache(maxsize=4)
+def tree(source: str) -> ast.Module:
+    """A script's text as a tree, made once for all that look at one script in turn; none of them changes it.
+
+    Raises SyntaxError or ValueError, as `ast.parse` does.
+    """
+    return ast.parse(source)
+
+
 def normalised(source: str) -> str:
     """The text with LF alone as its line endings."""
     return source.replace("\r\n", "\n").replace("\r", "\n")
@@ -171,7 +180,7 @@ def _declared(path: str, id: str, source: str) -> tuple[tuple[str, ...], tuple[s
 
 def _parse(path: str | Path, source: str) -> ast.Module:
     try:
-        return ast.parse(source)
+        return tree(source)
     except SyntaxError as error:
         raise HistoryError(f"{path}, line {error.lineno}: {error.msg}") from None
     except ValueError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pulumi_alembic.errors import HistoryError
+from pulumi_alembic.scripts.revision import tree
 from pulumi_alembic.sql.outside_transaction import StatementError, alone, recognise
 
 __all__ = ["BatchedUpdate", "Function", "batched_updates", "refuse_misplaced"]
@@ -75,9 +76,9 @@ def refuse_misplaced(function: Function) -> None:
     """
     if not _MARKS.search(function.source):
         return
-    tree = _parse(function)
-    body = _body(tree, function.name)
-    constants = _constants(tree, body)
+    module = _parse(function)
+    body = _body(module, function.name)
+    constants = _constants(module, body)
     ran = list(_statements(body, constants, None))
     for one in ran:
         if problem := _problem(one):
@@ -90,9 +91,9 @@ def batched_updates(function: Function) -> list[BatchedUpdate]:
     """The calls of batched_update and of backfill in it."""
     if BATCHED not in function.source and BACKFILL not in function.source:
         return []
-    tree = _parse(function)
-    body = _body(tree, function.name)
-    constants = _constants(tree, body)
+    module = _parse(function)
+    body = _body(module, function.name)
+    constants = _constants(module, body)
     return [
         _batched(call, constants)
         for statement in body
@@ -103,7 +104,7 @@ def batched_updates(function: Function) -> list[BatchedUpdate]:
 
 def _parse(function: Function) -> ast.Module:
     try:
-        return ast.parse(function.source)
+        return tree(function.source)
     except SyntaxError as error:
         raise HistoryError(f"{function.path}, line {error.lineno}: {error.msg}") from None
     except ValueError as error:

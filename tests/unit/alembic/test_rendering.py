@@ -17,6 +17,7 @@ from pulumi_alembic.database.literals import Unbindable, bound, literal
 from pulumi_alembic.errors import HistoryError
 from pulumi_alembic.migrate.alembic_run import import_scripts
 from pulumi_alembic.review.rendering import Rendered, render
+from pulumi_alembic.review.rendering.dependence import needs_watch
 from pulumi_alembic.review.rendering.dry_run import first_line
 from pulumi_alembic.scripts.history import BASE, History
 from pulumi_alembic.scripts.plan import plan
@@ -65,6 +66,49 @@ def test_each_step_has_its_own_statements_in_the_order_of_the_plan(upgrade: Rend
     assert one == Rendered((("CREATE TABLE a (x int)", False),))
     assert two == Rendered((), "line 6: raises ValueError")
     assert three == Rendered((("DROP TABLE a", False), ("SELECT 1", False)))
+
+
+def test_what_a_revision_sets_on_its_connection_ends_with_it(upgrade: Render) -> None:
+    """All are rendered over one connection and in one context, as they run."""
+    one, two, three = upgrade(
+        'op.get_bind().execution_options(schema_translate_map={None: "other"}); op.create_table("a")',
+        'op.create_table("a")',
+        'op.get_context().opts["recorder"] = None; op.execute("SELECT 1")',
+    )
+    assert ["other.a" in each.statements[0][0] for each in (one, two)] == [True, False]
+    assert three == Rendered((("SELECT 1", False),))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import json; import os",
+        "from os \\\nimport path",
+        "if True:\n    import json, os",
+        "from json import decoder as os; from os import path",
+        "import json as a; import os as json",
+        "from . import json",
+        "\uff4fpen('file')",
+        "from sqlalchemy import (\n    create_engine,\n)",
+        "x = [op.util]",
+    ],
+)
+def test_a_script_that_reaches_out_is_watched_however_it_is_written(source: str) -> None:
+    assert needs_watch(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import sqlalchemy as sa\nfrom alembic import op",
+        "from sqlalchemy.dialects import postgresql",
+        '"""import everything"""\nimport json',
+        "from sqlalchemy import (\n    Column,\n)",
+        "name = 'ü'\nimport json",
+    ],
+)
+def test_a_script_that_only_computes_is_not_watched(source: str) -> None:
+    assert not needs_watch(source)
 
 
 def test_downgrades_are_rendered_downwards(project: Path) -> None:

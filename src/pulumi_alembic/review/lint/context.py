@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from pulumi_alembic.sql.catalog import Catalog
 from pulumi_alembic.sql.locks import Effects
@@ -12,12 +14,17 @@ __all__ = ["Draft", "Sight"]
 
 @dataclass(frozen=True)
 class Sight:
-    """`catalog` is what is there before the statement, `new` what its own revision has made."""
+    """`catalog` is what is there before the statement, and `made` gives what its own revision has made of that."""
 
     catalog: Catalog
     effects: Effects
     outside: bool = False
-    new: frozenset[str] = frozenset()
+    made: Callable[[Catalog], frozenset[str]] = lambda catalog: frozenset()
+
+    @cached_property
+    def new(self) -> frozenset[str]:
+        """What its own revision has made: of a thousand tables, which few checks ask for."""
+        return self.made(self.catalog)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from pulumi_alembic.review.lint.installed import is_rule, nearest
 from pulumi_alembic.scripts.promotion import UNPROVEN, VARIABLE
+from pulumi_alembic.scripts.revision import tree
 from pulumi_alembic.sql.parser import ParseError, comments
 
 __all__ = ["Excuse", "Excuses", "in_sql"]
@@ -66,6 +67,8 @@ class Excuses:
 
     def within(self, function: str) -> tuple[Excuse, ...]:
         """Those inside the function of this name."""
+        if not self.all:
+            return ()
         for node in self._tree.body:
             if isinstance(node, ast.FunctionDef) and node.name == function:
                 return tuple(each for each in self.all if node.lineno <= each.line <= (node.end_lineno or 0))
@@ -73,7 +76,7 @@ class Excuses:
 
     @cached_property
     def _tree(self) -> ast.Module:
-        return ast.parse(self.source)
+        return tree(self.source)
 
     def _lines_of(self, line: int) -> range:
         first, last = line, line

@@ -25,7 +25,7 @@ from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.scripts.promotion import UNPROVEN
 from pulumi_alembic.scripts.revision import CONTRACT, EXPAND
 from pulumi_alembic.sql.catalog import Catalog, Measure
-from pulumi_alembic.sql.effects import after, effects
+from pulumi_alembic.sql.effects import play
 from pulumi_alembic.sql.locks import Effects
 from pulumi_alembic.sql.parser import ParseError, parse, split
 
@@ -82,8 +82,7 @@ class Linter:
 
     def revision(self, script: Revision, before: Catalog | None, running: RunningCode | None = None) -> RevisionLint:
         """Lints one revision, whose statements follow, for the code that runs meanwhile, if any is known."""
-        relations = before.relations.values() if before else ()
-        return RevisionLint(self, script, frozenset(each.was or each.name for each in relations), running)
+        return RevisionLint(self, script, before or Catalog(), running)
 
     def custom(self, statement: LintStatement) -> Iterator[Draft]:
         """What the rules of other distributions find, but for those that are off, and those that failed before."""
@@ -105,19 +104,24 @@ class Linter:
 class RevisionLint:
     """Lints the statements of one revision in their order, and then the revision.
 
-    `before` is what was there, by the names that it had before the plan. `breaks` is, behind `whole`, what the revision
-    breaks of code that runs meanwhile. One that `follows` a contract can be a contract without need.
+    `before` is what was there. `breaks` is, behind `whole`, what the revision breaks of code that runs meanwhile. One
+    that `follows` a contract can be a contract without need.
     """
 
     linter: Linter
     script: Revision
-    before: frozenset[str]
+    before: Catalog
     running: RunningCode | None = None
     follows: bool = False
     breaks: tuple[str, ...] = ()
     _used: set[Excuse] = field(default_factory=set)
     _said: list[tuple[str, str]] = field(default_factory=list)
     """Of excuses: the rule that they break, and how."""
+
+    @cached_property
+    def _names_before(self) -> frozenset[str]:
+        """The relations that were there, by the names that they had before the plan."""
+        return frozenset(each.was or each.name for each in self.before.relations.values())
 
     @cached_property
     def _excuses(self) -> Excuses:
@@ -131,12 +135,11 @@ class RevisionLint:
         pieces = _pieces(sql)
         drafts: dict[tuple[str, tuple[str, ...], str], Draft] = {}
         for piece in pieces:
-            does = found if len(pieces) == 1 else effects(piece, catalog)
-            new = _made(catalog, self.before)
+            does, behind = (found, catalog) if len(pieces) == 1 else play(piece, catalog)
             self._follow(piece, does, catalog)
-            for draft in _once(self._drafts(piece, Sight(catalog, does, outside, new))):
+            for draft in _once(self._drafts(piece, Sight(catalog, does, outside, self._made))):
                 drafts[draft.rule, draft.tables, draft.what] = draft
-            catalog = after(piece, catalog) if len(pieces) > 1 else catalog
+            catalog = behind
         excuses = [*self._excuses.at(line), *in_sql(sql)]
         self._said += [
             ("bad-excuse", f"line {line}: {each.problem}") for each in excuses if each.problem and not each.line
@@ -164,7 +167,7 @@ class RevisionLint:
         if self.running is None:
             return
         with suppress(ParseError):
-            for node in parse(sql):
+            for node in parse(sql, shared=True):
                 self.running.statement(node, does.destroys, catalog)
 
     def _of_phase(self, *, sure: bool) -> Iterator[Draft]:
@@ -176,11 +179,14 @@ class RevisionLint:
 
     def _drafts(self, sql: str, sight: Sight) -> list[Draft]:
         try:
-            statements = parse(sql)
+            statements = parse(sql, shared=True)
         except ParseError as error:
             return [Draft("syntax-error", f"PostgreSQL 18's parser refuses it, {error.args[0]}")]
         found = [draft for each in statements for draft in check(sight, each)]
-        found += [draft for each in statements for draft in self.linter.custom(self._seen(sql, each, sight))]
+        if installed.installed():
+            # The code of another distribution gets trees that nothing else looks at.
+            own = parse(sql)
+            found += [draft for each in own for draft in self.linter.custom(self._seen(sql, each, sight))]
         found += drafts_of(self.linter.said.get(sql, ()), sight, statements[0] if statements else None)
         if self.linter.direction is Direction.DOWNGRADE:
             found = [each for each in found if _matters_on_the_way_back(each)]
@@ -234,6 +240,11 @@ class RevisionLint:
             if severity is not None:
                 yield Finding(rule, severity, f"{text}: {RULES[rule].why}")
 
+    def _made(self, catalog: Catalog) -> frozenset[str]:
+        """What is there now and was not before the revision, whatever its name."""
+        first = _first_names(catalog)
+        return frozenset(name for name in catalog.relations if first.get(name, name) not in self._names_before)
+
     def _is_on(self, rule: str) -> bool:
         on = rule not in self.linter.broken and self.linter.settings.severity(rule) is not None
         return on and installed.rule(rule).scale is not Scale.STACK
@@ -251,12 +262,6 @@ def _pieces(sql: str) -> list[str]:
 def _once(drafts: list[Draft]) -> list[Draft]:
     said = {less for each in drafts for less in _SAYS_TOO.get(each.rule, ())}
     return [each for each in drafts if each.rule not in said]
-
-
-def _made(catalog: Catalog, before: frozenset[str]) -> frozenset[str]:
-    """What is there now and was not, whatever its name."""
-    first = _first_names(catalog)
-    return frozenset(name for name in catalog.relations if first.get(name, name) not in before)
 
 
 def _first_names(catalog: Catalog) -> dict[str, str]:

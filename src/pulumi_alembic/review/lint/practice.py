@@ -10,7 +10,7 @@ from typing import Any
 
 from pulumi_alembic.review.lint.advice import execute, written
 from pulumi_alembic.review.lint.context import Draft
-from pulumi_alembic.scripts.revision import Revision
+from pulumi_alembic.scripts.revision import Revision, tree
 from pulumi_alembic.sql.catalog import quoted
 from pulumi_alembic.sql.parser import ParseError, parse, printed
 
@@ -34,13 +34,13 @@ class Sent:
 
 def check_script(revision: Revision, sent: Sent) -> Iterator[Draft]:
     """A way back, words on what is not plain, and somebody's name under what autogenerate guessed."""
-    tree = ast.parse(revision.source)
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    module = tree(revision.source)
+    functions = {node.name: node for node in module.body if isinstance(node, ast.FunctionDef)}
     upgrade, downgrade = (_work(functions.get(name)) for name in ("upgrade", "downgrade"))
     if upgrade and (not downgrade or isinstance(downgrade[0], ast.Raise)):
         does = "only raises" if downgrade else "does nothing"
         yield Draft("irreversible-downgrade", f"downgrade() {does}, and upgrade() does something", (), _way_back(sent))
-    docstring = ast.get_docstring(tree) or ""
+    docstring = ast.get_docstring(module) or ""
     if not _explained(docstring) and (reason := _needs_words(sent)):
         what = f"it {reason}, and its docstring is the message alone"
         yield Draft("undocumented-revision", what, (), "# add to the docstring what it is for, and what to watch")

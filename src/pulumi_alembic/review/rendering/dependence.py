@@ -6,6 +6,8 @@ import ast
 import re
 from functools import lru_cache
 
+from pulumi_alembic.scripts.revision import tree
+
 __all__ = ["catches", "fickle", "needs_watch"]
 
 _DETERMINISTIC = {
@@ -25,11 +27,13 @@ _CATCHES = re.compile(r"\b(?:try|with)\b")
 @lru_cache(maxsize=4)
 def _nodes(source: str) -> tuple[ast.AST, ...]:
     """The whole tree, its root first."""
-    return tuple(ast.walk(ast.parse(source)))
+    return tuple(ast.walk(tree(source)))
 
 
 def needs_watch(source: str) -> bool:
     """Whether a script can reach more than Alembic, SQLAlchemy and what always computes the same."""
+    if _is_plain(source):
+        return False
     for node in _nodes(source):
         if isinstance(node, ast.Import) and {each.name.split(".")[0] for each in node.names} - _DETERMINISTIC:
             return True
@@ -42,15 +46,39 @@ def needs_watch(source: str) -> bool:
     return False
 
 
+_WORD = re.compile(r"\w+")
+_PLAIN_IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+(\w+)(?:\.\w+)*[ \t]+import\b|import[ \t]+(\w+)(?:\.\w+)*(?:[ \t]+as[ \t]+\w+)?[ \t\r]*$)",
+    re.MULTILINE,
+)
+
+
+def _is_plain(source: str) -> bool:
+    """Whether the words alone show that a script needs no watch, as those of most scripts do: no tree is made then.
+
+    Each `import` in the text begins a statement of one line, and none of the words reaches out. A letter that is not
+    ASCII can be a name in another form, and a backslash can join lines.
+    """
+    if not source.isascii() or "\\\n" in source or "\\\r" in source:
+        return False
+    words = _WORD.findall(source)
+    imported = [first or second for first, second in _PLAIN_IMPORT.findall(source)]
+    return (
+        len(imported) == words.count("import")
+        and _DETERMINISTIC.issuperset(imported)
+        and _REACHES_OUT.isdisjoint(words)
+    )
+
+
 def fickle(source: str, function: str) -> str:
     """Why the text of the module, or of this function in it, computes something else in another process; or nothing."""
     if not _FICKLE.search(source):
         return ""
     others = {"upgrade", "downgrade"} - {function}
-    tree = _nodes(source)[0]
+    module = _nodes(source)[0]
     others_lines = [
         range(node.lineno, (node.end_lineno or 0) + 1)
-        for node in ast.iter_child_nodes(tree)
+        for node in ast.iter_child_nodes(module)
         if isinstance(node, ast.FunctionDef) and node.name in others
     ]
     ordered = {id(child) for node in _nodes(source) for child in _where_order_is_nothing(node)}

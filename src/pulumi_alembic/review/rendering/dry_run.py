@@ -15,6 +15,7 @@ from types import FrameType
 import sqlalchemy as sa
 from alembic import context
 from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
 
 from pulumi_alembic.database.connection import VERSION_SCHEMA
 from pulumi_alembic.migrate.script_module import load
@@ -22,7 +23,7 @@ from pulumi_alembic.output.redact import redact
 from pulumi_alembic.review.rendering.dependence import catches, fickle, needs_watch
 from pulumi_alembic.review.rendering.influences import is_library, watched
 from pulumi_alembic.review.rendering.recorder import Recorder, Unknowable
-from pulumi_alembic.review.rendering.recording import recording_engine
+from pulumi_alembic.review.rendering.recording import recording_engine, take_down
 from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.scripts.revision import Revision
 
@@ -41,6 +42,13 @@ class DryRun:
         self._metadata = metadata
         self._recorder = Recorder(lambda: "", lambda: "", lambda: 0)
         self._engine = recording_engine(lambda: self._recorder)
+        self._open: tuple[sa.Connection, MigrationContext] | None = None
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._open is not None:
+            self._open[0].close()
+            self._open = None
 
     def run(
         self, revision: Revision, direction: Direction
@@ -62,28 +70,40 @@ class DryRun:
         except BaseException as error:
             recorder.reason = recorder.reason or f"{_line_of(error, stack.path)}raises {first_line(error)}"
         if recorder.reason:
+            # It may have ended anywhere: the next one begins with a connection and a context of its own.
+            self.close()
             return (), recorder.reason, ()
         return tuple(recorder.statements), "", tuple(recorder.lines)
 
     def _call(self, revision: Revision, direction: Direction) -> None:
         recorder = self._recorder
         script = load(revision)
-        with self._engine.connect() as connection:
-            context.configure(
-                connection=connection,
-                target_metadata=self._metadata,
-                version_table_schema=VERSION_SCHEMA,
-                transaction_per_migration=True,
-                compare_server_default=True,
-                recorder=recorder,
-            )
-            migration = context.get_context()
-            migration.autocommit_block = recorder.block  # type: ignore[method-assign]
-            with Operations.context(migration), migration.begin_transaction(_per_migration=True):
-                try:
-                    getattr(script, direction)()
-                finally:
-                    recorder.open = False
+        connection, migration = self._open or self._configured()
+        if connection.get_execution_options():
+            # Those of the revision before, which end with it.
+            self.close()
+            connection, migration = self._configured()
+        take_down(connection, recorder)
+        migration.opts["recorder"] = recorder
+        migration.autocommit_block = recorder.block  # type: ignore[method-assign]
+        with Operations.context(migration), migration.begin_transaction(_per_migration=True):
+            try:
+                getattr(script, direction)()
+            finally:
+                recorder.open = False
+
+    def _configured(self) -> tuple[sa.Connection, MigrationContext]:
+        """A connection, and Alembic's context on it: as in a run, one for all revisions."""
+        connection = self._engine.connect()
+        context.configure(
+            connection=connection,
+            target_metadata=self._metadata,
+            version_table_schema=VERSION_SCHEMA,
+            transaction_per_migration=True,
+            compare_server_default=True,
+        )
+        self._open = connection, context.get_context()
+        return self._open
 
 
 class _Stack:

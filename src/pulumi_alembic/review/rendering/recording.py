@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from pulumi_alembic.review.rendering.recorder import Recorder
 
-__all__ = ["recording_engine"]
+__all__ = ["recording_engine", "take_down"]
 
 
 class _Answer:
@@ -79,6 +79,10 @@ class _Connection:
     def __init__(self, recorder: Recorder) -> None:
         if recorder.connected:
             recorder.refuse("opens a second connection of the engine, which the update has not")
+        self.begin(recorder)
+
+    def begin(self, recorder: Recorder) -> None:
+        """From here on what is sent goes to this recorder."""
         recorder.connected = True
         self._recorder = recorder
         self.autocommit = False
@@ -158,6 +162,12 @@ class _Dialect(PGDialect_psycopg):
     def set_isolation_level(self, dbapi_connection: Any, level: Any) -> NoReturn:
         """Only a block may."""
         self.recorder().refuse("changes the isolation level of the revision's transaction")
+
+
+def take_down(connection: sa.Connection, recorder: Recorder) -> None:
+    """What is sent over a connection of a recording engine goes to this recorder from here on."""
+    recording: Any = connection.connection.dbapi_connection
+    recording.begin(recorder)
 
 
 def recording_engine(recorder: Callable[[], Recorder]) -> sa.Engine:

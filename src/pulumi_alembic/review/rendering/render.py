@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,8 @@ def render(
         nonlocal entered
         entered = True
         learn(models_of(metadata))
-        run = DryRun(metadata).run
-        rendered.extend(Rendered(*run(step, steps.direction)) for step in steps.steps)
+        with closing(DryRun(metadata)) as dry:
+            rendered.extend(Rendered(*dry.run(step, steps.direction)) for step in steps.steps)
 
     enter(history, within)
     if not entered:

@@ -43,7 +43,7 @@ def play(sql: str, catalog: Catalog | None) -> tuple[Effects, Catalog]:
 def _played(sql: str, catalog: Catalog | None) -> Scene:
     scene = Scene(catalog or Catalog())
     try:
-        statements = parse(sql)
+        statements = parse(sql, shared=True)
     except ParseError as error:
         scene.unknown(f"SQL that PostgreSQL 18's parser refuses: {error.args[0]}")
         return scene

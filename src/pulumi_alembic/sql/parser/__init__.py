@@ -5,6 +5,8 @@ The only door to a parser. Its answers are nodes of ours, and its positions coun
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from pulumi_alembic.sql.parser import library
 from pulumi_alembic.sql.parser.library import ParseError
 from pulumi_alembic.sql.parser.printing import identifier, printed
@@ -30,14 +32,24 @@ _COMMENTS = frozenset({275, 276})
 _SPACE = " \t\n\r\f\v"
 
 
-def parse(sql: str) -> list[Node]:
+def parse(sql: str, *, shared: bool = False) -> list[Node]:
     """The statements of a text as trees.
+
+    Args:
+        sql: The text.
+        shared: Whether the trees can be those of an earlier call: a statement is then parsed once for all that only
+            look at it. Whoever changes a node, or gives it to code of somebody else's, needs trees of its own.
 
     Raises:
         ParseError: PostgreSQL 18's grammar refuses the text, or it is nested too deeply.
 
     """
-    return trees(library.parse(sql), sql)
+    return [*(_trees(sql) if shared else _trees.__wrapped__(sql))]
+
+
+@lru_cache(maxsize=16)
+def _trees(sql: str) -> tuple[Node, ...]:
+    return tuple(trees(library.parse(sql), sql))
 
 
 def split(sql: str) -> list[str]:

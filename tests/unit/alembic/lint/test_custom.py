@@ -23,7 +23,7 @@ from pulumi_alembic.review.static_lint import lint_scripts
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import Direction, Plan, plan
 from pulumi_alembic.sql.catalog import Catalog, Constraint, Relation
-from pulumi_alembic.sql.effects import after
+from pulumi_alembic.sql.effects import after, effects
 from tests.conftest import PROJECT
 from tests.docs.pages import steps
 
@@ -56,6 +56,12 @@ named = LintRule(found, why="because", api=1, severity="error")
 sized = LintRule(found, why="because", api=1, severity=("info", "warning", "error"))
 failing = LintRule(fails, why="because", api=1)
 text = LintRule(lambda statement: ["text"], why="because", api=1)
+
+def changes(statement):
+    statement.node.relation.relname = "another"
+    return []
+
+changing = LintRule(changes, why="because", api=1)
 newer = LintRule(found, why="because", api=2)
 severe = LintRule(found, why="because", api=1, severity="fatal")
 """
@@ -207,6 +213,14 @@ def test_a_rule_that_fails_is_one_error_with_its_name(project: Path, install: In
     [placed] = [each for each in lint_scripts(project, [SECOND], Settings()) if each.reaches("error")]
     assert placed.finding.message == finding.message
     assert not of_others(account(project, Settings.parse({f"acme-rules/{name}": "off"})))
+
+
+def test_a_rule_that_changes_its_tree_changes_nobody_elses(project: Path, install: Install) -> None:
+    install("changing")
+    write(project, "ALTER TABLE moods DROP COLUMN name")
+    [statement] = account(project).revisions[0].statements
+    assert [lock.table for lock in statement.effects.locks] == ["moods"]
+    assert [lock.table for lock in effects(statement.sql, None).locks] == ["moods"]
 
 
 def test_a_rule_that_fails_never_stops_a_downgrade(project: Path, install: Install) -> None:
