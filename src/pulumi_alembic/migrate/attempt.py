@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import alembic
 import psycopg
 import sqlalchemy as sa
 from alembic import context
+from alembic.runtime import migration
+from alembic.runtime.migration import HeadMaintainer
+from alembic.util import CommandError
 
 from pulumi_alembic.database.connection import VERSION_SCHEMA, VERSION_TABLE, open_session
 from pulumi_alembic.database.sessions import Patience
@@ -34,41 +37,36 @@ if TYPE_CHECKING:
     from pulumi_alembic.migrate.step_follower import Running
     from pulumi_alembic.migrate.table_locks import TableLocks
 
-__all__ = ["attempt", "update_by_parameters"]
+__all__ = ["attempt"]
 
-_UPDATE = sa.text(f"UPDATE {VERSION_SCHEMA}.{VERSION_TABLE} SET version_num = :now WHERE version_num = :before")  # noqa: S608 - names of ours
+_UPDATE = f"UPDATE {VERSION_SCHEMA}.{VERSION_TABLE} SET version_num = %(now)s WHERE version_num = %(before)s"  # noqa: S608 - names of ours
 
 
-def update_by_parameters(engine: sa.Engine) -> None:
-    """The UPDATE of the version table has its two ids as parameters; every other statement is left as it is.
+class _Heads(HeadMaintainer):
+    """Alembic's, whose UPDATE of the version table has its two ids as parameters.
 
-    Alembic 1.20 writes the ids into its text. So SQLAlchemy would compile it, and PostgreSQL plan it, for each revision
-    anew, which takes as long as a small revision itself.
+    Alembic 1.20 builds that statement for each revision, with the ids in its text: to build it, to compile it and to
+    plan it takes as long as a small revision itself. It is still sent as each statement of a script is, so that
+    whatever looks at those looks at it too.
     """
 
-    def before_execute(_: sa.Connection, statement: Any, many: Any, one: Any, __: Any) -> tuple[Any, Any, Any]:
-        ids = _ids(statement)
-        return (_UPDATE, (), ids) if ids else (statement, many, one)
-
-    sa.event.listen(engine, "before_execute", before_execute, retval=True)
-
-
-def _ids(statement: Any) -> dict[str, str] | None:
-    """The revision that Alembic's UPDATE of the version table leaves, and the one it comes to; None for any other."""
-    if not isinstance(statement, sa.Update) or not isinstance(statement.table, sa.Table):
-        return None
-    where = statement.whereclause
-    if statement.table.fullname != f"{VERSION_SCHEMA}.{VERSION_TABLE}" or not isinstance(where, sa.BinaryExpression):
-        return None
-    # Private in SQLAlchemy 2.1, which shows the values nowhere else but in the compiled statement.
-    values = [*(getattr(statement, "_values", None) or {}).values()]
-    before, now = _literal(where.right), _literal(values[0]) if len(values) == 1 else None
-    return {"before": before, "now": now} if before and now else None
+    def _update_version(self, from_: str, to_: str) -> None:
+        assert self.context.connection is not None  # noqa: S101 - an attempt is never offline
+        self.heads.remove(from_)
+        self.heads.add(to_)
+        updated = self.context.connection.exec_driver_sql(_UPDATE, {"now": to_, "before": from_}).rowcount
+        if updated != 1:
+            raise CommandError(f"{VERSION_TABLE} has {updated} rows with {from_}, which is to become {to_}: not 1")
 
 
-def _literal(element: Any) -> str | None:
-    text = getattr(element, "name", "")
-    return text[1:-1] if text[:1] == text[-1:] == "'" else None
+@contextmanager
+def _heads_by_parameters() -> Iterator[None]:
+    """Within the block Alembic, which names the class in its module, takes ours."""
+    migration.HeadMaintainer = _Heads  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        migration.HeadMaintainer = HeadMaintainer  # type: ignore[misc]
 
 
 def attempt(
@@ -114,14 +112,13 @@ def attempt(
             guard.follow(engine)
             advance.follow(engine)
             running.follow(context.get_context(), engine, session)
-            update_by_parameters(engine)
             trace_statements(engine, session, counted=request.observer is None)
             _begin(engine, session, running, renewal, request)
             if connection.in_transaction():
                 # Alembic would take it for the caller's, leave the commit to us, and lose every revision at the close.
                 raise AssertionError("the migration's connection is in a transaction before its first revision")
             try:
-                with context.begin_transaction():
+                with _heads_by_parameters(), context.begin_transaction():
                     context.run_migrations()
             finally:
                 running.aborted, running.wait_ended = session.aborted, session.wait_ended
