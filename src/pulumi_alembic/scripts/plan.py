@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from pulumi_alembic.errors import TargetError
 from pulumi_alembic.output.wording import counted
@@ -50,6 +51,14 @@ class Plan:
     def lines(self) -> list[str]:
         """One line per step: direction, revision id and message."""
         return [f"{self.direction} {step.id} {step.message}".rstrip() for step in self.steps]
+
+    def number(self, id: str) -> int:
+        """Which of the steps a revision is, from 1."""
+        return self._numbers[id]
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {step.id: number for number, step in enumerate(self.steps, 1)}
 
     def require_upgrade(self) -> None:
         """Raises TargetError, with the command that goes there, if the plan is a downgrade."""

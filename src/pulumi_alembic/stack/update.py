@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
+from threading import Lock, Timer
 from typing import TYPE_CHECKING, Any
 
 from pulumi_alembic.backups.setting import When
@@ -36,8 +37,10 @@ def migrate(olds: Properties, news: Properties) -> Wire:
     gates = news.gates
     gate = _Gate(news, news.job(news), gates, refresh.keeper(olds, news))
     outputs = news.without(Properties.adopts, *DETAILS) | {Properties.proof: news.proves}
+    job = replace(gate.job, allow_data_loss=gates.may_lose)
     try:
-        revision = migrator.migrate(replace(gate.job, allow_data_loss=gates.may_lose), gate, _Progress(news.urn, gate))
+        with closing(_Progress(news.urn, gate)) as progress:
+            revision = migrator.migrate(job, gate, progress)
     except RevisionFailed as error:
         outputs |= {Properties.revision: error.revision, Properties.proof: proof.without(news.proves, gate.begun)}
         outputs |= {Properties.schema_fingerprint: gate.keeper.fingerprint}
@@ -104,17 +107,40 @@ class _Gate(Gate):
         return empty.digest if empty else ""
 
 
+_PACE = 0.1
+"""Seconds between two reports of progress: each of them costs as much as a small revision."""
+
+
 @dataclass
 class _Progress(Log):
-    """Tells `applied 20250126_003, 2 of 5` too."""
+    """Reports `applied 20250126_003, 2 of 5` too: now and then the newest revision."""
 
     gate: _Gate
+    _newest: str = field(default="", init=False)
+    _timer: Timer | None = field(default=None, init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
 
     def applied(self, revision: str) -> None:
-        assert self.gate.begun is not None  # noqa: S101 - the gate let it pass
-        done = "applied" if self.gate.begun.direction is Direction.UPGRADE else "downgraded"
-        ids = [step.id for step in self.gate.begun.steps]
-        self.status(f"{done} {revision}, {ids.index(revision) + 1} of {len(ids)}")
+        plan = self.gate.begun
+        assert plan is not None  # noqa: S101 - the gate let it pass
+        done = "applied" if plan.direction is Direction.UPGRADE else "downgraded"
+        self._newest = f"{done} {revision}, {plan.number(revision)} of {len(plan.steps)}"
+        if self._timer is None:
+            self._timer = Timer(_PACE, self._report)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def close(self) -> None:
+        """From here on nothing is reported."""
+        with self._lock:
+            self._newest = ""
+
+    def _report(self) -> None:
+        with self._lock:
+            # The timer first: what is applied from here on needs another one.
+            self._timer = None
+            if newest := self._newest:
+                self.status(newest)
 
 
 def _as_rehearsed(account: Account, urn: str) -> Account:
