@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.measure import seconds
@@ -44,12 +44,26 @@ for number in range(int(Path("count").read_text())):
     Thing(f"thing-{number}")
 """
 
+_MIGRATIONS = """
+import os
+import pulumi
+from pulumi_alembic import Migrations
+
+target = pulumi.Config().require("revision")
+migrations = Migrations("migrations", url=os.environ["DATABASE_URL"], target=target)
+pulumi.export("revision", migrations.revision)
+"""
+
+
+_PROJECT_FILE = "name: many\nruntime: {name: python, options: {virtualenv: .venv}}\nbackend: {url: 'file://./.state'}\n"
+
 
 @dataclass(frozen=True)
 class Stack:
     """A project in a folder of its own, with one stack of the folder's name, driven by either engine."""
 
     folder: Path
+    variables: dict[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of_this_project(cls, folder: Path) -> Stack:
@@ -66,10 +80,17 @@ class Stack:
         folder.mkdir()
         (folder / "__main__.py").write_text(_MANY)
         (folder / "count").write_text(str(count))
-        (folder / "Pulumi.yaml").write_text(
-            "name: many\nruntime: {name: python, options: {virtualenv: .venv}}\nbackend: {url: 'file://./.state'}\n"
-        )
+        (folder / "Pulumi.yaml").write_text(_PROJECT_FILE)
         return cls(folder)._initialised("many:none: here")
+
+    @classmethod
+    def of_migrations(cls, folder: Path, scripts: Path, variables: dict[str, str]) -> Stack:
+        """A project with nothing but the migrations of the database at DATABASE_URL, to `many:revision`."""
+        folder.mkdir()
+        shutil.copytree(scripts, folder / "migrations")
+        (folder / "__main__.py").write_text(_MIGRATIONS)
+        (folder / "Pulumi.yaml").write_text(_PROJECT_FILE)
+        return cls(folder, variables)._initialised("many:revision: head")
 
     def _initialised(self, setting: str) -> Stack:
         (self.folder / ".venv").symlink_to(sys.prefix)
@@ -84,7 +105,9 @@ class Stack:
         command = [engine, *arguments, "--stack", self.folder.name]
         if arguments[:2] == ("stack", "init"):
             command = [engine, *arguments]
-        done = subprocess.run(command, cwd=self.folder, env=_environment(), capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=self.folder, env=_environment() | self.variables, capture_output=True, text=True
+        )
         if done.returncode:
             sys.exit(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-2000:]}")
 
