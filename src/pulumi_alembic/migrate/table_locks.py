@@ -40,7 +40,7 @@ _QUEUES = (0.005, 0.010, 0.020, 0.025)
 """Seconds in the queue of a table, one try after the other: others queue behind it for as long."""
 
 _RESTS = (10.0, 15.0)
-"""How many times as long as it queued it then leaves the table to others, drawn anew each time."""
+"""How many times as long as it queued it then leaves the table to others, drawn again each time."""
 
 _BEYOND_DEADLOCK = 1.0
 """Seconds beyond the server's deadlock_timeout, after which a waiting session makes autovacuum give way."""
@@ -118,6 +118,7 @@ class TableLocks:
         except psycopg.ProgrammingError as error:
             # Another name or owner than the analysis said.
             send(session, _BACK)
+            self._retries.wait(begins=False)
             self._tell(revision, f"its locks cannot be taken in advance ({server_message.primary(error)})")
             return
         self._name_blockers(plan, session)
@@ -231,7 +232,7 @@ def _drain(plan: LockPlan, session: Session) -> None:
 def _within(plan: LockPlan, session: Session, seconds: float, limit: str) -> bool:
     """As `_at_once`, with so many seconds in the queue; `limit` is the statement_timeout that holds afterwards.
 
-    It is the statement's limit, as lock_timeout would count for each table anew.
+    It is the statement's limit, as lock_timeout would count for each table.
     """
     begun = time.monotonic()
     sent = f"SAVEPOINT {_SAVEPOINT}; "

@@ -126,7 +126,7 @@ def test_where_the_locks_are_not_known_it_says_so_once_and_waits_as_the_session_
     assert done.result().count(f"{said} 200 ms") == 1
 
 
-def test_a_lock_that_the_owner_may_not_take_is_waited_for_as_the_session_does(two: Target) -> None:
+def test_a_lock_that_the_owner_cannot_take_is_waited_for_as_the_session_does(two: Target) -> None:
     """LOCK TABLE asks for a privilege, and ALTER TABLE for the ownership."""
     told = Told()
     with open_session(two.url) as owner, open_session(two.url):
