@@ -108,7 +108,7 @@ def continued(headers: Mapping[str, str]) -> Iterator[None]:
 
 
 def error_type(error: BaseException) -> str:
-    """The SQLSTATE of a driver's error, also of one that is wrapped in SQLAlchemy's; else the name of the class.
+    """The SQLSTATE of a driver's error, also of one that is wrapped in SQLAlchemy's; otherwise the name of the class.
 
     It is the attribute `error.type` of the semantic conventions for databases (1.40).
     """
