@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import psycopg
 
@@ -23,21 +25,21 @@ _SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "o
 class Tenants:
     """A server for whose commits nobody waits, in a folder that goes with it: its databases are copies of patterns."""
 
-    def __init__(self, folder: Path, binaries: Binaries) -> None:
+    def __init__(self, folder: Path, binaries: Binaries, settings: Mapping[str, str]) -> None:
         self._cluster = Cluster(folder, binaries, Account.for_new_server())
         self._password = secrets.token_urlsafe(12)
-        self._cluster.create(self._password, _SETTINGS)
+        self._cluster.create(self._password, {**_SETTINGS, **settings})
         self._port = free_port()
 
     @classmethod
-    def at(cls, folder: Path) -> Tenants:
-        """A new one in `folder`, of this project's binaries."""
+    def at(cls, folder: Path, settings: Mapping[str, str] = MappingProxyType({})) -> Tenants:
+        """A new one in `folder`, of this project's binaries, with `settings` beside those of each."""
         place = Place.of(Path(__file__).parent.parent)
         with place.locked():
             binaries = binaries_for_new_server(place, print)
         cluster = folder / "cluster"
         cluster.mkdir(mode=0o755)
-        return cls(cluster, binaries)
+        return cls(cluster, binaries, settings)
 
     def __enter__(self) -> Tenants:
         self._cluster.start(self._port)

@@ -28,7 +28,7 @@ from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.review.build import account_from_database
 from pulumi_alembic.review.lint import Settings
 from pulumi_alembic.review.plan_review import RESTORES, Account
-from pulumi_alembic.review.rehearsal import scratch_run
+from pulumi_alembic.review.rehearsal import copying, scratch_run
 from pulumi_alembic.review.rehearsal.dump import dump
 from pulumi_alembic.review.rehearsal.scratch import _key, _prefix, at, database_of, scratch
 from pulumi_alembic.review.rendering import Rendered
@@ -282,6 +282,14 @@ def test_rights_on_the_owners_schema_are_granted_by_its_owner(two: Target, admin
             rehearsed(two, admin_url)
         finally:
             admin.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(owner))
+
+
+def test_a_large_schema_is_copied_in_many_transactions(
+    two: Target, admin_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The roles and settings of the dump hold from one to the next; one alone would need a lock of each table."""
+    monkeypatch.setattr(copying, "_AT_ONCE", 1)
+    rehearsed(two, admin_url)
 
 
 def test_a_way_back_that_leads_back_is_said_to(target: Target, admin_url: str) -> None:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import psycopg
 from psycopg import sql
@@ -87,6 +88,9 @@ _UNPOPULATED = """
 SELECT format('SET ROLE %s; REFRESH MATERIALIZED VIEW %s', relowner::regrole, c.oid::regclass)
 FROM pg_class c WHERE relkind = 'm' AND NOT relispopulated ORDER BY c.oid
 """
+
+_AT_ONCE = 500
+"""Statements in one message, which is one transaction: it holds a lock of each table to its end."""
 
 _ACL = """
 SELECT privilege_type, CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE grantee::regrole::text END
@@ -172,7 +176,9 @@ def replay(
     """
     try:
         connection.execute("SET synchronous_commit = off")
-        connection.execute(";\n".join(_statements(dumped, foundation.owners)).encode())
+        statements = _statements(dumped, foundation.owners)
+        while some := [*islice(statements, _AT_ONCE)]:
+            connection.execute(";\n".join(some).encode())
         # The dump leaves settings of its own.
         connection.execute("SET search_path = pg_catalog, pg_temp; SET row_security = on")
         for (statement,) in connection.execute(_UNPOPULATED.encode()).fetchall():
