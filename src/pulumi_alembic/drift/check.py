@@ -83,6 +83,9 @@ def compare(
     found = read_between_transactions(connection, kept.snapshot.roles if kept.snapshot else (), tell)
     if kept.snapshot is None:
         return Seen(digest, found, when=kept.when, accepted=accepted)
+    if kept.snapshot.digest == found.digest:
+        # Both are verified, so nothing differs.
+        return Seen(digest, found, Difference((), (), found, found), when=kept.when, accepted=accepted)
     if kept.snapshot.heads != found.heads:
         return Seen(digest, found, moved=True, when=kept.when, accepted=accepted)
     return Seen(digest, found, difference(kept.snapshot, found, ignore), when=kept.when, accepted=accepted)

@@ -75,7 +75,7 @@ class _Working:
         for place in self._naming(name):
             old = self.items[place]
             new = self.items[place] = change(old)
-            if new is not old:
+            if new != old:
                 for word in _words(new) - _words(old):
                     self._places[word].append(place)
 
@@ -88,7 +88,7 @@ _WORD = re.compile(r"\w+")
 
 
 def _words(item: Item) -> set[str]:
-    return {word for text in (item.name, *_texts(item.facts)) for word in _WORD.findall(text)}
+    return set(_WORD.findall("\n".join((item.name, *_texts(item.facts)))))
 
 
 def _texts(value: Any) -> Iterator[str]:

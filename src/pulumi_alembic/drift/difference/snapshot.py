@@ -25,6 +25,9 @@ HEADS = "heads"
 SERVER = "server"
 """The kind of the one item that is no object either: the major version of PostgreSQL."""
 
+# One for all: json.dumps would make another one for each item.
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
+
 Key = tuple[str, str]
 """An item's kind and name, by which it is known."""
 
@@ -53,7 +56,7 @@ class Item:
     @property
     def line(self) -> str:
         """The item as text, the same for the same item."""
-        return f"{self.kind}|{self.name}|{json.dumps(self.facts, sort_keys=True, ensure_ascii=False)}"
+        return f"{self.kind}|{self.name}|{_encode(self.facts)}"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
