@@ -32,6 +32,17 @@ def _against_cli(cli: str, ours: Stack, many: Stack) -> list[Claim]:
     return claims
 
 
+def _scale(folder: Path) -> list[Claim]:
+    """Ten times as many resources, created and left as they are, take about ten times as long."""
+    small, large = Stack.of_many(folder / "hundred", 100), Stack.of_many(folder / "thousand", 1000)
+    up = [(stack.up(EMBEDDED, "--skip-preview"), stack.up(EMBEDDED, "--skip-preview")) for stack in (large, small)]
+    (creating, unchanged), (few_created, few_unchanged) = up
+    return [
+        Claim("creating 1,000 ÷ 100 resources", creating, few_created, creating / few_created, 11),
+        Claim("no-op up of 1,000 ÷ 100 resources", unchanged, few_unchanged, unchanged / few_unchanged, 11),
+    ]
+
+
 def _growth(folder: Path) -> list[Claim]:
     """Creating eight times as many: the time per step may grow as the state file does, and no faster."""
     small, large = Stack.of_many(folder / "small", 25), Stack.of_many(folder / "large", 200)
@@ -54,7 +65,7 @@ def main() -> None:
     """Measures and prints every claim; exit code 1 where one does not hold."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        claims = _growth(folder)
+        claims = _growth(folder) + _scale(folder)
         if CLI is None:
             print("no Pulumi CLI on the PATH: the comparisons with it are left out")
         else:

@@ -42,7 +42,10 @@ class Journal:
     def __init__(self, base: Snapshot, write: Callable[[Snapshot], None] | None) -> None:
         self._base = base
         self._write = write
+        # For what is known, which no write is waited for with, and for the file.
         self._lock = threading.RLock()
+        self._writing = threading.Lock()
+        self._changes = self._written = 0
         self._news: list[ResourceState] = []
         self._gone: set[int] = set()
         self._pending: list[PendingOperation] = list(base.pending_operations)
@@ -54,18 +57,20 @@ class Journal:
         kind = _PENDING.get(step.op)
         if kind is None:
             return
+        resource = step.old if step.op in (Op.DELETE, Op.DELETE_REPLACED) else step.new
+        assert resource is not None  # noqa: S101 - these steps have that state
+        operation = PendingOperation(resource, kind)
         with self._lock:
-            resource = step.old if step.op in (Op.DELETE, Op.DELETE_REPLACED) else step.new
-            assert resource is not None  # noqa: S101 - these steps have that state
-            self._pending.append(PendingOperation(resource, kind))
-            try:
+            self._pending.append(operation)
+        try:
+            self.write()
+        except EngineError:
+            # It is not begun then, and where the state went instead must not say so.
+            with self._lock:
+                self._pending = [each for each in self._pending if each is not operation]
+            with suppress(EngineError):
                 self.write()
-            except EngineError:
-                # It is not begun then, and where the state went instead must not say so.
-                self._pending.pop()
-                with suppress(EngineError):
-                    self.write()
-                raise
+            raise
 
     def end(self, step: Step, *, done: bool) -> None:
         """Record the step's result; one that failed leaves the state as it was."""
@@ -75,10 +80,10 @@ class Journal:
             if done:
                 self._settle(step)
                 self._record(step)
-            if step.op is Op.SAME and not _is_news(step):
-                self._unwritten = True
-            elif step.op not in (Op.REFRESH, Op.REPLACE):
-                self.write()
+            waits = step.op is Op.SAME and not _is_news(step)
+            self._unwritten = self._unwritten or waits
+        if not waits and step.op not in (Op.REFRESH, Op.REPLACE):
+            self.write()
 
     def _settle(self, step: Step) -> None:
         """What an earlier operation began on the resource matters no more; only a create may have left another one."""
@@ -118,7 +123,7 @@ class Journal:
         """Take the resources that a refresh found as the ones to start from."""
         with self._lock:
             self._base = replace(self._base, resources=resources)
-            self.write()
+        self.write()
 
     def drop_pending(self, keep: Callable[[PendingOperation], bool]) -> None:
         """Forget the interrupted operations of earlier runs that are not to be kept."""
@@ -132,11 +137,22 @@ class Journal:
         self.write()
 
     def write(self) -> None:
-        """Write the present snapshot, if this operation writes at all."""
+        """Write the present snapshot, if this operation writes at all; return when the file holds what was known.
+
+        One write does for all threads that came while another one wrote.
+        """
         with self._lock:
-            self._unwritten = False
+            self._changes += 1
+            change = self._changes
+        with self._writing:
+            if self._written >= change:
+                return
+            with self._lock:
+                self._unwritten = False
+                held, snapshot = self._changes, self.snapshot()
             if self._write is not None:
-                self._write(self.snapshot())
+                self._write(snapshot)
+            self._written = held
 
     def close(self) -> None:
         """Write what could wait until the operation is over."""
