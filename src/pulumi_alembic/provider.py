@@ -136,11 +136,16 @@ class MigrationsProvider(ResourceProvider):
             return ReadResult("", {})
         except DatabaseError as error:
             # Not a failure: the refresh may be the one that finds, and lets an update heal, what is in the way.
-            state.log.warning(f"not read, the state keeps the last reading: {error}")
+            reason = refresh.unreachable(state) or error
+            state.log.warning(f"not read, the state keeps the last reading: {reason}")
             return ReadResult(id_, props)
 
     def delete(self, _id: str, _props: Wire) -> None:
         """Leaves the schema and every row as they are: only the stack forgets them."""
+        state = Properties(_props)
+        # Of a stack that is destroyed it is the first to go: what follows needs the server.
+        if warning := refresh.unreachable(state):
+            state.log.warning(warning)
 
 
 def _migrate(olds: Wire, news: Wire) -> Wire:

@@ -91,16 +91,21 @@ class PromoteFrom(Argument):
 class Commands(Argument):
     """What is typed where the program reads its settings, for messages that name the way out.
 
-    `lint` gives another severity to a rule, with `{rule}` in it; `backup` makes backups.
+    `lint` gives another severity to a rule, with `{rule}` in it; `backup` makes backups; `start` starts the server.
     """
 
     lint: str = ""
     backup: str = ""
+    start: str = ""
 
     @property
     def properties(self) -> Wire:
         """Those that there are."""
-        named = {Properties.configure: self.lint, Properties.configure_backup: self.backup}
+        named = {
+            Properties.configure: self.lint,
+            Properties.configure_backup: self.backup,
+            Properties.start: self.start,
+        }
         return {name: value for name, value in named.items() if value}
 
 

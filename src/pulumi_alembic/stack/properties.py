@@ -89,6 +89,8 @@ class Properties:
     production = _Property(bool, "__production")
     configure = _Property(lambda value: value or 'Migrations(lint={{"{rule}": "warning"}})', "__configure")
     configure_backup = _Property(_text, "__configure_backup")
+    start = _Property(_text, "__start")
+    """The command that starts the server."""
     backup = _Property(lambda value: str(value or When.NEVER))
     backup_folder = _Property(_text)
     lower = _Property(_any, "__lower")

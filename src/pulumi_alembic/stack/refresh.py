@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pulumi.dynamic import ReadResult
 
+from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.migrate import planner
 from pulumi_alembic.output.wording import counted
 from pulumi_alembic.stack import proof
@@ -15,7 +16,7 @@ from pulumi_alembic.stack.properties import DETAILS, Properties, Wire
 if TYPE_CHECKING:
     from pulumi_alembic.drift.baseline import Keeper
 
-__all__ = ["keeper", "look", "read"]
+__all__ = ["keeper", "look", "read", "unreachable"]
 
 
 def read(id_: str, state: Properties) -> ReadResult:
@@ -48,6 +49,21 @@ def look(properties: Properties) -> Wire:
     if drift:
         log.warning(_text(drift, len(seen.told) or len(drift), seen.upgrade))
     return {Properties.schema_fingerprint: seen.expected, **({Properties.drift: drift} if drift else {})}
+
+
+def unreachable(state: Properties) -> str:
+    """That nothing answers where the database was, with the command that starts its server; empty if it answers.
+
+    Also empty if no such command is known.
+    """
+    from pulumi_alembic.database.reachable import knock
+
+    if state.start and state.url:
+        try:
+            knock(state.url)
+        except DatabaseError as error:
+            return f"{error}. Start the server:\n  {state.start}"
+    return ""
 
 
 def keeper(olds: Properties, news: Properties) -> Keeper:

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pulumi_alembic.database.reachable import address
 from pulumi_alembic.errors import DatabaseError, MigrationError, TargetError
 from pulumi_alembic.scripts.history import BASE, HEAD, History
 from pulumi_alembic.scripts.plan import Direction, plan, revision_text
@@ -148,7 +149,7 @@ def _status(
     if migrated.is_secret and not decrypt:
         problems.append(_locked(state))
     elif url:
-        server = reading.address(url)
+        server = address(url)
         try:
             # The URL of many databases leads to one that no revision runs in.
             read = None if migrated.revisions else reading.read(url, most=_RECORDS, with_catalog=with_catalog)

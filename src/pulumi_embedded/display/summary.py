@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Final
 
 from pulumi_embedded.display.rows import PREFIX, Row, message_text
 from pulumi_embedded.model.events import Prelude, Summary
@@ -40,9 +41,16 @@ def configuration_text(prelude: Prelude) -> str:
     return "".join(["Configuration:\n", *(f"    {key}: {text}\n" for key, text in values)])
 
 
+_MANY: Final = 3
+"""From how many resources on a message that they share is printed once."""
+
+
 def diagnostics_text(rows: Iterable[Row]) -> str:
-    """Every lasting message under its resource, those of one stream together; empty without a message."""
-    text = ""
+    """Every lasting message under its resource, those of one stream together; empty without a message.
+
+    What many resources say alike, but for their own names, is printed once: a server that is down fails them all.
+    """
+    blocks: dict[str, list[tuple[Row, str]]] = {}
     for row in rows:
         streams: dict[int, str] = {}
         for message in row.messages:
@@ -50,8 +58,17 @@ def diagnostics_text(rows: Iterable[Row]) -> str:
             streams[message.stream] = streams.get(message.stream, "") + block
         block = "\n".join(streams.values())
         if block.strip():
-            text += f"  {row.urn if row.show_urn else f'{display_type(row.urn)} ({urn_name(row.urn)})'}:\n{block}\n"
+            blocks.setdefault(block.replace(row.urn, "URN"), []).append((row, block))
+    text = ""
+    for same in blocks.values():
+        shown = same[:1] if len(same) >= _MANY else same
+        text += "".join(f"  {_named(row, len(same) - len(shown))}:\n{block}\n" for row, block in shown)
     return f"Diagnostics:\n{text}" if text else ""
+
+
+def _named(row: Row, more: int) -> str:
+    name = row.urn if row.show_urn else f"{display_type(row.urn)} ({urn_name(row.urn)})"
+    return f"{name} and {more} more" if more else name
 
 
 def _displayable(message: str) -> list[str]:

@@ -134,7 +134,8 @@ class Settings:
         """The commands that configure the stack, for messages; for backups two commands, one to a line."""
         folder, when = ("taskdb:backup_folder backups", "taskdb:backup destructive")
         backup = "\n".join(command("config set", each) for each in (folder, when))
-        return Commands(lint=command("config set --path", "taskdb:lint.{rule} warning"), backup=backup)
+        lint = command("config set --path", "taskdb:lint.{rule} warning")
+        return Commands(lint, backup, "taskdb server start" if self.admin.local else "")
 
 
 def _refuse_unknown(values: Mapping[str, str]) -> None:

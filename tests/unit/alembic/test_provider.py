@@ -60,6 +60,21 @@ def test_deleting_leaves_the_database_alone() -> None:
     MigrationsProvider().delete("id", {**OLD, "url": "postgresql://127.0.0.1:1/none"})
 
 
+@pytest.mark.parametrize("start", ["", "taskdb server start"])
+def test_a_stopped_server_is_named_with_the_command_that_starts_it(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a destroy, and by a refresh, which run no program that could say it."""
+    said: list[str] = []
+    monkeypatch.setattr(Log, "warning", lambda self, text: said.append(text))
+    props = {**OLD, "url": "postgresql://one:hush@127.0.0.1:1/none", "__start": start}
+    MigrationsProvider().delete("id", props)
+    MigrationsProvider().read("id", props)
+    stopped = "there is no server at 127.0.0.1:1: Connection refused. Start the server:\n  taskdb server start"
+    *deleted, read = said
+    assert deleted == ([stopped] if start else [])
+    assert read.startswith("not read, the state keeps the last reading: ") and read.endswith(stopped) == bool(start)
+    assert "hush" not in str(said)
+
+
 @pytest.mark.parametrize("engine", ["pulumi", "pulumi-embedded"])
 def test_a_command_names_the_stack_as_another_one_may_be_selected(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_COMMAND", engine)

@@ -9,9 +9,10 @@ import pytest
 from pulumi_embedded.display.changes import translate
 from pulumi_embedded.display.mask import masked
 from pulumi_embedded.display.objects import PropertyPrinter
-from pulumi_embedded.display.summary import duration_text
+from pulumi_embedded.display.rows import Row
+from pulumi_embedded.display.summary import diagnostics_text, duration_text
 from pulumi_embedded.model.differ import diff_objects
-from pulumi_embedded.model.events import StepView
+from pulumi_embedded.model.events import Diagnostic, Severity, StepView
 from pulumi_embedded.model.state import ResourceState
 from pulumi_embedded.model.steps import DiffKind, Op, PropertyDiff
 from pulumi_embedded.model.urns import display_type
@@ -108,3 +109,15 @@ def test_durations_are_rounded_up(seconds: float, text: str) -> None:
 )
 def test_types_are_shown_short(type_: str, shown: str) -> None:
     assert display_type(f"urn:pulumi:dev::p::{type_}::name") == shown
+
+
+def test_what_many_resources_say_alike_is_printed_once() -> None:
+    rows = [Row(f"urn:pulumi:dev::p::t:t:T::{name}", preview=False) for name in ("a", "b", "c", "other")]
+    for row in rows[:3]:
+        row.messages.append(Diagnostic(row.urn, Severity.ERROR, f"refreshing {row.urn}: connection refused"))
+    rows[3].messages.append(Diagnostic(rows[3].urn, Severity.ERROR, "no such role"))
+    assert diagnostics_text(rows) == (
+        "Diagnostics:\n"
+        "  t:t:T (a) and 2 more:\n    error: refreshing urn:pulumi:dev::p::t:t:T::a: connection refused\n\n"
+        "  t:t:T (other):\n    error: no such role\n\n"
+    )

@@ -346,6 +346,14 @@ def test_previews_rehearse_on_the_development_server_or_where_the_stack_says_so(
     assert load(monkeypatch, tmp_path, **values).rehearse is expected
 
 
+def test_only_the_development_server_is_started_by_a_command_of_ours(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(local, "find", lambda _: local.Server("127.0.0.1", 5555, "admin", "hunter2"))
+    assert load(monkeypatch, tmp_path).commands.start == "taskdb server start"
+    assert load(monkeypatch, tmp_path, **NAMED).commands.start == ""
+
+
 def test_whether_to_rehearse_is_true_or_false(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fix = "pulumi config set taskdb:rehearse true --stack dev"
     with pytest.raises(TaskdbError) as refused:
