@@ -88,7 +88,7 @@ docs-reference: $(BIN)/.test ## Write the pages of docs/reference that the progr
 docs-print: $(BIN)/.test ## Write into pages of docs what their commands print now: PAGE=drift
 	TESTS=all TASKDB_DOCS=print $(BIN)/pytest tests/docs/test_pages.py -k "commands_print and ($$PAGE)"
 
-benchmarks: $(BIN)/.up $(if $(value PGHOST),,server) ## Measure the timing claims, and compare with a Pulumi CLI on the PATH
+benchmarks: $(BIN)/.up $(if $(value PGHOST),,server) ## Measure the timing claims, and compare with what is on the PATH: a Pulumi CLI, dbmate, migrate
 	@status=0; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || status=1; done; exit $$status
 
 dist: $(BIN)/.release ## Build the three packages, check them, and try each in an environment of its own
