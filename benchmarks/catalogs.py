@@ -126,8 +126,8 @@ def _claims(server: Tenants, folder: Path, tables: int) -> Iterator[Claim]:
             rounds=_ROUNDS,
         )
 
-    yield beside_dump("refresh with drift check", many.compare, 2)
-    yield beside_dump("preview of one revision, not rehearsed,", many.preview, 2)
+    yield beside_dump("refresh with drift check", many.compare, 2.5)
+    yield beside_dump("preview of one revision, not rehearsed,", many.preview, 2.5)
     yield claim(
         f"refresh with drift check: {most.tables} ÷ {few.tables} tables",
         lambda: seconds(most.compare),
