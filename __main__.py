@@ -47,6 +47,7 @@ migrations = Migrations(
     drift=Drift((*settings.drift_ignore, *database.granted_after), database.fingerprint),
     adopt=settings.adopt,
     commands=settings.commands,
+    contract=settings.contract,
     opts=pulumi.ResourceOptions(depends_on=[database]),
 )
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.migrate.blocks.batched import batched_update
     from pulumi_alembic.resource import Migrations, proof_of
     from pulumi_alembic.review.lint.custom import LINT_API, LintFinding, LintRule, LintStatement
-    from pulumi_alembic.stack.arguments import Approval, Backup, Commands, Drift, PromoteFrom
+    from pulumi_alembic.stack.arguments import Approval, Backup, Commands, Contract, Drift, PromoteFrom
     from pulumi_alembic.stack.databases import Query
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Approval",
     "Backup",
     "Commands",
+    "Contract",
     "DatabaseError",
     "Drift",
     "HistoryError",
@@ -51,7 +52,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    **dict.fromkeys(("Approval", "Backup", "Commands", "Drift", "PromoteFrom"), "stack.arguments"),
+    **dict.fromkeys(("Approval", "Backup", "Commands", "Contract", "Drift", "PromoteFrom"), "stack.arguments"),
     **dict.fromkeys(("LINT_API", "LintFinding", "LintRule", "LintStatement"), "review.lint.custom"),
     **dict.fromkeys(("Migrations", "proof_of"), "resource"),
     "Query": "stack.databases",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +17,12 @@ import sqlalchemy as sa
 from alembic import command, context
 from alembic.util import CommandError
 
-from pulumi_alembic.database.connection import VERSION_SCHEMA
+from pulumi_alembic.database.connection import VERSION_SCHEMA, connect, read_heads
 from pulumi_alembic.database.migration_lock import hold
 from pulumi_alembic.database.sessions import waits
-from pulumi_alembic.errors import MigrationError, Moved
+from pulumi_alembic.errors import MigrationError, Moved, TargetError
 from pulumi_alembic.ledger import integrity
+from pulumi_alembic.migrate import planner
 from pulumi_alembic.migrate.authoring import list_in_manifest, refuse_unnamed_merge, require_one_head
 from pulumi_alembic.migrate.data_loss.settings import allowed
 from pulumi_alembic.migrate.job import ENTERED, Job, Listener, Request
@@ -28,7 +31,11 @@ from pulumi_alembic.output.printable import printable
 from pulumi_alembic.output.redact import redact
 from pulumi_alembic.output.tracing import span
 from pulumi_alembic.policy import Policy
+from pulumi_alembic.scripts import phases
 from pulumi_alembic.scripts.origin import Origin
+from pulumi_alembic.scripts.phases import Contracts
+from pulumi_alembic.scripts.plan import Direction, Plan
+from pulumi_alembic.scripts.revision import CONTRACT
 
 if TYPE_CHECKING:
     from pulumi_alembic.scripts.revision import Revision
@@ -116,6 +123,7 @@ def _run_command(metadata: sa.MetaData | None, url: str, policy: Policy) -> None
             # Before Alembic reads the heads: whoever waited reads what the other migration left.
             lock = stack.enter_context(hold(url, policy, typed, _say))
         directory = Path(context.script.dir)
+        moves = asked in (command.upgrade, command.downgrade)
         job = Job(
             url,
             directory,
@@ -123,10 +131,11 @@ def _run_command(metadata: sa.MetaData | None, url: str, policy: Policy) -> None
             policy=policy,
             origin=Origin.of(directory) if lock else Origin(),
             allow_data_loss=allowed(()),
-            history=integrity.require(url, directory) if asked in (command.upgrade, command.downgrade) else None,
+            history=integrity.require(url, directory) if moves else None,
         )
+        restrict = partial(_hold_contracts, job) if asked is command.upgrade else None
         try:
-            _run_online(metadata, Request(job, _Terminal(), lock))
+            _run_online(metadata, Request(job, _Terminal(), lock, restrict=restrict))
         except Moved as moved:
             # Counted from other heads, the same words would mean other revisions.
             raise Moved(f"{moved}. See where it is: alembic current; then run again: {typed}") from None
@@ -141,6 +150,29 @@ def _run_online(metadata: sa.MetaData | None, request: Request) -> None:
         return of_scripts(known, scripts, is_upgrade=is_upgrade, document=document)
 
     run_online(metadata, request, forecast)
+
+
+def _hold_contracts(job: Job, steps: list[Any]) -> None:
+    """Take the contracts out of the steps that the last update of the stack lets wait, and say so.
+
+    Raises TargetError if the revision that was asked for is one of them, or builds on one.
+    """
+    history = job.read_history()
+    ids = [str(step.revision.revision) for step in steps if hasattr(step, "revision")]
+    if not any(history.revisions[id].phase == CONTRACT for id in ids if id in history.revisions):
+        return
+    with connect(job.url) as connection:
+        heads = read_heads(connection)
+        applied = tuple(history.revisions[id] for id in history.ancestors([*heads, *ids]))
+        pending = tuple(history.revisions[id] for id in ids)
+        plan = Plan(heads, ids[-1], Direction.UPGRADE, pending, applied)
+        plan = planner.without_held(connection, plan, history, Contracts(by_hand=True))
+    asked = str(getattr(context.config.cmd_opts, "revision", ""))
+    if ids[-1] in plan.waits and not re.search(r"head|\+", asked):
+        raise TargetError(f"{plan.held_lines[-1]}. Nothing was run. To run it now:\n  {phases.COMMAND}")
+    for line in plan.held_lines:
+        _say(line)
+    steps[:] = [step for step in steps if str(step.revision.revision) not in plan.waits]
 
 
 def _say(text: str) -> None:

@@ -35,7 +35,7 @@ __all__ = ["MigrationsProvider"]
 
 COMPARED = (
     *(Properties.url, Properties.directory, Properties.urn, Properties.infrastructure, Properties.drift_ignore),
-    *(Properties.databases, Properties.query, Properties.query_url),
+    *(Properties.databases, Properties.query, Properties.query_url, Properties.contract),
 )
 """Inputs that are a change where they are others, whatever is planned."""
 
@@ -107,7 +107,7 @@ class MigrationsProvider(ResourceProvider):
         """
         olds, news = Properties(_olds), Properties(_news)
         planned = _olds.get(Properties.serial) != _news.get(Properties.serial)
-        elsewhere = _olds.get(Properties.revision) != _news.get(Properties.target)
+        elsewhere = _olds.get(Properties.revision) != news.reaches
         moved = bool(olds.drift) or any(_olds.get(key) != _news.get(key) for key in COMPARED)
         known, applied = (trust.read(each.applied, STATE) for each in (olds, news))
         return DiffResult(changes=planned or elsewhere or moved or not applied.keys() <= known.keys())

@@ -18,7 +18,16 @@ from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.scripts import trust
 from pulumi_alembic.scripts.history import HEAD, History
 from pulumi_alembic.scripts.promotion import UNSEALED
-from pulumi_alembic.stack.arguments import Approval, Argument, Backup, Commands, Drift, PromoteFrom, properties_of
+from pulumi_alembic.stack.arguments import (
+    Approval,
+    Argument,
+    Backup,
+    Commands,
+    Contract,
+    Drift,
+    PromoteFrom,
+    properties_of,
+)
 from pulumi_alembic.stack.databases import Query
 from pulumi_alembic.stack.databases import asked as fanned_out
 from pulumi_alembic.stack.properties import Properties, Wire
@@ -66,6 +75,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         adopt: bool | str = False,
         databases: Sequence[pulumi.Input[str]] | Query | None = None,
         waves: Waves | None = None,
+        contract: Contract | None = None,
         commands: Commands | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -95,6 +105,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             databases: The names of several databases of the server of `url`, or a query for them. `revision` is then
                 that of all, `revisions` has the numbers, and `failures` the errors.
             waves: How many of `databases` are migrated at a time.
+            contract: When revisions of phase contract run. By default they run with the others, but are held on a
+                production stack on which revisions were applied before.
             commands: What to type to change these settings, for messages.
             opts: Pulumi's own options.
 
@@ -112,6 +124,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             "promote_from": (PromoteFrom, promote_from),
             "drift": (Drift, drift),
             "commands": (Commands, commands),
+            "contract": (Contract, contract),
         }
         try:
             history = history or History.load(Path(directory))

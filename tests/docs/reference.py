@@ -92,6 +92,12 @@ VALUES: Mapping[str, tuple[str, str, str]] = {
         "The revisions that are allowed to delete rows, separated by commas.",
         "migrations.md#data-that-would-be-lost",
     ),
+    "taskdb:contract": (
+        "`hold` on a production stack on which revisions were applied, otherwise `with-deploy`",
+        "When revisions of phase contract run: `with-deploy`, `hold`, or a time such as `24h` after the newest expand "
+        "before was applied.",
+        "zero-downtime.md#when-contracts-run",
+    ),
     "taskdb:on_unknown_revision": (
         "`refuse` on a production stack, otherwise `rollback`",
         "What an update does if the scripts lack an applied revision.",

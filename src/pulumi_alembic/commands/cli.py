@@ -9,10 +9,10 @@ import gc
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,12 +23,15 @@ from pulumi_alembic.commands.command import AS_JSON, Options, argument, command,
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url, project_folder, script_directory
 from pulumi_alembic.database.sessions import patience, waits
-from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.errors import MigrationError, TargetError
 from pulumi_alembic.migrate.job import Gate, Job, Listener
 from pulumi_alembic.output.printable import guarded_output, json_text, printable
 from pulumi_alembic.output.wording import counted
+from pulumi_alembic.scripts import phases
 from pulumi_alembic.scripts.history import HEAD, History
 from pulumi_alembic.scripts.manifest import Manifest
+from pulumi_alembic.scripts.phases import Contracts
+from pulumi_alembic.scripts.revision import CONTRACT
 
 if TYPE_CHECKING:
     from pulumi_alembic.scripts.plan import Plan
@@ -108,13 +111,15 @@ def _capsule(options: Options, directory: Path) -> None:
 def _plan(options: Options, directory: Path) -> int:
     from pulumi_alembic.migrate import planner
 
-    plan = planner.plan_from_database(Job(database_url(directory), directory, options.target))
+    job = Job(database_url(directory), directory, options.target, contracts=Contracts(by_hand=True))
+    plan = planner.plan_from_database(job)
     _warn(directory)
     if options.json:
         steps = [{"revision": step.id, "message": step.message} for step in plan.steps]
-        print_document(current=plan.current, target=plan.target, direction=plan.direction, steps=steps)
+        known: dict[str, Any] = {"held": dict(plan.waits)} if plan.waits else {}
+        print_document(current=plan.current, target=plan.target, direction=plan.direction, steps=steps, **known)
     else:
-        print("\n  ".join([str(plan), *plan.lines]))
+        print("\n  ".join([str(plan), *plan.lines, *plan.held_lines]))
     return _broken(plan, directory)
 
 
@@ -134,19 +139,23 @@ def _upgrade(options: Options, directory: Path) -> None:
     from pulumi_alembic.migrate import planner
 
     command = " ".join(["pulumi-alembic", *sys.argv[1:]])
-    job = Job(database_url(directory), directory, options.target, command)
+    job = Job(database_url(directory), directory, options.target, command, contracts=Contracts(by_hand=True))
     plan = planner.look_closely(job).plan
     plan.require_upgrade()
     _warn(directory)
+    if options.target in plan.waits:
+        until = plan.waits[options.target]
+        raise TargetError(f"{options.target} waits {until}. Nothing was run. To run it now:\n  {phases.COMMAND}")
     listener, revision = _Applied(quiet=options.json), plan.target
     if plan.steps:
         from pulumi_alembic.migrate import migrator
 
-        revision = migrator.migrate(replace(job, target=plan.target), _UpgradesOnly(), listener)
+        revision = migrator.migrate(job, _UpgradesOnly(), listener)
     if options.json:
-        print_document(revision=revision, applied=listener.revisions)
+        known: dict[str, Any] = {"held": dict(plan.waits)} if plan.waits else {}
+        print_document(revision=revision, applied=listener.revisions, **known)
     else:
-        print(f"the database is at {revision}")
+        print("\n".join([*plan.held_lines, f"the database is at {revision}"]))
 
 
 def _warn(directory: Path) -> None:
@@ -155,9 +164,31 @@ def _warn(directory: Path) -> None:
 
 
 class _UpgradesOnly(Gate):
+    def __init__(self, contract: str = "") -> None:
+        self._contract = contract
+
     def approve(self, plan: Plan) -> Mapping[str, Any]:
         plan.require_upgrade()
-        return {}
+        contracts = [step for step in plan.steps if self._contract and step.phase == CONTRACT]
+        return {step.id: {CONTRACT: {"reason": self._contract}} for step in contracts}
+
+
+def _contract(options: Options, directory: Path) -> None:
+    from pulumi_alembic.migrate import migrator, planner
+    from pulumi_alembic.migrate.data_loss.settings import allowed
+
+    reason = " ".join(options.reason.split())
+    if " " not in reason:
+        raise MigrationError("--reason must say in words why no code of the previous version runs any longer")
+    typed = shlex.join(["pulumi-alembic", *sys.argv[1:]])
+    contracts = Contracts(alone=True)
+    job = Job(database_url(directory), directory, HEAD, typed, allow_data_loss=allowed(()), contracts=contracts)
+    plan = planner.look_closely(job).plan
+    if not any(step.phase == CONTRACT for step in plan.steps):
+        print("no contract is pending")
+        return
+    revision = migrator.migrate(job, _UpgradesOnly(reason), _Applied(quiet=False))
+    print(f"the database is at {revision}")
 
 
 class _Applied(Listener):
@@ -338,6 +369,11 @@ group = click.Group(
         command(_capsule, "Show the stored script of an applied revision.", argument("revision", metavar="ID")),
         command(_plan, "Show what `upgrade` would run; change nothing.", _TARGET, AS_JSON),
         command(_upgrade, "Upgrade the database to a revision, as an update of the stack does.", _TARGET, AS_JSON),
+        command(
+            _contract,
+            "Run the contracts that are held: no code of the previous version runs any longer.",
+            option("--reason", "Why they can run; recorded in the ledger.", required=True),
+        ),
         command(
             _lint,
             "Lint the scripts, upgrades and downgrades, without a database.",

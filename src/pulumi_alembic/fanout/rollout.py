@@ -50,6 +50,7 @@ class Rollout:
     waves: Waves
     listener: Listener
     gates: Gates
+    contract: str = ""
 
     def run(self) -> Outcome:
         """Run all waves. The other databases of a wave that fails end whole.
@@ -63,7 +64,9 @@ class Rollout:
         planned = list(self.waves.of(sorted(keys)))
         left = len(keys)
         judged = {"approved": self.gates.approved is not None, "configure": self.gates.configure}
-        kept_in_ledger = {key: notes(group.account) if group.account else {} for key, group in groups.pending.items()}
+        kept_in_ledger = {
+            key: notes(group.account, self.contract) if group.account else {} for key, group in groups.pending.items()
+        }
         for number, wave in enumerate(planned, 1):
             name = f"wave {number} of {len(planned)}" + (", the canary" if number == 1 else "")
             items = {
@@ -77,7 +80,7 @@ class Rollout:
                 outcome.failed = {groups.name(each): failed[each] for each in wave if each in failed}
                 return outcome
             tell = self.listener.waits if number in (1, len(planned)) else self.listener.status
-            tell(f"{name}: {databases(len(wave))} at {groups.target}")
+            tell(f"{name}: {databases(len(wave))} at {groups.reached}")
         return outcome
 
     def _run(self, wave: str, items: Mapping[int, tuple[str, Any]], counts: Counter[str]) -> dict[int, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pulumi_alembic.database.connection import connect
 from pulumi_alembic.errors import DatabaseError, Moved, NotApproved
+from pulumi_alembic.ledger import contract_policy
 from pulumi_alembic.migrate import planner
 from pulumi_alembic.migrate.data_loss.settings import is_wanted
 from pulumi_alembic.migrate.job import Gate, Listener
@@ -72,7 +73,8 @@ def look(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
     bench.told.add(key)
     applied = trust.write([*plan.applied, *plan.steps])
     at = revision_text(plan.current)
-    return {"key": key, "plan": {"origin": at, "text": str(plan), "pending": bool(plan.steps), "applied": applied}}
+    details = {"origin": at, "text": str(plan), "pending": bool(plan.steps), "applied": applied}
+    return {"key": key, "plan": details | {"reaches": plan.target, "held": dict(plan.waits)}}
 
 
 def read(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
@@ -112,7 +114,12 @@ def migrate(bench: Bench, name: str | None, expected: Any, tell: Tell) -> Answer
     from pulumi_alembic.migrate import migrator
 
     job = bench.job.of(name or "")
-    return {"revision": migrator.migrate(job, _AsJudged(bench, job, expected), _Told(tell))}
+    revision = migrator.migrate(job, _AsJudged(bench, job, expected), _Told(tell))
+    if job.contracts is not None:
+        with connect(job.url) as connection:
+            contract_policy.write(connection, job.contracts.to_store)
+            connection.commit()
+    return {"revision": revision}
 
 
 @dataclass(frozen=True)

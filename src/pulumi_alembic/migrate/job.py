@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.scripts.history import HEAD, History
 from pulumi_alembic.scripts.origin import Origin
+from pulumi_alembic.scripts.phases import Contracts
 from pulumi_alembic.scripts.plan import Plan
 from pulumi_alembic.scripts.revision import Revision
 from pulumi_alembic.scripts.trust import Trust
@@ -39,7 +40,7 @@ class Job:
     `command` is what a person repeats after a failure, and `allow_data_loss` are the revisions that are allowed to
     delete rows. With `trust` the ledger's scripts run if the directory has none. The ledger keeps `origin`. `history`
     is that of the directory, if it was read before. A database without heads is taken to be at those that are
-    `adopted`.
+    `adopted`. With `contracts` those that are not due are held.
     """
 
     url: str
@@ -52,6 +53,7 @@ class Job:
     allow_data_loss: frozenset[str] = frozenset()
     history: History | None = None
     adopted: tuple[str, ...] = ()
+    contracts: Contracts | None = None
 
     def read_history(self) -> History:
         """The history that is known, or else that of the directory. Raises HistoryError."""
@@ -139,7 +141,8 @@ class Request:
 
     A caller inside Python leaves it in Alembic's `config.attributes["request"]`. `lock` keeps other migrations out;
     None only for a run that changes nothing. The ledger keeps the id of the `backup` that was made before, and the
-    `notes` of each revision. `locks` finds what was rehearsed or approved.
+    `notes` of each revision. `locks` finds what was rehearsed or approved. `restrict` takes those that are held out
+    of Alembic's steps, before the first one runs.
     """
 
     job: Job
@@ -149,6 +152,7 @@ class Request:
     backup: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict)
     locks: Locks | None = None
+    restrict: Callable[[list[Any]], None] | None = None
 
     def script(self, step: RevisionStep) -> Revision:
         """The script of a step of Alembic's: as it was checked, or else as it is now."""

@@ -12,7 +12,7 @@ from pulumi_alembic.database.sessions import waits
 from pulumi_alembic.errors import BackfillError, DatabaseError, Moved
 from pulumi_alembic.migrate.job import OPEN, SILENT, Gate, Job, Listener, Request
 from pulumi_alembic.migrate.loading import for_good
-from pulumi_alembic.migrate.planner import look_closely, read_revision
+from pulumi_alembic.migrate.planner import Looked, look_closely, read_revision
 from pulumi_alembic.output.tracing import span
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.scripts.history import History
@@ -36,29 +36,30 @@ def migrate(job: Job, gate: Gate = OPEN, listener: Listener = SILENT) -> str:
         hold(job.url, job.policy, job.command, listener.waits) as lock,
         gate.around(),
     ):
-        while (history := _reach(Request(job, listener, lock), gate)) is None:
+        while (looked := _reach(Request(job, listener, lock), gate)) is None:
             lock.ensure()
-        if any(ASKS in revision.source for revision in history.revisions.values()):
+        if any(ASKS in revision.source for revision in looked.history.revisions.values()):
             with span("backfills"):
                 _fill_in(job, listener)
         with span("read the revision"):
             revision = _read_at_last(job.url, job.policy)
-    if revision != job.target:
+    target = looked.plan.target
+    if revision != target:
         raise DatabaseError(
-            f"every revision was applied, but the database is at {revision} and not at {job.target}. "
+            f"every revision was applied, but the database is at {revision} and not at {target}. "
             f"Run it again: {job.command}"
         )
     return revision
 
 
-def _reach(request: Request, gate: Gate) -> History | None:
-    """Run what is pending, and return its history; None if another migration came between: then plan again."""
+def _reach(request: Request, gate: Gate) -> Looked | None:
+    """Run what is pending, and return what it was made of; None if another migration came between: then plan again."""
     job = request.job
     with span("plan"):
         looked = look_closely(job)
     plan = looked.plan
     if not plan.steps:
-        return looked.history
+        return looked
     with span("review"):
         notes = gate.approve(plan) or {}
     # Git is asked while Alembic is loaded.
@@ -74,7 +75,7 @@ def _reach(request: Request, gate: Gate) -> History | None:
     except Moved as moved:
         request.listener.status(f"{moved}: planning again")
         return None
-    return looked.history
+    return looked
 
 
 def _fill_in(job: Job, listener: Listener) -> None:

@@ -95,7 +95,9 @@ def run_online(metadata: sa.MetaData | None, request: Request, forecast: Forecas
 
         locks = TableLocks(request, retries, watch)
 
-        def on_steps(steps: Sequence[Any], session: Session) -> None:
+        def on_steps(steps: list[Any], session: Session) -> None:
+            if steps and request.restrict is not None:
+                request.restrict(steps)
             if steps:
                 _before_the_first(steps, session, request)
                 locks.look(steps, session)

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.database.connection import connect, login_search_path, read_catalog_document, read_heads
 from pulumi_alembic.database.endpoint import refuse_read_only
-from pulumi_alembic.ledger import integrity, stored_scripts
+from pulumi_alembic.ledger import contract_policy, integrity, stored_scripts
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.migrate.loading import for_good
+from pulumi_alembic.scripts import phases
 from pulumi_alembic.scripts.history import History
-from pulumi_alembic.scripts.plan import Plan, plan, revision_text
+from pulumi_alembic.scripts.phases import Contracts
+from pulumi_alembic.scripts.plan import Direction, Plan, plan, revision_text
+from pulumi_alembic.scripts.revision import CONTRACT
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
@@ -28,6 +32,7 @@ __all__ = [
     "plan_from_database",
     "read_revision",
     "refuse_unfit",
+    "without_held",
 ]
 
 
@@ -96,7 +101,19 @@ def look_over(connection: Connection, scripts: Callable[[], History], job: Job) 
     if job.trust is not None:
         history = stored_scripts.complete(connection, history, heads, job.trust)
     steps = plan(history, heads, asked)
+    if job.contracts is not None:
+        steps = without_held(connection, steps, history, job.contracts)
     return Looked(steps, history, None, connection.info.server_version // 10000)
+
+
+def without_held(connection: Connection, steps: Plan, history: History, contracts: Contracts) -> Plan:
+    """The plan without the contracts that are not due here. Raises TargetError for an expand that builds on one."""
+    if steps.direction is not Direction.UPGRADE or not any(step.phase == CONTRACT for step in steps.steps):
+        return steps
+    if contracts.by_hand:
+        contracts = contracts.stored(contract_policy.read(connection))
+    applied = contract_policy.applied(connection, phases.awaited(steps, history))
+    return phases.hold(steps, history, contracts, applied)
 
 
 def look_at_nothing(job: Job, current: Sequence[str] = ()) -> Looked:
@@ -106,7 +123,10 @@ def look_at_nothing(job: Job, current: Sequence[str] = ()) -> Looked:
     """
     history = job.read_history()
     history.require_manifest()
-    return Looked(plan(history, current, history.resolve(job.target)), history)
+    steps = plan(history, current, history.resolve(job.target))
+    if job.contracts is not None:
+        steps = phases.hold(steps, history, job.contracts, phases.Applied(datetime.now(UTC)))
+    return Looked(steps, history)
 
 
 _IMPORTED: set[tuple[Path, str]] = set()

@@ -38,7 +38,7 @@ class Running:
 
     def __init__(
         self,
-        on_steps: Callable[[Sequence[Any], Session], None],
+        on_steps: Callable[[list[Any], Session], None],
         on_step: Callable[[RevisionStep], None],
     ) -> None:
         self.step: RevisionStep | None = None

@@ -167,7 +167,8 @@ def account_of(
     Raises HistoryError as `rendering.render` does, and MigrationError where squawk cannot be run.
     """
     plan, catalog = looked.plan, looked.catalog
-    account = Account(revision_text(plan.current), plan.target, plan.direction, database)
+    about = {"held": tuple(plan.held_lines), "phased": lint.phased}
+    account = Account(revision_text(plan.current), plan.target, plan.direction, database, **about)  # type: ignore[arg-type]
     if not plan.steps:
         return account
     from pulumi_alembic.review.lint.linter import Linter

@@ -89,8 +89,11 @@ def refuse_failed(account: Account, command: str) -> None:
     )
 
 
-def notes(account: Account) -> dict[str, dict[str, Any]]:
-    """What the ledger keeps of each revision that runs unproven, or in spite of its rehearsal: the reason for it."""
+def notes(account: Account, contract: str = "") -> dict[str, dict[str, Any]]:
+    """What the ledger keeps of each revision that runs unproven, or in spite of its rehearsal: the reason for it.
+
+    `contract` is the reason for which contracts run that are held, empty if none does.
+    """
     unproven = {
         each.id: {UNPROVEN: {"reason": one.excused, "finding": one.message}}
         for each in account.revisions
@@ -99,8 +102,11 @@ def notes(account: Account) -> dict[str, dict[str, Any]]:
     }
     failed = [each.rehearsed.fails for each in _refused(account) if each.rehearsed]
     skipped = {SKIPPED: {"reason": reason, "failed": failed[0]}} if failed and (reason := _reason()) else {}
-    ids = [each.id for each in account.revisions if skipped or each.id in unproven]
-    return {id: unproven.get(id, {}) | skipped for id in ids}
+    known = {each.id: unproven.get(each.id, {}) | skipped for each in account.revisions}
+    for each in account.revisions:
+        if contract and each.phase:
+            known[each.id] |= {each.phase: {"reason": contract}}
+    return {id: reasons for id, reasons in known.items() if reasons}
 
 
 def _refused(account: Account) -> Iterator[RevisionAccount]:

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.output.wording import few
 from pulumi_alembic.scripts import phases
 from pulumi_alembic.sql.locks import MODES, OF_ROWS, Effects, Lock
 from pulumi_alembic.sql.tables import ColumnAccount, ForeignKey, TableAccount, TableState
@@ -44,6 +45,8 @@ _FIRST_RESTORES = "leads back to the same fingerprint"
 """The same in previews that the first release saved."""
 
 _NO_EFFECTS = Effects()
+_UPGRADE, _BASE = "upgrade", "base"
+_BREAKS_SHOWN = 3
 
 
 class Severity(StrEnum):
@@ -166,7 +169,8 @@ class Account:
     `database` is `HOST:PORT/NAME`, empty where there is none yet. `rehearsed` where it was measured and not concluded;
     where that was wanted and could not be, `not_rehearsed` says why. What was measured is no part of the digest: an
     update, which does not rehearse, has the same. Nor are `tables`: what the revisions with known SQL change, and what
-    is around it. Nor is `as_of`: when the database was read, if that was before this report.
+    is around it. Nor is `as_of`: when the database was read, if that was before this report. Nor is `held`, a line for
+    each pending revision that waits, nor whether the stack is `phased`: the plan's target tells what runs.
     """
 
     origin: str
@@ -178,6 +182,8 @@ class Account:
     tables: tuple[TableAccount, ...] = ()
     not_rehearsed: str = ""
     as_of: str = ""
+    held: tuple[str, ...] = ()
+    phased: bool = False
 
     @cached_property
     def digest(self) -> str:
@@ -188,6 +194,21 @@ class Account:
         """
         parts = self._parts()
         return "-".join([f"{DIGEST_FORMULA}{_digest(parts, 32)}", *(_digest(parts[name], 4) for name in PARTS)])
+
+    @property
+    def running_code(self) -> str:
+        """Whether code of the previous version runs on the schema that the plan leaves: `yes`, or `no` and why not.
+
+        Empty for a plan that has nothing to do with phases, for a downgrade, and where no such code runs.
+        """
+        phased = self.phased or any(each.phase or each.breaks for each in self.revisions)
+        if self.direction != _UPGRADE or self.origin == _BASE or not self.revisions or not phased:
+            return ""
+        broken = [f"{each.id} {what}" for each in self.revisions for what in each.breaks]
+        if broken:
+            return f"no: {few(broken, _BREAKS_SHOWN)}"
+        python = [f"{each.id} runs Python" for each in self.revisions if each.runs_python]
+        return f"not known: {few(python, _BREAKS_SHOWN)}" if python else "yes"
 
     def _parts(self) -> dict[str, Any]:
         return {

@@ -11,7 +11,7 @@ from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.sql.locks import MODES, Effects, Lock
 from pulumi_alembic.sql.outside_transaction import backfilled
 
-__all__ = ["statements", "summary"]
+__all__ = ["phase_lines", "statements", "summary"]
 
 _SHOWN = 20
 _ARROWS = {Direction.UPGRADE: "↑", Direction.DOWNGRADE: "↓"}
@@ -20,6 +20,8 @@ _LABEL = 9  # characters, of the longest label
 
 def summary(account: Account) -> list[str]:
     """A line for each revision, and below it what it does; of many revisions those in the middle are counted."""
+    if account.held and not account.revisions:
+        return list(account.held)
     first, last = account.revisions, account.revisions[:0]
     hidden = len(first) - 2 * _SHOWN
     if hidden > 1:
@@ -27,7 +29,13 @@ def summary(account: Account) -> list[str]:
     lines = [line for each in first for line in _revision(each)]
     lines += [f"… {hidden} more revisions"] if last else []
     lines += [line for each in last for line in _revision(each)]
-    return [*lines, _how(account), f"Digest: {account.digest}"]
+    return [*lines, *phase_lines(account), _how(account), f"Digest: {account.digest}"]
+
+
+def phase_lines(account: Account) -> list[str]:
+    """What waits, and whether code of the previous version runs on the schema that the plan leaves."""
+    runs = account.running_code
+    return [*account.held, *([f"Code of the previous version runs on this schema: {runs}"] if runs else [])]
 
 
 def _how(account: Account) -> str:
@@ -53,7 +61,8 @@ def _revision(revision: RevisionAccount) -> Iterator[str]:
     origin = ", from the ledger" if revision.from_ledger else ""
     proven = f", proven by {revision.proven_by}" if revision.proven_by else ""
     arrow = _ARROWS[Direction(revision.direction)]
-    yield f"{arrow} {revision.id} {revision.message} ({_size(revision)}{origin}{proven})"
+    phase = f", {revision.phase}" if revision.phase else ""
+    yield f"{arrow} {revision.id} {revision.message} ({_size(revision)}{phase}{origin}{proven})"
     seen = revision.rehearsed
     effects = _together([each.does for each in revision.sends])
     for label, text in [

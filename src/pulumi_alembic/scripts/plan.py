@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
@@ -31,7 +31,8 @@ class Direction(StrEnum):
 class Plan:
     """Running `steps` in order brings a database whose heads are `current` to `target`, and nothing else runs.
 
-    `applied` is all that is applied then.
+    `applied` is all that is applied then. What `waits` is pending and does not run: contracts that are held, and
+    merges, each with what it waits for.
     """
 
     current: tuple[str, ...]
@@ -39,13 +40,20 @@ class Plan:
     direction: Direction
     steps: tuple[Revision, ...]
     applied: tuple[Revision, ...] = ()
+    waits: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """One line: `20250126_002 → 20250126_003, 1 upgrade`."""
+        held = f"{counted(len(self.waits), 'revision')} held" if self.waits else ""
         if not self.steps:
-            return f"at {revision_text(self.current)}: nothing pending"
+            return f"at {revision_text(self.current)}: {held or 'nothing pending'}"
         number = len(self.steps)
-        return f"{revision_text(self.current)} → {self.target}, {counted(number, self.direction)}"
+        return f"{revision_text(self.current)} → {self.target}, {counted(number, self.direction)}{held and f'; {held}'}"
+
+    @property
+    def held_lines(self) -> list[str]:
+        """One line per revision that waits: `20260301_005 waits until 2026-03-02 10:00 UTC`."""
+        return [f"{id} waits {until}" for id, until in self.waits.items()]
 
     @property
     def lines(self) -> list[str]:

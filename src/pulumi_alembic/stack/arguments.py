@@ -11,9 +11,10 @@ import pulumi
 from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.drift.difference.ignored import patterns
 from pulumi_alembic.errors import PolicyError
+from pulumi_alembic.scripts import phases
 from pulumi_alembic.stack.properties import Properties, Wire
 
-__all__ = ["Approval", "Argument", "Backup", "Commands", "Drift", "PromoteFrom", "properties_of"]
+__all__ = ["Approval", "Argument", "Backup", "Commands", "Contract", "Drift", "PromoteFrom", "properties_of"]
 
 
 class Argument(ABC):
@@ -49,6 +50,21 @@ class Backup(Argument):
         """Both, where there are backups."""
         when = BackupSetting.parse(self.when, self.folder).when
         return {} if when is When.NEVER else {Properties.backup: str(when), Properties.backup_folder: self.folder}
+
+
+@dataclass(frozen=True)
+class Contract(Argument):
+    """When revisions of phase contract run: `with-deploy`, `hold`, or a time after the newest expand before, as `24h`.
+
+    The time goes by the server's clock. `hold` waits until somebody types `pulumi-alembic contract`.
+    """
+
+    when: str = phases.HOLD
+
+    @property
+    def properties(self) -> Wire:
+        """It, as it is written."""
+        return {Properties.contract: phases.parse(self.when)}
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,9 @@ def check(olds: Properties, inputs: Properties) -> Wire:
     """
     log = inputs.log
     adopted = adopt.find(inputs)
-    job = replace(inputs.job(olds), adopted=adopted.heads if adopted else ())
+    # A contract that is due since the preview of this command waits for the next one.
+    job = inputs.job(olds, shown.noted_target(inputs.urn) if inputs.applying else "")
+    job = replace(job, adopted=adopted.heads if adopted else ())
     looked, account = plan(inputs, olds, job)
     steps, lower = looked.plan, inputs.lint_settings.lower
     # Those that go too: an update that fails on the way down is gone on with by what is known here.
@@ -45,11 +47,13 @@ def check(olds: Properties, inputs: Properties) -> Wire:
         Properties.applied: applied,
         **proof.properties(olds, looked, account, lower),
     }
+    if steps.waits:
+        adds |= {Properties.effective_target: steps.target, Properties.held: dict(steps.waits)}
     if adopted:
         adds[Properties.adopts] = {"revision": revision_text(adopted.heads), "digest": adopted.digest}
-    if account and steps.steps and not inputs.applying:
+    if account and (steps.steps or steps.waits) and not inputs.applying:
         update.tell(steps, account, inputs)
-        shown.remember(account.digest, inputs.urn)
+        shown.remember(account.digest, inputs.urn, steps.target)
     if account:
         refuse_failed(account, log.command("up"))
     if inputs.applying:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -33,6 +34,9 @@ __all__ = ["check", "migrate", "read"]
 _OUTPUTS = (Properties.revision, Properties.revisions, Properties.failures)
 
 _FRESH = 30.0  # seconds
+_decided: dict[str, str] = {}
+"""By URN the time as of which the check of an update decided which contracts are due."""
+
 _seen: dict[str, tuple[float, object, Groups]] = {}
 
 
@@ -45,7 +49,11 @@ def check(olds: Properties, asked: Properties) -> Wire:
     url, listing = _listing(many, asked.url, olds.url)
     if listing is None:
         return {Properties.plan: "the databases are not known yet", Properties.serial: olds.serial + 1}
-    with Crowd(_job(asked, olds, url)) as crowd:
+    # A contract that is due since the preview of this command waits for the next one.
+    noted = shown.noted_target(asked.urn) if asked.applying else ""
+    as_of = noted or datetime.now(UTC).isoformat()
+    _decided[asked.urn] = as_of
+    with Crowd(_job(asked, olds, url, as_of)) as crowd:
         processes, known = many.waves.processes, url is not None
         look = survey if asked.applying else partial(judged, tell=log.status)
         groups = look(crowd, listing, processes, known=known)
@@ -54,12 +62,15 @@ def check(olds: Properties, asked: Properties) -> Wire:
     applied = " ".join(sorted({pair for text in groups.applied for pair in text.split()}))
     adds: Wire = {Properties.plan: printable(groups.plan), Properties.applied: applied}
     adds[Properties.serial] = olds.serial + bool(groups.pending)
+    if (groups.pending or groups.held) and not asked.applying:
+        shown.remember(groups.digest, asked.urn, as_of)
+    if groups.held:
+        adds |= {Properties.effective_target: groups.reached, Properties.held: groups.held}
     before = Many(olds).kept
     said = changes(before.names, listing.names) if before else []
     if groups.pending and not asked.applying:
         adds |= _details(groups)
         _tell(groups, log, said + _to_come(asked, listing))
-        shown.remember(groups.digest, asked.urn)
     elif said and not asked.applying:
         log.info("\n  ".join([groups.plan, *said]))
     for account in groups.accounts:
@@ -70,7 +81,7 @@ def check(olds: Properties, asked: Properties) -> Wire:
 def migrate(properties: Properties) -> Wire:
     """Bring all databases to the target, wave after wave. Raises HalfDone, with how far it is, behind a failed wave."""
     many, log = Many(properties), properties.log
-    job = _job(properties, properties, properties.url)
+    job = _job(properties, properties, properties.url, _decided.pop(properties.urn, ""))
     listing = many.kept or many.listing(properties.url)
     if listing is None or properties.url is None:
         raise DatabaseError("the databases are not known, though the update is under way")
@@ -82,7 +93,8 @@ def migrate(properties: Properties) -> Wire:
             if shown.noted(properties.urn) != groups.digest:
                 _tell(groups, log, [])
             gates.check(groups.accounts, groups.digest)
-        outcome = Rollout(crowd, groups, many.waves, log, gates).run()
+        reason = properties.contracts.reason
+        outcome = Rollout(crowd, groups, many.waves, log, gates, contract=reason).run()
     counts = {id: number for id, number in outcome.counts.items() if number}
     outputs = properties.without(*DETAILS) | _outputs(counts, kept(outcome.failed))
     if outcome.failed:
@@ -127,6 +139,7 @@ def read(id_: str, state: Properties) -> ReadResult:
     if not counts:
         return ReadResult("", {})
     base = state.without(*_OUTPUTS, *DETAILS) | many.adds(listing)
+    base = {key: value for key, value in base.items() if key not in (Properties.effective_target, Properties.held)}
     asked = {**base, Properties.target: told(counts), Properties.plan: ""}
     return ReadResult(id_, base | _outputs(counts, {}), asked)
 
@@ -148,9 +161,10 @@ def _listing(many: Many, url: str | None, old: str | None) -> tuple[str | None, 
         return old, listing
 
 
-def _job(properties: Properties, known: Properties, url: str | None) -> FanoutJob:
+def _job(properties: Properties, known: Properties, url: str | None, as_of: str = "") -> FanoutJob:
     may_lose = allowed(properties.allow_data_loss)
-    job = replace(properties.job(known), url=url or "", allow_data_loss=may_lose)
+    contracts = replace(properties.contracts, as_of=datetime.fromisoformat(as_of) if as_of else None)
+    job = replace(properties.job(known), url=url or "", allow_data_loss=may_lose, contracts=contracts)
     return FanoutJob(job, properties.lint_settings, properties.rehearse_with)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
@@ -17,8 +18,9 @@ from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.review.gates import APPROVE, Gates
 from pulumi_alembic.review.lint.settings import Settings
-from pulumi_alembic.scripts import trust
+from pulumi_alembic.scripts import phases, trust
 from pulumi_alembic.scripts.origin import Origin
+from pulumi_alembic.scripts.phases import Contracts
 from pulumi_alembic.scripts.promotion import Lower
 from pulumi_alembic.scripts.trust import Trust
 from pulumi_alembic.stack.log import Log
@@ -114,6 +116,13 @@ class Properties:
     names = _Property(_text, "__databases")
     """Input and output: the names, packed, as far as they are few enough for a state."""
 
+    contract = _Property(_text)
+    """When contracts run, as `phases.parse` returns it; empty for the default."""
+    effective_target = _Property(_text)
+    """Where the plan leads if contracts are held: a revision, or several joined by `+`. Otherwise that is `target`."""
+    held = _Property(_any)
+    """By revision what it waits for: the contracts that are held, and the merges behind them."""
+
     plan = _Property(_text)
     serial = _Property(lambda value: int(value or 0), "__serial")
     applied = _Property(_text, "__applied")
@@ -147,7 +156,14 @@ class Properties:
     def of(cls, wire: Mapping[str, Any]) -> Properties:
         """What a program asks for. Raises MigrationError for a setting that makes no sense."""
         asked = cls(wire)
-        for _ in (asked.policy, asked.backup_setting, asked.lint_settings, asked.refuses_unknown, asked.drift_ignore):
+        for _ in (
+            asked.policy,
+            asked.backup_setting,
+            asked.lint_settings,
+            asked.refuses_unknown,
+            asked.drift_ignore,
+            asked.contracts,
+        ):
             """All that can be wrong is read once, before anything else is done."""
         return asked
 
@@ -174,6 +190,7 @@ class Properties:
             backup=self.backup,
             configure_backup=self.configure_backup or Settings.configure_backup,
             lower=Lower.of(self.lower),
+            phased=bool(self.contract),
         )
 
     @property
@@ -198,8 +215,22 @@ class Properties:
             approved=approved if self.require_approval else None,
         )
 
-    def job(self, known: Properties) -> Job:
-        """What a run of these needs. The digests that are `known` vouch for stored scripts, and what a person gives."""
+    @property
+    def reaches(self) -> str:
+        """Where an update with these inputs brings the database: `target`, unless contracts are held."""
+        return self.effective_target or self.target
+
+    @property
+    def contracts(self) -> Contracts:
+        """Which contracts run. Raises PolicyError if the environment gives a reason that is none."""
+        when = phases.parse(self.contract) if self.contract else ""
+        return Contracts(when, self.production, reason=phases.reason_of())
+
+    def job(self, known: Properties, decided: str = "") -> Job:
+        """What a run of these needs. The digests that are `known` vouch for stored scripts, and what a person gives.
+
+        If a preview `decided` where the plan leads, a contract that is due since then is held.
+        """
         project = self.urn.split("::")[1] if self.urn.count("::") > 2 else "PROJECT"
         up = self.log.command("up")
         vouched = Trust(
@@ -210,7 +241,8 @@ class Properties:
             self.log.command(f"config set {project}:on_unknown_revision {trust.ROLLBACK}"),
         )
         origin = Origin(self.log.stack)
-        return Job(self.url or "", self.directory, self.target, up, self.policy, vouched, origin)
+        job = Job(self.url or "", self.directory, self.target, up, self.policy, vouched, origin)
+        return replace(job, contracts=replace(self.contracts, decided=decided))
 
 
 DETAILS = (Properties.digest, Properties.statements, Properties.review, Properties.reviews)

@@ -27,10 +27,16 @@ def read(id_: str, state: Properties) -> ReadResult:
     outputs = {**kept, Properties.revision: revision, **seen}
     if not state.proof or revision != state.wire.get(Properties.revision):
         outputs[Properties.proof] = proof.at(replace(state.job(state), target=revision), state)
-    known = (Properties.revision, Properties.schema_fingerprint, Properties.proof, *DETAILS)
+    if revision != state.wire.get(Properties.revision):
+        outputs = {key: value for key, value in outputs.items() if key not in _DECIDED}
+    known = (Properties.revision, Properties.schema_fingerprint, Properties.proof, *DETAILS, *_DECIDED)
     asked = {key: value for key, value in kept.items() if key not in known}
     found = {key: value for key, value in seen.items() if key == Properties.drift}
     return ReadResult(id_, outputs, {**asked, Properties.target: revision, Properties.plan: "", **found})
+
+
+_DECIDED = (Properties.effective_target, Properties.held)
+"""What the last preview decided of contracts; the next one decides again."""
 
 
 def look(properties: Properties) -> Wire:

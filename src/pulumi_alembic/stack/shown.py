@@ -13,14 +13,17 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["noted", "remember"]
+__all__ = ["noted", "noted_target", "remember"]
 
 _GENERATIONS = 6
 _OLD = 24 * 3600.0  # seconds
 
 
-def remember(digest: str, urn: str) -> None:
-    """Note that the plan with this digest was printed. An error of the file system only costs a second printing."""
+def remember(digest: str, urn: str, target: str = "") -> None:
+    """Note that the plan with this digest was printed, and where it leads.
+
+    An error of the file system only costs a second printing.
+    """
     with suppress(OSError):
         file = _file(urn)
         if file is None:
@@ -28,15 +31,25 @@ def remember(digest: str, urn: str) -> None:
         for other in file.parent.iterdir():
             if time.time() - other.stat().st_mtime > _OLD:
                 other.unlink()
-        file.write_text(digest)
+        file.write_text(f"{digest} {target}")
 
 
 def noted(urn: str) -> str:
     """The digest of the plan that the engine of this process has printed last; empty if there is none."""
+    return _noted(urn)[0]
+
+
+def noted_target(urn: str) -> str:
+    """Where the plan leads that the engine of this process has printed last; empty if that is not known."""
+    return _noted(urn)[1]
+
+
+def _noted(urn: str) -> tuple[str, str]:
     with suppress(OSError):
-        file = _file(urn)
-        return file.read_text() if file else ""
-    return ""
+        if file := _file(urn):
+            digest, _, target = file.read_text().partition(" ")
+            return digest, target
+    return "", ""
 
 
 def _file(urn: str) -> Path | None:

@@ -9,7 +9,9 @@ from threading import Lock, Timer
 from typing import TYPE_CHECKING, Any
 
 from pulumi_alembic.backups.setting import When
+from pulumi_alembic.database.connection import connect
 from pulumi_alembic.errors import RevisionFailed
+from pulumi_alembic.ledger import contract_policy
 from pulumi_alembic.migrate import migrator
 from pulumi_alembic.migrate.data_loss.settings import is_wanted
 from pulumi_alembic.migrate.job import Gate, Job, Locks
@@ -35,7 +37,7 @@ rehearsed: dict[str, Account | None] = {}
 def migrate(olds: Properties, news: Properties) -> Wire:
     """Bring the database to the target; the outputs. Raises HalfDone, with how far it is, where a revision fails."""
     gates = news.gates
-    gate = _Gate(news, news.job(news), gates, refresh.keeper(olds, news))
+    gate = _Gate(news, news.job(news, news.reaches), gates, refresh.keeper(olds, news))
     outputs = news.without(Properties.adopts, *DETAILS) | {Properties.proof: news.proves}
     job = replace(gate.job, allow_data_loss=gates.may_lose)
     try:
@@ -45,6 +47,9 @@ def migrate(olds: Properties, news: Properties) -> Wire:
         outputs |= {Properties.revision: error.revision, Properties.proof: proof.without(news.proves, gate.begun)}
         outputs |= {Properties.schema_fingerprint: gate.keeper.fingerprint}
         raise plugin_errors.HalfDone(str(error), ID, outputs) from None
+    with connect(news.url or "") as connection:
+        contract_policy.write(connection, gate.job.contracts.to_store if gate.job.contracts else "")
+        connection.commit()
     return outputs | {Properties.revision: revision, Properties.schema_fingerprint: gate.keeper.fingerprint}
 
 
@@ -72,7 +77,7 @@ class _Gate(Gate):
 
     def approve(self, plan: Plan) -> Mapping[str, Any]:
         self.begun = plan
-        job = replace(self.job, target=plan.target)
+        job = self.job
         looked, account = build.account_from_database(job, self.inputs.lint_settings, keep=is_wanted(job.policy))
         account = _as_rehearsed(account, self.inputs.urn)
         if not self._is_shown(account, job):
@@ -80,7 +85,7 @@ class _Gate(Gate):
         self.gates.check([account], account.digest, lambda: self._digest_of_empty(job))
         self.keeper.begin()
         self._locks = lambda: lock_forecast.of_account(account, looked.catalog)
-        return notes(account)
+        return notes(account, self.job.contracts.reason if self.job.contracts else "")
 
     def locks(self) -> Locks | None:
         return self._locks

@@ -14,7 +14,7 @@ from typing import Any
 import pulumi
 import yaml
 
-from pulumi_alembic import Approval, Backup
+from pulumi_alembic import Approval, Backup, Contract
 from pulumi_alembic.drift.difference.ignored import patterns
 from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.policy import Policy
@@ -32,6 +32,7 @@ DRIFT_KEY = "taskdb:drift_ignore"
 LINT_KEYS = ("taskdb:lint", "taskdb:production")
 PROMOTE_FROM = "taskdb:promote_from"
 UNKNOWN_KEY = "taskdb:on_unknown_revision"
+CONTRACT_KEY = "taskdb:contract"
 
 PRODUCTION = {"prod", "production"}
 """Stacks of these names are production ones unless they say otherwise."""
@@ -123,6 +124,17 @@ def backup_of(values: Mapping[str, str]) -> Backup | None:
     except PolicyError as error:
         example = "taskdb:backup_folder backups" if "backup_folder" in str(error) else "taskdb:backup destructive"
         raise TaskdbError(f"taskdb:{error}. {_set(example)}") from None
+
+
+def contract_of(values: Mapping[str, str]) -> Contract | None:
+    """When revisions of phase contract run; None if the kind of the stack decides."""
+    if CONTRACT_KEY not in values:
+        return None
+    contract = Contract(values[CONTRACT_KEY])
+    try:
+        return contract if contract.properties else None
+    except PolicyError as error:
+        raise TaskdbError(f"taskdb:{error}. Set it as in: {command('config set', f'{CONTRACT_KEY} hold')}") from None
 
 
 def unknown_revision_of(values: Mapping[str, str]) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 from pulumi.runtime import config as stack_config
 
-from pulumi_alembic import Approval, Backup, Commands
+from pulumi_alembic import Approval, Backup, Commands, Contract
 from pulumi_alembic.policy import Policy
 from taskdb.commands import command
 from taskdb.errors import TaskdbError
@@ -35,6 +35,7 @@ KEYS = {
         *readers.BACKUP_KEYS,
         *readers.LINT_KEYS,
         readers.PROMOTE_FROM,
+        readers.CONTRACT_KEY,
         readers.UNKNOWN_KEY,
         "taskdb:protect",
         "taskdb:reporter",
@@ -64,7 +65,7 @@ class Settings:
     exported, and `app_connections` the limit of each such login's sessions, if the configuration sets one.
     `drift_ignore` are patterns of objects that are not compared. `adopt` is `true`, a revision, or empty. With
     `reporter` there is a login that reports can be made with, and no row be read. `temporary_tables` says whether
-    revisions can create temporary tables, None if the configuration does not say.
+    revisions can create temporary tables, None if the configuration does not say. `contract` says when contracts run.
     """
 
     database: str
@@ -86,6 +87,7 @@ class Settings:
     drift_ignore: tuple[str, ...] = ()
     adopt: str = ""
     reporter: bool = False
+    contract: Contract | None = None
 
     @classmethod
     def load(cls, project: Path) -> Settings:
@@ -127,6 +129,7 @@ class Settings:
             drift_ignore=readers.drift_ignore_of(values),
             adopt=readers.adopt_of(values),
             reporter=flag(values, "taskdb:reporter"),
+            contract=readers.contract_of(values),
         )
 
     @property

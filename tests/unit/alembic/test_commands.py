@@ -64,7 +64,7 @@ def commands(of: click.Group, *names: str) -> dict[str, click.Command]:
     return found
 
 
-NO_JSON = {"accept", "capsule", "manifest", "prune", "report", "restore", "schema"}
+NO_JSON = {"accept", "capsule", "contract", "manifest", "prune", "report", "restore", "schema"}
 NO_JSON |= {f"backfill {name}" for name in ("run", "pause", "resume", "cancel")}
 
 

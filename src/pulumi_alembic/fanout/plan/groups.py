@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pulumi_alembic.fanout.plan.databases import Listing, databases, few
+from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review import plan_text
 from pulumi_alembic.review.plan_review import DIGEST_FORMULA, PARTS, Account
 
@@ -23,7 +24,10 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC")
 
 @dataclass
 class Group:
-    """The databases of one plan, as their numbers in the listing; `text` is the plan in one line."""
+    """The databases of one plan, as their numbers in the listing; `text` is the plan in one line.
+
+    It leads to the revision that it `reaches`, and what is `held` waits.
+    """
 
     origin: str
     text: str
@@ -31,11 +35,14 @@ class Group:
     applied: str
     numbers: list[int] = field(default_factory=list)
     account: Account | None = None
+    reaches: str = ""
+    held: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def way(self) -> str:
         """From where to where."""
-        return self.text.rpartition(", ")[0] if self.pending else "already there"
+        idle = f"at {self.origin} with {counted(len(self.held), 'revision')} held" if self.held else "already there"
+        return self.text.rpartition(", ")[0] if self.pending else idle
 
 
 @dataclass
@@ -59,6 +66,23 @@ class Groups:
         return {key: group for key, group in found if group.pending}
 
     @property
+    def held(self) -> dict[str, str]:
+        """By revision what it waits for, of all databases; the one that a database waits for longest."""
+        found: dict[str, str] = {}
+        for group in self.known.values():
+            for id, until in group.held.items():
+                found[id] = max(found.get(id, ""), until)
+        return found
+
+    @property
+    def reached(self) -> str:
+        """Where the plans lead, as `told` has it."""
+        counts: Counter[str] = Counter()
+        for group in self.known.values():
+            counts[group.reaches] += len(group.numbers)
+        return told(counts)
+
+    @property
     def accounts(self) -> list[Account]:
         """The accounts of the plans with anything to run."""
         return [group.account for group in self.pending.values() if group.account]
@@ -67,7 +91,7 @@ class Groups:
     def plan(self) -> str:
         """One line: `997 databases: 20250126_002 → 20250126_003; 2: base → 20250126_003; 1: already there`."""
         idle = [group for group in self.known.values() if not group.pending]
-        if not self.pending:
+        if not self.pending and not self.held:
             return f"at {self.target}: nothing pending"
         ways = [(group.way, len(group.numbers)) for group in (*self.pending.values(), *idle)]
         more = ways[_SHOWN:]

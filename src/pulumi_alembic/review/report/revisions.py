@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pulumi_alembic.output.wording import counted
+from pulumi_alembic.review import plan_text
 from pulumi_alembic.review.plan_review import RESTORES, Account, RevisionAccount, Severity, StatementAccount
 from pulumi_alembic.review.report import facts, markdown
 from pulumi_alembic.review.report.page import Page, Show
@@ -41,7 +42,8 @@ def _plan(planned: Planned, page: Page, *, several: bool) -> list[str]:
         return [f"#### Schema{of}: not known\n\n⚠️ {page.plain(planned.problem)}"]
     if not account.revisions:
         on = f" on {page.plain(account.as_of)}" if account.as_of else ""
-        return [f"#### Schema{of}\n\nAt {page.code(account.origin)}{on}: nothing pending."]
+        pending = "; ".join(page.plain(line) for line in account.held) or "nothing pending"
+        return [f"#### Schema{of}\n\nAt {page.code(account.origin)}{on}: {pending}."]
     heading = f"#### Schema{of}: {page.code(account.origin)} → {page.code(account.target)}"
     return [heading, _about(account, page, many=bool(planned.databases)), *_revisions(account, page)]
 
@@ -52,9 +54,9 @@ def _about(account: Account, page: Page, *, many: bool) -> str:
     where += f" as it was on {page.plain(account.as_of)}" if account.as_of else ""
     how = "rehearsed on a scratch database" if account.rehearsed else "read from the scripts, not rehearsed"
     how += f" ({page.plain(account.not_rehearsed)})" if account.not_rehearsed else ""
-    return (
-        f"{page.plain(account.direction).capitalize()} {where}, {counted(len(account.revisions), 'revision')}, {how}."
-    )
+    lines = "".join(f"<br>{page.plain(line)}." for line in plan_text.phase_lines(account))
+    number = counted(len(account.revisions), "revision")
+    return f"{page.plain(account.direction).capitalize()} {where}, {number}, {how}.{lines}"
 
 
 def _revisions(account: Account, page: Page) -> list[str]:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from pulumi_alembic.review import build
 from pulumi_alembic.review.lint import Settings
 from pulumi_alembic.review.lint.squawk import objections
 from pulumi_alembic.review.plan_review import Account, Finding, RevisionAccount
+from pulumi_alembic.review.plan_text import summary
 from pulumi_alembic.review.static_lint import lint_scripts
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import plan
@@ -457,6 +459,14 @@ def test_a_plan_says_what_it_breaks_and_its_digest_is_as_it_was(project: Path) -
     judged, silent = (account(project, each, Catalog()) for each in (Settings(), off))
     assert [each.breaks for each in judged.revisions] == [(), ("drops u.a",)]
     assert judged.digest == silent.digest
+    # From base, no code of a previous version runs.
+    assert [replace(judged, origin=origin).running_code for origin in ("base", ONE)] == ["", f"no: {TWO} drops u.a"]
+    assert f"Code of the previous version runs on this schema: no: {TWO} drops u.a" in summary(
+        replace(judged, origin=ONE)
+    )
+    phased = replace(judged, origin=ONE, phased=True, revisions=judged.revisions[:1], held=("3 waits",))
+    assert phased.running_code == "yes" and phased.digest == replace(phased, held=(), phased=False).digest
+    assert summary(replace(phased, revisions=())) == ["3 waits"]
     assert Account.from_json(judged.to_json()) == judged
 
 
