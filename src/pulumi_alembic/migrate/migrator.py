@@ -16,12 +16,10 @@ from pulumi_alembic.migrate.planner import Looked, look_closely, read_revision
 from pulumi_alembic.output.tracing import span
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.scripts.history import History
+from pulumi_alembic.scripts.phases import FILL_IN, asked_for
 from pulumi_alembic.scripts.plan import Plan
 
 __all__ = ["migrate"]
-
-ASKS = "backfill("
-"""What a script holds that asks for a backfill."""
 
 
 def migrate(job: Job, gate: Gate = OPEN, listener: Listener = SILENT) -> str:
@@ -38,7 +36,7 @@ def migrate(job: Job, gate: Gate = OPEN, listener: Listener = SILENT) -> str:
     ):
         while (looked := _reach(Request(job, listener, lock), gate)) is None:
             lock.ensure()
-        if any(ASKS in revision.source for revision in looked.history.revisions.values()):
+        if asked_for(looked.history):
             with span("backfills"):
                 _fill_in(job, listener)
         with span("read the revision"):
@@ -80,19 +78,15 @@ def _reach(request: Request, gate: Gate) -> Looked | None:
 
 def _fill_in(job: Job, listener: Listener) -> None:
     """Work for a while at the backfills that the scripts ask for; what is left is told, and is no failure."""
-    from pulumi_alembic.migrate.backfills.work import Worker, work
+    from pulumi_alembic.migrate.backfills.work import fill_in
 
-    worker = Worker(
-        *(job.url, job.policy, listener.status, listener.backfill, job.origin.completed(job.directory)),
-        seconds=job.policy.backfill_in_update,
-    )
     try:
-        left = work(worker)
+        left = fill_in(job, listener, job.policy.backfill_in_update)
     except (BackfillError, DatabaseError) as error:
         listener.backfill(str(error))
         return
     for each in left:
-        listener.backfill(f"{each}: {each.state}, {each.changed:,} rows set. Go on: pulumi-alembic backfill run")
+        listener.backfill(f"{each}: {each.state}, {each.changed:,} rows set. Go on: {FILL_IN}")
 
 
 def _load_run() -> Callable[[Plan, History, Request], None]:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from pulumi_alembic.database import server_message
 from pulumi_alembic.database.connection import await_server, connect, read_heads
 from pulumi_alembic.database.retry import Retries, busy, caught, connection_lost, server_error
-from pulumi_alembic.errors import DatabaseError, MigrationError, Moved
+from pulumi_alembic.errors import BackfillError, DatabaseError, MigrationError, Moved
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.migrate import preflight
@@ -27,7 +27,9 @@ from pulumi_alembic.migrate.spans import RunSpans, blockers
 from pulumi_alembic.migrate.step_follower import Running
 from pulumi_alembic.migrate.table_locks import LooksAhead, TableLocks
 from pulumi_alembic.output.tracing import span
+from pulumi_alembic.scripts.phases import FILL_IN, asked_for
 from pulumi_alembic.scripts.plan import Direction
+from pulumi_alembic.scripts.revision import CONTRACT
 from pulumi_alembic.scripts.shape import Function
 
 if TYPE_CHECKING:
@@ -92,6 +94,8 @@ def run_online(metadata: sa.MetaData | None, request: Request, forecast: Forecas
             retries.begin(step.revision.revision)
             watch.revision(step.revision.revision)
             spans.revision(step, retries.attempts)
+            if request.lock is not None and request.script(step).phase == CONTRACT and step.is_upgrade:
+                _complete_backfills(request)
 
         locks = TableLocks(request, retries, watch)
 
@@ -110,6 +114,16 @@ def run_online(metadata: sa.MetaData | None, request: Request, forecast: Forecas
                 return
             except (Exception, SystemExit) as error:
                 _recover(error, running, retries, watch, request)
+
+
+def _complete_backfills(request: Request) -> None:
+    """A contract deletes what a backfill reads: those that this run asked for end first. Raises BackfillError."""
+    if not asked_for(request.job.read_history()):
+        return
+    from pulumi_alembic.migrate.backfills.work import fill_in
+
+    if left := fill_in(request.job, request.listener):
+        raise BackfillError(f"the contract waits for {left[0]}, which is {left[0].state}. Complete it: {FILL_IN}")
 
 
 def _attempt(begin: Callable[[], None], locks: TableLocks, forecast: Forecast) -> None:

@@ -113,6 +113,11 @@ def without_held(connection: Connection, steps: Plan, history: History, contract
     if contracts.by_hand:
         contracts = contracts.stored(contract_policy.read(connection))
     applied = contract_policy.applied(connection, phases.awaited(steps, history))
+    if phases.asked_for(history):
+        from pulumi_alembic.migrate.backfills import store
+
+        open_ = [each for each in store.read(connection) if each.state in store.OPEN]
+        applied = replace(applied, unfinished={each.revision: str(each) for each in open_})
     return phases.hold(steps, history, contracts, applied)
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "BEHIND",
     "BREAKS",
     "COMMAND",
+    "FILL_IN",
     "HOLD",
     "NEEDLESS",
     "REASON",
@@ -26,6 +27,7 @@ __all__ = [
     "WITH_DEPLOY",
     "Applied",
     "Contracts",
+    "asked_for",
     "awaited",
     "hold",
     "parse",
@@ -37,6 +39,9 @@ RULES = frozenset({BREAKS, NEEDLESS, BEHIND})
 """The rules about phases. They are no part of a plan's digest, which is older, and covers all that they go by."""
 
 WITH_DEPLOY, HOLD = "with-deploy", "hold"
+
+FILL_IN = "pulumi-alembic backfill run"
+"""What a person types to work at the backfills that are left."""
 
 COMMAND = "pulumi-alembic contract"
 """What a person types to run the contracts that are held."""
@@ -121,10 +126,19 @@ class Contracts:
 
 @dataclass(frozen=True)
 class Applied:
-    """By revision when it was applied here, and `now`, both by the server's clock."""
+    """By revision when it was applied here, and `now`, both by the server's clock.
+
+    `unfinished` names, by revision, a backfill that it asked for and that is not verified.
+    """
 
     now: datetime
     at: Mapping[str, datetime] = field(default_factory=dict)
+    unfinished: Mapping[str, str] = field(default_factory=dict)
+
+
+def asked_for(history: History) -> bool:
+    """Whether a script asks for a backfill, as far as its text shows."""
+    return any("backfill(" in revision.source for revision in history.revisions.values())
 
 
 def awaited(plan: Plan, history: History) -> set[str]:
@@ -136,13 +150,22 @@ def awaited(plan: Plan, history: History) -> set[str]:
 def hold(plan: Plan, history: History, contracts: Contracts, applied: Applied) -> Plan:
     """The plan without what is held: contracts that are not due, and the merges that wait for one.
 
+    A contract whose rows are still filled in waits too, whoever asks for it.
+
     Raises:
-        TargetError: An expand builds on a contract that is held. The message names both.
+        TargetError: An expand builds on a contract that is held. The message names both. Or contracts are to run
+            `alone`, and the backfill before one is not verified.
 
     """
     if plan.direction is not Direction.UPGRADE:
         return plan
     if contracts.alone:
+        for step in plan.steps:
+            if step.phase == CONTRACT and (backfill := _unfilled(step, history, applied.unfinished)):
+                raise TargetError(
+                    f"the contract {step.id} waits until {backfill} is verified. Nothing was run. Complete it:\n"
+                    f"  {FILL_IN}"
+                )
         needed = set(history.ancestors(step.id for step in plan.steps if step.phase == CONTRACT))
         return _without(plan, {step.id: "for the next update" for step in plan.steps if step.id not in needed})
     policy = contracts.policy(plan.current)
@@ -155,6 +178,8 @@ def hold(plan: Plan, history: History, contracts: Contracts, applied: Applied) -
             if step.phase == EXPAND and len(step.down) == 1:
                 raise TargetError(_blocked(step, behind[0], waits, history))
             waits[step.id] = f"for {' and '.join(behind)}"
+        elif step.phase == CONTRACT and (backfill := _unfilled(step, history, applied.unfinished)):
+            waits[step.id] = f"until {backfill} is verified ({FILL_IN})"
         elif step.phase != CONTRACT or contracts.reason:
             continue
         elif allowed is not None:
@@ -179,6 +204,12 @@ def _decided(contracts: Contracts, history: History) -> frozenset[str] | None:
     if not heads or any(id not in history.revisions for id in heads):
         return None
     return frozenset(history.ancestors(heads))
+
+
+def _unfilled(step: Revision, history: History, unfinished: Mapping[str, str]) -> str:
+    """The backfill that a contract waits for; empty if none."""
+    before = history.ancestors([step.id]) if unfinished else ()
+    return next((unfinished[id] for id in before if id in unfinished), "")
 
 
 def _until(step: Revision, history: History, policy: str, applied: Applied) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from pulumi_alembic.database.connection import connect
 from pulumi_alembic.errors import BackfillError, HistoryError, RevisionFailed
+from pulumi_alembic.migrate import planner
 from pulumi_alembic.migrate.backfills import store
 from pulumi_alembic.migrate.backfills.work import Worker, work
 from pulumi_alembic.policy import Policy
@@ -17,6 +18,7 @@ from pulumi_alembic.review.build import account_from_database
 from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.review.plan_text import summary
 from pulumi_alembic.scripts.origin import Origin
+from pulumi_alembic.scripts.phases import WITH_DEPLOY, Contracts
 from tests import formats
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.waiting import Told, blocker, until
@@ -103,9 +105,11 @@ def test_what_the_update_had_no_time_for_goes_on_by_command(pending: Target) -> 
 
 
 def test_a_key_of_several_columns_with_odd_names_and_values(one: Target) -> None:
+    with blocker(one, 'INSERT INTO "Odd %s" SELECT repeat($$x$$, x), now() FROM generate_series(1, 1000) x') as session:
+        session.commit()
     one.write(TWO, ONE, asks("""'"Odd %s"', set="n = 10 % 4", where="n IS NULL AND '%s' LIKE '%'" """))
     assert one.migrate(TWO) == TWO
-    assert one.query("""SELECT n, count(*) FROM "Odd %s" GROUP BY n""") == [(2, 500)]
+    assert one.query("""SELECT n, count(*) FROM "Odd %s" GROUP BY n""") == [(2, 1500)]
     assert states(one) == ["verified"]
 
 
@@ -260,6 +264,37 @@ def test_a_table_of_positions_of_before_there_were_backfills_is_brought_up_to_da
         session.commit()
     assert work(worker(pending)) == []
     assert pending.query("SELECT intent, part FROM migrations.batches ORDER BY intent LIMIT 1") == [(0, 0)]
+
+
+def contract(target: Target) -> None:
+    script = target.write(THREE, TWO, "op.execute('ALTER TABLE t ALTER n SET NOT NULL')")
+    script.write_text(script.read_text().replace("\ndef upgrade", "\nphase = 'contract'\ndef upgrade", 1))
+
+
+def test_a_contract_waits_until_the_backfill_before_it_is_verified(pending: Target) -> None:
+    contract(pending)
+    job = pending.job(THREE, contracts=Contracts(WITH_DEPLOY))
+    held = planner.look_closely(job).plan
+    assert not held.steps and "backfill run" in held.waits[THREE]
+    work(worker(pending))
+    assert [step.id for step in planner.look_closely(job).plan.steps] == [THREE]
+
+
+def test_a_contract_in_the_same_run_begins_when_the_backfill_is_verified(one: Target) -> None:
+    """Without a time limit: there is nothing to deploy in between."""
+    one.write(TWO, ONE, OF_T)
+    contract(one)
+    assert one.migrate(THREE, policy=IN_UPDATE) == THREE
+    assert seen(one) == [(2, 1, ROWS)]
+    assert states(one) == ["verified"]
+
+
+def test_a_small_table_is_done_in_the_revision(one: Target) -> None:
+    one.write(TWO, ONE, "op.execute('DELETE FROM t WHERE id > 1000'); " + OF_T)
+    assert one.migrate(TWO, policy=IN_UPDATE) == TWO
+    assert seen(one) == [(2, 1, 1000)]
+    assert states(one) == ["verified"]
+    assert "verified, 1,000 rows set" in " ".join(command(one, "history").split())
 
 
 def test_the_preview_names_what_is_set_after_the_revision(one: Target) -> None:

@@ -105,6 +105,20 @@ def test_a_hold_stops_its_own_branch_and_a_merge_waits() -> None:
     assert str(again) == "at 4: 2 revisions held"
 
 
+def test_a_contract_waits_for_the_backfill_before_it_whoever_asks_for_it() -> None:
+    applied = Applied(NOW, {"2": NOW - timedelta(days=9)}, {"2": "backfill 7 of app.t (2)"})
+    steps = plan(LINE, ("2",), "c4")
+    for contracts in (Contracts(), Contracts("with-deploy"), Contracts("24h"), Contracts("hold", reason="it is gone")):
+        found = phases.hold(steps, LINE, contracts, applied)
+        assert not found.steps
+        assert found.waits["c3"] == "until backfill 7 of app.t (2) is verified (pulumi-alembic backfill run)"
+    with pytest.raises(TargetError, match=r"c3 waits until backfill 7 of app.t (?s:.*)\n  pulumi-alembic backfill run"):
+        phases.hold(steps, LINE, Contracts(alone=True), applied)
+    assert [step.id for step in phases.hold(plan(BRANCHES, ("1",), "c2"), BRANCHES, Contracts(), applied).steps] == [
+        "c2"
+    ]
+
+
 def test_a_plan_names_what_is_held() -> None:
     found = held(LINE, Contracts("hold"))
     assert str(found) == "1 → 2, 1 upgrade; 2 revisions held"

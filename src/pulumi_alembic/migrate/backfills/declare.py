@@ -31,9 +31,10 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_r
 def backfill(table: str, *, set: str, where: str, key: str | Sequence[str] | None = None) -> None:
     """Record that `UPDATE table SET set WHERE where` is to be done, in short transactions, beside the application.
 
-    The revision does not wait for it. The update of the stack works at it for a while (`backfill_in_update`), and
-    `pulumi-alembic backfill run` until it is verified: a scan finds no row for `where`. It walks along `key`, the
-    primary key unless another one is named.
+    The revision does not wait for it, unless the table has at most 1,000 rows: then they are set at once. The update of
+    the stack works at it for a while (`backfill_in_update`), and `pulumi-alembic backfill run` until it is verified: a
+    scan finds no row for `where`. It walks along `key`, the primary key unless another one is named. A contract behind
+    it waits until it is verified.
 
     Args:
         table: the table, as SQL.
@@ -63,13 +64,23 @@ def backfill(table: str, *, set: str, where: str, key: str | Sequence[str] | Non
         )
     full, name = _named(phases.session, table)
     _refuse_endless(phases.session, full, name, set, where, found)
-    phases.ask_for(statement, {"table": full, "set": set, "where": where, "key": [*found.names]})
+    done = _done_at_once(phases.session, full, set, where)
+    phases.ask_for(statement, {"table": full, "set": set, "where": where, "key": [*found.names]}, done)
 
 
 def _named(session: Session, table: str) -> tuple[str, str]:
     row = session.execute(_FULL_NAME, [table]).fetchone()
     assert row is not None  # noqa: S101 - its key was found
     return row[0], row[1]
+
+
+def _done_at_once(session: Session, table: str, set: str, where: str) -> int | None:
+    """Set the rows of a small table in the revision itself, as in a new database; how many, None if it is large."""
+    counted = f"SELECT count(*) FROM (SELECT FROM {table} LIMIT {_TRIED + 1}) AS sample"  # noqa: S608
+    [(rows,)] = session.execute(counted.encode()).fetchall()
+    if rows > _TRIED:
+        return None
+    return session.execute(f"UPDATE {table} SET {set} WHERE {where}".encode()).rowcount  # noqa: S608
 
 
 def _refuse_endless(session: Session, table: str, name: str, set: str, where: str, key: Key) -> None:

@@ -27,8 +27,9 @@ from pulumi_alembic.scripts.origin import Origin
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Session
+    from pulumi_alembic.migrate.job import Job, Listener
 
-__all__ = ["MOST_WORKERS", "Worker", "work"]
+__all__ = ["MOST_WORKERS", "Worker", "fill_in", "work"]
 
 MOST_WORKERS = 8
 """Ranges of keys that a large table is cut into: so many can work at it at a time."""
@@ -72,6 +73,15 @@ def work(worker: Worker, ids: Collection[int] = ()) -> list[Backfill]:
             _Run(worker, backfill, ends).to_its_end()
     with connect(worker.url) as connection:
         return [each for each in store.choose(store.read(connection), ids) if each.state in store.OPEN]
+
+
+def fill_in(job: Job, listener: Listener, seconds: float | None = None) -> list[Backfill]:
+    """Work at the pending backfills within a run of `job`, to their end or for so many `seconds`; return what is left.
+
+    Raises as `work` does.
+    """
+    origin = job.origin.completed(job.directory)
+    return work(Worker(job.url, job.policy, listener.status, listener.backfill, origin, seconds=seconds))
 
 
 class _Run:

@@ -84,12 +84,15 @@ class Phases:
         sa.event.listen(engine, "before_cursor_execute", self._before, retval=True)
         sa.event.listen(engine, "after_cursor_execute", self._after)
 
-    def ask_for(self, statement: str, backfill: Mapping[str, Any]) -> None:
-        """Record a backfill that the running revision asks for, in its transaction."""
+    def ask_for(self, statement: str, backfill: Mapping[str, Any], done: int | None) -> None:
+        """Record a backfill that the running revision asks for, in its transaction; if it is `done`, with its rows."""
         if self.request.observer is not None:
             self.request.observer.backfill(statement)
         heads = Run(self._running.before, self._running.before)
-        self._record(Event.BACKFILL, run=heads, statement=statement, detail=backfill)
+        id = self._record(Event.BACKFILL, run=heads, statement=statement, detail=backfill)
+        if done is not None:
+            verified = {"backfill": id, "name": backfill["table"], "state": "verified", "changed": done}
+            self._record(Event.BACKFILL, run=heads, detail=verified)
 
     @contextmanager
     def batched(self, context: MigrationContext, statement: str, changed: str | None) -> Iterator[Attempt]:
