@@ -205,6 +205,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "manifest",
         "accept",
         "history",
+        "contract",
         "backfill run",
         "backfill status",
         "backfill pause",
