@@ -21,13 +21,19 @@ if TYPE_CHECKING:
 
 __all__ = ["GROUP"]
 
+_NONE = "no backfills"
+
 
 def _run(options: Options, directory: Path) -> int:
     from pulumi_alembic.migrate.backfills.work import Worker, work
     from pulumi_alembic.scripts.origin import Origin
 
+    url = database_url(directory)
+    if not options.ids and not _read(url):
+        print(_NONE)
+        return 0
     worker = Worker(
-        *(database_url(directory), Policy(), tell, print, Origin.of(directory)),
+        *(url, Policy(), tell, print, Origin.of(directory)),
         sessions=options.workers,
         rests=not options.full_speed,
     )
@@ -39,18 +45,22 @@ def _run(options: Options, directory: Path) -> int:
     return int(bool(left))
 
 
-def _status(options: Options, directory: Path) -> None:
+def _read(url: str) -> list[Backfill]:
     from pulumi_alembic.database.connection import connect
     from pulumi_alembic.migrate.backfills import store
 
-    with connect(database_url(directory)) as connection:
-        found = store.read(connection)
+    with connect(url) as connection:
+        return store.read(connection)
+
+
+def _status(options: Options, directory: Path) -> None:
+    found = _read(database_url(directory))
     if options.json:
         print_document(backfills=[each.to_json() for each in found])
     elif found:
         print("\n".join(table(_rows(found))))
     else:
-        print("no backfills")
+        print(_NONE)
 
 
 def _rows(found: Sequence[Backfill]) -> list[tuple[str, ...]]:

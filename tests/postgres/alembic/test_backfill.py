@@ -104,6 +104,10 @@ def test_what_the_update_had_no_time_for_goes_on_by_command(pending: Target) -> 
     assert "backfill app.t" in command(pending, "history")
 
 
+def test_without_any_the_commands_say_so(one: Target) -> None:
+    assert command(one, "backfill", "run") == command(one, "backfill", "status") == "no backfills\n"
+
+
 def test_a_key_of_several_columns_with_odd_names_and_values(one: Target) -> None:
     with blocker(one, 'INSERT INTO "Odd %s" SELECT repeat($$x$$, x), now() FROM generate_series(1, 1000) x') as session:
         session.commit()
