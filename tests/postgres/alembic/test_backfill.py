@@ -245,6 +245,14 @@ def test_a_row_that_its_sql_cannot_do_ends_it_with_the_reason_and_no_value(pendi
     assert states(pending) == ["pending"]
 
 
+def test_a_table_that_is_gone_is_told_with_the_command_and_no_update_fails(pending: Target) -> None:
+    pending.write(THREE, TWO, "op.execute('ALTER TABLE t RENAME TO u')", "op.execute('ALTER TABLE u RENAME TO t')")
+    told = Told()
+    assert pending.migrate(THREE, on_backfill=told) == THREE
+    assert any("no such table any more" in text and "backfill cancel" in text for text in told.texts), told.texts
+    assert "no such table any more with the key (id)" in command(pending, "backfill", "run", check=False)
+
+
 def test_a_trigger_that_undoes_it_is_no_endless_loop(pending: Target) -> None:
     with blocker(
         pending,

@@ -19,7 +19,7 @@ from pulumi_alembic.errors import BackfillError, DatabaseError
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.migrate.backfills import store
 from pulumi_alembic.migrate.backfills.store import Backfill, State
-from pulumi_alembic.migrate.blocks.keys import Key, find_key
+from pulumi_alembic.migrate.blocks.keys import Key, KeyMissing, find_key
 from pulumi_alembic.migrate.blocks.walk import POSITIONS, Pace, Walk, doubled, estimate, prepare
 from pulumi_alembic.output.wording import counted
 from pulumi_alembic.policy import Policy
@@ -281,7 +281,15 @@ class _Run:
         """A session as revisions have it, in autocommit mode, and the key that it finds now."""
         with closing(open_session(self._worker.url)) as session:
             session.autocommit = True
-            yield session, find_key(session, self._backfill.table, self._backfill.key, str(self._backfill))
+            try:
+                key = find_key(session, self._backfill.table, self._backfill.key)
+            except KeyMissing:
+                raise BackfillError(
+                    f"{self._backfill}: no such table any more with the key ({', '.join(self._backfill.key)}). "
+                    f"If a later revision dropped or renamed it:\n"
+                    f'  pulumi-alembic backfill cancel {self._backfill.id} --reason "…"'
+                ) from None
+            yield session, key
 
     def _failed(self, error: psycopg.Error) -> BackfillError:
         from pulumi_alembic.database import server_message
