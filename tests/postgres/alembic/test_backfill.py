@@ -253,6 +253,15 @@ def test_a_table_that_is_gone_is_told_with_the_command_and_no_update_fails(pendi
     assert "no such table any more with the key (id)" in command(pending, "backfill", "run", check=False)
 
 
+def test_a_scan_that_fails_ends_it_with_the_reason_and_the_update_does_not_fail(one: Target) -> None:
+    one.write(TWO, ONE, asks(f"'t', set='{SET}', where='n IS NULL OR (n = 2 AND 1 / (id - 4000) = 7)'"))
+    told = Told()
+    assert one.migrate(TWO, on_backfill=told) == TWO
+    assert any("division by zero (22012)" in text and "backfill run" in text for text in told.texts), told.texts
+    with pytest.raises(BackfillError, match="division by zero"):
+        work(worker(one))
+
+
 def test_a_trigger_that_undoes_it_is_no_endless_loop(pending: Target) -> None:
     with blocker(
         pending,

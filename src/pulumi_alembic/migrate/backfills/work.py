@@ -70,7 +70,11 @@ def work(worker: Worker, ids: Collection[int] = ()) -> list[Backfill]:
         found = store.choose(store.read(connection), ids)
     for backfill in found:
         if backfill.state is State.PENDING and (ends is None or time.monotonic() < ends):
-            _Run(worker, backfill, ends).to_its_end()
+            run = _Run(worker, backfill, ends)
+            try:
+                run.to_its_end()
+            except psycopg.Error as error:
+                raise run.failed(error) from None
     with connect(worker.url) as connection:
         return [each for each in store.choose(store.read(connection), ids) if each.state in store.OPEN]
 
@@ -106,7 +110,7 @@ class _Run:
             if now == before:
                 raise BackfillError(
                     f"{self._backfill}: rows that match its condition are not changed by it, and a scan finds them: "
-                    f"{self._backfill.where}. See which: pulumi-alembic backfill status"
+                    f"{self._backfill.where}. A trigger can undo it. Correct that, then: pulumi-alembic backfill run"
                 )
             before = now
         raise BackfillError(
@@ -149,11 +153,11 @@ class _Run:
                 return
             except psycopg.OperationalError as error:
                 if not connection_lost(error):
-                    raise self._failed(error) from None
+                    raise self.failed(error) from None
                 self._worker.tell(f"{self._backfill}: the connection was lost; goes on as soon as the server answers")
                 await_server(self._worker.url, self._worker.policy.lock_deadline)
             except psycopg.Error as error:
-                raise self._failed(error) from None
+                raise self.failed(error) from None
 
     def _walk(self, session: Session, key: Key, part: int) -> None:
         backfill = self._backfill
@@ -291,7 +295,8 @@ class _Run:
                 ) from None
             yield session, key
 
-    def _failed(self, error: psycopg.Error) -> BackfillError:
+    def failed(self, error: psycopg.Error) -> BackfillError:
+        """What a person reads of the server's error, without a value of a row."""
         from pulumi_alembic.database import server_message
 
         code = f" ({error.sqlstate})" if error.sqlstate else ""
