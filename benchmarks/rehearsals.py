@@ -54,7 +54,7 @@ END $$
 @contextmanager
 def _migrator(database: str) -> Iterator[str]:
     """The URL of a login that owns the migrations and may do nothing else: no other is rehearsed."""
-    address, name, password = url(database).replace("+psycopg", ""), database, secrets.token_urlsafe(12)
+    address, name, password = url(database).replace("+psycopg", ""), database, secrets.token_hex(12)
     with psycopg.connect(address, autocommit=True) as admin:
         admin.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'".encode())
         admin.execute(f"GRANT {name} TO CURRENT_USER; GRANT CREATE ON DATABASE {database} TO {name}".encode())

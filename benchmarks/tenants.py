@@ -27,7 +27,7 @@ class Tenants:
 
     def __init__(self, folder: Path, binaries: Binaries, settings: Mapping[str, str]) -> None:
         self._cluster = Cluster(folder, binaries, Account.for_new_server())
-        self._password = secrets.token_urlsafe(12)
+        self._password = secrets.token_hex(12)
         self._cluster.create(self._password, {**_SETTINGS, **settings})
         self._port = free_port()
 

@@ -214,7 +214,7 @@ def create_cluster(parent: Path, binaries: Binaries, settings: dict[str, str] | 
     folder = Path(tempfile.mkdtemp(prefix="cluster-", dir=parent))
     folder.chmod(0o755)
     cluster = Cluster(folder, binaries, Account.for_new_server())
-    server = Server(HOST, free_port(), ADMIN, secrets.token_urlsafe(18))
+    server = Server(HOST, free_port(), ADMIN, secrets.token_hex(18))
     cluster.create(server.password, SETTINGS | (settings or {}))
     cluster.start(server.port)
     return ThrowawayCluster(cluster, server)

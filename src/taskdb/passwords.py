@@ -56,8 +56,8 @@ class PasswordProvider(ResourceProvider):
     serialize_as_secret_always = False
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Create a password of 192 random bits, of letters, digits, '-' and '_' only: it needs no quoting anywhere."""
-        return CreateResult("password", {**props, "value": secrets.token_urlsafe(BYTES)})
+        """Create a password of 192 random bits in hexadecimal digits: no quotes are needed anywhere."""
+        return CreateResult("password", {**props, "value": secrets.token_hex(BYTES)})
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """A change only in its turn, or if the server refuses the password: otherwise it stays with its resource."""
@@ -71,7 +71,7 @@ class PasswordProvider(ResourceProvider):
     def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         """A new password, unless the present one is exported and works."""
         keep = news.get("__keep") and not _is_refused(olds, news)
-        value = olds["value"] if keep else secrets.token_urlsafe(BYTES)
+        value = olds["value"] if keep else secrets.token_hex(BYTES)
         return UpdateResult({**news, "value": value})
 
 

@@ -44,7 +44,7 @@ def report(schema: Path, arguments: Sequence[str], project: Path, say: Callable[
     if binaries is None:
         say(f"PostgreSQL {major} is not installed here: the report is not rehearsed")
         return subprocess.run(command, cwd=project, check=False).returncode
-    password = secrets.token_urlsafe(18)
+    password = secrets.token_hex(18)
     say(f"starting PostgreSQL {major} for the rehearsal")
     with _server(binaries, account, password) as port:
         command += ["--rehearse-with", f"postgresql://{ADMIN}@{HOST}:{port}/postgres"]

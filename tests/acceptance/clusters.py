@@ -103,7 +103,7 @@ def encrypted(parent: Path, binaries: Binaries, authority: Authority) -> Named:
 def foreign(parent: Path, binaries: Binaries, authority: Authority) -> Named:
     """As `encrypted`, with another collation, time zone and defaults, and an admin whose name needs quotes."""
     made = _started(ForeignCluster, parent, binaries, FOREIGN, authority)
-    variables = {"PGUSER": "ops-admin", "PGPASSWORD": secrets.token_urlsafe(18)}
+    variables = {"PGUSER": "ops-admin", "PGPASSWORD": secrets.token_hex(18)}
     statement = f"CREATE ROLE \"ops-admin\" LOGIN CREATEROLE CREATEDB PASSWORD '{variables['PGPASSWORD']}'"
     with made.connect() as admin:
         admin.execute(statement)
@@ -119,7 +119,7 @@ def _started(
 ) -> Named:
     folder = Path(tempfile.mkdtemp(prefix="cluster-", dir=parent))
     folder.chmod(0o755)
-    cluster, password, port = kind(folder, binaries, Account.for_new_server()), secrets.token_urlsafe(18), free_port()
+    cluster, password, port = kind(folder, binaries, Account.for_new_server()), secrets.token_hex(18), free_port()
     variables = {"PGHOST": HOST, "PGPORT": str(port), "PGUSER": ADMIN, "PGPASSWORD": password}
     tls = {"ssl": "on", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key"} if authority else {}
     cluster.create(password, {**SETTINGS, **settings, **tls})

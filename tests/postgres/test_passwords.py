@@ -44,7 +44,7 @@ def test_a_login_that_the_server_refuses_gets_a_new_password(
     assert provider.diff("password", state, news).changes
     assert warned == [f"the server refuses {role} with the password in the state: it gets a new one"]
     made = provider.update("password", state, news).outs
-    assert made is not None and made["value"] not in ("first", "another") and len(made["value"]) == 32
+    assert made is not None and made["value"] not in ("first", "another") and len(made["value"]) == 48
 
 
 def test_a_server_that_does_not_answer_says_nothing_about_the_password(server: Server, role: str) -> None:

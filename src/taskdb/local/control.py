@@ -102,7 +102,7 @@ def _create(place: Place, port: int | None, say: Say) -> Record:
 
     binaries = binaries_for_new_server(place, say)
     say(f"Creating a PostgreSQL {binaries.version} server in {place.server} …")
-    server = Server(HOST, port or free_port(), ADMIN, secrets.token_urlsafe(24))
+    server = Server(HOST, port or free_port(), ADMIN, secrets.token_hex(24))
     record = Record(server, binaries.version, str(binaries.folder))
     folder = place.incomplete()
     Cluster(folder, binaries, Account.for_new_server()).create(server.password)

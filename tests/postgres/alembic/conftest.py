@@ -107,7 +107,7 @@ def empty_target(make_target: Callable[[Path], Target], tmp_path: Path) -> Targe
 
 def prepare(database: Database, directory: Path) -> Target:
     """The roles and schemas that a migrator needs, in a database that has none of them."""
-    password = secrets.token_urlsafe(12)
+    password = secrets.token_hex(12)
     roles = {role: sql.Identifier(f"{database.name}_{role}") for role in ("owner", "migrator")}
     with database.connect() as admin:
         for statement in (

@@ -38,7 +38,7 @@ def applied(empty_target: Target) -> Target:
 @pytest.fixture
 def reporter(applied: Target, database: Database) -> Iterator[str]:
     """The URL of a login with the rights that docs/security.md names."""
-    name, password = f"{database.name}_reporter", secrets.token_urlsafe(12)
+    name, password = f"{database.name}_reporter", secrets.token_hex(12)
     login = sql.Identifier(name)
     with database.connect() as admin:
         admin.execute(sql.SQL(f"CREATE ROLE {{}} LOGIN PASSWORD '{password}'").format(login))

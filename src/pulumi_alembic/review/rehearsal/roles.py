@@ -66,7 +66,7 @@ def guests(admin: str, major: int, roles: Roles, tell: Callable[[str], None]) ->
     """
     with closing(log_in_beside(admin)) as keeper:
         _refuse_unfit(keeper, major, roles)
-        password = secrets.token_urlsafe(24)
+        password = secrets.token_hex(24)
         created = _missing(keeper, roles)
         try:
             try:
