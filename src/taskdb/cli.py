@@ -74,15 +74,15 @@ def stop() -> None:
 @click.pass_context
 def status(context: click.Context, as_json: bool) -> None:
     """Show where the server is; exit code 3 if it does not run."""
-    found = local.status(stack.project_folder())
+    state = local.status(stack.project_folder())
     if as_json:
-        click.echo(json_text(asdict(found) if found else {"running": False}))
-    elif found:
-        for name, value in asdict(found).items():
+        click.echo(json_text(asdict(state) if state else {"running": False}))
+    elif state:
+        for name, value in asdict(state).items():
             _say(f"{name:<8} {value if name != 'running' else 'yes' if value else 'no: taskdb server start'}")
     else:
         _say("There is no server yet: taskdb server start")
-    context.exit(0 if found and found.running else 3)
+    context.exit(0 if state and state.running else 3)
 
 
 @server.command()
@@ -137,21 +137,21 @@ def show_status(context: click.Context, as_json: bool, html: Path | None) -> Non
 @click.argument("arguments", nargs=-1, required=True)
 def run(name: str | None, engine: str, create: bool, arguments: tuple[str, ...]) -> None:
     """Run a command of Pulumi on a stack, with its development server if it uses that: taskdb run up --yes."""
-    project, found, chosen = stack.project_folder(), Engine.find(engine), stack.current_stack(name)
+    project, chosen_engine, chosen = stack.project_folder(), Engine.find(engine), stack.current_stack(name)
     click.echo(f"Stack: {chosen}", err=True)
     configuration = stack.configuration_of(chosen, project)
     if not configuration.exists():
         raise TaskdbError(
             f"There is no {configuration.name}, so no stack '{chosen}' is configured. Create it:\n"
-            f"  {found.name} stack init {chosen}"
+            f"  {chosen_engine.name} stack init {chosen}"
         )
     settings = yaml.safe_load(configuration.read_text()) or {}
     if not os.environ.get("PGHOST") and not any(key.startswith("postgresql:") for key in settings.get("config") or {}):
         local.start(project, say=lambda line: click.echo(f"  {line}", err=True))
-    if create and not found.has_stack(chosen):
-        found.ask("stack", "init", "--no-select", stack=chosen)
+    if create and not chosen_engine.has_stack(chosen):
+        chosen_engine.ask("stack", "init", "--no-select", stack=chosen)
     sys.stdout.flush()
-    os.execve(found.program, [found.program, *arguments], found.environment(chosen))
+    os.execve(chosen_engine.program, [chosen_engine.program, *arguments], chosen_engine.environment(chosen))
 
 
 @main.command()
@@ -241,10 +241,10 @@ def check_settings(context: click.Context, repository: str) -> None:
 
     Needs the GitHub CLI, with a login that administers the repository. docs/security.md says what each is for.
     """
-    found = github.problems(repository, github.ask)
-    for line in found or ["the settings are as the workflows need them"]:
+    problems = github.problems(repository, github.ask)
+    for line in problems or ["the settings are as the workflows need them"]:
         click.echo(line)
-    context.exit(3 if found else 0)
+    context.exit(3 if problems else 0)
 
 
 def _say(line: str) -> None:

@@ -86,8 +86,8 @@ class Database(pulumi.ComponentResource):
         self._chain = Chain(self, admin, existing)
         guarded = pulumi.ResourceOptions(protect=settings.protect or None)
         turns = [turn(login, app_login, exported) for login in LOGINS]
-        known = {login: login_inputs(admin, login, name) for login in server.logins}
-        self._roles = Roles(self._chain, settings, turns, known, self.connection_limit, self)
+        logins = {login: login_inputs(admin, login, name) for login in server.logins}
+        self._roles = Roles(self._chain, settings, turns, logins, self.connection_limit, self)
         # The admin's own: the provider's grants on a database of another role silently do nothing.
         self._database = self._chain.add(
             postgresql.Database, "database", name=name, owner=admin.username, options=guarded
@@ -152,7 +152,7 @@ class Database(pulumi.ComponentResource):
             return ()
         tables = [f"table {VERSION_SCHEMA}.{VERSION_TABLE}"]
         tables += [f"column {VERSION_SCHEMA}.{LEDGER}.{column}" for column in REPORTED_COLUMNS]
-        return tuple(f"privileges {each} to {self._prefix}_reporter" for each in tables)
+        return tuple(f"privileges {table} to {self._prefix}_reporter" for table in tables)
 
     def _make_schemas(self) -> postgresql.Schema:
         """Create the four schemas and pgcrypto; return the schema of the migration tables."""
@@ -227,7 +227,7 @@ class Database(pulumi.ComponentResource):
         ids = [resource.id for resource in (login.role, self._database, *needed)]
         return pulumi.Output.secret(
             pulumi.Output.all(login.role.name, login.password, self._database.name, *ids).apply(
-                lambda known: f"postgresql://{known[0]}:{known[1]}@{server}/{known[2]}?{tls}"
+                lambda values: f"postgresql://{values[0]}:{values[1]}@{server}/{values[2]}?{tls}"
             )
         )
 

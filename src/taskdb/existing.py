@@ -26,12 +26,12 @@ def existing(admin: Admin, name: str) -> frozenset[tuple[str, str]]:
                 admin.url("postgres"), connect_timeout=CONNECT_TIMEOUT, options=OWN_OPTIONS, **required
             )
         with opened as connection:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT 'Database', datname::text FROM pg_database WHERE datname = %(name)s"
                 " UNION ALL SELECT 'Role', rolname::text FROM pg_roles WHERE starts_with(rolname, %(name)s || '_')",
                 {"name": name},
             )
-            return frozenset((kind, each) for kind, each in found)
+            return frozenset((kind, row_name) for kind, row_name in rows)
     except psycopg.Error as error:
         reason = server_message.summary(error)
         raise TaskdbError(f"taskdb:adopt looks for what the server has already, and cannot ask it: {reason}") from None

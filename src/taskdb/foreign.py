@@ -46,5 +46,5 @@ def _is_empty(state: Path) -> bool:
         latest = json.loads(state.read_text(encoding="utf-8"))["checkpoint"].get("latest") or {}
     except (OSError, ValueError, KeyError):
         return False
-    others = [each for each in latest.get("resources") or () if each.get("type") != "pulumi:pulumi:Stack"]
+    others = [resource for resource in latest.get("resources") or () if resource.get("type") != "pulumi:pulumi:Stack"]
     return not others and not latest.get("pending_operations")

@@ -69,37 +69,37 @@ def problems(repository: str, ask: Ask) -> list[str]:
 
 def _of_environment(repository: str, name: str, refs: set[str], ask: Ask) -> Iterator[str]:
     path = f"repos/{repository}/environments/{name}"
-    found = ask(path)
-    if found is None and name == PUBLISHING:
+    answer = ask(path)
+    if answer is None and name == PUBLISHING:
         return
-    if found is None:
+    if answer is None:
         yield f"environment {name}: it does not exist; create it with the deployment branches {_listed(refs)}"
         return
-    policy = found.get("deployment_branch_policy")
+    policy = answer.get("deployment_branch_policy")
     if not policy or not policy.get("custom_branch_policies"):
         which = "every branch" if not policy else "every protected branch"
         yield f"environment {name}: {which} gets its secrets; allow the deployment branches {_listed(refs)} only"
     else:
         allowed = {
-            f"tag {each['name']}" if each.get("type") == "tag" else each["name"]
-            for each in (ask(f"{path}/deployment-branch-policies") or {}).get("branch_policies", [])
+            f"tag {branch_policy['name']}" if branch_policy.get("type") == "tag" else branch_policy["name"]
+            for branch_policy in (ask(f"{path}/deployment-branch-policies") or {}).get("branch_policies", [])
         }
         for ref in sorted(allowed - refs):
             yield f"environment {name}: {ref} gets its secrets; remove it from the deployment branches"
         for ref in sorted(refs - allowed):
             yield f"environment {name}: its jobs cannot run; add {ref} to the deployment branches"
-    rules = {rule["type"]: rule for rule in found.get("protection_rules") or []}
+    rules = {rule["type"]: rule for rule in answer.get("protection_rules") or []}
     reviewers = rules.get("required_reviewers") or {}
     if name in REVIEWED and not reviewers.get("reviewers"):
         yield f"environment {name}: deployments need no approval; add required reviewers"
     elif name == "prod" and not reviewers.get("prevent_self_review"):
         yield f"environment {name}: who starts a deployment can approve it; prevent self-review"
-    if name in REVIEWED and found.get("can_admins_bypass", True):
+    if name in REVIEWED and answer.get("can_admins_bypass", True):
         yield f"environment {name}: administrators can bypass its rules; do not allow them to"
 
 
 def _of_repository(repository: str, ask: Ask) -> Iterator[str]:
-    secrets = {each["name"] for each in (ask(f"repos/{repository}/actions/secrets") or {}).get("secrets", [])}
+    secrets = {secret["name"] for secret in (ask(f"repos/{repository}/actions/secrets") or {}).get("secrets", [])}
     for name in sorted(secrets & set(SECRETS)):
         yield f"secret {name}: every branch's workflows get it; move it to the environments"
     token = ask(f"repos/{repository}/actions/permissions/workflow") or {}

@@ -93,7 +93,9 @@ class Password(Resource, module="taskdb", name="Password"):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Create the resource `name`. `login` says how the role logs in that has this password, if it exists."""
-        taken = {"login": turn.login, "use": turn.use, "__renew": turn.renew, "__keep": turn.keep} if turn else {}
+        inputs = {"login": turn.login, "use": turn.use, "__renew": turn.renew, "__keep": turn.keep} if turn else {}
         secret = pulumi.ResourceOptions(additional_secret_outputs=["value"])
-        taken |= {"__login": dict(login)} if login else {}
-        super().__init__(PasswordProvider(), name, {"value": None, **taken}, pulumi.ResourceOptions.merge(opts, secret))
+        inputs |= {"__login": dict(login)} if login else {}
+        super().__init__(
+            PasswordProvider(), name, {"value": None, **inputs}, pulumi.ResourceOptions.merge(opts, secret)
+        )

@@ -18,9 +18,9 @@ POLICY_KEYS = frozenset(_PREFIX + field.name for field in fields(Policy))
 
 def policy_of(configuration: Mapping[str, object]) -> Policy:
     """The policy of a stack's configuration; other keys are ignored. Raises PolicyError, naming the key."""
-    asked = {key.removeprefix(_PREFIX): value for key, value in configuration.items() if key in POLICY_KEYS}
+    values = {key.removeprefix(_PREFIX): value for key, value in configuration.items() if key in POLICY_KEYS}
     try:
-        return Policy.parse(asked)
+        return Policy.parse(values)
     except PolicyError as error:
         raise PolicyError(f"{_PREFIX}{error}") from None
 

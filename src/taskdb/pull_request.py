@@ -44,10 +44,10 @@ class PullRequest:
     @classmethod
     def parse(cls, text: str, engine: Engine, folder: Path, source: str = SOURCE) -> PullRequest:
         """The pull request `123`, or `pr-123`: no other stack can be meant."""
-        found = re.fullmatch(r"(?:pr-)?([1-9][0-9]{0,8})", text)
-        if found is None:
+        match = re.fullmatch(r"(?:pr-)?([1-9][0-9]{0,8})", text)
+        if match is None:
             raise TaskdbError(f"{text!r} is not the number of a pull request, such as 123")
-        return cls(int(found[1]), engine, folder, source)
+        return cls(int(match[1]), engine, folder, source)
 
     @property
     def stack(self) -> str:
@@ -104,8 +104,8 @@ class PullRequest:
         """Write the source's configuration without its protection; its secrets follow when the stack exists."""
         path = self.configuration
         kept = yaml.safe_load(path.read_text()) or {} if path.exists() else {}
-        plain = {key: each for key, each in values.items() if not each["secret"] and key not in PROTECTION}
-        kept["config"] = {key: each.get("objectValue", each["value"]) for key, each in plain.items()}
+        plain = {key: item for key, item in values.items() if not item["secret"] and key not in PROTECTION}
+        kept["config"] = {key: item.get("objectValue", item["value"]) for key, item in plain.items()}
         path.touch(mode=0o600)
         path.write_text(yaml.safe_dump(kept, sort_keys=False))
 

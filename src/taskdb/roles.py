@@ -71,7 +71,7 @@ class Roles:
         # Omitted if there is no limit, as the first release did.
         limited: dict[str, Any] = {} if limit == NO_LIMIT else {"connection_limit": limit}
         limited |= {"statement_timeout": APP_STATEMENT_TIMEOUT}
-        self.apps = {each.login: self._login(f"app_{each.login}", self.rw, each, **limited) for each in turns}
+        self.apps = {turn.login: self._login(f"app_{turn.login}", self.rw, turn, **limited) for turn in turns}
         self.reader = self._login("reader", self.ro, **limited)
         # In no group: it can read no row.
         self.reporter = (
@@ -84,8 +84,8 @@ class Roles:
         return self._chain.add(postgresql.Role, name, name=f"{self._prefix}_{name}", options=self._options)
 
     def _login(self, name: str, member_of: postgresql.Role | None, turn: Turn | None = None, **settings: Any) -> Login:
-        known = self._known.get(f"{self._prefix}_{name}")
-        password = Password(name, turn, known, pulumi.ResourceOptions(parent=self._parent)).value
+        known_password = self._known.get(f"{self._prefix}_{name}")
+        password = Password(name, turn, known_password, pulumi.ResourceOptions(parent=self._parent)).value
         role = self._chain.add(
             postgresql.Role,
             name,

@@ -54,8 +54,8 @@ def own_outputs() -> dict[str, Any]:
     own = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     root = pulumi.runtime.get_root_resource()
     name = root.urn.apply(lambda _: own) if root else own
-    found: Any = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name}).value
-    outputs = (found or {}).get("outputs") or {}
+    stack_outputs: Any = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name}).value
+    outputs = (stack_outputs or {}).get("outputs") or {}
     return dict(outputs) if "app_url" in outputs else {}
 
 

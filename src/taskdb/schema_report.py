@@ -40,7 +40,9 @@ def report(schema: Path, arguments: Sequence[str], project: Path, say: Callable[
         *arguments,
     ]
     account = Account.for_new_server()
-    binaries = next((each for each in find_binaries(Place.of(project).base, account) if each.major == major), None)
+    binaries = next(
+        (binary for binary in find_binaries(Place.of(project).base, account) if binary.major == major), None
+    )
     if binaries is None:
         say(f"PostgreSQL {major} is not installed here: the report is not rehearsed")
         return subprocess.run(command, cwd=project, check=False).returncode

@@ -49,11 +49,11 @@ def _selected(_: Path) -> str:
 
 def project_folder() -> Path:
     """Find the folder with Pulumi.yaml: the current one or the nearest above it. Raises TaskdbError without one."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
+    directory = Path.cwd()
+    for folder in (directory, *directory.parents):
         if (folder / "Pulumi.yaml").exists():
             return folder
-    raise TaskdbError(f"No Pulumi.yaml in {here} or above it: run this command inside the project")
+    raise TaskdbError(f"No Pulumi.yaml in {directory} or above it: run this command inside the project")
 
 
 def migrator_url() -> str:

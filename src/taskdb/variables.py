@@ -35,9 +35,9 @@ def refuse_variables() -> None:
     """
     if engine() == EMBEDDED and shutil.which(PLUGIN) is None:
         return
-    found = sorted(name for name in libpq.variables() - _WITHOUT_EFFECT if os.environ.get(name))
-    if found:
+    names = sorted(name for name in libpq.variables() - _WITHOUT_EFFECT if os.environ.get(name))
+    if names:
         raise TaskdbError(
-            f"the postgresql plugin reads {', '.join(found)} from the environment, which would decide beside the "
-            f"stack's configuration how it connects. Nothing was done. Try again after:\n  unset {' '.join(found)}"
+            f"the postgresql plugin reads {', '.join(names)} from the environment, which would decide beside the "
+            f"stack's configuration how it connects. Nothing was done. Try again after:\n  unset {' '.join(names)}"
         )

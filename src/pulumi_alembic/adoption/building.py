@@ -55,13 +55,13 @@ def _build(
 
 def _furnish(database: Scratch, like: Snapshot) -> None:
     """Schemas, extensions, default privileges, settings and who may do what with schemas, as in the target."""
-    wanted = _furniture(like)
+    statements = _furniture(like)
     with log_in(database.url, "alembic adoption", autocommit=True) as connection:
         with connection.transaction():
-            there = read(connection, like.roles)
-        whole = difference(wanted, _furniture(there))
-        for each in script(whole):
-            _run(connection, each.sql, each.role)
+            existing = read(connection, like.roles)
+        whole = difference(statements, _furniture(existing))
+        for line in script(whole):
+            _run(connection, line.sql, line.role)
         own = sql.Identifier(database.name).as_string(connection)
         for item in like.of("setting"):
             if "database" in item.facts:

@@ -52,8 +52,8 @@ def find(
         if read_heads(connection):
             return None
         named = read_public(connection)
-        found = read(connection, tell=tell)
-    mine = objects(found)
+        current = read(connection, tell=tell)
+    mine = objects(current)
     if not mine.items and not named:
         return None
     if not admin:
@@ -67,11 +67,11 @@ def find(
                 f"public.{VERSION_TABLE} names {head}, which the scripts here do not have: check out the commit that "
                 f"has its script, then: {job.command}"
             )
-    wanted = history.ancestors(only or history.heads)
-    tell(f"building {counted(len(wanted), 'revision')} in a scratch database, to compare")
-    compared = _compare(job.url, admin, history, wanted, found, ignore)
+    ancestors = history.ancestors(only or history.heads)
+    tell(f"building {counted(len(ancestors), 'revision')} in a scratch database, to compare")
+    compared = _compare(job.url, admin, history, ancestors, current, ignore)
     if only:
-        compared = [each for each in compared if each[0] == tuple(sorted(only))]
+        compared = [candidate for candidate in compared if candidate[0] == tuple(sorted(only))]
     matching = [heads for heads, whole in compared if not whole]
     if len(matching) == 1:
         return Adopted(matching[0], mine.digest)
@@ -85,10 +85,10 @@ def objects(snapshot: Snapshot) -> Snapshot:
 
 def read_public(connection: Connection) -> tuple[str, ...]:
     """The heads that an `alembic_version` in the schema public names. Raises AdoptionError where it cannot be read."""
-    there = connection.execute(_OWNS, [VERSION_TABLE]).fetchone()
-    if there is None:
+    owner = connection.execute(_OWNS, [VERSION_TABLE]).fetchone()
+    if owner is None:
         return ()
-    [owns] = there
+    [owns] = owner
     if owns:
         rows = connection.execute(sql.SQL("SELECT version_num FROM {} ORDER BY 1").format(_OLD)).fetchall()
     else:
@@ -140,15 +140,15 @@ def _ambiguous(matching: Sequence[tuple[str, ...]]) -> str:
 
 def _distance(whole: Difference) -> int:
     """How much differs; rights go with what they are on."""
-    return len(whole.renames) + sum(each.item.kind not in ("owner", "privileges") for each in whole.changes)
+    return len(whole.renames) + sum(change.item.kind not in ("owner", "privileges") for change in whole.changes)
 
 
 def _nearest(compared: Sequence[tuple[tuple[str, ...], Difference]], command: str) -> str:
-    heads, whole = min(compared, key=lambda each: _distance(each[1]))
-    found = told(whole)
-    number = counted(len(found), "difference")
+    heads, whole = min(compared, key=lambda candidate: _distance(candidate[1]))
+    differences = told(whole)
+    number = counted(len(differences), "difference")
     return "\n  ".join([
         f"the schema matches no revision. The nearest is {revision_text(heads)}, with {number}:",
-        *listed((each.name, each.lines) for each in found),
+        *listed((found_difference.name, found_difference.lines) for found_difference in differences),
         f"Nothing was changed. Run these statements, or add the differences to drift_ignore, then: {command}",
     ])  # fmt: skip

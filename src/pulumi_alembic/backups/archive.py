@@ -51,8 +51,8 @@ class Archive:
         self._tools = tools
         self._folder = folder
         entries = [line for line in self._output("--list").decode().splitlines() if _ENTRY.match(line)]
-        wanted = [line for line in entries if not _SCHEMAS.match(line) and (ledger or not _LEDGER.match(line))]
-        kept = [line for line in wanted if not ((match := _KEPT.match(line)) and match[1] in there)]
+        selected = [line for line in entries if not _SCHEMAS.match(line) and (ledger or not _LEDGER.match(line))]
+        kept = [line for line in selected if not ((match := _KEPT.match(line)) and match[1] in there)]
         self._privileges = [line for line in kept if _ACL.match(line)]
         self._entries = [line for line in kept if not _ACL.match(line)]
         self.tables = sum(" TABLE DATA " in line for line in self._entries)
@@ -68,9 +68,9 @@ class Archive:
             statements: list[bytes] = []
             for line in script:
                 statements.append(line)
-                if (found := _copy_among(statements)) is None:
+                if (copied := _copy_among(statements)) is None:
                     continue
-                before, copy, table = found
+                before, copy, table = copied
                 number += 1
                 tell(f"restoring {table}, table {number} of {self.tables}")
                 _execute(connection, before)

@@ -69,7 +69,7 @@ class Content:
                 f"database {name}: {relation} is in a schema that belongs to {of}, and a backup is of the schemas of "
                 f"{owner}. As an admin: ALTER SCHEMA {schema} OWNER TO {owner}"
             )
-        schemas = [each for (each,) in connection.execute(_SCHEMAS)]
+        schemas = [schema_name for (schema_name,) in connection.execute(_SCHEMAS)]
         tables = connection.execute(_TABLES, [schemas]).fetchall()
         [(objects,)] = connection.execute(_OBJECTS, [schemas, VERSION_SCHEMA]).fetchall()
         heads = read_heads(connection)

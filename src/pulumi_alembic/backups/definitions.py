@@ -34,6 +34,6 @@ def _of(lines: Iterable[str], inside: tuple[str, ...]) -> Iterable[str]:
     for line in lines:
         kind, _, rest = line.partition("|")
         # A comment's begins with the kind of what it is on.
-        named = any(f" {each}" in rest for each in inside) if kind == "comment" else rest.startswith(inside)
+        named = any(f" {part}" in rest for part in inside) if kind == "comment" else rest.startswith(inside)
         if named and not line.startswith(_OTHERS):
             yield line

@@ -83,4 +83,4 @@ def take_back_defaults(connection: Connection, schemas: Sequence[str]) -> None:
 
 
 def _outside(connection: Connection, schemas: Sequence[str]) -> set[str]:
-    return {what for (what,) in connection.execute(_OUTSIDE, [list(schemas)])}
+    return {name for (name,) in connection.execute(_OUTSIDE, [list(schemas)])}

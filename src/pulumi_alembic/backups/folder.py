@@ -56,19 +56,19 @@ class Backup:
 
     def verify(self, folder: Path, tell: Callable[[str], None] = lambda text: None) -> None:
         """Every file of the backup in `folder` is the one that was written. Raises BackupError where one is not."""
-        there = {path.name for path in (folder / self.id / DUMP).glob("*")}
+        files = {path.name for path in (folder / self.id / DUMP).glob("*")}
         tell(f"reading {len(self.files)} files of {size_text(self.size)}")
         for name, digest in sorted(self.files.items()):
             try:
-                differs = name not in there or _digest(folder / self.id / DUMP / name) != digest
+                differs = name not in files or _digest(folder / self.id / DUMP / name) != digest
             except OSError as error:
                 raise BackupError(f"backup {self.id}: {name} cannot be read: {error.strerror}") from None
             if differs:
                 raise BackupError(
-                    f"backup {self.id} in {folder} is damaged: {name} is {'another' if name in there else 'missing'}. "
+                    f"backup {self.id} in {folder} is damaged: {name} is {'another' if name in files else 'missing'}. "
                     "It is not to be restored from; take another one: pulumi-alembic backups"
                 )
-        if strange := sorted(there - self.files.keys()):
+        if strange := sorted(files - self.files.keys()):
             raise BackupError(f"backup {self.id} in {folder} is damaged: {strange[0]} is not one of its files")
 
 
@@ -82,8 +82,8 @@ def load(folder: Path, id: str) -> Backup:
         raise BackupError(f"there is no backup {id} in {folder}. See which there are: pulumi-alembic backups") from None
     except (OSError, ValueError) as error:
         raise BackupError(f"backup {id} in {folder}: its {MANIFEST} cannot be read: {error}") from None
-    known = {field.name for field in fields(Backup)}
-    if not isinstance(document, dict) or document.keys() - known or known - {"fingerprint"} - document.keys():
+    names = {field.name for field in fields(Backup)}
+    if not isinstance(document, dict) or document.keys() - names or names - {"fingerprint"} - document.keys():
         raise BackupError(f"backup {id} in {folder}: its {MANIFEST} is not one that this version writes")
     return Backup(**document)
 
@@ -101,8 +101,8 @@ def in_folder(folder: Path) -> list[Backup | BackupError]:
         except BackupError as error:
             return error
 
-    found = [loaded(name) for name in sorted(names)]
-    return sorted(found, key=lambda each: each.when if isinstance(each, Backup) else "", reverse=True)
+    backups = [loaded(name) for name in sorted(names)]
+    return sorted(backups, key=lambda backup: backup.when if isinstance(backup, Backup) else "", reverse=True)
 
 
 def close_to_others(folder: Path) -> int:
@@ -128,7 +128,7 @@ def making(folder: Path, id: str, identity: str) -> Iterator[Path]:
     tag = hashlib.sha256(identity.encode()).hexdigest()[:12]
     partial = folder / f".{id}.{tag}{_PARTIAL}"
     try:
-        for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+        for missing in reversed([directory for directory in (folder, *folder.parents) if not directory.exists()]):
             missing.mkdir(mode=0o700)
         for leftover in folder.glob(f".*.{tag}*{_PARTIAL}"):
             _remove(leftover)
@@ -153,7 +153,7 @@ def making(folder: Path, id: str, identity: str) -> Iterator[Path]:
 def describe(partial: Path) -> dict[str, Any]:
     """The `size` and `files` of the dump that is in there."""
     files = sorted((partial / DUMP).iterdir())
-    return {"size": sum(each.stat().st_size for each in files), "files": {each.name: _digest(each) for each in files}}
+    return {"size": sum(file.stat().st_size for file in files), "files": {file.name: _digest(file) for file in files}}
 
 
 def complete(partial: Path, folder: Path, backup: Backup) -> None:

@@ -53,7 +53,7 @@ class Restore:
         """What is there to be replaced. Raises BackupError where it cannot be, or only on another word."""
         with connect(self.job.url) as connection:
             content = Content.read(connection)
-        if missing := [each for each in self.backup.schemas if each not in content.schemas]:
+        if missing := [schema for schema in self.backup.schemas if schema not in content.schemas]:
             raise BackupError(
                 f"database {content.name}: {content.owner} has no schema {missing[0]}, which is in the backup. "
                 f"As an admin: CREATE SCHEMA {missing[0]} AUTHORIZATION {content.owner}; then: {self.job.command}"
@@ -129,7 +129,7 @@ class Restore:
                     if table.startswith(f"{KEPT_SCHEMA}."):
                         continue
                     connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
-                schemas = [each for each in content.schemas if each != KEPT_SCHEMA]
+                schemas = [schema for schema in content.schemas if schema != KEPT_SCHEMA]
                 empty(connection, schemas, keep_ledger=same)
                 connection.patience = patience()
                 return content
@@ -176,11 +176,16 @@ class Restore:
             why = f"it is of PostgreSQL {its}, and this is {ours}" if backup.fingerprint else "the backup has none yet"
             self.tell(f"the fingerprint is not compared: {why}")
             return
-        found = read_fingerprint(connection, backup.schemas)
-        told = f"backup {backup.id} has the fingerprint {backup.fingerprint}, and what it restores has {found}"
-        if found != backup.fingerprint and not self.another_fingerprint:
+        fingerprint = read_fingerprint(connection, backup.schemas)
+        mismatch = (
+            f"backup {backup.id} has the fingerprint {backup.fingerprint}, and what it restores has {fingerprint}"
+        )
+        if fingerprint != backup.fingerprint and not self.another_fingerprint:
             raise BackupError(
-                f"{told}. Nothing was changed. Compare the two in an empty database (--into URL), or take it as it is: "
+                f"{mismatch}. Nothing was changed. Compare the two in an empty database (--into URL), "
+                "or take it as it is: "
                 f"{self.job.command} --another-fingerprint"
             )
-        self.tell(told if found != backup.fingerprint else f"the fingerprint is that of the backup: {found}")
+        self.tell(
+            mismatch if fingerprint != backup.fingerprint else f"the fingerprint is that of the backup: {fingerprint}"
+        )

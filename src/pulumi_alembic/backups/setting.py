@@ -46,9 +46,9 @@ class BackupSetting:
         if self.when is When.NEVER:
             return ""
         for revision in account.revisions:
-            effects = [each.effects for each in revision.statements]
-            if destroyed := [name for each in effects for name in each.destroys]:
+            effects = [statement.effects for statement in revision.statements]
+            if destroyed := [name for effect in effects for name in effect.destroys]:
                 return f"{revision.direction} {revision.id} deletes {destroyed[0]}"
-            if unknown := revision.runs_python or next((each.unknown[0] for each in effects if each.unknown), ""):
+            if unknown := revision.runs_python or next((effect.unknown[0] for effect in effects if effect.unknown), ""):
                 return f"what {revision.direction} {revision.id} deletes is unknown: {unknown}"
         return ""

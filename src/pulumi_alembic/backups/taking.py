@@ -112,7 +112,7 @@ class Maker:
                         f"somebody changed the schema of {content.name} while it was backed up, past the migrations. "
                         "Nothing was changed by this update: let that end, then try again"
                     )
-                made = Backup(
+                backup = Backup(
                     id,
                     now.isoformat(timespec="milliseconds"),
                     build.database(self.job.url),
@@ -125,28 +125,28 @@ class Maker:
                     **backups.describe(partial),
                     fingerprint=fingerprint,
                 )
-                backups.complete(partial, folder, made)
+                backups.complete(partial, folder, backup)
             seconds = time.monotonic() - begun
-            self._record(connection, made, seconds, origin, {"folder": str(folder), "reason": reason})
+            self._record(connection, backup, seconds, origin, {"folder": str(folder), "reason": reason})
         self.listener.info(
-            f"backup {id} at {revision_text(made.heads)}: {size_text(made.size)} in {seconds:.1f} s, {folder / id} "
-            f"({reason}), fingerprint {made.fingerprint}"
+            f"backup {id} at {revision_text(backup.heads)}: {size_text(backup.size)} in {seconds:.1f} s, {folder / id} "
+            f"({reason}), fingerprint {backup.fingerprint}"
         )
         return id
 
     def _fingerprint(self, connection: Connection, content: Content) -> str:
-        found = read_fingerprint(connection, content.schemas)
+        fingerprint = read_fingerprint(connection, content.schemas)
         connection.commit()
-        return found
+        return fingerprint
 
     def _record(
         self, connection: Connection, made: Backup, seconds: float, origin: Origin, detail: dict[str, str]
     ) -> None:
         ledger.prepare(connection)
-        known = {**detail, "checksum": made.checksum, "size": made.size, "identity": made.identity}
-        known["fingerprint"] = made.fingerprint
+        recorded = {**detail, "checksum": made.checksum, "size": made.size, "identity": made.identity}
+        recorded["fingerprint"] = made.fingerprint
         run = Run(made.heads, made.heads, seconds, backup=made.id)
-        ledger.note(connection, Row(Event.BACKUP, run, known), origin)
+        ledger.note(connection, Row(Event.BACKUP, run, recorded), origin)
         connection.commit()
 
     def _dump(self, tools: pg_programs.Programs, content: Content, partial: Path) -> None:
@@ -158,7 +158,7 @@ class Maker:
             "--no-password",
             f"--lock-wait-timeout={round(self.job.policy.lock_deadline * 1000)}",
             f"--role={content.owner}",
-            *(f"--schema={sql.Identifier(each).as_string(None)}" for each in content.schemas),
+            *(f"--schema={sql.Identifier(schema).as_string(None)}" for schema in content.schemas),
             f"--file={partial / backups.DUMP}",
         ]
         begun = time.monotonic()
@@ -174,7 +174,7 @@ class Maker:
             blocked = _Blocked(self.job.policy.lock_deadline)
             try:
                 while _runs(process) and not blocked.too_long(beside):
-                    written = sum(each.stat().st_size for each in (partial / backups.DUMP).glob("*"))
+                    written = sum(file.stat().st_size for file in (partial / backups.DUMP).glob("*"))
                     seconds = time.monotonic() - begun
                     waits = f", waits for {blocked}" if blocked.since else ""
                     self.listener.status(f"backing up {content.name}: {size_text(written)}, {seconds:.0f} s{waits}")
@@ -223,8 +223,8 @@ def end_others(url: str) -> None:
 
 def _require_space(folder: Path, needed: int) -> None:
     """A dump is about as large as its tables: compressed, and without their indexes. Raises BackupError."""
-    found = os.statvfs(folder)
-    free = found.f_bavail * found.f_frsize
+    volume = os.statvfs(folder)
+    free = volume.f_bavail * volume.f_frsize
     if free < needed:
         raise BackupError(
             f"the backup directory {folder} has {size_text(free)} left, and the backup may need {size_text(needed)}. "

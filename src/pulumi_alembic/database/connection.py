@@ -129,9 +129,9 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
         except psycopg.Error as error:
             if self.aborted is None and self.pgconn.transaction_status == TransactionStatus.INERROR:
                 frames = [*traceback.walk_stack(sys._getframe(1))]
-                known = [each.f_locals for each, _ in frames[:_NEAR]]
-                sent = next((each[name] for each in known for name in _SENT if name in each), "")
-                lines = tuple((each.f_code.co_filename, line) for each, line in frames)
+                scopes = [frame.f_locals for frame, _ in frames[:_NEAR]]
+                sent = next((variables[name] for variables in scopes for name in _SENT if name in variables), "")
+                lines = tuple((frame.f_code.co_filename, line) for frame, line in frames)
                 self.aborted = Aborted(error, _text(sent), lines)
             raise
         if self.aborted is not None and self.pgconn.transaction_status == TransactionStatus.INTRANS:
@@ -322,8 +322,8 @@ def read_catalog_document(connection: Connection, search_path: str = "") -> Any:
 
 def find_relation(connection: Connection, name: str, search_path: str) -> str | None:
     """The full name of what a session with this search_path finds by `name`; None if it finds nothing."""
-    found = sql.SQL("SELECT to_regclass({})::oid::bigint").format(sql.Literal(name)).as_string(None)
-    oid = _seen_with(connection, search_path, found)
+    relation = sql.SQL("SELECT to_regclass({})::oid::bigint").format(sql.Literal(name)).as_string(None)
+    oid = _seen_with(connection, search_path, relation)
     [(full,)] = connection.execute("SELECT %s::oid::regclass::text", [oid]).fetchall()
     return None if full is None else str(full)
 
@@ -335,8 +335,8 @@ def _seen_with(connection: Connection, search_path: str, query: str) -> Any:
     of a subquery when it comes to it.
     """
     theirs, own = (sql.Literal(path).as_string(None) for path in (search_path, _OWN_PATH))
-    asked = f"SELECT set_config('search_path', {theirs}, false), ({query}), set_config('search_path', {own}, false)"
-    [(_, value, _)] = connection.execute(asked.encode()).fetchall()
+    statement = f"SELECT set_config('search_path', {theirs}, false), ({query}), set_config('search_path', {own}, false)"
+    [(_, value, _)] = connection.execute(statement.encode()).fetchall()
     return value
 
 
@@ -358,15 +358,15 @@ def _raw(url: str, application: str, *, own: bool) -> Session:
         plain = re.sub(r"^postgresql\+\w+://", "postgresql://", url)
         parameters = conninfo_to_dict(plain)
         with libpq.decided_by(parameters):
-            given = str(parameters.get("options") or os.environ.get("PGOPTIONS") or "")
+            given_options = str(parameters.get("options") or os.environ.get("PGOPTIONS") or "")
         try:
-            options = f"{given} {OWN_OPTIONS} -c lock_timeout={_milliseconds(patience().seconds)}".strip()
-            return _dial(plain, application, options if own else given)
+            options = f"{given_options} {OWN_OPTIONS} -c lock_timeout={_milliseconds(patience().seconds)}".strip()
+            return _dial(plain, application, options if own else given_options)
         except psycopg.OperationalError as error:
             # pgbouncer's words: it takes no option that it does not know. `log_in` then sets it.
             if not own or "unsupported startup parameter" not in str(error):
                 raise
-            return _dial(plain, application, given)
+            return _dial(plain, application, given_options)
     except psycopg.OperationalError as error:
         raise _connection_error(error) from None
     except (psycopg.ProgrammingError, UnicodeError):
@@ -407,7 +407,7 @@ def _notice_loss(connection: Connection, session: int) -> str | None:
     connection.autocommit = True
     # Not every server's system can do that; PostgreSQL refuses the value there.
     with suppress(psycopg.errors.InvalidParameterValue):
-        found = connection.execute(
+        lost = connection.execute(
             "SELECT pg_catalog.current_setting('search_path'), pg_catalog.set_config(name, value, false) "
             "FROM (VALUES ('client_connection_check_interval', '1s'), "
             "('tcp_keepalives_idle', %(s)s), ('tcp_keepalives_interval', %(s)s), "
@@ -417,7 +417,7 @@ def _notice_loss(connection: Connection, session: int) -> str | None:
             "AND pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) %(session)s",
             {"s": str(KEEPALIVE), "session": session},
         )
-        return next((str(path) for path, _ in found), None)
+        return next((str(path) for path, _ in lost), None)
     return None
 
 
@@ -431,13 +431,13 @@ FROM pg_catalog.pg_namespace WHERE nspname OPERATOR(pg_catalog.=) '{VERSION_SCHE
 
 
 def _become_owner(connection: Connection) -> None:
-    found = connection.execute(_OWNER.encode()).fetchone()
+    row = connection.execute(_OWNER.encode()).fetchone()
     where = f"database {connection.info.dbname} as {connection.info.user}"
-    if found is None:
+    if row is None:
         raise DatabaseError(
             f"{where}: the schema {VERSION_SCHEMA}, for the migration tables, does not exist: create it first"
         )
-    owner, member, _ = found
+    owner, member, _ = row
     if not member and not _AS_ITSELF.get():
         raise DatabaseError(
             f"{where}: the schema {VERSION_SCHEMA} belongs to {owner}, which this role is not a member of. "

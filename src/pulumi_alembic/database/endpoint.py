@@ -46,13 +46,13 @@ def refuse_transaction_pooling(
 
 def refuse_read_only(connection: psycopg.Connection[Any]) -> None:
     """Raise DatabaseError where nothing can be written: on a standby, or where transactions are read-only."""
-    found = connection.execute(
+    row = connection.execute(
         "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', "
         # That view shows all settings, however few are asked for: not where nothing is wrong.
         "CASE WHEN current_setting('transaction_read_only') = 'on' THEN "
         "(SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') END"
     ).fetchone()
-    standby, read_only, source = found or (False, False, "")
+    standby, read_only, source = row or (False, False, "")
     if standby:
         raise DatabaseError(f"{_where(connection)}: this is a read-only replica. Use the address of its primary")
     if read_only:

@@ -46,8 +46,8 @@ def authentication(parameters: Mapping[str, Any], required: str = "") -> dict[st
     no such parameter.
     """
     verified = str(parameters.get("sslmode")).startswith("verify")
-    wanted = required or ("" if verified or parameters.get("require_auth") else "!password")
-    return {"require_auth": wanted} if wanted and pq.version() >= 160000 else {}
+    method = required or ("" if verified or parameters.get("require_auth") else "!password")
+    return {"require_auth": method} if method and pq.version() >= 160000 else {}
 
 
 def decided_by(parameters: Mapping[str, Any]) -> AbstractContextManager[None]:

@@ -82,11 +82,11 @@ def _replaced(
         if isinstance(parameters, Mapping) != (match["name"] is not None):
             raise Unbindable(f"the placeholder {match[0]} does not go with these parameters")
         try:
-            given = parameters[match["name"] if isinstance(parameters, Mapping) else place]  # type: ignore[index]
+            parameter = parameters[match["name"] if isinstance(parameters, Mapping) else place]  # type: ignore[index]
         except (KeyError, IndexError):
             raise Unbindable(f"there is no parameter for the placeholder {match[0]}") from None
         place += 1
-        return write(match, given)
+        return write(match, parameter)
 
     text = _PLACEHOLDER.sub(value, query)
     if not isinstance(parameters, Mapping) and place != len(parameters):
@@ -121,10 +121,10 @@ _NUMBERS = {adapters.types[name].oid for name in ("int2", "int8", "numeric", "fl
 
 
 def _type_name(oid: int) -> str:
-    known = adapters.types.get(oid)
-    if known is None:
+    type_info = adapters.types.get(oid)
+    if type_info is None:
         raise Unbindable(f"only the server knows the type with the number {oid}")
-    return known.name + ("[]" if oid == known.array_oid else "")
+    return type_info.name + ("[]" if oid == type_info.array_oid else "")
 
 
 def _quoted(text: str) -> str:

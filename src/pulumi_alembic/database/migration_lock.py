@@ -124,11 +124,11 @@ def poll(take: Callable[[], bool], on_wait: Callable[[float, bool], None], begun
     What it raises ends the wait. A session that waits in the server holds up CREATE INDEX CONCURRENTLY, which waits
     for it.
     """
-    waited, said = 0.0, -say_again
+    waited, reported = 0.0, -say_again
     while not take():
         waited = time.monotonic() - begun
-        again = waited - said >= say_again
-        said = waited if again else said
+        again = waited - reported >= say_again
+        reported = waited if again else reported
         on_wait(waited, again)
         time.sleep(random.uniform(*_POLL))  # noqa: S311 - not a secret
     return waited

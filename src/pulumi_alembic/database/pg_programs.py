@@ -54,8 +54,10 @@ def find_client(oldest: int) -> Programs | None:
 
     What a folder's name says of the version is believed: to ask would take a preview longer than to look.
     """
-    there = [found for folder in _folders() if (found := _dumper(folder))]
-    return min((each for each in there if each.major >= oldest), key=lambda each: each.major, default=None)
+    installed = [programs for folder in _folders() if (programs := _dumper(folder))]
+    return min(
+        (client for client in installed if client.major >= oldest), key=lambda client: client.major, default=None
+    )
 
 
 def find(major: int, folders: Iterable[Path] | None = None) -> Programs:
@@ -64,10 +66,10 @@ def find(major: int, folders: Iterable[Path] | None = None) -> Programs:
     Not of the newest: what one writes has words that an older server does not know. They are looked for on the PATH,
     and where systems keep several versions. Raises BackupError where there are none.
     """
-    there = [found for folder in (_folders() if folders is None else folders) if (found := _clients(folder))]
-    fitting = sorted((each for each in there if each.major >= major), key=lambda each: each.major)
+    installed = [programs for folder in (_folders() if folders is None else folders) if (programs := _clients(folder))]
+    fitting = sorted((client for client in installed if client.major >= major), key=lambda client: client.major)
     if not fitting:
-        older = ", ".join(f"{each.version} in {each.folder}" for each in there)
+        older = ", ".join(f"{client.version} in {client.folder}" for client in installed)
         raise BackupError(
             f"the server is PostgreSQL {major}, and there is no pg_dump and pg_restore of this or a newer version "
             f"({f'found: {older}' if older else 'none was found'}). Install them, and have them on the PATH; "
@@ -96,16 +98,16 @@ def environment(url: str, **settings: str) -> dict[str, str]:
         raise DatabaseError(
             "the database URL is not one that PostgreSQL understands: postgresql://USER@HOST:PORT/DATABASE"
         ) from None
-    known = {
+    variables = {
         option.envvar.decode(): option.val.decode()
         for option in options
         if option.val is not None and option.envvar is not None
     }
-    given = {option.keyword.decode(): option.val for option in options if option.val is not None}
-    ignored = libpq.variables() if libpq.is_complete(given) else {"PGSERVICE"}
+    values = {option.keyword.decode(): option.val for option in options if option.val is not None}
+    ignored = libpq.variables() if libpq.is_complete(values) else {"PGSERVICE"}
     inherited = {name: value for name, value in os.environ.items() if name not in ignored}
-    own = f"{(inherited | known).get('PGOPTIONS', '')} {OWN_OPTIONS}".strip()
-    return {"PGCONNECT_TIMEOUT": "15"} | inherited | known | settings | {"PGOPTIONS": own}
+    own = f"{(inherited | variables).get('PGOPTIONS', '')} {OWN_OPTIONS}".strip()
+    return {"PGCONNECT_TIMEOUT": "15"} | inherited | variables | settings | {"PGOPTIONS": own}
 
 
 def _folders() -> Iterator[Path]:

@@ -91,13 +91,13 @@ class Session:
         return f"pid {self.pid} ({', '.join(self._known())})"
 
     def _known(self) -> list[str]:
-        known = [f"user {self.user}"] if self.user else []
-        known += [f"application {self.application}"] if self.application else []
+        parts = [f"user {self.user}"] if self.user else []
+        parts += [f"application {self.application}"] if self.application else []
         if self.since is None:
-            return [*known, "what it does is hidden from this role"]
-        known += [self.state] if self.state else []
+            return [*parts, "what it does is hidden from this role"]
+        parts += [self.state] if self.state else []
         age = (self.seen - self.since).total_seconds()
-        return [*known, f"last query at {self.since:%H:%M:%S}, {age:.0f} s ago"]
+        return [*parts, f"last query at {self.since:%H:%M:%S}, {age:.0f} s ago"]
 
 
 @contextmanager
@@ -176,7 +176,7 @@ class Wait:
     @property
     def advice(self) -> str:
         """The commands that end those who hold the lock, each on a line of its own."""
-        end = "".join(f"\n  SELECT pg_terminate_backend({each.pid})" for each in self.whom if each.pid)
+        end = "".join(f"\n  SELECT pg_terminate_backend({session.pid})" for session in self.whom if session.pid)
         return f"Let it end{f', or end it:{end}' if end else ''}"
 
 
@@ -231,13 +231,13 @@ def looking(gen: Generator[Any, Any, Any], session: Waiting, patience: Patience)
     """
     look = _Look(session, patience)
     try:
-        wanted = next(gen)
+        state = next(gen)
         while True:
-            ready = yield wanted
+            ready = yield state
             # Psycopg comes by every 0.1 s without an answer; None begins again after Ctrl-C.
             if ready is not None and not ready:
                 look.again()
-            wanted = gen.send(ready)
+            state = gen.send(ready)
     except StopIteration as end:
         return end.value
     except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
@@ -272,11 +272,11 @@ class _Look:
             return
         self._looked = now
         with suppress(psycopg.Error):
-            found = blocking(self._connection(), self.session.info.backend_pid)
-            if found and ([*map(_pid, found)] != [*map(_pid, self.whom)] or now - self._said >= _SAY_AGAIN):
+            blockers = blocking(self._connection(), self.session.info.backend_pid)
+            if blockers and ([*map(_pid, blockers)] != [*map(_pid, self.whom)] or now - self._said >= _SAY_AGAIN):
                 self._said = now
-                self.patience.tell(f"waits for {' and '.join(map(str, found))}")
-            self.whom = found or self.whom
+                self.patience.tell(f"waits for {' and '.join(map(str, blockers))}")
+            self.whom = blockers or self.whom
 
     def _connection(self) -> Connection:
         if self._beside is None or self._beside.closed:

@@ -47,7 +47,7 @@ def _names(connection: psycopg.Connection[Any], statement: str, timeout: float) 
 
 
 def _failed(error: psycopg.Error, statement: str, timeout: float) -> str:
-    said = f"PostgreSQL: {server_message.primary(error)} ({error.sqlstate or type(error).__name__})"
+    reason = f"PostgreSQL: {server_message.primary(error)} ({error.sqlstate or type(error).__name__})"
     if isinstance(error, psycopg.errors.QueryCanceled):
-        said = f'it was ended after {timeout:g} s. Give it longer: Query(…, timeout="1min"); {said}'
-    return f"{WHERE} fails, and nothing was changed: {said}\n  statement: {' '.join(redact(statement).split())[:300]}"
+        reason = f'it was ended after {timeout:g} s. Give it longer: Query(…, timeout="1min"); {reason}'
+    return f"{WHERE} fails, and nothing was changed: {reason}\n  statement: {' '.join(redact(statement).split())[:300]}"

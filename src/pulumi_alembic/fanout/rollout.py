@@ -36,7 +36,7 @@ class Outcome:
         """What happened, on what, and what to do next."""
         left = f"{databases(self.waiting)} after it {'was' if self.waiting == 1 else 'were'} not changed"
         lines = [f"{self.wave}: {databases(len(self.failed))} failed" + (f", and {left}" if self.waiting else "")]
-        lines += [f"  {line}" for each in failures(self.failed)[:_SHOWN] for line in each.splitlines()]
+        lines += [f"  {line}" for failure in failures(self.failed)[:_SHOWN] for line in failure.splitlines()]
         lines.append(f"Fix the cause, then run it again; it continues with the databases that are left:\n  {command}")
         return "\n".join(lines)
 
@@ -70,14 +70,17 @@ class Rollout:
         for number, wave in enumerate(planned, 1):
             name = f"wave {number} of {len(planned)}" + (", the canary" if number == 1 else "")
             items = {
-                each: (groups.name(each), {**judged, "key": keys[each], "notes": kept_in_ledger[keys[each]]})
-                for each in wave
+                database: (
+                    groups.name(database),
+                    {**judged, "key": keys[database], "notes": kept_in_ledger[keys[database]]},
+                )
+                for database in wave
             }
             failed = self._run(name, items, outcome.counts)
             left -= len(wave)
             if failed:
                 outcome.wave, outcome.waiting = f"{name}, {databases(len(wave))}", left
-                outcome.failed = {groups.name(each): failed[each] for each in wave if each in failed}
+                outcome.failed = {groups.name(database): failed[database] for database in wave if database in failed}
                 return outcome
             tell = self.listener.waits if number in (1, len(planned)) else self.listener.status
             tell(f"{name}: {databases(len(wave))} at {groups.reached}")
@@ -85,7 +88,7 @@ class Rollout:
 
     def _run(self, wave: str, items: Mapping[int, tuple[str, Any]], counts: Counter[str]) -> dict[int, str]:
         """Migrate these databases, by number, and count where they are then; the errors of those that fail."""
-        told, failed = time.monotonic(), {}
+        reported, failed = time.monotonic(), {}
         numbers = list(items)
         origins = {number: group.origin for group in self.groups.known.values() for number in group.numbers}
 
@@ -98,8 +101,8 @@ class Rollout:
             number = numbers[place]
             if "error" in answer:
                 failed[number] = answer["error"]
-            if time.monotonic() - told > _SAY:
-                told = time.monotonic()
+            if time.monotonic() - reported > _SAY:
+                reported = time.monotonic()
                 self.listener.status(f"{wave}: {done} of {databases(len(items))}")
             counts[origins[number]] -= 1
             counts[answer.get("revision") or origins[number]] += 1

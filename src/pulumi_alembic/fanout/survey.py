@@ -89,7 +89,11 @@ def _judge(crowd: Crowd, groups: Groups, processes: int, tell: Callable[[str], N
         group.account = Account.from_json(answer["account"])
     for _, group in pending:
         account = group.account
-        if known and account and any(one.does.destroys for each in account.revisions for one in each.statements):
+        if (
+            known
+            and account
+            and any(statement.does.destroys for revision in account.revisions for statement in revision.statements)
+        ):
             group.account = _with_losses(crowd, groups, account, group.numbers, processes)
     return groups
 
@@ -119,13 +123,14 @@ def _with_losses(crowd: Crowd, groups: Groups, account: Account, numbers: Iterab
         for id, texts in answer["losses"].items():
             lost.setdefault(id, {}).setdefault(", ".join(texts), []).append(names[number])
     return replace(
-        account, revisions=tuple(replace(each, losses=_told(lost.get(each.id, {}))) for each in account.revisions)
+        account,
+        revisions=tuple(replace(revision, losses=_told(lost.get(revision.id, {}))) for revision in account.revisions),
     )
 
 
 def _told(lost: Mapping[str, list[str]], shown: int = 5) -> tuple[str, ...]:
-    texts = [f"{what} in {sorted(names)[0]}" + _others(len(names) - 1) for what, names in sorted(lost.items())]
-    more = sum(len(names) for names in [lost[what] for what in sorted(lost)][shown:])
+    texts = [f"{loss} in {sorted(names)[0]}" + _others(len(names) - 1) for loss, names in sorted(lost.items())]
+    more = sum(len(names) for names in [lost[loss] for loss in sorted(lost)][shown:])
     return (*texts[:shown], *([f"others in {databases(more)} more"] if more else []))
 
 

@@ -87,12 +87,12 @@ def account(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
     from pulumi_alembic.review import build
 
     if name is None:
-        looked, found = build.account_from_base(bench.job.job, bench.job.lint)
+        looked, review = build.account_from_base(bench.job.job, bench.job.lint)
     else:
-        looked, found = bench.account(bench.job.of(name), tell)
+        looked, review = bench.account(bench.job.of(name), tell)
     if _key(looked.plan) != key:
         raise Moved(f"another migration changed it during the plan. Run it again: {bench.job.job.command}")
-    return {"account": found.to_json()}
+    return {"account": review.to_json()}
 
 
 def losses(bench: Bench, name: str | None, document: Any, tell: Tell) -> Answer:
@@ -101,8 +101,8 @@ def losses(bench: Bench, name: str | None, document: Any, tell: Tell) -> Answer:
     from pulumi_alembic.review.plan_review import Account
 
     job = bench.job.of(name or "")
-    found = with_losses(Account.from_json(document), job.url, is_wanted(job.policy))
-    return {"losses": {each.id: list(each.losses) for each in found.revisions if each.losses}}
+    review = with_losses(Account.from_json(document), job.url, is_wanted(job.policy))
+    return {"losses": {revision.id: list(revision.losses) for revision in review.revisions if revision.losses}}
 
 
 def migrate(bench: Bench, name: str | None, expected: Any, tell: Tell) -> Answer:
@@ -138,9 +138,9 @@ class _AsJudged(Gate):
                 f"the plan is not the one that was approved: the database has moved since, {plan}. Review it, and "
                 "approve the rest"
             )
-        _, found = self.bench.account(self.job, lambda text, lasting=False: None, keep=is_wanted(self.job.policy))
-        Gates(self.job.command, self.expected["configure"], self.job.allow_data_loss).check([found], found.digest)
-        return notes(found)
+        _, review = self.bench.account(self.job, lambda text, lasting=False: None, keep=is_wanted(self.job.policy))
+        Gates(self.job.command, self.expected["configure"], self.job.allow_data_loss).check([review], review.digest)
+        return notes(review)
 
 
 @dataclass(frozen=True)

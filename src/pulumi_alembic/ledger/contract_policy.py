@@ -51,10 +51,10 @@ def write(connection: Connection, when: str) -> None:
 def applied(connection: Connection, revisions: Collection[str]) -> Applied:
     """When these revisions were applied here, of those that the ledger knows to be applied by a run."""
     now = _now(connection)
-    found = table.columns(connection)
-    if not found or not revisions:
+    columns = table.columns(connection)
+    if not columns or not revisions:
         return Applied(now)
-    clause, names = ledger.standing(found)
+    clause, names = ledger.standing(columns)
     query = sql.SQL(
         " SELECT DISTINCT ON (revision) revision, {event} = 'applied' AND direction = 'upgrade', applied_at FROM {rows}"
         " WHERE revision = ANY (%s) AND {event} IN ('applied', 'adopted') ORDER BY revision, id DESC"
@@ -69,5 +69,5 @@ def _now(connection: Connection) -> datetime:
 
 
 def _is_there(connection: Connection) -> bool:
-    [(there,)] = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [_TABLE.as_string(None)]).fetchall()
-    return bool(there)
+    [(exists,)] = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [_TABLE.as_string(None)]).fetchall()
+    return bool(exists)

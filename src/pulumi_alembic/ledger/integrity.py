@@ -105,7 +105,7 @@ def _check(
         if run is not None and id in history.revisions and history.revisions[id].checksum != run.checksum
     ]
     if changed:
-        raise HistoryError("\n".join(_report(history, sorted(changed, key=lambda each: each[0].id), differing)))
+        raise HistoryError("\n".join(_report(history, sorted(changed, key=lambda change: change[0].id), differing)))
 
 
 def _applied(runs: Mapping[str, Run], history: History, heads: Sequence[str]) -> dict[str, Run | None]:

@@ -45,12 +45,12 @@ class Row:
     @property
     def values(self) -> dict[str, Any]:
         """By column."""
-        known: dict[str, Any] = {"event": self.event.value, "phase": self.phase, "statement": self.statement}
-        known["detail"] = None if self.detail is None else json.dumps(self.detail)
+        values: dict[str, Any] = {"event": self.event.value, "phase": self.phase, "statement": self.statement}
+        values["detail"] = None if self.detail is None else json.dumps(self.detail)
         if run := self.run:
-            known |= {"heads_before": _array(sorted(run.before)), "heads_after": _array(sorted(run.after))}
-            known |= {"seconds": run.seconds, "statements": run.statements, "backup": run.backup or None}
-        return known
+            values |= {"heads_before": _array(sorted(run.before)), "heads_after": _array(sorted(run.after))}
+            values |= {"seconds": run.seconds, "statements": run.statements, "backup": run.backup or None}
+        return values
 
 
 @dataclass(frozen=True)
@@ -145,20 +145,20 @@ def note(
     `source` is what the event left to keep, in place of a script, and `checksum` its digest.
     """
     heads = sorted(row.run.after) if row.run else []
-    known = {"revision": "+".join(heads) or "base", "down_revisions": _array([]), "tools": "{}"}
-    return _insert(connection, known | {"checksum": checksum, "source": source} | row.values, origin)
+    values = {"revision": "+".join(heads) or "base", "down_revisions": _array([]), "tools": "{}"}
+    return _insert(connection, values | {"checksum": checksum, "source": source} | row.values, origin)
 
 
 def _insert(connection: Connection, values: dict[str, Any], origin: Origin) -> int:
     by = {"stack": origin.stack or None, "commit": origin.commit or None, "person": origin.by or None}
-    known = dict.fromkeys(_COLUMNS) | values | by
-    [id] = connection.execute(_INSERT, [*known.values()]).fetchone() or (0,)
+    row = dict.fromkeys(_COLUMNS) | values | by
+    [id] = connection.execute(_INSERT, [*row.values()]).fetchone() or (0,)
     return int(id)
 
 
 def _array(values: Sequence[str]) -> str:
     """As PostgreSQL reads an array of text: psycopg takes longer to find out what a list is of than to send the row."""
-    return "{" + ",".join('"' + each.replace("\\", r"\\").replace('"', r"\"") + '"' for each in values) + "}"
+    return "{" + ",".join('"' + value.replace("\\", r"\\").replace('"', r"\"") + '"' for value in values) + "}"
 
 
 def standing(found: Collection[str], selected: str = "*") -> tuple[sql.Composable, dict[str, sql.Composable]]:

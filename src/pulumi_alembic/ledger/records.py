@@ -60,8 +60,8 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """The row as JSON values; `when` in ISO 8601."""
-        known = asdict(self) | {"when": self.when.isoformat() if self.when else None}
-        return {name: value for name, value in known.items() if name != "chained"}
+        document = asdict(self) | {"when": self.when.isoformat() if self.when else None}
+        return {name: value for name, value in document.items() if name != "chained"}
 
 
 def read(connection: Connection, limit: int | None) -> tuple[list[Record], int]:
@@ -70,25 +70,27 @@ def read(connection: Connection, limit: int | None) -> tuple[list[Record], int]:
     Each record begins where the next one in the list ended: where the heads were moved past the ledger, a record says
     so. Rows from before the ledger knew of heads are taken for whole where nothing says otherwise. Changes nothing.
     """
-    found = columns(connection)
+    present = columns(connection)
     heads = read_heads(connection)
-    if not found:
+    if not present:
         return ([_gap((), heads)] if heads else []), 0
     # In any other style psycopg reads no time.
     connection.execute("SET LOCAL datestyle = ISO")
-    rows, older = _rows(connection, found, limit)
+    rows, older = _rows(connection, present, limit)
     return list(_with_gaps(rows, heads, whole=not older)), older
 
 
 def table(records: Sequence[Record]) -> list[str]:
     """The records as lines of at most 100 columns, two or more for each; times are those of this machine."""
-    width = min(max(len(each.what) for each in records), _WHAT)
+    width = min(max(len(record.what) for record in records), _WHAT)
     lines = [f"{'when':<{_WHEN}}{'what':<{width}}  {'took':>8}  result"]
-    for each in records:
-        took = f"{each.seconds:.2f} s" if each.seconds is not None else "-"
-        head = f"{_when(each):<{_WHEN}}{each.what:<{width}}  {took:>8}  "
-        lines += _wrapped(head, " ".join(each.result.split()), len(head) if len(head) < _WIDTH // 2 + _WHEN else _WHEN)
-        lines += _wrapped(" " * _WHEN, ", ".join(_details(each)), _WHEN)
+    for record in records:
+        took = f"{record.seconds:.2f} s" if record.seconds is not None else "-"
+        head = f"{_when(record):<{_WHEN}}{record.what:<{width}}  {took:>8}  "
+        lines += _wrapped(
+            head, " ".join(record.result.split()), len(head) if len(head) < _WIDTH // 2 + _WHEN else _WHEN
+        )
+        lines += _wrapped(" " * _WHEN, ", ".join(_details(record)), _WHEN)
     return lines
 
 
@@ -96,21 +98,21 @@ def _wrapped(head: str, text: str, indent: int) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent=head, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
-def _rows(connection: Connection, found: frozenset[str], limit: int | None) -> tuple[list[Record], int]:
+def _rows(connection: Connection, present: frozenset[str], limit: int | None) -> tuple[list[Record], int]:
     selected = sql.SQL(", ").join(
-        sql.Identifier(name) if name in found else sql.SQL(default) for name, default in _COLUMNS.items()
+        sql.Identifier(name) if name in present else sql.SQL(default) for name, default in _COLUMNS.items()
     )
     shown = (
-        sql.SQL("event = ANY ({})").format(sql.Literal([*map(str, _SHOWN)])) if "event" in found else sql.SQL("true")
+        sql.SQL("event = ANY ({})").format(sql.Literal([*map(str, _SHOWN)])) if "event" in present else sql.SQL("true")
     )
-    known = {"table": TABLE, "columns": selected, "shown": shown, "limit": sql.Literal(limit)}
+    parts = {"table": TABLE, "columns": selected, "shown": shown, "limit": sql.Literal(limit)}
     rows = connection.execute(
-        sql.SQL("SELECT {columns} FROM {table} WHERE {shown} ORDER BY id DESC LIMIT {limit}").format(**known)
+        sql.SQL("SELECT {columns} FROM {table} WHERE {shown} ORDER BY id DESC LIMIT {limit}").format(**parts)
     ).fetchall()
     older = 0
     if limit is not None and len(rows) == limit:
         counted = sql.SQL("SELECT count(*) FROM {table} WHERE {shown} AND id < {oldest}")
-        [(older,)] = connection.execute(counted.format(**known, oldest=sql.Literal(rows[-1][0]))).fetchall()
+        [(older,)] = connection.execute(counted.format(**parts, oldest=sql.Literal(rows[-1][0]))).fetchall()
     return [_record(dict(zip(_COLUMNS, row, strict=True))) for row in rows], int(older)
 
 
@@ -118,8 +120,8 @@ def _record(row: dict[str, Any]) -> Record:
     event, detail = row["event"], row["detail"]
     before, after = row["heads_before"], row["heads_after"]
     if before is None:
-        one, downs = (row["revision"],), tuple(row["down_revisions"])
-        before, after = (downs, one) if row["direction"] == "upgrade" else (one, downs)
+        applied, downs = (row["revision"],), tuple(row["down_revisions"])
+        before, after = (downs, applied) if row["direction"] == "upgrade" else (applied, downs)
         if event == Event.ACCEPTED:
             before = after
     runs = event in (Event.APPLIED, Event.FAILED)

@@ -35,8 +35,8 @@ def has_script(directory: Path, id: str, sum: str) -> bool:
 
 def _texts(directory: Path, id: str) -> Iterator[str]:
     """Each text that the script ever had, the newest first."""
-    asked = ["log", "--all", "--no-renames", "--diff-filter=AM", "--raw", "--no-abbrev", "--format="]
-    listed = git(directory, *asked, "--", f"versions/{id}_*.py", seconds=_GIT_SECONDS) or b""
+    arguments = ["log", "--all", "--no-renames", "--diff-filter=AM", "--raw", "--no-abbrev", "--format="]
+    listed = git(directory, *arguments, "--", f"versions/{id}_*.py", seconds=_GIT_SECONDS) or b""
     for line in listed.splitlines():
         # `:100644 100644 BLOB-BEFORE BLOB-AFTER M<tab>PATH`
         blob = line.split(b" ")[3].decode()
@@ -100,38 +100,38 @@ def complete(connection: Connection, history: History, heads: Sequence[str], tru
     unknown = [head for head in heads if head not in history.revisions]
     if not unknown:
         return history
-    found = _read(connection, sql.SQL("revision <> ALL({})").format(sql.Literal(list(history.revisions))))
+    stored = _read(connection, sql.SQL("revision <> ALL({})").format(sql.Literal(list(history.revisions))))
     if not trust.rolls_back:
-        raise CapsuleError(_not_allowed(heads, unknown, found, trust))
-    return History.of([*history.revisions.values(), *_vouched(history, unknown, found, trust)], history.manifest)
+        raise CapsuleError(_not_allowed(heads, unknown, stored, trust))
+    return History.of([*history.revisions.values(), *_vouched(history, unknown, stored, trust)], history.manifest)
 
 
 def read(connection: Connection, id: str) -> Capsule:
     """The capsule of one revision. Raises CapsuleError where there is none."""
-    found = _read(connection, sql.SQL("revision = {}").format(sql.Literal(id)))
-    if id not in found:
+    stored = _read(connection, sql.SQL("revision = {}").format(sql.Literal(id)))
+    if id not in stored:
         raise CapsuleError(f"the ledger has no script of {id}: it was stamped, or never applied here")
-    return found[id]
+    return stored[id]
 
 
-def _vouched(history: History, heads: Iterable[str], found: Mapping[str, Capsule], trust: Trust) -> list[Revision]:
+def _vouched(history: History, heads: Iterable[str], stored: Mapping[str, Capsule], trust: Trust) -> list[Revision]:
     """The capsules of these heads and of all that they build on, each of them checked before it is parsed."""
-    taken: dict[str, Revision] = {}
+    vouched: dict[str, Revision] = {}
     refused: list[tuple[str, str]] = []
     pending = list(heads)
     while pending:
         id = pending.pop()
-        if id in history.revisions or id in taken or any(id == each for each, _ in refused):
+        if id in history.revisions or id in vouched or any(id == other for other, _ in refused):
             continue
-        if problem := _problem(history, id, found.get(id), trust):
+        if problem := _problem(history, id, stored.get(id), trust):
             refused.append((id, problem))
             continue
         folder = history.manifest.path.parent.resolve() / FOLDER
-        taken[id] = Revision.capsule(id, folder, found[id].source, found[id].tools)
-        pending += taken[id].down_revisions
+        vouched[id] = Revision.capsule(id, folder, stored[id].source, stored[id].tools)
+        pending += vouched[id].down_revisions
     if refused:
-        raise CapsuleError("\n".join(_refusal(refused, found, trust)))
-    return list(taken.values())
+        raise CapsuleError("\n".join(_refusal(refused, stored, trust)))
+    return list(vouched.values())
 
 
 def _problem(history: History, id: str, capsule: Capsule | None, trust: Trust) -> str:
@@ -155,22 +155,22 @@ def _problem(history: History, id: str, capsule: Capsule | None, trust: Trust) -
     )
 
 
-def _refusal(refused: list[tuple[str, str]], found: Mapping[str, Capsule], trust: Trust) -> Iterator[str]:
+def _refusal(refused: list[tuple[str, str]], stored: Mapping[str, Capsule], trust: Trust) -> Iterator[str]:
     yield "the scripts here lack applied revisions, and the ledger's stored scripts are not trusted. Nothing was run:"
     yield from (f"  {problem}" for _, problem in refused)
     yield _checkout(id for id, _ in refused)
-    if known := [id for id, _ in refused if id in found]:
-        pairs = " ".join(f"{id}={found[id].digest}" for id in known)
-        read = "; ".join(f"pulumi-alembic capsule {id}" for id in known)
+    if stored_ids := [id for id, _ in refused if id in stored]:
+        pairs = " ".join(f"{id}={stored[id].digest}" for id in stored_ids)
+        read = "; ".join(f"pulumi-alembic capsule {id}" for id in stored_ids)
         yield f"Or read the stored scripts: {read}; and if they are right: {VARIABLE}='{pairs}' {trust.up}"
 
 
-def _not_allowed(heads: Sequence[str], unknown: list[str], found: Mapping[str, Capsule], trust: Trust) -> str:
+def _not_allowed(heads: Sequence[str], unknown: list[str], stored: Mapping[str, Capsule], trust: Trust) -> str:
     return "\n".join(
         [
             f"the database is at {revision_text(heads)}, and the scripts here lack revisions of it. This stack does "
             "not roll them back (on_unknown_revision is refuse):",
-            *(f"  {found.get(head, head)}" for head in unknown),
+            *(f"  {stored.get(head, head)}" for head in unknown),
             _checkout(unknown),
             f"Or allow the rollback in this stack: {trust.allow}; then: {trust.up}",
         ]

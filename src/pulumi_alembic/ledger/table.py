@@ -147,8 +147,10 @@ def prepare(connection: Connection) -> None:
         # Two that create it at once would fail, IF NOT EXISTS or not.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('pulumi_alembic.ledger'))")
         function = sql.Identifier(VERSION_SCHEMA, "ledger_is_append_only")
-        for there, statements in zip(_found(connection), (_CREATE, _ADD_EVENTS, _ADD_RUNS, _ALLOW_EVENTS), strict=True):
-            if not there:
+        for present, statements in zip(
+            _found(connection), (_CREATE, _ADD_EVENTS, _ADD_RUNS, _ALLOW_EVENTS), strict=True
+        ):
+            if not present:
                 connection.execute(sql.SQL(statements).format(table=TABLE, function=function))
 
 

@@ -56,7 +56,7 @@ def json_text(document: Any, *, ascii_only: bool = True, **form: Any) -> str:
     """
     ascii_only = ascii_only or not _writes_unicode(sys.stdout)
     text = json.dumps(document, ensure_ascii=ascii_only, **form)
-    shown = _UNUSUAL.sub(lambda found: found[0] if _is_seen(found[0]) else json.dumps(found[0])[1:-1], text)
+    shown = _UNUSUAL.sub(lambda match: match[0] if _is_seen(match[0]) else json.dumps(match[0])[1:-1], text)
     # Only in a string there are two of them; JSON knows no `\#`.
     return shown.replace("##", "#\\u0023")
 
@@ -142,21 +142,21 @@ class GuardedStream(LastingStream):
 def guarded_output() -> Iterator[None]:
     """Let standard output and standard error be a GuardedStream each, for a command. Raises OSError as they failed."""
     before = sys.stdout, sys.stderr
-    ours = [each and GuardedStream(each) for each in before]
+    ours = [stream and GuardedStream(stream) for stream in before]
     sys.stdout, sys.stderr = ours
     try:
         yield
     finally:
-        for each in ours:
-            if each:
-                each.flush()
+        for stream in ours:
+            if stream:
+                stream.flush()
         sys.stdout, sys.stderr = before
     if ours[0] and ours[0].error:
         raise ours[0].error
 
 
-def _escaped(found: re.Match[str]) -> str:
-    character = found[0]
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
     if _is_seen(character):
         return character
     return f"\\x{ord(character):02x}" if character < "\x80" else character.encode("ascii", "backslashreplace").decode()

@@ -36,25 +36,25 @@ def about(context: CommandContext, stack_name: str | None, json_: bool, output: 
     A missing part is omitted, with a warning that says why. No passphrase is needed.
     """
     errors: list[str] = []
-    found: dict[str, Any] = {
+    document: dict[str, Any] = {
         "host": {"os": platform.system().lower(), "version": platform.release(), "arch": platform.machine()},
         "backend": None,
         "currentStack": None,
         "cliAbout": {"version": f"{ENGINE_VERSION}+embedded", "python": platform.python_version()},
         "runtime": None,
-        "plugins": [{key: each[key] for key in ("name", "version", "kind")} for each in _plugins()],
+        "plugins": [{key: entry[key] for key in ("name", "version", "kind")} for entry in _plugins()],
     }
     try:
         session = context.session()
-        found["backend"] = {"name": platform.node(), "url": session.backend.url, "user": getpass.getuser()}
-        found["runtime"] = _runtime(session.project.python())
-        found["currentStack"] = _stack(session, stack_name)
+        document["backend"] = {"name": platform.node(), "url": session.backend.url, "user": getpass.getuser()}
+        document["runtime"] = _runtime(session.project.python())
+        document["currentStack"] = _stack(session, stack_name)
     except (EngineError, OSError) as error:
         errors.append(str(error))
     if json_ or wants_json(output):
-        click.echo(json_text(found | {"errors": errors}, indent=2))
+        click.echo(json_text(document | {"errors": errors}, indent=2))
         return
-    _print(found)
+    _print(document)
     for text in errors:
         warn(text)
 
@@ -67,35 +67,35 @@ def _stack(session: Session, name: str | None) -> dict[str, Any]:
     return {
         "name": opened.name,
         "fullyQualifiedName": f"organization/{opened.project}/{opened.name}",
-        "resources": [{"type": each["type"], "urn": each["urn"]} for each in resources],
-        "pendingOps": [{"type": each["type"], "urn": each["resource"]["urn"]} for each in pending],
+        "resources": [{"type": resource["type"], "urn": resource["urn"]} for resource in resources],
+        "pendingOps": [{"type": operation["type"], "urn": operation["resource"]["urn"]} for operation in pending],
     }
 
 
 def _runtime(python: str) -> dict[str, str]:
-    asked = [python, "-c", "import platform; print(platform.python_version())"]
-    version = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    command = [python, "-c", "import platform; print(platform.python_version())"]
+    version = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     return {"language": "python", "executable": python, "version": version}
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(document: dict[str, Any]) -> None:
     titles = {"cliAbout": "CLI", "host": "Host", "runtime": "Runtime", "backend": "Backend"}
     for key, title in titles.items():
-        if found[key]:
+        if document[key]:
             click.echo(
-                aligned([(title, ""), *((name.capitalize(), value) for name, value in found[key].items())]) + "\n"
+                aligned([(title, ""), *((name.capitalize(), value) for name, value in document[key].items())]) + "\n"
             )
-    if found["plugins"]:
-        plugins = [(each["kind"], each["name"], each["version"]) for each in found["plugins"]]
+    if document["plugins"]:
+        plugins = [(entry["kind"], entry["name"], entry["version"]) for entry in document["plugins"]]
         click.echo("Plugins\n" + aligned([("KIND", "NAME", "VERSION"), *plugins]) + "\n")
-    stack = found["currentStack"]
+    stack = document["currentStack"]
     if stack:
         click.echo(f"Current Stack: {stack['fullyQualifiedName']}\n")
         for key, heading, none in (
             ("resources", "TYPE", "resources"),
             ("pendingOps", "OPP TYPE", "pending operations"),
         ):
-            rows = [(each["type"], each["urn"]) for each in stack[key]]
+            rows = [(resource["type"], resource["urn"]) for resource in stack[key]]
             table = aligned([(heading, "URN"), *rows]) if rows else f"Found no {none} associated with {stack['name']}"
             click.echo(f"{table}\n")
 
@@ -133,40 +133,40 @@ def list_(json_: bool, output: str) -> None:
         return
     rows = [
         (
-            each["name"],
-            each["kind"],
-            each["version"],
-            _size(each["size"]),
-            *map(moment_ago, (each["installTime"], each["lastUsedTime"])),
+            entry["name"],
+            entry["kind"],
+            entry["version"],
+            _size(entry["size"]),
+            *map(moment_ago, (entry["installTime"], entry["lastUsedTime"])),
         )
-        for each in plugins
+        for entry in plugins
     ]
     click.echo(aligned([("NAME", "KIND", "VERSION", "SIZE", "INSTALLED", "LAST USED"), *rows]))
-    click.echo(f"\nTOTAL plugin cache size: {_size(sum(each['size'] for each in plugins)) if plugins else '0 B'}")
+    click.echo(f"\nTOTAL plugin cache size: {_size(sum(entry['size'] for entry in plugins)) if plugins else '0 B'}")
 
 
 def _plugins() -> list[dict[str, Any]]:
     """The plugins by name, the newest version of each first."""
-    found = []
+    plugins = []
     for folder in (pulumi_home() / "plugins").glob("*"):
         named = re.fullmatch(rf"({'|'.join(_KINDS)})-(.+)-v(\d+\.\d+\.\d+.*)", folder.name)
         if named and folder.is_dir():
-            files = [each.stat() for each in folder.rglob("*") if each.is_file()]
+            files = [file.stat() for file in folder.rglob("*") if file.is_file()]
             status = folder.stat()
-            found.append(
+            plugins.append(
                 {
                     "name": named[2],
                     "kind": named[1],
                     "version": named[3],
-                    "size": sum(each.st_size for each in files),
+                    "size": sum(file.st_size for file in files),
                     "installTime": _moment(status.st_ctime),
                     "lastUsedTime": _moment(status.st_atime),
                 }
             )
     newest = sorted(
-        found, key=lambda each: [int(part) for part in re.findall(r"\d+", str(each["version"]))], reverse=True
+        plugins, key=lambda entry: [int(part) for part in re.findall(r"\d+", str(entry["version"]))], reverse=True
     )
-    return sorted(newest, key=lambda each: (each["name"], each["kind"]))
+    return sorted(newest, key=lambda entry: (entry["name"], entry["kind"]))
 
 
 def _moment(seconds: float) -> str:

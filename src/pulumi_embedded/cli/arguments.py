@@ -75,9 +75,9 @@ def _path(levels: list[_Level]) -> str:
 
 
 def _subcommand(group: click.Group, name: str, path: str) -> click.Command:
-    found = group.get_command(click.Context(group), name)
-    if found is not None:
-        return found
+    command = group.get_command(click.Context(group), name)
+    if command is not None:
+        return command
     full = f"{path} {name}".strip()
     if cli_has_command(full):
         raise Unsupported(f"the command `{full}`")
@@ -93,7 +93,7 @@ def _takes_next(levels: list[_Level], word: str) -> bool:
 
 
 def _find(levels: list[_Level], name: str) -> click.Option | None:
-    return next((found for level in reversed(levels) if (found := level.option(name))), None)
+    return next((option for level in reversed(levels) if (option := level.option(name))), None)
 
 
 class _Reader:

@@ -95,8 +95,8 @@ def set_(  # noqa: PLR0913 - the options of a command
     opened = context.stack()
     if secret and plaintext:
         raise EngineError("only one of --secret and --plaintext may be given")
-    given = context.read_value(secret=secret, raw=raw) if value is None else value
-    opened.config.set(key, given if secret else _typed(given, type_), secret=secret, path=path)
+    text = context.read_value(secret=secret, raw=raw) if value is None else value
+    opened.config.set(key, text if secret else _typed(text, type_), secret=secret, path=path)
 
 
 def _typed(text: str, type_: str | None) -> Any:
@@ -156,7 +156,7 @@ def _entries(text: str | None) -> dict[str, dict[str, Any]]:
         entries = json.loads(text or "{}")
     except ValueError as error:
         raise EngineError(f"could not parse --json argument: {error}") from None
-    if not isinstance(entries, dict) or not all(isinstance(each, dict) for each in entries.values()):
+    if not isinstance(entries, dict) or not all(isinstance(item, dict) for item in entries.values()):
         raise EngineError("could not parse --json argument: it is an object of objects with a value each")
     for key, entry in entries.items():
         if not isinstance(entry.get("value"), str):

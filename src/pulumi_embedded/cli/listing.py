@@ -106,14 +106,14 @@ def _local(moment: str) -> str:
 
 
 def _tree(resources: list[ResourceState], details: Details) -> list[str]:
-    trunk = next((each for each in resources if each.type == STACK_TYPE and not each.parent), None)
+    trunk = next((resource for resource in resources if resource.type == STACK_TYPE and not resource.parent), None)
     rows: list[tuple[str, str]] = [("TYPE", "NAME")]
     below: list[str] = [""]
     if trunk is None:
-        rows += [(each.type, urn_name(each.urn)) for each in resources]
-        below += [details.of(each, "        ") for each in resources]
+        rows += [(resource.type, urn_name(resource.urn)) for resource in resources]
+        below += [details.of(resource, "        ") for resource in resources]
     else:
-        orphans = [each for each in resources if not each.parent and each is not trunk]
+        orphans = [resource for resource in resources if not resource.parent and resource is not trunk]
         for row, text in _branches(resources, trunk, orphans, ("", ""), details):
             rows.append(row)
             below.append(text)
@@ -129,7 +129,7 @@ def _branches(
 ) -> list[tuple[tuple[str, str], str]]:
     """The rows of a resource and of those under it; margins are those of its own line and of the lines below."""
     own, inner = margins
-    children = [each for each in resources if each.parent == state.urn] + more
+    children = [resource for resource in resources if resource.parent == state.urn] + more
     extra = details.of(state, "    " + inner + ("│  " if children else "   "))
     rows = [((own + state.type, urn_name(state.urn)), extra)]
     for number, child in enumerate(children):
@@ -148,7 +148,7 @@ def document(opened: Stack, details: Details) -> dict[str, Any]:
         "backend": socket.gethostname(),
         "tags": {},
         "manifest": {"time": snapshot.time, "pulumiVersion": ENGINE_VERSION},
-        "resources": [_resource(each) for each in snapshot.resources],
+        "resources": [_resource(resource) for resource in snapshot.resources],
         "outputs": _shown(snapshot, details.secrets),
     }
 
@@ -159,7 +159,7 @@ def _resource(state: ResourceState) -> dict[str, str]:
 
 
 def _shown(snapshot: Snapshot, show_secrets: bool) -> dict[str, Any]:
-    outputs = next((each.outputs for each in snapshot.resources if each.type == STACK_TYPE), {})
+    outputs = next((resource.outputs for resource in snapshot.resources if resource.type == STACK_TYPE), {})
     return {key: plain(outputs[key], show_secrets=show_secrets) for key in sorted(outputs)}
 
 

@@ -194,8 +194,8 @@ def _require_consent(context: CommandContext, kind: Kind, flags: dict[str, Any])
     for flag in ("skip_preview", "yes"):
         if flags.get(flag) and kind is not Kind.UPDATE and flags["preview_only"]:
             raise EngineError(f"--{flag.replace('_', '-')} and --preview-only cannot be used together")
-    given = any(flags.get(each) for each in ("yes", "skip_preview", "preview_only"))
-    if given or context.interactive or skips_confirmations():
+    consent = any(flags.get(flag_name) for flag_name in ("yes", "skip_preview", "preview_only"))
+    if consent or context.interactive or skips_confirmations():
         return
     text = "--yes or --skip-preview or --preview-only must be passed in to proceed when running in non-interactive mode"
     # The exit codes are the Pulumi CLI's (3.260).

@@ -82,7 +82,7 @@ class _Menu:
         self.chosen: str | None = None
 
     def _left(self) -> list[str]:
-        return [each for each in self._answers if self._typed.lower() in each.lower()]
+        return [answer for answer in self._answers if self._typed.lower() in answer.lower()]
 
     def take(self, key: str) -> None:
         """One key: an arrow moves, Enter chooses, everything else narrows the answers. Raises KeyboardInterrupt."""
@@ -106,7 +106,7 @@ class _Menu:
         """Draw the remaining answers in place of the former ones."""
         hint = "[Use arrows to move, type to filter]"
         lines = f"{self._question} {self._typed} {hint}".split("\n")
-        lines += [f"{'>' if index == self._at else ' '} {each}" for index, each in enumerate(self._left())]
+        lines += [f"{'>' if index == self._at else ' '} {answer}" for index, answer in enumerate(self._left())]
         lines = [printable(line) for line in lines]
         self._erase()
         click.echo("\n".join(lines))

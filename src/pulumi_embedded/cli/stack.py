@@ -153,17 +153,17 @@ def ls(
     """List the stacks of the project."""
     session = context.session()
     current = selected_stack(session.project, session.backend.url)
-    wanted = session.backend.projects() if all_ else [project or session.project.name]
+    projects = session.backend.projects() if all_ else [project or session.project.name]
     if project:
-        wanted = [each for each in wanted if each == project]
+        projects = [listed for listed in projects if listed == project]
     if organization not in (None, "", "organization"):
-        wanted = []
+        projects = []
     rows = []
-    for each in wanted:
-        own = each == session.project.name
-        for name in session.backend.stacks(each):
-            shown = name if own and not context.qualify else f"organization/{each}/{name}"
-            rows.append(_listed(session, each, name, shown, own and name == current))
+    for listed in projects:
+        own = listed == session.project.name
+        for name in session.backend.stacks(listed):
+            shown = name if own and not context.qualify else f"organization/{listed}/{name}"
+            rows.append(_listed(session, listed, name, shown, own and name == current))
     rows.sort(key=lambda row: str(row["name"]))
     click.echo(json_text(rows, indent=2) if json_ or wants_json(output) else _stack_table(rows))
 

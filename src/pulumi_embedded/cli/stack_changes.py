@@ -115,7 +115,7 @@ def graph(  # noqa: PLR0913 - the options of a command
 ) -> None:
     """Export a stack's dependency graph to a file, in the language DOT."""
     opened = context.stack(stack_name)
-    resources = {each.urn: each for each in opened.snapshot(opened.codec()).resources}
+    resources = {state.urn: state for state in opened.snapshot(opened.codec()).resources}
     edges: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for urn, resource in resources.items():
         if not ignore_dependency_edges:
@@ -141,8 +141,8 @@ def _properties(resource: ResourceState, needed: str) -> str:
 
 
 def _attributes(color: str, label: str = "") -> str:
-    given = {"color": color, "label": label}
-    text = ", ".join(f'{name} = "{value}"' for name, value in given.items() if value)
+    attributes = {"color": color, "label": label}
+    text = ", ".join(f'{name} = "{value}"' for name, value in attributes.items() if value)
     return f" [{text}]" if text else ""
 
 

@@ -70,7 +70,7 @@ def import_(context: CommandContext, stack_name: str | None, file: Path | None, 
         where = file or "standard input"
         raise EngineError(f"{where} is no exported deployment: {error.what}; the state was not changed") from None
     prefix = f"urn:pulumi:{opened.name}::{opened.project}::"
-    strangers = [each.urn for each in snapshot.resources if not each.urn.startswith(prefix)]
+    strangers = [resource.urn for resource in snapshot.resources if not resource.urn.startswith(prefix)]
     if strangers and not force:
         raise EngineError(
             f"resource '{strangers[0]}' belongs to another stack than '{opened.name}' of {opened.project}; "

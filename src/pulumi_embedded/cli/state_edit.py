@@ -105,7 +105,7 @@ def unprotect(context: CommandContext, urns: tuple[str, ...], stack_name: str | 
         _require(urns, "resource URN")
 
     def act(snapshot: Snapshot) -> None:
-        present = {each.urn: each for each in snapshot.resources if not each.delete}
+        present = {resource.urn: resource for resource in snapshot.resources if not resource.delete}
         missing = [str(unknown_resource(urn, present)) for urn in urns if urn not in present and not all_]
         if missing:
             raise EngineError("\n".join(missing))

@@ -35,7 +35,7 @@ class AliasResolver:
             )
         if urn in self._olds:
             return self._olds[urn], conflicts
-        alias = next((each for each in self._aliases(goal) if each in self._olds), None)
+        alias = next((candidate for candidate in self._aliases(goal) if candidate in self._olds), None)
         if alias is None:
             return None, conflicts
         for other in ([urn] if alias in seen else []) + ([self.renamed[alias]] if alias in self.renamed else []):
@@ -51,7 +51,7 @@ class AliasResolver:
         own = [self._urn(alias, goal) for alias in goal.aliases]
         inherited = []
         if parent := self._old_names.get(goal.parent):
-            names = [(goal.name, goal.type), *((urn_name(each), urn_type(each)) for each in own)]
+            names = [(goal.name, goal.type), *((urn_name(urn), urn_type(urn)) for urn in own)]
             inherited = [self._child_of(parent, goal, name, type_) for name, type_ in names]
         return [*own, *inherited]
 

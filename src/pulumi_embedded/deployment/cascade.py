@@ -33,50 +33,55 @@ def dependent_replacements(
     `diff` compares a resource with the same one whose inputs from replaced resources are unknown.
     """
     replaced = {root.urn}
-    found: dict[ResourceState, tuple[str, ...]] = {}
-    for each in dependents_of(base, root, decided):
-        keys = _replaced_with(each, replaced, diff)
+    replacements: dict[ResourceState, tuple[str, ...]] = {}
+    for resource in dependents_of(base, root, decided):
+        keys = _replaced_with(resource, replaced, diff)
         if keys is None:
             continue
-        replaced.add(each.urn)
-        found[each] = keys
-    for each in base:
-        if each not in found and not each.delete and each.urn not in decided and root.urn in _tied(each):
-            found[each] = ()
-    return found
+        replaced.add(resource.urn)
+        replacements[resource] = keys
+    for resource in base:
+        if (
+            resource not in replacements
+            and not resource.delete
+            and resource.urn not in decided
+            and root.urn in _tied(resource)
+        ):
+            replacements[resource] = ()
+    return replacements
 
 
-def _tied(each: ResourceState) -> set[str]:
+def _tied(resource: ResourceState) -> set[str]:
     """The resources with which this one is replaced, whatever its properties."""
-    return {*each.replace_with, each.deleted_with}
+    return {*resource.replace_with, resource.deleted_with}
 
 
-def refuse_protected(each: ResourceState, root: ResourceState) -> None:
+def refuse_protected(resource: ResourceState, root: ResourceState) -> None:
     """Raise ResourceError if the resource, which would be replaced with the root, is protected."""
-    if each.protect and not each.delete:
-        raise ResourceError(root.urn, _protected(each, root))
+    if resource.protect and not resource.delete:
+        raise ResourceError(root.urn, _protected(resource, root))
 
 
-def _protected(each: ResourceState, root: ResourceState) -> str:
+def _protected(resource: ResourceState, root: ResourceState) -> str:
     return (
-        f'unable to replace resource "{each.urn}" as part of replacing "{root.urn}" as it is currently marked for '
+        f'unable to replace resource "{resource.urn}" as part of replacing "{root.urn}" as it is currently marked for '
         "protection. To unprotect the resource, remove the `protect` flag from the resource in your Pulumi program "
-        f"and run `pulumi-embedded up`, or use the command:\n`pulumi-embedded state unprotect '{each.urn}'`"
+        f"and run `pulumi-embedded up`, or use the command:\n`pulumi-embedded state unprotect '{resource.urn}'`"
     )
 
 
 def _replaced_with(
-    each: ResourceState, replaced: set[str], diff: Callable[[ResourceState, ResourceState], Diff]
+    resource: ResourceState, replaced: set[str], diff: Callable[[ResourceState, ResourceState], Diff]
 ) -> tuple[str, ...] | None:
     """The properties for which the dependent must be replaced, None if it need not be."""
-    if not each.custom or each.external:
+    if not resource.custom or resource.external:
         return None
-    if each.provider.rpartition("::")[0] in replaced or each.deleted_with in replaced:
+    if resource.provider.rpartition("::")[0] in replaced or resource.deleted_with in replaced:
         return ()
-    unknown = {key for key, urns in each.property_dependencies.items() if replaced & set(urns)}
-    if not unknown & each.inputs.keys():
+    unknown = {key for key, urns in resource.property_dependencies.items() if replaced & set(urns)}
+    if not unknown & resource.inputs.keys():
         return None
-    blind = each.copy()
-    blind.inputs = {key: UNKNOWN if key in unknown else value for key, value in each.inputs.items()}
-    found = with_replace_on_changes(diff(each, blind), each.replace_on_changes)
-    return found.replaces if found.needs_replace else None
+    blind = resource.copy()
+    blind.inputs = {key: UNKNOWN if key in unknown else value for key, value in resource.inputs.items()}
+    difference = with_replace_on_changes(diff(resource, blind), resource.replace_on_changes)
+    return difference.replaces if difference.needs_replace else None

@@ -99,7 +99,7 @@ def ignoring(say: Say, urn: str, paths: Sequence[str], news: Properties, olds: P
 
 def known_diff(diff: Diff, olds: Properties, news: Properties) -> Diff:
     """The diff of a provider that could not tell whether there are changes, decided by the inputs themselves."""
-    found = diff_objects(unwrap(olds), unwrap(news), internal=True)
-    if found is None:
+    difference = diff_objects(unwrap(olds), unwrap(news), internal=True)
+    if difference is None:
         return replace(diff, changes=False)
-    return replace(diff, changes=True, changed=tuple(found.changed_keys()), detailed=detailed_diff(found))
+    return replace(diff, changes=True, changed=tuple(difference.changed_keys()), detailed=detailed_diff(difference))

@@ -28,7 +28,7 @@ class Constraint:
         self._plan = plan
         # The URNs that aliases changed in this run, old to new.
         self._renamed = renamed
-        self._expected = {urn: list(each.steps) for urn, each in plan.resources.items()} if plan else {}
+        self._expected = {urn: list(goal.steps) for urn, goal in plan.resources.items()} if plan else {}
         self._recorded: dict[str, ResourcePlan] = {}
         # The last state of each resource that stays or is made; its step fills in the outputs.
         self._states: dict[str, ResourceState] = {}

@@ -61,10 +61,10 @@ class Registered:
         """Whether one of the resources, or of a component's children, is not there yet; unknown URNs do not count."""
         states = list(self._states.values())
         wanted = set(urns)
-        for each in states:
-            if each.parent in wanted and not self._states[each.parent].custom:
-                wanted.add(each.urn)
-        return any(each.urn in wanted and each.custom and each.id in ("", UNKNOWN_SENTINEL) for each in states)
+        for state in states:
+            if state.parent in wanted and not self._states[state.parent].custom:
+                wanted.add(state.urn)
+        return any(state.urn in wanted and state.custom and state.id in ("", UNKNOWN_SENTINEL) for state in states)
 
 
 # What the SDK (3.272) says where an operation was stopped under it, which is no error of its own.
@@ -174,9 +174,9 @@ class Deployment:
         failed = self._runner.failed or self._generator.errored
         # After another failure that ended the operation, the CLI (3.260) reports this only if a step ended it, too.
         if (failed and not (self._options.continue_on_error and self._failed)) or self.cancellation.by_user:
-            what = "preview" if self._options.dry_run else "update"
+            verb = "preview" if self._options.dry_run else "update"
             how = "failed" if failed else "canceled"
-            self._reporter.diagnose("", Severity.ERROR, f"{what} {how}")
+            self._reporter.diagnose("", Severity.ERROR, f"{verb} {how}")
         self._failed = self._failed or not self._finished_cleanly or self._generator.errored
 
     def _drain(self) -> None:
@@ -340,11 +340,11 @@ class Deployment:
             self._reporter.require_targets(self._generator.unknown_targets())
             self._reporter.require_targets(self._generator.targeting.unknown_excludes())
         chosen = self._generator.targeting.refreshed(resources)
-        found = run_refresh(self._runner, self._journal, self._options, resources, chosen)
+        refreshed = run_refresh(self._runner, self._journal, self._options, resources, chosen)
         if self._runner.failed:
             self.cancellation.fail()
         self.cancellation.check()
-        return found
+        return refreshed
 
     def fail(self, error: EngineError) -> None:
         """Stop the operation because of an error that no step has told of yet."""

@@ -150,17 +150,17 @@ class StepExecutor:
     def _read(self, step: Step) -> None:
         new = step.resource
         # The provider is told what the program gave as what is there, too.
-        asked = new.copy()
-        asked.outputs = new.inputs
+        request = new.copy()
+        request.outputs = new.inputs
         failure = None
         try:
-            found = self._registry.get(new.provider).read(asked)
+            reading = self._registry.get(new.provider).read(request)
         except PartialFailure as error:
-            failure, found = error, ReadResult(error.id, error.outputs)
+            failure, reading = error, ReadResult(error.id, error.outputs)
             new.init_errors = error.reasons
-        if not found.id and not self._dry_run:
+        if not reading.id and not self._dry_run:
             raise EngineError(f"resource '{new.id}' does not exist")
-        new.id, new.outputs = found.id or new.id, found.outputs
+        new.id, new.outputs = reading.id or new.id, reading.outputs
         old = step.old
         if old is not None:
             new.created, new.modified = old.created, old.modified
@@ -177,18 +177,18 @@ class StepExecutor:
             raise EngineError("provider resources may not be read")
         provider = self._registry.get(new.provider)
         try:
-            found = provider.import_(new.urn, new.import_id, new.custom_timeouts.get("read", 0.0))
+            reading = provider.import_(new.urn, new.import_id, new.custom_timeouts.get("read", 0.0))
         except PartialFailure as failure:
-            found = ReadResult(failure.id, failure.outputs, failure.inputs)
+            reading = ReadResult(failure.id, failure.outputs, failure.inputs)
             new.init_errors = failure.reasons
-        if not found.id:
+        if not reading.id:
             raise EngineError(f"resource '{new.import_id}' does not exist")
-        if found.inputs is None:
+        if reading.inputs is None:
             package = provider_package(new.type)
             raise EngineError(
                 f"provider does not support importing resources; please try updating the '{package}' plugin"
             )
-        new.id, new.inputs, new.outputs = found.id, found.inputs, found.outputs
+        new.id, new.inputs, new.outputs = reading.id, reading.inputs, reading.outputs
         new.created = new.modified = now()
         step.old = new.copy()
         if step.replaced is not None:
@@ -200,9 +200,9 @@ class StepExecutor:
             return Op.SAME
         provider = self._registry.get(old.provider)
         try:
-            found = provider.read(old)
+            reading = provider.read(old)
             reasons: list[str] = []
-            id_, outputs, inputs = found.id, found.outputs, found.inputs
+            id_, outputs, inputs = reading.id, reading.outputs, reading.inputs
         except PartialFailure as failure:
             id_, outputs, inputs, reasons = failure.id, failure.outputs, failure.inputs, failure.reasons
             unhealthy = "".join(f"\n* {reason}" for reason in reasons)

@@ -44,7 +44,7 @@ class StepGenerator:
         self._options = options
         self._base = base
         self._say = say
-        self._olds = {each.urn: each for each in base if not each.delete}
+        self._olds = {resource.urn: resource for resource in base if not resource.delete}
         self._aliases = AliasResolver(target.stack, target.project.name, self._olds)
         self._comparer = Comparer(registry, self._aliases.renamed, say, preview=options.dry_run)
         self.targeting = Targeting(options, base)
@@ -248,17 +248,19 @@ class StepGenerator:
         self._say(new.urn, Severity.WARNING, message)
 
     def _condemn_dependents(self, root: ResourceState) -> list[ResourceState]:
-        found = self._replaced_with(root)
+        replaced = self._replaced_with(root)
         # Pulumi CLI 3.260 deletes again what an interrupted replacement has deleted already, and a provider may refuse.
-        condemned = [each for each in found if id(each) not in self._gone and not each.pending_replacement]
-        for each in reversed(condemned):
-            refuse_protected(each, root)
-        for each in condemned:
-            if each.delete:
-                self._gone.add(id(each))
+        condemned = [
+            resource for resource in replaced if id(resource) not in self._gone and not resource.pending_replacement
+        ]
+        for resource in reversed(condemned):
+            refuse_protected(resource, root)
+        for resource in condemned:
+            if resource.delete:
+                self._gone.add(id(resource))
             else:
-                self._deleted_ahead[each.urn] = found[each]
-            self.deleting.add(each.urn)
+                self._deleted_ahead[resource.urn] = replaced[resource]
+            self.deleting.add(resource.urn)
         return condemned
 
     def _replaced_with(self, root: ResourceState) -> dict[ResourceState, tuple[str, ...]]:
@@ -281,11 +283,11 @@ class StepGenerator:
         """
         allowed = self._deletable()
         keeps, goes = [], []
-        for each in self._base:
-            if each.urn in allowed:
-                goes += self._delete(each)
-            elif each.urn not in self._operated:
-                keeps.append(kept_step(each))
+        for resource in self._base:
+            if resource.urn in allowed:
+                goes += self._delete(resource)
+            elif resource.urn not in self._operated:
+                keeps.append(kept_step(resource))
         for urn in self.targeting.refused([step.urn for step in goes]):
             self._say(
                 urn,
@@ -305,10 +307,10 @@ class StepGenerator:
         Without targets, all URNs but those of excluded resources and of what these need.
         """
         if not self.targeting.constrained:
-            return {each.urn for each in self._base} - self.targeting.kept()
+            return {resource.urn for resource in self._base} - self.targeting.kept()
         chosen = self.targeting.deletable()
-        roots = [each for each in self._base if each.urn in chosen]
-        return chosen.union(*({each.urn for each in self._replaced_with(root)} for root in roots))
+        roots = [resource for resource in self._base if resource.urn in chosen]
+        return chosen.union(*({resource.urn for resource in self._replaced_with(root)} for root in roots))
 
     def _delete(self, state: ResourceState) -> list[Step]:
         if id(state) in self._gone or (state.urn in self._operated and not state.delete):
@@ -322,7 +324,7 @@ class StepGenerator:
 
     def missing(self) -> list[str]:
         """The URNs whose planned steps were not met."""
-        return list(self.constraint.missing({each.urn for each in self._base}))
+        return list(self.constraint.missing({resource.urn for resource in self._base}))
 
     def unknown_targets(self) -> list[str]:
         """The targets that there are none of."""

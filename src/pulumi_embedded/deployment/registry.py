@@ -42,7 +42,7 @@ class ProviderRegistry:
     def remember(self, resources: Iterable[ResourceState]) -> None:
         """Make the providers of a state available to `get`; their plugins start when needed."""
         with self._lock:
-            self._olds = {each.reference: each for each in resources if each.is_provider}
+            self._olds = {resource.reference: resource for resource in resources if resource.is_provider}
 
     def start_ahead(self, resources: Iterable[ResourceState]) -> None:
         """Begins to start the plugins of the state's providers; that of dynamic ones loads those of the resources."""

@@ -70,7 +70,9 @@ class Reporter:
 
     def warn_of_pending(self, operations: Sequence[PendingOperation]) -> None:
         """Report which steps of an earlier operation were begun and have no recorded end, and what to do."""
-        lines = "".join(f"  * {each.resource.urn}, interrupted while {each.type}\n" for each in operations)
+        lines = "".join(
+            f"  * {operation.resource.urn}, interrupted while {operation.type}\n" for operation in operations
+        )
         self.diagnose(
             "",
             Severity.WARNING,

@@ -163,8 +163,8 @@ def run_deletes(
     for batch in delete_order(resources, [step.resource for step in steps]):
         cancellation.check()
         undone = {id(step.old) for step in runner.failures}
-        needed = needs_of(resources, [each for each in resources if id(each) in undone])
-        runner.run_all([step_of[id(each)] for each in batch if id(each) not in needed])
+        needed = needs_of(resources, [resource for resource in resources if id(resource) in undone])
+        runner.run_all([step_of[id(resource)] for resource in batch if id(resource) not in needed])
 
 
 def run_refresh(
@@ -175,12 +175,12 @@ def run_refresh(
     chosen: Sequence[ResourceState],
 ) -> list[ResourceState]:
     """Refreshes the chosen ones of the resources and gives all of them as they are now, the vanished left out."""
-    steps = {id(each): Step(Op.REFRESH, each, each.copy()) for each in chosen}
+    steps = {id(resource): Step(Op.REFRESH, resource, resource.copy()) for resource in chosen}
     runner.run_all(list(steps.values()))
-    found = [steps[id(each)].new if id(each) in steps else each for each in resources]
-    refreshed = repaired(each for each in found if each is not None)
+    current = [steps[id(resource)].new if id(resource) in steps else resource for resource in resources]
+    refreshed = repaired(resource for resource in current if resource is not None)
     read = {key for key, step in steps.items() if not runner.stopping and step not in runner.failures}
-    unread = {each.urn for each in resources if id(each) not in read}
+    unread = {resource.urn for resource in resources if id(resource) not in read}
 
     def unsettled(operation: PendingOperation) -> bool:
         if operation.type == "creating":

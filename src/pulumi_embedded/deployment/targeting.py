@@ -53,7 +53,7 @@ class Targeting:
 
     def __init__(self, options: Options, base: Sequence[ResourceState]) -> None:
         self._base = base
-        self._olds = {each.urn: each for each in base if not each.delete}
+        self._olds = {resource.urn: resource for resource in base if not resource.delete}
         self._dependents = options.target_dependents
         self._targets = UrnTargets(options.targets)
         self._replaced = UrnTargets(options.replaces)
@@ -87,12 +87,12 @@ class Targeting:
         """Whether the resource is excluded, or with `--exclude-dependents` depends on one that is."""
         if not self._excludes.constrained:
             return False
-        found = state.urn in self._excludes or (
+        excluded = state.urn in self._excludes or (
             self._exclude_dependents and any(urn in self._actual for urn in state.all_dependencies())
         )
-        if found:
+        if excluded:
             self._actual.add(state.urn)
-        return found
+        return excluded
 
     def named(self, state: ResourceState) -> bool:
         """Whether the resource is a target, or with `--target-dependents` depends on one."""
@@ -110,7 +110,7 @@ class Targeting:
 
         Otherwise that would come after it in the state.
         """
-        kept = {urn: kept_step(each) for urn, each in self._chain(old, decided)}
+        kept = {urn: kept_step(resource) for urn, resource in self._chain(old, decided)}
         return list(kept.values())
 
     def _chain(self, old: ResourceState, decided: Collection[str]) -> Iterator[tuple[str, ResourceState]]:
@@ -121,32 +121,32 @@ class Targeting:
 
     def missing(self, steps: Sequence[Step]) -> list[tuple[str, str]]:
         """What the steps depend on and was left out: pairs of the dependent and the resource, each told once."""
-        found = []
+        missing = []
         for step in steps:
             if step.new is None or step.left_out:
                 continue
             for urn in sorted(step.new.all_dependencies() & self.skipped - self._told):
-                found.append((step.urn, urn))
+                missing.append((step.urn, urn))
                 self._told.add(urn)
-        return found
+        return missing
 
     def refreshed(self, resources: Sequence[ResourceState]) -> list[ResourceState]:
         """Those of the resources that a refresh reads."""
         if self._excludes.constrained:
-            return [each for each in resources if not self._excluded(each)]
-        found = []
-        for each in resources:
-            if self.named(each):
-                self._actual.add(each.urn)
-                found.append(each)
-        return found
+            return [resource for resource in resources if not self._excluded(resource)]
+        chosen = []
+        for resource in resources:
+            if self.named(resource):
+                self._actual.add(resource.urn)
+                chosen.append(resource)
+        return chosen
 
     def deletable(self) -> set[str]:
         """The URNs of the targets in the state and of all that depends on them or is a child of them."""
         urns: set[str] = set()
-        for each in self._base:
-            if each.urn in self._targets or each.all_dependencies() & urns:
-                urns.add(each.urn)
+        for resource in self._base:
+            if resource.urn in self._targets or resource.all_dependencies() & urns:
+                urns.add(resource.urn)
         return urns
 
     def kept(self) -> set[str]:
@@ -154,14 +154,16 @@ class Targeting:
 
         With `--exclude-dependents` also of all that depends on one of these.
         """
-        kept = {id(each) for each in self._base if self._excludes.constrained and each.urn in self._excludes}
+        kept = {
+            id(resource) for resource in self._base if self._excludes.constrained and resource.urn in self._excludes
+        }
         while True:
-            grown = kept | needs_of(self._base, [each for each in self._base if id(each) in kept])
+            grown = kept | needs_of(self._base, [resource for resource in self._base if id(resource) in kept])
             if self._exclude_dependents:
-                urns = {each.urn for each in self._base if id(each) in grown}
-                grown |= {id(each) for each in self._base if each.all_dependencies() & urns}
+                urns = {resource.urn for resource in self._base if id(resource) in grown}
+                grown |= {id(resource) for resource in self._base if resource.all_dependencies() & urns}
             if grown == kept:
-                return {each.urn for each in self._base if id(each) in kept} & self._olds.keys()
+                return {resource.urn for resource in self._base if id(resource) in kept} & self._olds.keys()
             kept = grown
 
     def refused(self, urns: Collection[str]) -> list[str]:
@@ -172,18 +174,18 @@ class Targeting:
 
     def unknown(self, urns: Collection[str]) -> list[str]:
         """The targets that neither the state nor, by these URNs, the program has."""
-        known = {each.urn for each in self._base} | set(urns)
-        return [urn for urn in self._targets.literals if urn not in known]
+        urns_known = {resource.urn for resource in self._base} | set(urns)
+        return [urn for urn in self._targets.literals if urn not in urns_known]
 
     def unknown_excludes(self) -> list[str]:
         """The excluded resources that the state does not have."""
-        known = {each.urn for each in self._base}
-        return [urn for urn in self._excludes.literals if urn not in known]
+        urns = {resource.urn for resource in self._base}
+        return [urn for urn in self._excludes.literals if urn not in urns]
 
     def unknown_replacements(self) -> list[str]:
         """The resources to replace that the state does not have."""
-        known = {each.urn for each in self._base}
-        return [urn for urn in self._replaced.literals if urn not in known]
+        urns = {resource.urn for resource in self._base}
+        return [urn for urn in self._replaced.literals if urn not in urns]
 
 
 def kept_step(state: ResourceState) -> Step:
@@ -195,7 +197,7 @@ def kept_step(state: ResourceState) -> Step:
 
 def require_known(options: Options, base: Sequence[ResourceState]) -> None:
     """Raise EngineError if an operation without a program names a resource that the state does not have."""
-    known = {each.urn for each in base}
+    urns = {resource.urn for resource in base}
     for urn in UrnTargets(options.targets + options.excludes).literals if options.kind is not Kind.UPDATE else []:
-        if urn not in known:
+        if urn not in urns:
             raise EngineError(f"no resource named '{urn}' found")

@@ -29,12 +29,12 @@ def short_diff(view: StepView) -> str:
     """The names of the changed properties by sign, as in `diff: +a-b~c,d`; empty without a change."""
     if view.old is None or view.new is None:
         return ""
-    found = None if view.op is Op.SAME else property_changes(view)
-    updates = set(found.updates) if found else set()
-    adds = set(found.adds) if found else set()
-    deletes = set(found.deletes) if found else set()
+    changes = None if view.op is Op.SAME else property_changes(view)
+    updates = set(changes.updates) if changes else set()
+    adds = set(changes.adds) if changes else set()
+    deletes = set(changes.deletes) if changes else set()
     metadata = {name for name in ("provider", "protect") if getattr(view.old, name) != getattr(view.new, name)}
-    if found is None and not metadata:
+    if changes is None and not metadata:
         return ""
     updates |= metadata
     if view.diffs:

@@ -37,7 +37,8 @@ def _detailed(view: StepView) -> dict[str, Any] | None:
     if view.detailed_diff is None:
         return None
     return {
-        key: {"kind": str(each.kind), "inputDiff": each.input_diff} for key, each in sorted(view.detailed_diff.items())
+        key: {"kind": str(difference.kind), "inputDiff": difference.input_diff}
+        for key, difference in sorted(view.detailed_diff.items())
     }
 
 
@@ -85,10 +86,10 @@ class PreviewDigest:
             self._refreshed.discard(view.urn)
 
     def _ended(self, view: StepView) -> None:
-        found = view.op is Op.DELETE or (view.op is Op.UPDATE and view.detailed_diff is not None)
-        if view.urn in self._refreshed and found:
+        shown = view.op is Op.DELETE or (view.op is Op.UPDATE and view.detailed_diff is not None)
+        if view.urn in self._refreshed and shown:
             step = self._step(view)
-            self._steps = [step if each["urn"] == view.urn else each for each in self._steps]
+            self._steps = [step if earlier["urn"] == view.urn else earlier for earlier in self._steps]
 
     def _step(self, view: StepView) -> dict[str, Any]:
         step = _step(view, self._mask)
@@ -238,7 +239,10 @@ def _event_diff(view: StepView) -> dict[str, Any] | None:
     detailed = _detailed(view)
     if detailed is None:
         return None
-    return {key: {"diffKind": each["kind"], "inputDiff": each["inputDiff"]} for key, each in detailed.items()}
+    return {
+        key: {"diffKind": difference["kind"], "inputDiff": difference["inputDiff"]}
+        for key, difference in detailed.items()
+    }
 
 
 # The knowledge of a resource after its step failed (Pulumi CLI 3.260: resource.Status): as before, in part, nothing.

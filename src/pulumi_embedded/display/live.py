@@ -60,13 +60,13 @@ class _LiveDisplay(ProgressDisplay):
         room = max(1, (self.live.console.height if self.live else 0) - _AROUND_ROWS)
         if self.over or self.live is None or len(branches) <= room:
             return self._table(branches)
-        running = [each for each in branches if not each.row.is_done(self.over)]
-        shown = {id(each) for each in running[-room + 1 :]}
-        for each in reversed(branches):
+        running = [branch for branch in branches if not branch.row.is_done(self.over)]
+        shown = {id(branch) for branch in running[-room + 1 :]}
+        for branch in reversed(branches):
             if len(shown) < room - 1:
-                shown.add(id(each))
+                shown.add(id(branch))
         hidden = len(branches) - len(shown)
-        return Group(self._table([each for each in branches if id(each) in shown]), Text(f"  … {hidden} more"))
+        return Group(self._table([branch for branch in branches if id(branch) in shown]), Text(f"  … {hidden} more"))
 
     def _table(self, branches: list[Branch]) -> RenderableType:
         named = ["URN"] if self._options.show_urns else ["Type", "Name"]
@@ -79,7 +79,7 @@ class _LiveDisplay(ProgressDisplay):
         style = "bold red" if "**" in status else _COLOURS.get(branch.row.op, "")
         cells = [(sign, style), (branch.indent + _one_line(first), ""), *((_one_line(name), "") for name in names)]
         cells += [(status.replace("**", ""), style), (_one_line(info), "")]
-        return [Text(text, each) for text, each in cells]
+        return [Text(text, cell_style) for text, cell_style in cells]
 
 
 def _one_line(text: str) -> str:

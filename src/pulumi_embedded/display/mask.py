@@ -17,10 +17,10 @@ _SHORTEST = 2
 def masked(values: Iterable[ConfigValue]) -> Callable[[str], str]:
     """A function that replaces every secret value in a text by `[secret]`."""
     secrets = {secret for value in values for secret in value.secrets}
-    wanted = sorted(
-        (each for each in secrets if len(each) > _SHORTEST and each not in _HARMLESS), key=len, reverse=True
+    secrets_to_mask = sorted(
+        (secret for secret in secrets if len(secret) > _SHORTEST and secret not in _HARMLESS), key=len, reverse=True
     )
-    if not wanted:
+    if not secrets_to_mask:
         return str
-    pattern = re.compile("|".join(map(re.escape, wanted)))
+    pattern = re.compile("|".join(map(re.escape, secrets_to_mask)))
     return lambda text: pattern.sub("[secret]", text)

@@ -96,9 +96,9 @@ class PropertyPrinter:
 
     def _string(self, text: str) -> str:
         text = self.mask(text)
-        found = decoded(text)
-        if found is not None:
-            return f"({found.kind}) {replace(self, mask=str).value(found.value)}\n"
+        document = decoded(text)
+        if document is not None:
+            return f"({document.kind}) {replace(self, mask=str).value(document.value)}\n"
         return quoted(self._shortened(text) if self.truncate else text)
 
     @staticmethod

@@ -121,7 +121,7 @@ class ProgressDisplay:
         else:
             row.view, row.ended_at = view, time.monotonic()
             # The end of a component is reported twice, before its children and after them.
-            again = any(each.op is view.op for each in row.ended)
+            again = any(ended.op is view.op for ended in row.ended)
             row.ended.append(view)
             quiet = self._preview or again or is_stack(view)
             if refreshed:

@@ -114,7 +114,7 @@ class Row:
 
     def count(self, *severities: Severity) -> int:
         """The number of lasting messages of these severities."""
-        return sum(1 for each in self.messages if each.severity in severities)
+        return sum(1 for message in self.messages if message.severity in severities)
 
     def is_done(self, over: bool) -> bool:
         """Whether the line is final; the stack's is when everything is over."""
@@ -122,7 +122,7 @@ class Row:
             return True
         if self.view is None or is_stack(self.view):
             return False
-        return any(each.op is self.view.op for each in self.ended)
+        return any(ended.op is self.view.op for ended in self.ended)
 
     @property
     def is_running(self) -> bool:
@@ -152,7 +152,7 @@ class Row:
         if self.view is None or self.failed or self.count(Severity.ERROR) or not self.view.resource.custom:
             return False
         quiet = self.op in (Op.SAME, Op.REMOVE_PENDING_REPLACE)
-        return not quiet and not any(each.op is self.op for each in self.ended)
+        return not quiet and not any(ended.op is self.op for ended in self.ended)
 
     def _running_status(self) -> str:
         if self.view is not None and is_stack(self.view) and self.op is Op.SAME:
@@ -185,13 +185,15 @@ class Row:
         Errors are omitted: the diagnostics have them.
         """
         counts = self._counts() if over else []
-        said = self.last is not None and self.last.severity is not Severity.ERROR
-        parts = counts or ([message_text(self.last).split("\n")[0].removesuffix(":")] if self.last and said else [])
+        informative = self.last is not None and self.last.severity is not Severity.ERROR
+        parts = counts or (
+            [message_text(self.last).split("\n")[0].removesuffix(":")] if self.last and informative else []
+        )
         view = self.view
         if view is not None and view.op in (Op.CREATE_REPLACEMENT, Op.DELETE_REPLACED):
-            view = next((each for each in reversed(self.ended) if each.op is Op.REPLACE), view)
+            view = next((ended for ended in reversed(self.ended) if ended.op is Op.REPLACE), view)
         elif view is not None and view.op.imports:
-            view = next((each for each in reversed(self.ended) if each.op is self.op), view)
+            view = next((ended for ended in reversed(self.ended) if ended.op is self.op), view)
         changes = short_diff(view) if view else ""
         return "; ".join([*parts, *([f"[{changes}]"] if changes else [])])
 

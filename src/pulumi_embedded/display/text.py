@@ -56,7 +56,14 @@ def decoded(text: str) -> Decoded | None:
 
 def quoted(text: str) -> str:
     """The text in double quotes, with all invisible characters escaped."""
-    return '"' + "".join(_ESCAPES.get(each) or (each if each.isprintable() else _escaped(each)) for each in text) + '"'
+    return (
+        '"'
+        + "".join(
+            _ESCAPES.get(character) or (character if character.isprintable() else _escaped(character))
+            for character in text
+        )
+        + '"'
+    )
 
 
 def _escaped(character: str) -> str:

@@ -137,18 +137,18 @@ def _refuse(request: resource_pb2.RegisterResourceRequest) -> None:
         f"a state migration {where}": bool(request.state_migrations),
         f"pluginDownloadURL {where}": bool(request.pluginDownloadURL) and not request.version,
     }
-    for what, asked in refused.items():
-        if asked:
-            raise Unsupported(what)
+    for option, refused_option in refused.items():
+        if refused_option:
+            raise Unsupported(option)
 
 
 def _aliases(request: resource_pb2.RegisterResourceRequest) -> list[Alias]:
     aliases = [Alias(urn=urn) for urn in request.aliasURNs]
-    for each in request.aliases:
-        if each.urn:
-            aliases.append(Alias(urn=each.urn))
+    for alias in request.aliases:
+        if alias.urn:
+            aliases.append(Alias(urn=alias.urn))
         else:
-            spec = each.spec
+            spec = alias.spec
             aliases.append(Alias("", spec.name, spec.type, spec.stack, spec.project, spec.parentUrn, spec.noParent))
     return aliases
 

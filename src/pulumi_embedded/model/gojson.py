@@ -24,7 +24,7 @@ def compact(value: Any, *, html: bool = True) -> str:
         pairs = (f"{_string(key, html)}:{compact(value[key], html=html)}" for key in sorted(value))
         return "{" + ",".join(pairs) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(compact(each, html=html) for each in value) + "]"
+        return "[" + ",".join(compact(item, html=html) for item in value) + "]"
     if isinstance(value, str):
         return _string(value, html)
     if isinstance(value, float):

@@ -55,13 +55,13 @@ def contains(outer: Path, inner: Path) -> bool:
     """Whether `inner` names the place that `outer` names, or one inside it; `*` stands for any element."""
     if len(inner) < len(outer):
         return False
-    return all(each in ("*", inner[index]) for index, each in enumerate(outer))
+    return all(part in ("*", inner[index]) for index, part in enumerate(outer))
 
 
 def get_at(value: Value, path: Sequence[str | int]) -> Value:
     """The value at the path, None if none exists."""
-    found = _get(value, path)
-    return None if found is _MISSING else found
+    result = _get(value, path)
+    return None if result is _MISSING else result
 
 
 def _get(value: Value, path: Sequence[str | int]) -> Value:

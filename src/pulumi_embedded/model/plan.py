@@ -160,8 +160,8 @@ class ResourcePlan:
             news: The inputs that the provider has checked.
 
         """
-        found = self.option_violation(goal) or self.inputs.violation(olds, news)
-        return found or next(filter(None, _dependency_violations(self.goal or goal, goal)), "")
+        violation = self.option_violation(goal) or self.inputs.violation(olds, news)
+        return violation or next(filter(None, _dependency_violations(self.goal or goal, goal)), "")
 
 
 def _option_violations(planned: Goal, goal: Goal) -> Iterator[str]:

@@ -114,7 +114,7 @@ def _camel(name: str) -> str:
     return head + "".join("ID" if part == "id" else part.capitalize() for part in tail)
 
 
-_KEYS = {each.name: _camel(each.name) for each in fields(ResourceState) if each.name != "extra"}
+_KEYS = {item.name: _camel(item.name) for item in fields(ResourceState) if item.name != "extra"}
 _SEALED = {"inputs", "outputs"}
 
 

@@ -105,7 +105,7 @@ class Diff:
     @property
     def needs_replace(self) -> bool:
         """Whether the resource cannot be updated in place."""
-        return bool(self.replaces) or any(each.kind.replaces for each in (self.detailed or {}).values())
+        return bool(self.replaces) or any(difference.kind.replaces for difference in (self.detailed or {}).values())
 
 
 class Action(Enum):
@@ -179,7 +179,10 @@ def replacement_steps(
             Step(Op.CREATE_REPLACEMENT, old, new, *why, pending_delete=True),
             Step(Op.REPLACE, old, new, *why),
         ]
-    steps = [Step(Op.DELETE_REPLACED, each, None, pending_replacement=not each.delete) for each in reversed(condemned)]
+    steps = [
+        Step(Op.DELETE_REPLACED, resource, None, pending_replacement=not resource.delete)
+        for resource in reversed(condemned)
+    ]
     if not old.pending_replacement:
         steps.append(Step(Op.DELETE_REPLACED, old, None, pending_replacement=True))
     return [*steps, Step(Op.REPLACE, old, new, *why), Step(Op.CREATE_REPLACEMENT, old, new, *why)]
@@ -192,12 +195,13 @@ def with_replace_on_changes(diff: Diff, paths: Sequence[str], init_errors: bool 
     outer = [parse_path(path) for path in paths]
 
     def hit(name: str) -> bool:
-        return any(contains(each, parse_path(name)) for each in outer)
+        return any(contains(path, parse_path(name)) for path in outer)
 
     detailed = diff.detailed
     if detailed is not None:
         detailed = {
-            key: replace(each, kind=each.kind.to_replace()) if hit(key) else each for key, each in detailed.items()
+            key: replace(difference, kind=difference.kind.to_replace()) if hit(key) else difference
+            for key, difference in detailed.items()
         }
     replaces = {*diff.replaces, *(key for key in diff.changed if hit(key))}
     if init_errors and hit("#initerror"):
@@ -242,5 +246,8 @@ def invert(diff: Diff) -> Diff:
         return diff
     return replace(
         diff,
-        detailed={key: replace(each, kind=_INVERTED.get(each.kind, each.kind)) for key, each in diff.detailed.items()},
+        detailed={
+            key: replace(difference, kind=_INVERTED.get(difference.kind, difference.kind))
+            for key, difference in diff.detailed.items()
+        },
     )

@@ -34,8 +34,8 @@ def main() -> None:
     from pulumi_embedded.postgresql.provider import PostgresqlProvider
 
     # Only the configuration says how to connect: libpq finds no variable of its own.
-    found = {name: os.environ.pop(name) for name in libpq_variables() | VARIABLES if name in os.environ}
-    variables = {name: value for name, value in found.items() if name in VARIABLES}
+    libpq_settings = {name: os.environ.pop(name) for name in libpq_variables() | VARIABLES if name in os.environ}
+    variables = {name: value for name, value in libpq_settings.items() if name in VARIABLES}
     provider = PostgresqlProvider(variables, sys.argv[-1] if len(sys.argv) > 1 else "")
     # Pulumi sends whole stacks in one message, beyond gRPC's limit of 4 MB.
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]

@@ -20,18 +20,18 @@ def check(schema: Schema, resource: str, news: Values, name: str | None) -> tupl
 
     `name` is what an autonamed resource is called when the program does not say. `__defaults` lists what was filled in.
     """
-    given = {key: value for key, value in news.items() if value is not None and key != "__defaults"}
-    defaults = _defaults(schema, given, name)
+    values = {key: value for key, value in news.items() if value is not None and key != "__defaults"}
+    defaults = _defaults(schema, values, name)
     inputs: Values = dict(defaults)
     reasons: list[str] = []
-    for key, value in given.items():
+    for key, value in values.items():
         try:
             inputs[key] = _coerced(schema[key], value) if key in schema else value
         except ValueError as error:
             inputs[key] = value
             reasons.append(_at(str(error), resource, key))
         else:
-            reasons += [_at(reason, resource, key) for reason in _reasons(schema, key, inputs, given)]
+            reasons += [_at(reason, resource, key) for reason in _reasons(schema, key, inputs, values)]
     reasons += [_at(_missing(schema, key), resource, key) for key in schema if _lacks(schema, key, inputs)]
     wrapped = {key: _wrapped(schema, key, value) for key, value in inputs.items()}
     return wrapped | {"__defaults": sorted(defaults)}, sorted(reasons)

@@ -69,8 +69,8 @@ def _more(diagnosis: psycopg.errors.Diagnostic) -> str:
     """A line each for DETAIL and HINT; none for errors of data, whose details are values of rows."""
     if (diagnosis.sqlstate or "")[:2] in _ABOUT_DATA:
         return ""
-    found = (("DETAIL", diagnosis.message_detail), ("HINT", diagnosis.message_hint))
-    return "".join(f"\n\t  {name}: {'; '.join(text.splitlines())}" for name, text in found if text)
+    fields = (("DETAIL", diagnosis.message_detail), ("HINT", diagnosis.message_hint))
+    return "".join(f"\n\t  {name}: {'; '.join(text.splitlines())}" for name, text in fields if text)
 
 
 def _connect_error(error: psycopg.Error, host: str, port: int) -> str:
@@ -78,8 +78,8 @@ def _connect_error(error: psycopg.Error, host: str, port: int) -> str:
     if "does not support SSL" in text:
         return "pq: SSL is not enabled on the server"
     if fatal := re.search(r"FATAL:\s+(.*)", text):
-        found = (state for pattern, state in _CONNECT_STATES if re.search(pattern, fatal[1]))
-        state = next(found, None)
+        states = (state for pattern, state in _CONNECT_STATES if re.search(pattern, fatal[1]))
+        state = next(states, None)
         return f"pq: {fatal[1]}" + (f" ({state})" if state else "")
     if "Connection refused" in text:
         return f"dial tcp {host}:{port}: connect: connection refused"

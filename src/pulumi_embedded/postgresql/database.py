@@ -59,9 +59,9 @@ class Database(Kind):
 
     def creation(self, session: Session, change: Change) -> Found | None:
         """A database of that name and owner, if there was none of that name before: it has no transaction to know."""
-        found = _read(session, change["name"], change)
+        database = _read(session, change["name"], change)
         owner = change["owner"] or session.configuration.database_username
-        return found if found and session.mark is None and found.values["owner"] == owner else None
+        return database if database and session.mark is None and database.values["owner"] == owner else None
 
     def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
         """By name."""
@@ -87,10 +87,10 @@ class Database(Kind):
         work, name = session.direct(), state["name"]
         with _owning(work, state["owner"]), _open_again(work, state):
             if state["isTemplate"]:
-                what = "error updating database IS_TEMPLATE during DROP DATABASE"
-                work.run("ALTER DATABASE {} IS_TEMPLATE false", identifier(name), what=what)
-            what = "error blocking connections to database"
-            work.run("ALTER DATABASE {} ALLOW_CONNECTIONS false", identifier(name), what=what)
+                text = "error updating database IS_TEMPLATE during DROP DATABASE"
+                work.run("ALTER DATABASE {} IS_TEMPLATE false", identifier(name), what=text)
+            text = "error blocking connections to database"
+            work.run("ALTER DATABASE {} ALLOW_CONNECTIONS false", identifier(name), what=text)
             query = (
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
             )
@@ -161,8 +161,8 @@ def _hand_over_objects(session: Session, change: Change) -> None:
         return
     with membership(direct, current, user), session.transaction(name) as work:
         lock_role(work, user)
-        what = f"error reassigning objects owned by '{current}'"
-        work.run("REASSIGN OWNED BY {} TO {}", identifier(current), identifier(owner), what=what)
+        text = f"error reassigning objects owned by '{current}'"
+        work.run("REASSIGN OWNED BY {} TO {}", identifier(current), identifier(owner), what=text)
 
 
 def _set_owner(work: Work, change: Change) -> None:
@@ -184,8 +184,8 @@ def _set_options(work: Work, change: Change) -> None:
         ("isTemplate", "IS_TEMPLATE"),
     ):
         if change.changed(key):
-            what = f"error updating database {option}"
-            work.run("ALTER DATABASE {} " + option + " {}", name, literal(change[key]), what=what)
+            text = f"error updating database {option}"
+            work.run("ALTER DATABASE {} " + option + " {}", name, literal(change[key]), what=text)
 
 
 _COLUMNS = {

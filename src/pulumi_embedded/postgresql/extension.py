@@ -50,11 +50,11 @@ class Extension(Kind):
         database, name = change["database"] or session.configuration.database, identifier(change["name"])
         with session.transaction(database) as work:
             if change.changed("schema"):
-                what = "error updating extension SCHEMA"
-                work.run("ALTER EXTENSION {} SET SCHEMA {}", name, identifier(change["schema"]), what=what)
+                text = "error updating extension SCHEMA"
+                work.run("ALTER EXTENSION {} SET SCHEMA {}", name, identifier(change["schema"]), what=text)
             if change.changed("version"):
-                what = "error updating extension version"
-                work.run("ALTER EXTENSION {} UPDATE TO {}", name, identifier(change["version"]), what=what)
+                text = "error updating extension version"
+                work.run("ALTER EXTENSION {} UPDATE TO {}", name, identifier(change["version"]), what=text)
         return there(_read(session, database, change["name"]), "extension", change["name"])
 
     def delete(self, session: Session, state: Change) -> None:

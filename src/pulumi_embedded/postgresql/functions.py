@@ -31,22 +31,22 @@ class Function:
 
     def failures(self, arguments: Values) -> list[str]:
         """Why the arguments cannot be taken, in the real plugin's words."""
-        found = [f"[{name}] Invalid or unknown key" for name in sorted(arguments.keys() - self.arguments)]
+        failures = [f"[{name}] Invalid or unknown key" for name in sorted(arguments.keys() - self.arguments)]
         if not arguments.get("database"):
             required = 'The argument "database" is required, but no definition was found.'
-            found.insert(0, f"[database] Missing required argument: {required}")
-        return found
+            failures.insert(0, f"[database] Missing required argument: {required}")
+        return failures
 
     def call(self, session: Session, arguments: Values) -> Values:
         """The arguments, an id made of them, and what the database has."""
-        given = {name: value for name, value in arguments.items() if value is not None}
+        inputs = {name: value for name, value in arguments.items() if value is not None}
         if self.result == "schemas":
-            given = {"includeSystemSchemas": False, **given}
-        filters = list(self._filters(given))
+            inputs = {"includeSystemSchemas": False, **inputs}
+        filters = list(self._filters(inputs))
         where = " WHERE " + " AND ".join(condition for condition, _ in filters) if filters else ""
         query = f"SELECT {', '.join(self.columns.values())} FROM information_schema.{self.view}{where}"  # noqa: S608
-        rows = session.direct(given["database"]).rows(query, [value for _, values in filters for value in values])
-        return {**given, "id": self._id(given), self.result: self._found(rows)}
+        rows = session.direct(inputs["database"]).rows(query, [value for _, values in filters for value in values])
+        return {**inputs, "id": self._id(inputs), self.result: self._found(rows)}
 
     def _filters(self, given: Values) -> Iterator[tuple[str, list[object]]]:
         name = next(iter(self.columns.values()))

@@ -130,17 +130,17 @@ def _owners(work: Work, change: Change) -> list[str]:
 
 
 def _revoke(work: Work, change: Change, before: Callable[[str], Any]) -> None:
-    what = "could not execute revoke query"
+    text = "could not execute revoke query"
     privileges, columns, role = before("privileges"), before("columns"), identifier(change["role"])
     if change["objectType"] == "column":
         # Without both there is nothing that this grant could have granted.
         if privileges and columns:
             parts = _identifiers(columns), _target(change), role
-            work.run(f"REVOKE {words(privileges)} ({{}}) ON {{}} FROM {{}}", *parts, what=what)
+            work.run(f"REVOKE {words(privileges)} ({{}}) ON {{}} FROM {{}}", *parts, what=text)
         return
     # Named, so that the grants on single columns of the table stay.
     chosen = words(privileges) if before("objects") and privileges and _in_schema(change) else "ALL PRIVILEGES"
-    work.run(_finding_types(change, f"REVOKE {chosen} ON {{}} FROM {{}}"), _target(change), role, what=what)
+    work.run(_finding_types(change, f"REVOKE {chosen} ON {{}} FROM {{}}"), _target(change), role, what=text)
 
 
 def _grant(work: Work, change: Change) -> None:
@@ -238,8 +238,8 @@ def _single(work: Work, change: Change, oid: int) -> set[str]:
         f" WHERE {name} = %s AND grantee = %s"
     )
     value = change[kind] if kind in ("database", "schema") else change["objects"][0]
-    what = f"could not read privileges for {kind.replace('_', ' ')} {value}"
-    return {privilege for (privilege,) in work.rows(query, [value, oid], what)}
+    text = f"could not read privileges for {kind.replace('_', ' ')} {value}"
+    return {privilege for (privilege,) in work.rows(query, [value, oid], text)}
 
 
 def _many(work: Work, change: Change, oid: int) -> list[set[str]]:

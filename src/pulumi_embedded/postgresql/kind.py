@@ -64,8 +64,8 @@ class Kind(ABC):
 
     def creation(self, session: Session, change: Change) -> Found | None:
         """The resource if a creation took effect whose answer was lost, else None."""
-        found = self.read(session, "", change)
-        return found if found is not None and not change.differs(found.values) else None
+        row = self.read(session, "", change)
+        return row if row is not None and not change.differs(row.values) else None
 
     def left(self, session: Session, resource_id: str, state: Change) -> Found | None:
         """The resource as a failed update left it, whatever it is called now; None if it is gone."""
@@ -73,10 +73,10 @@ class Kind(ABC):
 
     def deletion(self, session: Session, resource_id: str, state: Change) -> bool:
         """Whether a deletion took effect whose answer was lost."""
-        found = self.read(session, resource_id, state)
-        if found is None or "privileges" not in self.schema:
-            return found is None
-        return not found.values.get("privileges", state["privileges"])
+        row = self.read(session, resource_id, state)
+        if row is None or "privileges" not in self.schema:
+            return row is None
+        return not row.values.get("privileges", state["privileges"])
 
 
 def rename(work: Work, change: Change, noun: str, label: str) -> None:

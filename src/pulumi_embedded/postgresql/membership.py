@@ -80,10 +80,10 @@ def schema_exists(work: Work, schema: str) -> bool:
 def database_owner(work: Work, database: str) -> str:
     """The name of the role that owns `database`."""
     query = "SELECT rolname FROM pg_database JOIN pg_roles ON datdba = pg_roles.oid WHERE datname = %s"
-    found = work.row(query, [database])
-    if found is None:
+    row = work.row(query, [database])
+    if row is None:
         raise ProviderError(f"could not find database '{database}' while looking for owner")
-    return str(found[0])
+    return str(row[0])
 
 
 @contextmanager
@@ -135,8 +135,8 @@ def _join(work: Work, role: str, member: str) -> bool:
     """Grants `role` to `member`; False if that was so already."""
     if member == role or _is_member(work, role, member):
         return False
-    what = f"error granting role {role} to {member}"
-    work.run("GRANT {} TO {}", identifier(role), identifier(member), what=what)
+    text = f"error granting role {role} to {member}"
+    work.run("GRANT {} TO {}", identifier(role), identifier(member), what=text)
     return True
 
 
@@ -144,8 +144,8 @@ def _leave(work: Work, role: str, member: str) -> bool:
     """Revokes `role` from `member`; False if it was no member."""
     if member == role or not _is_member(work, role, member):
         return False
-    what = f"error revoking role {role} from {member}"
-    work.run("REVOKE {} FROM {}", identifier(role), identifier(member), what=what)
+    text = f"error revoking role {role} from {member}"
+    work.run("REVOKE {} FROM {}", identifier(role), identifier(member), what=text)
     return True
 
 
@@ -156,8 +156,8 @@ def _is_member(work: Work, role: str, member: str) -> bool:
 
 
 def _is_superuser(work: Work, role: str) -> bool:
-    found = work.row("SELECT rolsuper FROM pg_roles WHERE rolname = %s", [role])
-    if found is None:
+    row = work.row("SELECT rolsuper FROM pg_roles WHERE rolname = %s", [role])
+    if row is None:
         # The words are those of the real plugin's driver.
         raise ProviderError(f"could not check if role {role} is superuser: sql: no rows in result set")
-    return bool(found[0])
+    return bool(row[0])

@@ -66,7 +66,7 @@ class Schema(dict[str, Property]):
 
     def upstream(self, name: str) -> str:
         """The property's name in terraform-provider-postgresql, which error messages use."""
-        return self[name].upstream or re.sub("([A-Z])", lambda found: "_" + found[1].lower(), name)
+        return self[name].upstream or re.sub("([A-Z])", lambda match: "_" + match[1].lower(), name)
 
     def stable(self, replaced: Collection[str] = ()) -> list[str]:
         """What never changes while the resource lives, without `replaced`."""

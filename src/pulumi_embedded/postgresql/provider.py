@@ -131,15 +131,15 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         """What the inputs would change, and whether that takes a replacement."""
         with _failing(context):
             kind = _kind("Diff", request)
-        found = changes(kind, request.id, _step(request))
+        difference = changes(kind, request.id, _step(request))
         answers = provider_pb2.DiffResponse
         return answers(
-            changes=answers.DIFF_SOME if found.paths else answers.DIFF_NONE,
-            diffs=found.properties,
-            replaces=found.replaces,
-            stables=found.stables,
-            deleteBeforeReplace=kind.deletes_first(found.replaces),
-            detailedDiff={path: _property_diff(edit) for path, edit in found.paths.items()},
+            changes=answers.DIFF_SOME if difference.paths else answers.DIFF_NONE,
+            diffs=difference.properties,
+            replaces=difference.replaces,
+            stables=difference.stables,
+            deleteBeforeReplace=kind.deletes_first(difference.replaces),
+            detailedDiff={path: _property_diff(edit) for path, edit in difference.paths.items()},
             hasDetailedDiff=True,
         )
 
@@ -158,10 +158,12 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         with _failing(context):
             kind, inputs, state = _kind("Read", request), _values(request.inputs), _values(request.properties)
             with _one_error(f"refreshing {request.urn}: "):
-                found = self._configured().read(kind, request.id, inputs, state)
-        if found is None:
+                reading = self._configured().read(kind, request.id, inputs, state)
+        if reading is None:
             return provider_pb2.ReadResponse()
-        return provider_pb2.ReadResponse(id=found.id, inputs=_struct(found.inputs), properties=_struct(found.outputs))
+        return provider_pb2.ReadResponse(
+            id=reading.id, inputs=_struct(reading.inputs), properties=_struct(reading.outputs)
+        )
 
     def Update(self, request: Any, context: Context) -> Any:  # noqa: N802
         """Changes the resource in place; a failure carries the outputs that the server has then."""
@@ -194,9 +196,9 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
             if failures:
                 return provider_pb2.InvokeResponse(failures=failures)
             with _one_error(f"invoking {request.tok}: "):
-                found = self._configured().call(function, arguments)
+                answer = self._configured().call(function, arguments)
         response = provider_pb2.InvokeResponse()
-        getattr(response, "return").CopyFrom(_struct(found))
+        getattr(response, "return").CopyFrom(_struct(answer))
         return response
 
     def Cancel(self, request: empty_pb2.Empty, context: Context) -> empty_pb2.Empty:  # noqa: N802

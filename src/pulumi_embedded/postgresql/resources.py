@@ -87,21 +87,21 @@ class Resources:
         change = Change(kind.schema, {}, planned, inputs)
         with self._changing(urn) as session:
             try:
-                found = kind.create(session, change)
+                row = kind.create(session, change)
             except ConnectionLost as lost:
-                found = _after(lost, session, lambda: kind.creation(session, change))
-        return found.id, outputs(kind.schema, found.id, _result(kind, session, planned, found))
+                row = _after(lost, session, lambda: kind.creation(session, change))
+        return row.id, outputs(kind.schema, row.id, _result(kind, session, planned, row))
 
     def read(self, kind: Kind, resource_id: str, inputs: Values, state: Values) -> Reading | None:
         """The resource as it is now, or None if it is gone; without `inputs` and `state` it is an import."""
         state = without_doubtful(kind.schema, kind.identified(resource_id, state), inputs)
         with self._server.session() as session:
-            found = kind.read(session, resource_id, Change(kind.schema, state, state))
-        if found is None:
+            row = kind.read(session, resource_id, Change(kind.schema, state, state))
+        if row is None:
             return None
-        values = {name: found.values.get(name, state.get(name)) for name in kind.schema}
+        values = {name: row.values.get(name, state.get(name)) for name in kind.schema}
         given = refreshed_inputs(kind.schema, inputs, values)
-        return Reading(found.id, given, outputs(kind.schema, found.id, values))
+        return Reading(row.id, given, outputs(kind.schema, row.id, values))
 
     def update(self, kind: Kind, urn: str, resource_id: str, step: Step) -> Values:
         """The outputs after the change; FailedUpdate where it fails."""
@@ -113,11 +113,11 @@ class Resources:
                 now = kind.read(session, resource_id, Change(kind.schema, state, state))
                 state = state | (now.values if now else {})
             try:
-                found = kind.update(session, resource_id, Change(kind.schema, state, planned, step.inputs))
+                row = kind.update(session, resource_id, Change(kind.schema, state, planned, step.inputs))
             except ProviderError as error:
                 left = _left(kind, session, resource_id, state, isinstance(error, ConnectionLost))
                 raise FailedUpdate(str(error), _failed(kind, resource_id, state, planned, left)) from None
-        return outputs(kind.schema, found.id, _result(kind, session, planned, found))
+        return outputs(kind.schema, row.id, _result(kind, session, planned, row))
 
     def call(self, function: Function, arguments: Values) -> Values:
         """What a function finds in its database."""
@@ -147,8 +147,8 @@ def _after(lost: ConnectionLost, session: Session, ask: Callable[[], T | None]) 
     """What `ask` finds of a step whose answer was lost; raises `lost` if it found nothing, or cannot ask."""
     with suppress(ProviderError):
         session.settle()
-        if (found := ask()) is not None:
-            return found
+        if (answer := ask()) is not None:
+            return answer
     raise lost
 
 

@@ -109,10 +109,10 @@ class Role(Kind):
             lock_role(work, name)
             if not state["skipReassignOwned"]:
                 with with_roles(work, [name]):
-                    what = f"could not reassign owned by role {name} to {heir}"
-                    work.run("REASSIGN OWNED BY {} TO {}", identifier(name), identifier(heir), what=what)
-                    what = f"could not drop owned by role {name}"
-                    work.run("DROP OWNED BY {}", identifier(name), what=what)
+                    text = f"could not reassign owned by role {name} to {heir}"
+                    work.run("REASSIGN OWNED BY {} TO {}", identifier(name), identifier(heir), what=text)
+                    text = f"could not drop owned by role {name}"
+                    work.run("DROP OWNED BY {}", identifier(name), what=text)
             if not state["skipDropRole"]:
                 work.run("DROP ROLE {}", identifier(name), what=f"could not delete role {name}")
 
@@ -173,14 +173,14 @@ def _revoke(work: Work, role: str) -> None:
         " JOIN pg_roles ON member = pg_roles.oid WHERE rolname = %s"
     )
     for (granted,) in work.rows(query, [role]):
-        what = f"could not revoke role {granted} from {role}"
-        work.run("REVOKE {} FROM {}", identifier(granted), identifier(role), what=what)
+        text = f"could not revoke role {granted} from {role}"
+        work.run("REVOKE {} FROM {}", identifier(granted), identifier(role), what=text)
 
 
 def _grant(work: Work, change: Change) -> None:
     for granted in change["roles"]:
-        what = f"could not grant role {granted} to {change['name']}"
-        work.run("GRANT {} TO {}", identifier(granted), identifier(change["name"]), what=what)
+        text = f"could not grant role {granted} to {change['name']}"
+        work.run("GRANT {} TO {}", identifier(granted), identifier(change["name"]), what=text)
 
 
 def _apply_settings(work: Work, change: Change) -> None:
@@ -189,17 +189,17 @@ def _apply_settings(work: Work, change: Change) -> None:
         if ", " in path:
             raise ProviderError(f"search_path cannot contain `, `: {path}")
     paths = sql.SQL(", ").join(map(identifier, change["searchPaths"])) if change["searchPaths"] else sql.SQL("DEFAULT")
-    what = f"could not set search_path {paths.as_string()} for {name}"
-    work.run("ALTER ROLE {} SET search_path TO {}", role, paths, what=what)
+    text = f"could not set search_path {paths.as_string()} for {name}"
+    work.run("ALTER ROLE {} SET search_path TO {}", role, paths, what=text)
     for key, setting in TIMEOUTS.items():
         if change.changed(key) and change[key]:
-            what = f"could not set {setting} {change[key]} for {name}"
-            work.run("ALTER ROLE {} SET " + setting + " TO {}", role, literal(change[key]), what=what)
+            text = f"could not set {setting} {change[key]} for {name}"
+            work.run("ALTER ROLE {} SET " + setting + " TO {}", role, literal(change[key]), what=text)
         elif change.changed(key):
             work.run("ALTER ROLE {} RESET " + setting, role, what=f"could not reset {setting} for {name}")
     if change.changed("assumeRole") and change["assumeRole"]:
-        what = f"could not set role {change['assumeRole']} for {name}"
-        work.run("ALTER ROLE {} SET ROLE TO {}", role, identifier(change["assumeRole"]), what=what)
+        text = f"could not set role {change['assumeRole']} for {name}"
+        work.run("ALTER ROLE {} SET ROLE TO {}", role, identifier(change["assumeRole"]), what=text)
     elif change.changed("assumeRole"):
         work.run("ALTER ROLE {} RESET ROLE", role, what=f"could not reset role for {name}")
 

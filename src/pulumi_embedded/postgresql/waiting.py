@@ -69,8 +69,8 @@ def _watch(pid: int, another: Callable[[], psycopg.Connection], wait: Wait, ende
 def _whom(pid: int, user: str | None, application: str | None) -> str:
     if pid == 0:
         return "a prepared transaction (see pg_prepared_xacts)"
-    known = [f"user {user}"] * bool(user) + [f"application {application}"] * bool(application)
-    return f"pid {pid} ({', '.join(known)})" if known else f"pid {pid}"
+    parts = [f"user {user}"] * bool(user) + [f"application {application}"] * bool(application)
+    return f"pid {pid} ({', '.join(parts)})" if parts else f"pid {pid}"
 
 
 def say(message: str) -> None:

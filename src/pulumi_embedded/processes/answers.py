@@ -139,8 +139,8 @@ def diff_from(response: provider_pb2.DiffResponse) -> Diff:
     detailed = None
     if response.hasDetailedDiff:
         detailed = {
-            key: PropertyDiff(_KINDS.get(each.kind, DiffKind.UPDATE), each.inputDiff)
-            for key, each in response.detailedDiff.items()
+            key: PropertyDiff(_KINDS.get(difference.kind, DiffKind.UPDATE), difference.inputDiff)
+            for key, difference in response.detailedDiff.items()
         }
     changes = {
         provider_pb2.DiffResponse.DIFF_NONE: False,

@@ -48,15 +48,15 @@ def _listen_on(address: str, grpc: Any) -> None:
 
     def server(*arguments: Any, **options: Any) -> Any:
         grpc.server = make
-        made = make(*arguments, **options)
-        listen = made.add_insecure_port
+        grpc_server = make(*arguments, **options)
+        listen = grpc_server.add_insecure_port
 
         def add_insecure_port(*_: str, **__: str) -> str:
             listen(address)
             return address
 
-        made.add_insecure_port = add_insecure_port
-        return made
+        grpc_server.add_insecure_port = add_insecure_port
+        return grpc_server
 
     grpc.server = server
 

@@ -177,7 +177,9 @@ class _Monitor(resource_pb2_grpc.ResourceMonitorServicer):
                 message = f"invocation of {request.tok} returned an error: {error}"
                 context.abort(grpc.StatusCode.UNKNOWN, message)
             response = resource_pb2.ResourceInvokeResponse(
-                failures=[provider_pb2.CheckFailure(property=each.property, reason=each.reason) for each in failures],
+                failures=[
+                    provider_pb2.CheckFailure(property=failure.property, reason=failure.reason) for failure in failures
+                ],
                 unknown=result is None and not failures,
             )
             if result is not None:

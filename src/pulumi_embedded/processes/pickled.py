@@ -19,8 +19,10 @@ _PROVIDER = "__provider"
 
 def modules_of(resources: Iterable[ResourceState]) -> list[str]:
     """The modules that the resources' providers name, in the order of the resources; none twice."""
-    pickles = dict.fromkeys(unwrap(each.inputs.get(_PROVIDER)) for each in resources if _PROVIDER in each.inputs)
-    names = dict.fromkeys(name for each in pickles if isinstance(each, str) for name in _named(each))
+    pickles = dict.fromkeys(
+        unwrap(resource.inputs.get(_PROVIDER)) for resource in resources if _PROVIDER in resource.inputs
+    )
+    names = dict.fromkeys(name for text in pickles if isinstance(text, str) for name in _named(text))
     return [name for name in names if all(part.isidentifier() for part in name.split("."))]
 
 

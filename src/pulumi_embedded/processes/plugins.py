@@ -53,14 +53,14 @@ def find_plugin(package: str, version: str, python: str, socket: Path) -> list[s
         raise EngineError(f"{package!r} is not the name of a package")
     name = f"pulumi-resource-{package}"
     ambient = None if _is_true("PULUMI_IGNORE_AMBIENT_PLUGINS") else shutil.which(name)
-    found = ambient or _installed(package, version)
-    if found:
-        return [found]
+    paths = ambient or _installed(package, version)
+    if paths:
+        return [paths]
     if package == "postgresql":
         return [sys.executable, "-u", "-m", "pulumi_embedded.postgresql", str(socket)]
-    wanted = f" at version v{version}" if version else ""
+    version_text = f" at version v{version}" if version else ""
     raise EngineError(
-        f"no resource plugin '{name}' found in the workspace{wanted} or on your $PATH\n"
+        f"no resource plugin '{name}' found in the workspace{version_text} or on your $PATH\n"
         "the embedded engine installs no plugins; with the Pulumi CLI: "
         f"pulumi plugin install resource {package}{' ' + version if version else ''}"
     )
@@ -74,9 +74,9 @@ def _installed(package: str, version: str) -> str | None:
     folder = pulumi_home() / "plugins"
     pattern = f"resource-{package}-v{version or '*'}"
     matches = sorted(
-        (each / f"pulumi-resource-{package}" for each in folder.glob(pattern)), key=_version_of, reverse=True
+        (directory / f"pulumi-resource-{package}" for directory in folder.glob(pattern)), key=_version_of, reverse=True
     )
-    return next((str(each) for each in matches if os.access(each, os.X_OK)), None)
+    return next((str(path) for path in matches if os.access(path, os.X_OK)), None)
 
 
 def _version_of(path: Path) -> list[int]:
@@ -223,10 +223,10 @@ class PluginHost:
         _end(process, signal.SIGKILL)
         code = process.wait()
         complaints.join(1.0)
-        said = "said nothing" if line is None else "ended" if not line else f"printed {line.strip()[:80]!r}"
+        behaviour = "said nothing" if line is None else "ended" if not line else f"printed {line.strip()[:80]!r}"
         how = f"exit code {code}" if line == "" else f"waited {_START_SECONDS:.0f} s" if line is None else "not a port"
-        detail = "".join(f"\n  {each}" for each in errors[-5:])
-        raise EngineError(f"the plugin of {package} did not start: it {said} instead of its port ({how}){detail}")
+        detail = "".join(f"\n  {error}" for error in errors[-5:])
+        raise EngineError(f"the plugin of {package} did not start: it {behaviour} instead of its port ({how}){detail}")
 
     def _forward(
         self,

@@ -93,7 +93,7 @@ class Provider:
             return news, []
         inputs = self._values(response.inputs, known=False)
         annotate_secrets(inputs, news)
-        return inputs, [CheckFailure(each.property, each.reason) for each in response.failures]
+        return inputs, [CheckFailure(failure.property, failure.reason) for failure in response.failures]
 
     def diff_config(self, urn: str, old: ResourceState, news: Properties) -> Diff:
         """How the new configuration differs from that of the provider in the state."""
@@ -150,7 +150,7 @@ class Provider:
         inputs = self._values(response.inputs, known=False)
         if not self._secrets:
             annotate_secrets(inputs, news)
-        return inputs, [CheckFailure(each.property, each.reason) for each in response.failures]
+        return inputs, [CheckFailure(failure.property, failure.reason) for failure in response.failures]
 
     def diff(self, urn: str, old: ResourceState, news: Properties, ignore_changes: list[str]) -> Diff:
         """How the inputs differ from the resource in the state; raises DiffUnavailable in a blind preview."""
@@ -197,11 +197,11 @@ class Provider:
             timeout=old.custom_timeouts.get("read", 0.0),
         )
         with self._secrets_kept(old.outputs):
-            found = self._read(request)
+            response = self._read(request)
         if not self._secrets:
-            annotate_secrets(found.outputs, old.outputs)
-            annotate_secrets(found.inputs or {}, old.inputs)
-        return found
+            annotate_secrets(response.outputs, old.outputs)
+            annotate_secrets(response.inputs or {}, old.inputs)
+        return response
 
     def import_(self, urn: str, id_: str, timeout: float) -> ReadResult:
         """The resource of that id, which Pulumi knows nothing of yet."""
@@ -258,7 +258,7 @@ class Provider:
         response = self._call(
             self._stub.Invoke, provider_pb2.InvokeRequest(tok=token, args=self._pack(arguments), preview=preview)
         )
-        failures = [CheckFailure(each.property, each.reason) for each in response.failures]
+        failures = [CheckFailure(failure.property, failure.reason) for failure in response.failures]
         return self._values(getattr(response, "return"), known=False), failures
 
     @contextmanager

@@ -131,10 +131,10 @@ class FileBackend:
         keep_backup(path, path.with_name(path.name + ".bak"))
         path.unlink()
         history = self._root / "history" / project
-        for each in sorted((history / old).glob(f"{old}-*")):
-            target = history / new / f"{new}{each.name.removeprefix(old)}"
-            write_atomically(target, each.read_bytes())
-            each.unlink()
+        for folder in sorted((history / old).glob(f"{old}-*")):
+            target = history / new / f"{new}{folder.name.removeprefix(old)}"
+            write_atomically(target, folder.read_bytes())
+            folder.unlink()
 
     def remove(self, project: str, stack: str, *, backups: bool = False) -> None:
         """Forget the stack and its history; a `.bak` of the state file stays, as with the CLI, without `backups`."""

@@ -73,9 +73,9 @@ class _Sealer:
         return UNKNOWN_SENTINEL if value is UNKNOWN else value
 
     def _ciphertext(self, secret: Secret) -> str:
-        known = self._sealed.get(id(secret))
-        if known is not None:
-            return known[1]
+        ciphertext = self._sealed.get(id(secret))
+        if ciphertext is not None:
+            return ciphertext[1]
         text = json.dumps(unwrap(secret.value), separators=(",", ":"), ensure_ascii=False)
         sealed = self._required().encrypt(text)
         self._sealed[id(secret)] = (secret, sealed)
@@ -119,9 +119,9 @@ class Codec:
         if provider:
             document["secrets_providers"] = provider
         if snapshot.resources:
-            document["resources"] = [each.to_json(self._sealer.seal) for each in snapshot.resources]
+            document["resources"] = [resource.to_json(self._sealer.seal) for resource in snapshot.resources]
         if snapshot.pending_operations:
-            document["pending_operations"] = [self._pending(each) for each in snapshot.pending_operations]
+            document["pending_operations"] = [self._pending(operation) for operation in snapshot.pending_operations]
         document["metadata"] = snapshot.metadata
         return document
 
@@ -152,13 +152,13 @@ class Codec:
                 "use the Pulumi CLI for this stack"
             )
         self._sealer.read_with(((provider or {}).get("state") or {}).get("salt") or "")
-        resources = [self._opened(each) for each in document.get("resources") or []]
+        resources = [self._opened(resource) for resource in document.get("resources") or []]
         check_references(resources)
         return Snapshot(
             resources,
             [
-                PendingOperation(self._opened(each["resource"]), each["type"])
-                for each in document.get("pending_operations") or []
+                PendingOperation(self._opened(operation["resource"]), operation["type"])
+                for operation in document.get("pending_operations") or []
             ],
             provider,
             (document.get("manifest") or {}).get("time", ""),
@@ -192,7 +192,7 @@ def exported(deployment: dict[str, Any] | None) -> dict[str, Any]:
 
 def _version(deployment: dict[str, Any]) -> dict[str, Any]:
     resources = deployment.get("resources") or []
-    features = sorted(name for name, key in _FEATURES.items() if any(each.get(key) for each in resources))
+    features = sorted(name for name, key in _FEATURES.items() if any(resource.get(key) for resource in resources))
     return {"version": _FEATURES_VERSION, "features": features} if features else {"version": _SCHEMA_VERSION}
 
 

@@ -103,13 +103,13 @@ class ConfigFile:
         crypter = other.crypter(create=True)
         assert crypter is not None  # noqa: S101 - create=True always gives one
         written = self.as_written()
-        for each in written if name is None else [name]:
-            key, inner = self._place(each, path and name is not None)
+        for copied in written if name is None else [name]:
+            key, inner = self._place(copied, path and name is not None)
             value = written.get(key)
             if inner:
                 value = None if is_secure(value) else get_at(value, inner)
             if value is None:
-                shown = each if path else key.removeprefix(f"{self._project.name}:")
+                shown = copied if path else key.removeprefix(f"{self._project.name}:")
                 raise EngineError(f"configuration key '{shown}' not found for stack '{self._stack}'")
             other._write(key, inner, self._sealed_for(value, crypter))
         other.save()
@@ -119,9 +119,9 @@ class ConfigFile:
         if is_secure(value):
             return {"secure": crypter.encrypt(self._open(value, []))}
         if isinstance(value, list):
-            return [self._sealed_for(each, crypter) for each in value]
+            return [self._sealed_for(item, crypter) for item in value]
         return (
-            {key: self._sealed_for(each, crypter) for key, each in value.items()} if isinstance(value, dict) else value
+            {key: self._sealed_for(item, crypter) for key, item in value.items()} if isinstance(value, dict) else value
         )
 
     def values(self) -> dict[str, ConfigValue]:
@@ -141,7 +141,9 @@ class ConfigFile:
         check_config(self._project.name, self._stack, self._declared(), self.values())
 
     def _declared(self) -> dict[str, Any]:
-        return {self.key(str(name)): each for name, each in (self._project.settings.get("config") or {}).items()}
+        return {
+            self.key(str(name)): declared for name, declared in (self._project.settings.get("config") or {}).items()
+        }
 
     def merged(self) -> dict[str, Any]:
         """Every value as it is written, secrets encrypted; what Pulumi.yaml declares stands in for what is not set."""
@@ -178,7 +180,7 @@ class ConfigFile:
             return secrets[-1]
         if isinstance(value, list):
             return [self._open(element, secrets) for element in value]
-        return {key: self._open(each, secrets) for key, each in value.items()} if isinstance(value, dict) else value
+        return {key: self._open(item, secrets) for key, item in value.items()} if isinstance(value, dict) else value
 
     def set(self, name: str, value: Any, *, secret: bool = False, path: bool = False, save: bool = True) -> None:
         """Write one value, encrypted if it is secret; the rest of the file stays as it is.

@@ -65,7 +65,7 @@ def _placed_in_list(root: list[Any], path: Path, new: Any, here: Path) -> list[A
 
 
 def _misplaced(at: Path, problem: str) -> EngineError:
-    text = "".join(f"[{each}]" if isinstance(each, int) else _key_text(each) for each in at).removeprefix(".")
+    text = "".join(f"[{step}]" if isinstance(step, int) else _key_text(step) for step in at).removeprefix(".")
     return EngineError(f"could not set config: {text}: {problem}")
 
 

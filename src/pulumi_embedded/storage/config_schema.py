@@ -71,7 +71,7 @@ def _fits(content: Any, schema: Mapping[str, Any]) -> bool:
         return isinstance(content, bool) or content in ("true", "false")
     if kind == "array":
         items = schema.get("items") or {}
-        return isinstance(content, list) and all(_fits(each, items) for each in content if items)
+        return isinstance(content, list) and all(_fits(item, items) for item in content if items)
     return kind != "object" or isinstance(content, dict)
 
 

@@ -30,21 +30,21 @@ def resource_of(snapshot: Snapshot, urn: str) -> ResourceState:
     """The one resource of this URN; raises EngineError if none exists, or more than one."""
     if not is_urn(urn):
         raise EngineError(f'"{urn}" is not a valid resource URN\n{_HINT}')
-    found = [each for each in snapshot.resources if each.urn == urn]
-    if not found:
-        raise unknown_resource(urn, (each.urn for each in snapshot.resources))
-    if len(found) > 1:
-        ids = "".join(f"  {each.id}\n" for each in found)
+    matching = [resource for resource in snapshot.resources if resource.urn == urn]
+    if not matching:
+        raise unknown_resource(urn, (resource.urn for resource in snapshot.resources))
+    if len(matching) > 1:
+        ids = "".join(f"  {resource.id}\n" for resource in matching)
         raise EngineError(f"Resource URN ambiguously referred to multiple resources. Did you mean:\n{ids}")
-    return found[0]
+    return matching[0]
 
 
 def unknown_resource(urn: str, known: Iterable[str]) -> EngineError:
     """The error for a URN that the state does not have, with those that look like it."""
     limit = max(2, len(urn) // 4)
-    ranked = [(_distance(urn, each), number, each) for number, each in enumerate(dict.fromkeys(known))]
-    similar = [each for distance, _, each in sorted(ranked) if distance <= limit][:_SUGGESTIONS]
-    lines = "".join(f"  {each}\n" for each in similar)
+    ranked = [(_distance(urn, candidate), number, candidate) for number, candidate in enumerate(dict.fromkeys(known))]
+    similar = [candidate for distance, _, candidate in sorted(ranked) if distance <= limit][:_SUGGESTIONS]
+    lines = "".join(f"  {candidate}\n" for candidate in similar)
     meant = f"Did you mean:\n{lines}" if similar else ""
     return EngineError(f'No such resource "{urn}" exists in the current state\n{meant}{_HINT}')
 
@@ -74,20 +74,20 @@ def delete_resources(
     """
     kept = list(snapshot.resources)
     # Dependents first: what is asked for with its dependents depends on nothing that is left.
-    for each in sorted(condemned, key=_position(snapshot.resources), reverse=True):
-        if each not in kept:
+    for resource in sorted(condemned, key=_position(snapshot.resources), reverse=True):
+        if resource not in kept:
             continue
-        _require_allowed(each, allow)
-        others = _only_dependents(kept, each)
+        _require_allowed(resource, allow)
+        others = _only_dependents(kept, resource)
         if others and not dependents:
             names = "".join(_entry(other) for other in others)
             raise EngineError(
-                f"{each.urn} can't be safely deleted because the following resources depend on it:\n{names}\n"
+                f"{resource.urn} can't be safely deleted because the following resources depend on it:\n{names}\n"
                 "Delete those resources first or pass --target-dependents."
             )
         for other in others:
             _require_allowed(other, allow)
-        kept = [other for other in kept if other not in (each, *others)]
+        kept = [other for other in kept if other not in (resource, *others)]
     snapshot.resources = kept
 
 
@@ -105,24 +105,24 @@ def _entry(state: ResourceState) -> str:
 
 
 def _position(resources: Sequence[ResourceState]) -> Callable[[ResourceState], int]:
-    places = {id(each): place for place, each in enumerate(resources)}
-    return lambda each: places[id(each)]
+    places = {id(resource): place for place, resource in enumerate(resources)}
+    return lambda resource: places[id(resource)]
 
 
 def _only_dependents(resources: Sequence[ResourceState], root: ResourceState) -> list[ResourceState]:
     """What cannot be without the root: what depends on it, or is its child, and not on another of its URN."""
     at = resources.index(root)
-    others = {each.urn for each in resources[:at]}
+    others = {resource.urn for resource in resources[:at]}
     dependents, urns, references = [], {root.urn}, {root.reference}
-    for each in resources[at + 1 :]:
-        needed = {*each.dependencies, *each.replace_with, each.deleted_with, each.parent}
-        needed.update(urn for urns_ in each.property_dependencies.values() for urn in urns_)
-        if needed & (urns - others) or each.provider in references:
-            dependents.append(each)
-            urns.add(each.urn)
-            references.add(each.reference)
+    for resource in resources[at + 1 :]:
+        needed = {*resource.dependencies, *resource.replace_with, resource.deleted_with, resource.parent}
+        needed.update(urn for urns_ in resource.property_dependencies.values() for urn in urns_)
+        if needed & (urns - others) or resource.provider in references:
+            dependents.append(resource)
+            urns.add(resource.urn)
+            references.add(resource.reference)
         else:
-            others.add(each.urn)
+            others.add(resource.urn)
     return dependents
 
 
@@ -133,30 +133,32 @@ def rename_resource(snapshot: Snapshot, urn: str, name: str) -> None:
     """
     if not is_urn(urn):
         raise EngineError("The provided input URN is not valid")
-    found = [each for each in snapshot.resources if each.urn == urn]
-    if not found:
-        raise unknown_resource(urn, (each.urn for each in snapshot.resources))
-    if len(found) > 1:
+    matching = [resource for resource in snapshot.resources if resource.urn == urn]
+    if not matching:
+        raise unknown_resource(urn, (resource.urn for resource in snapshot.resources))
+    if len(matching) > 1:
         raise EngineError("The input URN ambiguously refers to multiple resources")
     new = "::".join([*urn.split("::", 3)[:3], name])
     if new == urn:
         return
-    if any(each.urn == new for each in snapshot.resources):
+    if any(resource.urn == new for resource in snapshot.resources):
         raise EngineError("The chosen new urn for the state corresponds to an already existing resource")
-    reference = found[0].reference
-    found[0].urn = new
+    reference = matching[0].reference
+    matching[0].urn = new
 
     def renamed(known: str) -> str:
         return new if known == urn else known
 
-    for each in snapshot.resources:
-        each.parent, each.deleted_with = renamed(each.parent), renamed(each.deleted_with)
-        each.dependencies = [renamed(known) for known in each.dependencies]
-        each.replace_with = [renamed(known) for known in each.replace_with]
-        dependencies = each.property_dependencies.items()
-        each.property_dependencies = {key: [renamed(known) for known in urns] for key, urns in dependencies}
-        if each.provider == reference:
-            each.provider = found[0].reference
+    for resource in snapshot.resources:
+        resource.parent, resource.deleted_with = renamed(resource.parent), renamed(resource.deleted_with)
+        resource.dependencies = [renamed(dependency) for dependency in resource.dependencies]
+        resource.replace_with = [renamed(dependency) for dependency in resource.replace_with]
+        dependencies = resource.property_dependencies.items()
+        resource.property_dependencies = {
+            key: [renamed(dependency) for dependency in urns] for key, urns in dependencies
+        }
+        if resource.provider == reference:
+            resource.provider = matching[0].reference
 
 
 def rename_stack(deployment: dict[str, Any], project: str, old: str, new: str) -> None:
@@ -171,16 +173,16 @@ def rename_stack(deployment: dict[str, Any], project: str, old: str, new: str) -
         type_, name = urn.split("::", 3)[2:]
         return f"{_PREFIX}{new}::{project}::{type_}::{f'{project}-{new}' if type_ == STACK_TYPE else name}"
 
-    pending = [each["resource"] for each in deployment.get("pending_operations") or []]
+    pending = [operation["resource"] for operation in deployment.get("pending_operations") or []]
     for resource in [*(deployment.get("resources") or []), *pending]:
         for key in ("urn", "parent", "deletedWith", "viewOf"):
             if resource.get(key):
                 resource[key] = renamed(resource[key])
         for key in ("dependencies", "replaceWith", "aliases"):
             if resource.get(key):
-                resource[key] = [renamed(each) for each in resource[key]]
+                resource[key] = [renamed(urn) for urn in resource[key]]
         for urns in (resource.get("propertyDependencies") or {}).values():
-            urns[:] = [renamed(each) for each in urns or []]
+            urns[:] = [renamed(urn) for urn in urns or []]
         if resource.get("provider"):
             provider = provider_urn(resource["provider"])
             resource["provider"] = renamed(provider) + resource["provider"].removeprefix(provider)

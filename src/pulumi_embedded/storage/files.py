@@ -139,11 +139,11 @@ def close_to_others(folder: Path) -> int:
 
 
 def _make_folder(folder: Path) -> None:
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    for each in reversed(missing):
+    missing = [directory for directory in (folder, *folder.parents) if not directory.exists()]
+    for directory in reversed(missing):
         with contextlib.suppress(FileExistsError):
-            each.mkdir()
-            each.chmod(_FOLDER)
+            directory.mkdir()
+            directory.chmod(_FOLDER)
 
 
 def _new(path: Path, mode: int = _FILE) -> IO[bytes]:

@@ -88,20 +88,20 @@ def check_references(resources: Sequence[ResourceState]) -> None:
     """Raise DamagedState if one URN is there twice or a resource does not come after all that it depends on."""
     earlier: set[str] = set()
     providers: set[str] = set()
-    everything = {each.urn for each in resources}
-    for each in resources:
-        if not each.custom and each.id:
-            raise DamagedState(f"{each.urn} is no custom resource and has an id")
-        if each.is_provider:
-            providers.add(each.reference)
-        elif each.provider and each.provider not in providers and not each.pending_replacement:
-            raise DamagedState(f"{each.urn} refers to the unknown provider {each.provider}")
-        for urn in sorted(each.all_dependencies() - earlier):
-            if not (each.pending_replacement and each.provider.startswith(f"{urn}::")):
+    everything = {resource.urn for resource in resources}
+    for resource in resources:
+        if not resource.custom and resource.id:
+            raise DamagedState(f"{resource.urn} is no custom resource and has an id")
+        if resource.is_provider:
+            providers.add(resource.reference)
+        elif resource.provider and resource.provider not in providers and not resource.pending_replacement:
+            raise DamagedState(f"{resource.urn} refers to the unknown provider {resource.provider}")
+        for urn in sorted(resource.all_dependencies() - earlier):
+            if not (resource.pending_replacement and resource.provider.startswith(f"{urn}::")):
                 how = "comes after it" if urn in everything else "is not there"
-                raise DamagedState(f"{each.urn} depends on {urn}, which {how}")
-        earlier.add(each.urn)
-    alive = Counter(each.urn for each in resources if not each.delete)
+                raise DamagedState(f"{resource.urn} depends on {urn}, which {how}")
+        earlier.add(resource.urn)
+    alive = Counter(resource.urn for resource in resources if not resource.delete)
     for urn, count in alive.items():
         if count > 1:
             raise DamagedState(f"{urn} is there {count} times and not marked for deletion")

@@ -67,7 +67,7 @@ class Journal:
         except EngineError:
             # It is not begun then, and where the state went instead must not say so.
             with self._lock:
-                self._pending = [each for each in self._pending if each is not operation]
+                self._pending = [other for other in self._pending if other is not operation]
             with suppress(EngineError):
                 self.write()
             raise
@@ -76,7 +76,7 @@ class Journal:
         """Record the step's result; one that failed leaves the state as it was."""
         with self._lock:
             touched = {id(step.old), id(step.new)}
-            self._pending = [each for each in self._pending if id(each.resource) not in touched]
+            self._pending = [operation for operation in self._pending if id(operation.resource) not in touched]
             if done:
                 self._settle(step)
                 self._record(step)
@@ -91,12 +91,14 @@ class Journal:
             return
         resource = step.old or step.resource
 
-        def settled(each: PendingOperation) -> bool:
+        def settled(pending: PendingOperation) -> bool:
             return (
-                each.type in _REPEATABLE and each.resource.urn == resource.urn and each.resource.id in ("", resource.id)
+                pending.type in _REPEATABLE
+                and pending.resource.urn == resource.urn
+                and pending.resource.id in ("", resource.id)
             )
 
-        self._pending = [each for each in self._pending if not settled(each)]
+        self._pending = [pending for pending in self._pending if not settled(pending)]
 
     def leave(self, step: Step) -> None:
         """Record that nobody knows what came of the step: where it may have changed something, it stays pending."""
@@ -128,7 +130,7 @@ class Journal:
     def drop_pending(self, keep: Callable[[PendingOperation], bool]) -> None:
         """Forget the interrupted operations of earlier runs that are not to be kept."""
         with self._lock:
-            kept = [each for each in self._base.pending_operations if keep(each)]
+            kept = [operation for operation in self._base.pending_operations if keep(operation)]
             self._base = replace(self._base, pending_operations=kept)
             self._pending = list(kept)
 
@@ -162,9 +164,13 @@ class Journal:
     def snapshot(self) -> Snapshot:
         """The stack as it is now."""
         with self._lock:
-            news = [each for each in self._news if id(each) not in self._gone]
-            known = {id(each) for each in news}
-            rest = [each for each in self._base.resources if id(each) not in self._gone and id(each) not in known]
+            news = [resource for resource in self._news if id(resource) not in self._gone]
+            known = {id(resource) for resource in news}
+            rest = [
+                resource
+                for resource in self._base.resources
+                if id(resource) not in self._gone and id(resource) not in known
+            ]
             resources = with_new_names([*news, *rest])
             return replace(self._base, resources=resources, pending_operations=list(self._pending))
 

@@ -59,7 +59,7 @@ def plan_document(plan: UpdatePlan, config: JSON, codec: Codec) -> JSON:
             key: value if isinstance(value, dict | list) else scalar_text(value)
             for key, value in sorted(config.items())
         }
-    document["resourcePlans"] = {urn: _resource(each, codec.seal) for urn, each in sorted(plan.resources.items())}
+    document["resourcePlans"] = {urn: _resource(goal, codec.seal) for urn, goal in sorted(plan.resources.items())}
     return document
 
 
@@ -82,7 +82,7 @@ def _goal(plan: ResourcePlan, goal: Goal, seal: Callable[[Value], Value]) -> JSO
         "outputDiff": _changes(plan.outputs, seal),
         **_fields(goal, _GOAL),
         "protect": bool(goal.protect),
-        "structuredAliases": [_fields(each, _ALIAS) for each in goal.aliases],
+        "structuredAliases": [_fields(alias, _ALIAS) for alias in goal.aliases],
     }
     return {key: value for key, value in document.items() if value or value is False or key in _ALWAYS}
 
@@ -106,7 +106,7 @@ def parse_plan(text: str, project: str, stack: str, codec: Codec) -> UpdatePlan:
         document = json.loads(text)
         _require_version(document)
         plans = _required(document, "resourcePlans", dict)
-        resources = {urn: _read_resource(each, codec.open) for urn, each in plans.items()}
+        resources = {urn: _read_resource(goal, codec.open) for urn, goal in plans.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise EngineError("is damaged, or is no update plan") from None
     _require_stack(resources, project, stack)
@@ -121,9 +121,9 @@ def _require_version(document: JSON) -> None:
 
 def _require_stack(resources: JSON, project: str, stack: str) -> None:
     for urn in resources:
-        found = urn.removeprefix("urn:pulumi:").split("::")[:2]
-        if found != [stack, project]:
-            raise EngineError(f"is of the stack {'/'.join(reversed(found))}, and this one is {project}/{stack}")
+        parts = urn.removeprefix("urn:pulumi:").split("::")[:2]
+        if parts != [stack, project]:
+            raise EngineError(f"is of the stack {'/'.join(reversed(parts))}, and this one is {project}/{stack}")
 
 
 def _read_resource(document: JSON, opened: Callable[[Value], Value]) -> ResourcePlan:
@@ -154,7 +154,7 @@ def _read_goal(document: JSON) -> Goal:
         **_read_fields(document, _GOAL)
         | {
             "delete_before_replace": document.get("deleteBeforeReplace"),
-            "aliases": [Alias(**_read_fields(each, _ALIAS)) for each in document.get("structuredAliases") or []],
+            "aliases": [Alias(**_read_fields(alias, _ALIAS)) for alias in document.get("structuredAliases") or []],
         },
     )
 

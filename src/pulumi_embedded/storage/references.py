@@ -29,7 +29,7 @@ def stack_outputs(backend: FileBackend, project: str, reference: str) -> tuple[P
     if len(places) > 2 or not backend.exists(project, name):
         raise EngineError(f'unknown stack "{reference}"')
     document = backend.read(project, name) or {}
-    roots = [each for each in document.get("resources") or [] if each.get("type") == STACK_TYPE]
+    roots = [resource for resource in document.get("resources") or [] if resource.get("type") == STACK_TYPE]
     salt = ((document.get("secrets_providers") or {}).get("state") or {}).get("salt")
     crypter, whole = None, True
     if salt and SECRET_SIGNATURE in json.dumps(roots):
@@ -38,8 +38,8 @@ def stack_outputs(backend: FileBackend, project: str, reference: str) -> tuple[P
             crypter = Crypter.open(salt, passphrase)
         except EngineError:
             roots, whole = _without_secrets(roots), False
-    found = Codec(crypter).snapshot({**document, "resources": roots, "pending_operations": []}).resources
-    return found[0].outputs if found else {}, whole
+    opened = Codec(crypter).snapshot({**document, "resources": roots, "pending_operations": []}).resources
+    return opened[0].outputs if opened else {}, whole
 
 
 def _without_secrets(value: Any) -> Any:

@@ -113,7 +113,7 @@ def _merged(text: str, path: Sequence[str], value: dict[str, Any]) -> str:
     present = load(text)
     for key in path:
         present = present[key]
-    for key in [each for each in present if each not in value]:
+    for key in [extra for extra in present if extra not in value]:
         text = without(text, [*path, key])
     for key, element in value.items():
         if key not in present or present[key] != element or type(present[key]) is not type(element):
@@ -163,8 +163,8 @@ def _spliced(text: str, node: yaml.MappingNode, key: str, value: Any) -> str:
     lines = text.splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
-    known = _entry(node, key) is not None
-    start, end = _lines(node, key) if known else (_last_line(node), _last_line(node))
+    exists = _entry(node, key) is not None
+    start, end = _lines(node, key) if exists else (_last_line(node), _last_line(node))
     indent = " " * node.start_mark.column
     lines[start:end] = [indent + line for line in _dump({key: value}).splitlines(keepends=True)]
     return "".join(lines)

@@ -49,7 +49,7 @@ class Engine:
     def resources(self) -> list[Resource]:
         """What the state says that there is."""
         place = self._place()
-        return [Resource.of(each) for each in place.read(place.codec()).resources]
+        return [Resource.of(resource) for resource in place.read(place.codec()).resources]
 
     def preview(
         self,

@@ -41,9 +41,13 @@ class Place:
         main = Path(program).resolve() if isinstance(program, str | os.PathLike) else folder
         settings = {"name": project, "runtime": "python", "main": str(main)}
         if main.is_dir() and (main / "Pulumi.yaml").is_file():
-            found = find_project(main)
+            project_file = find_project(main)
             # Dynamic providers run in this process's interpreter, as the program does.
-            return cls(folder, Project(found.name, found.file, {**found.settings, "runtime": "python"}), stack)
+            return cls(
+                folder,
+                Project(project_file.name, project_file.file, {**project_file.settings, "runtime": "python"}),
+                stack,
+            )
         return cls(folder, Project(project, folder / "Pulumi.yaml", settings), stack)
 
     @property
@@ -91,8 +95,8 @@ def _sealed(value: Any) -> Any:
     if isinstance(value, Secret):
         return {"secure": _crypter().encrypt(str(value.value))}
     if isinstance(value, dict):
-        return {key: _sealed(each) for key, each in value.items()}
-    return [_sealed(each) for each in value] if isinstance(value, list) else value
+        return {key: _sealed(item) for key, item in value.items()}
+    return [_sealed(item) for item in value] if isinstance(value, list) else value
 
 
 @contextmanager

@@ -69,7 +69,7 @@ class Step:
     @classmethod
     def of(cls, view: StepView, *, failed: bool) -> Step:
         """The step that an event told of."""
-        old, new = (Resource.of(each) if each else None for each in (view.old, view.new))
+        old, new = (Resource.of(state) if state else None for state in (view.old, view.new))
         return cls(str(view.op), view.urn, view.resource.type, urn_name(view.urn), old, new, _diff(view), failed)
 
 
@@ -78,7 +78,7 @@ _WHOLE = (Op.SAME, Op.CREATE, Op.DELETE, Op.DELETE_REPLACED)
 
 def _diff(view: StepView) -> dict[str, str]:
     if view.detailed_diff is not None:
-        return {path: str(each.kind) for path, each in view.detailed_diff.items()}
+        return {path: str(difference.kind) for path, difference in view.detailed_diff.items()}
     if view.op in _WHOLE or view.old is None or view.new is None:
         return {}
     olds, news = unwrap(view.old.inputs), unwrap(view.new.inputs)
@@ -114,11 +114,11 @@ class Result:
         """The result that the events and the state tell."""
         events = list(events)
         steps = [
-            Step.of(each.step, failed=isinstance(each, StepFailed))
-            for each in events
-            if isinstance(each, StepEnded | StepFailed)
+            Step.of(event.step, failed=isinstance(event, StepFailed))
+            for event in events
+            if isinstance(event, StepEnded | StepFailed)
         ]
-        resources = [Resource.of(each) for each in snapshot.resources]
+        resources = [Resource.of(resource) for resource in snapshot.resources]
         stack = _stack(steps, resources)
         return cls(
             operation,
@@ -128,7 +128,7 @@ class Result:
             resources,
             stack.outputs if stack else {},
             stack.secrets if stack else frozenset(),
-            [each for each in events if isinstance(each, Diagnostic) and _lasting(each)],
+            [event for event in events if isinstance(event, Diagnostic) and _lasting(event)],
             {str(op): count for op, count in outcome.changes.items()},
             outcome.has_changes,
         )
@@ -136,7 +136,7 @@ class Result:
     @property
     def errors(self) -> list[str]:
         """The messages of the errors."""
-        return [each.message for each in self.diagnostics if each.severity is Severity.ERROR]
+        return [diagnostic.message for diagnostic in self.diagnostics if diagnostic.severity is Severity.ERROR]
 
     def resource(self, name: str) -> Resource:
         """The one resource of this name, or of this `type::name`, in the state."""
@@ -148,25 +148,25 @@ class Result:
 
     def ops(self, name: str) -> list[str]:
         """What was done to the resources of this name, or of this `type::name`, in order."""
-        return [each.op for each in _all(self.steps, name)]
+        return [step.op for step in _all(self.steps, name)]
 
 
 def _stack(steps: list[Step], resources: list[Resource]) -> Resource | None:
     """The stack as the operation left it, or as a preview expects it."""
-    known = [*resources, *(each.new for each in steps if each.new)]
-    return next((each for each in reversed(known) if each.type == STACK_TYPE), None)
+    states = [*resources, *(step.new for step in steps if step.new)]
+    return next((resource for resource in reversed(states) if resource.type == STACK_TYPE), None)
 
 
 def _all(items: Iterable[Named], name: str) -> list[Named]:
-    return [each for each in items if name in (each.urn, each.name, f"{each.type}::{each.name}")]
+    return [item for item in items if name in (item.urn, item.name, f"{item.type}::{item.name}")]
 
 
 def _one(items: list[Named], name: str) -> Named:
-    found = _all(items, name)
-    if len(found) != 1:
-        urns = "".join(f"\n  {each.urn}" for each in found or items)
-        raise LookupError(f"{name!r} is {len(found)} of{urns}")
-    return found[0]
+    matching = _all(items, name)
+    if len(matching) != 1:
+        urns = "".join(f"\n  {item.urn}" for item in matching or items)
+        raise LookupError(f"{name!r} is {len(matching)} of{urns}")
+    return matching[0]
 
 
 class UnexpectedResult(AssertionError):
@@ -174,9 +174,11 @@ class UnexpectedResult(AssertionError):
 
     def __init__(self, result: Result) -> None:
         self.result = result
-        what = "failed" if result.failed else "was to fail, and did not"
-        lines = (f"  {each.severity}: {each.message}{_where(each)}" for each in result.diagnostics)
-        super().__init__("\n".join([f"{result.operation} {what}", *lines]))
+        text = "failed" if result.failed else "was to fail, and did not"
+        lines = (
+            f"  {diagnostic.severity}: {diagnostic.message}{_where(diagnostic)}" for diagnostic in result.diagnostics
+        )
+        super().__init__("\n".join([f"{result.operation} {text}", *lines]))
 
 
 def _lasting(diagnostic: Diagnostic) -> bool:

@@ -132,13 +132,14 @@ def _binaries_for(record: Record, place: Place) -> Binaries:
     last = inspect(Path(record.binaries), account)
     if last and last.major == major:
         return last
-    found = list(find_binaries(place.base, account))
-    for binaries in found:
+    candidates = list(find_binaries(place.base, account))
+    for binaries in candidates:
         if binaries.major == major:
             return binaries
     raise TaskdbError(
         f"The data in {data} are of PostgreSQL {major}, and no server of that version is installed"
-        f" (found: {', '.join(one.version for one in found) or 'none'}). Install it again, or {START_OVER}"
+        f" (found: {', '.join(candidate.version for candidate in candidates) or 'none'})."
+        f" Install it again, or {START_OVER}"
     )
 
 

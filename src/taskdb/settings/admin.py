@@ -69,15 +69,15 @@ def admin_of(values: Mapping[str, str], project: Path, *, production: bool) -> A
     `sslrootcert` hold for PGHOST as well. A `production` stack is encrypted; only on loopback it can choose not to be.
     Raises TaskdbError, with the command that fixes it.
     """
-    given = {name: values[key] for name, key in CONFIGURATION.items() if values.get(key)}
+    values_given = {name: values[key] for name, key in CONFIGURATION.items() if values.get(key)}
     variables = {name: os.environ[key] for name, key in VARIABLES.items() if os.environ.get(key)}
-    if "host" in given:
-        called, known = CONFIGURATION, {name: variables[name] for name in FILLED_IN if name in variables} | given
-    elif "host" in variables and given.keys() <= ENCRYPTION:
-        called, known = VARIABLES, variables | given
+    if "host" in values_given:
+        called, known = CONFIGURATION, {name: variables[name] for name in FILLED_IN if name in variables} | values_given
+    elif "host" in variables and values_given.keys() <= ENCRYPTION:
+        called, known = VARIABLES, variables | values_given
     else:
-        called, known = {}, given
-    admin = _named_server(known, called) if called else _development_server(given, project)
+        called, known = {}, values_given
+    admin = _named_server(known, called) if called else _development_server(values_given, project)
     admin = replace(admin, require_auth=_require_auth(values))
     trusted = admin.sslmode == "verify-full" or (admin.sslmode == "verify-ca" and "sslrootcert" in known)
     away = admin.host not in LOOPBACK and admin.sslmode != "disable"

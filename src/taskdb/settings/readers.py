@@ -180,7 +180,7 @@ def drift_ignore_of(values: Mapping[str, str]) -> tuple[str, ...]:
     text = values.get(DRIFT_KEY, "").strip()
     example = _set(f"'{DRIFT_KEY}[0]' 'table app.tmp_*'", "config set --path")
     try:
-        given = json.loads(text) if text.startswith("[") else [each for each in text.split(",") if each.strip()]
+        given = json.loads(text) if text.startswith("[") else [part for part in text.split(",") if part.strip()]
         return patterns(given)
     except PolicyError as error:
         raise TaskdbError(f"taskdb:{error}. {example}") from None

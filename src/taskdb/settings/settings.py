@@ -136,14 +136,14 @@ class Settings:
     def commands(self) -> Commands:
         """The commands that configure the stack, for messages; for backups two commands, one to a line."""
         folder, when = ("taskdb:backup_folder backups", "taskdb:backup destructive")
-        backup = "\n".join(command("config set", each) for each in (folder, when))
+        backup = "\n".join(command("config set", key) for key in (folder, when))
         lint = command("config set --path", "taskdb:lint.{rule} warning")
         return Commands(lint, backup, "taskdb server start" if self.admin.local else "")
 
 
 def _refuse_unknown(values: Mapping[str, str]) -> None:
-    known = {key for keys in KEYS.values() for key in keys}
-    for key in sorted(values.keys() - known):
+    known_keys = {key for keys in KEYS.values() for key in keys}
+    for key in sorted(values.keys() - known_keys):
         namespace, _, name = key.partition(":")
         meant = get_close_matches(namespace, KEYS, 1, _ALIKE)
         if not meant:

@@ -42,13 +42,13 @@ class Listing:
             raise PolicyError(f"{where}: there is not one database. Name one at least, or take the resource out")
         if len(names) > MOST:
             raise PolicyError(f"{where}: more than {MOST:,} databases. Use several resources, each with a part of them")
-        known: dict[str, int] = {}
+        numbers: dict[str, int] = {}
         for number, name in enumerate(names, 1):
             text = _valid(name, f"{where}, number {number}")
-            if text in known:
-                raise PolicyError(f"{where}: {text!r} is there twice, as number {known[text]} and number {number}")
-            known[text] = number
-        return cls(tuple(known), to_come)
+            if text in numbers:
+                raise PolicyError(f"{where}: {text!r} is there twice, as number {numbers[text]} and number {number}")
+            numbers[text] = number
+        return cls(tuple(numbers), to_come)
 
     @property
     def digest(self) -> str:
@@ -77,8 +77,8 @@ def databases(number: int) -> str:
 
 def few(names: Iterable[str], number: int, shown: int = 5) -> str:
     """The first of `number` names, and how many more there are."""
-    told = [name for name, _ in zip(names, range(shown), strict=False)]
-    return ", ".join(told) + (f" and {number - len(told):,} more" if number > len(told) else "")
+    first = [name for name, _ in zip(names, range(shown), strict=False)]
+    return ", ".join(first) + (f" and {number - len(first):,} more" if number > len(first) else "")
 
 
 def address(url: str, name: str) -> str:
@@ -86,15 +86,15 @@ def address(url: str, name: str) -> str:
     parts = _URL.fullmatch(url)
     if parts is None:
         raise PolicyError("the database URL is not one that can be led to others: postgresql://USER:…@HOST:PORT/")
-    options = [each for each in (parts["options"] or "").split("&") if each and not each.startswith("dbname=")]
+    options = [option for option in (parts["options"] or "").split("&") if option and not option.startswith("dbname=")]
     return f"{parts['server']}/{quote(name, safe='')}" + (f"?{'&'.join(options)}" if options else "")
 
 
 def changes(before: Collection[str], now: Collection[str]) -> list[str]:
     """What became of the list, in words: none where it is the same."""
     new, gone = (list(dict.fromkeys(a for a in these if a not in set(those))) for these, those in _both(before, now))
-    said = [f"new since the last update: {few(new, len(new))}"] if new else []
-    return said + ([f"no longer among them, and left as they are: {few(gone, len(gone))}"] if gone else [])
+    parts = [f"new since the last update: {few(new, len(new))}"] if new else []
+    return parts + ([f"no longer among them, and left as they are: {few(gone, len(gone))}"] if gone else [])
 
 
 def _both(before: Collection[str], now: Collection[str]) -> tuple[tuple[Collection[str], Collection[str]], ...]:

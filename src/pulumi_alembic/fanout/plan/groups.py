@@ -62,17 +62,17 @@ class Groups:
     @property
     def pending(self) -> dict[str, Group]:
         """Those with anything to run, the largest first; of the same size the one of the first database."""
-        found = sorted(self.known.items(), key=lambda each: (-len(each[1].numbers), min(each[1].numbers)))
-        return {key: group for key, group in found if group.pending}
+        ordered = sorted(self.known.items(), key=lambda item: (-len(item[1].numbers), min(item[1].numbers)))
+        return {key: group for key, group in ordered if group.pending}
 
     @property
     def held(self) -> dict[str, str]:
         """By revision what it waits for, of all databases; the one that a database waits for longest."""
-        found: dict[str, str] = {}
+        held: dict[str, str] = {}
         for group in self.known.values():
             for id, until in group.held.items():
-                found[id] = max(found.get(id, ""), until)
-        return found
+                held[id] = max(held.get(id, ""), until)
+        return held
 
     @property
     def reached(self) -> str:
@@ -107,13 +107,13 @@ class Groups:
     @property
     def digest(self) -> str:
         """As `Account.digest`, of all accounts and of which databases have which: what an approval names."""
-        found = [(group.account, group) for _, group in sorted(self.pending.items()) if group.account]
-        digests = [account.digest.removeprefix(DIGEST_FORMULA).split("-") for account, _ in found]
-        named = [sorted(self.listing.names[each : each + 1] for each in group.numbers) for _, group in found]
-        whole = _digest([named, [each[0] for each in digests]], 32)
-        parts = [[each[number] for each in digests] for number in range(1, len(PARTS) + 1)]
+        reviewed = [(group.account, group) for _, group in sorted(self.pending.items()) if group.account]
+        digests = [account.digest.removeprefix(DIGEST_FORMULA).split("-") for account, _ in reviewed]
+        named = [sorted(self.listing.names[number : number + 1] for number in group.numbers) for _, group in reviewed]
+        whole = _digest([named, [digest[0] for digest in digests]], 32)
+        parts = [[digest[number] for digest in digests] for number in range(1, len(PARTS) + 1)]
         parts[0] += [json.dumps(named)]
-        return "-".join([f"{DIGEST_FORMULA}{whole}", *(_digest(each, 4) for each in parts)])
+        return "-".join([f"{DIGEST_FORMULA}{whole}", *(_digest(part, 4) for part in parts)])
 
     def name(self, number: int) -> str:
         """That of one database; in words where it is still to come."""
@@ -172,8 +172,8 @@ def failures(found: Mapping[str, str]) -> list[str]:
     lines = []
     for text, names in list(same.items())[:_SHOWN]:
         who = names[0] if len(names) == 1 else f"{databases(len(names))} ({few(names, len(names))})"
-        said = found[names[0]] if len(names) == 1 else text
-        lines.append(f"{who}: " + said.replace("\n", "\n  "))
+        example = found[names[0]] if len(names) == 1 else text
+        lines.append(f"{who}: " + example.replace("\n", "\n  "))
     rest = sum(len(names) for names in list(same.values())[_SHOWN:])
     return lines + ([f"{databases(rest)} more failed, in {len(same) - _SHOWN} other ways"] if rest else [])
 
