@@ -26,7 +26,7 @@ class Policy:
     `lock_wait_max`, which can be shorter too; `lock_timeout` limits both.
     `migration_wait` is how long to wait for another migration of the same database. `count_timeout` is how long the
     rows that a step would destroy may be counted, under the step's own lock. With `keep_data` a downgrade
-    preserves what it deletes. An update works at backfills for `backfill_in_update`.
+    or a contract preserves what it drops. An update works at backfills for `backfill_in_update`.
 
     With `preflight` nothing runs where a transaction, prepared ones included, is older than `max_transaction_age`, a
     replica is more than `max_replica_lag` behind, or fewer than `min_free_connections` are left. Raises PolicyError.

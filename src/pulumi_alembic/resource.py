@@ -90,7 +90,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             policy: How long to wait, with the keys of `pulumi_alembic.policy.Policy`: `{"lock_timeout": "500ms"}`.
             approval: If given, an update runs revisions only with the approved digest of their plan.
             allow_data_loss: The revisions that are allowed to delete rows; PULUMI_ALEMBIC_ALLOW_DATA_LOSS adds others.
-            keep_data: Whether a downgrade preserves the rows that it drops, in the schema `kept` of the owner.
+            keep_data: Whether a downgrade or a contract preserves the rows that it drops, in the owner's schema `kept`.
             backup: When an update makes a backup first, and where.
             lint: Other severities of rules: `{"truncate": "error"}`, see `pulumi_alembic.review.lint.Settings`.
             production: Whether this is a production stack: practices of lint are obligations then.

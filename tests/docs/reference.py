@@ -84,7 +84,7 @@ VALUES: Mapping[str, tuple[str, str, str]] = {
     "taskdb:backup_folder": ("none", "The backup directory, relative to the program.", "backups.md#backups"),
     "taskdb:keep_data": (
         "`true`",
-        "Whether a downgrade preserves the rows that it drops.",
+        "Whether a downgrade or a contract preserves the rows that it drops.",
         "rollback.md#what-a-downgrade-preserves",
     ),
     "taskdb:allow_data_loss": (

@@ -122,7 +122,7 @@ EXAMPLES: Mapping[str, Example] = {
     ),
     "destroys-data": Example(
         _execute("ALTER TABLE tasks DROP COLUMN rank"),
-        words="An upgrade that drops rows needs `taskdb:allow_data_loss`, and a backup. A downgrade preserves the rows.",
+        words="An upgrade that drops rows needs `taskdb:allow_data_loss`, and a backup. A downgrade and a contract preserve the rows.",
     ),
     "index-if-not-exists": Example(
         _execute("CREATE INDEX IF NOT EXISTS tasks_due ON tasks (due_date)"),

@@ -16,6 +16,7 @@ from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url
 from pulumi_alembic.errors import KeptError
 from pulumi_alembic.output.wording import table
+from pulumi_alembic.scripts.plan import Direction
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
@@ -67,7 +68,8 @@ def _print_table(found: Sequence[Entry], sizes: dict[str, str]) -> None:
 def _why(entry: Entry) -> str:
     if entry.why:
         return "; ".join(f"{number:,}: {reason}" for reason, number in entry.why.items())
-    return f"restored by {entry.waits or entry.revision}"
+    restored_by = "" if entry.restored_by == Direction.UPGRADE else f"the {entry.restored_by} of "
+    return f"restored by {restored_by}{entry.waits or entry.revision}"
 
 
 def _age_of(entry: Entry) -> str:
@@ -142,7 +144,7 @@ def _age(_: click.Context, __: click.Parameter, text: str | None) -> timedelta |
 
 
 COMMANDS = (
-    command(_kept, "List the rows that downgrades preserved, newest first.", AS_JSON),
+    command(_kept, "List the rows that downgrades and contracts preserved, newest first.", AS_JSON),
     command(
         _prune,
         "Delete preserved rows for good.",

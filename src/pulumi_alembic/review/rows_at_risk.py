@@ -16,6 +16,8 @@ from pulumi_alembic.migrate.data_loss.move import key_of
 from pulumi_alembic.migrate.data_loss.plain_drops import drops_tables
 from pulumi_alembic.migrate.data_loss.preserved_table import is_ready, read, waits
 from pulumi_alembic.review.plan_review import Account, RevisionAccount
+from pulumi_alembic.scripts.plan import Direction
+from pulumi_alembic.scripts.revision import CONTRACT
 from pulumi_alembic.sql.catalog import Catalog, quoted
 
 if TYPE_CHECKING:
@@ -133,25 +135,26 @@ def _told(connection: Connection, risk: Risk) -> str:
 
 
 def with_kept(account: Account, url: str, risks: Mapping[str, Iterable[Risk]]) -> Account:
-    """The account with what its revisions set aside, which are no losses then, and what they put back.
+    """The account with what its revisions preserve, which are no losses then, and what they restore.
 
-    `risks` are what they would take away. It waits for nobody. Raises DatabaseError.
+    `risks` are what they would drop. It waits for nobody. Raises DatabaseError.
     """
-    if account.direction == "upgrade":
-        return _with_returns(account, url)
-    if not risks:
-        return account
     with connect(url) as connection:
         connection.execute(b"SET LOCAL lock_timeout = 1")
-        if not is_ready(connection):
+        account = _with_returns(connection, account)
+        if not risks or not is_ready(connection):
             return account
-        revisions = (_sorted(connection, each, risks.get(each.id, ())) for each in account.revisions)
+        revisions = (
+            _sorted(connection, each, risks.get(each.id, ()))
+            if each.phase == CONTRACT or account.direction == Direction.DOWNGRADE
+            else each
+            for each in account.revisions
+        )
         return replace(account, revisions=tuple(revisions))
 
 
-def _with_returns(account: Account, url: str) -> Account:
-    with connect(url) as connection:
-        kept = read(connection)
+def _with_returns(connection: Connection, account: Account) -> Account:
+    kept = [each for each in read(connection) if each.restored_by == account.direction]
     ids, revisions = [each.id for each in account.revisions], []
     for number, revision in enumerate(account.revisions):
         mine = [each for each in kept if revision.id in (each.revision, each.waits)]

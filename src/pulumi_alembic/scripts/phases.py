@@ -31,6 +31,7 @@ __all__ = [
     "awaited",
     "hold",
     "parse",
+    "phase_of",
 ]
 
 BREAKS, NEEDLESS, BEHIND = "breaks-running-code", "needless-contract", "expand-behind-contract"
@@ -232,14 +233,14 @@ def _newest_expands(step: Revision, history: History) -> set[str]:
     found, waiting = set(), [*step.down_revisions]
     while waiting:
         revision = history.revisions[waiting.pop()]
-        if _phase(revision) == EXPAND:
+        if phase_of(revision) == EXPAND:
             found.add(revision.id)
         else:
             waiting += revision.down_revisions
     return found
 
 
-def _phase(revision: Revision) -> str:
+def phase_of(revision: Revision) -> str:
     """The phase of a revision that can be applied, which is never judged: what it says wrongly makes it an expand."""
     try:
         return revision.phase

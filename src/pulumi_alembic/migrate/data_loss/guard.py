@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.migrate.step_follower import Running
     from pulumi_alembic.migrate.table_locks import Advance
 
-__all__ = ["MARK", "Guard"]
+__all__ = ["MARK", "Guard", "written"]
 
 MARK = "/* data guard */"
 """Begins each statement of the guard's own, so that a server's log tells it from the script's."""
@@ -47,7 +47,7 @@ class Guard:
 
     They are counted under the lock that the statement needs, so that nobody adds to them meanwhile, for no longer than
     the policy's `count_timeout`. What a statement's text does not show, such as a DO block, is run, compared with what
-    was there before, and taken back where rows went. What a downgrade keeps is not lost.
+    was there before, and taken back where rows went. What is preserved is not lost.
 
     What looks closely is loaded only where there is something to look at.
     """
@@ -96,7 +96,7 @@ class Guard:
             # Nothing can be lost, and the statement fails by itself: a savepoint of ours could only hide that.
             return
         with as_its_error(self._session, connection, text, parameters):
-            sql = _written(text, parameters, many=many)
+            sql = written(text, parameters, many=many)
             if self._may_take(sql):
                 with span("data-loss guard"):
                     self._look(sql)
@@ -147,7 +147,7 @@ class Guard:
         left = [] if self._may_lose else self._counted(touched)
         self._session.execute(f"{MARK} ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}".encode())
         if keeps:
-            lost = self._keeper.set_aside(lost, _written(text, parameters, many=many))
+            lost = self._keeper.set_aside(lost, written(text, parameters, many=many))
         if not self._may_lose:
             self._refuse([*lost, *touched], {}, [0] * len(lost) + left)
         (cursor.executemany if many else cursor.execute)(text, parameters)
@@ -248,7 +248,7 @@ def _moves_savepoints(sql: str) -> bool:
 _SAVEPOINTS = re.compile(r"(?i)\b(?:savepoint|release|rollback)\b")
 
 
-def _written(text: str, parameters: Any, *, many: bool) -> str:
+def written(text: str, parameters: Any, *, many: bool) -> str:
     """The statement with its parameters, of many the first; as it is where they do not fit, which fails by itself."""
     with suppress(Unbindable):
         return bound(text, parameters[0] if many and parameters else parameters)

@@ -1,4 +1,4 @@
-"""Sets aside what a downgrade's statement takes away, in the downgrade's own transaction, before it runs."""
+"""Preserves what a statement of a downgrade, or of a contract, drops: in its own transaction, before it runs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from pulumi_alembic.migrate.data_loss.sequences import read_sequences
 from pulumi_alembic.migrate.data_loss.session import refusal, unchanging
 from pulumi_alembic.migrate.data_loss.settings import is_wanted
 from pulumi_alembic.migrate.data_loss.source import Before, Source
+from pulumi_alembic.scripts.phases import phase_of
+from pulumi_alembic.scripts.plan import Direction
+from pulumi_alembic.scripts.revision import CONTRACT
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
@@ -52,7 +55,7 @@ _STILL = "SELECT format('DROP TABLE IF EXISTS %%s CASCADE', oid::regclass) FROM 
 
 
 class Keeper:
-    """What it returns as set aside is in the schema `kept`, told of in the ledger, and committed with the downgrade."""
+    """What it returns as set aside is in the schema `kept`, told of in the ledger, and committed with the revision."""
 
     def __init__(self, session: Connection, running: Running, request: Request) -> None:
         self._session = session
@@ -72,7 +75,9 @@ class Keeper:
     def wants(self) -> bool:
         """Whether what the running revision takes away is to be kept, if there is a place for it."""
         step = self._running.step
-        return step is not None and not step.is_upgrade and is_wanted(self._request.job.policy)
+        if step is None or not is_wanted(self._request.job.policy):
+            return False
+        return not step.is_upgrade or phase_of(self._request.script(step)) == CONTRACT
 
     @property
     def keeps(self) -> bool:
@@ -148,7 +153,7 @@ class Keeper:
             if each.column:
                 columns.setdefault(each.table, []).append(each)
         if any(each.table.startswith(f"{KEPT_SCHEMA}.") for each in lost):
-            self._reasons = ["an earlier downgrade preserved it: see `pulumi-alembic kept`"]
+            self._reasons = ["it was preserved before: see `pulumi-alembic kept`"]
             return list(lost)
         before = self.before
         for table in (*tables, *columns):
@@ -179,7 +184,7 @@ class Keeper:
         """Why what is lost is not kept, where it could be; for the end of a sentence."""
         if self.wants and not self._ready:
             return (
-                f"\n  a downgrade would preserve it, if the schema {KEPT_SCHEMA} existed. "
+                f"\n  it would be preserved, if the schema {KEPT_SCHEMA} existed. "
                 f"As an admin: CREATE SCHEMA {KEPT_SCHEMA} AUTHORIZATION {self._owner}"
             )
         return "".join(f"\n  it cannot be preserved: {reason}" for reason in self._reasons)
@@ -230,6 +235,7 @@ class Keeper:
             sequences={root.called(column): state for column, state in sequences},
             refers=self.before.refers(root.oid),
             script=script,
+            restored_by=Direction.of(is_upgrade=not self._running.upgrades),
         )
 
     def _number(self, table: str) -> dict[str, Any]:

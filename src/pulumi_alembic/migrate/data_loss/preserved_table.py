@@ -1,4 +1,4 @@
-"""A table of the schema `kept`: the preserved rows of a table, or values of its columns, that a downgrade dropped."""
+"""A table of the schema `kept`: the preserved rows of a table, or values of its columns, that a revision dropped."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from psycopg import sql
 
 from pulumi_alembic.database.connection import KEPT_SCHEMA, VERSION_SCHEMA
 from pulumi_alembic.output.wording import plural
+from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.sql.catalog import quoted
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _LONGEST = 40
 
 @dataclass(frozen=True)
 class Entry:
-    """Rows of `table`, or values of its `columns`, that the downgrade of `revision` took away; it holds them in `name`.
+    """Rows of `table`, or values of its `columns`, that `revision` dropped; it holds them in `name`.
 
     Tables are named as PostgreSQL prints them. `into` is where they go back to: the table, or what it was a partition
     of. `rows` is None where they were not counted in time, and only `about` so many where others could still write.
@@ -42,7 +43,8 @@ class Entry:
     domain's base, `sequences` how far those of the columns were. Columns that were `required` cannot be NULL, and have
     no default. `counts` are the values of each column, `refers` the tables that foreign keys of it name, and `script`
     the checksum of the revision. It goes back with the revision that it `waits` for, where that is another one. `why`
-    counts what could not go back, by its reason.
+    counts what could not go back, by its reason. What a downgrade dropped is `restored_by` the upgrade, and what
+    a contract dropped by its downgrade.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Entry:
     about: bool = False
     waits: str = ""
     why: Mapping[str, int] = field(default_factory=dict)
+    restored_by: str = Direction.UPGRADE
 
     @property
     def place(self) -> str:

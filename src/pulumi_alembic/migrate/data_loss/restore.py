@@ -1,18 +1,20 @@
-"""Puts back what earlier downgrades kept, at the end of the upgrade of the same revision and in its transaction."""
+"""Restores what the other direction of the same revision preserved, at the end of its transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 import sqlalchemy as sa
 
+from pulumi_alembic.database.connection import VERSION_TABLE
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.migrate.data_loss.catalog_after import Names, names
 from pulumi_alembic.migrate.data_loss.foreign_keys import ForeignKey, deferred, read_keys, sorted_by_keys
+from pulumi_alembic.migrate.data_loss.guard import written
 from pulumi_alembic.migrate.data_loss.preserved_table import Entry, describe, is_ready, numbers, read, waits
 from pulumi_alembic.migrate.data_loss.remainder import left_of, merge
 from pulumi_alembic.migrate.data_loss.rows import Part, Rows, mark_orphans
@@ -21,9 +23,11 @@ from pulumi_alembic.migrate.data_loss.session import Unfit, reason, refusal, unc
 from pulumi_alembic.migrate.data_loss.target import Target, quiet
 from pulumi_alembic.migrate.data_loss.values import Values, write, write_each
 from pulumi_alembic.output.tracing import span
+from pulumi_alembic.scripts.plan import Direction
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
+    from pulumi_alembic.migrate.data_loss.computed import Computed
     from pulumi_alembic.migrate.job import Request
     from pulumi_alembic.migrate.step_follower import Running
 
@@ -40,11 +44,11 @@ SELECT array_agg(oid::bigint) FROM tree
 
 
 class Returning:
-    """Restores what the downgrade of an upgrade had deleted, as far as there is a place for it.
+    """Restores what the downgrade of an upgrade had dropped, or a contract that is undone, if there is a place for it.
 
     What cannot be restored stays kept, says why, and fails nothing. What was there before the revision began is never
-    written over. Where nothing at all is kept, that is so for the rest of the run: upgrades keep nothing, and no other
-    session migrates.
+    written over; nor is what the downgrade of a contract computes. Where nothing is kept, that is so for the rest of
+    the run: it has one direction, and no other session migrates.
     """
 
     def __init__(self, session: Connection, running: Running, request: Request) -> None:
@@ -54,27 +58,44 @@ class Returning:
         self._revision = ""
         self._kept: list[Entry] | None = None
         self._before: Names = {}
+        self._computed: Computed | None = None
 
     def follow(self, engine: sa.Engine) -> None:
         """Look at what is there before the first statement that a revision sends through `engine`."""
         sa.event.listen(engine, "before_cursor_execute", self._begin)
+        sa.event.listen(engine, "after_cursor_execute", self._note)
 
     def _begin(self, *_: object) -> None:
         running, status = self._running, self._session.info.transaction_status
-        if not running.upgrades or running.name == self._revision or self._kept == [] or self._session.autocommit:
+        if running.step is None or running.name == self._revision or self._kept == [] or self._session.autocommit:
             return
         if status == psycopg.pq.TransactionStatus.INERROR:
             return
-        self._revision = running.name
-        self._kept = read(self._session)
+        self._revision, self._computed = running.name, None
+        self._kept = self._read()
         if any(self._is_mine(each) for each in self._kept):
             self._before = names(self._session)
+            if not running.upgrades:
+                from pulumi_alembic.migrate.data_loss.computed import Computed
+
+                self._computed = Computed(self._session)
+
+    def _note(self, _: object, __: object, text: str, parameters: Any, ___: object, many: bool) -> None:
+        if self._computed is not None and self._running.name == self._revision and VERSION_TABLE not in text:
+            self._computed.note(written(text, parameters, many=many))
+
+    def _read(self) -> list[Entry]:
+        direction = Direction.of(is_upgrade=self._running.upgrades)
+        return [each for each in read(self._session) if each.restored_by == direction]
 
     def complete(self) -> None:
         """The revision has run, and only the commit is to come: restore what is kept of it."""
-        if not self._running.upgrades or not self._kept or not is_ready(self._session):
+        if not self._kept or not is_ready(self._session):
             return
-        if mine := [each for each in read(self._session) if self._is_mine(each)]:
+        if self._computed is not None and (self._running.committed or self._running.outside):
+            # Nobody has looked at what it wrote outside of this transaction.
+            self._computed.unknown = True
+        if mine := [each for each in self._read() if self._is_mine(each)]:
             # What the script left for the commit to check is checked now: nothing can be altered before.
             self._session.execute("SET CONSTRAINTS ALL IMMEDIATE")
             with span("restore rows"), unchanging(self._session):
@@ -91,7 +112,7 @@ class Returning:
         later = {entry.id for entry, _ in waiting}
         step = self._running.step
         script = self._request.script(step).checksum if step is not None else ""
-        return_ = _Return(self._session, self._running.name, script, self._before)
+        return_ = _Return(self._session, self._running.name, script, self._before, self._computed)
         return_.make_room([entry for entry, _ in waiting])
         for entry, back, left in return_.all([each for each in mine if each.id not in later]):
             self._tell(entry, back, left)
@@ -124,9 +145,15 @@ class Returning:
 class _Return:
     """One revision's return: first all at once, and where that is refused, as much as is not."""
 
-    def __init__(self, session: Connection, revision: str, script: str, before: Names) -> None:
-        """`script` is the checksum of the revision that runs, `before` are the tables that were there before it ran."""
+    def __init__(
+        self, session: Connection, revision: str, script: str, before: Names, computed: Computed | None
+    ) -> None:
+        """`script` is the checksum of the revision that runs, `before` are the tables that were there before it ran.
+
+        `computed` is what the downgrade of a contract computes, None for an upgrade.
+        """
         self._session = session
+        self._computed = computed
         self._revision = revision
         self._script = script
         self._before = before
@@ -169,7 +196,8 @@ class _Return:
         for entry in entries:
             target = Target(self._session, entry)
             if entry.columns:
-                values.append(found := Values(self._session, entry, target, self._fresh(entry, target)))
+                fresh, computed = self._fresh(entry, target), self._computed_of(target)
+                values.append(found := Values(self._session, entry, target, fresh, computed))
                 obstacle = found.obstacle
             else:
                 parts.append(part := Part(entry, target))
@@ -214,7 +242,12 @@ class _Return:
 
     def _rows(self, parts: Sequence[Part]) -> list[Rows]:
         return [
-            Rows(self._session, several, fresh=self._is_new(oid) and all(self._is_same(part.entry) for part in several))
+            Rows(
+                self._session,
+                several,
+                fresh=self._is_new(oid) and all(self._is_same(part.entry) for part in several),
+                computed=self._computed is not None and oid in self._computed.tables,
+            )
             for oid, several in _grouped(
                 [each for each in parts if each.target.there], lambda part: part.target.oid
             ).items()
@@ -224,7 +257,14 @@ class _Return:
         columns = target.columns.items() if self._is_same(entry) else ()
         return frozenset(name for name, column in columns if self._is_new(target.oid, column.number))
 
+    def _computed_of(self, target: Target) -> frozenset[str]:
+        computed = self._computed.columns if self._computed else ()
+        return frozenset(name for name, column in target.columns.items() if (target.oid, column.number) in computed)
+
     def _is_new(self, table: int, column: int | None = None) -> bool:
+        """Whether this revision created it, and computes nothing in it."""
+        if self._computed is not None and self._computed.writes(table, column):
+            return False
         if table not in self._before:
             return True
         return column is not None and column not in self._before[table][1]
@@ -266,8 +306,7 @@ class _Way:
     def held(self) -> dict[str, str]:
         """Of the entries whose rows all stay, as far as they are not there already, the reason."""
         found = [each for each in self._all if each.taken]
-        text = "there are rows in {}, and no key that tells which".format
-        return {part.entry.id: text(each.into) for each in found for part in each.parts}
+        return {part.entry.id: each.taken for each in found for part in each.parts}
 
     @property
     def _rows(self) -> list[Rows]:

@@ -107,13 +107,14 @@ class Part:
 class Rows:
     """The kept rows of one table, of each of its partitions apart.
 
-    They are `fresh` where this very upgrade made the table, by the same script as then: what else is in it is only what
-    the script inserts.
+    They are `fresh` where this very revision made the table, by the same script as then: what else is in it is only
+    what the script inserts. The script can have `computed` all of its rows from other tables.
     """
 
-    def __init__(self, session: Connection, parts: Sequence[Part], *, fresh: bool) -> None:
+    def __init__(self, session: Connection, parts: Sequence[Part], *, fresh: bool, computed: bool) -> None:
         self.parts = list(parts)
         self.fresh = fresh
+        self.computed = computed
         self.into = parts[0].entry.into
         self.oid = parts[0].target.oid
         self._session = session
@@ -122,9 +123,13 @@ class Rows:
         self.filled = False
 
     @property
-    def taken(self) -> bool:
-        """Whether there are rows of others, and no key to tell which of the kept ones are among them."""
-        return self.filled and not self.fresh and not self.unique
+    def taken(self) -> str:
+        """Why none is inserted that is not there already; empty if some may be."""
+        if self.computed:
+            return f"{self.into} has the rows that the revision computes"
+        if self.filled and not self.fresh and not self.unique:
+            return f"there are rows in {self.into}, and no key that tells which"
+        return ""
 
     def look(self) -> None:
         """See whether there are rows already: in a moment in which no policy hides them."""

@@ -1,4 +1,4 @@
-"""Of data loss, as the stack and one run say: which revisions may delete rows, and whether downgrades preserve them."""
+"""Settings of one run about data loss: which revisions may delete rows, and whether what is dropped is preserved."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ KEEP_DATA = "PULUMI_ALEMBIC_KEEP_DATA"
 
 
 def is_wanted(policy: Policy) -> bool:
-    """Whether downgrades are to keep what they take away."""
+    """Whether downgrades and contracts preserve what they drop."""
     return policy.keep_data and os.environ.get(KEEP_DATA, "true").lower() != "false"

@@ -1,4 +1,4 @@
-"""What a downgrade drops, by the names from before it began: those that the next upgrade leads to."""
+"""What a revision drops, by the names from before it began: those that what undoes it leads to."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _OID = "SELECT to_regclass(%s)::oid::bigint"
 
 
 class Before:
-    """The tables as they are called before a revision's downgrade, and which of them foreign keys name."""
+    """The tables as they are called before a revision runs, and which of them foreign keys name."""
 
     def __init__(self, session: Connection) -> None:
         self.names: Names = names(session)
         self._keys: dict[int, list[int]] = dict(session.execute(_KEYS).fetchall())
 
     def name(self, table: int, now: str) -> str:
-        """What the table was called; its name `now` where the downgrade itself made it."""
+        """What the table was called; its name `now` where the revision itself made it."""
         return self.names[table][0] if table in self.names else now
 
     def refers(self, table: int) -> tuple[str, ...]:

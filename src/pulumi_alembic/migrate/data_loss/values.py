@@ -75,16 +75,20 @@ _WHY = sql.Identifier(WHY).as_string(None)
 
 
 class Values:
-    """The kept values of one entry. The `fresh` columns were made by this very upgrade, as the same script did before.
+    """The kept values of one entry. The `fresh` columns were made by this very revision, as the same script did before.
 
     What is in those is only what the script wrote, such as a default or a backfill, and what was there before replaces
-    it, NULL too. In another column a value is restored only over NULL or the default.
+    it, NULL too. In a column that the script has `computed` nothing is restored. In another one a value is restored
+    only over NULL or the default.
     """
 
-    def __init__(self, session: Connection, entry: Entry, target: Target, fresh: Collection[str]) -> None:
+    def __init__(
+        self, session: Connection, entry: Entry, target: Target, fresh: Collection[str], computed: Collection[str]
+    ) -> None:
         self.entry = entry
         self.target = target
         self.fresh = fresh
+        self.computed = computed
         self.back: dict[str, int] = {}
         self._session = session
         self._defaults: dict[str, str] = {}
@@ -125,7 +129,7 @@ class Values:
         """Column, new value, and the condition on which it is written."""
         for name in self.names if names is None else names:
             column = self.target.columns[name]
-            if column.generated:
+            if column.generated or name in self.computed:
                 continue
             value, there = self.target.value(name, alias=alias), f"{alias}.{self.target.kept[name].sql} IS NOT NULL"
             if name in self.fresh:
