@@ -360,7 +360,9 @@ def _raw(url: str, application: str, *, own: bool) -> Session:
         with libpq.decided_by(parameters):
             given_options = str(parameters.get("options") or os.environ.get("PGOPTIONS") or "")
         try:
-            options = f"{given_options} {OWN_OPTIONS} -c lock_timeout={_milliseconds(patience().seconds)}".strip()
+            limit = _milliseconds(patience().seconds)
+            # Compiled, a query about thousands of tables would take many times as long.
+            options = f"{given_options} {OWN_OPTIONS} -c jit=off -c lock_timeout={limit}".strip()
             return _dial(plain, application, options if own else given_options)
         except psycopg.OperationalError as error:
             # pgbouncer's words: it takes no option that it does not know. `log_in` then sets it.

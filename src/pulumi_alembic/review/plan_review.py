@@ -167,10 +167,11 @@ class Account:
     """A whole plan. `origin` and `target` are revisions as `plan.revision_text` writes them.
 
     `database` is `HOST:PORT/NAME`, empty where there is none yet. `rehearsed` where it was measured and not concluded;
-    where that was wanted and could not be, `not_rehearsed` says why. What was measured is no part of the digest: an
-    update, which does not rehearse, has the same. Nor are `tables`: what the revisions with known SQL change, and what
-    is around it. Nor is `as_of`: when the database was read, if that was before this report. Nor is `held`, a line for
-    each pending revision that waits, nor whether the stack is `phased`: the plan's target tells what runs.
+    where that was wanted and could not be, `not_rehearsed` says why. `copied` counts the tables of a rehearsal that did
+    not have all of them: `14 of 10,000 tables`. What was measured is no part of the digest: an update, which does not
+    rehearse, has the same. Nor are `tables`: what the revisions with known SQL change, and what is around it. Nor is
+    `as_of`: when the database was read, if that was before this report. Nor is `held`, a line for each pending revision
+    that waits, nor whether the stack is `phased`: the plan's target tells what runs.
     """
 
     origin: str
@@ -181,6 +182,7 @@ class Account:
     revisions: tuple[RevisionAccount, ...] = ()
     tables: tuple[TableAccount, ...] = ()
     not_rehearsed: str = ""
+    copied: str = ""
     as_of: str = ""
     held: tuple[str, ...] = ()
     phased: bool = False

@@ -45,11 +45,13 @@ def _how(account: Account) -> str:
         return f"Static analysis, not rehearsed{reason}"
     applied = sum(each.rehearsed is not None and not each.rehearsed.fails for each in account.revisions)
     rehearsed = "Rehearsed in a scratch database (its tables are empty)"
+    if account.copied:
+        rehearsed = f"Rehearsed in a scratch database with the {account.copied} that the plan can touch (all empty)"
     if applied < len(account.revisions):
         return f"{rehearsed}: {applied} of {counted(len(account.revisions), 'revision')} applied"
     if not all(each.rehearsed and each.rehearsed.way_back == RESTORES for each in account.revisions):
         return rehearsed
-    return f"{rehearsed}; the downgrade {RESTORES}"
+    return f"{rehearsed}; the downgrade {RESTORES}{' of these tables' if account.copied else ''}"
 
 
 def statements(account: Account) -> dict[str, list[str]]:

@@ -158,7 +158,8 @@ def _as_rehearsed(account: Account, urn: str) -> Account:
         # What was measured is that of the plan as it was judged then.
         statements = then.statements if seen.digest == account.digest else now.statements
         revisions.append(replace(now, statements=statements, rehearsed=then.rehearsed))
-    return replace(account, rehearsed=seen.rehearsed, not_rehearsed=seen.not_rehearsed, revisions=tuple(revisions))
+    about = {"rehearsed": seen.rehearsed, "not_rehearsed": seen.not_rehearsed, "copied": seen.copied}
+    return replace(account, **about, revisions=tuple(revisions))  # type: ignore[arg-type]
 
 
 def _steps(account: Account) -> tuple[object, ...]:

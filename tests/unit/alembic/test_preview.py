@@ -1,6 +1,14 @@
 """What a preview shows of a plan: in a few lines what can hurt, and line by line what runs."""
 
-from pulumi_alembic.review.plan_review import Account, Finding, Rehearsed, RevisionAccount, Severity, StatementAccount
+from pulumi_alembic.review.plan_review import (
+    RESTORES,
+    Account,
+    Finding,
+    Rehearsed,
+    RevisionAccount,
+    Severity,
+    StatementAccount,
+)
 from pulumi_alembic.review.plan_text import statements, summary
 from pulumi_alembic.sql.locks import Effects, Lock
 
@@ -86,6 +94,16 @@ def test_what_was_measured_is_shown_in_place_of_what_was_concluded() -> None:
         "Rehearsed in a scratch database (its tables are empty)",
     ]
     assert statements(account)["upgrade r1"][:2] == ["-- locks t: EXCLUSIVE (measured)", "SQL"]
+
+
+def test_a_rehearsal_with_some_of_the_tables_says_how_many_it_had() -> None:
+    """What is said of the downgrade is said of these."""
+    revision = RevisionAccount("r1", "does", "f", "v1:0", "upgrade", rehearsed=Rehearsed(way_back=RESTORES))
+    account = Account("base", "r1", "upgrade", rehearsed=True, copied="14 of 10,000 tables", revisions=(revision,))
+    assert summary(account)[-2] == (
+        "Rehearsed in a scratch database with the 14 of 10,000 tables that the plan can touch (all empty); "
+        "the downgrade restores the same schema of these tables"
+    )
 
 
 def test_why_there_was_no_rehearsal_is_said() -> None:

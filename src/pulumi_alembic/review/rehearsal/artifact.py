@@ -153,15 +153,15 @@ def take(url: str, address: str) -> Artifact:
         name, server = connection.info.dbname, connection.info.server_version // 10000
         copy, reason = None, ""
         try:
-            foundation, dumped, rows = read_source(url, sorted(unfinished))
+            source = read_source(url, sorted(unfinished))
             copy = Copy(
-                foundation,
+                source.foundation,
                 read_roles(connection),
                 tuple(read_access(connection, name)),
                 read_locale(connection, name),
                 _settings(url),
-                tuple(map(_impersonal, rows)),
-                _without_options(dumped),
+                tuple(map(_impersonal, source.ledger)),
+                _without_options(source.definitions),
             )
         except NotRehearsed as refused:
             reason = str(refused)

@@ -23,7 +23,16 @@ from pulumi_alembic.ledger.table import TABLE
 from pulumi_alembic.output.wording import counted
 from pulumi_alembic.sql.parser import slices
 
-__all__ = ["Foundation", "FoundationSchema", "furnish", "read_access", "read_foundation", "read_ledger", "replay"]
+__all__ = [
+    "CopyFailed",
+    "Foundation",
+    "FoundationSchema",
+    "furnish",
+    "read_access",
+    "read_foundation",
+    "read_ledger",
+    "replay",
+]
 
 # pg_dump --use-set-session-authorization, PostgreSQL 13 to 18.
 _AUTHORIZATION = re.compile(r"(?:RE)?SET SESSION AUTHORIZATION(?: (?:DEFAULT|(E?)'((?:[^']|'')+)'))?\Z")
@@ -96,6 +105,10 @@ _ACL = """
 SELECT privilege_type, CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE grantee::regrole::text END
 FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) WHERE datname = %s AND grantee <> datdba
 """
+
+
+class CopyFailed(NotRehearsed):
+    """The scratch database's server refuses a definition of the target."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +185,7 @@ def replay(
     """Create what was `dumped`, with the heads and the rows of the ledger.
 
     `connection` is the migrator's in the scratch database, in autocommit, whose role is the owner. Raises NotRehearsed
-    if a part of it is not the owner's, or fails.
+    if a part of it is not the owner's, and CopyFailed if the server refuses one.
     """
     try:
         connection.execute("SET synchronous_commit = off")
@@ -186,7 +199,7 @@ def replay(
         connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(foundation.owners[0])))
         _write_migration_tables(connection, heads, ledger)
     except psycopg.Error as error:
-        raise NotRehearsed(f"the copy of the schema: {server_message.primary(error)}") from None
+        raise CopyFailed(f"the copy of the schema: {server_message.primary(error)}") from None
 
 
 def _schemas(connection: Connection) -> dict[str, FoundationSchema]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import subprocess
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -82,10 +83,11 @@ _OPTIONS = (
 )  # fmt: skip
 
 
-def dump(url: str, guard: Connection, role: str, client: Programs) -> str:
+def dump(url: str, guard: Connection, role: str, client: Programs, left_out: Sequence[str] = ()) -> str:
     """The text that pg_dump prints for the target, read as `role`; each object is made in the role of its owner.
 
-    `guard` is a session of the same login there, in autocommit, that looks on.
+    `guard` is a session of the same login there, in autocommit, that looks on. The relations that the patterns
+    `left_out` match are not dumped.
 
     Raises NotRehearsed if it would wait for a lock, or somebody for one of its own, and names them, or if it fails.
     """
@@ -94,7 +96,13 @@ def dump(url: str, guard: Connection, role: str, client: Programs) -> str:
         guarded = aside.submit(_guard, guard, name)
         try:
             done = subprocess.run(
-                [client.program("pg_dump"), *_OPTIONS, f"--role={role}", f"--lock-wait-timeout={WAIT}"],
+                [
+                    client.program("pg_dump"),
+                    *_OPTIONS,
+                    f"--role={role}",
+                    f"--lock-wait-timeout={WAIT}",
+                    *(f"--exclude-table={pattern}" for pattern in left_out),
+                ],
                 env=environment(url, PGAPPNAME=name, PGCLIENTENCODING="UTF8"),
                 capture_output=True,
                 text=True,

@@ -47,6 +47,7 @@ FROM pg_catalog.pg_locks LEFT JOIN pg_catalog.pg_class c ON c.oid = relation
     LEFT JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
 WHERE locktype = 'relation' AND granted AND pid = pg_catalog.pg_backend_pid()
     AND (relation >= 16384 OR mode <> 'AccessShareLock')
+ORDER BY nspname, relname
 """
 _KINDS = "rpmfv"
 """Of these kinds a lock is shown, as the conclusions from a statement's text have it."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -20,15 +21,11 @@ from pulumi_alembic.errors import MigrationError, NotRehearsed
 from pulumi_alembic.output.tracing import span
 from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review.plan_review import Account
-from pulumi_alembic.review.rehearsal.copying import (
-    Foundation,
-    furnish,
-    read_access,
-    replay,
-)
+from pulumi_alembic.review.rehearsal.copying import CopyFailed, furnish, read_access, replay
 from pulumi_alembic.review.rehearsal.roles import guests
 from pulumi_alembic.review.rehearsal.scratch import at, database_of, scratch
-from pulumi_alembic.review.rehearsal.source import client_for, read_source
+from pulumi_alembic.review.rehearsal.source import Source, client_for, read_source
+from pulumi_alembic.review.rehearsal.subset import LARGE, Mentions, Subset, mentions, read_subset, tables_of
 from pulumi_alembic.scripts.plan import Direction
 
 if TYPE_CHECKING:
@@ -40,10 +37,22 @@ __all__ = ["rehearsal", "rehearsal_elsewhere"]
 
 @dataclass(frozen=True)
 class _Stage:
-    """A scratch database with the target's schema in it: the migrator's URL, and the lines of its fingerprint."""
+    """A scratch database with the target's schema in it: the migrator's URL, and the lines of its fingerprint.
+
+    With a `subset` only those of the target's tables are there.
+    """
 
     url: str
     lines: tuple[str, ...]
+    subset: Subset | None = None
+
+
+class _Missed(Exception):
+    """Something that a revision named is not in the scratch database, which has a subset of the target's tables."""
+
+
+_Prepare = Callable[[ExitStack, ThreadPoolExecutor, Mentions | None], _Stage]
+"""Sets a stage up: for all of the schema or, given what the plan mentions, for the tables that it can touch."""
 
 
 @contextmanager
@@ -52,11 +61,14 @@ def rehearsal(
 ) -> Iterator[Callable[[Account], Account]]:
     """Begin to set the scratch database up, beside whatever the block does; what it gives, rehearses the account.
 
-    `url` is the migrator's at the target, `admin` the URL of a login of the same server that may make databases and
-    become the owner. Where there cannot be a rehearsal the account comes back with the reason. At the end of the block
-    the scratch database is gone; it is never in the way of the target.
+    Of a large schema only the tables are copied that the plan can touch, and not before the account is there. `url` is
+    the migrator's at the target, `admin` the URL of a login of the same server that may make databases and become the
+    owner. Where there cannot be a rehearsal the account comes back with the reason. At the end of the block the scratch
+    database is gone; it is never in the way of the target.
     """
-    with _begun(lambda stack, aside: _prepare(stack, aside, url, admin, looked), looked, tell) as rehearse:
+    prepare = lambda stack, aside, found: _prepare(stack, aside, found, url, admin, looked)  # noqa: E731
+    large = looked.catalog is not None and len(tables_of(looked.catalog)) > LARGE
+    with _begun(prepare, looked, tell, large=large) as rehearse:
         yield rehearse
 
 
@@ -73,44 +85,58 @@ def rehearsal_elsewhere(
     if copy is None:
         yield lambda account: replace(account, not_rehearsed=artifact.not_rehearsed)
         return
-    prepare = lambda stack, _: _prepare_elsewhere(stack, artifact, copy, admin, looked, tell)  # noqa: E731
-    with _begun(prepare, looked, tell) as rehearse:
+    prepare = lambda stack, *_: _prepare_elsewhere(stack, artifact, copy, admin, looked, tell)  # noqa: E731
+    with _begun(prepare, looked, tell, large=False) as rehearse:
         yield rehearse
 
 
 @contextmanager
 def _begun(
-    prepare: Callable[[ExitStack, ThreadPoolExecutor], _Stage], looked: Looked, tell: Callable[[str], None]
+    prepare: _Prepare, looked: Looked, tell: Callable[[str], None], *, large: bool
 ) -> Iterator[Callable[[Account], Account]]:
+    """Begin at once, unless the schema is so `large` that the account of the plan has to be there first."""
     with ExitStack() as stack, ThreadPoolExecutor(2) as aside:
-        preparing = aside.submit(copy_context().run, prepare, stack, aside)
+
+        def begin(found: Mentions | None = None) -> Future[_Stage]:
+            return aside.submit(copy_context().run, prepare, stack, aside, found)
+
+        whole = None if large else begin()
 
         def rehearse(account: Account) -> Account:
             count = len(looked.plan.steps)
             tell(f"rehearsing {counted(count, 'revision')} in a scratch database")
             try:
                 with span("rehearsal"):
-                    return _rehearse(preparing.result(), looked, account)
+                    seen = _rehearse_subset(begin, looked, account) if whole is None else None
+                    return seen or _rehearse((whole or begin()).result(), looked, account)
             except NotRehearsed as reason:
                 return replace(account, not_rehearsed=str(reason))
             except (MigrationError, psycopg.Error, OSError) as error:
                 return replace(account, not_rehearsed=_reason(error))
 
-        try:
-            yield rehearse
-        finally:
-            # What it began has to be there before it can be taken away.
-            with suppress(NotRehearsed, Exception):
-                preparing.result()
+        yield rehearse
 
 
-def _prepare(stack: ExitStack, aside: ThreadPoolExecutor, url: str, admin: str, looked: Looked) -> _Stage:
-    reading = aside.submit(copy_context().run, read_source, url, [step.id for step in looked.plan.steps])
+def _rehearse_subset(
+    begin: Callable[[Mentions | None], Future[_Stage]], looked: Looked, account: Account
+) -> Account | None:
+    """The account after a rehearsal with the tables that the plan can touch; None if only the whole schema tells."""
+    found = mentions(looked)
+    with suppress(CopyFailed, _Missed):
+        return _rehearse(begin(found).result(), looked, account) if found else None
+    return None
+
+
+def _prepare(
+    stack: ExitStack, aside: ThreadPoolExecutor, found: Mentions | None, url: str, admin: str, looked: Looked
+) -> _Stage:
+    choose = partial(read_subset, found=found) if found else lambda connection: None
+    reading = aside.submit(copy_context().run, read_source, url, [step.id for step in looked.plan.steps], choose)
     database = stack.enter_context(scratch(admin, url, client_for))
-    foundation, schema, ledger = reading.result()
+    source = reading.result()
     with closing(log_in(database.url, "alembic rehearsal", autocommit=True)) as connection:
-        furnish(connection, read_access(connection, database_of(url)), foundation)
-    return _furnished(at(url, database.name), foundation, schema, ledger, looked)
+        furnish(connection, read_access(connection, database_of(url)), source.foundation)
+    return _furnished(at(url, database.name), source, looked)
 
 
 def _prepare_elsewhere(
@@ -127,16 +153,16 @@ def _prepare_elsewhere(
         for name, value in copy.settings:
             connection.execute("SELECT set_config(%s, %s, false)", [name, value])
             connection.execute(sql.SQL("ALTER ROLE SESSION_USER SET {} FROM CURRENT").format(sql.Identifier(name)))
-    return _furnished(url, copy.foundation, copy.definitions, list(copy.ledger), looked)
+    return _furnished(url, Source(copy.foundation, copy.definitions, list(copy.ledger)), looked)
 
 
-def _furnished(url: str, foundation: Foundation, schema: str, ledger: list[str], looked: Looked) -> _Stage:
+def _furnished(url: str, source: Source, looked: Looked) -> _Stage:
     """With the definitions, which the migrator replays, after what the admin made."""
     with connect(url) as connection:
         connection.autocommit = True
-        replay(connection, schema, foundation, looked.plan.current, ledger)
+        replay(connection, source.definitions, source.foundation, looked.plan.current, source.ledger)
         with connection.transaction():
-            return _Stage(url, read_lines(connection))
+            return _Stage(url, read_lines(connection), source.subset)
 
 
 def _rehearse(stage: _Stage, looked: Looked, account: Account) -> Account:
@@ -148,7 +174,10 @@ def _rehearse(stage: _Stage, looked: Looked, account: Account) -> Account:
     back = None
     if looked.plan.direction is Direction.UPGRADE and forth.looker.seen:
         back = perform_back(stage.url, looked.plan, forth.looker, looked.history)
-    return told(account, there, stage.lines, forth, back)
+    if stage.subset is not None and (forth.missed or (back is not None and back.missed)):
+        raise _Missed
+    account = told(account, there, stage.lines, forth, back)
+    return replace(account, copied=str(stage.subset)) if stage.subset else account
 
 
 def _reason(error: Exception) -> str:

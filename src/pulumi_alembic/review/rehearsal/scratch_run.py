@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from pulumi_alembic.database.retry import server_error
 from pulumi_alembic.errors import MigrationError, NotRehearsed, RevisionFailed
 from pulumi_alembic.migrate import alembic_run
 from pulumi_alembic.migrate.job import Job, Request
@@ -25,23 +26,28 @@ from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import Direction, Plan, revision_text
 from pulumi_alembic.sql.catalog import Catalog
 
-__all__ = ["Performed", "perform", "perform_back"]
+__all__ = ["MISSING", "Performed", "perform", "perform_back"]
 
 _NOTICES = 1.0  # seconds
 LIMIT = 30.0
 """Seconds after which a rehearsal, there or back, is ended."""
+
+MISSING = ("42P01", "42704", "42883")
+"""There is no such table, object or function."""
 
 
 @dataclass(frozen=True)
 class Performed:
     """What was seen of the steps that ran, in order; and why the next one failed, empty where all ran.
 
-    `doubt` says why that one can succeed on the target all the same, if it can.
+    `doubt` says why that one can succeed on the target all the same, if it can. `missed` is whether the server did not
+    find what it named.
     """
 
     looker: Looker
     failed: str
     doubt: str = ""
+    missed: bool = False
 
 
 def perform(url: str, steps: Plan, history: History, catalog: Catalog | None) -> Performed:
@@ -70,7 +76,9 @@ def perform(url: str, steps: Plan, history: History, catalog: Catalog | None) ->
         if time.monotonic() > deadline:
             raise NotRehearsed(f"it takes longer than {LIMIT:.0f} s") from None
         own = {name.rpartition(".")[2].strip('"') for name in (catalog.functions if catalog else ())}
-        return Performed(looker, _cause(error), doubt(error.error, [each.sql for each in looker.rest], own))
+        return Performed(
+            looker, _cause(error), doubt(error.error, [each.sql for each in looker.rest], own), _missed(error)
+        )
     except MigrationError as error:
         raise NotRehearsed(str(error).splitlines()[0]) from None
     return Performed(looker, "")
@@ -151,6 +159,11 @@ def _cause(error: RevisionFailed) -> str:
     """The place and the reason, without the statement, which the preview shows, and without what to do in an update."""
     lines = [line.strip() for line in str(error).splitlines()[1:-2]]
     return ", ".join(line for line in lines if _is_said(line, lines)) or lines[0]
+
+
+def _missed(error: RevisionFailed) -> bool:
+    server = server_error(error.error) if error.error is not None else None
+    return server is not None and server.sqlstate in MISSING
 
 
 def _is_said(line: str, lines: Sequence[str]) -> bool:

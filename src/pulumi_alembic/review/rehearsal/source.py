@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from pulumi_alembic.database.connection import connect
+from pulumi_alembic.database.connection import Connection, connect
 from pulumi_alembic.database.pg_programs import Programs, find_client
 from pulumi_alembic.errors import NotRehearsed
 from pulumi_alembic.review.rehearsal.copying import Foundation, read_foundation, read_ledger
 from pulumi_alembic.review.rehearsal.dump import dump
+from pulumi_alembic.review.rehearsal.subset import Subset
 
-__all__ = ["client_for", "read_source"]
+__all__ = ["Source", "client_for", "read_source"]
 
 
-def read_source(url: str, revisions: Sequence[str]) -> tuple[Foundation, str, list[str]]:
-    """The target's schema, and what its ledger has on these revisions; nothing of it has to wait for anybody.
+@dataclass(frozen=True)
+class Source:
+    """What a scratch database is filled with: all of the target's `definitions`, or those of a `subset` of its tables.
 
-    Raises NotRehearsed with what is in the way of a copy.
+    `ledger` is what the target's ledger has on the pending revisions.
+    """
+
+    foundation: Foundation
+    definitions: str
+    ledger: list[str]
+    subset: Subset | None = None
+
+
+def read_source(
+    url: str, revisions: Sequence[str], choose: Callable[[Connection], Subset | None] = lambda connection: None
+) -> Source:
+    """The target as it is now, with what its ledger has on these revisions; nothing of it has to wait for anybody.
+
+    `choose` can name a subset of the tables. Raises NotRehearsed with what is in the way of a copy.
     """
     with connect(url) as connection:
         [(owner,)] = connection.execute("SELECT current_user").fetchall()
@@ -24,11 +41,13 @@ def read_source(url: str, revisions: Sequence[str]) -> tuple[Foundation, str, li
         client = client_for(connection.info.server_version // 10000)
         foundation = read_foundation(connection)
         ledger = read_ledger(connection, revisions)
+        subset = choose(connection)
         connection.commit()
         connection.autocommit = True
         # As the login itself it sees the dump's session, which is one of the same login. RESET ROLE can be the owner.
         connection.execute("SET ROLE NONE")
-        return foundation, dump(url, connection, owner, client), ledger
+        definitions = dump(url, connection, owner, client, subset.left_out if subset else ())
+        return Source(foundation, definitions, ledger, subset)
 
 
 _POWERS = """

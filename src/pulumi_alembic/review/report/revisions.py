@@ -53,6 +53,7 @@ def _about(account: Account, page: Page, *, many: bool) -> str:
     where = f"as seen in {page.code(account.database)}" if account.database and many else where
     where += f" as it was on {page.plain(account.as_of)}" if account.as_of else ""
     how = "rehearsed on a scratch database" if account.rehearsed else "read from the scripts, not rehearsed"
+    how += f" with {page.plain(account.copied)}" if account.copied else ""
     how += f" ({page.plain(account.not_rehearsed)})" if account.not_rehearsed else ""
     lines = "".join(f"<br>{page.plain(line)}." for line in plan_text.phase_lines(account))
     number = counted(len(account.revisions), "revision")

@@ -1,0 +1,88 @@
+"""The names that statements mention, and whether they can touch a relation that they do not mention. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pulumi_alembic.sql.parser import Node, ParseError, nodes, parse
+
+__all__ = ["mentioned", "new_prefixes", "words"]
+
+_WORD = re.compile(r"[^\W\d][\w$]*")
+
+_LOCAL = {
+    "AlterEnumStmt", "AlterPolicyStmt", "AlterSeqStmt", "AlterStatsStmt", "ClusterStmt", "CommentStmt",
+    "CompositeTypeStmt", "CopyStmt", "CreateDomainStmt", "CreateEnumStmt", "CreateFunctionStmt", "CreatePolicyStmt",
+    "CreateRangeStmt", "CreateSchemaStmt", "CreateSeqStmt", "CreateStatsStmt", "CreateStmt", "CreateTableAsStmt",
+    "CreateTrigStmt", "DeleteStmt", "IndexStmt", "InsertStmt", "LockStmt", "MergeStmt", "RefreshMatViewStmt",
+    "ReindexStmt", "RuleStmt", "SelectStmt", "TransactionStmt", "TruncateStmt", "UpdateStmt", "VacuumStmt",
+    "VariableSetStmt", "ViewStmt",
+}  # fmt: skip
+"""The kinds of statements that touch what they mention and its neighbours, if their effects are known."""
+
+_BY_OBJECT = {
+    "AlterObjectSchemaStmt": "objectType",
+    "AlterTableStmt": "objtype",
+    "DropStmt": "removeType",
+    "RenameStmt": "renameType",
+}
+"""Those of which that depends on the object's type, by the field that has it."""
+
+_RELATIONS = {
+    f"OBJECT_{each}"
+    for each in (
+        "COLUMN", "FOREIGN_TABLE", "INDEX", "MATVIEW", "POLICY", "RULE", "SEQUENCE", "STATISTIC_EXT", "TABCONSTRAINT",
+        "TABLE", "TRIGGER", "VIEW",
+    )
+}  # fmt: skip
+
+# makeObjectName() shortens the table's part of a generated name of 63 bytes to no fewer than these.
+_PREFIX = 28
+
+
+def mentioned(sql: str) -> frozenset[str] | None:
+    """Every name that the text can mean, also within its literals; None if it can touch what it does not mention."""
+    try:
+        statements = parse(sql, shared=True)
+    except ParseError:
+        return None
+    if not all(_is_local(each) for each in statements):
+        return None
+    return frozenset(word for text in _strings(statements) for word in words(text))
+
+
+def new_prefixes(sql: str) -> frozenset[str]:
+    """How the names begin that PostgreSQL generates for indexes and sequences of the text's tables."""
+    named = (each.relname for each in nodes(parse(sql, shared=True), "RangeVar"))
+    return frozenset(f"{name}_" if len(name) <= _PREFIX else name[:_PREFIX] for name in named)
+
+
+def words(text: str) -> Iterator[str]:
+    """The text itself, and the names in it, in quotes or not."""
+    yield text
+    yield from text.split('"')
+    for word in _WORD.findall(text):
+        yield word
+        yield word.lower()
+
+
+def _is_local(node: Node) -> bool:
+    if node.tag == "GrantStmt":
+        return bool(node.targtype == "ACL_TARGET_OBJECT")
+    if field := _BY_OBJECT.get(node.tag):
+        return getattr(node, field) in _RELATIONS
+    return node.tag in _LOCAL
+
+
+def _strings(tree: Any) -> Iterator[str]:
+    waiting = [tree]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, Node):
+            waiting += value.__dict__.values()
