@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.fanout.plan.waves import Waves
     from pulumi_alembic.migrate.backfills.declare import backfill
     from pulumi_alembic.migrate.blocks.batched import batched_update
+    from pulumi_alembic.migrate.ensure import ensure
     from pulumi_alembic.resource import Migrations, proof_of
     from pulumi_alembic.review.lint.custom import LINT_API, LintFinding, LintRule, LintStatement
     from pulumi_alembic.stack.arguments import Approval, Backup, Commands, Contract, Drift, PromoteFrom
@@ -48,6 +49,7 @@ __all__ = [
     "Waves",
     "backfill",
     "batched_update",
+    "ensure",
     "proof_of",
 ]
 
@@ -59,6 +61,7 @@ _MODULES = {
     "Waves": "fanout.plan.waves",
     "backfill": "migrate.backfills.declare",
     "batched_update": "migrate.blocks.batched",
+    "ensure": "migrate.ensure",
 }
 
 

@@ -9,6 +9,7 @@ from pulumi_alembic.output.printable import printable
 
 __all__ = [
     "AdoptionError",
+    "AssertionFailed",
     "BackupError",
     "CapsuleError",
     "DataLoss",
@@ -63,6 +64,10 @@ class BackupError(MigrationError):
 
 class AdoptionError(MigrationError):
     """A database that exists is none that a revision builds, or that can be told. Nothing was changed."""
+
+
+class AssertionFailed(MigrationError):
+    """What a revision relies on is not true. Nothing was changed, or what the revision had done was rolled back."""
 
 
 class PolicyError(MigrationError):

@@ -13,7 +13,7 @@ import sqlalchemy.exc
 from pulumi_alembic.database import server_message
 from pulumi_alembic.database.connection import Aborted, connect, read_heads
 from pulumi_alembic.database.retry import caught, connection_lost, server_error
-from pulumi_alembic.errors import DatabaseError, DataLoss, MigrationError, RevisionFailed
+from pulumi_alembic.errors import AssertionFailed, DatabaseError, DataLoss, MigrationError, RevisionFailed
 from pulumi_alembic.migrate.data_loss.settings import ALLOW_DATA_LOSS
 from pulumi_alembic.migrate.step_follower import Running
 from pulumi_alembic.output.redact import redact
@@ -68,6 +68,8 @@ def revision_failed(
     if waited and not running.committed:
         advice = "Let the sessions that block it end"
     again = "then run"
+    if isinstance(error, AssertionFailed):
+        advice = "Correct the data"
     if isinstance(error, DataLoss):
         advice, again = "Save what is needed", "then delete the rest"
         command = f"{ALLOW_DATA_LOSS}={running.name} {command}"

@@ -18,6 +18,7 @@ from pulumi_alembic.output.redact import redact
 from pulumi_alembic.output.wording import few
 from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.review.plan_review import Account, Finding, RevisionAccount, StatementAccount
+from pulumi_alembic.review.unmet import with_unmet
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import Direction, plan, revision_text
 from pulumi_alembic.scripts.revision import CONTRACT
@@ -57,7 +58,8 @@ def account_from_database(
         planner.refuse_unfit(looked.plan, job.url)
         measure = stack.enter_context(measuring(job.url))
         account = account_of(looked, lint, database(job.url), measure=measure)
-        return looked, _with_ways_back(rehearse(with_losses(account, job.url, keep)), looked.history, lint)
+        account = with_unmet(with_losses(account, job.url, keep), job.url)
+        return looked, _with_ways_back(rehearse(account), looked.history, lint)
 
 
 def _with_ways_back(account: Account, history: History, lint: Settings) -> Account:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Container, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pulumi_alembic.errors import DataLoss, LintError, NotApproved, PolicyError, RehearsalFailed
+from pulumi_alembic.errors import AssertionFailed, DataLoss, LintError, NotApproved, PolicyError, RehearsalFailed
 from pulumi_alembic.ledger.table import SKIPPED
 from pulumi_alembic.migrate.data_loss.settings import ALLOW_DATA_LOSS
 from pulumi_alembic.output.wording import counted
@@ -53,10 +53,12 @@ class Gates:
         """Raise what stops these plans; nothing has run then.
 
         `digest` is that of all of them, and `other` gives a further one that an approval may name. Raises
-        RehearsalFailed, LintError, NotApproved or DataLoss, whichever comes first in this order.
+        RehearsalFailed, AssertionFailed, LintError, NotApproved or DataLoss, whichever comes first in this order.
         """
         for account in accounts:
             refuse_failed(account, self.up)
+        for account in accounts:
+            _refuse_unmet(account, self.up)
         for account in accounts:
             _refuse_errors(account, self.configure, self.up)
         if self.approved is not None and self.approved != digest and not (self.approved and self.approved == other()):
@@ -87,6 +89,16 @@ def refuse_failed(account: Account, command: str) -> None:
             ]
         )
     )
+
+
+def _refuse_unmet(account: Account, command: str) -> None:
+    """Raise AssertionFailed if what a revision relies on is not true. `command` is what a person types then."""
+    lines = [f"  {each.file}: {message}" for each in account.revisions for message in each.unmet]
+    if lines:
+        raise AssertionFailed(
+            "\n".join(["what the plan relies on is not true, and nothing was run:", *lines])
+            + f"\n  Correct the data, then run:\n  {command}"
+        )
 
 
 def notes(account: Account, contract: str = "") -> dict[str, dict[str, Any]]:

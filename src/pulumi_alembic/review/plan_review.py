@@ -136,7 +136,8 @@ class RevisionAccount:
     instead, and `puts_back` what is kept and goes back. They change with every row, and are no part of a plan's digest.
     One `from_ledger` is not among the scripts: the database keeps it, as it was applied. `proven_by` is the stack that
     ran it before, where one has to. `phase` is empty for an expand, and `breaks` is what code of the previous version
-    cannot do any longer, as far as statements show.
+    cannot do any longer, as far as statements show. `unmet` are the messages of assertions that are false already; they
+    change with every row too.
     """
 
     id: str
@@ -155,6 +156,7 @@ class RevisionAccount:
     puts_back: tuple[str, ...] = ()
     phase: str = ""
     breaks: tuple[str, ...] = ()
+    unmet: tuple[str, ...] = ()
 
     @property
     def sends(self) -> tuple[StatementAccount, ...]:

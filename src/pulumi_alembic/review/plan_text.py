@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pulumi_alembic.output.printable import printable
 from pulumi_alembic.output.wording import counted, few
-from pulumi_alembic.review.plan_review import RESTORES, Account, Rehearsed, RevisionAccount, StatementAccount
+from pulumi_alembic.review.plan_review import RESTORES, Account, Rehearsed, RevisionAccount, Severity, StatementAccount
 from pulumi_alembic.scripts.plan import Direction
+from pulumi_alembic.sql.assertions import message_of
 from pulumi_alembic.sql.locks import MODES, Effects, Lock
 from pulumi_alembic.sql.outside_transaction import backfilled
 
@@ -73,11 +74,13 @@ def _revision(revision: RevisionAccount) -> Iterator[str]:
         *(("deletes", each) for each in revision.losses),
         *(("preserves", each) for each in revision.keeps),
         *(("restores", each) for each in revision.puts_back),
+        *(("ensures", message) for each in revision.sends if (message := message_of(each.sql))),
         *(("backfills", f"{table}, after the revision") for each in revision.sends if (table := backfilled(each.sql))),
     ]:
         yield f"    {label:<{_LABEL}} {text}"
     if seen:
         yield from (f"    {line}" for line in _outcome(seen))
+    yield from (f"    {Severity.ERROR:<{_LABEL}} not true: {message}" for message in revision.unmet)
     findings = seen.findings if seen else ()
     for finding in [*revision.findings, *(one for each in revision.statements for one in each.findings), *findings]:
         allowed = f" (allowed: {finding.excused})" if finding.excused else ""

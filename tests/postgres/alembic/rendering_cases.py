@@ -189,6 +189,10 @@ line 2'
     + """op.execute("ALTER TYPE mood ADD VALUE 'great' AFTER 'ok'")
 op.execute("INSERT INTO t (m) VALUES ('great')")""",
     "two blocks": BLOCK + 'op.execute("CREATE INDEX CONCURRENTLY i ON t (n)")\n' + BLOCK + 'op.execute("ANALYZE t")',
+    "an assertion that is false without rows": """
+        from pulumi_alembic import ensure
+        ensure("SELECT EXISTS (SELECT FROM t WHERE name LIKE '%o%' AND ':x' = ':x'::text)", "some row is 100 % named")
+        op.execute("UPDATE t SET n = 4 WHERE name = 'one'")""",
     "batched_update": """
         from pulumi_alembic import batched_update
         batched_update("t", "name = name || ' 5%', n = n + 1", where="name LIKE '%o%'")""",

@@ -89,7 +89,7 @@ def reworded(value: Any) -> Any:
     words = {
         Finding: ("message", "suggestion", "excused"),
         Effects: ("unknown",),
-        RevisionAccount: ("message", "runs_python", "losses", "keeps", "puts_back"),
+        RevisionAccount: ("message", "runs_python", "losses", "keeps", "puts_back", "unmet"),
         Account: ("not_rehearsed",),
     }
     if isinstance(value, tuple):

@@ -53,6 +53,8 @@ _KINDS = "rpmfv"
 """Of these kinds a lock is shown, as the conclusions from a statement's text have it."""
 
 _OURS = "pulumi_alembic."
+_FOR_SCRIPTS = (__name__, "pulumi_alembic.migrate.ensure")
+"""Modules of ours that send what a script asks for."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,8 @@ class Looker(Listener):
         """Whether a script sends the statement that is sent now."""
         frame = sys._getframe(2)
         while frame is not None:
-            if frame.f_globals.get("__name__", "").startswith(_OURS) and frame.f_globals["__name__"] != __name__:
+            module = frame.f_globals.get("__name__", "")
+            if module.startswith(_OURS) and module not in _FOR_SCRIPTS:
                 return False
             if os.path.abspath(frame.f_code.co_filename) in self._paths:  # noqa: PTH100 - as frames name it
                 return True

@@ -84,6 +84,13 @@ class Recorder:
         self.statements.append((f"{statement} {BACKFILL}", True))
         self.lines.append(self._line())
 
+    def ensure(self, statement: str) -> None:
+        """An assertion: the update goes on if it is true."""
+        if reason := self._caught():
+            self.refuse(reason)
+        self.statements.append((statement, False))
+        self.lines.append(self._line())
+
     @contextmanager
     def block(self) -> Iterator[None]:
         """What runs outside the transaction; where the update would refuse a block, the script ends."""

@@ -1,0 +1,69 @@
+"""The assertions of a plan that are false already, before anything of it runs."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from pulumi_alembic.database.connection import open_session
+from pulumi_alembic.sql.assertions import is_decided, message_of, touched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pulumi_alembic.database.connection import Session
+    from pulumi_alembic.review.plan_review import Account
+
+__all__ = ["with_unmet"]
+
+_PATIENCE = b"SET LOCAL lock_timeout = 1; SET LOCAL statement_timeout = 2000; SET TRANSACTION READ ONLY"
+"""Milliseconds. An assertion that has no answer then is left to its revision."""
+
+
+def with_unmet(account: Account, url: str) -> Account:
+    """The account with the messages of the assertions that no earlier statement can make true, and that are false.
+
+    Raises DatabaseError.
+    """
+    asked = [*_decided(account)]
+    if not asked:
+        return account
+    with closing(open_session(url)) as session:
+        unmet = [(id, message_of(sql)) for id, sql in asked if _is_false(session, sql)]
+    revisions = (
+        replace(each, unmet=tuple(message for id, message in unmet if id == each.id)) for each in account.revisions
+    )
+    return replace(account, revisions=tuple(revisions))
+
+
+def _decided(account: Account) -> Iterator[tuple[str, str]]:
+    """The revision and the statement of each assertion whose answer is the one that its revision will get."""
+    changed: set[str] = set()
+    first = True
+    for revision in account.revisions:
+        if revision.runs_python:
+            return
+        for statement in revision.statements:
+            effects = statement.effects
+            if not message_of(statement.sql):
+                if effects.unknown:
+                    return
+                changed |= touched(effects)
+                first = False
+            elif is_decided(effects, changed, first=first):
+                yield revision.id, statement.sql
+
+
+def _is_false(session: Session, sql: str) -> bool:
+    try:
+        with session.transaction(force_rollback=True):
+            session.execute(_PATIENCE)
+            return session.execute(sql.encode()).fetchmany(2) != [(True,)]
+    except psycopg.Error:
+        if session.broken:
+            raise
+        # Its revision gets the same error, and reports it.
+        return False

@@ -1,0 +1,64 @@
+"""Assertions: queries that revisions expect to return true. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pulumi_alembic.sql.locks import MODES
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from pulumi_alembic.sql.locks import Effects
+
+__all__ = ["asserted", "is_decided", "message_of", "problem", "touched"]
+
+_MARK = "/* ensure: "
+_MESSAGE = re.compile(r" /\* ensure: (.*) \*/", re.DOTALL)
+
+
+def asserted(query: str, message: str) -> str:
+    """The statement that is sent and shown: the query with its message behind it."""
+    return f"{query.strip().rstrip(';')} {_MARK}{message} */"
+
+
+def message_of(statement: str) -> str:
+    """The message of a statement that `asserted` wrote; empty for any other."""
+    match = _MESSAGE.search(statement) if statement.endswith(" */") else None
+    return match[1] if match else ""
+
+
+def problem(query: str, message: str) -> str:
+    """Why this cannot be an assertion; empty if it can."""
+    from pulumi_alembic.sql.parser import ParseError, nodes, parse
+
+    if not message.strip() or "*/" in message or "/*" in message:
+        return "ensure needs a message that says what is wrong, without the marks of a comment"
+    try:
+        trees = parse(query)
+    except ParseError as error:
+        return f"ensure: PostgreSQL's parser refuses the query: {error}"
+    changes = any(nodes(trees, "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "IntoClause", "LockingClause"))
+    if len(trees) != 1 or trees[0].tag != "SelectStmt" or changes:
+        return "ensure takes one SELECT, which changes and locks nothing"
+    if not trees[0].valuesLists and len(trees[0].targetList or ()) != 1 and not trees[0].larg:
+        return "ensure takes a SELECT of one column, which is true or false"
+    return ""
+
+
+def touched(effects: Effects) -> frozenset[str]:
+    """The tables that a statement can change."""
+    return frozenset(lock.table for lock in effects.locks if lock.mode != MODES[0])
+
+
+def is_decided(effects: Effects, changed: Container[str], *, first: bool) -> bool:
+    """Whether an assertion with these effects has its answer before the plan runs.
+
+    Args:
+        effects: those of its query.
+        changed: the tables that statements before it can change.
+        first: whether no statement is before it.
+
+    """
+    return first or (not effects.unknown and not any(lock.table in changed for lock in effects.locks))
