@@ -32,6 +32,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from pulumi_embedded.processes import interpreters, plugins
 from taskdb.local.account import Account
 from taskdb.local.binaries import Binaries, inspect
 from taskdb.local.cluster import ADMIN, HOST, Cluster
@@ -39,6 +40,7 @@ from taskdb.local.install import binaries_for_new_server
 from taskdb.local.place import Place
 from taskdb.local.ports import free_port
 from taskdb.local.record import Server
+from tests import loaded
 
 if TYPE_CHECKING:
     from tests.collector import Collected
@@ -256,6 +258,23 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def run_folder(pytestconfig: pytest.Config) -> Path:
     """The folder of this test run, the same in all workers, open to a server's user, removed at the end."""
     return pytestconfig.stash[RUN_FOLDER]
+
+
+@pytest.fixture(scope="session", autouse=not ALL)
+def forks(run_folder: Path) -> Iterator[None]:
+    """Let the commands of tests, and the programs and plugins of engines, be forks of one process of the worker."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(loaded.SOCKET, str(run_folder / f"loaded-{os.getpid()}"))
+        for module in (interpreters, plugins):
+            patch.setattr(module, "start", loaded.start)
+        yield
+    loaded.close()
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each command of the test be a process of its own."""
+    monkeypatch.delenv(loaded.SOCKET, raising=False)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from pulumi_alembic.scripts.history import History
 from taskdb.local import Server
+from tests import loaded
 from tests.acceptance.states import outputs_of
 from tests.conftest import PROJECT
 
@@ -68,15 +68,9 @@ class Project:
 
     def run(self, *command: str, **changes: str) -> Outcome:
         """Run a command in the folder; `changes` are to its environment."""
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment | changes,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=280,
-        )
+        environment = self.environment | changes
+        program = shutil.which(command[0], path=environment["PATH"]) or command[0]
+        done = loaded.run([program, *command[1:]], cwd=self.folder, env=environment, timeout=280)
         self.printed.append(Outcome(done.returncode, done.stdout, done.stderr))
         return self.printed[-1]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from taskdb.local import Server
+from tests import loaded
 from tests.acceptance.project import ENGINES, PASSED_ON
 from tests.conftest import PROJECT, ThrowawayCluster
 
@@ -47,15 +48,11 @@ def run(examples: Path, engine: str, server: Server) -> Callable[..., str]:
         "PULUMI_SKIP_UPDATE_CHECK": "1",
     }
     environment["PULUMI_CONFIG_PASSPHRASE"] = "of the examples"
+    program = shutil.which(ENGINES[engine], path=environment["PATH"])
+    assert program
 
     def run(name: str, *arguments: str) -> str:
-        done = subprocess.run(
-            [ENGINES[engine], *arguments],
-            cwd=examples / name,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
+        done = loaded.run([program, *arguments], cwd=examples / name, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -69,8 +66,8 @@ def run(examples: Path, engine: str, server: Server) -> Callable[..., str]:
         }
         for key, value in {**values, **more}.items():
             run(name, "config", "set", *(["--path"] if "[" in key else []), key, value)
-        for key, value in {"admin_password": server.password, "migrator_password": "a/b c@d"}.items():
-            run(name, "config", "set", "--secret", key, value)
+        for key, value in {"admin_password": server.password, "migrator_password": "-a/b c@d"}.items():
+            run(name, "config", "set", "--secret", "--", key, value)
         return lambda *arguments: run(name, *arguments)
 
     return begin

@@ -36,6 +36,7 @@ def test_a_check_for_drift_prints_the_differences_only(live: Project) -> None:
     assert fits(live, check, 5), check.text
 
 
+@pytest.mark.usefixtures("processes")
 def test_an_update_prints_its_plan_once_and_a_failure_last(stack: Project) -> None:
     """With a preview the plan is the preview's; without one the update prints it."""
     script = stack.script(1, "op.execute('CREATE TABLE app.shelves (id int)')", "op.execute('DROP TABLE app.shelves')")

@@ -3,7 +3,6 @@
 import os
 import secrets
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from psycopg import sql
 
 from pulumi_alembic.migrate import migrator
 from pulumi_alembic.migrate.job import Job
+from tests import loaded
 from tests.conftest import Database, verifier
 from tests.postgres.alembic.hearing import Gates, Hears
 from tests.postgres.alembic.owner import connect
@@ -58,12 +58,10 @@ class Target:
             '[tool.alembic]\nscript_location = "%(here)s/migrations"\nfile_template = "%%(rev)s_%%(slug)s"\n'
             "revision_environment = true\n"
         )
-        done = subprocess.run(
+        done = loaded.run(
             [Path(sys.executable).with_name("alembic"), *arguments],
             cwd=self.directory.parent,
             env=os.environ | {"DATABASE_URL": self.url},
-            capture_output=True,
-            text=True,
         )
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout + done.stderr

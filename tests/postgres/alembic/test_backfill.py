@@ -19,7 +19,7 @@ from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.review.plan_text import summary
 from pulumi_alembic.scripts.origin import Origin
 from pulumi_alembic.scripts.phases import WITH_DEPLOY, Contracts
-from tests import formats
+from tests import formats, loaded
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.waiting import Told, blocker, until
 
@@ -75,11 +75,9 @@ def states(target: Target) -> list[str]:
 
 
 def command(target: Target, *arguments: str, check: bool = True) -> str:
-    done = subprocess.run(
+    done = loaded.run(
         [Path(sys.executable).with_name("pulumi-alembic"), *arguments, "--directory", target.directory],
         env={"PATH": "/usr/bin:/bin", "DATABASE_URL": target.url},
-        capture_output=True,
-        text=True,
     )
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -118,16 +116,17 @@ def test_a_key_of_several_columns_with_odd_names_and_values(one: Target) -> None
 
 
 @contextmanager
-def running(target: Target) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [Path(sys.executable).with_name("pulumi-alembic"), "backfill", "run", "--directory", target.directory],
-        env={"PATH": "/usr/bin:/bin", "DATABASE_URL": target.url},
-    )
+def running(target: Target) -> Iterator[loaded.Started | subprocess.Popen[str]]:
+    program = str(Path(sys.executable).with_name("pulumi-alembic"))
+    command = [program, "backfill", "run", "--directory", str(target.directory)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", target.url)
+        process = loaded.start(command, target.directory, subprocess.DEVNULL)
     try:
         yield process
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def changed(target: Target) -> int:

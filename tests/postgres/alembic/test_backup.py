@@ -21,7 +21,7 @@ from pulumi_alembic.migrate import planner
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.scripts.origin import Origin
 from pulumi_alembic.scripts.plan import Plan
-from tests import formats
+from tests import formats, loaded
 from tests.conftest import Database
 from tests.postgres.alembic.backing_up import EVERYTHING, ONE, THREE, TWO, Backing, require_clients
 from tests.postgres.alembic.conftest import Target
@@ -68,7 +68,7 @@ def refused(backing: Backing) -> str:
 
 
 def listed(backing: Backing, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return loaded.run(
         [
             Path(sys.executable).with_name("pulumi-alembic"),
             "backups",
@@ -77,8 +77,6 @@ def listed(backing: Backing, *arguments: str) -> subprocess.CompletedProcess[str
             backing.target.directory,
         ],
         env={**os.environ, "DATABASE_URL": backing.target.url},
-        capture_output=True,
-        text=True,
     )
 
 

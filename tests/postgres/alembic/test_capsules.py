@@ -19,6 +19,7 @@ from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.revision import checksum
 from pulumi_alembic.scripts.trust import VARIABLE, digest
 from pulumi_alembic.stack.plugin_errors import HalfDone
+from tests import loaded
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.stack import Refused, Stack, at, older
@@ -469,11 +470,9 @@ def test_commands_that_no_stack_vouches_for_run_nothing_of_the_ledger(
 
 
 def capsule(target: Target, id: str) -> str:
-    done = subprocess.run(
+    done = loaded.run(
         [Path(sys.executable).with_name("pulumi-alembic"), "capsule", id, "--directory", target.directory],
         env=os.environ | {"DATABASE_URL": target.url},
-        capture_output=True,
-        text=True,
     )
     return done.stdout + done.stderr
 

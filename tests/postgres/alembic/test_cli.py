@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import formats
+from tests import formats, loaded
 from tests.postgres.alembic.conftest import Target
 
 ONE, TWO = "20250101_001", "20250102_002"
@@ -33,12 +33,10 @@ def two(empty_target: Target) -> Target:
 
 
 def run(target: Target, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return loaded.run(
         [Path(sys.executable).with_name("pulumi-alembic"), *arguments],
         cwd=target.directory.parent,
         env={**os.environ, "DATABASE_URL": target.url, **environment},
-        capture_output=True,
-        text=True,
     )
 
 

@@ -13,7 +13,7 @@ from pulumi_alembic.errors import DatabaseError, RevisionFailed
 from pulumi_alembic.ledger import records
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.scripts.origin import Origin
-from tests import formats
+from tests import formats, loaded
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 
@@ -38,12 +38,10 @@ def three(empty_target: Target) -> Target:
 
 
 def run(target: Target, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return loaded.run(
         [Path(sys.executable).with_name("pulumi-alembic"), "history", *arguments],
         cwd=target.directory.parent,
         env={**os.environ, "DATABASE_URL": target.url, **environment},
-        capture_output=True,
-        text=True,
     )
 
 

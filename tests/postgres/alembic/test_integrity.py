@@ -1,7 +1,6 @@
 """An applied script that is not the one that ran is refused and shown, wherever it would be built on."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from pulumi_alembic.errors import DatabaseError, HistoryError, MigrationError
 from pulumi_alembic.migrate import planner
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.scripts.history import History
+from tests import loaded
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 
@@ -18,11 +18,9 @@ ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 
 
 def pulumi_alembic(target: Target, *arguments: str, check: bool = True) -> str:
-    done = subprocess.run(
+    done = loaded.run(
         [Path(sys.executable).with_name("pulumi-alembic"), *arguments, "--directory", target.directory],
         env=os.environ | {"DATABASE_URL": target.url},
-        capture_output=True,
-        text=True,
     )
     assert (done.returncode == 0) is check, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -1,7 +1,6 @@
 """`kept` lists what downgrades set aside, `prune` removes it, and a restore leaves it alone."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 
 from pulumi_alembic.migrate.data_loss.preserved_table import read
-from tests import formats
+from tests import formats, loaded
 from tests.conftest import Database
 from tests.postgres.alembic.backing_up import Backing, require_clients
 from tests.postgres.alembic.conftest import Target
@@ -42,12 +41,9 @@ def kept(target: Target) -> list[Any]:
 
 
 def run(target: Target, *arguments: str, code: int = 0) -> str:
-    done = subprocess.run(
+    done = loaded.run(
         [Path(sys.executable).with_name("pulumi-alembic"), *arguments, "--directory", target.directory],
         env={**os.environ, "DATABASE_URL": target.url},
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
     )
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -17,7 +17,7 @@ import pytest
 from psycopg import sql
 
 from pulumi_alembic.ledger.table import REPORTED_COLUMNS
-from tests import formats
+from tests import formats, loaded
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 
@@ -63,12 +63,9 @@ def reporter(applied: Target, database: Database) -> Iterator[str]:
 
 def report(target: Target, url: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("pulumi-alembic")
-    return subprocess.run(
+    return loaded.run(
         [program, "report", "--database", "--directory", target.directory, *options],
         env={**os.environ, "DATABASE_URL": url, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
     )
 
 
@@ -113,12 +110,9 @@ def test_an_edited_script_is_named_without_its_lines(applied: Target, reporter: 
 
 
 def test_other_commands_still_ask_for_a_login_that_can_become_the_owner(applied: Target, reporter: str) -> None:
-    done = subprocess.run(
+    done = loaded.run(
         [Path(sys.executable).with_name("pulumi-alembic"), "plan", "--directory", applied.directory],
         env={**os.environ, "DATABASE_URL": reporter},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 1 and "which this role is not a member of" in done.stderr
 

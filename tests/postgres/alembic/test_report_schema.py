@@ -22,7 +22,7 @@ from pulumi_alembic.review.build import account_from_artifact, account_from_data
 from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.review.rehearsal.artifact import Artifact, _without_options
 from taskdb.local import Server
-from tests import formats
+from tests import formats, loaded
 from tests.conftest import Database, ThrowawayCluster
 from tests.postgres.alembic.conftest import Target
 
@@ -80,12 +80,9 @@ def applied(empty_target: Target, database: Database, server: Server) -> Iterato
 def run(target: Target, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("pulumi-alembic")
     known = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    return subprocess.run(
+    return loaded.run(
         [program, *arguments, "--directory", target.directory],
         env=known | environment,
-        capture_output=True,
-        text=True,
-        check=False,
     )
 
 

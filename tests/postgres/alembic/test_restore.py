@@ -19,6 +19,7 @@ from pulumi_alembic.database.migration_lock import KEY
 from pulumi_alembic.errors import RevisionFailed
 from pulumi_alembic.ledger import records
 from pulumi_alembic.migrate import planner
+from tests import loaded
 from tests.conftest import Database
 from tests.postgres.alembic.backing_up import EVERYTHING, MAY_LOSE, ONE, THREE, TWO, Backing, catalog, require_clients
 from tests.postgres.alembic.conftest import Target
@@ -50,12 +51,9 @@ def backing(empty_target: Target, database: Database, tmp_path: Path) -> Backing
 
 
 def restore(target: Target, *arguments: str, check: bool = True, **environment: str) -> str:
-    done = subprocess.run(
+    done = loaded.run(
         [Path(sys.executable).with_name("pulumi-alembic"), *arguments, "--directory", target.directory],
         env={**os.environ, "DATABASE_URL": target.url, **environment},
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
     )
     assert (done.returncode == 0) is check, done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -21,7 +21,7 @@ from pulumi_alembic.status import reading
 from pulumi_alembic.status.overview import Guide, Status, survey
 from pulumi_alembic.status.page import page
 from pulumi_embedded.storage.secrets import Crypter
-from tests import formats
+from tests import formats, loaded
 from tests.conftest import Database, ThrowawayCluster, create_database
 from tests.postgres.alembic.conftest import Target, prepare
 from tests.postgres.alembic.owner import connect
@@ -210,7 +210,7 @@ def test_the_command_prints_a_table_json_and_a_page_and_no_secret(stacks: Stacks
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [Path(sys.executable).with_name("pulumi-alembic"), "status", "--directory", "migrations"]
-        return subprocess.run([*command, *arguments], cwd=stacks.folder, capture_output=True, text=True)
+        return loaded.run([*command, *arguments], cwd=stacks.folder)
 
     table = run("--html", str(html))
     assert table.returncode == 1, table.stderr
@@ -251,7 +251,7 @@ def test_five_stacks_on_three_servers_are_shown_as_they_are_and_without_a_secret
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [Path(sys.executable).with_name("taskdb"), "status", *arguments]
-        return subprocess.run(command, cwd=stacks.folder, env=environment, capture_output=True, text=True)
+        return loaded.run(command, cwd=stacks.folder, env=environment)
 
     page_file = stacks.folder / "status.html"
     table, printed = run("--html", str(page_file)), run("--json")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 
 from pulumi_alembic.errors import RevisionFailed
 from pulumi_alembic.policy import Policy
+from tests import loaded
 from tests.collector import Collected
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
@@ -88,12 +88,10 @@ def test_the_alembic_command_and_ours_are_a_trace_each(empty_target: Target, col
     empty_target.write(ONE, None, TABLE)
     empty_target.alembic("upgrade", "head")
     empty_target.write(TWO, ONE, TABLE.replace("TABLE t", "TABLE u"))
-    done = subprocess.run(
+    done = loaded.run(
         [Path(sys.executable).with_name("pulumi-alembic"), "upgrade"],
         cwd=empty_target.directory.parent,
         env=os.environ | {"DATABASE_URL": empty_target.url},
-        capture_output=True,
-        text=True,
     )
     assert done.returncode == 0, done.stderr
     paths = [collected.path(each) for each in collected.named("CREATE TABLE")]

@@ -10,7 +10,7 @@ import pytest
 
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.stack import log
-from tests import formats
+from tests import formats, loaded
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.stack import Stack
@@ -55,13 +55,10 @@ QUOTES_ROWS = (
 
 def run(target: Target, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     (target.directory.parent / "pyproject.toml").write_text('[tool.alembic]\nscript_location = "%(here)s/migrations"\n')
-    return subprocess.run(
+    return loaded.run(
         [Path(sys.executable).with_name("pulumi-alembic"), *arguments],
         cwd=target.directory.parent,
         env={**os.environ, "DATABASE_URL": target.url, **environment},
-        capture_output=True,
-        text=True,
-        errors="replace",
     )
 
 

@@ -17,6 +17,9 @@ import psycopg
 from google.protobuf import empty_pb2, json_format
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, status_pb2
 
+from tests import loaded
+from tests.conftest import PROJECT
+
 RECORDINGS = Path(__file__).parent / "recordings"
 
 Answer = dict[str, Any]
@@ -66,13 +69,14 @@ def recording(file: str, version: int) -> Iterator[Line]:
 def plugin(engine: str = "127.0.0.1:1") -> Iterator[provider_pb2_grpc.ResourceProviderStub]:
     """A running plugin process of the engine at this address, asked over gRPC."""
     command = [sys.executable, "-m", "pulumi_embedded.postgresql", engine]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            with grpc.insecure_channel(f"127.0.0.1:{int(process.stdout.readline())}") as channel:
-                yield provider_pb2_grpc.ResourceProviderStub(channel)
-        finally:
-            process.terminate()
+    process = loaded.start(command, PROJECT, subprocess.DEVNULL)
+    assert process.stdout is not None
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{int(process.stdout.readline())}") as channel:
+            yield provider_pb2_grpc.ResourceProviderStub(channel)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @contextmanager

@@ -85,6 +85,7 @@ def of_this_user(path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="no /proc")
+@pytest.mark.usefixtures("processes")
 def test_engine_and_plugins_listen_where_no_other_user_can_call(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,11 +13,12 @@ import pytest
 
 from pulumi_alembic.commands.cli import group
 from pulumi_alembic.errors import MigrationError
+from tests import loaded
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [Path(sys.executable).with_name("pulumi-alembic"), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | environment)
+    return loaded.run(command, cwd=folder, env=os.environ | environment)
 
 
 def test_without_a_command_it_prints_the_help(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from pulumi_embedded import cli
-from pulumi_embedded.processes import plugins, provider
+from pulumi_embedded.processes import interpreters, plugins, provider
 from pulumi_embedded.storage import files, secrets, statefile
+from tests import loaded
 from tests.forks import redirect, serve
 
 # The salt of the stacks in these tests, whose passphrase is empty: deriving the key takes most of a short command.
@@ -112,6 +113,7 @@ def _run(command: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    interpreters.start = plugins.start = loaded.start  # type: ignore[assignment]
     secrets.Crypter.open(SALT, "")
     assert files.write_atomically is statefile.write_atomically
     serve(_run)

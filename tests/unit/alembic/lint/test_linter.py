@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from pulumi_alembic.scripts.promotion import Lower, Proof
 from pulumi_alembic.scripts.trust import digest
 from pulumi_alembic.sql.catalog import Catalog
 from pulumi_alembic.sql.effects import after
-from tests import formats
+from tests import formats, loaded
 
 ONE, TWO = "20250101_001", "20250102_002"
 ENV = """
@@ -358,9 +357,7 @@ def test_three_hundred_revisions_take_one_process_and_about_a_second(
 
 def command(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     program = str(Path(sys.executable).with_name("pulumi-alembic"))
-    return subprocess.run(
-        [program, "lint", "--directory", str(project), *arguments], capture_output=True, text=True, env=os.environ
-    )
+    return loaded.run([program, "lint", "--directory", str(project), *arguments])
 
 
 def test_the_command_lints_both_ways_and_its_exit_code_is_for_ci(project: Path) -> None:

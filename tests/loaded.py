@@ -1,0 +1,301 @@
+"""Python commands as forks of one process that has the libraries loaded, which takes longer than most of them.
+
+`make test` starts the commands of the acceptance tests so, and the programs and plugins of every engine. Each is a
+process of its own in `make test-all`, and in tests that are about processes: they use the fixture `processes`.
+
+`python -m tests.loaded SOCKET` is that process. A client sends it the command and three file descriptors; the answers
+are the fork and, when it ends, its exit code, negative for a signal.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import io
+import json
+import os
+import pkgutil
+import random
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from pulumi_embedded.processes import interpreters, plugins
+from pulumi_embedded.tracing import environment
+
+start_process = interpreters.start
+
+PROJECT = Path(__file__).parents[1]
+PACKAGES = ("pulumi_alembic", "pulumi_embedded", "taskdb")
+NOT_LOADED = ("__main__", "pytest_plugin", "testing", "processes.program", "processes.dynamic")
+SOCKET = "TASKDB_TESTS_LOADED"
+"""The variable that names the socket, for the processes that tests start."""
+
+
+def can_be_a_fork(command: Sequence[str | Path], environment: Mapping[str, str]) -> bool:
+    """Whether forks are wanted, and it is a Python of this virtual environment, or a script of it, with its modules."""
+    if SOCKET not in os.environ:
+        return False
+    program = Path(command[0])
+    same = program.is_absolute() and program.parent.resolve() == Path(sys.prefix, "bin").resolve()
+    return same and _settings(environment) == _settings(os.environ) and _is_python(program)
+
+
+def _settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """What the variables tell an interpreter that begins, but for what a fork can still do."""
+    can_follow = ("PYTHONDONTWRITEBYTECODE",)
+    return {name: value for name, value in environment.items() if name.startswith("PYTHON") and name not in can_follow}
+
+
+def _is_python(program: Path) -> bool:
+    if program.name.startswith("python"):
+        return True
+    with program.open("rb") as file:
+        return file.read(2) == b"#!" and b"python" in file.readline()
+
+
+class Started:
+    """A fork, with what is used of `subprocess.Popen`."""
+
+    def __init__(
+        self, command: Sequence[str | Path], folder: Path, environment: Mapping[str, str], files: Sequence[int]
+    ) -> None:
+        self.args = command
+        self.returncode: int | None = None
+        self.stdin: IO[str] | None = None
+        self.stdout: IO[str] | None = None
+        self.stderr: IO[str] | None = None
+        self._answers = socket.socket(socket.AF_UNIX)
+        if not Path(os.environ[SOCKET]).exists():
+            load()
+        self._answers.connect(os.environ[SOCKET])
+        request = {"command": [*map(str, command)], "folder": str(folder), "environment": dict(environment)}
+        socket.send_fds(self._answers, [b" "], files)
+        self._answers.sendall(json.dumps(request).encode())
+        self._answers.shutdown(socket.SHUT_WR)
+        line = b""
+        while not line.endswith(b"\n"):
+            line += self._answers.recv(1)
+        self.pid = int(line)
+
+    def poll(self) -> int | None:
+        """The exit code; None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, when it has ended."""
+        if self.returncode is None:
+            if not select.select([self._answers], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            # Several threads may wait.
+            self.returncode = int(self._answers.recv(16, socket.MSG_PEEK) or -signal.SIGKILL)
+        return self.returncode
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def communicate(self) -> None:
+        """Wait for the end; what it printed is dropped."""
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream:
+                stream.close()
+        self.wait()
+
+
+def start(command: Sequence[str], folder: Path, stdin: int) -> Started | subprocess.Popen[str]:
+    """Start a program or a plugin of an engine, in the place of `pulumi_embedded.processes.interpreters.start`."""
+    variables = environment() or os.environ
+    if not can_be_a_fork(command, variables):
+        return start_process(command, folder, stdin)
+    pipes = [os.pipe() for _ in range(3)]
+    if stdin == subprocess.DEVNULL:
+        os.close(pipes[0][1])
+    [(read, write), (out, written), (errors, told)] = pipes
+    try:
+        started = Started(command, folder, variables, (read, written, told))
+    finally:
+        for theirs in (read, written, told):
+            os.close(theirs)
+    if stdin == subprocess.PIPE:
+        started.stdin = os.fdopen(write, "w")
+    started.stdout = os.fdopen(out, errors="replace")
+    started.stderr = os.fdopen(errors, errors="replace")
+    return started
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    input: str = "",
+    timeout: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as `subprocess.run` does."""
+    folder, variables = cwd or Path.cwd(), os.environ if env is None else env
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        given.write(input.encode())
+        given.seek(0)
+        started: Started | subprocess.Popen[bytes]
+        if can_be_a_fork(command, variables):
+            started = Started(command, folder, variables, [each.fileno() for each in (given, output, errors)])
+        else:
+            started = subprocess.Popen(command, cwd=folder, env=variables, stdin=given, stdout=output, stderr=errors)
+        try:
+            code = started.wait(timeout)
+        finally:
+            started.kill()
+        for file in (output, errors):
+            file.seek(0)
+        return subprocess.CompletedProcess(command, code, *(each.read().decode() for each in (output, errors)))
+
+
+_loading = threading.Lock()
+_process: subprocess.Popen[bytes] | None = None
+
+
+def load() -> None:
+    """Start the process that has the libraries loaded, unless it runs."""
+    global _process
+    with _loading:
+        if _process is None:
+            _process = subprocess.Popen(
+                [sys.executable, "-m", "tests.loaded", os.environ[SOCKET]],
+                cwd=PROJECT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            assert _process.stdout and _process.stdout.readline(), "it has loaded"
+
+
+def close() -> None:
+    """End the process that `load` started."""
+    if _process:
+        _process.communicate()
+
+
+def main() -> None:
+    """Load, listen, and fork, until standard input ends."""
+    _load()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(sys.argv[1])
+    listener.listen(64)
+    os.environ[SOCKET] = sys.argv[1]
+    print("listens", flush=True)
+    while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+        client, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            _serve(client)
+            os._exit(0)
+        client.close()
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def _load() -> None:
+    import dill  # noqa: F401
+    import pulumi_postgresql  # noqa: F401
+    import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
+
+    for package in PACKAGES:
+        for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+            if not any(part in f"{module.name}." for part in (f".{name}." for name in NOT_LOADED)):
+                importlib.import_module(module.name)
+    assert threading.active_count() == 1, "a fork has no other thread"
+    interpreters.start, plugins.start = start, start  # type: ignore[assignment]
+
+
+def _serve(client: socket.socket) -> None:
+    _, files, _, _ = socket.recv_fds(client, 1, 3)
+    with client.makefile("rb") as sent:
+        request = json.loads(sent.read())
+    pid = os.fork()
+    if pid == 0:
+        client.close()
+        _become(request, files)
+    for file in files:
+        os.close(file)
+    client.sendall(f"{pid}\n".encode())
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with contextlib.suppress(BrokenPipeError):
+        client.sendall(str(code).encode())
+
+
+def _become(request: dict[str, Any], files: Sequence[int]) -> NoReturn:
+    """Be the process that the command would be."""
+    os.setsid()
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"] | {SOCKET: sys.argv[1]})
+    time.tzset()
+    tempfile.tempdir = None
+    random.seed()
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
+    code = 1
+    try:
+        code = _run(*request["command"])
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _run(program: str, *arguments: str) -> int:
+    """Run the script, or what the Python is told with the options that the engine uses."""
+    options, module, words = set[str](), "", [*arguments]
+    if not Path(program).name.startswith("python"):
+        words = [program, *words]
+    else:
+        while words[0] in ("-P", "-u"):
+            options.add(words.pop(0))
+        if words[0] == "-m":
+            _, module, *words = words
+    buffering = 0 if "-u" in options else -1
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout, sys.stderr = (
+        io.TextIOWrapper(os.fdopen(number, "wb", buffering, closefd=False), errors=errors, write_through=True)
+        for number, errors in ((1, "strict"), (2, "backslashreplace"))
+    )
+    sys.path.remove(str(PROJECT))
+    if "-P" not in options:
+        sys.path.insert(0, str(Path.cwd()) if module else str(Path(words[0]).parent))
+    sys.argv = [module, *words] if module else words
+    try:
+        if module:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as exit_:
+        if isinstance(exit_.code, str):
+            print(exit_.code, file=sys.stderr)
+            return 1
+        return exit_.code or 0
+    return 0
+
+
+if __name__ == "__main__":
+    main()
