@@ -30,12 +30,18 @@ def found(text: str) -> list[str]:
 def strings(path: Path) -> Iterator[tuple[int, str]]:
     """The strings of a module that people can see, of more than one word, and the help of commands."""
     tree = ast.parse(path.read_text())
-    silent = set()
+    silent: set[ast.expr] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             silent.add(node.value)
         if isinstance(node, ast.FunctionDef) and any("command" in ast.unparse(each) for each in node.decorator_list):
             yield node.lineno, ast.get_docstring(node) or ""
+        if isinstance(node, ast.JoinedStr):
+            silent |= {*node.values}
+            yield (
+                node.lineno,
+                "".join(str(part.value) if isinstance(part, ast.Constant) else "{…}" for part in node.values),
+            )
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and node not in silent and " " in str(node.value).strip():
             yield node.lineno, str(node.value)

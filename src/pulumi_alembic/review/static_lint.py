@@ -36,7 +36,7 @@ class Placed:
     def text(self) -> str:
         """The finding as a person reads it, with what to write instead below."""
         found = self.finding
-        excused = f" (excused: {found.excused})" if found.excused else ""
+        excused = f" (allowed: {found.excused})" if found.excused else ""
         instead = "" if excused else "".join(f"\n    {line}" for line in found.suggestion.splitlines())
         return f"{self.file}: {self.direction}: {found.severity} {found.rule}: {found.message}{excused}{instead}"
 

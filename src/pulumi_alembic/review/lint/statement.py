@@ -39,11 +39,11 @@ def _by_effects(sight: Sight, told: set[str]) -> Iterator[Draft]:
     advice = "no way without it is known here: choose a quiet hour"
     for table in sight.effects.rewrites:
         if table not in told:
-            yield Draft("table-rewrite", f"writes {table} anew", (table,), excuse("table-rewrite", advice))
+            yield Draft("table-rewrite", f"rewrites {table}", (table,), excuse("table-rewrite", advice))
     modes = {lock.table: lock.mode for lock in sight.effects.locks}
     for table in sight.effects.scans:
         if table not in told and modes.get(table) in _BLOCKING:
-            what = f"reads {table} whole under {modes[table]}"
+            what = f"scans all of {table} under {modes[table]}"
             yield Draft("blocking-scan", what, (table,), excuse("blocking-scan", advice))
 
 
@@ -60,7 +60,7 @@ def _maintain(sight: Sight, node: Any) -> Iterator[Draft]:
     rule = "cluster" if node.tag == "ClusterStmt" else "vacuum-full"
     for table in sight.effects.rewrites:
         instead = f'with op.get_context().autocommit_block():\n    op.execute("VACUUM (ANALYZE) {table}")'
-        yield Draft(rule, f"writes {table} anew", (table,), instead)
+        yield Draft(rule, f"rewrites {table}", (table,), instead)
 
 
 def _lock(sight: Sight, node: Any) -> Iterator[Draft]:

@@ -140,7 +140,7 @@ def _statement(statement: StatementAccount, page: Page) -> str:
     if statement.outside:
         said.insert(0, "outside the transaction")
     for finding in page.rows(statement.findings, "name"):
-        said.append(f"{SYMBOLS[finding.severity]} {page.code(finding.rule)}{' (excused)' if finding.excused else ''}")
+        said.append(f"{SYMBOLS[finding.severity]} {page.code(finding.rule)}{' (allowed)' if finding.excused else ''}")
     sql = page.block(statement.sql, "sql", "statement")
     return f"{' · '.join(said)}\n\n{sql}" if said else sql
 
