@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from pulumi_alembic.errors import AssertionFailed, MigrationError
-from pulumi_alembic.sql.assertions import asserted, problem
+from pulumi_alembic.sql.assertions import alone, asserted, problem
 
 if TYPE_CHECKING:
     from pulumi_alembic.migrate.blocks.statement import Phases
@@ -59,6 +59,6 @@ def _block(query: str, message: str) -> str:
     while mark in query or mark in message:
         mark = f"{mark[:-1]}_$"
     return (
-        f"DO {mark} BEGIN IF ({query.strip().rstrip(';')}) IS NOT TRUE THEN "
+        f"DO {mark} BEGIN IF ({alone(query)}) IS NOT TRUE THEN "
         f"RAISE EXCEPTION '{quoted}' USING ERRCODE = 'assert_failure'; END IF; END {mark}"
     )

@@ -12,15 +12,23 @@ if TYPE_CHECKING:
 
     from pulumi_alembic.sql.locks import Effects
 
-__all__ = ["asserted", "is_decided", "message_of", "problem", "touched"]
+__all__ = ["alone", "asserted", "is_decided", "message_of", "problem", "touched"]
 
 _MARK = "/* ensure: "
-_MESSAGE = re.compile(r" /\* ensure: (.*) \*/", re.DOTALL)
+_MESSAGE = re.compile(r"\s/\* ensure: (.*) \*/", re.DOTALL)
+
+
+def alone(query: str) -> str:
+    """The query without its semicolon; a comment at its end, which would hide what follows it, has a line of its own."""
+    from pulumi_alembic.sql.parser import split
+
+    [statement] = split(query)
+    return f"{statement}\n" if "--" in statement else statement
 
 
 def asserted(query: str, message: str) -> str:
     """The statement that is sent and shown: the query with its message behind it."""
-    return f"{query.strip().rstrip(';')} {_MARK}{message} */"
+    return f"{alone(query)} {_MARK}{message} */"
 
 
 def message_of(statement: str) -> str:

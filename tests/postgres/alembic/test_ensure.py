@@ -108,8 +108,9 @@ def test_another_query_is_refused(tables: Target, line: str, message: str) -> No
         tables.migrate(TWO)
 
 
-def test_psql_fails_by_the_printed_sql_too(tables: Target) -> None:
-    ensures(tables, TWO, ONE, named(f"{EACH_NAMED} AND ':x' LIKE '%%x'", "100 % of it's rows"))
+@pytest.mark.parametrize("end", ["", ";", " -- all of them", "; -- all of them"])
+def test_psql_fails_by_the_printed_sql_too(tables: Target, end: str) -> None:
+    ensures(tables, TWO, ONE, named(f"{EACH_NAMED} AND ':x' LIKE '%%x'{end}", "100 % of it's rows"))
     printed = tables.alembic("upgrade", f"{ONE}:{TWO}", "--sql")
     block = printed[printed.index("DO $ensure$") : printed.index("END $ensure$") + len("END $ensure$")]
     send(tables, block)
