@@ -19,7 +19,7 @@ _MESSAGE = re.compile(r"\s/\* ensure: (.*) \*/", re.DOTALL)
 
 
 def alone(query: str) -> str:
-    """The query without its semicolon; a comment at its end, which would hide what follows it, has a line of its own."""
+    """The query without its semicolon; behind a comment at its end begins a new line."""
     from pulumi_alembic.sql.parser import split
 
     [statement] = split(query)
