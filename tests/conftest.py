@@ -10,6 +10,7 @@ TASKDB_TEST_PG_BINDIR names the folder of the server programs to test with; with
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import fcntl
 import hashlib
@@ -411,6 +412,12 @@ def major(server: Server) -> int:
 def resources(major: int) -> int:
     """The resources of a new stack. Before PostgreSQL 15 the rights on the schema public are a superuser's."""
     return 42 if major >= 15 else 41
+
+
+@pytest.fixture(scope="session")
+def event_loop() -> None:
+    """That of Pulumi's mocks (SDK 3.272), which Python creates by itself up to 3.13 only."""
+    asyncio.set_event_loop(asyncio.new_event_loop())
 
 
 @pytest.fixture

@@ -161,6 +161,10 @@ def test_an_env_py_that_fails_is_an_error_of_one_line(project: Path) -> None:
         "open({path!r}, 'w')",
         "from pathlib import Path; Path({path!r}).touch()",
         "import threading; threading.Thread(target=lambda: open({path!r}, 'w')).start()",
+        pytest.param(
+            "from concurrent import interpreters; interpreters.create().exec(\"open({path!r}, 'w')\")",
+            marks=pytest.mark.skipif(sys.version_info < (3, 14), reason="Python 3.14 has it"),
+        ),
     ],
 )
 def test_what_a_script_would_do_beside_the_database_does_not_happen(upgrade: Render, tmp_path: Path, body: str) -> None:

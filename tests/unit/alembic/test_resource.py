@@ -8,6 +8,8 @@ import pytest
 from pulumi_alembic import Approval, Backup, Drift, Migrations, PromoteFrom, Query, Waves
 from tests.conftest import PROJECT
 
+pytestmark = pytest.mark.usefixtures("event_loop")
+
 DIRECTORY = str(PROJECT / "migrations")
 
 

@@ -14,6 +14,8 @@ from taskdb import preflight
 from taskdb.passwords import PasswordProvider
 from taskdb.rotation import own_outputs
 
+pytestmark = pytest.mark.usefixtures("event_loop")
+
 PROJECT = Path(__file__).parents[3]
 
 
@@ -69,7 +71,12 @@ def registered(
     monkeypatch.setattr(preflight, "_logins", lambda connection, database: frozenset[str]())
     mocks = Mocks(outputs)
     pulumi.runtime.set_mocks(mocks, project="taskdb", stack="dev", preview=False)
-    pulumi.runtime.test(lambda: runpy.run_path(str(folder / "__main__.py"), run_name="__main__"))()
+
+    # What it returned would be taken for outputs.
+    def program() -> None:
+        runpy.run_path(str(folder / "__main__.py"), run_name="__main__")
+
+    pulumi.runtime.test(program)()
     return mocks.registered
 
 

@@ -53,6 +53,7 @@ _READS = {
 _EVENTS = ("ctypes.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.system", "subprocess.", "socket.connect")
 _OUTSIDE = (
     "a connection of its own", "the network", "another program", "another database", "another thread",
+    "another interpreter",
     # Nothing could end it in time.
     "the time (sleep)",
 )  # fmt: skip

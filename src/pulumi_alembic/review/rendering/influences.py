@@ -58,6 +58,7 @@ _OWNERS = {
     "_sqlite3": "another database",
     "sqlite3": "another database",
     "_thread": "another thread",
+    "_interpreters": "another interpreter",
     "_io": "a file",
     "io": "a file",
     "datetime": "the time",
@@ -66,7 +67,7 @@ _ONLY = {
     "datetime": {"now", "utcnow", "today"},
     "_io": {"open", "open_code"},
     "io": {"open", "open_code"},
-    "_thread": {"start_new_thread"},
+    "_thread": {"start_new_thread", "start_joinable_thread"},
     "sqlite3": {"connect"},
     "_sqlite3": {"connect"},
 }
