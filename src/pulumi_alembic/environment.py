@@ -23,7 +23,7 @@ from pulumi_alembic.database.sessions import waits
 from pulumi_alembic.errors import MigrationError, Moved, TargetError
 from pulumi_alembic.ledger import integrity
 from pulumi_alembic.migrate import planner
-from pulumi_alembic.migrate.authoring import list_in_manifest, refuse_unnamed_merge, require_one_head
+from pulumi_alembic.migrate.authoring import list_in_manifest, refuse_unnamed_merge, require_one_head, script_folder
 from pulumi_alembic.migrate.data_loss.settings import allowed
 from pulumi_alembic.migrate.job import ENTERED, Job, Listener, Request
 from pulumi_alembic.migrate.online import run_online
@@ -122,7 +122,7 @@ def _run_command(metadata: sa.MetaData | None, url: str, policy: Policy) -> None
         if asked not in _LOOKING:
             # Before Alembic reads the heads: whoever waited reads what the other migration left.
             lock = stack.enter_context(hold(url, policy, typed, _say))
-        directory = Path(context.script.dir)
+        directory = script_folder()
         moves = asked in (command.upgrade, command.downgrade)
         job = Job(
             url,

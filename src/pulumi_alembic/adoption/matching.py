@@ -20,7 +20,7 @@ from pulumi_alembic.output.wording import counted
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import revision_text
 
-__all__ = ["Adopted", "find", "objects", "read_public"]
+__all__ = ["Adopted", "Wanted", "find", "objects", "read_public"]
 
 _OLD = sql.Identifier("public", VERSION_TABLE)
 # By its name it could not be looked up where the schema may not be used.
@@ -38,14 +38,25 @@ class Adopted:
     digest: str
 
 
-def find(
-    job: Job, admin: str, asked: str, ignore: Sequence[str], tell: Callable[[str], None] = lambda text: None
-) -> Adopted | None:
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be adopted: `revision` is `true`, or the one revision to compare with.
+
+    `ignore` are the patterns of what is not compared. `configure` is typed to name the revision, with `{revision}` in
+    it.
+    """
+
+    revision: str
+    ignore: Sequence[str]
+    configure: str
+
+
+def find(job: Job, admin: str, wanted: Wanted, tell: Callable[[str], None] = lambda text: None) -> Adopted | None:
     """The revision whose catalog is that of the database; None where there is nothing to adopt.
 
-    That is so where the database has heads, or no object. `asked` is `true`, or the one revision to compare with, as
-    is the one that an `alembic_version` in the schema public names. `admin` is the URL of a login that may make
-    databases. Raises AdoptionError where no revision matches, or several do, or none can be built.
+    That is so where the database has heads, or no object. An `alembic_version` in the schema public names the one
+    revision to compare with, too. `admin` is the URL of a login that may make databases. Raises AdoptionError where no
+    revision matches, or several do, or none can be built.
     """
     history = job.read_history()
     with connect(job.url) as connection:
@@ -60,7 +71,7 @@ def find(
         raise AdoptionError(
             "adopt builds the revisions in a scratch database: give rehearse_with a login that can create databases"
         )
-    only = named or (() if asked == "true" else (history.resolve(asked),))
+    only = named or (() if wanted.revision == "true" else (history.resolve(wanted.revision),))
     for head in only:
         if head not in history.revisions:
             raise AdoptionError(
@@ -69,13 +80,13 @@ def find(
             )
     ancestors = history.ancestors(only or history.heads)
     tell(f"building {counted(len(ancestors), 'revision')} in a scratch database, to compare")
-    compared = _compare(job.url, admin, history, ancestors, current, ignore)
+    compared = _compare(job.url, admin, history, ancestors, current, wanted.ignore)
     if only:
         compared = [candidate for candidate in compared if candidate[0] == tuple(sorted(only))]
     matching = [heads for heads, whole in compared if not whole]
     if len(matching) == 1:
         return Adopted(matching[0], mine.digest)
-    raise AdoptionError(_ambiguous(matching) if matching else _nearest(compared, job.command))
+    raise AdoptionError(_ambiguous(matching, wanted.configure) if matching else _nearest(compared, job.command))
 
 
 def objects(snapshot: Snapshot) -> Snapshot:
@@ -130,11 +141,15 @@ def _compare(
     return compared
 
 
-def _ambiguous(matching: Sequence[tuple[str, ...]]) -> str:
+def _ambiguous(matching: Sequence[tuple[str, ...]], configure: str) -> str:
     names = ", ".join(revision_text(heads) for heads in matching)
-    return (
-        f"the schema matches each of these revisions, which can differ in rows: {names}. Name the last one that "
-        f"was applied: adopt: {revision_text(matching[0])}"
+    choices = [configure.format(revision=revision_text(heads)) for heads in matching]
+    return "\n  ".join(
+        [
+            f"the schema matches each of these revisions, which can differ in rows: {names}. Name the last one that "
+            "was applied, by one of:",
+            *choices,
+        ]
     )
 
 

@@ -176,7 +176,7 @@ class Maker:
                 while _runs(process) and not blocked.too_long(beside):
                     written = sum(file.stat().st_size for file in (partial / backups.DUMP).glob("*"))
                     seconds = time.monotonic() - begun
-                    waits = f", waits for {blocked}" if blocked.since else ""
+                    waits = f", waiting for {blocked}" if blocked.since else ""
                     self.listener.status(f"backing up {content.name}: {size_text(written)}, {seconds:.0f} s{waits}")
             finally:
                 process.kill()

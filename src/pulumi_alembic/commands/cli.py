@@ -265,6 +265,7 @@ def _schema(options: Options, directory: Path) -> None:
                 file.write(text)
         except OSError as error:
             raise MigrationError(f"cannot write {str(options.output)!r}: {error.strerror}") from None
+        tell(f"wrote {options.output}")
     if taken.not_rehearsed:
         print(f"the file has no definitions, so its reports are not rehearsed: {taken.not_rehearsed}", file=sys.stderr)
 

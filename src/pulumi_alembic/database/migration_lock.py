@@ -107,7 +107,7 @@ class Lock:
                     f"{ending(holder)}; then: {self._command}"
                 )
             if again:
-                self._tell(f"waits for another migration, {whom}")
+                self._tell(f"waiting for another migration, {whom}")
 
         with span("migration lock", {"db.system.name": "postgresql", "db.namespace": connection.info.dbname}) as wait:
             waited = poll(take, on_wait, begun, _SAY_AGAIN)

@@ -275,7 +275,7 @@ class _Look:
             blockers = blocking(self._connection(), self.session.info.backend_pid)
             if blockers and ([*map(_pid, blockers)] != [*map(_pid, self.whom)] or now - self._said >= _SAY_AGAIN):
                 self._said = now
-                self.patience.tell(f"waits for {' and '.join(map(str, blockers))}")
+                self.patience.tell(f"waiting for {' and '.join(map(str, blockers))}")
             self.whom = blockers or self.whom
 
     def _connection(self) -> Connection:

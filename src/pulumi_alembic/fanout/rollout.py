@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from textwrap import indent
 from typing import Any
 
 from pulumi_alembic.fanout.plan.databases import databases
@@ -36,7 +37,7 @@ class Outcome:
         """What happened, on what, and what to do next."""
         left = f"{databases(self.waiting)} after it {'was' if self.waiting == 1 else 'were'} not changed"
         lines = [f"{self.wave}: {databases(len(self.failed))} failed" + (f", and {left}" if self.waiting else "")]
-        lines += [f"  {line}" for failure in failures(self.failed)[:_SHOWN] for line in failure.splitlines()]
+        lines += [indent(failure, "  ") for failure in failures(self.failed)[:_SHOWN]]
         lines.append(f"Fix the cause, then run it again; it continues with the databases that are left:\n  {command}")
         return "\n".join(lines)
 

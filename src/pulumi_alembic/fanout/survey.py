@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from textwrap import indent
 
 from pulumi_alembic.database.connection import NoDatabase, log_in
 from pulumi_alembic.errors import DatabaseError, Moved
@@ -42,7 +43,7 @@ def survey(crowd: Crowd, listing: Listing, processes: int, *, known: bool = True
         raise DatabaseError(
             "\n".join(
                 [f"{databases(len(wrong))} of {len(items):,} cannot be migrated, and nothing was changed:"]
-                + [f"  {line}" for line in failures({name: wrong[name] for name in sorted(wrong)})]
+                + [indent(failure, "  ") for failure in failures({name: wrong[name] for name in sorted(wrong)})]
                 + [f"Fix these databases, or remove them from the list, then run:\n  {crowd.command}"]
             )
         )

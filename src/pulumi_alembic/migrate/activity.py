@@ -124,7 +124,7 @@ class Watch:
             known,
             f"{self._name}: {one_line(query)} ({max(seconds, 0):.0f} s)"
             + (f", {progress}" if progress else "")
-            + (f", waits for {' and '.join(map(str, blockers))}" if blockers else ""),
+            + (f", waiting for {' and '.join(map(str, blockers))}" if blockers else ""),
         )
 
     def retries(self, text: str, again: str) -> None:

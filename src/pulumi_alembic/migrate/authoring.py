@@ -18,9 +18,15 @@ from pulumi_alembic.scripts.revision import Revision
 if TYPE_CHECKING:
     from alembic.operations.ops import MigrationScript
 
-__all__ = ["list_in_manifest", "name_by_the_rule", "refuse_unnamed_merge", "require_one_head"]
+__all__ = ["list_in_manifest", "name_by_the_rule", "refuse_unnamed_merge", "require_one_head", "script_folder"]
 
 _HOOK = "pulumi_alembic_manifest"
+
+
+def script_folder() -> Path:
+    """The folder of env.py and versions/, relative to the current one if it is below: messages name files by it."""
+    folder, here = Path(context.script.dir), Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def refuse_unnamed_merge() -> None:
@@ -28,7 +34,7 @@ def refuse_unnamed_merge() -> None:
     options = context.config.cmd_opts
     if options is None or getattr(options, "cmd", (None,))[0] is not command.merge:
         return
-    history = History.load(Path(context.script.dir))
+    history = History.load(script_folder())
     if history.is_named_by_rule and (options.rev_id is None or not naming.is_revision_id(options.rev_id)):
         raise CommandError(f"a merge needs the next revision id: {history.merge_command(history.heads)}")
 
@@ -40,7 +46,7 @@ def require_one_head() -> None:
     heads = {command.upgrade: "revision", command.revision: "head"}
     about_head = asked is command.check or (asked in heads and getattr(options, heads[asked]) in (HEAD, None))
     if about_head and len(context.script.get_heads()) > 1:
-        History.load(Path(context.script.dir)).resolve(HEAD)
+        History.load(script_folder()).resolve(HEAD)
 
 
 def list_in_manifest() -> None:
@@ -78,7 +84,7 @@ def name_by_the_rule(ctx: Any, revision: Any, directives: list[MigrationScript])
             raise CommandError(
                 "a revision needs a message in ASCII, its file is named after it: alembic revision -m 'add reminders'"
             )
-        history = History.load(Path(context.script.dir))
+        history = History.load(script_folder())
         if not history.is_named_by_rule:
             continue
         expected = naming.next_revision_id(history.revisions, date.today())

@@ -28,9 +28,8 @@ def find(inputs: Properties) -> Adopted | None:
     from pulumi_alembic.adoption import matching
 
     try:
-        adopted = matching.find(
-            inputs.job(inputs), inputs.rehearse_with, inputs.adopt, inputs.drift_ignore, inputs.log.status
-        )
+        wanted = matching.Wanted(inputs.adopt, inputs.drift_ignore, inputs.configure_adopt)
+        adopted = matching.find(inputs.job(inputs), inputs.rehearse_with, wanted, inputs.log.status)
     except (NoDatabase, NoLogin):
         # The plan says so, or does without.
         return None

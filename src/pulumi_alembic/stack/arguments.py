@@ -108,11 +108,13 @@ class Commands(Argument):
     """What is typed where the program reads its settings, for messages that name the way out.
 
     `lint` gives another severity to a rule, with `{rule}` in it; `backup` makes backups; `start` starts the server.
+    `adopt` names the revision that a database is adopted at, with `{revision}` in it.
     """
 
     lint: str = ""
     backup: str = ""
     start: str = ""
+    adopt: str = ""
 
     @property
     def properties(self) -> Wire:
@@ -121,6 +123,7 @@ class Commands(Argument):
             Properties.configure: self.lint,
             Properties.configure_backup: self.backup,
             Properties.start: self.start,
+            Properties.configure_adopt: self.adopt,
         }
         return {name: value for name, value in named.items() if value}
 

@@ -91,6 +91,7 @@ class Properties:
     production = _Property(bool, "__production")
     configure = _Property(lambda value: value or 'Migrations(lint={{"{rule}": "warning"}})', "__configure")
     configure_backup = _Property(_text, "__configure_backup")
+    configure_adopt = _Property(lambda value: value or 'Migrations(adopt="{revision}")', "__configure_adopt")
     start = _Property(_text, "__start")
     """The command that starts the server."""
     backup = _Property(lambda value: str(value or When.NEVER))

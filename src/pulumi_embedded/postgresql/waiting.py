@@ -60,7 +60,7 @@ def _watch(pid: int, another: Callable[[], psycopg.Connection], wait: Wait, ende
             text = " and ".join(_whom(*row) for row in connection.execute(_BLOCKING, [pid]))
             if text and (text != wait.text or silent >= _AGAIN):
                 silent = 0.0
-                say(f"waits for {text}")
+                say(f"waiting for {text}")
             wait.text = text or wait.text
             ended.wait(_AFTER)
             silent += _AFTER

@@ -138,7 +138,8 @@ class Settings:
         folder, when = ("taskdb:backup_folder backups", "taskdb:backup destructive")
         backup = "\n".join(command("config set", key) for key in (folder, when))
         lint = command("config set --path", "taskdb:lint.{rule} warning")
-        return Commands(lint, backup, "taskdb server start" if self.admin.local else "")
+        adopt = command("config set", "taskdb:adopt {revision}")
+        return Commands(lint, backup, "taskdb server start" if self.admin.local else "", adopt)
 
 
 def _refuse_unknown(values: Mapping[str, str]) -> None:

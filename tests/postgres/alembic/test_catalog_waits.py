@@ -31,7 +31,7 @@ def test_a_snapshot_is_read_as_soon_as_the_lock_is_free(locked: Target) -> None:
         found = reader.read(connection, tell=release)
         assert ("column", "app.tags.id") in found.by_key
         assert [text.partition(",")[0] for text in told] == [
-            f"waits for pid {holder.info.backend_pid} (user {holder.info.user}"
+            f"waiting for pid {holder.info.backend_pid} (user {holder.info.user}"
         ]
 
 

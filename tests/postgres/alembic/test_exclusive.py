@@ -23,7 +23,7 @@ from tests.postgres.alembic.waiting import Told, until
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 BIN = Path(sys.executable).parent
-WAITS = "waits for another migration, pid"
+WAITS = "waiting for another migration, pid"
 
 MIGRATE = """
 import os, sys
@@ -158,7 +158,7 @@ def test_an_upgrade_that_waited_does_not_go_down_from_where_the_other_went(three
     with ThreadPoolExecutor() as threads:
         with held(three):
             run = threads.submit(three.migrate, TWO, approve=Plan.require_upgrade, on_wait=told)
-            told.wait_for("waits for another migration")
+            told.wait_for("waiting for another migration")
             with connect(three.url) as other:
                 other.execute("UPDATE migrations.alembic_version SET version_num = %s", [THREE])
                 other.commit()

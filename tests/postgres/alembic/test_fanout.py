@@ -247,7 +247,7 @@ def test_a_database_in_which_somebody_migrates_is_waited_for_and_named(
         other.execute("SELECT pg_advisory_lock(%s)", [KEY])
         with pytest.raises(HalfDone, match="another migration is running"):
             up(stack, tenants, policy={"migration_wait": "300ms"})
-    assert any(f"{tenants.names[0]}: waits for another migration" in each for each in said)
+    assert any(f"{tenants.names[0]}: waiting for another migration" in each for each in said)
     assert tenants.revisions == ["base"] * 4
 
 
@@ -308,7 +308,7 @@ def test_one_that_moved_behind_the_approval_is_left_alone(tenants: Tenants, stac
         other.execute("SELECT pg_advisory_lock(%s)", [KEY])
         waits = threading.Event()
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(Log, "info", lambda self, text: waits.set() if "waits for" in text else None)
+            patched.setattr(Log, "info", lambda self, text: waits.set() if "waiting for" in text else None)
             failed: list[BaseException] = []
 
             def run() -> None:

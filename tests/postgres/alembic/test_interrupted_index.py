@@ -200,7 +200,7 @@ def test_a_build_that_is_done_and_not_yet_committed_is_waited_for(
             commit = next_commit(commit)
         assert indexes(target) == [("i", False)]
         run = threads.submit(target.migrate, TWO, on_status=told)
-        told.wait_for(f"waits for pid {commit[0]}, which completes the index i")
+        told.wait_for(f"waiting for pid {commit[0]}, which completes the index i")
         beside.execute("SELECT pg_cancel_backend(%s)", [commit[0]])
         built.result()
         oid = target.query("SELECT 'i'::regclass::oid")
@@ -404,4 +404,4 @@ def test_what_is_mended_is_told(one: Target) -> None:
         one.migrate(TWO, policy=Policy(lock_deadline=0.3))
     told = Told()
     one.migrate(TWO, on_status=told)
-    told.wait_for(f"{TWO}: drops the invalid index i, which an interrupted statement left")
+    told.wait_for(f"{TWO}: dropping the invalid index i, which an interrupted statement left")

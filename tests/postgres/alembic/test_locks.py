@@ -200,8 +200,8 @@ def test_a_running_statement_is_told_with_the_one_in_its_way(two: Target, thread
     told = Told()
     with blocker(two, READS) as session:
         done = threads.submit(two.migrate, TWO, on_status=told)
-        text = told.wait_for(f"waits for pid {session.info.backend_pid}")
-        assert text.startswith(f"{TWO}: ALTER TABLE one ADD x int (1 s), waits for")
+        text = told.wait_for(f"waiting for pid {session.info.backend_pid}")
+        assert text.startswith(f"{TWO}: ALTER TABLE one ADD x int (1 s), waiting for")
     assert done.result() == TWO
 
 
@@ -211,7 +211,7 @@ def test_a_watching_session_that_is_lost_loses_no_migration(two: Target, threads
     told = Told()
     with blocker(two, READS):
         done = threads.submit(two.migrate, TWO, on_status=told)
-        told.wait_for("waits for pid")
+        told.wait_for("waiting for pid")
         with open_session(two.url) as session:
             session.execute("RESET ROLE")
             session.execute(

@@ -110,7 +110,7 @@ def test_a_batched_update_waits_for_a_replica_that_is_behind(replicated: Replica
         run = pool.submit(replicated.target.migrate, TWO, policy=Policy(max_replica_lag=0.5), on_status=told)
         replicated.replay("pause")
         try:
-            told.wait_for("t: waits for the replica the_replica,", "s behind")
+            told.wait_for("t: waiting for the replica the_replica,", "s behind")
             done = "SELECT count(*) FROM t WHERE x = 1"
             before = replicated.target.query(done)
             assert before < [(ROWS,)]

@@ -91,7 +91,7 @@ def written(applied: Target, tmp_path: Path) -> Path:
     """The file of the target's schema, written as a deployment does it."""
     path = tmp_path / "schema.json"
     done = run(applied, "schema", "--output", path, DATABASE_URL=applied.url)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", f"wrote {path}\n")
     return path
 
 

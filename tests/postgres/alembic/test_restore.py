@@ -274,7 +274,7 @@ def test_while_another_migration_runs_it_waits(backing: Backing) -> None:
         running = start(backing, id)
         assert running.stderr is not None
         line = next(line for line in running.stderr if "another migration" in line)
-        assert "waits for another migration" in line
+        assert "waiting for another migration" in line
         assert planner.read_revision(backing.target.url) == TWO
     assert running.wait() == 0
     running.stderr.close()

@@ -136,8 +136,9 @@ def test_revisions_that_build_the_same_are_told_apart_by_a_person(site: Target, 
     site.write(FOUR, THREE, "op.execute('UPDATE app.users SET m = DEFAULT')")
     build(site, *SQL.values())
     stack = Stack(site.url)
-    with pytest.raises(Refused, match=f"{THREE}, {FOUR}"):
-        stack.up(site.directory, FOUR, **adopting)
+    with pytest.raises(Refused, match=f"{THREE}, {FOUR}") as refused:
+        stack.up(site.directory, FOUR, **adopting, __configure_adopt="set adopt {revision}")
+    assert str(refused.value).splitlines()[-2:] == [f"  set adopt {THREE}", f"  set adopt {FOUR}"]
     stack.up(site.directory, FOUR, **(adopting | {"adopt": THREE}))
     assert site.query("SELECT revision, event FROM migrations.ledger WHERE event IN ('applied', 'adopted')")[-1] == (
         FOUR,

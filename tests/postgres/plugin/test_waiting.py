@@ -41,5 +41,5 @@ def test_a_wait_names_its_holder_and_ends(database: Any, monkeypatch: pytest.Mon
                     work.rows("SELECT count(*) FROM public.held")
         assert str(caught.value).startswith("pq: canceling statement due to lock timeout")
         assert str(caught.value).endswith(f"(55P03): waited 2 s for {whom}")
-        assert said == [f"waits for {whom}"]
+        assert said == [f"waiting for {whom}"]
         holder.rollback()

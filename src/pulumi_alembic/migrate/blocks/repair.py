@@ -142,7 +142,7 @@ def _drop_invalid(connection: Connection, index: str, table: str, tell: Callable
     _await_change(connection, index, tell)
     invalid = "EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(%s) AND NOT indisvalid)"
     if _is_so(connection, invalid, index):
-        tell(f"drops the invalid index {index}, which an interrupted statement left")
+        tell(f"dropping the invalid index {index}, which an interrupted statement left")
         connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}".encode())
 
 
@@ -155,7 +155,7 @@ def _await_change(connection: Connection, index: str, tell: Callable[[str], None
     said = False
     while changing := connection.execute(_CHANGES_INDEX, [index]).fetchone():
         if not said:
-            tell(f"waits for pid {changing[0]}, which completes the index {index}")
+            tell(f"waiting for pid {changing[0]}, which completes the index {index}")
         said = True
         time.sleep(_POLL)
 

@@ -227,7 +227,7 @@ class Phases:
                     f"behind and which still runs its statement. Let it end{ending(holder)}"
                 )
             if again:
-                self.tell(f"waits for {holder or 'a session'}, which an earlier run left behind")
+                self.tell(f"waiting for {holder or 'a session'}, which an earlier run left behind")
 
         poll(self._take, on_wait, time.monotonic(), _SAY_AGAIN)
 

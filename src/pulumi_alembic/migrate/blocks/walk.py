@@ -311,7 +311,7 @@ class Walk:
             name, lag = row
             if lag is None or lag <= policy.max_replica_lag:
                 return
-            tell(f"{self.table}: waits for the replica {name}, {lag:.0f} s behind")
+            tell(f"{self.table}: waiting for the replica {name}, {lag:.0f} s behind")
             time.sleep(LOOK_AT_REPLICAS)
 
     def _furthest_behind(self) -> tuple[str, float | None] | None:

@@ -1,7 +1,13 @@
 """Many databases told in few words."""
 
+from collections.abc import Iterator
+
+import pytest
+
+from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.fanout.plan.databases import Listing
 from pulumi_alembic.fanout.plan.groups import Groups, failures, kept, revisions, told
+from pulumi_alembic.fanout.survey import survey
 from pulumi_alembic.review.gates import _DIGEST
 from pulumi_alembic.review.plan_review import Account, RevisionAccount
 
@@ -91,3 +97,15 @@ def test_what_went_wrong_with_several_in_the_same_way_is_said_once() -> None:
     found = {name: f'database {name} as u: no schema; "{name}" is there' for name in ("a", "b", "c")} | {"d": "x\ny"}
     assert failures(found) == ["3 databases (a, b, c): database … as u: no schema; … is there", "d: x\n  y"]
     assert failures({f"t{n}": f"failed {n}" for n in range(50)})[10:] == ["40 databases more failed, in 40 other ways"]
+
+
+def test_the_lines_of_an_error_stand_below_its_database() -> None:
+    class Failing:
+        target, command = "003", "up"
+
+        def run(self, *_: object) -> Iterator[tuple[int, dict[str, str]]]:
+            yield 0, {"error": "one:\n  two", "kind": ""}
+
+    with pytest.raises(DatabaseError) as caught:
+        survey(Failing(), Listing.of(["a"], ""), 1, known=True)  # type: ignore[arg-type]
+    assert str(caught.value).splitlines()[1:3] == ["  a: one:", "      two"]
