@@ -5,6 +5,7 @@ a command. A line `…` stands for any lines, a `…` within a line for any text
 anything. A fence of another kind behind the name of its file, "`path`:", is that file. Comments of the page are for
 the tests alone: `<!-- run: command -->` is typed and not shown, `<!-- again -->` begins with a new copy of the project,
 and behind `<!-- edit: path -->` a block replaces the end of that file, from the line on that the block begins with.
+`<!-- picture: file columns command -->` is typed in a terminal of so many columns, and the file shows what it prints.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ PRINTED_KINDS = ("markdown", "json", "sql")
 """A block of these kinds right behind a command that shows no output is what that command prints."""
 
 _FENCE = re.compile(r"^(`{3,})(\w*)$")
-_COMMENT = re.compile(r"<!-- (run|again|edit)(?:: (.*?))? ?-->", re.S)
+_COMMENT = re.compile(r"<!-- (run|again|edit|picture)(?:: (.*?))? ?-->", re.S)
 _FILE = re.compile(r"`([\w./-]+)`(?:, [^`]*)?:\n+$")
 
 # What is another in each run, and for the reader. The order matters: a digest holds numbers.
@@ -48,6 +49,7 @@ _VARYING = (
     (re.compile(r"\b\d+(?:\.\d+)? ?m?s\b"), "SECONDS"),
     (re.compile(r"\b\d+(?:\.\d+)? (?:bytes|[kMG]i?B)\b"), "SIZE"),
     (re.compile(r"\b(PostgreSQL|postgresql=|postgresql) ?\d+(?:\.\d+)?\b"), r"\1 VERSION"),
+    (re.compile(r'(?<=textLength=")[\d.]+'), "LENGTH"),
     (re.compile(r"(?<=\S)  +"), "  "),
     (re.compile(r"  [-─━]+(?=\s|$)"), "  -"),
     (re.compile(r" +$", re.M), ""),
@@ -65,6 +67,7 @@ REMEMBERED = (
 class Step:
     """One thing to do: type `command`, write `text` to the file `path` or into it, or begin again.
 
+    `picture` is the file that shows what the command prints in a terminal with so many `columns`.
     `first` and `last` are the page's lines of `shown`, the output; `line` is that of the command.
     """
 
@@ -74,6 +77,8 @@ class Step:
     edits: bool = False
     hidden: bool = False
     again: bool = False
+    picture: Path | None = None
+    columns: int = 0
     shown: list[str] = field(default_factory=list)
     line: int = 0
     first: int = 0
@@ -133,6 +138,8 @@ def steps(page: Path) -> list[Step]:
         for kind, argument in _COMMENT.findall(between):
             if kind == "edit":
                 edited = argument
+            elif kind == "picture":
+                found.append(_pictured(page.parent, argument, heading))
             else:
                 found.append(Step(argument, hidden=True, again=kind == "again", heading=heading))
         named = _FILE.search(between)
@@ -147,6 +154,13 @@ def steps(page: Path) -> list[Step]:
             last.shown, last.first, last.last = fence.lines, fence.first, fence.first + len(fence.lines)
         position = fence.first + len(fence.lines) + 1
     return found
+
+
+def _pictured(folder: Path, argument: str, heading: str) -> Step:
+    name, columns, command = argument.split(maxsplit=2)
+    picture = folder / name
+    shown = picture.read_text().splitlines() if picture.exists() else [NOT_YET]
+    return Step(command, hidden=True, heading=heading, picture=picture, columns=int(columns), shown=shown)
 
 
 def _commands(fence: Fence, heading: str) -> Iterator[Step]:

@@ -43,6 +43,8 @@ COPIED = (
 HOME = "/home/ada/taskdb"
 """The folder of the project, as the pages show it."""
 
+TERMINAL = Path(__file__).with_name("terminal.py")
+
 Prepare = Callable[[str], Mapping[str, str]]
 
 
@@ -110,6 +112,8 @@ class Reader:
             path.write_text(step.text)
             return ""
         command = replaced(self.speaks(step.command), self.remembered)
+        if step.picture:
+            command = shlex.join([sys.executable, str(TERMINAL), str(step.columns), command])
         code, output = self.shell.type(command, self.prepare(command))
         for number, pattern in enumerate(REMEMBERED):
             for found in pattern.finditer(output):
@@ -148,7 +152,7 @@ def rewritten(page: str, printed: list[tuple[Step, str]]) -> str:
                     ["$ " + command[0], *(f"> {each}".rstrip() for each in command[1:])],
                 )
             )
-        if step.shown:
+        if step.shown and not step.picture:
             edits.append((step.first, step.last, cut(step.shown, output)))
         for number, pattern in enumerate(REMEMBERED):
             for found in pattern.finditer(output):

@@ -82,6 +82,9 @@ def test_a_page_shows_what_its_commands_print(page: str, begin: Callable[[], Rea
             differences.append(reader.compare(step, reader.follow(step)))
     if REPRINT:
         path.write_text(rewritten(path.read_text(), printed))
+        for step, output in printed:
+            if step.picture:
+                step.picture.write_text(output)
     else:
         assert not any(differences), "\n\n".join(filter(None, differences)) + f"\n\nmake docs-print PAGE={path.stem}"
 
