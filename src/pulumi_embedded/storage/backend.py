@@ -76,9 +76,15 @@ class FileBackend:
         """The stack's state file; always the same object, which knows what it read and wrote."""
         path = self._state_file(project, stack)
         if path not in self._files:
-            backups = self._root / "backups" / project / stack
-            self._files[path] = StateFile(path, f"{ORGANIZATION}/{project}/{stack}", backups, self._prepare)
+            self._files[path] = self._unread(project, stack)
         return self._files[path]
+
+    def look(self, project: str, stack: str) -> dict[str, Any] | None:
+        """The stack's deployment document, as `read` returns it, beside an operation that may be writing it.
+
+        What `state_file` knows of the file stays as it is.
+        """
+        return self._unread(project, stack).read()
 
     def read(self, project: str, stack: str) -> dict[str, Any] | None:
         """The stack's deployment document; raises EngineError if the file is no state file."""
@@ -87,6 +93,10 @@ class FileBackend:
     def write(self, project: str, stack: str, deployment: dict[str, Any]) -> None:
         """Make the deployment the stack's state; see StateFile.write."""
         self.state_file(project, stack).write(deployment)
+
+    def _unread(self, project: str, stack: str) -> StateFile:
+        path, backups = self._state_file(project, stack), self._root / "backups" / project / stack
+        return StateFile(path, f"{ORGANIZATION}/{project}/{stack}", backups, self._prepare)
 
     def _prepare(self) -> None:
         """The layout's version is there before anything else; the folder itself is nobody's here to make."""

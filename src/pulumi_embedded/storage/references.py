@@ -28,7 +28,7 @@ def stack_outputs(backend: FileBackend, project: str, reference: str) -> tuple[P
         project = places[1]
     if len(places) > 2 or not backend.exists(project, name):
         raise EngineError(f'unknown stack "{reference}"')
-    document = backend.read(project, name) or {}
+    document = backend.look(project, name) or {}
     roots = [resource for resource in document.get("resources") or [] if resource.get("type") == STACK_TYPE]
     salt = ((document.get("secrets_providers") or {}).get("state") or {}).get("salt")
     crypter, whole = None, True

@@ -53,3 +53,15 @@ def test_a_name_without_a_project_is_of_this_one(
 def test_there_is_one_organization(backend: FileBackend) -> None:
     with pytest.raises(EngineError, match="organization name must be 'organization'"):
         stack_outputs(backend, "mine", "acme/other/dev")
+
+
+def test_a_look_at_the_own_outputs_takes_no_foreign_write_for_one_of_the_operation(
+    backend: FileBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program reads its own stack's outputs while the operation on the stack writes the state."""
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "one")
+    deployment = backend.read("other", "dev") or {}
+    FileBackend.open(f"file://{tmp_path}", tmp_path).write("other", "dev", deployment)
+    assert stack_outputs(backend, "other", "dev") == (OUTPUTS, True)
+    with pytest.raises(EngineError, match="something else has changed the state file"):
+        backend.write("other", "dev", deployment)
