@@ -312,12 +312,13 @@ def read_catalog(connection: Connection, search_path: str = "") -> Catalog:
 
 def read_catalog_document(connection: Connection, search_path: str = "") -> Any:
     """As `read_catalog`, but the JSON values that `Catalog.of` takes."""
-    from pulumi_alembic.sql.catalog import QUERY
+    from pulumi_alembic.sql.catalog import QUERY, uncollected
 
-    if search_path:
-        return _seen_with(connection, search_path, QUERY)
-    [(document,)] = connection.execute(QUERY.encode()).fetchall()
-    return document
+    with uncollected():
+        if search_path:
+            return _seen_with(connection, search_path, QUERY)
+        [(document,)] = connection.execute(QUERY.encode()).fetchall()
+        return document
 
 
 def find_relation(connection: Connection, name: str, search_path: str) -> str | None:

@@ -5,14 +5,17 @@ The query waits for no lock that a migration takes: it reads catalogs only, and 
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Self
 
 from pulumi_alembic.sql.parser import identifier
 
-__all__ = ["FIXED", "FRESH", "QUERY", "Catalog", "Column", "Constraint", "Measure", "Models", "Relation", "quoted"]
+__all__ = ["FIXED", "FRESH", "QUERY", "Catalog", "Column", "Constraint", "Measure", "Models", "Relation", "quoted", "uncollected"]
 
 FIXED, FRESH = "fixed", "fresh"
 """Kinds of a column's default."""
@@ -22,49 +25,54 @@ Measure = Callable[[str], int | None]
 
 QUERY = r"""
 WITH relation AS (
-    SELECT c.oid, nspname, relname, relkind, reltuples, relpages, relrowsecurity AND relforcerowsecurity AS forced
-    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    SELECT c.oid, nspname, relname, relkind, reltuples, relpages, relrowsecurity AND relforcerowsecurity AS forced,
+        relhastriggers, relhasrules, coalesce(indisvalid, true) AS valid, indrelid,
+        CASE WHEN indisunique AND indisvalid AND indpred IS NULL AND indexprs IS NULL AND indnatts = indnkeyatts
+            THEN indkey::int2[] END AS key
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace LEFT JOIN pg_index ON indexrelid = c.oid
     WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%' AND relkind <> 'c'
 )
 SELECT json_build_object(
     'search_path', to_json(current_schemas(false)),
     'utc', current_setting('TimeZone') IN ('UTC', 'Etc/UTC', 'GMT'),
+    -- Most relations are indexes. What they cannot have is not looked for.
     'relations', (SELECT json_agg(json_build_object(
         'oid', oid::bigint, 'schema', nspname, 'name', relname, 'kind', relkind,
         -- Statistics wait for no lock, as pg_relation_size would; before the first ANALYZE reltuples is not known.
         'rows', greatest(reltuples, pg_stat_get_live_tuples(oid), 0)::bigint, 'pages', relpages,
-        'valid', coalesce((SELECT indisvalid FROM pg_index WHERE indexrelid = relation.oid), true),
-        'columns', (
+        'valid', valid,
+        'columns', CASE WHEN relkind IN ('r', 'p', 'v', 'm', 'f') THEN (
             SELECT json_agg(json_build_array(attnum, attname, format_type(atttypid, atttypmod), attnotnull,
                                              atthasdef OR attidentity <> '') ORDER BY attnum)
-            FROM pg_attribute WHERE attrelid = relation.oid AND attnum > 0 AND NOT attisdropped
-                AND relkind IN ('r', 'p', 'v', 'm', 'f')),
-        'key', (SELECT to_json(indkey::int2[]) FROM pg_index WHERE indexrelid = relation.oid
-            AND indisunique AND indisvalid AND indpred IS NULL AND indexprs IS NULL AND indnatts = indnkeyatts),
-        'parents', (
-            SELECT json_agg(inhparent::bigint ORDER BY inhseqno) FROM pg_inherits WHERE inhrelid = relation.oid),
+            FROM pg_attribute WHERE attrelid = relation.oid AND attnum > 0 AND NOT attisdropped) END,
+        'key', to_json(key),
+        'parents', CASE WHEN relkind NOT IN ('S', 'v', 'm') THEN (
+            SELECT json_agg(inhparent::bigint ORDER BY inhseqno) FROM pg_inherits WHERE inhrelid = relation.oid) END,
         'forced', forced,
-        'default_partition', (SELECT partdefid::bigint FROM pg_partitioned_table WHERE partrelid = relation.oid),
-        'table', coalesce(
-            (SELECT indrelid::bigint FROM pg_index WHERE indexrelid = relation.oid),
-            (SELECT refobjid::bigint FROM pg_depend WHERE relkind = 'S' AND classid = 'pg_class'::regclass
-                AND objid = relation.oid AND refclassid = 'pg_class'::regclass AND refobjsubid > 0
-                AND deptype IN ('a', 'i') LIMIT 1)),
-        'uses', (SELECT json_agg(DISTINCT jsonb_build_array(refobjid::bigint, refobjsubid))
+        'default_partition', CASE WHEN relkind = 'p' THEN (
+            SELECT partdefid::bigint FROM pg_partitioned_table WHERE partrelid = relation.oid) END,
+        'table', CASE WHEN relkind = 'S' THEN (
+            SELECT refobjid::bigint FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = relation.oid
+                AND refclassid = 'pg_class'::regclass AND refobjsubid > 0 AND deptype IN ('a', 'i') LIMIT 1)
+            ELSE indrelid::bigint END,
+        'uses', CASE WHEN relkind IN ('v', 'm') THEN (
+            SELECT json_agg(DISTINCT jsonb_build_array(refobjid::bigint, refobjsubid))
             FROM pg_rewrite w JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
-            WHERE w.ev_class = relation.oid AND relkind IN ('v', 'm')
-                AND refclassid = 'pg_class'::regclass AND refobjid <> relation.oid),
-        'triggers', (SELECT json_agg(json_build_array(tgname, nspname, proname) ORDER BY tgname)
+            WHERE w.ev_class = relation.oid AND refclassid = 'pg_class'::regclass AND refobjid <> relation.oid) END,
+        'triggers', CASE WHEN relhastriggers THEN (
+            SELECT json_agg(json_build_array(tgname, nspname, proname) ORDER BY tgname)
             FROM pg_trigger JOIN pg_proc p ON p.oid = tgfoid JOIN pg_namespace n ON n.oid = pronamespace
-            WHERE tgrelid = relation.oid AND NOT tgisinternal),
-        'rules', (SELECT json_agg(rulename ORDER BY rulename) FROM pg_rewrite
-            WHERE ev_class = relation.oid AND rulename <> '_RETURN')
+            WHERE tgrelid = relation.oid AND NOT tgisinternal) END,
+        'rules', CASE WHEN relhasrules THEN (
+            SELECT json_agg(rulename ORDER BY rulename) FROM pg_rewrite
+            WHERE ev_class = relation.oid AND rulename <> '_RETURN') END
     ) ORDER BY nspname, relname) FROM relation),
     'constraints', (SELECT json_agg(json_build_object(
         'table', conrelid::bigint, 'name', conname, 'kind', contype, 'columns', conkey, 'index', conindid::bigint,
         'target', confrelid::bigint, 'on_delete', confdeltype, 'on_update', confupdtype, 'validated', convalidated,
         'expression', CASE WHEN contype = 'c' AND conbin::text LIKE '%NULLTEST%' THEN conbin::text END
-    ) ORDER BY conname) FROM pg_constraint WHERE conrelid IN (SELECT oid FROM relation) AND contype <> 't'),
+    ) ORDER BY conname) FROM pg_constraint
+        WHERE conrelid IN (SELECT oid FROM relation WHERE relkind NOT IN ('i', 'I', 'S')) AND contype <> 't'),
     'types', (SELECT json_agg(json_build_array(nspname, typname, typtype, format_type(typbasetype, typtypmod),
             typnotnull OR EXISTS (SELECT FROM pg_constraint WHERE contypid = t.oid AND contype = 'c'))
             ORDER BY nspname, typname)
@@ -76,6 +84,18 @@ SELECT json_build_object(
 )
 """
 """Its one row has one value, which `Catalog.of` takes."""
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Within the block Python looks for no garbage: among thousands of tables it would look half of the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def quoted(*parts: str) -> str:
@@ -171,6 +191,11 @@ class Catalog:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
         """The catalog that QUERY's value describes."""
+        with uncollected():
+            return cls._of(document)
+
+    @classmethod
+    def _of(cls, document: Mapping[str, Any]) -> Self:
         rows = document["relations"] or []
         names = {row["oid"]: quoted(row["schema"], row["name"]) for row in rows}
         numbered = {row["oid"]: {number: name for number, name, *_ in row["columns"] or []} for row in rows}
@@ -234,6 +259,11 @@ class Catalog:
         return list(found)[1:]
 
 
+@lru_cache(maxsize=1 << 10)
+def _column(type_: str, not_null: bool, has_default: bool) -> Column:
+    return Column(type_, not_null, default=FIXED if has_default else "")
+
+
 def _constraint(row: Mapping[str, Any], names: Mapping[int, str], columns: Mapping[int, str]) -> Constraint:
     return Constraint(
         row["name"],
@@ -282,7 +312,7 @@ def _relation(
         names[row["oid"]],
         row["kind"],
         {
-            name: Column(type_, not_null, default=FIXED if any(default) else "")
+            name: _column(type_, not_null, any(default))
             for _, name, type_, not_null, *default in row["columns"] or []
         },
         tuple(constraints),
