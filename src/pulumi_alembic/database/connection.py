@@ -312,7 +312,8 @@ def read_catalog(connection: Connection, search_path: str = "") -> Catalog:
 
 def read_catalog_document(connection: Connection, search_path: str = "") -> Any:
     """As `read_catalog`, but the JSON values that `Catalog.of` takes."""
-    from pulumi_alembic.sql.catalog import QUERY, uncollected
+    from pulumi_alembic.sql.catalog import QUERY
+    from pulumi_alembic.sql.garbage import uncollected
 
     with uncollected():
         if search_path:

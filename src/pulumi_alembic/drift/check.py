@@ -80,12 +80,14 @@ def compare(
     digest, accepted = store.current(connection, expected)
     kept = store.find(connection, digest)
     connection.rollback()
-    found = read_between_transactions(connection, kept.snapshot.roles if kept.snapshot else (), tell)
-    if kept.snapshot is None:
-        return Seen(digest, found, when=kept.when, accepted=accepted)
-    if kept.snapshot.digest == found.digest:
-        # Both are verified, so nothing differs.
+    roles = kept.roles
+    found = read_between_transactions(connection, roles, tell)
+    if kept.row and digest == found.digest:
+        # The digest tells all of a snapshot, so nothing differs, and the stored one need not be verified.
         return Seen(digest, found, Difference((), (), found, found), when=kept.when, accepted=accepted)
+    if kept.snapshot is None:
+        found = read_between_transactions(connection, (), tell) if roles else found
+        return Seen(digest, found, when=kept.when, accepted=accepted)
     if kept.snapshot.heads != found.heads:
         return Seen(digest, found, moved=True, when=kept.when, accepted=accepted)
     return Seen(digest, found, difference(kept.snapshot, found, ignore), when=kept.when, accepted=accepted)

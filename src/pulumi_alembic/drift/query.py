@@ -1,8 +1,22 @@
 """The query that reads a snapshot, but for the heads."""
 
-__all__ = ["QUERY"]
+__all__ = ["query"]
 
-QUERY = r"""
+
+def query(server: int) -> str:
+    """The query for a server of this major version.
+
+    Its rows are kind, name and facts as JSON, in an order in which the items could be made. Of its parameters `without`
+    are the schemas whose objects are no part of it, `migrations` is that of the migration tables, `roles` are the roles
+    that are one in any case.
+    """
+    return _QUERY.replace("{attcompression}", "attcompression" if server >= _COMPRESSION else "NULL")
+
+
+_COMPRESSION = 14
+"""The first major version in which a column has one."""
+
+_QUERY = r"""
 WITH RECURSIVE part AS (
     SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
 ), own AS (
@@ -44,19 +58,28 @@ WITH RECURSIVE part AS (
         CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS noun
     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
     WHERE nspname = %(migrations)s AND relkind IN ('r', 'S')
+), listed (owner, acl) AS (
+    -- Thousands of objects have few lists.
+    SELECT DISTINCT owner, coalesce(acl, usual) FROM object
+), allowed (owner, acl, grantee, rights) AS (
+    SELECT owner, acl, grantee, jsonb_object_agg(privilege_type, is_grantable)
+    FROM (SELECT owner, acl, grantee, privilege_type, bool_or(is_grantable) AS is_grantable
+        FROM listed, aclexplode(acl)
+        -- From PostgreSQL 17 on an owner has it, and before nobody.
+        WHERE NOT (privilege_type = 'MAINTAIN' AND grantee = owner)
+        GROUP BY 1, 2, 3, 4) AS each
+    GROUP BY 1, 2, 3
 ), given (kind, name, noun, col, owner, grantee, privilege_type, is_grantable) AS (
-    SELECT kind, name, noun, col, owner, grantee, privilege_type, is_grantable
-    FROM object, aclexplode(coalesce(acl, usual))
-    -- From PostgreSQL 17 on an owner has it, and before nobody.
-    WHERE NOT (privilege_type = 'MAINTAIN' AND grantee = owner)
     -- Of the migration tables, what is everybody else's, and what the owner may do with the record of them all.
-    UNION ALL SELECT lower(noun), name, noun, NULL, relowner, grantee, privilege_type, is_grantable
+    SELECT lower(noun), name, noun, NULL, relowner, grantee, privilege_type, is_grantable
     FROM record, aclexplode(relacl)
     WHERE grantee <> relowner OR relname = 'ledger' AND privilege_type <> 'MAINTAIN'
     UNION ALL SELECT 'table', name, noun, format('%%I', attname), relowner, grantee, privilege_type, is_grantable
     FROM record JOIN pg_attribute ON attrelid = record.oid AND NOT attisdropped, aclexplode(attacl)
 ), granted AS (
-    SELECT kind, name, noun, col, owner, grantee, jsonb_object_agg(privilege_type, is_grantable) AS rights
+    SELECT kind, name, noun, col, o.owner, grantee, rights
+    FROM object o JOIN allowed a ON a.owner = o.owner AND a.acl = coalesce(o.acl, usual)
+    UNION ALL SELECT kind, name, noun, col, owner, grantee, jsonb_object_agg(privilege_type, is_grantable) AS rights
     FROM (SELECT kind, name, noun, col, owner, grantee, privilege_type, bool_or(is_grantable) AS is_grantable
         FROM given GROUP BY 1, 2, 3, 4, 5, 6, 7) AS each
     GROUP BY 1, 2, 3, 4, 5, 6
@@ -130,26 +153,32 @@ WITH RECURSIVE part AS (
                 format_type(atttypid, atttypmod)) ORDER BY attnum) FROM pg_attribute
                 WHERE attrelid = relation.oid AND attnum > 0 AND NOT attisdropped) END,
             'unlogged', CASE WHEN relpersistence = 'u' THEN true END,
-            'options', (SELECT jsonb_agg(option ORDER BY option COLLATE "C") FROM unnest(reloptions) AS option),
+            'options', CASE WHEN reloptions IS NOT NULL THEN (
+                SELECT jsonb_agg(option ORDER BY option COLLATE "C") FROM unnest(reloptions) AS option) END,
             'partition by', CASE WHEN relkind = 'p' THEN pg_get_partkeydef(oid) END,
             'row level security', CASE WHEN relrowsecurity THEN true END,
             'forced row level security', CASE WHEN relforcerowsecurity THEN true END,
             'replica identity', CASE relreplident WHEN 'f' THEN 'FULL' WHEN 'n' THEN CASE WHEN relkind IN ('r', 'p')
                 THEN 'NOTHING' END WHEN 'i' THEN 'INDEX' END,
-            'inherits', (SELECT jsonb_agg(inhparent::regclass::text ORDER BY inhseqno) FROM pg_inherits
-                WHERE inhrelid = relation.oid),
-            'server', (SELECT srvname FROM pg_foreign_table JOIN pg_foreign_server s ON s.oid = ftserver
-                WHERE ftrelid = relation.oid),
-            'server options', (SELECT to_jsonb(ftoptions) FROM pg_foreign_table WHERE ftrelid = relation.oid),
-            'sequence', (SELECT jsonb_build_object('type', seqtypid::regtype, 'start', seqstart, 'increment',
+            'inherits', CASE WHEN relkind IN ('r', 'p', 'f') THEN (
+                SELECT jsonb_agg(inhparent::regclass::text ORDER BY inhseqno) FROM pg_inherits
+                WHERE inhrelid = relation.oid) END,
+            'server', CASE WHEN relkind = 'f' THEN (
+                SELECT srvname FROM pg_foreign_table JOIN pg_foreign_server s ON s.oid = ftserver
+                WHERE ftrelid = relation.oid) END,
+            'server options', CASE WHEN relkind = 'f' THEN (
+                SELECT to_jsonb(ftoptions) FROM pg_foreign_table WHERE ftrelid = relation.oid) END,
+            'sequence', CASE WHEN relkind = 'S' THEN (
+                SELECT jsonb_build_object('type', seqtypid::regtype, 'start', seqstart, 'increment',
                 seqincrement, 'min', seqmin, 'max', seqmax, 'cache', seqcache, 'cycle', seqcycle)
-                FROM pg_sequence WHERE seqrelid = relation.oid),
-            'identity', (SELECT true FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = relation.oid
-                AND relkind = 'S' AND deptype = 'i'),
-            'owned by', (SELECT format('%%s.%%I', refobjid::regclass, attname) FROM pg_depend
+                FROM pg_sequence WHERE seqrelid = relation.oid) END,
+            'identity', CASE WHEN relkind = 'S' THEN (SELECT true FROM pg_depend
+                WHERE classid = 'pg_class'::regclass AND objid = relation.oid AND deptype = 'i') END,
+            'owned by', CASE WHEN relkind = 'S' THEN (
+                SELECT format('%%s.%%I', refobjid::regclass, attname) FROM pg_depend
                 JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
                 WHERE classid = 'pg_class'::regclass AND objid = relation.oid AND refclassid = 'pg_class'::regclass
-                    AND relkind = 'S' AND deptype IN ('a', 'i')))
+                    AND deptype IN ('a', 'i')) END)
     FROM relation
     UNION ALL SELECT 42, NULL, attnum, 'column', format('%%s.%%I', r.name, attname), jsonb_build_object(
             'table', r.name, 'name', format('%%I', attname), 'of', r.kind,
@@ -161,8 +190,7 @@ WITH RECURSIVE part AS (
             'default', pg_get_expr(adbin, adrelid),
             'storage', CASE WHEN attstorage <> typstorage THEN storage ->> attstorage END,
             'usual storage', CASE WHEN attstorage <> typstorage THEN storage ->> typstorage END,
-            -- From PostgreSQL 14 on.
-            'compression', CASE to_jsonb(a) ->> 'attcompression' WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END)
+            'compression', CASE {attcompression} WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END)
         FROM jsonb_build_object('p', 'PLAIN', 'e', 'EXTERNAL', 'm', 'MAIN', 'x', 'EXTENDED') AS storage,
             relation r JOIN pg_attribute a ON attrelid = r.oid AND attnum > 0 AND NOT attisdropped
         JOIN pg_type t ON t.oid = atttypid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
@@ -242,14 +270,9 @@ WITH RECURSIVE part AS (
             AND place = coalesce(typrelid, objoid)::bigint
         LEFT JOIN LATERAL (SELECT format('%%I', attname) AS col FROM pg_attribute
             WHERE attrelid = objoid AND attnum = objsubid AND objsubid > 0) AS a ON true
-    WHERE kind <> 'schema' OR EXISTS (SELECT FROM within n WHERE n.oid = objoid AND n.oid >= 16384)
+    WHERE objoid >= 16384 AND (kind <> 'schema' OR EXISTS (SELECT FROM within n WHERE n.oid = objoid))
 )
-SELECT kind, name, facts FROM (
+SELECT kind, name, facts::text FROM (
     SELECT rank, place, kind, name, facts FROM item UNION ALL SELECT 70, 0, kind, name, facts FROM comment
 ) AS all_ ORDER BY rank, place, kind, name COLLATE "C"
-"""
-"""Its rows are kind, name and facts, in an order in which the items could be made.
-
-`without` are the schemas whose objects are no part of it, `migrations` is that of the migration tables, `roles` are the
-roles that are one in any case.
 """

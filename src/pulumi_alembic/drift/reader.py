@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from pulumi_alembic.database.connection import KEPT_SCHEMA, VERSION_SCHEMA, read_heads
 from pulumi_alembic.database.sessions import naming, patience
 from pulumi_alembic.drift.difference.snapshot import HEADS, SERVER, Item, Snapshot
-from pulumi_alembic.drift.query import QUERY
+from pulumi_alembic.drift.query import query
+from pulumi_alembic.sql.garbage import uncollected
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -59,20 +61,24 @@ def _ask(
     connection: Session, roles: Collection[str], tell: Callable[[str], None] | None
 ) -> tuple[Item, tuple[str, ...], Cursor[tuple[Any, ...]]]:
     """The server's version, the heads, and the answer to the query."""
-    heads = read_heads(connection)
+    heads, server = read_heads(connection), connection.info.server_version // 10000
     connection.execute(
         "SELECT pg_catalog.set_config(name, value, true) FROM unnest(%s::text[], %s::text[]) AS s (name, value)",
         [[*_SETTINGS, "lock_timeout"], [*_SETTINGS.values(), str(round(patience().seconds * 1000))]],
     )
     known = {"without": [VERSION_SCHEMA, KEPT_SCHEMA], "migrations": VERSION_SCHEMA, "roles": list(roles)}
     with naming(connection, tell or patience().tell):
-        answer = connection.execute(QUERY.encode(), known)
-    return Item(SERVER, str(connection.info.server_version // 10000)), heads, answer
+        answer = connection.execute(query(server).encode(), known)
+    return Item(SERVER, str(server)), heads, answer
 
 
 def _snapshot(server: Item, heads: tuple[str, ...], answer: Cursor[tuple[Any, ...]]) -> Snapshot:
-    found = (
-        Item(kind, name, {fact: value for fact, value in facts.items() if value is not None})
-        for kind, name, facts in answer
-    )
-    return Snapshot((server, *(Item(HEADS, head) for head in heads), *found))
+    with uncollected():
+        rows = answer.fetchall()
+        # All at once: there are many, and each is short.
+        all_facts = json.loads(f"[{','.join(facts for *_, facts in rows)}]")
+        found = (
+            Item(kind, name, {fact: value for fact, value in facts.items() if value is not None})
+            for (kind, name, _), facts in zip(rows, all_facts, strict=True)
+        )
+        return Snapshot((server, *(Item(HEADS, head) for head in heads), *found))

@@ -52,7 +52,17 @@ class Kept:
     @cached_property
     def snapshot(self) -> Snapshot | None:
         """The row's snapshot; None if there is no row, or its snapshot is not what its digest says."""
-        return _verified(self.row) if self.row else None
+        with suppress(ValueError, TypeError):
+            snapshot = Snapshot.unpack(bytes(self.row[2])) if self.row else None
+            return snapshot if snapshot and snapshot.digest == self.row[1] else None
+        return None
+
+    @property
+    def roles(self) -> list[str]:
+        """The roles of the row's snapshot, which need not be what its digest says."""
+        with suppress(ValueError, TypeError):
+            return Snapshot.unpack_roles(bytes(self.row[2])) if self.row else []
+        return []
 
 
 def keep(
@@ -109,11 +119,3 @@ def _row(connection: Connection, events: list[Event], *, checksum: str | None = 
         return None
     query = sql.SQL(_ROWS).format(table=TABLE)
     return connection.execute(query, [[*map(str, events)], checksum, checksum, base, base]).fetchone()
-
-
-def _verified(row: Any) -> Snapshot | None:
-    with suppress(ValueError, TypeError):
-        snapshot = Snapshot.unpack(bytes(row[2]))
-        if snapshot.digest == row[1]:
-            return snapshot
-    return None

@@ -5,17 +5,16 @@ The query waits for no lock that a migration takes: it reads catalogs only, and 
 
 from __future__ import annotations
 
-import gc
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Self
 
+from pulumi_alembic.sql.garbage import uncollected
 from pulumi_alembic.sql.parser import identifier
 
-__all__ = ["FIXED", "FRESH", "QUERY", "Catalog", "Column", "Constraint", "Measure", "Models", "Relation", "quoted", "uncollected"]
+__all__ = ["FIXED", "FRESH", "QUERY", "Catalog", "Column", "Constraint", "Measure", "Models", "Relation", "quoted"]
 
 FIXED, FRESH = "fixed", "fresh"
 """Kinds of a column's default."""
@@ -84,18 +83,6 @@ SELECT json_build_object(
 )
 """
 """Its one row has one value, which `Catalog.of` takes."""
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Within the block Python looks for no garbage: among thousands of tables it would look half of the time."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def quoted(*parts: str) -> str:
@@ -311,10 +298,7 @@ def _relation(
     return Relation(
         names[row["oid"]],
         row["kind"],
-        {
-            name: _column(type_, not_null, any(default))
-            for _, name, type_, not_null, *default in row["columns"] or []
-        },
+        {name: _column(type_, not_null, any(default)) for _, name, type_, not_null, *default in row["columns"] or []},
         tuple(constraints),
         tuple(names[oid] for oid in row["parents"] or [] if oid in names),
         names.get(row["default_partition"], ""),

@@ -7,9 +7,12 @@ import json
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
+
+from pulumi_alembic.sql.garbage import uncollected
 
 __all__ = ["HEADS", "SERVER", "VERSION", "Item", "Key", "Snapshot", "grouped"]
 
@@ -21,6 +24,8 @@ VERSION = "v2"
 
 HEADS = "heads"
 """The kind of the one item that is no object: the revisions that the database was at."""
+
+_ROLE = "role"
 
 SERVER = "server"
 """The kind of the one item that is no object either: the major version of PostgreSQL."""
@@ -92,7 +97,7 @@ class Snapshot:
     @property
     def roles(self) -> list[str]:
         """The roles that are a part of it, as the catalog names them."""
-        return [item.facts["name"] for item in self.items if item.kind == "role"]
+        return [item.facts["name"] for item in self.items if item.kind == _ROLE]
 
     @cached_property
     def _by_kind(self) -> dict[str, list[Item]]:
@@ -143,8 +148,20 @@ class Snapshot:
     @classmethod
     def unpack(cls, data: bytes) -> Snapshot:
         """What was packed. Raises ValueError for anything else."""
-        try:
-            rows = json.loads(zlib.decompress(data))
+        with _unpacked(data) as rows:
             return cls(tuple(Item(str(kind), str(name), dict(facts)) for kind, name, facts in rows))
-        except (zlib.error, TypeError) as error:
-            raise ValueError(str(error)) from None
+
+    @staticmethod
+    def unpack_roles(data: bytes) -> list[str]:
+        """The `roles` of what was packed. Raises ValueError for anything else."""
+        with _unpacked(data) as rows:
+            return [str(facts["name"]) for kind, _, facts in rows if kind == _ROLE]
+
+
+@contextmanager
+def _unpacked(data: bytes) -> Iterator[Any]:
+    try:
+        with uncollected():
+            yield json.loads(zlib.decompress(data))
+    except (KeyError, TypeError, zlib.error) as error:
+        raise ValueError(str(error)) from None
