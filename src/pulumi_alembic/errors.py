@@ -22,6 +22,7 @@ __all__ = [
     "NotApproved",
     "NotRehearsed",
     "PolicyError",
+    "RecipeError",
     "RehearsalFailed",
     "RevisionFailed",
     "TargetError",
@@ -92,6 +93,10 @@ class LintError(MigrationError):
 
 class NotApproved(MigrationError):
     """What would run is not what was approved. Nothing was changed."""
+
+
+class RecipeError(MigrationError):
+    """A recipe cannot be written as asked. No file was written."""
 
 
 class RehearsalFailed(MigrationError):

@@ -211,6 +211,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "backfill pause",
         "backfill resume",
         "backfill cancel",
+        "new",
         "kept",
         "prune",
         "backups",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from pulumi_alembic.commands import backfills, backups, drift, kept, status
+from pulumi_alembic.commands import backfills, backups, drift, kept, new, status
 from pulumi_alembic.commands.command import AS_JSON, Options, argument, command, flag, option, tell
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url, project_folder, script_directory
@@ -404,6 +404,7 @@ group = click.Group(
             ),
         ),
         backfills.GROUP,
+        new.GROUP,
         *backups.COMMANDS,
         *kept.COMMANDS,
         *drift.COMMANDS,

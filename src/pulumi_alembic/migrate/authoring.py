@@ -18,9 +18,17 @@ from pulumi_alembic.scripts.revision import Revision
 if TYPE_CHECKING:
     from alembic.operations.ops import MigrationScript
 
-__all__ = ["list_in_manifest", "name_by_the_rule", "refuse_unnamed_merge", "require_one_head", "script_folder"]
+__all__ = [
+    "MANIFEST_HOOK",
+    "list_in_manifest",
+    "name_by_the_rule",
+    "refuse_unnamed_merge",
+    "require_one_head",
+    "script_folder",
+]
 
-_HOOK = "pulumi_alembic_manifest"
+MANIFEST_HOOK = "pulumi_alembic_manifest"
+"""The hook that lists a new script in the manifest."""
 
 
 def script_folder() -> Path:
@@ -54,10 +62,10 @@ def list_in_manifest() -> None:
 
     A manifest with a defect stays as it is: the next run says what to do.
     """
-    context.script.hooks = [*context.script.hooks, {"_hook_name": "manifest", "type": _HOOK}]
+    context.script.hooks = [*context.script.hooks, {"_hook_name": "manifest", "type": MANIFEST_HOOK}]
 
 
-@write_hooks.register(_HOOK)
+@write_hooks.register(MANIFEST_HOOK)
 def _append(path: str, _: Any) -> None:
     script = Revision.read(Path(path).parent, Path(path).name)
     manifest = Manifest.load(script.folder.parent)

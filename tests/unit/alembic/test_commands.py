@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
+from pulumi_alembic.commands import new
 from pulumi_alembic.commands.cli import group
 from pulumi_alembic.errors import MigrationError
 from tests import loaded
@@ -66,6 +67,7 @@ def commands(of: click.Group, *names: str) -> dict[str, click.Command]:
 
 
 NO_JSON = {"accept", "capsule", "contract", "manifest", "prune", "report", "restore", "schema"}
+NO_JSON |= {f"new {name}" for name in new.GROUP.commands}
 NO_JSON |= {f"backfill {name}" for name in ("run", "pause", "resume", "cancel")}
 
 

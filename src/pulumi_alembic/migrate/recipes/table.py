@@ -1,0 +1,179 @@
+"""The table that a recipe is about, as the database has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from pulumi_alembic.errors import RecipeError
+from pulumi_alembic.sql.catalog import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pulumi_alembic.database.connection import Connection
+
+__all__ = ["Column", "Table", "read_table", "require_accepted", "wider_type"]
+
+_TABLE = """
+SELECT c.oid::bigint, quote_ident(n.nspname) || '.' || quote_ident(relname), relname,
+    EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary)
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = to_regclass(%s) AND relkind = 'r'
+    AND NOT relispartition
+"""
+_COLUMNS = """
+SELECT attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid),
+    attidentity <> '' OR attgenerated <> '', typnamespace = 'pg_catalog'::regnamespace OR typtype IN ('e', 'd'),
+    ARRAY(
+        SELECT pg_describe_object(classid, objid, objsubid) FROM pg_depend
+        WHERE refclassid = 'pg_class'::regclass AND refobjid = attrelid AND refobjsubid = attnum
+            AND classid <> 'pg_attrdef'::regclass AND deptype <> 'i' AND NOT EXISTS (
+                SELECT FROM pg_constraint c WHERE c.oid = objid AND classid = 'pg_constraint'::regclass
+                    AND contype = 'n')
+        UNION SELECT pg_describe_object('pg_class'::regclass, indexrelid, 0) FROM pg_index
+        WHERE indrelid = attrelid AND attnum = ANY (indkey)
+        ORDER BY 1
+    )
+FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
+LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+_CAST = """
+SELECT format_type(new, NULL), new <> old AND (new = 'text'::regtype OR EXISTS (
+    SELECT FROM pg_cast WHERE castsource = old AND casttarget = new AND castcontext = 'i'))
+FROM (SELECT to_regtype(%s)::oid AS new, to_regtype(regexp_replace(%s, '[(].*[)]', ''))::oid AS old) AS types
+"""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: `sql` is its name in SQL, and `users` describes the indexes, constraints, views and triggers of it.
+
+    It is `computed` if the server fills it in, and `comparable` if its type is the server's own or made of it.
+    """
+
+    name: str
+    type: str
+    required: bool
+    default: str | None
+    computed: bool
+    comparable: bool
+    users: Sequence[str]
+
+    @property
+    def sql(self) -> str:
+        """Its name in SQL."""
+        return quoted(self.name)
+
+    @property
+    def definition(self) -> str:
+        """Its name and type in SQL."""
+        return f"{self.sql} {self.type}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: `sql` is its name as it was typed, `full` with its schema, and `name` without both schema and quotes."""
+
+    sql: str
+    full: str
+    name: str
+    has_key: bool
+    columns: dict[str, Column]
+
+    def column(self, name: str) -> Column:
+        """The column of this name.
+
+        Raises:
+            RecipeError: There is none.
+
+        """
+        if name not in self.columns:
+            raise RecipeError(
+                f"{self.full} has no column {quoted(name)}. It has: {', '.join(map(quoted, self.columns))}"
+            )
+        return self.columns[name]
+
+    def require_new(self, name: str) -> None:
+        """Raise RecipeError if the table has a column of this name."""
+        if name in self.columns:
+            raise RecipeError(f"{self.full} has a column {quoted(name)} already")
+
+    def require_key(self) -> None:
+        """Raise RecipeError if the table has no primary key, by which values are set in batches, and are preserved."""
+        if not self.has_key:
+            raise RecipeError(f"{self.full} has no primary key, by which values are set in batches and preserved")
+
+    def movable(self, name: str) -> Column:
+        """The column of this name, whose values another column can have instead.
+
+        Raises:
+            RecipeError: There is none, or something is built on it that the recipe would not move.
+
+        """
+        column = self.column(name)
+        if column.users:
+            raise RecipeError(
+                f"{self.full}.{column.sql} is used by {', '.join(column.users)}: this recipe moves only the values. "
+                "Write the revisions by hand"
+            )
+        if column.computed:
+            raise RecipeError(f"{self.full}.{column.sql} is computed by the server: write the revisions by hand")
+        if not column.comparable:
+            raise RecipeError(f"{self.full}.{column.sql} is of the type {column.type}, of an extension or a schema")
+        return column
+
+
+def read_table(connection: Connection, name: str) -> Table:
+    """The table of this name, which is SQL and can be without a schema.
+
+    Raises:
+        RecipeError: There is no such table, or it is a view, a partition or partitioned.
+
+    """
+    try:
+        row = connection.execute(_TABLE, [name]).fetchone()
+    except psycopg.Error:
+        connection.rollback()
+        row = None
+    if row is None:
+        raise RecipeError(
+            f"there is no table {name} in the database that a recipe can change. If a pending revision creates it, "
+            "apply that first"
+        )
+    oid, full, short, has_key = row
+    columns = [Column(*row) for row in connection.execute(_COLUMNS, [oid]).fetchall()]
+    return Table(name, full, short, has_key, {each.name: each for each in columns})
+
+
+def require_accepted(connection: Connection, query: str) -> None:
+    """Raise RecipeError, with the server's reason, if it refuses the query, whose parts somebody typed."""
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(query.encode())
+    except psycopg.Error as error:
+        raise RecipeError(f"the server refuses it: {error.diag.message_primary}\n  {query}") from None
+
+
+def wider_type(connection: Connection, old: str, new: str) -> str:
+    """The name of the type `new` as PostgreSQL prints it: each value of the type `old` is one of it.
+
+    Raises:
+        RecipeError: There is no such type, or a value can fail to be one of it.
+
+    """
+    try:
+        row = connection.execute(_CAST, [new, old]).fetchone()
+    except psycopg.Error:
+        connection.rollback()
+        row = None
+    if row is None or row[0] is None:
+        raise RecipeError(f"there is no type {new} without a length in the database")
+    if not row[1]:
+        raise RecipeError(
+            f"a value of the type {old} can fail to be one of {row[0]}, and with it a row of running code. Add a "
+            "column of the new type by hand, and decide what becomes of such values"
+        )
+    return str(row[0])
