@@ -60,11 +60,11 @@ def query(project: Project, statement: str) -> list[tuple[object, ...]]:
 def test_it_is_taken_for_what_it_is_and_brought_on_from_there(unknown: Project) -> None:
     unknown.configure(taskdb__adopt="true")
     shown = unknown.succeed("preview", "--refresh")
-    assert f"it is what {TWO} builds" in shown.text
+    assert f"adopting the database at {TWO}" in shown.text
     assert f"{TWO} → {HEAD}, 1 upgrade" in shown.text
     rows = query(unknown, "SELECT ctid::text, xmin::text, email FROM app.users")
     done = unknown.up("--refresh")
-    assert f"it is what {TWO} builds" in done.text
+    assert f"adopting the database at {TWO}" in done.text
     assert unknown.outputs()["revision"] == HEAD
     assert query(unknown, "SELECT ctid::text, xmin::text, email FROM app.users") == rows
     unknown.succeed("preview", "--refresh", "--expect-no-changes")
@@ -93,7 +93,7 @@ def test_a_database_and_roles_made_by_hand_become_the_stack_s(by_scripts: Projec
             f" {by_scripts.name}_rw; GRANT SELECT ON ALL TABLES IN SCHEMA app TO {by_scripts.name}_ro".encode()
         )
     done = by_scripts.up()
-    assert f"it is what {ONE} builds" in done.text
+    assert f"adopting the database at {ONE}" in done.text
     assert by_scripts.outputs()["revision"] == HEAD
     assert query(by_scripts, "SELECT username FROM app.users") == [("a",)]
     by_scripts.succeed("preview", "--refresh", "--expect-no-changes")

@@ -111,7 +111,7 @@ def test_a_failing_revision_is_described_as_by_the_stack(alembic: Project) -> No
     outcome = alembic.run("alembic", "upgrade", "head")
     alembic.remove(script)
     assert outcome.exit_code != 0
-    for part in (script.name, "42P01", f"the database is at {HEAD}", "run `alembic upgrade head`"):
+    for part in (script.name, "42P01", f"the database is at {HEAD}", "alembic upgrade head"):
         assert part in outcome.text
     assert "Traceback" not in outcome.text
 

@@ -21,8 +21,8 @@ def find(inputs: Properties) -> Adopted | None:
         return None
     if inputs.url is None:
         inputs.log.info(
-            "what is there is adopted, if anything is: only the update can tell, its login has no password yet. What "
-            "follows is for an empty database"
+            "the login has no password yet, so only the update can find out which revision to adopt. The plan below is "
+            "that of an empty database"
         )
         return None
     from pulumi_alembic.adoption import matching
