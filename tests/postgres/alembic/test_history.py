@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pulumi_alembic.errors import DatabaseError, RevisionFailed
-from pulumi_alembic.ledger import records
+from pulumi_alembic.ledger import ledger, records
+from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.scripts.origin import Origin
 from tests import formats, loaded
@@ -211,3 +212,23 @@ def test_two_heads_and_their_merge_are_one_chain(three: Target) -> None:
     assert ((THREE,), (THREE, "20250103_004")) in links
     assert all(one[1] == another[0] for one, another in pairwise(links))
     assert records.BY_HAND not in [result for *_, result in told(three)]
+
+
+def test_what_is_done_is_the_one_attempt_that_it_names(three: Target) -> None:
+    three.migrate(ONE)
+    with connect(three.url) as connection:
+        intents = [ledger.note(connection, Row(Event.INTENT, phase=1, statement=each), Origin()) for each in "ab"]
+        ledger.note(connection, Row(Event.DONE, detail={"intent": intents[1]}), Origin())
+        assert [(each.id, each.done) for each in ledger.attempts(connection)] == [
+            (intents[0], False),
+            (intents[1], True),
+        ]
+
+
+def test_a_head_of_any_name_is_recorded_as_it_is(three: Target) -> None:
+    three.migrate(ONE)
+    head = 'a"b\\c, {d}'
+    with connect(three.url) as connection:
+        ledger.note(connection, Row(Event.STAMPED, Run([ONE], [head])), Origin())
+        query = "SELECT heads_after FROM migrations.ledger ORDER BY id DESC LIMIT 1"
+        assert connection.execute(query).fetchone() == ([head],)

@@ -118,6 +118,11 @@ def test_open_gates_stop_nothing(account: Account, gates: Gates) -> None:
     gates.check([account], DIGEST)
 
 
+def test_a_revision_that_is_allowed_to_lose_rows_opens_the_gate_for_no_other() -> None:
+    with pytest.raises(DataLoss, match="20250101_001"):
+        Gates("pulumi up", CONFIGURE, frozenset({"20250102_002"})).check([plan(losses=("1 row of t",))], DIGEST)
+
+
 def test_a_plan_may_be_approved_by_its_other_digest_and_by_no_third_one() -> None:
     Gates("pulumi up", CONFIGURE, approved=OTHER).check([plan()], DIGEST, lambda: OTHER)
     for approved, other in ((OTHER, DIGEST), (OTHER, ""), ("", "")):
