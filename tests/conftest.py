@@ -54,12 +54,18 @@ ALL = os.environ.get("TESTS") == "all"
 NO_CLI = "no Pulumi CLI on the PATH"
 
 # `make test` draws the same few each time, `make test-all` others every time, and prints how to draw them again.
-hypothesis.settings.register_profile("few", max_examples=20, derandomize=True, database=None, deadline=None)
+hypothesis.settings.register_profile("few", max_examples=10, derandomize=True, database=None, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=2000, print_blob=True, deadline=None)
 hypothesis.settings.load_profile("thorough" if ALL else "few")
 
-# Nothing in a test run has to survive a power cut.
-SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+# Nothing in a test run has to survive a power cut, and no vacuum takes a lock at a time of its own.
+SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "max_connections": "200",
+}
 
 MEMORY = Path("/dev/shm")
 MEMORY_NEEDED = 4 << 30  # bytes, for a handful of workers with some databases each
@@ -95,6 +101,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_report_header(config: pytest.Config) -> str | None:
     seed = config.option.shuffle
     return None if seed is None else f"shuffled: --shuffle {seed} repeats this order"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Three workers for two cores: a quarter of the time a test waits for a lock, a server or a process to end."""
+    return (os.cpu_count() or 1) * 3 // 2
 
 
 @pytest.hookimpl(trylast=True)
@@ -263,13 +275,12 @@ def run_folder(pytestconfig: pytest.Config) -> Path:
 
 @pytest.fixture(scope="session", autouse=not ALL)
 def forks(run_folder: Path) -> Iterator[None]:
-    """Let the commands of tests, and the programs and plugins of engines, be forks of one process of the worker."""
+    """Let the commands of tests, and the programs and plugins of engines, be forks of one process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(loaded.SOCKET, str(run_folder / f"loaded-{os.getpid()}"))
+        patch.setenv(loaded.SOCKET, str(run_folder / "loaded.socket"))
         for module in (interpreters, plugins):
             patch.setattr(module, "start", loaded.start)
         yield
-    loaded.close()
 
 
 @pytest.fixture

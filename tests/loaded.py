@@ -3,14 +3,15 @@
 `make test` starts the commands of the acceptance tests so, and the programs and plugins of every engine. Each is a
 process of its own in `make test-all`, and in tests that are about processes: they use the fixture `processes`.
 
-`python -m tests.loaded SOCKET` is that process. A client sends it the command and three file descriptors; the answers
-are the fork and, when it ends, its exit code, negative for a signal.
+`python -m tests.loaded SOCKET` starts that process. A client sends it the command and three file descriptors; the
+answers are the fork and, when it ends, its exit code, negative for a signal.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import importlib
 import io
 import json
@@ -54,7 +55,7 @@ def can_be_a_fork(command: Sequence[str | Path], environment: Mapping[str, str])
 
 def _settings(environment: Mapping[str, str]) -> dict[str, str]:
     """What the variables tell an interpreter that begins, but for what a fork can still do."""
-    can_follow = ("PYTHONDONTWRITEBYTECODE",)
+    can_follow = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
     return {name: value for name, value in environment.items() if name.startswith("PYTHON") and name not in can_follow}
 
 
@@ -84,10 +85,8 @@ class Started:
         socket.send_fds(self._answers, [b" "], files)
         self._answers.sendall(json.dumps(request).encode())
         self._answers.shutdown(socket.SHUT_WR)
-        line = b""
-        while not line.endswith(b"\n"):
-            line += self._answers.recv(1)
-        self.pid = int(line)
+        # Unbuffered: the exit code stays for those who wait.
+        self.pid = int(self._answers.makefile("rb", 0).readline())
 
     def poll(self) -> int | None:
         """The exit code; None while it runs."""
@@ -164,39 +163,34 @@ def run(
         return subprocess.CompletedProcess(command, code, *(each.read().decode() for each in (output, errors)))
 
 
-_loading = threading.Lock()
-_process: subprocess.Popen[bytes] | None = None
-
-
 def load() -> None:
-    """Start the process that has the libraries loaded, unless it runs."""
-    global _process
-    with _loading:
-        if _process is None:
-            _process = subprocess.Popen(
-                [sys.executable, "-m", "tests.loaded", os.environ[SOCKET]],
-                cwd=PROJECT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-            assert _process.stdout and _process.stdout.readline(), "it has loaded"
-
-
-def close() -> None:
-    """End the process that `load` started."""
-    if _process:
-        _process.communicate()
+    """Start the process of this test run that has the libraries loaded, unless it runs."""
+    path = Path(os.environ[SOCKET])
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            subprocess.run([sys.executable, "-m", "tests.loaded", path], cwd=PROJECT, check=True)
 
 
 def main() -> None:
-    """Load, listen, and fork, until standard input ends."""
+    """Load and listen; then go on in the background, until the folder of the socket is removed."""
     _load()
+    path = Path(sys.argv[1])
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(sys.argv[1])
+    # Under its name it is there when it listens.
+    listener.bind(f"{path}-new")
     listener.listen(64)
-    os.environ[SOCKET] = sys.argv[1]
-    print("listens", flush=True)
-    while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+    Path(f"{path}-new").rename(path)
+    os.environ[SOCKET] = str(path)
+    if os.fork():
+        return
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    while path.exists():
+        if not select.select([listener], [], [], 1)[0]:
+            continue
         client, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
@@ -229,6 +223,9 @@ def _serve(client: socket.socket) -> None:
     if pid == 0:
         client.close()
         _become(request, files)
+    # As soon as the client knows the fork, it can signal its group.
+    with contextlib.suppress(OSError):
+        os.setpgid(pid, pid)
     for file in files:
         os.close(file)
     client.sendall(f"{pid}\n".encode())
@@ -239,7 +236,7 @@ def _serve(client: socket.socket) -> None:
 
 def _become(request: dict[str, Any], files: Sequence[int]) -> NoReturn:
     """Be the process that the command would be."""
-    os.setsid()
+    os.setpgid(0, 0)
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
@@ -274,7 +271,7 @@ def _run(program: str, *arguments: str) -> int:
             options.add(words.pop(0))
         if words[0] == "-m":
             _, module, *words = words
-    buffering = 0 if "-u" in options else -1
+    buffering = 0 if "-u" in options or os.environ.get("PYTHONUNBUFFERED") else -1
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout, sys.stderr = (
         io.TextIOWrapper(os.fdopen(number, "wb", buffering, closefd=False), errors=errors, write_through=True)

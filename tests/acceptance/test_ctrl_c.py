@@ -79,7 +79,7 @@ def run(project: Project, command: str, after: float | None) -> tuple[int, str, 
     return running.returncode, printed, time.monotonic() - begun
 
 
-@pytest.mark.few("pulumi-alembic history", "alembic current", "taskdb stack")
+@pytest.mark.few("pulumi-alembic history", "taskdb stack")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_ctrl_c_leaves_no_traceback(
     live: Project, command: str, record_property: Callable[[str, object], None]

@@ -93,6 +93,7 @@ def test_a_tenant_more_gets_its_database_and_the_same_schema(
     tenants("destroy", "--yes")
 
 
+@pytest.mark.full
 def test_the_tests_of_a_program_pass(examples: Path, server: Server) -> None:
     login = {"HOST": server.host, "PORT": server.port, "ADMIN": server.username, "PASSWORD": server.password}
     environment = {f"SHOP_{name}": str(value) for name, value in login.items()}

@@ -64,6 +64,7 @@ def project(tmp_path: Path, url: str) -> Path:
     return tmp_path
 
 
+@pytest.mark.full
 def test_the_guide_turns_an_alembic_project_into_a_stack(project: Path, url: str, server: Server, engine: str) -> None:
     [old] = {path.name.partition("_")[0] for path in (project / "migrations/versions").glob("*.py")}
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}

@@ -126,6 +126,7 @@ def test_a_started_server_is_on_loopback_only_with_checksums_utf8_and_scram(proj
     assert (socket_folder, addresses) == ("", "127.0.0.1")
 
 
+@pytest.mark.full
 def test_where_the_c_library_lacks_c_utf8_the_locale_is_c(
     empty: Path, binaries: Binaries, open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,6 +154,7 @@ def test_rows_that_come_in_meanwhile_are_found_by_the_scan_and_set(pending: Targ
     assert states(pending) == ["verified"]
 
 
+@pytest.mark.full
 def test_the_last_row_is_deleted_meanwhile(pending: Target) -> None:
     delete = f"SELECT FROM t WHERE id = {ROWS - 10} FOR UPDATE; DELETE FROM t WHERE id = {ROWS}"
     with blocker(pending, delete) as session, running(pending) as process:

@@ -372,7 +372,7 @@ while True:
 """
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("number", range(KILLS))
 def test_nothing_is_left_where_the_preview_is_killed(two: Target, admin_url: str, server: Server, number: int) -> None:
     """At a moment drawn from one of as many parts of its life; and the next preview rehearses again."""

@@ -226,6 +226,7 @@ def test_the_command_prints_a_table_json_and_a_page_and_no_secret(stacks: Stacks
     assert "http" not in text.replace("http-equiv", ""), "the page loads nothing"
 
 
+@pytest.mark.full
 def test_five_stacks_on_three_servers_are_shown_as_they_are_and_without_a_secret(
     stacks: Stacks,
     target: Target,

@@ -72,6 +72,7 @@ def tenants(database: Database, empty_target: Target) -> Iterator[Tenants]:
         yield made
 
 
+@pytest.mark.full
 def test_each_of_many_databases_has_a_span(tenants: Tenants, collected: Collected) -> None:
     stack = Stack(tenants.target.url)
     stack.up(tenants.target.directory, ONE, databases=list(tenants.names))

@@ -109,7 +109,7 @@ BUILT_WRONGLY: dict[str, tuple[Spoil, str]] = {
 }
 
 
-@pytest.mark.few(6)
+@pytest.mark.few(3)
 @pytest.mark.parametrize(("spoil", "message"), BUILT_WRONGLY.values(), ids=list(BUILT_WRONGLY))
 def test_a_state_that_no_engine_wrote_is_refused(bench: Bench, spoil: Spoil, message: str) -> None:
     document = json.loads(bench.state_file.read_text())

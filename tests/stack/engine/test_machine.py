@@ -283,7 +283,7 @@ class Machine(RuleBasedStateMachine):
 
 def test_the_state_is_what_the_provider_has(provider: FakeProvider) -> None:
     chosen = settings(
-        max_examples=200 if ALL else 3,
+        max_examples=200 if ALL else 2,
         # Nothing is shrunk in the few that are the same each time.
         phases=settings.default.phases if ALL else [Phase.generate],
         stateful_step_count=25,

@@ -244,6 +244,7 @@ def test_a_name_that_can_be_a_keyword_is_looked_up() -> None:
     assert [word for word in keywords if not printing._LIKE_A_KEYWORD.fullmatch(word)] == []
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", DEEP)
 def test_a_deep_statement_is_parsed_or_refused(kind: str) -> None:
     """In a process of its own: what is not, ends it."""

@@ -69,6 +69,7 @@ def events(text: str) -> list[Event]:
 TARGET = cast(Target, SimpleNamespace(stack="dev", project=SimpleNamespace(name="p"), config={}))
 
 
+@pytest.mark.few(9)
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("preview", [True, False])
 @pytest.mark.parametrize("form", ["lines", "diff", "json", "urns"])

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests import forks, loaded
+from tests import forks
 from tests.forks import Ended
 
 from .launcher import SALT
@@ -41,8 +41,6 @@ class Launcher(forks.Launcher):
     """Runs commands of the engine in forks of one process that has it loaded."""
 
     def __init__(self) -> None:
-        if loaded.SOCKET in os.environ:
-            loaded.load()
         super().__init__("tests.stack.engine.faulty.launcher")
 
 

@@ -120,6 +120,7 @@ def check(found: Account) -> None:
     Gates("up", "config set --path lint.{rule} warning").check([found], found.digest)
 
 
+@pytest.mark.full
 def test_the_example_of_the_page_is_installed_and_finds_what_the_page_shows(project: Path, tmp_path: Path) -> None:
     page = PROJECT / "docs/lint.md"
     for step in steps(page):
