@@ -51,7 +51,8 @@ _SHOWN = 5
 _CONTRACT_ADVICE = (
     "# if no code that uses it runs any longer when this revision does:\n"
     f'phase = "{CONTRACT}"\n'
-    "# otherwise add the new form in this revision, and remove the old one in a later contract"
+    "# otherwise add the new form in this revision, and remove the old one in a later contract;\n"
+    "# recipes write both: pulumi-alembic new --help"
 )
 
 _NEVER_BACK = {"grant-to-public", "security-definer-search-path"}
