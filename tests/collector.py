@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import grpc
@@ -14,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 from pulumi_alembic.output import tracing
 
-__all__ = ["Collected", "Recorded", "collector", "forget"]
+__all__ = ["Collected", "Recorded", "collector", "forget", "http_collector"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,22 @@ class Collected:
     spans: list[Recorded] = field(default_factory=list)
     metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     raw: list[str] = field(default_factory=list)
+
+    def add_spans(self, request: Any) -> None:
+        """Take a message with spans."""
+        self.raw.append(str(request))
+        for resource in request.resource_spans:
+            service = _values(resource.resource.attributes)["service.name"]
+            for scope in resource.scope_spans:
+                self.spans += [_recorded(span, service) for span in scope.spans]
+
+    def add_metrics(self, request: Any) -> None:
+        """Take a message with metrics."""
+        self.raw.append(str(request))
+        for resource in request.resource_metrics:
+            for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
+                points = getattr(metric, metric.WhichOneof("data")).data_points
+                self.metrics[metric.name] = [_values(point.attributes) for point in points]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -68,20 +86,12 @@ def collector() -> Iterator[Collected]:
 
     class Traces(trace_service_pb2_grpc.TraceServiceServicer):
         def Export(self, request: Any, context: Any) -> Any:  # noqa: N802
-            collected.raw.append(str(request))
-            for resource in request.resource_spans:
-                service = _values(resource.resource.attributes)["service.name"]
-                for scope in resource.scope_spans:
-                    collected.spans += [_recorded(each, service) for each in scope.spans]
+            collected.add_spans(request)
             return trace_service_pb2.ExportTraceServiceResponse()
 
     class Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
         def Export(self, request: Any, context: Any) -> Any:  # noqa: N802
-            collected.raw.append(str(request))
-            for resource in request.resource_metrics:
-                for metric in (each for scope in resource.scope_metrics for each in scope.metrics):
-                    points = getattr(metric, metric.WhichOneof("data")).data_points
-                    collected.metrics[metric.name] = [_values(each.attributes) for each in points]
+            collected.add_metrics(request)
             return metrics_service_pb2.ExportMetricsServiceResponse()
 
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Traces(), server)
@@ -91,6 +101,35 @@ def collector() -> Iterator[Collected]:
         yield collected
     finally:
         server.stop(None)
+
+
+@contextmanager
+def http_collector() -> Iterator[Collected]:
+    """As `collector`, over HTTP, with the protocol http/protobuf."""
+    taken = {
+        "/v1/traces": (trace_service_pb2.ExportTraceServiceRequest, Collected.add_spans),
+        "/v1/metrics": (metrics_service_pb2.ExportMetricsServiceRequest, Collected.add_metrics),
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            message, add = taken[self.path]
+            add(collected, message.FromString(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        collected = Collected(f"http://127.0.0.1:{server.server_port}")
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield collected
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def _recorded(span: Any, service: str) -> Recorded:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 import pulumi_alembic.output.tracing as ours
 import pulumi_embedded.tracing as theirs
-from tests.collector import Collected
+from tests.collector import Collected, http_collector
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -110,6 +110,17 @@ def test_metrics_are_sent_with_the_spans(collected: Collected) -> None:
         ours.count("counted", {"a": "b"})
         ours.measure("measured", 0.5, {"c": "d"})
     assert collected.metrics == {"counted": [{"a": "b"}], "measured": [{"c": "d"}]}
+
+
+def test_they_are_sent_over_http_too(untraced: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="make test installs it")
+    untraced.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+    with http_collector() as collected:
+        untraced.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collected.endpoint)
+        with ours.span("outer"), ours.span("inner"):
+            ours.count("counted", {"a": "b"})
+    assert collected.path(collected.named("inner")[0]) == ["outer", "inner"]
+    assert collected.metrics == {"counted": [{"a": "b"}]}
 
 
 def test_a_script_that_seeds_random_gets_its_numbers(collected: Collected) -> None:
