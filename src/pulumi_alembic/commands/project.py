@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from pulumi_alembic.errors import DatabaseError, HistoryError
+from pulumi_alembic.output.wording import nearby
 
 __all__ = ["database_url", "project_folder", "script_directory"]
 
@@ -24,9 +25,8 @@ def script_directory() -> Path:
     """
     folder = project_folder()
     if location := _location(folder):
-        # Alembic interpolates as configparser does. Where it is run, the path stays as it is written.
-        found = Path(location.replace("%(here)s", str(folder)).replace("%%", "%"))
-        return found if folder == Path.cwd() else folder / found
+        # Alembic interpolates as configparser does.
+        return nearby(folder / location.replace("%(here)s", str(folder)).replace("%%", "%"))
     raise HistoryError(
         f"there is no {' or '.join(FILES)} with Alembic's script_location in {folder} or above it: run this in the "
         "project, or name the scripts' folder with --directory"

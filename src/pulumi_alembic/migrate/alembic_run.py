@@ -22,6 +22,7 @@ from pulumi_alembic.errors import HistoryError, MigrationError, Moved
 from pulumi_alembic.migrate.job import ENTERED, Request
 from pulumi_alembic.migrate.script_module import load
 from pulumi_alembic.output.redact import redact
+from pulumi_alembic.output.wording import nearby
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.manifest import COMMAND
 from pulumi_alembic.scripts.plan import Direction, Plan, revision_text
@@ -123,18 +124,14 @@ def run(plan: Plan, history: History, request: Request) -> None:
 def _not_runnable(env: Path, error: Exception, what: str = "does not run") -> str:
     """What to say of an env.py that does not get as far as to call `environment.run`."""
     frames = traceback.extract_tb(error.__traceback__)
-    shown = _short(str(env.absolute()))
+    shown = nearby(env.absolute())
     place = frames[-1]
     file, line = place.filename, place.lineno
     if isinstance(error, SyntaxError) and error.filename:
         file, line = error.filename, error.lineno
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     [reason, *_] = redact(f"{type(error).__name__}: {text}").splitlines()
-    return f"{shown} {what}. {_short(file)}, line {line}: {reason}"
-
-
-def _short(file: str) -> str:
-    return str(Path(file).relative_to(Path.cwd())) if Path(file).is_relative_to(Path.cwd()) else file
+    return f"{shown} {what}. {nearby(file)}, line {line}: {reason}"
 
 
 def _run_env(
@@ -146,7 +143,7 @@ def _run_env(
     env = directory / "env.py"
     if not env.exists():
         # Alembic would run what Python has compiled of it before.
-        shown = _short(str(env.absolute()))
+        shown = nearby(env.absolute())
         raise HistoryError(f"there is no {shown}. Restore it:\n  git checkout -- {shown}")
     config = Config()
     # Not a copy: what env.py calls says there that it was called.

@@ -10,9 +10,10 @@ from alembic import command, context
 from alembic.script import write_hooks
 from alembic.util import CommandError, msg
 
+from pulumi_alembic.output.wording import nearby
 from pulumi_alembic.scripts import naming
 from pulumi_alembic.scripts.history import HEAD, History
-from pulumi_alembic.scripts.manifest import COMMAND, Manifest
+from pulumi_alembic.scripts.manifest import WRITE, Manifest
 from pulumi_alembic.scripts.revision import Revision
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ MANIFEST_HOOK = "pulumi_alembic_manifest"
 
 
 def script_folder() -> Path:
-    """The folder of env.py and versions/, relative to the current one if it is below: messages name files by it."""
-    folder, here = Path(context.script.dir), Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+    """The folder of env.py and versions/."""
+    return nearby(context.script.dir)
 
 
 def refuse_unnamed_merge() -> None:
@@ -68,10 +68,10 @@ def list_in_manifest() -> None:
 @write_hooks.register(MANIFEST_HOOK)
 def _append(path: str, _: Any) -> None:
     script = Revision.read(Path(path).parent, Path(path).name)
-    manifest = Manifest.load(script.folder.parent)
+    manifest = Manifest.load(nearby(script.folder.parent))
     if not manifest.exists or manifest.defect:
-        reason = manifest.defect or "there is none, and so nothing tells an edited script"
-        msg(f"{manifest.path.parent.name}/{manifest.path.name}: {reason}. Write it: {COMMAND}")
+        for line in (manifest.warning or f"{manifest.path} is not updated: {manifest.defect}. {WRITE}").splitlines():
+            msg(line)
     else:
         manifest.write([*manifest.entries, script.entry])
 

@@ -1,10 +1,17 @@
-"""Numbers, lists and tables as text: the same words wherever there is one of them, several, or too many to show."""
+"""Numbers, lists, paths and tables as text, in the same words for one, for several, and for too many to show."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-__all__ = ["counted", "few", "first", "plural", "rest", "table"]
+__all__ = ["counted", "few", "first", "nearby", "plural", "rest", "table"]
+
+
+def nearby(path: Path | str) -> Path:
+    """The path as messages name it: relative to the current folder if it is below."""
+    path, here = Path(path), Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def plural(number: int | None, word: str) -> str:

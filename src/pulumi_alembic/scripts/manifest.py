@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["COMMAND", "Entry", "Manifest"]
+__all__ = ["COMMAND", "WRITE", "Entry", "Manifest"]
 
 COMMAND = "pulumi-alembic manifest"
-"""What a person types to write the manifest anew."""
+"""What a person types to write the manifest again."""
+WRITE = f"Write it:\n  {COMMAND}"
 
 FILE = "manifest"
 HEADER = (
@@ -79,7 +80,7 @@ class Manifest:
     def warning(self) -> str:
         """What it costs that there is no manifest, with the command that writes it; empty if there is one."""
         what = f"there is no {self.path}, so an edit of a script is not noticed before the script is applied"
-        return "" if self.exists else f"{what}. Write it:\n  {COMMAND}"
+        return "" if self.exists else f"{what}. {WRITE}"
 
     def differences(self, scripts: Sequence[Entry]) -> list[str]:
         """What it says otherwise than these `scripts`, one line each: none where it fits, or where there is none."""

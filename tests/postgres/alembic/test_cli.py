@@ -57,7 +57,9 @@ def test_plan_shows_and_upgrade_runs(two: Target) -> None:
 def test_a_deleted_manifest_is_a_warning_and_stops_nothing(two: Target) -> None:
     warned = run(two, "plan")
     manifest = two.directory / "manifest"
-    expected = f"warning: there is no {manifest}, so an edit of a script is not noticed before the script is applied"
+    expected = (
+        "warning: there is no migrations/manifest, so an edit of a script is not noticed before the script is applied"
+    )
     assert warned.returncode == 0 and warned.stderr == f"{expected}. Write it:\n  pulumi-alembic manifest\n"
     assert run(two, "--quiet", "plan").stderr == ""
     run(two, "manifest")

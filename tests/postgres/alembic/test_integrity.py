@@ -221,8 +221,10 @@ def test_a_new_revision_leaves_a_broken_manifest_alone_and_says_what_to_do(three
     path = three.directory / "manifest"
     path.write_text(f"<<<<<<< HEAD\n{path.read_text()}")
     before = path.read_text()
-    assert "Write it: pulumi-alembic manifest" in three.alembic("revision", "-m", "four")
+    said = three.alembic("revision", "-m", "four")
+    assert "migrations/manifest is not updated: line 1 is git's mark of a conflict" in said
+    assert "Write it:\n  pulumi-alembic manifest\n" in said
     assert path.read_text() == before
     path.unlink()
-    assert "there is none, and so nothing tells an edited script" in three.alembic("revision", "-m", "five")
+    assert "there is no migrations/manifest, so an edit" in three.alembic("revision", "-m", "five")
     assert not path.exists()
