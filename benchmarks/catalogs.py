@@ -28,11 +28,11 @@ from pulumi_alembic.commands.drift import psql_script
 from pulumi_alembic.database.connection import connect
 from pulumi_alembic.database.pg_programs import environment, find_client
 from pulumi_alembic.drift import store
-from pulumi_alembic.drift.check import Seen, compare
+from pulumi_alembic.drift.check import Comparison, compare
 from pulumi_alembic.drift.reader import read
 from pulumi_alembic.migrate import migrator, planner
 from pulumi_alembic.migrate.job import Job
-from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.build import review_from_database
 from pulumi_alembic.review.lint import Settings
 from pulumi_alembic.scripts.origin import Origin
 
@@ -89,7 +89,7 @@ class _Database:
         """Make as many differences as there are tables, and a few that come with them."""
         self._run(_CHANGES[number % len(_CHANGES)].format(number=number) for number in range(self.tables))
 
-    def compare(self) -> Seen:
+    def compare(self) -> Comparison:
         """What a refresh does."""
         planner.read_revision(self.url)
         with connect(self.url) as connection:
@@ -100,13 +100,13 @@ class _Database:
         seen = self.compare()
         assert seen.whole is not None  # noqa: S101 - the ledger has it
         psql_script(seen.whole)
-        return len(seen.told)
+        return len(seen.reported)
 
     def preview(self, *, rehearse: bool = False) -> None:
         """A preview of one revision, by static analysis or rehearsed."""
         admin = self._admin if rehearse else ""
-        _, account = account_from_database(Job(self.url, self._folder, SECOND), Settings(), admin=admin)
-        assert account.rehearsed == rehearse, account.not_rehearsed  # noqa: S101 - else it measures something else
+        _, review = review_from_database(Job(self.url, self._folder, SECOND), Settings(), admin=admin)
+        assert review.rehearsed == rehearse, review.not_rehearsed  # noqa: S101 - else it measures something else
 
     def dump(self) -> None:
         """What all of them are measured by."""

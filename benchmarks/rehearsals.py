@@ -23,7 +23,7 @@ from benchmarks.scripts import FIRST, SECOND, write_scripts
 from benchmarks.server import empty_database, url
 from pulumi_alembic.migrate import migrator
 from pulumi_alembic.migrate.job import Job
-from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.build import review_from_database
 from pulumi_alembic.review.lint import Settings
 
 _LONGEST = 0.05  # seconds
@@ -83,8 +83,8 @@ def _claims(address: str, admin: str, folder: Path) -> Iterator[Claim]:
         with ThreadPoolExecutor() as threads:
             altering = threads.submit(_longest, address, pause)
             while not altering.done():
-                _, account = account_from_database(Job(address, folder, SECOND), Settings(), admin=admin)
-                how[account.not_rehearsed or "rehearsed"] += 1
+                _, review = review_from_database(Job(address, folder, SECOND), Settings(), admin=admin)
+                how[review.not_rehearsed or "rehearsed"] += 1
             longest = altering.result()
         print(f"altered {what}: without previews the longest took {alone:.3f} s; beside it, previews: {dict(how)}")
         yield Claim(f"altered {what}: longest wait beside previews ÷ 50 ms", longest, _LONGEST, longest / _LONGEST, 1.0)

@@ -114,16 +114,16 @@ def _run_offline(metadata: sa.MetaData | None) -> None:
 
 def _run_command(metadata: sa.MetaData | None, url: str, policy: Policy) -> None:
     typed = " ".join(["alembic", *sys.argv[1:]])
-    asked = getattr(context.config.cmd_opts, "cmd", (None,))[0]
+    command_function = getattr(context.config.cmd_opts, "cmd", (None,))[0]
     with ExitStack() as stack:
-        stack.enter_context(span(f"alembic {getattr(asked, '__name__', '')}".strip()))
+        stack.enter_context(span(f"alembic {getattr(command_function, '__name__', '')}".strip()))
         stack.enter_context(waits(_say, policy.lock_deadline))
         lock = None
-        if asked not in _LOOKING:
+        if command_function not in _LOOKING:
             # Before Alembic reads the heads: whoever waited reads what the other migration left.
             lock = stack.enter_context(hold(url, policy, typed, _say))
         directory = script_folder()
-        moves = asked in (command.upgrade, command.downgrade)
+        moves = command_function in (command.upgrade, command.downgrade)
         job = Job(
             url,
             directory,
@@ -133,7 +133,7 @@ def _run_command(metadata: sa.MetaData | None, url: str, policy: Policy) -> None
             allow_data_loss=allowed(()),
             history=integrity.require(url, directory) if moves else None,
         )
-        restrict = partial(_hold_contracts, job) if asked is command.upgrade else None
+        restrict = partial(_hold_contracts, job) if command_function is command.upgrade else None
         try:
             _run_online(metadata, Request(job, _Terminal(), lock, restrict=restrict))
         except Moved as moved:
@@ -146,8 +146,8 @@ def _run_online(metadata: sa.MetaData | None, request: Request) -> None:
         # Loads the SQL parser.
         from pulumi_alembic.review.lock_forecast import of_scripts
 
-        known = sa.MetaData() if metadata is None else metadata
-        return of_scripts(known, scripts, is_upgrade=is_upgrade, document=document)
+        tables = sa.MetaData() if metadata is None else metadata
+        return of_scripts(tables, scripts, is_upgrade=is_upgrade, document=document)
 
     run_online(metadata, request, forecast)
 
@@ -167,8 +167,8 @@ def _hold_contracts(job: Job, steps: list[Any]) -> None:
         pending = tuple(history.revisions[id] for id in ids)
         plan = Plan(heads, ids[-1], Direction.UPGRADE, pending, applied)
         plan = planner.without_held(connection, plan, history, Contracts(by_hand=True))
-    asked = str(getattr(context.config.cmd_opts, "revision", ""))
-    if ids[-1] in plan.waits and not re.search(r"head|\+", asked):
+    target = str(getattr(context.config.cmd_opts, "revision", ""))
+    if ids[-1] in plan.waits and not re.search(r"head|\+", target):
         raise TargetError(f"{plan.held_lines[-1]}. Nothing was run. To run it now:\n  {phases.COMMAND}")
     for line in plan.held_lines:
         _say(line)
@@ -196,9 +196,9 @@ def _log_to_terminal() -> None:
     shown: set[str] = set()
 
     def is_new(record: logging.LogRecord) -> bool:
-        known = len(shown)
+        before = len(shown)
         shown.add(record.getMessage())
-        return len(shown) > known
+        return len(shown) > before
 
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(is_new)

@@ -11,7 +11,6 @@ __all__ = [
     "AdoptionError",
     "AssertionFailed",
     "BackupError",
-    "CapsuleError",
     "DataLoss",
     "DatabaseError",
     "HistoryError",
@@ -25,6 +24,7 @@ __all__ = [
     "RecipeError",
     "RehearsalFailed",
     "RevisionFailed",
+    "StoredScriptError",
     "TargetError",
 ]
 
@@ -47,7 +47,7 @@ class TargetError(MigrationError):
     """There is no way from where the database is to the revision asked for. Nothing was changed."""
 
 
-class CapsuleError(MigrationError):
+class StoredScriptError(MigrationError):
     """What the ledger keeps of a revision may not run here, and none of it did. Nothing was changed."""
 
 
@@ -76,11 +76,11 @@ class PolicyError(MigrationError):
 
 
 class DataLoss(MigrationError):
-    """A revision would take away rows or values, and may not. What it had done was rolled back."""
+    """A revision would delete rows or values, and may not. What it had done was rolled back."""
 
 
 class KeptError(MigrationError):
-    """What a downgrade set aside cannot be removed as asked. Nothing was changed."""
+    """What a downgrade preserved cannot be removed as asked. Nothing was changed."""
 
 
 class BackfillError(MigrationError):
@@ -88,7 +88,7 @@ class BackfillError(MigrationError):
 
 
 class LintError(MigrationError):
-    """A finding of lint is an error, and nobody excused it. Nothing was changed."""
+    """A finding of lint is an error, and nobody allowed it. Nothing was changed."""
 
 
 class NotApproved(MigrationError):

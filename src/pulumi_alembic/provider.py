@@ -85,18 +85,18 @@ class MigrationsProvider(ResourceProvider):
 
     @_waiting
     def check(self, _olds: Wire, news: Wire) -> CheckResult:
-        """The inputs and the plan; a failure where there is no plan. Reads the database, changes nothing."""
-        kept = Properties(news).without(Properties.rehearse_with, Properties.applying)
+        """The inputs and the plan; a failure if there is no plan. Reads the database, changes nothing."""
+        inputs = Properties(news).without(Properties.rehearse_with, Properties.applying)
         try:
-            asked = Properties.of(news)
-            if asked.is_many:
+            properties = Properties.of(news)
+            if properties.is_many:
                 from pulumi_alembic.stack import many
 
-                return CheckResult({**kept, **many.check(Properties(_olds), asked)}, [])
-            return CheckResult({**kept, **check.check(Properties(_olds), asked)}, [])
+                return CheckResult({**inputs, **many.check(Properties(_olds), properties)}, [])
+            return CheckResult({**inputs, **check.check(Properties(_olds), properties)}, [])
         except MigrationError as error:
             # Without a property: an engine would print its value.
-            return CheckResult(kept, [CheckFailure("", str(error))])
+            return CheckResult(inputs, [CheckFailure("", str(error))])
 
     def diff(self, _id: str, _olds: Wire, _news: Wire) -> DiffResult:
         """A change where a plan is still to run, the last reading is not the target, or the login is another.
@@ -109,8 +109,8 @@ class MigrationsProvider(ResourceProvider):
         planned = _olds.get(Properties.serial) != _news.get(Properties.serial)
         elsewhere = _olds.get(Properties.revision) != news.reaches
         moved = bool(olds.drift) or any(_olds.get(key) != _news.get(key) for key in COMPARED)
-        known, applied = (trust.read(each.applied, STATE) for each in (olds, news))
-        return DiffResult(changes=planned or elsewhere or moved or not applied.keys() <= known.keys())
+        old, applied = (trust.read(side.applied, STATE) for side in (olds, news))
+        return DiffResult(changes=planned or elsewhere or moved or not applied.keys() <= old.keys())
 
     @_waiting
     def create(self, props: Wire) -> CreateResult:
@@ -124,7 +124,7 @@ class MigrationsProvider(ResourceProvider):
 
     @_waiting
     def read(self, id_: str, props: Wire) -> ReadResult:
-        """What the database says now, as it was where it cannot be asked; gone where there is no such database."""
+        """What the database says now, as it was where it cannot be asked; gone if there is no such database."""
         state = Properties.of(props)
         try:
             if state.is_many:

@@ -115,9 +115,14 @@ class Migrations(Resource, module="alembic", name="Migrations"):
                 argument that a preview needs is an output. Nothing was changed.
 
         """
-        given: dict[str, object] = {"directory": directory, "target": target, "policy": policy, "keep_data": keep_data}
-        given |= {"allow_data_loss": allow_data_loss, "lint": lint, "on_unknown_revision": on_unknown_revision}
-        _refuse_outputs(name, {**given, **{f"policy[{key!r}]": value for key, value in _items(policy)}})
+        arguments: dict[str, object] = {
+            "directory": directory,
+            "target": target,
+            "policy": policy,
+            "keep_data": keep_data,
+        }
+        arguments |= {"allow_data_loss": allow_data_loss, "lint": lint, "on_unknown_revision": on_unknown_revision}
+        _refuse_outputs(name, {**arguments, **{f"policy[{key!r}]": value for key, value in _items(policy)}})
         groups: dict[str, tuple[type[Argument], Argument | None]] = {
             "approval": (Approval, approval),
             "backup": (Backup, backup),

@@ -17,7 +17,7 @@ import pytest
 
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.review import report
-from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.plan_review import PlanReview
 from pulumi_alembic.scripts.promotion import Proof
 from taskdb.local.binaries import Binaries
 from taskdb.local.record import Server
@@ -160,7 +160,7 @@ def test_a_plan_of_the_first_release_is_read_and_written_without_a_loss(name: st
         step["newState"]["inputs"] for step in document(name)["steps"] if "__plan" in step["newState"].get("inputs", {})
     ]
     plan = json.loads(inputs["__plan"])
-    assert _covers(json.loads(json.dumps(Account.from_json(plan).to_json())), plan)
+    assert _covers(json.loads(json.dumps(PlanReview.from_json(plan).to_json())), plan)
     assert inputs["digest"].startswith("v1:")
 
 

@@ -61,7 +61,7 @@ def test_what_a_preview_showed_is_reported_approved_and_run(stack: Project) -> N
     assert stack.outputs()["revision"] == HEAD
     stack.succeed("up", "--yes", "--skip-preview", PULUMI_ALEMBIC_APPROVE=digest)
     assert stack.outputs()["revision"] == "20250126_002"
-    # What has run is not shown again as taken away: the state keeps no account of it.
+    # What has run is not shown again as taken away: the state keeps no review of it.
     later = stack.succeed("preview", "--diff", "--show-full-output").text
     assert "DROP TABLE" not in later and "__plan" not in later
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from pulumi_alembic.review.report.diagram import diagram
-from pulumi_alembic.sql.tables import ColumnAccount, ForeignKey, TableAccount, TableState
+from pulumi_alembic.sql.tables import ColumnChange, ForeignKey, TableChange, TableState
 from tests.conftest import ALL, PROJECT
 
 VERSION = "11.12.0"
@@ -150,14 +150,14 @@ NAMES = st.one_of(
     st.lists(st.sampled_from(HOSTILE), min_size=1, max_size=4).map("".join), st.text(min_size=1, max_size=8)
 )
 COLUMNS = st.lists(
-    st.builds(ColumnAccount, NAMES, NAMES, st.booleans(), st.sampled_from(["", "PK", "PK,FK", "UK", "x y"])), max_size=6
+    st.builds(ColumnChange, NAMES, NAMES, st.booleans(), st.sampled_from(["", "PK", "PK,FK", "UK", "x y"])), max_size=6
 )
 STATES = st.builds(
     TableState,
     COLUMNS.map(tuple),
     st.lists(st.builds(ForeignKey, NAMES, st.lists(NAMES, max_size=2).map(tuple)), max_size=2).map(tuple),
 )
-TABLES = st.lists(st.builds(TableAccount, NAMES, st.none() | STATES, STATES), min_size=1, max_size=4)
+TABLES = st.lists(st.builds(TableChange, NAMES, st.none() | STATES, STATES), min_size=1, max_size=4)
 
 
 EXAMPLES = 8 if ALL else 2
@@ -166,16 +166,16 @@ QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_
 
 @settings(max_examples=EXAMPLES, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=QUIET)
 @given(st.lists(TABLES, min_size=8, max_size=16))
-def test_tables_of_any_names_are_read(parse: Parse, drawn: list[list[TableAccount]]) -> None:
+def test_tables_of_any_names_are_read(parse: Parse, drawn: list[list[TableChange]]) -> None:
     texts = [diagram(tables)[0] for tables in drawn]
     assert not [(text, answer) for text, answer in zip(texts, parse(texts), strict=True) if "error" in answer]
 
 
-def named(name: str) -> TableAccount:
+def named(name: str) -> TableChange:
     """A table of which everything has this name, and a column that had it."""
-    renamed = ColumnAccount("renamed", was=name)
-    after = TableState((ColumnAccount(name, name), renamed), (ForeignKey(name, (name,)),))
-    return TableAccount(name, TableState((ColumnAccount(name),)), after)
+    renamed = ColumnChange("renamed", was=name)
+    after = TableState((ColumnChange(name, name), renamed), (ForeignKey(name, (name,)),))
+    return TableChange(name, TableState((ColumnChange(name),)), after)
 
 
 @settings(max_examples=EXAMPLES, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=QUIET)

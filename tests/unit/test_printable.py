@@ -20,7 +20,7 @@ from pulumi_alembic.drift.repair.statement import Statement, literal
 from pulumi_alembic.drift.report import render
 from pulumi_alembic.output.printable import GuardedStream, json_text, printable
 from pulumi_alembic.review import plan_text
-from pulumi_alembic.review.plan_review import Account, RevisionAccount, StatementAccount
+from pulumi_alembic.review.plan_review import PlanReview, RevisionReview, StatementReview
 from pulumi_alembic.review.report import comment, document, judge
 from pulumi_alembic.sql.outside_transaction import printable_sql
 from pulumi_alembic.stack import log
@@ -109,12 +109,12 @@ def test_each_way_out_is_harmless(text: str, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(log, "_engine", lambda: engine)
     log.Log("urn").info(text.encode("utf-8", "replace").decode())
     assert_harmless(logged[0])
-    statement = StatementAccount(text)
-    revision = RevisionAccount(text, text, text, text, "upgrade", text, (statement,))
-    account = Account(text, text, "upgrade", text, False, (revision,))
-    for name, lines in plan_text.statements(account).items():
+    statement = StatementReview(text)
+    revision = RevisionReview(text, text, text, text, "upgrade", text, (statement,))
+    review = PlanReview(text, text, "upgrade", text, False, (revision,))
+    for name, lines in plan_text.statements(review).items():
         assert_harmless("\n".join([name, *lines]))
-    report = previewed(migrations(account, name="schema"), diagnostics=(("error", text), ("warning", text)))
+    report = previewed(migrations(review, name="schema"), diagnostics=(("error", text), ("warning", text)))
     assert_harmless(comment(report, judge(report)))
     assert_harmless(json_text(document(report, judge(report)), indent=2))
 

@@ -13,7 +13,7 @@ from pulumi_alembic.drift.difference.compare import Difference, difference
 from pulumi_alembic.drift.difference.ignored import is_infrastructure
 from pulumi_alembic.drift.difference.snapshot import HEADS, SERVER, Item, Snapshot
 from pulumi_alembic.drift.reader import read
-from pulumi_alembic.drift.report import listed, told
+from pulumi_alembic.drift.report import listed, reported
 from pulumi_alembic.errors import AdoptionError, NotRehearsed
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.output.wording import counted
@@ -52,7 +52,7 @@ class Wanted:
 
 
 def find(job: Job, admin: str, wanted: Wanted, tell: Callable[[str], None] = lambda text: None) -> Adopted | None:
-    """The revision whose catalog is that of the database; None where there is nothing to adopt.
+    """The revision whose catalog is that of the database; None if there is nothing to adopt.
 
     That is so where the database has heads, or no object. An `alembic_version` in the schema public names the one
     revision to compare with, too. `admin` is the URL of a login that may make databases. Raises AdoptionError where no
@@ -160,7 +160,7 @@ def _distance(whole: Difference) -> int:
 
 def _nearest(compared: Sequence[tuple[tuple[str, ...], Difference]], command: str) -> str:
     heads, whole = min(compared, key=lambda candidate: _distance(candidate[1]))
-    differences = told(whole)
+    differences = reported(whole)
     number = counted(len(differences), "difference")
     return "\n  ".join([
         f"the schema matches no revision. The nearest is {revision_text(heads)}, with {number}:",

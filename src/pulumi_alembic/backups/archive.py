@@ -43,7 +43,7 @@ _COPY = re.compile(_COMMENTS + rb"(COPY (.+) \([^\n]*\) FROM stdin);\n\Z", re.DO
 class Archive:
     """The dump in a folder, without the schemas themselves, and without the ledger where that is to stay.
 
-    What downgrades set aside is never the same by another name: what is `there` stays as it is.
+    What downgrades preserved is never the same by another name: what is `there` stays as it is.
     """
 
     def __init__(self, tools: Programs, folder: Path, *, ledger: bool, there: Collection[str] = ()) -> None:
@@ -62,7 +62,7 @@ class Archive:
         self._run(connection, self._entries, "pre-data")
 
     def add_rows(self, connection: Connection, tell: Callable[[str], None]) -> None:
-        """Fill the tables and set the sequences; `tell` is told of each table."""
+        """Fill the tables and set the sequences; `tell` is called for each table."""
         number = 0
         with self._listed(self._entries) as listed, self._script(listed, "--section=data") as script:
             statements: list[bytes] = []

@@ -12,7 +12,7 @@ from pulumi_alembic.ledger import table as ledger
 
 __all__ = ["Content"]
 
-# A database of the same name may be another one: made anew, or on another server.
+# A database of the same name may be another one: created again, or on another server.
 _WHICH = """
 SELECT current_database(), system_identifier || ':' || oid, current_user::text,
     current_setting('server_version_num')::int
@@ -45,7 +45,7 @@ class Content:
     """`schemas` are the owner's, `tables` their tables as SQL names them, `size` all bytes of rows.
 
     `identity` is the same for a database as long as it lives, and for no other one; `ledger` the id of the last row of
-    the ledger, 0 where there is none. `empty` where there is nothing but the migration tables, at base.
+    the ledger, 0 if there is none. `empty` if there is nothing but the migration tables, at base.
     """
 
     name: str

@@ -73,7 +73,7 @@ class Backup:
 
 
 def load(folder: Path, id: str) -> Backup:
-    """What the manifest of a backup says; no file is verified. Raises BackupError where there is no such backup."""
+    """What the manifest of a backup says; no file is verified. Raises BackupError if there is no such backup."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", id):
         raise BackupError(f"{id!r} is not the id of a backup. See which there are: pulumi-alembic backups")
     try:

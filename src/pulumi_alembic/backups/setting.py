@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pulumi_alembic.errors import PolicyError
 
 if TYPE_CHECKING:
-    from pulumi_alembic.review.plan_review import Account
+    from pulumi_alembic.review.plan_review import PlanReview
 
 __all__ = ["BackupSetting", "When"]
 
@@ -39,13 +39,13 @@ class BackupSetting:
             raise PolicyError(f"backup is {when}, and backup_folder is not set: it is the folder that backups go to")
         return cls(When(when), Path(folder).expanduser())
 
-    def reason(self, account: Account) -> str:
-        """Why a backup comes before what `account` describes; empty where none does."""
+    def reason(self, review: PlanReview) -> str:
+        """Why a backup comes before what `review` describes; empty where none does."""
         if self.when is When.ALWAYS:
             return "always"
         if self.when is When.NEVER:
             return ""
-        for revision in account.revisions:
+        for revision in review.revisions:
             effects = [statement.effects for statement in revision.statements]
             if destroyed := [name for effect in effects for name in effect.destroys]:
                 return f"{revision.direction} {revision.id} deletes {destroyed[0]}"

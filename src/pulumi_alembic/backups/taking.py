@@ -80,8 +80,8 @@ class Maker:
             return ""
         reason = str(When.ALWAYS)
         if self.setting.when is When.DESTRUCTIVE:
-            _, account = build.account_from_database(replace(self.job, target=plan.target), Settings())
-            reason = self.setting.reason(account)
+            _, review = build.review_from_database(replace(self.job, target=plan.target), Settings())
+            reason = self.setting.reason(review)
         return self._make(reason, origin) if reason else ""
 
     def _make(self, reason: str, origin: Origin) -> str:

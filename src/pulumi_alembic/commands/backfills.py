@@ -37,12 +37,12 @@ def _run(options: Options, directory: Path) -> int:
         sessions=options.workers,
         rests=not options.full_speed,
     )
-    left = work(worker, options.ids)
-    for each in left:
-        print(f"{each}: {each.state}, {each.changed:,} rows set")
-    if not left:
+    unfinished = work(worker, options.ids)
+    for backfill in unfinished:
+        print(f"{backfill}: {backfill.state}, {backfill.changed:,} rows set")
+    if not unfinished:
         print("every backfill is verified")
-    return int(bool(left))
+    return int(bool(unfinished))
 
 
 def _read(url: str) -> list[Backfill]:
@@ -54,21 +54,29 @@ def _read(url: str) -> list[Backfill]:
 
 
 def _status(options: Options, directory: Path) -> None:
-    found = _read(database_url(directory))
+    backfills = _read(database_url(directory))
     if options.json:
-        print_document(backfills=[each.to_json() for each in found])
-    elif found:
-        print("\n".join(table(_rows(found))))
+        print_document(backfills=[backfill.to_json() for backfill in backfills])
+    elif backfills:
+        print("\n".join(table(_rows(backfills))))
     else:
         print(_NONE)
 
 
-def _rows(found: Sequence[Backfill]) -> list[tuple[str, ...]]:
+def _rows(backfills: Sequence[Backfill]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("id", "revision", "table", "state", "rows walked", "rows set", "last batch")]
-    for each in found:
-        moved = f"{(datetime.now(UTC) - each.moved_at).total_seconds():,.0f} s ago" if each.moved_at else "-"
+    for backfill in backfills:
+        moved = f"{(datetime.now(UTC) - backfill.moved_at).total_seconds():,.0f} s ago" if backfill.moved_at else "-"
         rows.append(
-            (str(each.id), each.revision, each.table, each.state, f"{each.walked:,}", f"{each.changed:,}", moved)
+            (
+                str(backfill.id),
+                backfill.revision,
+                backfill.table,
+                backfill.state,
+                f"{backfill.walked:,}",
+                f"{backfill.changed:,}",
+                moved,
+            )
         )
     return rows
 

@@ -34,22 +34,22 @@ def _backups(options: Options, directory: Path) -> int:
         _print_table(listed)
     else:
         print("no backups")
-    return 3 if options.verify and any(each["state"] != "verified" for each in listed) else 0
+    return 3 if options.verify and any(backup["state"] != "verified" for backup in listed) else 0
 
 
 def _print_table(listed: list[dict[str, Any]]) -> None:
     rows = [("id", "when", "database", "revision", "size", "folder", "state")]
     rows += [
         (
-            each["id"],
-            f"{datetime.fromisoformat(each['when']).astimezone():%Y-%m-%d %H:%M:%S}" if each["when"] else "-",
-            each["database"] or "-",
-            revision_text(each["heads"]) if each["when"] else "-",
-            size_text(each["size"]) if each["when"] else "-",
-            each["folder"],
-            each["state"],
+            backup["id"],
+            f"{datetime.fromisoformat(backup['when']).astimezone():%Y-%m-%d %H:%M:%S}" if backup["when"] else "-",
+            backup["database"] or "-",
+            revision_text(backup["heads"]) if backup["when"] else "-",
+            size_text(backup["size"]) if backup["when"] else "-",
+            backup["folder"],
+            backup["state"],
         )
-        for each in listed
+        for backup in listed
     ]
     print("\n".join(table(rows)))
 
@@ -58,12 +58,12 @@ def _listed(options: Options, directory: Path) -> Iterator[dict[str, Any]]:
     """One row for each: those of --folder, else those that the ledger knows."""
     if options.folder:
         checksums = {}
-        found = [(options.folder, each) for each in in_folder(options.folder)]
+        listed = [(options.folder, archived) for archived in in_folder(options.folder)]
     else:
-        known = _known(database_url(directory))
-        checksums = {id: checksum for id, _, checksum in known}
-        found = [(Path(folder), _loaded(Path(folder), id)) for id, folder, _ in known]
-    for folder, backup in found:
+        recorded = _known(database_url(directory))
+        checksums = {id: checksum for id, _, checksum in recorded}
+        listed = [(Path(folder), _loaded(Path(folder), id)) for id, folder, _ in recorded]
+    for folder, backup in listed:
         if isinstance(backup, Backup):
             state = _state(backup, folder, checksums.get(backup.id), verify=options.verify)
             row = {name: value for name, value in asdict(backup).items() if name != "files"}
@@ -96,10 +96,10 @@ def _known(url: str) -> list[tuple[str, str, str]]:
     from pulumi_alembic.database.connection import connect
 
     with connect(url) as connection:
-        there = connection.execute(
+        rows = connection.execute(
             "SELECT FROM pg_attribute WHERE attrelid = to_regclass('migrations.ledger') AND attname = 'backup'"
         ).fetchone()
-        return list(connection.execute(_KNOWN).fetchall()) if there is not None else []
+        return list(connection.execute(_KNOWN).fetchall()) if rows is not None else []
 
 
 def _restore(options: Options, directory: Path) -> None:

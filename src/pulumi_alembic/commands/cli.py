@@ -104,8 +104,8 @@ def _capsule(options: Options, directory: Path) -> None:
     from pulumi_alembic.ledger import stored_scripts
 
     with connect(database_url(directory)) as connection:
-        found = stored_scripts.read(connection, options.revision)
-    print(f"# {found}\n# digest {found.digest}\n{found.printable}")
+        script = stored_scripts.read(connection, options.revision)
+    print(f"# {script}\n# digest {script.digest}\n{script.printable}")
 
 
 def _plan(options: Options, directory: Path) -> int:
@@ -116,8 +116,8 @@ def _plan(options: Options, directory: Path) -> int:
     _warn(directory)
     if options.json:
         steps = [{"revision": step.id, "message": step.message} for step in plan.steps]
-        known: dict[str, Any] = {"held": dict(plan.waits)} if plan.waits else {}
-        print_document(current=plan.current, target=plan.target, direction=plan.direction, steps=steps, **known)
+        waiting: dict[str, Any] = {"held": dict(plan.waits)} if plan.waits else {}
+        print_document(current=plan.current, target=plan.target, direction=plan.direction, steps=steps, **waiting)
     else:
         print("\n  ".join([str(plan), *plan.lines, *plan.held_lines]))
     return _broken(plan, directory)
@@ -129,10 +129,10 @@ def _broken(plan: Plan, directory: Path) -> int:
         return 0
     from pulumi_alembic.review import static_lint
 
-    found = static_lint.broken(plan, History.load(directory))
-    for each in found:
-        print(f"error: {each.text}", file=sys.stderr)
-    return int(bool(found))
+    findings = static_lint.broken(plan, History.load(directory))
+    for revision in findings:
+        print(f"error: {revision.text}", file=sys.stderr)
+    return int(bool(findings))
 
 
 def _upgrade(options: Options, directory: Path) -> None:
@@ -152,8 +152,8 @@ def _upgrade(options: Options, directory: Path) -> None:
 
         revision = migrator.migrate(job, _UpgradesOnly(), listener)
     if options.json:
-        known: dict[str, Any] = {"held": dict(plan.waits)} if plan.waits else {}
-        print_document(revision=revision, applied=listener.revisions, **known)
+        waiting: dict[str, Any] = {"held": dict(plan.waits)} if plan.waits else {}
+        print_document(revision=revision, applied=listener.revisions, **waiting)
     else:
         print("\n".join([*plan.held_lines, f"the database is at {revision}"]))
 
@@ -218,12 +218,12 @@ def _lint(options: Options, directory: Path) -> int:
         return 0
     from pulumi_alembic.review import static_lint
 
-    found = static_lint.lint_scripts(directory, options.revisions, static_lint.settings_of(options.severity))
+    findings = static_lint.lint_scripts(directory, options.revisions, static_lint.settings_of(options.severity))
     if options.json:
-        print(json_text([each.document for each in found]))
+        print(json_text([report.document for report in findings]))
     else:
-        print("\n".join(each.text for each in found) or "no findings")
-    return int(any(each.reaches(options.fail_on) for each in found))
+        print("\n".join(report.text for report in findings) or "no findings")
+    return int(any(report.reaches(options.fail_on) for report in findings))
 
 
 def _limit(_: click.Context, __: click.Parameter, text: str) -> int | None:
@@ -239,13 +239,13 @@ def _history(options: Options, directory: Path) -> None:
     from pulumi_alembic.ledger import records
 
     with connect(database_url(directory)) as connection:
-        found, older = records.read(connection, options.limit)
+        rows, older = records.read(connection, options.limit)
     if options.json:
-        print_document(records=[each.to_json() for each in found], older=older)
+        print_document(records=[record.to_json() for record in rows], older=older)
         return
-    print("\n".join(records.table(found)) if found else "the ledger is empty")
+    print("\n".join(records.table(rows)) if rows else "the ledger is empty")
     if older:
-        print(f"… {older:,} older rows: --limit {len(found) + older} or --limit all")
+        print(f"… {older:,} older rows: --limit {len(rows) + older} or --limit all")
 
 
 def _schema(options: Options, directory: Path) -> None:
@@ -253,8 +253,8 @@ def _schema(options: Options, directory: Path) -> None:
     from pulumi_alembic.review.rehearsal import artifact
 
     url = database_url(directory)
-    taken = artifact.take(url, database(url))
-    text = json_text(taken.to_json()) + "\n"
+    schema = artifact.take(url, database(url))
+    text = json_text(schema.to_json()) + "\n"
     if options.output is None:
         sys.stdout.write(text)
     else:
@@ -266,8 +266,8 @@ def _schema(options: Options, directory: Path) -> None:
         except OSError as error:
             raise MigrationError(f"cannot write {str(options.output)!r}: {error.strerror}") from None
         tell(f"wrote {options.output}")
-    if taken.not_rehearsed:
-        print(f"the file has no definitions, so its reports are not rehearsed: {taken.not_rehearsed}", file=sys.stderr)
+    if schema.not_rehearsed:
+        print(f"the file has no definitions, so its reports are not rehearsed: {schema.not_rehearsed}", file=sys.stderr)
 
 
 def _marker(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
@@ -316,8 +316,8 @@ def _of_schema(options: Options) -> Any:
     except MigrationError as error:
         raise MigrationError(f"{options.schema}: {error}") from None
     directory = options.directory or script_directory()
-    return report.of_account(
-        build.account_from_artifact(artifact, directory, options.target, options.rehearse_with, tell)
+    return report.of_review(
+        build.review_from_artifact(artifact, directory, options.target, options.rehearse_with, tell)
     )
 
 
@@ -331,8 +331,8 @@ def _of_database(options: Options) -> Any:
     directory = options.directory or script_directory()
     url = database_url(directory)
     with as_itself():
-        _, account = build.account_from_database(Job(url, directory, options.target), Settings())
-    return report.of_account(account)
+        _, review = build.review_from_database(Job(url, directory, options.target), Settings())
+    return report.of_review(review)
 
 
 def _preview(file: str | None) -> bytes:

@@ -42,7 +42,7 @@ AS_JSON = flag("--json", "Print one JSON object.")
 
 
 def command(run: Run, help: str, *parameters: click.Parameter, scripts: bool = True) -> click.Command:
-    """The command that is named after its function. Without `scripts` it runs where there is no folder of scripts."""
+    """The command that is named after its function. Without `scripts` it runs if there is no folder of scripts."""
     name = run.__name__[1:]
 
     def callback(**given: Any) -> int | None:

@@ -20,8 +20,8 @@ from pulumi_alembic.scripts.plan import revision_text
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
-    from pulumi_alembic.drift.check import Seen
-    from pulumi_alembic.drift.report import Told
+    from pulumi_alembic.drift.check import Comparison
+    from pulumi_alembic.drift.report import ReportedDifference
 
 __all__ = ["COMMANDS", "psql_script"]
 
@@ -40,11 +40,11 @@ def psql_script(whole: Difference) -> str:
 
 def _lines(whole: Difference) -> Iterator[str]:
     role = ""
-    for each in script(whole):
-        if each.sql and each.role != role:
-            role = each.role
+    for line in script(whole):
+        if line.sql and line.role != role:
+            role = line.role
             yield f"SET LOCAL ROLE {role};" if role else "RESET ROLE;"
-        yield from render([each])
+        yield from render([line])
 
 
 _FOUND = 3
@@ -66,55 +66,57 @@ def _drift(options: Options, directory: Path) -> int:
             raise DatabaseError(
                 "the ledger contains no snapshot yet: an update of the stack writes the first one: pulumi up"
             )
-        seen = compare(connection, digest, ignore, tell)
-        if seen.moved:
+        comparison = compare(connection, digest, ignore, tell)
+        if comparison.moved:
             raise DatabaseError(
-                f"the database is at {revision_text(seen.found.heads)}, where no update of the stack left it: "
+                f"the database is at {revision_text(comparison.found.heads)}, where no update of the stack left it: "
                 "drift cannot be told from what revisions changed. Bring it to its revision first: pulumi up"
             )
-        if seen.whole is None:
+        if comparison.whole is None:
             raise DatabaseError(
                 "the ledger's newest snapshot does not match its digest, so somebody changed it: drift cannot be "
                 "computed. Check the database, then accept it as it is: pulumi up, after a change of the stack"
             )
-        found = seen.told
+        differences = comparison.reported
         if options.accept:
-            return _accept(connection, seen, found, options.reason.strip(), directory)
-    return _show(options, seen, found)
+            return _accept(connection, comparison, differences, options.reason.strip(), directory)
+    return _show(options, comparison, differences)
 
 
-def _accept(connection: Connection, seen: Seen, found: list[Told], reason: str, directory: Path) -> int:
+def _accept(
+    connection: Connection, seen: Comparison, differences: list[ReportedDifference], reason: str, directory: Path
+) -> int:
     from pulumi_alembic.drift import store
     from pulumi_alembic.ledger.ledger import Event
     from pulumi_alembic.scripts.origin import Origin
 
-    if not found:
+    if not differences:
         print("no drift to accept")
         return 0
-    detail = {"expected": seen.expected, "reason": reason, "drift": [each.name for each in found]}
+    detail = {"expected": seen.expected, "reason": reason, "drift": [difference.name for difference in differences]}
     store.keep(connection, seen.found, Origin.of(directory), detail, Event.DRIFT_ACCEPTED)
     connection.commit()
-    print("\n  ".join(["accepted:", *(each.name for each in found)]))
+    print("\n  ".join(["accepted:", *(difference.name for difference in differences)]))
     return 0
 
 
-def _show(options: Options, seen: Seen, found: list[Told]) -> int:
+def _show(options: Options, seen: Comparison, differences: list[ReportedDifference]) -> int:
 
     if options.json:
-        known = {"expected": seen.expected, "found": seen.found.digest, "since": seen.when}
-        print_document(**known, drift=[asdict(each) for each in found])
-    elif not found:
+        summary = {"expected": seen.expected, "found": seen.found.digest, "since": seen.when}
+        print_document(**summary, drift=[asdict(difference) for difference in differences])
+    elif not differences:
         print(f"{'-- ' if options.sql else ''}no drift: the database is as the update of {seen.when} left it")
     elif options.sql and seen.whole is not None:
         print(psql_script(seen.whole), end="")
     else:
-        print(f"drift, {counted(len(found), 'difference')} from what the update of {seen.when} left:")
-        for each in found:
-            print("\n    ".join([f"  {each.name}", *each.lines]))
+        print(f"drift, {counted(len(differences), 'difference')} from what the update of {seen.when} left:")
+        for difference in differences:
+            print("\n    ".join([f"  {difference.name}", *difference.lines]))
         print(
             seen.upgrade or "Fix it: pulumi-alembic drift --sql. Accept it: pulumi-alembic drift --accept --reason WHY"
         )
-    return _FOUND if found and not options.sql else 0
+    return _FOUND if differences and not options.sql else 0
 
 
 COMMANDS = (

@@ -37,30 +37,32 @@ def _kept(options: Options, directory: Path) -> None:
     from pulumi_alembic.migrate.data_loss.preserved_table import read
 
     with connect(database_url(directory)) as connection:
-        found = read(connection)
-        sizes = {name: (size, text) for name, size, text in connection.execute(_SIZES, [[each.name for each in found]])}
+        entries = read(connection)
+        sizes = {
+            name: (size, text) for name, size, text in connection.execute(_SIZES, [[entry.name for entry in entries]])
+        }
     if options.json:
-        listed = [{**each.to_json(), "bytes": sizes[each.name][0], "place": each.place} for each in found]
+        listed = [{**entry.to_json(), "bytes": sizes[entry.name][0], "place": entry.place} for entry in entries]
         print_document(kept=listed)
-    elif found:
-        _print_table(found, {name: text for name, (_, text) in sizes.items()})
+    elif entries:
+        _print_table(entries, {name: text for name, (_, text) in sizes.items()})
     else:
         print("no preserved rows")
 
 
-def _print_table(found: Sequence[Entry], sizes: dict[str, str]) -> None:
+def _print_table(entries: Sequence[Entry], sizes: dict[str, str]) -> None:
     rows = [("id", "revision", "what", "rows", "size", "age", "kept until")]
     rows += [
         (
-            each.id,
-            each.revision,
-            each.what,
-            "?" if each.rows is None else f"{each.rows:,}",
-            sizes[each.name],
-            _age_of(each),
-            _why(each),
+            entry.id,
+            entry.revision,
+            entry.what,
+            "?" if entry.rows is None else f"{entry.rows:,}",
+            sizes[entry.name],
+            _age_of(entry),
+            _why(entry),
         )
-        for each in found
+        for entry in entries
     ]
     print("\n".join(table(rows)))
 
@@ -91,27 +93,27 @@ def _prune(options: Options, directory: Path) -> None:
         print("no preserved rows are that old" if options.older_than else "no preserved rows")
         return
     if not options.yes:
-        told = "\n".join(f"  {each.id}  {each.told(each.rows)}, of {each.revision}" for each in going)
-        _ask(f"This deletes for good:\n{told}\n")
+        listing = "\n".join(f"  {entry.id}  {entry.described(entry.rows)}, of {entry.revision}" for entry in going)
+        _ask(f"This deletes for good:\n{listing}\n")
     with connect(url) as connection:
-        for each in going:
-            _remove(connection, each, directory)
+        for entry in going:
+            _remove(connection, entry, directory)
         connection.commit()
-    print("\n".join(f"deleted {each.id}: {each.told(each.rows)}" for each in going))
+    print("\n".join(f"deleted {entry.id}: {entry.described(entry.rows)}" for entry in going))
 
 
-def _chosen(options: Options, found: Sequence[Entry]) -> list[Entry]:
+def _chosen(options: Options, entries: Sequence[Entry]) -> list[Entry]:
     if sum(map(bool, (options.ids, options.older_than, options.all))) != 1:
         raise KeptError(
             "name what to delete: pulumi-alembic prune ID, pulumi-alembic prune --older-than 30d, or "
             "pulumi-alembic prune --all. List preserved rows: pulumi-alembic kept"
         )
-    if unknown := sorted({*options.ids} - {each.id for each in found}):
+    if unknown := sorted({*options.ids} - {entry.id for entry in entries}):
         raise KeptError(f"there are no preserved rows {unknown[0]}. List them: pulumi-alembic kept")
     if options.older_than:
         latest = datetime.now(UTC) - options.older_than
-        return [each for each in found if datetime.fromisoformat(each.when) <= latest]
-    return [each for each in found if options.all or each.id in options.ids]
+        return [entry for entry in entries if datetime.fromisoformat(entry.when) <= latest]
+    return [entry for entry in entries if options.all or entry.id in options.ids]
 
 
 def _remove(connection: Connection, entry: Entry, directory: Path) -> None:
@@ -122,7 +124,7 @@ def _remove(connection: Connection, entry: Entry, directory: Path) -> None:
     ledger.prepare(connection)
     connection.execute(f"SET LOCAL lock_timeout = '{_DROP_PATIENCE}'; DROP TABLE {entry.place}".encode())
     heads = read_heads(connection)
-    detail = {"what": entry.told(entry.rows), "kept": entry.place, "revision": entry.revision}
+    detail = {"what": entry.described(entry.rows), "kept": entry.place, "revision": entry.revision}
     detail |= {name: getattr(entry, name) for name in ("id", "table", "columns", "rows")}
     row = ledger.Row(ledger.Event.PRUNED, ledger.Run(heads, heads), detail)
     ledger.note(connection, row, Origin.of(directory))

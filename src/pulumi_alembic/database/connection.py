@@ -57,7 +57,7 @@ VERSION_SCHEMA = "migrations"
 """The schema of the migration tables: their own, so that default privileges of the application's do not reach them."""
 
 KEPT_SCHEMA = "kept"
-"""The schema of what downgrades take away: the owner's, and nobody else's."""
+"""The schema of what downgrades delete: the owner's, and nobody else's."""
 
 OWN_OPTIONS = "-c search_path=pg_catalog,pg_temp"
 """The libpq option of every session of our own: no name that we send finds an object that somebody else made.

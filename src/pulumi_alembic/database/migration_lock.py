@@ -26,7 +26,7 @@ __all__ = ["KEY", "Lock", "ending", "hold", "poll"]
 KEY = int.from_bytes(b"alembic")
 """27422255623596387, the word `alembic` as bytes: the same for all that migrate, in every database its own lock."""
 
-_POLL = (0.1, 0.3)  # seconds between two tries, drawn anew each time: those who wait shall not come all at once
+_POLL = (0.1, 0.3)  # seconds between two tries, drawn again each time: those who wait shall not come all at once
 _SAY_AGAIN = 30.0  # seconds
 
 
@@ -120,7 +120,7 @@ class Lock:
 def poll(take: Callable[[], bool], on_wait: Callable[[float, bool], None], begun: float, say_again: float) -> float:
     """Try until `take` has the lock, and return how long that took; it is never waited for in the server.
 
-    Between two tries `on_wait` is told how many seconds it waits since `begun`, and whether it is time to say for whom.
+    Between two tries `on_wait` gets how many seconds it waits since `begun`, and whether it is time to say for whom.
     What it raises ends the wait. A session that waits in the server holds up CREATE INDEX CONCURRENTLY, which waits
     for it.
     """
@@ -143,7 +143,7 @@ def ending(holder: Session | None) -> str:
 def hold(url: str, policy: Policy, command: str, on_wait: Callable[[str], None]) -> Iterator[Lock]:
     """The lock, held from here on, released at the end of the block; raises as `Lock.ensure` does.
 
-    `command` is what a person repeats, `on_wait` is told for whom it waits, now and then.
+    `command` is what a person repeats, `on_wait` gets for whom it waits, now and then.
     """
     lock = Lock(url, policy, command, on_wait)
     try:

@@ -64,7 +64,7 @@ def find(major: int, folders: Iterable[Path] | None = None) -> Programs:
     """Those of the version `major`, else of the next newer one: an older pg_dump refuses the server.
 
     Not of the newest: what one writes has words that an older server does not know. They are looked for on the PATH,
-    and where systems keep several versions. Raises BackupError where there are none.
+    and where systems keep several versions. Raises BackupError if there are none.
     """
     installed = [programs for folder in (_folders() if folders is None else folders) if (programs := _clients(folder))]
     fitting = sorted((client for client in installed if client.major >= major), key=lambda client: client.major)

@@ -27,7 +27,7 @@ _SHUTDOWN = ("57P", "08")
 
 _PAUSE = (0.4, 0.8)
 """Seconds between two attempts: long enough for those who queued behind one to be served, short enough to be through
-within a second of the blocker's end, and drawn anew, so that two do not meet again and again."""
+within a second of the blocker's end, and drawn again, so that two do not meet again and again."""
 
 
 class Retries:
@@ -71,7 +71,7 @@ class Retries:
         return self._policy.lock_deadline - (0.0 if since is None else self._clock() - since)
 
     def pause(self, error: BaseException) -> float | None:
-        """Seconds until the next attempt after `error`, which undid all of this one; None where there is none."""
+        """Seconds until the next attempt after `error`, which undid all of this one; None if there is none."""
         if self._failed is None:
             self._failed = self._clock() if self._waits is None else self._waits
         if connection_lost(error):

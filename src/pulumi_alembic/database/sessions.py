@@ -150,7 +150,7 @@ def those(connection: Connection, pids: Sequence[int]) -> tuple[Session, ...]:
 
 @dataclass(frozen=True)
 class Patience:
-    """How a session of our own waits for others: each lock for so many `seconds`, and `tell` is told whom it waits for.
+    """How a session of our own waits for others: each lock for so many `seconds`, and `tell` gets whom it waits for.
 
     The first look comes `after` so many seconds; None is a second.
     """
@@ -204,7 +204,7 @@ def patience() -> Patience:
 def waits(tell: Callable[[str], None], seconds: float) -> Iterator[None]:
     """Within the block each session of our own that is opened waits so many `seconds` for a lock.
 
-    `tell` is told whom it waits for. Threads that are started within the block need a copy of its context.
+    `tell` gets whom it waits for. Threads that are started within the block need a copy of its context.
     """
     token = _PATIENCE.set(Patience(tell, seconds))
     try:

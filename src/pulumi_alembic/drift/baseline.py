@@ -13,13 +13,13 @@ from pulumi_alembic.drift.difference.compare import Difference, difference
 from pulumi_alembic.drift.difference.ignored import is_infrastructure
 from pulumi_alembic.drift.difference.snapshot import Snapshot
 from pulumi_alembic.drift.reader import read_between_transactions
-from pulumi_alembic.drift.report import listed, told
+from pulumi_alembic.drift.report import listed, reported
 from pulumi_alembic.errors import DatabaseError, RevisionFailed
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.output.wording import counted, first
 from pulumi_alembic.scripts.origin import Origin
 
-__all__ = ["Keeper"]
+__all__ = ["DriftBaseline"]
 
 _SHOWN = 20
 
@@ -34,7 +34,7 @@ class Heard(Protocol):
         """Tell what a person has to look at."""
 
 
-class Keeper:
+class DriftBaseline:
     """Looks at the database before and after a run: what is expected after it is that before it, and what it did.
 
     No session is in a transaction while snapshots are read from bytes, compared or packed.
@@ -57,7 +57,7 @@ class Keeper:
         self._tell = listener.info
         self._before: Snapshot | None = None
 
-    def __enter__(self) -> Keeper:
+    def __enter__(self) -> DriftBaseline:
         return self
 
     def begin(self) -> None:
@@ -85,10 +85,10 @@ class Keeper:
             # Who may do what with it is a part of what is there.
             ledger.prepare(connection)
             connection.commit()
-            kept = self._expected(connection)
-            before = self._before or self._begun(connection, kept)
-            after = read_between_transactions(connection, kept.roles if kept else (), self._tell)
-            expected = self._after(kept, before, after)
+            snapshot = self._expected(connection)
+            before = self._before or self._begun(connection, snapshot)
+            after = read_between_transactions(connection, snapshot.roles if snapshot else (), self._tell)
+            expected = self._after(snapshot, before, after)
             store.keep(connection, expected, self._origin, {"expected": self.fingerprint})
             connection.commit()
         self.fingerprint = expected.digest
@@ -99,9 +99,9 @@ class Keeper:
     def _expected(self, connection: Connection) -> Snapshot | None:
         """The snapshot of what is expected. A state that was lost takes that of the ledger."""
         digest = self.fingerprint or store.newest(connection)
-        kept = store.find(connection, store.current(connection, digest)[0]) if digest else None
+        snapshot = store.find(connection, store.current(connection, digest)[0]) if digest else None
         connection.rollback()
-        return kept.snapshot if kept else None
+        return snapshot.snapshot if snapshot else None
 
     def _begun(self, connection: Session, expected: Snapshot | None) -> Snapshot:
         began = store.interrupted(connection, self.fingerprint)
@@ -130,17 +130,17 @@ class Keeper:
 
     def _take_infrastructure(self, expected: Snapshot, before: Snapshot) -> Snapshot:
         taken = expected.taking(before, is_infrastructure)
-        changes = told(difference(expected, taken))
+        changes = reported(difference(expected, taken))
         if changes:
-            names = first([each.name for each in changes], _SHOWN)
+            names = first([change.name for change in changes], _SHOWN)
             self._tell("\n  ".join(["accepted as changes of this update to roles and rights:", *names]))
         return taken
 
 
 def _drifted(whole: Difference) -> str:
-    found = told(whole)
+    differences = reported(whole)
     advice = (
         whole.upgrade or "Fix it: pulumi-alembic drift --sql. Accept it: pulumi-alembic drift --accept --reason WHY"
     )
-    head = f"drift, {counted(len(found), 'difference')} from what the last update left:"
-    return "\n  ".join([head, *listed((each.name, each.lines) for each in found), advice])
+    head = f"drift, {counted(len(differences), 'difference')} from what the last update left:"
+    return "\n  ".join([head, *listed((drifted.name, drifted.lines) for drifted in differences), advice])

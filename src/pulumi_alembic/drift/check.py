@@ -11,17 +11,17 @@ from pulumi_alembic.drift import store
 from pulumi_alembic.drift.difference.compare import Difference, difference
 from pulumi_alembic.drift.difference.snapshot import VERSION, Snapshot
 from pulumi_alembic.drift.reader import read_between_transactions
-from pulumi_alembic.drift.report import Told, lines, told
+from pulumi_alembic.drift.report import ReportedDifference, lines, reported
 from pulumi_alembic.drift.store import Accepted
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Session
 
-__all__ = ["Seen", "compare"]
+__all__ = ["Comparison", "compare"]
 
 
 @dataclass(frozen=True)
-class Seen:
+class Comparison:
     """What is expected and what was found.
 
     `whole` is None where nothing can be compared: there is no snapshot of what is expected, or the database was moved
@@ -36,15 +36,15 @@ class Seen:
     accepted: list[Accepted] = field(default_factory=list)
 
     @cached_property
-    def told(self) -> list[Told]:
+    def reported(self) -> list[ReportedDifference]:
         """Each difference that can be told."""
-        return told(self.whole) if self.whole is not None else []
+        return reported(self.whole) if self.whole is not None else []
 
     @property
     def drift(self) -> dict[str, list[str]]:
-        """The differences by name, line by line; empty where there is none."""
+        """The differences by name, line by line; empty if there is none."""
         if self.whole is not None:
-            return lines(self.told)
+            return lines(self.reported)
         if self.moved or self.found.digest == self.expected:
             return {}
         same = self.expected.partition(":")[0] == VERSION
@@ -63,7 +63,7 @@ class Seen:
 
     @property
     def upgrade(self) -> str:
-        """What to know of the drift where PostgreSQL was upgraded; empty where there is none."""
+        """What to know of the drift where PostgreSQL was upgraded; empty if there is none."""
         return self.whole.upgrade if self.whole else ""
 
 
@@ -72,22 +72,24 @@ def compare(
     expected: str,
     ignore: Sequence[str] = (),
     tell: Callable[[str], None] = lambda text: None,
-) -> Seen:
+) -> Comparison:
     """Read the database, and compare it with the snapshot of the digest, or with what was accepted since instead.
 
-    The session is in no transaction afterwards, nor while the two are compared. `tell` is told for whom it waits.
+    The session is in no transaction afterwards, nor while the two are compared. `tell` gets for whom it waits.
     """
     digest, accepted = store.current(connection, expected)
-    kept = store.find(connection, digest)
+    stored = store.find(connection, digest)
     connection.rollback()
-    roles = kept.roles
-    found = read_between_transactions(connection, roles, tell)
-    if kept.row and digest == found.digest:
+    roles = stored.roles
+    current = read_between_transactions(connection, roles, tell)
+    if stored.row and digest == current.digest:
         # The digest tells all of a snapshot, so nothing differs, and the stored one need not be verified.
-        return Seen(digest, found, Difference((), (), found, found), when=kept.when, accepted=accepted)
-    if kept.snapshot is None:
-        found = read_between_transactions(connection, (), tell) if roles else found
-        return Seen(digest, found, when=kept.when, accepted=accepted)
-    if kept.snapshot.heads != found.heads:
-        return Seen(digest, found, moved=True, when=kept.when, accepted=accepted)
-    return Seen(digest, found, difference(kept.snapshot, found, ignore), when=kept.when, accepted=accepted)
+        return Comparison(digest, current, Difference((), (), current, current), when=stored.when, accepted=accepted)
+    if stored.snapshot is None:
+        current = read_between_transactions(connection, (), tell) if roles else current
+        return Comparison(digest, current, when=stored.when, accepted=accepted)
+    if stored.snapshot.heads != current.heads:
+        return Comparison(digest, current, moved=True, when=stored.when, accepted=accepted)
+    return Comparison(
+        digest, current, difference(stored.snapshot, current, ignore), when=stored.when, accepted=accepted
+    )

@@ -42,7 +42,7 @@ def read(connection: Session, roles: Collection[str] = (), tell: Callable[[str],
     order of columns are none either. Roles are those that own something here or were granted something, their members,
     and `roles`. Read in the transaction that the connection is in, whose search_path is empty from here on to its end.
 
-    To print a view, a default or an index the server locks its table. `tell` is told whom it waits for, by default as
+    To print a view, a default or an index the server locks its table. `tell` gets whom it waits for, by default as
     `sessions.waits` says, and the wait ends when that says.
     """
     return _snapshot(*_ask(connection, roles, tell))
@@ -66,9 +66,9 @@ def _ask(
         "SELECT pg_catalog.set_config(name, value, true) FROM unnest(%s::text[], %s::text[]) AS s (name, value)",
         [[*_SETTINGS, "lock_timeout"], [*_SETTINGS.values(), str(round(patience().seconds * 1000))]],
     )
-    known = {"without": [VERSION_SCHEMA, KEPT_SCHEMA], "migrations": VERSION_SCHEMA, "roles": list(roles)}
+    parameters = {"without": [VERSION_SCHEMA, KEPT_SCHEMA], "migrations": VERSION_SCHEMA, "roles": list(roles)}
     with naming(connection, tell or patience().tell):
-        answer = connection.execute(query(server).encode(), known)
+        answer = connection.execute(query(server).encode(), parameters)
     return Item(SERVER, str(server)), heads, answer
 
 
@@ -77,8 +77,8 @@ def _snapshot(server: Item, heads: tuple[str, ...], answer: Cursor[tuple[Any, ..
         rows = answer.fetchall()
         # All at once: there are many, and each is short.
         all_facts = json.loads(f"[{','.join(facts for *_, facts in rows)}]")
-        found = (
+        items = (
             Item(kind, name, {fact: value for fact, value in facts.items() if value is not None})
             for (kind, name, _), facts in zip(rows, all_facts, strict=True)
         )
-        return Snapshot((server, *(Item(HEADS, head) for head in heads), *found))
+        return Snapshot((server, *(Item(HEADS, head) for head in heads), *items))

@@ -9,13 +9,13 @@ from difflib import unified_diff
 
 from pulumi_alembic.drift.difference.compare import Change, Difference
 from pulumi_alembic.drift.difference.snapshot import Item
-from pulumi_alembic.drift.repair.script import mend, mend_rename
+from pulumi_alembic.drift.repair.script import repair, repair_rename
 from pulumi_alembic.drift.repair.statement import Statement
 from pulumi_alembic.output.printable import printable
 from pulumi_alembic.output.wording import rest
 from pulumi_alembic.sql.outside_transaction import printable_sql
 
-__all__ = ["NOTHING", "Told", "lines", "listed", "render", "told"]
+__all__ = ["NOTHING", "ReportedDifference", "lines", "listed", "render", "reported"]
 
 NOTHING = "nothing"
 
@@ -24,7 +24,7 @@ _LONGEST = 30  # lines of one text
 
 
 @dataclass(frozen=True)
-class Told:
+class ReportedDifference:
     """One difference; `mend` are the lines of the statements that bring it back, with comments of what they do not."""
 
     name: str
@@ -38,55 +38,60 @@ class Told:
         return [*_labelled("expected: ", self.expected), *_labelled("found:    ", self.found), *self.mend]
 
 
-def told(whole: Difference) -> list[Told]:
+def reported(whole: Difference) -> list[ReportedDifference]:
     """Each difference; what came or went with another thing is told with that."""
     renamed = [
-        _printable(str(one.expected), "this name", f"the name {one.found.name}", tuple(render(mend_rename(one, whole))))
-        for one in whole.renames
+        _printable(
+            str(rename.expected),
+            "this name",
+            f"the name {rename.found.name}",
+            tuple(render(repair_rename(rename, whole))),
+        )
+        for rename in whole.renames
     ]
-    return [*renamed, *(_told(change, whole) for change in whole.whole)]
+    return [*renamed, *(_reported(change, whole) for change in whole.whole)]
 
 
-def lines(found: Sequence[Told]) -> dict[str, list[str]]:
+def lines(differences: Sequence[ReportedDifference]) -> dict[str, list[str]]:
     """The differences by their names, for the properties of a resource; of many, the last says how many more."""
-    shown = {each.name: each.lines for each in found[:_SHOWN]}
-    if len(found) > _SHOWN:
-        shown[f"… {len(found) - _SHOWN} more"] = ["all of them: pulumi-alembic drift"]
+    shown = {difference.name: difference.lines for difference in differences[:_SHOWN]}
+    if len(differences) > _SHOWN:
+        shown[f"… {len(differences) - _SHOWN} more"] = ["all of them: pulumi-alembic drift"]
     return shown
 
 
-def listed(found: Iterable[tuple[str, Sequence[str]]], shown: int = 20, of: int | None = None) -> list[str]:
+def listed(differences: Iterable[tuple[str, Sequence[str]]], shown: int = 20, of: int | None = None) -> list[str]:
     """Each difference by its name with its lines below it, and how many more there are, `of` so many in all."""
-    named = list(found)
+    named = list(differences)
     below = [line for name, lines in named[:shown] for line in (name, *(f"  {line}" for line in lines))]
     return [*below, *rest(len(named) if of is None else of, shown)]
 
 
 def render(statements: Iterable[Statement]) -> Iterator[str]:
     """The statements as lines, each behind what it does not bring back."""
-    for each in statements:
-        if each.note:
+    for statement in statements:
+        if statement.note:
             # A name in it may hold a line break, behind which nothing were a comment.
-            yield f"-- {' '.join(printable(each.note).splitlines())}"
-        if each.sql:
-            yield from f"{printable_sql(each.sql)};".split("\n")
+            yield f"-- {' '.join(printable(statement.note).splitlines())}"
+        if statement.sql:
+            yield from f"{printable_sql(statement.sql)};".split("\n")
 
 
-def _told(change: Change, whole: Difference) -> Told:
+def _reported(change: Change, whole: Difference) -> ReportedDifference:
     parts = whole.parts.get(change.key, [])
-    statements = [*mend(change, whole), *(one for part in parts for one in mend(part, whole))]
-    mended = tuple(render(sorted(statements, key=lambda each: each.rank)))
+    statements = [*repair(change, whole), *(statement for part in parts for statement in repair(part, whole))]
+    repairs = tuple(render(sorted(statements, key=lambda statement: statement.rank)))
     counts = Counter(part.item.kind for part in parts if part.item.kind != "owner")
     more = f", with {', '.join(_counted(number, kind) for kind, number in counts.items())}" if counts else ""
     if change.expected is None:
-        return _printable(str(change.item), NOTHING, _whole(change.item) + more, mended)
+        return _printable(str(change.item), NOTHING, _whole(change.item) + more, repairs)
     if change.found is None:
-        return _printable(str(change.item), _whole(change.item) + more, NOTHING, mended)
-    return _printable(str(change.item), *_both(change.expected, change.found), mended)
+        return _printable(str(change.item), _whole(change.item) + more, NOTHING, repairs)
+    return _printable(str(change.item), *_both(change.expected, change.found), repairs)
 
 
-def _printable(name: str, expected: str, found: str, mended: tuple[str, ...]) -> Told:
-    return Told(printable(name), printable(expected), printable(found), mended)
+def _printable(name: str, expected: str, found: str, repairs: tuple[str, ...]) -> ReportedDifference:
+    return ReportedDifference(printable(name), printable(expected), printable(found), repairs)
 
 
 def _both(expected: Item, found: Item) -> tuple[str, str]:
@@ -98,8 +103,8 @@ def _both(expected: Item, found: Item) -> tuple[str, str]:
     ]
     sides = []
     for here, there in ((expected, found), (found, expected)):
-        said = [_fact(key, here.facts.get(key), there.facts.get(key)) for key in keys]
-        sides.append(", ".join(said))
+        texts = [_fact(key, here.facts.get(key), there.facts.get(key)) for key in keys]
+        sides.append(", ".join(texts))
     return sides[0], sides[1]
 
 
@@ -124,8 +129,8 @@ def _whole(item: Item) -> str:
     for key in ("definition", "query"):
         if key in facts:
             return str(facts[key])
-    said = [key if value is True else _fact(key, value, None) for key, value in facts.items() if key not in _NAMES]
-    return " ".join(said) or f"the {item.kind}"
+    texts = [key if value is True else _fact(key, value, None) for key, value in facts.items() if key not in _NAMES]
+    return " ".join(texts) or f"the {item.kind}"
 
 
 _NAMES = ("table", "name", "of", "object", "kind", "noun", "column", "grantee", "role", "member", "setting", "database",
@@ -136,8 +141,8 @@ _OWN = {"role": ("connection limit",)}
 
 def _plain(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(key if each is False else f"{key} with grant option" if each is True else f"{key} {each}"
-                         for key, each in value.items()) or NOTHING  # fmt: skip
+        return ", ".join(key if item is False else f"{key} with grant option" if item is True else f"{key} {item}"
+                         for key, item in value.items()) or NOTHING  # fmt: skip
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

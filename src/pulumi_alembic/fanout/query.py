@@ -1,4 +1,4 @@
-"""A query that names the databases of a fan-out, asked anew by each preview, update and refresh."""
+"""A query that names the databases of a fan-out, asked again by each preview, update and refresh."""
 
 from __future__ import annotations
 

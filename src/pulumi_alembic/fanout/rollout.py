@@ -12,7 +12,7 @@ from typing import Any
 from pulumi_alembic.fanout.plan.databases import databases
 from pulumi_alembic.fanout.plan.groups import Groups, failures
 from pulumi_alembic.fanout.plan.waves import Waves
-from pulumi_alembic.fanout.worker_pool.pool import Crowd
+from pulumi_alembic.fanout.worker_pool.pool import WorkerPool
 from pulumi_alembic.migrate.job import Listener
 from pulumi_alembic.review.gates import Gates, notes
 
@@ -46,7 +46,7 @@ class Outcome:
 class Rollout:
     """Migrates what is pending, wave after wave in the order of the listing, until one has failed."""
 
-    crowd: Crowd
+    pool: WorkerPool
     groups: Groups
     waves: Waves
     listener: Listener
@@ -56,7 +56,7 @@ class Rollout:
     def run(self) -> Outcome:
         """Run all waves. The other databases of a wave that fails end whole.
 
-        The listener's `waits` is told how the first wave ended, and the last, and whom a database waits for; `status`
+        The listener's `waits` gets how the first wave ended, and the last, and whom a database waits for; `status`
         what goes on. Where what runs was approved, nothing else runs.
         """
         groups = self.groups
@@ -66,7 +66,7 @@ class Rollout:
         left = len(keys)
         judged = {"approved": self.gates.approved is not None, "configure": self.gates.configure}
         kept_in_ledger = {
-            key: notes(group.account, self.contract) if group.account else {} for key, group in groups.pending.items()
+            key: notes(group.review, self.contract) if group.review else {} for key, group in groups.pending.items()
         }
         for number, wave in enumerate(planned, 1):
             name = f"wave {number} of {len(planned)}" + (", the canary" if number == 1 else "")
@@ -97,7 +97,7 @@ class Rollout:
             tell = self.listener.waits if lasting else self.listener.status
             tell(f"{wave}: {items[numbers[place]][0]}: {text}")
 
-        answers = self.crowd.run("migrate", [*items.values()], self.waves.processes, hear)
+        answers = self.pool.run("migrate", [*items.values()], self.waves.processes, hear)
         for done, (place, answer) in enumerate(answers, 1):
             number = numbers[place]
             if "error" in answer:

@@ -11,8 +11,8 @@ from pulumi_alembic.database.connection import NoDatabase, log_in
 from pulumi_alembic.errors import DatabaseError, Moved
 from pulumi_alembic.fanout.plan.databases import Listing, address, databases
 from pulumi_alembic.fanout.plan.groups import Groups, failures
-from pulumi_alembic.fanout.worker_pool.pool import Crowd
-from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.fanout.worker_pool.pool import WorkerPool
+from pulumi_alembic.review.plan_review import PlanReview
 
 __all__ = ["judged", "knock", "read", "survey"]
 
@@ -27,14 +27,14 @@ def knock(url: str, listing: Listing) -> None:
         """That it answers is enough: which databases are missing, is told of all of them together."""
 
 
-def survey(crowd: Crowd, listing: Listing, processes: int, *, known: bool = True) -> Groups:
+def survey(pool: WorkerPool, listing: Listing, processes: int, *, known: bool = True) -> Groups:
     """Each database's plan. Nothing is changed, and no script is loaded.
 
     With none `known` there is no server to ask yet. Raises DatabaseError, naming the databases, where one has no plan.
     """
-    groups, wrong = Groups(listing, crowd.target), {}
+    groups, wrong = Groups(listing, pool.target), {}
     items = [(name if known else None, None) for name in (*listing.names, *[None] * listing.to_come)]
-    for number, answer in crowd.run("look", items, processes):
+    for number, answer in pool.run("look", items, processes):
         if "error" in answer:
             wrong[groups.name(number)] = answer["error"] + _advice(answer["kind"])
         else:
@@ -44,7 +44,7 @@ def survey(crowd: Crowd, listing: Listing, processes: int, *, known: bool = True
             "\n".join(
                 [f"{databases(len(wrong))} of {len(items):,} cannot be migrated, and nothing was changed:"]
                 + [indent(failure, "  ") for failure in failures({name: wrong[name] for name in sorted(wrong)})]
-                + [f"Fix these databases, or remove them from the list, then run:\n  {crowd.command}"]
+                + [f"Fix these databases, or remove them from the list, then run:\n  {pool.command}"]
             )
         )
     for group in groups.known.values():
@@ -53,7 +53,7 @@ def survey(crowd: Crowd, listing: Listing, processes: int, *, known: bool = True
 
 
 def judged(
-    crowd: Crowd,
+    pool: WorkerPool,
     listing: Listing,
     processes: int,
     tell: Callable[[str], None],
@@ -61,50 +61,50 @@ def judged(
     seen: Groups | None = None,
     known: bool = True,
 ) -> Groups:
-    """Each database's plan, and each plan's account; `seen` is what a survey has just found.
+    """Each database's plan, and each plan's review; `seen` is what a survey has just found.
 
-    Where somebody migrates one of them in between, all are looked at anew, a few times. Raises DatabaseError as
-    `survey` does, and where there is no account of a plan.
+    Where somebody migrates one of them in between, all are looked at again, a few times. Raises DatabaseError as
+    `survey` does, and if there is no review of a plan.
     """
     for _ in range(_LOOKS - 1):
         with suppress(Moved):
-            return _judge(crowd, seen or survey(crowd, listing, processes, known=known), processes, tell, known)
+            return _judge(pool, seen or survey(pool, listing, processes, known=known), processes, tell, known)
         seen = None
-    return _judge(crowd, survey(crowd, listing, processes, known=known), processes, tell, known)
+    return _judge(pool, survey(pool, listing, processes, known=known), processes, tell, known)
 
 
-def _judge(crowd: Crowd, groups: Groups, processes: int, tell: Callable[[str], None], known: bool) -> Groups:
-    """Give each plan its account: made on its first database, with what would be lost in any of them.
+def _judge(pool: WorkerPool, groups: Groups, processes: int, tell: Callable[[str], None], known: bool) -> Groups:
+    """Give each plan its review: made on its first database, with what would be lost in any of them.
 
     Raises DatabaseError, naming the database, where it cannot be made: Moved where it has another plan by now.
     """
     pending = list(groups.pending.items())
     items = [(_name(groups, group.numbers[0], known), key) for key, group in pending]
     # To the end: the next question's answers come behind these.
-    answers = dict(crowd.run("account", items, processes, lambda number, text, lasting: tell(text)))
+    answers = dict(pool.run("review", items, processes, lambda number, text, lasting: tell(text)))
     for number, (_, group) in enumerate(pending):
         answer = answers[number]
         if "error" in answer:
             kind = Moved if answer["kind"] == Moved.__name__ else DatabaseError
             raise kind(failures({groups.name(group.numbers[0]): answer["error"]})[0])
-        group.account = Account.from_json(answer["account"])
+        group.review = PlanReview.from_json(answer["review"])
     for _, group in pending:
-        account = group.account
+        review = group.review
         if (
             known
-            and account
-            and any(statement.does.destroys for revision in account.revisions for statement in revision.statements)
+            and review
+            and any(statement.does.destroys for revision in review.revisions for statement in revision.statements)
         ):
-            group.account = _with_losses(crowd, groups, account, group.numbers, processes)
+            group.review = _with_losses(pool, groups, review, group.numbers, processes)
     return groups
 
 
-def read(crowd: Crowd, listing: Listing, processes: int) -> tuple[dict[str, int], dict[str, str], int]:
+def read(pool: WorkerPool, listing: Listing, processes: int) -> tuple[dict[str, int], dict[str, str], int]:
     """How many databases are at each revision, what went wrong with which, and how many are not there any more."""
     counts: dict[str, int] = {}
     wrong: dict[str, str] = {}
     gone = 0
-    for number, answer in crowd.run("read", [(name, None) for name in listing.names], processes):
+    for number, answer in pool.run("read", [(name, None) for name in listing.names], processes):
         if answer.get("kind") == NoDatabase.__name__:
             gone += 1
         elif "error" in answer:
@@ -114,22 +114,26 @@ def read(crowd: Crowd, listing: Listing, processes: int) -> tuple[dict[str, int]
     return counts, wrong, gone
 
 
-def _with_losses(crowd: Crowd, groups: Groups, account: Account, numbers: Iterable[int], processes: int) -> Account:
-    """What each revision would take away, in as few words as there are amounts, with the database of the first."""
+def _with_losses(
+    pool: WorkerPool, groups: Groups, review: PlanReview, numbers: Iterable[int], processes: int
+) -> PlanReview:
+    """What each revision would delete, in as few words as there are amounts, with the database of the first."""
     names = [groups.name(number) for number in numbers if number < len(groups.listing.names)]
     lost: dict[str, dict[str, list[str]]] = {}
-    for number, answer in crowd.run("losses", [(name, None) for name in names], processes, shared=account.to_json()):
+    for number, answer in pool.run("losses", [(name, None) for name in names], processes, shared=review.to_json()):
         if "error" in answer:
             raise DatabaseError(failures({names[number]: answer["error"]})[0])
         for id, texts in answer["losses"].items():
             lost.setdefault(id, {}).setdefault(", ".join(texts), []).append(names[number])
     return replace(
-        account,
-        revisions=tuple(replace(revision, losses=_told(lost.get(revision.id, {}))) for revision in account.revisions),
+        review,
+        revisions=tuple(
+            replace(revision, losses=_losses_text(lost.get(revision.id, {}))) for revision in review.revisions
+        ),
     )
 
 
-def _told(lost: Mapping[str, list[str]], shown: int = 5) -> tuple[str, ...]:
+def _losses_text(lost: Mapping[str, list[str]], shown: int = 5) -> tuple[str, ...]:
     texts = [f"{loss} in {sorted(names)[0]}" + _others(len(names) - 1) for loss, names in sorted(lost.items())]
     more = sum(len(names) for names in [lost[loss] for loss in sorted(lost)][shown:])
     return (*texts[:shown], *([f"others in {databases(more)} more"] if more else []))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.fanout.job import FanoutJob
     from pulumi_alembic.migrate.job import Job
     from pulumi_alembic.migrate.planner import Looked
-    from pulumi_alembic.review.plan_review import Account
+    from pulumi_alembic.review.plan_review import PlanReview
     from pulumi_alembic.scripts.plan import Plan
 
 __all__ = ["HEAVY", "TASKS", "Bench", "Tell", "load"]
@@ -50,11 +50,11 @@ class Bench:
     job: FanoutJob
     told: set[str] = field(default_factory=set)
 
-    def account(self, job: Job, tell: Tell, *, keep: bool = False) -> tuple[Looked, Account]:
-        """The plan of one database, and its account."""
+    def review(self, job: Job, tell: Tell, *, keep: bool = False) -> tuple[Looked, PlanReview]:
+        """The plan of one database, and its review."""
         from pulumi_alembic.review import build
 
-        return build.account_from_database(job, self.job.lint, admin=self.job.admin, tell=tell, keep=keep)
+        return build.review_from_database(job, self.job.lint, admin=self.job.admin, tell=tell, keep=keep)
 
 
 def look(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
@@ -82,26 +82,26 @@ def read(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
     return {"revision": planner.read_revision(bench.job.of(name or "").url)}
 
 
-def account(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
-    """The account of the plan whose key this is, made on this database. Raises Moved where it has another by now."""
+def review(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
+    """The review of the plan whose key this is, made on this database. Raises Moved where it has another by now."""
     from pulumi_alembic.review import build
 
     if name is None:
-        looked, review = build.account_from_base(bench.job.job, bench.job.lint)
+        looked, review = build.review_from_base(bench.job.job, bench.job.lint)
     else:
-        looked, review = bench.account(bench.job.of(name), tell)
+        looked, review = bench.review(bench.job.of(name), tell)
     if _key(looked.plan) != key:
         raise Moved(f"another migration changed it during the plan. Run it again: {bench.job.job.command}")
-    return {"account": review.to_json()}
+    return {"review": review.to_json()}
 
 
 def losses(bench: Bench, name: str | None, document: Any, tell: Tell) -> Answer:
-    """What each revision of the account would take away here, and not keep."""
+    """What each revision of the review would delete here, and not keep."""
     from pulumi_alembic.review.build import with_losses
-    from pulumi_alembic.review.plan_review import Account
+    from pulumi_alembic.review.plan_review import PlanReview
 
     job = bench.job.of(name or "")
-    review = with_losses(Account.from_json(document), job.url, is_wanted(job.policy))
+    review = with_losses(PlanReview.from_json(document), job.url, is_wanted(job.policy))
     return {"losses": {revision.id: list(revision.losses) for revision in review.revisions if revision.losses}}
 
 
@@ -114,7 +114,7 @@ def migrate(bench: Bench, name: str | None, expected: Any, tell: Tell) -> Answer
     from pulumi_alembic.migrate import migrator
 
     job = bench.job.of(name or "")
-    revision = migrator.migrate(job, _AsJudged(bench, job, expected), _Told(tell))
+    revision = migrator.migrate(job, _AsJudged(bench, job, expected), _Forwarding(tell))
     if job.contracts is not None:
         with connect(job.url) as connection:
             contract_policy.write(connection, job.contracts.to_store)
@@ -138,13 +138,13 @@ class _AsJudged(Gate):
                 f"the plan is not the one that was approved: the database has moved since, {plan}. Review it, and "
                 "approve the rest"
             )
-        _, review = self.bench.account(self.job, lambda text, lasting=False: None, keep=is_wanted(self.job.policy))
+        _, review = self.bench.review(self.job, lambda text, lasting=False: None, keep=is_wanted(self.job.policy))
         Gates(self.job.command, self.expected["configure"], self.job.allow_data_loss).check([review], review.digest)
         return notes(review)
 
 
 @dataclass(frozen=True)
-class _Told(Listener):
+class _Forwarding(Listener):
     tell: Tell
 
     def status(self, text: str) -> None:
@@ -159,12 +159,12 @@ class _Told(Listener):
 TASKS: Mapping[str, Callable[[Bench, str | None, Any, Tell], Answer]] = {
     "look": look,
     "read": read,
-    "account": account,
+    "review": review,
     "losses": losses,
     "migrate": migrate,
 }
 
-HEAVY = ("account", "migrate")
+HEAVY = ("review", "migrate")
 """The tasks that need Alembic."""
 
 
@@ -194,6 +194,6 @@ def _refuse_template(connection: Connection) -> None:
 
 def _key(plan: Plan) -> str:
     """Two databases with the same key run the same scripts from the same revision."""
-    steps = [[step.id, step.checksum, step.is_capsule] for step in plan.steps]
+    steps = [[step.id, step.checksum, step.is_stored] for step in plan.steps]
     text = json.dumps([plan.current, plan.target, plan.direction, steps])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

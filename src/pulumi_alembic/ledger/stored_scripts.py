@@ -12,7 +12,7 @@ from typing import Any
 from psycopg import sql
 
 from pulumi_alembic.database.connection import Connection
-from pulumi_alembic.errors import CapsuleError
+from pulumi_alembic.errors import StoredScriptError
 from pulumi_alembic.ledger import ledger
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.origin import git
@@ -20,7 +20,7 @@ from pulumi_alembic.scripts.plan import revision_text
 from pulumi_alembic.scripts.revision import Revision, checksum
 from pulumi_alembic.scripts.trust import VARIABLE, Trust, digest
 
-__all__ = ["FOLDER", "Capsule", "complete", "has_script", "read"]
+__all__ = ["FOLDER", "StoredScript", "complete", "has_script", "read"]
 
 _GIT_SECONDS = 30
 
@@ -28,7 +28,7 @@ _GIT_SECONDS = 30
 def has_script(directory: Path, id: str, sum: str) -> bool:
     """Whether a commit that a branch or a tag of this repository reaches has a script of `id` with this checksum.
 
-    False too where there is no repository, or no git.
+    False too if there is no repository, or no git.
     """
     return any(checksum(text) == sum for text in _texts(directory, id))
 
@@ -44,7 +44,7 @@ def _texts(directory: Path, id: str) -> Iterator[str]:
 
 
 FOLDER = "ledger"
-"""Where a capsule seems to be, beside the scripts' own folder: there is no such folder."""
+"""Where a stored script seems to be, beside the scripts' own folder: there is no such folder."""
 
 LARGEST = 4_000_000
 """Bytes of a script. What the ledger holds unpacks to more only if somebody put it there to fill the memory."""
@@ -61,7 +61,7 @@ ORDER BY revision, id DESC
 
 
 @dataclass(frozen=True)
-class Capsule:
+class StoredScript:
     """What the ledger says of a revision as it was applied last: nothing of it is to be believed for that.
 
     `source` is empty where it cannot be unpacked.
@@ -94,28 +94,31 @@ class Capsule:
 def complete(connection: Connection, history: History, heads: Sequence[str], trust: Trust) -> History:
     """The history, and what of the database's heads and of all that they build on is in the ledger alone.
 
-    Reads the ledger only where the scripts lack a head. Raises CapsuleError where that may not go back from here, and
-    for each capsule that is missing, or that nothing outside of the database vouches for. No code of it has run then.
+    Reads the ledger only if the scripts lack a head. Raises StoredScriptError if the stack does not roll such a head
+    back, and for each stored script that is missing or that nothing outside of the database confirms. No code of it has
+    run then.
     """
     unknown = [head for head in heads if head not in history.revisions]
     if not unknown:
         return history
     stored = _read(connection, sql.SQL("revision <> ALL({})").format(sql.Literal(list(history.revisions))))
     if not trust.rolls_back:
-        raise CapsuleError(_not_allowed(heads, unknown, stored, trust))
+        raise StoredScriptError(_not_allowed(heads, unknown, stored, trust))
     return History.of([*history.revisions.values(), *_vouched(history, unknown, stored, trust)], history.manifest)
 
 
-def read(connection: Connection, id: str) -> Capsule:
-    """The capsule of one revision. Raises CapsuleError where there is none."""
+def read(connection: Connection, id: str) -> StoredScript:
+    """The stored script of one revision. Raises StoredScriptError if there is none."""
     stored = _read(connection, sql.SQL("revision = {}").format(sql.Literal(id)))
     if id not in stored:
-        raise CapsuleError(f"the ledger has no script of {id}: it was stamped, or never applied here")
+        raise StoredScriptError(f"the ledger has no script of {id}: it was stamped, or never applied here")
     return stored[id]
 
 
-def _vouched(history: History, heads: Iterable[str], stored: Mapping[str, Capsule], trust: Trust) -> list[Revision]:
-    """The capsules of these heads and of all that they build on, each of them checked before it is parsed."""
+def _vouched(
+    history: History, heads: Iterable[str], stored: Mapping[str, StoredScript], trust: Trust
+) -> list[Revision]:
+    """The stored scripts of these heads and of all that they build on, each of them checked before it is parsed."""
     vouched: dict[str, Revision] = {}
     refused: list[tuple[str, str]] = []
     pending = list(heads)
@@ -127,35 +130,36 @@ def _vouched(history: History, heads: Iterable[str], stored: Mapping[str, Capsul
             refused.append((id, problem))
             continue
         folder = history.manifest.path.parent.resolve() / FOLDER
-        vouched[id] = Revision.capsule(id, folder, stored[id].source, stored[id].tools)
+        vouched[id] = Revision.stored(id, folder, stored[id].source, stored[id].tools)
         pending += vouched[id].down_revisions
     if refused:
-        raise CapsuleError("\n".join(_refusal(refused, stored, trust)))
+        raise StoredScriptError("\n".join(_refusal(refused, stored, trust)))
     return list(vouched.values())
 
 
-def _problem(history: History, id: str, capsule: Capsule | None, trust: Trust) -> str:
-    """Why this capsule is not to run; empty where it is the script that the stack, git or a person knows."""
-    if capsule is None:
+def _problem(history: History, id: str, stored_script: StoredScript | None, trust: Trust) -> str:
+    """Why this stored script is not to run; empty where it is the script that the stack, git or a person knows."""
+    if stored_script is None:
         return f"{id}: the ledger has no script of it: it was stamped, or its row was deleted"
-    if trust.accepted.get(id) == capsule.digest:
+    if trust.accepted.get(id) == stored_script.digest:
         return ""
     if applied := trust.applied.get(id):
-        if applied == capsule.digest:
+        if applied == stored_script.digest:
             return ""
         return (
-            f"{capsule}: this is not the script that the stack applied: its state has the digest {applied}, and what "
-            f"the ledger contains has {capsule.digest}. It was changed there, or applied again outside the stack"
+            f"{stored_script}: this is not the script that the stack applied: its state has the digest {applied}, and "
+            f"what the ledger contains has {stored_script.digest}. It was changed there, or applied again outside the "
+            "stack"
         )
-    if has_script(history.manifest.path.parent, id, checksum(capsule.source)):
+    if has_script(history.manifest.path.parent, id, checksum(stored_script.source)):
         return ""
     return (
-        f"{capsule}: nothing outside the database confirms the stored script: the stack's state has no digest "
+        f"{stored_script}: nothing outside the database confirms the stored script: the stack's state has no digest "
         "of it, and no commit here has that text"
     )
 
 
-def _refusal(refused: list[tuple[str, str]], stored: Mapping[str, Capsule], trust: Trust) -> Iterator[str]:
+def _refusal(refused: list[tuple[str, str]], stored: Mapping[str, StoredScript], trust: Trust) -> Iterator[str]:
     yield "the scripts here lack applied revisions, and the ledger's stored scripts are not trusted. Nothing was run:"
     yield from (f"  {problem}" for _, problem in refused)
     yield _checkout(id for id, _ in refused)
@@ -165,7 +169,7 @@ def _refusal(refused: list[tuple[str, str]], stored: Mapping[str, Capsule], trus
         yield f"Or read the stored scripts: {read}; and if they are right: {VARIABLE}='{pairs}' {trust.up}"
 
 
-def _not_allowed(heads: Sequence[str], unknown: list[str], stored: Mapping[str, Capsule], trust: Trust) -> str:
+def _not_allowed(heads: Sequence[str], unknown: list[str], stored: Mapping[str, StoredScript], trust: Trust) -> str:
     return "\n".join(
         [
             f"the database is at {revision_text(heads)}, and the scripts here lack revisions of it. This stack does "
@@ -181,7 +185,7 @@ def _checkout(ids: Iterable[str]) -> str:
     return "Check out the commit that has them: git log --all --oneline -- " + " ".join(f"'*{id}*'" for id in ids)
 
 
-def _read(connection: Connection, wanted: sql.Composable) -> dict[str, Capsule]:
+def _read(connection: Connection, wanted: sql.Composable) -> dict[str, StoredScript]:
     columns = ledger.columns(connection)
     if not columns:
         return {}
@@ -189,12 +193,12 @@ def _read(connection: Connection, wanted: sql.Composable) -> dict[str, Capsule]:
     # Ledgers made before there were runs have no commit.
     commit = sql.Identifier("commit") if "commit" in columns else sql.NULL
     query = standing + sql.SQL(_LAST).format(commit=commit, wanted=wanted, **names)
-    return {row[0]: _capsule(*row) for row in connection.execute(query)}
+    return {row[0]: _stored_script(*row) for row in connection.execute(query)}
 
 
-def _capsule(id: str, source: bytes, tools: Any, commit: str | None, by: str, at: str) -> Capsule:
+def _stored_script(id: str, source: bytes, tools: Any, commit: str | None, by: str, at: str) -> StoredScript:
     versions = tools.items() if isinstance(tools, dict) else ()
-    return Capsule(
+    return StoredScript(
         id,
         _unpacked(source),
         tuple((_plain(name), _plain(version)) for name, version in sorted(versions) if isinstance(version, str)),

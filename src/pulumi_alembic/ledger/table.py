@@ -21,7 +21,7 @@ class Event(StrEnum):
     `applied`: the revision ran, and was committed with its row. `intent` and `done`: a statement outside a transaction
     is about to run, and has run. `accepted`: somebody took a changed script for the applied one. `failed`: the
     revision ran, and was rolled back; the row was added afterwards. Of no script are `stamped`, which moved the heads
-    and ran nothing, `backup`, and `restored`; nor `kept`, what a downgrade set aside, `put back` by a later upgrade or
+    and ran nothing, `backup`, and `restored`; nor `kept`, what a downgrade preserved, `put back` by a later upgrade or
     `pruned` by somebody; nor `snapshot`, which holds what the catalog defines after an update, `begun` before one, and
     `drift accepted`, where somebody took for expected what was there. `adopted` is a revision that did not run, as the
     database was already what it builds. `backfill` is one that a revision asked for, and what was decided of it later.
@@ -132,7 +132,7 @@ ALTER TABLE {{table}} DROP CONSTRAINT IF EXISTS ledger_event_check, ADD CONSTRAI
 
 
 def columns(connection: Connection) -> frozenset[str]:
-    """The columns that the ledger has: none where there is no ledger, fewer where an older version made it."""
+    """The columns that the ledger has: none if there is no ledger, fewer where an older version made it."""
     rows = connection.execute(
         "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0", [TABLE.as_string(None)]
     )

@@ -116,12 +116,12 @@ class Watch:
         if query.startswith(MARK):
             return
         progress = index_progress(self._connection, self._pid)
-        known = (query, *(blocker.pid for blocker in blockers), progress)
+        state = (query, *(blocker.pid for blocker in blockers), progress)
         now = time.monotonic()
-        if now - self._begun < _SAY or now - self._said < (_SAY if known != self._known else _SAY_AGAIN):
+        if now - self._begun < _SAY or now - self._said < (_SAY if state != self._known else _SAY_AGAIN):
             return
         self._say(
-            known,
+            state,
             f"{self._name}: {one_line(query)} ({max(seconds, 0):.0f} s)"
             + (f", {progress}" if progress else "")
             + (f", waiting for {' and '.join(map(str, blockers))}" if blockers else ""),
@@ -129,9 +129,9 @@ class Watch:
 
     def retries(self, text: str, again: str) -> None:
         """Tell that the revision is tried `again`, unless it is known by now who blocks it."""
-        known = ("retries", *(blocker.pid for blocker in self.blockers))
-        if known != self._known or time.monotonic() - self._said >= _SAY_AGAIN:
-            self._say(known, f"{self._name}: {text}; {again}")
+        state = ("retries", *(blocker.pid for blocker in self.blockers))
+        if state != self._known or time.monotonic() - self._said >= _SAY_AGAIN:
+            self._say(state, f"{self._name}: {text}; {again}")
 
     def _say(self, known: tuple[object, ...], text: str) -> None:
         self._said, self._known = time.monotonic(), known

@@ -42,7 +42,7 @@ def import_scripts(revisions: Iterable[Revision]) -> dict[str, ModuleType]:
             script = load(revision)
         except (Exception, SystemExit) as error:
             raise HistoryError(_not_importable(revision, redact(f"{type(error).__name__}: {error}"))) from None
-        if not revision.is_capsule and _read_again(revision).checksum != revision.checksum:
+        if not revision.is_stored and _read_again(revision).checksum != revision.checksum:
             raise HistoryError(f"{revision.path} was edited during the run. Run the command again")
         for direction in Direction:
             if not callable(getattr(script, direction, None)):
@@ -63,7 +63,7 @@ def _read_again(revision: Revision) -> Revision:
 
 
 def _not_importable(revision: Revision, reason: str) -> str:
-    if not revision.is_capsule:
+    if not revision.is_stored:
         return f"{revision.path} cannot be imported: {reason}"
     return (
         f"the script of {revision.id}, which the ledger keeps, cannot be imported here: {reason}. It uses code of its "
@@ -73,14 +73,14 @@ def _not_importable(revision: Revision, reason: str) -> str:
 
 def ask_url(directory: Path) -> str | None:
     """The URL that the project's env.py gives the `alembic` command. Raises MigrationError where it cannot tell."""
-    told: list[str] = []
+    urls: list[str] = []
     try:
-        _run_env(directory, {"on_url": told.append})
+        _run_env(directory, {"on_url": urls.append})
     except MigrationError:
         raise
     except Exception as error:
         raise HistoryError(_not_runnable(directory / "env.py", error, "does not give the database's URL")) from None
-    return told[0] if told else None
+    return urls[0] if urls else None
 
 
 def enter(history: History, within: Callable[[MetaData], None]) -> None:
@@ -108,15 +108,15 @@ def run(plan: Plan, history: History, request: Request) -> None:
             if plan.direction is Direction.UPGRADE
             else MigrationStep.downgrade_from_script
         )
-        known = context.script.revision_map
-        return [make(known, known.get_revision(step.id)) for step in plan.steps]
+        revision_map = context.script.revision_map
+        return [make(revision_map, revision_map.get_revision(step.id)) for step in plan.steps]
 
     def revisions() -> Iterator[AlembicRevision]:
-        for one in history.revisions.values():
-            if module := scripts.get(one.id):
-                yield Script(module, one.id, str(one.path.resolve()))
+        for revision in history.revisions.values():
+            if module := scripts.get(revision.id):
+                yield Script(module, revision.id, str(revision.path.resolve()))
             else:
-                yield AlembicRevision(one.id, one.down or None, one.depends_on or None)
+                yield AlembicRevision(revision.id, revision.down or None, revision.depends_on or None)
 
     _run_env(history.manifest.path.parent, {"request": request}, steps, RevisionMap(revisions))
 

@@ -76,7 +76,7 @@ def attempt(
     locks: TableLocks,
     on_session: Callable[[int], None],
 ) -> None:
-    """Run the steps that `running` has left, in a session of their own; `on_session` is told the server's number of it.
+    """Run the steps that `running` has left, in a session of their own; `on_session` gets the server's number of it.
 
     A step that fails is rolled back, and its error raised as it is.
     """

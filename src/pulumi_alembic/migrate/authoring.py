@@ -50,9 +50,11 @@ def refuse_unnamed_merge() -> None:
 def require_one_head() -> None:
     """Raise HistoryError, with the command that merges them, if the command is about `head` and there are several."""
     options = context.config.cmd_opts
-    asked = getattr(options, "cmd", (None,))[0]
+    command_function = getattr(options, "cmd", (None,))[0]
     heads = {command.upgrade: "revision", command.revision: "head"}
-    about_head = asked is command.check or (asked in heads and getattr(options, heads[asked]) in (HEAD, None))
+    about_head = command_function is command.check or (
+        command_function in heads and getattr(options, heads[command_function]) in (HEAD, None)
+    )
     if about_head and len(context.script.get_heads()) > 1:
         History.load(script_folder()).resolve(HEAD)
 
@@ -96,9 +98,9 @@ def name_by_the_rule(ctx: Any, revision: Any, directives: list[MigrationScript])
         if not history.is_named_by_rule:
             continue
         expected = naming.next_revision_id(history.revisions, date.today())
-        wanted = options.rev_id if options else None
-        if wanted not in (None, expected):
+        given_id = options.rev_id if options else None
+        if given_id not in (None, expected):
             raise CommandError(
-                f"revision id {wanted!r} is not the next one by the rule {naming.RULE}: leave --rev-id out"
+                f"revision id {given_id!r} is not the next one by the rule {naming.RULE}: leave --rev-id out"
             )
         directive.rev_id = expected

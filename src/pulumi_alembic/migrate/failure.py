@@ -119,11 +119,11 @@ def _server_said(error: BaseException | None) -> list[str]:
     if error.sqlstate is None:
         return [f"{'the connection was lost' if connection_lost(error) else type(error).__name__}: {error}"]
     diagnostics = error.diag
-    said = [f"PostgreSQL: {server_message.primary(error)} ({error.sqlstate})"]
+    lines = [f"PostgreSQL: {server_message.primary(error)} ({error.sqlstate})"]
     if detail := server_message.detail(error):
-        said.append(f"detail: {detail}")
-    said += [f"hint: {diagnostics.message_hint}"] if diagnostics.message_hint else []
-    return said
+        lines.append(f"detail: {detail}")
+    lines += [f"hint: {diagnostics.message_hint}"] if diagnostics.message_hint else []
+    return lines
 
 
 def _place(error: BaseException, script: Path) -> list[str]:

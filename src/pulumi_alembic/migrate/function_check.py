@@ -19,7 +19,7 @@ from pulumi_alembic.scripts.shape import Function, batched_updates, refuse_mispl
 __all__ = ["refuse_irreversible", "refuse_unfit"]
 
 _MEANT = re.compile(r"#\s*lint\s*:\s*allow\s+irreversible-downgrade\s*:\s*\S", re.IGNORECASE)
-"""The excuse that lint wants of such a script, with its reason."""
+"""The exception that lint wants of such a script, with its reason."""
 
 
 def refuse_irreversible(functions: Iterable[Function], *, rehearsed: bool = False) -> None:
@@ -29,8 +29,10 @@ def refuse_irreversible(functions: Iterable[Function], *, rehearsed: bool = Fals
     And one that does nothing, where its upgrade does something, unless the script says that this is meant: where it is
     only `rehearsed`, what it leaves is told by the rehearsal.
     """
-    ways_back = [function for function in functions if function.name == Direction.DOWNGRADE]
-    if refused := [f"{each.path}:{line}: {why}" for each in ways_back for line, why in _problems(each, rehearsed)]:
+    downgrades = [function for function in functions if function.name == Direction.DOWNGRADE]
+    if refused := [
+        f"{script.path}:{line}: {why}" for script in downgrades for line, why in _problems(script, rehearsed)
+    ]:
         lines = "\n".join(f"  {redact(line)}" for line in refused)
         raise TargetError(
             f"these revisions cannot be downgraded:\n{lines}\nNothing was run. Choose a revision that is not older "
@@ -39,11 +41,11 @@ def refuse_irreversible(functions: Iterable[Function], *, rehearsed: bool = Fals
 
 
 def _problems(function: Function, rehearsed: bool) -> Iterator[tuple[int, str]]:
-    functions = {each.name: each for each in tree(function.source).body if isinstance(each, ast.FunctionDef)}
+    functions = {node.name: node for node in tree(function.source).body if isinstance(node, ast.FunctionDef)}
     if (way_back := functions.get("downgrade")) is None:
         return
-    for found in _always(way_back.body):
-        yield found.lineno, ast.unparse(found)
+    for reached in _always(way_back.body):
+        yield reached.lineno, ast.unparse(reached)
     way_there = None if rehearsed else functions.get("upgrade")
     if way_there and _acts(way_there.body) and not _acts(way_back.body) and not _says_so(function.source):
         yield (
@@ -56,14 +58,16 @@ def _acts(body: Iterable[ast.stmt]) -> bool:
     """Whether there is more than `pass`, `…`, an empty `return` and a docstring."""
     idle = (ast.Pass, ast.Return, ast.Expr)
     return any(
-        not isinstance(each, idle) or not isinstance(getattr(each, "value", None) or ast.Constant(None), ast.Constant)
-        for each in body
+        not isinstance(node, idle) or not isinstance(getattr(node, "value", None) or ast.Constant(None), ast.Constant)
+        for node in body
     )
 
 
 def _says_so(source: str) -> bool:
-    comments = (each for each in tokenize.generate_tokens(StringIO(source).readline) if each.type == tokenize.COMMENT)
-    return any(_MEANT.match(each.string) for each in comments)
+    comments = (
+        token for token in tokenize.generate_tokens(StringIO(source).readline) if token.type == tokenize.COMMENT
+    )
+    return any(_MEANT.match(comment.string) for comment in comments)
 
 
 def _always(body: Iterable[ast.stmt]) -> Iterator[ast.Raise]:
@@ -80,8 +84,8 @@ def refuse_unfit(functions: Sequence[Function], url: str | None, *, rehearsed: b
     """Raise HistoryError, naming file and line, for a statement in the wrong place or a batched update without a key.
 
     And TargetError for a downgrade that takes nothing back, as `refuse_irreversible` does.
-    The way back of what is to be upgraded is looked at too: once it is applied, the script cannot be changed. `url` is
-    None where there is no database yet. It is asked only where there is a batched update.
+    The downgrade of what is to be upgraded is looked at too: once it is applied, the script cannot be changed. `url` is
+    None if there is no database yet. It is asked only if there is a batched update.
     """
     refuse_irreversible(functions, rehearsed=rehearsed)
     for function in functions:

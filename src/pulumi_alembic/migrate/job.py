@@ -157,5 +157,5 @@ class Request:
     def script(self, step: RevisionStep) -> Revision:
         """The script of a step of Alembic's: as it was checked, or else as it is now."""
         path = Path(step.revision.path)
-        known = self.job.history.revisions if self.job.history else {}
-        return known.get(step.revision.revision) or Revision.read(path.parent, path.name)
+        revisions = self.job.history.revisions if self.job.history else {}
+        return revisions.get(step.revision.revision) or Revision.read(path.parent, path.name)

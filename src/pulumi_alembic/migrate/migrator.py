@@ -62,9 +62,9 @@ def _reach(request: Request, gate: Gate) -> Looked | None:
         notes = gate.approve(plan) or {}
     # Git is asked while Alembic is loaded.
     with ThreadPoolExecutor(1) as aside:
-        asked = aside.submit(job.origin.completed, job.directory)
+        future = aside.submit(job.origin.completed, job.directory)
         run = _load_run()
-    origin = asked.result()
+    origin = future.result()
     with span("backup"):
         backup = gate.back_up(plan, origin)
     job = replace(job, history=looked.history, origin=origin)
@@ -85,8 +85,8 @@ def _fill_in(job: Job, listener: Listener) -> None:
     except (BackfillError, DatabaseError) as error:
         listener.backfill(str(error))
         return
-    for each in left:
-        listener.backfill(f"{each}: {each.state}, {each.changed:,} rows set. Go on: {FILL_IN}")
+    for column in left:
+        listener.backfill(f"{column}: {column.state}, {column.changed:,} rows set. Go on: {FILL_IN}")
 
 
 def _load_run() -> Callable[[Plan, History, Request], None]:

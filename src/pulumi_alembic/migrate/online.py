@@ -19,7 +19,7 @@ from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.migrate import preflight
 from pulumi_alembic.migrate.activity import Watch
 from pulumi_alembic.migrate.attempt import attempt
-from pulumi_alembic.migrate.blocks.repair import mend_leftovers
+from pulumi_alembic.migrate.blocks.repair import repair_leftovers
 from pulumi_alembic.migrate.failure import revision_failed
 from pulumi_alembic.migrate.function_check import refuse_unfit
 from pulumi_alembic.migrate.job import Forecast, Request
@@ -131,8 +131,8 @@ def _attempt(begin: Callable[[], None], locks: TableLocks, forecast: Forecast) -
     ahead = None
     try:
         begin()
-    except LooksAhead as found:
-        ahead = found
+    except LooksAhead as stop:
+        ahead = stop
     if ahead is not None:
         locks.learn(ahead, forecast)
         begin()
@@ -145,7 +145,7 @@ def _before_the_first(steps: Sequence[Any], session: Session, request: Request) 
         for note in preflight.look(request.job.url, request.job.policy):
             request.listener.status(note)
     if request.lock is not None:
-        mend_leftovers(session, request.job.url, request.job.policy, request.listener.status)
+        repair_leftovers(session, request.job.url, request.job.policy, request.listener.status)
 
 
 def _function(step: RevisionStep, request: Request) -> Function:
@@ -154,7 +154,7 @@ def _function(step: RevisionStep, request: Request) -> Function:
 
 
 def _recover(error: BaseException, running: Running, retries: Retries, watch: Watch, request: Request) -> None:
-    """Return when it is time for another attempt; raise what a person is to read where there is none."""
+    """Return when it is time for another attempt; raise what a person is to read if there is none."""
     if isinstance(error, Moved):
         raise error
     if running.step is None:

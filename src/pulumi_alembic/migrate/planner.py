@@ -46,7 +46,7 @@ def read_revision(url: str) -> str:
 class Looked:
     """The plan from where a database is, the history that it is of and, where asked for, what is in the database.
 
-    `server` is the major version of its server, 0 where there is no database yet.
+    `server` is the major version of its server, 0 if there is no database yet.
     """
 
     plan: Plan
@@ -70,8 +70,8 @@ def look_closely(job: Job, *, catalog: bool = False) -> Looked:
     """The plan from where the database is now, read over one connection, with the history that the plan is of.
 
     If something would run, with the catalog if that is asked for. No script is loaded, and nothing is changed. Raises
-    DatabaseError where the database cannot be asked, TargetError where there is no way, HistoryError where an applied
-    script is not the one that ran, or the manifest does not fit; and, with trust, CapsuleError.
+    DatabaseError where the database cannot be asked, TargetError if there is no way, HistoryError where an applied
+    script is not the one that ran, or the manifest does not fit; and, with trust, StoredScriptError.
     """
     # The scripts are read while the server answers.
     document = None
@@ -97,10 +97,10 @@ def look_over(connection: Connection, scripts: Callable[[], History], job: Job) 
     history = scripts()
     integrity.check(connection, history, heads)
     history.require_manifest()
-    asked = history.resolve(job.target)
+    targets = history.resolve(job.target)
     if job.trust is not None:
         history = stored_scripts.complete(connection, history, heads, job.trust)
-    steps = plan(history, heads, asked)
+    steps = plan(history, heads, targets)
     if job.contracts is not None:
         steps = without_held(connection, steps, history, job.contracts)
     return Looked(steps, history, None, connection.info.server_version // 10000)
@@ -116,8 +116,8 @@ def without_held(connection: Connection, steps: Plan, history: History, contract
     if phases.asked_for(history):
         from pulumi_alembic.migrate.backfills import store
 
-        open_ = [each for each in store.read(connection) if each.state in store.OPEN]
-        applied = replace(applied, unfinished={each.revision: str(each) for each in open_})
+        open_ = [backfill for backfill in store.read(connection) if backfill.state in store.OPEN]
+        applied = replace(applied, unfinished={backfill.revision: str(backfill) for backfill in open_})
     return phases.hold(steps, history, contracts, applied)
 
 

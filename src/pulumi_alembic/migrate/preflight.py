@@ -59,13 +59,17 @@ def look(url: str, policy: Policy) -> list[str]:
     connection = log_in(url, "alembic preflight", autocommit=True)
     user = connection.info.user
     with closing(connection), refusals(connection), in_full(connection):
-        found = [*_transactions(connection, policy), *_replicas(connection, policy), *_connections(connection, policy)]
+        problems = [
+            *_transactions(connection, policy),
+            *_replicas(connection, policy),
+            *_connections(connection, policy),
+        ]
         [(sessions, replicas)] = connection.execute(_HIDDEN).fetchall()
-    if found:
-        lines = "\n".join(f"  {line}" for line in found)
+    if problems:
+        lines = "\n".join(f"  {line}" for line in problems)
         raise DatabaseError(f"preflight, before the first statement:\n{lines}\nNothing was run: try again later")
     counts = [("the age of", sessions, "session"), ("the delay of", replicas, "replica")]
-    unseen = ", ".join(f"{what} {counted(number, noun)}" for what, number, noun in counts if number)
+    unseen = ", ".join(f"{subject} {counted(number, noun)}" for subject, number, noun in counts if number)
     advice = f"As an admin: GRANT pg_read_all_stats TO {user}"
     return [f"preflight: this role cannot see {unseen}. {advice}"] if unseen else []
 

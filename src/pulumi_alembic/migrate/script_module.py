@@ -14,14 +14,14 @@ __all__ = ["load"]
 
 
 def load(revision: Revision) -> ModuleType:
-    """The module of a script, new at each call. A capsule's is made of its text: it is nowhere on disk.
+    """The module of a script, new at each call. A stored script's is made of its text: it is nowhere on disk.
 
     Raises whatever the script raises.
     """
-    if not revision.is_capsule:
+    if not revision.is_stored:
         return load_python_file(str(revision.path.parent), revision.path.name)
     module = ModuleType(re.sub(r"\W", "_", revision.file))
     module.__file__ = os.path.abspath(revision.path)  # noqa: PTH100 - resolve() would follow links
     code = compile(revision.source, module.__file__, "exec")
-    exec(code, vars(module))  # noqa: S102 - a capsule is one whose text something outside of the database vouches for
+    exec(code, vars(module))  # noqa: S102 - a stored script is one whose text something outside of the database vouches for
     return module

@@ -31,7 +31,7 @@ class Running:
     good, whatever becomes of the rest: by commit(), or by a COMMIT among its statements. `outside` says that it began
     a block, whose effect the next run finds. `statements` counts those of this attempt at it. `aborted` is the error
     that aborted the transaction of the last attempt, which its script may have caught, and `wait_ended` the wait before
-    its first revision that a limit ended. `on_steps` is told the steps,
+    its first revision that a limit ended. `on_steps` gets the steps,
     before the first, and the session of this attempt; `on_step` each of them, before each of its attempts. `on_begin`
     is called then too, and is that of the attempt.
     """
@@ -68,7 +68,7 @@ class Running:
     @property
     def following(self) -> tuple[str, ...]:
         """The ids of the revisions that are still to run after it, in order."""
-        return tuple(str(each.revision.revision) for each in (self._left or [])[1:] if hasattr(each, "revision"))
+        return tuple(str(step.revision.revision) for step in (self._left or [])[1:] if hasattr(step, "revision"))
 
     @property
     def before(self) -> tuple[str, ...]:

@@ -134,7 +134,7 @@ class TableLocks:
     def _queues(self) -> Iterator[float]:
         longest = min(self._policy.lock_wait_max, self._policy.lock_timeout)
         usual = min(longest, _QUEUES[-1])
-        yield from (each for each in _QUEUES if each < usual)
+        yield from (queue for queue in _QUEUES if queue < usual)
         yield usual
         if longest > usual and self._retries.left <= self._policy.lock_deadline / 3:
             yield longest

@@ -13,13 +13,13 @@ from pulumi_alembic.ledger.table import SKIPPED
 from pulumi_alembic.migrate.data_loss.settings import ALLOW_DATA_LOSS
 from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review.lint.rules import OF_PLAN
-from pulumi_alembic.review.plan_review import DIGEST_FORMULA, PARTS, Account, Finding, Severity, differences
+from pulumi_alembic.review.plan_review import DIGEST_FORMULA, PARTS, Finding, PlanReview, Severity, differences
 from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.scripts.promotion import UNPROVEN
 from pulumi_alembic.scripts.promotion import VARIABLE as UNPROVEN_REASON
 
 if TYPE_CHECKING:
-    from pulumi_alembic.review.plan_review import RevisionAccount
+    from pulumi_alembic.review.plan_review import RevisionReview
 
 __all__ = ["APPROVE", "SKIP_REHEARSAL", "Gates", "errors_of", "notes", "refuse_failed"]
 
@@ -49,36 +49,36 @@ class Gates:
     preview: str = ""
     approved: str | None = None
 
-    def check(self, accounts: Collection[Account], digest: str, other: Callable[[], str] = lambda: "") -> None:
+    def check(self, reviews: Collection[PlanReview], digest: str, other: Callable[[], str] = lambda: "") -> None:
         """Raise what stops these plans; nothing has run then.
 
         `digest` is that of all of them, and `other` gives a further one that an approval may name. Raises
         RehearsalFailed, AssertionFailed, LintError, NotApproved or DataLoss, whichever comes first in this order.
         """
-        for account in accounts:
-            refuse_failed(account, self.up)
-        for account in accounts:
-            _refuse_unmet(account, self.up)
-        for account in accounts:
-            _refuse_errors(account, self.configure, self.up)
+        for review in reviews:
+            refuse_failed(review, self.up)
+        for review in reviews:
+            _refuse_unmet(review, self.up)
+        for review in reviews:
+            _refuse_errors(review, self.configure, self.up)
         if self.approved is not None and self.approved != digest and not (self.approved and self.approved == other()):
             raise _not_approved(self.approved, digest, self.preview, self.up)
-        for account in accounts:
-            _refuse_losses(account, self.may_lose, self.up)
+        for review in reviews:
+            _refuse_losses(review, self.may_lose, self.up)
 
 
-def refuse_failed(account: Account, command: str) -> None:
+def refuse_failed(review: PlanReview, command: str) -> None:
     """Raise RehearsalFailed if the server refused a revision of the plan in the rehearsal. Nothing has run then.
 
     `command` is what a person types to run the plan. With a reason in SKIP_REHEARSAL nothing is refused. Raises
     PolicyError for a reason that is too short to help anybody later.
     """
-    refused = list(_refused(account))
+    refused = list(_refused(review))
     if not refused or _reason():
         return
-    lines = [f"  {each.file}: {each.rehearsed.fails}" for each in refused if each.rehearsed]
+    lines = [f"  {review.file}: {review.rehearsed.fails}" for review in refused if review.rehearsed]
     revision = refused[0]
-    advice = [] if account.direction == Direction.DOWNGRADE else ["  Correct the script, then: pulumi-alembic manifest"]
+    advice = [] if review.direction == Direction.DOWNGRADE else ["  Correct the script, then: pulumi-alembic manifest"]
     raise RehearsalFailed(
         "\n".join(
             [
@@ -91,9 +91,9 @@ def refuse_failed(account: Account, command: str) -> None:
     )
 
 
-def _refuse_unmet(account: Account, command: str) -> None:
+def _refuse_unmet(review: PlanReview, command: str) -> None:
     """Raise AssertionFailed if what a revision relies on is not true. `command` is what a person types then."""
-    lines = [f"  {each.file}: {message}" for each in account.revisions for message in each.unmet]
+    lines = [f"  {revision.file}: {message}" for revision in review.revisions for message in revision.unmet]
     if lines:
         raise AssertionFailed(
             "\n".join(["what the plan relies on is not true, and nothing was run:", *lines])
@@ -101,28 +101,28 @@ def _refuse_unmet(account: Account, command: str) -> None:
         )
 
 
-def notes(account: Account, contract: str = "") -> dict[str, dict[str, Any]]:
+def notes(review: PlanReview, contract: str = "") -> dict[str, dict[str, Any]]:
     """What the ledger keeps of each revision that runs unproven, or in spite of its rehearsal: the reason for it.
 
     `contract` is the reason for which contracts run that are held, empty if none does.
     """
     unproven = {
-        each.id: {UNPROVEN: {"reason": one.excused, "finding": one.message}}
-        for each in account.revisions
-        for one in each.findings
-        if one.rule == UNPROVEN and one.excused
+        revision.id: {UNPROVEN: {"reason": finding.excused, "finding": finding.message}}
+        for revision in review.revisions
+        for finding in revision.findings
+        if finding.rule == UNPROVEN and finding.excused
     }
-    failed = [each.rehearsed.fails for each in _refused(account) if each.rehearsed]
+    failed = [revision.rehearsed.fails for revision in _refused(review) if revision.rehearsed]
     skipped = {SKIPPED: {"reason": reason, "failed": failed[0]}} if failed and (reason := _reason()) else {}
-    known = {each.id: unproven.get(each.id, {}) | skipped for each in account.revisions}
-    for each in account.revisions:
-        if contract and each.phase:
-            known[each.id] |= {each.phase: {"reason": contract}}
-    return {id: reasons for id, reasons in known.items() if reasons}
+    by_revision = {revision.id: unproven.get(revision.id, {}) | skipped for revision in review.revisions}
+    for revision in review.revisions:
+        if contract and revision.phase:
+            by_revision[revision.id] |= {revision.phase: {"reason": contract}}
+    return {id: reasons for id, reasons in by_revision.items() if reasons}
 
 
-def _refused(account: Account) -> Iterator[RevisionAccount]:
-    return (each for each in account.revisions if each.rehearsed and each.rehearsed.refused)
+def _refused(review: PlanReview) -> Iterator[RevisionReview]:
+    return (revision for revision in review.revisions if revision.rehearsed and revision.rehearsed.refused)
 
 
 def _reason() -> str:
@@ -135,44 +135,44 @@ def _reason() -> str:
     return reason
 
 
-def errors_of(account: Account) -> Iterator[tuple[str, Finding]]:
+def errors_of(review: PlanReview) -> Iterator[tuple[str, Finding]]:
     """The findings that stop an update, each with the file of its revision.
 
-    Going back is what one does where something is wrong, and an applied script can neither be mended nor excused: what
-    is found there is shown, and stops nothing.
+    A rollback is run because something is wrong, and nobody can edit an applied script: what is found in it is printed,
+    and stops nothing.
     """
-    if account.direction == Direction.DOWNGRADE:
+    if review.direction == Direction.DOWNGRADE:
         return
-    for revision in account.revisions:
-        found = [*revision.findings, *(one for each in revision.statements for one in each.findings)]
-        found += revision.rehearsed.findings if revision.rehearsed else ()
-        for finding in found:
+    for revision in review.revisions:
+        findings = [*revision.findings, *(one for statement in revision.statements for one in statement.findings)]
+        findings += revision.rehearsed.findings if revision.rehearsed else ()
+        for finding in findings:
             if finding.severity is Severity.ERROR and not finding.excused:
                 yield revision.file, finding
 
 
-def _refuse_errors(account: Account, configure: str, up: str) -> None:
+def _refuse_errors(review: PlanReview, configure: str, up: str) -> None:
     """Raise LintError, with the ways on, where a finding stops the update.
 
     `configure` is the command that sets the severity of the rule `{rule}`, and `up` what is typed then.
     """
-    found = list(errors_of(account))
-    if not found:
+    errors = list(errors_of(review))
+    if not errors:
         return
-    lines = [f"lint found {counted(len(found), 'error')}; nothing was run:"]
-    for file, finding in found[:_SHOWN]:
+    lines = [f"lint found {counted(len(errors), 'error')}; nothing was run:"]
+    for file, finding in errors[:_SHOWN]:
         lines.append(f"  {file}: {finding.rule}: {finding.message}")
         lines += [f"      {line}" for line in finding.suggestion.splitlines()]
-    if len(found) > _SHOWN:
-        lines.append(f"  … {len(found) - _SHOWN} more, in the preview")
+    if len(errors) > _SHOWN:
+        lines.append(f"  … {len(errors) - _SHOWN} more, in the preview")
     lines.append(f"  Do one of these, then run `{up}`:")
-    lines += [f"    {each}" for each in _ways_on(account, found[0][1], configure, up)]
+    lines += [f"    {line}" for line in _ways_on(review, errors[0][1], configure, up)]
     raise LintError("\n".join(lines))
 
 
-def _ways_on(account: Account, finding: Finding, configure: str, up: str) -> Iterator[str]:
+def _ways_on(review: PlanReview, finding: Finding, configure: str, up: str) -> Iterator[str]:
     rule, excuse = finding.rule, f"# lint: allow {finding.rule}: REASON"
-    sent = any(finding in each.findings for revision in account.revisions for each in revision.statements)
+    sent = any(finding in statement.findings for revision in review.revisions for statement in revision.statements)
     where = "above the statement" if sent else "anywhere in the script"
     if rule in OF_PLAN:
         yield "do what is suggested above"
@@ -212,16 +212,18 @@ def _joined(names: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "something"
 
 
-def _refuse_losses(account: Account, may_lose: Container[str], command: str) -> None:
-    """Raises DataLoss, with how much of what, where a revision of the plan would take away rows and may not.
+def _refuse_losses(review: PlanReview, may_lose: Container[str], command: str) -> None:
+    """Raises DataLoss, with how much of what, if a revision of the plan would delete rows and may not.
 
     That is before the first one runs, and as far as the plan's statements tell: `guard.Guard` looks again at each
     statement. `command` is what a person types to run the plan.
     """
-    risks = {each.id: each.losses for each in account.revisions if each.losses and each.id not in may_lose}
+    risks = {
+        revision.id: revision.losses for revision in review.revisions if revision.losses and revision.id not in may_lose
+    }
     if risks:
-        told = "\n".join(f"  {account.direction} {id}: {', '.join(lost)}" for id, lost in risks.items())
+        listing = "\n".join(f"  {review.direction} {id}: {', '.join(lost)}" for id, lost in risks.items())
         raise DataLoss(
-            f"the plan deletes data, and this stack does not allow it. Nothing was run:\n{told}\n"
+            f"the plan deletes data, and this stack does not allow it. Nothing was run:\n{listing}\n"
             f"  Save what is needed, then delete the rest:\n  {ALLOW_DATA_LOSS}={','.join(risks)} {command}"
         )

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from pulumi_alembic.review.plan_review import Account, RevisionAccount
+    from pulumi_alembic.review.plan_review import PlanReview, RevisionReview
     from pulumi_alembic.scripts.revision import Revision
     from pulumi_alembic.sql.catalog import Catalog
     from pulumi_alembic.sql.lock_plan import LockPlan, Sent
 
-__all__ = ["of_account", "of_scripts"]
+__all__ = ["of_review", "of_scripts"]
 
 
-def of_account(account: Account, catalog: Catalog | None) -> dict[str, LockPlan]:
+def of_review(review: PlanReview, catalog: Catalog | None) -> dict[str, LockPlan]:
     """By revision, for a plan that was approved; `catalog` is what is there before the first of them."""
-    known = [(each.id, _sent(each), "" if each.sends else each.runs_python) for each in account.revisions]
-    return _plans(known, catalog)
+    revisions = [
+        (revision.id, _sent(revision), "" if revision.sends else revision.runs_python) for revision in review.revisions
+    ]
+    return _plans(revisions, catalog)
 
 
 def of_scripts(
@@ -32,15 +34,15 @@ def of_scripts(
     from pulumi_alembic.sql.catalog import Catalog
 
     run, direction = DryRun(metadata).run, Direction.of(is_upgrade=is_upgrade)
-    known = []
+    revisions = []
     for script in scripts:
         statements, why_not, _ = run(script, direction)
-        known.append((script.id, [(sql, outside, None) for sql, outside in statements], why_not))
-    return _plans(known, Catalog.of(document))
+        revisions.append((script.id, [(sql, outside, None) for sql, outside in statements], why_not))
+    return _plans(revisions, Catalog.of(document))
 
 
-def _sent(revision: RevisionAccount) -> Sequence[Sent]:
-    return [(each.sql, each.outside, each.measured) for each in revision.sends]
+def _sent(revision: RevisionReview) -> Sequence[Sent]:
+    return [(statement.sql, statement.outside, statement.measured) for statement in revision.sends]
 
 
 def _plans(known: Sequence[tuple[str, Sequence[Sent], str]], catalog: Catalog | None) -> dict[str, LockPlan]:
@@ -48,10 +50,10 @@ def _plans(known: Sequence[tuple[str, Sequence[Sent], str]], catalog: Catalog | 
     from pulumi_alembic.sql.catalog import Catalog
     from pulumi_alembic.sql.lock_plan import LockPlan, lock_plan
 
-    plans, there = {}, catalog or Catalog()
+    plans, catalog_now = {}, catalog or Catalog()
     for id, statements, why_not in known:
         if why_not:
-            plans[id], there = LockPlan(unknown=why_not), replace(there, complete=False)
+            plans[id], catalog_now = LockPlan(unknown=why_not), replace(catalog_now, complete=False)
         else:
-            plans[id], there = lock_plan(statements, there)
+            plans[id], catalog_now = lock_plan(statements, catalog_now)
     return plans

@@ -17,18 +17,18 @@ from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.output.wording import few
 from pulumi_alembic.scripts import phases
 from pulumi_alembic.sql.locks import MODES, OF_ROWS, Effects, Lock
-from pulumi_alembic.sql.tables import ColumnAccount, ForeignKey, TableAccount, TableState
+from pulumi_alembic.sql.tables import ColumnChange, ForeignKey, TableChange, TableState
 
 __all__ = [
     "DIGEST_FORMULA",
     "PARTS",
     "RESTORES",
-    "Account",
     "Finding",
+    "PlanReview",
     "Rehearsed",
-    "RevisionAccount",
+    "RevisionReview",
     "Severity",
-    "StatementAccount",
+    "StatementReview",
     "differences",
 ]
 
@@ -73,7 +73,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class StatementAccount:
+class StatementReview:
     """One statement as the server gets it; `outside` its revision's transaction, in an autocommit block."""
 
     sql: str
@@ -111,7 +111,7 @@ class Rehearsed:
     what that shows of the script.
     """
 
-    sent: tuple[StatementAccount, ...] = ()
+    sent: tuple[StatementReview, ...] = ()
     made: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -129,10 +129,10 @@ class Rehearsed:
 
 
 @dataclass(frozen=True)
-class RevisionAccount:
+class RevisionReview:
     """One revision of a plan. Where `runs_python` says why, its statements cannot be known, and there are none.
 
-    `losses` say how many rows and values of what is there now it would take away, `keeps` those that it sets aside
+    `losses` say how many rows and values of what is there now it would delete, `keeps` those that it preserves
     instead, and `puts_back` what is kept and goes back. They change with every row, and are no part of a plan's digest.
     One `from_ledger` is not among the scripts: the database keeps it, as it was applied. `proven_by` is the stack that
     ran it before, where one has to. `phase` is empty for an expand, and `breaks` is what code of the previous version
@@ -146,7 +146,7 @@ class RevisionAccount:
     checksum: str
     direction: str
     runs_python: str = ""
-    statements: tuple[StatementAccount, ...] = ()
+    statements: tuple[StatementReview, ...] = ()
     findings: tuple[Finding, ...] = ()
     losses: tuple[str, ...] = ()
     rehearsed: Rehearsed | None = None
@@ -159,16 +159,16 @@ class RevisionAccount:
     unmet: tuple[str, ...] = ()
 
     @property
-    def sends(self) -> tuple[StatementAccount, ...]:
+    def sends(self) -> tuple[StatementReview, ...]:
         """Its statements as far as they are known: concluded, or sent in the rehearsal."""
         return self.statements or (self.rehearsed.sent if self.rehearsed else ())
 
 
 @dataclass(frozen=True)
-class Account:
+class PlanReview:
     """A whole plan. `origin` and `target` are revisions as `plan.revision_text` writes them.
 
-    `database` is `HOST:PORT/NAME`, empty where there is none yet. `rehearsed` where it was measured and not concluded;
+    `database` is `HOST:PORT/NAME`, empty if there is none yet. `rehearsed` where it was measured and not concluded;
     where that was wanted and could not be, `not_rehearsed` says why. `copied` counts the tables of a rehearsal that did
     not have all of them: `14 of 10,000 tables`. What was measured is no part of the digest: an update, which does not
     rehearse, has the same. Nor are `tables`: what the revisions with known SQL change, and what is around it. Nor is
@@ -181,8 +181,8 @@ class Account:
     direction: str
     database: str = ""
     rehearsed: bool = False
-    revisions: tuple[RevisionAccount, ...] = ()
-    tables: tuple[TableAccount, ...] = ()
+    revisions: tuple[RevisionReview, ...] = ()
+    tables: tuple[TableChange, ...] = ()
     not_rehearsed: str = ""
     copied: str = ""
     as_of: str = ""
@@ -205,13 +205,13 @@ class Account:
 
         Empty for a plan that has nothing to do with phases, for a downgrade, and where no such code runs.
         """
-        phased = self.phased or any(each.phase or each.breaks for each in self.revisions)
+        phased = self.phased or any(revision.phase or revision.breaks for revision in self.revisions)
         if self.direction != _UPGRADE or self.origin == _BASE or not self.revisions or not phased:
             return ""
-        broken = [f"{each.id} {what}" for each in self.revisions for what in each.breaks]
+        broken = [f"{revision.id} {text}" for revision in self.revisions for text in revision.breaks]
         if broken:
             return f"no: {few(broken, _BREAKS_SHOWN)}"
-        python = [f"{each.id} runs Python" for each in self.revisions if each.runs_python]
+        python = [f"{revision.id} runs Python" for revision in self.revisions if revision.runs_python]
         return f"not known: {few(python, _BREAKS_SHOWN)}" if python else "yes"
 
     def _parts(self) -> dict[str, Any]:
@@ -219,21 +219,23 @@ class Account:
             "database": self.database,
             "heads": self.origin,
             "target": [self.target, self.direction],
-            "scripts": [[each.id, each.checksum] for each in self.revisions],
-            "statements": [[bool(each.runs_python), *map(_statement, each.statements)] for each in self.revisions],
-            "findings": [[each.id, *found] for each in self.revisions if (found := _findings(each))],
+            "scripts": [[revision.id, revision.checksum] for revision in self.revisions],
+            "statements": [
+                [bool(revision.runs_python), *map(_statement, revision.statements)] for revision in self.revisions
+            ],
+            "findings": [[revision.id, *findings] for revision in self.revisions if (findings := _findings(revision))],
         }
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON values, which `from_json` reads."""
-        found: dict[str, Any] = _written(self)
-        return found
+        document: dict[str, Any] = _written(self)
+        return document
 
     @classmethod
     def from_json(cls, document: object) -> Self:
         """The plan that `to_json` wrote. Raises MigrationError, naming the place, for anything else."""
-        found: Self = _read(cls, document, "plan")
-        return found
+        review: Self = _read(cls, document, "plan")
+        return review
 
 
 def differences(approved: str, digest: str) -> list[str]:
@@ -243,28 +245,28 @@ def differences(approved: str, digest: str) -> list[str]:
     return [name for number, name in enumerate(PARTS) if number >= len(same) or not same[number]]
 
 
-def _findings(revision: RevisionAccount) -> list[Any]:
-    """Of each finding its rule, its severity, its tables and whether it is excused: first those of the revision."""
+def _findings(revision: RevisionReview) -> list[Any]:
+    """Of each finding its rule, its severity, its tables and whether it is allowed: first those of the revision."""
     findings = [revision.findings, *(statement.findings for statement in revision.statements)]
-    found = [
+    rows = [
         sorted(
-            [each.rule, each.severity, sorted(each.tables), bool(each.excused)]
-            for each in several
-            if each.rule not in phases.RULES
+            [finding.rule, finding.severity, sorted(finding.tables), bool(finding.excused)]
+            for finding in several
+            if finding.rule not in phases.RULES
         )
         for several in findings
     ]
-    return found if any(found) else []
+    return rows if any(rows) else []
 
 
-def _statement(statement: StatementAccount) -> list[Any]:
+def _statement(statement: StatementReview) -> list[Any]:
     """The SQL as it is sent, and each effect as its kind and its object."""
     does = statement.effects
     effects = [
         *([f"lock {lock.mode}", lock.table] for lock in does.locks),
         *(["rewrite", table] for table in does.rewrites),
         *(["scan", table] for table in does.scans),
-        *(["destroy", what] for what in does.destroys),
+        *(["destroy", destroyed] for destroyed in does.destroys),
         *(["unknown", ""] for _ in does.unknown),
     ]
     return [statement.sql, statement.outside, sorted(effects)]
@@ -276,24 +278,24 @@ def _digest(value: Any, digits: int) -> str:
 
 def _written(value: Any) -> Any:
     if isinstance(value, tuple):
-        return [_written(each) for each in value]
+        return [_written(item) for item in value]
     if not is_dataclass(value):
         return value
     pairs = ((field, getattr(value, field.name)) for field in fields(value))
-    return {field.name: _written(each) for field, each in pairs if each != field.default}
+    return {field.name: _written(item) for field, item in pairs if item != field.default}
 
 
 _PARTS: dict[str, type] = {
     "Lock": Lock,
     "Effects": Effects,
     "Finding": Finding,
-    "StatementAccount": StatementAccount,
+    "StatementReview": StatementReview,
     "Rehearsed": Rehearsed,
-    "RevisionAccount": RevisionAccount,
+    "RevisionReview": RevisionReview,
     "Severity": Severity,
-    "TableAccount": TableAccount,
+    "TableChange": TableChange,
     "TableState": TableState,
-    "ColumnAccount": ColumnAccount,
+    "ColumnChange": ColumnChange,
     "ForeignKey": ForeignKey,
     "str": str,
     "bool": bool,
@@ -312,22 +314,22 @@ def _read(kind: Any, document: object, place: str) -> Any:
         return Severity(str(document))
     if not isinstance(document, Mapping):
         raise MigrationError(f"{place} is not an object: {str(document)[:80]!r}")
-    known = {field.name: field for field in fields(kind)}
+    fields_by_name = {field.name: field for field in fields(kind)}
     values: dict[str, Any] = {}
     for name, value in document.items():
-        if name not in known:
+        if name not in fields_by_name:
             # A newer version wrote it.
             continue
-        type_name = str(known[name].type)
+        type_name = str(fields_by_name[name].type)
         if type_name.startswith("tuple["):
             if not isinstance(value, list):
                 raise MigrationError(f"{place}.{name} is not a list: {str(value)[:80]!r}")
             part = _PARTS[type_name.removeprefix("tuple[").removesuffix(", ...]")]
-            values[name] = tuple(_read(part, each, f"{place}.{name}[{number}]") for number, each in enumerate(value))
+            values[name] = tuple(_read(part, item, f"{place}.{name}[{number}]") for number, item in enumerate(value))
         else:
             values[name] = _read(_PARTS[type_name.removesuffix(" | None")], value, f"{place}.{name}")
     try:
         return kind(**values)
     except TypeError:
-        missing = ", ".join(name for name in known if name not in values)
+        missing = ", ".join(name for name in fields_by_name if name not in values)
         raise MigrationError(f"{place} lacks one of {missing}") from None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pulumi_alembic.output.printable import printable
 from pulumi_alembic.output.wording import counted, few
-from pulumi_alembic.review.plan_review import RESTORES, Account, Rehearsed, RevisionAccount, Severity, StatementAccount
+from pulumi_alembic.review.plan_review import RESTORES, PlanReview, Rehearsed, RevisionReview, Severity, StatementReview
 from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.sql.assertions import message_of
 from pulumi_alembic.sql.locks import MODES, Effects, Lock
@@ -19,70 +19,81 @@ _ARROWS = {Direction.UPGRADE: "↑", Direction.DOWNGRADE: "↓"}
 _LABEL = 9  # characters, of the longest label
 
 
-def summary(account: Account) -> list[str]:
+def summary(review: PlanReview) -> list[str]:
     """A line for each revision, and below it what it does; of many revisions those in the middle are counted."""
-    if account.held and not account.revisions:
-        return list(account.held)
-    first, last = account.revisions, account.revisions[:0]
+    if review.held and not review.revisions:
+        return list(review.held)
+    first, last = review.revisions, review.revisions[:0]
     hidden = len(first) - 2 * _SHOWN
     if hidden > 1:
         first, last = first[:_SHOWN], first[-_SHOWN:]
-    lines = [line for each in first for line in _revision(each)]
+    lines = [line for revision in first for line in _revision(revision)]
     lines += [f"… {hidden} more revisions"] if last else []
-    lines += [line for each in last for line in _revision(each)]
-    return [*lines, *phase_lines(account), _how(account), f"Digest: {account.digest}"]
+    lines += [line for revision in last for line in _revision(revision)]
+    return [*lines, *phase_lines(review), _how(review), f"Digest: {review.digest}"]
 
 
-def phase_lines(account: Account) -> list[str]:
+def phase_lines(review: PlanReview) -> list[str]:
     """What waits, and whether code of the previous version runs on the schema that the plan leaves."""
-    runs = account.running_code
-    return [*account.held, *([f"Code of the previous version runs on this schema: {runs}"] if runs else [])]
+    runs = review.running_code
+    return [*review.held, *([f"Code of the previous version runs on this schema: {runs}"] if runs else [])]
 
 
-def _how(account: Account) -> str:
+def _how(review: PlanReview) -> str:
     """Whether the plan was rehearsed, and why not if a rehearsal was wanted."""
-    if not account.rehearsed:
-        reason = f": {account.not_rehearsed}" if account.not_rehearsed else ""
+    if not review.rehearsed:
+        reason = f": {review.not_rehearsed}" if review.not_rehearsed else ""
         return f"Static analysis, not rehearsed{reason}"
-    applied = sum(each.rehearsed is not None and not each.rehearsed.fails for each in account.revisions)
+    applied = sum(revision.rehearsed is not None and not revision.rehearsed.fails for revision in review.revisions)
     rehearsed = "Rehearsed in a scratch database (its tables are empty)"
-    if account.copied:
-        rehearsed = f"Rehearsed in a scratch database with the {account.copied} that the plan can touch (all empty)"
-    if applied < len(account.revisions):
-        return f"{rehearsed}: {applied} of {counted(len(account.revisions), 'revision')} applied"
-    if not all(each.rehearsed and each.rehearsed.way_back == RESTORES for each in account.revisions):
+    if review.copied:
+        rehearsed = f"Rehearsed in a scratch database with the {review.copied} that the plan can touch (all empty)"
+    if applied < len(review.revisions):
+        return f"{rehearsed}: {applied} of {counted(len(review.revisions), 'revision')} applied"
+    if not all(revision.rehearsed and revision.rehearsed.way_back == RESTORES for revision in review.revisions):
         return rehearsed
-    return f"{rehearsed}; the downgrade {RESTORES}{' of these tables' if account.copied else ''}"
+    return f"{rehearsed}; the downgrade {RESTORES}{' of these tables' if review.copied else ''}"
 
 
-def statements(account: Account) -> dict[str, list[str]]:
+def statements(review: PlanReview) -> dict[str, list[str]]:
     """For each revision the lines of its statements, as the server gets them, each behind comments of what it does."""
-    return {printable(f"{each.direction} {each.id}"): list(map(printable, _lines(each))) for each in account.revisions}
+    return {
+        printable(f"{revision.direction} {revision.id}"): list(map(printable, _lines(revision)))
+        for revision in review.revisions
+    }
 
 
-def _revision(revision: RevisionAccount) -> Iterator[str]:
+def _revision(revision: RevisionReview) -> Iterator[str]:
     origin = ", from the ledger" if revision.from_ledger else ""
     proven = f", proven by {revision.proven_by}" if revision.proven_by else ""
     arrow = _ARROWS[Direction(revision.direction)]
     phase = f", {revision.phase}" if revision.phase else ""
     yield f"{arrow} {revision.id} {revision.message} ({_size(revision)}{phase}{origin}{proven})"
     seen = revision.rehearsed
-    effects = _together([each.does for each in revision.sends])
+    effects = _together([statement.does for statement in revision.sends])
     for label, text in [
         *(_changes(seen, effects.destroys) if seen else ()),
         *_effects(effects),
-        *(("deletes", each) for each in revision.losses),
-        *(("preserves", each) for each in revision.keeps),
-        *(("restores", each) for each in revision.puts_back),
-        *(("ensures", message) for each in revision.sends if (message := message_of(each.sql))),
-        *(("backfills", f"{table}, after the revision") for each in revision.sends if (table := backfilled(each.sql))),
+        *(("deletes", loss) for loss in revision.losses),
+        *(("preserves", keep) for keep in revision.keeps),
+        *(("restores", returned) for returned in revision.puts_back),
+        *(("ensures", message) for statement in revision.sends if (message := message_of(statement.sql))),
+        *(
+            ("backfills", f"{table}, after the revision")
+            for statement in revision.sends
+            if (table := backfilled(statement.sql))
+        ),
     ]:
         yield f"    {label:<{_LABEL}} {text}"
     if seen:
         yield from (f"    {line}" for line in _outcome(seen))
     yield from (f"    {Severity.ERROR:<{_LABEL}} not true: {message}" for message in revision.unmet)
     findings = seen.findings if seen else ()
-    for finding in [*revision.findings, *(one for each in revision.statements for one in each.findings), *findings]:
+    for finding in [
+        *revision.findings,
+        *(one for statement in revision.statements for one in statement.findings),
+        *findings,
+    ]:
         allowed = f" (allowed: {finding.excused})" if finding.excused else ""
         yield f"    {finding.severity:<{_LABEL}} {finding.rule}: {finding.message}{allowed}"
 
@@ -110,10 +121,12 @@ def _outcome(seen: Rehearsed) -> Iterator[str]:
         yield f"    … {len(seen.left) - _SHOWN} more lines"
 
 
-def _together(each: Sequence[Effects]) -> Effects:
+def _together(several: Sequence[Effects]) -> Effects:
     """All that these do to what was there before, of each table the strongest lock."""
     locks: dict[str, Lock] = {}
-    for lock in sorted((lock for one in each for lock in one.locks), key=lambda lock: -MODES.index(lock.mode)):
+    for lock in sorted(
+        (lock for effects in several for lock in effects.locks), key=lambda lock: -MODES.index(lock.mode)
+    ):
         locks.setdefault(lock.table, lock)
     new = {name for name, lock in locks.items() if lock.new}
 
@@ -122,14 +135,14 @@ def _together(each: Sequence[Effects]) -> Effects:
 
     return Effects(
         tuple(lock for lock in locks.values() if not lock.new),
-        old(name for one in each for name in one.rewrites),
-        old(name for one in each for name in one.scans),
-        tuple(dict.fromkeys(name for one in each for name in one.destroys)),
-        tuple(dict.fromkeys(name for one in each for name in one.unknown)),
+        old(name for effects in several for name in effects.rewrites),
+        old(name for effects in several for name in effects.scans),
+        tuple(dict.fromkeys(name for effects in several for name in effects.destroys)),
+        tuple(dict.fromkeys(name for effects in several for name in effects.unknown)),
     )
 
 
-def _size(revision: RevisionAccount) -> str:
+def _size(revision: RevisionReview) -> str:
     count = len(revision.sends)
     if revision.runs_python:
         sent = f"; sent {counted(count, 'statement')} in the rehearsal" if revision.rehearsed else ""
@@ -137,19 +150,19 @@ def _size(revision: RevisionAccount) -> str:
     return counted(count, "statement") if count else "no statement"
 
 
-def _lines(revision: RevisionAccount) -> Iterator[str]:
+def _lines(revision: RevisionReview) -> Iterator[str]:
     if revision.from_ledger:
         yield "-- from the ledger: the scripts here lack it"
     if revision.runs_python:
         yield f"-- runs Python, {revision.runs_python}"
-    for each in revision.statements:
-        yield from _statement(each, revision)
+    for statement in revision.statements:
+        yield from _statement(statement, revision)
     seen = revision.rehearsed
     if seen and seen.sent:
         others = "" if revision.runs_python else "other "
         yield f"-- {others}statements sent in the rehearsal (its tables are empty):"
-        for each in seen.sent:
-            yield from _statement(each, revision)
+        for statement in seen.sent:
+            yield from _statement(statement, revision)
     if seen:
         yield from (f"-- {label} {text}" for label, text in _changes(seen))
         yield from (f"-- {line}" for line in _outcome(seen))
@@ -157,12 +170,12 @@ def _lines(revision: RevisionAccount) -> Iterator[str]:
             yield f"-- the downgrade {RESTORES}"
 
 
-def _statement(statement: StatementAccount, revision: RevisionAccount) -> Iterator[str]:
+def _statement(statement: StatementReview, revision: RevisionReview) -> Iterator[str]:
     yield from (f"-- {comment}" for comment in _comments(statement, measures=revision.rehearsed is not None))
     yield from statement.sql.strip().splitlines()
 
 
-def _comments(statement: StatementAccount, *, measures: bool) -> Iterator[str]:
+def _comments(statement: StatementReview, *, measures: bool) -> Iterator[str]:
     if statement.outside:
         yield "outside the transaction"
     mark = " (measured)" if statement.measured else " (static analysis)" if measures else ""

@@ -15,7 +15,7 @@ from pulumi_alembic.migrate.data_loss.losses import Loss, count, estimate, losse
 from pulumi_alembic.migrate.data_loss.move import key_of
 from pulumi_alembic.migrate.data_loss.plain_drops import drops_tables
 from pulumi_alembic.migrate.data_loss.preserved_table import is_ready, read, waits
-from pulumi_alembic.review.plan_review import Account, RevisionAccount
+from pulumi_alembic.review.plan_review import PlanReview, RevisionReview
 from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.scripts.revision import CONTRACT
 from pulumi_alembic.sql.catalog import Catalog, quoted
@@ -23,7 +23,7 @@ from pulumi_alembic.sql.catalog import Catalog, quoted
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
 
-__all__ = ["Risk", "at_risk", "at_risk_by_statistics", "with_kept"]
+__all__ = ["Risk", "at_risk", "at_risk_by_statistics", "with_preserved"]
 
 _PATIENCE = b"SET lock_timeout = 1; SET statement_timeout = 40; SET row_security = off"
 """Milliseconds that a preview may wait for a lock, and hold that of a reader, and so keep DDL waiting."""
@@ -47,13 +47,13 @@ class Risk:
     drops: tuple[str, ...] = ()
 
 
-def at_risk(url: str, account: Account, *, apart: bool) -> dict[str, tuple[Risk, ...]]:
+def at_risk(url: str, review: PlanReview, *, apart: bool) -> dict[str, tuple[Risk, ...]]:
     """How much each revision would delete of what is there now; `apart` as in `losses`.
 
     Nobody waits for it, and it waits for nobody: what is locked or takes long to count is told by the statistics.
     Raises DatabaseError.
     """
-    if not any(one.effects.destroys for each in account.revisions for one in each.statements):
+    if not any(statement.effects.destroys for revision in review.revisions for statement in revision.statements):
         return {}
     with connect(url) as connection:
         catalog = read_catalog(connection, login_search_path(url))
@@ -61,48 +61,50 @@ def at_risk(url: str, account: Account, *, apart: bool) -> dict[str, tuple[Risk,
         connection.autocommit = True
         connection.execute(_PATIENCE)
         risks = {
-            id: [replace(each, text=_told(connection, each)) for each in found]
-            for id, found in _risks(account, catalog, apart=apart).items()
+            id: [replace(risk, text=_risk_text(connection, risk)) for risk in of_revision]
+            for id, of_revision in _risks(review, catalog, apart=apart).items()
         }
-    return {id: some for id, found in risks.items() if (some := tuple(each for each in found if each.text))}
+    return {id: some for id, of_revision in risks.items() if (some := tuple(risk for risk in of_revision if risk.text))}
 
 
-def at_risk_by_statistics(account: Account, catalog: Catalog) -> dict[str, tuple[str, ...]]:
-    """What each revision would take away of what the catalog has: with about so many rows, if its statistics say so."""
+def at_risk_by_statistics(review: PlanReview, catalog: Catalog) -> dict[str, tuple[str, ...]]:
+    """What each revision would delete of what the catalog has: with about so many rows, if its statistics say so."""
     return {
-        id: tuple(each.shown.told(rows or None, about=bool(rows)) for each, rows in _estimated(found, catalog))
-        for id, found in _risks(account, catalog, apart=False).items()
+        id: tuple(
+            risk.shown.described(rows or None, about=bool(rows)) for risk, rows in _estimated(of_revision, catalog)
+        )
+        for id, of_revision in _risks(review, catalog, apart=False).items()
     }
 
 
-def _estimated(found: Iterable[Risk], catalog: Catalog) -> Iterator[tuple[Risk, int]]:
-    return ((each, catalog.relations[each.loss.table].rows) for each in found)
+def _estimated(risks: Iterable[Risk], catalog: Catalog) -> Iterator[tuple[Risk, int]]:
+    return ((risk, catalog.relations[risk.loss.table].rows) for risk in risks)
 
 
-def _risks(account: Account, catalog: Catalog, *, apart: bool) -> dict[str, list[Risk]]:
+def _risks(review: PlanReview, catalog: Catalog, *, apart: bool) -> dict[str, list[Risk]]:
     from pulumi_alembic.sql.effects import after
 
     now = catalog
-    moves = any(_RENAMING.search(one.sql) for each in account.revisions for one in each.statements)
+    moves = any(_RENAMING.search(sent.sql) for review in review.revisions for sent in review.statements)
     gone: set[Loss] = set()
-    found: dict[str, list[Risk]] = {}
-    for revision in account.revisions:
+    by_revision: dict[str, list[Risk]] = {}
+    for revision in review.revisions:
         before = now
         risks: dict[Loss, Risk] = {}
         for statement in revision.statements:
-            emptied = {each for each in statement.effects.destroys if each.startswith("rows of ")}
-            for each in losses(statement.effects.destroys, now, apart=apart):
-                loss = _original(each, now)
+            emptied = {destroyed for destroyed in statement.effects.destroys if destroyed.startswith("rows of ")}
+            for destroyed in losses(statement.effects.destroys, now, apart=apart):
+                loss = _original(destroyed, now)
                 if loss in gone or loss.table not in catalog.relations:
                     continue
                 if loss not in risks or risks[loss].drops:
                     drops = risks[loss].drops if loss in risks else ()
-                    drops = () if f"rows of {each.table}" in emptied else (*drops, statement.sql)
+                    drops = () if f"rows of {destroyed.table}" in emptied else (*drops, statement.sql)
                     risks[loss] = Risk(loss, _named(loss, before), drops=drops)
             now = after(statement.sql, now) if moves else now
         gone |= risks.keys()
-        found[revision.id] = list(risks.values())
-    return found
+        by_revision[revision.id] = list(risks.values())
+    return by_revision
 
 
 def _original(loss: Loss, catalog: Catalog) -> Loss:
@@ -110,7 +112,7 @@ def _original(loss: Loss, catalog: Catalog) -> Loss:
     relation = catalog.relations.get(loss.table)
     if relation is None:
         return loss
-    columns = {quoted(name): quoted(each.was or name) for name, each in relation.columns.items()}
+    columns = {quoted(name): quoted(column.was or name) for name, column in relation.columns.items()}
     return Loss(relation.was or relation.name, columns.get(loss.column, loss.column), loss.only)
 
 
@@ -118,55 +120,55 @@ def _named(loss: Loss, catalog: Catalog) -> Loss:
     """By the names that the catalog has for what the database calls so."""
     for relation in catalog.relations.values():
         if (relation.was or relation.name) == loss.table:
-            columns = {quoted(each.was or name): quoted(name) for name, each in relation.columns.items()}
+            columns = {quoted(column.was or name): quoted(name) for name, column in relation.columns.items()}
             return Loss(relation.name, columns.get(loss.column, loss.column))
     return loss
 
 
-def _told(connection: Connection, risk: Risk) -> str:
-    """How much there is of one; empty where there is nothing."""
+def _risk_text(connection: Connection, risk: Risk) -> str:
+    """How much there is of one; empty if there is nothing."""
     loss, shown = risk.loss, risk.shown
     try:
         [number] = count(connection, [loss])
-        return shown.told(number) if number else ""
+        return shown.described(number) if number else ""
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable, psycopg.errors.InsufficientPrivilege):
         [about] = estimate(connection, [loss])
-        return shown.told(about, about=about is not None)
+        return shown.described(about, about=about is not None)
 
 
-def with_kept(account: Account, url: str, risks: Mapping[str, Iterable[Risk]]) -> Account:
-    """The account with what its revisions preserve, which are no losses then, and what they restore.
+def with_preserved(review: PlanReview, url: str, risks: Mapping[str, Iterable[Risk]]) -> PlanReview:
+    """The review with what its revisions preserve, which are no losses then, and what they restore.
 
     `risks` are what they would drop. It waits for nobody. Raises DatabaseError.
     """
     with connect(url) as connection:
         connection.execute(b"SET LOCAL lock_timeout = 1")
-        account = _with_returns(connection, account)
+        review = _with_returns(connection, review)
         if not risks or not is_ready(connection):
-            return account
+            return review
         revisions = (
-            _sorted(connection, each, risks.get(each.id, ()))
-            if each.phase == CONTRACT or account.direction == Direction.DOWNGRADE
-            else each
-            for each in account.revisions
+            _sorted(connection, revision, risks.get(revision.id, ()))
+            if revision.phase == CONTRACT or review.direction == Direction.DOWNGRADE
+            else revision
+            for revision in review.revisions
         )
-        return replace(account, revisions=tuple(revisions))
+        return replace(review, revisions=tuple(revisions))
 
 
-def _with_returns(connection: Connection, account: Account) -> Account:
-    kept = [each for each in read(connection) if each.restored_by == account.direction]
-    ids, revisions = [each.id for each in account.revisions], []
-    for number, revision in enumerate(account.revisions):
-        mine = [each for each in kept if revision.id in (each.revision, each.waits)]
+def _with_returns(connection: Connection, review: PlanReview) -> PlanReview:
+    kept = [entry for entry in read(connection) if entry.restored_by == review.direction]
+    ids, revisions = [review.id for review in review.revisions], []
+    for number, revision in enumerate(review.revisions):
+        mine = [entry for entry in kept if revision.id in (entry.revision, entry.waits)]
         later = {entry.id: until for entry, until in waits(mine, kept, ids[number + 1 :])}
-        back = [each for each in mine if each.id not in later]
-        kept = [replace(each, waits=later.get(each.id, each.waits)) for each in kept if each not in back]
-        texts = tuple(text for each in back for text in each.texts)
+        back = [entry for entry in mine if entry.id not in later]
+        kept = [replace(entry, waits=later.get(entry.id, entry.waits)) for entry in kept if entry not in back]
+        texts = tuple(text for entry in back for text in entry.texts)
         revisions.append(replace(revision, puts_back=texts))
-    return replace(account, revisions=tuple(revisions))
+    return replace(review, revisions=tuple(revisions))
 
 
-def _sorted(connection: Connection, revision: RevisionAccount, risks: Iterable[Risk]) -> RevisionAccount:
+def _sorted(connection: Connection, revision: RevisionReview, risks: Iterable[Risk]) -> RevisionReview:
     keeps: list[str] = []
     losses: list[str] = []
     for risk in risks:
@@ -180,11 +182,11 @@ def _cost(connection: Connection, risk: Risk) -> str:
     loss = risk.loss
     if not risk.drops or loss.table.startswith(f"{KEPT_SCHEMA}."):
         return ""
-    there = read_columns(connection, loss.table)
+    columns = read_columns(connection, loss.table)
     if loss.column:
         key = key_of(connection, loss.table)
-        return "copied under lock" if key and loss.column not in {there[each].sql for each in key} else ""
-    light = all((each.plain or each.base) and not each.collated for each in there.values())
+        return "copied under lock" if key and loss.column not in {columns[column].sql for column in key} else ""
+    light = all((column.plain or column.base) and not column.collated for column in columns.values())
     if light and all(map(drops_tables, risk.drops)):
         return "moved, no copy"
     [(size,)] = connection.execute(_SIZE, [loss.table]).fetchall()

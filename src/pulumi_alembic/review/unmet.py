@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pulumi_alembic.database.connection import Session
-    from pulumi_alembic.review.plan_review import Account
+    from pulumi_alembic.review.plan_review import PlanReview
 
 __all__ = ["with_unmet"]
 
@@ -23,27 +23,28 @@ _PATIENCE = b"SET LOCAL lock_timeout = 1; SET LOCAL statement_timeout = 2000; SE
 """Milliseconds. An assertion that has no answer then is left to its revision."""
 
 
-def with_unmet(account: Account, url: str) -> Account:
-    """The account with the messages of the assertions that no earlier statement can make true, and that are false.
+def with_unmet(review: PlanReview, url: str) -> PlanReview:
+    """The review with the messages of the assertions that no earlier statement can make true, and that are false.
 
     Raises DatabaseError.
     """
-    asked = [*_decided(account)]
+    asked = [*_decided(review)]
     if not asked:
-        return account
+        return review
     with closing(open_session(url)) as session:
         unmet = [(id, message_of(sql)) for id, sql in asked if _is_false(session, sql)]
     revisions = (
-        replace(each, unmet=tuple(message for id, message in unmet if id == each.id)) for each in account.revisions
+        replace(revision, unmet=tuple(message for id, message in unmet if id == revision.id))
+        for revision in review.revisions
     )
-    return replace(account, revisions=tuple(revisions))
+    return replace(review, revisions=tuple(revisions))
 
 
-def _decided(account: Account) -> Iterator[tuple[str, str]]:
+def _decided(review: PlanReview) -> Iterator[tuple[str, str]]:
     """The revision and the statement of each assertion whose answer is the one that its revision will get."""
     changed: set[str] = set()
     first = True
-    for revision in account.revisions:
+    for revision in review.revisions:
         if revision.runs_python:
             return
         for statement in revision.statements:

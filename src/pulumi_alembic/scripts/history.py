@@ -43,19 +43,19 @@ class History:
             raise HistoryError(f"there is no folder {versions}: revision scripts are looked for there")
         manifest = Manifest.load(directory)
         listed = {entry.file: entry for entry in manifest.entries}
-        with os.scandir(versions) as found:
-            files = sorted(each.name for each in found if each.name.endswith(".py") and each.name != "__init__.py")
+        with os.scandir(versions) as entries:
+            files = sorted(file.name for file in entries if file.name.endswith(".py") and file.name != "__init__.py")
         by_rule = naming.holds(files)
         return cls.of([Revision.read(versions, file, listed.get(file), by_rule=by_rule) for file in files], manifest)
 
     @classmethod
     def of(cls, revisions: Iterable[Revision], manifest: Manifest) -> History:
         """The history of these revisions, in any order. Raises HistoryError as `load` does."""
-        given = list(revisions)
+        chosen = list(revisions)
         by_id: dict[str, Revision] = {}
-        for revision in given:
+        for revision in chosen:
             if twin := by_id.get(revision.id):
-                ids = [each.id for each in given]
+                ids = [step.id for step in chosen]
                 free = f"be {_next_id(ids)}, in its name and in" if naming.is_revision_id(ids[0]) else "have another"
                 raise HistoryError(
                     f"{twin.path} and {revision.path} both are revision {revision.id}: let the newer one {free} "
@@ -74,13 +74,13 @@ class History:
     def resolve(self, target: str) -> str:
         """The revision id that `target` stands for: `head`, `base` or an id.
 
-        Raises TargetError where there is no such revision, or where `head` is more than one.
+        Raises TargetError if there is no such revision, or where `head` is more than one.
         """
         if target in self.revisions or target == BASE:
             return target
         if target != HEAD:
-            known = ", ".join(sorted(self.revisions)) or "none"
-            raise TargetError(f"there is no revision {target!r} in the scripts; there are: {known}")
+            ids = ", ".join(sorted(self.revisions)) or "none"
+            raise TargetError(f"there is no revision {target!r} in the scripts; there are: {ids}")
         if len(self.heads) > 1:
             raise TargetError(f"the scripts have {len(self.heads)} heads, {' and '.join(self.heads)}. {self._join}")
         return self.heads[0] if self.heads else BASE
@@ -107,7 +107,7 @@ class History:
 
     @cached_property
     def differences(self) -> list[str]:
-        """What the manifest says otherwise than the scripts, one line each; none where there is no manifest."""
+        """What the manifest says otherwise than the scripts, one line each; none if there is no manifest."""
         return self.manifest.differences(self._entries)
 
     def require_manifest(self) -> None:

@@ -51,7 +51,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the manifest at `path` says: nothing at all where there is none, or where `defect` says why it has no use.
+    """What the manifest at `path` says: nothing at all if there is none, or where `defect` says why it has no use.
 
     Entries are those of an unbroken chain only: a line that was changed, moved, added or removed by hand breaks it.
     """
@@ -79,19 +79,19 @@ class Manifest:
     @property
     def warning(self) -> str:
         """What it costs that there is no manifest, with the command that writes it; empty if there is one."""
-        what = f"there is no {self.path}, so an edit of a script is not noticed before the script is applied"
-        return "" if self.exists else f"{what}. {WRITE}"
+        problem = f"there is no {self.path}, so an edit of a script is not noticed before the script is applied"
+        return "" if self.exists else f"{problem}. {WRITE}"
 
     def differences(self, scripts: Sequence[Entry]) -> list[str]:
-        """What it says otherwise than these `scripts`, one line each: none where it fits, or where there is none."""
+        """What it says otherwise than these `scripts`, one line each: none where it fits, or if there is none."""
         if not self.exists:
             return []
         if self.defect:
             return [self.defect]
         if self.entries == tuple(scripts):
             return []
-        found = [_DIFFERS[kind].format(*files) for kind, *files in _differences(self.entries, scripts)]
-        return found or ["its lines are not in the order of the revisions"]
+        differences = [_DIFFERS[kind].format(*files) for kind, *files in _differences(self.entries, scripts)]
+        return differences or ["its lines are not in the order of the revisions"]
 
     def changes(self, scripts: Sequence[Entry]) -> list[str]:
         """What writing these `scripts` in its place has changed, one line each; for after `write`."""
@@ -99,8 +99,8 @@ class Manifest:
             return []
         if self.defect:
             return [f"replaced a manifest that was not usable: {self.defect}"]
-        found = [_CHANGED[kind].format(*files) for kind, *files in _differences(self.entries, scripts)]
-        return found or ["put its lines in the order of the revisions"]
+        changes = [_CHANGED[kind].format(*files) for kind, *files in _differences(self.entries, scripts)]
+        return changes or ["put its lines in the order of the revisions"]
 
     def write(self, scripts: Iterable[Entry]) -> None:
         """Put a manifest of these `scripts`, each behind what it builds on, in the place of what was there."""
@@ -132,9 +132,9 @@ def _entries(lines: list[str]) -> Iterator[Entry]:
         raise _Broken("its first line is not the one that this version of pulumi-alembic writes")
     chain = HEADER
     for number, line in enumerate(lines[1:], 2):
-        content, _, found = line.rpartition(" ")
+        content, _, checksum = line.rpartition(" ")
         chain = _link(chain, content)
-        if found != chain:
+        if checksum != chain:
             raise _Broken(f"line {number} breaks its chain: a line was changed, moved, added or removed by hand")
         yield Entry.parse(content)
 

@@ -41,7 +41,7 @@ def _head(directory: Path) -> str:
 
 
 def git(directory: Path, *arguments: str, seconds: float = 10) -> bytes | None:
-    """What git prints; None where there is no git, no repository, or none that this user may use."""
+    """What git prints; None if there is no git, no repository, or none that this user may use."""
     command = ["git", "-C", str(directory), "--no-optional-locks", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)

@@ -195,7 +195,7 @@ def _without(plan: Plan, waits: Mapping[str, str]) -> Plan:
     if not waits:
         return plan
     steps = tuple(step for step in plan.steps if step.id not in waits)
-    reached = tuple(each for each in plan.applied if each.id not in waits)
+    reached = tuple(revision for revision in plan.applied if revision.id not in waits)
     return replace(plan, target=_heads(reached), steps=steps, applied=reached, waits=waits)
 
 
@@ -230,14 +230,14 @@ def _until(step: Revision, history: History, policy: str, applied: Applied) -> s
 
 def _newest_expands(step: Revision, history: History) -> set[str]:
     """The nearest expands that a contract builds on, behind other contracts."""
-    found, waiting = set(), [*step.down_revisions]
+    expands, waiting = set(), [*step.down_revisions]
     while waiting:
         revision = history.revisions[waiting.pop()]
         if phase_of(revision) == EXPAND:
-            found.add(revision.id)
+            expands.add(revision.id)
         else:
             waiting += revision.down_revisions
-    return found
+    return expands
 
 
 def phase_of(revision: Revision) -> str:
@@ -250,9 +250,9 @@ def phase_of(revision: Revision) -> str:
 
 
 def _heads(revisions: Iterable[Revision]) -> str:
-    known = {each.id: each for each in revisions}
-    built_on = {id for each in known.values() for id in each.down_revisions}
-    return revision_text([id for id in known if id not in built_on])
+    by_id = {revision.id: revision for revision in revisions}
+    built_on = {id for revision in by_id.values() for id in revision.down_revisions}
+    return revision_text([id for id in by_id if id not in built_on])
 
 
 def _blocked(step: Revision, behind: str, waits: Mapping[str, str], history: History) -> str:

@@ -87,11 +87,11 @@ def plan(history: History, current: Sequence[str], target: str) -> Plan:
                 f"the database is at revision {head}, which the scripts here do not have. "
                 f"Check out the commit that has it: git log --all -- '*{head}*'"
             )
-    wanted = () if target == BASE else history.ancestors([target])
+    ancestors = () if target == BASE else history.ancestors([target])
     applied = history.ancestors(current)
-    there, asked = set(applied), set(wanted)
-    missing = tuple(history.revisions[id] for id in wanted if id not in there)
-    surplus = tuple(history.revisions[id] for id in reversed(applied) if id not in asked)
+    present, targets = set(applied), set(ancestors)
+    missing = tuple(history.revisions[id] for id in ancestors if id not in present)
+    surplus = tuple(history.revisions[id] for id in reversed(applied) if id not in targets)
     if missing and surplus:
         raise TargetError(
             f"revision {target} is on another branch than {revision_text(current)}. "
@@ -101,10 +101,10 @@ def plan(history: History, current: Sequence[str], target: str) -> Plan:
         # Read here, so that a wrong one is an error before anything runs.
         _ = revision.phase
     direction = Direction.DOWNGRADE if surplus else Direction.UPGRADE
-    reached = tuple(history.revisions[id] for id in wanted)
+    reached = tuple(history.revisions[id] for id in ancestors)
     return Plan(tuple(sorted(current)), target, direction, surplus or missing, reached)
 
 
 def revision_text(heads: Sequence[str]) -> str:
-    """A database's heads as one word: `base` where there are none, joined by `+` where they are several."""
+    """A database's heads as one word: `base` if there are none, joined by `+` where they are several."""
     return "+".join(sorted(heads)) or BASE

@@ -15,10 +15,10 @@ from pulumi_alembic.scripts.trust import digest
 __all__ = ["UNPROVEN", "UNREADABLE", "UNSEALED", "VARIABLE", "Lower", "Proof", "reason_of"]
 
 UNPROVEN = "unproven-revision"
-"""The rule of lint that no script excuses: the stack below proves a revision, or whoever updates says why it runs."""
+"""The rule of lint that no script can allow: the stack below proves a revision, or whoever updates says why it runs."""
 
 VARIABLE = "PULUMI_ALEMBIC_UNPROVEN"
-"""The environment variable that says why one update runs what no lower stack has proven."""
+"""The environment variable that says why one update runs what no upstream stack has proven."""
 
 UNSEALED = "unsealed"
 """Stands for a proof that is not encrypted: whoever can write a stack's state can write such a one."""
@@ -38,7 +38,7 @@ _WORD = re.compile(r"([^\s=]+)=([A-Za-z0-9_-]{22})(\+?)")
 class Proof:
     """A stack has applied the scripts with these `digests`, by revision, on this major version of PostgreSQL.
 
-    The way back of those in `back` was rehearsed there before they ran.
+    The downgrade of those in `back` was rehearsed there before they ran.
     """
 
     server: int
@@ -47,9 +47,9 @@ class Proof:
 
     @classmethod
     def of(cls, server: int, applied: Iterable[Revision], back: Mapping[str, str]) -> Self:
-        """That these are applied; `back` has the digests of the scripts whose way back was rehearsed."""
-        digests = {each.id: digest(each.checksum) for each in applied}
-        return cls(server, digests, frozenset(id for id, known in digests.items() if back.get(id) == known))
+        """That these are applied; `back` has the digests of the scripts whose downgrade was rehearsed."""
+        digests = {revision.id: digest(revision.checksum) for revision in applied}
+        return cls(server, digests, frozenset(id for id, checksum in digests.items() if back.get(id) == checksum))
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -58,9 +58,9 @@ class Proof:
         server, pairs = _HEAD.fullmatch(head), [_WORD.fullmatch(word) for word in words]
         if server is None or not all(pairs):
             raise PolicyError("its output `proof` is not one that an update of it wrote")
-        known = [pair for pair in pairs if pair]
-        back = frozenset(pair[1] for pair in known if pair[3])
-        return cls(int(server[1]), {pair[1]: pair[2] for pair in known}, back)
+        entries = [pair for pair in pairs if pair]
+        back = frozenset(pair[1] for pair in entries if pair[3])
+        return cls(int(server[1]), {pair[1]: pair[2] for pair in entries}, back)
 
     def __str__(self) -> str:
         words = (f"{id}={self.digests[id]}{'+' * (id in self.back)}" for id in sorted(self.digests))
@@ -68,7 +68,7 @@ class Proof:
 
     def only(self, ids: Collection[str]) -> Proof:
         """What it says of these revisions."""
-        return replace(self, digests={id: each for id, each in self.digests.items() if id in ids})
+        return replace(self, digests={id: value for id, value in self.digests.items() if id in ids})
 
     def without(self, ids: Collection[str]) -> Proof:
         """What it says of all but these revisions."""
@@ -129,17 +129,17 @@ class Lower:
         if self.proof is None:
             fix = "" if self.problem == _OTHER_KEY else f"{self.up} --refresh"
             return f"the stack {self.stack} proves nothing: {self.problem}", fix
-        known = self.proof.digests.get(revision.id)
-        if known is None:
+        digest_there = self.proof.digests.get(revision.id)
+        if digest_there is None:
             return f"the stack {self.stack} has not run it", self.up
-        if known != digest(revision.checksum):
+        if digest_there != digest(revision.checksum):
             return f"the stack {self.stack} ran another script of this id", f"git log -p -- '*/{revision.file}'"
         if server and server != self.proof.server:
             return f"the stack {self.stack} ran it on PostgreSQL {self.proof.server}, and this is {server}", ""
         if revision.id in self.proof.back:
             return "", ""
-        there = f"# on {self.stack}: enable rehearsals, downgrade it, then upgrade again"
-        return f"its downgrade was not rehearsed on the stack {self.stack}", f"{there}\n{self.up}"
+        advice = f"# on {self.stack}: enable rehearsals, downgrade it, then upgrade again"
+        return f"its downgrade was not rehearsed on the stack {self.stack}", f"{advice}\n{self.up}"
 
 
 def reason_of(value: str) -> str:

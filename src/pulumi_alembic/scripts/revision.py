@@ -25,7 +25,7 @@ EXPAND, CONTRACT = "expand", "contract"
 class Revision:
     """One script: its id, its `down_revision` and `depends_on`, its text, and the `checksum` of that.
 
-    A capsule is one that is not in the folder where its name says: its text is the ledger's, and `tools` are the
+    A stored script is one that is not in the folder where its name says: its text is the ledger's, and `tools` are the
     versions that ran it, as the ledger says.
     """
 
@@ -66,13 +66,13 @@ class Revision:
         return cls(named, *_declared(path, named, source), folder, file, source, digest)
 
     @classmethod
-    def capsule(cls, id: str, folder: Path, source: str, tools: tuple[tuple[str, str], ...]) -> Revision:
+    def stored(cls, id: str, folder: Path, source: str, tools: tuple[tuple[str, str], ...]) -> Revision:
         """The script of a revision as the ledger keeps it. Raises HistoryError where it is not that revision's."""
         file = f"{id}.py"
         return cls(id, *_declared(f"{folder}/{file}", id, source), folder, file, source, checksum(source), tools)
 
     @property
-    def is_capsule(self) -> bool:
+    def is_stored(self) -> bool:
         """Whether it is the ledger's, and not on disk."""
         return self.tools is not None
 
@@ -114,8 +114,8 @@ class Revision:
             where = f"{self.path}:{node.lineno}"
             if name == _PHASE:
                 if value not in (EXPAND, CONTRACT):
-                    given = ast.unparse(node)[:80]
-                    raise HistoryError(f"{where}: phase must be {EXPAND!r} or {CONTRACT!r}, not {given}")
+                    source = ast.unparse(node)[:80]
+                    raise HistoryError(f"{where}: phase must be {EXPAND!r} or {CONTRACT!r}, not {source}")
                 phase = str(value)
             elif value in (EXPAND, CONTRACT) and get_close_matches(name.lower(), [_PHASE], cutoff=0.75):
                 raise HistoryError(f"{where}: {name} is not read. Write:\n  phase = {value!r}")

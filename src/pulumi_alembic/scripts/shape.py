@@ -80,9 +80,9 @@ def refuse_misplaced(function: Function) -> None:
     body = _body(module, function.name)
     constants = _constants(module, body)
     ran = list(_statements(body, constants, None))
-    for one in ran:
-        if problem := _problem(one):
-            raise HistoryError(f"{function.path}:{one.line}: {problem}")
+    for statement in ran:
+        if problem := _problem(statement):
+            raise HistoryError(f"{function.path}:{statement.line}: {problem}")
     for earlier, later in _clashes(body, ran):
         raise HistoryError(f"{function.path}:{later.line}: {_out_of_order(earlier, later)}")
 
@@ -117,8 +117,10 @@ def _problem(one: _Ran) -> str | None:
     if one.block is None:
         kind = recognise(one.sql) if one.sql else None
         if one.concurrent or (kind and kind.kind.needs_block):
-            what = kind.kind if kind else "an index built or dropped concurrently"
-            return f"{what} cannot run in a transaction. Put it in a block: with op.get_context().autocommit_block(): …"
+            subject = kind.kind if kind else "an index built or dropped concurrently"
+            return (
+                f"{subject} cannot run in a transaction. Put it in a block: with op.get_context().autocommit_block(): …"
+            )
         return None
     try:
         _ = one.sql and not one.concurrent and alone(one.sql)
@@ -171,8 +173,8 @@ def _statements(body: Iterable[ast.AST], constants: dict[str, str], block: ast.W
             yield from _statements(node.body, constants, node)
             continue
         yield from _statements(ast.iter_child_nodes(node), constants, block)
-        if isinstance(node, ast.Call) and (found := _ran(node, constants, block)):
-            yield found
+        if isinstance(node, ast.Call) and (ran := _ran(node, constants, block)):
+            yield ran
 
 
 def _ran(call: ast.Call, constants: dict[str, str], block: ast.With | None) -> _Ran | None:
@@ -192,9 +194,9 @@ def _ran(call: ast.Call, constants: dict[str, str], block: ast.With | None) -> _
 
 
 def _batched(call: ast.Call, constants: dict[str, str]) -> BatchedUpdate:
-    given = {keyword.arg: keyword.value for keyword in call.keywords}
-    table = call.args[0] if call.args else given.get("table")
-    key = given.get("key")
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    table = call.args[0] if call.args else keywords.get("table")
+    key = keywords.get("key")
     try:
         literal = ast.literal_eval(key) if key is not None else None
     except ValueError:

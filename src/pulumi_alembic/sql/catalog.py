@@ -20,7 +20,7 @@ FIXED, FRESH = "fixed", "fresh"
 """Kinds of a column's default."""
 
 Measure = Callable[[str], int | None]
-"""The bytes of a table's own rows, 0 where there are none, and None where that cannot be told at once."""
+"""The bytes of a table's own rows, 0 if there are none, and None where that cannot be told at once."""
 
 QUERY = r"""
 WITH relation AS (
@@ -206,14 +206,16 @@ class Catalog:
         """The full name of a relation, or of what is `among`: of what is there first, else of what would be made."""
         if schema:
             return quoted(schema, name)
-        known = self.relations if among is None else among
-        candidates = [quoted(each, name) for each in ("pg_temp", *self.search_path)]
-        there = [each for each in [*candidates, quoted(name)] if each in known]
-        return (there or candidates[1:] or [quoted(name)])[0]
+        names = self.relations if among is None else among
+        candidates = [quoted(place, name) for place in ("pg_temp", *self.search_path)]
+        matches = [candidate for candidate in [*candidates, quoted(name)] if candidate in names]
+        return (matches or candidates[1:] or [quoted(name)])[0]
 
     def descendants(self, name: str) -> list[str]:
         """The partitions and inheritance children below, at any depth."""
-        return self._below(name, lambda above: [each.name for each in self.relations.values() if above in each.parents])
+        return self._below(
+            name, lambda above: [relation.name for relation in self.relations.values() if above in relation.parents]
+        )
 
     def referencing(self, name: str) -> Iterator[tuple[Relation, Constraint]]:
         """The foreign keys of other tables, and of itself, that name this table."""
@@ -226,24 +228,24 @@ class Catalog:
         """The views that read the relation or, where one is given, this column of it, and the views of these."""
 
         def users(used: str) -> list[str]:
-            wanted = ("", column) if column and used == name else None
+            columns = ("", column) if column and used == name else None
             return [
                 view.name
                 for view in self.relations.values()
-                if any(each == used and (wanted is None or at in wanted) for each, at in view.uses)
+                if any(relation == used and (columns is None or at in columns) for relation, at in view.uses)
             ]
 
         return self._below(name, users)
 
     def _below(self, name: str, step: Callable[[str], list[str]]) -> list[str]:
         """All that can be reached by steps, nearest first, each once."""
-        found = {name: None}
+        below = {name: None}
         waiting = [name]
         while waiting:
-            new = [each for each in step(waiting.pop(0)) if each not in found]
-            found |= dict.fromkeys(new)
+            new = [candidate for candidate in step(waiting.pop(0)) if candidate not in below]
+            below |= dict.fromkeys(new)
             waiting += new
-        return list(found)[1:]
+        return list(below)[1:]
 
 
 @lru_cache(maxsize=1 << 10)

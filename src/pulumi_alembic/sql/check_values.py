@@ -26,8 +26,8 @@ _STRICT = frozenset(
 
 def columns_of(expression: Any) -> set[str]:
     """The columns that an expression names."""
-    last = [each.fields[-1] for each in nodes(expression, "ColumnRef")]
-    return {each.sval for each in last if each.sval is not None}
+    last = [node.fields[-1] for node in nodes(expression, "ColumnRef")]
+    return {part.sval for part in last if part.sval is not None}
 
 
 def can_refuse(expression: Any, null: Mapping[str, frozenset[bool]]) -> bool:
@@ -35,7 +35,7 @@ def can_refuse(expression: Any, null: Mapping[str, frozenset[bool]]) -> bool:
     names = sorted(columns_of(expression))
     if len(names) >= _MANY:
         return False in _values(expression, null)
-    rows = product(*(null.get(each, EITHER) for each in names))
+    rows = product(*(null.get(name, EITHER) for name in names))
     return any(False in _values(expression, _row(names, row)) for row in rows)
 
 
@@ -46,11 +46,11 @@ def _row(names: Iterable[str], row: Iterable[bool]) -> dict[str, frozenset[bool]
 def _values(node: Any, null: Mapping[str, frozenset[bool]]) -> _Values:
     kind = node.tag
     if kind == "BoolExpr":
-        parts = [_values(each, null) for each in node.args]
-        return frozenset(_JOINED[node.boolop](each) for each in product(*parts)) if len(parts) < _MANY else _ANY
+        parts = [_values(argument, null) for argument in node.args]
+        return frozenset(_JOINED[node.boolop](values) for values in product(*parts)) if len(parts) < _MANY else _ANY
     if kind == "NullTest":
-        wanted = node.nulltesttype == "IS_NULL"
-        return frozenset(each is wanted for each in _nullness(node.arg, null))
+        wants_null = node.nulltesttype == "IS_NULL"
+        return frozenset(outcome is wants_null for outcome in _nullness(node.arg, null))
     if kind == "A_Const":
         return frozenset({None}) if node.isnull else frozenset({bool(node.val.boolval)})
     if kind == "TypeCast":
@@ -96,8 +96,8 @@ def _nullness(node: Any, null: Mapping[str, frozenset[bool]]) -> frozenset[bool]
     if kind == "A_Expr" and node.kind not in {"AEXPR_DISTINCT", "AEXPR_NOT_DISTINCT", "AEXPR_NULLIF"}:
         # `IN` and `BETWEEN` have a list on their right, which makes them NULL too; only the left is looked at then.
         sides = [node.lexpr] if isinstance(node.rexpr, list) else [node.lexpr, node.rexpr]
-        found = [_nullness(each, null) for each in sides if each is not None]
-        return ALWAYS if ALWAYS in found else EITHER
+        outcomes = [_nullness(side, null) for side in sides if side is not None]
+        return ALWAYS if ALWAYS in outcomes else EITHER
     if kind == "FuncCall" and node.funcname[-1].sval in _STRICT:
-        return ALWAYS if any(_nullness(each, null) == ALWAYS for each in node.args or ()) else EITHER
+        return ALWAYS if any(_nullness(argument, null) == ALWAYS for argument in node.args or ()) else EITHER
     return EITHER

@@ -63,5 +63,5 @@ def _is_there(table: str, start: Catalog, before: Catalog, after: Catalog) -> bo
     """Whether it is a table from before the revision, by the name that it has then."""
     if table in start.relations:
         return start.relations[table].kind in _LOCKABLE
-    known = [catalog.relations[table] for catalog in (before, after) if table in catalog.relations]
-    return not start.complete and all(each.assumed for each in known)
+    relations = [catalog.relations[table] for catalog in (before, after) if table in catalog.relations]
+    return not start.complete and all(relation.assumed for relation in relations)

@@ -35,7 +35,7 @@ _WEAKEST_CONFLICT = {
 def conflicting(mode: str) -> tuple[str, ...]:
     """The modes that a STRONG one waits for (PostgreSQL 15 manual, table 13.2)."""
     modes = MODES[MODES.index(_WEAKEST_CONFLICT[mode]) :]
-    return tuple(each for each in modes if each != mode or mode != "SHARE")
+    return tuple(other for other in modes if other != mode or mode != "SHARE")
 
 
 @dataclass(frozen=True)

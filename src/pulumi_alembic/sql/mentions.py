@@ -48,14 +48,14 @@ def mentioned(sql: str) -> frozenset[str] | None:
         statements = parse(sql, shared=True)
     except ParseError:
         return None
-    if not all(_is_local(each) for each in statements):
+    if not all(_is_local(statement) for statement in statements):
         return None
     return frozenset(word for text in _strings(statements) for word in words(text))
 
 
 def new_prefixes(sql: str) -> frozenset[str]:
     """How the names begin that PostgreSQL generates for indexes and sequences of the text's tables."""
-    named = (each.relname for each in nodes(parse(sql, shared=True), "RangeVar"))
+    named = (reference.relname for reference in nodes(parse(sql, shared=True), "RangeVar"))
     return frozenset(f"{name}_" if len(name) <= _PREFIX else name[:_PREFIX] for name in named)
 
 

@@ -161,11 +161,11 @@ def own_constants(sql: str, source: str) -> str:
     A script that puts a row's values into a statement has them from the database.
     """
 
-    def known(found: re.Match[str]) -> str:
-        text = found[0]
-        if found["name"] or (found["text"] or text).replace("''", "'") in source:
+    def known(match: re.Match[str]) -> str:
+        text = match[0]
+        if match["name"] or (match["text"] or text).replace("''", "'") in source:
             return text
-        return "'…'" if found["text"] else "…"
+        return "'…'" if match["text"] else "…"
 
     return _CONSTANT.sub(known, sql)
 
@@ -180,7 +180,7 @@ _CONSTANT = re.compile(
 
 def _escaped(token: Token) -> str:
     if token.kind == "quoted":
-        return 'U&"' + "".join(_in_name(each) for each in token.text[1:-1]) + '"'
+        return 'U&"' + "".join(_in_name(character) for character in token.text[1:-1]) + '"'
     if token.kind != "string":
         return printable(token.text)
     text = token.text
@@ -271,8 +271,8 @@ class _Reader:
     def take(self, words: str) -> bool:
         """Whether the next tokens are these words, which then are behind."""
         expected = words.split()
-        found = [token.text.upper() for token in self._tokens[self._at : self._at + len(expected)]]
-        if found != expected:
+        next_words = [token.text.upper() for token in self._tokens[self._at : self._at + len(expected)]]
+        if next_words != expected:
             return False
         self._at += len(expected)
         return True
@@ -336,10 +336,10 @@ def _reindex(read: _Reader) -> Statement | None:
     if not read.take("REINDEX"):
         return None
     concurrently = "CONCURRENTLY" in read.parenthesis()
-    for what in ("INDEX", "TABLE", "SCHEMA", "DATABASE"):
-        if read.take(what):
+    for object_type in ("INDEX", "TABLE", "SCHEMA", "DATABASE"):
+        if read.take(object_type):
             concurrently = read.take("CONCURRENTLY") or concurrently
-            return Statement(Kind.REINDEX, f"{what} {read.name()}".strip()) if concurrently else None
+            return Statement(Kind.REINDEX, f"{object_type} {read.name()}".strip()) if concurrently else None
     return None
 
 

@@ -63,5 +63,5 @@ def _is_fraction(sql: str, start: int) -> bool:
 
 
 def _end(pattern: re.Pattern[str], sql: str, start: int) -> int:
-    found = pattern.match(sql, start)
-    return found.end() if found else start
+    match = pattern.match(sql, start)
+    return match.end() if match else start

@@ -15,7 +15,7 @@ from pulumi_alembic.sql.catalog import FRESH, Catalog, Column, Relation, quoted
 from pulumi_alembic.sql.check_values import ALWAYS, EITHER, NEVER, can_refuse, columns_of
 from pulumi_alembic.sql.effects.alter import alter
 from pulumi_alembic.sql.effects.create import unique_columns
-from pulumi_alembic.sql.effects.queries import Scene, name_of
+from pulumi_alembic.sql.effects.queries import CatalogAfter, name_of
 from pulumi_alembic.sql.effects.types import SERIAL, is_of, reads_alike, type_text
 from pulumi_alembic.sql.parser import edited, printed
 
@@ -41,22 +41,22 @@ class RunningCode:
 
     def statement(self, node: Any, destroys: Iterable[str], catalog: Catalog) -> None:
         """Note what the statement breaks, given what it drops and what is there before it."""
-        sight = _Before(self, catalog)
-        found = [*self._dropped(sight, destroys)]
+        before = _Before(self, catalog)
+        breaks = [*self._dropped(before, destroys)]
         if node.tag in _CHECKS:
-            found += _CHECKS[node.tag](sight, node)
-        self._noted |= dict.fromkeys(found)
-        self._gone |= {(relation, column) for relation, column, text in found if _takes_away(text)}
+            breaks += _CHECKS[node.tag](before, node)
+        self._noted |= dict.fromkeys(breaks)
+        self._gone |= {(relation, column) for relation, column, text in breaks if _is_missing_after(text)}
         if node.tag == "ViewStmt":
-            self._replaced[Scene(catalog).new_name(node.view)] = _View.of(node)
+            self._replaced[CatalogAfter(catalog).new_name(node.view)] = _View.of(node)
         if node.tag == "CreateFunctionStmt":
             self._replaced[catalog.find(*name_of(node.funcname), catalog.functions)] = _View(None, None)
 
     def revision(self) -> tuple[str, ...]:
         """What the statements since the last call break, without what the same revision replaces."""
-        found = [text for relation, column, text in self._noted if not self._is_replaced(relation, column)]
+        breaks = [text for relation, column, text in self._noted if not self._is_replaced(relation, column)]
         self._noted, self._replaced = {}, {}
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(breaks))
 
     def knows(self, table: str, catalog: Catalog) -> bool:
         """Whether that code can use the relation, which is not one that the plan creates."""
@@ -70,9 +70,9 @@ class RunningCode:
         """Whether that code can use the column."""
         if not self.knows(table, catalog) or (table, column) in self._gone:
             return False
-        known = self.schema.relations.get(table, Relation(table, assumed=True))
-        if column in known.columns or (known.columns and not known.assumed):
-            return column in known.columns
+        relation = self.schema.relations.get(table, Relation(table, assumed=True))
+        if column in relation.columns or (relation.columns and not relation.assumed):
+            return column in relation.columns
         now = catalog.relations.get(table, Relation(table)).columns.get(column)
         return now is None or not now.new
 
@@ -92,18 +92,18 @@ class RunningCode:
         exposed = view.columns if before.kind in "vm" else view.written
         return exposed is None or ({column} if column else set(before.columns)) <= exposed
 
-    def _dropped(self, sight: _Before, destroys: Iterable[str]) -> Iterator[Breakage]:
+    def _dropped(self, before: _Before, destroys: Iterable[str]) -> Iterator[Breakage]:
         for thing in destroys:
             match = _DROPPED.fullmatch(thing)
             kind, name = (match["kind"], match["name"]) if match else ("", thing)
             if kind in _RELATIONS:
-                if sight.knows(name):
+                if before.knows(name):
                     yield name, "", f"drops {name}"
             elif kind == "column" and (parts := _COLUMN.fullmatch(name)):
-                if sight.knows_column(parts["table"], column := _bare(parts["column"])):
+                if before.knows_column(parts["table"], column := _bare(parts["column"])):
                     yield parts["table"], column, f"drops {name}"
             elif kind in {"function", "procedure", "routine", "aggregate"}:
-                called = sight.catalog.find(None, name, sight.catalog.functions) if "." not in name else name
+                called = before.catalog.find(None, name, before.catalog.functions) if "." not in name else name
                 if self._is_callable(called):
                     yield called, "", f"drops {kind} {name}"
             elif kind == "role" or thing.startswith("everything that "):
@@ -111,7 +111,7 @@ class RunningCode:
 
     def _is_callable(self, function: str) -> bool:
         """Whether code can call a function that was there: one of a trigger it cannot."""
-        triggers = {name for each in self.schema.relations.values() for name in each.triggers.values()}
+        triggers = {name for relation in self.schema.relations.values() for name in relation.triggers.values()}
         return function in self.schema.functions and function not in triggers
 
 
@@ -120,14 +120,14 @@ class _Before:
 
     def __init__(self, code: RunningCode, catalog: Catalog) -> None:
         self.code = code
-        self.scene = Scene(catalog)
+        self.state = CatalogAfter(catalog)
 
     @property
     def catalog(self) -> Catalog:
-        return self.scene.catalog
+        return self.state.catalog
 
     def relation(self, table: str) -> Relation:
-        return self.scene.relation(table)
+        return self.state.relation(table)
 
     def column(self, table: str, column: str) -> Column:
         return self.relation(table).columns.get(column, Column())
@@ -156,7 +156,7 @@ class _Before:
 
     def _proven(self, table: str) -> set[str]:
         """The columns of which a check says IS NOT NULL, to new rows even if it is not validated."""
-        return {column for each in self.relation(table).constraints for column in each.not_null}
+        return {column for constraint in self.relation(table).constraints for column in constraint.not_null}
 
     def refuses_nulls(self, table: str, column: str) -> Iterator[Breakage]:
         """That the column takes no NULL from now on."""
@@ -165,8 +165,10 @@ class _Before:
 
     def is_key(self, table: str, columns: set[str]) -> bool:
         """Whether two rows cannot have the same values in these columns."""
-        keys = [each.columns for each in self.relation(table).constraints if each.kind in "pu"]
-        keys += [each.key for each in self.catalog.relations.values() if each.table == table and each.key]
+        keys = [constraint.columns for constraint in self.relation(table).constraints if constraint.kind in "pu"]
+        keys += [
+            relation.key for relation in self.catalog.relations.values() if relation.table == table and relation.key
+        ]
         return any(set(key) <= columns for key in keys)
 
     def refuses_duplicates(self, table: str, columns: Iterable[str], *, nulls: bool) -> bool:
@@ -174,54 +176,54 @@ class _Before:
         names = set(columns)
         if self.is_key(table, names) and not nulls:
             return False
-        if not nulls and any(self.leaves_null(table, each) for each in names):
+        if not nulls and any(self.leaves_null(table, name) for name in names):
             return False
-        fresh = [each for each in names if self.column(table, each).default == FRESH]
-        return not any(self.is_filled(table, each) for each in fresh)
+        fresh = [name for name in names if self.column(table, name).default == FRESH]
+        return not any(self.is_filled(table, name) for name in fresh)
 
 
-def _rename(sight: _Before, node: Any) -> Iterator[Breakage]:
+def _rename(before: _Before, node: Any) -> Iterator[Breakage]:
     kind = node.renameType.removeprefix("OBJECT_")
     if kind == "SCHEMA":
         old = quoted(node.subname)
-        for name in sight.code.schema.relations:
-            if name.startswith(f"{old}.") and sight.knows(name):
+        for name in before.code.schema.relations:
+            if name.startswith(f"{old}.") and before.knows(name):
                 yield name, "", f"renames {name} to {quoted(node.newname)}{name.removeprefix(old)}"
     if node.relation is None:
         return
-    table = sight.scene.name(node.relation)
-    if kind == "COLUMN" and sight.knows_column(table, node.subname):
+    table = before.state.name(node.relation)
+    if kind == "COLUMN" and before.knows_column(table, node.subname):
         yield table, node.subname, f"renames {_full(table, node.subname)} to {quoted(node.newname)}"
-    relation = sight.relation(table)
+    relation = before.relation(table)
     whole = kind in {"TABLE", "VIEW", "MATVIEW", "FOREIGN_TABLE", "SEQUENCE"} and relation.kind not in "iI"
-    if whole and not (kind == "SEQUENCE" and relation.table) and sight.knows(table):
+    if whole and not (kind == "SEQUENCE" and relation.table) and before.knows(table):
         yield table, "", f"renames {table} to {quoted(node.newname)}"
 
 
-def _move(sight: _Before, node: Any) -> Iterator[Breakage]:
-    if node.relation is not None and sight.knows(table := sight.scene.name(node.relation)):
+def _move(before: _Before, node: Any) -> Iterator[Breakage]:
+    if node.relation is not None and before.knows(table := before.state.name(node.relation)):
         yield table, "", f"moves {table} to schema {quoted(node.newschema)}"
 
 
-def _alter(sight: _Before, node: Any) -> Iterator[Breakage]:
+def _alter(before: _Before, node: Any) -> Iterator[Breakage]:
     if node.objtype not in {"OBJECT_TABLE", "OBJECT_FOREIGN_TABLE"}:
         return
-    table = sight.scene.name(node.relation)
-    if sight.knows(table):
+    table = before.state.name(node.relation)
+    if before.knows(table):
         for command in node.cmds:
             if check := _ACTIONS.get(command.subtype):
-                yield from check(sight, table, command)
-            alter(sight.scene, edited(node, cmds=[command]))
+                yield from check(before, table, command)
+            alter(before.state, edited(node, cmds=[command]))
 
 
-def _add_column(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
+def _add_column(before: _Before, table: str, command: Any) -> Iterator[Breakage]:
     column = command.def_
-    if command.missing_ok and column.colname in sight.relation(table).columns:
+    if command.missing_ok and column.colname in before.relation(table).columns:
         return
-    kinds = {each.contype: each for each in column.constraints or ()}
+    kinds = {constraint.contype: constraint for constraint in column.constraints or ()}
     serial = column.typeName.names[-1].sval in SERIAL
     valued = serial or kinds.keys() & {"CONSTR_DEFAULT", "CONSTR_GENERATED", "CONSTR_IDENTITY"}
-    if valued or sight.code.fills(table, sight.catalog):
+    if valued or before.code.fills(table, before.catalog):
         shared = "CONSTR_DEFAULT" in kinds and not serial
         if shared and kinds.keys() & {"CONSTR_UNIQUE", "CONSTR_PRIMARY"} and _is_constant(kinds["CONSTR_DEFAULT"]):
             yield table, column.colname, f"gives each row of {table} the same unique value"
@@ -236,25 +238,25 @@ def _is_constant(constraint: Any) -> bool:
     return bool(constraint.raw_expr.tag in {"A_Const", "TypeCast"})
 
 
-def _change_type(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
+def _change_type(before: _Before, table: str, command: Any) -> Iterator[Breakage]:
     column, using = command.name, command.def_.raw_default
-    if not sight.knows_column(table, column):
+    if not before.knows_column(table, column):
         return
-    old, new = sight.column(table, column).type, type_text(command.def_.typeName)
-    while using is not None and using.tag == "TypeCast" and reads_alike(sight.catalog, old, type_text(using.typeName)):
+    old, new = before.column(table, column).type, type_text(command.def_.typeName)
+    while using is not None and using.tag == "TypeCast" and reads_alike(before.catalog, old, type_text(using.typeName)):
         using = using.arg
     itself = using is None or (using.tag == "ColumnRef" and using.fields[-1].sval == column)
-    if not itself or not reads_alike(sight.catalog, old, new):
+    if not itself or not reads_alike(before.catalog, old, new):
         yield table, column, f"changes the type of {_full(table, column)} to {printed(command.def_.typeName)}"
 
 
-def _set_not_null(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
-    yield from sight.refuses_nulls(table, command.name)
+def _set_not_null(before: _Before, table: str, command: Any) -> Iterator[Breakage]:
+    yield from before.refuses_nulls(table, command.name)
 
 
-def _change_default(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
-    column = sight.column(table, command.name)
-    if not sight.knows_column(table, command.name) or (column.not_null and not column.default):
+def _change_default(before: _Before, table: str, command: Any) -> Iterator[Breakage]:
+    column = before.column(table, command.name)
+    if not before.knows_column(table, command.name) or (column.not_null and not column.default):
         return
     if command.subtype != "AT_ColumnDefault" or command.def_ is None:
         if column.default or not column.type:
@@ -263,19 +265,19 @@ def _change_default(sight: _Before, table: str, command: Any) -> Iterator[Breaka
         yield table, command.name, f"changes the default of {_full(table, command.name)}"
 
 
-def _generate_always(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
+def _generate_always(before: _Before, table: str, command: Any) -> Iterator[Breakage]:
     options = command.def_ if isinstance(command.def_, list) else [command.def_]
-    given = [each.generated_when or (each.arg is not None and chr(each.arg.ival or 0)) for each in options]
-    if "a" in given and sight.knows_column(table, command.name):
+    kinds = [option.generated_when or (option.arg is not None and chr(option.arg.ival or 0)) for option in options]
+    if "a" in kinds and before.knows_column(table, command.name):
         yield table, command.name, f"accepts no value for {_full(table, command.name)}"
 
 
-def _change_expression(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
-    if sight.knows_column(table, command.name):
+def _change_expression(before: _Before, table: str, command: Any) -> Iterator[Breakage]:
+    if before.knows_column(table, command.name):
         yield table, command.name, f"changes the values of {_full(table, command.name)}"
 
 
-def _hide_rows(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
+def _hide_rows(before: _Before, table: str, command: Any) -> Iterator[Breakage]:
     does = {
         "AT_EnableRowSecurity": f"hides rows of {table} by policies",
         "AT_DetachPartition": f"detaches a partition of {table}",
@@ -283,128 +285,136 @@ def _hide_rows(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
     yield table, "", does[command.subtype]
 
 
-def _no_inherit(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
-    parent = sight.scene.name(command.def_)
-    if sight.knows(parent):
+def _no_inherit(before: _Before, table: str, command: Any) -> Iterator[Breakage]:
+    parent = before.state.name(command.def_)
+    if before.knows(parent):
         yield parent, "", f"detaches {table} from {parent}"
 
 
-def _add_constraint(sight: _Before, table: str, command: Any) -> Iterator[Breakage]:
+def _add_constraint(before: _Before, table: str, command: Any) -> Iterator[Breakage]:
     node = command.def_
     kind = node.contype.removeprefix("CONSTR_")
     if check := _CONSTRAINTS.get(kind):
-        yield from check(sight, table, node)
+        yield from check(before, table, node)
 
 
-def _check(sight: _Before, table: str, node: Any) -> Iterator[Breakage]:
+def _check(before: _Before, table: str, node: Any) -> Iterator[Breakage]:
     columns = columns_of(node.raw_expr)
-    filled = columns and all(sight.is_filled(table, each) for each in columns)
-    null = {each: sight.nullness(table, each) for each in columns}
+    filled = columns and all(before.is_filled(table, column) for column in columns)
+    null = {column: before.nullness(table, column) for column in columns}
     if node.is_enforced and not filled and can_refuse(node.raw_expr, null):
         yield table, "", f"adds CHECK ({printed(node.raw_expr)}) to {table}"
 
 
-def _foreign_key(sight: _Before, table: str, node: Any) -> Iterator[Breakage]:
-    columns = [each.sval for each in node.fk_attrs or ()]
-    target = sight.scene.name(node.pktable)
+def _foreign_key(before: _Before, table: str, node: Any) -> Iterator[Breakage]:
+    columns = [name.sval for name in node.fk_attrs or ()]
+    target = before.state.name(node.pktable)
     same = [
-        each for each in sight.relation(table).constraints if each.target == target and each.columns == tuple(columns)
+        constraint
+        for constraint in before.relation(table).constraints
+        if constraint.target == target and constraint.columns == tuple(columns)
     ]
-    known = [sight.knows_column(table, each) for each in columns]
-    if node.is_enforced is not False and not same and all(known):
+    are_known = [before.knows_column(table, column) for column in columns]
+    if node.is_enforced is not False and not same and all(are_known):
         yield table, "", f"adds a foreign key ({_names(columns)}) to {table}"
 
 
-def _unique(sight: _Before, table: str, node: Any) -> Iterator[Breakage]:
+def _unique(before: _Before, table: str, node: Any) -> Iterator[Breakage]:
     primary = node.contype == "CONSTR_PRIMARY"
-    columns = [each.sval for each in node.keys or ()]
+    columns = [key.sval for key in node.keys or ()]
     if node.indexname:
-        columns = list(sight.relation(sight.scene.sibling(table, node.indexname)).key)
-    elif sight.refuses_duplicates(table, columns, nulls=bool(node.nulls_not_distinct)):
+        columns = list(before.relation(before.state.sibling(table, node.indexname)).key)
+    elif before.refuses_duplicates(table, columns, nulls=bool(node.nulls_not_distinct)):
         yield table, "", f"adds {'PRIMARY KEY' if primary else 'UNIQUE'} ({_names(columns)}) to {table}"
-    for each in columns if primary else ():
-        yield from sight.refuses_nulls(table, each)
+    for column in columns if primary else ():
+        yield from before.refuses_nulls(table, column)
 
 
-def _not_null(sight: _Before, table: str, node: Any) -> Iterator[Breakage]:
-    for each in node.keys or ():
-        yield from sight.refuses_nulls(table, each.sval)
+def _not_null(before: _Before, table: str, node: Any) -> Iterator[Breakage]:
+    for key in node.keys or ():
+        yield from before.refuses_nulls(table, key.sval)
 
 
-def _exclusion(sight: _Before, table: str, node: Any) -> Iterator[Breakage]:
-    columns = [each[0].name for each in node.exclusions or () if isinstance(each, list) and each[0].name]
-    if not any(sight.leaves_null(table, each) for each in columns):
+def _exclusion(before: _Before, table: str, node: Any) -> Iterator[Breakage]:
+    columns = [
+        exclusion[0].name for exclusion in node.exclusions or () if isinstance(exclusion, list) and exclusion[0].name
+    ]
+    if not any(before.leaves_null(table, column) for column in columns):
         yield table, "", f"adds an exclusion constraint to {table}"
 
 
-def _index(sight: _Before, node: Any) -> Iterator[Breakage]:
-    table = sight.scene.name(node.relation)
-    if not node.unique or not sight.knows(table):
+def _index(before: _Before, node: Any) -> Iterator[Breakage]:
+    table = before.state.name(node.relation)
+    if not node.unique or not before.knows(table):
         return
-    listed = [each.name for each in node.indexParams or () if each.name]
-    inside = {column for each in node.indexParams or () for column in columns_of(each.expr)}
-    new = any(sight.leaves_null(table, each) for each in inside)
+    listed = [element.name for element in node.indexParams or () if element.name]
+    inside = {column for element in node.indexParams or () for column in columns_of(element.expr)}
+    new = any(before.leaves_null(table, column) for column in inside)
     plain = unique_columns(node) or listed
-    if (plain or inside) and not new and sight.refuses_duplicates(table, plain, nulls=bool(node.nulls_not_distinct)):
-        yield table, "", f"adds a unique index ({', '.join(_element(each) for each in node.indexParams)}) to {table}"
+    if (plain or inside) and not new and before.refuses_duplicates(table, plain, nulls=bool(node.nulls_not_distinct)):
+        yield (
+            table,
+            "",
+            f"adds a unique index ({', '.join(_element(element) for element in node.indexParams)}) to {table}",
+        )
 
 
 def _element(node: Any) -> str:
     return quoted(node.name) if node.name else printed(node.expr)
 
 
-def _domain(sight: _Before, node: Any) -> Iterator[Breakage]:
-    name = sight.catalog.find(*name_of(node.typeName), sight.catalog.types)
+def _domain(before: _Before, node: Any) -> Iterator[Breakage]:
+    name = before.catalog.find(*name_of(node.typeName), before.catalog.types)
     if node.subtype not in {"C", "O"}:
         return
-    for relation in sight.catalog.relations.values():
-        for column, known in relation.columns.items():
-            if is_of(sight.catalog, known.type, name) and sight.knows_column(relation.name, column):
+    for relation in before.catalog.relations.values():
+        for column, definition in relation.columns.items():
+            if is_of(before.catalog, definition.type, name) and before.knows_column(relation.name, column):
                 yield relation.name, column, f"restricts the domain of {_full(relation.name, column)}"
 
 
-def _enum(sight: _Before, node: Any) -> Iterator[Breakage]:
-    name = sight.catalog.find(*name_of(node.typeName), sight.catalog.types)
-    if node.oldVal and sight.code.knows_type(name, sight.catalog):
+def _enum(before: _Before, node: Any) -> Iterator[Breakage]:
+    name = before.catalog.find(*name_of(node.typeName), before.catalog.types)
+    if node.oldVal and before.code.knows_type(name, before.catalog):
         yield "", "", f"renames a value of the type {name}"
 
 
-def _revoke(sight: _Before, node: Any) -> Iterator[Breakage]:
+def _revoke(before: _Before, node: Any) -> Iterator[Breakage]:
     if node.is_grant or node.grant_option or node.targtype == "ACL_TARGET_DEFAULTS":
         return
-    for each in node.objects or ():
-        known = True
-        if each.tag == "RangeVar":
-            known = sight.knows(sight.scene.name(each))
-        elif each.tag == "ObjectWithArgs":
-            called = sight.catalog.find(*name_of(each.objname), sight.catalog.functions)
-            known = called in sight.code.schema.functions
-        if known:
+    for item in node.objects or ():
+        is_known = True
+        if item.tag == "RangeVar":
+            is_known = before.knows(before.state.name(item))
+        elif item.tag == "ObjectWithArgs":
+            called = before.catalog.find(*name_of(item.objname), before.catalog.functions)
+            is_known = called in before.code.schema.functions
+        if is_known:
             yield "", "", printed(node)
             return
 
 
-def _revoke_role(sight: _Before, node: Any) -> Iterator[Breakage]:
+def _revoke_role(before: _Before, node: Any) -> Iterator[Breakage]:
     if not node.is_grant and not node.opt:
         yield "", "", printed(node)
 
 
-def _restrict(sight: _Before, node: Any) -> Iterator[Breakage]:
-    table = sight.scene.name(node.table)
-    if not node.permissive and sight.knows(table):
+def _restrict(before: _Before, node: Any) -> Iterator[Breakage]:
+    table = before.state.name(node.table)
+    if not node.permissive and before.knows(table):
         yield table, "", f"hides rows of {table} by a policy"
 
 
-def _rule(sight: _Before, node: Any) -> Iterator[Breakage]:
-    table = sight.scene.name(node.relation)
-    if node.instead and sight.knows(table) and sight.relation(table).kind != "v":
+def _rule(before: _Before, node: Any) -> Iterator[Breakage]:
+    table = before.state.name(node.relation)
+    if node.instead and before.knows(table) and before.relation(table).kind != "v":
         yield table, "", f"replaces what a statement does to {table} by a rule"
 
 
-def _drop(sight: _Before, node: Any) -> Iterator[Breakage]:
+def _drop(before: _Before, node: Any) -> Iterator[Breakage]:
     if node.removeType == "OBJECT_POLICY":
         for item in node.objects:
-            if sight.knows(table := sight.scene.named(item[:-1])):
+            if before.knows(table := before.state.named(item[:-1])):
                 yield table, "", f"removes a policy of {table}"
 
 
@@ -423,18 +433,18 @@ class _View:
         joined = len(sources) != 1 or sources[0].tag != "RangeVar" or query.larg is not None
         partial = joined or any(clauses) or query.whereClause is not None
         columns: dict[str, bool] = {}
-        for number, each in enumerate(query.targetList or ()):
-            column = each.val.tag == "ColumnRef"
-            if column and each.val.fields[-1].tag == "A_Star":
+        for number, target in enumerate(query.targetList or ()):
+            column = target.val.tag == "ColumnRef"
+            if column and target.val.fields[-1].tag == "A_Star":
                 return cls(None, frozenset() if partial else None)
-            given = [alias.sval for alias in node.aliases or ()][number : number + 1]
-            name = given[0] if given else each.name or (each.val.fields[-1].sval if column else "")
+            names = [alias.sval for alias in node.aliases or ()][number : number + 1]
+            name = names[0] if names else target.name or (target.val.fields[-1].sval if column else "")
             columns[name] = column
         written = frozenset() if partial else frozenset(name for name, column in columns.items() if column)
         return cls(frozenset(columns), written)
 
 
-def _takes_away(text: str) -> bool:
+def _is_missing_after(text: str) -> bool:
     """Whether the code has no such relation or column from then on."""
     return text.startswith(("drops", "renames", "moves"))
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from pulumi_alembic.sql.catalog import Catalog, Column, Relation
 
-__all__ = ["ColumnAccount", "ForeignKey", "TableAccount", "TableState", "tables", "type_name"]
+__all__ = ["ColumnChange", "ForeignKey", "TableChange", "TableState", "tables", "type_name"]
 
 
 @dataclass(frozen=True)
-class ColumnAccount:
+class ColumnChange:
     """A column; `key` is `PK`, `FK` and `UK`, those of them that it is part of, joined by commas.
 
     `was` is its name before, where the plan renames it.
@@ -37,12 +37,12 @@ class ForeignKey:
 class TableState:
     """What a table is like. One without columns may be a table whose columns are not known."""
 
-    columns: tuple[ColumnAccount, ...] = ()
+    columns: tuple[ColumnChange, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
 
 
 @dataclass(frozen=True)
-class TableAccount:
+class TableChange:
     """A table before and after the plan; None where it is not there. `was` is its name before, where that changes."""
 
     name: str
@@ -58,7 +58,7 @@ class TableAccount:
         return "changed" if self.was or self.before != self.after else ""
 
 
-def tables(before: Catalog, after: Catalog) -> tuple[TableAccount, ...]:
+def tables(before: Catalog, after: Catalog) -> tuple[TableChange, ...]:
     """The tables that differ, then those that refer to one of them or that one of them refers to, each by name.
 
     Partitions are their parent's, and are left out. A table or column that has another name
@@ -71,22 +71,22 @@ def tables(before: Catalog, after: Catalog) -> tuple[TableAccount, ...]:
     for name in sorted(set(_drawn(before)) - set(renamed.values()) | set(_drawn(after))):
         if _stays(old.get(name), new.get(name), renamed):
             same.append(name)
-        elif (account := _account(name, old.get(renamed.get(name, name)), new.get(name), renamed)).change:
-            changed.append(account)
+        elif (review := _review(name, old.get(renamed.get(name, name)), new.get(name), renamed)).change:
+            changed.append(review)
         else:
             same.append(name)
-    touched = {each.name for each in changed}
-    near = {name for each in changed for name in _referred(each)}
-    near |= {name for name in same if any(each.target in touched for each in new[name].constraints)}
-    return (*changed, *(_account(name, old.get(name), new[name], renamed) for name in same if name in near))
+    touched = {table.name for table in changed}
+    near = {name for table in changed for name in _referred(table)}
+    near |= {name for name in same if any(constraint.target in touched for constraint in new[name].constraints)}
+    return (*changed, *(_review(name, old.get(name), new[name], renamed) for name in same if name in near))
 
 
 def type_name(type_: str) -> str:
     """The type by one short name, whether the catalog or the parser gave it: `varchar(50)`, `timestamptz`, `bigint`."""
-    found = _TYPE.fullmatch(type_)
-    if not found:
+    match = _TYPE.fullmatch(type_)
+    if not match:
         return type_
-    name, limits, zone, array = found.groups()
+    name, limits, zone, array = match.groups()
     # An interval's limit is behind a mask of its fields where the parser gives it.
     limits = "" if name == "interval" and limits and len(limits) > len("(6)") else limits
     zoned = "tz" if zone and zone.strip().startswith("with ") else ""
@@ -111,13 +111,13 @@ _NAMES = {
 
 
 def _drawn(catalog: Catalog) -> dict[str, Relation]:
-    partitioned = {name for name, each in catalog.relations.items() if each.kind == "p"}
+    partitioned = {name for name, relation in catalog.relations.items() if relation.kind == "p"}
     return {
-        name: each
-        for name, each in catalog.relations.items()
-        if each.kind in "rpf" and not partitioned.intersection(each.parents) and not name.startswith("pg_temp.")
+        name: relation
+        for name, relation in catalog.relations.items()
+        if relation.kind in "rpf" and not partitioned.intersection(relation.parents) and not name.startswith("pg_temp.")
         # A statement on a table that is not there makes none.
-        if not (each.assumed and catalog.complete)
+        if not (relation.assumed and catalog.complete)
     }
 
 
@@ -125,39 +125,39 @@ def _renamed_tables(before: Catalog, after: Catalog) -> dict[str, str]:
     """By its new name the old one of each table that is gone and back with the columns that it had."""
     old, new = _drawn(before), _drawn(after)
     gone = [name for name in old if name not in after.relations]
-    found = {}
+    renames = {}
     for name, relation in new.items():
         # What the plan itself makes has columns that are new.
-        if name in old or not relation.columns or all(each.new for each in relation.columns.values()):
+        if name in old or not relation.columns or all(column.new for column in relation.columns.values()):
             continue
-        same = [each for each in gone if _kept(relation) <= set(old[each].columns.items())]
+        same = [candidate for candidate in gone if _kept(relation) <= set(old[candidate].columns.items())]
         if len(same) == 1:
-            found[name] = same[0]
+            renames[name] = same[0]
             gone.remove(same[0])
-    return found
+    return renames
 
 
 def _kept(relation: Relation) -> set[tuple[str, Column]]:
-    return {(name, each) for name, each in relation.columns.items() if not each.new}
+    return {(name, column) for name, column in relation.columns.items() if not column.new}
 
 
 def _stays(old: Relation | None, new: Relation | None, renamed: dict[str, str]) -> bool:
     """Whether it is as it was, and refers to nothing that has another name: of thousands of tables most do."""
     if old is None or new is None or new.name in renamed or (old is not new and old != new):
         return False
-    return not renamed or {each.target for each in old.constraints}.isdisjoint(renamed.values())
+    return not renamed or {constraint.target for constraint in old.constraints}.isdisjoint(renamed.values())
 
 
-def _account(name: str, old: Relation | None, new: Relation | None, renamed: dict[str, str]) -> TableAccount:
+def _review(name: str, old: Relation | None, new: Relation | None, renamed: dict[str, str]) -> TableChange:
     columns = _renamed_columns(old, new) if old and new else {}
     called = {was: now for now, was in renamed.items()}
-    return TableAccount(name, _state(old, {}, called), _state(new, columns, {}), renamed.get(name, ""))
+    return TableChange(name, _state(old, {}, called), _state(new, columns, {}), renamed.get(name, ""))
 
 
 def _renamed_columns(old: Relation, new: Relation) -> dict[str, str]:
     """By its new name the old one of each column: those that are gone, in order, where as many are back."""
-    gone = [(name, each.type) for name, each in old.columns.items() if name not in new.columns]
-    back = [(name, each.type) for name, each in new.columns.items() if name not in old.columns and not each.new]
+    gone = [(name, column.type) for name, column in old.columns.items() if name not in new.columns]
+    back = [(name, column.type) for name, column in new.columns.items() if name not in old.columns and not column.new]
     if [type_ for _, type_ in gone] != [type_ for _, type_ in back]:
         return {}
     return {name: was for (name, _), (was, _) in zip(back, gone, strict=True)}
@@ -168,24 +168,28 @@ def _state(relation: Relation | None, was: dict[str, str], called: dict[str, str
     if relation is None:
         return None
     kinds = {"p": "PK", "f": "FK", "u": "UK"}
-    keys = [(kinds[each.kind], set(each.columns)) for each in relation.constraints if each.kind in kinds]
+    keys = [
+        (kinds[constraint.kind], set(constraint.columns))
+        for constraint in relation.constraints
+        if constraint.kind in kinds
+    ]
     columns = tuple(
-        ColumnAccount(name, type_name(each.type), each.not_null, _key(name, keys), was.get(name, ""))
-        for name, each in relation.columns.items()
+        ColumnChange(name, type_name(column.type), column.not_null, _key(name, keys), was.get(name, ""))
+        for name, column in relation.columns.items()
     )
     foreign = {
-        ForeignKey(called.get(each.target, each.target), each.columns): None
-        for each in relation.constraints
-        if each.target
+        ForeignKey(called.get(constraint.target, constraint.target), constraint.columns): None
+        for constraint in relation.constraints
+        if constraint.target
     }
-    return TableState(columns, tuple(sorted(foreign, key=lambda each: (each.table, each.columns))))
+    return TableState(columns, tuple(sorted(foreign, key=lambda key: (key.table, key.columns))))
 
 
 def _key(name: str, keys: Iterable[tuple[str, set[str]]]) -> str:
-    there = {kind for kind, columns in keys if name in columns}
-    return ",".join(kind for kind in ("PK", "FK", "UK") if kind in there)
+    kinds = {kind for kind, columns in keys if name in columns}
+    return ",".join(kind for kind in ("PK", "FK", "UK") if kind in kinds)
 
 
-def _referred(table: TableAccount) -> list[str]:
-    states = [each for each in (table.before, table.after) if each]
-    return [key.table for each in states for key in each.foreign_keys]
+def _referred(table: TableChange) -> list[str]:
+    states = [state for state in (table.before, table.after) if state]
+    return [key.table for state in states for key in state.foreign_keys]

@@ -16,7 +16,7 @@ __all__ = ["find", "first"]
 
 
 def find(inputs: Properties) -> Adopted | None:
-    """What the database is to be taken for; None where there is nothing to adopt. Raises AdoptionError."""
+    """What the database is to be taken for; None if there is nothing to adopt. Raises AdoptionError."""
     if not inputs.adopt:
         return None
     if inputs.url is None:
@@ -41,10 +41,10 @@ def find(inputs: Properties) -> Adopted | None:
 
 def first(inputs: Properties, job: Job, around: AbstractContextManager[object]) -> AbstractContextManager[object]:
     """What is entered once nobody else migrates: the adoption, where the check found something, and then `around`."""
-    found = inputs.adopts
-    if not found:
+    adopts = inputs.adopts
+    if not adopts:
         return around
     from pulumi_alembic.adoption import taking
     from pulumi_alembic.adoption.matching import Adopted
 
-    return taking.first(Adopted(tuple(found["revision"].split("+")), found["digest"]), job, around)
+    return taking.first(Adopted(tuple(adopts["revision"].split("+")), adopts["digest"]), job, around)

@@ -47,7 +47,7 @@ class Backup(Argument):
 
     @property
     def properties(self) -> Wire:
-        """Both, where there are backups."""
+        """Both, if there are backups."""
         when = BackupSetting.parse(self.when, self.folder).when
         return {} if when is When.NEVER else {Properties.backup: str(when), Properties.backup_folder: self.folder}
 

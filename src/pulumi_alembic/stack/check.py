@@ -1,4 +1,4 @@
-"""What is planned and, for a preview, its account, as far as that can be made before the login is made or changed."""
+"""What is planned and, for a preview, its review, as far as that can be made before the login is made or changed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pulumi_alembic.stack.properties import Properties, Wire
 if TYPE_CHECKING:
     from pulumi_alembic.migrate.job import Job
     from pulumi_alembic.migrate.planner import Looked
-    from pulumi_alembic.review.plan_review import Account
+    from pulumi_alembic.review.plan_review import PlanReview
 
 __all__ = ["check", "plan"]
 
@@ -37,7 +37,7 @@ def check(olds: Properties, inputs: Properties) -> Wire:
     # A contract that is due since the preview of this command waits for the next one.
     job = inputs.job(olds, shown.noted_target(inputs.urn) if inputs.applying else "")
     job = replace(job, adopted=adopted.heads if adopted else ())
-    looked, account = plan(inputs, olds, job)
+    looked, review = plan(inputs, olds, job)
     steps, lower = looked.plan, inputs.lint_settings.lower
     # Those that go too: an update that fails on the way down is gone on with by what is known here.
     applied = trust.write([*steps.applied, *steps.steps])
@@ -45,45 +45,45 @@ def check(olds: Properties, inputs: Properties) -> Wire:
         Properties.plan: printable(str(steps)),
         Properties.serial: olds.serial + bool(steps.steps),
         Properties.applied: applied,
-        **proof.properties(olds, looked, account, lower),
+        **proof.properties(olds, looked, review, lower),
     }
     if steps.waits:
         adds |= {Properties.effective_target: steps.target, Properties.held: dict(steps.waits)}
     if adopted:
         adds[Properties.adopts] = {"revision": revision_text(adopted.heads), "digest": adopted.digest}
-    if account and (steps.steps or steps.waits) and not inputs.applying:
-        update.tell(steps, account, inputs)
-        shown.remember(account.digest, inputs.urn, steps.target)
-    if account:
-        refuse_failed(account, log.command("up"))
+    if review and (steps.steps or steps.waits) and not inputs.applying:
+        update.tell(steps, review, inputs)
+        shown.remember(review.digest, inputs.urn, steps.target)
+    if review:
+        refuse_failed(review, log.command("up"))
     if inputs.applying:
-        update.rehearsed[inputs.urn] = account
+        update.rehearsed[inputs.urn] = review
         return adds
     for line in proof.unproven(olds, looked, lower):
         log.warning(line)
-    if account and steps.steps:
-        adds[Properties.digest] = account.digest
-        adds[Properties.statements] = plan_text.statements(account)
-        adds[Properties.review] = json.dumps(account.to_json())
+    if review and steps.steps:
+        adds[Properties.digest] = review.digest
+        adds[Properties.statements] = plan_text.statements(review)
+        adds[Properties.review] = json.dumps(review.to_json())
     return adds
 
 
-def plan(inputs: Properties, olds: Properties, job: Job) -> tuple[Looked, Account | None]:
-    """The plan from where the database is; without an account in an update, which makes its own before it runs.
+def plan(inputs: Properties, olds: Properties, job: Job) -> tuple[Looked, PlanReview | None]:
+    """The plan from where the database is; without an review in an update, which makes its own before it runs.
 
-    But in one that rehearses, whose account says what fails, and which downgrades restore the schema. A login that is
+    But in one that rehearses, whose review says what fails, and which downgrades restore the schema. A login that is
     not known, or that the server does not know yet, is asked for by the URL of the `olds`, the inputs of the last
     update. Raises MigrationError if there is no plan.
     """
     if inputs.url is None:
         return _plan_unknown(inputs, olds, job)
     try:
-        return _account(inputs, job)
+        return _review(inputs, job)
     except NoLogin as error:
         old_url = olds.url
         if old_url is None or old_url == inputs.url or _database(old_url) != _database(inputs.url):
             raise NoLogin(f"{error}. {_advice(inputs, old_url)}") from None
-        return _account(inputs, replace(job, url=old_url))
+        return _review(inputs, replace(job, url=old_url))
     except NoDatabase as error:
         advice = f"If it was dropped outside of the stack: {inputs.log.command('refresh')}, then try again"
         raise NoDatabase(f"{error}. {advice}") from None
@@ -115,12 +115,12 @@ def _address(url: str | None) -> str:
     return f"{parts.hostname}:{parts.port or 5432}"
 
 
-def _plan_unknown(inputs: Properties, olds: Properties, job: Job) -> tuple[Looked, Account | None]:
+def _plan_unknown(inputs: Properties, olds: Properties, job: Job) -> tuple[Looked, PlanReview | None]:
     """A login that is not known yet is either that of a database to come, or another one for the database there is."""
     current: tuple[str, ...] = ()
     try:
         if olds.url:
-            return _account(inputs, replace(job, url=olds.url))
+            return _review(inputs, replace(job, url=olds.url))
     except NoLogin:
         if target := olds.target:
             current = (target,)
@@ -129,16 +129,16 @@ def _plan_unknown(inputs: Properties, olds: Properties, job: Job) -> tuple[Looke
             )
     except DatabaseError:
         inputs.log.info("the database cannot be asked yet: the plan is for an empty one")
-    return build.account_from_base(job, inputs.lint_settings, current)
+    return build.review_from_base(job, inputs.lint_settings, current)
 
 
-def _account(inputs: Properties, job: Job) -> tuple[Looked, Account | None]:
+def _review(inputs: Properties, job: Job) -> tuple[Looked, PlanReview | None]:
     if inputs.applying:
         looked = planner.look_closely(job)
         if not inputs.rehearse_with or not looked.plan.steps:
             planner.refuse_unfit(looked.plan, job.url)
             return looked, None
-    return build.account_from_database(
+    return build.review_from_database(
         job, inputs.lint_settings, admin=inputs.rehearse_with, tell=inputs.log.status, keep=is_wanted(job.policy)
     )
 

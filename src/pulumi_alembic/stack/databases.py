@@ -64,8 +64,8 @@ def asked(databases: Sequence[Any] | Query | Output[Any] | None, waves: Waves | 
     if isinstance(databases, str) or not isinstance(databases, Sequence | Output):
         raise PolicyError(f"databases must be a list of names, or a Query, not {databases!r:.80}")
     if not isinstance(databases, Output):
-        known = [each for each in databases if not isinstance(each, Output)]
-        Listing.of(known, Properties.databases, len(databases) - len(known))
+        resolved = [database for database in databases if not isinstance(database, Output)]
+        Listing.of(resolved, Properties.databases, len(databases) - len(resolved))
         databases = list(databases)
     return properties | {Properties.databases: databases}
 
@@ -88,8 +88,8 @@ class Many:
         """
         named = self.properties.databases
         if isinstance(named, Sequence) and not isinstance(named, str):
-            known = [each for each in named if not isinstance(each, Unknown)]
-            return Listing.of(known, Properties.databases, len(named) - len(known))
+            resolved = [name for name in named if not isinstance(name, Unknown)]
+            return Listing.of(resolved, Properties.databases, len(named) - len(resolved))
         return self.ask(url) if self.properties.query else self.kept
 
     def ask(self, url: str | None) -> Listing | None:

@@ -15,11 +15,11 @@ from pulumi_alembic.database.connection import NoLogin
 from pulumi_alembic.errors import DatabaseError, MigrationError
 from pulumi_alembic.fanout.job import FanoutJob
 from pulumi_alembic.fanout.plan.databases import Listing, changes, databases
-from pulumi_alembic.fanout.plan.groups import Groups, kept, revisions, told
+from pulumi_alembic.fanout.plan.groups import Groups, counts_text, kept, revisions
 from pulumi_alembic.fanout.rollout import Rollout
 from pulumi_alembic.fanout.survey import judged, knock, survey
 from pulumi_alembic.fanout.survey import read as read_all
-from pulumi_alembic.fanout.worker_pool.pool import Crowd
+from pulumi_alembic.fanout.worker_pool.pool import WorkerPool
 from pulumi_alembic.migrate.data_loss.settings import allowed
 from pulumi_alembic.output.printable import printable
 from pulumi_alembic.review import plan_text
@@ -53,10 +53,10 @@ def check(olds: Properties, asked: Properties) -> Wire:
     noted = shown.noted_target(asked.urn) if asked.applying else ""
     as_of = noted or datetime.now(UTC).isoformat()
     _decided[asked.urn] = as_of
-    with Crowd(_job(asked, olds, url, as_of)) as crowd:
-        processes, known = many.waves.processes, url is not None
+    with WorkerPool(_job(asked, olds, url, as_of)) as pool:
+        processes, url_known = many.waves.processes, url is not None
         look = survey if asked.applying else partial(judged, tell=log.status)
-        groups = look(crowd, listing, processes, known=known)
+        groups = look(pool, listing, processes, known=url_known)
     if asked.applying and asked.url == url:
         _seen[asked.urn] = (time.monotonic(), (url, asked.directory, listing), groups)
     applied = " ".join(sorted({pair for text in groups.applied for pair in text.split()}))
@@ -67,14 +67,14 @@ def check(olds: Properties, asked: Properties) -> Wire:
     if groups.held:
         adds |= {Properties.effective_target: groups.reached, Properties.held: groups.held}
     before = Many(olds).kept
-    said = changes(before.names, listing.names) if before else []
+    parts = changes(before.names, listing.names) if before else []
     if groups.pending and not asked.applying:
         adds |= _details(groups)
-        _tell(groups, log, said + _to_come(asked, listing))
-    elif said and not asked.applying:
-        log.info("\n  ".join([groups.plan, *said]))
-    for account in groups.accounts:
-        refuse_failed(account, log.command("up"))
+        _tell(groups, log, parts + _to_come(asked, listing))
+    elif parts and not asked.applying:
+        log.info("\n  ".join([groups.plan, *parts]))
+    for review in groups.reviews:
+        refuse_failed(review, log.command("up"))
     return many.adds(listing) | adds
 
 
@@ -86,15 +86,15 @@ def migrate(properties: Properties) -> Wire:
     if listing is None or properties.url is None:
         raise DatabaseError("the databases are not known, though the update is under way")
     gates = properties.gates
-    with Crowd(job) as crowd:
-        seen = _just_seen(properties, listing)
-        groups = judged(crowd, listing, many.waves.processes, log.status, seen=seen)
+    with WorkerPool(job) as pool:
+        latest = _just_seen(properties, listing)
+        groups = judged(pool, listing, many.waves.processes, log.status, seen=latest)
         if groups.pending:
             if shown.noted(properties.urn) != groups.digest:
                 _tell(groups, log, [])
-            gates.check(groups.accounts, groups.digest)
+            gates.check(groups.reviews, groups.digest)
         reason = properties.contracts.reason
-        outcome = Rollout(crowd, groups, many.waves, log, gates, contract=reason).run()
+        outcome = Rollout(pool, groups, many.waves, log, gates, contract=reason).run()
     counts = {id: number for id, number in outcome.counts.items() if number}
     outputs = properties.without(*DETAILS) | _outputs(counts, kept(outcome.failed))
     if outcome.failed:
@@ -104,7 +104,7 @@ def migrate(properties: Properties) -> Wire:
 
 def _outputs(counts: dict[str, int], failed: Any) -> Wire:
     return {
-        Properties.revision: told(counts),
+        Properties.revision: counts_text(counts),
         Properties.revisions: revisions(counts),
         Properties.failures: failed,
     }
@@ -118,15 +118,15 @@ def _just_seen(inputs: Properties, listing: Listing) -> Groups | None:
 
 
 def read(id_: str, state: Properties) -> ReadResult:
-    """What the databases say now, also those that came since; gone where there is none of them any more."""
+    """What the databases say now, also those that came since; gone if there is none of them any more."""
     many, log, properties = Many(state), state.log, dict(state.wire)
     try:
         listing = many.listing(state.url)
         if listing is None:
             raise DatabaseError("the state does not say which databases there are")
         knock(state.url or "", listing)
-        with Crowd(_job(state, state, state.url)) as crowd:
-            counts, wrong, gone = read_all(crowd, listing, many.waves.processes)
+        with WorkerPool(_job(state, state, state.url)) as pool:
+            counts, wrong, gone = read_all(pool, listing, many.waves.processes)
     except MigrationError as error:
         # Not a failure: the refresh may be the one that finds, and lets an update heal, what is in the way.
         log.warning(f"not read, the state keeps the last reading: {error}")
@@ -140,12 +140,12 @@ def read(id_: str, state: Properties) -> ReadResult:
         return ReadResult("", {})
     base = state.without(*_OUTPUTS, *DETAILS) | many.adds(listing)
     base = {key: value for key, value in base.items() if key not in (Properties.effective_target, Properties.held)}
-    asked = {**base, Properties.target: told(counts), Properties.plan: ""}
-    return ReadResult(id_, base | _outputs(counts, {}), asked)
+    inputs = {**base, Properties.target: counts_text(counts), Properties.plan: ""}
+    return ReadResult(id_, base | _outputs(counts, {}), inputs)
 
 
 def _listing(many: Many, url: str | None, old: str | None) -> tuple[str | None, Listing | None]:
-    """The URL to ask at, None where there is none yet, and the databases; a login to come is taken for the old one."""
+    """The URL to ask at, None if there is none yet, and the databases; a login to come is taken for the old one."""
     at = url if url is not None else old
     try:
         listing = many.listing(at)
@@ -170,11 +170,11 @@ def _job(properties: Properties, known: Properties, url: str | None, as_of: str 
 
 def _details(groups: Groups) -> Wire:
     """What a preview shows of it, and what the report reads: every plan, with the databases that have it."""
-    found = [group for group in groups.pending.values() if group.account]
+    reviewed = [group for group in groups.pending.values() if group.review]
     statements: dict[str, list[str]] = {}
-    for group in found:
-        assert group.account  # noqa: S101 - these have one
-        for name, lines in plan_text.statements(group.account).items():
+    for group in reviewed:
+        assert group.review  # noqa: S101 - these have one
+        for name, lines in plan_text.statements(group.review).items():
             statements.setdefault(name, lines)
     return {
         Properties.digest: groups.digest,

@@ -64,8 +64,8 @@ class _Formatter:
 def _without_rows(text: str, error: BaseException | None) -> str:
     """The traceback of the error and of those behind it, without what the server quoted of rows."""
     while error is not None:
-        if said := str(error):
-            text = text.replace(said, server_message.any_error(error))
+        if message := str(error):
+            text = text.replace(message, server_message.any_error(error))
         error = error.__cause__ or error.__context__
     return text
 

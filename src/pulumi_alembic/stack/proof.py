@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.migrate import planner
-from pulumi_alembic.review.plan_review import RESTORES, Account
+from pulumi_alembic.review.plan_review import RESTORES, PlanReview
 from pulumi_alembic.scripts import trust
 from pulumi_alembic.scripts.plan import Direction, Plan
 from pulumi_alembic.scripts.promotion import Lower, Proof
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 __all__ = ["at", "properties", "unproven", "without"]
 
 
-def properties(olds: Properties, looked: Looked, account: Account | None, lower: Lower | None) -> Wire:
+def properties(olds: Properties, looked: Looked, review: PlanReview | None, lower: Lower | None) -> Wire:
     """The properties for the plan that was `looked` at: what of the upstream stack's proof is about it, and its own.
 
-    The account of a rehearsal says which downgrades restore the schema.
+    The review of a rehearsal says which downgrades restore the schema.
     """
     plan, back = looked.plan, olds.way_back
-    for each in account.revisions if account else ():
-        if each.rehearsed and each.rehearsed.way_back == RESTORES and each.direction == Direction.UPGRADE:
-            back[each.id] = trust.digest(each.checksum)
-    found: Wire = {Properties.proves: str(Proof.of(looked.server, plan.applied, back))} if looked.server else {}
+    for revision in review.revisions if review else ():
+        if revision.rehearsed and revision.rehearsed.way_back == RESTORES and revision.direction == Direction.UPGRADE:
+            back[revision.id] = trust.digest(revision.checksum)
+    outputs: Wire = {Properties.proves: str(Proof.of(looked.server, plan.applied, back))} if looked.server else {}
     if back:
-        found[Properties.way_back] = trust.joined(back)
+        outputs[Properties.way_back] = trust.joined(back)
     if lower and lower.proof:
-        known = lower.proof.only({step.id for step in plan.steps})
-        found[Properties.lower] = {"stack": lower.stack, "proof": str(known)}
+        digests = lower.proof.only({step.id for step in plan.steps})
+        outputs[Properties.lower] = {"stack": lower.stack, "proof": str(digests)}
     if left := _left(olds, looked, lower) | _begun(looked, lower):
-        found[Properties.unproven] = left
-    return found
+        outputs[Properties.unproven] = left
+    return outputs
 
 
 def at(job: Job, props: Properties) -> str:
@@ -51,7 +51,7 @@ def at(job: Job, props: Properties) -> str:
 
 def unproven(olds: Properties, looked: Looked, lower: Lower | None) -> list[str]:
     """A line for each applied revision that ran before the stack below proved it, and that it does not prove yet."""
-    ids = {each.id: each for each in looked.plan.applied}
+    ids = {revision.id: revision for revision in looked.plan.applied}
     return [
         f"{id} ran here before the stack {lower.stack} proved it ({reason}), and still "
         f"{lower.lacks(ids[id], looked.server)}: {lower.up}"
@@ -68,7 +68,7 @@ def without(text: str, plan: Plan | None) -> str:
 
 def _left(olds: Properties, looked: Looked, lower: Lower | None) -> dict[str, str]:
     """The reasons of those that are applied, and are not proven yet; where nobody is asked, all that were kept."""
-    applied = {each.id: each for each in looked.plan.applied}
+    applied = {revision.id: revision for revision in looked.plan.applied}
     pending = {step.id for step in looked.plan.steps}
     kept = {id: reason for id, reason in olds.unproven.items() if id in applied and id not in pending}
     return {id: reason for id, reason in kept.items() if not lower or lower.lacks(applied[id], looked.server)}

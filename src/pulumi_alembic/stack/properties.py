@@ -156,17 +156,17 @@ class Properties:
     @classmethod
     def of(cls, wire: Mapping[str, Any]) -> Properties:
         """What a program asks for. Raises MigrationError for a setting that makes no sense."""
-        asked = cls(wire)
+        properties = cls(wire)
         for _ in (
-            asked.policy,
-            asked.backup_setting,
-            asked.lint_settings,
-            asked.refuses_unknown,
-            asked.drift_ignore,
-            asked.contracts,
+            properties.policy,
+            properties.backup_setting,
+            properties.lint_settings,
+            properties.refuses_unknown,
+            properties.drift_ignore,
+            properties.contracts,
         ):
             """All that can be wrong is read once, before anything else is done."""
-        return asked
+        return properties
 
     def without(self, *keys: str) -> Wire:
         """All but these."""
@@ -247,4 +247,4 @@ class Properties:
 
 
 DETAILS = (Properties.digest, Properties.statements, Properties.review, Properties.reviews)
-"""Inputs that say what a plan with anything to run does: its digest, its SQL, and its account or accounts as JSON."""
+"""Inputs that say what a plan with anything to run does: its digest, its SQL, and its review or reviews as JSON."""

@@ -14,25 +14,25 @@ from pulumi_alembic.stack import proof
 from pulumi_alembic.stack.properties import DETAILS, Properties, Wire
 
 if TYPE_CHECKING:
-    from pulumi_alembic.drift.baseline import Keeper
+    from pulumi_alembic.drift.baseline import DriftBaseline
 
-__all__ = ["keeper", "look", "read", "unreachable"]
+__all__ = ["baseline", "look", "read", "unreachable"]
 
 
 def read(id_: str, state: Properties) -> ReadResult:
     """What the database says now. Raises DatabaseError."""
     revision = planner.read_revision(state.url or "")
-    seen = look(state)
-    kept = state.without(Properties.drift)
-    outputs = {**kept, Properties.revision: revision, **seen}
+    observed = look(state)
+    inputs = state.without(Properties.drift)
+    outputs = {**inputs, Properties.revision: revision, **observed}
     if not state.proof or revision != state.wire.get(Properties.revision):
         outputs[Properties.proof] = proof.at(replace(state.job(state), target=revision), state)
     if revision != state.wire.get(Properties.revision):
         outputs = {key: value for key, value in outputs.items() if key not in _DECIDED}
-    known = (Properties.revision, Properties.schema_fingerprint, Properties.proof, *DETAILS, *_DECIDED)
-    asked = {key: value for key, value in kept.items() if key not in known}
-    found = {key: value for key, value in seen.items() if key == Properties.drift}
-    return ReadResult(id_, outputs, {**asked, Properties.target: revision, Properties.plan: "", **found})
+    names = (Properties.revision, Properties.schema_fingerprint, Properties.proof, *DETAILS, *_DECIDED)
+    target_inputs = {key: value for key, value in inputs.items() if key not in names}
+    reading = {key: value for key, value in observed.items() if key == Properties.drift}
+    return ReadResult(id_, outputs, {**target_inputs, Properties.target: revision, Properties.plan: "", **reading})
 
 
 _DECIDED = (Properties.effective_target, Properties.held)
@@ -48,13 +48,13 @@ def look(properties: Properties) -> Wire:
     from pulumi_alembic.drift.check import compare
 
     with connect(properties.url or "") as connection:
-        seen = compare(connection, expected, properties.drift_ignore, log.info)
-    for accepted in seen.accepted:
+        comparison = compare(connection, expected, properties.drift_ignore, log.info)
+    for accepted in comparison.accepted:
         log.info(str(accepted))
-    drift = seen.drift
+    drift = comparison.drift
     if drift:
-        log.warning(_text(drift, len(seen.told) or len(drift), seen.upgrade))
-    return {Properties.schema_fingerprint: seen.expected, **({Properties.drift: drift} if drift else {})}
+        log.warning(_text(drift, len(comparison.reported) or len(drift), comparison.upgrade))
+    return {Properties.schema_fingerprint: comparison.expected, **({Properties.drift: drift} if drift else {})}
 
 
 def unreachable(state: Properties) -> str:
@@ -72,11 +72,11 @@ def unreachable(state: Properties) -> str:
     return ""
 
 
-def keeper(olds: Properties, news: Properties) -> Keeper:
+def baseline(olds: Properties, news: Properties) -> DriftBaseline:
     """Keeps what is expected through an update."""
-    from pulumi_alembic.drift.baseline import Keeper
+    from pulumi_alembic.drift.baseline import DriftBaseline
 
-    return Keeper(
+    return DriftBaseline(
         news.url or "",
         olds.schema_fingerprint,
         news.log,

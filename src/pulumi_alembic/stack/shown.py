@@ -59,8 +59,8 @@ def _file(urn: str) -> Path | None:
         return None
     folder = Path(tempfile.gettempdir(), f"pulumi-alembic-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o077 or folder.is_symlink():
+    status = folder.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
         raise OSError(f"{folder} is not private")
     return folder / f"{engine}-{hashlib.sha256(urn.encode()).hexdigest()[:16]}"
 

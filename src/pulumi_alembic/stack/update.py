@@ -17,7 +17,7 @@ from pulumi_alembic.migrate.data_loss.settings import is_wanted
 from pulumi_alembic.migrate.job import Gate, Job, Locks
 from pulumi_alembic.review import build, lock_forecast, plan_text
 from pulumi_alembic.review.gates import Gates, notes
-from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.plan_review import PlanReview
 from pulumi_alembic.scripts.history import BASE
 from pulumi_alembic.scripts.plan import Direction, Plan
 from pulumi_alembic.stack import adopt, plugin_errors, proof, refresh, shown
@@ -25,19 +25,19 @@ from pulumi_alembic.stack.log import Log
 from pulumi_alembic.stack.properties import DETAILS, ID, Properties, Wire
 
 if TYPE_CHECKING:
-    from pulumi_alembic.drift.baseline import Keeper
+    from pulumi_alembic.drift.baseline import DriftBaseline
     from pulumi_alembic.scripts.origin import Origin
 
 __all__ = ["migrate", "rehearsed", "tell"]
 
-rehearsed: dict[str, Account | None] = {}
+rehearsed: dict[str, PlanReview | None] = {}
 """By URN, what the check of an update saw in the rehearsal, for the update that follows in this process."""
 
 
 def migrate(olds: Properties, news: Properties) -> Wire:
     """Bring the database to the target; the outputs. Raises HalfDone, with how far it is, where a revision fails."""
     gates = news.gates
-    gate = _Gate(news, news.job(news, news.reaches), gates, refresh.keeper(olds, news))
+    gate = _Gate(news, news.job(news, news.reaches), gates, refresh.baseline(olds, news))
     outputs = news.without(Properties.adopts, *DETAILS) | {Properties.proof: news.proves}
     job = replace(gate.job, allow_data_loss=gates.may_lose)
     try:
@@ -45,20 +45,20 @@ def migrate(olds: Properties, news: Properties) -> Wire:
             revision = migrator.migrate(job, gate, progress)
     except RevisionFailed as error:
         outputs |= {Properties.revision: error.revision, Properties.proof: proof.without(news.proves, gate.begun)}
-        outputs |= {Properties.schema_fingerprint: gate.keeper.fingerprint}
+        outputs |= {Properties.schema_fingerprint: gate.baseline.fingerprint}
         raise plugin_errors.HalfDone(str(error), ID, outputs) from None
     with connect(news.url or "") as connection:
         contract_policy.write(connection, gate.job.contracts.to_store if gate.job.contracts else "")
         connection.commit()
-    return outputs | {Properties.revision: revision, Properties.schema_fingerprint: gate.keeper.fingerprint}
+    return outputs | {Properties.revision: revision, Properties.schema_fingerprint: gate.baseline.fingerprint}
 
 
-def tell(plan: Plan, account: Account, inputs: Properties) -> None:
+def tell(plan: Plan, review: PlanReview, inputs: Properties) -> None:
     """Show the person what the plan does."""
     backup = inputs.backup_setting
-    reason = backup.reason(account)
+    reason = backup.reason(review)
     first = [f"Backup first, into {backup.folder}: {reason}"] if reason else []
-    inputs.log.info("\n  ".join([str(plan), *first, *plan_text.summary(account)]))
+    inputs.log.info("\n  ".join([str(plan), *first, *plan_text.summary(review)]))
 
 
 @dataclass
@@ -68,24 +68,24 @@ class _Gate(Gate):
     inputs: Properties
     job: Job
     gates: Gates
-    keeper: Keeper
+    baseline: DriftBaseline
     begun: Plan | None = field(default=None, init=False)
     _locks: Locks | None = field(default=None, init=False)
 
     def around(self) -> AbstractContextManager[object]:
-        return adopt.first(self.inputs, self.job, self.keeper)
+        return adopt.first(self.inputs, self.job, self.baseline)
 
     def approve(self, plan: Plan) -> Mapping[str, Any]:
         self.begun = plan
         job = self.job
-        looked, account = build.account_from_database(job, self.inputs.lint_settings, keep=is_wanted(job.policy))
-        account = _as_rehearsed(account, self.inputs.urn)
-        if not self._is_shown(account, job):
-            tell(plan, account, self.inputs)
-        self.gates.check([account], account.digest, lambda: self._digest_of_empty(job))
-        self.keeper.begin()
-        self._locks = lambda: lock_forecast.of_account(account, looked.catalog)
-        return notes(account, self.job.contracts.reason if self.job.contracts else "")
+        looked, review = build.review_from_database(job, self.inputs.lint_settings, keep=is_wanted(job.policy))
+        review = _as_rehearsed(review, self.inputs.urn)
+        if not self._is_shown(review, job):
+            tell(plan, review, self.inputs)
+        self.gates.check([review], review.digest, lambda: self._digest_of_empty(job))
+        self.baseline.begin()
+        self._locks = lambda: lock_forecast.of_review(review, looked.catalog)
+        return notes(review, self.job.contracts.reason if self.job.contracts else "")
 
     def locks(self) -> Locks | None:
         return self._locks
@@ -97,18 +97,18 @@ class _Gate(Gate):
 
         return Maker(self.inputs.backup_setting, self.job, self.inputs.log).back_up(plan, origin)
 
-    def _is_shown(self, account: Account, job: Job) -> bool:
+    def _is_shown(self, review: PlanReview, job: Job) -> bool:
         """Whether the preview of this command has printed the plan, and its rehearsal found no more than that did."""
-        if any(each.rehearsed and each.rehearsed.fails for each in account.revisions):
+        if any(revision.rehearsed and revision.rehearsed.fails for revision in review.revisions):
             return False
         noted = shown.noted(self.inputs.urn)
-        if not noted or noted == account.digest:
+        if not noted or noted == review.digest:
             return bool(noted)
-        return account.origin == BASE and noted == self._digest_of_empty(job)
+        return review.origin == BASE and noted == self._digest_of_empty(job)
 
     def _digest_of_empty(self, job: Job) -> str:
         """The digest of the plan as it was for a database to come: as good as its own while the database is empty."""
-        empty = build.account_of_empty(job, self.inputs.lint_settings)
+        empty = build.review_of_empty(job, self.inputs.lint_settings)
         return empty.digest if empty else ""
 
 
@@ -148,19 +148,19 @@ class _Progress(Log):
                 self.status(newest)
 
 
-def _as_rehearsed(account: Account, urn: str) -> Account:
-    """The account with what the check of this update saw, if the plan is still that one."""
+def _as_rehearsed(review: PlanReview, urn: str) -> PlanReview:
+    """The review with what the check of this update saw, if the plan is still that one."""
     seen = rehearsed.pop(urn, None)
-    if seen is None or _steps(seen) != _steps(account):
-        return account
+    if seen is None or _steps(seen) != _steps(review):
+        return review
     revisions = []
-    for now, then in zip(account.revisions, seen.revisions, strict=True):
+    for now, then in zip(review.revisions, seen.revisions, strict=True):
         # What was measured is that of the plan as it was judged then.
-        statements = then.statements if seen.digest == account.digest else now.statements
+        statements = then.statements if seen.digest == review.digest else now.statements
         revisions.append(replace(now, statements=statements, rehearsed=then.rehearsed))
     about = {"rehearsed": seen.rehearsed, "not_rehearsed": seen.not_rehearsed, "copied": seen.copied}
-    return replace(account, **about, revisions=tuple(revisions))  # type: ignore[arg-type]
+    return replace(review, **about, revisions=tuple(revisions))  # type: ignore[arg-type]
 
 
-def _steps(account: Account) -> tuple[object, ...]:
-    return account.origin, account.direction, [(each.id, each.checksum) for each in account.revisions]
+def _steps(review: PlanReview) -> tuple[object, ...]:
+    return review.origin, review.direction, [(revision.id, revision.checksum) for revision in review.revisions]

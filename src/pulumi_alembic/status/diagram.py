@@ -11,7 +11,7 @@ from html import escape
 from pulumi_alembic.database.connection import KEPT_SCHEMA, VERSION_SCHEMA
 from pulumi_alembic.output.printable import printable
 from pulumi_alembic.sql.catalog import Catalog
-from pulumi_alembic.sql.tables import TableAccount, TableState, tables
+from pulumi_alembic.sql.tables import TableChange, TableState, tables
 
 __all__ = ["diagram"]
 
@@ -25,30 +25,30 @@ _MOST = 60
 def diagram(catalog: Catalog, label: str) -> str:
     """Return the picture as an `svg` element whose name for a screen reader is `label`; empty without a table."""
     own = (f"{VERSION_SCHEMA}.", f"{KEPT_SCHEMA}.")
-    found = [table for table in tables(Catalog(), catalog) if not table.name.startswith(own)]
-    shown = found[:_MOST]
+    listed = [table for table in tables(Catalog(), catalog) if not table.name.startswith(own)]
+    shown = listed[:_MOST]
     if not shown:
         return ""
     places, width, height = _places(shown)
     parts = [*(_lines(table, places) for table in shown), *(_box(table, places[table.name]) for table in shown)]
-    more = f"<p>{len(found) - len(shown)} more tables are not drawn.</p>" if len(found) > len(shown) else ""
+    more = f"<p>{len(listed) - len(shown)} more tables are not drawn.</p>" if len(listed) > len(shown) else ""
     return (
         f'<svg role="img" aria-label="{_text(label)}" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}">{"".join(parts)}</svg>{more}'
     )
 
 
-def _rows(table: TableAccount) -> list[tuple[str, str, str]]:
+def _rows(table: TableChange) -> list[tuple[str, str, str]]:
     state = table.after or TableState()
     return [(column.key, column.name, column.type) for column in state.columns]
 
 
-def _width(table: TableAccount) -> float:
+def _width(table: TableChange) -> float:
     longest = max([len(table.name) + 2, *(len(name) + len(type_) + 8 for _, name, type_ in _rows(table))])
     return min(longest, 60) * _LETTER + 2 * _MARGIN
 
 
-def _places(shown: Sequence[TableAccount]) -> tuple[dict[str, _Place], float, float]:
+def _places(shown: Sequence[TableChange]) -> tuple[dict[str, _Place], float, float]:
     """The box of each table as x, y, width and height: what it refers to stands left of it."""
     names = {table.name: table for table in shown}
     depth: dict[str, int] = {}
@@ -74,7 +74,7 @@ def _places(shown: Sequence[TableAccount]) -> tuple[dict[str, _Place], float, fl
     return places, x - _GAP + _MARGIN, height
 
 
-def _box(table: TableAccount, place: _Place) -> str:
+def _box(table: TableChange, place: _Place) -> str:
     x, y, width, height = place
     texts = [f'<text class="title" x="{x + _MARGIN:.0f}" y="{y + 19:.0f}">{_text(table.name)}</text>']
     for number, (key, name, type_) in enumerate(_rows(table)):
@@ -87,7 +87,7 @@ def _box(table: TableAccount, place: _Place) -> str:
     return f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{height:.0f}" rx="4"/>{"".join(texts)}'
 
 
-def _lines(table: TableAccount, places: Mapping[str, _Place]) -> str:
+def _lines(table: TableChange, places: Mapping[str, _Place]) -> str:
     drawn = []
     x, y, width, _ = places[table.name]
     names = [name for _, name, _ in _rows(table)]

@@ -113,10 +113,10 @@ def survey(project: Path, guide: Guide, *, with_catalog: bool = False) -> tuple[
             with one stack is a problem of that stack.
 
     """
-    found = states.read(project, guide.engine)
-    with ThreadPoolExecutor(max(1, len(found))) as pool:
-        each = pool.map(lambda state: tuple(_statuses(project, state, guide, with_catalog)), found)
-        return tuple(status for statuses in each for status in statuses)
+    all_states = states.read(project, guide.engine)
+    with ThreadPoolExecutor(max(1, len(all_states))) as pool:
+        listed = pool.map(lambda state: tuple(_statuses(project, state, guide, with_catalog)), all_states)
+        return tuple(status for statuses in listed for status in statuses)
 
 
 def _statuses(project: Path, state: states.State, guide: Guide, with_catalog: bool) -> Iterator[Status]:

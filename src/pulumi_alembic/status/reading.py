@@ -35,11 +35,11 @@ def read(url: str, *, most: int, with_catalog: bool) -> Reading:
     knock(url)
     with connect(url) as connection:
         connection.read_only = True
-        found, _ = records.read(connection, most)
+        rows, _ = records.read(connection, most)
         return Reading(
             server=connection.info.server_version // 10_000,
             heads=read_heads(connection),
-            records=tuple(found),
+            records=tuple(rows),
             backup=_backup(connection),
             catalog=read_catalog(connection) if with_catalog else None,
         )

@@ -92,7 +92,7 @@ def read(project: Path, engine: str) -> tuple[State, ...]:
     """
     settings = _settings(project)
     url = os.environ.get("PULUMI_BACKEND_URL") or (settings.get("backend") or {}).get("url") or _logged_in()
-    named = {found["stack"] for path in project.iterdir() if (found := _CONFIGURATION.fullmatch(path.name))}
+    named = {match["stack"] for path in project.iterdir() if (match := _CONFIGURATION.fullmatch(path.name))}
     if not url.startswith("file://"):
         listed = {str(stack["name"]) for stack in _ask(project, engine, "stack", "ls", "--json")}
         with ThreadPoolExecutor(max(1, len(listed))) as pool:
@@ -224,7 +224,7 @@ def _update(entries: Sequence[Mapping[str, Any]]) -> Update | None:
 def _entries(folder: Path) -> Iterator[dict[str, Any]]:
     """The newest entries of a history, the newest first; what cannot be read is left out."""
     number = re.compile(r"-(\d+)\.history\.json(?:\.gz)?$")
-    files = [(int(found[1]), path) for path in folder.glob("*") if (found := number.search(path.name))]
+    files = [(int(match[1]), path) for path in folder.glob("*") if (match := number.search(path.name))]
     for _, path in sorted(files, reverse=True)[:_ENTRIES]:
         with suppress(OSError, ValueError):
             entry = _json(path)

@@ -121,7 +121,7 @@ class ProviderRegistry:
         return id_, self._configure(urn, id_, inputs)
 
     def update(self, old: ResourceState, inputs: Properties) -> Properties:
-        """Configures a provider anew under its old id; whoever still needs the old configuration has had it."""
+        """Configures a provider again under its old id; whoever still needs the old configuration has had it."""
         return self._configure(old.urn, old.id, inputs)
 
     def _configure(self, urn: str, id_: str, inputs: Properties) -> Properties:

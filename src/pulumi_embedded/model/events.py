@@ -62,7 +62,7 @@ class StepView:
 
     @property
     def resource(self) -> ResourceState:
-        """The new state, or the old one where there is no new."""
+        """The new state, or the old one if there is no new."""
         state = self.new or self.old
         assert state is not None  # noqa: S101 - a step has one of the two
         return state

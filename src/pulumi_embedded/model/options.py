@@ -74,7 +74,7 @@ class Cancellation:
             act()
 
     def on_stop(self, act: Callable[[], None]) -> None:
-        """Calls `act` when there is a reason to stop, at once where there is one already."""
+        """Calls `act` when there is a reason to stop, at once if there is one already."""
         self._callbacks.append(act)
         if self._event.is_set():
             act()

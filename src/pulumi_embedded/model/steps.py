@@ -138,7 +138,7 @@ class Step:
 
     @property
     def resource(self) -> ResourceState:
-        """The state that the step is about: the new one, or the old one where there is no new."""
+        """The state that the step is about: the new one, or the old one if there is no new."""
         state = self.new or self.old
         assert state is not None  # noqa: S101 - a step has one of the two
         return state

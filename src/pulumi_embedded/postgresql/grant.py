@@ -207,7 +207,7 @@ _SINGLE = {
     "foreign_server": ("pg_foreign_server", "srvacl", "srvname"),
 }
 # Object type → the same for what a schema has many of, and which rows of the catalog they are. The real plugin takes
-# procedures for functions, and so never sees a grant on all functions as done where there is a procedure.
+# procedures for functions, and so never sees a grant on all functions as done if there is a procedure.
 _MANY = {
     "table": ("pg_class", "rel", "relkind = 'r'"),
     "sequence": ("pg_class", "rel", "relkind = 'S'"),

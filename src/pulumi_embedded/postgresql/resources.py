@@ -63,7 +63,7 @@ class Resources:
     """
 
     def __init__(self, server: Server, warn: Callable[[str, str], None] = lambda urn, text: None):
-        """`warn` is told what the server warns of, and of which resource: it has a URN and the text."""
+        """`warn` gets what the server warns of, and of which resource: it has a URN and the text."""
         self._server, self._warn = server, warn
         self._one_change = threading.Lock()
 

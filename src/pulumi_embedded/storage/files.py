@@ -53,7 +53,7 @@ def create_held(path: Path, content: Callable[[bool], bytes]) -> int:
     """Makes a file that does not exist yet, and no other beside it at any moment; gives its descriptor.
 
     The operating system holds it (flock) until the descriptor is closed here and in the processes that inherited it,
-    however they end. `content` is told whether it does: not every file system can.
+    however they end. `content` gets whether it does: not every file system can.
     """
     with _told(path):
         _make_folder(path.parent)

@@ -14,7 +14,7 @@ from pulumi_alembic.migrate import planner
 from pulumi_alembic.migrate.backfills import store
 from pulumi_alembic.migrate.backfills.work import Worker, work
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.build import review_from_database
 from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.review.plan_text import summary
 from pulumi_alembic.scripts.origin import Origin
@@ -320,7 +320,7 @@ def test_a_small_table_is_done_in_the_revision(one: Target) -> None:
 
 def test_the_preview_names_what_is_set_after_the_revision(one: Target) -> None:
     one.write(TWO, ONE, "op.execute('CREATE TABLE two ()'); " + OF_T)
-    _, review = account_from_database(one.job(TWO), Settings.parse({}))
+    _, review = review_from_database(one.job(TWO), Settings.parse({}))
     assert "    backfills t, after the revision" in "\n".join(summary(review))
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic.errors import CapsuleError, TargetError
+from pulumi_alembic.errors import StoredScriptError, TargetError
 from pulumi_alembic.migrate import planner
 from pulumi_alembic.migrate.job import Job
-from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.plan_review import PlanReview
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.revision import checksum
 from pulumi_alembic.scripts.trust import VARIABLE, digest
@@ -260,7 +260,7 @@ def test_what_the_migrators_own_rights_changed_in_the_ledger_is_refused_and_neve
 
     if not late:
         change()
-    with pytest.raises((Refused, CapsuleError)) as caught:
+    with pytest.raises((Refused, StoredScriptError)) as caught:
         stack.up(checkout, TWO, between=change if late else lambda: None)
     for part in [*TAMPERED[tamper], "Check out the commit that has them: git log --all"]:
         assert part in str(caught.value)
@@ -451,8 +451,8 @@ def test_other_tools_than_those_that_applied_it_are_a_warning_of_the_preview(
         'UPDATE migrations.ledger SET tools = tools || \'{"alembic": "1.0.0", "nonsense": "1"}\' WHERE revision = %s',
         FOUR,
     )
-    account = Account.from_json(json.loads(stack.preview(checkout, TWO)["__plan"]))
-    four, three = account.revisions
+    review = PlanReview.from_json(json.loads(stack.preview(checkout, TWO)["__plan"]))
+    four, three = review.revisions
     [finding] = four.findings
     assert (finding.rule, finding.severity) == ("other-tools", "warning")
     assert finding.message.startswith("it was applied with alembic 1.0.0, and here is 1.")

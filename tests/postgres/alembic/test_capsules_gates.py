@@ -11,7 +11,7 @@ from pulumi_alembic.backups import folder as backups
 from pulumi_alembic.database.pg_programs import find_client
 from pulumi_alembic.errors import DataLoss, NotApproved
 from pulumi_alembic.migrate.data_loss.settings import ALLOW_DATA_LOSS
-from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.plan_review import PlanReview
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.stack.plugin_errors import HalfDone
 from taskdb.local import Server
@@ -68,8 +68,8 @@ def test_rows_are_counted_and_stay_until_their_revision_may_take_them_away(
 ) -> None:
     execute(newer, "ALTER TABLE four ADD x int")
     execute(newer, "INSERT INTO four VALUES (1), (2)")
-    account = Account.from_json(json.loads(stack.preview(checkout, TWO)["__plan"]))
-    assert account.revisions[0].losses == ("2 rows of app.four",)
+    review = PlanReview.from_json(json.loads(stack.preview(checkout, TWO)["__plan"]))
+    assert review.revisions[0].losses == ("2 rows of app.four",)
     with refused(
         newer,
         DataLoss,
@@ -113,8 +113,8 @@ def test_an_excuse_in_a_script_holds_where_only_the_ledger_has_it(newer: Target)
     History.load(newer.directory).write_manifest()
     stack = Stack(newer.url)
     stack.up(newer.directory, FOUR)
-    account = Account.from_json(json.loads(stack.preview(older(newer, FOUR), THREE)["__plan"]))
-    assert [each.excused for one in account.revisions[0].statements for each in one.findings] == ["it is a cache"]
+    review = PlanReview.from_json(json.loads(stack.preview(older(newer, FOUR), THREE)["__plan"]))
+    assert [each.excused for one in review.revisions[0].statements for each in one.findings] == ["it is a cache"]
 
 
 @pytest.mark.full
@@ -134,9 +134,9 @@ def test_it_is_rehearsed(newer: Target, stack: Stack, checkout: Path, server: Se
             pytest.skip("no pg_dump for this server")
     url = f"postgresql://{server.username}:{server.password}@{server.host}:{server.port}/postgres"
     before = everything(newer)
-    account = Account.from_json(json.loads(stack.preview(checkout, TWO, **{"__rehearse_with": url})["__plan"]))
-    assert account.not_rehearsed == ""
-    dropped = [each.rehearsed.dropped for each in account.revisions if each.rehearsed and each.from_ledger]
+    review = PlanReview.from_json(json.loads(stack.preview(checkout, TWO, **{"__rehearse_with": url})["__plan"]))
+    assert review.not_rehearsed == ""
+    dropped = [each.rehearsed.dropped for each in review.revisions if each.rehearsed and each.from_ledger]
     assert dropped == [("table app.four",), ("table app.three",)]
     assert everything(newer) == before
 

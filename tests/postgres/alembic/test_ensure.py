@@ -10,7 +10,7 @@ from pulumi_alembic.errors import AssertionFailed, RevisionFailed
 from pulumi_alembic.migrate.planner import read_revision
 from pulumi_alembic.review import build
 from pulumi_alembic.review.lint.settings import Settings
-from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.plan_review import PlanReview
 from pulumi_alembic.review.plan_text import summary
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.stack import Refused, Stack
@@ -39,8 +39,8 @@ def tables(empty_target: Target) -> Target:
     return empty_target
 
 
-def account(target: Target, revision: str) -> Account:
-    return build.account_from_database(target.job(revision), Settings())[1]
+def review(target: Target, revision: str) -> PlanReview:
+    return build.review_from_database(target.job(revision), Settings())[1]
 
 
 def test_what_is_not_true_fails_the_revision_with_its_message_and_the_next_run_goes_on(tables: Target) -> None:
@@ -60,7 +60,7 @@ def test_the_preview_reports_it_and_the_update_runs_nothing(tables: Target) -> N
     ensures(tables, TWO, ONE, "op.execute('ALTER TABLE u ADD COLUMN x int')")
     ensures(tables, THREE, TWO, named(), "op.execute('ALTER TABLE t ALTER name SET NOT NULL')")
     send(tables, UNNAMED)
-    lines = summary(account(tables, THREE))
+    lines = summary(review(tables, THREE))
     assert "    ensures   each row has a name" in lines
     assert "    error     not true: each row has a name" in lines
     stack = Stack(tables.url)
@@ -80,7 +80,7 @@ def test_the_preview_reports_it_and_the_update_runs_nothing(tables: Target) -> N
 def test_what_the_plan_can_still_make_true_is_left_to_the_revision(tables: Target, before: str) -> None:
     ensures(tables, TWO, ONE, before, named())
     send(tables, UNNAMED)
-    assert account(tables, TWO).revisions[0].unmet == ()
+    assert review(tables, TWO).revisions[0].unmet == ()
     tables.migrate(TWO, allow_data_loss=frozenset({TWO}))
 
 
@@ -88,7 +88,7 @@ def test_the_digest_covers_the_query_and_its_message(tables: Target) -> None:
     digests = set()
     for line in (named(), named(f"{EACH_NAMED} AND true"), named(message="no row lacks a name"), named()):
         ensures(tables, TWO, ONE, line)
-        digests.add(account(tables, TWO).digest.split("-")[5])
+        digests.add(review(tables, TWO).digest.split("-")[5])
     assert len(digests) == 3
 
 

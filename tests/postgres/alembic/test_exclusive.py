@@ -72,7 +72,7 @@ def test_eight_at_once_end_well_and_one_does_the_work(three: Target, start: str,
     """Updates of the embedded engine, the provider's own path, and the `alembic` command."""
     if start != "base":
         three.migrate(start)
-    with Crowd(three, tmp_path) as crowd:
+    with WorkerPool(three, tmp_path) as crowd:
         with held(three) as pid:
             crowd.up(2)
             crowd.start(3, str(BIN / "alembic"), "upgrade", "head")
@@ -83,7 +83,7 @@ def test_eight_at_once_end_well_and_one_does_the_work(three: Target, start: str,
     assert sum("application somebody else" in text for text in crowd.printed()) == 8
 
 
-class Crowd:
+class WorkerPool:
     """Commands that run at the same time, each with what it printed in a file; ended at the latest with the block."""
 
     def __init__(self, target: Target, folder: Path) -> None:
@@ -92,7 +92,7 @@ class Crowd:
         self._folder = folder
         self._running: list[tuple[subprocess.Popen[bytes], Path]] = []
 
-    def __enter__(self) -> "Crowd":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -174,7 +174,7 @@ def test_a_migration_that_is_killed_keeps_nobody_waiting(three: Target, tmp_path
     told = Told()
     sleeping = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(C%')"
     login = log_in(three.url, autocommit=True, own=False)
-    with Crowd(three, tmp_path) as crowd, ThreadPoolExecutor() as threads, login:
+    with WorkerPool(three, tmp_path) as crowd, ThreadPoolExecutor() as threads, login:
         crowd.start(1, sys.executable, "-c", MIGRATE, TWO)
         until(lambda: login.execute(sleeping).fetchone() == (True,))
         waits = threads.submit(three.migrate, TWO, on_wait=told)

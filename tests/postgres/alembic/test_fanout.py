@@ -22,7 +22,7 @@ from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.fanout.job import FanoutJob
 from pulumi_alembic.fanout.plan.databases import Listing, address, unpack
 from pulumi_alembic.fanout.survey import survey
-from pulumi_alembic.fanout.worker_pool.pool import Crowd
+from pulumi_alembic.fanout.worker_pool.pool import WorkerPool
 from pulumi_alembic.stack.log import Log
 from pulumi_alembic.stack.plugin_errors import HalfDone
 from tests.conftest import Database
@@ -177,40 +177,40 @@ def test_a_killed_worker_is_a_failed_database_and_no_hang(tenants: Tenants, stac
 def test_what_moves_while_the_plans_are_judged_is_looked_at_anew(
     tenants: Tenants, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Crowd.run
+    run = WorkerPool.run
 
-    def moving(crowd: Crowd, task: str, *items: Any, **more: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-        if task == "account" and tenants.revisions[0] == "base":
+    def moving(pool: WorkerPool, task: str, *items: Any, **more: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+        if task == "review" and tenants.revisions[0] == "base":
             tenants.at(tenants.names[0]).migrate(ONE)
-        return run(crowd, task, *items, **more)
+        return run(pool, task, *items, **more)
 
-    monkeypatch.setattr(Crowd, "run", moving)
+    monkeypatch.setattr(WorkerPool, "run", moving)
     assert preview(stack, tenants)["plan"] == f"3 databases: base → {TWO}; 1: {ONE} → {TWO}"
     assert up(stack, tenants) and tenants.revisions == [TWO] * 4
 
 
-def workers(tenants: Tenants, crowd: Crowd) -> list[int]:
+def workers(tenants: Tenants, pool: WorkerPool) -> list[int]:
     """The forks that have looked at all of them, once more."""
     assert [
         error
-        for _, answer in crowd.run("look", [(name, None) for name in tenants.names], 2)
+        for _, answer in pool.run("look", [(name, None) for name in tenants.names], 2)
         if (error := answer.get("error"))
     ] == []
-    assert crowd._process
+    assert pool._process
     found = subprocess.run(
-        ["ps", "--ppid", str(crowd._process.pid), "-o", "pid="], capture_output=True, text=True
+        ["ps", "--ppid", str(pool._process.pid), "-o", "pid="], capture_output=True, text=True
     ).stdout
     return sorted(map(int, found.split()))
 
 
 @pytest.mark.full
 def test_the_workers_stay_and_one_that_dies_between_two_batches_is_replaced(tenants: Tenants) -> None:
-    with Crowd(job(tenants, TWO)) as crowd:
-        before = workers(tenants, crowd)
-        assert len(before) == 2 and workers(tenants, crowd) == before
+    with WorkerPool(job(tenants, TWO)) as pool:
+        before = workers(tenants, pool)
+        assert len(before) == 2 and workers(tenants, pool) == before
         os.kill(before[0], signal.SIGKILL)
         until(lambda: before[0] not in members(os.getpgid(before[1])))
-        after = workers(tenants, crowd)
+        after = workers(tenants, pool)
         assert len(after) == 2 and before[0] not in after and before[1] in after
 
 
@@ -257,8 +257,8 @@ def test_what_would_be_lost_in_any_of_them_is_refused_before_the_first(tenants: 
     for number in (1, 3):
         tenants.run(tenants.names[number], "INSERT INTO app.two VALUES (1)")
     lost = f"1 row of app.two in {tenants.names[1]} and as much in 1 more"
-    account = json.loads(preview(stack, tenants, ONE)["__plans"])[0]["plan"]
-    assert account["revisions"][0]["losses"] == [lost]
+    review = json.loads(preview(stack, tenants, ONE)["__plans"])[0]["plan"]
+    assert review["revisions"][0]["losses"] == [lost]
     with pytest.raises(Exception, match="the plan deletes data") as refused:
         up(stack, tenants, ONE)
     assert lost in str(refused.value)
@@ -542,10 +542,10 @@ def job(tenants: Tenants, target: str) -> FanoutJob:
 
 BLOCKED = """
 import sys
-from pulumi_alembic.fanout.worker_pool.pool import Crowd
+from pulumi_alembic.fanout.worker_pool.pool import WorkerPool
 from pulumi_alembic.fanout.job import FanoutJob
 
-with Crowd(FanoutJob.from_line(sys.stdin.buffer.readline())) as crowd:
+with WorkerPool(FanoutJob.from_line(sys.stdin.buffer.readline())) as crowd:
     names = sys.argv[1:]
     for answer in crowd.run("migrate", [(name, {"key": "", "approved": False, "configure": ""}) for name in names], 2):
         print(answer)
@@ -621,17 +621,17 @@ def test_a_preview_with_nothing_pending_loads_neither_alembic_nor_a_parser(
     for name in ("alembic", "sqlalchemy", "postgast"):
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is loaded')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with Crowd(job(tenants, TWO)) as crowd:
-        found = survey(crowd, Listing.of(tenants.names, ""), 2)
+    with WorkerPool(job(tenants, TWO)) as pool:
+        found = survey(pool, Listing.of(tenants.names, ""), 2)
     assert found.plan == f"at {TWO}: nothing pending"
-    with Crowd(job(tenants, ONE)) as crowd, pytest.raises(DatabaseError, match="ended"):
-        list(crowd.run("account", [(tenants.names[0], "")], 1))
+    with WorkerPool(job(tenants, ONE)) as pool, pytest.raises(DatabaseError, match="ended"):
+        list(pool.run("review", [(tenants.names[0], "")], 1))
 
 
 def test_a_url_is_in_no_argument_and_no_environment(tenants: Tenants) -> None:
     """Where every user of the machine could read it."""
-    with Crowd(job(tenants, TWO)) as crowd:
-        list(crowd.run("look", [(tenants.names[0], None)], 1))
+    with WorkerPool(job(tenants, TWO)) as pool:
+        list(pool.run("look", [(tenants.names[0], None)], 1))
         shown = subprocess.run(["ps", "eww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
         assert "pulumi_alembic.fanout" in shown
         assert tenants.target.url.split(":")[2].split("@")[0] not in shown

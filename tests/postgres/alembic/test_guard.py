@@ -14,7 +14,7 @@ from pulumi_alembic.migrate.data_loss.settings import ALLOW_DATA_LOSS, allowed
 from pulumi_alembic.migrate.planner import read_revision
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.provider import MigrationsProvider
-from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.plan_review import PlanReview
 from pulumi_alembic.sql.parser import identifier, library
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
@@ -328,13 +328,13 @@ def test_an_update_refuses_before_the_first_of_its_revisions(filled: Target) -> 
 def test_the_preview_says_how_much_would_go_and_the_digest_does_not_change_with_it(filled: Target) -> None:
     filled.write(TWO, ONE, "op.drop_table('children'); op.drop_table('nobody')")
     first = planned(filled, TWO)
-    [revision] = Account.from_json(json.loads(first["__plan"])).revisions
+    [revision] = PlanReview.from_json(json.loads(first["__plan"])).revisions
     assert revision.losses == ("1,200 rows of app.children",)
     with connect(filled.url) as connection:
         connection.execute("DELETE FROM children WHERE id > 1")
         connection.commit()
     second = planned(filled, TWO)
-    [revision] = Account.from_json(json.loads(second["__plan"])).revisions
+    [revision] = PlanReview.from_json(json.loads(second["__plan"])).revisions
     assert revision.losses == ("1 row of app.children",)
     assert first["digest"] == second["digest"]
 
@@ -346,7 +346,7 @@ def test_the_preview_waits_for_nobody_to_count(filled: Target) -> None:
         connection.execute("ANALYZE children")
         connection.commit()
         connection.execute("LOCK TABLE children IN ACCESS EXCLUSIVE MODE")
-        [revision] = Account.from_json(json.loads(planned(filled, TWO)["__plan"])).revisions
+        [revision] = PlanReview.from_json(json.loads(planned(filled, TWO)["__plan"])).revisions
     assert revision.losses == ("about 1,200 rows of app.children",)
 
 

@@ -14,7 +14,7 @@ from pulumi_alembic.migrate.data_loss.preserved_table import read
 from pulumi_alembic.migrate.planner import read_revision
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.provider import MigrationsProvider
-from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.plan_review import PlanReview
 from pulumi_alembic.review.plan_text import summary
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
@@ -121,7 +121,7 @@ def kept(target: Target) -> list[Any]:
 
 
 def told(target: Target) -> list[str]:
-    return sorted(entry.told(entry.rows) for entry in kept(target))
+    return sorted(entry.described(entry.rows) for entry in kept(target))
 
 
 @pytest.mark.full
@@ -502,7 +502,7 @@ def test_the_preview_says_what_is_set_aside_and_what_it_costs_and_the_update_doe
          "ALTER TABLE bare DROP COLUMN y")  # fmt: skip
     write(small, FILL_MORE, "INSERT INTO typed VALUES (1, 'a')", "UPDATE users SET x = 1", "UPDATE bare SET y = 1")
     inputs = planned(small, ONE)
-    [revision] = Account.from_json(json.loads(inputs["__plan"])).revisions
+    [revision] = PlanReview.from_json(json.loads(inputs["__plan"])).revisions
     assert revision.losses == ("3 values of app.bare.y",)
     assert revision.keeps == (
         "9 rows of app.more: moved, no copy",
@@ -510,17 +510,17 @@ def test_the_preview_says_what_is_set_aside_and_what_it_costs_and_the_update_doe
         "9 values of app.users.x: copied under lock",
     )
     assert "    preserves 9 rows of app.more: moved, no copy" in summary(
-        Account.from_json(json.loads(inputs["__plan"]))
+        PlanReview.from_json(json.loads(inputs["__plan"]))
     )
     off = planned(small, ONE, policy={"keep_data": "false"})
-    [revision] = Account.from_json(json.loads(off["__plan"])).revisions
+    [revision] = PlanReview.from_json(json.loads(off["__plan"])).revisions
     assert (revision.keeps, len(revision.losses)) == ((), 4)
     assert off["digest"] == inputs["digest"]
     with pytest.raises(DataLoss):
         MigrationsProvider().update("id", {}, inputs)
     MigrationsProvider().update("id", {}, {**inputs, "__allow_data_loss": [TWO]})
     back = planned(small, TWO)
-    [revision] = Account.from_json(json.loads(back["__plan"])).revisions
+    [revision] = PlanReview.from_json(json.loads(back["__plan"])).revisions
     assert set(revision.puts_back) == {"9 rows of app.more", "1 row of app.typed", "9 values of app.users.x"}
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import pytest
 
 from pulumi_alembic.migrate.job import Job
-from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.build import review_from_database
 from pulumi_alembic.review.lint import Settings
 from pulumi_alembic.review.lint.advice import NEXT
 from pulumi_alembic.review.lint.rules import RULES, Scale
-from pulumi_alembic.review.plan_review import Account, Finding, Severity
+from pulumi_alembic.review.plan_review import Finding, PlanReview, Severity
 from pulumi_alembic.sql import catalog
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
@@ -151,12 +151,12 @@ def write(target: Target, blocks: list[str], first: int = 2) -> str:
     return id
 
 
-def account(target: Target, revision: str, settings: Settings = LARGE) -> Account:
-    _, found = account_from_database(Job(target.url, target.directory, revision), settings)
+def review(target: Target, revision: str, settings: Settings = LARGE) -> PlanReview:
+    _, found = review_from_database(Job(target.url, target.directory, revision), settings)
     return found
 
 
-def findings(found: Account) -> Iterator[Finding]:
+def findings(found: PlanReview) -> Iterator[Finding]:
     for revision in found.revisions:
         yield from revision.findings
         for statement in revision.statements:
@@ -177,7 +177,7 @@ def test_a_bad_statement_is_found_and_what_is_suggested_runs_and_is_not(one: Tar
     for first, last in ((0, 0), (1, 20), (21, 200)):
         if last:
             fill(one, first, last)
-        [found] = [each for each in findings(account(one, head)) if each.rule == case.rule]
+        [found] = [each for each in findings(review(one, head)) if each.rule == case.rule]
         seen.append(found.severity)
     rule = RULES[case.rule]
     assert tuple(seen) == (rule.levels if rule.scale is Scale.SIZE else rule.levels[:1] * 3)
@@ -185,7 +185,7 @@ def test_a_bad_statement_is_found_and_what_is_suggested_runs_and_is_not(one: Tar
     if case.runs:
         # Under names of their own: Python may keep the compiled script of a file that was written in the same second.
         head = write(one, found.suggestion.split(f"\n{NEXT}\n"), first=10)
-        again = account(one, head)
+        again = review(one, head)
         assert not any(each.runs_python for each in again.revisions)
         assert [each.message for each in findings(again) if each.rule == case.rule] == []
         if "PostgreSQL 14" not in found.suggestion or one.query("SHOW server_version_num") >= [("140000",)]:
@@ -221,7 +221,7 @@ def test_a_bad_statement_is_found_and_what_is_suggested_runs_and_is_not(one: Tar
 )
 def test_a_suggestion_keeps_all_that_the_statement_says_or_is_in_words(one: Target, sql: str, kept: list[str]) -> None:
     head = write(one, [f"op.execute({sql!r})"])
-    for found in findings(account(one, head)):
+    for found in findings(review(one, head)):
         if RULES[found.rule].scale is Scale.SIZE:
             assert [each for each in kept if each not in found.suggestion] == [], found.suggestion
 
@@ -230,7 +230,7 @@ def test_a_suggestion_keeps_all_that_the_statement_says_or_is_in_words(one: Targ
 @pytest.mark.parametrize("on", ["a", "lower(b), a", "a, (a + 1), (kept * 2)", '(b::text) COLLATE "C"', "a) INCLUDE (b"])
 def test_an_index_is_called_as_postgresql_calls_it(one: Target, on: str) -> None:
     sql = f"CREATE INDEX ON t ({on})"
-    [found] = [each for each in findings(account(one, write(one, [f"op.execute({sql!r})"]))) if "creation" in each.rule]
+    [found] = [each for each in findings(review(one, write(one, [f"op.execute({sql!r})"]))) if "creation" in each.rule]
     before = "SELECT relname FROM pg_class WHERE relkind = 'i' AND relname LIKE 't\\_%' AND relname <> 't_a'"
     known = set(one.query(before))
     one.migrate("20250101_002")
@@ -242,7 +242,7 @@ def test_what_is_done_to_a_table_is_one_finding_and_not_one_for_each_partition(o
     fill(one, 1, 20)
     for sql in ("ALTER TABLE p ADD CHECK (id > 0)", "ALTER TABLE p ADD UNIQUE (id, at)", "CREATE INDEX i ON p (at)"):
         head = write(one, [f"op.execute({sql!r})"])
-        sized = [each.rule for each in findings(account(one, head)) if RULES[each.rule].scale is Scale.SIZE]
+        sized = [each.rule for each in findings(review(one, head)) if RULES[each.rule].scale is Scale.SIZE]
         assert len(sized) == 1, sized
 
 
@@ -272,7 +272,7 @@ def test_what_the_revision_itself_has_made_is_nobodys_table(one: Target) -> None
     ]
     lines += ["ALTER TABLE mine RENAME other TO another", "ALTER TABLE mine RENAME TO yours"]
     head = write(one, ["\n".join(f"op.execute({each!r})" for each in lines)])
-    assert {each.rule for each in findings(account(one, head))} == {"irreversible-downgrade", "undocumented-revision"}
+    assert {each.rule for each in findings(review(one, head))} == {"irreversible-downgrade", "undocumented-revision"}
 
 
 def test_a_table_is_as_large_by_another_name_and_in_another_schema(one: Target) -> None:
@@ -281,7 +281,7 @@ def test_a_table_is_as_large_by_another_name_and_in_another_schema(one: Target) 
     second = ["CREATE SCHEMA more", "ALTER TABLE v SET SCHEMA more", "CREATE INDEX two ON more.v (a)"]
     second += ["CREATE TABLE t (id bigint PRIMARY KEY, a integer)", "CREATE INDEX three ON t (a)"]
     head = write(one, ["\n".join(f"op.execute({each!r})" for each in lines) for lines in (first, second)])
-    found = [each for each in findings(account(one, head)) if each.rule == "require-concurrent-index-creation"]
+    found = [each for each in findings(review(one, head)) if each.rule == "require-concurrent-index-creation"]
     assert [(each.severity, each.message.partition(":")[0]) for each in found] == [
         ("error", "builds index one on app.u (fewer than 10,000 rows)"),
         ("error", "builds index two on more.v (fewer than 10,000 rows)"),
@@ -291,7 +291,7 @@ def test_a_table_is_as_large_by_another_name_and_in_another_schema(one: Target) 
 def test_a_table_whose_partitions_are_small_each_is_large_together(one: Target) -> None:
     fill(one, 1, 120)
     head = write(one, [statement(Case("", "CREATE INDEX i ON p (id)"))])
-    [found] = [each for each in findings(account(one, head)) if each.rule == "require-concurrent-index-creation"]
+    [found] = [each for each in findings(review(one, head)) if each.rule == "require-concurrent-index-creation"]
     assert found.severity is Severity.ERROR
     parts = one.query("SELECT reltuples FROM pg_class WHERE relname LIKE 'p_20__' ORDER BY 1")
     assert all(0 < rows < 120 for (rows,) in parts)  # type: ignore[operator]
@@ -305,7 +305,7 @@ def test_a_table_that_was_never_analysed_is_judged_by_its_pages(one: Target) -> 
     head = write(one, [statement(Case("", "ALTER TABLE big ALTER n TYPE bigint"))])
 
     def severity(settings: Settings) -> Severity:
-        [found] = [each for each in findings(account(one, head, settings)) if each.rule == "changing-column-type"]
+        [found] = [each for each in findings(review(one, head, settings)) if each.rule == "changing-column-type"]
         return found.severity
 
     assert severity(Settings.parse({"large_size": "50kB"})) is Severity.ERROR
@@ -325,7 +325,7 @@ def test_what_the_statistics_do_not_know_is_never_taken_for_empty(one: Target, m
     head = write(one, [statement(Case("", sql))])
 
     def told(settings: Settings = LARGE) -> list[tuple[str, str]]:
-        found = [each for each in findings(account(one, head, settings)) if each.rule == "changing-column-type"]
+        found = [each for each in findings(review(one, head, settings)) if each.rule == "changing-column-type"]
         return [(each.severity, each.message.partition("(")[2].partition(")")[0]) for each in found]
 
     assert told() == [("warning", "never analysed, more than 1 MB"), *[("info", "which is empty")] * 2]
@@ -339,11 +339,11 @@ def test_what_the_statistics_do_not_know_is_never_taken_for_empty(one: Target, m
 
 
 def test_reading_sizes_waits_for_no_lock(one: Target) -> None:
-    """The whole account, sizes included, while somebody holds the strongest lock on the table."""
+    """The whole review, sizes included, while somebody holds the strongest lock on the table."""
     head = write(one, [statement(Case("", "ALTER TABLE t ALTER a TYPE bigint"))])
     with connect(one.url) as other:
         other.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
-        assert "changing-column-type" in {each.rule for each in findings(account(one, head))}
+        assert "changing-column-type" in {each.rule for each in findings(review(one, head))}
 
 
 def test_what_hides_an_invalid_index_says_that_it_is_there(one: Target) -> None:
@@ -355,7 +355,7 @@ def test_what_hides_an_invalid_index_says_that_it_is_there(one: Target) -> None:
         with pytest.raises(Exception, match="could not create unique index"):
             connection.execute("CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)")
     head = write(one, ["op.execute('CREATE INDEX IF NOT EXISTS i ON t (a)')"])
-    [found] = [each for each in findings(account(one, head)) if "if-not" in each.rule]
+    [found] = [each for each in findings(review(one, head)) if "if-not" in each.rule]
     assert "index i on app.t, which is there, invalid, from an interrupted build" in found.message
 
 
@@ -367,6 +367,6 @@ def test_a_downgrade_is_told_what_it_destroys_and_not_how_it_is_written(one: Tar
     with connect(one.url) as connection:
         connection.execute("ANALYZE made")
         connection.commit()
-    [found] = findings(account(one, ONE))
+    [found] = findings(review(one, ONE))
     assert (found.rule, found.severity) == ("destroys-data", Severity.WARNING)
     assert found.message.startswith("deletes table app.made (fewer than 10,000 rows)")

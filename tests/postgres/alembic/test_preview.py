@@ -87,8 +87,8 @@ def preview(target: Target, revision: str = THREE, admin: str = "") -> dict[str,
 
 def how(shown: dict[str, Any]) -> str:
     """Empty where it was rehearsed, else why not."""
-    account = json.loads(shown["__plan"])
-    return "" if account.get("rehearsed") else account["not_rehearsed"]
+    review = json.loads(shown["__plan"])
+    return "" if review.get("rehearsed") else review["not_rehearsed"]
 
 
 def everything(target: Target) -> dict[str, object]:

@@ -21,7 +21,7 @@ from pulumi_alembic.database.connection import OWN_OPTIONS, Session, connect, lo
 from pulumi_alembic.database.pg_programs import environment, find_client
 from pulumi_alembic.drift.reader import read
 from pulumi_alembic.migrate.job import Job
-from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.build import review_from_database
 from pulumi_alembic.review.lint import Settings
 from pulumi_alembic.sql.parser import ParseError, nodes, parse
 from taskdb.existing import existing
@@ -101,8 +101,8 @@ def work(target: Target, admin: str) -> None:
     parts = psycopg.conninfo.conninfo_to_dict(admin)
     login = Admin(str(parts["host"]), int(str(parts["port"])), str(parts["user"]), str(parts["password"]), "disable")
     existing(login, target.url.rpartition("/")[2])
-    _, account = account_from_database(Job(target.url, target.directory, TWO), Settings(), admin=admin)
-    assert account.not_rehearsed == ""
+    _, review = review_from_database(Job(target.url, target.directory, TWO), Settings(), admin=admin)
+    assert review.not_rehearsed == ""
     with connect(target.url) as connection:
         read(connection)
     target.migrate(TWO)
@@ -284,9 +284,9 @@ def test_what_the_owner_defines_runs_in_no_session_of_the_admins(
     with as_owner(two.url) as session:
         session.execute(HOSTILE.format(admin=server.username, migrator=migrator, file=file).encode())
         session.commit()
-    _, account = account_from_database(Job(two.url, two.directory, TWO), Settings(), admin=admin)
-    assert account.not_rehearsed == ""
-    assert [each.rehearsed and each.rehearsed.fails for each in account.revisions] == [""]
+    _, review = review_from_database(Job(two.url, two.directory, TWO), Settings(), admin=admin)
+    assert review.not_rehearsed == ""
+    assert [each.rehearsed and each.rehearsed.fails for each in review.revisions] == [""]
     assert two.query(limit) == [(-1,)]
     assert not file.exists()
 
@@ -307,9 +307,9 @@ def test_what_another_role_owns_is_named_and_not_rehearsed(
         if connection.info.server_version < 150000:
             pytest.skip("the admin does not own the schema public")
         connection.execute(made.encode())
-    _, account = account_from_database(Job(two.url, two.directory, TWO), Settings(), admin=admin)
-    assert account.not_rehearsed.startswith(reason)
-    assert not account.rehearsed
+    _, review = review_from_database(Job(two.url, two.directory, TWO), Settings(), admin=admin)
+    assert review.not_rehearsed.startswith(reason)
+    assert not review.rehearsed
 
 
 @pytest.mark.full
@@ -327,6 +327,6 @@ def test_schemas_rights_and_extensions_are_those_of_the_target(two: Target, admi
         "op.execute(\"ALTER TABLE t ADD h text DEFAULT extensions.gen_salt('md5')\")",
         "op.execute('ALTER TABLE t DROP h')",
     )
-    _, account = account_from_database(Job(two.url, two.directory, TWO), Settings(), admin=admin)
-    assert account.not_rehearsed == ""
-    assert [each.rehearsed and each.rehearsed.fails for each in account.revisions] == [""]
+    _, review = review_from_database(Job(two.url, two.directory, TWO), Settings(), admin=admin)
+    assert review.not_rehearsed == ""
+    assert [each.rehearsed and each.rehearsed.fails for each in review.revisions] == [""]

@@ -11,7 +11,7 @@ import pytest
 from pulumi_alembic.database.pg_programs import find_client
 from pulumi_alembic.errors import LintError
 from pulumi_alembic.ledger import records
-from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.plan_review import PlanReview
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.promotion import UNSEALED, VARIABLE, Proof
 from pulumi_alembic.stack.log import Log
@@ -94,7 +94,7 @@ def test_a_refresh_proves_what_the_database_is_at(two: Target, admin: str) -> No
 def test_what_is_proven_runs_and_is_shown_as_such(two: Target, upper: Stack, admin: str) -> None:
     lower = of(proof(two, admin, TWO))
     planned = upper.preview(two.directory, TWO, **lower)
-    assert [each.proven_by for each in Account.from_json(json.loads(planned["__plan"])).revisions] == ["staging"] * 2
+    assert [each.proven_by for each in PlanReview.from_json(json.loads(planned["__plan"])).revisions] == ["staging"] * 2
     upper.up(two.directory, TWO, **lower)
     assert upper.outputs["revision"] == TWO
     # What it was told of others is not kept.

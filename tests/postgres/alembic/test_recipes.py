@@ -207,7 +207,7 @@ def test_a_constraint_that_old_rows_violate_stops_before_anything_runs(shop: Tar
     with connect(shop.url) as session:
         session.execute("INSERT INTO tasks (title) VALUES ('a')")
         session.commit()
-    from tests.postgres.alembic.test_ensure import account
+    from tests.postgres.alembic.test_ensure import review
 
-    [first, *_] = account(shop, History.load(shop.directory).heads[0]).revisions
+    [first, *_] = review(shop, History.load(shop.directory).heads[0]).revisions
     assert first.unmet == ("each row of app.tasks satisfies tasks_points_not_null",)

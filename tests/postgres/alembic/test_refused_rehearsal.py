@@ -12,7 +12,7 @@ from pulumi_alembic.database.pg_programs import find_client
 from pulumi_alembic.errors import RehearsalFailed
 from pulumi_alembic.provider import MigrationsProvider
 from pulumi_alembic.review.gates import SKIP_REHEARSAL, errors_of
-from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.plan_review import PlanReview
 from pulumi_alembic.review.plan_text import summary
 from pulumi_alembic.stack.log import Log
 from taskdb.local import Server
@@ -83,10 +83,10 @@ def asked(target: Target, admin: str, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def account_of(answer: Any) -> Account:
+def review_of(answer: Any) -> PlanReview:
     import json
 
-    return Account.from_json(json.loads(answer.inputs["__plan"]))
+    return PlanReview.from_json(json.loads(answer.inputs["__plan"]))
 
 
 @contextmanager
@@ -125,8 +125,8 @@ def test_what_may_come_from_empty_tables_is_a_warning(
     write(one, DOUBTFUL[case])
     answer = provider.check({}, asked(one, admin))
     assert answer.failures == []
-    account = account_of(answer)
-    said = "\n".join(summary(account))
+    review = review_of(answer)
+    said = "\n".join(summary(review))
     assert "warning   fails in the rehearsal" in said
     assert "no table has rows there, so it can succeed on the target" in said
     assert "Rehearsed in a scratch database (its tables are empty): 1 of 2 revisions applied" in said
@@ -205,9 +205,9 @@ def test_a_downgrade_that_leaves_something_is_a_finding(one: Target, admin: str,
         path.write_text(path.read_text() + "# lint: allow irreversible-downgrade: the type is shared\n")
     answer = provider.check({}, asked(one, admin, __production=True))
     assert answer.failures == []
-    account = account_of(answer)
-    [found] = [each for _, each in errors_of(account) if each.rule == "irreversible-downgrade"] or [None]
-    said = "\n".join(summary(account))
+    review = review_of(answer)
+    [found] = [each for _, each in errors_of(review) if each.rule == "irreversible-downgrade"] or [None]
+    said = "\n".join(summary(review))
     assert "error     irreversible-downgrade: in the rehearsal downgrade() leaves type app.kind" in said
     if allowed:
         assert found is None

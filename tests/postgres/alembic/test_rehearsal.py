@@ -25,9 +25,9 @@ from pulumi_alembic.database.pg_programs import Programs, find_client
 from pulumi_alembic.errors import NotRehearsed
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.provider import MigrationsProvider
-from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.build import review_from_database
 from pulumi_alembic.review.lint import Settings
-from pulumi_alembic.review.plan_review import RESTORES, Account
+from pulumi_alembic.review.plan_review import RESTORES, PlanReview
 from pulumi_alembic.review.rehearsal import copying, scratch_run
 from pulumi_alembic.review.rehearsal.dump import dump
 from pulumi_alembic.review.rehearsal.scratch import _key, _prefix, at, database_of, scratch
@@ -67,11 +67,11 @@ def admin_url(server: Server) -> str:
     return f"postgresql://{server.username}:{server.password}@{server.host}:{server.port}/postgres"
 
 
-def rehearsed(target: Target, admin: str, revision: str = TWO) -> Account:
-    _, account = account_from_database(Job(target.url, target.directory, revision), Settings(), admin=admin)
-    assert account.not_rehearsed == ""
-    assert account.rehearsed
-    return account
+def rehearsed(target: Target, admin: str, revision: str = TWO) -> PlanReview:
+    _, review = review_from_database(Job(target.url, target.directory, revision), Settings(), admin=admin)
+    assert review.not_rehearsed == ""
+    assert review.rehearsed
+    return review
 
 
 PLANS = 5
@@ -160,9 +160,9 @@ def test_what_reaches_outside_of_its_session_is_not_rehearsed(
 ) -> None:
     write(directory, TWO, ONE, RUNS_PYTHON[case][0])
     target = at_one()
-    _, account = account_from_database(Job(target.url, directory, TWO), Settings(), admin=admin_url)
-    assert not account.rehearsed
-    assert OUTSIDE[case] in account.not_rehearsed
+    _, review = review_from_database(Job(target.url, directory, TWO), Settings(), admin=admin_url)
+    assert not review.rehearsed
+    assert OUTSIDE[case] in review.not_rehearsed
 
 
 @pytest.mark.few(2)
@@ -258,16 +258,16 @@ def test_a_rehearsal_changes_nothing_and_leaves_nothing(two: Target, admin_url: 
         "ledger": "SELECT id, revision, event FROM migrations.ledger ORDER BY 1",
     }
     before = {key: two.query(query) for key, query in what.items()}
-    account = rehearsed(two, admin_url)
-    [revision] = account.revisions
+    review = rehearsed(two, admin_url)
+    [revision] = review.revisions
     assert revision.rehearsed is not None
     assert revision.rehearsed.made == ("column app.t.z",)
     assert revision.rehearsed.way_back == "does not restore the same schema"
     assert revision.rehearsed.left == ("+ column app.t.z integer",)
     assert {key: two.query(query) for key, query in what.items()} == before
     assert scratches(server, name(two)) == []
-    _, static = account_from_database(Job(two.url, two.directory, TWO), Settings())
-    assert account.digest == static.digest
+    _, static = review_from_database(Job(two.url, two.directory, TWO), Settings())
+    assert review.digest == static.digest
 
 
 @pytest.mark.full
@@ -294,8 +294,8 @@ def test_a_large_schema_is_copied_in_many_transactions(
 
 def test_a_way_back_that_leads_back_is_said_to(target: Target, admin_url: str) -> None:
     """The project's own revisions, from an empty database."""
-    account = rehearsed(target, admin_url, "20250126_003")
-    assert [each.rehearsed and each.rehearsed.way_back for each in account.revisions] == [RESTORES] * 3
+    review = rehearsed(target, admin_url, "20250126_003")
+    assert [each.rehearsed and each.rehearsed.way_back for each in review.revisions] == [RESTORES] * 3
 
 
 def test_a_rename_is_said_to_be_one(empty_target: Target, admin_url: str) -> None:
@@ -316,9 +316,9 @@ def test_a_rename_is_said_to_be_one(empty_target: Target, admin_url: str) -> Non
 @pytest.mark.full
 def test_a_lock_in_the_way_is_not_waited_for(two: Target, admin_url: str, server: Server) -> None:
     with ThreadPoolExecutor() as pool, blocker(two, "LOCK TABLE t IN ACCESS EXCLUSIVE MODE"):
-        done = pool.submit(account_from_database, Job(two.url, two.directory, TWO), Settings(), admin=admin_url)
-        _, account = done.result(LONGEST)
-    assert account.not_rehearsed.startswith("a lock was in the way of the copy of the schema: pid ")
+        done = pool.submit(review_from_database, Job(two.url, two.directory, TWO), Settings(), admin=admin_url)
+        _, review = done.result(LONGEST)
+    assert review.not_rehearsed.startswith("a lock was in the way of the copy of the schema: pid ")
     assert scratches(server, name(two)) == []
 
 
@@ -361,13 +361,13 @@ _PREVIEWS = """
 import sys, time
 from pathlib import Path
 from pulumi_alembic.migrate.job import Job
-from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.build import review_from_database
 from pulumi_alembic.review.lint import Settings
 url, directory, revision, admin = sys.argv[1:]
 while True:
     begun = time.monotonic()
-    _, account = account_from_database(Job(url, Path(directory), revision), Settings(), admin=admin)
-    assert account.rehearsed, account.not_rehearsed
+    _, review = review_from_database(Job(url, Path(directory), revision), Settings(), admin=admin)
+    assert review.rehearsed, review.not_rehearsed
     print(time.monotonic() - begun, flush=True)
 """
 
@@ -451,9 +451,9 @@ def test_a_preview_rehearses_and_keeps_the_admins_login_to_itself(two: Target, a
 
 
 def test_an_admin_that_may_make_no_database_is_a_reason_and_no_error(two: Target) -> None:
-    _, account = account_from_database(Job(two.url, two.directory, TWO), Settings(), admin=two.url)
-    assert account.not_rehearsed == "no scratch database: permission denied to create database"
-    assert [each.runs_python for each in account.revisions] == [""]
+    _, review = review_from_database(Job(two.url, two.directory, TWO), Settings(), admin=two.url)
+    assert review.not_rehearsed == "no scratch database: permission denied to create database"
+    assert [each.runs_python for each in review.revisions] == [""]
 
 
 @pytest.mark.full
@@ -465,8 +465,8 @@ def test_what_belongs_to_the_whole_server_is_not_touched(
     plain = "ALTER ROLE CURRENT_USER SET work_mem = '1MB'"
     for body in (plain, f"DO $$BEGIN {plain}; END$$"):
         write(directory, TWO, ONE, f"op.execute({body!r})")
-        _, account = account_from_database(Job(target.url, directory, TWO), Settings(), admin=admin_url)
-        assert account.not_rehearsed.startswith("it changes what all databases of the server have in common")
+        _, review = review_from_database(Job(target.url, directory, TWO), Settings(), admin=admin_url)
+        assert review.not_rehearsed.startswith("it changes what all databases of the server have in common")
     found = target.query(f"SELECT rolconfig FROM pg_roles WHERE rolname = '{name(target)}_owner'")
     assert found == [(None,)]
 
@@ -485,8 +485,8 @@ def test_what_never_ends_is_ended_and_not_rehearsed(
 ) -> None:
     monkeypatch.setattr(scratch_run, "LIMIT", 1.0)
     write(two.directory, THREE, TWO, f"op.get_bind().execute(sa.text('SELECT 1')).scalar()\n{body}")
-    _, account = account_from_database(Job(two.url, two.directory, THREE), Settings(), admin=admin_url)
-    assert account.not_rehearsed == reason
+    _, review = review_from_database(Job(two.url, two.directory, THREE), Settings(), admin=admin_url)
+    assert review.not_rehearsed == reason
     assert scratches(server, name(two)) == []
 
 
@@ -500,9 +500,9 @@ def test_what_never_ends_is_ended_and_not_rehearsed(
     ],
 )
 def test_an_admin_that_cannot_be_reached_is_a_reason_and_no_error(two: Target, admin: str, reason: str) -> None:
-    _, account = account_from_database(Job(two.url, two.directory, TWO), Settings(), admin=admin)
-    assert account.not_rehearsed.startswith(reason)
-    assert "hunter2" not in account.not_rehearsed
+    _, review = review_from_database(Job(two.url, two.directory, TWO), Settings(), admin=admin)
+    assert review.not_rehearsed.startswith(reason)
+    assert "hunter2" not in review.not_rehearsed
 
 
 def test_an_admin_that_is_not_known_yet_does_not_rehearse(two: Target) -> None:
@@ -515,8 +515,8 @@ def test_an_admin_that_is_not_known_yet_does_not_rehearse(two: Target) -> None:
     }
     answer = MigrationsProvider().check({}, news)
     assert answer.failures == []
-    account = Account.from_json(json.loads(answer.inputs["__plan"]))
-    assert (account.rehearsed, account.not_rehearsed) == (False, "")
+    review = PlanReview.from_json(json.loads(answer.inputs["__plan"]))
+    assert (review.rehearsed, review.not_rehearsed) == (False, "")
 
 
 PAST = {
@@ -546,9 +546,9 @@ def test_no_way_past_the_session_reaches_the_whole_server(
     target = at_one()
     back = f"op.get_bind().connection.driver_connection.execute({plain!r})" if "back" in case else "pass"
     write(directory, TWO, ONE, body, back)
-    _, account = account_from_database(Job(target.url, directory, TWO), Settings(), admin=admin_url)
-    assert account.not_rehearsed != ""
-    assert not account.rehearsed
+    _, review = review_from_database(Job(target.url, directory, TWO), Settings(), admin=admin_url)
+    assert review.not_rehearsed != ""
+    assert not review.rehearsed
     found = target.query(f"SELECT rolconfig FROM pg_roles WHERE rolname = '{name(target)}_owner'")
     assert found == [(None,)]
 
@@ -558,10 +558,10 @@ def test_who_may_become_somebody_powerful_does_not_rehearse(two: Target, admin_u
         powerful, owner = (sql.Identifier(f"{name(two)}_{each}") for each in ("powerful", "owner"))
         admin.execute(sql.SQL("CREATE ROLE {} CREATEDB ROLE {}").format(powerful, owner))
         try:
-            _, account = account_from_database(Job(two.url, two.directory, TWO), Settings(), admin=admin_url)
+            _, review = review_from_database(Job(two.url, two.directory, TWO), Settings(), admin=admin_url)
         finally:
             admin.execute(sql.SQL("DROP ROLE {}").format(powerful))
     assert (
-        account.not_rehearsed
+        review.not_rehearsed
         == f"{name(two)}_powerful, which the login may become, may change more than its own database"
     )

@@ -18,7 +18,7 @@ from psycopg import sql
 from pulumi_alembic.database.pg_programs import find_client
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.migrate.job import Job
-from pulumi_alembic.review.build import account_from_artifact, account_from_database
+from pulumi_alembic.review.build import review_from_artifact, review_from_database
 from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.review.rehearsal.artifact import Artifact, _without_options
 from taskdb.local import Server
@@ -108,7 +108,7 @@ def told(plan: Any) -> Any:
 def test_the_report_is_the_previews_on_a_server_that_knows_nothing_of_the_target(
     applied: Target, written: Path, server: Server, other: Server
 ) -> None:
-    _, preview = account_from_database(Job(applied.url, applied.directory, "head"), Settings(), admin=admin_url(server))
+    _, preview = review_from_database(Job(applied.url, applied.directory, "head"), Settings(), admin=admin_url(server))
     assert preview.rehearsed and [bool(each.rehearsed) for each in preview.revisions] == [True] * 3
     done = run(
         applied, "report", "--format", "json", "--schema", written, "--rehearse-with", admin_url(other, "nothing")
@@ -160,9 +160,9 @@ def test_a_script_that_was_edited_since_it_ran_is_named_without_its_lines(applie
 
 def test_a_server_that_has_the_owner_already_is_not_touched(applied: Target, written: Path, server: Server) -> None:
     """Such as the target's own: what is replayed must be able to become a role of its own only."""
-    account = account_from_artifact(read(written), applied.directory, "head", admin_url(server))
-    assert not account.rehearsed
-    assert "_owner exists on the server to rehearse on, and this program did not create it" in account.not_rehearsed
+    review = review_from_artifact(read(written), applied.directory, "head", admin_url(server))
+    assert not review.rehearsed
+    assert "_owner exists on the server to rehearse on, and this program did not create it" in review.not_rehearsed
 
 
 @pytest.mark.full
@@ -176,8 +176,8 @@ def test_roles_that_a_killed_report_left_are_used_again_and_dropped(
         admin.execute(sql.SQL("CREATE ROLE {}").format(login))
         mark = "created for a rehearsal by pulumi-alembic report --schema, and dropped after it"
         admin.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(login, mark))
-    account = account_from_artifact(artifact, applied.directory, "head", admin_url(other))
-    assert account.rehearsed, account.not_rehearsed
+    review = review_from_artifact(artifact, applied.directory, "head", admin_url(other))
+    assert review.rehearsed, review.not_rehearsed
     with Database(other, "postgres").connect() as admin:
         assert admin.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'test%'").fetchall() == []
 
@@ -194,8 +194,8 @@ def test_what_replays_the_definitions_can_become_the_owner_and_nothing_else(
     definitions = copy["definitions"]
     for escape in (f"SET ROLE {other.username};", "SET ROLE pg_read_all_data;", "RESET ROLE; CREATE ROLE escaped;"):
         copy["definitions"] = definitions.replace("CREATE TABLE", f"{escape} CREATE TABLE", 1)
-        account = account_from_artifact(Artifact.from_json(document), applied.directory, "head", admin_url(other))
-        assert not account.rehearsed and "permission denied" in account.not_rehearsed, account.not_rehearsed
+        review = review_from_artifact(Artifact.from_json(document), applied.directory, "head", admin_url(other))
+        assert not review.rehearsed and "permission denied" in review.not_rehearsed, review.not_rehearsed
     with Database(other, "postgres").connect() as admin:
         assert admin.execute("SELECT FROM pg_roles WHERE rolname = 'escaped'").fetchall() == []
 
@@ -224,7 +224,7 @@ def test_a_file_with_anything_else_is_refused_in_one_line(applied: Target, writt
         assert place[-1] in part
         part[place[-1]] = value
         with pytest.raises(MigrationError) as raised:
-            account_from_artifact(Artifact.from_json(document), applied.directory, "head")
+            review_from_artifact(Artifact.from_json(document), applied.directory, "head")
         said.append(str(raised.value))
     assert len(said) == len(FORGED) and not any("\n" in each for each in said)
     done = run(applied, "report", "--schema", applied.directory / "env.py")

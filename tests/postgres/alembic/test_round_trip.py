@@ -22,10 +22,10 @@ from pulumi_alembic.errors import RevisionFailed
 from pulumi_alembic.migrate.data_loss.preserved_table import read
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.review import rows_at_risk
-from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.build import review_from_database
 from pulumi_alembic.review.lint import linter
 from pulumi_alembic.review.lint.settings import Settings
-from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.plan_review import PlanReview
 from pulumi_alembic.scripts.origin import Origin
 from tests.conftest import ALL, Database
 from tests.postgres.alembic.conftest import Target
@@ -121,9 +121,9 @@ def without(found: dict[str, list[dict[str, str]]], lost: list[str]) -> dict[str
     return found
 
 
-def told(account: Account, what: str) -> list[str]:
+def told(review: PlanReview, what: str) -> list[str]:
     """What the preview says, by revision, without what it costs. A number that a policy hides is not known before."""
-    return [f"{each.id}: {text.partition(': ')[0]}" for each in account.revisions for text in getattr(each, what)]
+    return [f"{each.id}: {text.partition(': ')[0]}" for each in review.revisions for text in getattr(each, what)]
 
 
 def heard(said: list[str], verb: str) -> list[str]:
@@ -142,8 +142,8 @@ def schema(target: Target) -> tuple[str, ...]:
         return read_lines(connection)
 
 
-def preview(target: Target, revision: str) -> Account:
-    return account_from_database(Job(target.url, target.directory, revision), Settings(), keep=True)[1]
+def preview(target: Target, revision: str) -> PlanReview:
+    return review_from_database(Job(target.url, target.directory, revision), Settings(), keep=True)[1]
 
 
 def round_trip(

@@ -13,9 +13,9 @@ from psycopg import sql
 
 from pulumi_alembic.database.connection import connect
 from pulumi_alembic.migrate.job import Job
-from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.build import review_from_database
 from pulumi_alembic.review.lint import Settings
-from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.plan_review import PlanReview
 from pulumi_alembic.review.rehearsal import rehearse, subset
 from pulumi_alembic.review.rehearsal.pattern import matching
 from pulumi_alembic.review.rehearsal.source import read_source
@@ -252,7 +252,7 @@ def test_what_the_copy_lacks_is_looked_for_in_the_whole_schema(
     assert bool(fails) == bool(revision.rehearsed.fails)
 
 
-def rehearsed(target: Target, admin: str) -> Account:
-    _, account = account_from_database(Job(target.url, target.directory, TWO), Settings(), admin=admin)
-    assert account.rehearsed, account.not_rehearsed
-    return account
+def rehearsed(target: Target, admin: str) -> PlanReview:
+    _, review = review_from_database(Job(target.url, target.directory, TWO), Settings(), admin=admin)
+    assert review.rehearsed, review.not_rehearsed
+    return review

@@ -16,14 +16,14 @@ from pulumi_alembic.backups.taking import Maker
 from pulumi_alembic.database import migration_lock, sessions
 from pulumi_alembic.database.connection import Connection, connect
 from pulumi_alembic.drift import reader
-from pulumi_alembic.drift.baseline import Keeper
+from pulumi_alembic.drift.baseline import DriftBaseline
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.ledger import integrity, ledger, records, stored_scripts
 from pulumi_alembic.migrate import planner
 from pulumi_alembic.migrate.blocks import statement
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.policy import Policy
-from pulumi_alembic.review.build import account_from_database
+from pulumi_alembic.review.build import review_from_database
 from pulumi_alembic.review.lint import Settings
 from pulumi_alembic.review.rehearsal import scratch
 from pulumi_alembic.scripts.history import History
@@ -78,9 +78,9 @@ def read(use: Callable[[Connection, History], object]) -> Callable[[World], obje
     return operation
 
 
-def keeper(world: World) -> None:
+def baseline(world: World) -> None:
     listener = Hears(on_info=world.tell, on_warning=world.tell)
-    Keeper(world.target.url, "", listener, infrastructure=False, ignore=(), stack="dev").begin()
+    DriftBaseline(world.target.url, "", listener, infrastructure=False, ignore=(), stack="dev").begin()
 
 
 def back_up(world: World) -> str:
@@ -131,7 +131,7 @@ environment.run(sa.MetaData(), lambda: os.environ["DATABASE_URL"], lambda: polic
 OPERATIONS: dict[str, tuple[str, Callable[[World], object]]] = {
     "a plan": (HEADS, lambda world: planner.plan_from_database(Job(world.target.url, world.target.directory, TWO))),
     "a migration": (HEADS, migrate),
-    "an update's snapshot": (LEDGER, keeper),
+    "an update's snapshot": (LEDGER, baseline),
     "a snapshot of the catalog": (TABLE, read(lambda connection, _: reader.read(connection))),
     "the ledger's records": (LEDGER, read(lambda connection, _: records.read(connection, 5))),
     "a script of the ledger": (LEDGER, read(lambda connection, _: stored_scripts.read(connection, ONE))),
@@ -194,8 +194,8 @@ def test_a_first_look_comes_after_a_second(world: World, monkeypatch: pytest.Mon
 def not_rehearsed(world: World) -> str:
     require_clients(world.target)
     target = world.target
-    _, account = account_from_database(Job(target.url, target.directory, TWO), Settings(), admin=world.admin)
-    return account.not_rehearsed
+    _, review = review_from_database(Job(target.url, target.directory, TWO), Settings(), admin=world.admin)
+    return review.not_rehearsed
 
 
 @pytest.mark.full

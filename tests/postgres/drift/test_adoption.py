@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pulumi.output import Unknown
 
-from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.plan_review import PlanReview
 from pulumi_alembic.stack.log import Log
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
@@ -82,10 +82,10 @@ def test_what_is_pending_then_runs_and_the_way_back_is_there(site: Target, adopt
     stack = Stack(site.url)
     planned = stack.preview(site.directory, THREE, **adopting)
     assert planned["plan"] == f"{TWO} → {THREE}, 1 upgrade"
-    account = Account.from_json(json.loads(planned["__plan"]))
+    review = PlanReview.from_json(json.loads(planned["__plan"]))
     # It takes the server's own pg_dump.
-    assert account.rehearsed or account.not_rehearsed.startswith("no pg_dump")
-    assert [each.id for each in account.revisions] == [THREE]
+    assert review.rehearsed or review.not_rehearsed.startswith("no pg_dump")
+    assert [each.id for each in review.revisions] == [THREE]
     stack.up(site.directory, THREE, **adopting)
     assert stack.outputs["revision"] == THREE
     stack.up(site.directory, ONE, **adopting)
@@ -198,7 +198,7 @@ def test_a_first_preview_says_that_it_cannot_look(
     said: list[str] = []
     monkeypatch.setattr(Log, "info", lambda self, text: said.append(text))
     Stack(site.url).preview(site.directory, THREE, **adopting, url=Unknown())
-    assert "what is there is adopted, if anything is" in said[0]
+    assert "only the update can find out which revision to adopt" in said[0]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from pulumi_alembic.commands.drift import psql_script
 from pulumi_alembic.drift.difference.compare import difference
-from pulumi_alembic.drift.report import told
+from pulumi_alembic.drift.report import reported
 from tests.postgres.drift.world import World
 
 # What was there before, and what then happens that is no drift; the owner of the objects does both.
@@ -159,7 +159,7 @@ def test_it_is_no_drift(world: World, prepared: str, statement: str) -> None:
     world.owner(prepared)
     expected = world.read()
     world.owner(statement)
-    assert told(difference(expected, world.read(*expected.roles))) == []
+    assert reported(difference(expected, world.read(*expected.roles))) == []
 
 
 @pytest.mark.few(5)
@@ -175,11 +175,11 @@ def test_it_is_named_and_mended(world: World, prepared: str, statement: str, nam
     expected = world.read()
     do(statement)
     found = difference(expected, world.read(*expected.roles))
-    assert world.text(name) in [each.name for each in told(found)]
+    assert world.text(name) in [each.name for each in reported(found)]
     script = psql_script(found)
     world.admin(script)
     left = world.read(*expected.roles)
-    assert (told(difference(expected, left)), left.digest) == ([], expected.digest), script
+    assert (reported(difference(expected, left)), left.digest) == ([], expected.digest), script
 
 
 def test_a_value_that_is_too_long_is_not_cut_off(world: World) -> None:

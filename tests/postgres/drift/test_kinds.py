@@ -6,7 +6,7 @@ import pytest
 
 from pulumi_alembic.commands.drift import psql_script
 from pulumi_alembic.drift.difference.compare import difference
-from pulumi_alembic.drift.report import told
+from pulumi_alembic.drift.report import reported
 from tests.postgres.drift.world import World
 
 # What the owner of the objects does, and what it is called.
@@ -164,7 +164,7 @@ def test_rights_on_the_schema_public_are_given_back_by_the_admin(shared_world: W
     expected = shared_world.read()
     shared_world.admin("GRANT CREATE ON SCHEMA public TO {rw}")
     found = difference(expected, shared_world.read(*expected.roles))
-    assert [each.name for each in told(found)] == [shared_world.text("privileges schema public to {rw}")]
+    assert [each.name for each in reported(found)] == [shared_world.text("privileges schema public to {rw}")]
     shared_world.admin(psql_script(found))
     assert shared_world.read(*expected.roles).digest == expected.digest
 
@@ -180,9 +180,9 @@ def test_it_is_seen_named_and_mended(shared_world: World, statement: str, name: 
     expected = shared_world.read()
     getattr(shared_world, who)(statement)
     found = difference(expected, shared_world.read(*expected.roles))
-    assert shared_world.text(name) in [each.name for each in told(found)]
+    assert shared_world.text(name) in [each.name for each in reported(found)]
     assert len(found.whole) + len(found.renames) <= 12
     script = psql_script(found)
     shared_world.admin(script)
     left = shared_world.read(*expected.roles)
-    assert (told(difference(expected, left)), left.digest) == ([], expected.digest), script
+    assert (reported(difference(expected, left)), left.digest) == ([], expected.digest), script

@@ -6,15 +6,15 @@ import pytest
 
 from pulumi_alembic.backups.setting import BackupSetting, When
 from pulumi_alembic.errors import PolicyError
-from pulumi_alembic.review.plan_review import Account, RevisionAccount, StatementAccount
+from pulumi_alembic.review.plan_review import PlanReview, RevisionReview, StatementReview
 from pulumi_alembic.sql.locks import Effects
 
 
-def account(effects: Effects, runs_python: str = "") -> Account:
-    harmless = StatementAccount("SELECT 1")
-    statements = (harmless, StatementAccount("…", effects=effects), harmless)
-    revision = RevisionAccount("2", "message", "file", "v1:", "downgrade", runs_python, statements)
-    return Account("2", "1", "downgrade", revisions=(RevisionAccount("3", "", "", "", "downgrade"), revision))
+def review(effects: Effects, runs_python: str = "") -> PlanReview:
+    harmless = StatementReview("SELECT 1")
+    statements = (harmless, StatementReview("…", effects=effects), harmless)
+    revision = RevisionReview("2", "message", "file", "v1:", "downgrade", runs_python, statements)
+    return PlanReview("2", "1", "downgrade", revisions=(RevisionReview("3", "", "", "", "downgrade"), revision))
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def account(effects: Effects, runs_python: str = "") -> Account:
     ],
 )
 def test_destructive_means_what_destroys_or_may(effects: Effects, runs_python: str, reason: str) -> None:
-    described = account(effects, runs_python)
+    described = review(effects, runs_python)
     assert BackupSetting(When.DESTRUCTIVE, Path("b")).reason(described) == reason
     assert BackupSetting(When.ALWAYS, Path("b")).reason(described) == "always"
     assert BackupSetting().reason(described) == ""

@@ -10,7 +10,7 @@ import pytest
 from pulumi_alembic.drift.difference import renames
 from pulumi_alembic.drift.difference.compare import Difference, difference, parent
 from pulumi_alembic.drift.difference.snapshot import Item, Snapshot
-from pulumi_alembic.drift.repair.script import mend
+from pulumi_alembic.drift.repair.script import repair
 from tests.unit.alembic.random_snapshots import changed, snapshot
 
 
@@ -97,7 +97,7 @@ def test_what_is_found_by_an_index_is_what_a_look_at_everything_finds(seed: int)
                 and change.within
                 and "inherited" not in change.item.facts
             ):
-                assert bool(mend(change, whole)) == binds(change.item, whole)
+                assert bool(repair(change, whole)) == binds(change.item, whole)
         for item in whole.expected.items:
             columns = [each for each in whole.expected.of("column") if each.facts["table"] == item.name]
             assert list(whole.expected.columns(item.name)) == columns

@@ -8,27 +8,27 @@ from pulumi_alembic.errors import DataLoss, LintError, NotApproved, PolicyError,
 from pulumi_alembic.review.gates import SKIP_REHEARSAL, Gates, notes
 from pulumi_alembic.review.plan_review import (
     DIGEST_FORMULA,
-    Account,
     Finding,
+    PlanReview,
     Rehearsed,
-    RevisionAccount,
+    RevisionReview,
     Severity,
-    StatementAccount,
+    StatementReview,
 )
 
 CONFIGURE = "pulumi config set --path taskdb:lint.{rule} warning"
 
 
-def found(rule: str, *, direction: str = "upgrade", sent: bool = False, suggestion: str = "x") -> Account:
+def found(rule: str, *, direction: str = "upgrade", sent: bool = False, suggestion: str = "x") -> PlanReview:
     finding = Finding(rule, Severity.ERROR, "m", suggestion)
-    statements = (StatementAccount("SELECT 1", findings=(finding,)),) if sent else ()
+    statements = (StatementReview("SELECT 1", findings=(finding,)),) if sent else ()
     own = () if sent else (finding,)
-    one = RevisionAccount("20250101_001", "m", "versions/1.py", "c", direction, "", statements, own)
-    return Account("base", "20250101_001", direction, revisions=(one,))
+    one = RevisionReview("20250101_001", "m", "versions/1.py", "c", direction, "", statements, own)
+    return PlanReview("base", "20250101_001", direction, revisions=(one,))
 
 
-def check(account: Account) -> None:
-    Gates("pulumi up", CONFIGURE).check([account], account.digest)
+def check(review: PlanReview) -> None:
+    Gates("pulumi up", CONFIGURE).check([review], review.digest)
 
 
 @pytest.mark.parametrize("sent", [True, False])
@@ -39,7 +39,7 @@ def test_nothing_that_is_found_on_the_way_back_stops_it(sent: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("account", "ways"),
+    ("review", "ways"),
     [
         (
             found("truncate", sent=True),
@@ -69,11 +69,11 @@ def test_nothing_that_is_found_on_the_way_back_stops_it(sent: bool) -> None:
     ],
     ids=["of a statement", "of a script", "of the plan", "of an excuse"],
 )
-def test_each_way_on_is_one(account: Account, ways: list[str]) -> None:
+def test_each_way_on_is_one(review: PlanReview, ways: list[str]) -> None:
     with pytest.raises(LintError) as error:
-        check(account)
+        check(review)
     _, _, told = str(error.value).partition("Do one of these, then run `pulumi up`:\n")
-    [rule] = {each.rule for one in account.revisions for part in (one, *one.statements) for each in part.findings}
+    [rule] = {each.rule for one in review.revisions for part in (one, *one.statements) for each in part.findings}
     last = f"change the rule's severity for this stack: {CONFIGURE.format(rule=rule)}"
     assert [line.strip() for line in told.splitlines()] == [*ways, last]
 
@@ -81,15 +81,15 @@ def test_each_way_on_is_one(account: Account, ways: list[str]) -> None:
 DIGEST, OTHER = f"{DIGEST_FORMULA}{'0' * 32}", f"{DIGEST_FORMULA}{'1' * 32}"
 
 
-def plan(*, fails: str = "", doubt: str = "", losses: tuple[str, ...] = (), lint: bool = False) -> Account:
+def plan(*, fails: str = "", doubt: str = "", losses: tuple[str, ...] = (), lint: bool = False) -> PlanReview:
     rehearsed = Rehearsed(fails=fails, doubt=doubt)
     findings = (Finding("truncate", Severity.ERROR, "m"),) if lint else ()
-    one = RevisionAccount("20250101_001", "m", "versions/1.py", "c", "upgrade", "", (), findings, losses, rehearsed)
-    return Account("base", "20250101_001", "upgrade", revisions=(one,))
+    one = RevisionReview("20250101_001", "m", "versions/1.py", "c", "upgrade", "", (), findings, losses, rehearsed)
+    return PlanReview("base", "20250101_001", "upgrade", revisions=(one,))
 
 
 @pytest.mark.parametrize(
-    ("account", "approved", "error"),
+    ("review", "approved", "error"),
     [
         (plan(fails="42P01", lint=True, losses=("1 row of t",)), "", RehearsalFailed),
         (plan(lint=True, losses=("1 row of t",)), "", LintError),
@@ -99,14 +99,14 @@ def plan(*, fails: str = "", doubt: str = "", losses: tuple[str, ...] = (), lint
     ],
 )
 def test_the_first_gate_that_is_closed_stops_the_plan(
-    account: Account, approved: str | None, error: type[Exception]
+    review: PlanReview, approved: str | None, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        Gates("pulumi up", CONFIGURE, approved=approved).check([plan(), account], DIGEST)
+        Gates("pulumi up", CONFIGURE, approved=approved).check([plan(), review], DIGEST)
 
 
 @pytest.mark.parametrize(
-    ("account", "gates"),
+    ("review", "gates"),
     [
         (plan(), Gates("pulumi up", CONFIGURE)),
         (plan(fails="23502", doubt="t has no rows here"), Gates("pulumi up", CONFIGURE)),
@@ -114,8 +114,8 @@ def test_the_first_gate_that_is_closed_stops_the_plan(
         (plan(losses=("1 row of t",)), Gates("pulumi up", CONFIGURE, frozenset({"20250101_001"}))),
     ],
 )
-def test_open_gates_stop_nothing(account: Account, gates: Gates) -> None:
-    gates.check([account], DIGEST)
+def test_open_gates_stop_nothing(review: PlanReview, gates: Gates) -> None:
+    gates.check([review], DIGEST)
 
 
 def test_a_revision_that_is_allowed_to_lose_rows_opens_the_gate_for_no_other() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from pulumi_alembic.review import lock_forecast
-from pulumi_alembic.review.plan_review import Account, Rehearsed, RevisionAccount, StatementAccount
+from pulumi_alembic.review.plan_review import PlanReview, Rehearsed, RevisionReview, StatementReview
 from pulumi_alembic.sql.catalog import Catalog, Constraint, Relation
 from pulumi_alembic.sql.lock_plan import LockPlan, lock_plan
 from pulumi_alembic.sql.locks import MODES, STRONG, Effects, Lock, conflicting
@@ -75,36 +75,36 @@ def test_what_no_text_shows_is_unknown_and_the_rest_is_taken_all_the_same() -> N
 
 
 def test_behind_a_revision_that_is_not_known_a_table_that_nothing_created_is_taken_for_one_that_is_there() -> None:
-    account = Account(
+    review = PlanReview(
         "one",
         "two",
         "upgrade",
         revisions=(
-            RevisionAccount("one", "", "", "", "upgrade", runs_python="line 5: reads what the database answers"),
-            RevisionAccount(
+            RevisionReview("one", "", "", "", "upgrade", runs_python="line 5: reads what the database answers"),
+            RevisionReview(
                 "two",
                 "",
                 "",
                 "",
                 "upgrade",
                 statements=tuple(
-                    StatementAccount(sql)
+                    StatementReview(sql)
                     for sql in ("ALTER TABLE made ADD x int", "CREATE TABLE new ()", "DROP TABLE new")
                 ),
             ),
         ),
     )
-    plans = lock_forecast.of_account(account, CATALOG)
+    plans = lock_forecast.of_review(review, CATALOG)
     assert plans["one"] == LockPlan(unknown="line 5: reads what the database answers")
     assert plans["two"].tables == ("app.made",)
 
 
 def test_what_a_rehearsal_measured_counts_instead_of_the_text() -> None:
     measured = Effects((Lock("app.users", "ACCESS EXCLUSIVE"), Lock("app.new", "ACCESS EXCLUSIVE", new=True)))
-    sent = StatementAccount("DO $$…$$", effects=Effects(unknown=("DO block",)), measured=measured)
+    sent = StatementReview("DO $$…$$", effects=Effects(unknown=("DO block",)), measured=measured)
     seen = Rehearsed(sent=(sent,))
-    revision = RevisionAccount("one", "", "", "", "upgrade", runs_python="line 5: a reason", rehearsed=seen)
-    plan = lock_forecast.of_account(Account("base", "one", "upgrade", revisions=(revision,)), CATALOG)["one"]
+    revision = RevisionReview("one", "", "", "", "upgrade", runs_python="line 5: a reason", rehearsed=seen)
+    plan = lock_forecast.of_review(PlanReview("base", "one", "upgrade", revisions=(revision,)), CATALOG)["one"]
     assert plan == LockPlan("DO $$…$$", (("ACCESS EXCLUSIVE", ("app.users",)),))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from pulumi_alembic.review.lint.context import Sight
+from pulumi_alembic.review.lint.context import LintContext
 from pulumi_alembic.review.lint.statement import check
 from pulumi_alembic.sql.catalog import Catalog, Relation
 from pulumi_alembic.sql.effects import effects
@@ -295,5 +295,5 @@ def test_the_effects_of_a_deep_statement_are_known() -> None:
 def test_an_index_on_a_deep_expression_gets_its_name() -> None:
     sql = "CREATE INDEX ON t ((a" + "::text" * 3000 + "))"
     catalog = Catalog({"t": Relation("t")})
-    [draft] = check(Sight(catalog, effects(sql, catalog)), parse(sql)[0])
+    [draft] = check(LintContext(catalog, effects(sql, catalog)), parse(sql)[0])
     assert draft.what == "builds index t_a_idx on t"

@@ -2,18 +2,18 @@
 
 import pytest
 
-from pulumi_alembic.migrate.data_loss.plain_drops import Plain, plain
+from pulumi_alembic.migrate.data_loss.plain_drops import PlainDrop, plain_drop
 
 PLAIN = {
-    "DROP TABLE t": Plain("t"),
-    "\nDROP TABLE app.messages": Plain("app.messages"),
-    "drop  table if exists a, app.b RESTRICT ;": Plain("a, app.b"),
-    'DROP TABLE "Odd.One"."a""; b"': Plain('"Odd.One"."a""; b"'),
-    "ALTER TABLE app.tasks DROP COLUMN notes": Plain("app.tasks", "notes"),
-    'ALTER TABLE IF EXISTS tasks DROP COLUMN IF EXISTS "No.tes" RESTRICT': Plain("tasks", '"No.tes"'),
-    "\nDROP INDEX app.tasks_title": Plain(""),
-    "DROP MATERIALIZED VIEW totals": Plain(""),
-    "DROP TYPE mood": Plain(""),
+    "DROP TABLE t": PlainDrop("t"),
+    "\nDROP TABLE app.messages": PlainDrop("app.messages"),
+    "drop  table if exists a, app.b RESTRICT ;": PlainDrop("a, app.b"),
+    'DROP TABLE "Odd.One"."a""; b"': PlainDrop('"Odd.One"."a""; b"'),
+    "ALTER TABLE app.tasks DROP COLUMN notes": PlainDrop("app.tasks", "notes"),
+    'ALTER TABLE IF EXISTS tasks DROP COLUMN IF EXISTS "No.tes" RESTRICT': PlainDrop("tasks", '"No.tes"'),
+    "\nDROP INDEX app.tasks_title": PlainDrop(""),
+    "DROP MATERIALIZED VIEW totals": PlainDrop(""),
+    "DROP TYPE mood": PlainDrop(""),
 }
 
 NOT = [
@@ -42,9 +42,9 @@ NOT = [
 
 @pytest.mark.parametrize("sql", PLAIN)
 def test_what_a_plain_drop_takes_is_in_its_text(sql: str) -> None:
-    assert plain(sql) == PLAIN[sql]
+    assert plain_drop(sql) == PLAIN[sql]
 
 
 @pytest.mark.parametrize("sql", NOT)
 def test_all_else_is_none(sql: str) -> None:
-    assert plain(sql) is None
+    assert plain_drop(sql) is None

@@ -2,29 +2,29 @@
 
 from pulumi_alembic.review.plan_review import (
     RESTORES,
-    Account,
     Finding,
+    PlanReview,
     Rehearsed,
-    RevisionAccount,
+    RevisionReview,
     Severity,
-    StatementAccount,
+    StatementReview,
 )
 from pulumi_alembic.review.plan_text import statements, summary
 from pulumi_alembic.sql.locks import Effects, Lock
 
 
-def revision(number: int, *found: StatementAccount, **changes: str) -> RevisionAccount:
+def revision(number: int, *found: StatementReview, **changes: str) -> RevisionReview:
     values = {"message": "does it", "file": "f.py", "checksum": "v1:0", "direction": "upgrade", **changes}
-    return RevisionAccount(f"r{number}", statements=found, **values)
+    return RevisionReview(f"r{number}", statements=found, **values)
 
 
-def shown(*revisions: RevisionAccount) -> list[str]:
-    return summary(Account("base", "r1", "upgrade", revisions=revisions))[:-2]
+def shown(*revisions: RevisionReview) -> list[str]:
+    return summary(PlanReview("base", "r1", "upgrade", revisions=revisions))[:-2]
 
 
 def test_of_each_table_that_is_there_the_strongest_lock_is_shown_once() -> None:
-    first = StatementAccount("a", effects=Effects((Lock("t", "SHARE"), Lock("made", "ACCESS EXCLUSIVE", new=True))))
-    second = StatementAccount("b", effects=Effects((Lock("t", "ACCESS EXCLUSIVE"), Lock("u", "SHARE"))))
+    first = StatementReview("a", effects=Effects((Lock("t", "SHARE"), Lock("made", "ACCESS EXCLUSIVE", new=True))))
+    second = StatementReview("b", effects=Effects((Lock("t", "ACCESS EXCLUSIVE"), Lock("u", "SHARE"))))
     assert shown(revision(1, first, second)) == [
         "↑ r1 does it (2 statements)",
         "    locks     t: ACCESS EXCLUSIVE",
@@ -34,7 +34,7 @@ def test_of_each_table_that_is_there_the_strongest_lock_is_shown_once() -> None:
 
 def test_rewrites_scans_deletions_and_unknown_effects_are_shown_of_tables_that_exist() -> None:
     effects = Effects((Lock("made", "SHARE", new=True),), ("t", "made"), ("u", "made"), ("table v",), ("DO block",))
-    assert shown(revision(1, StatementAccount("a", effects=effects)))[1:] == [
+    assert shown(revision(1, StatementReview("a", effects=effects)))[1:] == [
         "    rewrites  t",
         "    scans     u",
         "    deletes   table v",
@@ -44,7 +44,7 @@ def test_rewrites_scans_deletions_and_unknown_effects_are_shown_of_tables_that_e
 
 def test_an_allowed_finding_is_shown_with_the_reason() -> None:
     found = Finding("slow", Severity.WARNING, "it is slow", excused="at night")
-    assert shown(revision(1, StatementAccount("a", findings=(found,))))[1:] == [
+    assert shown(revision(1, StatementReview("a", findings=(found,))))[1:] == [
         "    warning   slow: it is slow (allowed: at night)"
     ]
 
@@ -64,11 +64,11 @@ def test_of_very_many_revisions_those_in_the_middle_are_counted() -> None:
 
 
 def test_statements_are_shown_line_by_line_as_they_are_behind_what_they_do() -> None:
-    inside = StatementAccount("\nUPDATE t\n   SET x = 'a  b'\n", effects=Effects((Lock("t", "ROW EXCLUSIVE"),)))
-    account = Account(
-        "base", "r1", "upgrade", revisions=(revision(1, inside, StatementAccount("VACUUM", outside=True)),)
+    inside = StatementReview("\nUPDATE t\n   SET x = 'a  b'\n", effects=Effects((Lock("t", "ROW EXCLUSIVE"),)))
+    review = PlanReview(
+        "base", "r1", "upgrade", revisions=(revision(1, inside, StatementReview("VACUUM", outside=True)),)
     )
-    assert statements(account) == {
+    assert statements(review) == {
         "upgrade r1": [
             "-- locks t: ROW EXCLUSIVE",
             "UPDATE t",
@@ -82,42 +82,42 @@ def test_statements_are_shown_line_by_line_as_they_are_behind_what_they_do() -> 
 def test_what_was_measured_is_shown_in_place_of_what_was_concluded() -> None:
     """And what else the rehearsal showed: what it created, and that the downgrade restores another schema."""
     concluded, measured = (Effects((Lock("t", mode),)) for mode in ("SHARE", "EXCLUSIVE"))
-    statement = StatementAccount("SQL", effects=concluded, measured=measured)
+    statement = StatementReview("SQL", effects=concluded, measured=measured)
     seen = Rehearsed(made=("table u",), way_back="does not restore the same schema", left=("+ column t.x int",))
-    revision = RevisionAccount("r1", "does", "f", "v1:0", "upgrade", statements=(statement,), rehearsed=seen)
-    account = Account("base", "r1", "upgrade", rehearsed=True, revisions=(revision,))
-    assert summary(account)[1:-1] == [
+    revision = RevisionReview("r1", "does", "f", "v1:0", "upgrade", statements=(statement,), rehearsed=seen)
+    review = PlanReview("base", "r1", "upgrade", rehearsed=True, revisions=(revision,))
+    assert summary(review)[1:-1] == [
         "    creates   u",
         "    locks     t: EXCLUSIVE",
         "    downgrade does not restore the same schema",
         "        + column t.x int",
         "Rehearsed in a scratch database (its tables are empty)",
     ]
-    assert statements(account)["upgrade r1"][:2] == ["-- locks t: EXCLUSIVE (measured)", "SQL"]
+    assert statements(review)["upgrade r1"][:2] == ["-- locks t: EXCLUSIVE (measured)", "SQL"]
 
 
 def test_a_rehearsal_with_some_of_the_tables_says_how_many_it_had() -> None:
     """What is said of the downgrade is said of these."""
-    revision = RevisionAccount("r1", "does", "f", "v1:0", "upgrade", rehearsed=Rehearsed(way_back=RESTORES))
-    account = Account("base", "r1", "upgrade", rehearsed=True, copied="14 of 10,000 tables", revisions=(revision,))
-    assert summary(account)[-2] == (
+    revision = RevisionReview("r1", "does", "f", "v1:0", "upgrade", rehearsed=Rehearsed(way_back=RESTORES))
+    review = PlanReview("base", "r1", "upgrade", rehearsed=True, copied="14 of 10,000 tables", revisions=(revision,))
+    assert summary(review)[-2] == (
         "Rehearsed in a scratch database with the 14 of 10,000 tables that the plan can touch (all empty); "
         "the downgrade restores the same schema of these tables"
     )
 
 
 def test_why_there_was_no_rehearsal_is_said() -> None:
-    account = Account("base", "r1", "upgrade", not_rehearsed="no pg_dump")
-    assert summary(account)[0] == "Static analysis, not rehearsed: no pg_dump"
+    review = PlanReview("base", "r1", "upgrade", not_rehearsed="no pg_dump")
+    assert summary(review)[0] == "Static analysis, not rehearsed: no pg_dump"
 
 
 def test_a_lock_that_only_rows_show_is_not_said_to_be_measured() -> None:
     """As that of a foreign key that cascades. One that rows have nothing to do with was not taken."""
     cascade, strong = Lock("child", "ROW EXCLUSIVE"), Lock("other", "SHARE")
     parent = Lock("t", "ROW EXCLUSIVE")
-    statement = StatementAccount("SQL", effects=Effects((parent, cascade, strong)), measured=Effects((parent,)))
-    account = RevisionAccount("r1", "does", "f", "v1:0", "upgrade", statements=(statement,), rehearsed=Rehearsed())
-    told = Account("base", "r1", "upgrade", rehearsed=True, revisions=(account,))
+    statement = StatementReview("SQL", effects=Effects((parent, cascade, strong)), measured=Effects((parent,)))
+    review = RevisionReview("r1", "does", "f", "v1:0", "upgrade", statements=(statement,), rehearsed=Rehearsed())
+    told = PlanReview("base", "r1", "upgrade", rehearsed=True, revisions=(review,))
     assert statements(told)["upgrade r1"] == [
         "-- locks t: ROW EXCLUSIVE (measured)",
         "-- locks child: ROW EXCLUSIVE (static analysis)",

@@ -7,7 +7,7 @@ import pytest
 from pulumi_alembic.review.report.diagram import diagram, type_word, word
 from pulumi_alembic.sql.catalog import Catalog
 from pulumi_alembic.sql.effects import after
-from pulumi_alembic.sql.tables import ColumnAccount, ForeignKey, TableAccount, TableState, tables, type_name
+from pulumi_alembic.sql.tables import ColumnChange, ForeignKey, TableChange, TableState, tables, type_name
 
 BEFORE = """
     CREATE TABLE users (id bigint PRIMARY KEY, email varchar(50) UNIQUE);
@@ -28,7 +28,7 @@ def settled(catalog: Catalog) -> Catalog:
     return replace(catalog, relations=relations)
 
 
-def planned(sql: str) -> dict[str, TableAccount]:
+def planned(sql: str) -> dict[str, TableChange]:
     before = settled(after(BEFORE, Catalog(search_path=("app",))))
     return {each.name.removeprefix("app."): each for each in tables(before, after(sql, before))}
 
@@ -58,10 +58,8 @@ def test_a_table_that_stays_is_passed_over_only_if_nothing_of_it_changes(
 
 def test_a_new_table_has_no_state_before_and_its_keys_are_known() -> None:
     found = planned("CREATE TABLE tags (task_id int8 NOT NULL REFERENCES tasks, name character varying(9) UNIQUE)")
-    columns = (ColumnAccount("task_id", "bigint", True, "FK"), ColumnAccount("name", "varchar(9)", key="UK"))
-    assert found["tags"] == TableAccount(
-        "app.tags", None, TableState(columns, (ForeignKey("app.tasks", ("task_id",)),))
-    )
+    columns = (ColumnChange("task_id", "bigint", True, "FK"), ColumnChange("name", "varchar(9)", key="UK"))
+    assert found["tags"] == TableChange("app.tags", None, TableState(columns, (ForeignKey("app.tasks", ("task_id",)),)))
 
 
 def test_a_dropped_table_takes_its_keys_along_and_what_referred_to_it_changes() -> None:
@@ -119,7 +117,7 @@ def test_tables_that_stay_are_left_out_first_then_columns_that_do_then_tables() 
 
 def test_more_than_five_hundred_keys_are_not_drawn() -> None:
     keys = tuple(ForeignKey("a", (f"c{number}",)) for number in range(600))
-    assert diagram([TableAccount("a", None, TableState((), keys))]) == ("", 1, False)
+    assert diagram([TableChange("a", None, TableState((), keys))]) == ("", 1, False)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_alembic.errors import CapsuleError
+from pulumi_alembic.errors import StoredScriptError
 from pulumi_alembic.scripts import trust
 from pulumi_alembic.scripts.revision import Revision, checksum
 
@@ -31,16 +31,16 @@ def test_a_digest_is_128_bits_of_the_text_whatever_its_line_ends() -> None:
 
 @pytest.mark.parametrize("text", ["yes", "20250101_001=short", "20250101_001=" + "x" * 23, "=" + "x" * 22])
 def test_anything_else_is_an_error_that_names_where_it_stands(text: str) -> None:
-    with pytest.raises(CapsuleError, match=f"^there: '{text}' is not REVISION=DIGEST"):
+    with pytest.raises(StoredScriptError, match=f"^there: '{text}' is not REVISION=DIGEST"):
         trust.read(text, "there")
 
 
 def test_a_checksum_of_a_formula_to_come_is_not_taken_for_one_of_today() -> None:
-    with pytest.raises(CapsuleError, match="a newer version of pulumi-alembic wrote the checksum 'v2:00'"):
+    with pytest.raises(StoredScriptError, match="a newer version of pulumi-alembic wrote the checksum 'v2:00'"):
         trust.digest("v2:00")
 
 
 def test_a_setting_that_is_none_is_an_error() -> None:
     assert (trust.refuse("refuse"), trust.refuse("rollback")) == (True, False)
-    with pytest.raises(CapsuleError, match="on_unknown_revision must be rollback or refuse, not 'ask'"):
+    with pytest.raises(StoredScriptError, match="on_unknown_revision must be rollback or refuse, not 'ask'"):
         trust.refuse("ask")

@@ -101,7 +101,7 @@ def difference(expected: Snapshot, found: Snapshot, ignore: Sequence[str] = ()) 
     pairs = [(expected.by_key.get(key), found.by_key.get(key)) for key in keys if key[0] not in (HEADS, SERVER)]
     changes = [Change(old, new) for old, new in pairs if old != new]
     changes = _without_generated_names(changes)
-    changes = [each for each in changes if not ignored(each.item, parent(each.item), ignore)]
+    changes = [change for change in changes if not ignored(change.item, parent(change.item), ignore)]
     return Difference(tuple(renames), tuple(_nested(changes)), expected, found)
 
 
@@ -121,8 +121,8 @@ def parent(item: Item) -> Key | None:
 
 def _concerning(expected: Snapshot, found: Snapshot) -> Snapshot:
     """What was found without what is told of roles that are here only by what they were granted since."""
-    known = {item.name for item in expected.of("role")}
-    new = {item.name for item in found.of("role")} - known
+    roles = {item.name for item in expected.of("role")}
+    new = {item.name for item in found.of("role")} - roles
 
     def concerns(item: Item) -> bool:
         if item.kind == "role":
@@ -130,7 +130,7 @@ def _concerning(expected: Snapshot, found: Snapshot) -> Snapshot:
         if item.kind == "setting":
             return item.facts.get("role") not in new
         if item.kind == "membership":
-            return item.facts["role"] in known or (item.facts["member"] not in new and not _of_maker(item))
+            return item.facts["role"] in roles or (item.facts["member"] not in new and not _of_maker(item))
         return True
 
     return Snapshot(tuple(item for item in found.items if concerns(item)))
@@ -157,18 +157,18 @@ def _known_then(expected: Snapshot, found: Snapshot) -> Snapshot:
 def _owned_as_expected(expected: Snapshot, found: Snapshot) -> Snapshot:
     """What was found with the rights of another owner as those of the expected one, which they are once it has it."""
     owners = {
-        (item.facts["kind"], item.facts["object"]): (item.facts["owner"], wanted.facts["owner"])
+        (item.facts["kind"], item.facts["object"]): (item.facts["owner"], counterpart.facts["owner"])
         for item in found.of("owner")
-        if (wanted := expected.by_key.get(item.key)) and wanted != item
+        if (counterpart := expected.by_key.get(item.key)) and counterpart != item
     }
 
     def owned(item: Item) -> Item:
         if item.kind != "privileges" or "column" in item.facts:
             return item
-        was, wanted = owners.get((item.facts["kind"], item.facts["object"]), ("", ""))
+        was, owner = owners.get((item.facts["kind"], item.facts["object"]), ("", ""))
         if item.facts["grantee"] != was:
             return item
-        return Item(item.kind, f"{item.name.removesuffix(was)}{wanted}", {**item.facts, "grantee": wanted})
+        return Item(item.kind, f"{item.name.removesuffix(was)}{owner}", {**item.facts, "grantee": owner})
 
     return Snapshot(tuple(owned(item) for item in found.items)) if owners else found
 
@@ -176,11 +176,11 @@ def _owned_as_expected(expected: Snapshot, found: Snapshot) -> Snapshot:
 def _without_generated_names(changes: Iterable[Change]) -> list[Change]:
     """Without pairs that differ in a name alone, as the server gives them to what has none."""
     changes = list(changes)
-    missing = {_nameless(each.expected): each for each in changes if each.expected and not each.found}
-    extra = {_nameless(each.found): each for each in changes if each.found and not each.expected}
+    missing = {_nameless(change.expected): change for change in changes if change.expected and not change.found}
+    extra = {_nameless(change.found): change for change in changes if change.found and not change.expected}
     same = [key for key in missing.keys() & extra.keys() if key is not None]
     gone = {change.key for key in same for change in (missing[key], extra[key])}
-    return [each for each in changes if each.key not in gone]
+    return [change for change in changes if change.key not in gone]
 
 
 def _nameless(item: Item | None) -> tuple[str, ...] | None:
@@ -192,11 +192,11 @@ def _nameless(item: Item | None) -> tuple[str, ...] | None:
 
 def _nested(changes: Sequence[Change]) -> Iterable[Change]:
     """The changes; what came or went with another one says with which."""
-    whole = {each.key: each for each in changes if each.expected is None or each.found is None}
+    whole = {change.key: change for change in changes if change.expected is None or change.found is None}
 
     def above(change: Change) -> Key | None:
         up = parent(change.item)
         return (above(whole[up]) or up) if up in whole else None
 
-    for each in changes:
-        yield Change(each.expected, each.found, above(each) if each.key in whole else None)
+    for inner in changes:
+        yield Change(inner.expected, inner.found, above(inner) if inner.key in whole else None)

@@ -21,7 +21,7 @@ def patterns(given: Sequence[object]) -> tuple[str, ...]:
     """The patterns, valid. Raises PolicyError, naming the one that is not."""
     if isinstance(given, str):
         raise PolicyError(f"drift_ignore must be a list of patterns (such as 'table app.tmp_*'), not {given!r}")
-    return tuple(_pattern(each) for each in given)
+    return tuple(_pattern(text) for text in given)
 
 
 def ignored(item: Item, parent: Key | None, given: Sequence[str]) -> bool:

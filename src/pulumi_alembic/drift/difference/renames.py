@@ -1,4 +1,4 @@
-"""Objects that have another name than expected, and are else the same: they are renamed back, not made anew. Pure."""
+"""Objects that have another name than expected, and are otherwise the same: renamed back, not created again. Pure."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, (Mapping, list)):
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(each)
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)
 
 
 def _pairs(expected: Snapshot, found: Snapshot, kinds: tuple[str, ...]) -> list[Rename]:
@@ -119,15 +119,15 @@ def _likeness(snapshot: Snapshot, kinds: tuple[str, ...]) -> Callable[[Item], Ha
     if kinds == ("schema",):
         within: defaultdict[str, set[Hashable]] = defaultdict(set)
         for kind in _OBJECTS:
-            for each in snapshot.of(kind):
-                name = split(each.name)
+            for candidate in snapshot.of(kind):
+                name = split(candidate.name)
                 within[name.schema].add((kind, name.bare, name.arguments))
         return lambda schema: frozenset(within[schema.name])
 
     def likeness(item: Item) -> Hashable:
         own = _Name(_bare(item) if item.kind in _OBJECTS else item.facts["name"])
         same = _replaced(Item(item.kind, "", {**item.facts, "name": ""}), own, "?")
-        columns = sorted(_replaced(each, own, "?").line for each in snapshot.columns(item.name))
+        columns = sorted(_replaced(column, own, "?").line for column in snapshot.columns(item.name))
         return same.line, tuple(columns)
 
     return likeness
@@ -161,9 +161,11 @@ def _follow(working: _Working, rename: Rename) -> list[tuple[str, str]]:
     if rename.found.kind in _PARTS or was == now:
         return []
     near = working.naming(table)
-    own = [each.name for each in near if each.kind == "index" and each.facts["table"] == table]
+    own = [neighbour.name for neighbour in near if neighbour.kind == "index" and neighbour.facts["table"] == table]
     own += [
-        each.name for each in near if each.kind == "sequence" and each.facts.get("owned by", "").startswith(f"{table}.")
+        neighbour.name
+        for neighbour in near
+        if neighbour.kind == "sequence" and neighbour.facts.get("owned by", "").startswith(f"{table}.")
     ]
     return [(name, f"{now}{name.removeprefix(was)}") for name in own]
 
@@ -213,9 +215,9 @@ def _of_schema(item: Item, schema: str) -> _Name:
 def _replaced(item: Item, name: _Name, new: str) -> Item:
     def replaced(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: each if key == "text" else replaced(each) for key, each in value.items()}
+            return {key: fact if key == "text" else replaced(fact) for key, fact in value.items()}
         if isinstance(value, list):
-            return [replaced(each) for each in value]
+            return [replaced(member) for member in value]
         return name.replace(value, new) if isinstance(value, str) else value
 
     facts = replaced(item.facts)

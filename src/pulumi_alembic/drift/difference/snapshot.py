@@ -1,4 +1,4 @@
-"""A snapshot: everything that a database's catalog defines, as values that can be kept, compared and mended."""
+"""A snapshot: everything that a database's catalog defines, as values that can be kept, compared and repaired."""
 
 from __future__ import annotations
 

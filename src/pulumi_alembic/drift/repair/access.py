@@ -33,7 +33,7 @@ def _make(item: Item, expected: Snapshot) -> Made:
 
 
 def _drop(item: Item) -> Made:
-    """What takes it away; roles that are not expected are not told, and need nothing."""
+    """What deletes it; roles that are not expected are not told, and need nothing."""
     facts = item.facts
     if item.kind in _SIMPLE:
         yield _SIMPLE[item.kind][1](facts), ""
@@ -48,7 +48,7 @@ def _alter(expected: Item, found: Item) -> Made:
         if attributes := _attributes(facts, old):
             yield f"ALTER ROLE {expected.name} {' '.join(attributes)}", ""
     elif expected.kind == "database":
-        yield from ((f"ALTER DATABASE {expected.name} {each}", "") for each in _options(facts, old))
+        yield from ((f"ALTER DATABASE {expected.name} {option}", "") for option in _options(facts, old))
     elif "rights" in facts:
         yield from _rights(expected, facts["rights"], old["rights"])
     elif expected.kind == "membership" and old.get("ADMIN") and not facts.get("ADMIN") and "SET" not in facts:
@@ -65,12 +65,12 @@ def _options(facts: Facts, old: Facts) -> Iterator[str]:
 
 def _attributes(facts: Facts, old: Facts) -> list[str]:
     changed = [name for name in _ATTRIBUTES if facts[name] != old.get(name)]
-    said = [name if facts[name] else f"NO{name}" for name in changed]
+    words = [name if facts[name] else f"NO{name}" for name in changed]
     if facts["connection limit"] != old.get("connection limit", -1):
-        said.append(f"CONNECTION LIMIT {facts['connection limit']}")
+        words.append(f"CONNECTION LIMIT {facts['connection limit']}")
     if facts.get("valid until") != old.get("valid until"):
-        said.append(f"VALID UNTIL {literal(facts.get('valid until', 'infinity'))}")
-    return said
+        words.append(f"VALID UNTIL {literal(facts.get('valid until', 'infinity'))}")
+    return words
 
 
 def _grant_membership(facts: Facts) -> str:
@@ -78,8 +78,8 @@ def _grant_membership(facts: Facts) -> str:
     if "SET" not in facts:
         # Before PostgreSQL 16 there is one option only.
         options = ["ADMIN OPTION"] if facts.get("ADMIN") else []
-    given = f" WITH {', '.join(options)}" if options else ""
-    return f"GRANT {facts['role']} TO {facts['member']}{given}"
+    options_clause = f" WITH {', '.join(options)}" if options else ""
+    return f"GRANT {facts['role']} TO {facts['member']}{options_clause}"
 
 
 def _whose(facts: Facts) -> str:
@@ -105,9 +105,9 @@ def _comment(facts: Facts) -> str:
 
 def _rights(item: Item, wanted: Facts, there: Facts) -> Made:
     facts = item.facts
-    extra = [each for each in there if each not in wanted]
-    missing = [each for each in wanted if each not in there or (wanted[each] and not there[each])]
-    options = [each for each in wanted if each in there and there[each] and not wanted[each]]
+    extra = [right for right in there if right not in wanted]
+    missing = [right for right in wanted if right not in there or (wanted[right] and not there[right])]
+    options = [right for right in wanted if right in there and there[right] and not wanted[right]]
     lead, on, to = "", _on(facts), facts["grantee"]
     if item.kind == "default privileges":
         schema = f" IN SCHEMA {facts['schema']}" if "schema" in facts else ""
@@ -117,9 +117,9 @@ def _rights(item: Item, wanted: Facts, there: Facts) -> Made:
     if options:
         yield f"{lead}REVOKE GRANT OPTION FOR {_names(options, facts)} ON {on} FROM {to}", ""
     for grantable in (False, True):
-        if given := [each for each in missing if wanted[each] is grantable]:
+        if grantable_rights := [right for right in missing if wanted[right] is grantable]:
             option = " WITH GRANT OPTION" if grantable else ""
-            yield f"{lead}GRANT {_names(given, facts)} ON {on} TO {to}{option}", ""
+            yield f"{lead}GRANT {_names(grantable_rights, facts)} ON {on} TO {to}{option}", ""
 
 
 def _on(facts: Facts) -> str:
@@ -128,10 +128,10 @@ def _on(facts: Facts) -> str:
 
 def _names(rights: Iterable[str], facts: Facts) -> str:
     column = f" ({facts['column']})" if "column" in facts else ""
-    return ", ".join(f"{each}{column}" for each in sorted(rights))
+    return ", ".join(f"{right}{column}" for right in sorted(rights))
 
 
-# What one statement makes and changes, and what takes it away; an owner is changed alone.
+# What one statement makes and changes, and what deletes it; an owner is changed alone.
 _SIMPLE: Mapping[str, tuple[Callable[[Facts], str], Callable[[Facts], str]]] = {
     "membership": (_grant_membership, lambda facts: f"REVOKE {facts['role']} FROM {facts['member']}"),
     "setting": (

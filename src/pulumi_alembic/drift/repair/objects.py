@@ -55,7 +55,7 @@ def _make(item: Item, expected: Snapshot) -> Made:
 
 
 def _drop(item: Item) -> Made:
-    """What takes it away."""
+    """What deletes it."""
     yield f"DROP {item.kind.upper()} {item.name}", _GOES.get(item.kind, "")
 
 
@@ -129,8 +129,8 @@ def _table(item: Item, expected: Snapshot) -> str:
 
 
 def _columns(item: Item, expected: Snapshot) -> str:
-    own = [each for each in expected.columns(item.name) if not each.facts.get("inherited")]
-    return ", ".join(column(each, expected) for each in own)
+    own = [declared for declared in expected.columns(item.name) if not declared.facts.get("inherited")]
+    return ", ".join(column(expected_column, expected) for expected_column in own)
 
 
 def _alter_table(expected: Item, found: Item) -> Made:
@@ -146,14 +146,14 @@ def _alter_table(expected: Item, found: Item) -> Made:
     replica = facts.get("replica identity", "DEFAULT") or "DEFAULT"
     if replica != (old.get("replica identity") or "DEFAULT") and replica != "INDEX":
         yield f"{lead} REPLICA IDENTITY {replica}", ""
-    yield from ((f"{lead} NO INHERIT {each}", "") for each in _lacking(old, facts, "inherits"))
-    yield from ((f"{lead} INHERIT {each}", "") for each in _lacking(facts, old, "inherits"))
+    yield from ((f"{lead} NO INHERIT {parent}", "") for parent in _lacking(old, facts, "inherits"))
+    yield from ((f"{lead} INHERIT {parent}", "") for parent in _lacking(facts, old, "inherits"))
 
 
 def _options(expected: Item, found: Item) -> Made:
     lead = f"ALTER {expected.kind.upper()} {expected.name}"
     here, there = _lacking(expected.facts, found.facts, "options"), _lacking(found.facts, expected.facts, "options")
-    gone = {each.partition("=")[0] for each in there} - {each.partition("=")[0] for each in here}
+    gone = {option.partition("=")[0] for option in there} - {option.partition("=")[0] for option in here}
     if gone:
         yield f"{lead} RESET ({', '.join(sorted(gone))})", ""
     if here:
@@ -161,7 +161,7 @@ def _options(expected: Item, found: Item) -> Made:
 
 
 def _lacking(here: Facts, there: Facts, fact: str) -> list[str]:
-    return [each for each in here.get(fact) or () if each not in (there.get(fact) or ())]
+    return [item for item in here.get(fact) or () if item not in (there.get(fact) or ())]
 
 
 def _domain(item: Item) -> str:
@@ -193,7 +193,7 @@ def _alter_enum(expected: Item, found: Item) -> Made:
         if label not in there:
             place = f"AFTER {literal(wanted[number - 1])}" if number else f"BEFORE {literal(there[0])}"
             yield f"{lead} ADD VALUE {literal(label)} {place if there else ''}".rstrip(), ""
-    if extra := [each for each in there if each not in wanted]:
+    if extra := [old_label for old_label in there if old_label not in wanted]:
         yield "", f"PostgreSQL takes no value out of an enum: {', '.join(extra)} can only go with the type"
     elif len(wanted) == len(there):
         yield "", "PostgreSQL changes no order of values: it can only come back with the type"
@@ -204,8 +204,8 @@ def _returned(facts: Facts) -> list[str]:
 
 
 def _loses_default(facts: Facts, old: Facts) -> bool:
-    """Whether an argument has a default that is not expected, which no CREATE OR REPLACE takes away."""
-    here, there = (str(each["definition"]).partition("\n")[0] for each in (facts, old))
+    """Whether an argument has a default that is not expected, which no CREATE OR REPLACE deletes."""
+    here, there = (str(side["definition"]).partition("\n")[0] for side in (facts, old))
     return here != there and " DEFAULT " in there
 
 

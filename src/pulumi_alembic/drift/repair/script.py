@@ -11,7 +11,7 @@ from pulumi_alembic.drift.difference.snapshot import Item, Snapshot
 from pulumi_alembic.drift.repair import access, objects, table_parts
 from pulumi_alembic.drift.repair.statement import Repairs, Statement
 
-__all__ = ["mend", "mend_rename", "script"]
+__all__ = ["repair", "repair_rename", "script"]
 
 # Drops come first, the last made first; then what is made; what is changed where it stands is in between.
 _RANKS = {
@@ -24,13 +24,13 @@ _RANKS = {
 # Before what is in them gets its name back.
 _SCHEMA_MADE = -101
 _RENAMED = -100
-_REPAIRS = {kind: each for each in (objects.REPAIRS, table_parts.REPAIRS, access.REPAIRS) for kind in each.kinds}
+_REPAIRS = {kind: module for module in (objects.REPAIRS, table_parts.REPAIRS, access.REPAIRS) for kind in module.kinds}
 # PostgreSQL prints the name as the snapshot has it.
 _REFERS = re.compile(r' REFERENCES ((?:(?:"(?:[^"]|"")*"|[^".(]+)\.)?(?:"(?:[^"]|"")*"|[^".(]+))\(')
 _ADMIN = ("role", "membership", "setting", "database", "extension", "owner")
 
 
-def mend(change: Change, whole: Difference) -> list[Statement]:
+def repair(change: Change, whole: Difference) -> list[Statement]:
     """What brings this one thing back; nothing where it comes back with another one."""
     item = change.item
     rank, role = _rank(item), _role(change, whole)
@@ -48,7 +48,7 @@ def mend(change: Change, whole: Difference) -> list[Statement]:
     return list(_alter(change, whole, rank, role))
 
 
-def mend_rename(rename: Rename, whole: Difference) -> list[Statement]:
+def repair_rename(rename: Rename, whole: Difference) -> list[Statement]:
     """What gives it its name back."""
     expected, found = rename.expected, rename.found
     if found.facts.get("inherited"):
@@ -61,12 +61,12 @@ def mend_rename(rename: Rename, whole: Difference) -> list[Statement]:
 
 def script(whole: Difference) -> list[Statement]:
     """All statements in the order in which they are to run."""
-    renames = [one for rename in whole.renames for one in mend_rename(rename, whole)]
-    found = [mend(change, whole) for change in whole.changes]
+    renames = [statement for rename in whole.renames for statement in repair_rename(rename, whole)]
+    groups = [repair(change, whole) for change in whole.changes]
     # The last made is the first to go.
-    drops = [one for each in reversed(found) for one in each if one.rank < 0]
-    rest = [one for each in found for one in each if one.rank >= 0]
-    return sorted([*renames, *drops, *rest], key=lambda each: each.rank)
+    drops = [statement for group in reversed(groups) for statement in group if statement.rank < 0]
+    rest = [statement for group in groups for statement in group if statement.rank >= 0]
+    return sorted([*renames, *drops, *rest], key=lambda statement: statement.rank)
 
 
 def _alter(change: Change, whole: Difference, rank: int, role: str) -> Iterator[Statement]:

@@ -44,7 +44,7 @@ def _make(item: Item, expected: Snapshot) -> Made:
 
 
 def _drop(item: Item) -> Made:
-    """What takes it away."""
+    """What deletes it."""
     facts = item.facts
     match item.kind:
         case "column" if facts["of"] == "type":
@@ -125,10 +125,10 @@ def sequence_clauses(facts: Facts) -> list[str]:
 
 
 def _sequence(item: Item, expected: Snapshot) -> str:
-    for each in expected.sequences(item.name):
-        if each.facts.get("identity"):
-            kept = [clause for clause in sequence_clauses(each.facts["sequence"]) if not clause.startswith("AS ")]
-            return f" (SEQUENCE NAME {each.name} {' '.join(kept)})"
+    for sequence in expected.sequences(item.name):
+        if sequence.facts.get("identity"):
+            kept = [clause for clause in sequence_clauses(sequence.facts["sequence"]) if not clause.startswith("AS ")]
+            return f" (SEQUENCE NAME {sequence.name} {' '.join(kept)})"
     return ""
 
 
@@ -177,7 +177,7 @@ def _alter_column(expected: Item, found: Item) -> Made:
 def _retype(lead: str, facts: Facts, old: Facts) -> tuple[str, str]:
     collate = f" COLLATE {facts['collation']}" if "collation" in facts else ""
     change = f"{lead} TYPE {facts['type']}{collate}"
-    if {each["type"].partition("(")[0] for each in (facts, old)} <= _TEXTS:
+    if {side["type"].partition("(")[0] for side in (facts, old)} <= _TEXTS:
         # A cast would cut off what is too long.
         return change, "it fails if a value is too long"
     note = "it fails if a value does not fit, and can round values"

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pulumi_alembic.fanout.plan.databases import Listing, databases, few
 from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review import plan_text
-from pulumi_alembic.review.plan_review import DIGEST_FORMULA, PARTS, Account
+from pulumi_alembic.review.plan_review import DIGEST_FORMULA, PARTS, PlanReview
 
-__all__ = ["Group", "Groups", "failures", "revisions", "told"]
+__all__ = ["Group", "Groups", "counts_text", "failures", "revisions"]
 
 _SHOWN = 10
 _MOST_REVISIONS = 20
@@ -34,7 +34,7 @@ class Group:
     pending: bool
     applied: str
     numbers: list[int] = field(default_factory=list)
-    account: Account | None = None
+    review: PlanReview | None = None
     reaches: str = ""
     held: Mapping[str, str] = field(default_factory=dict)
 
@@ -76,16 +76,16 @@ class Groups:
 
     @property
     def reached(self) -> str:
-        """Where the plans lead, as `told` has it."""
+        """Where the plans lead, as `counts_text` has it."""
         counts: Counter[str] = Counter()
         for group in self.known.values():
             counts[group.reaches] += len(group.numbers)
-        return told(counts)
+        return counts_text(counts)
 
     @property
-    def accounts(self) -> list[Account]:
-        """The accounts of the plans with anything to run."""
-        return [group.account for group in self.pending.values() if group.account]
+    def reviews(self) -> list[PlanReview]:
+        """The reviews of the plans with anything to run."""
+        return [group.review for group in self.pending.values() if group.review]
 
     @property
     def plan(self) -> str:
@@ -106,9 +106,9 @@ class Groups:
 
     @property
     def digest(self) -> str:
-        """As `Account.digest`, of all accounts and of which databases have which: what an approval names."""
-        reviewed = [(group.account, group) for _, group in sorted(self.pending.items()) if group.account]
-        digests = [account.digest.removeprefix(DIGEST_FORMULA).split("-") for account, _ in reviewed]
+        """As `PlanReview.digest`, of all reviews and of which databases have which: what an approval names."""
+        reviewed = [(group.review, group) for _, group in sorted(self.pending.items()) if group.review]
+        digests = [review.digest.removeprefix(DIGEST_FORMULA).split("-") for review, _ in reviewed]
         named = [sorted(self.listing.names[number : number + 1] for number in group.numbers) for _, group in reviewed]
         whole = _digest([named, [digest[0] for digest in digests]], 32)
         parts = [[digest[number] for digest in digests] for number in range(1, len(PARTS) + 1)]
@@ -121,32 +121,34 @@ class Groups:
         return names[number] if number < len(names) else "one that is still to come"
 
     def summary(self) -> list[str]:
-        """The account of each plan once, behind how many databases have it and on which it was made."""
+        """The review of each plan once, behind how many databases have it and on which it was made."""
         lines: list[str] = []
         for group in list(self.pending.values())[:_SHOWN]:
-            lines.append(f"{self._told(group.numbers)}: {group.text}")
-            if group.account:
-                lines += [f"  {line}" for line in plan_text.summary(group.account)[:-1]]
+            lines.append(f"{self._databases_text(group.numbers)}: {group.text}")
+            if group.review:
+                lines += [f"  {line}" for line in plan_text.summary(group.review)[:-1]]
                 lines.append(f"  seen in {self.name(group.numbers[0])}")
         if len(self.pending) > _SHOWN:
             lines.append(f"… {len(self.pending) - _SHOWN} other plans")
         return lines
 
     def to_json(self) -> list[dict[str, object]]:
-        """The accounts for a report, as JSON values: those that are not shown, and those that are there, together."""
+        """The reviews for a report, as JSON values: those that are not shown, and those that are there, together."""
         pending = list(self.pending.values())
         shown: list[dict[str, object]] = [
-            {"databases": self._told(group.numbers), "plan": group.account.to_json() if group.account else None}
+            {"databases": self._databases_text(group.numbers), "plan": group.review.to_json() if group.review else None}
             for group in pending[:_SHOWN]
         ]
         if rest := [number for group in pending[_SHOWN:] for number in group.numbers]:
-            shown.append({"databases": f"{self._told(rest)} with {len(pending) - _SHOWN} other plans", "plan": None})
+            shown.append(
+                {"databases": f"{self._databases_text(rest)} with {len(pending) - _SHOWN} other plans", "plan": None}
+            )
         if idle := sorted(number for group in self.known.values() if not group.pending for number in group.numbers):
-            there = Account(self.target, self.target, "upgrade")
-            shown.append({"databases": self._told(idle), "plan": there.to_json()})
+            there = PlanReview(self.target, self.target, "upgrade")
+            shown.append({"databases": self._databases_text(idle), "plan": there.to_json()})
         return shown
 
-    def _told(self, numbers: Sequence[int]) -> str:
+    def _databases_text(self, numbers: Sequence[int]) -> str:
         return f"{databases(len(numbers))} ({few(map(self.name, numbers), len(numbers), 3)})"
 
 
@@ -157,7 +159,7 @@ def revisions(counts: Mapping[str, int]) -> dict[str, int]:
     return dict(ordered[:_MOST_REVISIONS]) | ({"others": rest} if rest else {})
 
 
-def told(counts: Mapping[str, int]) -> str:
+def counts_text(counts: Mapping[str, int]) -> str:
     """The one revision that all databases are at, or how many are at which."""
     few_ = revisions(counts)
     return next(iter(few_)) if len(few_) == 1 else ", ".join(f"{id} ({number:,})" for id, number in few_.items())

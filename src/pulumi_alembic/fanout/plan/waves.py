@@ -41,7 +41,7 @@ class Waves:
 
     @property
     def processes(self) -> int:
-        """How many run at once, where there are as many to run."""
+        """How many run at once, if there are as many to run."""
         return self.parallel or _cores()
 
     @property

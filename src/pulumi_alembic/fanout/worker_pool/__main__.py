@@ -1,4 +1,4 @@
-"""Started by `pool.Crowd`, as a process of its own; no command for people."""
+"""Started by `pool.WorkerPool`, as a process of its own; no command for people."""
 
 import sys
 

@@ -40,16 +40,16 @@ def main(output: int) -> None:
     except MigrationError as error:
         write(output, {"broken": str(error)})
         return
-    crew = _Crew(bench, commands, output)
+    workers = _Workers(bench, commands, output)
     try:
         while line := commands.next():
-            crew.run(json.loads(line))
+            workers.run(json.loads(line))
             write(output, {"end": True})
     finally:
-        crew.end()
+        workers.end()
 
 
-class _Crew:
+class _Workers:
     """The forks. They stay from one batch to the next, until one comes for which they have too little loaded."""
 
     def __init__(self, bench: Bench, commands: Lines, output: int) -> None:

@@ -15,12 +15,12 @@ from pulumi_alembic.errors import DatabaseError, HistoryError
 from pulumi_alembic.fanout.job import FanoutJob
 from pulumi_alembic.output.tracing import environment
 
-__all__ = ["Crowd"]
+__all__ = ["WorkerPool"]
 
 _END_SECONDS = 10
 
 
-class Crowd:
+class WorkerPool:
     """From the beginning of the block to its end there is one helper; with it goes whatever it has begun.
 
     The helper notices the end of this process by the end of its input.
@@ -31,7 +31,7 @@ class Crowd:
         self._process: subprocess.Popen[bytes] | None = None
         self._answers: IO[bytes] | None = None
 
-    def __enter__(self) -> Crowd:
+    def __enter__(self) -> WorkerPool:
         ours, theirs = os.pipe()
         try:
             command = [sys.executable, "-m", "pulumi_alembic.fanout.worker_pool", str(theirs)]
@@ -76,7 +76,7 @@ class Crowd:
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         """One answer for each item, with its number, as they come.
 
-        `hear` is told what one of them says meanwhile, and whether that is to last.
+        `hear` gets what one of them says meanwhile, and whether that is to last.
 
         An item is the name of a database and what the task wants to know of it, or None where that is `shared` by all.
         Raises HistoryError where the scripts are no history, DatabaseError where the helper itself ends.

@@ -57,15 +57,15 @@ def backfill(table: str, *, set: str, where: str, key: str | Sequence[str] | Non
         return
     phases: Phases = context.opts["phases"]
     columns = [key] if isinstance(key, str) else key
-    found = find_key(phases.session, table, columns, "backfill")
-    if moved := {name.strip('"') for name in assigned(set)} & {*found.names}:
+    key_columns = find_key(phases.session, table, columns, "backfill")
+    if moved := {name.strip('"') for name in assigned(set)} & {*key_columns.names}:
         raise MigrationError(
             f"backfill of {table}: it walks along {', '.join(sorted(moved))}, and so cannot change it: key=…"
         )
     full, name = _named(phases.session, table)
-    _refuse_endless(phases.session, full, name, set, where, found)
+    _refuse_endless(phases.session, full, name, set, where, key_columns)
     done = _done_at_once(phases.session, full, set, where)
-    phases.ask_for(statement, {"table": full, "set": set, "where": where, "key": [*found.names]}, done)
+    phases.ask_for(statement, {"table": full, "set": set, "where": where, "key": [*key_columns.names]}, done)
 
 
 def _named(session: Session, table: str) -> tuple[str, str]:

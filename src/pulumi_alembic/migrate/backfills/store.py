@@ -84,9 +84,11 @@ class Backfill:
 
     def to_json(self) -> dict[str, Any]:
         """The backfill as JSON values; times in ISO 8601."""
-        known = {name: getattr(self, name) for name in ("id", "revision", "table", "set", "where", "walked", "changed")}
+        document = {
+            name: getattr(self, name) for name in ("id", "revision", "table", "set", "where", "walked", "changed")
+        }
         moved = self.moved_at.isoformat() if self.moved_at else None
-        return {**known, "key": [*self.key], "state": self.state.value, "moved_at": moved}
+        return {**document, "key": [*self.key], "state": self.state.value, "moved_at": moved}
 
 
 def read(connection: Connection) -> list[Backfill]:
@@ -99,7 +101,7 @@ def read(connection: Connection) -> list[Backfill]:
     done: dict[int, tuple[Any, ...]] = {}
     if connection.execute("SELECT to_regclass(%s)", [POSITIONS]).fetchone() != (None,):
         connection.execute("SET datestyle = ISO")
-        done = {id: known for id, *known in connection.execute(_PROGRESS.encode(), [[row[0] for row in rows]])}  # type: ignore[misc]
+        done = {id: counts for id, *counts in connection.execute(_PROGRESS.encode(), [[row[0] for row in rows]])}  # type: ignore[misc]
     return [
         Backfill(
             *(id, revision, detail["table"], detail["set"], detail["where"], tuple(detail["key"]), State(state)),
@@ -125,6 +127,6 @@ def decide(connection: Connection, backfill: Backfill, state: State, origin: Ori
 
 def choose(found: Collection[Backfill], ids: Collection[int]) -> list[Backfill]:
     """Those with these ids; all without. Raises BackfillError for an id that none has."""
-    if unknown := sorted({*ids} - {each.id for each in found}):
+    if unknown := sorted({*ids} - {backfill.id for backfill in found}):
         raise BackfillError(f"there is no backfill {unknown[0]}. List them: pulumi-alembic backfill status")
-    return [each for each in found if not ids or each.id in ids]
+    return [backfill for backfill in found if not ids or backfill.id in ids]

@@ -67,8 +67,8 @@ def work(worker: Worker, ids: Collection[int] = ()) -> list[Backfill]:
     """
     ends = None if worker.seconds is None else time.monotonic() + worker.seconds
     with connect(worker.url) as connection:
-        found = store.choose(store.read(connection), ids)
-    for backfill in found:
+        chosen = store.choose(store.read(connection), ids)
+    for backfill in chosen:
         if backfill.state is State.PENDING and (ends is None or time.monotonic() < ends):
             run = _Run(worker, backfill, ends)
             try:
@@ -76,7 +76,7 @@ def work(worker: Worker, ids: Collection[int] = ()) -> list[Backfill]:
             except psycopg.Error as error:
                 raise run.failed(error) from None
     with connect(worker.url) as connection:
-        return [each for each in store.choose(store.read(connection), ids) if each.state in store.OPEN]
+        return [recorded for recorded in store.choose(store.read(connection), ids) if recorded.state in store.OPEN]
 
 
 def fill_in(job: Job, listener: Listener, seconds: float | None = None) -> list[Backfill]:
@@ -130,7 +130,7 @@ class _Run:
             sessions = [pool.submit(self._walk_until_lost) for _ in range(min(self._worker.sessions, ranges))]
             try:
                 while wait(sessions, _LOOK, FIRST_EXCEPTION).not_done:
-                    if self._is_over() or any(each.done() and each.exception() for each in sessions):
+                    if self._is_over() or any(future.done() and future.exception() for future in sessions):
                         break
                     now = self._progress()[0]
                     pace.done(max(now - walked, 0), _LOOK, waited_for=False)
@@ -138,8 +138,8 @@ class _Run:
             finally:
                 # After an error, or Ctrl-C, each session ends its batch first.
                 self._ended.set()
-        for each in sessions:
-            each.result()
+        for future in sessions:
+            future.result()
 
     def _walk_until_lost(self) -> None:
         """Walk range after range; after a lost connection go on where the last committed row was."""
@@ -182,8 +182,8 @@ class _Run:
         id = self._backfill.id
         with session.transaction():
             session.execute("SELECT pg_advisory_xact_lock(hashtext('pulumi_alembic.backfills'))")
-            known = f"SELECT count(*) FROM {POSITIONS} WHERE intent = %s"  # noqa: S608
-            [(ranges,)] = session.execute(known.encode(), [id]).fetchall()
+            query = f"SELECT count(*) FROM {POSITIONS} WHERE intent = %s"  # noqa: S608
+            [(ranges,)] = session.execute(query.encode(), [id]).fetchall()
             if ranges:
                 return int(ranges)
             edges = self._edges(session, key)
@@ -221,8 +221,8 @@ class _Run:
             if not alone or self._unfinished(session):
                 return False
             self._worker.tell(f"{backfill}: looks whether a row is left")
-            left = f"SELECT EXISTS (SELECT FROM {doubled(backfill.table)} WHERE {doubled(backfill.where)})"  # noqa: S608
-            if session.execute(left.encode(), []).fetchone() == (True,):
+            query = f"SELECT EXISTS (SELECT FROM {doubled(backfill.table)} WHERE {doubled(backfill.where)})"  # noqa: S608
+            if session.execute(query.encode(), []).fetchone() == (True,):
                 self._begin_again(session, key)
                 return True
         changed = self._progress()[1]
@@ -276,8 +276,8 @@ class _Run:
     def _progress(self) -> tuple[int, int]:
         """How many rows were walked and set so far; as last read, if the server cannot be reached."""
         with suppress(DatabaseError), connect(self._worker.url) as connection:
-            found = {each.id: (each.walked, each.changed) for each in store.read(connection)}
-            self._known = found.get(self._backfill.id, self._known)
+            counts = {backfill.id: (backfill.walked, backfill.changed) for backfill in store.read(connection)}
+            self._known = counts.get(self._backfill.id, self._known)
         return self._known
 
     @contextmanager

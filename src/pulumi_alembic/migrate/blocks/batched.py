@@ -35,7 +35,7 @@ def batched_update(
     where somebody waits for it or a replica falls behind.
 
     `table`, `assignments` and `where` are SQL. `changed` says what is to happen where an interrupted run had other SQL
-    here. Raises MigrationError, before anything is changed, where there is no such key.
+    here. Raises MigrationError, before anything is changed, if there is no such key.
     """
     context = op.get_context()
     statement = f"UPDATE {table} SET {assignments} WHERE {where}"  # noqa: S608 - the revision's own SQL
@@ -47,12 +47,12 @@ def batched_update(
         return
     phases: Phases = context.opts["phases"]
     columns = [key] if isinstance(key, str) else key
-    found = find_key(phases.session, table, columns)
-    if moved := {name.strip('"') for name in assigned(assignments)} & set(found.names):
+    key_columns = find_key(phases.session, table, columns)
+    if moved := {name.strip('"') for name in assigned(assignments)} & set(key_columns.names):
         raise MigrationError(
             f"batched_update of {table}: it walks along {', '.join(sorted(moved))}, and so cannot change it: key=…"
         )
     with phases.batched(context, statement, changed) as attempt:
         if not attempt.done:
-            walk = Walk(phases.session, table, assignments, where, found)
+            walk = Walk(phases.session, table, assignments, where, key_columns)
             walk.run(attempt.id, phases.request.job.policy, phases.tell)

@@ -21,7 +21,7 @@ from pulumi_alembic.sql.outside_transaction import Kind, Statement, recognise
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
 
-__all__ = ["mend", "mend_leftovers", "took_effect"]
+__all__ = ["repair", "repair_leftovers", "took_effect"]
 
 _SCRATCH = sql.Identifier(VERSION_SCHEMA, "pulumi_alembic_scratch")
 _SCRATCH_INDEX = "pulumi_alembic_scratch_index"
@@ -81,7 +81,7 @@ class _Index:
     of_table: bool
 
 
-def mend(connection: Connection, statement: Statement, tell: Callable[[str], None]) -> None:
+def repair(connection: Connection, statement: Statement, tell: Callable[[str], None]) -> None:
     """Undo or complete what an interrupted run of the statement left half done, whoever ran it.
 
     An invalid index of the name that it creates is dropped, as are those that a REINDEX left; a pending DETACH is
@@ -93,8 +93,8 @@ def mend(connection: Connection, statement: Statement, tell: Callable[[str], Non
         if index and not index.valid and index.of_table and not index.partitioned:
             _drop_invalid(connection, index.name, index.table, tell)
     elif statement.kind is Kind.REINDEX:
-        what, _, name = statement.name.partition(" ")
-        for index_name, table in connection.execute(_LEFT_BY_REINDEX, {"what": what, "name": name}).fetchall():
+        action, _, name = statement.name.partition(" ")
+        for index_name, table in connection.execute(_LEFT_BY_REINDEX, {"what": action, "name": name}).fetchall():
             _drop_invalid(connection, index_name, table, tell)
     elif statement.kind is Kind.DETACH and _partition(connection, statement):
         tell(f"completes the detaching of {statement.name}, which was interrupted")
@@ -152,11 +152,11 @@ def _await_change(connection: Connection, index: str, tell: Callable[[str], None
     The last transaction of a build makes the index valid, gives up the lock of the table, and only then ends
     (PostgreSQL 15 sources, DefineIndex); where a standby must confirm its commit, that takes a while.
     """
-    said = False
+    reported = False
     while changing := connection.execute(_CHANGES_INDEX, [index]).fetchone():
-        if not said:
+        if not reported:
             tell(f"waiting for pid {changing[0]}, which completes the index {index}")
-        said = True
+        reported = True
         time.sleep(_POLL)
 
 
@@ -166,9 +166,9 @@ def _refuse_other(connection: Connection, statement: Statement, index: _Index) -
             f"there is an index {index.name} already, on the table {index.table} and not on {statement.table}: "
             "rename one of them"
         )
-    wanted = _definition_of(connection, statement)
-    found = connection.execute(_DEFINITION, [index.oid]).fetchone()
-    if wanted is not None and wanted != found:
+    right_definition = _definition_of(connection, statement)
+    row = connection.execute(_DEFINITION, [index.oid]).fetchone()
+    if right_definition is not None and right_definition != row:
         [definition] = connection.execute("SELECT pg_get_indexdef(%s)", [index.oid]).fetchone() or ("",)
         raise MigrationError(
             f"there is an index {index.name} already, another one than the revision builds: {definition}. Drop it, "
@@ -207,13 +207,13 @@ def _escaped(literal: str) -> str:
     return literal.replace("%", "%%")
 
 
-def mend_leftovers(session: Connection, url: str, policy: Policy, tell: Callable[[str], None]) -> None:
+def repair_leftovers(session: Connection, url: str, policy: Policy, tell: Callable[[str], None]) -> None:
     """Mend what each statement left that was begun, and not done, for a revision that was not applied since.
 
     Nothing runs again here: that is for the revision. `session` is asked what there is, and a new one mends it. Raises
     DatabaseError where a lock is not to be had within the policy's `lock_deadline`.
     """
-    left = [(each, recognise(each.statement)) for each in ledger.attempts(session) if not each.done]
+    left = [(started, recognise(started.statement)) for started in ledger.attempts(session) if not started.done]
     if not left:
         return
     # The statements are of scripts, which name things as the login's search_path finds them.
@@ -224,7 +224,7 @@ def mend_leftovers(session: Connection, url: str, policy: Policy, tell: Callable
         )
         for attempt, statement in left:
             if statement:
-                mend(connection, statement, partial(_tell, tell, attempt.revision))
+                repair(connection, statement, partial(_tell, tell, attempt.revision))
 
 
 def _tell(tell: Callable[[str], None], revision: str, text: str) -> None:

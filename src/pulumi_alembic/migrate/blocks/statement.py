@@ -107,11 +107,11 @@ class Phases:
                 self.request.observer.batched(statement)
             self._ran = statement
             self._alone()
-            found = [one for one in self._attempts() if one.phase == self._phase]
-            if found and found[-1].statement != statement and changed is None:
-                raise MigrationError(_changed(found[-1], statement))
-            again = bool(found) and (found[-1].statement == statement or changed == "continue")
-            attempt = found[-1] if again else self._intend(statement, {})
+            earlier = [started for started in self._attempts() if started.phase == self._phase]
+            if earlier and earlier[-1].statement != statement and changed is None:
+                raise MigrationError(_changed(earlier[-1], statement))
+            again = bool(earlier) and (earlier[-1].statement == statement or changed == "continue")
+            attempt = earlier[-1] if again else self._intend(statement, {})
             yield attempt
             self._intent = None if attempt.done else attempt.id
             self._done()
@@ -160,9 +160,9 @@ class Phases:
             return (NOTHING, parameters) if self._begin(text.replace("%%", "%")) else (text, parameters)
         statement = recognise(text)
         if self.session.autocommit or (statement and statement.kind.needs_block):
-            what = statement.kind if statement else "a statement outside a transaction"
+            subject = statement.kind if statement else "a statement outside a transaction"
             self.session.rollback()
-            raise MigrationError(f"{what} in the wrong place: a revision runs in a transaction. {ADVICE}")
+            raise MigrationError(f"{subject} in the wrong place: a revision runs in a transaction. {ADVICE}")
         if ends_transaction(text):
             self.session.rollback()
             raise MigrationError(f"the revision's transaction is not for the script to end. {NO_END}")
@@ -182,16 +182,18 @@ class Phases:
             raise MigrationError(str(error)) from None
         self._ran = text
         self._alone()
-        attempts = [one for one in self._attempts() if not one.detail.get("there") and _same(one, statement)]
+        attempts = [
+            earlier for earlier in self._attempts() if not earlier.detail.get("there") and _same(earlier, statement)
+        ]
         from pulumi_alembic.migrate.blocks import repair
 
-        repair.mend(self.session, statement, self.tell)
-        there = repair.took_effect(self.session, statement)
-        if there and (attempts or statement.lenient):
-            if not any(one.done for one in attempts):
+        repair.repair(self.session, statement, self.tell)
+        exists = repair.took_effect(self.session, statement)
+        if exists and (attempts or statement.lenient):
+            if not any(earlier.done for earlier in attempts):
                 self._intent = attempts[-1].id if attempts else self._intend(text, {"there": True}).id
             return True
-        self._intend(text, {"there": there})
+        self._intend(text, {"there": exists})
         return False
 
     def _intend(self, text: str, detail: dict[str, Any]) -> Attempt:
@@ -209,9 +211,9 @@ class Phases:
         step: Any = self._step
         direction = Direction.of(is_upgrade=step.is_upgrade)
         return [
-            one
-            for one in ledger.attempts(self.session)
-            if one.revision == step.revision.revision and one.direction == direction
+            attempt
+            for attempt in ledger.attempts(self.session)
+            if attempt.revision == step.revision.revision and attempt.direction == direction
         ]
 
     def _alone(self) -> None:

@@ -260,7 +260,7 @@ class Walk:
     def _update(self, intent: int, position: list[str] | None, rows: int, edge: list[str]) -> bool:
         """One statement, and so all or nothing: the rows, and that they are done. Whether somebody waits for it."""
         condition, values = self.between(position, edge)
-        found = self.connection.execute(
+        row = self.connection.execute(
             f"{MARK} WITH done AS (UPDATE {doubled(self.table)} SET {doubled(self.assignments)} "  # noqa: S608
             f"WHERE {condition} AND ({doubled(self.where)}) RETURNING 1) "
             f"UPDATE {POSITIONS} SET position = %s, walked = walked + %s, "
@@ -270,7 +270,7 @@ class Walk:
             [*values, edge, rows, intent, self.part],
             prepare=False,
         ).fetchone()
-        return found is not None and bool(found[0])
+        return row is not None and bool(row[0])
 
     def between(self, after: list[str] | None, until: list[str]) -> tuple[str, list[str]]:
         """The condition for the rows behind one key up to another, and its parameters."""

@@ -41,20 +41,20 @@ WHERE relkind IN ('r', 'p') AND relpersistence <> 't' AND nspname <> 'informatio
 
 def names(connection: Connection) -> Names:
     """What the tables and their columns are called now."""
-    found = connection.execute(_NAMES.encode()).fetchall()
-    return {oid: (name, {int(at): column for at, column in (columns or {}).items()}) for oid, name, columns in found}
+    rows = connection.execute(_NAMES.encode()).fetchall()
+    return {oid: (name, {int(at): column for at, column in (columns or {}).items()}) for oid, name, columns in rows}
 
 
 def present(connection: Connection) -> Tables:
     """The tables that have rows of their own, as the session sees them."""
-    [(found,)] = connection.execute(_PRESENT.encode()).fetchall()
-    return found or {}
+    [(tables,)] = connection.execute(_PRESENT.encode()).fetchall()
+    return tables or {}
 
 
 def gone(before: Tables, now: Tables) -> tuple[list[Loss], list[Loss]]:
     """What of `before` is there no more; and the tables that have another file, or that rows were deleted from.
 
-    A file is another one after TRUNCATE, and after what writes every row anew.
+    A file is another one after TRUNCATE, and after what writes every row again.
     """
     lost: list[Loss] = []
     touched: list[Loss] = []

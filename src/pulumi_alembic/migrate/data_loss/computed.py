@@ -59,11 +59,11 @@ class Computed:
                 self.tables |= {table for table, _ in self._numbers(node)}
 
     def _update(self, node: Node) -> None:
-        names = {each.name for each in node.targetList}
-        read = {str(each.fields[-1].sval) for each in nodes(node.whereClause, "ColumnRef")}
-        for each in node.targetList:
-            if any(nodes(each.val, "ColumnRef", "SubLink")) or not read <= names:
-                (self.some if node.whereClause else self.columns).update(self._numbers(node, each.name))
+        names = {target.name for target in node.targetList}
+        read = {str(reference.fields[-1].sval) for reference in nodes(node.whereClause, "ColumnRef")}
+        for target in node.targetList:
+            if any(nodes(target.val, "ColumnRef", "SubLink")) or not read <= names:
+                (self.some if node.whereClause else self.columns).update(self._numbers(node, target.name))
 
     def _numbers(self, node: Node, column: str = "") -> list[tuple[int, int]]:
         table = quoted(node.relation.schemaname or "", node.relation.relname)

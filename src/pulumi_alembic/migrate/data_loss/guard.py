@@ -1,4 +1,4 @@
-"""No revision takes away rows that it may not: each of its statements is looked at before it runs.
+"""No revision deletes rows that it may not: each of its statements is looked at before it runs.
 
 Importing this module loads SQLAlchemy.
 """
@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from pulumi_alembic.database.connection import read_catalog
 from pulumi_alembic.database.literals import Unbindable, bound
 from pulumi_alembic.errors import DataLoss, MigrationError
-from pulumi_alembic.migrate.data_loss.plain_drops import holds_nothing, plain
-from pulumi_alembic.migrate.data_loss.static_check import Outline, may_rename
+from pulumi_alembic.migrate.data_loss.plain_drops import holds_nothing, plain_drop
+from pulumi_alembic.migrate.data_loss.static_check import CatalogOutline, may_rename
 from pulumi_alembic.migrate.statement_error import as_its_error
 from pulumi_alembic.output.tracing import span
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Session
     from pulumi_alembic.migrate.data_loss.catalog_after import Tables
     from pulumi_alembic.migrate.data_loss.losses import Loss
-    from pulumi_alembic.migrate.data_loss.preserve import Keeper
+    from pulumi_alembic.migrate.data_loss.preserve import Preserver
     from pulumi_alembic.migrate.job import Request
     from pulumi_alembic.migrate.step_follower import Running
     from pulumi_alembic.migrate.table_locks import Advance
@@ -43,13 +43,13 @@ _LIMIT = f"{MARK} SELECT set_config('statement_timeout', %s, true), set_config('
 
 
 class Guard:
-    """Raises DataLoss before a statement takes away rows or values, unless its revision is allowed to.
+    """Raises DataLoss before a statement deletes rows or values, unless its revision is allowed to.
 
     They are counted under the lock that the statement needs, so that nobody adds to them meanwhile, for no longer than
     the policy's `count_timeout`. What a statement's text does not show, such as a DO block, is run, compared with what
     was there before, and taken back where rows went. What is preserved is not lost.
 
-    What looks closely is loaded only where there is something to look at.
+    What looks closely is loaded only if there is something to look at.
     """
 
     def __init__(self, session: Session, running: Running, request: Request, advance: Advance) -> None:
@@ -60,7 +60,7 @@ class Guard:
         self._request = request
         self._allowed = request.job.allow_data_loss
         self._limit = request.job.policy.count_timeout
-        self._outline: Outline | None = None
+        self._outline: CatalogOutline | None = None
         self._set = False
         self._unknown: Tables | None = None
         self._refused: DataLoss | None = None
@@ -71,23 +71,23 @@ class Guard:
         sa.event.listen(engine, "after_cursor_execute", self._after)
 
     def complete(self) -> None:
-        """The revision has run, and only the commit is to come: say what was set aside."""
+        """The revision has run, and only the commit is to come: say what was preserved."""
         if self._set:
             self._outline, self._set = None, False
-        if "_keeper" in vars(self):
-            self._keeper.complete()
+        if "_preserver" in vars(self):
+            self._preserver.complete()
 
     @cached_property
-    def _keeper(self) -> Keeper:
-        from pulumi_alembic.migrate.data_loss.preserve import Keeper
+    def _preserver(self) -> Preserver:
+        from pulumi_alembic.migrate.data_loss.preserve import Preserver
 
-        return Keeper(self._session, self._running, self._request)
+        return Preserver(self._session, self._running, self._request)
 
     def _before(
         self, connection: sa.Connection, _: object, text: str, parameters: Any, ___: object, many: bool
     ) -> None:
         self._unknown = self._suspects = None
-        if self._running.step is None or self._session.autocommit or (self._may_lose and not self._keeper.keeps):
+        if self._running.step is None or self._session.autocommit or (self._may_lose and not self._preserver.keeps):
             return
         if self._refused:
             # The script went on after it; its revision does not.
@@ -108,14 +108,14 @@ class Guard:
         from pulumi_alembic.sql.effects import effects
 
         catalog = read_catalog(self._session)
-        seen = effects(sql, catalog)
-        if found := losses(seen.destroys, catalog):
-            self._take(found, {lock.table: lock.mode for lock in seen.locks})
-        if seen.unknown or self._suspects:
-            if seen.unknown:
+        seen_effects = effects(sql, catalog)
+        if lost := losses(seen_effects.destroys, catalog):
+            self._take(lost, {lock.table: lock.mode for lock in seen_effects.locks})
+        if seen_effects.unknown or self._suspects:
+            if seen_effects.unknown:
                 self._suspects = None
-                if self._keeper.keeps:
-                    self._keeper.before  # noqa: B018 - as it is now
+                if self._preserver.keeps:
+                    self._preserver.before  # noqa: B018 - as it is now
             if _moves_savepoints(sql):
                 raise MigrationError(
                     "a savepoint and a statement that does not show what it deletes, in one text: pass each of them to "
@@ -141,31 +141,31 @@ class Guard:
         if not lost and not touched:
             self._session.execute(f"{MARK} RELEASE SAVEPOINT {_SAVEPOINT}".encode())
             return
-        touched = [each for each in touched if self._suspects is None or each.table in self._suspects]
-        if keeps := self._keeper.keeps:
-            self._keeper.look()
+        touched = [loss for loss in touched if self._suspects is None or loss.table in self._suspects]
+        if keeps := self._preserver.keeps:
+            self._preserver.look()
         left = [] if self._may_lose else self._counted(touched)
         self._session.execute(f"{MARK} ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}".encode())
         if keeps:
-            lost = self._keeper.set_aside(lost, written(text, parameters, many=many))
+            lost = self._preserver.preserve(lost, written(text, parameters, many=many))
         if not self._may_lose:
             self._refuse([*lost, *touched], {}, [0] * len(lost) + left)
         (cursor.executemany if many else cursor.execute)(text, parameters)
-        self._keeper.tidy()
+        self._preserver.tidy()
 
     @property
     def _may_lose(self) -> bool:
         return self._running.name in self._allowed
 
-    def _take(self, found: Sequence[Loss], modes: Mapping[str, str]) -> None:
+    def _take(self, lost: Sequence[Loss], modes: Mapping[str, str]) -> None:
         """Refuse it, or where it is kept have it tried first: only that tells exactly what goes."""
-        if not self._keeper.keeps:
-            self._refuse(found, modes)
+        if not self._preserver.keeps:
+            self._refuse(lost, modes)
             return
-        self._keeper.count(found)
-        self._lock(found, modes)
-        if self._keeper.any(found):
-            self._suspects = frozenset(each.table for each in found)
+        self._preserver.count(lost)
+        self._lock(lost, modes)
+        if self._preserver.any(lost):
+            self._suspects = frozenset(loss.table for loss in lost)
 
     def _may_take(self, sql: str) -> bool:
         """Whether it is worth a look at the catalog; of most statements that is told without the server.
@@ -176,56 +176,56 @@ class Guard:
             # Nothing is asked before it: SET TRANSACTION must be the first of its transaction.
             self._outline, self._set = None, True
             return False
-        if may_rename(sql) and self._keeper.keeps:
-            self._keeper.before  # noqa: B018 - as it is now
-        if dropped := plain(sql):
-            if dropped.tables and self._keeper.keeps and self._keeper.fills_tables:
+        if may_rename(sql) and self._preserver.keeps:
+            self._preserver.before  # noqa: B018 - as it is now
+        if dropped := plain_drop(sql):
+            if dropped.tables and self._preserver.keeps and self._preserver.fills_tables:
                 return True
             return not self._advance.holds(lambda: holds_nothing(self._session, dropped, self._limit, MARK))
-        outline = self._outline = self._outline or Outline.read(self._session)
+        outline = self._outline = self._outline or CatalogOutline.read(self._session)
         if outline.may_change_by(sql):
             # The search_path ends with the revision.
             self._outline, self._set = None, True
         return outline.may_lose_by(sql)
 
-    def _refuse(self, found: Sequence[Loss], modes: Mapping[str, str], left: Sequence[int] = ()) -> None:
-        """Raises DataLoss where there is anything of what would go; `modes` are the statement's own locks.
+    def _refuse(self, lost: Sequence[Loss], modes: Mapping[str, str], left: Sequence[int] = ()) -> None:
+        """Raises DataLoss if there is anything of what would go; `modes` are the statement's own locks.
 
         `left` is how much of each would stay.
         """
-        self._lock(found, modes)
-        numbers = zip(found, self._counted(found), left or [0] * len(found), strict=True)
-        if told := [each.told(number - stays) for each, number, stays in numbers if number > stays]:
-            self._refused = DataLoss(f"it would delete {', '.join(told)}{self._keeper.advice}")
+        self._lock(lost, modes)
+        numbers = zip(lost, self._counted(lost), left or [0] * len(lost), strict=True)
+        if lines := [loss.described(number - stays) for loss, number, stays in numbers if number > stays]:
+            self._refused = DataLoss(f"it would delete {', '.join(lines)}{self._preserver.advice}")
             raise self._refused
 
-    def _lock(self, found: Sequence[Loss], modes: Mapping[str, str]) -> None:
+    def _lock(self, lost: Sequence[Loss], modes: Mapping[str, str]) -> None:
         self._advance.take()
-        for table in dict.fromkeys(each.table for each in found):
+        for table in dict.fromkeys(loss.table for loss in lost):
             # Nobody may add a row from here on, also where the statement itself would let them.
             mode = modes.get(table, "ACCESS EXCLUSIVE")
             mode = "SHARE ROW EXCLUSIVE" if mode == "ROW EXCLUSIVE" else mode
             self._session.execute(f"{MARK} LOCK TABLE {table} IN {mode} MODE".encode())
 
-    def _counted(self, found: Sequence[Loss]) -> list[int]:
+    def _counted(self, lost: Sequence[Loss]) -> list[int]:
         """How much there is of each. Raises DataLoss where counting takes too long, or is not allowed.
 
         The transaction is no more, then: a savepoint's own rollback would be cut by the same limit.
         """
-        if not found:
+        if not lost:
             return []
         from pulumi_alembic.migrate.data_loss.losses import count, estimate
 
-        about = estimate(self._session, found)
+        about = estimate(self._session, lost)
         [settings] = self._session.execute(_SETTINGS).fetchall()
         try:
             # Rows that a policy hides would go too: the server refuses to count around it.
             self._session.execute(_LIMIT, [str(round(self._limit * 1000)), "off"])
-            numbers = count(self._session, found)
+            numbers = count(self._session, lost)
             self._session.execute(_LIMIT, settings)
         except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege):
-            told = [each.told(number, about=number is not None) for each, number in zip(found, about, strict=True)]
-            self._refused = DataLoss(f"it would delete {', '.join(told)}{self._keeper.advice}")
+            texts = [loss.described(number, about=number is not None) for loss, number in zip(lost, about, strict=True)]
+            self._refused = DataLoss(f"it would delete {', '.join(texts)}{self._preserver.advice}")
             raise self._refused from None
         return numbers
 
@@ -240,7 +240,7 @@ def _moves_savepoints(sql: str) -> bool:
     from pulumi_alembic.sql.parser import ParseError, parse
 
     try:
-        return any(each.tag == "TransactionStmt" for each in parse(sql))
+        return any(node.tag == "TransactionStmt" for node in parse(sql))
     except ParseError:
         return True
 

@@ -28,11 +28,11 @@ class Loss:
     column: str = ""
     only: bool = field(default=False, compare=False)
 
-    def told(self, number: int | None, *, about: bool = False) -> str:
+    def described(self, number: int | None, *, about: bool = False) -> str:
         """`12,345 rows of app.messages`; `about` so many where it was not counted, and without a number for None."""
         of = f"{self.table}.{self.column}" if self.column else self.table
-        what = plural(number, "value" if self.column else "row")
-        return " ".join(filter(None, ["about" * about, "" if number is None else f"{number:,}", what, "of", of]))
+        noun = plural(number, "value" if self.column else "row")
+        return " ".join(filter(None, ["about" * about, "" if number is None else f"{number:,}", noun, "of", of]))
 
 
 def losses(destroys: Iterable[str], catalog: Catalog, *, apart: bool = False) -> tuple[Loss, ...]:
@@ -42,30 +42,30 @@ def losses(destroys: Iterable[str], catalog: Catalog, *, apart: bool = False) ->
     a statement picks by a condition, and values that it writes over, are what it is for: they are none. What the
     catalog does not know is not there, and what a view or an index holds can be made again.
     """
-    found = [loss for each in destroys for loss in _losses(each, catalog, apart=apart)]
-    tables = {each.table for each in found if not each.column}
-    below = {Loss(child, each.column) for each in found if each.column for child in catalog.descendants(each.table)}
-    kept = [each for each in found if not each.column or (each.table not in tables and (apart or each not in below))]
+    lost = [loss for destroyed in destroys for loss in _losses(destroyed, catalog, apart=apart)]
+    tables = {loss.table for loss in lost if not loss.column}
+    below = {Loss(child, loss.column) for loss in lost if loss.column for child in catalog.descendants(loss.table)}
+    kept = [loss for loss in lost if not loss.column or (loss.table not in tables and (apart or loss not in below))]
     return tuple(dict.fromkeys(kept))
 
 
 def count(connection: Connection, found: Sequence[Loss]) -> list[int]:
     """How much there is of each, exactly, as the session sees it."""
-    asked = ", ".join(f"({_count(each)})" for each in found)
-    row = connection.execute(f"SELECT {asked}".encode()).fetchone()
-    return [int(each) for each in row or ()]
+    counts = ", ".join(f"({_count(loss)})" for loss in found)
+    row = connection.execute(f"SELECT {counts}".encode()).fetchone()
+    return [int(number) for number in row or ()]
 
 
-def estimate(connection: Connection, found: Sequence[Loss]) -> list[int | None]:
-    """How many rows each one's table has, by the statistics and without a look at it; None where there are none yet.
+def estimate(connection: Connection, lost: Sequence[Loss]) -> list[int | None]:
+    """How many rows each one's table has, by the statistics and without a look at it; None if there are none yet.
 
     Of a column there are no more values than that.
     """
     # Before PostgreSQL 14 a table that was never analyzed has 0, since then -1.
-    known = "SELECT CASE WHEN reltuples > 0 THEN reltuples::bigint END FROM pg_class WHERE oid = to_regclass({})"
-    asked = sql.SQL(", ").join(sql.SQL(f"({known})").format(sql.Literal(each.table)) for each in found)
-    row = connection.execute(sql.SQL("SELECT {}").format(asked)).fetchone()
-    return [None if each is None else int(each) for each in row or ()]
+    estimated = "SELECT CASE WHEN reltuples > 0 THEN reltuples::bigint END FROM pg_class WHERE oid = to_regclass({})"
+    estimates = sql.SQL(", ").join(sql.SQL(f"({estimated})").format(sql.Literal(loss.table)) for loss in lost)
+    row = connection.execute(sql.SQL("SELECT {}").format(estimates)).fetchone()
+    return [None if number is None else int(number) for number in row or ()]
 
 
 def _losses(thing: str, catalog: Catalog, *, apart: bool) -> Iterator[Loss]:
@@ -76,10 +76,10 @@ def _losses(thing: str, catalog: Catalog, *, apart: bool) -> Iterator[Loss]:
     if kind == "table" and name in relations and relations[name].kind == "r":
         yield Loss(name)
     for table, column in _split(name) if kind == "column" else ():
-        known = relations.get(table)
-        if known and known.kind in "rp" and column in map(quoted, known.columns):
+        relation = relations.get(table)
+        if relation and relation.kind in "rp" and column in map(quoted, relation.columns):
             parts = (table, *catalog.descendants(table)) if apart else (table,)
-            yield from (Loss(each, column, apart) for each in parts if not apart or relations[each].kind == "r")
+            yield from (Loss(part, column, apart) for part in parts if not apart or relations[part].kind == "r")
 
 
 def _split(name: str) -> Iterator[tuple[str, str]]:

@@ -113,11 +113,11 @@ def move(connection: Connection, entry: Entry, source: Source) -> bool:
 
     It is then half taken apart: the caller has a savepoint from before. Its statements that fail raise psycopg.Error.
     """
-    known = {"table": source.table, "name": entry.name, "kept": KEPT_SCHEMA}
-    strips = [text for (text,) in connection.execute(_STRIP.encode(), known).fetchall()]
-    # Of a domain to its base: the same bytes, which are not written anew.
-    columns = [each for each in source.columns.values() if each.base]
-    types = [f"ALTER TABLE {source.table} ALTER {each.sql} TYPE {each.base}" for each in columns]
+    parameters = {"table": source.table, "name": entry.name, "kept": KEPT_SCHEMA}
+    strips = [text for (text,) in connection.execute(_STRIP.encode(), parameters).fetchall()]
+    # Of a domain to its base: the same bytes, which are not written again.
+    columns = [column for column in source.columns.values() if column.base]
+    types = [f"ALTER TABLE {source.table} ALTER {column.sql} TYPE {column.base}" for column in columns]
     names = list(_renames(entry.place, source.renamed))
     _execute(connection, [*strips[:-2], *types, *strips[-2:], f"CREATE TABLE {source.table} ()", *names])
     return connection.execute(_TIED, [entry.place]).fetchone() == (False,)
@@ -128,14 +128,14 @@ def _renames(table: str, renamed: Mapping[str, str]) -> Iterator[str]:
     names = [(now, f"pulumi_alembic {number}", was) for number, (now, was) in enumerate(renamed.items())]
     for pairs in ([(now, between) for now, between, _ in names], [(between, was) for _, between, was in names]):
         for old, new in pairs:
-            known = [sql.Identifier(each).as_string(None) for each in (old, new)]
-            yield f"ALTER TABLE {table} RENAME COLUMN {known[0]} TO {known[1]}"
+            quoted_names = [sql.Identifier(name).as_string(None) for name in (old, new)]
+            yield f"ALTER TABLE {table} RENAME COLUMN {quoted_names[0]} TO {quoted_names[1]}"
 
 
 def detach(connection: Connection, table: str) -> None:
     """The table is no partition, and inherits from none."""
-    found = connection.execute(_PARENTS, [table]).fetchall()
-    _execute(connection, [partition if is_partition else child for partition, child, is_partition in found])
+    parents = connection.execute(_PARENTS, [table]).fetchall()
+    _execute(connection, [partition if is_partition else child for partition, child, is_partition in parents])
 
 
 def drop_keys_into(connection: Connection, tables: Sequence[str]) -> None:
@@ -145,8 +145,8 @@ def drop_keys_into(connection: Connection, tables: Sequence[str]) -> None:
 
 def revoke(connection: Connection, table: str) -> None:
     """Nobody but the owner may anything with the table."""
-    found = connection.execute(_GRANTED, {"table": table}).fetchall()
-    _execute(connection, [f"REVOKE ALL ON {table} FROM {grantee} CASCADE" for (grantee,) in found])
+    grants = connection.execute(_GRANTED, {"table": table}).fetchall()
+    _execute(connection, [f"REVOKE ALL ON {table} FROM {grantee} CASCADE" for (grantee,) in grants])
 
 
 def _execute(connection: Connection, statements: Sequence[str]) -> None:
@@ -164,7 +164,7 @@ JOIN pg_attribute ON attnum = number WHERE attrelid = conrelid AND contype = 'p'
 
 def copy_rows(connection: Connection, entry: Entry, source: Source) -> Entry:
     """Every row is in the kept table too, which is made here."""
-    number = _copy(connection, entry, source, [each for each in source.columns.values() if not each.virtual])
+    number = _copy(connection, entry, source, [column for column in source.columns.values() if not column.virtual])
     return replace(entry, rows=number)
 
 
@@ -190,15 +190,15 @@ def unhidden(connection: Connection, table: str) -> Iterator[None]:
 
 
 def key_of(connection: Connection, table: str) -> tuple[str, ...]:
-    """The columns of the primary key, in its order; none where there is none."""
-    [(found,)] = connection.execute(_KEY, [table]).fetchall()
-    return tuple(found or ())
+    """The columns of the primary key, in its order; none if there is none."""
+    [(key,)] = connection.execute(_KEY, [table]).fetchall()
+    return tuple(key or ())
 
 
 def _copy(connection: Connection, entry: Entry, source: Source, columns: Sequence[Column]) -> int:
-    names = (sql.Identifier(source.called(each.name)).as_string(None) for each in columns)
-    values = ", ".join(f"{each.kept} AS {name}" for each, name in zip(columns, names, strict=True))
+    names = (sql.Identifier(source.called(column.name)).as_string(None) for column in columns)
+    values = ", ".join(f"{column.kept} AS {name}" for column, name in zip(columns, names, strict=True))
     with unhidden(connection, source.table):
-        made = connection.execute(f"CREATE TABLE {entry.place} AS SELECT {values} FROM ONLY {source.table}".encode())
+        result = connection.execute(f"CREATE TABLE {entry.place} AS SELECT {values} FROM ONLY {source.table}".encode())
     revoke(connection, entry.place)
-    return made.rowcount
+    return result.rowcount

@@ -1,4 +1,4 @@
-"""Plain drops: whether a statement drops just what it names, and whether that is empty."""
+"""PlainDrop drops: whether a statement drops just what it names, and whether that is empty."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pulumi_alembic.database.retry import busy
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
 
-__all__ = ["Plain", "drops_tables", "holds_nothing", "plain"]
+__all__ = ["PlainDrop", "drops_tables", "holds_nothing", "plain_drop"]
 
 _PART = r'(?:[^\W\d][\w$]*|"(?:[^"]|"")+")'
 _NAME = rf"{_PART}(?:\.{_PART})?"
@@ -38,7 +38,7 @@ _LIMIT = "set_config('statement_timeout', '{}', true), set_config('row_security'
 
 
 @dataclass(frozen=True)
-class Plain:
+class PlainDrop:
     """The tables that a statement drops, as it writes them, or of one table the column; no tables for what has no rows.
 
     PostgreSQL refuses it where anything else would go but partitions, and a column of the table's children.
@@ -48,18 +48,18 @@ class Plain:
     column: str = ""
 
 
-def plain(sql: str) -> Plain | None:
+def plain_drop(sql: str) -> PlainDrop | None:
     """What DROP TABLE or DROP COLUMN takes, or the drop of what has no rows; None for all that is not one of these.
 
     Alone in its text, and without CASCADE or a comment. It is read without the parser, which takes long to load.
     """
     if match := _DROP.fullmatch(sql):
-        return Plain(match[2] if match[1] else "")
+        return PlainDrop(match[2] if match[1] else "")
     match = _DROP_COLUMN.fullmatch(sql)
-    return Plain(match[1], match[2]) if match else None
+    return PlainDrop(match[1], match[2]) if match else None
 
 
-def holds_nothing(connection: Connection, dropped: Plain, seconds: float, mark: str) -> bool:
+def holds_nothing(connection: Connection, dropped: PlainDrop, seconds: float, mark: str) -> bool:
     """Whether there is no row and no value of it; False also where that cannot be told, or not in so many seconds.
 
     Asked under the lock that the statement needs itself, in one message to the server, which begins with `mark`; the
@@ -73,7 +73,7 @@ def holds_nothing(connection: Connection, dropped: Plain, seconds: float, mark: 
         answer = send(
             connection,
             f"{mark} SAVEPOINT {_SAVEPOINT}; LOCK TABLE {dropped.tables} IN ACCESS EXCLUSIVE MODE; "
-            # Kept on the server, they are put back without a question in between.
+            # Kept on the server, they are restored without a question in between.
             f"SELECT {_set('pulumi_alembic.', '')}, {_LIMIT.format(round(seconds * 1000))}; "
             f"SELECT {_exists(dropped)}, {_set('', 'pulumi_alembic.')}".encode(),
         )
@@ -92,15 +92,15 @@ def holds_nothing(connection: Connection, dropped: Plain, seconds: float, mark: 
 
 def _set(to: str, of: str) -> str:
     settings = ("statement_timeout", "row_security")
-    return ", ".join(f"set_config('{to}{each}', current_setting('{of}{each}'), true)" for each in settings)
+    return ", ".join(f"set_config('{to}{setting}', current_setting('{of}{setting}'), true)" for setting in settings)
 
 
-def _exists(dropped: Plain) -> str:
+def _exists(dropped: PlainDrop) -> str:
     """With the table's partitions and children."""
     if dropped.column:
         # IS NOT NULL is false of a row value that has a NULL in it.
         return f"EXISTS (SELECT FROM {dropped.tables} WHERE num_nonnulls({dropped.column}) > 0)"
-    return " OR ".join(f"EXISTS (SELECT FROM {each})" for each in _NAMES.findall(dropped.tables))
+    return " OR ".join(f"EXISTS (SELECT FROM {name})" for name in _NAMES.findall(dropped.tables))
 
 
 def drops_tables(statement: str) -> bool:
@@ -108,7 +108,7 @@ def drops_tables(statement: str) -> bool:
     from pulumi_alembic.sql.parser import ParseError, parse
 
     try:
-        found = parse(statement)
+        nodes = parse(statement)
     except ParseError:
         return False
-    return len(found) == 1 and found[0].tag == "DropStmt" and found[0].removeType == "OBJECT_TABLE"
+    return len(nodes) == 1 and nodes[0].tag == "DropStmt" and nodes[0].removeType == "OBJECT_TABLE"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.migrate.job import Request
     from pulumi_alembic.migrate.step_follower import Running
 
-__all__ = ["Keeper"]
+__all__ = ["Preserver"]
 
 _PARTITIONED = "SELECT array_agg(oid::bigint) FROM pg_class WHERE relkind = 'p'"
 _ROOTS = """
@@ -54,8 +54,8 @@ _FILLS_COLUMNS = re.compile(rf"(?i)(?<![a-z])({_INSERTS}|update|default|server_d
 _STILL = "SELECT format('DROP TABLE IF EXISTS %%s CASCADE', oid::regclass) FROM pg_class WHERE oid = ANY (%s)"
 
 
-class Keeper:
-    """What it returns as set aside is in the schema `kept`, told of in the ledger, and committed with the revision."""
+class Preserver:
+    """What it returns as preserved is in the schema `kept`, told of in the ledger, and committed with the revision."""
 
     def __init__(self, session: Connection, running: Running, request: Request) -> None:
         self._session = session
@@ -73,7 +73,7 @@ class Keeper:
 
     @property
     def wants(self) -> bool:
-        """Whether what the running revision takes away is to be kept, if there is a place for it."""
+        """Whether what the running revision deletes is to be kept, if there is a place for it."""
         step = self._running.step
         if step is None or not is_wanted(self._request.job.policy):
             return False
@@ -81,7 +81,7 @@ class Keeper:
 
     @property
     def keeps(self) -> bool:
-        """Whether what the running revision takes away is kept."""
+        """Whether what the running revision deletes is kept."""
         if not self.wants:
             return False
         if self._ready is None:
@@ -125,34 +125,34 @@ class Keeper:
 
     def any(self, found: Iterable[Loss]) -> bool:
         """Whether there is anything of it to keep."""
-        if self.fills_tables and any(not each.column for each in found):
+        if self.fills_tables and any(not loss.column for loss in found):
             return True
         return self._exists(found, null=self.fills_columns)
 
     def _exists(self, found: Iterable[Loss], *, null: bool = False) -> bool:
-        asked = " OR ".join(f"EXISTS ({_some(each, null=null)})" for each in found)
+        conditions = " OR ".join(f"EXISTS ({_some(loss, null=null)})" for loss in found)
         try:
             with self._session.transaction():
                 self._session.execute(b"SET LOCAL row_security = off")
-                [(there,)] = self._session.execute(f"SELECT {asked}".encode()).fetchall()
+                [(exists,)] = self._session.execute(f"SELECT {conditions}".encode()).fetchall()
                 raise psycopg.Rollback
         except psycopg.errors.InsufficientPrivilege:
             return True
-        return bool(there)
+        return bool(exists)
 
     def look(self) -> None:
         """The statement has been tried, and not yet been taken back."""
-        [(left,)] = self._session.execute(_PARTITIONED.encode()).fetchall()
-        self._partitioned = set(left or ())
+        [(partitions,)] = self._session.execute(_PARTITIONED.encode()).fetchall()
+        self._partitioned = set(partitions or ())
 
-    def set_aside(self, lost: Sequence[Loss], statement: str) -> list[Loss]:
-        """Keep what `statement` takes away, which was tried and taken back; what cannot be kept is returned."""
-        tables = list(dict.fromkeys(each.table for each in lost if not each.column))
+    def preserve(self, lost: Sequence[Loss], statement: str) -> list[Loss]:
+        """Keep what `statement` deletes, which was tried and taken back; what cannot be kept is returned."""
+        tables = list(dict.fromkeys(loss.table for loss in lost if not loss.column))
         columns: dict[str, list[Loss]] = {}
-        for each in lost:
-            if each.column:
-                columns.setdefault(each.table, []).append(each)
-        if any(each.table.startswith(f"{KEPT_SCHEMA}.") for each in lost):
+        for loss in lost:
+            if loss.column:
+                columns.setdefault(loss.table, []).append(loss)
+        if any(loss.table.startswith(f"{KEPT_SCHEMA}.") for loss in lost):
             self._reasons = ["it was preserved before: see `pulumi-alembic kept`"]
             return list(lost)
         before = self.before
@@ -197,9 +197,9 @@ class Keeper:
         self._drops = []
 
     def complete(self) -> None:
-        """The revision has run, and only the commit is to come: say what it set aside."""
-        for each in self._kept:
-            self._request.listener.kept(each)
+        """The revision has run, and only the commit is to come: say what it preserved."""
+        for entry in self._kept:
+            self._request.listener.kept(entry)
         self._kept = []
 
     def _roots(self, table: str) -> list[tuple[str, int]]:
@@ -264,21 +264,21 @@ class Keeper:
         return False
 
     def _values(self, source: Source, several: Sequence[Loss]) -> str:
-        known = {each.sql: each for each in source.columns.values()}
+        columns_by_name = {column.sql: column for column in source.columns.values()}
         fills = self.fills_columns
-        going = [known[each.column] for each in several if fills or self._exists([each])]
+        going = [columns_by_name[loss.column] for loss in several if fills or self._exists([loss])]
         if not going or not self._exists(several, null=fills):
             return ""
         key = move.key_of(self._session, source.table)
         if not key:
             return "the table has no primary key to restore values by"
-        if {each.name for each in going} & {*key}:
+        if {column.name for column in going} & {*key}:
             return "the primary key to restore values by is dropped with it"
         roots = self._roots(source.table)
         entry = self._entry(source, Source(self._session, roots[-1][0], self.before) if roots else source)
-        names = tuple(each.name for each in going)
+        names = tuple(column.name for column in going)
         columns, key_called = (tuple(map(source.called, some)) for some in (names, key))
-        entry = replace(entry, columns=columns, key=key_called, required=any(each.required for each in going))
+        entry = replace(entry, columns=columns, key=key_called, required=any(column.required for column in going))
         entry = replace(entry, sequences={name: at for name, at in entry.sequences.items() if name in columns})
         try:
             with self._session.transaction():
@@ -294,7 +294,7 @@ class Keeper:
         ledger.prepare(self._session)
         detail = {
             "revision": entry.revision,
-            "what": entry.told(entry.rows),
+            "what": entry.described(entry.rows),
             "kept": entry.place,
             **{name: getattr(entry, name) for name in ("id", "table", "columns", "rows", "bytes", "moved")},
         }

@@ -77,9 +77,9 @@ class Entry:
     @property
     def what(self) -> str:
         """The table, or the columns."""
-        return ", ".join(f"{self.table}.{quoted(each)}" for each in self.columns) or self.table
+        return ", ".join(f"{self.table}.{quoted(column)}" for column in self.columns) or self.table
 
-    def told(self, number: int | None) -> str:
+    def described(self, number: int | None) -> str:
         """`12,345 rows of app.messages`, `1 value of app.tasks.title`."""
         kind = plural(number, "value" if self.columns else "row")
         return f"{kind} of {self.what}" if number is None else f"{number:,} {kind} of {self.what}"
@@ -88,13 +88,19 @@ class Entry:
     def texts(self) -> list[str]:
         """All of it, each column by itself."""
         if self.rows is None or self.about:
-            return [("about " * (self.rows is not None)) + self.told(self.rows)]
-        return self.parts(self.counts or {"": self.rows}) if self.counts or not self.columns else [self.told(self.rows)]
+            return [("about " * (self.rows is not None)) + self.described(self.rows)]
+        return (
+            self.parts(self.counts or {"": self.rows})
+            if self.counts or not self.columns
+            else [self.described(self.rows)]
+        )
 
     def parts(self, numbers: Mapping[str, int]) -> list[str]:
         """So many rows, or so many values of each column by its name, as texts; none of what there is none of."""
         return [
-            replace(self, columns=(name,) if name else ()).told(number) for name, number in numbers.items() if number
+            replace(self, columns=(name,) if name else ()).described(number)
+            for name, number in numbers.items()
+            if number
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -109,7 +115,7 @@ def new_id() -> str:
 
 def name_of(table: str, id: str) -> str:
     """What a kept table is called: of its old name as much as fits, and the id."""
-    plain = "".join(each for each in table.rpartition(".")[2] if each.isalnum() or each == "_")
+    plain = "".join(character for character in table.rpartition(".")[2] if character.isalnum() or character == "_")
     while len(plain.encode()) > _LONGEST:
         plain = plain[:-1]
     return f"{plain}_{id}"
@@ -117,9 +123,9 @@ def name_of(table: str, id: str) -> str:
 
 def describe(connection: Connection, entry: Entry) -> None:
     """The kept table says of itself what `entry` does; a new one says from now on."""
-    known = {**asdict(entry), "when": entry.when or datetime.now(UTC).isoformat(timespec="milliseconds")}
-    del known["name"]
-    text = json.dumps({"kept": 1, **known})
+    document = {**asdict(entry), "when": entry.when or datetime.now(UTC).isoformat(timespec="milliseconds")}
+    del document["name"]
+    text = json.dumps({"kept": 1, **document})
     connection.execute(
         sql.SQL("COMMENT ON TABLE {} IS {}").format(sql.Identifier(KEPT_SCHEMA, entry.name), sql.Literal(text))
     )
@@ -127,7 +133,7 @@ def describe(connection: Connection, entry: Entry) -> None:
 
 def numbers(connection: Connection, entry: Entry, columns: Sequence[str]) -> dict[str, int]:
     """How many values of each column are kept with the entry."""
-    counted = sql.SQL(", ").join(sql.SQL("count({})").format(sql.Identifier(each)) for each in columns)
+    counted = sql.SQL(", ").join(sql.SQL("count({})").format(sql.Identifier(column)) for column in columns)
     place = sql.Identifier(KEPT_SCHEMA, entry.name)
     [row] = connection.execute(sql.SQL("SELECT {} FROM {}").format(counted, place)).fetchall()
     return dict(zip(columns, row, strict=True))
@@ -141,8 +147,8 @@ def is_ready(connection: Connection) -> bool:
 def read(connection: Connection) -> list[Entry]:
     """What is kept, the newest first."""
     rows = connection.execute(_ENTRIES, [KEPT_SCHEMA]).fetchall()
-    found = [entry for name, text in rows if (entry := _entry(name, text))]
-    return sorted(found, key=lambda each: (each.when, each.id), reverse=True)
+    entries = [entry for name, text in rows if (entry := _entry(name, text))]
+    return sorted(entries, key=lambda preserved: (preserved.when, preserved.id), reverse=True)
 
 
 def _entry(name: str, text: str) -> Entry | None:
@@ -151,11 +157,11 @@ def _entry(name: str, text: str) -> Entry | None:
         document: dict[str, Any] = json.loads(text)
     except ValueError:
         return None
-    known = {each.name for each in fields(Entry)}
+    names = {part_name.name for part_name in fields(Entry)}
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in document.items()
     }
-    values = {key: value for key, value in values.items() if key in known} | {"name": name}
+    values = {key: value for key, value in values.items() if key in names} | {"name": name}
     return Entry(**values) if {"id", "revision", "table", "into"} <= values.keys() else None
 
 
@@ -167,12 +173,12 @@ def waits(mine: Sequence[Entry], kept: Sequence[Entry], following: Sequence[str]
     """
     until: dict[str, int] = {}
     for place, revision in enumerate(following):
-        for each in kept:
-            if each.revision == revision and each.required:
-                until[each.into] = place
+        for entry in kept:
+            if entry.revision == revision and entry.required:
+                until[entry.into] = place
     for _ in mine:
-        for each in mine:
-            for parent in each.refers:
-                if (place := until.get(parent, -1)) > until.get(each.into, -1):
-                    until[each.into] = place
-    return [(each, following[until[each.into]]) for each in mine if each.into in until]
+        for entry in mine:
+            for parent in entry.refers:
+                if (place := until.get(parent, -1)) > until.get(entry.into, -1):
+                    until[entry.into] = place
+    return [(entry, following[until[entry.into]]) for entry in mine if entry.into in until]

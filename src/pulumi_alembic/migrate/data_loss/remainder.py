@@ -25,11 +25,11 @@ def left_of(session: Connection, entry: Entry, reason: str = "") -> Entry | None
     It has another name from then on: a backup from before then holds the whole of it, by the old one.
     """
     why = sql.Identifier(WHY).as_string(None)
-    columns = ", ".join(sql.Identifier(each).as_string(None) for each in entry.columns)
+    columns = ", ".join(sql.Identifier(column).as_string(None) for column in entry.columns)
     number = f"coalesce(sum(num_nonnulls({columns})), 0)::bigint" if columns else "count(*)"
     if reason:
-        [(found,)] = session.execute(f"SELECT {number} FROM {entry.place}".encode()).fetchall()
-        reasons = {reason: found} if found else {}
+        [(count,)] = session.execute(f"SELECT {number} FROM {entry.place}".encode()).fetchall()
+        reasons = {reason: count} if count else {}
     elif WHY in read_columns(session, entry.place):
         rows = session.execute(f"SELECT {why}, {number} FROM {entry.place} GROUP BY 1 ORDER BY 2 DESC, 1".encode())
         reasons = dict(rows.fetchall())
@@ -58,18 +58,22 @@ def _next(name: str) -> str:
 
 def merge(session: Connection, rows: Entry, values: Entry) -> bool:
     """Whether the rows have the values from now on, so that these are kept no more by themselves."""
-    there, known = read_columns(session, rows.place), read_columns(session, values.place)
-    if {*values.columns} & {*there} or not {*values.key} <= {*there}:
+    row_columns, value_columns = read_columns(session, rows.place), read_columns(session, values.place)
+    if {*values.columns} & {*row_columns} or not {*values.key} <= {*row_columns}:
         return False
-    same = " AND ".join(f"r.{known[each].sql}::text = v.{known[each].sql}::text" for each in values.key)
+    same = " AND ".join(
+        f"r.{value_columns[column].sql}::text = v.{value_columns[column].sql}::text" for column in values.key
+    )
     [(alone,)] = session.execute(
         # Counted, and not only looked for: the planner would take the first to be near, and look for each by itself.
         f"SELECT count(*) FROM {values.place} v WHERE NOT EXISTS (SELECT FROM {rows.place} r WHERE {same})".encode()
     ).fetchall()
     if alone:
         return False
-    added = ", ".join(f"ADD COLUMN {known[each].sql} {known[each].full}" for each in values.columns)
-    assigned = ", ".join(f"{known[each].sql} = v.{known[each].sql}" for each in values.columns)
+    added = ", ".join(
+        f"ADD COLUMN {value_columns[column].sql} {value_columns[column].full}" for column in values.columns
+    )
+    assigned = ", ".join(f"{value_columns[column].sql} = v.{value_columns[column].sql}" for column in values.columns)
     session.execute(f"ALTER TABLE {rows.place} {added}".encode())
     session.execute(f"UPDATE {rows.place} r SET {assigned} FROM {values.place} v WHERE {same}".encode())
     session.execute(sql.SQL("DROP TABLE {}").format(sql.SQL(values.place)))

@@ -73,7 +73,7 @@ class Returning:
             return
         self._revision, self._computed = running.name, None
         self._kept = self._read()
-        if any(self._is_mine(each) for each in self._kept):
+        if any(self._is_mine(entry) for entry in self._kept):
             self._before = names(self._session)
             if not running.upgrades:
                 from pulumi_alembic.migrate.data_loss.computed import Computed
@@ -86,7 +86,7 @@ class Returning:
 
     def _read(self) -> list[Entry]:
         direction = Direction.of(is_upgrade=self._running.upgrades)
-        return [each for each in read(self._session) if each.restored_by == direction]
+        return [entry for entry in read(self._session) if entry.restored_by == direction]
 
     def complete(self) -> None:
         """The revision has run, and only the commit is to come: restore what is kept of it."""
@@ -95,16 +95,16 @@ class Returning:
         if self._computed is not None and (self._running.committed or self._running.outside):
             # Nobody has looked at what it wrote outside of this transaction.
             self._computed.unknown = True
-        if mine := [each for each in self._read() if self._is_mine(each)]:
+        if mine := [entry for entry in self._read() if self._is_mine(entry)]:
             # What the script left for the commit to check is checked now: nothing can be altered before.
             self._session.execute("SET CONSTRAINTS ALL IMMEDIATE")
             with span("restore rows"), unchanging(self._session):
-                self._put_back(mine)
+                self._restore(mine)
 
     def _is_mine(self, entry: Entry) -> bool:
         return self._running.name in (entry.revision, entry.waits)
 
-    def _put_back(self, mine: Sequence[Entry]) -> None:
+    def _restore(self, mine: Sequence[Entry]) -> None:
         waiting = waits(mine, self._kept or [], self._running.following)
         for entry, revision in waiting:
             if entry.waits != revision:
@@ -114,7 +114,7 @@ class Returning:
         script = self._request.script(step).checksum if step is not None else ""
         return_ = _Return(self._session, self._running.name, script, self._before, self._computed)
         return_.make_room([entry for entry, _ in waiting])
-        for entry, back, left in return_.all([each for each in mine if each.id not in later]):
+        for entry, back, left in return_.all([preserved for preserved in mine if preserved.id not in later]):
             self._tell(entry, back, left)
 
     def _tell(self, entry: Entry, back: dict[str, int], left: Entry | None) -> None:
@@ -123,7 +123,7 @@ class Returning:
         if number or left is None:
             detail = {
                 "revision": running.name,
-                "what": entry.told(number),
+                "what": entry.described(number),
                 "kept": entry.place,
                 "left": left.rows if left else 0,
                 "why": dict(left.why) if left else {},
@@ -138,7 +138,7 @@ class Returning:
         if left:
             reasons = "; ".join(f"{number:,}: {reason}" for reason, number in left.why.items())
             request.listener.kept(
-                f"{running.name}: still preserved, {left.told(left.rows)} ({reasons}). See: pulumi-alembic kept"
+                f"{running.name}: still preserved, {left.described(left.rows)} ({reasons}). See: pulumi-alembic kept"
             )
 
 
@@ -162,31 +162,31 @@ class _Return:
     def all(self, entries: Sequence[Entry]) -> list[tuple[Entry, dict[str, int], Entry | None]]:
         """Each entry, how much of it went back by column, and what is left of it."""
         merged = self._merged(entries)
-        known = {each.id for each in entries} - {values.id for _, values, _ in merged}
-        entries = [each for each in read(self._session) if each.id in known]
+        ids = {entry.id for entry in entries} - {values.id for _, values, _ in merged}
+        entries = [entry for entry in read(self._session) if entry.id in ids]
         for older in (False, True):
             # What could not go back at an earlier time comes after what was there just before the downgrade.
-            self._together([each for each in entries if bool(each.why) is older])
+            self._together([entry for entry in entries if bool(entry.why) is older])
         lefts = {entry.id: left for entry, _, left in self._done}
-        for rows, values, there in merged:
+        for rows, values, target in merged:
             left = lefts[rows.id]
             still = numbers(self._session, left, values.columns) if left else {}
-            back = {name: number - still.get(name, 0) for name, number in there.items()}
+            back = {name: number - still.get(name, 0) for name, number in target.items()}
             self._done.append((values, back, None))
         return self._done
 
     def make_room(self, entries: Sequence[Entry]) -> None:
         """Rows that wait for a later revision find then what they would find now."""
-        rows = self._rows([Part(each, Target(self._session, each)) for each in entries if not each.columns])
-        rows = [each for each in rows if each.fresh]
+        rows = self._rows([Part(entry, Target(self._session, entry)) for entry in entries if not entry.columns])
+        rows = [row for row in rows if row.fresh]
         if not rows:
             return
         try:
-            with self._session.transaction(), quiet(self._session, [each.oid for each in rows]):
-                keys = read_keys(self._session, self._tree(each.oid for each in rows))
-                for each in rows:
-                    each.look()
-                    each.clear(keys)
+            with self._session.transaction(), quiet(self._session, [row.oid for row in rows]):
+                keys = read_keys(self._session, self._tree(row.oid for row in rows))
+                for row in rows:
+                    row.look()
+                    row.clear(keys)
         except psycopg.Error as error:
             refusal(error)
 
@@ -197,30 +197,37 @@ class _Return:
             target = Target(self._session, entry)
             if entry.columns:
                 fresh, computed = self._fresh(entry, target), self._computed_of(target)
-                values.append(found := Values(self._session, entry, target, fresh, computed))
-                obstacle = found.obstacle
+                values.append(restored := Values(self._session, entry, target, fresh, computed))
+                obstacle = restored.obstacle
             else:
                 parts.append(part := Part(entry, target))
                 obstacle = part.obstacle(self._session)
             if obstacle:
                 self._done.append((entry, {}, left_of(self._session, entry, obstacle)))
         obstructed = {entry.id for entry, *_ in self._done}
-        rows = self._rows([each for each in parts if each.entry.id not in obstructed])
-        tables = _grouped([each for each in values if each.entry.id not in obstructed], lambda each: each.target.oid)
+        rows = self._rows([unblocked for unblocked in parts if unblocked.entry.id not in obstructed])
+        tables = _grouped(
+            [value for value in values if value.entry.id not in obstructed],
+            lambda column_values: column_values.target.oid,
+        )
         if rows or tables:
-            self._put_back(rows, list(tables.values()))
+            self._restore(rows, list(tables.values()))
 
-    def _put_back(self, rows: list[Rows], tables: list[list[Values]]) -> None:
-        targets = [*(each.oid for each in rows), *(several[0].target.oid for several in tables)]
+    def _restore(self, rows: list[Rows], tables: list[list[Values]]) -> None:
+        targets = [*(row.oid for row in rows), *(several[0].target.oid for several in tables)]
         tree = self._tree(targets)
         keys = read_keys(self._session, tree)
         rank = sorted_by_keys(targets, keys)
-        rows.sort(key=lambda each: rank[each.oid])
+        rows.sort(key=lambda row: rank[row.oid])
         tables.sort(key=lambda several: rank[several[0].target.oid])
-        way = _Way(self._session, rows, tables, keys)
+        restoration = _Restoration(self._session, rows, tables, keys)
         inside = [key for key in keys if {key.child_oid, key.parent_oid} <= {*tree}]
         refused = ""
-        for how, checked_late in ((way.quickly, []), (way.thoroughly, inside), (way.one_by_one, inside)):
+        for how, checked_late in (
+            (restoration.quickly, []),
+            (restoration.thoroughly, inside),
+            (restoration.one_by_one, inside),
+        ):
             try:
                 with (
                     self._session.transaction(),
@@ -235,9 +242,9 @@ class _Return:
             else:
                 refused = ""
                 break
-        for entry, back in way.back():
+        for entry, back in restoration.back():
             set_sequences(self._session, entry)
-            held = refused or way.held.get(entry.id, "")
+            held = refused or restoration.held.get(entry.id, "")
             self._done.append((entry, {} if refused else back, left_of(self._session, entry, held)))
 
     def _rows(self, parts: Sequence[Part]) -> list[Rows]:
@@ -249,7 +256,7 @@ class _Return:
                 computed=self._computed is not None and oid in self._computed.tables,
             )
             for oid, several in _grouped(
-                [each for each in parts if each.target.there], lambda part: part.target.oid
+                [part for part in parts if part.target.there], lambda part: part.target.oid
             ).items()
         ]
 
@@ -274,24 +281,24 @@ class _Return:
         return (entry.revision, entry.script) == (self._revision, self._script) and not entry.why
 
     def _tree(self, tables: Iterable[int]) -> list[int]:
-        [(found,)] = self._session.execute(_TREE, [list(tables)]).fetchall()
-        return list(found or ())
+        [(tree,)] = self._session.execute(_TREE, [list(tables)]).fetchall()
+        return list(tree or ())
 
     def _merged(self, entries: Sequence[Entry]) -> list[tuple[Entry, Entry, dict[str, int]]]:
         """Rows, values of columns that they lost before, which they have from now on, and how many those are."""
-        found: list[tuple[Entry, Entry, dict[str, int]]] = []
-        for rows in [each for each in entries if not each.columns]:
-            for values in [each for each in entries if each.columns and each.table == rows.table]:
+        merged: list[tuple[Entry, Entry, dict[str, int]]] = []
+        for rows in [entry for entry in entries if not entry.columns]:
+            for values in [entry for entry in entries if entry.columns and entry.table == rows.table]:
                 try:
                     with self._session.transaction():
                         if merge(self._session, rows, values):
-                            found.append((rows, values, numbers(self._session, rows, values.columns)))
+                            merged.append((rows, values, numbers(self._session, rows, values.columns)))
                 except psycopg.Error as error:
                     refusal(error)
-        return found
+        return merged
 
 
-class _Way:
+class _Restoration:
     """The ways to put rows and values back, from the quickest on; each begins where none did."""
 
     def __init__(
@@ -305,32 +312,32 @@ class _Way:
     @property
     def held(self) -> dict[str, str]:
         """Of the entries whose rows all stay, as far as they are not there already, the reason."""
-        found = [each for each in self._all if each.taken]
-        return {part.entry.id: each.taken for each in found for part in each.parts}
+        taken = [row for row in self._all if row.taken]
+        return {part.entry.id: row.taken for row in taken for part in row.parts}
 
     @property
     def _rows(self) -> list[Rows]:
-        return [each for each in self._all if not each.taken]
+        return [row for row in self._all if not row.taken]
 
     def back(self) -> Iterator[tuple[Entry, dict[str, int]]]:
         """Each entry, and how much of it went back."""
-        for part in [part for each in self._all for part in each.parts]:
+        for part in [part for row in self._all for part in row.parts]:
             yield part.entry, {"": part.back}
-        for values in [each for several in self._tables for each in several]:
+        for values in [value for several in self._tables for value in several]:
             yield values.entry, values.back
 
     def quickly(self) -> None:
         """All at once. Raises psycopg.Error where one does not fit."""
         self._meet()
-        for each in self._rows:
-            each.insert()
+        for row in self._rows:
+            row.insert()
         self._write(thoroughly=False)
 
     def thoroughly(self) -> None:
         """The same, while neither a foreign key nor what is unique is looked at."""
         self._meet()
-        for each in self._rows:
-            each.insert()
+        for row in self._rows:
+            row.insert()
         self._write(thoroughly=True)
 
     def one_by_one(self) -> None:
@@ -341,8 +348,8 @@ class _Way:
         except psycopg.Error as error:
             refusal(error)
             self._begin()
-        for each in self._rows:
-            each.mark()
+        for row in self._rows:
+            row.mark()
         self._insert_marked()
         for several in self._tables:
             for values in several:
@@ -360,22 +367,22 @@ class _Way:
             for values in several:
                 values.forget()
         # Values that are there by now may be what rows refer to.
-        if sum(each.forget_orphans() for each in self._rows):
+        if sum(row.forget_orphans() for row in self._rows):
             self._insert_marked()
 
     def _begin(self) -> None:
-        for each in self._all:
-            each.look()
-            for part in each.parts:
+        for row in self._all:
+            row.look()
+            for part in row.parts:
                 part.back = 0
 
     def _meet(self) -> None:
         """What is there already, and what of it only the script brought."""
         self._begin()
-        for each in reversed(self._all):
-            each.clear(self._keys)
-        for each in self._all:
-            each.match()
+        for row in reversed(self._all):
+            row.clear(self._keys)
+        for row in self._all:
+            row.match()
 
     def _write(self, *, thoroughly: bool) -> None:
         for several in self._tables:
@@ -387,22 +394,22 @@ class _Way:
 
     def _insert_marked(self) -> None:
         mark_orphans(self._session, self._rows, self._keys)
-        went = [part.back for each in self._rows for part in each.parts]
+        went = [part.back for row in self._rows for part in row.parts]
         try:
             with self._session.transaction():
                 self._insert_unmarked()
         except psycopg.Error as error:
             refusal(error)
-            for part, number in zip([part for each in self._rows for part in each.parts], went, strict=True):
+            for part, number in zip([part for row in self._rows for part in row.parts], went, strict=True):
                 part.back = number
-            for each in self._rows:
-                each.try_each()
+            for row in self._rows:
+                row.try_each()
             mark_orphans(self._session, self._rows, self._keys)
             self._insert_unmarked()
 
     def _insert_unmarked(self) -> None:
-        for each in self._rows:
-            each.insert_unmarked()
+        for row in self._rows:
+            row.insert_unmarked()
         self._check()
 
     def _check(self) -> None:
@@ -410,8 +417,8 @@ class _Way:
         self._session.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
-def _grouped(found: Iterable[_T], key: Callable[[_T], int]) -> dict[int, list[_T]]:
+def _grouped(items: Iterable[_T], key: Callable[[_T], int]) -> dict[int, list[_T]]:
     groups: dict[int, list[_T]] = {}
-    for each in found:
-        groups.setdefault(key(each), []).append(each)
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
     return groups

@@ -118,8 +118,8 @@ class Rows:
         self.into = parts[0].entry.into
         self.oid = parts[0].target.oid
         self._session = session
-        found = session.execute(_UNIQUE, [self.into]).fetchall()
-        self.unique = [names for (names,) in found if all({*names} <= {*part.names} for part in parts)]
+        constraints = session.execute(_UNIQUE, [self.into]).fetchall()
+        self.unique = [names for (names,) in constraints if all({*names} <= {*part.names} for part in parts)]
         self.filled = False
 
     @property
@@ -140,9 +140,9 @@ class Rows:
         if not (self.fresh and self.filled and (same := self._same())):
             return
         free = "".join(f" AND NOT EXISTS ({_referring(key)})" for key in keys if key.parent == self.into)
-        there = "SELECT FROM same WHERE same.part = t.tableoid AND same.place = t.ctid"
+        condition = "SELECT FROM same WHERE same.part = t.tableoid AND same.place = t.ctid"
         while self._session.execute(
-            f"{same} DELETE FROM {self.into} t WHERE NOT EXISTS ({there}){free}".encode()
+            f"{same} DELETE FROM {self.into} t WHERE NOT EXISTS ({condition}){free}".encode()
         ).rowcount:
             pass
 
@@ -211,7 +211,7 @@ class Rows:
         columns = ", ".join(f"t.{self.parts[0].target.columns[name].sql}::text" for name in names)
         kept = " UNION ALL ".join(
             f"SELECT k.tableoid, k.ctid, "
-            f"ROW({', '.join(f'({part.target.value(each)})::text' for each in names)})::text FROM {part.entry.place} k"
+            f"ROW({', '.join(f'({part.target.value(name)})::text' for name in names)})::text FROM {part.entry.place} k"
             for part in self.parts
         )
         number = "row_number() OVER (PARTITION BY text) AS number"
@@ -256,7 +256,9 @@ def mark_orphans(session: Connection, tables: Sequence[Rows], keys: Sequence[For
         for rows, part in parts:
             for key in keys:
                 if key.child_oid == rows.oid and {*key.own} <= {*part.names}:
-                    kept = [each for _, each in parts if key.parent in (each.entry.into, each.entry.table)]
+                    kept = [
+                        orphaned for _, orphaned in parts if key.parent in (orphaned.entry.into, orphaned.entry.table)
+                    ]
                     reason = f"{_ORPHAN}{key.parent} is gone ({key.name})"
                     again = _mark(session, part, reason, _orphan(part, key, kept)) > 0 or again
 
@@ -267,11 +269,11 @@ def _orphan(part: Part, key: ForeignKey, kept: Iterable[Part]) -> str:
     filled = " AND ".join(f"{value} IS NOT NULL" for value in values)
     same = " AND ".join(f"p.{other} = {value}" for other, value in zip(others, values, strict=True))
     missing = f"{filled} AND NOT EXISTS (SELECT FROM {key.parent} p WHERE {same})"
-    for each in kept:
-        if {*key.others} <= {*each.names}:
-            theirs = [each.target.value(name, alias="o") for name in key.others]
+    for orphaned in kept:
+        if {*key.others} <= {*orphaned.names}:
+            theirs = [orphaned.target.value(name, alias="o") for name in key.others]
             same = " AND ".join(f"{other} = {value}" for other, value in zip(theirs, values, strict=True))
-            missing += f" AND NOT EXISTS (SELECT FROM {each.entry.place} o WHERE o.{_WHY} IS NULL AND {same})"
+            missing += f" AND NOT EXISTS (SELECT FROM {orphaned.entry.place} o WHERE o.{_WHY} IS NULL AND {same})"
     if key.full and len(values) > 1:
         some = " OR ".join(f"{value} IS NOT NULL" for value in values)
         missing = f"({missing} OR (({some}) AND NOT ({filled})))"

@@ -1,4 +1,4 @@
-"""How far the sequences of a table's columns are: read before it is kept, and set where it is put back."""
+"""How far the sequences of a table's columns are: read before it is kept, and set where it is restored."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ WHERE has_sequence_privilege(seqrelid, 'SELECT') AND has_sequence_privilege(seqr
 
 def read_sequences(session: Connection, table: str) -> dict[str, tuple[int, bool]]:
     """By column, the last value of each sequence that it takes values from, and whether it was given out."""
-    found = session.execute(_SEQUENCES, {"table": table}).fetchall()
-    states = [session.execute(f"SELECT last_value, is_called FROM {name}".encode()) for *_, name in found]
-    return {column: (row[0], row[1]) for (column, *_), state in zip(found, states, strict=True) for row in state}
+    rows = session.execute(_SEQUENCES, {"table": table}).fetchall()
+    states = [session.execute(f"SELECT last_value, is_called FROM {name}".encode()) for *_, name in rows]
+    return {column: (row[0], row[1]) for (column, *_), state in zip(rows, states, strict=True) for row in state}
 
 
 def set_sequences(session: Connection, entry: Entry) -> None:

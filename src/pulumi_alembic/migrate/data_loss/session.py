@@ -1,4 +1,4 @@
-"""The session while rows are set aside or put back: the same values whatever it is set to, and which errors pass."""
+"""The session while rows are preserved or restored: the same values whatever it is set to, and which errors pass."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Unfit(Exception):
 @contextmanager
 def unchanging(session: Connection) -> Iterator[None]:
     """Within the block every value's text is the same whatever the session's settings, and every row is seen."""
-    asked = ", ".join(f"current_setting('{name}')" for name in _NAMES)
-    [row] = session.execute(f"SELECT {asked}, {_UNCHANGING}".encode()).fetchall()
+    settings = ", ".join(f"current_setting('{name}')" for name in _NAMES)
+    [row] = session.execute(f"SELECT {settings}, {_UNCHANGING}".encode()).fetchall()
     yield
     session.execute(_SETTINGS, [list(_NAMES), list(row[: len(_NAMES)])])
 

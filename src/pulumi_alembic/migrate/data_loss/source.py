@@ -44,7 +44,7 @@ class Source:
         self.name = before.name(self.oid, table)
         self.columns = read_columns(session, table)
         was = before.names[self.oid][1] if self.oid in before.names else {}
-        self._called = {each.name: was.get(each.number, each.name) for each in self.columns.values()}
+        self._called = {column.name: was.get(column.number, column.name) for column in self.columns.values()}
 
     def called(self, column: str) -> str:
         """What the column was called."""
@@ -58,9 +58,9 @@ class Source:
     @property
     def is_light(self) -> bool:
         """Whether its rows are of types that cannot be dropped, so that it can be moved."""
-        return all((each.plain or each.base) and not each.collated for each in self.columns.values())
+        return all((column.plain or column.base) and not column.collated for column in self.columns.values())
 
     @property
     def types(self) -> dict[str, str]:
         """By what they were called, the types of columns whose values are kept as others."""
-        return {self.called(each.name): each.type for each in self.columns.values() if not each.plain}
+        return {self.called(column.name): column.type for column in self.columns.values() if not column.plain}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
     from pulumi_alembic.sql.catalog import Catalog
 
-__all__ = ["Outline", "may_rename"]
+__all__ = ["CatalogOutline", "may_rename"]
 
 _WORD = re.compile(r"\w+|U&")
 _TAKING = frozenset(["drop", "truncate", "delete", "merge", "do", "call", "execute", "u&"])
@@ -40,7 +40,7 @@ SELECT current_schemas(false), (
 
 
 @dataclass(frozen=True)
-class Outline:
+class CatalogOutline:
     """As it was read, until a statement may have changed it; names are as the catalog has them."""
 
     search_path: tuple[str, ...]
@@ -66,8 +66,10 @@ class Outline:
             return False
         from pulumi_alembic.sql.effects import effects
 
-        seen = effects(sql, self._catalog)
-        return bool(seen.unknown) or not all(each.startswith(_MEANT) for each in seen.destroys)
+        seen_effects = effects(sql, self._catalog)
+        return bool(seen_effects.unknown) or not all(
+            destroyed.startswith(_MEANT) for destroyed in seen_effects.destroys
+        )
 
     @cached_property
     def _acting(self) -> frozenset[str]:
@@ -81,8 +83,8 @@ class Outline:
     def _catalog(self) -> Catalog:
         from pulumi_alembic.sql.catalog import Catalog, quoted
 
-        known = {quoted(schema, name): True for schema, name in self.functions}
-        return Catalog(functions=known, search_path=self.search_path, complete=False)
+        names = {quoted(schema, name): True for schema, name in self.functions}
+        return Catalog(functions=names, search_path=self.search_path, complete=False)
 
 
 def may_rename(sql: str) -> bool:

@@ -49,7 +49,7 @@ class Target:
         kind, self.oid = session.execute(_KIND, [entry.into]).fetchone() or (False, 0)
         self.there = bool(kind)
         self.columns = read_columns(session, entry.into)
-        self.kept = {name: each for name, each in read_columns(session, entry.place).items() if name != WHY}
+        self.kept = {name: column for name, column in read_columns(session, entry.place).items() if name != WHY}
 
     def is_same(self, name: str) -> bool:
         """Whether every value of the kept column is one of the table's, as it is."""
@@ -80,9 +80,9 @@ class Target:
 @contextmanager
 def quiet(session: Connection, tables: Iterable[int]) -> Iterator[None]:
     """Within the block no trigger or rule of the tables acts, no policy hides a row, and identities can be written."""
-    found = session.execute(_LOUD, {"tables": list(tables)}).fetchall()
-    for off, _ in found:
+    triggers = session.execute(_LOUD, {"tables": list(tables)}).fetchall()
+    for off, _ in triggers:
         session.execute(off.encode())
     yield
-    for _, on in found:
+    for _, on in triggers:
         session.execute(on.encode())

@@ -131,12 +131,12 @@ class Values:
             column = self.target.columns[name]
             if column.generated or name in self.computed:
                 continue
-            value, there = self.target.value(name, alias=alias), f"{alias}.{self.target.kept[name].sql} IS NOT NULL"
+            value, exists = self.target.value(name, alias=alias), f"{alias}.{self.target.kept[name].sql} IS NOT NULL"
             if name in self.fresh:
-                when = f"t.{column.sql}::text IS DISTINCT FROM ({value})::text" + (f" AND {there}" * column.not_null)
+                when = f"t.{column.sql}::text IS DISTINCT FROM ({value})::text" + (f" AND {exists}" * column.not_null)
             else:
                 default = f"t.{column.sql}::text = ({self._default(name)})::text"
-                when = f"{there} AND (t.{column.sql} IS NULL OR {default})"
+                when = f"{exists} AND (t.{column.sql} IS NULL OR {default})"
             if not self.target.is_same(name):
                 when += f" AND NOT ({self.target.is_cut(name, alias=alias)})"
             yield column.sql, value, when
@@ -147,12 +147,12 @@ class Values:
         for name in self.names:
             column = self.target.columns[name]
             same = f"t.{column.sql}::text = ({self.target.value(name, exactly=True)})::text"
-            there = "true" if column.generated else same
+            exists = "true" if column.generated else same
             try:
                 with self._session.transaction():
                     self._session.execute(
                         f"UPDATE {place} k SET {column.sql} = NULL FROM {into} t "
-                        f"WHERE {row} AND k.{column.sql} IS NOT NULL AND {there}".encode()
+                        f"WHERE {row} AND k.{column.sql} IS NOT NULL AND {exists}".encode()
                     )
             except psycopg.Error as error:
                 refusal(error)
@@ -183,12 +183,12 @@ def write(session: Connection, several: Sequence[Values], *, thoroughly: bool) -
     where a single one does not fit.
     """
     batches: list[list[Values]] = []
-    for each in several:
-        fits = (one for one in batches if not any({*each.names} & {*other.names} for other in one))
+    for part in several:
+        fits = (one for one in batches if not any({*part.names} & {*other.names} for other in one))
         if (batch := next(fits, None)) is None:
             batches.append(batch := [])
-        batch.append(each)
-    numbers = [each.target.columns[name].number for each in several for name in each.fresh]
+        batch.append(part)
+    numbers = [part.target.columns[name].number for part in several for name in part.fresh]
     with _not_unique(session, several[0].target.oid, numbers if thoroughly else []):
         for batch in batches:
             if update := _update(batch):
@@ -198,13 +198,13 @@ def write(session: Connection, several: Sequence[Values], *, thoroughly: bool) -
 def write_each(session: Connection, values: Values) -> None:
     """Write each row's values by themselves, and of those that are refused each column's; note why the rest stays."""
     place = values.entry.place
-    known = {"kept": place, "why": _WHY}
+    names = {"kept": place, "why": _WHY}
     if update := _update([values]):
-        session.execute(_ONE_BY_ONE.format(update=update, where="", **known).encode())
+        session.execute(_ONE_BY_ONE.format(update=update, where="", **names).encode())
     for name in values.names if len(values.names) > 1 else ():
         if update := _update([values], [name]):
             where = f" WHERE {_WHY} IS NOT NULL"
-            session.execute(_ONE_BY_ONE.format(update=update, where=where, **known).encode())
+            session.execute(_ONE_BY_ONE.format(update=update, where=where, **names).encode())
 
 
 def _update(several: Sequence[Values], names: Collection[str] | None = None) -> str:
@@ -212,19 +212,19 @@ def _update(several: Sequence[Values], names: Collection[str] | None = None) -> 
     into = several[0].entry.into
     aliases = ["k"] if len(several) == 1 else [f"k{number}" for number, _ in enumerate(several)]
     sets, some = [], []
-    for alias, each in zip(aliases, several, strict=True):
-        for column, value, when in each.sets(alias, names):
-            there = "true" if len(several) == 1 else f"{alias}.ctid IS NOT NULL"
-            sets.append(f"{column} = CASE WHEN {there} AND {when} THEN {value} ELSE t.{column} END")
-            some.append(f"({there} AND {when})")
+    for alias, part in zip(aliases, several, strict=True):
+        for column, value, when in part.sets(alias, names):
+            condition = "true" if len(several) == 1 else f"{alias}.ctid IS NOT NULL"
+            sets.append(f"{column} = CASE WHEN {condition} AND {when} THEN {value} ELSE t.{column} END")
+            some.append(f"({condition} AND {when})")
     if not sets:
         return ""
     if len(several) == 1:
         source = f"FROM {several[0].entry.place} k WHERE {several[0].same_row()}"
     else:
         joins = " ".join(
-            f"LEFT JOIN {each.entry.place} {alias} ON {each.same_row(alias, 'o')}"
-            for alias, each in zip(aliases, several, strict=True)
+            f"LEFT JOIN {part.entry.place} {alias} ON {part.same_row(alias, 'o')}"
+            for alias, part in zip(aliases, several, strict=True)
         )
         source = f"FROM {into} o {joins} WHERE t.tableoid = o.tableoid AND t.ctid = o.ctid"
     return f"UPDATE {into} t SET {', '.join(sets)} {source} AND ({' OR '.join(some)})"
@@ -234,11 +234,11 @@ def _update(several: Sequence[Values], names: Collection[str] | None = None) -> 
 def _not_unique(session: Connection, table: int, columns: Iterable[int]) -> Iterator[None]:
     """Within the block nothing makes these columns unique, which were made in this transaction; then the same does."""
     numbers = list(columns)
-    found = session.execute(_UNIQUE, {"table": table, "columns": numbers}).fetchall() if numbers else []
-    for drop, *_ in found:
+    constraints = session.execute(_UNIQUE, {"table": table, "columns": numbers}).fetchall() if numbers else []
+    for drop, *_ in constraints:
         session.execute(drop.encode())
     yield
-    for _, add, comment, commented in reversed(found):
+    for _, add, comment, commented in reversed(constraints):
         session.execute(add.encode())
         if commented:
             session.execute(comment.encode())

@@ -145,7 +145,7 @@ def read_table(connection: Connection, name: str) -> Table:
         )
     oid, full, short, has_key = row
     columns = [Column(*row) for row in connection.execute(_COLUMNS, [oid]).fetchall()]
-    return Table(name, full, short, has_key, {each.name: each for each in columns})
+    return Table(name, full, short, has_key, {column.name: column for column in columns})
 
 
 def require_accepted(connection: Connection, query: str) -> None:

@@ -168,8 +168,8 @@ def _constraint(table: Table, name: str, definition: str, violated: str) -> list
 
 def _add_unique(_: Connection, table: Table, given: Mapping[str, str]) -> list[Draft]:
     columns = [table.column(name.strip()) for name in given["COLUMNS"].split(",")]
-    name = _short("_".join([table.name, *(each.name for each in columns), "key"]))
-    listed = ", ".join(each.sql for each in columns)
+    name = _short("_".join([table.name, *(column.name for column in columns), "key"]))
+    listed = ", ".join(column.sql for column in columns)
     return [
         Draft(
             f"add {name} to {table.name}",
@@ -224,7 +224,7 @@ def _synchronised(table: Table, new: Column, body: str, *columns: Column) -> tup
     """Statements that create a trigger of these columns, and statements that drop it."""
     name = _short(f"{table.name}_{new.name}_sync")
     function = _beside(table, name)
-    of = ", ".join(each.sql for each in columns)
+    of = ", ".join(column.sql for column in columns)
     creates = (
         execute(
             f"\nCREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$\n"

@@ -81,7 +81,7 @@ def _hook(type: str, **more: Any) -> Any:
 
 
 def _body(statements: Sequence[str]) -> str:
-    return "\n".join(indent(each, "    ") for each in statements).lstrip()
+    return "\n".join(indent(statement, "    ") for statement in statements).lstrip()
 
 
 @write_hooks.register(_HOOK)
@@ -92,7 +92,7 @@ def _complete(path: str, options: Any) -> None:
     text = file.read_text()
     text = text.replace(draft.message, f"{draft.message}\n\n{draft.story}", 1)
     if draft.contract:
-        text = _DOWN_REVISION.sub(lambda found: f'{found[0]}phase = "contract"\n', text, count=1)
+        text = _DOWN_REVISION.sub(lambda match: f'{match[0]}phase = "contract"\n', text, count=1)
     if "import sqlalchemy as sa\n" in text and "sa." not in text.replace("import sqlalchemy as sa", ""):
         text = text.replace("import sqlalchemy as sa\n", "")
     file.write_text(text)

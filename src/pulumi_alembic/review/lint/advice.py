@@ -66,7 +66,7 @@ def named(table: str, columns: list[str], label: str) -> str:
     while sum(map(len, parts)) + len(label) + 1 + bool(columns) > LONGEST:
         longer = 0 if len(parts[0]) > len(parts[1]) else 1
         parts[longer] = parts[longer][:-1]
-    return "_".join([*(each.decode(errors="ignore") for each in parts if each), label])
+    return "_".join([*(part.decode(errors="ignore") for part in parts if part), label])
 
 
 def written(relation: Any) -> str:

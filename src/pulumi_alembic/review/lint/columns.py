@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from pulumi_alembic.review.lint.advice import batched, block, excuse, execute, named, not_null, steps, written
-from pulumi_alembic.review.lint.context import Draft, Sight
+from pulumi_alembic.review.lint.context import Draft, LintContext
 from pulumi_alembic.sql.catalog import quoted
-from pulumi_alembic.sql.effects.queries import Scene, is_volatile
+from pulumi_alembic.sql.effects.queries import CatalogAfter, is_volatile
 from pulumi_alembic.sql.effects.types import SERIAL, type_text
 from pulumi_alembic.sql.parser import Node, edited, printed
 
@@ -25,13 +25,13 @@ _OF_ONE_TABLE = ("adding-foreign-key-constraint", "inline-foreign-key", "disallo
 _SERIAL = {"smallserial": "smallint", "serial2": "smallint", "bigserial": "bigint", "serial8": "bigint"}
 
 
-def add_column(sight: Sight, node: Any, command: Any, table: str) -> Iterator[Draft]:
+def add_column(context: LintContext, node: Any, command: Any, table: str) -> Iterator[Draft]:
     """ADD COLUMN."""
     column = command.def_
-    kinds = {each.contype: each for each in column.constraints or ()}
-    found = list(_valued(sight, node, column, kinds, table))
-    if "CONSTR_NOTNULL" in kinds and not found and "CONSTR_DEFAULT" not in kinds:
-        found.append(
+    kinds = {constraint.contype: constraint for constraint in column.constraints or ()}
+    drafts = list(_valued(context, node, column, kinds, table))
+    if "CONSTR_NOTNULL" in kinds and not drafts and "CONSTR_DEFAULT" not in kinds:
+        drafts.append(
             Draft(
                 "adding-required-field",
                 f"adds {column.colname} to {table}, NOT NULL and without a value",
@@ -39,23 +39,25 @@ def add_column(sight: Sight, node: Any, command: Any, table: str) -> Iterator[Dr
                 steps(_bare(node, column, "NOTNULL"), _fill(node, column), *_required(node, column)),
             )
         )
-    found += _constrained(sight, node, column, kinds, table)
-    alone = len(found) == 1 and len(kinds) == len(column.constraints or ())
-    plain = Scene(sight.catalog).relation(table).kind != "p" or (found[:1] and found[0].rule not in _OF_ONE_TABLE)
-    for each in found:
-        yield each if alone and plain and each.instead else replace(each, instead=excuse(each.rule, _APART))
+    drafts += _constrained(context, node, column, kinds, table)
+    alone = len(drafts) == 1 and len(kinds) == len(column.constraints or ())
+    plain = CatalogAfter(context.catalog).relation(table).kind != "p" or (
+        drafts[:1] and drafts[0].rule not in _OF_ONE_TABLE
+    )
+    for finding in drafts:
+        yield finding if alone and plain and finding.instead else replace(finding, instead=excuse(finding.rule, _APART))
 
 
-def change_type(sight: Sight, node: Any, command: Any, table: str) -> Iterator[Draft]:
+def change_type(context: LintContext, node: Any, command: Any, table: str) -> Iterator[Draft]:
     """ALTER COLUMN TYPE, where it is more than a change of the catalog."""
-    if table not in (*sight.effects.rewrites, *sight.effects.scans):
+    if table not in (*context.effects.rewrites, *context.effects.scans):
         return
     name, new = quoted(command.name), quoted(f"{command.name}_new")
     type_ = printed(command.def_.typeName)
     value = printed(command.def_.raw_default) if command.def_.raw_default is not None else f"{name}::{type_}"
     clause = command.def_.collClause
-    collation = f" COLLATE {quoted(*(each.sval for each in clause.collname))}" if clause else ""
-    verb = "rewrites the table" if table in sight.effects.rewrites else "scans the whole table"
+    collation = f" COLLATE {quoted(*(part.sval for part in clause.collname))}" if clause else ""
+    verb = "rewrites the table" if table in context.effects.rewrites else "scans the whole table"
     yield Draft(
         "changing-column-type",
         f"changes the type of {name} of {table} to {type_}, which {verb}",
@@ -69,47 +71,47 @@ def change_type(sight: Sight, node: Any, command: Any, table: str) -> Iterator[D
     )
 
 
-def set_not_null(sight: Sight, node: Any, command: Any, table: str) -> Iterator[Draft]:
+def set_not_null(context: LintContext, node: Any, command: Any, table: str) -> Iterator[Draft]:
     """SET NOT NULL, where nothing proves it yet."""
-    if table in sight.effects.scans:
+    if table in context.effects.scans:
         parts = not_null(written(node.relation), command.name, node.relation.relname)
-        what = f"sets {quoted(command.name)} of {table} NOT NULL, which scans the whole table"
-        yield Draft("adding-not-nullable-field", what, (table,), steps(*parts))
+        text = f"sets {quoted(command.name)} of {table} NOT NULL, which scans the whole table"
+        yield Draft("adding-not-nullable-field", text, (table,), steps(*parts))
 
 
-def _valued(sight: Sight, node: Any, column: Any, kinds: Any, table: str) -> Iterator[Draft]:
+def _valued(context: LintContext, node: Any, column: Any, kinds: Any, table: str) -> Iterator[Draft]:
     """The column gets another value in each row."""
     default = kinds.get("CONSTR_DEFAULT")
     serial = column.typeName.names[-1].sval if column.typeName.names[-1].sval in SERIAL else ""
     if serial or "CONSTR_IDENTITY" in kinds:
         rule = "adding-serial-field" if serial else "adding-identity"
         type_ = _SERIAL.get(serial, "integer") if serial else printed(column.typeName)
-        what = f"adds {column.colname} to {table} with a number in each row, which rewrites the table"
-        yield Draft(rule, what, (table,), _numbered(node, column, type_) if serial else "")
+        text = f"adds {column.colname} to {table} with a number in each row, which rewrites the table"
+        yield Draft(rule, text, (table,), _numbered(node, column, type_) if serial else "")
         return
-    if default is not None and is_volatile(Scene(sight.catalog), default.raw_expr):
+    if default is not None and is_volatile(CatalogAfter(context.catalog), default.raw_expr):
         value = printed(default.raw_expr)
-        what = f"adds {column.colname} to {table} with another value in each row, which rewrites the table"
-        yield Draft("adding-field-with-default", what, (table,), _defaulted(node, column, value, kinds))
+        text = f"adds {column.colname} to {table} with another value in each row, which rewrites the table"
+        yield Draft("adding-field-with-default", text, (table,), _defaulted(node, column, value, kinds))
         return
     generated = kinds.get("CONSTR_GENERATED")
     if generated is not None and generated.generated_kind != "v":
-        what = f"adds {column.colname} to {table}, computed for each row, which rewrites the table"
+        text = f"adds {column.colname} to {table}, computed for each row, which rewrites the table"
         filled = batched(written(node.relation), f"{quoted(column.colname)} = {printed(generated.raw_expr)}")
         trigger = "\n# and a trigger BEFORE INSERT OR UPDATE that computes it from now on"
         yield Draft(
-            "adding-field-with-default", what, (table,), steps(_bare(node, column, "GENERATED"), filled + trigger)
+            "adding-field-with-default", text, (table,), steps(_bare(node, column, "GENERATED"), filled + trigger)
         )
 
 
-def _constrained(sight: Sight, node: Any, column: Any, kinds: Any, table: str) -> Iterator[Draft]:
+def _constrained(context: LintContext, node: Any, column: Any, kinds: Any, table: str) -> Iterator[Draft]:
     at = written(node.relation)
 
     def name(label: str) -> str:
         return named(node.relation.relname, [column.colname], label)
 
     if key := kinds.get("CONSTR_FOREIGN"):
-        target = Scene(sight.catalog).name(key.pktable)
+        target = CatalogAfter(context.catalog).name(key.pktable)
         foreign = key.conname or name("fkey")
         added = execute(f"ALTER TABLE {at} ADD {apart(key, foreign, column.colname, kinds)}")
         validated = execute(f"ALTER TABLE {at} VALIDATE CONSTRAINT {quoted(foreign)}")
@@ -124,10 +126,10 @@ def _constrained(sight: Sight, node: Any, column: Any, kinds: Any, table: str) -
         called = quoted(check.conname or name("check"))
         inherited = " NO INHERIT" if check.is_no_inherit else ""
         tested = f"ALTER TABLE {at} ADD CONSTRAINT {called} CHECK ({printed(check.raw_expr)}){inherited} NOT VALID"
-        what = f"adds {column.colname} to {table} with a check, which scans the whole table"
+        text = f"adds {column.colname} to {table} with a check, which scans the whole table"
         validated = execute(f"ALTER TABLE {at} VALIDATE CONSTRAINT {called}")
         parts = (_bare(node, column, "CHECK"), execute(tested), validated)
-        yield Draft("constraint-missing-not-valid", what, (table,), steps(*parts))
+        yield Draft("constraint-missing-not-valid", text, (table,), steps(*parts))
     for kind, word in (("CONSTR_UNIQUE", "UNIQUE"), ("CONSTR_PRIMARY", "PRIMARY KEY")):
         if kind in kinds:
             key = kinds[kind]
@@ -135,10 +137,10 @@ def _constrained(sight: Sight, node: Any, column: Any, kinds: Any, table: str) -
             nulls = " NULLS NOT DISTINCT" if key.nulls_not_distinct else ""
             index = f"CREATE UNIQUE INDEX CONCURRENTLY {called} ON {at} ({quoted(column.colname)}){nulls}"
             used = f"ALTER TABLE {at} ADD CONSTRAINT {called} {word} USING INDEX {called}{deferred(kinds)}"
-            what = f"adds {column.colname} to {table}, {word}, which builds an index"
+            text = f"adds {column.colname} to {table}, {word}, which builds an index"
             parts = (_bare(node, column, "UNIQUE", *_DEFERRED), block(index), execute(used))
             sure = kind == "CONSTR_UNIQUE" and not (key.options or key.indexspace)
-            yield Draft("disallowed-unique-constraint", what, (table,), steps(*parts) if sure else "")
+            yield Draft("disallowed-unique-constraint", text, (table,), steps(*parts) if sure else "")
 
 
 _DEFERRED = ("ATTR_DEFERRABLE", "ATTR_NOT_DEFERRABLE", "ATTR_DEFERRED", "ATTR_IMMEDIATE")
@@ -170,7 +172,11 @@ def not_valid(constraint: Any, name: str) -> Node:
 
 def _bare(node: Any, column: Any, *without: str) -> str:
     """The column as it is, but for these of its constraints."""
-    kept = [each for each in column.constraints or () if each.contype.removeprefix("CONSTR_") not in without]
+    kept = [
+        constraint
+        for constraint in column.constraints or ()
+        if constraint.contype.removeprefix("CONSTR_") not in without
+    ]
     bare = edited(column, constraints=kept)
     return execute(f"ALTER TABLE {written(node.relation)} ADD COLUMN {printed(bare)}")
 

@@ -8,51 +8,51 @@ from typing import Any
 
 from pulumi_alembic.review.lint.advice import block, excuse, execute, named, not_null, only, steps, written
 from pulumi_alembic.review.lint.columns import apart, not_valid
-from pulumi_alembic.review.lint.context import Draft, Sight
+from pulumi_alembic.review.lint.context import Draft, LintContext
 from pulumi_alembic.sql.catalog import Relation, quoted
-from pulumi_alembic.sql.effects.queries import Scene
+from pulumi_alembic.sql.effects.queries import CatalogAfter
 from pulumi_alembic.sql.parser import edited, nodes, printed
 
 __all__ = ["add_constraint", "inline_keys"]
 
 
-def add_constraint(sight: Sight, node: Any, command: Any, table: str) -> Iterator[Draft]:
+def add_constraint(context: LintContext, node: Any, command: Any, table: str) -> Iterator[Draft]:
     """ALTER TABLE ADD CONSTRAINT."""
     constraint = command.def_
     kind = constraint.contype.removeprefix("CONSTR_")
-    partitioned = Scene(sight.catalog).relation(table).kind == "p"
+    partitioned = CatalogAfter(context.catalog).relation(table).kind == "p"
     if kind in {"FOREIGN", "CHECK"} and not constraint.skip_validation:
-        target = (Scene(sight.catalog).name(constraint.pktable),) if kind == "FOREIGN" else ()
+        target = (CatalogAfter(context.catalog).name(constraint.pktable),) if kind == "FOREIGN" else ()
         rule = "adding-foreign-key-constraint" if target else "constraint-missing-not-valid"
-        what = f"tests every row of {table}" + (f" against {target[0]}" if target else "")
+        text = f"tests every row of {table}" + (f" against {target[0]}" if target else "")
         instead = _in_two(node, command, _name(node, constraint, kind))
         if target and partitioned:
             instead = excuse(rule, "add it to each partition, NOT VALID, validate it there, and then to the whole")
-        yield Draft(rule, what, (table, *target), instead)
+        yield Draft(rule, text, (table, *target), instead)
     elif kind in {"UNIQUE", "PRIMARY"} and not constraint.indexname:
-        what = f"builds an index on {table} for {'a key' if kind == 'PRIMARY' else 'a unique constraint'}"
+        text = f"builds an index on {table} for {'a key' if kind == 'PRIMARY' else 'a unique constraint'}"
         instead = _by_index(node, constraint, _name(node, constraint, kind), primary=kind == "PRIMARY")
         if partitioned or constraint.options or constraint.indexspace or constraint.without_overlaps:
             advice = "build such a unique index CONCURRENTLY (on each partition) first, and then add it by that"
             instead = excuse("disallowed-unique-constraint", advice)
-        yield Draft("disallowed-unique-constraint", what, (table,), instead)
+        yield Draft("disallowed-unique-constraint", text, (table,), instead)
     elif kind == "EXCLUSION":
         advice = "no index for an exclusion can be built beforehand: choose a quiet hour"
         instead = excuse("disallowed-unique-constraint", advice)
         yield Draft("disallowed-unique-constraint", f"builds an index on {table} for an exclusion", (table,), instead)
 
 
-def inline_keys(sight: Sight, node: Any) -> Iterator[Draft]:
+def inline_keys(context: LintContext, node: Any) -> Iterator[Draft]:
     """CREATE TABLE with foreign keys: the other tables that they name are locked until the revision has ended."""
-    scene = Scene(sight.catalog)
-    itself = scene.new_name(node.relation)
+    state = CatalogAfter(context.catalog)
+    itself = state.new_name(node.relation)
     # A name without a schema is the new table's own as soon as that is there.
-    new = Scene(replace(scene.catalog, relations={**scene.catalog.relations, itself: Relation(itself)}))
+    new = CatalogAfter(replace(state.catalog, relations={**state.catalog.relations, itself: Relation(itself)}))
     for element, key in list(_keys(node)):
         target = new.name(key.pktable)
         if target == itself:
             continue
-        columns = [element.colname] if key is not element else [each.sval for each in key.fk_attrs]
+        columns = [element.colname] if key is not element else [name.sval for name in key.fk_attrs]
         yield Draft(
             "inline-foreign-key",
             f"creates {written(node.relation)}, which references and locks {target}",
@@ -64,9 +64,9 @@ def inline_keys(sight: Sight, node: Any) -> Iterator[Draft]:
 def _keys(node: Any) -> Iterator[tuple[Any, Any]]:
     for element in [*(node.tableElts or ()), *(node.constraints or ())]:
         own = element.constraints or (element,)
-        for each in own:
-            if each.tag == "Constraint" and each.contype == "CONSTR_FOREIGN":
-                yield element, each
+        for constraint in own:
+            if constraint.tag == "Constraint" and constraint.contype == "CONSTR_FOREIGN":
+                yield element, constraint
 
 
 def _apart(node: Any, key: Any, columns: list[str]) -> str:
@@ -86,12 +86,12 @@ def _not_valid(key: Any, name: str, columns: list[str]) -> str:
 
 
 def _is_deferred(node: Any) -> bool:
-    return any(each.contype.startswith("CONSTR_ATTR_") for each in nodes(node, "Constraint"))
+    return any(part.contype.startswith("CONSTR_ATTR_") for part in nodes(node, "Constraint"))
 
 
 def _without(node: Any, key: Any) -> str:
     elements = [
-        edited(element, constraints=[each for each in element.constraints if each is not key])
+        edited(element, constraints=[constraint for constraint in element.constraints if constraint is not key])
         if element.constraints
         else element
         for element in node.tableElts
@@ -104,9 +104,9 @@ def _name(node: Any, constraint: Any, kind: str) -> str:
     if constraint.conname:
         return str(constraint.conname)
     listed = constraint.fk_attrs if kind == "FOREIGN" else constraint.keys
-    columns = [each.sval for each in (*(listed or ()), *(constraint.including or ()))]
+    columns = [name.sval for name in (*(listed or ()), *(constraint.including or ()))]
     if kind == "CHECK":
-        used = {each.fields[-1].sval for each in nodes(constraint.raw_expr, "ColumnRef")}
+        used = {reference.fields[-1].sval for reference in nodes(constraint.raw_expr, "ColumnRef")}
         columns = sorted(used) if len(used) == 1 else []
     suffix = {"FOREIGN": "fkey", "CHECK": "check", "UNIQUE": "key", "PRIMARY": "pkey"}[kind]
     return named(node.relation.relname, [] if kind == "PRIMARY" else columns, suffix)
@@ -119,9 +119,9 @@ def _in_two(node: Any, command: Any, name: str) -> str:
 
 
 def _by_index(node: Any, constraint: Any, name: str, *, primary: bool) -> str:
-    at, columns = written(node.relation), [each.sval for each in constraint.keys or ()]
-    listed = ", ".join(quoted(each) for each in columns)
-    included = ", ".join(quoted(each.sval) for each in constraint.including or ())
+    at, columns = written(node.relation), [key.sval for key in constraint.keys or ()]
+    listed = ", ".join(quoted(column) for column in columns)
+    included = ", ".join(quoted(included_name.sval) for included_name in constraint.including or ())
     included = f" INCLUDE ({included})" if included else ""
     late = " INITIALLY DEFERRED" if constraint.initdeferred else ""
     late = f" DEFERRABLE{late}" if constraint.deferrable else ""
@@ -129,5 +129,5 @@ def _by_index(node: Any, constraint: Any, name: str, *, primary: bool) -> str:
     index = block(f"CREATE UNIQUE INDEX CONCURRENTLY {quoted(name)} ON {at} ({listed}){included}{nulls}")
     word = "PRIMARY KEY" if primary else "UNIQUE"
     used = execute(f"ALTER TABLE {at} ADD CONSTRAINT {quoted(name)} {word} USING INDEX {quoted(name)}{late}")
-    required = [step for each in columns for step in not_null(at, each, node.relation.relname)] if primary else []
+    required = [step for column in columns for step in not_null(at, column, node.relation.relname)] if primary else []
     return steps(index, *required, used)

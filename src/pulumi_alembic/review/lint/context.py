@@ -9,11 +9,11 @@ from functools import cached_property
 from pulumi_alembic.sql.catalog import Catalog
 from pulumi_alembic.sql.locks import Effects
 
-__all__ = ["Draft", "Sight"]
+__all__ = ["Draft", "LintContext"]
 
 
 @dataclass(frozen=True)
-class Sight:
+class LintContext:
     """`catalog` is what is there before the statement, and `made` gives what its own revision has made of that."""
 
     catalog: Catalog

@@ -46,9 +46,9 @@ class LintStatement:
 
     def name(self, relation: Node) -> str:
         """The full name of the relation that a `RangeVar` means, as the catalog has it."""
-        from pulumi_alembic.sql.effects.queries import Scene
+        from pulumi_alembic.sql.effects.queries import CatalogAfter
 
-        return Scene(self.catalog).name(relation)
+        return CatalogAfter(self.catalog).name(relation)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Excuses: comments in a script, or in its SQL, that say of one rule why it need not hold for one statement. Pure."""
+"""Exceptions: comments, in a script or its SQL, that say why one rule need not hold for one statement. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pulumi_alembic.scripts.promotion import UNPROVEN, VARIABLE
 from pulumi_alembic.scripts.revision import tree
 from pulumi_alembic.sql.parser import ParseError, comments
 
-__all__ = ["Excuse", "Excuses", "in_sql"]
+__all__ = ["LintException", "LintExceptions", "in_sql"]
 
 _FORM = "# lint: allow RULE: reason"
 _MARK = re.compile(r"(?:#|--|/\*)\s*lint\s*:(?P<rest>.*)", re.IGNORECASE)
@@ -22,8 +22,8 @@ _EXCUSE = re.compile(r"\s*allow\s+(?P<rule>[\w-]+(?:/[\w-]+)?)\s*:\s*(?P<reason>
 
 
 @dataclass(frozen=True)
-class Excuse:
-    """`line` is that of the comment in the script; `problem` says why it excuses nothing, where it does not."""
+class LintException:
+    """`line` is that of the comment in the script; `problem` says why it allows nothing, where it does not."""
 
     line: int
     rule: str = ""
@@ -31,47 +31,49 @@ class Excuse:
     problem: str = ""
 
 
-def in_sql(sql: str) -> list[Excuse]:
-    """The excuses in the comments of a statement; what looks like one within a literal is none. They have no line."""
+def in_sql(sql: str) -> list[LintException]:
+    """The exceptions in the comments of a statement, without a line. A literal that looks like one is none."""
     if "lint" not in sql.lower():
         return []
     try:
-        return [found for each in comments(sql) if (found := _excuse(each, 0))]
+        return [exception for comment in comments(sql) if (exception := _exception(comment, 0))]
     except ParseError:
         return []
 
 
 @dataclass(frozen=True)
-class Excuses:
+class LintExceptions:
     """Those of one script."""
 
     source: str
 
     @cached_property
-    def all(self) -> tuple[Excuse, ...]:
-        """Every excuse of the script's Python, also those that excuse nothing."""
+    def all(self) -> tuple[LintException, ...]:
+        """Every exception of the script's Python, also those that allow nothing."""
         if "lint" not in self.source:
             return ()
-        found = []
-        for each in tokenize.generate_tokens(io.StringIO(self.source).readline):
-            if each.type == tokenize.COMMENT and (excuse := _excuse(each.string, each.start[0])):
-                found.append(excuse)
-        return tuple(found)
+        exceptions = []
+        for token in tokenize.generate_tokens(io.StringIO(self.source).readline):
+            if token.type == tokenize.COMMENT and (excuse := _exception(token.string, token.start[0])):
+                exceptions.append(excuse)
+        return tuple(exceptions)
 
-    def at(self, line: int) -> tuple[Excuse, ...]:
+    def at(self, line: int) -> tuple[LintException, ...]:
         """Those for what the Python statement at this line sends: on its lines, or in the comments right above it."""
         if not self.all or not line:
             return ()
         lines = self._lines_of(line)
-        return tuple(each for each in self.all if each.line in lines)
+        return tuple(exception for exception in self.all if exception.line in lines)
 
-    def within(self, function: str) -> tuple[Excuse, ...]:
+    def within(self, function: str) -> tuple[LintException, ...]:
         """Those inside the function of this name."""
         if not self.all:
             return ()
         for node in self._tree.body:
             if isinstance(node, ast.FunctionDef) and node.name == function:
-                return tuple(each for each in self.all if node.lineno <= each.line <= (node.end_lineno or 0))
+                return tuple(
+                    exception for exception in self.all if node.lineno <= exception.line <= (node.end_lineno or 0)
+                )
         return ()
 
     @cached_property
@@ -92,17 +94,17 @@ class Excuses:
         return range(first, last + 1)
 
 
-def _excuse(comment: str, line: int) -> Excuse | None:
+def _exception(comment: str, line: int) -> LintException | None:
     mark = _MARK.search(comment)
     if mark is None:
         return None
     match = _EXCUSE.match(mark["rest"])
     if match is None:
         reason = "it gives no reason" if re.match(r"\s*allow\s+[\w/-]+", mark["rest"]) else "it has another form"
-        return Excuse(line, problem=f"{reason}: write {_FORM}")
+        return LintException(line, problem=f"{reason}: write {_FORM}")
     if not is_rule(match["rule"]):
-        return Excuse(line, problem=f"there is no rule {match['rule']!r}; {nearest(match['rule'])}")
+        return LintException(line, problem=f"there is no rule {match['rule']!r}; {nearest(match['rule'])}")
     if match["rule"] == UNPROVEN:
         problem = f"no script proves itself: {VARIABLE}='REASON' lets one update run it unproven"
-        return Excuse(line, problem=problem)
-    return Excuse(line, match["rule"], match["reason"])
+        return LintException(line, problem=problem)
+    return LintException(line, match["rule"], match["reason"])

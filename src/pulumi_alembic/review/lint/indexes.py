@@ -6,60 +6,67 @@ from collections.abc import Iterator
 from typing import Any
 
 from pulumi_alembic.review.lint.advice import block, excuse, execute, named, steps, written
-from pulumi_alembic.review.lint.context import Draft, Sight
+from pulumi_alembic.review.lint.context import Draft, LintContext
 from pulumi_alembic.sql.catalog import quoted
-from pulumi_alembic.sql.effects.queries import Scene
+from pulumi_alembic.sql.effects.queries import CatalogAfter
 from pulumi_alembic.sql.parser import edited, printed
 
 __all__ = ["create", "drop"]
 
 
-def create(sight: Sight, node: Any) -> Iterator[Draft]:
+def create(context: LintContext, node: Any) -> Iterator[Draft]:
     """CREATE INDEX."""
-    scene = Scene(sight.catalog)
-    table = scene.name(node.relation)
+    after = CatalogAfter(context.catalog)
+    table = after.name(node.relation)
     name = node.idxname or _default_name(node)
     # Of a build in a block the runner itself first drops what an interrupted one left.
-    if node.if_not_exists and node.idxname and not (node.concurrent and sight.outside):
-        known = sight.catalog.relations.get(scene.sibling(table, name))
-        left = known is not None and not known.valid
+    if node.if_not_exists and node.idxname and not (node.concurrent and context.outside):
+        existing = context.catalog.relations.get(after.sibling(table, name))
+        left = existing is not None and not existing.valid
         state = "is there, invalid, from an interrupted build" if left else "may be there, left invalid"
         yield Draft("index-if-not-exists", f"skips index {quoted(name)} on {table}, which {state}", (), _strictly(node))
-    if node.concurrent or table not in (*sight.effects.scans, *sight.effects.rewrites, *_scanned_parts(sight, table)):
+    if node.concurrent or table not in (
+        *context.effects.scans,
+        *context.effects.rewrites,
+        *_scanned_parts(context, table),
+    ):
         return
     node = edited(node, idxname=name, if_not_exists=False)
-    parts = sight.catalog.descendants(table) if scene.relation(table).kind == "p" and node.relation.inh else []
+    parts = context.catalog.descendants(table) if after.relation(table).kind == "p" and node.relation.inh else []
     instead = _by_parts(node, parts) if parts else _concurrently(node)
-    if any(scene.relation(each).kind != "r" for each in parts):
+    if any(after.relation(part).kind != "r" for part in parts):
         advice = "build it CONCURRENTLY on each partition, the lowest first, and attach it to the index above"
         instead = excuse("require-concurrent-index-creation", advice)
     yield Draft("require-concurrent-index-creation", f"builds index {quoted(name)} on {table}", (table,), instead)
 
 
-def drop(sight: Sight, node: Any) -> Iterator[Draft]:
+def drop(context: LintContext, node: Any) -> Iterator[Draft]:
     """DROP INDEX."""
     if node.removeType != "OBJECT_INDEX" or node.concurrent:
         return
-    tables = tuple(lock.table for lock in sight.effects.locks)
-    names = [quoted(*(part.sval for part in each)) for each in node.objects]
+    tables = tuple(lock.table for lock in context.effects.locks)
+    names = [quoted(*(part.sval for part in item)) for item in node.objects]
     exists = "IF EXISTS " if node.missing_ok else ""
     instead = "\n".join(block(f"DROP INDEX CONCURRENTLY {exists}{name}") for name in names)
-    if any(Scene(sight.catalog).relation(Scene(sight.catalog).named(each)).kind == "I" for each in node.objects):
+    if any(
+        CatalogAfter(context.catalog).relation(CatalogAfter(context.catalog).named(item)).kind == "I"
+        for item in node.objects
+    ):
         advice = "an index of a partitioned table cannot be dropped CONCURRENTLY: choose a quiet hour"
         instead = excuse("require-concurrent-index-deletion", advice)
     if tables:
-        what = f"drops index {', '.join(names)} under a lock on {', '.join(tables)}"
-        yield Draft("require-concurrent-index-deletion", what, tables, instead)
+        text = f"drops index {', '.join(names)} under a lock on {', '.join(tables)}"
+        yield Draft("require-concurrent-index-deletion", text, tables, instead)
 
 
-def _scanned_parts(sight: Sight, table: str) -> list[str]:
+def _scanned_parts(context: LintContext, table: str) -> list[str]:
     """The table itself, where parts of it are read: a partitioned one has no rows of its own."""
-    return [table] if set(sight.catalog.descendants(table)) & set(sight.effects.scans) else []
+    return [table] if set(context.catalog.descendants(table)) & set(context.effects.scans) else []
 
 
 def _strictly(node: Any) -> str:
-    said = printed(edited(node, if_not_exists=False))
-    return block(said) if node.concurrent else execute(said)
+    statement = printed(edited(node, if_not_exists=False))
+    return block(statement) if node.concurrent else execute(statement)
 
 
 def _concurrently(node: Any) -> str:
@@ -84,8 +91,8 @@ def _by_parts(node: Any, parts: list[str]) -> str:
 def _default_name(node: Any) -> str:
     """As PostgreSQL names it (15: ChooseIndexColumnNames), unless another relation has that name."""
     columns: list[str] = []
-    for each in [*node.indexParams, *(node.indexIncludingParams or ())]:
-        name = plain = each.name or _figured(each.expr) or "expr"
+    for element in [*node.indexParams, *(node.indexIncludingParams or ())]:
+        name = plain = element.name or _figured(element.expr) or "expr"
         number = 0
         while name in columns:
             number += 1

@@ -40,7 +40,7 @@ class InstalledRule:
         """What it finds in a statement. Raises RuleFailed."""
         check = self.loaded.check
         try:
-            return [self._draft(each) for each in check(statement)]
+            return [self._draft(draft) for draft in check(statement)]
         except (Exception, SystemExit) as error:
             raise self._failed(error) from None
 
@@ -48,15 +48,15 @@ class InstalledRule:
     def loaded(self) -> LintRule:
         """What the entry point names. Raises RuleFailed unless it is a rule for this version of the interface."""
         try:
-            found = self.entry_point.load()
-            if not isinstance(found, LintRule):
+            loaded = self.entry_point.load()
+            if not isinstance(loaded, LintRule):
                 raise TypeError(f"{self.entry_point.value} is no LintRule")
-            if found.api != LINT_API:
-                raise ValueError(f"it is written for api={found.api}, and this pulumi-alembic has api={LINT_API}")
-            _levels(found)
+            if loaded.api != LINT_API:
+                raise ValueError(f"it is written for api={loaded.api}, and this pulumi-alembic has api={LINT_API}")
+            _levels(loaded)
         except (Exception, SystemExit) as error:
             raise self._failed(error) from None
-        return found
+        return loaded
 
     @property
     def rule(self) -> Rule:
@@ -86,12 +86,12 @@ def installed() -> Mapping[str, InstalledRule]:
     """The rules of other distributions, by name."""
     from importlib.metadata import entry_points
 
-    found = {}
+    rules = {}
     for entry in entry_points(group=GROUP):
         if entry.dist is not None:
             name = f"{_normal(entry.dist.name)}/{_normal(entry.name)}"
-            found[name] = InstalledRule(name, f"{entry.dist.name} {entry.dist.version}", entry)
-    return dict(sorted(found.items()))
+            rules[name] = InstalledRule(name, f"{entry.dist.name} {entry.dist.version}", entry)
+    return dict(sorted(rules.items()))
 
 
 def rule(name: str) -> Rule:
@@ -118,12 +118,12 @@ def table() -> str:
 
 
 def _lines() -> Iterator[str]:
-    by = {name: "squawk" if found.by_squawk else "pulumi-alembic" for name, found in RULES.items()}
-    by |= {name: found.distribution for name, found in installed().items()}
+    by = {name: "squawk" if own_rule.by_squawk else "pulumi-alembic" for name, own_rule in RULES.items()}
+    by |= {name: installed_rule.distribution for name, installed_rule in installed().items()}
     for name, finder in by.items():
-        found = rule(name)
-        scale = "" if found.scale is Scale.FIXED else f" ({found.scale})"
-        yield f"| `{name}` | {' / '.join(found.levels)}{scale} | {finder} | {found.why} |"
+        definition = rule(name)
+        scale = "" if definition.scale is Scale.FIXED else f" ({definition.scale})"
+        yield f"| `{name}` | {' / '.join(definition.levels)}{scale} | {finder} | {definition.why} |"
 
 
 def _levels(found: LintRule) -> tuple[Severity, ...]:

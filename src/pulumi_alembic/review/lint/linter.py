@@ -1,4 +1,4 @@
-"""Findings: what squawk and our own checks say, at the tables' sizes, once each, with the scripts' excuses."""
+"""Findings: what squawk and our own checks say, at the tables' sizes, once each, with the scripts' exceptions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from pulumi_alembic.output.redact import redact
 from pulumi_alembic.output.wording import few
 from pulumi_alembic.review.lint import installed, practice
-from pulumi_alembic.review.lint.context import Draft, Sight
+from pulumi_alembic.review.lint.context import Draft, LintContext
 from pulumi_alembic.review.lint.custom import LintStatement
-from pulumi_alembic.review.lint.exceptions import Excuse, Excuses, in_sql
+from pulumi_alembic.review.lint.exceptions import LintException, LintExceptions, in_sql
 from pulumi_alembic.review.lint.rules import BROKEN, RULES, Scale
 from pulumi_alembic.review.lint.settings import OFF, Settings
 from pulumi_alembic.review.lint.sizes import Size, size_of
@@ -63,7 +63,7 @@ _NEVER_BACK = {"grant-to-public", "security-definer-search-path"}
 class Linter:
     """Lints the revisions of one plan. Raises MigrationError without squawk.
 
-    `there` is what is in the database before it, None where there is no database; `static` where none is meant, so that
+    `there` is what is in the database before it, None if there is no database; `static` where none is meant, so that
     no table's size is known. `measure` is asked for the bytes of a table that the statistics know nothing of.
     """
 
@@ -115,54 +115,56 @@ class RevisionLint:
     running: RunningCode | None = None
     follows: bool = False
     breaks: tuple[str, ...] = ()
-    _used: set[Excuse] = field(default_factory=set)
+    _used: set[LintException] = field(default_factory=set)
     _said: list[tuple[str, str]] = field(default_factory=list)
-    """Of excuses: the rule that they break, and how."""
+    """Of exceptions: the rule that they break, and how."""
 
     @cached_property
     def _names_before(self) -> frozenset[str]:
         """The relations that were there, by the names that they had before the plan."""
-        return frozenset(each.was or each.name for each in self.before.relations.values())
+        return frozenset(relation.was or relation.name for relation in self.before.relations.values())
 
     @cached_property
-    def _excuses(self) -> Excuses:
-        return Excuses(self.script.source)
+    def _exceptions(self) -> LintExceptions:
+        return LintExceptions(self.script.source)
 
     def statement(
-        self, sql: str, line: int, found: Effects, catalog: Catalog | None, *, outside: bool
+        self, sql: str, line: int, seen: Effects, catalog: Catalog | None, *, outside: bool
     ) -> tuple[Finding, ...]:
         """The findings of a text that the script's `line` sends, with its effects, on what is there before it."""
         catalog = catalog or Catalog()
         pieces = _pieces(sql)
         drafts: dict[tuple[str, tuple[str, ...], str], Draft] = {}
         for piece in pieces:
-            does, behind = (found, catalog) if len(pieces) == 1 else play(piece, catalog)
+            does, behind = (seen, catalog) if len(pieces) == 1 else play(piece, catalog)
             self._follow(piece, does, catalog)
-            for draft in _once(self._drafts(piece, Sight(catalog, does, outside, self._made))):
+            for draft in _once(self._drafts(piece, LintContext(catalog, does, outside, self._made))):
                 drafts[draft.rule, draft.tables, draft.what] = draft
             catalog = behind
-        excuses = [*self._excuses.at(line), *in_sql(sql)]
+        exceptions = [*self._exceptions.at(line), *in_sql(sql)]
         self._said += [
-            ("bad-excuse", f"line {line}: {each.problem}") for each in excuses if each.problem and not each.line
+            ("bad-excuse", f"line {line}: {exception.problem}")
+            for exception in exceptions
+            if exception.problem and not exception.line
         ]
-        findings = [one for draft in drafts.values() if (one := self._finding(draft)) is not None]
-        self._judge_own(excuses, {each.rule for each in findings}, line)
-        return tuple(self._excused(each, excuses) for each in findings)
+        findings = [judged for draft in drafts.values() if (judged := self._finding(draft)) is not None]
+        self._judge_own(exceptions, {finding.rule for finding in findings}, line)
+        return tuple(self._excused(finding, exceptions) for finding in findings)
 
     def whole(self, sent: Statements, runs_python: str, drafts: Iterable[Draft] = ()) -> tuple[Finding, ...]:
         """The findings of the revision itself, behind those of its statements; `drafts` are of the plan around it."""
         up = self.linter.direction is Direction.UPGRADE
-        found = list(drafts)
+        all_drafts = list(drafts)
         if runs_python and self.linter.static:
-            found.append(Draft("runs-python", f"none of its SQL was looked at, as it runs Python: {runs_python}"))
+            all_drafts.append(Draft("runs-python", f"none of its SQL was looked at, as it runs Python: {runs_python}"))
         if up:
             self.breaks = self.running.revision() if self.running else ()
-            found += self._of_phase(sure=bool(sent) and not runs_python)
-            known = practice.Sent([sql for sql, _ in sent], bool(runs_python))
-            found += practice.check_script(self.script, known)
-        findings = [one for draft in found if (one := self._finding(draft)) is not None]
-        excused = [self._excused(each, [*self._excuses.all, *self._for_this_update()]) for each in findings]
-        return (*excused, *self._of_excuses(judge=not runs_python))
+            all_drafts += self._of_phase(sure=bool(sent) and not runs_python)
+            statements = practice.Sent([sql for sql, _ in sent], bool(runs_python))
+            all_drafts += practice.check_script(self.script, statements)
+        findings = [judged for draft in all_drafts if (judged := self._finding(draft)) is not None]
+        excused = [self._excused(finding, [*self._exceptions.all, *self._for_this_update()]) for finding in findings]
+        return (*excused, *self._of_exceptions(judge=not runs_python))
 
     def _follow(self, sql: str, does: Effects, catalog: Catalog) -> None:
         if self.running is None:
@@ -178,64 +180,71 @@ class RevisionLint:
         if self.script.phase == CONTRACT and self.running and not self.breaks and sure and not self.follows:
             yield Draft(NEEDLESS, "code of the previous version runs on this schema", (), '# remove phase = "contract"')
 
-    def _drafts(self, sql: str, sight: Sight) -> list[Draft]:
+    def _drafts(self, sql: str, context: LintContext) -> list[Draft]:
         try:
             statements = parse(sql, shared=True)
         except ParseError as error:
             return [Draft("syntax-error", f"PostgreSQL 18's parser refuses it, {error.args[0]}")]
-        found = [draft for each in statements for draft in check(sight, each)]
+        drafts = [draft for statement in statements for draft in check(context, statement)]
         if installed.installed():
             # The code of another distribution gets trees that nothing else looks at.
             own = parse(sql)
-            found += [draft for each in own for draft in self.linter.custom(self._seen(sql, each, sight))]
-        found += drafts_of(self.linter.said.get(sql, ()), sight, statements[0] if statements else None)
+            drafts += [draft for node in own for draft in self.linter.custom(self._seen(sql, node, context))]
+        drafts += drafts_of(self.linter.said.get(sql, ()), context, statements[0] if statements else None)
         if self.linter.direction is Direction.DOWNGRADE:
-            found = [each for each in found if _matters_on_the_way_back(each)]
-        return [one for each in found if (one := _on_others(each, sight)) is not None]
+            drafts = [draft for draft in drafts if _matters_in_a_downgrade(draft)]
+        return [moved for draft in drafts if (moved := _on_others(draft, context)) is not None]
 
-    def _seen(self, sql: str, node: Node, sight: Sight) -> LintStatement:
+    def _seen(self, sql: str, node: Node, context: LintContext) -> LintStatement:
         direction = str(self.linter.direction)
-        return LintStatement(sql, node, sight.catalog, direction, not sight.outside, sight.new)
+        return LintStatement(sql, node, context.catalog, direction, not context.outside, context.new)
 
     def _finding(self, draft: Draft) -> Finding | None:
         rule = installed.rule(draft.rule)
-        sizes = [self.linter.size(each) for each in draft.tables] if rule.scale is Scale.SIZE else []
-        worst = max(sizes, key=lambda each: each.situation, default=None)
+        sizes = [self.linter.size(table) for table in draft.tables] if rule.scale is Scale.SIZE else []
+        worst = max(sizes, key=lambda measured: measured.situation, default=None)
         severity = self.linter.settings.severity(draft.rule, worst.situation if worst else 0)
         if severity is None:
             return None
         size = f" ({worst.text})" if worst else ""
-        what = redact(f"{draft.what}{size}: {rule.why}")
-        return Finding(draft.rule, severity, what, redact(draft.instead), tables=draft.tables)
+        text = redact(f"{draft.what}{size}: {rule.why}")
+        return Finding(draft.rule, severity, text, redact(draft.instead), tables=draft.tables)
 
-    def _excused(self, finding: Finding, excuses: Iterable[Excuse]) -> Finding:
-        for each in excuses:
-            if each.rule == finding.rule:
-                self._used.add(each)
-                return replace(finding, excused=redact(each.reason))
+    def _excused(self, finding: Finding, exceptions: Iterable[LintException]) -> Finding:
+        for exception in exceptions:
+            if exception.rule == finding.rule:
+                self._used.add(exception)
+                return replace(finding, excused=redact(exception.reason))
         return finding
 
-    def _for_this_update(self) -> list[Excuse]:
+    def _for_this_update(self) -> list[LintException]:
         """Those that are in no script: whoever runs the update gives them."""
         lower = self.linter.settings.lower
-        return [Excuse(0, UNPROVEN, lower.reason)] if lower and lower.reason else []
+        return [LintException(0, UNPROVEN, lower.reason)] if lower and lower.reason else []
 
-    def _judge_own(self, excuses: Iterable[Excuse], found: set[str], line: int) -> None:
-        """An excuse within SQL has no line of its own: whether it excuses anything is known at once."""
-        for each in excuses:
-            if not each.line and not each.problem and each.rule not in found and self._is_on(each.rule):
+    def _judge_own(self, exceptions: Iterable[LintException], rules: set[str], line: int) -> None:
+        """An exception within SQL has no line of its own: whether it allows anything is known at once."""
+        for exception in exceptions:
+            if (
+                not exception.line
+                and not exception.problem
+                and exception.rule not in rules
+                and self._is_on(exception.rule)
+            ):
                 self._said.append(
-                    ("unused-excuse", f"line {line}: `lint: allow {each.rule}` in its SQL matches no finding")
+                    ("unused-excuse", f"line {line}: `lint: allow {exception.rule}` in its SQL matches no finding")
                 )
 
-    def _of_excuses(self, *, judge: bool) -> Iterator[Finding]:
-        bad = [each for each in self._excuses.all if each.problem]
-        self._said += [("bad-excuse", f"line {each.line}: {each.problem}") for each in bad]
-        for each in self._excuses.within(str(self.linter.direction)) if judge else ():
+    def _of_exceptions(self, *, judge: bool) -> Iterator[Finding]:
+        bad = [exception for exception in self._exceptions.all if exception.problem]
+        self._said += [("bad-excuse", f"line {exception.line}: {exception.problem}") for exception in bad]
+        for exception in self._exceptions.within(str(self.linter.direction)) if judge else ():
             # Whether a downgrade restores the schema, only a rehearsal shows.
-            shown = each.rule == "irreversible-downgrade"
-            if not each.problem and each not in self._used and self._is_on(each.rule) and not shown:
-                self._said.append(("unused-excuse", f"line {each.line}: `lint: allow {each.rule}` matches no finding"))
+            shown = exception.rule == "irreversible-downgrade"
+            if not exception.problem and exception not in self._used and self._is_on(exception.rule) and not shown:
+                self._said.append(
+                    ("unused-excuse", f"line {exception.line}: `lint: allow {exception.rule}` matches no finding")
+                )
         for rule, text in dict.fromkeys(self._said):
             severity = self.linter.settings.severity(rule)
             if severity is not None:
@@ -261,28 +270,28 @@ def _pieces(sql: str) -> list[str]:
 
 
 def _once(drafts: list[Draft]) -> list[Draft]:
-    said = {less for each in drafts for less in _SAYS_TOO.get(each.rule, ())}
-    return [each for each in drafts if each.rule not in said]
+    covered = {less for draft in drafts for less in _SAYS_TOO.get(draft.rule, ())}
+    return [draft for draft in drafts if draft.rule not in covered]
 
 
 def _first_names(catalog: Catalog) -> dict[str, str]:
     """Names of before the plan, where they are others; empty for what the plan has made in place of what it renamed."""
-    renamed = {each.name: each.was for each in catalog.relations.values() if each.was}
+    renamed = {relation.name: relation.was for relation in catalog.relations.values() if relation.was}
     return {**dict.fromkeys(renamed.values(), ""), **renamed}
 
 
-def _on_others(draft: Draft, sight: Sight) -> Draft | None:
+def _on_others(draft: Draft, context: LintContext) -> Draft | None:
     """Without the tables that the revision itself has made, which nobody else sees yet; None where no other is left.
 
     The others are named as before the plan, by which their sizes are known.
     """
     if installed.rule(draft.rule).scale is not Scale.SIZE:
         return draft
-    first = _first_names(sight.catalog)
-    tables = tuple(first.get(each, each) for each in draft.tables if each not in sight.new)
+    first = _first_names(context.catalog)
+    tables = tuple(first.get(table, table) for table in draft.tables if table not in context.new)
     return replace(draft, tables=tables) if tables else None
 
 
-def _matters_on_the_way_back(draft: Draft) -> bool:
+def _matters_in_a_downgrade(draft: Draft) -> bool:
     rule = installed.rule(draft.rule)
     return rule.scale is Scale.SIZE or rule.levels[0] is Severity.ERROR or rule.name in _NEVER_BACK

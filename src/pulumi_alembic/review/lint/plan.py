@@ -48,7 +48,7 @@ class PlanLint:
     def revision(self, script: Revision, before: Catalog | None) -> RevisionLint:
         """Lints one revision, whose statements follow; `before` is what is there before it."""
         lint = self.linter.revision(script, before, self._running(before))
-        contracts = {each.id for each in self.plan.steps if each.phase == CONTRACT} if lint.running else set()
+        contracts = {step.id for step in self.plan.steps if step.phase == CONTRACT} if lint.running else set()
         lint.follows = not contracts.isdisjoint(script.down)
         return lint
 
@@ -76,30 +76,30 @@ class PlanLint:
 
     def of_plan(self, step: Revision, catalog: Catalog | None) -> list[Draft]:
         """What of the plan stands with this revision; `catalog` is what is there behind it."""
-        found = []
+        drafts = []
         settings = self.linter.settings
         upgrade = self.plan.direction is Direction.UPGRADE
         if upgrade and settings.lower:
             lacks, advice = settings.lower.judge(step, self.server)
-            found += [Draft("unproven-revision", lacks, (), advice)] if lacks else []
+            drafts += [Draft("unproven-revision", lacks, (), advice)] if lacks else []
         # Where no revision was ever applied there is nothing to lose.
         first = step is self.plan.steps[0] and self.plan.current
         if upgrade and first and settings.production and settings.backup == "never":
-            what = "this is a production stack, and no backup is taken before its revisions run"
-            found.append(Draft("production-without-backup", what, (), settings.configure_backup))
-        found += _other_tools(step)
-        found += self._behind(step) if upgrade and self.linter.static else ()
+            text = "this is a production stack, and no backup is taken before its revisions run"
+            drafts.append(Draft("production-without-backup", text, (), settings.configure_backup))
+        drafts += _other_tools(step)
+        drafts += self._behind(step) if upgrade and self.linter.static else ()
         if step is self.plan.steps[-1] and self.newest and self.known and catalog and any(self.models):
-            found += _models(self.models[0], catalog)
-        return found
+            drafts += _models(self.models[0], catalog)
+        return drafts
 
     def _behind(self, step: Revision) -> Iterator[Draft]:
         """That an expand builds on a contract: with a database, the plan itself rejects it if the contract is held."""
-        steps = {each.id: each for each in self.plan.steps}
+        steps = {planned.id: planned for planned in self.plan.steps}
         held = [id for id in step.down_revisions if id in steps and steps[id].phase == CONTRACT]
         if step.phase != CONTRACT and held and len(step.down) < _MERGE:
-            what = f"it is an expand, and builds on the contract {' and '.join(held)}"
-            yield Draft(BEHIND, what, (), "# let the contract build on this revision, not this one on the contract")
+            text = f"it is an expand, and builds on the contract {' and '.join(held)}"
+            yield Draft(BEHIND, text, (), "# let the contract build on this revision, not this one on the contract")
 
 
 _MERGE = 2
@@ -108,16 +108,16 @@ _MERGE = 2
 
 def _models(models: Models, catalog: Catalog) -> list[Draft]:
     """One draft for all that is different."""
-    found = list(differences(models, catalog))
-    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    lacking = [each.unmodelled for each in found if each.unmodelled]
+    modelled = list(differences(models, catalog))
+    more = f"; and {len(modelled) - _SHOWN} more" if len(modelled) > _SHOWN else ""
+    lacking = [model.unmodelled for model in modelled if model.unmodelled]
     # Before anything is generated: to autogenerate what has no model is to be dropped.
     instead = [f"# add to the models: {', '.join(lacking)}"] if lacking else []
     instead += [f"# or drop it, if that is meant: alembic revision -m 'drop {lacking[0]}'"] if lacking else []
-    if len(lacking) < len(found):
+    if len(lacking) < len(modelled):
         instead.append("alembic revision --autogenerate -m 'follow the models'")
-    text = "; ".join(each.text for each in found[:_SHOWN]) + more
-    return [Draft("models-differ", text, (), "\n".join(instead))] if found else []
+    text = "; ".join(model.text for model in modelled[:_SHOWN]) + more
+    return [Draft("models-differ", text, (), "\n".join(instead))] if modelled else []
 
 
 def _other_tools(revision: Revision) -> Iterator[Draft]:

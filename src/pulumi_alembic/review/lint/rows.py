@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from pulumi_alembic.review.lint.advice import batched, excuse, written
-from pulumi_alembic.review.lint.context import Draft, Sight
-from pulumi_alembic.sql.effects.queries import Scene
+from pulumi_alembic.review.lint.context import Draft, LintContext
+from pulumi_alembic.sql.effects.queries import CatalogAfter
 from pulumi_alembic.sql.parser import printed
 
 __all__ = ["delete", "destroyed", "truncate", "update"]
@@ -17,40 +17,40 @@ _TOLD = {"truncate", "unbatched-delete", "unbatched-update"}
 _GONE = re.compile(r"(?P<kind>table|materialized view|column|values of|some values of|rows of) (?P<name>.+)")
 
 
-def update(sight: Sight, node: Any) -> Iterator[Draft]:
+def update(context: LintContext, node: Any) -> Iterator[Draft]:
     """UPDATE of every row."""
-    if not _all_rows(node) or sight.outside or node.fromClause:
+    if not _all_rows(node) or context.outside or node.fromClause:
         return
-    table = Scene(sight.catalog).name(node.relation)
+    table = CatalogAfter(context.catalog).name(node.relation)
     instead = batched(_name(node), _assignments(node))
     if node.relation.alias or node.withClause or node.returningClause or not node.relation.inh:
         advice = "write it for batched_update: its assignments without an alias, WITH, RETURNING and ONLY"
         instead = excuse("unbatched-update", advice)
-    yield Draft("unbatched-update", f"updates {_every_row(sight, table)}", (table,), instead)
+    yield Draft("unbatched-update", f"updates {_every_row(context, table)}", (table,), instead)
 
 
-def delete(sight: Sight, node: Any) -> Iterator[Draft]:
+def delete(context: LintContext, node: Any) -> Iterator[Draft]:
     """DELETE of every row."""
     if _all_rows(node) and not node.usingClause:
-        table = Scene(sight.catalog).name(node.relation)
+        table = CatalogAfter(context.catalog).name(node.relation)
         advice = "say with WHERE which rows are meant; for all of them TRUNCATE is quicker"
         yield Draft(
-            "unbatched-delete", f"deletes {_every_row(sight, table)}", (table,), excuse("unbatched-delete", advice)
+            "unbatched-delete", f"deletes {_every_row(context, table)}", (table,), excuse("unbatched-delete", advice)
         )
 
 
-def truncate(sight: Sight, node: Any) -> Iterator[Draft]:
+def truncate(context: LintContext, node: Any) -> Iterator[Draft]:
     """TRUNCATE."""
-    tables = tuple(sight.effects.rewrites)
+    tables = tuple(context.effects.rewrites)
     advice = "only a backup restores the rows"
     yield Draft("truncate", f"empties {', '.join(tables)}", tables, excuse("truncate", advice))
 
 
-def destroyed(sight: Sight, told: set[str]) -> Iterator[Draft]:
+def destroyed(context: LintContext, told: set[str]) -> Iterator[Draft]:
     """What effects say is gone, where it held rows or values."""
     if told & _TOLD:
         return
-    for thing in sight.effects.destroys:
+    for thing in context.effects.destroys:
         if match := _GONE.fullmatch(thing):
             whole = match["kind"] in {"table", "materialized view", "rows of"}
             table = match["name"] if whole else match["name"].rpartition(".")[0]
@@ -58,9 +58,9 @@ def destroyed(sight: Sight, told: set[str]) -> Iterator[Draft]:
             yield Draft("destroys-data", f"deletes {thing}", (table,), excuse("destroys-data", advice))
 
 
-def _every_row(sight: Sight, table: str) -> str:
-    known = sight.catalog.relations.get(table)
-    if known is not None and known.forced:
+def _every_row(context: LintContext, table: str) -> str:
+    relation = context.catalog.relations.get(table)
+    if relation is not None and relation.forced:
         return (
             f"of {table} only the rows that its policies show to its owner, maybe none, as row-level security is "
             f"forced: ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY before it shows all"

@@ -26,7 +26,7 @@ class Settings:
 
     A table is large from `large_rows` rows or `large_size` bytes on. On a stack that is `production` practices are not
     advice, and one that is `phased` too runs nothing that breaks running code before a contract does; `backup` is when
-    it makes backups, and `configure_backup` what is typed so that it does. `lower` is None where there is no lower
+    it makes backups, and `configure_backup` what is typed so that it does. `lower` is None if there is no lower
     stack, or it cannot be known yet what that one proves.
     """
 
@@ -58,16 +58,16 @@ class Settings:
 
         What is configured does not make more of a table without rows, where nobody is hurt.
         """
-        known = installed.rule(rule)
+        rule_found = installed.rule(rule)
         configured = self.severities.get(rule)
         if configured == OFF:
             return None
-        if known.scale is Scale.STACK:
+        if rule_found.scale is Scale.STACK:
             situation = int(self.production)
-        if known.scale is Scale.PHASED:
+        if rule_found.scale is Scale.PHASED:
             situation = int(self.production and self.phased)
-        level = known.levels[min(situation, len(known.levels) - 1)]
-        harmless = known.scale is Scale.SIZE and situation == 0
+        level = rule_found.levels[min(situation, len(rule_found.levels) - 1)]
+        harmless = rule_found.scale is Scale.SIZE and situation == 0
         return Severity(configured) if configured and not harmless else level
 
 

@@ -42,10 +42,10 @@ def size_of(
         return UNKNOWN
     if there is None or table not in there.relations:
         return Size(EMPTY, "which this plan creates")
-    parts = [there.relations[each] for each in [table, *there.descendants(table)]]
-    rows = sum(each.rows for each in parts)
-    sizes = [_bytes_of(each, measure) for each in parts]
-    size = sum(each or 0 for each in sizes)
+    parts = [there.relations[name] for name in [table, *there.descendants(table)]]
+    rows = sum(part.rows for part in parts)
+    sizes = [_bytes_of(part, measure) for part in parts]
+    size = sum(number or 0 for number in sizes)
     if rows >= settings.large_rows:
         return Size(LARGE, _text(rows, size))
     if size >= settings.large_size:
@@ -70,7 +70,7 @@ def _text(rows: int, size: int) -> str:
 
 
 def _bytes(size: int) -> str:
-    for unit, each in (("TB", 1024**4), ("GB", 1024**3), ("MB", 1024**2)):
-        if size >= each:
+    for unit, factor in (("TB", 1024**4), ("GB", 1024**3), ("MB", 1024**2)):
+        if size >= factor:
             return f"more than 1 {unit}"
     return "less than 1 MB"

@@ -14,11 +14,11 @@ from typing import Any
 
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.review.lint.advice import batched, block, excuse, execute, steps, written
-from pulumi_alembic.review.lint.context import Draft, Sight
+from pulumi_alembic.review.lint.context import Draft, LintContext
 from pulumi_alembic.review.lint.rules import RULES, SQUAWK, Scale
 from pulumi_alembic.review.lint.types import has_char_columns, retyped
 from pulumi_alembic.sql.catalog import Column, quoted
-from pulumi_alembic.sql.effects.queries import Scene
+from pulumi_alembic.sql.effects.queries import CatalogAfter
 
 __all__ = ["Objection", "drafts_of", "objections"]
 
@@ -43,15 +43,15 @@ def objections(statements: Iterable[str]) -> dict[str, tuple[Objection, ...]]:
         folder = Path(place)
         (folder / "squawk.toml").touch()
         for number, text in enumerate(texts):
-            # An excuse has a reason: squawk's own marks, which have none, are no excuse.
+            # An exception has a reason: squawk's own marks, which have none, are no exception.
             (folder / f"{number}.sql").write_text(text.replace("squawk-ignore", "squawk_ignore"))
         # The folder, not its files: a command line has an end.
-        found = _run(folder)
+        reports = _run(folder)
     by_text: dict[str, dict[str, Objection]] = {text: {} for text in texts}
-    for each in found:
-        if each["rule_name"] in SQUAWK:
-            objection = Objection(each["rule_name"], each["message"], each["help"] or "")
-            by_text[texts[int(Path(each["file"]).stem)]].setdefault(objection.rule, objection)
+    for finding in reports:
+        if finding["rule_name"] in SQUAWK:
+            objection = Objection(finding["rule_name"], finding["message"], finding["help"] or "")
+            by_text[texts[int(Path(finding["file"]).stem)]].setdefault(objection.rule, objection)
     return {text: tuple(rules.values()) for text, rules in by_text.items()}
 
 
@@ -60,13 +60,13 @@ def _run(folder: Path) -> list[dict[str, Any]]:
     command = [str(program), "--config", "squawk.toml", "--reporter", "json", "--assume-in-transaction", "*.sql"]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_LONGEST, check=False)
-        found: list[dict[str, Any]] = json.loads(done.stdout)
+        reports: list[dict[str, Any]] = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise MigrationError(
             f"squawk, which lints statements, does not run: {error}. Install it again: "
             f"{sys.executable} -m pip install --force-reinstall squawk-cli"
         ) from None
-    return found
+    return reports
 
 
 _OF_OLD_TABLES = {"renaming-column", "renaming-table", "ban-truncate-cascade"}
@@ -78,18 +78,18 @@ _ADVICE = {
 }
 
 
-def drafts_of(said: Iterable[Objection], sight: Sight, node: Any) -> Iterator[Draft]:
+def drafts_of(said: Iterable[Objection], context: LintContext, node: Any) -> Iterator[Draft]:
     """One for each objection, but for those to what is done to a table that the revision itself has made."""
-    tables = tuple(lock.table for lock in sight.effects.locks)
-    for each in said:
-        if each.rule in _OF_OLD_TABLES and all(table in sight.new for table in tables):
+    tables = tuple(lock.table for lock in context.effects.locks)
+    for line in said:
+        if line.rule in _OF_OLD_TABLES and all(table in context.new for table in tables):
             continue
-        if each.rule == "ban-char-field" and not has_char_columns(node):
+        if line.rule == "ban-char-field" and not has_char_columns(node):
             continue
-        on = tables if RULES[each.rule].scale is Scale.SIZE else ()
-        what = each.message.rstrip(".").replace("`", "").replace("\n", " ")
-        named = f"{what} [{_subject(node)}]" if _subject(node) else what
-        yield Draft(each.rule, named, on, _instead(each, sight, node))
+        on = tables if RULES[line.rule].scale is Scale.SIZE else ()
+        text = line.message.rstrip(".").replace("`", "").replace("\n", " ")
+        named = f"{text} [{_subject(node)}]" if _subject(node) else text
+        yield Draft(line.rule, named, on, _instead(line, context, node))
 
 
 def _subject(node: Any) -> str:
@@ -97,15 +97,15 @@ def _subject(node: Any) -> str:
     return written(relation) if relation is not None and relation.tag == "RangeVar" else ""
 
 
-def _instead(said: Objection, sight: Sight, node: Any) -> str:
+def _instead(said: Objection, context: LintContext, node: Any) -> str:
     if said.rule == "renaming-column":
-        return _another_column(sight, node)
+        return _another_column(context, node)
     if said.rule == "renaming-table":
         old, new = written(node.relation), quoted(node.relation.schemaname or "", node.newname)
         view = execute(f"CREATE VIEW {new} AS TABLE {old}")
         return f"{view}\n# and rename it in a later revision, once nothing uses the name {old}"
     if said.rule == "ban-truncate-cascade":
-        names = ", ".join(written(each) for each in node.relations)
+        names = ", ".join(written(relation) for relation in node.relations)
         return f"# name every table that is to be emptied\n{execute(f'TRUNCATE {names}')}"
     if said.rule in {"require-concurrent-reindex", "require-concurrent-partition-detach"}:
         since = "# from PostgreSQL 14 on:\n" if said.rule == "require-concurrent-partition-detach" else ""
@@ -114,10 +114,10 @@ def _instead(said: Objection, sight: Sight, node: Any) -> str:
     return retyped(said.rule, node) or excuse(said.rule, advice.replace("`", "").replace("\n", " "))
 
 
-def _another_column(sight: Sight, node: Any) -> str:
+def _another_column(context: LintContext, node: Any) -> str:
     at, old, new = written(node.relation), quoted(node.subname), quoted(node.newname)
-    known = sight.catalog.relations.get(Scene(sight.catalog).name(node.relation))
-    column = known.columns.get(node.subname, Column()) if known else Column()
+    relation = context.catalog.relations.get(CatalogAfter(context.catalog).name(node.relation))
+    column = relation.columns.get(node.subname, Column()) if relation else Column()
     return steps(
         execute(f"ALTER TABLE {at} ADD COLUMN {new} {column.type or 'TYPE'}"),
         f"{batched(at, f'{new} = {old}')}\n# let the application write both and read {new}; drop {old} later",
@@ -128,5 +128,5 @@ def _concurrently(node: Any) -> str:
     if node.tag == "ReindexStmt":
         kind = node.kind.removeprefix("REINDEX_OBJECT_")
         return f"REINDEX {kind} CONCURRENTLY {written(node.relation) if node.relation else node.name}"
-    part = next(each for each in node.cmds if each.subtype == "AT_DetachPartition")
+    part = next(command for command in node.cmds if command.subtype == "AT_DetachPartition")
     return f"ALTER TABLE {written(node.relation)} DETACH PARTITION {written(part.def_.name)} CONCURRENTLY"

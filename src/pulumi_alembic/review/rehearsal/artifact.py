@@ -122,8 +122,8 @@ class Artifact:
         if document["version"] != VERSION:
             raise MigrationError(f"it has version {document['version']!r}, and this release reads {VERSION}")
         copy = document.get("copy")
-        for found, shape in ((document, _SHAPE), *(((copy, _COPY_SHAPE),) if copy is not None else ())):
-            if wrong := _misfit(found, shape):
+        for part, shape in ((document, _SHAPE), *(((copy, _COPY_SHAPE),) if copy is not None else ())):
+            if wrong := _misfit(part, shape):
                 raise MigrationError(f"{wrong} is not what pulumi-alembic schema writes")
         return cls(
             document["address"],
@@ -148,7 +148,7 @@ def take(url: str, address: str) -> Artifact:
         heads = read_heads(connection)
         runs = read_runs(connection)
         catalog = read_catalog_document(connection, login_search_path(url))
-        unfinished = {one.revision for one in ledger.attempts(connection)}
+        unfinished = {attempt.revision for attempt in ledger.attempts(connection)}
         connection.rollback()
         name, server = connection.info.dbname, connection.info.server_version // 10000
         copy, reason = None, ""
@@ -192,10 +192,10 @@ def _without_options(dumped: str) -> str:
         statement = dumped[part]
         parts.append(dumped[end : part.start])
         if bare := _IS_MAPPING.match(statement):
-            found = _MAPPING.match(statement, bare.end() - len("CREATE USER MAPPING"))
-            if found is None:
+            mapping = _MAPPING.match(statement, bare.end() - len("CREATE USER MAPPING"))
+            if mapping is None:
                 raise NotRehearsed("the options of a user mapping cannot be removed from the definitions")
-            statement = statement[: found.end()]
+            statement = statement[: mapping.end()]
         parts.append(statement)
         end = part.stop
     return "".join([*parts, dumped[end:]])
@@ -204,15 +204,15 @@ def _without_options(dumped: str) -> str:
 def _written(copy: Copy) -> dict[str, Any]:
     schemas, roles = copy.foundation.schemas, copy.roles
     return {
-        "schemas": {name: [each.owner, sorted(map(list, each.rights))] for name, each in schemas.items()},
-        "extensions": [list(each) for each in copy.foundation.extensions],
+        "schemas": {name: [schema.owner, sorted(map(list, schema.rights))] for name, schema in schemas.items()},
+        "extensions": [list(extension) for extension in copy.foundation.extensions],
         "owners": list(copy.foundation.owners),
         "roles": roles.inherits,
-        "members": [list(each) for each in roles.members],
-        "access": [list(each) for each in copy.access],
+        "members": [list(member) for member in roles.members],
+        "access": [list(item) for item in copy.access],
         "locale": list(copy.locale),
         "settings": dict(copy.settings),
-        "ledger": [json.loads(each) for each in copy.ledger],
+        "ledger": [json.loads(line) for line in copy.ledger],
         "definitions": copy.definitions,
     }
 
@@ -257,15 +257,15 @@ def _misfit(value: Any, shape: Any, place: str = "it") -> str:
     if isinstance(shape, tuple):
         if not isinstance(value, list) or len(value) != len(shape):
             return place
-        pairs = [(f"{place}[{number}]", each, shape[number]) for number, each in enumerate(value)]
+        pairs = [(f"{place}[{number}]", item, shape[number]) for number, item in enumerate(value)]
     elif isinstance(shape, list):
         if not isinstance(value, list):
             return place
-        pairs = [(f"{place}[{number}]", each, shape[0]) for number, each in enumerate(value)]
+        pairs = [(f"{place}[{number}]", item, shape[0]) for number, item in enumerate(value)]
     elif not isinstance(value, Mapping):
         return place
     elif str in shape:
-        pairs = [(f"{place}.{key}", each, shape[str]) for key, each in value.items()]
+        pairs = [(f"{place}.{key}", item, shape[str]) for key, item in value.items()]
     else:
-        pairs = [(f"{place}.{key}", value.get(key), each) for key, each in shape.items()]
-    return next((wrong for where, each, wanted in pairs if (wrong := _misfit(each, wanted, where))), "")
+        pairs = [(f"{place}.{key}", value.get(key), expected) for key, expected in shape.items()]
+    return next((wrong for where, item, expected in pairs if (wrong := _misfit(item, expected, where))), "")

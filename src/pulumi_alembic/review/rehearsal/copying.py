@@ -134,8 +134,8 @@ def read_foundation(connection: Connection) -> Foundation:
     Raises NotRehearsed, with its name, for what neither this role nor the login of the session owns, for an event
     trigger and for a subscription.
     """
-    if found := connection.execute(_FOREIGN.encode()).fetchone():
-        name, count = found
+    if foreign := connection.execute(_FOREIGN.encode()).fetchone():
+        name, count = foreign
         others = f" (and {counted(count - 1, 'other object')})" if count > 1 else ""
         raise NotRehearsed(f"{name}: only what the owner of the schema owns is rehearsed{others}")
     [owners] = connection.execute("SELECT current_user::text, session_user::text").fetchall()
@@ -163,20 +163,20 @@ def furnish(admin: Connection, access: Sequence[tuple[str, str]], foundation: Fo
     what the admin is not allowed to create.
     """
     admin.execute("SET synchronous_commit = off")
-    there = _schemas(admin)
-    for name in there.keys() - foundation.schemas.keys():
+    schemas = _schemas(admin)
+    for name in schemas.keys() - foundation.schemas.keys():
         _create(admin, f"schema {name} cannot be dropped", sql.SQL("DROP SCHEMA {}").format(sql.Identifier(name)))
     for name, schema in foundation.schemas.items():
-        what = f"schema {name} of {schema.owner} cannot be created"
-        for statement in _furniture(name, schema, there.get(name), foundation.owners):
-            _create(admin, what, statement)
+        text = f"schema {name} of {schema.owner} cannot be created"
+        for statement in _furniture(name, schema, schemas.get(name), foundation.owners):
+            _create(admin, text, statement)
     for name, within in foundation.extensions:
         parts = sql.Identifier(name), sql.Identifier(within)
         _create(admin, f"extension {name} cannot be created", sql.SQL("CREATE EXTENSION {} SCHEMA {}").format(*parts))
     database = sql.Identifier(admin.info.dbname)
     for privilege, grantee in access:
-        given = sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(privilege), database, sql.SQL(grantee))
-        _create(admin, f"{privilege} cannot be granted", given)
+        granting = sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(privilege), database, sql.SQL(grantee))
+        _create(admin, f"{privilege} cannot be granted", granting)
 
 
 def replay(
@@ -204,7 +204,7 @@ def replay(
 
 def _schemas(connection: Connection) -> dict[str, FoundationSchema]:
     rows = connection.execute(_SCHEMAS.encode()).fetchall()
-    return {name: FoundationSchema(owner, frozenset(tuple(each) for each in rights)) for name, owner, rights in rows}
+    return {name: FoundationSchema(owner, frozenset(tuple(right) for right in rights)) for name, owner, rights in rows}
 
 
 def _furniture(
@@ -270,8 +270,8 @@ def _write_migration_tables(connection: Connection, heads: Iterable[str], ledger
         "INSERT INTO {ledger} OVERRIDING SYSTEM VALUE"
         ' SELECT * FROM jsonb_populate_record(NULL::{ledger}, %s::jsonb || \'{{"source": ""}}\')'
     ).format(ledger=TABLE)
-    for each in ledger:
-        connection.execute(row, [each])
+    for line in ledger:
+        connection.execute(row, [line])
     if ledger:
         last = json.loads(ledger[-1])["id"]
         connection.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", [TABLE.as_string(None), last])

@@ -44,16 +44,16 @@ def doubt(error: BaseException | None, sent: Sequence[str], functions: Collectio
     if state and not state.startswith(_OF_VALUES):
         return _OTHER
     # An error of Python can come from any row that was read before it.
-    asked = sent[-1:] if state else sent
-    own = {*functions, *(name for each in sent for name in _NEW_FUNCTION.findall(each))}
-    return _EMPTY if any(_reads(each, state, own) for each in asked) else ""
+    candidates = sent[-1:] if state else sent
+    own = {*functions, *(name for statement in sent for name in _NEW_FUNCTION.findall(statement))}
+    return _EMPTY if any(_reads(statement, state, own) for statement in candidates) else ""
 
 
 def _reads(statement: str, state: str, functions: Collection[str]) -> bool:
     """Whether the statement reads a table, or calls what can read one."""
     try:
         # A definition scans the rows that there are, and asks no more of them than that.
-        waiting: list[Any] = [each for each in parse(statement) if each.tag not in _DEFINITIONS]
+        waiting: list[Any] = [parsed for parsed in parse(statement) if parsed.tag not in _DEFINITIONS]
     except ParseError:
         return True
     while waiting:
@@ -67,7 +67,7 @@ def _reads(statement: str, state: str, functions: Collection[str]) -> bool:
         elif node.tag in {"RangeVar", "ExecuteStmt"}:
             return True
         elif node.tag == "DoStmt":
-            if _READING.search(" ".join(each.arg.sval or "" for each in node.args)):
+            if _READING.search(" ".join(argument.arg.sval or "" for argument in node.args)):
                 return True
         elif node.tag == "FuncCall" and node.funcname[-1].sval in functions:
             # PostgreSQL's own functions read none.

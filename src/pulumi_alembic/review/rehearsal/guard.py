@@ -77,10 +77,10 @@ def refuse_shared(sql: str, *, outside: bool = False) -> None:
             raise NotRehearsed(f"it calls {called[0]}, which reaches outside of its database") from None
         return
     _refuse_reaching(sql, statements)
-    kinds = {each.tag for each in statements}
-    for each in statements:
-        about = {each.objtype, each.objectType, each.renameType, each.object_type}
-        if each.tag in _KINDS or about & _OBJECTS:
+    kinds = {statement.tag for statement in statements}
+    for statement in statements:
+        about = {statement.objtype, statement.objectType, statement.renameType, statement.object_type}
+        if statement.tag in _KINDS or about & _OBJECTS:
             raise NotRehearsed("it changes what all databases of the server have in common, roles or databases")
     if kinds & _OPAQUE and "TransactionStmt" in kinds and ends_transaction(sql):
         raise NotRehearsed("a text ends its transaction behind a statement that does not show what it does")
@@ -91,7 +91,7 @@ def refuse_shared(sql: str, *, outside: bool = False) -> None:
 def _refuse_reaching(sql: str, statements: list[Node]) -> None:
     if not (named := _REACHING.search(sql)):
         return
-    called: list[str] = [named[0]] if any(each.tag in _BODIES for each in statements) else []
+    called: list[str] = [named[0]] if any(statement.tag in _BODIES for statement in statements) else []
     for call in nodes(statements, "FuncCall"):
         called += _REACHING.findall(call.funcname[-1].sval)
     if called:

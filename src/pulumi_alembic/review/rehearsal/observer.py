@@ -24,7 +24,7 @@ from pulumi_alembic.migrate.blocks.statement import NOTHING
 from pulumi_alembic.migrate.job import Listener
 from pulumi_alembic.review.rehearsal.guard import SHARED, refuse_shared
 from pulumi_alembic.review.rehearsal.renames import NAMES, Names, Rename, renames
-from pulumi_alembic.review.rehearsal.watched_session import Plain, watch
+from pulumi_alembic.review.rehearsal.watched_session import PlainCursor, watch
 from pulumi_alembic.sql.catalog import QUERY, Catalog, quoted
 from pulumi_alembic.sql.locks import MODES
 from pulumi_alembic.sql.outside_transaction import BACKFILL, BATCHED
@@ -32,7 +32,7 @@ from pulumi_alembic.sql.outside_transaction import BACKFILL, BATCHED
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
 
-__all__ = ["Looker", "Reading", "Seen", "Sent"]
+__all__ = ["Observation", "Observer", "Reading", "Sent"]
 
 _OWN = r"""
 SELECT c.oid::bigint, CASE WHEN nspname LIKE 'pg\_temp\_%' THEN 'pg_temp' ELSE nspname END, relname, relkind::text,
@@ -82,7 +82,7 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """One revision: what it sent, the catalog before its first statement, and the fingerprint's lines at its end.
 
     `renames` are between the names before it and those at its end.
@@ -94,7 +94,7 @@ class Seen:
     renames: tuple[Rename, ...] = ()
 
 
-class Looker(Listener):
+class Observer(Listener):
     """Looks on while revisions run, in the sessions that it is told of; `seen` has those that are complete, in order.
 
     `heads` are where the database is after them. `rest` is what the one that did not complete had sent. Of a statement
@@ -104,7 +104,7 @@ class Looker(Listener):
     """
 
     def __init__(self, paths: Collection[str], deadline: float, first: Catalog | None = None) -> None:
-        self.seen: list[Seen] = []
+        self.seen: list[Observation] = []
         self.rest: list[Sent] = []
         self.heads: tuple[str, ...] = ()
         self._paths = paths
@@ -145,7 +145,7 @@ class Looker(Listener):
         self.heads = read_heads(self._session)
         names = self._read_names()
         renamed = tuple(renames(self._names, names))
-        self.seen.append(Seen(tuple(self.rest), self._before, read_lines(self._session), renamed))
+        self.seen.append(Observation(tuple(self.rest), self._before, read_lines(self._session), renamed))
         self._names = names
         self.rest, self._before = [], None
 
@@ -170,58 +170,63 @@ class Looker(Listener):
         assert session is not None  # noqa: S101 - a cursor of it sends
         text = query.as_string(session) if isinstance(query, Composable) else query
         text = text.decode() if isinstance(text, bytes) else text
-        texts = [_filled(text, each) for each in rows]
-        for each in dict.fromkeys(texts):
-            refuse_shared(each, outside=session.autocommit)
+        texts = [_filled(text, row) for row in rows]
+        for shown in dict.fromkeys(texts):
+            refuse_shared(shown, outside=session.autocommit)
         if self._first is not None and not self.rest:
             self._before = self._read_catalog(session) if self.seen else self._first
         outside = session.autocommit
         first = len(self.rest)
-        self.rest += [Sent(each, outside, nothing=each == NOTHING) for each in texts]
+        self.rest += [Sent(sql, outside, nothing=sql == NOTHING) for sql in texts]
         yield
         if not outside and session.info.transaction_status == TransactionStatus.INTRANS:
             read = self._read()
             if text.lstrip().upper().startswith("ROLLBACK"):
                 # Names and files are again what they were at the savepoint.
                 self._know()
-            self.rest[first:] = [Sent(each.sql, outside, read) for each in self.rest[first:]]
+            self.rest[first:] = [Sent(sent.sql, outside, read) for sent in self.rest[first:]]
 
     def _know(self) -> None:
         assert self._session is not None  # noqa: S101 - it was just told
-        rows = Plain(self._session).execute(_OWN.encode())
+        rows = PlainCursor(self._session).execute(_OWN.encode())
         self._known = {oid: (quoted(schema, name), kind, file) for oid, schema, name, kind, file in rows}
 
     def _read_names(self) -> Names:
         assert self._session is not None  # noqa: S101 - it was just told
-        rows = Plain(self._session).execute(NAMES.encode())
+        rows = PlainCursor(self._session).execute(NAMES.encode())
         return {(kind, oid, number): (name, place) for kind, oid, number, name, place in rows}
 
     def _read_catalog(self, session: Connection) -> Catalog:
-        [(document,)] = Plain(session).execute(QUERY.encode()).fetchall()
+        [(document,)] = PlainCursor(session).execute(QUERY.encode()).fetchall()
         return Catalog.of(document)
 
     def _refuse_shared(self) -> None:
         assert self._session is not None  # noqa: S101
         if self._session.info.transaction_status == TransactionStatus.INTRANS:
-            _refuse(Plain(self._session).execute(_LOCKED.encode()).fetchall())
+            _refuse(PlainCursor(self._session).execute(_LOCKED.encode()).fetchall())
 
     def _read(self) -> Reading:
         assert self._session is not None  # noqa: S101
-        locks = Plain(self._session).execute(_LOCKED.encode()).fetchall()
+        locks = PlainCursor(self._session).execute(_LOCKED.encode()).fetchall()
         # Without a name are those that the statement dropped.
         now = {oid: (quoted(one[0], one[1]), *one[2:]) for oid, _, _, *one in locks if one[0]}
         _refuse(locks)
         held: dict[str, set[str]] = {}
         rewritten: dict[str, None] = {}
         for oid, mode, *_ in locks:
-            known = self._known.get(oid) or now.get(oid)
-            if known is None or oid < _FIRST or known[1] not in _KINDS or known[0].startswith(f"{VERSION_SCHEMA}."):
+            described = self._known.get(oid) or now.get(oid)
+            if (
+                described is None
+                or oid < _FIRST
+                or described[1] not in _KINDS
+                or described[0].startswith(f"{VERSION_SCHEMA}.")
+            ):
                 continue
             if (words := _in_words(mode)) in MODES:
-                held.setdefault(known[0], set()).add(words)
-            if oid in self._known and oid in now and now[oid][2] != known[2] and known[1] in "rm":
-                rewritten[known[0]] = None
-        self._known |= {oid: each for oid, each in now.items() if oid >= _FIRST}
+                held.setdefault(described[0], set()).add(words)
+            if oid in self._known and oid in now and now[oid][2] != described[2] and described[1] in "rm":
+                rewritten[described[0]] = None
+        self._known |= {oid: relation for oid, relation in now.items() if oid >= _FIRST}
         return Reading({name: frozenset(modes) for name, modes in held.items()}, tuple(rewritten))
 
 
@@ -245,58 +250,58 @@ def _filled(text: str, parameters: Any) -> str:
         return text
 
 
-def _made(kind: Callable[..., Any], looker: Looker, *args: Any, **kw: Any) -> Any:
+def _made(kind: Callable[..., Any], observer: Observer, *args: Any, **kw: Any) -> Any:
     cursor = kind(*args, **kw)
-    cursor.looker = looker
+    cursor.observer = observer
     return cursor
 
 
 class _Cursor(psycopg.Cursor[Any]):
     """Tells the looker what a script sends over it."""
 
-    looker: Looker
+    observer: Observer
 
     def execute(self, query: Any, params: Any = None, **kw: Any) -> _Cursor:
         """As psycopg's."""
-        if not self.looker.is_own():
+        if not self.observer.is_own():
             return super().execute(query, params, **kw)
-        with self.looker.sends(query, iter([params])):
+        with self.observer.sends(query, iter([params])):
             return super().execute(query, params, **kw)
 
     def executemany(self, query: Any, params_seq: Any, **kw: Any) -> None:
         """As psycopg's."""
         rows = list(params_seq)
-        if not self.looker.is_own():
+        if not self.observer.is_own():
             return super().executemany(query, rows, **kw)
-        with self.looker.sends(query, iter(rows)):
+        with self.observer.sends(query, iter(rows)):
             return super().executemany(query, rows, **kw)
 
     def stream(self, query: Any, params: Any = None, **kw: Any) -> Iterator[Any]:
         """As psycopg's."""
-        if self.looker.is_own():
-            with self.looker.sends(query, iter([params])):
+        if self.observer.is_own():
+            with self.observer.sends(query, iter([params])):
                 pass
         return super().stream(query, params, **kw)
 
     @contextmanager
     def copy(self, statement: Any, params: Any = None, **kw: Any) -> Iterator[Any]:
         """As psycopg's."""
-        if not self.looker.is_own():
+        if not self.observer.is_own():
             with super().copy(statement, params, **kw) as copy:
                 yield copy
             return
-        with self.looker.sends(statement, iter([params])), super().copy(statement, params, **kw) as copy:
+        with self.observer.sends(statement, iter([params])), super().copy(statement, params, **kw) as copy:
             yield copy
 
 
 class _ServerCursor(psycopg.ServerCursor[Any]):
     """Tells the looker what a script declares it for."""
 
-    looker: Looker
+    observer: Observer
 
     def execute(self, query: Any, params: Any = None, **kw: Any) -> _ServerCursor:
         """As psycopg's."""
-        if not self.looker.is_own():
+        if not self.observer.is_own():
             return super().execute(query, params, **kw)
-        with self.looker.sends(query, iter([params])):
+        with self.observer.sends(query, iter([params])):
             return super().execute(query, params, **kw)

@@ -1,4 +1,4 @@
-"""What was seen in a rehearsal, put into the plan's account. Pure."""
+"""What was seen in a rehearsal, put into the plan's review. Pure."""
 
 from __future__ import annotations
 
@@ -8,98 +8,99 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.output.redact import redact
-from pulumi_alembic.review.plan_review import RESTORES, Account, Rehearsed, RevisionAccount, StatementAccount
+from pulumi_alembic.review.plan_review import RESTORES, PlanReview, Rehearsed, RevisionReview, StatementReview
 from pulumi_alembic.review.rehearsal.renames import Rename, called
 from pulumi_alembic.sql.catalog import Catalog
 from pulumi_alembic.sql.effects import after, effects
 from pulumi_alembic.sql.locks import MODES, Effects, Lock
 
 if TYPE_CHECKING:
-    from pulumi_alembic.review.rehearsal.observer import Reading, Seen, Sent
+    from pulumi_alembic.review.rehearsal.observer import Observation, Reading, Sent
     from pulumi_alembic.review.rehearsal.scratch_run import Performed
 
-__all__ = ["told"]
+__all__ = ["with_rehearsal"]
 
 _SAVEPOINT = re.compile(r"(?i)\s*SAVEPOINT\s+([^\s;]+)")
 _ROLLBACK = re.compile(r"(?i)\s*ROLLBACK\s+(?:(?:WORK|TRANSACTION)\s+)?TO\s+(?:SAVEPOINT\s+)?([^\s;]+)")
 _INSIDE = ("column", "constraint", "index", "trigger", "rule", "policy", "statistics", "comment", "owner", "privileges")
 
 
-def told(
-    account: Account, there: Iterable[str], start: tuple[str, ...], forth: Performed, back: Performed | None
-) -> Account:
-    """The account with what was measured beside what was concluded, which stays as it is, and with it the digest.
+def with_rehearsal(
+    review: PlanReview, there: Iterable[str], start: tuple[str, ...], forth: Performed, back: Performed | None
+) -> PlanReview:
+    """The review with what was measured beside what was concluded, which stays as it is, and with it the digest.
 
     `there` are the relations of the target, `start` are the fingerprint's lines before the first revision.
     """
-    known = frozenset(there)
+    tables = frozenset(there)
     before, revisions = start, []
-    for number, revision in enumerate(account.revisions):
-        if number < len(forth.looker.seen):
-            seen = forth.looker.seen[number]
-            revision = _with(revision, seen.sent, seen.before, known, _changes(before, seen.lines, seen.renames))
-            revision = _with_way_back(revision, before, seen.lines, len(forth.looker.seen) - 1 - number, back)
+    for number, revision in enumerate(review.revisions):
+        if number < len(forth.observer.seen):
+            seen = forth.observer.seen[number]
+            revision = _with(revision, seen.sent, seen.before, tables, _changes(before, seen.lines, seen.renames))
+            revision = _with_downgrade(revision, before, seen.lines, len(forth.observer.seen) - 1 - number, back)
             before = seen.lines
-        elif number == len(forth.looker.seen) and forth.failed:
+        elif number == len(forth.observer.seen) and forth.failed:
             failed = Rehearsed(fails=redact(forth.failed), doubt=forth.doubt)
-            revision = _with(revision, forth.looker.rest, None, known, failed)
+            revision = _with(revision, forth.observer.rest, None, tables, failed)
         revisions.append(revision)
-    return replace(account, rehearsed=True, revisions=tuple(revisions))
+    return replace(review, rehearsed=True, revisions=tuple(revisions))
 
 
 def _with(
-    revision: RevisionAccount,
+    revision: RevisionReview,
     sent: Sequence[Sent],
     before: Catalog | None,
     known: frozenset[str],
     rehearsed: Rehearsed,
-) -> RevisionAccount:
-    shown = [each.sql for each in revision.statements]
+) -> RevisionReview:
+    shown = [statement.sql for statement in revision.statements]
     ran = [
-        shown[number] if each.nothing and number < len(shown) else redact(each.sql) for number, each in enumerate(sent)
+        shown[number] if sent_statement.nothing and number < len(shown) else redact(sent_statement.sql)
+        for number, sent_statement in enumerate(sent)
     ]
-    measured = list(_measured(sent, [each.effects for each in _concluded(sent, before, known)], known))
+    measured = list(_measured(sent, [statement.effects for statement in _concluded(sent, before, known)], known))
     if not revision.runs_python and shown[: len(ran)] == ran:
         # One that failed sent the first of them.
-        by_text = [each.effects for each in revision.statements]
+        by_text = [statement.effects for statement in revision.statements]
         measured = [*_measured(sent, by_text, known), *[None] * (len(shown) - len(ran))]
         pairs = zip(revision.statements, measured, strict=True)
-        statements = tuple(replace(each, measured=found) for each, found in pairs)
+        statements = tuple(replace(statement, measured=measurement) for statement, measurement in pairs)
         return replace(revision, statements=statements, rehearsed=rehearsed)
     pairs = zip(_concluded(sent, before, known), measured, strict=True)
-    others = tuple(replace(each, measured=found) for each, found in pairs)
+    others = tuple(replace(statement, measured=measurement) for statement, measurement in pairs)
     return replace(revision, rehearsed=replace(rehearsed, sent=others))
 
 
-def _concluded(sent: Iterable[Sent], before: Catalog | None, known: frozenset[str]) -> Iterator[StatementAccount]:
+def _concluded(sent: Iterable[Sent], before: Catalog | None, known: frozenset[str]) -> Iterator[StatementReview]:
     catalog, savepoints = before, dict[str, Catalog | None]()
-    for each in sent:
-        if point := _SAVEPOINT.match(each.sql):
+    for statement in sent:
+        if point := _SAVEPOINT.match(statement.sql):
             savepoints[point[1]] = catalog
-        elif point := _ROLLBACK.match(each.sql):
+        elif point := _ROLLBACK.match(statement.sql):
             catalog = savepoints.get(point[1], catalog)
-        found = effects(each.sql, catalog)
-        locks = tuple(replace(lock, new=lock.table not in known) for lock in found.locks)
-        yield StatementAccount(redact(each.sql), each.outside, replace(found, locks=locks))
-        catalog = after(each.sql, catalog)
+        concluded = effects(statement.sql, catalog)
+        locks = tuple(replace(lock, new=lock.table not in known) for lock in concluded.locks)
+        yield StatementReview(redact(statement.sql), statement.outside, replace(concluded, locks=locks))
+        catalog = after(statement.sql, catalog)
 
 
 def _measured(sent: Sequence[Sent], concluded: Sequence[Effects], known: frozenset[str]) -> Iterator[Effects | None]:
     held: Mapping[str, frozenset[str]] = {}
-    for each, found in zip(sent, concluded, strict=False):
-        if each.read is None:
+    for statement, assumed in zip(sent, concluded, strict=False):
+        if statement.read is None:
             held = {}
             yield None
             continue
-        locks = _locks(found, each.read, held)
-        scans = tuple(table for table in found.scans if table not in each.read.rewritten)
+        locks = _locks(assumed, statement.read, held)
+        scans = tuple(table for table in assumed.scans if table not in statement.read.rewritten)
         yield replace(
-            found,
+            assumed,
             locks=tuple(Lock(table, mode, table not in known) for table, mode in locks.items()),
-            rewrites=each.read.rewritten,
+            rewrites=statement.read.rewritten,
             scans=scans,
         )
-        held = each.read.held
+        held = statement.read.held
 
 
 def _locks(concluded: Effects, read: Reading, held: Mapping[str, frozenset[str]]) -> dict[str, str]:
@@ -107,23 +108,23 @@ def _locks(concluded: Effects, read: Reading, held: Mapping[str, frozenset[str]]
 
     The server does not show that a lock is taken again: where the text says so, and it is held, it is.
     """
-    found = {lock.table: lock.mode for lock in concluded.locks if lock.mode in read.held.get(lock.table, ())}
+    locks = {lock.table: lock.mode for lock in concluded.locks if lock.mode in read.held.get(lock.table, ())}
     for table, modes in read.held.items():
         for mode in modes - held.get(table, frozenset()):
-            found[table] = max(found.get(table, mode), mode, key=MODES.index)
-    return found
+            locks[table] = max(locks.get(table, mode), mode, key=MODES.index)
+    return locks
 
 
 def _changes(before: Sequence[str], lines: Iterable[str], renames: Sequence[Rename]) -> Rehearsed:
     """What was made, dropped, changed and renamed: without what belongs to something that is named itself."""
-    known = _by_name(before)
-    renames = [each for each in renames if (each.kind, each.was) in known]
+    by_name = _by_name(before)
+    renames = [rename for rename in renames if (rename.kind, rename.was) in by_name]
     old, new = _by_name(called(before, renames)), _by_name(lines)
-    made = {key: text for key, text in new.items() if key not in old}
+    new_objects = {key: text for key, text in new.items() if key not in old}
     dropped = {key: text for key, text in old.items() if key not in new}
     changed = {key: "" for key in new.keys() & old.keys() if new[key] != old[key]}
     return Rehearsed(
-        made=tuple(_named(made)),
+        made=tuple(_named(new_objects)),
         dropped=tuple(_named(dropped)),
         changed=tuple(_named(changed)),
         renamed=tuple(map(str, renames)),
@@ -135,35 +136,37 @@ def _by_name(lines: Iterable[str]) -> dict[tuple[str, str], str]:
     return {(kind, name): text for kind, name, text in parts}
 
 
-def _named(found: Mapping[tuple[str, str], str]) -> Iterator[str]:
-    whole = {name for kind, name in found if kind not in _INSIDE}
-    for (kind, name), text in sorted(found.items()):
+def _named(objects: Mapping[tuple[str, str], str]) -> Iterator[str]:
+    whole = {name for kind, name in objects if kind not in _INSIDE}
+    for (kind, name), text in sorted(objects.items()):
         inside = kind in _INSIDE and (
             name in whole
-            or any(name.startswith(f"{each}.") or name.endswith(f" {each}") or f" {each}." in name for each in whole)
-            or (kind == "index" and any(f" ON {each} " in text or f" ON ONLY {each} " in text for each in whole))
+            or any(
+                name.startswith(f"{table}.") or name.endswith(f" {table}") or f" {table}." in name for table in whole
+            )
+            or (kind == "index" and any(f" ON {table} " in text or f" ON ONLY {table} " in text for table in whole))
         )
         if not inside:
             yield f"{kind} {name}"
 
 
-def _with_way_back(
-    revision: RevisionAccount, before: tuple[str, ...], after: tuple[str, ...], place: int, back: Performed | None
-) -> RevisionAccount:
+def _with_downgrade(
+    revision: RevisionReview, before: tuple[str, ...], after: tuple[str, ...], place: int, back: Performed | None
+) -> RevisionReview:
     if back is None or revision.rehearsed is None:
         return revision
-    seen: Sequence[Seen] = back.looker.seen
+    seen: Sequence[Observation] = back.observer.seen
     if place < len(seen):
         whole = tuple(_difference(before, seen[place].lines))
         # What the downgrade of a newer revision left is not this one's.
         newer = {*_difference(after, seen[place - 1].lines)} if place else set()
         left = tuple(line for line in whole if line not in newer)
-        said = "does not restore the same schema" if left else "reverts its own changes" if whole else RESTORES
+        verdict = "does not restore the same schema" if left else "reverts its own changes" if whole else RESTORES
     elif place == len(seen):
-        left, said = (), f"fails: {redact(back.failed)}"
+        left, verdict = (), f"fails: {redact(back.failed)}"
     else:
-        left, said = (), "not run: the downgrade of a newer revision fails"
-    return replace(revision, rehearsed=replace(revision.rehearsed, way_back=said, left=left))
+        left, verdict = (), "not run: the downgrade of a newer revision fails"
+    return replace(revision, rehearsed=replace(revision.rehearsed, way_back=verdict, left=left))
 
 
 def _difference(before: Sequence[str], lines: Sequence[str]) -> Iterator[str]:

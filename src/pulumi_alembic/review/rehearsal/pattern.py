@@ -37,5 +37,5 @@ def _by_character(names: Iterable[str]) -> Mapping[str, list[str]]:
 def _another(characters: Iterable[str]) -> str:
     """One character that is none of these, and whatever follows."""
     # A hyphen that is not the last one stands for a range.
-    among = "".join(sorted(characters, key=lambda each: (each == "-", each)))
+    among = "".join(sorted(characters, key=lambda character: (character == "-", character)))
     return f"[^{literal(among)}]*" if among else "?*"

@@ -20,7 +20,7 @@ from pulumi_alembic.database.pg_programs import find_client
 from pulumi_alembic.errors import MigrationError, NotRehearsed
 from pulumi_alembic.output.tracing import span
 from pulumi_alembic.output.wording import counted
-from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.plan_review import PlanReview
 from pulumi_alembic.review.rehearsal.copying import CopyFailed, furnish, read_access, replay
 from pulumi_alembic.review.rehearsal.roles import guests
 from pulumi_alembic.review.rehearsal.scratch import at, database_of, scratch
@@ -58,15 +58,15 @@ _Prepare = Callable[[ExitStack, ThreadPoolExecutor, Mentions | None], _Stage]
 @contextmanager
 def rehearsal(
     url: str, admin: str, looked: Looked, tell: Callable[[str], None] = lambda text: None
-) -> Iterator[Callable[[Account], Account]]:
-    """Begin to set the scratch database up, beside whatever the block does; what it gives, rehearses the account.
+) -> Iterator[Callable[[PlanReview], PlanReview]]:
+    """Begin to set the scratch database up, beside whatever the block does; what it gives, rehearses the review.
 
-    Of a large schema only the tables are copied that the plan can touch, and not before the account is there. `url` is
+    Of a large schema only the tables are copied that the plan can touch, and not before the review is there. `url` is
     the migrator's at the target, `admin` the URL of a login of the same server that may make databases and become the
-    owner. Where there cannot be a rehearsal the account comes back with the reason. At the end of the block the scratch
+    owner. Where there cannot be a rehearsal the review comes back with the reason. At the end of the block the scratch
     database is gone; it is never in the way of the target.
     """
-    prepare = lambda stack, aside, found: _prepare(stack, aside, found, url, admin, looked)  # noqa: E731
+    prepare = lambda stack, aside, mentioned: _prepare(stack, aside, mentioned, url, admin, looked)  # noqa: E731
     large = looked.catalog is not None and len(tables_of(looked.catalog)) > LARGE
     with _begun(prepare, looked, tell, large=large) as rehearse:
         yield rehearse
@@ -75,15 +75,15 @@ def rehearsal(
 @contextmanager
 def rehearsal_elsewhere(
     artifact: Artifact, admin: str, looked: Looked, tell: Callable[[str], None] = lambda text: None
-) -> Iterator[Callable[[Account], Account]]:
+) -> Iterator[Callable[[PlanReview], PlanReview]]:
     """As `rehearsal`, with the schema that an `artifact` holds, on another server; the target is not asked.
 
     `admin` is the URL of a login there that may make databases and roles. The roles of the schema that are not there
-    are created, which `tell` is told, and are dropped at the end.
+    are created, which `tell` gets, and are dropped at the end.
     """
     copy = artifact.copy
     if copy is None:
-        yield lambda account: replace(account, not_rehearsed=artifact.not_rehearsed)
+        yield lambda review: replace(review, not_rehearsed=artifact.not_rehearsed)
         return
     prepare = lambda stack, *_: _prepare_elsewhere(stack, artifact, copy, admin, looked, tell)  # noqa: E731
     with _begun(prepare, looked, tell, large=False) as rehearse:
@@ -93,44 +93,44 @@ def rehearsal_elsewhere(
 @contextmanager
 def _begun(
     prepare: _Prepare, looked: Looked, tell: Callable[[str], None], *, large: bool
-) -> Iterator[Callable[[Account], Account]]:
-    """Begin at once, unless the schema is so `large` that the account of the plan has to be there first."""
+) -> Iterator[Callable[[PlanReview], PlanReview]]:
+    """Begin at once, unless the schema is so `large` that the review of the plan has to be there first."""
     with ExitStack() as stack, ThreadPoolExecutor(2) as aside:
 
-        def begin(found: Mentions | None = None) -> Future[_Stage]:
-            return aside.submit(copy_context().run, prepare, stack, aside, found)
+        def begin(mentioned: Mentions | None = None) -> Future[_Stage]:
+            return aside.submit(copy_context().run, prepare, stack, aside, mentioned)
 
         whole = None if large else begin()
 
-        def rehearse(account: Account) -> Account:
+        def rehearse(review: PlanReview) -> PlanReview:
             count = len(looked.plan.steps)
             tell(f"rehearsing {counted(count, 'revision')} in a scratch database")
             try:
                 with span("rehearsal"):
-                    seen = _rehearse_subset(begin, looked, account) if whole is None else None
-                    return seen or _rehearse((whole or begin()).result(), looked, account)
+                    seen = _rehearse_subset(begin, looked, review) if whole is None else None
+                    return seen or _rehearse((whole or begin()).result(), looked, review)
             except NotRehearsed as reason:
-                return replace(account, not_rehearsed=str(reason))
+                return replace(review, not_rehearsed=str(reason))
             except (MigrationError, psycopg.Error, OSError) as error:
-                return replace(account, not_rehearsed=_reason(error))
+                return replace(review, not_rehearsed=_reason(error))
 
         yield rehearse
 
 
 def _rehearse_subset(
-    begin: Callable[[Mentions | None], Future[_Stage]], looked: Looked, account: Account
-) -> Account | None:
-    """The account after a rehearsal with the tables that the plan can touch; None if only the whole schema tells."""
-    found = mentions(looked)
+    begin: Callable[[Mentions | None], Future[_Stage]], looked: Looked, review: PlanReview
+) -> PlanReview | None:
+    """The review after a rehearsal with the tables that the plan can touch; None if only the whole schema tells."""
+    mentioned = mentions(looked)
     with suppress(CopyFailed, _Missed):
-        return _rehearse(begin(found).result(), looked, account) if found else None
+        return _rehearse(begin(mentioned).result(), looked, review) if mentioned else None
     return None
 
 
 def _prepare(
-    stack: ExitStack, aside: ThreadPoolExecutor, found: Mentions | None, url: str, admin: str, looked: Looked
+    stack: ExitStack, aside: ThreadPoolExecutor, mentioned: Mentions | None, url: str, admin: str, looked: Looked
 ) -> _Stage:
-    choose = partial(read_subset, found=found) if found else lambda connection: None
+    choose = partial(read_subset, of_plan=mentioned) if mentioned else lambda connection: None
     reading = aside.submit(copy_context().run, read_source, url, [step.id for step in looked.plan.steps], choose)
     database = stack.enter_context(scratch(admin, url, client_for))
     source = reading.result()
@@ -165,19 +165,19 @@ def _furnished(url: str, source: Source, looked: Looked) -> _Stage:
             return _Stage(url, read_lines(connection), source.subset)
 
 
-def _rehearse(stage: _Stage, looked: Looked, account: Account) -> Account:
-    from pulumi_alembic.review.rehearsal.outcome import told
+def _rehearse(stage: _Stage, looked: Looked, review: PlanReview) -> PlanReview:
+    from pulumi_alembic.review.rehearsal.outcome import with_rehearsal
     from pulumi_alembic.review.rehearsal.scratch_run import perform, perform_back
 
-    there = looked.catalog.relations if looked.catalog else {}
+    relations = looked.catalog.relations if looked.catalog else {}
     forth = perform(stage.url, looked.plan, looked.history, looked.catalog)
     back = None
-    if looked.plan.direction is Direction.UPGRADE and forth.looker.seen:
-        back = perform_back(stage.url, looked.plan, forth.looker, looked.history)
+    if looked.plan.direction is Direction.UPGRADE and forth.observer.seen:
+        back = perform_back(stage.url, looked.plan, forth.observer, looked.history)
     if stage.subset is not None and (forth.missed or (back is not None and back.missed)):
         raise _Missed
-    account = told(account, there, stage.lines, forth, back)
-    return replace(account, copied=str(stage.subset)) if stage.subset else account
+    review = with_rehearsal(review, relations, stage.lines, forth, back)
+    return replace(review, copied=str(stage.subset)) if stage.subset else review
 
 
 def _reason(error: Exception) -> str:

@@ -49,18 +49,18 @@ class Rename:
 
 def renames(before: Names, after: Names) -> list[Rename]:
     """The renames between two readings. What only goes with its schema or table has none of its own."""
-    found: list[Rename] = []
+    pairs: list[Rename] = []
     for (kind, oid, number), (old, old_place) in sorted(before.items(), key=lambda item: item[0][0] != "schema"):
         new, place = after.get((kind, oid, number), (old, old_place))
-        moved = old_place != place and not any((each.old, each.new) == (old_place, place) for each in found)
+        moved = old_place != place and not any((rename.old, rename.new) == (old_place, place) for rename in pairs)
         if old != new or (moved and kind != "column"):
-            found.append(Rename(kind, old, old_place, new, place))
-    return found
+            pairs.append(Rename(kind, old, old_place, new, place))
+    return pairs
 
 
-def called(lines: Iterable[str], found: Iterable[Rename]) -> Iterator[str]:
+def called(lines: Iterable[str], pairs: Iterable[Rename]) -> Iterator[str]:
     """The lines of a fingerprint as they would be by the new names."""
-    patterns = [(each, _pattern(each)) for each in found]
+    patterns = [(table, _pattern(table)) for table in pairs]
     for line in lines:
         for rename, (pattern, new) in patterns:
             kind, name, *_ = line.split("|", 2)

@@ -64,16 +64,16 @@ def guests(admin: str, major: int, roles: Roles, tell: Callable[[str], None]) ->
     there before. So the owner and the login are never roles that somebody else created. Raises NotRehearsed if there
     are such roles, if the server is of another `major` version, or if the admin is not allowed to create roles.
     """
-    with closing(log_in_beside(admin)) as keeper:
-        _refuse_unfit(keeper, major, roles)
+    with closing(log_in_beside(admin)) as admin_session:
+        _refuse_unfit(admin_session, major, roles)
         password = secrets.token_hex(24)
-        created = _missing(keeper, roles)
+        created = _missing(admin_session, roles)
         try:
             try:
                 for name in created:
-                    _create(keeper, name, roles, password)
+                    _create(admin_session, name, roles, password)
                 for statement in _grants(created, roles):
-                    keeper.execute(statement)
+                    admin_session.execute(statement)
             except psycopg.Error as error:
                 raise NotRehearsed(f"the roles of the schema: {server_message.summary(error)}") from None
             tell(f"created for the rehearsal, and dropped after it: {', '.join(created)}")
@@ -82,16 +82,18 @@ def guests(admin: str, major: int, roles: Roles, tell: Callable[[str], None]) ->
             for name in created:
                 # One that is still needed by a database that could not be dropped is used again by the next report.
                 with suppress(psycopg.Error):
-                    keeper.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+                    admin_session.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
 
 
-def _refuse_unfit(keeper: Connection, major: int, roles: Roles) -> None:
-    there = keeper.info.server_version // 10000
-    if there != major:
-        raise NotRehearsed(f"the schema is of PostgreSQL {major}, and the server to rehearse on is PostgreSQL {there}")
-    if keeper.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK]).fetchone() == (False,):
+def _refuse_unfit(admin_session: Connection, major: int, roles: Roles) -> None:
+    version = admin_session.info.server_version // 10000
+    if version != major:
+        raise NotRehearsed(
+            f"the schema is of PostgreSQL {major}, and the server to rehearse on is PostgreSQL {version}"
+        )
+    if admin_session.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK]).fetchone() == (False,):
         raise NotRehearsed("another report is made on this server, with roles of its own")
-    foreign = {*_there(keeper, roles, marked=False)}
+    foreign = {*_there(admin_session, roles, marked=False)}
     for name in (roles.owner, roles.login):
         if name in foreign:
             raise NotRehearsed(
@@ -100,33 +102,33 @@ def _refuse_unfit(keeper: Connection, major: int, roles: Roles) -> None:
             )
 
 
-def _missing(keeper: Connection, roles: Roles) -> Sequence[str]:
+def _missing(admin_session: Connection, roles: Roles) -> Sequence[str]:
     """Those to create: not there, or left by a rehearsal that was killed."""
-    foreign = {*_there(keeper, roles, marked=False)}
+    foreign = {*_there(admin_session, roles, marked=False)}
     return [name for name in roles.inherits if name not in foreign]
 
 
-def _there(keeper: Connection, roles: Roles, *, marked: bool) -> Iterator[str]:
-    found = keeper.execute(
+def _there(admin_session: Connection, roles: Roles, *, marked: bool) -> Iterator[str]:
+    members = admin_session.execute(
         "SELECT rolname::text FROM pg_roles WHERE rolname = ANY (%s::text[])"
         " AND (coalesce(shobj_description(oid, 'pg_authid'), '') = %s) = %s",
         [[*roles.inherits, roles.owner, roles.login], _MARK, marked],
     )
-    return (name for (name,) in found.fetchall())
+    return (name for (name,) in members.fetchall())
 
 
-def _create(keeper: Connection, name: str, roles: Roles, password: str) -> None:
+def _create(admin_session: Connection, name: str, roles: Roles, password: str) -> None:
     role = sql.Identifier(name)
-    if name not in _there(keeper, roles, marked=True):
-        with keeper.transaction():
-            keeper.execute(sql.SQL("CREATE ROLE {}").format(role))
-            keeper.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(role, _MARK))
+    if name not in _there(admin_session, roles, marked=True):
+        with admin_session.transaction():
+            admin_session.execute(sql.SQL("CREATE ROLE {}").format(role))
+            admin_session.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(role, _MARK))
     if not roles.inherits[name]:
-        keeper.execute(sql.SQL("ALTER ROLE {} NOINHERIT").format(role))
+        admin_session.execute(sql.SQL("ALTER ROLE {} NOINHERIT").format(role))
     if name == roles.login:
         # The server's log can show a statement: it never gets the password itself.
-        verifier = keeper.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
-        keeper.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(role, verifier))
+        verifier = admin_session.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
+        admin_session.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(role, verifier))
 
 
 def _grants(created: Sequence[str], roles: Roles) -> Iterator[sql.Composed]:

@@ -81,24 +81,24 @@ def scratch(
     the target, which may be dropped meanwhile. Raises NotRehearsed where it cannot be made.
     """
     name = database_of(target)
-    with closing(log_in_beside(admin)) as keeper:
-        found = client(keeper.info.server_version // 10000)
-        psql = found.psql if found else None
+    with closing(log_in_beside(admin)) as admin_session:
+        programs = client(admin_session.info.server_version // 10000)
+        psql = programs.psql if programs else None
         try:
-            keeper.execute(_LIMITS.encode())
-            _drop_leftovers(keeper, name)
-            made = _prefix(name) + secrets.token_hex(4)
-            keeper.execute("SELECT pg_advisory_lock(%s)", [_key(made)])
+            admin_session.execute(_LIMITS.encode())
+            _drop_leftovers(admin_session, name)
+            scratch_name = _prefix(name) + secrets.token_hex(4)
+            admin_session.execute("SELECT pg_advisory_lock(%s)", [_key(scratch_name)])
         except psycopg.Error as error:
-            raise _refusal(keeper, error) from None
-        with _watched(at(admin, keeper.info.dbname), made, psql) as done:
+            raise _refusal(admin_session, error) from None
+        with _watched(at(admin, admin_session.info.dbname), scratch_name, psql) as done:
             try:
-                _create(keeper, made, like or read_locale(keeper, name))
-                yield Scratch(at(admin, made))
+                _create(admin_session, scratch_name, like or read_locale(admin_session, name))
+                yield Scratch(at(admin, scratch_name))
             finally:
                 # What cannot be dropped now is left to the watcher, or else to the next rehearsal.
                 with suppress(psycopg.Error):
-                    _drop(keeper, made)
+                    _drop(admin_session, scratch_name)
                     done()
 
 
@@ -119,51 +119,51 @@ def log_in_beside(admin: str) -> Session:
 def read_locale(session: Session, database: str) -> Locale:
     """That of a database of the server. Raises NotRehearsed if there is none of this name."""
     try:
-        found = session.execute(_LOCALE, [database]).fetchone()
+        row = session.execute(_LOCALE, [database]).fetchone()
     except psycopg.Error as error:
         raise _refusal(session, error) from None
-    if found is None:
+    if row is None:
         raise NotRehearsed(f"there is no database {database}")
-    encoding, collate, ctype = found
+    encoding, collate, ctype = row
     return encoding, collate, ctype
 
 
-def _create(keeper: Session, name: str, locale: Locale) -> None:
+def _create(admin_session: Session, name: str, locale: Locale) -> None:
     encoding, collate, ctype = locale
     try:
         like = _LIKE_TARGET.format(encoding=encoding, datcollate=collate, datctype=ctype)
-        keeper.execute(sql.SQL("CREATE DATABASE {} ").format(sql.Identifier(name)) + like)
-        keeper.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
+        admin_session.execute(sql.SQL("CREATE DATABASE {} ").format(sql.Identifier(name)) + like)
+        admin_session.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
     except psycopg.Error as error:
-        raise _refusal(keeper, error) from None
+        raise _refusal(admin_session, error) from None
 
 
-def _drop(keeper: Connection, name: str) -> None:
+def _drop(admin_session: Connection, name: str) -> None:
     drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
     try:
-        keeper.execute(drop + sql.SQL(" WITH (FORCE)"))
+        admin_session.execute(drop + sql.SQL(" WITH (FORCE)"))
     except psycopg.errors.InsufficientPrivilege:
         # Sessions of a login that the admin is no member of: they end with their client, and are waited for.
-        keeper.execute(drop)
+        admin_session.execute(drop)
 
 
-def _drop_leftovers(keeper: Connection, target: str) -> None:
-    found = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
-    for (name,) in keeper.execute(found, [_prefix(target)]).fetchall():
-        if keeper.execute("SELECT pg_try_advisory_lock(%s)", [_key(name)]).fetchone() == (True,):
+def _drop_leftovers(admin_session: Connection, target: str) -> None:
+    query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+    for (name,) in admin_session.execute(query, [_prefix(target)]).fetchall():
+        if admin_session.execute("SELECT pg_try_advisory_lock(%s)", [_key(name)]).fetchone() == (True,):
             try:
                 # One that another preview has dropped meanwhile is gone all the same.
                 with suppress(psycopg.Error):
-                    _drop(keeper, name)
+                    _drop(admin_session, name)
             finally:
-                keeper.execute("SELECT pg_advisory_unlock(%s)", [_key(name)])
+                admin_session.execute("SELECT pg_advisory_unlock(%s)", [_key(name)])
 
 
 @contextmanager
-def _watched(keeper: str, name: str, psql: Path | None) -> Iterator[Callable[[], None]]:
+def _watched(admin_session: str, name: str, psql: Path | None) -> Iterator[Callable[[], None]]:
     """A process that drops the database after the end of this one, or of the block, unless it was told `done`.
 
-    It logs in as the URL `keeper` says, where the keeper's lock is.
+    It logs in as the URL `admin_session` says, where the keeper's lock is.
     """
     if psql is None:
         yield lambda: None
@@ -180,7 +180,7 @@ def _watched(keeper: str, name: str, psql: Path | None) -> Iterator[Callable[[],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=environment(keeper, PGCLIENTENCODING="UTF8"),
+        env=environment(admin_session, PGCLIENTENCODING="UTF8"),
         start_new_session=True,
         bufsize=0,
     ) as watcher:
@@ -205,9 +205,9 @@ def _key(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
 
 
-def _refusal(keeper: Session, error: psycopg.Error) -> NotRehearsed:
+def _refusal(admin_session: Session, error: psycopg.Error) -> NotRehearsed:
     reason = server_message.summary(error)
-    if (wait := keeper.wait_ended) and wait.error is error:
+    if (wait := admin_session.wait_ended) and wait.error is error:
         reason = f"{reason}: {wait}"
     elif isinstance(error, psycopg.errors.QueryCanceled):
         reason = f"{reason}: it waited for no lock, the server itself took longer than 5 s"

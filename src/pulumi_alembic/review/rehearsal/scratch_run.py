@@ -20,7 +20,7 @@ from pulumi_alembic.migrate.job import Job, Request
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.review.rehearsal.doubt import doubt
 from pulumi_alembic.review.rehearsal.guard import kept_inside
-from pulumi_alembic.review.rehearsal.observer import Looker
+from pulumi_alembic.review.rehearsal.observer import Observer
 from pulumi_alembic.review.rendering.dependence import needs_watch
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import Direction, Plan, revision_text
@@ -44,7 +44,7 @@ class Performed:
     find what it named.
     """
 
-    looker: Looker
+    observer: Observer
     failed: str
     doubt: str = ""
     missed: bool = False
@@ -59,7 +59,7 @@ def perform(url: str, steps: Plan, history: History, catalog: Catalog | None) ->
     _refuse_libpq(steps)
     deadline = time.monotonic() + LIMIT
     paths = [os.path.abspath(step.path) for step in steps.steps]  # noqa: PTH100 - as frames name it
-    looker = Looker(paths, deadline, catalog)
+    observer = Observer(paths, deadline, catalog)
     job = Job(
         _limited(url),
         history.manifest.path.parent,
@@ -70,21 +70,24 @@ def perform(url: str, steps: Plan, history: History, catalog: Catalog | None) ->
         allow_data_loss=frozenset(history.revisions),
     )
     try:
-        with _silence(), _kept_inside(steps), _ended_at(looker, deadline):
-            alembic_run.run(steps, history, Request(job, looker, observer=looker))
+        with _silence(), _kept_inside(steps), _ended_at(observer, deadline):
+            alembic_run.run(steps, history, Request(job, observer, observer=observer))
     except RevisionFailed as error:
         if time.monotonic() > deadline:
             raise NotRehearsed(f"it takes longer than {LIMIT:.0f} s") from None
         own = {name.rpartition(".")[2].strip('"') for name in (catalog.functions if catalog else ())}
         return Performed(
-            looker, _cause(error), doubt(error.error, [each.sql for each in looker.rest], own), _missed(error)
+            observer,
+            _cause(error),
+            doubt(error.error, [statement.sql for statement in observer.rest], own),
+            _missed(error),
         )
     except MigrationError as error:
         raise NotRehearsed(str(error).splitlines()[0]) from None
-    return Performed(looker, "")
+    return Performed(observer, "")
 
 
-def perform_back(url: str, steps: Plan, forth: Looker, history: History) -> Performed:
+def perform_back(url: str, steps: Plan, forth: Observer, history: History) -> Performed:
     """Run the other direction of what ran of an upgrade, the newest first; raises as `perform` does."""
     ran = reversed(steps.steps[: len(forth.seen)])
     back = Plan(forth.heads, revision_text(steps.current), Direction.DOWNGRADE, tuple(ran))
@@ -98,12 +101,12 @@ def _refuse_libpq(steps: Plan) -> None:
 
 
 @contextmanager
-def _ended_at(looker: Looker, deadline: float) -> Iterator[None]:
+def _ended_at(observer: Observer, deadline: float) -> Iterator[None]:
     """In time the server ends the statement that runs; a script that does not notice is ended in its own code."""
     runs, leaving = threading.get_ident(), threading.Lock()
 
     def end() -> None:
-        looker.cancel()
+        observer.cancel()
         while not left.wait(_NOTICES):
             with leaving:
                 if not left.is_set():
@@ -168,4 +171,4 @@ def _missed(error: RevisionFailed) -> bool:
 
 def _is_said(line: str, lines: Sequence[str]) -> bool:
     reasons = ("line ", "PostgreSQL: ", "detail: ", "hint: ")
-    return line.startswith(reasons) or not any(each.startswith("statement: ") for each in lines)
+    return line.startswith(reasons) or not any(other.startswith("statement: ") for other in lines)

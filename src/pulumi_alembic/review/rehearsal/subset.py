@@ -154,7 +154,7 @@ class Subset:
 
 def tables_of(catalog: Catalog) -> list[str]:
     """The tables that there are, without those of the migration itself."""
-    tables = (each.name for each in catalog.relations.values() if each.kind in "rpf")
+    tables = (relation.name for relation in catalog.relations.values() if relation.kind in "rpf")
     return [name for name in tables if not name.startswith(f"{VERSION_SCHEMA}.")]
 
 
@@ -163,10 +163,10 @@ def mentions(looked: Looked) -> Mentions | None:
     from pulumi_alembic.review.rendering import render
 
     assert looked.catalog is not None  # noqa: S101 - it is large
-    rendered = [each for steps in (looked.plan, *_back(looked.plan)) for each in render(steps, looked.history)]
-    if any(each.runs_python for each in rendered):
+    rendered = [script for steps in (looked.plan, *_back(looked.plan)) for script in render(steps, looked.history)]
+    if any(script.runs_python for script in rendered):
         return None
-    return mentions_of((sql for each in rendered for sql, _ in each.statements), looked.catalog)
+    return mentions_of((sql for script in rendered for sql, _ in script.statements), looked.catalog)
 
 
 def mentions_of(statements: Iterable[str], catalog: Catalog) -> Mentions | None:
@@ -189,9 +189,9 @@ def _back(steps: Plan) -> Iterable[Plan]:
         yield Plan((), "", Direction.DOWNGRADE, steps.steps[::-1])
 
 
-def read_subset(connection: Connection, found: Mentions) -> Subset | None:
+def read_subset(connection: Connection, of_plan: Mentions) -> Subset | None:
     """The subset of the database's tables that the plan can touch; None if it is too large."""
-    copied = relations_to_copy(connection, found)
+    copied = relations_to_copy(connection, of_plan)
     if len(copied) > _MOST:
         return None
     rows = connection.execute(_NAMES.encode(), {"relations": [*copied]}).fetchall()
@@ -202,14 +202,14 @@ def read_subset(connection: Connection, found: Mentions) -> Subset | None:
     return Subset(sum(tables), len(tables), left_out)
 
 
-def relations_to_copy(connection: Connection, found: Mentions) -> set[int]:
+def relations_to_copy(connection: Connection, of_plan: Mentions) -> set[int]:
     """The OIDs of the relations to copy, or of too many.
 
     A plan can touch a relation that it mentions, the other parts of its inheritance tree and the views that read it.
     What depends on one of these, or is at the other end of its foreign keys, decides whether a statement is refused,
     or is locked with it. Each of all these needs further relations to be created.
     """
-    named = _ids(connection, _MENTIONED, asdict(found))
+    named = _ids(connection, _MENTIONED, asdict(of_plan))
     near = _closure(connection, (_FAMILY, _VIEWS), named)
     near |= _closure(connection, (_FAMILY,), _related(connection, (_DEPENDENTS, _REFERENCED), near))
     return _closure(connection, (_NEEDS,), near | _ids(connection, _NEEDED_ANYWAY))

@@ -15,10 +15,10 @@ from pulumi_alembic.errors import NotRehearsed
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
 
-__all__ = ["Plain", "watch"]
+__all__ = ["PlainCursor", "watch"]
 
 
-class Plain(psycopg.Cursor[Any]):
+class PlainCursor(psycopg.Cursor[Any]):
     """A cursor that this library makes."""
 
 
@@ -39,7 +39,7 @@ def _commit(session: Connection, before: Callable[[], None]) -> None:
 def _wait(session: Connection, is_scripts: Callable[[], bool], *args: Any, **kw: Any) -> Any:
     """All that psycopg sends goes through its connection's wait()."""
     sender = sys._getframe(1).f_locals.get("self")
-    told = isinstance(sender, Plain) or hasattr(sender, "looker")
-    if isinstance(sender, BaseCursor) and not told and is_scripts():
+    ours = isinstance(sender, PlainCursor) or hasattr(sender, "observer")
+    if isinstance(sender, BaseCursor) and not ours and is_scripts():
         raise NotRehearsed("it sends statements over a cursor of its own")
     return type(session).wait(session, *args, **kw)

@@ -35,10 +35,10 @@ def needs_watch(source: str) -> bool:
     if _is_plain(source):
         return False
     for node in _nodes(source):
-        if isinstance(node, ast.Import) and {each.name.split(".")[0] for each in node.names} - _DETERMINISTIC:
+        if isinstance(node, ast.Import) and {name.name.split(".")[0] for name in node.names} - _DETERMINISTIC:
             return True
         if isinstance(node, ast.ImportFrom):
-            names = {each.name for each in node.names}
+            names = {name.name for name in node.names}
             if (node.module or "").split(".")[0] not in _DETERMINISTIC or node.level or names & _REACHES_OUT:
                 return True
         if isinstance(node, ast.Name | ast.Attribute) and _last_name(node) in _REACHES_OUT:
@@ -100,7 +100,11 @@ def fickle(source: str, function: str) -> str:
 
 def _where_order_is_nothing(node: ast.AST) -> list[ast.expr]:
     if isinstance(node, ast.Compare):
-        return [each for each, op in zip(node.comparators, node.ops, strict=True) if isinstance(op, ast.In | ast.NotIn)]
+        return [
+            operand
+            for operand, op in zip(node.comparators, node.ops, strict=True)
+            if isinstance(op, ast.In | ast.NotIn)
+        ]
     if isinstance(node, ast.Call) and _last_name(node.func) in {"sorted", "len", "min", "max", "any", "all"}:
         return node.args
     return []
@@ -115,16 +119,16 @@ _KNOWN_BLOCKS = {
 @lru_cache(maxsize=16)
 def catches(source: str) -> tuple[tuple[range, str], ...]:
     """The lines at which the error of a statement may not end the script, each with why."""
-    found = []
+    ranges = []
     for node in _nodes(source) if _CATCHES.search(source) else ():
         if isinstance(node, ast.Try | ast.TryStar):
             if not all(map(_raises, node.handlers)) or any(map(_leaves, node.finalbody)):
-                found.append((_lines(node.body), "goes on where its statement fails: it catches the error"))
+                ranges.append((_lines(node.body), "goes on where its statement fails: it catches the error"))
         elif isinstance(node, ast.With):
             for name in {_last_name(getattr(item.context_expr, "func", item.context_expr)) for item in node.items}:
                 if name not in _KNOWN_BLOCKS:
-                    found.append((_lines(node.body), f"may go on where its statement fails, behind `with {name}`"))
-    return tuple(found)
+                    ranges.append((_lines(node.body), f"may go on where its statement fails, behind `with {name}`"))
+    return tuple(ranges)
 
 
 def _raises(handler: ast.ExceptHandler) -> bool:

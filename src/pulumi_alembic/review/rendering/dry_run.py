@@ -120,7 +120,7 @@ class _Stack:
 
     def line(self) -> int:
         """The innermost line of the script that runs, or 0."""
-        return next((each.f_lineno for each in self._frames() if each.f_code.co_filename == self.path), 0)
+        return next((frame.f_lineno for frame in self._frames() if frame.f_code.co_filename == self.path), 0)
 
     def caught(self) -> str:
         """Why the script would go on if the statement that is sent failed; or nothing."""

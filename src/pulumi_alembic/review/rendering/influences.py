@@ -25,7 +25,7 @@ import sqlalchemy
 
 __all__ = ["is_library", "watched"]
 
-_LIBRARIES = tuple(f"{Path(str(one.__file__)).parent}{os.sep}" for one in (alembic, psycopg, sqlalchemy))
+_LIBRARIES = tuple(f"{Path(str(library.__file__)).parent}{os.sep}" for library in (alembic, psycopg, sqlalchemy))
 _OURS = f"{Path(__file__).parent.parent}{os.sep}"
 
 _CONTEXTLIB = str(contextlib.__file__)
@@ -43,7 +43,7 @@ _CODES: dict[CodeType, str] = {
     psycopg.AsyncConnection.connect.__func__.__code__: "a connection of its own",  # type: ignore[attr-defined]
     pkgutil.get_data.__code__: "a file",
     # They remember what they once read.
-    **{each.__code__: "the machine" for each in vars(platform).values() if isinstance(each, FunctionType)},
+    **{member.__code__: "the machine" for member in vars(platform).values() if isinstance(member, FunctionType)},
 }
 _OWNERS = {
     "time": "the time",
@@ -83,13 +83,13 @@ def watched(paths: Collection[str], refuse: Callable[[str], Any]) -> Iterator[No
 
     def look(frame: FrameType, event: str, arg: Any) -> None:
         if event == "c_call":
-            what = _asked_of_c(arg)
+            call = _asked_of_c(arg)
         elif event == "call":
-            what = _CODES.get(frame.f_code, "")
+            call = _CODES.get(frame.f_code, "")
         else:
             return
-        if what and _is_of(paths, frame, direct=event == "c_call"):
-            refuse(f"reads {what}" if not what.startswith("a connection") else f"opens {what}")
+        if call and _is_of(paths, frame, direct=event == "c_call"):
+            refuse(f"reads {call}" if not call.startswith("a connection") else f"opens {call}")
 
     before, collects = sys.getprofile(), gc.isenabled()
     # What is called when garbage is collected would seem to be called by the line that runs then.
@@ -108,10 +108,10 @@ def _asked_of_c(called: Any) -> str:
     if owner is None:
         of = getattr(called, "__self__", None)
         owner = (of if isinstance(of, type) else type(of)).__module__
-    what = _OWNERS.get(owner, "")
-    if not what or called.__name__ in _PURE or called.__name__ not in _ONLY.get(owner, {called.__name__}):
+    module = _OWNERS.get(owner, "")
+    if not module or called.__name__ in _PURE or called.__name__ not in _ONLY.get(owner, {called.__name__}):
         return ""
-    return f"{what} ({called.__name__})"
+    return f"{module} ({called.__name__})"
 
 
 def _is_of(paths: Collection[str], frame: FrameType, *, direct: bool) -> bool:

@@ -18,7 +18,9 @@ __all__ = ["models_of"]
 def models_of(metadata: sa.MetaData) -> Models:
     """Of each table its columns; a type that the dialect cannot write is empty."""
     return {
-        (table.schema or "", table.name): {each.name: Column(_type(each), not each.nullable) for each in table.columns}
+        (table.schema or "", table.name): {
+            column.name: Column(_type(column), not column.nullable) for column in table.columns
+        }
         for table in metadata.tables.values()
     }
 

@@ -124,19 +124,19 @@ class Recorder:
 
     def _refuse_parameters(self, sql: str, typed: Sequence[bool]) -> None:
         """PostgreSQL takes parameters in queries and changes of rows alone, and in one statement at a time."""
-        known = (sql, tuple(typed))
-        if not typed or known == self._accepted:
+        key = (sql, tuple(typed))
+        if not typed or key == self._accepted:
             return
-        self._accepted = known
+        self._accepted = key
         parts = _parsed(sql)
         if len(parts) > 1:
             self.refuse("fails: PostgreSQL takes no parameters for several statements at once")
         if not parts or parts[0].tag not in _WITH_PARAMETERS:
             self.refuse("fails: PostgreSQL takes no parameters in such a statement; write the values into its text")
-        found = _parameters(parts[0])
-        if set(found) != set(range(1, len(typed) + 1)):
+        parameters = _parameters(parts[0])
+        if set(parameters) != set(range(1, len(typed) + 1)):
             self.refuse("fails: it has a parameter inside quotes or behind a type, where PostgreSQL takes none")
-        if any(open and not typed[number - 1] for number, open in found.items()):
+        if any(open and not typed[number - 1] for number, open in parameters.items()):
             self.refuse("has a parameter whose type only the server knows: write CAST(… AS …) around it")
 
 
@@ -160,25 +160,25 @@ def _parameters(statement: Node) -> dict[int, bool]:
     A function, which may be of any type, or a test for NULL does, where a literal would be a text. Those that only
     this parser takes are left out: it reads `INTERVAL $1` too, which the server does not.
     """
-    found: dict[int, bool] = {}
+    parameters: dict[int, bool] = {}
     waiting: list[tuple[Any, Node]] = [(statement, statement)]
     while waiting:
         node, around = waiting.pop()
         if isinstance(node, list):
-            waiting += [(each, around) for each in reversed(node)]
+            waiting += [(item, around) for item in reversed(node)]
             continue
         if node.tag == "ParamRef":
             type_name = around.typeName if around.tag == "TypeCast" else None
             if type_name is None or type_name.location > node.location:
-                found[node.number] = around.tag in {"FuncCall", "NamedArgExpr", "NullTest"}
-        waiting += [(each, node) for each in reversed(children(node))]
-    return found
+                parameters[node.number] = around.tag in {"FuncCall", "NamedArgExpr", "NullTest"}
+        waiting += [(child, node) for child in reversed(children(node))]
+    return parameters
 
 
 def _copies(sql: str) -> bool:
     """Whether it is a COPY from or to the client."""
-    found = _parsed(sql) if "copy" in sql.lower() else []
-    return any(one.tag == "CopyStmt" and one.filename is None for one in found)
+    nodes = _parsed(sql) if "copy" in sql.lower() else []
+    return any(node.tag == "CopyStmt" and node.filename is None for node in nodes)
 
 
 def _only_reads(sql: str) -> bool:

@@ -69,8 +69,8 @@ class _Cursor:
         self._recorder.refuse("reads rows of the database")
 
     def __getattr__(self, name: str) -> Any:
-        what = "sends or fetches rows with COPY" if name == "copy" else "reads what the database answers"
-        self._recorder.refuse(f"{what} (cursor.{name})")
+        reason = "sends or fetches rows with COPY" if name == "copy" else "reads what the database answers"
+        self._recorder.refuse(f"{reason} (cursor.{name})")
 
 
 class _Connection:
@@ -116,7 +116,7 @@ class _Connection:
 
 
 class _Context(PGExecutionContext_psycopg):
-    """Gives no result, where there is no server that made one."""
+    """Gives no result, if there is no server that made one."""
 
     def _setup_result_proxy(self) -> Any:
         dbapi: Any = self.cursor
@@ -141,7 +141,7 @@ class _DDLCompiler(PGDDLCompiler):
 
 
 class _Dialect(PGDialect_psycopg):
-    """SQLAlchemy's own, before it is connected: what it would ask its first connection, nobody is told."""
+    """SQLAlchemy's own, before it is connected: what it would ask its first connection, nobody learns."""
 
     supports_statement_cache = True
     execution_ctx_cls = _Context
@@ -156,7 +156,7 @@ class _Dialect(PGDialect_psycopg):
     default_isolation_level = _asked("the database's isolation level")
 
     def get_isolation_level(self, dbapi_connection: Any) -> NoReturn:
-        """Nobody is told."""
+        """Report to nobody."""
         self.recorder().refuse("depends on the database's isolation level")
 
     def set_isolation_level(self, dbapi_connection: Any, level: Any) -> NoReturn:

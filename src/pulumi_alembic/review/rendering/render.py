@@ -37,7 +37,7 @@ class Rendered:
 def render(
     steps: Plan, history: History, learn: Callable[[Models], None] = lambda models: None
 ) -> tuple[Rendered, ...]:
-    """One for each step, in order; `learn` is told the models of env.py. No database is asked, and none is needed.
+    """One for each step, in order; `learn` gets the models of env.py. No database is asked, and none is needed.
 
     Raises HistoryError where the project's env.py cannot be run. What a script raises is the reason of its step.
     """

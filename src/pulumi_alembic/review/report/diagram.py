@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from pulumi_alembic.sql.tables import ColumnAccount, ForeignKey, TableAccount, TableState
+from pulumi_alembic.sql.tables import ColumnChange, ForeignKey, TableChange, TableState
 
 __all__ = ["MOST", "diagram", "label", "type_word", "word"]
 
@@ -25,14 +25,14 @@ def label(text: str) -> str:
 
     A space is an entity as well: `direction TB` is a command in any place of a line.
     """
-    return '"' + "".join(_seen(each) for each in text) + '"'
+    return '"' + "".join(_seen(character) for character in text) + '"'
 
 
 def word(name: str) -> str:
     """The name as a column's. What a word cannot hold stands there as its code point in hexadecimal: `-2e-`."""
     written = "".join(map(_written, name))
     if not _PLAIN.fullmatch(written):
-        written = _OPENING.sub(lambda found: "".join(map(_escaped, found.group())), written)
+        written = _OPENING.sub(lambda match: "".join(map(_escaped, match.group())), written)
     if written and (written[0].isalpha() or written[0] == "_") and not _KEY_WORD.match(written):
         return written
     # No name is written with a `-` twice behind its first letter, so this is no other one's either.
@@ -42,10 +42,10 @@ def word(name: str) -> str:
 
 def type_word(type_: str) -> str:
     """A type as a word; its limits are shown as they are."""
-    found = _LIMITED.fullmatch(type_)
-    if not found:
+    match = _LIMITED.fullmatch(type_)
+    if not match:
         return word(type_ or "?")
-    name, limits, array = found.groups()
+    name, limits, array = match.groups()
     return f"{word(name)}{(limits or '').replace(',', _COMMA)}{array}"
 
 
@@ -66,7 +66,7 @@ def _seen(character: str) -> str:
         return character
     hidden = unicodedata.category(character) in _HIDDEN or character in "⟨⟩"
     shown = f"⟨U+{ord(character):04X}⟩" if hidden else character
-    return "".join(each if each.isascii() and each.isalnum() else f"#{ord(each)};" for each in shown)
+    return "".join(sign if sign.isascii() and sign.isalnum() else f"#{ord(sign)};" for sign in shown)
 
 
 MOST = 48_000
@@ -80,13 +80,13 @@ _COLOURS = {
 }
 
 
-def diagram(tables: Sequence[TableAccount], most: int = MOST) -> tuple[str, int, bool]:
+def diagram(tables: Sequence[TableChange], most: int = MOST) -> tuple[str, int, bool]:
     """The diagram in at most `most` bytes, how many tables it leaves out, and whether it leaves out columns.
 
     Tables that stay as they are go first, then columns that do, then whole tables from the end. The text is empty where
     nothing fits.
     """
-    changed = [each for each in tables if each.change]
+    changed = [table for table in tables if table.change]
     for shown, whole in ((tables, True), (changed, True), (changed, False)):
         text = _drawn(shown, whole=whole)
         if _fits(text, most):
@@ -102,7 +102,7 @@ def _fits(text: str, most: int) -> bool:
     return len(text.encode()) <= most and text.count("}o--") + text.count("|o--") <= _EDGES
 
 
-def _drawn(tables: Sequence[TableAccount], *, whole: bool) -> str:
+def _drawn(tables: Sequence[TableChange], *, whole: bool) -> str:
     ids = {table.name: f"t{number}" for number, table in enumerate(tables, 1)}
     lines = ["erDiagram"]
     for table in tables:
@@ -115,22 +115,22 @@ def _drawn(tables: Sequence[TableAccount], *, whole: bool) -> str:
     return "\n".join(lines)
 
 
-def _table(table: TableAccount, id_: str, *, whole: bool) -> Iterator[str]:
-    said = f" ({table.change})" if table.change else ""
-    said = f" (was {table.was})" if table.was else said
+def _table(table: TableChange, id_: str, *, whole: bool) -> Iterator[str]:
+    note = f" ({table.change})" if table.change else ""
+    note = f" (was {table.was})" if table.was else note
     rows = [f"        {_column(column, remark)}" for column, remark in _columns(table) if whole or remark]
-    name = f"    {id_}[{label(table.name + said)}]"
+    name = f"    {id_}[{label(table.name + note)}]"
     # An empty block is no block for the parser.
     yield from [f"{name} {{", *rows, "    }"] if rows else [name]
 
 
-def _column(column: ColumnAccount, remark: str) -> str:
+def _column(column: ColumnChange, remark: str) -> str:
     keys = ",".join(key for key in ("PK", "FK", "UK") if key in column.key.split(","))
     parts = [type_word(column.type), word(column.name), keys, label(remark) if remark else ""]
     return " ".join(part for part in parts if part)
 
 
-def _columns(table: TableAccount) -> Iterator[tuple[ColumnAccount, str]]:
+def _columns(table: TableChange) -> Iterator[tuple[ColumnChange, str]]:
     """Each column with what changes of it; those that go stand at the end."""
     before = {column.name: column for column in (table.before or TableState()).columns}
     after = (table.after or TableState()).columns
@@ -143,31 +143,31 @@ def _columns(table: TableAccount) -> Iterator[tuple[ColumnAccount, str]]:
             yield column, "dropped" if table.after else _not_null(column)
 
 
-def _not_null(column: ColumnAccount) -> str:
+def _not_null(column: ColumnChange) -> str:
     return "not null" if column.not_null and "PK" not in column.key else ""
 
 
-def _remark(old: ColumnAccount | None, new: ColumnAccount) -> str:
+def _remark(old: ColumnChange | None, new: ColumnChange) -> str:
     if old is None:
         return ", ".join(filter(None, ["new", _not_null(new)]))
-    said = [f"was {new.was}"] if new.was else []
-    said += [f"was {old.type or 'of another type'}"] if old.type != new.type else []
-    said += ["now not null" if new.not_null else "was not null"] if old.not_null != new.not_null else []
+    remarks = [f"was {new.was}"] if new.was else []
+    remarks += [f"was {old.type or 'of another type'}"] if old.type != new.type else []
+    remarks += ["now not null" if new.not_null else "was not null"] if old.not_null != new.not_null else []
     gone = [key for key in old.key.split(",") if key and key not in new.key.split(",")]
     come = [key for key in new.key.split(",") if key and key not in old.key.split(",")]
-    return ", ".join([*said, *(f"now {key}" for key in come), *(f"was {key}" for key in gone)])
+    return ", ".join([*remarks, *(f"now {key}" for key in come), *(f"was {key}" for key in gone)])
 
 
-def _keys(table: TableAccount, ids: dict[str, str]) -> Iterator[str]:
-    for key, state, said in _foreign_keys(table):
+def _keys(table: TableChange, ids: dict[str, str]) -> Iterator[str]:
+    for key, state, remark in _foreign_keys(table):
         if key.table in ids:
             many = "|o" if _is_unique(key, state) else "}o"
             required = all(column.not_null for column in state.columns if column.name in key.columns)
-            name = label(", ".join(key.columns) + said)
+            name = label(", ".join(key.columns) + remark)
             yield f"    {ids[table.name]} {many}--{'||' if required else 'o|'} {ids[key.table]} : {name}"
 
 
-def _foreign_keys(table: TableAccount) -> Iterable[tuple[ForeignKey, TableState, str]]:
+def _foreign_keys(table: TableChange) -> Iterable[tuple[ForeignKey, TableState, str]]:
     before, after = table.before or TableState(), table.after or TableState()
     called = {column.was: column.name for column in after.columns if column.was}
     old = [replace(key, columns=tuple(called.get(name, name) for name in key.columns)) for key in before.foreign_keys]

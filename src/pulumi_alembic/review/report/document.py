@@ -15,7 +15,7 @@ VERSION = 1
 
 
 def document(preview: Preview, verdict: Verdict) -> dict[str, Any]:
-    """JSON values: the verdict, its counts, and everything behind it; `plans` hold what `Account.to_json` writes.
+    """JSON values: the verdict, its counts, and everything behind it; `plans` hold what `PlanReview.to_json` writes.
 
     `version` changes when a key changes its meaning or goes; new keys may come.
     """
@@ -34,14 +34,19 @@ def document(preview: Preview, verdict: Verdict) -> dict[str, Any]:
                 "problem": planned.problem,
                 "digest": planned.digest,
                 "drift": {name: list(lines) for name, lines in planned.drift},
-                "plan": planned.account.to_json() if planned.account else None,
+                "plan": planned.review.to_json() if planned.review else None,
             }
             for planned in preview.plans
         ],
         "findings": [
-            {**asdict(each.finding), "resource": each.resource, "revision": each.revision, "statement": each.statement}
-            for each in facts.findings(preview)
+            {
+                **asdict(finding.finding),
+                "resource": finding.resource,
+                "revision": finding.revision,
+                "statement": finding.statement,
+            }
+            for finding in facts.findings(preview)
         ],
-        "destroys": [asdict(each) for each in facts.losses(preview)],
-        "diagnostics": [asdict(each) for each in preview.diagnostics],
+        "destroys": [asdict(loss) for loss in facts.losses(preview)],
+        "diagnostics": [asdict(diagnostic) for diagnostic in preview.diagnostics],
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pulumi_alembic.output.wording import counted
-from pulumi_alembic.review.plan_review import RESTORES, Finding, RevisionAccount, Severity, StatementAccount
+from pulumi_alembic.review.plan_review import RESTORES, Finding, RevisionReview, Severity, StatementReview
 from pulumi_alembic.review.report.preview import MIGRATIONS, STACK, Planned, Preview
 from pulumi_alembic.sql.locks import MODES
 
@@ -25,7 +25,7 @@ __all__ = [
     "judge",
     "kept",
     "losses",
-    "put_back",
+    "restored",
     "revisions",
     "strength",
     "tables",
@@ -66,27 +66,27 @@ class TableFacts:
     scanned: bool = False
 
 
-def revisions(preview: Preview) -> Iterator[tuple[Planned, RevisionAccount]]:
+def revisions(preview: Preview) -> Iterator[tuple[Planned, RevisionReview]]:
     """Every pending revision, with its resource."""
     for planned in preview.plans:
-        if planned.account is not None:
-            yield from ((planned, revision) for revision in planned.account.revisions)
+        if planned.review is not None:
+            yield from ((planned, revision) for revision in planned.review.revisions)
 
 
-def is_opaque(revision: RevisionAccount) -> bool:
+def is_opaque(revision: RevisionReview) -> bool:
     """Whether nobody can know before the update what the revision does: it runs Python, and was not rehearsed."""
     return bool(revision.runs_python) and not revision.sends and not revision.rehearsed
 
 
 def findings(preview: Preview) -> list[Placed]:
-    """Every finding, the worst first, and those that the scripts excuse at the end."""
-    found = [
+    """Every finding, the worst first, and those that the scripts allow at the end."""
+    placed = [
         Placed(finding, planned.name, revision.id, number)
         for planned, revision in revisions(preview)
         for number, found_there in enumerate(
             [
                 (*revision.findings, *(revision.rehearsed.findings if revision.rehearsed else ())),
-                *(each.findings for each in revision.statements),
+                *(statement.findings for statement in revision.statements),
             ]
         )
         for finding in found_there
@@ -94,7 +94,8 @@ def findings(preview: Preview) -> list[Placed]:
     order = list(Severity)
     # Several plans of one resource may have a revision in common.
     return sorted(
-        dict.fromkeys(found), key=lambda each: (bool(each.finding.excused), order.index(each.finding.severity))
+        dict.fromkeys(placed),
+        key=lambda finding: (bool(finding.finding.excused), order.index(finding.finding.severity)),
     )
 
 
@@ -102,61 +103,63 @@ def losses(preview: Preview) -> list[Loss]:
     """What will be gone: databases that are dropped with their resources, what the revisions destroy, then unknowns."""
     dropped = [Loss(f"database {step.drops} with all its rows", step.name) for step in preview.steps if step.drops]
     destroyed = [
-        Loss(what, planned.name, revision.id)
+        Loss(item, planned.name, revision.id)
         for planned, revision, statement in _statements(preview)
-        for what in statement.does.destroys
+        for item in statement.does.destroys
     ]
     unknown = [
-        Loss(what, planned.name, revision.id, unknown=True)
+        Loss(item, planned.name, revision.id, unknown=True)
         for planned, revision, statement in _statements(preview)
-        for what in statement.does.unknown
+        for item in statement.does.unknown
     ]
-    counted = [Loss(what, planned.name, each.id) for planned, each in revisions(preview) for what in each.losses]
+    counted = [
+        Loss(lost, planned.name, revision.id) for planned, revision in revisions(preview) for lost in revision.losses
+    ]
     return list(dict.fromkeys([*dropped, *counted, *destroyed, *unknown]))
 
 
 def kept(preview: Preview) -> list[tuple[str, str]]:
-    """What the revisions set aside, each with its revision."""
-    return [(what, each.id) for _, each in revisions(preview) for what in each.keeps]
+    """What the revisions preserved, each with its revision."""
+    return [(preserved, revision.id) for _, revision in revisions(preview) for preserved in revision.keeps]
 
 
-def put_back(preview: Preview) -> list[tuple[str, str]]:
-    """What the revisions put back, each with its revision."""
-    return [(what, each.id) for _, each in revisions(preview) for what in each.puts_back]
+def restored(preview: Preview) -> list[tuple[str, str]]:
+    """What the revisions restored, each with its revision."""
+    return [(name, revision.id) for _, revision in revisions(preview) for name in revision.puts_back]
 
 
 def gone(preview: Preview, *ops: str) -> int:
     """How many resources one of `ops` is done to; migrations resources and providers hold nothing, and do not count."""
-    found = {
+    rows = {
         step.urn
         for step in preview.steps
         if step.op in ops and step.type not in (MIGRATIONS, STACK) and not step.type.startswith("pulumi:providers:")
     }
-    return len(found)
+    return len(rows)
 
 
 def tables(preview: Preview) -> list[TableFacts]:
     """One entry per table, the strongest lock first; none for a table or a database that is yet to be made."""
-    found: dict[str, TableFacts] = {}
+    by_name: dict[str, TableFacts] = {}
     for planned, revision, statement in _statements(preview):
-        if planned.account is None or not planned.account.database:
+        if planned.review is None or not planned.review.database:
             continue
         effects = statement.does
-        made = {lock.table for lock in effects.locks if lock.new}
+        new = {lock.table for lock in effects.locks if lock.new}
         for lock in effects.locks:
             if lock.new:
                 continue
-            known = found.get(lock.table, TableFacts(lock.table))
-            stronger = known.mode == "" or strength(lock.mode) > strength(known.mode)
-            mode, by = (lock.mode, revision.id) if stronger else (known.mode, known.revision)
-            found[lock.table] = TableFacts(lock.table, mode, by, known.rewritten, known.scanned)
+            facts = by_name.get(lock.table, TableFacts(lock.table))
+            stronger = facts.mode == "" or strength(lock.mode) > strength(facts.mode)
+            mode, by = (lock.mode, revision.id) if stronger else (facts.mode, facts.revision)
+            by_name[lock.table] = TableFacts(lock.table, mode, by, facts.rewritten, facts.scanned)
         for table in dict.fromkeys([*effects.rewrites, *effects.scans]):
-            if table in made:
+            if table in new:
                 continue
-            known = found.get(table, TableFacts(table, revision=revision.id))
-            rewritten, scanned = known.rewritten or table in effects.rewrites, known.scanned or table in effects.scans
-            found[table] = TableFacts(table, known.mode, known.revision, rewritten, scanned)
-    return sorted(found.values(), key=lambda each: -strength(each.mode))
+            facts = by_name.get(table, TableFacts(table, revision=revision.id))
+            rewritten, scanned = facts.rewritten or table in effects.rewrites, facts.scanned or table in effects.scans
+            by_name[table] = TableFacts(table, facts.mode, facts.revision, rewritten, scanned)
+    return sorted(by_name.values(), key=lambda held: -strength(held.mode))
 
 
 def strength(mode: str) -> int:
@@ -166,7 +169,7 @@ def strength(mode: str) -> int:
     return MODES.index(mode) if mode in MODES else len(MODES)
 
 
-def _statements(preview: Preview) -> Iterator[tuple[Planned, RevisionAccount, StatementAccount]]:
+def _statements(preview: Preview) -> Iterator[tuple[Planned, RevisionReview, StatementReview]]:
     for planned, revision in revisions(preview):
         yield from ((planned, revision, statement) for statement in revision.sends)
 
@@ -202,18 +205,20 @@ def judge(preview: Preview) -> Verdict:
     deletes or replaces a resource, or cannot be known before the update, is a warning at least, and so is drift.
     """
     counts = _counts(preview)
-    said = ["the preview failed"] if preview.failed else []
-    said += [counted(counts[key], word) for key, word in (("errors", "error"), ("warnings", "warning")) if counts[key]]
+    reasons = ["the preview failed"] if preview.failed else []
+    reasons += [
+        counted(counts[key], word) for key, word in (("errors", "error"), ("warnings", "warning")) if counts[key]
+    ]
     gone = _gone(preview, counts)
     unknown = _unknown(counts)
-    said += _rehearsed(counts)
-    said += [f"drift in {counted(counts['drift'], 'place')}"] if counts["drift"] else []
+    reasons += _rehearsed(counts)
+    reasons += [f"drift in {counted(counts['drift'], 'place')}"] if counts["drift"] else []
     if counts["errors"] or counts["failing"]:
-        return _verdict(Level.ERROR, "⛔", [*said, *gone, *unknown], "do not merge as it is", counts)
+        return _verdict(Level.ERROR, "⛔", [*reasons, *gone, *unknown], "do not merge as it is", counts)
     if gone:
-        return _verdict(Level.WARNING, "🗑️", [*gone, *said, *unknown], "read on before you merge", counts)
-    if said or unknown:
-        return _verdict(Level.WARNING, "⚠️", [*said, *unknown], "read on before you merge", counts)
+        return _verdict(Level.WARNING, "🗑️", [*gone, *reasons, *unknown], "read on before you merge", counts)
+    if reasons or unknown:
+        return _verdict(Level.WARNING, "⚠️", [*reasons, *unknown], "read on before you merge", counts)
     if not counts["steps"] and not counts["revisions"]:
         return Verdict(Level.OK, "✅", "Nothing to change", counts)
     work = [f"{counted(counts['revisions'], 'revision')} to run"] if counts["revisions"] else []
@@ -228,13 +233,16 @@ def _verdict(level: Level, symbol: str, said: list[str], advice: str, counts: di
 
 
 def _counts(preview: Preview) -> dict[str, int]:
-    placed = [each.finding for each in findings(preview)]
+    placed = [finding.finding for finding in findings(preview)]
     severities = Counter(finding.severity for finding in placed if not finding.excused)
     # Several plans of one resource may have a revision in common.
-    pending = {(planned.urn, each.id): each for planned, each in revisions(preview)}.values()
-    seen = [(planned.urn, each.id, each.rehearsed) for planned, each in revisions(preview) if each.rehearsed]
+    pending = {(planned.urn, revision.id): revision for planned, revision in revisions(preview)}.values()
+    seen = [
+        (planned.urn, revision.id, revision.rehearsed) for planned, revision in revisions(preview) if revision.rehearsed
+    ]
     return {
-        "errors": severities[Severity.ERROR] + sum(each.severity == "error" for each in preview.diagnostics),
+        "errors": severities[Severity.ERROR]
+        + sum(diagnostic.severity == "error" for diagnostic in preview.diagnostics),
         "warnings": severities[Severity.WARNING],
         "infos": severities[Severity.INFO],
         "excused": sum(bool(finding.excused) for finding in placed),
@@ -244,23 +252,23 @@ def _counts(preview: Preview) -> dict[str, int]:
         "replaced": gone(preview, "replace", "delete-replaced"),
         "revisions": len(pending),
         "opaque": sum(is_opaque(revision) for revision in pending),
-        "failing": len({each[:2] for each in seen if each[2].refused}),
-        "doubtful": len({each[:2] for each in seen if each[2].doubt}),
-        "astray": len({each[:2] for each in seen if each[2].way_back not in ("", RESTORES)}),
+        "failing": len({item[:2] for item in seen if item[2].refused}),
+        "doubtful": len({item[:2] for item in seen if item[2].doubt}),
+        "astray": len({item[:2] for item in seen if item[2].way_back not in ("", RESTORES)}),
         "statements": sum(len(revision.statements) for revision in pending),
         "destroys": sum(not loss.unknown for loss in losses(preview)),
         "unknown": sum(loss.unknown for loss in losses(preview)),
-        "drift": sum(len(each.drift) for each in preview.plans),
-        "without_plan": sum(each.account is None for each in preview.plans),
+        "drift": sum(len(plan.drift) for plan in preview.plans),
+        "without_plan": sum(plan.review is None for plan in preview.plans),
     }
 
 
 def _rehearsed(counts: dict[str, int]) -> list[str]:
-    said = [f"{counted(counts['failing'], 'revision')} failed in the rehearsal"] if counts["failing"] else []
+    reasons = [f"{counted(counts['failing'], 'revision')} failed in the rehearsal"] if counts["failing"] else []
     if counts["doubtful"]:
-        said.append(f"{counted(counts['doubtful'], 'revision')} failed in the rehearsal, and can succeed with rows")
+        reasons.append(f"{counted(counts['doubtful'], 'revision')} failed in the rehearsal, and can succeed with rows")
     number = counts["astray"]
-    return said + (
+    return reasons + (
         [f"{counted(number, 'downgrade')} do{'es' * (number == 1)} not restore the schema"] if number else []
     )
 
@@ -268,12 +276,12 @@ def _rehearsed(counts: dict[str, int]) -> list[str]:
 def _gone(preview: Preview, counts: dict[str, int]) -> list[str]:
     lost = [" ".join(loss.what.split())[:80] for loss in losses(preview) if not loss.unknown]
     more = f" and {len(lost) - 1:,} more" if len(lost) > 1 else ""
-    said = [f"deletes {lost[0]}{more}"] if lost else []
+    reasons = [f"deletes {lost[0]}{more}"] if lost else []
     numbers = ((counts["deleted"], "deletes"), (counts["replaced"], "replaces"))
-    return said + [f"{verb} {counted(number, 'resource')}" for number, verb in numbers if number]
+    return reasons + [f"{verb} {counted(number, 'resource')}" for number, verb in numbers if number]
 
 
 def _unknown(counts: dict[str, int]) -> list[str]:
-    said = [f"{counted(counts['opaque'], 'revision')} of unknown SQL"] if counts["opaque"] else []
-    said += [f"{counted(counts['unknown'], 'unknown effect')}"] if counts["unknown"] else []
-    return said + (["revisions not known"] if counts["without_plan"] else [])
+    reasons = [f"{counted(counts['opaque'], 'revision')} of unknown SQL"] if counts["opaque"] else []
+    reasons += [f"{counted(counts['unknown'], 'unknown effect')}"] if counts["unknown"] else []
+    return reasons + (["revisions not known"] if counts["without_plan"] else [])

@@ -29,16 +29,16 @@ def cut(text: str, width: int) -> str:
 def plain(text: str, width: int) -> str:
     """The text as words in a paragraph, a list or a table."""
     marked = _marked(_one_line(text, width))
-    escaped = _FORMATTING.sub(lambda found: _ENTITIES.get(found.group(), f"\\{found.group()}"), marked)
-    return _shown_mark(_BLOCK_START.sub(lambda found: "".join(map(_entity, found.group())), escaped))
+    escaped = _FORMATTING.sub(lambda match: _ENTITIES.get(match.group(), f"\\{match.group()}"), marked)
+    return _shown_mark(_BLOCK_START.sub(lambda match: "".join(map(_entity, match.group())), escaped))
 
 
 def code(text: str, width: int) -> str:
     """The text as code in a paragraph, a list or a table."""
     shown = _one_line(text, width)
-    if shown and not any(each in shown for each in "`|\\"):
+    if shown and not any(character in shown for character in "`|\\"):
         return f"`{shown}`"
-    escaped = _PUNCTUATION.sub(lambda found: _entity(found.group()), shown)
+    escaped = _PUNCTUATION.sub(lambda match: _entity(match.group()), shown)
     return f"<code>{escaped or '&nbsp;'}</code>"
 
 
@@ -65,7 +65,7 @@ def _one_line(text: str, width: int) -> str:
 
 
 def _marked(text: str) -> str:
-    return _REFERENCE.sub(lambda found: found.group() + _MARK, text)
+    return _REFERENCE.sub(lambda match: match.group() + _MARK, text)
 
 
 def _shown_mark(text: str) -> str:

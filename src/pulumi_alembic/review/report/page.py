@@ -11,7 +11,7 @@ from typing import TypeVar
 from pulumi_alembic.output.wording import counted
 from pulumi_alembic.review.report import markdown
 from pulumi_alembic.review.report.diagram import diagram
-from pulumi_alembic.sql.tables import TableAccount
+from pulumi_alembic.sql.tables import TableChange
 
 __all__ = ["DETAILS", "Detail", "Page", "Show", "TooLong"]
 
@@ -96,7 +96,7 @@ class Page:
         self.left[f"{word} cut short"] += len(shown) > self.detail.sql
         return self._counted(markdown.fence(shown, language, self.detail.sql))
 
-    def drawing(self, tables: Sequence[TableAccount]) -> str:
+    def drawing(self, tables: Sequence[TableChange]) -> str:
         """A diagram of the tables, as many as this page has room for; what is not drawn counts. Empty without any."""
         text, left, shortened = diagram(tables, self.detail.diagram)
         self.left["table not drawn"] += left

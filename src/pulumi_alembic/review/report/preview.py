@@ -11,7 +11,7 @@ from typing import Any
 
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.output.redact import redact
-from pulumi_alembic.review.plan_review import Account
+from pulumi_alembic.review.plan_review import PlanReview
 
 __all__ = [
     "MIGRATIONS",
@@ -21,7 +21,7 @@ __all__ = [
     "Preview",
     "PreviewError",
     "Step",
-    "of_account",
+    "of_review",
     "parse",
     "read",
 ]
@@ -66,10 +66,10 @@ def _instead(text: str, error: json.JSONDecodeError) -> str:
 
 def _is_event(line: str) -> bool:
     try:
-        found = json.loads(line)
+        event = json.loads(line)
     except ValueError:
         return False
-    return isinstance(found, dict) and "sequence" in found
+    return isinstance(event, dict) and "sequence" in event
 
 
 MIGRATIONS = "pulumi-python:dynamic/alembic:Migrations"
@@ -111,7 +111,7 @@ class Planned:
 
     urn: str
     name: str
-    account: Account | None
+    review: PlanReview | None
     problem: str = ""
     digest: str = ""
     databases: str = ""
@@ -146,12 +146,12 @@ class Preview:
     @property
     def planned(self) -> int:
         """How many resources the plans are of."""
-        return len({each.urn for each in self.plans})
+        return len({plan.urn for plan in self.plans})
 
     @property
     def failed(self) -> bool:
         """Whether the preview ended with an error, and may lack steps."""
-        return any(each.severity == "error" for each in self.diagnostics)
+        return any(diagnostic.severity == "error" for diagnostic in self.diagnostics)
 
 
 def read(data: bytes) -> Preview:
@@ -159,7 +159,7 @@ def read(data: bytes) -> Preview:
     document = _document(data)
     if "steps" in document and document["steps"] is None:
         raise PreviewError("steps is null: this is not what `pulumi preview --json` prints")
-    states = [_object(each, f"steps[{number}]") for number, each in enumerate(_list(document, "steps"))]
+    states = [_object(entry, f"steps[{number}]") for number, entry in enumerate(_list(document, "steps"))]
     steps = [_step(state, f"steps[{number}]") for number, state in enumerate(states)]
     planned, forgotten = {}, []
     for step, state in zip(steps, states, strict=True):
@@ -169,13 +169,17 @@ def read(data: bytes) -> Preview:
             first, *others = _planned(step, state)
             planned[step.urn] = [replace(first, drift=_drift(state)), *others]
     diagnostics = [
-        _diagnostic(_object(each, f"diagnostics[{number}]"), f"diagnostics[{number}]")
-        for number, each in enumerate(_list(document, "diagnostics"))
+        _diagnostic(_object(diagnostic, f"diagnostics[{number}]"), f"diagnostics[{number}]")
+        for number, diagnostic in enumerate(_list(document, "diagnostics"))
     ]
     # What the refresh warned of is a part of its own.
-    plans = tuple(each for found in planned.values() for each in found)
-    drifted = {each.name for each in plans if each.drift}
-    told = [each for each in diagnostics if each.message.startswith("drift, ") and each.resource in drifted]
+    plans = tuple(plan for several in planned.values() for plan in several)
+    drifted = {plan.name for plan in plans if plan.drift}
+    drifts = [
+        diagnostic
+        for diagnostic in diagnostics
+        if diagnostic.message.startswith("drift, ") and diagnostic.resource in drifted
+    ]
     parts = _urn(steps[0].urn, "steps[0].urn") if steps else ("", "", "", "")
     unchanged = _object(document.get("changeSummary") or {}, "changeSummary").get("same", 0)
     return Preview(
@@ -185,14 +189,18 @@ def read(data: bytes) -> Preview:
         unchanged=unchanged if isinstance(unchanged, int) else 0,
         plans=plans,
         forgotten=tuple(dict.fromkeys(forgotten)),
-        diagnostics=tuple(each for each in diagnostics if each.severity in ("error", "warning") and each not in told),
+        diagnostics=tuple(
+            diagnostic
+            for diagnostic in diagnostics
+            if diagnostic.severity in ("error", "warning") and diagnostic not in drifts
+        ),
     )
 
 
-def of_account(account: Account) -> Preview:
+def of_review(review: PlanReview) -> Preview:
     """A preview of nothing but the plan of one database, of which no stack is known."""
-    digest = account.digest if account.revisions else ""
-    return Preview("", "", (), 0, (Planned("", account.database, account, digest=digest),), (), ())
+    digest = review.digest if review.revisions else ""
+    return Preview("", "", (), 0, (Planned("", review.database, review, digest=digest),), (), ())
 
 
 def _document(data: bytes) -> Mapping[str, Any]:
@@ -203,9 +211,9 @@ def _document(data: bytes) -> Mapping[str, Any]:
     if not isinstance(document, Mapping):
         raise PreviewError("this is JSON, but not the one object that `pulumi preview --json` prints")
     if not any(key in document for key in _KEYS):
-        found = ", ".join(sorted(document)[:5])[:80] or "nothing"
+        names = ", ".join(sorted(document)[:5])[:80] or "nothing"
         keys = ", ".join(_KEYS)
-        raise PreviewError(f"this is not what `pulumi preview --json` prints: it has {found}, and none of {keys}")
+        raise PreviewError(f"this is not what `pulumi preview --json` prints: it has {names}, and none of {keys}")
     return document
 
 
@@ -228,62 +236,62 @@ def _database_name(old: Mapping[str, Any]) -> str:
 def _planned(step: Step, state: Mapping[str, Any]) -> list[Planned]:
     new = _object(state.get("newState") or {}, "newState")
     inputs = _object(new.get("inputs") or {}, "newState.inputs")
-    found = inputs.get(_PLANS, inputs.get(_PLAN))
+    stored = inputs.get(_PLANS, inputs.get(_PLAN))
     bare = Planned(step.urn, step.name, None)
-    if found is None:
+    if stored is None:
         shown = inputs.get("plan")
         if isinstance(shown, str) and (idle := _IDLE.fullmatch(shown)):
-            return [replace(bare, account=Account(idle[1], idle[1], "upgrade"))]
-        said = f"; it says only: {shown}" if isinstance(shown, str) and shown else ""
-        return [replace(bare, problem=f"the preview holds no plan that can be read here{said}")]
-    if found == "[secret]":
+            return [replace(bare, review=PlanReview(idle[1], idle[1], "upgrade"))]
+        addition = f"; it says only: {shown}" if isinstance(shown, str) and shown else ""
+        return [replace(bare, problem=f"the preview holds no plan that can be read here{addition}")]
+    if stored == "[secret]":
         return [replace(bare, problem="its plan is a secret in the preview")]
     digest = inputs.get("digest")
     bare = replace(bare, digest=digest if isinstance(digest, str) else "")
     try:
-        values = _redacted(parse(found) if isinstance(found, str) else found)
+        values = _redacted(parse(stored) if isinstance(stored, str) else stored)
         if _PLANS in inputs:
-            return [_of_many(bare, each) for each in values]
-        return [replace(bare, account=Account.from_json(values))]
+            return [_of_many(bare, value) for value in values]
+        return [replace(bare, review=PlanReview.from_json(values))]
     except (MigrationError, LookupError, TypeError, ValueError) as error:
         advice = "Make the report with the version of pulumi-alembic that the preview was made with"
         text = " ".join(str(error).split())[:300]
         raise PreviewError(f"the plan of {step.name[:80]!r} cannot be read: {text}. {advice}") from None
 
 
-def _of_many(bare: Planned, found: Mapping[str, Any]) -> Planned:
+def _of_many(bare: Planned, answer: Mapping[str, Any]) -> Planned:
     """One of the plans of a resource that has many databases; of those that are too many, there is only a word."""
-    plan = found["plan"]
+    plan = answer["plan"]
     return replace(
         bare,
-        account=Account.from_json(plan) if plan is not None else None,
+        review=PlanReview.from_json(plan) if plan is not None else None,
         problem="" if plan is not None else "The preview does not hold so many plans",
-        databases=str(found["databases"]),
+        databases=str(answer["databases"]),
     )
 
 
 def _drift(state: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """What the refresh before the preview left in the state."""
     outputs = _object(state.get("oldState") or {}, "oldState").get("outputs")
-    found = outputs.get("drift") if isinstance(outputs, Mapping) else None
-    if not isinstance(found, Mapping):
+    stored = outputs.get("drift") if isinstance(outputs, Mapping) else None
+    if not isinstance(stored, Mapping):
         return ()
-    listed = ((name, lines if isinstance(lines, list) else []) for name, lines in found.items())
+    listed = ((name, lines if isinstance(lines, list) else []) for name, lines in stored.items())
     return tuple((redact(str(name)), tuple(redact(str(line)) for line in lines)) for name, lines in listed)
 
 
 def _redacted(value: Any) -> Any:
     if isinstance(value, list):
-        return [_redacted(each) for each in value]
+        return [_redacted(item) for item in value]
     if isinstance(value, dict):
-        return {key: _redacted(each) for key, each in value.items()}
+        return {key: _redacted(item) for key, item in value.items()}
     return redact(value) if isinstance(value, str) else value
 
 
-def _diagnostic(found: Mapping[str, Any], place: str) -> Diagnostic:
-    severity = _text(found, "severity", place)
-    message = redact(_ESCAPES.sub("", _text(found, "message", place))).strip().removeprefix(f"{severity}: ")
-    urn = found.get("urn")
+def _diagnostic(item: Mapping[str, Any], place: str) -> Diagnostic:
+    severity = _text(item, "severity", place)
+    message = redact(_ESCAPES.sub("", _text(item, "message", place))).strip().removeprefix(f"{severity}: ")
+    urn = item.get("urn")
     return Diagnostic(severity, message, _urn(urn, f"{place}.urn")[3] if isinstance(urn, str) and urn else "")
 
 
@@ -308,8 +316,8 @@ def _object(value: object, place: str) -> Mapping[str, Any]:
     return value
 
 
-def _text(found: Mapping[str, Any], key: str, place: str) -> str:
-    value = found.get(key)
+def _text(item: Mapping[str, Any], key: str, place: str) -> str:
+    value = item.get(key)
     if not isinstance(value, str):
         raise PreviewError(f"{place}.{key} is not a text, as in a preview: {str(value)[:80]!r}")
     return value

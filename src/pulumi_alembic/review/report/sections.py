@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pulumi_alembic.output.wording import counted
-from pulumi_alembic.review.plan_review import Account, Severity
+from pulumi_alembic.review.plan_review import PlanReview, Severity
 from pulumi_alembic.review.report import facts, markdown
 from pulumi_alembic.review.report.page import Page
 from pulumi_alembic.review.report.preview import MIGRATIONS, STACK, Diagnostic, Planned, Preview, Step
@@ -45,15 +45,15 @@ def infrastructure(preview: Preview, page: Page) -> list[str]:
 
 def findings(preview: Preview, page: Page) -> list[str]:
     """The findings, the worst first; what is only good for information, or allowed, is folded away."""
-    found = facts.findings(preview)
-    if not found:
+    placed = facts.findings(preview)
+    if not placed:
         return []
     several = preview.planned > 1
     loud: list[str] = []
     quiet: list[str] = []
-    for each in page.rows(found, "finding"):
-        objects = not each.finding.excused and each.finding.severity is not Severity.INFO
-        (loud if objects else quiet).append(_finding(each, page, several=several))
+    for finding in page.rows(placed, "finding"):
+        objects = not finding.finding.excused and finding.finding.severity is not Severity.INFO
+        (loud if objects else quiet).append(_finding(finding, page, several=several))
     if quiet:
         title = f"{counted(len(quiet), 'finding')} for information, or allowed"
         loud.append(markdown.folded(title, "\n\n".join(quiet)))
@@ -72,34 +72,34 @@ def _finding(placed: facts.Placed, page: Page, *, several: bool) -> str:
 
 def locks(preview: Preview, page: Page) -> list[str]:
     """One row per table with its strongest lock, what waits for it, and whether the table is rewritten or read."""
-    found = facts.tables(preview)
-    if not found:
+    tables = facts.tables(preview)
+    if not tables:
         return []
     several = len(list(facts.revisions(preview))) > 1
-    rows = [_lock(each, page, several=several) for each in page.rows(found, "table")]
+    rows = [_lock(lock, page, several=several) for lock in page.rows(tables, "table")]
     table = "\n".join(["| Table | Strongest lock | Meanwhile |", "|---|---|---|", *rows])
-    if len(found) > _MANY:
-        table = markdown.folded(counted(len(found), "table"), table)
+    if len(tables) > _MANY:
+        table = markdown.folded(counted(len(tables), "table"), table)
     return ["#### Locks", table]
 
 
 def _lock(table: facts.TableFacts, page: Page, *, several: bool) -> str:
-    said = [_WAITING[table.mode]] if table.mode in _WAITING else []
-    said += ["rewritten"] if table.rewritten else []
-    said += ["scanned"] if table.scanned else []
+    remarks = [_WAITING[table.mode]] if table.mode in _WAITING else []
+    remarks += ["rewritten"] if table.rewritten else []
+    remarks += ["scanned"] if table.scanned else []
     by = f" in {page.code(table.revision)}" if several else ""
-    return f"| {page.code(table.table)} | {page.plain(table.mode)}{by} | {' · '.join(said)} |"
+    return f"| {page.code(table.table)} | {page.plain(table.mode)}{by} | {' · '.join(remarks)} |"
 
 
 def data(preview: Preview, page: Page) -> list[str]:
     """What will be gone, and which revision or resource takes it; then what may be, as nobody can know, or is kept."""
     lost = facts.losses(preview)
-    kept = [("preserves", *each) for each in facts.kept(preview)]
-    kept += [("restores", *each) for each in facts.put_back(preview)]
+    kept = [("preserves", *item) for item in facts.kept(preview)]
+    kept += [("restores", *item) for item in facts.restored(preview)]
     if not lost and not kept:
         return []
     lines = [_loss(loss, page) for loss in page.rows(lost, "danger")]
-    lines += [f"- 📦 {verb} {page.code(what)}, in {page.code(id)}" for verb, what, id in page.rows(kept, "kept thing")]
+    lines += [f"- 📦 {verb} {page.code(name)}, in {page.code(id)}" for verb, name, id in page.rows(kept, "kept thing")]
     listed = "\n".join(lines)
     if len(lost) + len(kept) > _MANY:
         listed = markdown.folded(f"{len(lost) + len(kept):,} things", listed)
@@ -115,11 +115,11 @@ def commands(preview: Preview, page: Page) -> list[str]:
     """How to apply this and how to go back; how to look again where the preview failed."""
     if preview.failed:
         return [f"#### Next\n\nFix what the messages say, then {command(preview, 'preview')}"]
-    if not preview.steps and not any(planned.account and planned.account.revisions for planned in preview.plans):
+    if not preview.steps and not any(planned.review and planned.review.revisions for planned in preview.plans):
         return []
     destroyed = any(step.op == "delete" and step.type == STACK for step in preview.steps)
     rows = [f"- Apply: {command(preview, 'destroy' if destroyed else 'up')}"]
-    digests = [planned.digest for planned in preview.plans if planned.digest and planned.account]
+    digests = [planned.digest for planned in preview.plans if planned.digest and planned.review]
     for digest in page.rows(list(dict.fromkeys(digests)), "digest"):
         rows.append(f"- Approve, where the stack asks for it: {page.code(f'PULUMI_ALEMBIC_APPROVE={digest}')}")
     rows += _back(preview, page)
@@ -134,27 +134,27 @@ def _back(preview: Preview, page: Page) -> list[str]:
     """How each resource that runs anything goes back."""
     origins: dict[str, dict[str, Planned]] = {}
     for planned in preview.plans:
-        if planned.account:
-            origins.setdefault(planned.urn, {}).setdefault(planned.account.origin, planned)
-    work = {each.urn for each in preview.plans if each.account and each.account.revisions}
-    found = [each for urn, each in origins.items() if urn in work]
-    return [_back_to(list(each.values()), preview, page) for each in page.rows(found, "resource")]
+        if planned.review:
+            origins.setdefault(planned.urn, {}).setdefault(planned.review.origin, planned)
+    work = {plan.urn for plan in preview.plans if plan.review and plan.review.revisions}
+    working = [plans for urn, plans in origins.items() if urn in work]
+    return [_back_to(list(plans.values()), preview, page) for plans in page.rows(working, "resource")]
 
 
 def _back_to(plans: list[Planned], preview: Preview, page: Page) -> str:
-    """One resource's way back; the plans are those of its databases that come from different revisions."""
+    """One resource's downgrade; the plans are those of its databases that come from different revisions."""
     of = f" of {page.code(plans[0].name)}" if preview.planned > 1 else ""
-    accounts = [planned.account for planned in plans if planned.account]
-    origin = accounts[0].origin
-    if len(accounts) > 1:
-        names = ", ".join(page.code(each.origin) for each in page.rows(accounts, "revision"))
+    reviews = [planned.review for planned in plans if planned.review]
+    origin = reviews[0].origin
+    if len(reviews) > 1:
+        names = ", ".join(page.code(review.origin) for review in page.rows(reviews, "revision"))
         return (
             f"- Schema back{of}: its databases come from {names}, and a target is for all of them: set it to one of "
             f"these, then {command(preview, 'up')}"
         )
     if "+" in origin:
         return f"- Schema back{of}: no one target names the heads {page.code(origin)}, so restore a backup"
-    if any(each.from_ledger for each in accounts[0].revisions):
+    if any(revision.from_ledger for revision in reviews[0].revisions):
         return f"- Schema back{of}: {command(preview, 'up')} from a commit that has {page.code(origin)}"
     return f"- Schema back{of}: set the target back to {page.code(origin)}, then {command(preview, 'up')}"
 
@@ -163,18 +163,18 @@ def messages(preview: Preview, page: Page) -> list[str]:
     """The preview's own errors and warnings, the errors first, each once."""
     if not preview.diagnostics:
         return []
-    counts = Counter(sorted(preview.diagnostics, key=lambda each: each.severity != "error"))
-    rows = [_message(each, number, page) for each, number in page.rows(list(counts.items()), "message")]
+    counts = Counter(sorted(preview.diagnostics, key=lambda diagnostic: diagnostic.severity != "error"))
+    rows = [_message(message, number, page) for message, number in page.rows(list(counts.items()), "message")]
     return ["#### Messages of the preview", *rows]
 
 
-def _message(found: Diagnostic, number: int, page: Page) -> str:
-    symbol = SYMBOLS[Severity(found.severity)]
-    start = f"{symbol} {page.code(found.resource)}: " if found.resource else f"{symbol} "
+def _message(diagnostic: Diagnostic, number: int, page: Page) -> str:
+    symbol = SYMBOLS[Severity(diagnostic.severity)]
+    start = f"{symbol} {page.code(diagnostic.resource)}: " if diagnostic.resource else f"{symbol} "
     times = f" ({number:,} times)" if number > 1 else ""
-    if "\n" not in found.message:
-        return f"{start}{page.plain(found.message)}{times}"
-    first, _, rest = found.message.partition("\n")
+    if "\n" not in diagnostic.message:
+        return f"{start}{page.plain(diagnostic.message)}{times}"
+    first, _, rest = diagnostic.message.partition("\n")
     return f"{start}{page.plain(first)}{times}\n\n{page.block(rest, 'text', 'message')}"
 
 
@@ -204,39 +204,41 @@ def structure(preview: Preview, page: Page) -> list[str]:
 
 
 def _plan(planned: Planned, page: Page, *, several: bool) -> Iterator[str]:
-    account = planned.account
-    drawing = page.drawing(account.tables) if account and account.tables else ""
-    if account is None or not drawing:
+    review = planned.review
+    drawing = page.drawing(review.tables) if review and review.tables else ""
+    if review is None or not drawing:
         return
     of = f" of {page.code(planned.name)}" if several else ""
     yield f"#### Tables before and after{of}{f' in {page.plain(planned.databases)}' if planned.databases else ''}"
-    yield " ".join([_LEGEND, *_unknown(account, page)])
-    many = len(account.tables) > _MANY
-    yield markdown.folded(counted(len(account.tables), "table"), drawing) if many else drawing
+    yield " ".join([_LEGEND, *_unknown(review, page)])
+    many = len(review.tables) > _MANY
+    yield markdown.folded(counted(len(review.tables), "table"), drawing) if many else drawing
 
 
-def _unknown(account: Account, page: Page) -> Iterator[str]:
-    hidden = [each.id for each in account.revisions if facts.is_opaque(each)]
+def _unknown(review: PlanReview, page: Page) -> Iterator[str]:
+    hidden = [revision.id for revision in review.revisions if facts.is_opaque(revision)]
     if hidden:
-        names = ", ".join(page.code(each) for each in page.rows(hidden, "name"))
+        names = ", ".join(page.code(revision) for revision in page.rows(hidden, "name"))
         yield f"⚠️ What {names} will do to the tables is not known, and not drawn."
-    said = (what for each in account.revisions for one in each.statements for what in one.effects.unknown)
-    if unknown := list(dict.fromkeys(said)):
-        names = ", ".join(page.code(each) for each in page.rows(unknown, "name"))
+    reasons = (
+        text for revision in review.revisions for statement in revision.statements for text in statement.effects.unknown
+    )
+    if unknown := list(dict.fromkeys(reasons)):
+        names = ", ".join(page.code(name) for name in page.rows(unknown, "name"))
         yield f"❓ Not drawn is what these may do: {names}."
-    bare = [each.name for each in account.tables if not each.before and each.after and not each.after.columns]
+    bare = [table.name for table in review.tables if not table.before and table.after and not table.after.columns]
     if bare:
-        yield f"❓ The columns of {', '.join(page.code(each) for each in page.rows(bare, 'name'))} are not known."
+        yield f"❓ The columns of {', '.join(page.code(name) for name in page.rows(bare, 'name'))} are not known."
 
 
 def drift(preview: Preview, page: Page) -> list[str]:
     """Each difference with what is expected, what was found, and the statement that brings back what was."""
-    found = [(planned, *each) for planned in preview.plans for each in planned.drift]
-    if not found:
+    differences = [(planned, *difference) for planned in preview.plans for difference in planned.drift]
+    if not differences:
         return []
     several = preview.planned > 1
     rows = []
-    for planned, name, lines in page.rows(found, "difference"):
+    for planned, name, lines in page.rows(differences, "difference"):
         of = f" of {page.code(planned.name)}" if several else ""
         shown = [line for line in lines if line.startswith(("expected:", "found:", " "))]
         sql = [line for line in lines if line not in shown]
@@ -246,6 +248,6 @@ def drift(preview: Preview, page: Page) -> list[str]:
             *([page.block("\n".join(sql), "sql", "statement")] if sql else []),
         ]))  # fmt: skip
     text = "\n\n".join(rows)
-    if len(found) > _MANY:
-        text = markdown.folded(f"{len(found):,} differences", text)
+    if len(differences) > _MANY:
+        text = markdown.folded(f"{len(differences):,} differences", text)
     return ["#### Drift: the database is not as the last update left it", text]

@@ -10,7 +10,7 @@ from pulumi_alembic.sql.catalog import Catalog, Relation, quoted
 from pulumi_alembic.sql.effects import create, maintain, rows
 from pulumi_alembic.sql.effects.alter import alter, move, rename
 from pulumi_alembic.sql.effects.drops import drop, drop_owned
-from pulumi_alembic.sql.effects.queries import Scene, look, visit
+from pulumi_alembic.sql.effects.queries import CatalogAfter, look, visit
 from pulumi_alembic.sql.locks import Effects
 from pulumi_alembic.sql.parser import ParseError, edited, parse
 
@@ -22,8 +22,8 @@ def effects(sql: str, catalog: Catalog | None) -> Effects:
 
     What a text does not show is in `unknown`, never left out: what DO, functions and triggers run, and a text that
     PostgreSQL 18's parser refuses. `catalog` is what is there before it, with what the plan's earlier statements make
-    (`after`); None where there is no database yet. A table of which nothing is known is taken to be empty of foreign
-    keys, indexes and partitions, and a change of its columns' types to write it anew. Tables that the text itself makes
+    (`after`); None if there is no database yet. A table of which nothing is known is taken to be empty of foreign
+    keys, indexes and partitions, and a change of its columns' types to rewrite it. Tables that the text itself makes
     are shown too. Rows that a query reads are no scan: `scans` are those of tables that DDL reads whole.
     """
     return _played(sql, catalog).effects()
@@ -36,82 +36,84 @@ def after(sql: str, catalog: Catalog | None) -> Catalog:
 
 def play(sql: str, catalog: Catalog | None) -> tuple[Effects, Catalog]:
     """Both `effects` and `after` of the text, which is read once."""
-    scene = _played(sql, catalog)
-    return scene.effects(), scene.catalog
+    state = _played(sql, catalog)
+    return state.effects(), state.catalog
 
 
-def _played(sql: str, catalog: Catalog | None) -> Scene:
-    scene = Scene(catalog or Catalog())
+def _played(sql: str, catalog: Catalog | None) -> CatalogAfter:
+    state = CatalogAfter(catalog or Catalog())
     try:
         statements = parse(sql, shared=True)
     except ParseError as error:
-        scene.unknown(f"SQL that PostgreSQL 18's parser refuses: {error.args[0]}")
-        return scene
-    for each in statements:
+        state.unknown(f"SQL that PostgreSQL 18's parser refuses: {error.args[0]}")
+        return state
+    for statement in statements:
         try:
-            _play(scene, each)
+            _play(state, statement)
         except RecursionError:
-            scene.unknown("a statement that is nested too deeply to follow")
-    return scene
+            state.unknown("a statement that is nested too deeply to follow")
+    return state
 
 
-def _play(scene: Scene, node: Any) -> None:
+def _play(state: CatalogAfter, node: Any) -> None:
     kind = node.tag
     if kind in _QUERIES:
-        visit(scene, node)
+        visit(state, node)
         if kind == "SelectStmt" and node.intoClause is not None:
-            name = scene.new_name(node.intoClause.rel)
-            scene.put(Relation(name))
-            scene.lock(name, "ACCESS EXCLUSIVE")
+            name = state.new_name(node.intoClause.rel)
+            state.put(Relation(name))
+            state.lock(name, "ACCESS EXCLUSIVE")
     elif kind in _HANDLERS:
-        _HANDLERS[kind](scene, node)
+        _HANDLERS[kind](state, node)
     elif kind not in _QUIET:
-        scene.unknown(_UNKNOWN.get(kind) or f"a statement of the kind {kind.removesuffix('Stmt')}")
+        state.unknown(_UNKNOWN.get(kind) or f"a statement of the kind {kind.removesuffix('Stmt')}")
 
 
-def _create_schema(scene: Scene, node: Any) -> None:
-    for each in node.schemaElts or ():
+def _create_schema(state: CatalogAfter, node: Any) -> None:
+    for element in node.schemaElts or ():
         for key in ("relation", "view", "sequence"):
-            relation = getattr(each, key)
+            relation = getattr(element, key)
             if relation is not None and not relation.schemaname:
-                each = edited(each, **{key: edited(relation, schemaname=node.schemaname)})
-        _play(scene, each)
+                element = edited(element, **{key: edited(relation, schemaname=node.schemaname)})
+        _play(state, element)
 
 
-def _set(scene: Scene, node: Any) -> None:
-    values = [each.val.sval for each in node.args or () if each.val is not None and each.val.tag == "String"]
+def _set(state: CatalogAfter, node: Any) -> None:
+    values = [
+        argument.val.sval for argument in node.args or () if argument.val is not None and argument.val.tag == "String"
+    ]
     if node.name == "search_path":
-        scene.catalog = replace(scene.catalog, search_path=tuple(values))
+        state.catalog = replace(state.catalog, search_path=tuple(values))
     elif node.name == "timezone":
-        scene.catalog = replace(scene.catalog, utc=[each.upper() for each in values] == ["UTC"])
+        state.catalog = replace(state.catalog, utc=[value.upper() for value in values] == ["UTC"])
 
 
-def _explain(scene: Scene, node: Any) -> None:
-    if any(each.defname == "analyze" for each in node.options or ()):
-        _play(scene, node.query)
+def _explain(state: CatalogAfter, node: Any) -> None:
+    if any(option.defname == "analyze" for option in node.options or ()):
+        _play(state, node.query)
         return
-    planned = Scene(scene.catalog, runs=node.query.tag == "SelectStmt")
+    planned = CatalogAfter(state.catalog, runs=node.query.tag == "SelectStmt")
     _play(planned, node.query)
     for lock in planned.effects().locks:
-        scene.lock(lock.table, lock.mode)
+        state.lock(lock.table, lock.mode)
 
 
-def _prepare(scene: Scene, node: Any) -> None:
-    look(scene, node.query)
+def _prepare(state: CatalogAfter, node: Any) -> None:
+    look(state, node.query)
 
 
-def _drop_database(scene: Scene, node: Any) -> None:
-    scene.destroy(f"database {quoted(node.dbname)}")
+def _drop_database(state: CatalogAfter, node: Any) -> None:
+    state.destroy(f"database {quoted(node.dbname)}")
 
 
-def _drop_role(scene: Scene, node: Any) -> None:
-    for each in node.roles:
-        scene.destroy(f"role {quoted(each.rolename or '?')}")
+def _drop_role(state: CatalogAfter, node: Any) -> None:
+    for role in node.roles:
+        state.destroy(f"role {quoted(role.rolename or '?')}")
 
 
 _QUERIES = {"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "DeclareCursorStmt"}
 
-_HANDLERS: dict[str, Callable[[Scene, Any], None]] = {
+_HANDLERS: dict[str, Callable[[CatalogAfter, Any], None]] = {
     "AlterDomainStmt": maintain.alter_domain,
     "AlterObjectSchemaStmt": move,
     "AlterPolicyStmt": create.create_policy,
@@ -123,7 +125,7 @@ _HANDLERS: dict[str, Callable[[Scene, Any], None]] = {
     "CopyStmt": rows.copy,
     "CreateDomainStmt": create.create_domain,
     "CreateEnumStmt": create.create_type,
-    "CreateForeignTableStmt": lambda scene, node: create.create_table(scene, node.base),
+    "CreateForeignTableStmt": lambda state, node: create.create_table(state, node.base),
     "CreateFunctionStmt": create.create_function,
     "CreatePolicyStmt": create.create_policy,
     "CreateRangeStmt": create.create_type,

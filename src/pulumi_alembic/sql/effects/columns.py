@@ -8,128 +8,128 @@ from typing import Any
 from pulumi_alembic.sql.catalog import FIXED, FRESH, Column, quoted
 from pulumi_alembic.sql.effects.constraints import add_constraint
 from pulumi_alembic.sql.effects.drops import remove_column
-from pulumi_alembic.sql.effects.queries import Scene, is_volatile, visit
+from pulumi_alembic.sql.effects.queries import CatalogAfter, is_volatile, visit
 from pulumi_alembic.sql.effects.types import SERIAL, constrained_domain, keeps_file, loses, type_text
 
 __all__ = ["add_column", "change_type", "define_column", "drop_column", "set_default"]
 
 
-def define_column(scene: Scene, table: str, node: Any) -> None:
+def define_column(state: CatalogAfter, table: str, node: Any) -> None:
     """A column of a table that is just made, which holds no rows yet."""
-    _learn(scene, table, node)
+    _learn(state, table, node)
     for constraint in node.constraints or ():
-        add_constraint(scene, table, constraint, node.colname, filled=False)
+        add_constraint(state, table, constraint, node.colname, filled=False)
 
 
-def add_column(scene: Scene, table: str, command: Any) -> None:
-    """ADD COLUMN: the table is written anew where the value is not the same for all rows, or has to be tested.
+def add_column(state: CatalogAfter, table: str, command: Any) -> None:
+    """ADD COLUMN: the table is rewritten where the value is not the same for all rows, or has to be tested.
 
     PostgreSQL 15 manual, ALTER TABLE, notes: a volatile default, a stored generated column, an identity column, a
     domain with constraints. `serial` is a volatile default.
     """
     node = command.def_
-    if command.missing_ok and node.colname in scene.relation(table).columns:
+    if command.missing_ok and node.colname in state.relation(table).columns:
         return
-    _learn(scene, table, node)
-    kinds = {each.contype: each for each in node.constraints or ()}
+    _learn(state, table, node)
+    kinds = {declared.contype: declared for declared in node.constraints or ()}
     default = kinds.get("CONSTR_DEFAULT")
     generated = kinds.get("CONSTR_GENERATED")
     if (
-        (default and is_volatile(scene, default.raw_expr))
+        (default and is_volatile(state, default.raw_expr))
         or (generated and generated.generated_kind != "v")
         or "CONSTR_IDENTITY" in kinds
         or _is_serial(node)
-        or constrained_domain(scene.catalog, type_text(node.typeName))
+        or constrained_domain(state.catalog, type_text(node.typeName))
     ):
-        scene.rewrite(table)
+        state.rewrite(table)
     if default:
-        visit(scene, default.raw_expr)
+        visit(state, default.raw_expr)
     if "CONSTR_NOTNULL" in kinds and not default:
-        scene.scan(table)
+        state.scan(table)
     for constraint in node.constraints or ():
         valued = constraint.contype != "CONSTR_FOREIGN" or bool(default) or _is_serial(node)
-        add_constraint(scene, table, constraint, node.colname, filled=valued)
+        add_constraint(state, table, constraint, node.colname, filled=valued)
 
 
-def drop_column(scene: Scene, table: str, command: Any) -> None:
+def drop_column(state: CatalogAfter, table: str, command: Any) -> None:
     """DROP COLUMN: with its values go its constraints; with CASCADE, the views and keys that need it."""
     column, cascade = command.name, command.behavior == "DROP_CASCADE"
-    relation = scene.relation(table)
+    relation = state.relation(table)
     if command.missing_ok and relation.columns and column not in relation.columns:
         return
-    remove_column(scene, table, column, cascade=cascade)
+    remove_column(state, table, column, cascade=cascade)
 
 
-def change_type(scene: Scene, table: str, command: Any) -> None:
-    """ALTER COLUMN TYPE: the table is written anew unless each value stays the bytes it is; checks read it again."""
+def change_type(state: CatalogAfter, table: str, command: Any) -> None:
+    """ALTER COLUMN TYPE: the table is rewritten unless each value stays the bytes it is; checks read it again."""
     node, column = command.def_, command.name
-    known = scene.relation(table).columns.get(column, Column())
+    current = state.relation(table).columns.get(column, Column())
     new = type_text(node.typeName)
     using = node.raw_default
     plain = using is None or _is_column(using, column)
     if using is not None:
-        visit(scene, using)
+        visit(state, using)
     if not plain and not _casts(using, column, new):
-        scene.rewrite(table)
-        scene.destroy(f"values of {table}.{quoted(column)}")
-    elif loses(scene.catalog, known.type, new, not plain):
-        scene.destroy(f"values of {table}.{quoted(column)}")
-    same = keeps_file(scene.catalog, known.type, new)
+        state.rewrite(table)
+        state.destroy(f"values of {table}.{quoted(column)}")
+    elif loses(state.catalog, current.type, new, not plain):
+        state.destroy(f"values of {table}.{quoted(column)}")
+    same = keeps_file(state.catalog, current.type, new)
     if not same:
-        scene.rewrite(table)
-    _constrained_again(scene, table, column, same=same)
-    scene.put_column(table, column, replace(known, type=new))
+        state.rewrite(table)
+    _constrained_again(state, table, column, same=same)
+    state.put_column(table, column, replace(current, type=new))
 
 
-def _constrained_again(scene: Scene, table: str, column: str, *, same: bool) -> None:
+def _constrained_again(state: CatalogAfter, table: str, column: str, *, same: bool) -> None:
     """Constraints of the column are made again: valid ones are tested again, and both tables of a foreign key locked.
 
     A foreign key is not tested again where the values are the `same`.
     """
-    for constraint in scene.relation(table).constraints:
+    for constraint in state.relation(table).constraints:
         if column not in constraint.columns:
             continue
         if constraint.validated and (constraint.kind == "c" or (constraint.target and not same)):
-            scene.scan(table)
+            state.scan(table)
         if constraint.target:
-            scene.lock_tree(constraint.target, "ACCESS EXCLUSIVE")
-        for held, key in scene.catalog.referencing(table) if constraint.kind in "pu" else ():
-            scene.lock_tree(held.name, "ACCESS EXCLUSIVE")
-            for each in scene.tree(held.name) if key.validated and not same else ():
-                scene.scan(each)
+            state.lock_tree(constraint.target, "ACCESS EXCLUSIVE")
+        for child, key in state.catalog.referencing(table) if constraint.kind in "pu" else ():
+            state.lock_tree(child.name, "ACCESS EXCLUSIVE")
+            for relation in state.tree(child.name) if key.validated and not same else ():
+                state.scan(relation)
 
 
-def _learn(scene: Scene, table: str, node: Any) -> None:
+def _learn(state: CatalogAfter, table: str, node: Any) -> None:
     type_ = type_text(node.typeName) if node.typeName else ""
-    required = any(each.contype in _REQUIRING for each in node.constraints or ())
+    required = any(constraint.contype in _REQUIRING for constraint in node.constraints or ())
     learned = Column(_SERIAL_TYPES.get(type_, type_), required or type_ in SERIAL, new=True)
-    scene.put_column(table, node.colname, replace(learned, default=_default(scene, node, type_)))
+    state.put_column(table, node.colname, replace(learned, default=_default(state, node, type_)))
 
 
-def _default(scene: Scene, node: Any, type_: str) -> str:
-    kinds = {each.contype: each for each in node.constraints or ()}
+def _default(state: CatalogAfter, node: Any, type_: str) -> str:
+    kinds = {constraint.contype: constraint for constraint in node.constraints or ()}
     if type_ in SERIAL or "CONSTR_IDENTITY" in kinds:
         return FRESH
     if "CONSTR_GENERATED" in kinds:
         return FIXED
-    given = kinds.get("CONSTR_DEFAULT")
-    return kind_of_default(scene, given.raw_expr) if given else ""
+    default = kinds.get("CONSTR_DEFAULT")
+    return kind_of_default(state, default.raw_expr) if default else ""
 
 
-def kind_of_default(scene: Scene, expression: Any) -> str:
+def kind_of_default(state: CatalogAfter, expression: Any) -> str:
     """The kind of a default, for `Column.default`."""
     constant = expression is not None and expression.tag == "A_Const"
     if expression is None or (constant and expression.isnull):
         return ""
-    return FRESH if is_volatile(scene, expression) else FIXED
+    return FRESH if is_volatile(state, expression) else FIXED
 
 
-def set_default(scene: Scene, table: str, command: Any) -> None:
+def set_default(state: CatalogAfter, table: str, command: Any) -> None:
     """ALTER COLUMN SET or DROP DEFAULT, and what an identity does in its place."""
-    known = scene.relation(table).columns.get(command.name, Column())
-    given = command.def_ if command.subtype == "AT_ColumnDefault" else None
-    default = FRESH if command.subtype == "AT_AddIdentity" else kind_of_default(scene, given)
-    scene.put_column(table, command.name, replace(known, default=default))
+    current = state.relation(table).columns.get(command.name, Column())
+    expression = command.def_ if command.subtype == "AT_ColumnDefault" else None
+    default = FRESH if command.subtype == "AT_AddIdentity" else kind_of_default(state, expression)
+    state.put_column(table, command.name, replace(current, default=default))
 
 
 _REQUIRING = {"CONSTR_NOTNULL", "CONSTR_PRIMARY", "CONSTR_IDENTITY"}

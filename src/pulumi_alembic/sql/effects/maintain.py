@@ -5,89 +5,89 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pulumi_alembic.sql.effects.queries import Scene, name_of, read
+from pulumi_alembic.sql.effects.queries import CatalogAfter, name_of, read
 from pulumi_alembic.sql.effects.types import is_of
 
 __all__ = ["alter_domain", "cluster", "comment", "refresh", "reindex", "vacuum"]
 
 
-def vacuum(scene: Scene, node: Any) -> None:
-    """VACUUM and ANALYZE; with FULL the table is written anew."""
+def vacuum(state: CatalogAfter, node: Any) -> None:
+    """VACUUM and ANALYZE; with FULL the table is rewritten."""
     full = node.is_vacuumcmd and _has(node.options, "full")
     if not node.rels:
-        scene.unknown(
+        state.unknown(
             "every table that the role may vacuum" if node.is_vacuumcmd else "every table that it may analyze"
         )
-    for each in node.rels or ():
-        name = scene.name(each.relation)
-        for part in scene.tree(name) if scene.relation(name).kind == "p" else [name]:
-            scene.lock(part, "ACCESS EXCLUSIVE" if full else "SHARE UPDATE EXCLUSIVE")
+    for table in node.rels or ():
+        name = state.name(table.relation)
+        for part in state.tree(name) if state.relation(name).kind == "p" else [name]:
+            state.lock(part, "ACCESS EXCLUSIVE" if full else "SHARE UPDATE EXCLUSIVE")
             if full:
-                scene.rewrite(part)
+                state.rewrite(part)
 
 
-def cluster(scene: Scene, node: Any) -> None:
-    """CLUSTER writes the table anew in the order of an index."""
+def cluster(state: CatalogAfter, node: Any) -> None:
+    """CLUSTER rewrites the table in the order of an index."""
     if node.relation is None:
-        scene.unknown("every table that was clustered before")
+        state.unknown("every table that was clustered before")
         return
-    name = scene.name(node.relation)
-    for each in scene.tree(name) if scene.relation(name).kind == "p" else [name]:
-        scene.lock(each, "ACCESS EXCLUSIVE")
-        scene.rewrite(each)
+    name = state.name(node.relation)
+    for table_name in state.tree(name) if state.relation(name).kind == "p" else [name]:
+        state.lock(table_name, "ACCESS EXCLUSIVE")
+        state.rewrite(table_name)
 
 
-def reindex(scene: Scene, node: Any) -> None:
+def reindex(state: CatalogAfter, node: Any) -> None:
     """REINDEX reads the tables whole and lets them be read; with CONCURRENTLY, written too."""
     kind = node.kind.removeprefix("REINDEX_OBJECT_")
     mode = "SHARE UPDATE EXCLUSIVE" if _has(node.params, "concurrently") else "SHARE"
     if kind in {"SCHEMA", "SYSTEM", "DATABASE"}:
-        scene.unknown(f"every index of the {kind.lower()} {node.name or ''}".rstrip())
+        state.unknown(f"every index of the {kind.lower()} {node.name or ''}".rstrip())
         return
-    name = scene.name(node.relation)
-    table = scene.relation(name).table if kind == "INDEX" else name
+    name = state.name(node.relation)
+    table = state.relation(name).table if kind == "INDEX" else name
     if not table:
-        scene.unknown(f"the table of index {name}")
+        state.unknown(f"the table of index {name}")
         return
-    for each in scene.tree(table) if scene.relation(table).kind == "p" else [table]:
-        scene.lock(each, mode)
-        scene.scan(each)
+    for table_name in state.tree(table) if state.relation(table).kind == "p" else [table]:
+        state.lock(table_name, mode)
+        state.scan(table_name)
 
 
-def refresh(scene: Scene, node: Any) -> None:
+def refresh(state: CatalogAfter, node: Any) -> None:
     """REFRESH MATERIALIZED VIEW: CONCURRENTLY keeps its file and lets it be read."""
-    name = scene.name(node.relation)
-    scene.lock(name, "EXCLUSIVE" if node.concurrent else "ACCESS EXCLUSIVE")
-    for used in dict.fromkeys(used for used, _ in scene.relation(name).uses):
-        read(scene, used)
+    name = state.name(node.relation)
+    state.lock(name, "EXCLUSIVE" if node.concurrent else "ACCESS EXCLUSIVE")
+    for used in dict.fromkeys(used for used, _ in state.relation(name).uses):
+        read(state, used)
     if not node.concurrent:
-        scene.rewrite(name)
+        state.rewrite(name)
 
 
-def comment(scene: Scene, node: Any) -> None:
+def comment(state: CatalogAfter, node: Any) -> None:
     """COMMENT and SECURITY LABEL: on a table or a column as an ALTER without effect, on a part of it as a reader."""
     kind = node.objtype.removeprefix("OBJECT_")
     if kind in {"TABLE", "VIEW", "MATVIEW", "FOREIGN_TABLE"}:
-        scene.lock(scene.named(node.object), "SHARE UPDATE EXCLUSIVE")
+        state.lock(state.named(node.object), "SHARE UPDATE EXCLUSIVE")
     elif kind == "COLUMN":
-        scene.lock(scene.named(node.object[:-1]), "SHARE UPDATE EXCLUSIVE")
+        state.lock(state.named(node.object[:-1]), "SHARE UPDATE EXCLUSIVE")
     elif kind in {"TABCONSTRAINT", "TRIGGER", "POLICY", "RULE"}:
-        scene.lock(scene.named(node.object[:-1]), "ACCESS SHARE")
+        state.lock(state.named(node.object[:-1]), "ACCESS SHARE")
 
 
-def alter_domain(scene: Scene, node: Any) -> None:
+def alter_domain(state: CatalogAfter, node: Any) -> None:
     """ALTER DOMAIN: a new constraint is tested on the columns of that type, whose tables take no writes meanwhile."""
-    name = scene.catalog.find(*name_of(node.typeName), scene.catalog.types)
+    name = state.catalog.find(*name_of(node.typeName), state.catalog.types)
     adds = node.subtype in {"C", "O"}
     if adds:
-        scene.catalog = replace(scene.catalog, constrained=scene.catalog.constrained | {name})
+        state.catalog = replace(state.catalog, constrained=state.catalog.constrained | {name})
     untested = node.def_ is not None and node.def_.skip_validation
     if not (adds or node.subtype == "V") or untested:
         return
-    for relation in list(scene.catalog.relations.values()):
-        if any(is_of(scene.catalog, each.type, name) for each in relation.columns.values()):
-            scene.lock(relation.name, "SHARE")
-            scene.scan(relation.name)
+    for relation in list(state.catalog.relations.values()):
+        if any(is_of(state.catalog, column.type, name) for column in relation.columns.values()):
+            state.lock(relation.name, "SHARE")
+            state.scan(relation.name)
 
 
 _OFF = {"false", "off", "0"}
@@ -97,5 +97,5 @@ def _has(options: Any, name: str) -> bool:
     for option in options or ():
         if option.defname == name:
             values = (option.arg.sval, option.arg.boolval, option.arg.ival) if option.arg else ()
-            return not any(str(each).lower() in _OFF for each in values)
+            return not any(str(value).lower() in _OFF for value in values)
     return False

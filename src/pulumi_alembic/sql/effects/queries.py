@@ -12,8 +12,8 @@ from pulumi_alembic.sql.parser import Node, children, nodes
 
 __all__ = [
     "WRITERS",
+    "CatalogAfter",
     "Hidden",
-    "Scene",
     "is_volatile",
     "look",
     "name_of",
@@ -29,11 +29,11 @@ _STORED = "rm"
 
 def name_of(names: Iterable[Any]) -> tuple[str | None, str]:
     """Schema, if any, and name, of a list of Strings."""
-    parts = [each.sval for each in names]
+    parts = [name.sval for name in names]
     return (parts[-2] if len(parts) > 1 else None), parts[-1]
 
 
-class Scene:
+class CatalogAfter:
     """The catalog as the statements so far leave it, and the union of their effects.
 
     A relation that nothing is known of is taken for a table. Where nothing `runs`, queries are only looked at.
@@ -53,7 +53,7 @@ class Scene:
         return Effects(
             tuple(Lock(table, mode) for table, mode in self._locks.items()),
             tuple(self._rewrites),
-            tuple(each for each in self._scans if each not in self._rewrites),
+            tuple(scan for scan in self._scans if scan not in self._rewrites),
             tuple(self._destroys),
             tuple(self._unknown),
         )
@@ -84,13 +84,13 @@ class Scene:
     def lock(self, name: str, mode: str) -> None:
         """A lock on the relation, where it is of a kind whose readers would feel it."""
         if self.relation(name).kind in _LOCKED:
-            held = self._locks.get(name, mode)
-            self._locks[name] = max(held, mode, key=MODES.index)
+            current = self._locks.get(name, mode)
+            self._locks[name] = max(current, mode, key=MODES.index)
 
     def lock_tree(self, name: str, mode: str) -> None:
         """A lock on the table and all that is below it."""
-        for each in self.tree(name):
-            self.lock(each, mode)
+        for relation in self.tree(name):
+            self.lock(relation, mode)
 
     def rewrite(self, name: str) -> None:
         """The relation gets a new file, where it has one."""
@@ -123,20 +123,20 @@ class Scene:
     def put_constraint(self, table: str, constraint: Constraint) -> None:
         """The table has this constraint from now on, in place of one of the same name."""
         relation = self.relation(table)
-        others = [each for each in relation.constraints if each.name != constraint.name or not each.name]
+        others = [other for other in relation.constraints if other.name != constraint.name or not other.name]
         self.put(replace(relation, constraints=(*others, constraint)))
 
     def forget(self, name: str) -> None:
         """The relation is there no more, nor what cannot be without it."""
-        gone = {name} | {each.name for each in self.catalog.relations.values() if each.table == name}
-        left = {key: each for key, each in self.catalog.relations.items() if key not in gone}
+        gone = {name} | {relation.name for relation in self.catalog.relations.values() if relation.table == name}
+        left = {key: other for key, other in self.catalog.relations.items() if key not in gone}
         self.catalog = replace(self.catalog, relations=left)
 
     def rename(self, name: str, new: str) -> None:
         """The relation is known by another name from now on, wherever it is named."""
         renamed = {}
-        for each in self.catalog.relations.values():
-            relation = _renamed(each, name, new)
+        for other in self.catalog.relations.values():
+            relation = _renamed(other, name, new)
             renamed[relation.name] = relation
         self.catalog = replace(self.catalog, relations=renamed)
 
@@ -154,18 +154,21 @@ def _renamed(relation: Relation, name: str, new: str) -> Relation:
         relation,
         name=to(relation.name),
         was=relation.was or relation.name if relation.name == name else relation.was,
-        parents=tuple(to(each) for each in relation.parents),
+        parents=tuple(to(parent) for parent in relation.parents),
         default_partition=to(relation.default_partition),
         table=to(relation.table),
-        uses=tuple((to(each), column) for each, column in relation.uses),
-        constraints=tuple(replace(each, target=to(each.target), index=to(each.index)) for each in relation.constraints),
+        uses=tuple((to(used), column) for used, column in relation.uses),
+        constraints=tuple(
+            replace(constraint, target=to(constraint.target), index=to(constraint.index))
+            for constraint in relation.constraints
+        ),
     )
 
 
 Hidden = frozenset[str]
 """The names that a WITH clause gives to queries, which hide tables of that name."""
 
-WRITERS: dict[str, Callable[[Scene, Any, Hidden], None]] = {}
+WRITERS: dict[str, Callable[[CatalogAfter, Any, Hidden], None]] = {}
 """What handles a statement that writes, which may stand inside a query's WITH clause too."""
 
 # pg_proc of PostgreSQL 15 to 18 and of the extensions pgcrypto and uuid-ossp: volatile, and changing no table.
@@ -183,81 +186,83 @@ _QUIET = ("pg_get_", "pg_typeof", "pg_size", "pg_column", "pg_table_is", "pg_adv
 _ADMIN_SUFFIXES = ("_size", "_is_visible", "_sleep", "_backend_pid")
 
 
-def visit(scene: Scene, node: Any, hidden: Hidden = frozenset()) -> None:
+def visit(state: CatalogAfter, node: Any, hidden: Hidden = frozenset()) -> None:
     """Note every table that is read, every row lock, and every call of a function that may do anything."""
     # Without recursion: expressions, joins and UNIONs nest by the thousand.
     waiting: list[tuple[Any, Hidden]] = [(node, hidden)]
     while waiting:
         node, hidden = waiting.pop()
         if isinstance(node, list):
-            waiting += [(each, hidden) for each in reversed(node)]
+            waiting += [(item, hidden) for item in reversed(node)]
         elif isinstance(node, _RowLocks):
-            node.note(scene, hidden)
+            node.note(state, hidden)
         elif not isinstance(node, Node):
             continue
         elif node.tag in WRITERS:
-            WRITERS[node.tag](scene, node, hidden)
+            WRITERS[node.tag](state, node, hidden)
         elif node.tag == "RangeVar":
             if node.schemaname or node.relname not in hidden:
-                read(scene, scene.name(node), tree=node.inh)
+                read(state, state.name(node), tree=node.inh)
         elif node.tag == "SelectStmt":
-            inner = with_clause(scene, node, hidden)
-            read_first = [each for each in children(node) if not _is_apart(node, each)]
-            waiting += [(each, inner) for each in reversed([*read_first, _RowLocks(node)])]
+            inner = with_clause(state, node, hidden)
+            read_first = [child for child in children(node) if not _is_apart(node, child)]
+            waiting += [(child, inner) for child in reversed([*read_first, _RowLocks(node)])]
         else:
             if node.tag == "FuncCall":
-                _call(scene, node)
-            waiting += [(each, hidden) for each in reversed(children(node))]
+                _call(state, node)
+            waiting += [(child, hidden) for child in reversed(children(node))]
 
 
-def look(scene: Scene, node: Any) -> None:
+def look(state: CatalogAfter, node: Any) -> None:
     """Note the tables of a query, or of an expression, that is kept and not run."""
-    looked = Scene(scene.catalog, runs=False)
+    looked = CatalogAfter(state.catalog, runs=False)
     visit(looked, node)
     for lock in looked.effects().locks:
-        scene.lock(lock.table, lock.mode)
+        state.lock(lock.table, lock.mode)
 
 
-def read(scene: Scene, name: str, mode: str = "ACCESS SHARE", *, tree: bool = True) -> None:
+def read(state: CatalogAfter, name: str, mode: str = "ACCESS SHARE", *, tree: bool = True) -> None:
     """Lock what a query names, what is below it, and what a view reads."""
     waiting, seen = [name], {name}
     while waiting:
         used = waiting.pop()
-        relation = scene.relation(used)
-        for each in scene.tree(used) if tree else [used]:
-            scene.lock(each, mode)
-        if relation.kind == "v" and scene.runs:
-            waiting += [each for each in dict.fromkeys(each for each, _ in relation.uses) if each not in seen]
+        relation = state.relation(used)
+        for relation_name in state.tree(used) if tree else [used]:
+            state.lock(relation_name, mode)
+        if relation.kind == "v" and state.runs:
+            waiting += [
+                fromkey for fromkey in dict.fromkeys(source for source, _ in relation.uses) if fromkey not in seen
+            ]
             seen |= set(waiting)
 
 
-def with_clause(scene: Scene, node: Any, hidden: Hidden) -> Hidden:
+def with_clause(state: CatalogAfter, node: Any, hidden: Hidden) -> Hidden:
     """Visit the queries of a statement's WITH clause; returns what is hidden from the statement itself."""
     clause = node.withClause
     if clause is None:
         return hidden
-    names = frozenset(each.ctename for each in clause.ctes)
-    for each in clause.ctes:
-        visit(scene, each.ctequery, hidden | names if clause.recursive else hidden)
-        hidden |= {each.ctename}
+    names = frozenset(cte.ctename for cte in clause.ctes)
+    for used in clause.ctes:
+        visit(state, used.ctequery, hidden | names if clause.recursive else hidden)
+        hidden |= {used.ctename}
     return hidden
 
 
-def tables(scene: Scene, node: Any) -> list[str]:
+def tables(state: CatalogAfter, node: Any) -> list[str]:
     """The relations that a query names."""
-    named = [scene.name(each) for each in nodes(node, "RangeVar")]
-    return [each for each in dict.fromkeys(named) if each in scene.catalog.relations]
+    named = [state.name(reference) for reference in nodes(node, "RangeVar")]
+    return [name for name in dict.fromkeys(named) if name in state.catalog.relations]
 
 
-def is_volatile(scene: Scene, expression: Any) -> bool:
+def is_volatile(state: CatalogAfter, expression: Any) -> bool:
     """Whether the expression has to be computed for each row: it calls a volatile function, or one of an unknown kind.
 
     A name that neither the catalog has nor this module is one of PostgreSQL's own, of which the others are not.
     """
     for call in nodes(expression, "FuncCall"):
         name = name_of(call.funcname)[1]
-        own = _own(scene, call)
-        if own and scene.catalog.functions.get(own, True):
+        own = _own(state, call)
+        if own and state.catalog.functions.get(own, True):
             return True
         if not own and (name in _VOLATILE or name.startswith(("pg_", *_ACTING))):
             return True
@@ -274,34 +279,34 @@ class _RowLocks:
 
     select: Node
 
-    def note(self, scene: Scene, hidden: Hidden) -> None:
+    def note(self, state: CatalogAfter, hidden: Hidden) -> None:
         for clause in self.select.lockingClause or ():
-            only = {each.relname for each in clause.lockedRels or ()}
+            only = {locked.relname for locked in clause.lockedRels or ()}
             for named in nodes(self.select.fromClause, "RangeVar"):
                 shown = named.alias.aliasname if named.alias else named.relname
                 if (not only or shown in only) and (named.schemaname or named.relname not in hidden):
-                    read(scene, scene.name(named), "ROW SHARE", tree=named.inh)
+                    read(state, state.name(named), "ROW SHARE", tree=named.inh)
 
 
-def _call(scene: Scene, node: Any) -> None:
-    own = _own(scene, node)
+def _call(state: CatalogAfter, node: Any) -> None:
+    own = _own(state, node)
     name = name_of(node.funcname)[1]
-    if not scene.runs:
+    if not state.runs:
         return
     if own:
-        scene.unknown(f"function {own}")
+        state.unknown(f"function {own}")
     elif name.startswith(_ACTING) or (
         name.startswith("pg_") and not name.startswith(_QUIET) and not name.endswith(_ADMIN_SUFFIXES)
     ):
-        scene.unknown(f"function {name}")
+        state.unknown(f"function {name}")
 
 
-def _own(scene: Scene, call: Any) -> str:
+def _own(state: CatalogAfter, call: Any) -> str:
     """The full name of a function that is not PostgreSQL's own; empty for one that is."""
     schema, name = name_of(call.funcname)
     if schema == "pg_catalog" or (not schema and name in _VOLATILE):
         return ""
     if schema:
         return quoted(schema, name)
-    found = scene.catalog.find(None, name, scene.catalog.functions)
-    return found if found in scene.catalog.functions else ""
+    function = state.catalog.find(None, name, state.catalog.functions)
+    return function if function in state.catalog.functions else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pulumi_alembic.sql.catalog import quoted
-from pulumi_alembic.sql.effects.queries import WRITERS, Hidden, Scene, read, visit, with_clause
+from pulumi_alembic.sql.effects.queries import WRITERS, CatalogAfter, Hidden, read, visit, with_clause
 from pulumi_alembic.sql.locks import MODES
 from pulumi_alembic.sql.parser import nodes
 
@@ -14,139 +14,139 @@ __all__ = ["copy", "lock_table", "truncate"]
 _NOTHING: Hidden = frozenset()
 
 
-def _insert(scene: Scene, node: Any, hidden: Hidden) -> None:
-    inner = with_clause(scene, node, hidden)
-    name = scene.name(node.relation)
-    _written(scene, name, tree=scene.relation(name).kind == "p")
-    _check_keys(scene, name)
+def _insert(state: CatalogAfter, node: Any, hidden: Hidden) -> None:
+    inner = with_clause(state, node, hidden)
+    name = state.name(node.relation)
+    _written(state, name, tree=state.relation(name).kind == "p")
+    _check_keys(state, name)
     for part in (node.selectStmt, node.onConflictClause, node.returningClause):
-        visit(scene, part, inner)
+        visit(state, part, inner)
 
 
-def _update(scene: Scene, node: Any, hidden: Hidden) -> None:
-    inner = with_clause(scene, node, hidden)
-    name = scene.name(node.relation)
-    columns = [each.name for each in node.targetList]
-    _written(scene, name, tree=node.relation.inh)
-    _check_keys(scene, name, columns)
-    _change_keys(scene, name, columns)
+def _update(state: CatalogAfter, node: Any, hidden: Hidden) -> None:
+    inner = with_clause(state, node, hidden)
+    name = state.name(node.relation)
+    columns = [target.name for target in node.targetList]
+    _written(state, name, tree=node.relation.inh)
+    _check_keys(state, name, columns)
+    _change_keys(state, name, columns)
     for part in (node.targetList, node.fromClause, node.whereClause, node.returningClause):
-        visit(scene, part, inner)
-    known = scene.relation(name).columns
+        visit(state, part, inner)
+    old_columns = state.relation(name).columns
     for column in columns if node.whereClause is None else ():
-        if column not in known or not known[column].new:
-            scene.destroy(f"values of {name}.{quoted(column)}")
+        if column not in old_columns or not old_columns[column].new:
+            state.destroy(f"values of {name}.{quoted(column)}")
 
 
-def _delete(scene: Scene, node: Any, hidden: Hidden) -> None:
-    inner = with_clause(scene, node, hidden)
-    name = scene.name(node.relation)
-    _written(scene, name, tree=node.relation.inh)
+def _delete(state: CatalogAfter, node: Any, hidden: Hidden) -> None:
+    inner = with_clause(state, node, hidden)
+    name = state.name(node.relation)
+    _written(state, name, tree=node.relation.inh)
     for part in (node.usingClause, node.whereClause, node.returningClause):
-        visit(scene, part, inner)
+        visit(state, part, inner)
     if next(nodes(node.whereClause, "ColumnRef"), None) is None:
         # Without a condition on the row, such as WHERE true, it is every row.
-        for each in scene.tree(name) if node.relation.inh else [name]:
-            scene.destroy(f"rows of {each}")
+        for relation in state.tree(name) if node.relation.inh else [name]:
+            state.destroy(f"rows of {relation}")
     else:
-        scene.destroy(f"some rows of {name}")
-    _delete_from(scene, name, "some rows", {name})
+        state.destroy(f"some rows of {name}")
+    _delete_from(state, name, "some rows", {name})
 
 
-def _merge(scene: Scene, node: Any, hidden: Hidden) -> None:
-    inner = with_clause(scene, node, hidden)
-    name = scene.name(node.relation)
-    _written(scene, name, tree=node.relation.inh)
-    actions = {each.commandType for each in node.mergeWhenClauses}
+def _merge(state: CatalogAfter, node: Any, hidden: Hidden) -> None:
+    inner = with_clause(state, node, hidden)
+    name = state.name(node.relation)
+    _written(state, name, tree=node.relation.inh)
+    actions = {clause.commandType for clause in node.mergeWhenClauses}
     if actions & {"CMD_INSERT", "CMD_UPDATE"}:
-        _check_keys(scene, name)
+        _check_keys(state, name)
     for part in (node.sourceRelation, node.joinCondition, node.mergeWhenClauses, node.returningClause):
-        visit(scene, part, inner)
+        visit(state, part, inner)
     if "CMD_DELETE" in actions:
-        scene.destroy(f"some rows of {name}")
-        _delete_from(scene, name, "some rows", {name})
+        state.destroy(f"some rows of {name}")
+        _delete_from(state, name, "some rows", {name})
 
 
 WRITERS |= {"InsertStmt": _insert, "UpdateStmt": _update, "DeleteStmt": _delete, "MergeStmt": _merge}
 
 
-def truncate(scene: Scene, node: Any) -> None:
+def truncate(state: CatalogAfter, node: Any) -> None:
     """TRUNCATE: each table gets a new, empty file; with CASCADE so do those whose foreign keys name it."""
-    waiting = [each for item in node.relations for each in _tree(scene, item)]
+    waiting = [table for item in node.relations for table in _tree(state, item)]
     emptied: dict[str, None] = {}
     while waiting:
         name = waiting.pop(0)
         if name not in emptied:
             emptied[name] = None
             if node.behavior == "DROP_CASCADE":
-                waiting += [each for held, _ in scene.catalog.referencing(name) for each in scene.tree(held.name)]
+                waiting += [table for child, _ in state.catalog.referencing(name) for table in state.tree(child.name)]
     for name in emptied:
-        scene.lock(name, "ACCESS EXCLUSIVE")
-        scene.rewrite(name)
-        scene.destroy(f"rows of {name}")
-        _triggers(scene, name)
+        state.lock(name, "ACCESS EXCLUSIVE")
+        state.rewrite(name)
+        state.destroy(f"rows of {name}")
+        _triggers(state, name)
 
 
-def copy(scene: Scene, node: Any) -> None:
+def copy(state: CatalogAfter, node: Any) -> None:
     """COPY: from a table or query, or into a table."""
     if node.relation is None or not node.is_from:
-        visit(scene, node.query or node.relation)
+        visit(state, node.query or node.relation)
     else:
-        name = scene.name(node.relation)
-        _written(scene, name, tree=scene.relation(name).kind == "p")
-        _check_keys(scene, name)
+        name = state.name(node.relation)
+        _written(state, name, tree=state.relation(name).kind == "p")
+        _check_keys(state, name)
     if node.is_program:
-        scene.unknown(f"program {node.filename}")
+        state.unknown(f"program {node.filename}")
 
 
-def lock_table(scene: Scene, node: Any) -> None:
+def lock_table(state: CatalogAfter, node: Any) -> None:
     """LOCK TABLE: the mode it names, on what a view reads too."""
     for item in node.relations:
-        read(scene, scene.name(item), MODES[node.mode - 1], tree=item.inh)
+        read(state, state.name(item), MODES[node.mode - 1], tree=item.inh)
 
 
-def _tree(scene: Scene, item: Any) -> list[str]:
-    name = scene.name(item)
-    return scene.tree(name) if item.inh else [name]
+def _tree(state: CatalogAfter, item: Any) -> list[str]:
+    name = state.name(item)
+    return state.tree(name) if item.inh else [name]
 
 
-def _written(scene: Scene, name: str, *, tree: bool) -> None:
+def _written(state: CatalogAfter, name: str, *, tree: bool) -> None:
     """The lock of a statement that writes rows. Of a partitioned table all parts: which ones get rows is not known."""
-    read(scene, name, "ROW EXCLUSIVE", tree=tree)
-    for each in scene.tree(name) if tree else [name]:
-        _triggers(scene, each)
+    read(state, name, "ROW EXCLUSIVE", tree=tree)
+    for relation in state.tree(name) if tree else [name]:
+        _triggers(state, relation)
 
 
-def _triggers(scene: Scene, name: str) -> None:
-    for trigger in scene.relation(name).triggers if scene.runs else ():
-        scene.unknown(f"trigger {quoted(trigger)} on {name}")
-    for rule in scene.relation(name).rules:
-        scene.unknown(f"rule {quoted(rule)} on {name}")
+def _triggers(state: CatalogAfter, name: str) -> None:
+    for trigger in state.relation(name).triggers if state.runs else ():
+        state.unknown(f"trigger {quoted(trigger)} on {name}")
+    for rule in state.relation(name).rules:
+        state.unknown(f"rule {quoted(rule)} on {name}")
 
 
-def _check_keys(scene: Scene, name: str, columns: list[str] | None = None) -> None:
+def _check_keys(state: CatalogAfter, name: str, columns: list[str] | None = None) -> None:
     """Rows that foreign keys of the table name are locked, so that they stay."""
-    for key in scene.relation(name).constraints if scene.runs else ():
+    for key in state.relation(name).constraints if state.runs else ():
         if key.target and (columns is None or set(columns) & set(key.columns)):
-            scene.lock_tree(key.target, "ROW SHARE")
+            state.lock_tree(key.target, "ROW SHARE")
 
 
-def _change_keys(scene: Scene, name: str, columns: list[str]) -> None:
+def _change_keys(state: CatalogAfter, name: str, columns: list[str]) -> None:
     """Rows that name a key which changes are looked for, or follow."""
-    keys = [each for each in scene.relation(name).constraints if each.kind in "pu"]
-    if not scene.runs or not any(set(columns) & set(each.columns) for each in keys):
+    keys = [constraint for constraint in state.relation(name).constraints if constraint.kind in "pu"]
+    if not state.runs or not any(set(columns) & set(constraint.columns) for constraint in keys):
         return
-    for held, key in scene.catalog.referencing(name):
-        scene.lock_tree(held.name, "ROW SHARE" if key.on_update in "ar" else "ROW EXCLUSIVE")
+    for child, key in state.catalog.referencing(name):
+        state.lock_tree(child.name, "ROW SHARE" if key.on_update in "ar" else "ROW EXCLUSIVE")
 
 
-def _delete_from(scene: Scene, name: str, extent: str, seen: set[str]) -> None:
+def _delete_from(state: CatalogAfter, name: str, extent: str, seen: set[str]) -> None:
     """What foreign keys do when rows of the table go."""
-    for held, key in list(scene.catalog.referencing(name)) if scene.runs else ():
-        scene.lock_tree(held.name, "ROW SHARE" if key.on_delete in "ar" else "ROW EXCLUSIVE")
+    for child, key in list(state.catalog.referencing(name)) if state.runs else ():
+        state.lock_tree(child.name, "ROW SHARE" if key.on_delete in "ar" else "ROW EXCLUSIVE")
         if key.on_delete in "nd":
-            scene.destroy(f"some values of {held.name}.{quoted(*key.columns[:1])}")
-        if key.on_delete == "c" and held.name not in seen:
-            scene.destroy(f"{extent} of {held.name}")
-            _triggers(scene, held.name)
-            _delete_from(scene, held.name, extent, seen | {held.name})
+            state.destroy(f"some values of {child.name}.{quoted(*key.columns[:1])}")
+        if key.on_delete == "c" and child.name not in seen:
+            state.destroy(f"{extent} of {child.name}")
+            _triggers(state, child.name)
+            _delete_from(state, child.name, extent, seen | {child.name})

@@ -41,8 +41,8 @@ class _Type:
 
 def type_text(node: Any) -> str:
     """The type that a TypeName stands for, as text that the parser takes for the same type."""
-    name = quoted(*(each.sval for each in node.names))
-    limits = ",".join(str(each) for each in _limits(node))
+    name = quoted(*(part.sval for part in node.names))
+    limits = ",".join(str(limit) for limit in _limits(node))
     return f"{name}{f'({limits})' if limits else ''}{'[]' * len(node.arrayBounds or ())}"
 
 
@@ -62,7 +62,7 @@ def same_type(catalog: Catalog, one: str, another: str) -> bool:
 
 
 def keeps_file(catalog: Catalog, old: str, new: str) -> bool:
-    """Whether a column's type can change without its table being written anew. An unknown old type cannot.
+    """Whether a column's type can change without its table being rewritten. An unknown old type cannot.
 
     ATColumnChangeRequiresRewrite of PostgreSQL 15's tablecmds.c: where the new value has the same bytes, and where a
     limit on the length of varchar, varbit, numeric or the times only grows.
@@ -116,7 +116,7 @@ def reads_alike(catalog: Catalog, old: str, new: str) -> bool:
         whole = after.limits[0] - (*after.limits, 0)[1] if after.limits else 0
         return not after.limits or whole >= _DIGITS.get(before.name, whole + 1)
     if pair == ("numeric", "numeric") and before.limits and after.limits:
-        scales = [(*each.limits, 0)[1] for each in (before, after)]
+        scales = [(*side.limits, 0)[1] for side in (before, after)]
         return scales[0] <= scales[1] and after.limits[0] - scales[1] >= before.limits[0] - scales[0]
     return before.name == after.name and _grows(before, after)
 
@@ -134,16 +134,16 @@ def _grows(before: _Type, after: _Type) -> bool:
     if not before.limits:
         return False
     if after.name == "numeric":
-        scales = [(*each.limits, 0)[1] for each in (before, after)]
+        scales = [(*side.limits, 0)[1] for side in (before, after)]
         return scales[0] == scales[1] and after.limits[0] >= before.limits[0]
     return after.name in _TIMES | {"varchar", "varbit"} and after.limits[0] >= before.limits[0]
 
 
 def _base(catalog: Catalog, type_: str) -> _Type:
     """The type, or what a domain is made of."""
-    found = _parsed(type_)
+    parsed = _parsed(type_)
     base = catalog.types.get(catalog.find(*_split(type_), catalog.types), "")
-    return _base(catalog, base) if base else found
+    return _base(catalog, base) if base else parsed
 
 
 def _named(catalog: Catalog, type_: str) -> tuple[str, tuple[int, ...], bool]:
@@ -164,11 +164,11 @@ def _parsed(type_: str) -> _Type:
 
 
 def _split(type_: str) -> tuple[str | None, str]:
-    names = [each.sval for each in _node(type_).names]
+    names = [name.sval for name in _node(type_).names]
     schema = names[-2] if len(names) > 1 and names[-2] != "pg_catalog" else None
     return schema, names[-1]
 
 
 def _limits(node: Any) -> list[int]:
-    values = [each.val for each in node.typmods or ()]
+    values = [modifier.val for modifier in node.typmods or ()]
     return [value.ival for value in values if value is not None and value.tag == "Integer"]

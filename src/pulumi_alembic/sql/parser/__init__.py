@@ -85,10 +85,10 @@ def comments(sql: str) -> list[str]:
     return [sql[at(token.start) : at(token.end)] for token in library.scan(sql) if token.number in _COMMENTS]
 
 
-def _slices(sql: str, found: list[tuple[int, int]]) -> list[slice]:
+def _slices(sql: str, places: list[tuple[int, int]]) -> list[slice]:
     at = positions(sql)
     parts = []
-    for start, length in found:
+    for start, length in places:
         first, last = at(start), at(start + length)
         statement = sql[first:last]
         first += len(statement) - len(statement.lstrip(_SPACE))

@@ -94,16 +94,16 @@ class _Text(Structure):
 
 def parse(sql: str) -> bytes:
     """The trees of a text's statements, as JSON. Raises ParseError."""
-    found: bytes = _run("parse", _encoded(sql), lambda tree: tree.json)
-    return found
+    parsed: bytes = _run("parse", _encoded(sql), lambda tree: tree.json)
+    return parsed
 
 
 def split(sql: str, *, scanner: bool = False) -> list[tuple[int, int]]:
     """For each statement of a text its start and its length, in bytes. Raises ParseError."""
 
-    def read(found: Any) -> list[tuple[int, int]]:
-        parts = [found.parts[number].contents for number in range(found.count)]
-        return [(each.location, each.length) for each in parts]
+    def read(answer: Any) -> list[tuple[int, int]]:
+        parts = [answer.parts[number].contents for number in range(answer.count)]
+        return [(part.location, part.length) for part in parts]
 
     result: list[tuple[int, int]] = _run(f"split_with_{'scanner' if scanner else 'parser'}", _encoded(sql), read)
     return result
@@ -111,7 +111,7 @@ def split(sql: str, *, scanner: bool = False) -> list[tuple[int, int]]:
 
 def scan(sql: str) -> list[Token]:
     """The tokens and comments of a text. Raises ParseError."""
-    message: bytes = _run("scan", _encoded(sql), lambda found: string_at(found.bytes.data, found.bytes.length))
+    message: bytes = _run("scan", _encoded(sql), lambda result: string_at(result.bytes.data, result.bytes.length))
     return [
         Token(token.get(1, 0), token.get(2, 0), token.get(4, 0), token.get(5, 0))
         for token in (dict(_fields(value)) for number, value in _fields(message) if number == 2)
@@ -139,17 +139,17 @@ def description() -> bytes:
 
 def _fields(message: Any) -> list[tuple[int, Any]]:
     """The fields of a protobuf message that has integers and messages only: their numbers and values."""
-    found: list[tuple[int, Any]] = []
+    fields: list[tuple[int, Any]] = []
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
         value, at = _varint(message, at)
         if key & 7 == 2:
-            found.append((key >> 3, message[at : at + value]))
+            fields.append((key >> 3, message[at : at + value]))
             at += value
         else:
-            found.append((key >> 3, value))
-    return found
+            fields.append((key >> 3, value))
+    return fields
 
 
 def _varint(message: Any, at: int) -> tuple[int, int]:
@@ -178,13 +178,13 @@ def _run(name: str, data: bytes, read: Callable[[Any], Any]) -> Any:
     call, free, argument = _functions()[name]
 
     def run() -> Any:
-        found = call(argument(data))
+        result = call(argument(data))
         try:
-            if found.error:
-                raise _error(found.error.contents)
-            return read(found)
+            if result.error:
+                raise _error(result.error.contents)
+            return read(result)
         finally:
-            free(found)
+            free(result)
 
     if len(data) <= _SHALLOW:
         return run()
@@ -238,7 +238,7 @@ def _functions() -> dict[str, tuple[Any, Any, Any]]:
     """By name each function of the library, what frees its result, and what makes its argument of bytes."""
     [path, *_] = sorted(_folder().glob("libpg_query.*"))
     library = CDLL(str(path))
-    found = {}
+    functions = {}
     for name, result, free in (
         ("parse", _Tree, "parse"),
         ("scan", _Tokens, "scan"),
@@ -250,8 +250,8 @@ def _functions() -> dict[str, tuple[Any, Any, Any]]:
         takes_bytes = name == "deparse_protobuf"
         call.argtypes, call.restype = [_Bytes if takes_bytes else c_char_p], result
         free_result.argtypes, free_result.restype = [result], None
-        found[name] = (call, free_result, _bytes if takes_bytes else bytes)
-    return found
+        functions[name] = (call, free_result, _bytes if takes_bytes else bytes)
+    return functions
 
 
 def _bytes(data: bytes) -> _Bytes:

@@ -95,11 +95,11 @@ def _with_plain_json(sql: str) -> str:
     return b"".join([*parts, data[at:]]).decode()
 
 
-def _below(found: list[Any]) -> list[Node]:
+def _below(values: list[Any]) -> list[Node]:
     """The nodes in lists of nodes, and of lists of nodes."""
     below: list[Node] = []
-    for each in found:
-        below += _below(each) if isinstance(each, list) else [each]
+    for name in values:
+        below += _below(name) if isinstance(name, list) else [name]
     return below
 
 
@@ -115,8 +115,8 @@ def _message(node: Node, encoded: dict[int, bytes]) -> bytes:
             # libpg_query prints it as it is.
             value = identifier(value)
         field = _fields(node.tag)[name]
-        for each in value if isinstance(value, list) and field.repeated else [value]:
-            written.append(_field(field, each, encoded))
+        for item in value if isinstance(value, list) and field.repeated else [value]:
+            written.append(_field(field, item, encoded))
     return b"".join(written)
 
 
@@ -131,7 +131,7 @@ def _field(field: _Field, value: Any, encoded: dict[int, bytes]) -> bytes:
 def _wrapped(value: Any, encoded: dict[int, bytes]) -> bytes:
     """The message `Node`, which holds one of any type; an empty one is absent."""
     if isinstance(value, list):
-        return _block(_fields("Node")["List"].number, b"".join(_block(1, _wrapped(each, encoded)) for each in value))
+        return _block(_fields("Node")["List"].number, b"".join(_block(1, _wrapped(item, encoded)) for item in value))
     return _block(_fields("Node")[value.tag].number, encoded[id(value)]) if value.tag else b""
 
 
@@ -164,13 +164,13 @@ def _fields(tag: str) -> Mapping[str, _Field]:
     """The fields of a type of node, by the name that they have in JSON."""
     messages, enums = _descriptions()
     return {
-        each.json_name: _Field(
-            each.number,
-            each.label == each.LABEL_REPEATED,
-            each.type_name == ".pg_query.Node",
-            enums.get(each.type_name.rpartition(".")[2], {}),
+        field.json_name: _Field(
+            field.number,
+            field.label == field.LABEL_REPEATED,
+            field.type_name == ".pg_query.Node",
+            enums.get(field.type_name.rpartition(".")[2], {}),
         )
-        for each in messages[tag].field
+        for field in messages[tag].field
     }
 
 
@@ -180,5 +180,5 @@ def _descriptions() -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, int]]]
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
     [file] = FileDescriptorSet.FromString(library.description()).file
-    enums = {each.name: {value.name: value.number for value in each.value} for each in file.enum_type}
-    return {each.name: each for each in file.message_type}, enums
+    enums = {message.name: {value.name: value.number for value in message.value} for message in file.enum_type}
+    return {message.name: message for message in file.message_type}, enums

@@ -32,12 +32,12 @@ class Group(pulumi.ComponentResource):
         super().__init__("walk:index:Group", name, inputs, opts)
 
 
-class Account(pulumi.ProviderResource):
+class PlanReview(pulumi.ProviderResource):
     def __init__(self, name: str, inputs: dict[str, Any], opts: pulumi.ResourceOptions) -> None:
         super().__init__("walk", name, inputs, opts)
 
 
-KINDS: dict[str, Any] = {"thing": Thing, "group": Group, "provider": Account, "read": Thing}
+KINDS: dict[str, Any] = {"thing": Thing, "group": Group, "provider": PlanReview, "read": Thing}
 
 
 def value(document: Any) -> Any:

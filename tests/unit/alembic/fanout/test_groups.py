@@ -6,10 +6,10 @@ import pytest
 
 from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.fanout.plan.databases import Listing
-from pulumi_alembic.fanout.plan.groups import Groups, failures, kept, revisions, told
+from pulumi_alembic.fanout.plan.groups import Groups, counts_text, failures, kept, revisions
 from pulumi_alembic.fanout.survey import survey
 from pulumi_alembic.review.gates import _DIGEST
-from pulumi_alembic.review.plan_review import Account, RevisionAccount
+from pulumi_alembic.review.plan_review import PlanReview, RevisionReview
 
 PLANS = {
     "up": {"origin": "002", "text": "002 → 003, 1 upgrade", "pending": True, "applied": ""},
@@ -23,8 +23,8 @@ def groups(*keys: str) -> Groups:
     for number, key in enumerate(keys):
         found.add(number, key, PLANS[key])
     for group in found.known.values():
-        group.account = Account(
-            group.origin, "003", "upgrade", "h:1/t", revisions=(RevisionAccount("003", *"mfc", "upgrade"),)
+        group.review = PlanReview(
+            group.origin, "003", "upgrade", "h:1/t", revisions=(RevisionReview("003", *"mfc", "upgrade"),)
         )
     return found
 
@@ -57,8 +57,8 @@ def test_the_digest_is_one_of_a_plan_and_of_the_databases_that_have_it() -> None
 def test_a_report_has_each_plan_with_its_databases_and_what_there_is_beside_them() -> None:
     found = groups("up", "up", "there", "base").to_json()
     assert [each["databases"] for each in found] == ["2 databases (t0, t1)", "1 database (t3)", "1 database (t2)"]
-    accounts = [Account.from_json(each["plan"]) for each in found]
-    assert [each.origin for each in accounts] == ["002", "base", "003"] and not accounts[-1].revisions
+    reviews = [PlanReview.from_json(each["plan"]) for each in found]
+    assert [each.origin for each in reviews] == ["002", "base", "003"] and not reviews[-1].revisions
 
 
 def test_a_report_has_ten_plans_and_says_how_many_more_there_are() -> None:
@@ -73,8 +73,8 @@ def test_a_report_has_ten_plans_and_says_how_many_more_there_are() -> None:
 
 def test_another_account_of_one_plan_is_another_digest() -> None:
     before, after = groups("up", "base"), groups("up", "base")
-    after.known["base"].account = Account(
-        "base", "003", "upgrade", "h:1/t", revisions=(RevisionAccount("003", *"mfd", "upgrade"),)
+    after.known["base"].review = PlanReview(
+        "base", "003", "upgrade", "h:1/t", revisions=(RevisionReview("003", *"mfd", "upgrade"),)
     )
     assert before.digest != after.digest
 
@@ -82,15 +82,15 @@ def test_another_account_of_one_plan_is_another_digest() -> None:
 def test_what_a_state_holds_of_it_is_bounded() -> None:
     counts = {f"2025{number:04}_001": 1 for number in range(1000)}
     assert len(revisions(counts)) == 21 and revisions(counts)["others"] == 980
-    assert len(told(counts)) < 600
+    assert len(counts_text(counts)) < 600
     failed = kept({f"t{number}": "x" * 10_000 for number in range(1000)})
     assert len(failed) == 11 and len(str(failed)) < 6_000 and failed["…"] == "990 more"
     assert kept({}) == {}
 
 
 def test_one_revision_of_all_is_that_revision() -> None:
-    assert told({"003": 12}) == "003"
-    assert told({"002": 1, "003": 12}) == "003 (12), 002 (1)"
+    assert counts_text({"003": 12}) == "003"
+    assert counts_text({"002": 1, "003": 12}) == "003 (12), 002 (1)"
 
 
 def test_what_went_wrong_with_several_in_the_same_way_is_said_once() -> None:

@@ -18,7 +18,7 @@ from pulumi_alembic.migrate.planner import Looked
 from pulumi_alembic.review import build
 from pulumi_alembic.review.gates import Gates
 from pulumi_alembic.review.lint import Settings, installed
-from pulumi_alembic.review.plan_review import Account, Finding
+from pulumi_alembic.review.plan_review import Finding, PlanReview
 from pulumi_alembic.review.static_lint import lint_scripts
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import Direction, Plan, plan
@@ -103,20 +103,20 @@ def write(project: Path, sql: str, id: str = FIRST, down: str | None = None) -> 
     (project / "versions" / f"{id}_know_moods.py").write_text(SCRIPT.format(id=id, down=down, sql=sql))
 
 
-def account(project: Path, settings: Settings | None = None, catalog: Catalog | None = None) -> Account:
+def review(project: Path, settings: Settings | None = None, catalog: Catalog | None = None) -> PlanReview:
     history = History.load(project)
     pending = plan(history, (), history.heads[0])
-    return build.account_of(Looked(pending, history, catalog or Catalog()), settings or Settings())
+    return build.review_of(Looked(pending, history, catalog or Catalog()), settings or Settings())
 
 
-def of_others(found: Account) -> list[Finding]:
+def of_others(found: PlanReview) -> list[Finding]:
     everything = [
         one for revision in found.revisions for part in (*revision.statements, revision) for one in part.findings
     ]
     return [each for each in everything if each.rule == "broken-rule" or "/" in each.rule]
 
 
-def check(found: Account) -> None:
+def check(found: PlanReview) -> None:
     Gates("up", "config set --path lint.{rule} warning").check([found], found.digest)
 
 
@@ -149,31 +149,31 @@ def test_the_example_of_the_page_is_installed_and_finds_what_the_page_shows(proj
 def test_a_finding_stops_an_update_unless_the_script_gives_a_reason(project: Path, install: Install) -> None:
     install("named")
     write(project, "ALTER TABLE app.t SET (fillfactor = 50)")
-    found = account(project)
+    found = review(project)
     assert of_others(found) == [
         Finding("acme-rules/named", "error", "names a table: because", tables=("app.t",))  # type: ignore[arg-type]
     ]
     with pytest.raises(LintError, match=r"lint found 1 error; nothing was run:\n.*acme-rules/named: names a table"):
         check(found)
     write(project, "-- lint: allow acme-rules/named: it is meant\nALTER TABLE app.t SET (fillfactor = 50)")
-    allowed = account(project)
+    allowed = review(project)
     assert [each.excused for each in of_others(allowed)] == ["it is meant"]
     check(allowed)
 
 
 def test_the_digest_covers_the_finding_and_not_its_words(project: Path, install: Install) -> None:
     write(project, "ALTER TABLE app.t SET (fillfactor = 50)")
-    without = account(project).digest
+    without = review(project).digest
     install("named")
-    digest = account(project).digest
+    digest = review(project).digest
     assert digest != without
-    revisions = account(project).revisions
+    revisions = review(project).revisions
     [finding] = revisions[0].statements[0].findings
     statement = dataclasses.replace(
         revisions[0].statements[0], findings=(dataclasses.replace(finding, message="other words"),)
     )
     worded = dataclasses.replace(
-        account(project), revisions=(dataclasses.replace(revisions[0], statements=(statement,)),)
+        review(project), revisions=(dataclasses.replace(revisions[0], statements=(statement,)),)
     )
     assert worded.digest == digest
 
@@ -184,11 +184,11 @@ def test_three_severities_go_by_the_size_of_the_table(project: Path, install: In
     write(project, "ALTER TABLE app.t SET (fillfactor = 50)")
     for rows, severity in ((10, "warning"), (10_000_000, "error")):
         table = dataclasses.replace(there.relations["app.t"], rows=rows, pages=1)
-        found = of_others(account(project, catalog=dataclasses.replace(there, relations={"app.t": table})))
+        found = of_others(review(project, catalog=dataclasses.replace(there, relations={"app.t": table})))
         assert [(each.severity, each.tables) for each in found] == [(severity, ("app.t",))]
     write(project, "CREATE TABLE app.u (); ALTER TABLE app.u SET (fillfactor = 50)")
     # Of the first statement only: behind it the table is one that the revision has created.
-    assert [each.severity for each in of_others(account(project))] == ["info"]
+    assert [each.severity for each in of_others(review(project))] == ["info"]
     assert Settings.parse({"acme-rules/sized": "info"}).severity("acme-rules/sized", 2) == "info"
 
 
@@ -207,19 +207,19 @@ def test_a_rule_that_fails_is_one_error_with_its_name(project: Path, install: In
     install(name)
     write(project, "SELECT 1")
     write(project, "SELECT 2", SECOND, FIRST)
-    [finding] = of_others(account(project))
+    [finding] = of_others(review(project))
     assert (finding.rule, finding.severity) == ("broken-rule", "error")
     assert finding.message.startswith(f"acme-rules/{name} of Acme_Rules 1.2 failed: {reason}")
     # Of whatever is asked: that revision was not looked at by the rule either.
     [placed] = [each for each in lint_scripts(project, [SECOND], Settings()) if each.reaches("error")]
     assert placed.finding.message == finding.message
-    assert not of_others(account(project, Settings.parse({f"acme-rules/{name}": "off"})))
+    assert not of_others(review(project, Settings.parse({f"acme-rules/{name}": "off"})))
 
 
 def test_a_rule_that_changes_its_tree_changes_nobody_elses(project: Path, install: Install) -> None:
     install("changing")
     write(project, "ALTER TABLE moods DROP COLUMN name")
-    [statement] = account(project).revisions[0].statements
+    [statement] = review(project).revisions[0].statements
     assert [lock.table for lock in statement.effects.locks] == ["moods"]
     assert [lock.table for lock in effects(statement.sql, None).locks] == ["moods"]
 
@@ -229,7 +229,7 @@ def test_a_rule_that_fails_never_stops_a_downgrade(project: Path, install: Insta
     write(project, "SELECT 1")
     history = History.load(project)
     back = Plan((FIRST,), "base", Direction.DOWNGRADE, (history.revisions[FIRST],))
-    found = build.account_of(Looked(back, history, Catalog()), Settings())
+    found = build.review_of(Looked(back, history, Catalog()), Settings())
     assert [each.rule for each in of_others(found)] == ["broken-rule"]
     check(found)
 
@@ -237,7 +237,7 @@ def test_a_rule_that_fails_never_stops_a_downgrade(project: Path, install: Insta
 def test_a_module_that_cannot_be_imported_is_named(project: Path, install: Install) -> None:
     install("named", rules="import no_such_module")
     write(project, "SELECT 1")
-    [finding] = of_others(account(project))
+    [finding] = of_others(review(project))
     assert "acme-rules/named of Acme_Rules 1.2 failed: ModuleNotFoundError" in finding.message
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pulumi_alembic.review.lint.exceptions import Excuses, in_sql
+from pulumi_alembic.review.lint.exceptions import LintExceptions, in_sql
 
 SCRIPT = '''"""A script."""
 from alembic import op
@@ -41,11 +41,11 @@ def downgrade():
     ],
 )
 def test_an_excuse_is_for_its_own_statement(line: int, reasons: list[str]) -> None:
-    assert [each.reason for each in Excuses(SCRIPT).at(line)] == reasons
+    assert [each.reason for each in LintExceptions(SCRIPT).at(line)] == reasons
 
 
 def test_the_excuses_of_a_function_are_those_inside() -> None:
-    assert [each.line for each in Excuses(SCRIPT).within("downgrade")] == [20]
+    assert [each.line for each in LintExceptions(SCRIPT).within("downgrade")] == [20]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_excuses_of_a_function_are_those_inside() -> None:
     ],
 )
 def test_an_excuse_that_excuses_nothing_says_why(comment: str, problem: str) -> None:
-    [found] = Excuses(f"x = 1  {comment}\n").all
+    [found] = LintExceptions(f"x = 1  {comment}\n").all
     assert found.line == 1 and problem in found.problem
 
 

@@ -3,16 +3,16 @@
 from dataclasses import replace
 
 from pulumi_alembic.review import report
-from pulumi_alembic.review.plan_review import Account, RevisionAccount
+from pulumi_alembic.review.plan_review import PlanReview, RevisionReview
 from tests.unit.alembic.report.previews import migrations, previewed
 
-REVISION = RevisionAccount("20250102_002", "more", "versions/x.py", "c", "downgrade")
-ACCOUNT = Account("20250102_002", "20250101_001", "downgrade", "db:5432/x", revisions=(REVISION,))
+REVISION = RevisionReview("20250102_002", "more", "versions/x.py", "c", "downgrade")
+ACCOUNT = PlanReview("20250102_002", "20250101_001", "downgrade", "db:5432/x", revisions=(REVISION,))
 
 
 def comment(**found: tuple[str, ...]) -> str:
-    account = replace(ACCOUNT, revisions=(replace(REVISION, **found),))
-    preview = previewed(migrations(account))
+    review = replace(ACCOUNT, revisions=(replace(REVISION, **found),))
+    preview = previewed(migrations(review))
     return report.comment(preview, report.judge(preview), report.MARKER)
 
 
@@ -27,4 +27,4 @@ def test_what_is_kept_is_told_and_nothing_is_at_risk() -> None:
 def test_it_is_no_part_of_the_digest() -> None:
     kept = replace(ACCOUNT, revisions=(replace(REVISION, keeps=("x",), puts_back=("y",)),))
     assert kept.digest == ACCOUNT.digest
-    assert Account.from_json(kept.to_json()) == kept
+    assert PlanReview.from_json(kept.to_json()) == kept

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from pulumi_alembic.review.plan_review import RESTORES, Account, Rehearsed, RevisionAccount, StatementAccount
+from pulumi_alembic.review.plan_review import RESTORES, PlanReview, Rehearsed, RevisionReview, StatementReview
 from pulumi_alembic.review.report import Level, PreviewError, judge, read
 from pulumi_alembic.review.report.facts import TableFacts, tables
 from pulumi_alembic.sql.locks import Effects, Lock
-from tests.unit.alembic.report.previews import ACCOUNTS, PREVIEWS, document, migrations, previewed, resource
+from tests.unit.alembic.report.previews import PREVIEWS, REVIEWS, document, migrations, previewed, resource
 
 RECORDINGS = Path(__file__).parents[3] / "stack/engine/recordings"
 
@@ -52,8 +52,8 @@ def test_there_are_recordings() -> None:
 
 @pytest.mark.parametrize("as_text", [False, True])
 def test_the_plan_is_an_object_or_its_json(as_text: bool) -> None:
-    preview = previewed(migrations(ACCOUNTS["3-revisions"], as_text=as_text))
-    assert [planned.account for planned in preview.plans] == [ACCOUNTS["3-revisions"]]
+    preview = previewed(migrations(REVIEWS["3-revisions"], as_text=as_text))
+    assert [planned.review for planned in preview.plans] == [REVIEWS["3-revisions"]]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -67,7 +67,7 @@ def test_a_newer_pulumi_may_say_more() -> None:
 
 def test_the_plan_of_a_resource_that_goes_or_is_only_refreshed_does_not_run() -> None:
     gone = resource("delete", "pulumi-python:dynamic/alembic:Migrations", "old", inputs={"__plan": "rubbish"})
-    preview = previewed(gone, migrations(ACCOUNTS["1-revision"], "refresh"))
+    preview = previewed(gone, migrations(REVIEWS["1-revision"], "refresh"))
     assert (preview.plans, preview.forgotten) == ((), ("old",))
 
 
@@ -155,26 +155,26 @@ def test_the_verdict_says_what_matters_most(name: str, level: Level, text: str) 
     ],
 )
 def test_what_a_rehearsal_showed_is_part_of_the_verdict(seen: Rehearsed, level: Level, text: str) -> None:
-    revision = RevisionAccount("a", "", "f", "c", "upgrade", rehearsed=seen)
-    verdict = judge(previewed(migrations(Account("base", "a", "upgrade", "h:1/d", True, (revision,)))))
+    revision = RevisionReview("a", "", "f", "c", "upgrade", rehearsed=seen)
+    verdict = judge(previewed(migrations(PlanReview("base", "a", "upgrade", "h:1/d", True, (revision,)))))
     assert (verdict.level, verdict.text) == (level, text)
 
 
 def test_a_table_that_the_plan_makes_is_waited_for_by_nobody() -> None:
     locks = (Lock("made", "ACCESS EXCLUSIVE", new=True), Lock("there", "SHARE"))
-    statement = StatementAccount("…", effects=Effects(locks, rewrites=("made",), scans=("there",)))
-    revision = RevisionAccount("a", "", "f", "c", "upgrade", "", (statement,))
-    preview = previewed(migrations(Account("base", "a", "upgrade", "h:1/d", revisions=(revision,))))
+    statement = StatementReview("…", effects=Effects(locks, rewrites=("made",), scans=("there",)))
+    revision = RevisionReview("a", "", "f", "c", "upgrade", "", (statement,))
+    preview = previewed(migrations(PlanReview("base", "a", "upgrade", "h:1/d", revisions=(revision,))))
     assert tables(preview) == [TableFacts("there", "SHARE", "a", scanned=True)]
 
 
 def test_the_strongest_lock_on_a_table_is_told_with_its_revision() -> None:
-    def locking(id_: str, mode: str) -> RevisionAccount:
-        statement = StatementAccount("…", effects=Effects((Lock("t", mode),)))
-        return RevisionAccount(id_, "", "f", "c", "upgrade", "", (statement,))
+    def locking(id_: str, mode: str) -> RevisionReview:
+        statement = StatementReview("…", effects=Effects((Lock("t", mode),)))
+        return RevisionReview(id_, "", "f", "c", "upgrade", "", (statement,))
 
     revisions = (locking("a", "SHARE"), locking("b", "ACCESS EXCLUSIVE"), locking("c", "ROW EXCLUSIVE"))
-    preview = previewed(migrations(Account("base", "c", "upgrade", "h:1/d", revisions=revisions)))
+    preview = previewed(migrations(PlanReview("base", "c", "upgrade", "h:1/d", revisions=revisions)))
     assert tables(preview) == [TableFacts("t", "ACCESS EXCLUSIVE", "b")]
 
 

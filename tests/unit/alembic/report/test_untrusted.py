@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from pulumi_alembic.review.plan_review import Account, Finding, RevisionAccount, Severity, StatementAccount
+from pulumi_alembic.review.plan_review import Finding, PlanReview, RevisionReview, Severity, StatementReview
 from pulumi_alembic.review.report import LIMIT, comment, document, judge
 from pulumi_alembic.sql.locks import Effects, Lock
-from pulumi_alembic.sql.tables import ColumnAccount, ForeignKey, TableAccount, TableState
+from pulumi_alembic.sql.tables import ColumnChange, ForeignKey, TableChange, TableState
 from tests.unit.alembic.report.previews import document as preview_document
 from tests.unit.alembic.report.previews import migrations, previewed, resource
 
@@ -83,13 +83,13 @@ EFFECTS = st.builds(
     Effects, tuples(st.builds(Lock, TEXT, TEXT)), tuples(TEXT), tuples(TEXT), tuples(TEXT), tuples(TEXT)
 )
 FINDINGS = tuples(st.builds(Finding, TEXT, st.sampled_from(Severity), TEXT, TEXT, TEXT))
-STATEMENTS = tuples(st.builds(StatementAccount, TEXT, st.booleans(), EFFECTS, FINDINGS))
-REVISION = st.builds(RevisionAccount, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, STATEMENTS, FINDINGS)
+STATEMENTS = tuples(st.builds(StatementReview, TEXT, st.booleans(), EFFECTS, FINDINGS))
+REVISION = st.builds(RevisionReview, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, STATEMENTS, FINDINGS)
 REVISIONS = st.builds(lambda some, times: some * times, tuples(REVISION, 3), st.integers(1, 20))
-COLUMNS = tuples(st.builds(ColumnAccount, TEXT, TEXT, st.booleans(), TEXT, TEXT), 3)
+COLUMNS = tuples(st.builds(ColumnChange, TEXT, TEXT, st.booleans(), TEXT, TEXT), 3)
 STATES = st.none() | st.builds(TableState, COLUMNS, tuples(st.builds(ForeignKey, TEXT, tuples(TEXT))))
-TABLES = tuples(st.builds(TableAccount, TEXT, STATES, STATES, TEXT), 4)
-ACCOUNTS = st.builds(Account, TEXT, TEXT, TEXT, TEXT, st.booleans(), REVISIONS, TABLES)
+TABLES = tuples(st.builds(TableChange, TEXT, STATES, STATES, TEXT), 4)
+REVIEWS = st.builds(PlanReview, TEXT, TEXT, TEXT, TEXT, st.booleans(), REVISIONS, TABLES)
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 OURS = re.compile(r"(</?(details|details open|summary|code)>|<br>|<!-- pulumi-alembic-report -->)")
@@ -132,32 +132,32 @@ def test_nothing_breaks_out_of_where_it_stands(piece: str) -> None:
     finding = Finding(text, Severity.WARNING, text, text)
     excused = Finding(text, Severity.ERROR, text, "", text)
     effects = Effects((Lock(text, text), Lock(text, text, True)), (text,), (text,), (text,), (text,))
-    statement = StatementAccount(text, True, effects, (finding, excused))
-    revision = RevisionAccount(text, text, text, text, text, text, (statement,), (finding,))
-    state = TableState((ColumnAccount(text, text, True, text, text),), (ForeignKey(text, (text,)),))
-    table = TableAccount(text, state, TableState((ColumnAccount(text, f"{text}x"),)), text)
-    account = Account(text, text, text, text, True, (revision,), (table,))
-    steps = (migrations(account, name=text), resource("create", text, text), resource(text, "a:b:C", text))
+    statement = StatementReview(text, True, effects, (finding, excused))
+    revision = RevisionReview(text, text, text, text, text, text, (statement,), (finding,))
+    state = TableState((ColumnChange(text, text, True, text, text),), (ForeignKey(text, (text,)),))
+    table = TableChange(text, state, TableState((ColumnChange(text, f"{text}x"),)), text)
+    review = PlanReview(text, text, text, text, True, (revision,), (table,))
+    steps = (migrations(review, name=text), resource("create", text, text), resource(text, "a:b:C", text))
     preview = previewed(*steps, diagnostics=(("error", text), ("warning", piece)))
     assert_whole(comment(preview, judge(preview)))
 
 
-@given(ACCOUNTS, TEXT, TEXT)
+@given(REVIEWS, TEXT, TEXT)
 @settings(deadline=None)
-def test_any_plan_makes_a_whole_comment_that_is_not_too_long(account: Account, name: str, message: str) -> None:
-    steps = (migrations(account, name=name), resource("create", "a:b:C", message), resource("delete", name, "x"))
+def test_any_plan_makes_a_whole_comment_that_is_not_too_long(review: PlanReview, name: str, message: str) -> None:
+    steps = (migrations(review, name=name), resource("create", "a:b:C", message), resource("delete", name, "x"))
     preview = previewed(*steps, diagnostics=(("error", message), ("warning", name)))
     text = comment(preview, judge(preview))
     assert len(text.encode()) <= LIMIT
     assert_whole(text)
 
 
-@given(ACCOUNTS)
+@given(REVIEWS)
 @settings(deadline=None)
-def test_any_plan_is_in_the_document_whole(account: Account) -> None:
-    preview = previewed(migrations(account))
+def test_any_plan_is_in_the_document_whole(review: PlanReview) -> None:
+    preview = previewed(migrations(review))
     found = json.loads(json.dumps(document(preview, judge(preview))))
-    assert Account.from_json(found["plans"][0]["plan"]) == account
+    assert PlanReview.from_json(found["plans"][0]["plan"]) == review
     severities = [each["severity"] for each in found["findings"] if not each["excused"]]
     assert severities == sorted(severities, key=list(Severity).index)
 
@@ -168,12 +168,12 @@ def test_any_plan_is_in_the_document_whole(account: Account) -> None:
     [*itertools.product([1, 300, 3_000], [1, 300, 3_000]), (20_000, 1)],
 )
 def test_every_id_is_named_or_counted_as_left_out(number: int, size: int) -> None:
-    statement = StatementAccount("x" * size, effects=Effects(locks=(Lock("t", "SHARE"),)))
+    statement = StatementReview("x" * size, effects=Effects(locks=(Lock("t", "SHARE"),)))
     revisions = tuple(
-        RevisionAccount(f"id{each:05}", "m" * min(size, 200), "f", "v1:0", "upgrade", "", (statement,))
+        RevisionReview(f"id{each:05}", "m" * min(size, 200), "f", "v1:0", "upgrade", "", (statement,))
         for each in range(number)
     )
-    preview = previewed(migrations(Account("base", "last", "upgrade", "h:1/d", False, revisions)))
+    preview = previewed(migrations(PlanReview("base", "last", "upgrade", "h:1/d", False, revisions)))
     text = comment(preview, judge(preview))
     assert len(text.encode()) <= LIMIT
     named = len(set(re.findall(r"`(id\d{5})`", text)))
@@ -188,14 +188,14 @@ def test_the_longest_of_everything_fits(filling: str) -> None:
     long = filling * 200
     finding = Finding(long, Severity.ERROR, long, long, long)
     effects = Effects((Lock(long, long),) * 9, (long,) * 9, (long,) * 9, (long,) * 9, (long,) * 9)
-    statement = StatementAccount(long, effects=effects, findings=(finding,) * 9)
+    statement = StatementReview(long, effects=effects, findings=(finding,) * 9)
     revisions = tuple(
-        RevisionAccount(f"{each}{long}", long, long, long, long, long, (statement,) * 2, (finding,))
+        RevisionReview(f"{each}{long}", long, long, long, long, long, (statement,) * 2, (finding,))
         for each in range(20)
     )
-    account = Account(long, long, long, long, revisions=revisions)
+    review = PlanReview(long, long, long, long, revisions=revisions)
     steps = [
-        step for each in range(5) for step in (migrations(account, long, f"{each}"), resource(long, long, f"{each}"))
+        step for each in range(5) for step in (migrations(review, long, f"{each}"), resource(long, long, f"{each}"))
     ]
     preview = previewed(*steps, diagnostics=(("error", long), ("warning", long)) * 40)
     text = comment(preview, judge(preview))
@@ -204,11 +204,11 @@ def test_the_longest_of_everything_fits(filling: str) -> None:
 
 
 def test_passwords_in_a_plan_are_not_shown() -> None:
-    statement = StatementAccount("ALTER ROLE app PASSWORD 'hunter2'")
-    account = Account(
-        "base", "a", "upgrade", revisions=(RevisionAccount("a", "", "f", "c", "upgrade", "", (statement,)),)
+    statement = StatementReview("ALTER ROLE app PASSWORD 'hunter2'")
+    review = PlanReview(
+        "base", "a", "upgrade", revisions=(RevisionReview("a", "", "f", "c", "upgrade", "", (statement,)),)
     )
-    preview = previewed(migrations(account), diagnostics=(("error", "near ALTER ROLE app PASSWORD 'hunter2'"),))
+    preview = previewed(migrations(review), diagnostics=(("error", "near ALTER ROLE app PASSWORD 'hunter2'"),))
     assert "hunter2" not in comment(preview, judge(preview)) + json.dumps(document(preview, judge(preview)))
 
 

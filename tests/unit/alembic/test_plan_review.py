@@ -1,4 +1,4 @@
-"""An account of a plan survives its JSON, and anything else is refused with its place."""
+"""An review of a plan survives its JSON, and anything else is refused with its place."""
 
 import json
 from dataclasses import fields, is_dataclass, replace
@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from pulumi_alembic.errors import MigrationError
 from pulumi_alembic.review.plan_review import (
-    Account,
     Finding,
+    PlanReview,
     Rehearsed,
-    RevisionAccount,
+    RevisionReview,
     Severity,
-    StatementAccount,
+    StatementReview,
     differences,
 )
 from pulumi_alembic.sql.locks import Effects, Lock
-from pulumi_alembic.sql.tables import ColumnAccount, ForeignKey, TableAccount, TableState
+from pulumi_alembic.sql.tables import ColumnChange, ForeignKey, TableChange, TableState
 
 TEXT = st.text(max_size=8)
 
@@ -30,12 +30,12 @@ def tuples(part: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
 
 EFFECTS = st.builds(Effects, tuples(st.builds(Lock, TEXT, TEXT)), tuples(TEXT), tuples(TEXT), tuples(TEXT))
 FINDINGS = tuples(st.builds(Finding, TEXT, st.sampled_from(Severity), TEXT, TEXT, TEXT, tuples(TEXT)))
-STATEMENTS = tuples(st.builds(StatementAccount, TEXT, st.booleans(), EFFECTS, FINDINGS, st.none() | EFFECTS))
+STATEMENTS = tuples(st.builds(StatementReview, TEXT, st.booleans(), EFFECTS, FINDINGS, st.none() | EFFECTS))
 NAMES = tuples(TEXT)
 REHEARSED = st.none() | st.builds(Rehearsed, STATEMENTS, NAMES, NAMES, NAMES, TEXT, TEXT, NAMES)
 REVISIONS = tuples(
     st.builds(
-        RevisionAccount,
+        RevisionReview,
         TEXT,
         TEXT,
         TEXT,
@@ -50,16 +50,16 @@ REVISIONS = tuples(
         puts_back=NAMES,
     )
 )
-COLUMNS = tuples(st.builds(ColumnAccount, TEXT, TEXT, st.booleans(), TEXT, TEXT))
+COLUMNS = tuples(st.builds(ColumnChange, TEXT, TEXT, st.booleans(), TEXT, TEXT))
 STATES = st.none() | st.builds(TableState, COLUMNS, tuples(st.builds(ForeignKey, TEXT, tuples(TEXT))))
-TABLES = tuples(st.builds(TableAccount, TEXT, STATES, STATES, TEXT))
-ACCOUNTS = st.builds(Account, TEXT, TEXT, TEXT, TEXT, st.booleans(), REVISIONS, TABLES, TEXT)
+TABLES = tuples(st.builds(TableChange, TEXT, STATES, STATES, TEXT))
+REVIEWS = st.builds(PlanReview, TEXT, TEXT, TEXT, TEXT, st.booleans(), REVISIONS, TABLES, TEXT)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
-@given(ACCOUNTS)
-def test_an_account_is_the_same_after_its_json(account: Account) -> None:
-    assert Account.from_json(json.loads(json.dumps(account.to_json()))) == account
+@given(REVIEWS)
+def test_an_account_is_the_same_after_its_json(review: PlanReview) -> None:
+    assert PlanReview.from_json(json.loads(json.dumps(review.to_json()))) == review
 
 
 WHOLE = {"origin": "base", "target": "a", "direction": "upgrade", "revisions": [{}]}
@@ -76,21 +76,21 @@ WHOLE = {"origin": "base", "target": "a", "direction": "upgrade", "revisions": [
 )
 def test_another_document_is_refused_with_its_place(document: object, message: str) -> None:
     with pytest.raises(MigrationError, match=message):
-        Account.from_json(document)
+        PlanReview.from_json(document)
 
 
 def test_a_key_that_a_newer_version_wrote_is_passed_over() -> None:
     document = {**WHOLE, "revisions": [], "more": 1}
-    assert Account.from_json(document) == Account("base", "a", "upgrade")
+    assert PlanReview.from_json(document) == PlanReview("base", "a", "upgrade")
 
 
 def reworded(value: Any) -> Any:
-    """An account whose every text for people is another one; none is there that was not, and none is gone."""
+    """An review whose every text for people is another one; none is there that was not, and none is gone."""
     words = {
         Finding: ("message", "suggestion", "excused"),
         Effects: ("unknown",),
-        RevisionAccount: ("message", "runs_python", "losses", "keeps", "puts_back", "unmet"),
-        Account: ("not_rehearsed",),
+        RevisionReview: ("message", "runs_python", "losses", "keeps", "puts_back", "unmet"),
+        PlanReview: ("not_rehearsed",),
     }
     if isinstance(value, tuple):
         return tuple(reworded(each) for each in value)
@@ -106,22 +106,22 @@ def reworded(value: Any) -> Any:
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
-@given(ACCOUNTS)
-def test_a_digest_is_the_same_when_every_message_is_another(account: Account) -> None:
-    assert reworded(account).digest == account.digest
+@given(REVIEWS)
+def test_a_digest_is_the_same_when_every_message_is_another(review: PlanReview) -> None:
+    assert reworded(review).digest == review.digest
 
 
-STATEMENT = StatementAccount("ALTER TABLE t ADD x int", effects=Effects((Lock("t", "ACCESS EXCLUSIVE"),)))
-REVISION = RevisionAccount("r1", "does it", "versions/r1.py", "v1:0", "upgrade", statements=(STATEMENT,))
-ACCOUNT = Account("base", "r1", "upgrade", "host:5432/app", revisions=(REVISION,))
+STATEMENT = StatementReview("ALTER TABLE t ADD x int", effects=Effects((Lock("t", "ACCESS EXCLUSIVE"),)))
+REVISION = RevisionReview("r1", "does it", "versions/r1.py", "v1:0", "upgrade", statements=(STATEMENT,))
+ACCOUNT = PlanReview("base", "r1", "upgrade", "host:5432/app", revisions=(REVISION,))
 FINDING = Finding("rule", Severity.WARNING, "it is slow")
 
 
-def with_revision(**changes: Any) -> Account:
+def with_revision(**changes: Any) -> PlanReview:
     return replace(ACCOUNT, revisions=(replace(REVISION, **changes),))
 
 
-def with_statement(**changes: Any) -> Account:
+def with_statement(**changes: Any) -> PlanReview:
     return with_revision(statements=(replace(STATEMENT, **changes),))
 
 
@@ -147,7 +147,7 @@ def with_statement(**changes: Any) -> Account:
         (with_statement(effects=replace(STATEMENT.effects, unknown=("DO block",))), ["statements"]),
     ],
 )
-def test_a_digest_tells_which_part_of_the_plan_is_another(changed: Account, parts: list[str]) -> None:
+def test_a_digest_tells_which_part_of_the_plan_is_another(changed: PlanReview, parts: list[str]) -> None:
     assert changed.digest != ACCOUNT.digest
     assert differences(ACCOUNT.digest, changed.digest) == parts
 
