@@ -74,7 +74,7 @@ class Kept:
         if read_revision(self.site.target.url) != target:
             return f"at {read_revision(self.site.target.url)}"
         with connect(self.site.target.url) as connection:
-            kept = sorted(f"{each.told(each.rows)} {each.why}" for each in read(connection))
+            kept = sorted(f"{each.described(each.rows)} {each.why}" for each in read(connection))
             if target == ONE:
                 expected = ["400 rows of app.people", "400 rows of app.posts", "400 values of app.stays.goes"]
                 return "" if kept == [f"{each} {{}}" for each in expected] else f"kept: {kept}"

@@ -101,12 +101,12 @@ def crowded(small: Path, cluster: ThrowawayCluster, scripts: Path, launcher: Lau
     """Tables and indexes are made in a tablespace on the small disk."""
     own, space = cluster.cluster, small / "space"
     space.mkdir(mode=0o700)
-    own.review.own(space)
+    own.account.own(space)
     own.stop()
     # A tablespace is the superuser's to make, as whom nobody can log in.
     for statement in (f"CREATE TABLESPACE small LOCATION '{space}'\n", "GRANT CREATE ON TABLESPACE small TO PUBLIC\n"):
         single_user = ("--single", "-D", own.data, "-c", "exit_on_error=true", "postgres")
-        done = own.review.run(own.binaries.program("postgres"), *single_user, stdin=statement)
+        done = own.account.run(own.binaries.program("postgres"), *single_user, stdin=statement)
         assert done.returncode == 0, done.stderr
     own.start(cluster.server.port)
     made = site(cluster, scripts)

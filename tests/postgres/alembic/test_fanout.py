@@ -568,7 +568,7 @@ def test_nothing_goes_on_for_a_provider_that_is_gone(tenants: Tenants, whom: str
         start_new_session=True,
     )
     assert provider.stdin
-    provider.stdin.write(job(tenants, THREE).to_json().encode() + b"\n")
+    provider.stdin.write(job(tenants, THREE).to_line() + b"\n")
     provider.stdin.flush()
     try:
         until(lambda: sleeping(tenants) == 2)

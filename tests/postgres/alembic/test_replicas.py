@@ -54,16 +54,16 @@ def replicated(make_cluster: Callable[..., ThrowawayCluster], empty_target: Targ
     cluster.stop()
     postgres = cluster.binaries.program("postgres")
     alter = "ALTER ROLE postgres PASSWORD 'p'\n"
-    assert not cluster.review.run(postgres, "--single", "-D", cluster.data, "postgres", stdin=alter).returncode
+    assert not cluster.account.run(postgres, "--single", "-D", cluster.data, "postgres", stdin=alter).returncode
     with (cluster.data / "pg_hba.conf").open("a") as access:
         access.write("\nhost replication postgres 127.0.0.1/32 scram-sha-256\n")
-    standby = Cluster(cluster.folder.with_name(f"{cluster.folder.name}-standby"), cluster.binaries, cluster.review)
+    standby = Cluster(cluster.folder.with_name(f"{cluster.folder.name}-standby"), cluster.binaries, cluster.account)
     standby.folder.mkdir(mode=0o755)
-    cluster.review.own(standby.folder)
-    assert cluster.review.run("cp", "-a", cluster.data, standby.data).returncode == 0
+    cluster.account.own(standby.folder)
+    assert cluster.account.run("cp", "-a", cluster.data, standby.data).returncode == 0
     for made_by_us in (standby.data / "standby.signal", standby.log):
         made_by_us.touch()
-        cluster.review.own(made_by_us)
+        cluster.account.own(made_by_us)
     with (standby.data / "postgresql.auto.conf").open("a") as settings:
         settings.write(
             f"primary_conninfo = 'host=127.0.0.1 port={made.server.port} user=postgres password=p "

@@ -180,7 +180,7 @@ def round_trip(
     assert without(rows(target), lost) == without(before, lost)
     assert schema(target) == lines
     with connect(target.url) as connection:
-        assert [each.told(each.rows) for each in read(connection)] == []
+        assert [each.described(each.rows) for each in read(connection)] == []
     return counted
 
 

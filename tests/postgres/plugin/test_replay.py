@@ -54,7 +54,7 @@ def stopped(run_folder: Path, binaries: Binaries) -> Cluster:
     cluster.stop()
     statements = "".join(f"ALTER ROLE {role} PASSWORD '{role}';\n" for role in ("postgres", "admin"))
     postgres = cluster.binaries.program("postgres")
-    done = cluster.review.run(postgres, "--single", "-D", cluster.data, "postgres", stdin=statements)
+    done = cluster.account.run(postgres, "--single", "-D", cluster.data, "postgres", stdin=statements)
     assert done.returncode == 0, done.stderr
     return cluster
 
