@@ -9,10 +9,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pulumi_alembic.errors import DatabaseError
 
-__all__ = ["address", "knock"]
+__all__ = ["ANSWER", "address", "knock"]
 
 ANSWER = 1.0
-"""Seconds in which a server has to accept a connection."""
+"""Seconds in which a server has to accept a connection, and then a login."""
 
 
 def address(url: str) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Event, Thread
 
 from psycopg import sql
 
 from pulumi_alembic.database.connection import VERSION_SCHEMA, Session, connect, read_catalog, read_heads
-from pulumi_alembic.database.reachable import knock
+from pulumi_alembic.database.reachable import ANSWER, address, knock
+from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.ledger import records
-from pulumi_alembic.ledger.table import Event
+from pulumi_alembic.ledger.table import Event as LedgerEvent
 from pulumi_alembic.sql.catalog import Catalog
 
 __all__ = ["Reading", "read"]
@@ -31,18 +35,44 @@ class Reading:
 
 
 def read(url: str, *, most: int, with_catalog: bool) -> Reading:
-    """Read a database. Raises DatabaseError if its server does not accept a connection within a second, or refuses."""
+    """Read a database, in a thread that ends by itself if its server accepts connections and never answers.
+
+    Raises:
+        DatabaseError: its server does not accept a connection within a second, or the login within another one, or
+            refuses.
+
+    """
     knock(url)
-    with connect(url) as connection:
-        connection.read_only = True
-        rows, _ = records.read(connection, most)
-        return Reading(
-            server=connection.info.server_version // 10_000,
-            heads=read_heads(connection),
-            records=tuple(rows),
-            backup=_backup(connection),
-            catalog=read_catalog(connection) if with_catalog else None,
-        )
+    logged_in, answer = Event(), Future[Reading]()
+
+    def work() -> None:
+        try:
+            with connect(url) as connection:
+                logged_in.set()
+                answer.set_result(_read(connection, most, with_catalog))
+        except BaseException as error:
+            answer.set_exception(error)
+        finally:
+            logged_in.set()
+
+    # A pool would wait for it at the end of the process.
+    Thread(target=copy_context().run, args=(work,), daemon=True).start()
+    if not logged_in.wait(ANSWER):
+        where, _, _ = address(url).rpartition("/")
+        raise DatabaseError(f"the server at {where} accepts a connection, and answered no login within {ANSWER:.0f} s")
+    return answer.result()
+
+
+def _read(connection: Session, most: int, with_catalog: bool) -> Reading:
+    connection.read_only = True
+    rows, _ = records.read(connection, most)
+    return Reading(
+        server=connection.info.server_version // 10_000,
+        heads=read_heads(connection),
+        records=tuple(rows),
+        backup=_backup(connection),
+        catalog=read_catalog(connection) if with_catalog else None,
+    )
 
 
 def _backup(connection: Session) -> datetime | None:
@@ -51,5 +81,5 @@ def _backup(connection: Session) -> datetime | None:
     if connection.execute(columns, [table.as_string(connection)]).fetchone() == (0,):
         return None
     newest = sql.SQL("SELECT max(applied_at) FROM {} WHERE event = %s").format(table)
-    [(when,)] = connection.execute(newest, [Event.BACKUP]).fetchall()
+    [(when,)] = connection.execute(newest, [LedgerEvent.BACKUP]).fetchall()
     return when if isinstance(when, datetime) else None

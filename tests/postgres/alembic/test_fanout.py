@@ -114,7 +114,7 @@ def test_equal_plans_are_shown_once_and_their_statements_too(tenants: Tenants, s
     assert shown["plan"] == f"2 databases: base → {TWO}; 1: {ONE} → {TWO}; 1: already there"
     assert set(shown["statements"]) == {f"upgrade {ONE}", f"upgrade {TWO}"}
     [text] = said
-    assert text.count("CREATE") == 0 and text.count(f"upgrade {ONE} script") == 1
+    assert text.count("CREATE") == 0 and text.count(f"↑ {ONE} script") == 1
     assert f"1 database ({tenants.names[1]}): {ONE} → {TWO}, 1 upgrade" in text
     assert shown["digest"] in text
 
@@ -138,7 +138,7 @@ def test_a_wave_that_fails_ends_whole_and_the_next_update_goes_on(ten: Tenants, 
     with pytest.raises(HalfDone) as failed:
         up(stack, ten, waves={"canary": 2, "wave": 4})
     assert ten.revisions == [TWO, TWO, ONE, TWO, ONE, TWO] + ["base"] * 4
-    assert "wave 2 of 3, 4 databases: 2 databases failed, and 4 databases behind it were left" in str(failed.value)
+    assert "wave 2 of 3, 4 databases: 2 databases failed, and 4 databases after it were" in str(failed.value)
     assert stack.outputs["revisions"] == {TWO: 4, "base": 4, ONE: 2}
     mend(ten, 2, 4)
     assert preview(stack, ten)["plan"] == f"4 databases: base → {TWO}; 2: {ONE} → {TWO}; 4: already there"

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import pulumi_alembic
+from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.status import reading
 from pulumi_alembic.status.overview import Guide, Status, survey
@@ -320,3 +321,10 @@ def test_what_writes_is_refused_while_a_database_is_read(
     monkeypatch.setattr(reading.records, "read", write)
     [(text, _)] = problems(by_stack(stacks)["dev"])
     assert "read-only transaction" in text
+
+
+def test_a_server_that_accepts_connections_and_never_answers_is_not_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(DatabaseError, match=f"{address} accepts a connection, and answered no login within 1 s"):
+            reading.read(f"postgresql://somebody@{address}/shop", most=1, with_catalog=False)
