@@ -9,10 +9,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from pulumi_alembic.errors import DatabaseError
 
-__all__ = ["ANSWER", "address", "knock"]
+__all__ = ["address", "knock"]
 
-ANSWER = 1.0
-"""Seconds in which a server has to accept a connection, and then a login."""
+ANSWER = 0.7
+"""Seconds in which a server has to accept a connection; the kernel repeats the request after one."""
 
 
 def address(url: str) -> str:
@@ -27,7 +27,7 @@ def address(url: str) -> str:
 
 
 def knock(url: str) -> None:
-    """Open a connection and close it. Raises DatabaseError if nothing accepts it within a second.
+    """Open a connection and close it. Raises DatabaseError if nothing accepts it within ANSWER.
 
     An address that is a socket's folder, or several, is taken to be reachable.
     """
@@ -38,7 +38,7 @@ def knock(url: str) -> None:
     try:
         socket.create_connection((host, int(port)), ANSWER).close()
     except TimeoutError:
-        raise DatabaseError(f"the server at {where} did not answer within {ANSWER:.0f} s") from None
+        raise DatabaseError(f"the server at {where} did not answer within {ANSWER:g} s") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DatabaseError(f"there is no server at {where}: {reason}") from None

@@ -11,13 +11,16 @@ from threading import Event, Thread
 from psycopg import sql
 
 from pulumi_alembic.database.connection import VERSION_SCHEMA, Session, connect, read_catalog, read_heads
-from pulumi_alembic.database.reachable import ANSWER, address, knock
+from pulumi_alembic.database.reachable import address, knock
 from pulumi_alembic.errors import DatabaseError
 from pulumi_alembic.ledger import records
 from pulumi_alembic.ledger.table import Event as LedgerEvent
 from pulumi_alembic.sql.catalog import Catalog
 
 __all__ = ["Reading", "read"]
+
+LOGIN = 1.0
+"""Seconds in which a server that accepts a connection has to accept the login."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,7 @@ def read(url: str, *, most: int, with_catalog: bool) -> Reading:
     """Read a database, in a thread that ends by itself if its server accepts connections and never answers.
 
     Raises:
-        DatabaseError: its server does not accept a connection within a second, or the login within another one, or
-            refuses.
+        DatabaseError: its server does not accept a connection in time, or the login, or refuses.
 
     """
     knock(url)
@@ -57,9 +59,9 @@ def read(url: str, *, most: int, with_catalog: bool) -> Reading:
 
     # A pool would wait for it at the end of the process.
     Thread(target=copy_context().run, args=(work,), daemon=True).start()
-    if not logged_in.wait(ANSWER):
+    if not logged_in.wait(LOGIN):
         where, _, _ = address(url).rpartition("/")
-        raise DatabaseError(f"the server at {where} accepts a connection, and answered no login within {ANSWER:.0f} s")
+        raise DatabaseError(f"the server at {where} accepts a connection, and answered no login within {LOGIN:g} s")
     return answer.result()
 
 
