@@ -84,7 +84,7 @@ class StatementReview:
 
     @property
     def does(self) -> Effects:
-        """What it did where it was rehearsed, and what it does with rows; else what is concluded from its text."""
+        """What it did if it was rehearsed, and what it does with rows; otherwise what static analysis says of it."""
         if self.measured is None:
             return self.effects
         return replace(self.measured, locks=(*self.measured.locks, *self.unseen))
@@ -103,7 +103,8 @@ class StatementReview:
 class Rehearsed:
     """What was seen of a revision that ran in a scratch database, where no table has rows.
 
-    `sent` are the statements of one that runs Python, or that sent others than were concluded, as the server got them.
+    `sent` are the statements of one that runs Python, or that sent others than static analysis found, as the
+    server got them.
     `made`, `dropped` and `changed` name what the catalog has, had, and has in another form afterwards, `renamed` what
     has another name: `table app.cogs to app.gears`. `fails` is what ended it, empty where it ran, and `doubt` why it
     can succeed on the target all the same. `way_back` is RESTORES if the downgrade restores the
@@ -160,7 +161,7 @@ class RevisionReview:
 
     @property
     def sends(self) -> tuple[StatementReview, ...]:
-        """Its statements as far as they are known: concluded, or sent in the rehearsal."""
+        """Its statements as far as they are known: from static analysis, or sent in the rehearsal."""
         return self.statements or (self.rehearsed.sent if self.rehearsed else ())
 
 
@@ -168,7 +169,7 @@ class RevisionReview:
 class PlanReview:
     """A whole plan. `origin` and `target` are revisions as `plan.revision_text` writes them.
 
-    `database` is `HOST:PORT/NAME`, empty if there is none yet. `rehearsed` where it was measured and not concluded;
+    `database` is `HOST:PORT/NAME`, empty if there is none yet. `rehearsed` if it was measured and not only analysed;
     where that was wanted and could not be, `not_rehearsed` says why. `copied` counts the tables of a rehearsal that did
     not have all of them: `14 of 10,000 tables`. What was measured is no part of the digest: an update, which does not
     rehearse, has the same. Nor are `tables`: what the revisions with known SQL change, and what is around it. Nor is

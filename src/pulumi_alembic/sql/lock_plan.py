@@ -47,13 +47,13 @@ def lock_plan(statements: Iterable[Sent], catalog: Catalog) -> tuple[LockPlan, C
     first, unknown = "", ""
     modes: dict[str, str] = {}
     for sql, outside, measured in statements:
-        concluded, following = play(sql, catalog)
-        for lock in () if outside else (measured or concluded).locks:
+        static, following = play(sql, catalog)
+        for lock in () if outside else (measured or static).locks:
             if lock.mode in STRONG and _is_there(lock.table, start, catalog, following):
                 first = first or redact(sql)
                 modes[lock.table] = max(modes.get(lock.table, lock.mode), lock.mode, key=MODES.index)
         if not (outside or measured):
-            unknown = unknown or next(iter(concluded.unknown), "")
+            unknown = unknown or next(iter(static.unknown), "")
         catalog = following
     groups = ((mode, tuple(sorted(table for table in modes if modes[table] == mode))) for mode in STRONG)
     return LockPlan(first, tuple(group for group in groups if group[1]), unknown), catalog

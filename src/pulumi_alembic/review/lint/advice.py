@@ -8,7 +8,7 @@ from typing import Any
 from pulumi_alembic.sql.catalog import quoted
 from pulumi_alembic.sql.parser import edited, printed
 
-__all__ = ["NEXT", "batched", "block", "excuse", "execute", "named", "not_null", "only", "steps", "written"]
+__all__ = ["NEXT", "allow", "batched", "block", "execute", "named", "not_null", "only", "steps", "written"]
 
 LONGEST = 63
 """Bytes of a name."""
@@ -39,8 +39,8 @@ def steps(*revisions: str) -> str:
     return f"\n{NEXT}\n".join(revisions)
 
 
-def excuse(rule: str, advice: str) -> str:
-    """Where no statement does the same without the harm: what to think of, and how to say that it is meant."""
+def allow(rule: str, advice: str) -> str:
+    """The suggestion if no statement does the same without the harm: advice, and the comment that allows it."""
     return f"# {advice}\n# if it is meant, above the statement: # lint: allow {rule}: REASON"
 
 

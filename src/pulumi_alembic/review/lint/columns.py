@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from pulumi_alembic.review.lint.advice import batched, block, excuse, execute, named, not_null, steps, written
+from pulumi_alembic.review.lint.advice import allow, batched, block, execute, named, not_null, steps, written
 from pulumi_alembic.review.lint.context import Draft, LintContext
 from pulumi_alembic.sql.catalog import quoted
 from pulumi_alembic.sql.effects.queries import CatalogAfter, is_volatile
@@ -45,7 +45,7 @@ def add_column(context: LintContext, node: Any, command: Any, table: str) -> Ite
         drafts[:1] and drafts[0].rule not in _OF_ONE_TABLE
     )
     for finding in drafts:
-        yield finding if alone and plain and finding.instead else replace(finding, instead=excuse(finding.rule, _APART))
+        yield finding if alone and plain and finding.instead else replace(finding, instead=allow(finding.rule, _APART))
 
 
 def change_type(context: LintContext, node: Any, command: Any, table: str) -> Iterator[Draft]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from pulumi_alembic.review.lint.advice import block, excuse, execute, named, not_null, only, steps, written
+from pulumi_alembic.review.lint.advice import allow, block, execute, named, not_null, only, steps, written
 from pulumi_alembic.review.lint.columns import apart, not_valid
 from pulumi_alembic.review.lint.context import Draft, LintContext
 from pulumi_alembic.sql.catalog import Relation, quoted
@@ -27,18 +27,18 @@ def add_constraint(context: LintContext, node: Any, command: Any, table: str) ->
         text = f"tests every row of {table}" + (f" against {target[0]}" if target else "")
         instead = _in_two(node, command, _name(node, constraint, kind))
         if target and partitioned:
-            instead = excuse(rule, "add it to each partition, NOT VALID, validate it there, and then to the whole")
+            instead = allow(rule, "add it to each partition, NOT VALID, validate it there, and then to the whole")
         yield Draft(rule, text, (table, *target), instead)
     elif kind in {"UNIQUE", "PRIMARY"} and not constraint.indexname:
         text = f"builds an index on {table} for {'a key' if kind == 'PRIMARY' else 'a unique constraint'}"
         instead = _by_index(node, constraint, _name(node, constraint, kind), primary=kind == "PRIMARY")
         if partitioned or constraint.options or constraint.indexspace or constraint.without_overlaps:
             advice = "build such a unique index CONCURRENTLY (on each partition) first, and then add it by that"
-            instead = excuse("disallowed-unique-constraint", advice)
+            instead = allow("disallowed-unique-constraint", advice)
         yield Draft("disallowed-unique-constraint", text, (table,), instead)
     elif kind == "EXCLUSION":
         advice = "no index for an exclusion can be built beforehand: choose a quiet hour"
-        instead = excuse("disallowed-unique-constraint", advice)
+        instead = allow("disallowed-unique-constraint", advice)
         yield Draft("disallowed-unique-constraint", f"builds an index on {table} for an exclusion", (table,), instead)
 
 
@@ -72,9 +72,7 @@ def _keys(node: Any) -> Iterator[tuple[Any, Any]]:
 def _apart(node: Any, key: Any, columns: list[str]) -> str:
     """The table without this key, and the key in a revision that does nothing else."""
     if (key.fk_attrs is None and _is_deferred(node)) or node.partspec:
-        return excuse(
-            "inline-foreign-key", "create the table without it, and add it NOT VALID in a revision of its own"
-        )
+        return allow("inline-foreign-key", "create the table without it, and add it NOT VALID in a revision of its own")
     at, name = written(node.relation), key.conname or named(node.relation.relname, columns, "fkey")
     added = f"ALTER TABLE {at} ADD {_not_valid(key, name, columns)}"
     validated = f"ALTER TABLE {at} VALIDATE CONSTRAINT {quoted(name)}"

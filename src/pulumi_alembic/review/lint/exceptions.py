@@ -54,8 +54,8 @@ class LintExceptions:
             return ()
         exceptions = []
         for token in tokenize.generate_tokens(io.StringIO(self.source).readline):
-            if token.type == tokenize.COMMENT and (excuse := _exception(token.string, token.start[0])):
-                exceptions.append(excuse)
+            if token.type == tokenize.COMMENT and (exception := _exception(token.string, token.start[0])):
+                exceptions.append(exception)
         return tuple(exceptions)
 
     def at(self, line: int) -> tuple[LintException, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pulumi_alembic.review.lint.advice import block, excuse, execute, named, steps, written
+from pulumi_alembic.review.lint.advice import allow, block, execute, named, steps, written
 from pulumi_alembic.review.lint.context import Draft, LintContext
 from pulumi_alembic.sql.catalog import quoted
 from pulumi_alembic.sql.effects.queries import CatalogAfter
@@ -36,7 +36,7 @@ def create(context: LintContext, node: Any) -> Iterator[Draft]:
     instead = _by_parts(node, parts) if parts else _concurrently(node)
     if any(after.relation(part).kind != "r" for part in parts):
         advice = "build it CONCURRENTLY on each partition, the lowest first, and attach it to the index above"
-        instead = excuse("require-concurrent-index-creation", advice)
+        instead = allow("require-concurrent-index-creation", advice)
     yield Draft("require-concurrent-index-creation", f"builds index {quoted(name)} on {table}", (table,), instead)
 
 
@@ -53,7 +53,7 @@ def drop(context: LintContext, node: Any) -> Iterator[Draft]:
         for item in node.objects
     ):
         advice = "an index of a partitioned table cannot be dropped CONCURRENTLY: choose a quiet hour"
-        instead = excuse("require-concurrent-index-deletion", advice)
+        instead = allow("require-concurrent-index-deletion", advice)
     if tables:
         text = f"drops index {', '.join(names)} under a lock on {', '.join(tables)}"
         yield Draft("require-concurrent-index-deletion", text, tables, instead)

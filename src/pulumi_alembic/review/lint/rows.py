@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pulumi_alembic.review.lint.advice import batched, excuse, written
+from pulumi_alembic.review.lint.advice import allow, batched, written
 from pulumi_alembic.review.lint.context import Draft, LintContext
 from pulumi_alembic.sql.effects.queries import CatalogAfter
 from pulumi_alembic.sql.parser import printed
@@ -25,7 +25,7 @@ def update(context: LintContext, node: Any) -> Iterator[Draft]:
     instead = batched(_name(node), _assignments(node))
     if node.relation.alias or node.withClause or node.returningClause or not node.relation.inh:
         advice = "write it for batched_update: its assignments without an alias, WITH, RETURNING and ONLY"
-        instead = excuse("unbatched-update", advice)
+        instead = allow("unbatched-update", advice)
     yield Draft("unbatched-update", f"updates {_every_row(context, table)}", (table,), instead)
 
 
@@ -35,7 +35,7 @@ def delete(context: LintContext, node: Any) -> Iterator[Draft]:
         table = CatalogAfter(context.catalog).name(node.relation)
         advice = "say with WHERE which rows are meant; for all of them TRUNCATE is quicker"
         yield Draft(
-            "unbatched-delete", f"deletes {_every_row(context, table)}", (table,), excuse("unbatched-delete", advice)
+            "unbatched-delete", f"deletes {_every_row(context, table)}", (table,), allow("unbatched-delete", advice)
         )
 
 
@@ -43,7 +43,7 @@ def truncate(context: LintContext, node: Any) -> Iterator[Draft]:
     """TRUNCATE."""
     tables = tuple(context.effects.rewrites)
     advice = "only a backup restores the rows"
-    yield Draft("truncate", f"empties {', '.join(tables)}", tables, excuse("truncate", advice))
+    yield Draft("truncate", f"empties {', '.join(tables)}", tables, allow("truncate", advice))
 
 
 def destroyed(context: LintContext, told: set[str]) -> Iterator[Draft]:
@@ -55,7 +55,7 @@ def destroyed(context: LintContext, told: set[str]) -> Iterator[Draft]:
             whole = match["kind"] in {"table", "materialized view", "rows of"}
             table = match["name"] if whole else match["name"].rpartition(".")[0]
             advice = f"first save what is needed, for example with pg_dump --table='{table}'"
-            yield Draft("destroys-data", f"deletes {thing}", (table,), excuse("destroys-data", advice))
+            yield Draft("destroys-data", f"deletes {thing}", (table,), allow("destroys-data", advice))
 
 
 def _every_row(context: LintContext, table: str) -> str:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pulumi_alembic.errors import MigrationError
-from pulumi_alembic.review.lint.advice import batched, block, excuse, execute, steps, written
+from pulumi_alembic.review.lint.advice import allow, batched, block, execute, steps, written
 from pulumi_alembic.review.lint.context import Draft, LintContext
 from pulumi_alembic.review.lint.rules import RULES, SQUAWK, Scale
 from pulumi_alembic.review.lint.types import has_char_columns, retyped
@@ -111,7 +111,7 @@ def _instead(said: Objection, context: LintContext, node: Any) -> str:
         since = "# from PostgreSQL 14 on:\n" if said.rule == "require-concurrent-partition-detach" else ""
         return since + block(_concurrently(node))
     advice = said.help or _ADVICE.get(said.rule, "squawk knows no other way")
-    return retyped(said.rule, node) or excuse(said.rule, advice.replace("`", "").replace("\n", " "))
+    return retyped(said.rule, node) or allow(said.rule, advice.replace("`", "").replace("\n", " "))
 
 
 def _another_column(context: LintContext, node: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pulumi_alembic.review.lint import columns, constraints, indexes, rights, rows
-from pulumi_alembic.review.lint.advice import excuse, written
+from pulumi_alembic.review.lint.advice import allow, written
 from pulumi_alembic.review.lint.context import Draft, LintContext
 from pulumi_alembic.review.lint.rules import RULES, Scale
 from pulumi_alembic.review.lint.types import json_columns
@@ -39,12 +39,12 @@ def _by_effects(context: LintContext, told: set[str]) -> Iterator[Draft]:
     advice = "no way without it is known here: choose a quiet hour"
     for table in context.effects.rewrites:
         if table not in told:
-            yield Draft("table-rewrite", f"rewrites {table}", (table,), excuse("table-rewrite", advice))
+            yield Draft("table-rewrite", f"rewrites {table}", (table,), allow("table-rewrite", advice))
     modes = {lock.table: lock.mode for lock in context.effects.locks}
     for table in context.effects.scans:
         if table not in told and modes.get(table) in _BLOCKING:
             what = f"scans all of {table} under {modes[table]}"
-            yield Draft("blocking-scan", what, (table,), excuse("blocking-scan", advice))
+            yield Draft("blocking-scan", what, (table,), allow("blocking-scan", advice))
 
 
 def _alter(context: LintContext, node: Any) -> Iterator[Draft]:
@@ -69,7 +69,7 @@ def _lock(context: LintContext, node: Any) -> Iterator[Draft]:
         tables = tuple(CatalogAfter(context.catalog).name(relation) for relation in node.relations)
         names = ", ".join(written(relation) for relation in node.relations)
         advice = "each statement takes the locks that it needs, and no more: leave this one out"
-        yield Draft("lock-table", f"locks {names}: {mode}", tables, excuse("lock-table", advice))
+        yield Draft("lock-table", f"locks {names}: {mode}", tables, allow("lock-table", advice))
 
 
 _ACTIONS: dict[str, Callable[[LintContext, Any, Any, str], Iterator[Draft]]] = {

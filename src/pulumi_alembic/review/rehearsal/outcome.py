@@ -28,7 +28,7 @@ _INSIDE = ("column", "constraint", "index", "trigger", "rule", "policy", "statis
 def with_rehearsal(
     review: PlanReview, there: Iterable[str], start: tuple[str, ...], forth: Performed, back: Performed | None
 ) -> PlanReview:
-    """The review with what was measured beside what was concluded, which stays as it is, and with it the digest.
+    """The review with what was measured beside the static analysis, which stays as it is, and with it the digest.
 
     `there` are the relations of the target, `start` are the fingerprint's lines before the first revision.
     """
@@ -59,7 +59,7 @@ def _with(
         shown[number] if sent_statement.nothing and number < len(shown) else redact(sent_statement.sql)
         for number, sent_statement in enumerate(sent)
     ]
-    measured = list(_measured(sent, [statement.effects for statement in _concluded(sent, before, known)], known))
+    measured = list(_measured(sent, [statement.effects for statement in _static(sent, before, known)], known))
     if not revision.runs_python and shown[: len(ran)] == ran:
         # One that failed sent the first of them.
         by_text = [statement.effects for statement in revision.statements]
@@ -67,27 +67,27 @@ def _with(
         pairs = zip(revision.statements, measured, strict=True)
         statements = tuple(replace(statement, measured=measurement) for statement, measurement in pairs)
         return replace(revision, statements=statements, rehearsed=rehearsed)
-    pairs = zip(_concluded(sent, before, known), measured, strict=True)
+    pairs = zip(_static(sent, before, known), measured, strict=True)
     others = tuple(replace(statement, measured=measurement) for statement, measurement in pairs)
     return replace(revision, rehearsed=replace(rehearsed, sent=others))
 
 
-def _concluded(sent: Iterable[Sent], before: Catalog | None, known: frozenset[str]) -> Iterator[StatementReview]:
+def _static(sent: Iterable[Sent], before: Catalog | None, known: frozenset[str]) -> Iterator[StatementReview]:
     catalog, savepoints = before, dict[str, Catalog | None]()
     for statement in sent:
         if point := _SAVEPOINT.match(statement.sql):
             savepoints[point[1]] = catalog
         elif point := _ROLLBACK.match(statement.sql):
             catalog = savepoints.get(point[1], catalog)
-        concluded = effects(statement.sql, catalog)
-        locks = tuple(replace(lock, new=lock.table not in known) for lock in concluded.locks)
-        yield StatementReview(redact(statement.sql), statement.outside, replace(concluded, locks=locks))
+        static = effects(statement.sql, catalog)
+        locks = tuple(replace(lock, new=lock.table not in known) for lock in static.locks)
+        yield StatementReview(redact(statement.sql), statement.outside, replace(static, locks=locks))
         catalog = after(statement.sql, catalog)
 
 
-def _measured(sent: Sequence[Sent], concluded: Sequence[Effects], known: frozenset[str]) -> Iterator[Effects | None]:
+def _measured(sent: Sequence[Sent], static: Sequence[Effects], known: frozenset[str]) -> Iterator[Effects | None]:
     held: Mapping[str, frozenset[str]] = {}
-    for statement, assumed in zip(sent, concluded, strict=False):
+    for statement, assumed in zip(sent, static, strict=False):
         if statement.read is None:
             held = {}
             yield None
@@ -103,12 +103,12 @@ def _measured(sent: Sequence[Sent], concluded: Sequence[Effects], known: frozens
         held = statement.read.held
 
 
-def _locks(concluded: Effects, read: Reading, held: Mapping[str, frozenset[str]]) -> dict[str, str]:
+def _locks(static: Effects, read: Reading, held: Mapping[str, frozenset[str]]) -> dict[str, str]:
     """Of each table the strongest lock that the statement took, for the first time or again.
 
     The server does not show that a lock is taken again: where the text says so, and it is held, it is.
     """
-    locks = {lock.table: lock.mode for lock in concluded.locks if lock.mode in read.held.get(lock.table, ())}
+    locks = {lock.table: lock.mode for lock in static.locks if lock.mode in read.held.get(lock.table, ())}
     for table, modes in read.held.items():
         for mode in modes - held.get(table, frozenset()):
             locks[table] = max(locks.get(table, mode), mode, key=MODES.index)
