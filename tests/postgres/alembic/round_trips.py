@@ -63,12 +63,16 @@ COLUMNS = ("name", '"Mixed Case"', '"order"', "size", "kind", "note", '"a ""b"""
 
 @dataclass
 class Column:
-    """`refers` is the table that a foreign key names; a value is never given to a `computed` one."""
+    """`refers` is the table that a foreign key names; a value is never given to a `computed` one.
+
+    A `checked` one has a constraint with another column: a revision that inserts into both could fail by itself.
+    """
 
     name: str
     type: str
     computed: bool = False
     given: bool = False
+    checked: bool = False
     refers: Table | None = None
 
 
@@ -312,6 +316,7 @@ class _Drawing:
         elif kind == "two":
             other = self._column(table, "int")
             column.type = "int"
+            column.checked = other.checked = True
             table.columns.append(other)
             self._add(
                 f"ALTER TABLE {name} ADD COLUMN {column.name} int DEFAULT 1, ADD COLUMN {other.name} int DEFAULT 2, "
@@ -329,7 +334,7 @@ class _Drawing:
 
     def _seed(self, table: Table) -> None:
         pick = self._random
-        columns = [each for each in table.columns if not each.computed and not each.refers]
+        columns = [each for each in table.columns if not (each.computed or each.checked or each.refers)]
         for _ in range(pick.randint(1, 3)):
             values = ", ".join(TYPES[each.type](pick) for each in columns)
             names = ", ".join(each.name for each in columns)

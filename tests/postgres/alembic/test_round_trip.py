@@ -387,6 +387,34 @@ def test_rows_and_values_are_as_before_a_contract_that_is_undone(target: Target,
     assert (found["lost"], found["kept"] > 0) == (0, name != "all seeded rows deleted")
 
 
+@pytest.mark.parametrize(
+    ("steps", "change"),
+    [
+        pytest.param(
+            [("ALTER TABLE app.ones ADD COLUMN added int NOT NULL", DROP)],
+            "INSERT INTO app.ones SELECT n, 'n', n FROM generate_series(1, 5) n",
+            id="its values were lost",
+        ),
+        pytest.param(
+            [
+                ("ALTER TABLE app.ones RENAME TO gears", "ALTER TABLE app.gears RENAME TO ones"),
+                ("ALTER TABLE app.gears ADD COLUMN added int NOT NULL", "ALTER TABLE app.gears DROP COLUMN added"),
+            ],
+            "INSERT INTO app.gears SELECT n, 'n', n FROM generate_series(1, 5) n",
+            id="its table has another name then",
+        ),
+    ],
+)
+def test_rows_wait_for_the_revision_that_adds_a_column_without_a_default(
+    target: Target, steps: list[tuple[str, str]], change: str, request: pytest.FixtureRequest
+) -> None:
+    lost = "lost" in request.node.callspec.id
+    table = ONES.replace(" PRIMARY KEY", "") if lost else ONES
+    drawn = Draw(0, first=[(table, "DROP TABLE app.ones")], second=steps)
+    found = round_trip(target, drawn, "base", lambda connection, _: connection.execute(change.encode()))
+    assert (found["lost"] > 0, found["kept"] > 0) == (lost, True)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize(("start", "draws"), [(TWO, DRAWS), (ONE, min(DRAWS, 20))])
 def test_down_and_up_again_is_the_identity(target: Target, start: str, draws: int) -> None:

@@ -194,7 +194,7 @@ class Guard:
         `left` is how much of each would stay.
         """
         self._lock(lost, modes)
-        numbers = zip(lost, self._counted(lost), left or [0] * len(lost), strict=True)
+        numbers = zip(self._preserver.named(lost), self._counted(lost), left or [0] * len(lost), strict=True)
         if lines := [loss.described(number - stays) for loss, number, stays in numbers if number > stays]:
             self._refused = DataLoss(f"it would delete {', '.join(lines)}{self._preserver.advice}")
             raise self._refused
@@ -216,7 +216,7 @@ class Guard:
             return []
         from pulumi_alembic.migrate.data_loss.losses import count, estimate
 
-        about = estimate(self._session, lost)
+        about, named = estimate(self._session, lost), self._preserver.named(lost)
         [settings] = self._session.execute(_SETTINGS).fetchall()
         try:
             # Rows that a policy hides would go too: the server refuses to count around it.
@@ -224,7 +224,9 @@ class Guard:
             numbers = count(self._session, lost)
             self._session.execute(_LIMIT, settings)
         except (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege):
-            texts = [loss.described(number, about=number is not None) for loss, number in zip(lost, about, strict=True)]
+            texts = [
+                loss.described(number, about=number is not None) for loss, number in zip(named, about, strict=True)
+            ]
             self._refused = DataLoss(f"it would delete {', '.join(texts)}{self._preserver.advice}")
             raise self._refused from None
         return numbers

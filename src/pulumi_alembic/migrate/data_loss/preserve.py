@@ -25,6 +25,7 @@ from pulumi_alembic.migrate.data_loss.source import Before, Source
 from pulumi_alembic.scripts.phases import phase_of
 from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.scripts.revision import CONTRACT
+from pulumi_alembic.sql.catalog import quoted
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
@@ -70,6 +71,8 @@ class Preserver:
         self._kept: list[str] = []
         self._revision = ""
         self._before: Before | None = None
+        self._requires: dict[int, str] = {}
+        """By table, the revision that adds a column again which no row can be without, and which has no default."""
 
     @property
     def wants(self) -> bool:
@@ -98,6 +101,19 @@ class Preserver:
     def fills_columns(self) -> bool:
         """Whether the revision's script can fill a column that it adds: then NULL is preserved too."""
         return self._has(_FILLS_COLUMNS)
+
+    def named(self, lost: Sequence[Loss]) -> list[Loss]:
+        """The same, by the names from before the running revision, if its script may have changed them."""
+        if self._before is None or self._revision != self._running.name:
+            return list(lost)
+        named: list[Loss] = []
+        for loss in lost:
+            source = Source(self._session, loss.table, self._before)
+            column = next(
+                (quoted(source.called(name)) for name, of in source.columns.items() if of.sql == loss.column), ""
+            )
+            named.append(replace(loss, table=source.name, column=column))
+        return named
 
     def _has(self, words: re.Pattern[str]) -> bool:
         step = self._running.step
@@ -162,6 +178,7 @@ class Preserver:
         with unchanging(self._session):
             for table, several in columns.items():
                 source = Source(self._session, table, before)
+                self._note_required(source, several)
                 left |= dict.fromkeys(several, reason) if (reason := self._values(source, several)) else {}
             moves = drops_tables(statement)
             roots = {table: self._roots(table) for table in tables}
@@ -221,6 +238,12 @@ class Preserver:
             return _reason(error)
         return self._keep(entry)
 
+    def _note_required(self, source: Source, several: Sequence[Loss]) -> None:
+        gone = {loss.column for loss in several}
+        if any(column.required and column.sql in gone for column in source.columns.values()):
+            for oid in (source.oid, *(oid for _, oid in self._roots(source.table))):
+                self._requires.setdefault(oid, self._running.name)
+
     def _entry(self, source: Source, root: Source) -> Entry:
         id, step = new_id(), self._running.step
         script = self._request.script(step).checksum if step is not None else ""
@@ -235,6 +258,7 @@ class Preserver:
             sequences={root.called(column): state for column, state in sequences},
             refers=self.before.refers(root.oid),
             script=script,
+            waits=self._requires.get(root.oid, ""),
             restored_by=Direction.of(is_upgrade=not self._running.upgrades),
         )
 

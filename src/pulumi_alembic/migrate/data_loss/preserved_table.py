@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from pulumi_alembic.database.connection import KEPT_SCHEMA, VERSION_SCHEMA
+from pulumi_alembic.migrate.data_loss.columns import read_columns
 from pulumi_alembic.output.wording import plural
 from pulumi_alembic.scripts.plan import Direction
 from pulumi_alembic.sql.catalog import quoted
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
+    from pulumi_alembic.migrate.data_loss.catalog_after import Names
 
-__all__ = ["Entry", "describe", "is_ready", "name_of", "new_id", "numbers", "read", "waits"]
+__all__ = ["Entry", "describe", "is_ready", "name_of", "new_id", "numbers", "read", "rename", "waits"]
 
 _READY = """
 SELECT FROM pg_namespace kept JOIN pg_namespace own ON own.nspowner = kept.nspowner
@@ -165,17 +167,43 @@ def _entry(name: str, text: str) -> Entry | None:
     return Entry(**values) if {"id", "revision", "table", "into"} <= values.keys() else None
 
 
+def rename(connection: Connection, entry: Entry, before: Names, now: Names) -> None:
+    """Call what waits for a later revision by the names that this one has given its table and columns."""
+    table = next((oid for oid, (name, _) in before.items() if name == entry.into), None)
+    if table is None or table not in now or before[table] == now[table]:
+        return
+    (_, were), (into, columns) = before[table], now[table]
+    called = {name: columns[number] for number, name in were.items() if columns.get(number, name) != name}
+    place, holds = sql.Identifier(KEPT_SCHEMA, entry.name), read_columns(connection, entry.place)
+    moves = [(name, f"{number} on its way", new) for number, (name, new) in enumerate(called.items()) if name in holds]
+    for old, new in (*((name, between) for name, between, _ in moves), *((between, new) for _, between, new in moves)):
+        # Two columns can have changed their names for each other's.
+        statement = sql.SQL("ALTER TABLE {} RENAME {} TO {}")
+        connection.execute(statement.format(place, sql.Identifier(old), sql.Identifier(new)))
+    entry = replace(
+        entry,
+        into=into,
+        columns=tuple(called.get(name, name) for name in entry.columns),
+        key=tuple(called.get(name, name) for name in entry.key),
+        types={called.get(name, name): of for name, of in entry.types.items()},
+        sequences={called.get(name, name): at for name, at in entry.sequences.items()},
+        counts={called.get(name, name): number for name, number in entry.counts.items()},
+    )
+    describe(connection, entry)
+
+
 def waits(mine: Sequence[Entry], kept: Sequence[Entry], following: Sequence[str]) -> list[tuple[Entry, str]]:
     """Those of `mine` that a later revision of this run is to come first for, and that revision.
 
-    It adds a column that no row can be without and that has no default: with rows in the table it would fail. Their
-    values are among what is `kept` as well. What refers to rows that wait waits with them.
+    It adds a column that no row can be without and that has no default: with rows in the table it would fail. Either
+    its values are among what is `kept` as well, or the run that preserved the rows dropped it before. What refers to
+    rows that wait waits with them.
     """
-    until: dict[str, int] = {}
+    until = {entry.into: following.index(entry.waits) for entry in mine if entry.waits in following}
     for place, revision in enumerate(following):
         for entry in kept:
             if entry.revision == revision and entry.required:
-                until[entry.into] = place
+                until[entry.into] = max(place, until.get(entry.into, place))
     for _ in mine:
         for entry in mine:
             for parent in entry.refers:

@@ -15,7 +15,7 @@ from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.migrate.data_loss.catalog_after import Names, names
 from pulumi_alembic.migrate.data_loss.foreign_keys import ForeignKey, deferred, read_keys, sorted_by_keys
 from pulumi_alembic.migrate.data_loss.guard import written
-from pulumi_alembic.migrate.data_loss.preserved_table import Entry, describe, is_ready, numbers, read, waits
+from pulumi_alembic.migrate.data_loss.preserved_table import Entry, describe, is_ready, numbers, read, rename, waits
 from pulumi_alembic.migrate.data_loss.remainder import left_of, merge
 from pulumi_alembic.migrate.data_loss.rows import Part, Rows, mark_orphans
 from pulumi_alembic.migrate.data_loss.sequences import set_sequences
@@ -73,7 +73,7 @@ class Returning:
             return
         self._revision, self._computed = running.name, None
         self._kept = self._read()
-        if any(self._is_mine(entry) for entry in self._kept):
+        if any(self._is_mine(entry) or entry.waits for entry in self._kept):
             self._before = names(self._session)
             if not running.upgrades:
                 from pulumi_alembic.migrate.data_loss.computed import Computed
@@ -95,6 +95,10 @@ class Returning:
         if self._computed is not None and (self._running.committed or self._running.outside):
             # Nobody has looked at what it wrote outside of this transaction.
             self._computed.unknown = True
+        if waiting := [entry for entry in self._read() if entry.waits and entry.revision != self._running.name]:
+            now = names(self._session)
+            for entry in waiting:
+                rename(self._session, entry, self._before, now)
         if mine := [entry for entry in self._read() if self._is_mine(entry)]:
             # What the script left for the commit to check is checked now: nothing can be altered before.
             self._session.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -288,7 +292,7 @@ class _Return:
         """Rows, values of columns that they lost before, which they have from now on, and how many those are."""
         merged: list[tuple[Entry, Entry, dict[str, int]]] = []
         for rows in [entry for entry in entries if not entry.columns]:
-            for values in [entry for entry in entries if entry.columns and entry.table == rows.table]:
+            for values in [entry for entry in entries if entry.columns and entry.table in (rows.table, rows.into)]:
                 try:
                     with self._session.transaction():
                         if merge(self._session, rows, values):
