@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -35,6 +33,7 @@ from pulumi_alembic.review.rendering import Rendered
 from pulumi_alembic.sql.effects import effects
 from taskdb.local import Server
 from tests.conftest import Database
+from tests.faults.striking import Striker, Way
 from tests.postgres.alembic.catalog import OBJECTS
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
@@ -355,35 +354,47 @@ def test_what_a_killed_rehearsal_left_is_dropped_and_a_living_one_is_not(
 
 
 KILLS = int(os.environ.get("REHEARSAL_KILLS", "12"))
-"""How many previews are killed, each at another moment of its rehearsal."""
+"""How many previews are killed, each at another statement of its rehearsal."""
 
 _PREVIEWS = """
-import sys, time
+import sys
 from pathlib import Path
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.review.build import review_from_database
 from pulumi_alembic.review.lint import Settings
 url, directory, revision, admin = sys.argv[1:]
 while True:
-    begun = time.monotonic()
     _, review = review_from_database(Job(url, Path(directory), revision), Settings(), admin=admin)
     assert review.rehearsed, review.not_rehearsed
-    print(time.monotonic() - begun, flush=True)
+    print("rehearsed", flush=True)
 """
 
 
-@pytest.mark.few(1)
+@pytest.mark.few("7")
 @pytest.mark.parametrize("number", range(KILLS))
 def test_nothing_is_left_where_the_preview_is_killed(two: Target, admin_url: str, server: Server, number: int) -> None:
-    """At a moment drawn from one of as many parts of its life; and the next preview rehearses again."""
-    arguments = [sys.executable, "-c", _PREVIEWS, two.url, str(two.directory), TWO, admin_url]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        # The second one has nothing to import any more.
-        life = [float(process.stdout.readline()) for _ in range(2)][-1]
-        time.sleep(life * (number + random.random()) / KILLS)
-        process.kill()
-    until(lambda: not scratches(server, name(two)))
+    """At a statement in the middle of one of as many parts of its life; and the next preview rehearses again."""
+    with Striker(server.host, server.port) as striker:
+        target, admin = (url.replace(f":{server.port}/", f":{striker.port}/") for url in (two.url, admin_url))
+        with subprocess.Popen(
+            [sys.executable, "-c", _PREVIEWS, target, two.directory, TWO, admin],
+            env=os.environ | {"PGSSLMODE": "disable", "PGGSSENCMODE": "disable"},
+            stdout=subprocess.PIPE,
+        ) as process:
+            assert process.stdout is not None
+
+            def kill(_: Way) -> bool:
+                process.kill()
+                return False
+
+            striker.strike = kill
+            process.stdout.readline()
+            life = len(striker.statements)
+            last = life + life * (2 * number + 1) // (2 * KILLS)
+            # The next rehearsal has begun already.
+            striker.planned = lambda statements: len(statements) >= last
+        # The process that watches the killed one has this way to the server too.
+        until(lambda: not scratches(server, name(two)))
     rehearsed(two, admin_url)
 
 
