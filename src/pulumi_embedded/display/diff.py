@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
+from pulumi_embedded.display.base import Display
 from pulumi_embedded.display.changes import is_stack, translate, worth_a_line
 from pulumi_embedded.display.objects import PropertyPrinter
 from pulumi_embedded.display.options import DisplayOptions
@@ -14,18 +15,7 @@ from pulumi_embedded.display.progress import HEADINGS
 from pulumi_embedded.display.rows import PREFIX, message_text
 from pulumi_embedded.display.summary import configuration_text, summary_text
 from pulumi_embedded.model.differ import diff_objects
-from pulumi_embedded.model.events import (
-    Diagnostic,
-    Event,
-    Prelude,
-    Severity,
-    StepEnded,
-    StepFailed,
-    StepStarted,
-    StepView,
-    Summary,
-    SystemMessage,
-)
+from pulumi_embedded.model.events import Diagnostic, Prelude, Severity, StepView, Summary
 from pulumi_embedded.model.options import Kind
 from pulumi_embedded.model.steps import Op
 from pulumi_embedded.model.values import Properties
@@ -35,7 +25,7 @@ __all__ = ["DiffDisplay"]
 _SIGN = {Op.CREATE: "add", Op.DELETE: "delete", Op.UPDATE: "update"}
 
 
-class DiffDisplay:
+class DiffDisplay(Display):
     """Prints each resource once, indented under those of its parents that were shown; messages go to standard error.
 
     Without a stack's name it begins with the first resource.
@@ -56,28 +46,26 @@ class DiffDisplay:
         self._printer = printer
         self._print = print_
         self._seen: dict[str, StepView] = {}
-        self._failed = 0
+        self._failures = 0
         if stack:
             self._print(f"{HEADINGS[kind, preview]} ({stack}):")
 
-    def __call__(self, event: Event) -> None:
-        """Take one event; the summary is the last."""
-        if isinstance(event, StepStarted):
-            self._started(event.step)
-        elif isinstance(event, StepEnded):
-            self._ended(event.step)
-        elif isinstance(event, StepFailed):
-            self._failed += 1
-        elif isinstance(event, Diagnostic):
-            if event.severity is not Severity.DEBUG and not event.ephemeral:
-                print(message_text(event) + ("\n" if event.stream else ""), file=sys.stderr, flush=True)
-        elif isinstance(event, Prelude):
-            if self._options.show_config:
-                self._print(configuration_text(event).removesuffix("\n"))
-        elif isinstance(event, SystemMessage):
-            self._print(event.text)
-        elif isinstance(event, Summary):
-            self._print(summary_text(event, self._failed, preview=self._preview).removesuffix("\n"))
+    def _failed(self, view: StepView) -> None:
+        self._failures += 1
+
+    def _diagnostic(self, event: Diagnostic) -> None:
+        if event.severity is not Severity.DEBUG and not event.ephemeral:
+            print(message_text(event) + ("\n" if event.stream else ""), file=sys.stderr, flush=True)
+
+    def _prelude(self, event: Prelude) -> None:
+        if self._options.show_config:
+            self._print(configuration_text(event).removesuffix("\n"))
+
+    def _system(self, text: str) -> None:
+        self._print(text)
+
+    def _summary(self, event: Summary) -> None:
+        self._print(summary_text(event, self._failures, preview=self._preview).removesuffix("\n"))
 
     def _shown(self, view: StepView) -> bool:
         parts = self._options.show_replacement_steps

@@ -7,20 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from pulumi_embedded.display.base import Display
 from pulumi_embedded.display.changes import is_stack, worth_a_line
 from pulumi_embedded.display.options import DisplayOptions
-from pulumi_embedded.model.events import (
-    Diagnostic,
-    Event,
-    Prelude,
-    Severity,
-    StepEnded,
-    StepFailed,
-    StepStarted,
-    StepView,
-    Summary,
-    SystemMessage,
-)
+from pulumi_embedded.model.events import Diagnostic, Prelude, Severity, StepView, Summary
 from pulumi_embedded.model.state import ResourceState
 from pulumi_embedded.model.steps import Op
 from pulumi_embedded.model.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN, UNKNOWN_SENTINEL, Secret, Value, plain
@@ -42,7 +32,7 @@ def _detailed(view: StepView) -> dict[str, Any] | None:
     }
 
 
-class PreviewDigest:
+class PreviewDigest(Display):
     """Collects a preview and prints it as one document at its end."""
 
     def __init__(
@@ -61,20 +51,11 @@ class PreviewDigest:
         self._diagnostics: list[dict[str, Any]] = []
         self._refreshed: set[str] = set()
 
-    def __call__(self, event: Event) -> None:
-        """Take one event; the summary is the last."""
-        if isinstance(event, Prelude):
-            self._config = _config(event)
-        elif isinstance(event, StepStarted):
-            self._started(event.step)
-        elif isinstance(event, StepEnded):
-            self._ended(event.step)
-        elif isinstance(event, Diagnostic):
-            self._diagnostic(event)
-        elif isinstance(event, SystemMessage):
-            self._diagnostics.append({"message": event.text, "severity": "info"})
-        elif isinstance(event, Summary):
-            self._finish(event)
+    def _prelude(self, event: Prelude) -> None:
+        self._config = _config(event)
+
+    def _system(self, text: str) -> None:
+        self._diagnostics.append({"message": text, "severity": "info"})
 
     def _started(self, view: StepView) -> None:
         parts = self._options.show_replacement_steps
@@ -108,7 +89,7 @@ class PreviewDigest:
             document = {"urn": event.urn, **document}
         self._diagnostics.append(document)
 
-    def _finish(self, event: Summary) -> None:
+    def _summary(self, event: Summary) -> None:
         document: dict[str, Any] = {"config": self._config} if self._config else {}
         if self._steps:
             document["steps"] = self._steps
@@ -136,8 +117,8 @@ def _step(view: StepView, mask: Callable[[str], str]) -> dict[str, Any]:
     return step
 
 
-class EventStream:
-    """Prints every event as one line of JSON when it happens."""
+class EventStream(Display):
+    """Print each event as a line of JSON at once; after the summary comes the event that ends the stream."""
 
     def __init__(
         self,
@@ -151,32 +132,30 @@ class EventStream:
         self._mask = mask
         self._preview = preview
         self._number = 0
-        self._failed = False
+        self._erred = False
         self._maybe_corrupt = False
         self._refreshed: set[str] = set()
 
-    def __call__(self, event: Event) -> None:
-        """Take one event; the summary is followed by the event that ends the stream."""
-        if isinstance(event, Prelude):
-            self._emit(preludeEvent={"config": _config(event)})
-        elif isinstance(event, StepStarted):
-            if event.step.op is Op.REFRESH:
-                self._refreshed.add(event.step.urn)
-            else:
-                self._refreshed.discard(event.step.urn)
-            self._emit(resourcePreEvent=self._metadata(event.step))
-        elif isinstance(event, StepEnded):
-            self._emit(resOutputsEvent=self._metadata(event.step))
-        elif isinstance(event, StepFailed):
-            status = _status(event.step)
-            self._maybe_corrupt = self._maybe_corrupt or status == _UNKNOWN_STATUS
-            self._emit(resOpFailedEvent={**self._metadata(event.step), "status": status, "steps": 0})
-        elif isinstance(event, Diagnostic):
-            self._diagnostic(event)
-        elif isinstance(event, SystemMessage):
-            self._emit(stdoutEvent={"message": event.text + "\n", "color": "never"})
+    def _prelude(self, event: Prelude) -> None:
+        self._emit(preludeEvent={"config": _config(event)})
+
+    def _started(self, view: StepView) -> None:
+        if view.op is Op.REFRESH:
+            self._refreshed.add(view.urn)
         else:
-            self._finish(event)
+            self._refreshed.discard(view.urn)
+        self._emit(resourcePreEvent=self._metadata(view))
+
+    def _ended(self, view: StepView) -> None:
+        self._emit(resOutputsEvent=self._metadata(view))
+
+    def _failed(self, view: StepView) -> None:
+        status = _status(view)
+        self._maybe_corrupt = self._maybe_corrupt or status == _UNKNOWN_STATUS
+        self._emit(resOpFailedEvent={**self._metadata(view), "status": status, "steps": 0})
+
+    def _system(self, text: str) -> None:
+        self._emit(stdoutEvent={"message": text + "\n", "color": "never"})
 
     def _emit(self, **event: Any) -> None:
         document = {"sequence": self._number, "timestamp": int(time.time()), **event}
@@ -184,7 +163,7 @@ class EventStream:
         self._number += 1
 
     def _diagnostic(self, event: Diagnostic) -> None:
-        self._failed = self._failed or event.severity is Severity.ERROR
+        self._erred = self._erred or event.severity is Severity.ERROR
         named = event.severity in (Severity.ERROR, Severity.WARNING, Severity.DEBUG)
         document: dict[str, Any] = {} if _is_stack_urn(event.urn) else {"urn": event.urn}
         if named:
@@ -212,7 +191,7 @@ class EventStream:
         metadata["provider"] = view.resource.provider
         return {"metadata": metadata, **({"planning": True} if self._preview else {})}
 
-    def _finish(self, event: Summary) -> None:
+    def _summary(self, event: Summary) -> None:
         self._emit(
             summaryEvent={
                 "maybeCorrupt": self._maybe_corrupt,
@@ -220,7 +199,7 @@ class EventStream:
                 "resourceChanges": {str(op): count for op, count in sorted(event.changes.items())},
                 "PolicyPacks": {},
                 "isPreview": self._preview,
-                "result": "failed" if self._failed else "succeeded",
+                "result": "failed" if self._erred else "succeeded",
             }
         )
         self._emit(cancelEvent={})

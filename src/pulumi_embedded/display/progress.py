@@ -12,24 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from pulumi_embedded.display.base import Display
 from pulumi_embedded.display.changes import is_stack, short_diff, worth_a_line
 from pulumi_embedded.display.objects import PropertyPrinter
 from pulumi_embedded.display.options import DisplayOptions
 from pulumi_embedded.display.outputs import outputs_text
 from pulumi_embedded.display.rows import Row
 from pulumi_embedded.display.summary import configuration_text, diagnostics_text, summary_text
-from pulumi_embedded.model.events import (
-    Diagnostic,
-    Event,
-    Prelude,
-    Severity,
-    StepEnded,
-    StepFailed,
-    StepStarted,
-    StepView,
-    Summary,
-    SystemMessage,
-)
+from pulumi_embedded.model.events import Diagnostic, Event, Prelude, Severity, StepView, Summary
 from pulumi_embedded.model.options import Kind
 from pulumi_embedded.model.steps import Op
 from pulumi_embedded.model.urns import display_type, urn_name, urn_stack
@@ -52,7 +42,7 @@ HEADINGS: Final = {
 _READS: Final = {Op.READ, Op.READ_DISCARD, Op.READ_REPLACEMENT}
 
 
-class ProgressDisplay:
+class ProgressDisplay(Display):
     """A row for each resource, printed when its step has ended; `print_` takes text without its last newline."""
 
     def __init__(
@@ -79,20 +69,37 @@ class ProgressDisplay:
     def __call__(self, event: Event) -> None:
         """Take one event; the summary is the last."""
         with self._lock:
-            self._take(event)
+            super().__call__(event)
 
-    def _take(self, event: Event) -> None:
-        if isinstance(event, Summary):
-            self._finish(event)
-        elif isinstance(event, SystemMessage):
-            self.system(event.text)
-        elif isinstance(event, StepStarted | StepEnded | StepFailed):
-            self._step(event)
-        elif isinstance(event, Prelude):
-            if self._options.show_config:
-                self._print(configuration_text(event))
-        elif isinstance(event, Diagnostic):
-            self._diagnostic(event)
+    def _prelude(self, event: Prelude) -> None:
+        if self._options.show_config:
+            self._print(configuration_text(event))
+
+    def _started(self, view: StepView) -> None:
+        if (row := self._row_of(view)) is None:
+            return
+        row.view, row.started_at, row.ended_at = view, time.monotonic(), None
+        if self._preview and view.op is not Op.REFRESH and self._is_worth_a_line(view) and not self._options.brief:
+            self.updated(row)
+
+    def _failed(self, view: StepView) -> None:
+        if (row := self._row_of(view)) is not None:
+            row.failed = True
+            self.updated(row)
+
+    def _ended(self, view: StepView) -> None:
+        if (row := self._row_of(view)) is None:
+            return
+        refreshed = row.op is Op.REFRESH
+        row.view, row.ended_at = view, time.monotonic()
+        # The end of a component is reported twice, before its children and after them.
+        again = any(ended.op is view.op for ended in row.ended)
+        row.ended.append(view)
+        quiet = self._preview or again or is_stack(view)
+        if refreshed:
+            quiet = view.op is Op.REFRESH and not short_diff(view)
+        if self._is_worth_a_line(view) and not quiet:
+            self.updated(row)
 
     def _row(self, urn: str) -> Row:
         row = self.rows.get(urn)
@@ -100,34 +107,16 @@ class ProgressDisplay:
             row = self.rows[urn] = Row(urn, self._preview, order=len(self.rows), show_urn=self._options.show_urns)
         return row
 
-    def _step(self, event: StepStarted | StepEnded | StepFailed) -> None:
-        view = event.step
+    def _row_of(self, view: StepView) -> Row | None:
         if view.op in _READS and not self._options.show_reads:
             if view.op is Op.READ:
                 text = f"read {display_type(view.urn)} {urn_name(view.urn)}"
                 self._diagnostic(Diagnostic(self._stack_urn, Severity.INFO, text, ephemeral=True))
-            return
+            return None
         row = self._row(view.urn)
         self._first = self._first or view.urn
         row.shown = row.shown or self._is_worth_a_line(view) or is_stack(view)
-        refreshed = row.op is Op.REFRESH
-        if isinstance(event, StepStarted):
-            row.view, row.started_at, row.ended_at = view, time.monotonic(), None
-            if self._preview and view.op is not Op.REFRESH and self._is_worth_a_line(view) and not self._options.brief:
-                self.updated(row)
-        elif isinstance(event, StepFailed):
-            row.failed = True
-            self.updated(row)
-        else:
-            row.view, row.ended_at = view, time.monotonic()
-            # The end of a component is reported twice, before its children and after them.
-            again = any(ended.op is view.op for ended in row.ended)
-            row.ended.append(view)
-            quiet = self._preview or again or is_stack(view)
-            if refreshed:
-                quiet = view.op is Op.REFRESH and not short_diff(view)
-            if self._is_worth_a_line(view) and not quiet:
-                self.updated(row)
+        return row
 
     def _is_worth_a_line(self, view: StepView) -> bool:
         return worth_a_line(view, sames=self._options.show_sames)
@@ -161,17 +150,16 @@ class ProgressDisplay:
                     row.reminders += 1
                     self.updated(row)
 
-    def system(self, text: str) -> None:
-        """Print a message that belongs to no resource."""
+    def _system(self, text: str) -> None:
         self._print(text)
 
-    def _finish(self, summary: Summary) -> None:
+    def _summary(self, event: Summary) -> None:
         unfinished = [row for row in self.rows.values() if row.view and not row.is_done(False)]
         self.over = True
         self.last_rows(unfinished)
         errored = sum(1 for row in self.rows.values() if row.count(Severity.ERROR))
         diagnostics = diagnostics_text(self._in_order())
-        counts = summary_text(summary, errored, preview=self._preview)
+        counts = summary_text(event, errored, preview=self._preview)
         if errored or any(row.failed for row in self.rows.values()):
             # The failure, and the command that helps, are the last lines on the screen.
             self._print(counts)
@@ -179,7 +167,7 @@ class ProgressDisplay:
             return
         if diagnostics:
             self._print(diagnostics.removesuffix("\n"))
-        unchanged = not any(number for op, number in summary.changes.items() if op is not Op.SAME)
+        unchanged = not any(number for op, number in event.changes.items() if op is not Op.SAME)
         if self._options.brief:
             if not unchanged:
                 self._print(counts)
