@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_alembic.commands.command import AS_JSON, Options, command, option
 from pulumi_alembic.commands.formats import print_document
-from pulumi_alembic.errors import MigrationError
+from pulumi_alembic.errors import HistoryError, MigrationError
 from pulumi_alembic.output.printable import printable
 
 if TYPE_CHECKING:
@@ -52,7 +52,12 @@ def run(project: Path, directory: Path, guide: Guide, as_json: bool, html: Path 
         print(printable("\n".join(text.lines(statuses))))
     if html:
         try:
-            html.write_text(page(project_name(project), History.load(directory), statuses), encoding="utf-8")
+            history = History.load(directory)
+        except HistoryError:
+            # A problem of each stack says what is wrong with the scripts.
+            history = None
+        try:
+            html.write_text(page(project_name(project), history, statuses), encoding="utf-8")
         except OSError as error:
             raise MigrationError(f"cannot write {html}: {error.strerror or error}") from None
         print(f"wrote {html}", file=sys.stderr)

@@ -64,11 +64,14 @@ svg .here{fill:var(--accent);stroke:var(--text);stroke-width:3}
 """
 
 
-def page(project: str, history: History, statuses: Sequence[Status], now: datetime | None = None) -> str:
-    """Return the page as HTML: lanes, problems, the table, the timeline, diagrams and drift."""
+def page(project: str, history: History | None, statuses: Sequence[Status], now: datetime | None = None) -> str:
+    """Return the page as HTML: lanes, problems, the table, the timeline, diagrams and drift.
+
+    Without a `history`, whose scripts cannot be read, the page has no lanes.
+    """
     now = now or datetime.now(UTC)
     sections = [
-        _lanes(history, statuses),
+        _lanes(history, statuses) if history else "",
         _problems(statuses),
         _table(statuses, now),
         _timeline(statuses),

@@ -227,6 +227,18 @@ def test_the_command_prints_a_table_json_and_a_page_and_no_secret(stacks: Stacks
     assert "http" not in text.replace("http-equiv", ""), "the page loads nothing"
 
 
+def test_a_script_that_cannot_be_read_is_a_problem_of_the_stack_on_the_page_too(stacks: Stacks, target: Target) -> None:
+    stacks.state("dev", target.url, TWO)
+    [script] = (target.directory / "versions").glob(f"{THREE}*")
+    script.write_text("def upgrade(:\n")
+    html = stacks.folder / "status.html"
+    command = [Path(sys.executable).with_name("pulumi-alembic"), "status", "--directory", "migrations", "--html", html]
+    printed = loaded.run([*map(str, command)], cwd=stacks.folder)
+    assert printed.returncode == 1
+    assert script.name in printed.stdout and script.name in html.read_text()
+    assert "Traceback" not in printed.stderr and "dev" in html.read_text()
+
+
 @pytest.mark.full
 def test_five_stacks_on_three_servers_are_shown_as_they_are_and_without_a_secret(
     stacks: Stacks,
