@@ -44,7 +44,8 @@ ALLOWED = {
 The schemas `migrations` (but the heads) and `kept`; the settings of the session that this library makes, `lock_timeout`
 and those of the connection; what a script changes in Python itself: module variables, the environment; lastval() behind
 a block, of which the ledger has rows; the isolation level of a transaction, which plain Alembic does not let a revision
-set: it has read the heads in it.
+set: it has read the heads in it. After a refusal a sequence is further, as its transaction has run: no rollback takes
+that back.
 """
 
 CLEAR = """
@@ -88,26 +89,23 @@ def clear(target: Target) -> None:
         connection.execute(SCHEMA.encode())
 
 
-def state(target: Target) -> tuple[list[str], list[str], list[str]]:
-    """Catalog lines, rows and heads."""
+def state(target: Target, *, gaps: bool) -> dict[str, Counter[str]]:
+    """Catalog lines, rows and heads; with `gaps` without those of sequences, which no rollback takes back."""
     with connect(target.url) as connection:
         lines = [line.replace(target.url.rpartition("/")[2], "database") for line in read_lines(connection)]
+        kinds = "'r', 'm'" if gaps else "'r', 'm', 'S'"
         tables = connection.execute(
-            r"SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'm', 'S') AND relpersistence = 'p' AND "
+            rf"SELECT oid::regclass::text FROM pg_class WHERE relkind IN ({kinds}) AND relpersistence = 'p' AND "
             r"relnamespace::regnamespace::text !~ '^(pg_|information_schema|migrations|kept)' AND relispopulated "
             "ORDER BY 1"
         ).fetchall()
         connection.execute("SET DateStyle = ISO; SET TimeZone = UTC; SET extra_float_digits = 1")
-        rows = {
-            str(name): [
-                row
-                for (row,) in connection.execute(
-                    f"SELECT (to_jsonb(t) - 'log_cnt')::text FROM (SELECT * FROM {name}) t ORDER BY 1".encode()
-                )
-            ]
+        rows = [
+            f"{name}: {row}"
             for (name,) in tables
-        }
-        return lines, rows, read_heads(connection)
+            for (row,) in connection.execute(f"SELECT (to_jsonb(t) - 'log_cnt')::text FROM {name} t".encode())
+        ]
+        return {"catalog": Counter(lines), "rows": Counter(rows), "heads": Counter(read_heads(connection))}
 
 
 @dataclass
@@ -170,6 +168,10 @@ class Ran:
         self.counts.update(refused)
         if refused and "DRAWS" in os.environ:
             print(message)
+        if ended := _ends_aborted(_function(folder, ids[min(done, len(ids) - 1)], verb), logged, log):
+            self.counts["an end of an aborted transaction"] += 1
+            before, plain_before = (some[: some.index(step)] for some, step in zip((logged, log), ended, strict=True))
+            return "" if before == plain_before else f"steps:\n  ours  {logged}\n  plain {log}"
         if (logged[: len(log)] if refused else logged) != log:
             return f"steps:\n  ours  {logged}\n  plain {log} {failed}\n{message}"
         if not refused and bool(message) != bool(failed):
@@ -180,7 +182,7 @@ class Ran:
         # In an aborted transaction plain Alembic names the last error, and the steps have shown the first.
         if failed and failed != psycopg.errors.InFailedSqlTransaction.sqlstate and failed not in message:
             return f"plain ends with {failed}, ours: {message}"
-        return difference(pair)
+        return difference(pair, gaps=bool(refused))
 
     def _done(self, pair: Pair, ids: list[str], verb: str) -> int:
         heads = read(pair.ours)
@@ -194,11 +196,24 @@ def _function(folder: Path, id: str, verb: str) -> str:
     return upgrade if verb == "upgrade" else downgrade
 
 
-def difference(pair: Pair) -> str:
-    """What is not the same in the two databases."""
-    for what, ours, twin in zip(("catalog", "rows", "heads"), *map(state, pair.both()), strict=True):
-        if ours != twin:
-            return f"{what}:\n  ours  {sorted({*ours} - {*twin})}\n  plain {sorted({*twin} - {*ours})}"
+def _ends_aborted(function: str, logged: list[tuple[int, str]], log: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """The step, as both logged it, in which the script commits an aborted transaction; empty if there is none.
+
+    PostgreSQL rolls it back, and plain Alembic continues in a new one, without what the revision did before.
+    """
+    for number, how in logged:
+        commits = re.search(rf"steps\.\w+\({number}\):\n +.*\bcommit\(\)", function)
+        if commits and how == psycopg.errors.InFailedSqlTransaction.sqlstate and (number, "ok") in log:
+            return [(number, how), (number, "ok")]
+    return []
+
+
+def difference(pair: Pair, *, gaps: bool) -> str:
+    """What is not the same in the two databases; with `gaps` a sequence can be further in one of them."""
+    ours, twin = (state(target, gaps=gaps) for target in pair.both())
+    for part in ours:
+        if ours[part] != twin[part]:
+            return f"{part}:\n  ours  {sorted(ours[part] - twin[part])}\n  plain {sorted(twin[part] - ours[part])}"
     return ""
 
 
