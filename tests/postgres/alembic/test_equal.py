@@ -103,7 +103,9 @@ def state(target: Target, *, gaps: bool) -> dict[str, Counter[str]]:
         rows = [
             f"{name}: {row}"
             for (name,) in tables
-            for (row,) in connection.execute(f"SELECT (to_jsonb(t) - 'log_cnt')::text FROM {name} t".encode())
+            for (row,) in connection.execute(
+                f"SELECT (to_jsonb(t) - 'log_cnt')::text FROM (SELECT * FROM {name}) t".encode()
+            )
         ]
         return {"catalog": Counter(lines), "rows": Counter(rows), "heads": Counter(read_heads(connection))}
 
