@@ -1,10 +1,13 @@
-"""A database's schema revision as a resource of a Pulumi stack, previewed, applied and rolled back with it."""
+"""A database's Alembic revision as a Pulumi resource: previewed, applied and rolled back with its stack.
+
+Programs, `env.py` and revision scripts import the names in `__all__` from here.
+"""
 
 import signal
 import sys
 
 if sys.argv[0].endswith(("/pulumi-alembic", "/alembic", "/alembic/__main__.py")):
-    # While the command, or what env.py imports, is loaded, Ctrl-C ends the process without a traceback.
+    # While the modules of the command and of env.py are loaded, Ctrl-C ends the process without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from importlib import import_module
@@ -66,7 +69,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """What needs Pulumi or Alembic, on first use: the `alembic` command needs not the one, a program not the other."""
+    """Import a public name at its first use, so that `alembic` does not load Pulumi, nor a program Alembic."""
     if name in _MODULES:
         return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

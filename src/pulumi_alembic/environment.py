@@ -1,4 +1,4 @@
-"""What `migrations/env.py` calls: one and the same run for the `alembic` command and for a stack's update."""
+"""The entry point of `migrations/env.py`: the same code runs for the `alembic` command and for a stack's update."""
 
 from __future__ import annotations
 
@@ -45,15 +45,23 @@ __all__ = ["run"]
 
 _LOOKING = {command.branches, command.check, command.current, command.heads, command.history, command.show}
 _LOOKING |= {command.revision, command.merge, command.edit}
-"""The commands that change scripts at most, and so wait for no migration."""
+"""Commands that change scripts at most. They do not wait for another migration."""
 
 
 def run(target_metadata: sa.MetaData | None, url: Callable[[], str], policy: Callable[[], Policy] = Policy) -> None:
-    """Run what Alembic was asked for, one transaction per revision, each with its row in the ledger.
+    """Run the command or the update that loaded `env.py`, with one transaction and one ledger row per revision.
 
-    `url` and `policy` are asked only where Alembic was started as a command. A revision that fails is rolled back,
-    those before it stay, and RevisionFailed is raised; the command prints it as Alembic prints its own errors. Offline
-    (`--sql`) the statements of the revisions are printed to be read: the ledger's are not among them.
+    Offline (`--sql`) prints the statements of the revisions, without those that write the ledger.
+
+    Args:
+        target_metadata: The program's tables, for autogenerate. None if it has none.
+        url: Returns the migrator's URL. Only called if Alembic was started as a command, or to learn the URL.
+        policy: Returns how long to wait. Only called if Alembic was started as a command.
+
+    Raises:
+        RevisionFailed: A revision failed and was rolled back. The revisions before it stay applied.
+        CommandError: The same and every other MigrationError, if Alembic was started as a command.
+
     """
     context.config.attributes[ENTERED] = True
     if on_url := context.config.attributes.get("on_url"):
@@ -67,7 +75,7 @@ def run(target_metadata: sa.MetaData | None, url: Callable[[], str], policy: Cal
         return
     try:
         if context.config.cmd_opts and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
-            # As the package left it for the time of env.py's imports.
+            # The package restored the default handler for the time of env.py's imports.
             signal.signal(signal.SIGINT, signal.default_int_handler)
         _load_scripts()
         refuse_unnamed_merge()
@@ -85,7 +93,7 @@ def run(target_metadata: sa.MetaData | None, url: Callable[[], str], policy: Cal
 
 
 def _load_scripts() -> None:
-    """Let Alembic load all scripts now, where what is wrong with one can be said. Raises CommandError."""
+    """Let Alembic load all scripts now, to name the script that cannot be imported. Raises CommandError."""
     folder = str(Path(context.script.dir).resolve())
     try:
         _ = context.script.revision_map.heads
@@ -120,7 +128,7 @@ def _run_command(metadata: sa.MetaData | None, url: str, policy: Policy) -> None
         stack.enter_context(waits(_say, policy.lock_deadline))
         lock = None
         if command_function not in _LOOKING:
-            # Before Alembic reads the heads: whoever waited reads what the other migration left.
+            # Before Alembic reads the heads: after a wait it then reads what the other migration left.
             lock = stack.enter_context(hold(url, policy, typed, _say))
         directory = script_folder()
         moves = command_function in (command.upgrade, command.downgrade)
@@ -137,7 +145,7 @@ def _run_command(metadata: sa.MetaData | None, url: str, policy: Policy) -> None
         try:
             _run_online(metadata, Request(job, _Terminal(), lock, restrict=restrict))
         except Moved as moved:
-            # Counted from other heads, the same words would mean other revisions.
+            # A relative target such as +1 would mean another revision, counted from other heads.
             raise Moved(f"{moved}. See where it is: alembic current; then run again: {typed}") from None
 
 
@@ -153,9 +161,9 @@ def _run_online(metadata: sa.MetaData | None, request: Request) -> None:
 
 
 def _hold_contracts(job: Job, steps: list[Any]) -> None:
-    """Take the contracts out of the steps that the last update of the stack lets wait, and say so.
+    """Remove the held contracts from the steps and print why, by the policy that the stack's last update stored.
 
-    Raises TargetError if the revision that was asked for is one of them, or builds on one.
+    Raises TargetError if the requested revision is a held contract, or builds on one.
     """
     history = job.read_history()
     ids = [str(step.revision.revision) for step in steps if hasattr(step, "revision")]
@@ -192,7 +200,7 @@ class _Formatter(logging.Formatter):
 
 
 def _log_to_terminal() -> None:
-    """Show the progress that Alembic logs and leaves to env.py to show; once, though a revision is tried again."""
+    """Print the progress that Alembic logs. A message is printed once, even if a revision is tried again."""
     shown: set[str] = set()
 
     def is_new(record: logging.LogRecord) -> bool:

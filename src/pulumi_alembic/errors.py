@@ -1,6 +1,6 @@
-"""What can go wrong, one class per contract that was broken.
+"""Errors of normal use: one class for each promise that can be broken.
 
-The text of each error is the whole message for the person at the terminal: what happened, on what, what to do next.
+The text of each error is the whole message for a person: what happened, on what object, and which command helps.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ __all__ = [
 
 
 class MigrationError(Exception):
-    """Something that can go wrong in normal use; printed without a traceback and without a password.
+    """An error of normal use, printed without a traceback and without a password.
 
-    Its text is printable: it quotes names and messages of the server, which must not command a terminal or a CI log.
+    Control characters in its text are escaped, because it quotes names and messages of the server.
     """
 
     def __init__(self, message: object = "") -> None:
@@ -40,15 +40,15 @@ class MigrationError(Exception):
 
 
 class HistoryError(MigrationError):
-    """The revision scripts on disk are not one readable history. Nothing was changed."""
+    """The revision scripts on disk do not form one readable history. Nothing was changed."""
 
 
 class TargetError(MigrationError):
-    """There is no way from where the database is to the revision asked for. Nothing was changed."""
+    """No plan leads from the database's revision to the requested one. Nothing was changed."""
 
 
 class StoredScriptError(MigrationError):
-    """What the ledger keeps of a revision may not run here, and none of it did. Nothing was changed."""
+    """A script that the ledger stores is not allowed to run here. No part of it ran. Nothing was changed."""
 
 
 class DatabaseError(MigrationError):
@@ -56,43 +56,43 @@ class DatabaseError(MigrationError):
 
 
 class Moved(DatabaseError):
-    """Another migration changed the database between the reading and the run. This run changed nothing more."""
+    """Another migration changed the database after the plan was read. This run changed nothing more."""
 
 
 class BackupError(MigrationError):
-    """A backup cannot be made, found or restored. Nothing was changed."""
+    """A backup cannot be taken, found or restored. Nothing was changed."""
 
 
 class AdoptionError(MigrationError):
-    """A database that exists is none that a revision builds, or that can be told. Nothing was changed."""
+    """An existing database matches no revision, or its revision cannot be determined. Nothing was changed."""
 
 
 class AssertionFailed(MigrationError):
-    """What a revision relies on is not true. Nothing was changed, or what the revision had done was rolled back."""
+    """A condition that a revision requires is false. Nothing was changed, or the revision was rolled back."""
 
 
 class PolicyError(MigrationError):
-    """A timeout or another setting of the migration makes no sense. Nothing was changed."""
+    """A timeout or another setting of the migration is not valid. Nothing was changed."""
 
 
 class DataLoss(MigrationError):
-    """A revision would delete rows or values, and may not. What it had done was rolled back."""
+    """A revision would delete rows or values without permission. The revision was rolled back."""
 
 
 class KeptError(MigrationError):
-    """What a downgrade preserved cannot be removed as asked. Nothing was changed."""
+    """Preserved rows cannot be removed as asked. Nothing was changed."""
 
 
 class BackfillError(MigrationError):
-    """A backfill cannot be worked at, or changed, as asked. The rows that it did stay done."""
+    """A backfill cannot be run or changed as asked. Its finished rows stay finished."""
 
 
 class LintError(MigrationError):
-    """A finding of lint is an error, and nobody allowed it. Nothing was changed."""
+    """A lint finding of severity error has no exception. Nothing was changed."""
 
 
 class NotApproved(MigrationError):
-    """What would run is not what was approved. Nothing was changed."""
+    """The plan is not the one that was approved. Nothing was changed."""
 
 
 class RecipeError(MigrationError):
@@ -100,14 +100,18 @@ class RecipeError(MigrationError):
 
 
 class RehearsalFailed(MigrationError):
-    """The server refused a revision in its rehearsal. Nothing was changed."""
+    """The server rejected a revision during its rehearsal. Nothing was changed."""
 
 
 class RevisionFailed(MigrationError):
-    """One revision failed and was rolled back; those before it stay applied.
+    """One revision failed and was rolled back. The revisions before it stay applied.
 
-    Where it had committed something of its own, the message says so. `revision` is the database's own revision
-    afterwards, read on a new connection, and `error` what the revision ended with.
+    If the revision had committed something itself, the message contains it.
+
+    Attributes:
+        revision: The database's revision after the failure, read on a new connection.
+        error: The exception that ended the revision, if it is known.
+
     """
 
     def __init__(self, message: str, revision: str, error: BaseException | None = None) -> None:
@@ -117,7 +121,7 @@ class RevisionFailed(MigrationError):
 
 
 class NotRehearsed(BaseException):
-    """The plan cannot be rehearsed; the text, which stands in a preview, says why. Nothing is left behind.
+    """The plan cannot be rehearsed. The text, which a preview prints, gives the reason. Nothing was changed.
 
-    No Exception, or a script's own `except Exception` would take it for an error of its statement.
+    It is no Exception, because a script's own `except Exception` would otherwise catch it.
     """

@@ -1,4 +1,4 @@
-"""How long a migration waits, and for what: chosen by the stack, checked in one place, before anything runs."""
+"""How long a migration waits for locks and other sessions. Come here to add a timeout or to change a default."""
 
 from __future__ import annotations
 
@@ -18,18 +18,26 @@ _LONGEST = 7 * 24 * 3600.0
 
 @dataclass(frozen=True)
 class Policy:
-    """Every duration is positive, in seconds, and none is longer than the one that it is a part of.
+    """Timeouts and preconditions of a migration. Durations are positive and in seconds.
 
-    `lock_timeout` is how long one statement of a revision may wait for a lock, and so how long others may have to queue
-    behind it; a revision that does not get its locks is rolled back and run again for up to `lock_deadline`. Locks that
-    are known before are queued for no longer than 25 ms, and in the last third of `lock_deadline` for up to
-    `lock_wait_max`, which can be shorter too; `lock_timeout` limits both.
-    `migration_wait` is how long to wait for another migration of the same database. `count_timeout` is how long the
-    rows that a step would destroy may be counted, under the step's own lock. With `keep_data` a downgrade
-    or a contract preserves what it drops. An update works at backfills for `backfill_in_update`.
+    Attributes:
+        lock_timeout: How long one statement waits for a lock. Other sessions can queue behind it for as long.
+        lock_deadline: How long a revision that gets no lock is rolled back and tried again.
+        lock_wait_max: How long a session queues for locks that are known in advance, in the last third of
+            `lock_deadline`. Before that it queues for 25 ms at most. `lock_timeout` limits both.
+        migration_wait: How long to wait for another migration of the same database.
+        preflight: Whether to check the next three limits before anything runs.
+        max_transaction_age: The age of the oldest transaction, prepared ones included, up to which a run starts.
+        max_replica_lag: How far a replica is allowed to be behind.
+        count_timeout: How long the rows that a step would destroy are counted, under the step's own lock.
+        backfill_in_update: How long an update works at backfills.
+        min_free_connections: How many connections must be free on the server.
+        keep_data: Whether a downgrade or a contract preserves the rows that it drops.
 
-    With `preflight` nothing runs where a transaction, prepared ones included, is older than `max_transaction_age`, a
-    replica is more than `max_replica_lag` behind, or fewer than `min_free_connections` are left. Raises PolicyError.
+    Raises:
+        PolicyError: A duration is not between 1 ms and 168 h, `lock_timeout` is above `lock_deadline`, or
+            `min_free_connections` is negative.
+
     """
 
     lock_timeout: float = 0.2
@@ -59,7 +67,15 @@ class Policy:
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> Policy:
-        """The policy with these settings, durations written as `200ms`, `5s`, `2min`; the rest as it is by default."""
+        """Return the policy with these settings and the defaults of the others.
+
+        Args:
+            settings: Values by the names of the fields, durations as `200ms`, `5s`, `2min` or `1h`.
+
+        Raises:
+            PolicyError: A name is unknown, or a value is not valid.
+
+        """
         parsers: dict[str, Callable[[str, object], Any]] = dict.fromkeys(DURATIONS, parse_duration)
         parsers |= {"preflight": _flag, "keep_data": _flag, "min_free_connections": _count}
         unknown = sorted(settings.keys() - parsers.keys())
@@ -69,7 +85,7 @@ class Policy:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What `parse` makes this policy of; only what is not as it is by default."""
+        """The settings that differ from the defaults, as `parse` reads them."""
         changed = {
             field.name: getattr(self, field.name)
             for field in fields(self)
@@ -88,11 +104,20 @@ DURATIONS = (
     "count_timeout",
     "backfill_in_update",
 )
-"""The settings of a policy that are durations."""
+"""The names of the settings that are durations."""
 
 
 def parse_duration(name: str, text: object) -> float:
-    """The seconds that `text` stands for. Raises PolicyError, naming the setting `name`, where it has no unit."""
+    """Return the seconds of a duration such as `200ms` or `5s`.
+
+    Args:
+        name: The setting, for the error.
+        text: A number with its unit.
+
+    Raises:
+        PolicyError: The number has no unit, or another one than ms, s, min and h.
+
+    """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h)", str(text).strip())
     if match is None:
         raise PolicyError(f"{name} must be a number with its unit (such as 200ms, 5s, 2min or 1h), not {str(text)!r}")

@@ -1,7 +1,6 @@
-"""The dynamic provider of `pulumi_alembic.Migrations`.
+"""The dynamic provider of the resource `pulumi_alembic.Migrations`. Come here for what Pulumi calls.
 
-The dotted path of MigrationsProvider is written into every state file: it must stay importable, under this name, for
-ever.
+Every state file contains the dotted path of MigrationsProvider. The class must stay importable under this name.
 """
 
 from __future__ import annotations
@@ -37,16 +36,16 @@ COMPARED = (
     *(Properties.url, Properties.directory, Properties.urn, Properties.infrastructure, Properties.drift_ignore),
     *(Properties.databases, Properties.query, Properties.query_url, Properties.contract),
 )
-"""Inputs that are a change where they are others, whatever is planned."""
+"""Inputs whose change requires an update, whatever is planned."""
 
 
 _Call = TypeVar("_Call", bound=Callable[..., Any])
 
 
 def _waiting(call: _Call) -> _Call:
-    """The call, whose sessions wait for a lock until the policy's `lock_deadline`, and tell the person for whom.
+    """Wrap a provider's method: its sessions wait for locks until `lock_deadline` and report which session holds one.
 
-    Its last argument is the resource's properties.
+    The last argument of the method is the resource's properties.
     """
 
     @wraps(call)
@@ -55,7 +54,7 @@ def _waiting(call: _Call) -> _Call:
         try:
             policy = properties.policy
         except PolicyError:
-            # The call says so itself.
+            # The wrapped method raises the same error.
             policy = Policy()
         named = {"pulumi.urn": properties.urn, "pulumi_alembic.target": properties.target}
         with (
@@ -69,23 +68,22 @@ def _waiting(call: _Call) -> _Call:
 
 
 class MigrationsProvider(ResourceProvider):
-    """Stateless: what a call needs, it reads from its arguments and from the database.
+    """The provider's methods. They read all that they need from their arguments and from the database.
 
-    `check` adds to the inputs what the update will run: `plan`, in one line, in a preview DETAILS of it, and
-    `__serial`, the number of plans so far that had anything to run. The serial of the outputs is that of the last plan
-    that ran, so that `diff` can tell a plan that is still to run from one that has run: a refresh shows it the inputs
-    of the last update, whose plan is done.
+    `check` adds the plan to the inputs: `plan` in one line, in a preview the properties DETAILS, and `__serial`.
+    `__serial` counts the plans with anything to run. The outputs contain the serial of the last plan that ran.
+    By it `diff` distinguishes a new plan from one that has run, as a refresh compares with the last update's inputs.
     """
 
     serialize_as_secret_always = False
 
     def configure(self, req: ConfigureRequest) -> None:
-        """Called by the plugin once; from here on its errors are those of `plugin_errors`."""
+        """Let the plugin answer errors as `plugin_errors` formats them. The plugin calls this once, first."""
         plugin_errors.install(sys.modules["__main__"])
 
     @_waiting
     def check(self, _olds: Wire, news: Wire) -> CheckResult:
-        """The inputs and the plan; a failure if there is no plan. Reads the database, changes nothing."""
+        """Return the inputs with the plan, or a failure if there is no plan. Reads the database and changes nothing."""
         inputs = Properties(news).without(Properties.rehearse_with, Properties.applying)
         try:
             properties = Properties.of(news)
@@ -95,15 +93,17 @@ class MigrationsProvider(ResourceProvider):
                 return CheckResult({**inputs, **many.check(Properties(_olds), properties)}, [])
             return CheckResult({**inputs, **check.check(Properties(_olds), properties)}, [])
         except MigrationError as error:
-            # Without a property: an engine would print its value.
+            # No property is named, because an engine would print its value.
             return CheckResult(inputs, [CheckFailure("", str(error))])
 
     def diff(self, _id: str, _olds: Wire, _news: Wire) -> DiffResult:
-        """A change where a plan is still to run, the last reading is not the target, or the login is another.
+        """Return whether an update is needed.
 
-        Where the stack's other resources changed, and where a refresh found drift.
+        An update is needed in each of these cases:
 
-        And where the state knows less of what is applied than it could: a refresh would forget what only inputs know.
+        - a plan has not run yet, or the revision that was read last is not the target;
+        - an input of COMPARED differs, or the last refresh found drift;
+        - the inputs contain digests of applied scripts that the outputs lack, as a refresh would forget them.
         """
         olds, news = Properties(_olds), Properties(_news)
         planned = _olds.get(Properties.serial) != _news.get(Properties.serial)
@@ -114,17 +114,20 @@ class MigrationsProvider(ResourceProvider):
 
     @_waiting
     def create(self, props: Wire) -> CreateResult:
-        """Bring the database to the target. An existing database is taken from where it is."""
+        """Bring the database to the target, from the revision that it is at."""
         return CreateResult(ID, _migrate({}, props))
 
     @_waiting
     def update(self, _id: str, _olds: Wire, _news: Wire) -> UpdateResult:
-        """Bring the database to the target, in whichever direction that is."""
+        """Bring the database to the target, by upgrades or downgrades."""
         return UpdateResult(_migrate(_olds, _news))
 
     @_waiting
     def read(self, id_: str, props: Wire) -> ReadResult:
-        """What the database says now, as it was where it cannot be asked; gone if there is no such database."""
+        """Return the database's revision and drift. If it cannot be read, warn and return the state as it is.
+
+        If the database does not exist, return the result that deletes the resource from the state.
+        """
         state = Properties.of(props)
         try:
             if state.is_many:
@@ -135,15 +138,15 @@ class MigrationsProvider(ResourceProvider):
         except NoDatabase:
             return ReadResult("", {})
         except DatabaseError as error:
-            # Not a failure: the refresh may be the one that finds, and lets an update heal, what is in the way.
+            # A warning and no failure: this refresh can itself reveal the problem that the next update repairs.
             reason = refresh.unreachable(state) or error
             state.log.warning(f"not read, the state keeps the last reading: {reason}")
             return ReadResult(id_, props)
 
     def delete(self, _id: str, _props: Wire) -> None:
-        """Leaves the schema and every row as they are: only the stack forgets them."""
+        """Leave the schema and every row as they are. Only the state forgets the resource."""
         state = Properties(_props)
-        # Of a stack that is destroyed it is the first to go: what follows needs the server.
+        # A destroy deletes this resource first, and the deletes that follow need the server.
         if warning := refresh.unreachable(state):
             state.log.warning(warning)
 

@@ -1,4 +1,4 @@
-"""The resource that keeps a database's schema at a revision."""
+"""The resource that brings a database's schema to a revision. Programs begin here."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from pulumi_alembic.stack.properties import Properties, Wire
 __all__ = ["Migrations", "proof_of"]
 
 PRODUCTION = ("prod", "production")
-"""The names of stacks in which going back is what somebody decides, and not which commit is checked out."""
+"""Stack names for which an update refuses revisions that the scripts lack, unless the program sets otherwise."""
 
 
 class Migrations(Resource, module="alembic", name="Migrations"):
-    """The schema of a database at the revision `target`; after an update `revision` is what the database itself says.
+    """The schema of a database at the revision `target`. After an update, `revision` is read from the database.
 
-    `target` is `head` or a revision id, resolved when the program runs: previews and the state hold an id. Deleting
-    the resource leaves the schema. A plan that cannot work is an error of the program or of the preview, before
-    anything changes.
+    `target` is `head` or a revision id. It is resolved when the program runs, so that previews and the state contain an
+    id. Deleting the resource leaves the schema. A plan that cannot work is an error of the program or of the preview,
+    before anything changes.
     """
 
     revision: pulumi.Output[str]
     proof: pulumi.Output[str]
-    """What the stack proves to one above it: `pulumi.export("proof", pulumi.Output.secret(migrations.proof))`."""
+    """The promotion record for the next stack: `pulumi.export("proof", pulumi.Output.secret(migrations.proof))`."""
     schema_fingerprint: pulumi.Output[str]
     revisions: pulumi.Output[dict[str, int]]
     failures: pulumi.Output[dict[str, str]]
@@ -79,11 +79,11 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         commands: Commands | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Declare the schema's revision.
+        """Declare the revision of the schema.
 
         Args:
             name: The name of the resource.
-            url: The migrator's `postgresql://…`; unknown as long as its database does not exist.
+            url: The migrator's `postgresql://…`. It is unknown until its database exists.
             directory: Alembic's script location, relative to the program.
             history: The scripts, if the program has already read them from `directory`.
             target: `head`, or the revision that the schema is brought to.
@@ -91,15 +91,16 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             approval: If given, an update runs revisions only with the approved digest of their plan.
             allow_data_loss: The revisions that are allowed to delete rows; PULUMI_ALEMBIC_ALLOW_DATA_LOSS adds others.
             keep_data: Whether a downgrade or a contract preserves the rows that it drops, in the owner's schema `kept`.
-            backup: When an update makes a backup first, and where.
+            backup: When an update takes a backup first, and the directory for it.
             lint: Other severities of rules: `{"truncate": "error"}`, see `pulumi_alembic.review.lint.Settings`.
             production: Whether this is a production stack: practices of lint are obligations then.
-            promote_from: The stack that has to run a revision before this one does.
-            rehearse_with: The URL of a login of the same server that can create databases and become the owner.
-                With it, previews and updates run pending revisions in a scratch database. No state holds it.
+            promote_from: The stack that must have run a revision before this one does.
+            rehearse_with: The URL of a login of the same server that can create databases and become the owner. With
+                it,
+                previews and updates run pending revisions in a scratch database. The state does not contain it.
             on_unknown_revision: What an update does if the scripts lack an applied revision. `rollback` uses the
                 ledger's script. `refuse` is the default on production stacks and stacks named prod or production.
-            drift: What is no drift.
+            drift: Differences that are not reported as drift.
             adopt: Whether to take over a database in which no revision ran. Its catalog is compared with that of each
                 revision in a scratch database; given a revision, with that one only.
             databases: The names of several databases of the server of `url`, or a query for them. `revision` is then
@@ -107,12 +108,13 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             waves: How many of `databases` are migrated at a time.
             contract: When revisions of phase contract run. By default they run with the others, but are held on a
                 production stack on which revisions were applied before.
-            commands: What to type to change these settings, for messages.
+            commands: The commands that change these settings, for messages.
             opts: Pulumi's own options.
 
         Raises:
-            pulumi.RunError: The scripts are not one history, `target` is none of them, a setting is not valid, or an
-                argument that a preview needs is an output. Nothing was changed.
+            pulumi.RunError: The scripts are not one history, `target` is not in it, a setting is not valid, or a
+            preview
+                needs an argument that is an output. Nothing was changed.
 
         """
         arguments: dict[str, object] = {
@@ -177,9 +179,9 @@ class Migrations(Resource, module="alembic", name="Migrations"):
 
 
 def proof_of(stack: pulumi.StackReference) -> pulumi.Output[str | None]:
-    """What the stack proves of its revisions, by its output `proof`; None where it has none.
+    """Return another stack's promotion record, from its output `proof`. None if the stack has no such output.
 
-    One that is not encrypted is not taken for a proof: only whoever has the stack's key can write the other kind.
+    An output that is not encrypted is not accepted: without the stack's key anybody could have written it.
     """
 
     async def proof() -> str | None:
@@ -194,7 +196,7 @@ def _items(policy: object) -> list[tuple[str, object]]:
 
 
 def _refuse_outputs(name: str, given: Mapping[str, object]) -> None:
-    """A preview may have to do without an output's value, and cannot plan without one of these."""
+    """Reject outputs as arguments that every preview needs: a preview does not always know an output's value."""
     for argument, value in given.items():
         if isinstance(value, pulumi.Output):
             raise pulumi.RunError(

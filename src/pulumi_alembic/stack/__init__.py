@@ -1,1 +1,1 @@
-"""What Pulumi meets: the check of inputs, the update, refresh, adoption, and messages to the engine."""
+"""The resource as Pulumi sees it: check, update, refresh, adoption, and messages to the engine."""

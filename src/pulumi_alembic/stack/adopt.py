@@ -1,4 +1,4 @@
-"""Between the resource's properties and adoption: what a check finds to adopt, and the update that does."""
+"""The adoption of an existing database, between the resource's properties and the package `adoption`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ __all__ = ["find", "first"]
 
 
 def find(inputs: Properties) -> Adopted | None:
-    """What the database is to be taken for; None if there is nothing to adopt. Raises AdoptionError."""
+    """Return the revision at which the update adopts the database. None if there is nothing to adopt.
+
+    Raises:
+        AdoptionError: The schema matches no revision, or the revision cannot be determined. Nothing was changed.
+
+    """
     if not inputs.adopt:
         return None
     if inputs.url is None:
@@ -31,7 +36,7 @@ def find(inputs: Properties) -> Adopted | None:
         wanted = matching.Wanted(inputs.adopt, inputs.drift_ignore, inputs.configure_adopt)
         adopted = matching.find(inputs.job(inputs), inputs.rehearse_with, wanted, inputs.log.status)
     except (NoDatabase, NoLogin):
-        # The plan says so, or does without.
+        # The check of the plan raises the same error, or plans without the database.
         return None
     if adopted:
         heads = "+".join(adopted.heads)
@@ -40,7 +45,7 @@ def find(inputs: Properties) -> Adopted | None:
 
 
 def first(inputs: Properties, job: Job, around: AbstractContextManager[object]) -> AbstractContextManager[object]:
-    """What is entered once nobody else migrates: the adoption, where the check found something, and then `around`."""
+    """Return the context that an update enters under the migration lock: an adoption if needed, then `around`."""
     adopts = inputs.adopts
     if not adopts:
         return around

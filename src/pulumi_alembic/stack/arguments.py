@@ -1,4 +1,4 @@
-"""What a program says of the resource in more than one word: each group, and the properties that it becomes."""
+"""Arguments of the resource that have several fields, and the properties that each of them becomes."""
 
 from __future__ import annotations
 
@@ -18,61 +18,65 @@ __all__ = ["Approval", "Argument", "Backup", "Commands", "Contract", "Drift", "P
 
 
 class Argument(ABC):
-    """A group of settings that mean something together."""
+    """A group of settings that belong together."""
 
     @property
     @abstractmethod
     def properties(self) -> Wire:
-        """The resource's properties; none for what is as it is by default. Raises PolicyError for what is invalid."""
+        """The resource's properties, without those at their default. Raises PolicyError if a setting is not valid."""
 
 
 @dataclass(frozen=True)
 class Approval(Argument):
-    """An update runs revisions only where the digest that a preview showed is `given`, or PULUMI_ALEMBIC_APPROVE."""
+    """Require an approval: revisions run only if the digest of a preview is `given`, or in PULUMI_ALEMBIC_APPROVE."""
 
     given: pulumi.Input[str] = ""
 
     @property
     def properties(self) -> Wire:
-        """The obligation, and what meets it."""
+        """The requirement and the approved digest."""
         return {Properties.require_approval: True, Properties.approved: self.given}
 
 
 @dataclass(frozen=True)
 class Backup(Argument):
-    """An update backs up the database into `folder` first: `never`, before a `destructive` one, or `always`."""
+    """Back up the database before an update, into `folder`.
+
+    `when` is `never`, `destructive` (before a plan that deletes data) or `always`.
+    """
 
     when: str = When.DESTRUCTIVE
     folder: str = ""
 
     @property
     def properties(self) -> Wire:
-        """Both, if there are backups."""
+        """Both settings. None if backups are never taken."""
         when = BackupSetting.parse(self.when, self.folder).when
         return {} if when is When.NEVER else {Properties.backup: str(when), Properties.backup_folder: self.folder}
 
 
 @dataclass(frozen=True)
 class Contract(Argument):
-    """When revisions of phase contract run: `with-deploy`, `hold`, or a time after the newest expand before, as `24h`.
+    """When revisions of phase contract run.
 
-    The time goes by the server's clock. `hold` waits until somebody types `pulumi-alembic contract`.
+    `when` is `with-deploy`, `hold`, or a time after the newest expand revision before it, such as `24h`. The time is
+    measured by the server's clock. `hold` waits until a person runs `pulumi-alembic contract`.
     """
 
     when: str = phases.HOLD
 
     @property
     def properties(self) -> Wire:
-        """It, as it is written."""
+        """The setting in its normal form."""
         return {Properties.contract: phases.parse(self.when)}
 
 
 @dataclass(frozen=True)
 class Drift(Argument):
-    """What is no drift: what matches a pattern of `ignore`, such as `table app.tmp_*`, and what the program changes.
+    """Differences that are not reported as drift.
 
-    `infrastructure` is any text that changes whenever the program changes roles, grants or the database by other
-    resources; without it their changes are drift.
+    `ignore` lists patterns such as `table app.tmp_*`. `infrastructure` is any text that changes whenever the program
+    changes roles, grants or the database by other resources. Without it, those changes are reported as drift.
     """
 
     ignore: Sequence[str] = ()
@@ -80,7 +84,7 @@ class Drift(Argument):
 
     @property
     def properties(self) -> Wire:
-        """What is said of either."""
+        """The settings that are given."""
         ignored = list(patterns(self.ignore))
         infrastructure = {} if self.infrastructure is None else {Properties.infrastructure: self.infrastructure}
         return infrastructure | ({Properties.drift_ignore: ignored} if ignored else {})
@@ -88,10 +92,10 @@ class Drift(Argument):
 
 @dataclass(frozen=True)
 class PromoteFrom(Argument):
-    """The stack that runs revisions first, and its `proof` of them, as `proof_of` reads it.
+    """The stack that must run revisions first, and its `proof` of them, as `proof_of` reads it.
 
     A revision is an error unless that stack has applied the same script on the same major version of PostgreSQL, and
-    has rehearsed its downgrade. An update that cannot wait gives the reason in PULUMI_ALEMBIC_UNPROVEN.
+    has rehearsed its downgrade. An urgent update gives its reason in PULUMI_ALEMBIC_UNPROVEN.
     """
 
     stack: str
@@ -99,16 +103,20 @@ class PromoteFrom(Argument):
 
     @property
     def properties(self) -> Wire:
-        """Both."""
+        """The stack and its promotion record."""
         return {Properties.lower: {"stack": self.stack, "proof": self.proof}}
 
 
 @dataclass(frozen=True)
 class Commands(Argument):
-    """What is typed where the program reads its settings, for messages that name the way out.
+    """Commands of the program that change its settings. Messages quote them.
 
-    `lint` gives another severity to a rule, with `{rule}` in it; `backup` makes backups; `start` starts the server.
-    `adopt` names the revision that a database is adopted at, with `{revision}` in it.
+    Attributes:
+        lint: Gives a rule another severity. `{rule}` stands for its name.
+        backup: Turns backups on.
+        start: Starts the server.
+        adopt: Names the revision at which a database is adopted. `{revision}` stands for its id.
+
     """
 
     lint: str = ""
@@ -118,7 +126,7 @@ class Commands(Argument):
 
     @property
     def properties(self) -> Wire:
-        """Those that there are."""
+        """The commands that are given."""
         named = {
             Properties.configure: self.lint,
             Properties.configure_backup: self.backup,
@@ -129,7 +137,12 @@ class Commands(Argument):
 
 
 def properties_of(groups: Mapping[str, tuple[type[Argument], Argument | None]]) -> Wire:
-    """The properties of all groups that there are. Raises PolicyError, naming the argument, for what is none."""
+    """Return the properties of all groups that are given.
+
+    Raises:
+        PolicyError: An argument has another type than its group, or a setting in it is not valid.
+
+    """
     properties: Wire = {}
     for name, (kind, group) in groups.items():
         if group is None:

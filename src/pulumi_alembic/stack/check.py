@@ -1,4 +1,4 @@
-"""What is planned and, for a preview, its review, as far as that can be made before the login is made or changed."""
+"""The check of a resource: its plan and, in a preview, the plan's review, even while the login does not exist yet."""
 
 from __future__ import annotations
 
@@ -28,9 +28,17 @@ __all__ = ["check", "plan"]
 
 
 def check(olds: Properties, inputs: Properties) -> Wire:
-    """The properties that say what an update will run. Raises MigrationError if there is no plan.
+    """Return the properties that describe what an update will run.
 
-    A preview has the plan's details too, and tells them; an update tells them when nobody else migrates.
+    A preview also adds the plan's details and prints them. An update prints them later, under the migration lock.
+
+    Args:
+        olds: The inputs of the last update.
+        inputs: The inputs that the program registers now.
+
+    Raises:
+        MigrationError: There is no plan, or a check of the plan failed. Nothing was changed.
+
     """
     log = inputs.log
     adopted = adopt.find(inputs)
@@ -39,7 +47,7 @@ def check(olds: Properties, inputs: Properties) -> Wire:
     job = replace(job, adopted=adopted.heads if adopted else ())
     looked, review = plan(inputs, olds, job)
     steps, lower = looked.plan, inputs.lint_settings.lower
-    # Those that go too: an update that fails on the way down is gone on with by what is known here.
+    # With the steps of a downgrade: if it fails half-way, the next run still needs their digests.
     applied = trust.write([*steps.applied, *steps.steps])
     adds: Wire = {
         Properties.plan: printable(str(steps)),
@@ -69,11 +77,21 @@ def check(olds: Properties, inputs: Properties) -> Wire:
 
 
 def plan(inputs: Properties, olds: Properties, job: Job) -> tuple[Looked, PlanReview | None]:
-    """The plan from where the database is; without an review in an update, which makes its own before it runs.
+    """Return the plan from the database's revision, and its review.
 
-    But in one that rehearses, whose review says what fails, and which downgrades restore the schema. A login that is
-    not known, or that the server does not know yet, is asked for by the URL of the `olds`, the inputs of the last
-    update. Raises MigrationError if there is no plan.
+    The review is None in an update, which makes its own under the migration lock. An update that rehearses has one: it
+    names the statements that fail and the downgrades that restore the schema. If the program or the server does not
+    know
+    the new login yet, the database is read with the login of `olds`.
+
+    Args:
+        inputs: The inputs that the program registers now.
+        olds: The inputs of the last update.
+        job: The parameters of the run.
+
+    Raises:
+        MigrationError: There is no plan. Nothing was changed.
+
     """
     if inputs.url is None:
         return _plan_unknown(inputs, olds, job)
@@ -90,9 +108,9 @@ def plan(inputs: Properties, olds: Properties, job: Job) -> tuple[Looked, PlanRe
 
 
 def _advice(inputs: Properties, old_url: str | None) -> str:
-    """What to do if the server does not know the login.
+    """Return what to do if the server rejects the login.
 
-    A refresh asks the server that the state names: of one that is gone it cannot learn that nothing is left.
+    A refresh cannot help if the stack's former server is gone: it would ask that server.
     """
     before, now = (_address(url) for url in (old_url or inputs.url, inputs.url))
     if before == now:
@@ -116,7 +134,7 @@ def _address(url: str | None) -> str:
 
 
 def _plan_unknown(inputs: Properties, olds: Properties, job: Job) -> tuple[Looked, PlanReview | None]:
-    """A login that is not known yet is either that of a database to come, or another one for the database there is."""
+    """Plan without a login: for the existing database with its former login, otherwise for an empty database."""
     current: tuple[str, ...] = ()
     try:
         if olds.url:

@@ -1,4 +1,4 @@
-"""What a program says of many databases, as properties of the resource and back."""
+"""The databases of a fan-out: from a program's arguments to properties of the resource, and back."""
 
 from __future__ import annotations
 
@@ -18,15 +18,20 @@ from pulumi_alembic.stack.properties import Properties, Wire
 __all__ = ["Many", "Query", "asked"]
 
 _KEPT = 16_384
-"""Characters that the packed names of a query may have: it can be asked again, and a list cannot."""
+"""The largest packed names, in characters, that a state holds for a query. A list is held whatever its size."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """One statement whose rows are the names of databases, in the order in which they are to be migrated.
+    """A statement whose rows are the names of databases, in the order in which they are migrated.
 
-    It is asked at `url`, and where that is None at the resource's own, with whichever database that names. It can
-    change nothing, and is ended after `timeout`.
+    The statement runs in a transaction that cannot write.
+
+    Attributes:
+        statement: The SQL text.
+        url: The database to query. None for the resource's own `url`, with the database that it names.
+        timeout: How long the statement is allowed to run, such as `10s`.
+
     """
 
     statement: str
@@ -34,14 +39,24 @@ class Query:
     timeout: str = "10s"
 
     def validate(self) -> None:
-        """Raises PolicyError for what cannot be asked."""
+        """Check the fields. Raises PolicyError if the statement is empty or the timeout is not valid."""
         if not isinstance(self.statement, str) or not self.statement.strip():
             raise PolicyError(f"{WHERE} must be a statement (such as {EXAMPLE}), not {self.statement!r}")
         parse_duration("the query's timeout", self.timeout)
 
 
 def asked(databases: Sequence[Any] | Query | Output[Any] | None, waves: Waves | None, *, backs_up: bool) -> Wire:
-    """The resource's properties for these arguments: none without databases. Raises PolicyError for what is wrong."""
+    """Return the resource's properties for these arguments. Empty if `databases` is None.
+
+    Args:
+        databases: The names, or the query for them.
+        waves: How many are migrated at a time. None for the default.
+        backs_up: Whether the resource takes backups, which is an error for several databases.
+
+    Raises:
+        PolicyError: An argument is not valid, or `waves` is given without `databases`.
+
+    """
     if waves is not None and not isinstance(waves, Waves):
         raise PolicyError(f"waves must be pulumi_alembic.Waves(…), not {waves!r:.80}")
     if databases is None:
@@ -72,19 +87,25 @@ def asked(databases: Sequence[Any] | Query | Output[Any] | None, waves: Waves | 
 
 @dataclass(frozen=True)
 class Many:
-    """A fan-out among a resource's properties: those of the program, or those of a state."""
+    """The fan-out that a resource's properties describe, either a program's inputs or a state's."""
 
     properties: Properties
 
     @property
     def waves(self) -> Waves:
-        """How it runs."""
+        """The sizes of the waves."""
         return Waves.parse(self.properties.waves)
 
     def listing(self, url: str | None) -> Listing | None:
-        """The databases: as the program lists them, as the state keeps them, or as the query says now.
+        """Return the databases that the program, the query or the state lists. None if they are not known yet.
 
-        None where that is not known yet. `url` is the login's. Raises PolicyError and DatabaseError as `ask` does.
+        Args:
+            url: The login's URL, for the query. None if it is not known yet.
+
+        Raises:
+            PolicyError: The query or its answer is not valid.
+            DatabaseError: The query cannot be run.
+
         """
         named = self.properties.databases
         if isinstance(named, Sequence) and not isinstance(named, str):
@@ -93,7 +114,7 @@ class Many:
         return self.ask(url) if self.properties.query else self.kept
 
     def ask(self, url: str | None) -> Listing | None:
-        """As the query says now."""
+        """Return the databases that the query lists now. None if its URL is not known yet. Raises as `listing` does."""
         at = self.properties.query_url or url
         if at is None or isinstance(at, Unknown):
             return None
@@ -104,12 +125,12 @@ class Many:
 
     @property
     def kept(self) -> Listing | None:
-        """As it was at the last check, where that is kept."""
+        """The databases of the last check, if the state holds them."""
         names = unpack(self.properties.names)
         return Listing(names) if names else None
 
     def adds(self, listing: Listing) -> Wire:
-        """What a check says of the listing, in place of the program's own list."""
+        """Return the properties that describe the listing. They replace the program's own list."""
         packed = listing.pack()
         small = len(packed) <= _KEPT or not self.properties.query
         return {Properties.databases: str(listing), **({Properties.names: packed} if small else {})}

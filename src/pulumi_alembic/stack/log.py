@@ -1,4 +1,4 @@
-"""Messages from inside a provider's call to the person at the terminal, through the engine's log."""
+"""Messages of a provider's call to the person at the terminal, through the engine's log."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ __all__ = ["Log"]
 
 @dataclass
 class Log:
-    """Shows the person what is done for the resource `urn`, beside it, in previews and updates alike."""
+    """Prints messages beside the resource `urn`, in previews and updates."""
 
     urn: str
 
     def warning(self, text: str) -> None:
-        """As `info`, counted and marked as a warning."""
+        """Print `text` as `info` does, marked and counted as a warning."""
         _log(text, self.urn, severity="WARNING")
 
     def info(self, text: str) -> None:
-        """Show `text` beside the resource and under its name in the diagnostics."""
+        """Print `text` beside the resource and in the diagnostics."""
         _log(text, self.urn)
 
     def status(self, text: str) -> None:
-        """Show `text` beside the resource until the next one, and nowhere else."""
+        """Print `text` beside the resource until the next message. It is not part of the diagnostics."""
         _log(text, self.urn, ephemeral=True)
 
     def applied(self, revision: str) -> None:
-        """As `status`, of a revision."""
+        """Print an applied revision as `status` does."""
         self.status(f"applied {revision}")
 
     def waits(self, text: str) -> None:
-        """As `info`."""
+        """Print whom the run waits for, as `info` does."""
         self.info(text)
 
     def kept(self, text: str) -> None:
-        """As `info`."""
+        """Print what was preserved or restored, as `info` does."""
         self.info(text)
 
     def backfill(self, text: str) -> None:
-        """As `info`."""
+        """Print the progress of a backfill, as `info` does."""
         self.info(text)
 
     def command(self, verb: str) -> str:
-        """How the person at the terminal runs `verb` on the stack of this resource, whichever stack is selected there.
+        """Return the command line that runs `verb` on this resource's stack, whichever stack is selected.
 
-        It is a command of Pulumi's CLI, unless the engine in use says its own name.
+        It begins with `pulumi`, unless the engine sets another name in PULUMI_COMMAND.
         """
         flags = f" --stack {shlex.quote(self.stack)}" if self.stack else ""
         return f"{os.environ.get('PULUMI_COMMAND', 'pulumi')} {verb}{flags}"
 
     @property
     def stack(self) -> str:
-        """The stack of `urn:pulumi:STACK::PROJECT::…`; empty where it is none."""
+        """The stack in `urn:pulumi:STACK::PROJECT::…`. Empty if `urn` has another form."""
         return self.urn.removeprefix("urn:pulumi:").partition("::")[0] if self.urn.startswith("urn:pulumi:") else ""
 
 
@@ -73,7 +73,7 @@ def _log(message: str, urn: str, *, severity: str = "INFO", ephemeral: bool = Fa
 
 @cache
 def _engine() -> Any:
-    """The engine that started this plugin; None in a process that no engine started.
+    """Return a client of the engine that started this plugin. None if no engine started this process.
 
     An engine passes its address as the plugin's last argument (Pulumi SDK 3.272, pulumi.dynamic): `HOST:PORT`, or
     `unix:PATH` for a socket.

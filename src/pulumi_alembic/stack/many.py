@@ -1,4 +1,4 @@
-"""What the provider does where a resource has many databases: the same calls, the same promises, one answer."""
+"""The provider's check, update and read for a resource with many databases."""
 
 from __future__ import annotations
 
@@ -35,15 +35,21 @@ _OUTPUTS = (Properties.revision, Properties.revisions, Properties.failures)
 
 _FRESH = 30.0  # seconds
 _decided: dict[str, str] = {}
-"""By URN the time as of which the check of an update decided which contracts are due."""
+"""By URN, the time as of which the check of an update decided which contracts are due."""
 
 _seen: dict[str, tuple[float, object, Groups]] = {}
 
 
 def check(olds: Properties, asked: Properties) -> Wire:
-    """The properties that say what an update will run. Raises MigrationError where one database has no plan.
+    """Return the properties that describe what an update will run. Reads all databases and changes nothing.
 
-    Reads all databases, changes nothing.
+    Args:
+        olds: The inputs of the last update.
+        asked: The inputs that the program registers now.
+
+    Raises:
+        MigrationError: One database has no plan, or a rehearsal failed. Nothing was changed.
+
     """
     many, log = Many(asked), asked.log
     url, listing = _listing(many, asked.url, olds.url)
@@ -79,7 +85,13 @@ def check(olds: Properties, asked: Properties) -> Wire:
 
 
 def migrate(properties: Properties) -> Wire:
-    """Bring all databases to the target, wave after wave. Raises HalfDone, with how far it is, behind a failed wave."""
+    """Bring all databases to the target, one wave after the other.
+
+    Raises:
+        HalfDone: Databases of a wave failed. No later wave began. The error carries the revisions of all databases.
+        MigrationError: A gate rejected a plan. Nothing was changed.
+
+    """
     many, log = Many(properties), properties.log
     job = _job(properties, properties, properties.url, _decided.pop(properties.urn, ""))
     listing = many.kept or many.listing(properties.url)
@@ -111,14 +123,17 @@ def _outputs(counts: dict[str, int], failed: Any) -> Wire:
 
 
 def _just_seen(inputs: Properties, listing: Listing) -> Groups | None:
-    """What the check of this very update saw, once; each database's plan is looked at again under its lock."""
+    """Return what the check of this update read, at most once. Each database's plan is read again under its lock."""
     at, of, groups = _seen.pop(inputs.urn, (0.0, None, None))
     same = of == (inputs.url, inputs.directory, listing) and groups is not None and groups.target == inputs.target
     return groups if same and time.monotonic() - at < _FRESH else None
 
 
 def read(id_: str, state: Properties) -> ReadResult:
-    """What the databases say now, also those that came since; gone if there is none of them any more."""
+    """Return what the databases contain now, including databases that the query lists since the last update.
+
+    A resource whose databases are all gone is deleted from the state. If one cannot be read, warn and return the state.
+    """
     many, log, properties = Many(state), state.log, dict(state.wire)
     try:
         listing = many.listing(state.url)
@@ -128,7 +143,7 @@ def read(id_: str, state: Properties) -> ReadResult:
         with WorkerPool(_job(state, state, state.url)) as pool:
             counts, wrong, gone = read_all(pool, listing, many.waves.processes)
     except MigrationError as error:
-        # Not a failure: the refresh may be the one that finds, and lets an update heal, what is in the way.
+        # A warning and no failure: this refresh can itself reveal the problem that the next update repairs.
         log.warning(f"not read, the state keeps the last reading: {error}")
         return ReadResult(id_, properties)
     if wrong:
@@ -145,7 +160,10 @@ def read(id_: str, state: Properties) -> ReadResult:
 
 
 def _listing(many: Many, url: str | None, old: str | None) -> tuple[str | None, Listing | None]:
-    """The URL to ask at, None if there is none yet, and the databases; a login to come is taken for the old one."""
+    """Return the URL to read with, None if there is none yet, and the databases.
+
+    If the server does not know the login of `url` yet, `old` is used.
+    """
     at = url if url is not None else old
     try:
         listing = many.listing(at)
@@ -169,7 +187,7 @@ def _job(properties: Properties, known: Properties, url: str | None, as_of: str 
 
 
 def _details(groups: Groups) -> Wire:
-    """What a preview shows of it, and what the report reads: every plan, with the databases that have it."""
+    """Return the details of a preview, which the report reads too: every plan, with the databases that have it."""
     reviewed = [group for group in groups.pending.values() if group.review]
     statements: dict[str, list[str]] = {}
     for group in reviewed:
@@ -188,7 +206,7 @@ def _tell(groups: Groups, log: Log, said: list[str]) -> None:
 
 
 def _to_come(asked: Properties, listing: Listing) -> list[str]:
-    """That nobody can approve now what runs in databases whose names are not known."""
+    """Warn that the digest will change, if an approval is required and some databases have no names yet."""
     if not listing.to_come or not asked.require_approval:
         return []
     up, look = asked.log.command("up"), asked.log.command("preview")

@@ -1,10 +1,8 @@
-"""How a MigrationError leaves the plugin process: as its text alone, and with the state that it left behind.
+"""How errors leave the plugin process: as their text, with the state that they left. Also the metadata of a call.
 
-And what came with the call beside its message.
-
-The SDK's plugin (pulumi.dynamic, SDK 3.272) answers whatever a provider raises with `traceback.format_exc()`, and has
-no way to say that a resource was changed half-way. Pulumi's protocol has one: the details of the error may hold an
-ErrorResourceInitFailed, whose id and properties the engine writes into the state before it reports the failure.
+The SDK's plugin (pulumi.dynamic, SDK 3.272) answers every exception of a provider with `traceback.format_exc()`, and
+cannot report that a resource was changed half-way. Pulumi's protocol can: the details of an error can contain an
+ErrorResourceInitFailed. The engine writes its id and properties into the state before it reports the failure.
 """
 
 from __future__ import annotations
@@ -21,11 +19,11 @@ from pulumi_alembic.output.printable import printable
 
 __all__ = ["HalfDone", "headers", "install"]
 
-UNKNOWN = 2  # the gRPC status of every error that the plugin answers
+UNKNOWN = 2  # the gRPC status of every error that the plugin returns
 
 
 class HalfDone(MigrationError):
-    """The resource `id` is now as `outputs` say, which is not yet as it was asked for."""
+    """The resource `id` was changed, but not completely. `outputs` are its properties now."""
 
     def __init__(self, message: str, id: str, outputs: dict[str, Any]) -> None:
         super().__init__(message)
@@ -34,16 +32,21 @@ class HalfDone(MigrationError):
 
 
 def install(plugin: ModuleType) -> None:
-    """From now on the plugin answers a MigrationError with its text; every other exception keeps its traceback.
+    """Let the plugin answer a MigrationError with its text. Every other exception keeps its traceback.
 
-    `plugin` is the module that runs pulumi.dynamic; one that formats its errors in another way is left as it is.
+    Args:
+        plugin: The module that runs pulumi.dynamic. A module that formats its errors in another way is left unchanged.
+
     """
     if getattr(plugin, "traceback", None) is traceback:
         plugin.traceback = _Formatter()  # type: ignore[attr-defined]
 
 
 def headers() -> dict[str, str]:
-    """The metadata of the call that called the function that calls this; empty if that was not the SDK's plugin."""
+    """Return the gRPC metadata of the call in progress. Empty if the SDK's plugin made no call.
+
+    The metadata is read from the frame two levels up, which must be that of the plugin's method.
+    """
     call = sys._getframe(2).f_locals.get("context")
     metadata: Iterable[tuple[str, Any]] = getattr(call, "invocation_metadata", tuple)()
     return {key: value for key, value in metadata if isinstance(value, str)}
@@ -62,7 +65,7 @@ class _Formatter:
 
 
 def _without_rows(text: str, error: BaseException | None) -> str:
-    """The traceback of the error and of those behind it, without what the server quoted of rows."""
+    """Return the traceback without row values that the server quoted in the error or in its causes."""
     while error is not None:
         if message := str(error):
             text = text.replace(message, server_message.any_error(error))

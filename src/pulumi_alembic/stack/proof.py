@@ -1,4 +1,4 @@
-"""Proofs in a stack's state: its own, for the stack above, and what ran before the upstream stack proved it."""
+"""Promotion records in a stack's state, and the reasons of revisions that ran before the upstream stack's record."""
 
 from __future__ import annotations
 
@@ -21,9 +21,14 @@ __all__ = ["at", "properties", "unproven", "without"]
 
 
 def properties(olds: Properties, looked: Looked, review: PlanReview | None, lower: Lower | None) -> Wire:
-    """The properties for the plan that was `looked` at: what of the upstream stack's proof is about it, and its own.
+    """Return the promotion properties of the plan that was `looked` at.
 
-    The review of a rehearsal says which downgrades restore the schema.
+    Args:
+        olds: The inputs of the last update.
+        looked: The plan and the server that it was made on.
+        review: The review of a rehearsal, which lists the downgrades that restore the schema. None without one.
+        lower: The upstream stack. None if the stack is promoted from no other.
+
     """
     plan, back = looked.plan, olds.way_back
     for revision in review.revisions if review else ():
@@ -41,7 +46,7 @@ def properties(olds: Properties, looked: Looked, review: PlanReview | None, lowe
 
 
 def at(job: Job, props: Properties) -> str:
-    """What a database at the job's target proves; nothing where that cannot be said of it. Changes nothing."""
+    """Return the promotion record of a database at the job's target, or an empty text if there is no plan for it."""
     try:
         looked = planner.look_closely(job)
     except MigrationError:
@@ -50,7 +55,7 @@ def at(job: Job, props: Properties) -> str:
 
 
 def unproven(olds: Properties, looked: Looked, lower: Lower | None) -> list[str]:
-    """A line for each applied revision that ran before the stack below proved it, and that it does not prove yet."""
+    """Return a line for each applied revision that ran before the upstream stack proved it and is still unproven."""
     ids = {revision.id: revision for revision in looked.plan.applied}
     return [
         f"{id} ran here before the stack {lower.stack} proved it ({reason}), and still "
@@ -61,13 +66,13 @@ def unproven(olds: Properties, looked: Looked, lower: Lower | None) -> list[str]
 
 
 def without(text: str, plan: Plan | None) -> str:
-    """A proof for where an update has ended on the way: none of its plan's revisions is proven."""
+    """Return the promotion record without the revisions of a plan that failed half-way."""
     ids: Collection[str] = {step.id for step in plan.steps} if plan else ()
     return str(Proof.parse(text).without(ids)) if text else ""
 
 
 def _left(olds: Properties, looked: Looked, lower: Lower | None) -> dict[str, str]:
-    """The reasons of those that are applied, and are not proven yet; where nobody is asked, all that were kept."""
+    """Return the reasons of applied revisions that are still unproven; if there is no upstream stack, all reasons."""
     applied = {revision.id: revision for revision in looked.plan.applied}
     pending = {step.id for step in looked.plan.steps}
     kept = {id: reason for id, reason in olds.unproven.items() if id in applied and id not in pending}

@@ -1,4 +1,7 @@
-"""The properties of a Migrations resource: what its program asks for, what `check` adds, and what an update leaves."""
+"""The properties of a Migrations resource: the program's inputs, what `check` adds, and what an update returns.
+
+Come here to add a property. No other module spells a key of the state.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ __all__ = ["DETAILS", "ID", "Properties", "Wire"]
 ID = "migrations.alembic_version"
 
 Wire = dict[str, Any]
-"""Properties as an engine sends them, and as states hold them."""
+"""Properties as an engine sends them and as states store them."""
 
 STATE = "the stack's state"
 
@@ -38,9 +41,9 @@ _T = TypeVar("_T")
 
 
 class _Property(Generic[_T]):
-    """One property: its key where the class is asked, its value where an object is.
+    """One property: read from the class it is the key, read from an object it is the value.
 
-    The key is the name of the field, if it is not given.
+    The key is the name of the field, unless another one is given.
     """
 
     def __init__(self, read: Callable[[Any], _T], key: str = "") -> None:
@@ -64,7 +67,7 @@ def _any(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """Empty for what is not there, or not known yet."""
+    """Return the text of a value, empty if the value is missing or not known yet."""
     return "" if isinstance(value, Unknown) else str(value or "")
 
 
@@ -73,12 +76,13 @@ def _known(value: Any) -> str | None:
 
 
 class Properties:
-    """The properties, by name. The fields are the only place that spells a key of the state.
+    """The properties by name.
 
-    Two underscores begin what no person reads. `url` is None if it is not known yet, because its database does not
-    exist. No state holds `rehearse_with`, the URL of the login to rehearse with, and `applying`, which says that an
-    update runs what is planned: `check` keeps both to itself. A plan's details in the state would be decoded by every
-    preview from then on, and shown as deleted by the next one.
+    Keys that begin with two underscores are not for people. `url` is None until its database exists.
+    `check` removes `rehearse_with`, the URL of the login for rehearsals, and `applying`, which is set during an update.
+    The state never contains these two, nor the details of a plan. Each preview would decode the details, and the next
+    one
+    would show them as deleted.
     """
 
     url = _Property(_known)
@@ -105,9 +109,9 @@ class Properties:
     allow_data_loss = _Property(lambda value: value or (), "__allow_data_loss")
     drift_ignore = _Property(lambda value: patterns(value or ()))
     infrastructure = _Property(_any)
-    """Its change says that the stack's other resources changed what belongs to the database."""
+    """A text whose change shows that other resources of the stack changed the database or its roles."""
     adopt = _Property(_text)
-    """`true`, or the revision that a database without heads is compared with."""
+    """`true`, or the revision with which a database without heads is compared."""
 
     databases = _Property(_any)
     query = _Property(_any)
@@ -115,38 +119,38 @@ class Properties:
     query_timeout = _Property(lambda value: value or "10s")
     waves = _Property(lambda value: value or {})
     names = _Property(_text, "__databases")
-    """Input and output: the names, packed, as far as they are few enough for a state."""
+    """Input and output: the packed names of the databases, unless they are too many for a state."""
 
     contract = _Property(_text)
     """When contracts run, as `phases.parse` returns it; empty for the default."""
     effective_target = _Property(_text)
-    """Where the plan leads if contracts are held: a revision, or several joined by `+`. Otherwise that is `target`."""
+    """The revision that the plan reaches if contracts are held, or several joined by `+`. Otherwise it is `target`."""
     held = _Property(_any)
-    """By revision what it waits for: the contracts that are held, and the merges behind them."""
+    """By revision, the reason why it waits: the held contracts, and the merges behind them."""
 
     plan = _Property(_text)
     serial = _Property(lambda value: int(value or 0), "__serial")
     applied = _Property(_text, "__applied")
-    """Input and output: the digests of all scripts that are applied once the plan has run, or were before."""
+    """Input and output: the digests of all scripts that are applied before or after the plan."""
     adopts = _Property(_any)
-    """The heads that the update takes over, and the digest of what `check` found there."""
+    """The heads that the update adopts, and the digest of the catalog that `check` found."""
     digest = _Property(_text)
     statements = _Property(_any)
     review = _Property(_text, "__plan")
     reviews = _Property(_text, "__plans")
     proves = _Property(_text, "__proof")
-    """What the stack proves once the plan has run."""
+    """The promotion record of the stack after the plan has run."""
     way_back = _Property(lambda value: trust.read(value or "", STATE), "__way_back")
     """The digests of the scripts whose downgrade was rehearsed before they ran."""
     unproven = _Property(lambda value: value or {}, "__unproven")
-    """The revisions that run, or ran, before the upstream stack proved them, each with the reason."""
+    """The revisions that ran before the upstream stack proved them, each with its reason."""
 
     revision = _Property(_text)
     proof = _Property(_text)
     schema_fingerprint = _Property(_text)
-    """The digest of what the last update left in the database, and in its roles."""
+    """The digest of the schema and of its roles after the last update."""
     drift = _Property(_any)
-    """An output of a refresh only: how the database differs from what the last update left."""
+    """An output of a refresh only: the differences from what the last update left."""
     revisions = _Property(_any)
     failures = _Property(_any)
 
@@ -155,7 +159,7 @@ class Properties:
 
     @classmethod
     def of(cls, wire: Mapping[str, Any]) -> Properties:
-        """What a program asks for. Raises MigrationError for a setting that makes no sense."""
+        """Return a program's inputs after checking them. Raises MigrationError if a setting is not valid."""
         properties = cls(wire)
         for _ in (
             properties.policy,
@@ -165,26 +169,26 @@ class Properties:
             properties.drift_ignore,
             properties.contracts,
         ):
-            """All that can be wrong is read once, before anything else is done."""
+            """Reading each property checks it before anything else is done."""
         return properties
 
     def without(self, *keys: str) -> Wire:
-        """All but these."""
+        """Return all properties but these."""
         return {key: value for key, value in self.wire.items() if key not in keys}
 
     @cached_property
     def log(self) -> Log:
-        """Where the person at the terminal reads what is done for this resource."""
+        """The messages to the person at the terminal about this resource."""
         return Log(self.urn)
 
     @cached_property
     def backup_setting(self) -> BackupSetting:
-        """When to back up, and where to."""
+        """When to back up, and the directory."""
         return BackupSetting.parse(self.backup, self.backup_folder)
 
     @cached_property
     def lint_settings(self) -> Settings:
-        """How lint judges."""
+        """The severities of lint and the settings that its rules need."""
         return Settings.parse(
             self.lint,
             production=self.production,
@@ -196,17 +200,17 @@ class Properties:
 
     @property
     def refuses_unknown(self) -> bool:
-        """Whether a checkout does nothing with a database at a revision that its scripts lack."""
+        """Whether an update refuses a database at a revision that the scripts lack."""
         return trust.refuse(self.on_unknown_revision)
 
     @property
     def is_many(self) -> bool:
-        """Whether these are a fan-out's."""
+        """Whether the resource has many databases."""
         return Properties.databases in self.wire or Properties.query in self.wire
 
     @property
     def gates(self) -> Gates:
-        """What an update with these properties is allowed to run. Raises PolicyError if it names no revision."""
+        """The checks that can stop an update. Raises PolicyError if `allow_data_loss` names no revision."""
         approved = os.environ.get(APPROVE) or self.approved
         return Gates(
             up=self.log.command("up"),
@@ -218,19 +222,22 @@ class Properties:
 
     @property
     def reaches(self) -> str:
-        """Where an update with these inputs brings the database: `target`, unless contracts are held."""
+        """The revision that an update reaches: `target`, unless contracts are held."""
         return self.effective_target or self.target
 
     @property
     def contracts(self) -> Contracts:
-        """Which contracts run. Raises PolicyError if the environment gives a reason that is none."""
+        """When contracts run. Raises PolicyError if the reason in the environment is not valid."""
         when = phases.parse(self.contract) if self.contract else ""
         return Contracts(when, self.production, reason=phases.reason_of())
 
     def job(self, known: Properties, decided: str = "") -> Job:
-        """What a run of these needs. The digests that are `known` vouch for stored scripts, and what a person gives.
+        """Return what a run of these inputs needs.
 
-        If a preview `decided` where the plan leads, a contract that is due since then is held.
+        Args:
+            known: Properties whose digests vouch for stored scripts, beside those that a person gives.
+            decided: The target of the preview of this command. A contract that became due since then is held.
+
         """
         project = self.urn.split("::")[1] if self.urn.count("::") > 2 else "PROJECT"
         up = self.log.command("up")
@@ -247,4 +254,4 @@ class Properties:
 
 
 DETAILS = (Properties.digest, Properties.statements, Properties.review, Properties.reviews)
-"""Inputs that say what a plan with anything to run does: its digest, its SQL, and its review or reviews as JSON."""
+"""Inputs that describe a plan with anything to run: its digest, its SQL, and its review or reviews as JSON."""

@@ -1,4 +1,4 @@
-"""Between the resource's properties and drift: what a refresh finds, and what an update leaves to be expected."""
+"""The refresh of a resource: its revision and its drift. Also the expected schema that an update leaves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ __all__ = ["baseline", "look", "read", "unreachable"]
 
 
 def read(id_: str, state: Properties) -> ReadResult:
-    """What the database says now. Raises DatabaseError."""
+    """Return the revision and the drift of one database.
+
+    Raises:
+        DatabaseError: The database cannot be read. Nothing was changed.
+
+    """
     revision = planner.read_revision(state.url or "")
     observed = look(state)
     inputs = state.without(Properties.drift)
@@ -36,11 +41,11 @@ def read(id_: str, state: Properties) -> ReadResult:
 
 
 _DECIDED = (Properties.effective_target, Properties.held)
-"""What the last preview decided of contracts; the next one decides again."""
+"""What the last preview decided about contracts. The next preview decides again."""
 
 
 def look(properties: Properties) -> Wire:
-    """The outputs that tell of drift; none where the state does not know what to expect. Raises DatabaseError."""
+    """Return the outputs that describe drift, none if the state has no expected fingerprint. Raises DatabaseError."""
     expected, log = properties.schema_fingerprint, properties.log
     if not expected:
         return {}
@@ -58,7 +63,7 @@ def look(properties: Properties) -> Wire:
 
 
 def unreachable(state: Properties) -> str:
-    """That nothing answers where the database was, with the command that starts its server; empty if it answers.
+    """Return that the server does not answer, with the command that starts it. Empty if it answers.
 
     Also empty if no such command is known.
     """
@@ -73,7 +78,7 @@ def unreachable(state: Properties) -> str:
 
 
 def baseline(olds: Properties, news: Properties) -> DriftBaseline:
-    """Keeps what is expected through an update."""
+    """Return what stores the expected schema during an update."""
     from pulumi_alembic.drift.baseline import DriftBaseline
 
     return DriftBaseline(

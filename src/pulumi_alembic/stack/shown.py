@@ -1,6 +1,7 @@
-"""Which plan the preview of a command has printed, so that the update of the same command does not print it again.
+"""The plan that the preview of a command has printed, so that the update of the same command does not print it again.
 
-Preview and update run in different plugin processes. What they have in common is the engine's process above them.
+Preview and update run in different plugin processes, and share the engine's process above them. A file in the
+temporary directory is named after that process.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ _OLD = 24 * 3600.0  # seconds
 
 
 def remember(digest: str, urn: str, target: str = "") -> None:
-    """Note that the plan with this digest was printed, and where it leads.
+    """Write down that the plan with this digest was printed. An error of the file system only causes a second printing.
 
-    An error of the file system only costs a second printing.
+    Args:
+        digest: The digest of the plan.
+        urn: The resource.
+        target: The revision that the plan reaches or, for many databases, the time as of which contracts are due.
+
     """
     with suppress(OSError):
         file = _file(urn)
@@ -35,12 +40,12 @@ def remember(digest: str, urn: str, target: str = "") -> None:
 
 
 def noted(urn: str) -> str:
-    """The digest of the plan that the engine of this process has printed last; empty if there is none."""
+    """Return the digest of the plan that this process's engine printed last. Empty if there is none."""
     return _noted(urn)[0]
 
 
 def noted_target(urn: str) -> str:
-    """Where the plan leads that the engine of this process has printed last; empty if that is not known."""
+    """Return the `target` that was remembered with that plan. Empty if there is none."""
     return _noted(urn)[1]
 
 
@@ -53,7 +58,7 @@ def _noted(urn: str) -> tuple[str, str]:
 
 
 def _file(urn: str) -> Path | None:
-    """The note of this engine on this resource, in a folder that only the user can enter; None without an engine."""
+    """Return the file of this engine and this resource, in a directory of the user only. None without an engine."""
     engine = _engine()
     if engine is None:
         return None
@@ -66,7 +71,7 @@ def _file(urn: str) -> Path | None:
 
 
 def _engine() -> int | None:
-    """The process of `pulumi`, or of the engine in its place, that this plugin was started by."""
+    """Return the process id of the `pulumi` command, or of the engine in its place, that started this plugin."""
     names = {"pulumi", os.environ.get("PULUMI_COMMAND", "pulumi")}
     pid = os.getppid()
     for _ in range(_GENERATIONS):
@@ -81,10 +86,10 @@ def _engine() -> int | None:
 
 
 def _process(pid: int) -> tuple[int, list[str]]:
-    """The parent and the arguments of a process."""
+    """Return the parent's id and the arguments of a process."""
     folder = Path("/proc", str(pid))
     if folder.exists():
-        # The name of the program, which can hold spaces and parentheses, ends with the last one.
+        # The program's name can contain spaces and parentheses. It ends with the last parenthesis.
         parent = folder.joinpath("stat").read_text().rpartition(")")[2].split()[1]
         return int(parent), folder.joinpath("cmdline").read_bytes().decode(errors="replace").split("\0")
     listed = subprocess.run(["ps", "-o", "ppid=,args=", "-p", str(pid)], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""The update of one database: the plan made again, judged once nobody else migrates, run, and read again."""
+"""The update of one database: plan again under the migration lock, ask the gates, run, and read the revision again."""
 
 from __future__ import annotations
 
@@ -31,11 +31,17 @@ if TYPE_CHECKING:
 __all__ = ["migrate", "rehearsed", "tell"]
 
 rehearsed: dict[str, PlanReview | None] = {}
-"""By URN, what the check of an update saw in the rehearsal, for the update that follows in this process."""
+"""By URN, the review of the rehearsal in an update's check, for the update that follows in this process."""
 
 
 def migrate(olds: Properties, news: Properties) -> Wire:
-    """Bring the database to the target; the outputs. Raises HalfDone, with how far it is, where a revision fails."""
+    """Bring the database to the target and return the outputs.
+
+    Raises:
+        HalfDone: A revision failed. The error carries the outputs at the revision that was reached.
+        MigrationError: There is no plan, or a gate rejected it. No revision ran.
+
+    """
     gates = news.gates
     gate = _Gate(news, news.job(news, news.reaches), gates, refresh.baseline(olds, news))
     outputs = news.without(Properties.adopts, *DETAILS) | {Properties.proof: news.proves}
@@ -54,7 +60,7 @@ def migrate(olds: Properties, news: Properties) -> Wire:
 
 
 def tell(plan: Plan, review: PlanReview, inputs: Properties) -> None:
-    """Show the person what the plan does."""
+    """Print what the plan does."""
     backup = inputs.backup_setting
     reason = backup.reason(review)
     first = [f"Backup first, into {backup.folder}: {reason}"] if reason else []
@@ -63,7 +69,7 @@ def tell(plan: Plan, review: PlanReview, inputs: Properties) -> None:
 
 @dataclass
 class _Gate(Gate):
-    """Judges what would run; `begun` is the last plan that it let pass."""
+    """The gate of one update. `begun` is the last plan that it was asked about."""
 
     inputs: Properties
     job: Job
@@ -98,7 +104,7 @@ class _Gate(Gate):
         return Maker(self.inputs.backup_setting, self.job, self.inputs.log).back_up(plan, origin)
 
     def _is_shown(self, review: PlanReview, job: Job) -> bool:
-        """Whether the preview of this command has printed the plan, and its rehearsal found no more than that did."""
+        """Return whether the preview of this command printed the plan, and the rehearsal found nothing more."""
         if any(revision.rehearsed and revision.rehearsed.fails for revision in review.revisions):
             return False
         noted = shown.noted(self.inputs.urn)
@@ -107,18 +113,18 @@ class _Gate(Gate):
         return review.origin == BASE and noted == self._digest_of_empty(job)
 
     def _digest_of_empty(self, job: Job) -> str:
-        """The digest of the plan as it was for a database to come: as good as its own while the database is empty."""
+        """Return the digest of the plan for an empty database, which a preview shows before the database exists."""
         empty = build.review_of_empty(job, self.inputs.lint_settings)
         return empty.digest if empty else ""
 
 
 _PACE = 0.1
-"""Seconds between two reports of progress: each of them costs as much as a small revision."""
+"""Seconds between two reports of progress. One report costs as much as a small revision."""
 
 
 @dataclass
 class _Progress(Log):
-    """Reports `applied 20250126_003, 2 of 5` too: now and then the newest revision."""
+    """Reports the newest revision at intervals, such as `applied 20250126_003, 2 of 5`."""
 
     gate: _Gate
     _newest: str = field(default="", init=False)
@@ -136,26 +142,26 @@ class _Progress(Log):
             self._timer.start()
 
     def close(self) -> None:
-        """From here on nothing is reported."""
+        """End the reports."""
         with self._lock:
             self._newest = ""
 
     def _report(self) -> None:
         with self._lock:
-            # The timer first: what is applied from here on needs another one.
+            # Clear the timer first: a revision applied from now on needs a new one.
             self._timer = None
             if newest := self._newest:
                 self.status(newest)
 
 
 def _as_rehearsed(review: PlanReview, urn: str) -> PlanReview:
-    """The review with what the check of this update saw, if the plan is still that one."""
+    """Return the review with the results of the rehearsal in this update's check, if the plan is the same."""
     seen = rehearsed.pop(urn, None)
     if seen is None or _steps(seen) != _steps(review):
         return review
     revisions = []
     for now, then in zip(review.revisions, seen.revisions, strict=True):
-        # What was measured is that of the plan as it was judged then.
+        # The measurements belong to the statements of the plan that was reviewed then.
         statements = then.statements if seen.digest == review.digest else now.statements
         revisions.append(replace(now, statements=statements, rehearsed=then.rehearsed))
     about = {"rehearsed": seen.rehearsed, "not_rehearsed": seen.not_rehearsed, "copied": seen.copied}
