@@ -1,1 +1,1 @@
-"""A migration: the plan, one run of it through Alembic, attempts, and what is said of a failure."""
+"""Running a plan of revisions: planning, Alembic, attempts and retries, the data loss guard, failure messages."""

@@ -1,4 +1,4 @@
-"""What the migration's session does, seen from a session beside it, while it runs; of an index build how far it is."""
+"""Progress of a running revision, observed over a second connection: its statement, who blocks it, index builds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,12 @@ FROM pg_stat_progress_create_index WHERE pid = %s
 
 
 def index_progress(connection: Connection, pid: int) -> str | None:
-    """`building index: scanning table, 43 %`; None where the session `pid` builds none."""
+    """Return the phase and the percentage of an index build, such as `building index: scanning table, 43 %`.
+
+    Returns:
+        None if the session with the process id `pid` builds no index.
+
+    """
     row = connection.execute(_PROGRESS, [pid]).fetchone()
     if row is None:
         return None
@@ -39,7 +44,7 @@ def index_progress(connection: Connection, pid: int) -> str | None:
 
 
 _SAY = 1.0  # seconds between two texts
-_SAY_AGAIN = 10.0  # seconds after which a text is said again for its elapsed time alone
+_SAY_AGAIN = 10.0  # seconds until a text is repeated if only its elapsed time has changed
 _WIDTH = 72
 
 _DOES = """
@@ -49,10 +54,19 @@ FROM pg_stat_get_activity(%s)
 
 
 class Watch:
-    """Tells in one line, at most every second and when something changed, what the revision that runs is doing.
+    """Report in one line what the running revision does: at most once a second, and only what has changed.
 
-    It looks every `interval` seconds, from a thread and over a connection of its own, both made only where a revision
-    takes longer than that. What goes wrong here fails no migration. `blockers` are those it waited for last.
+    A thread looks at the session over a connection of its own. It starts only if a revision takes longer than
+    `interval`. An error in this thread does not fail the migration.
+
+    Args:
+        url: the database of the migration.
+        tell: gets each line, in the thread.
+        interval: seconds between two looks.
+
+    Attributes:
+        blockers: the sessions that the revision waited for last.
+
     """
 
     def __init__(self, url: str, tell: Callable[[str], None], interval: float) -> None:
@@ -79,11 +93,11 @@ class Watch:
             self._thread.join()
 
     def session(self, pid: int) -> None:
-        """From now on the migration's session is the one with this number."""
+        """Look at the session with this process id from now on."""
         self._pid = pid
 
     def revision(self, name: str) -> None:
-        """From now on this revision runs."""
+        """Note that this revision begins to run, and start the thread with the first one."""
         if name != self._name:
             self._name, self.blockers = name, ()
         self._begun = time.monotonic()
@@ -128,7 +142,13 @@ class Watch:
         )
 
     def retries(self, text: str, again: str) -> None:
-        """Tell that the revision is tried `again`, unless it is known by now who blocks it."""
+        """Report that the revision is tried again, unless the same blockers were reported less than 10 seconds ago.
+
+        Args:
+            text: why the last attempt ended.
+            again: how long or when it is tried again.
+
+        """
         state = ("retries", *(blocker.pid for blocker in self.blockers))
         if state != self._known or time.monotonic() - self._said >= _SAY_AGAIN:
             self._say(state, f"{self._name}: {text}; {again}")
@@ -144,6 +164,6 @@ class Watch:
 
 
 def one_line(statement: str) -> str:
-    """The beginning of a statement, for people to know it by; without the literal behind PASSWORD."""
+    """Return the beginning of a statement on one line, without the literal after PASSWORD."""
     line = " ".join(redact(statement).split())
     return line if len(line) <= _WIDTH else f"{line[:_WIDTH]}…"

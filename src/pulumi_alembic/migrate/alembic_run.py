@@ -1,4 +1,4 @@
-"""Enters Alembic: loads the scripts of a plan, and runs it. Importing this module loads Alembic and SQLAlchemy."""
+"""Load the scripts of a plan and run them through Alembic. Importing this module loads Alembic and SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -30,12 +30,19 @@ from pulumi_alembic.scripts.revision import Revision, builds_on
 
 __all__ = ["ask_url", "enter", "import_scripts", "run"]
 
-# Alembic keeps its context in module globals: two runs in threads would run one's statements in the other's database.
+# Alembic keeps its context in module globals: of two runs in threads, one would send its statements to the other's
+# database.
 _ONE_AT_A_TIME = threading.Lock()
 
 
 def import_scripts(revisions: Iterable[Revision]) -> dict[str, ModuleType]:
-    """Each of these scripts imports, and has both ways. Raises HistoryError, naming the file, for one that does not."""
+    """Import these scripts, and return their modules by revision id.
+
+    Raises:
+        HistoryError: a script cannot be imported, was edited during the run, lacks upgrade() or downgrade(), or has
+            another down_revision than the manifest lists. The message names the file.
+
+    """
     scripts = {}
     for revision in revisions:
         try:
@@ -58,7 +65,7 @@ def import_scripts(revisions: Iterable[Revision]) -> dict[str, ModuleType]:
 
 
 def _read_again(revision: Revision) -> Revision:
-    """The script as it is now on disk; it is parsed only if it is another one."""
+    """Read the script from disk again. It is parsed only if it has changed."""
     return Revision.read(revision.folder, revision.file, revision.entry)
 
 
@@ -72,7 +79,12 @@ def _not_importable(revision: Revision, reason: str) -> str:
 
 
 def ask_url(directory: Path) -> str | None:
-    """The URL that the project's env.py gives the `alembic` command. Raises MigrationError where it cannot tell."""
+    """Return the URL that the project's env.py gives the `alembic` command, or None if it gives none.
+
+    Raises:
+        MigrationError: env.py does not run as far as that.
+
+    """
     urls: list[str] = []
     try:
         _run_env(directory, {"on_url": urls.append})
@@ -84,17 +96,20 @@ def ask_url(directory: Path) -> str | None:
 
 
 def enter(history: History, within: Callable[[MetaData], None]) -> None:
-    """Call `within` where the project's env.py would run revisions, with its metadata; no database is asked."""
+    """Call `within` with the metadata at the point where env.py would run revisions. No database is connected to."""
     _run_env(history.manifest.path.parent, {"within": within})
 
 
 def run(plan: Plan, history: History, request: Request) -> None:
-    """Run exactly the steps of `plan`, through the project's env.py, as the `alembic` command would.
+    """Run exactly the steps of `plan` through the project's env.py, as the `alembic` command would.
 
-    No other script is loaded: what Alembic needs to know of it, the history knows.
+    Only the scripts of the plan are imported. Alembic gets the other revisions from the history.
 
-    Raises HistoryError as `import_scripts` does, Moved where the database is no longer at `plan.current`, both before
-    anything runs, and RevisionFailed where a step fails: it is rolled back, those before it stay.
+    Raises:
+        HistoryError: as `import_scripts` raises it, before anything runs.
+        Moved: the database is no longer at `plan.current`. Nothing has run.
+        RevisionFailed: a step failed. It is rolled back, and the steps before it stay applied.
+
     """
     scripts = import_scripts(plan.steps)
 
@@ -122,7 +137,7 @@ def run(plan: Plan, history: History, request: Request) -> None:
 
 
 def _not_runnable(env: Path, error: Exception, what: str = "does not run") -> str:
-    """What to say of an env.py that does not get as far as to call `environment.run`."""
+    """Describe why env.py fails before it calls `environment.run`."""
     frames = traceback.extract_tb(error.__traceback__)
     shown = nearby(env.absolute())
     place = frames[-1]
@@ -142,11 +157,11 @@ def _run_env(
 ) -> None:
     env = directory / "env.py"
     if not env.exists():
-        # Alembic would run what Python has compiled of it before.
+        # Without this check Alembic would run the bytecode that Python compiled from it earlier.
         shown = nearby(env.absolute())
         raise HistoryError(f"there is no {shown}. Restore it:\n  git checkout -- {shown}")
     config = Config()
-    # Not a copy: what env.py calls says there that it was called.
+    # Not a copy: `environment.run`, which env.py calls, sets ENTERED in it.
     config.attributes = attributes
     config.set_main_option("script_location", str(directory.resolve()).replace("%", "%%"))
     try:

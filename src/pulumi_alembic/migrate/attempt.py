@@ -1,4 +1,4 @@
-"""One attempt at the steps that are left: a session, Alembic's context on it, and what belongs to each transaction."""
+"""One attempt at the remaining steps: a session, Alembic's context on it, and the listeners of each transaction."""
 
 from __future__ import annotations
 
@@ -43,11 +43,10 @@ _UPDATE = f"UPDATE {VERSION_SCHEMA}.{VERSION_TABLE} SET version_num = %(now)s WH
 
 
 class _Heads(HeadMaintainer):
-    """Alembic's, whose UPDATE of the version table has its two ids as parameters.
+    """Alembic's head maintainer with a parametrized UPDATE of the version table.
 
-    Alembic 1.20 builds that statement for each revision, with the ids in its text: to build it, to compile it and to
-    plan it takes as long as a small revision itself. It is still sent as each statement of a script is, so that
-    whatever looks at those looks at it too.
+    Alembic 1.20 builds that statement for each revision, with both ids in its text. To build, compile and plan it takes
+    as long as a small revision. It is still sent like a statement of a script, so that every listener sees it.
     """
 
     def _update_version(self, from_: str, to_: str) -> None:
@@ -61,7 +60,7 @@ class _Heads(HeadMaintainer):
 
 @contextmanager
 def _heads_by_parameters() -> Iterator[None]:
-    """Within the block Alembic, which names the class in its module, takes ours."""
+    """Let Alembic use `_Heads` within the block. Alembic takes the class from a global of its module."""
     migration.HeadMaintainer = _Heads  # type: ignore[misc]
     try:
         yield
@@ -76,9 +75,18 @@ def attempt(
     locks: TableLocks,
     on_session: Callable[[int], None],
 ) -> None:
-    """Run the steps that `running` has left, in a session of their own; `on_session` gets the server's number of it.
+    """Run the remaining steps of `running` in a session of their own.
 
-    A step that fails is rolled back, and its error raised as it is.
+    Args:
+        metadata: the metadata of env.py, None if it has none.
+        request: the run of Alembic.
+        running: the steps, and which of them remain.
+        locks: the table locks that the steps need.
+        on_session: gets the server's process id of the session.
+
+    Raises:
+        Exception: whatever a step raises, unchanged. That step is rolled back, the steps before it stay committed.
+
     """
     with closing(open_session(request.job.url)) as session:
         on_session(_server_process(session))
@@ -88,7 +96,8 @@ def attempt(
             "postgresql+psycopg://",
             creator=lambda: session,
             poolclass=sa.StaticPool,
-            # The session is closed here: of one that is lost, SQLAlchemy would print that it cannot be rolled back.
+            # The session is closed here. If its connection is lost, SQLAlchemy would print that it cannot be rolled
+            # back.
             pool_reset_on_return=None,
         )
         with engine.connect() as connection:
@@ -115,7 +124,8 @@ def attempt(
             trace_statements(engine, session, counted=request.observer is None)
             _begin(engine, session, running, renewal, request)
             if connection.in_transaction():
-                # Alembic would take it for the caller's, leave the commit to us, and lose every revision at the close.
+                # Alembic would take it for the caller's transaction and not commit: closing would then lose every
+                # revision.
                 raise AssertionError("the migration's connection is in a transaction before its first revision")
             try:
                 with _heads_by_parameters(), context.begin_transaction():
@@ -136,7 +146,7 @@ def _configure(
         on_version_apply=on_applied,
         process_revision_directives=name_by_the_rule,
         phases=phases,
-        # A static analysis in this environment left its own.
+        # Remove the recorder that a static analysis in this environment has left.
         recorder=None,
     )
 
@@ -148,10 +158,10 @@ def _server_process(session: Session) -> int:
 
 
 def _begin(engine: sa.Engine, session: Session, running: Running, renewal: Renewal, request: Request) -> None:
-    """Begin every transaction with the policy's lock_timeout, and every revision with the session as it was.
+    """Begin each transaction with the policy's lock_timeout, and each revision with the session as it was.
 
-    A statement outside a transaction waits until the deadline: ended early, some leave a half-made object. So does what
-    is read before the first revision, which says itself for whom: later a `Watch` does.
+    A statement outside a transaction waits until the deadline, because some leave an incomplete object when cancelled.
+    So do the reads before the first revision. They report themselves whom they wait for. Later a `Watch` does that.
     """
     deadline = request.job.policy.lock_deadline
     session.patience = Patience(request.listener.status, deadline)
@@ -178,7 +188,7 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _recorder(session: Session, running: Running, request: Request) -> Callable[..., int]:
-    """What adds a row to the ledger for the revision that runs, or for a stamp, and returns its id."""
+    """Return the function that adds a ledger row for the running revision or a stamp, and returns the row's id."""
     tools = json.dumps(
         {"alembic": alembic.__version__, "sqlalchemy": sa.__version__, "python": platform.python_version()}
     )
@@ -188,7 +198,7 @@ def _recorder(session: Session, running: Running, request: Request) -> Callable[
         nonlocal prepared
         step = running.step
         if not prepared:
-            # Once: what makes it undone ends the attempt.
+            # Once per attempt: an error that rolls it back also ends the attempt.
             ledger.prepare(session)
             prepared = True
         if step is None:
@@ -202,7 +212,7 @@ def _recorder(session: Session, running: Running, request: Request) -> Callable[
 def _on_applied(
     running: Running, request: Request, record: Callable[..., int], complete: Callable[[], None]
 ) -> Callable[..., None]:
-    """What Alembic calls inside the transaction of each revision, after it ran and before the commit."""
+    """Return the callback that Alembic calls in each revision's transaction, after the script and before the commit."""
 
     def on_applied(*, ctx: MigrationContext, step: MigrationInfo, heads: set[str], **_: Any) -> None:
         if step.is_stamp:
@@ -214,7 +224,7 @@ def _on_applied(
         run = Run(running.before, tuple(heads), running.seconds, running.statements, request.backup)
         record(Event.APPLIED, run=run, detail=request.notes.get(running.name))
         if request.lock is not None and not request.lock.held():
-            # Another migration may have begun: what it read must not change under it.
+            # Another migration can have begun and read the database. Committing now would change what it has read.
             raise psycopg.OperationalError("the connection that kept other migrations out was lost")
         request.listener.applied(running.name)
 

@@ -1,4 +1,4 @@
-"""What a new script must be called: the rule of `naming`, kept when `alembic revision` or `alembic merge` makes one."""
+"""Naming of new scripts: apply the rule of `naming` when `alembic revision` or `alembic merge` creates one."""
 
 from __future__ import annotations
 
@@ -29,16 +29,19 @@ __all__ = [
 ]
 
 MANIFEST_HOOK = "pulumi_alembic_manifest"
-"""The hook that lists a new script in the manifest."""
+"""The name of the Alembic write hook that lists a new script in the manifest."""
 
 
 def script_folder() -> Path:
-    """The folder of env.py and versions/."""
+    """Return the directory that contains env.py and versions/."""
     return nearby(context.script.dir)
 
 
 def refuse_unnamed_merge() -> None:
-    """`alembic merge` takes its id from the command line alone: without it, it would make a name against the rule."""
+    """Raise CommandError if `alembic merge` runs without the next revision id.
+
+    Alembic takes the id of a merge from the command line only. Without one it would create a name that breaks the rule.
+    """
     options = context.config.cmd_opts
     if options is None or getattr(options, "cmd", (None,))[0] is not command.merge:
         return
@@ -48,7 +51,7 @@ def refuse_unnamed_merge() -> None:
 
 
 def require_one_head() -> None:
-    """Raise HistoryError, with the command that merges them, if the command is about `head` and there are several."""
+    """Raise HistoryError, with the command that merges them, if the command uses `head` and there are several heads."""
     options = context.config.cmd_opts
     command_function = getattr(options, "cmd", (None,))[0]
     heads = {command.upgrade: "revision", command.revision: "head"}
@@ -60,9 +63,9 @@ def require_one_head() -> None:
 
 
 def list_in_manifest() -> None:
-    """A script that Alembic writes from here on gets its line in the manifest, after all that the project does to it.
+    """Add a hook that lists each script that Alembic writes from now on in the manifest, after the project's own hooks.
 
-    A manifest with a defect stays as it is: the next run says what to do.
+    A manifest with a defect is left unchanged. The next run reports how to repair it.
     """
     context.script.hooks = [*context.script.hooks, {"_hook_name": "manifest", "type": MANIFEST_HOOK}]
 
@@ -79,15 +82,17 @@ def _append(path: str, _: Any) -> None:
 
 
 def name_by_the_rule(ctx: Any, revision: Any, directives: list[MigrationScript]) -> None:
-    """Give the script of `alembic revision` the next id of the naming rule, if that holds, and refuse any other.
+    """Give the script of `alembic revision` the next id of the naming rule, if the project uses that rule.
 
-    A message is needed in any case.
+    This is Alembic's `process_revision_directives`.
 
-    It is Alembic's `process_revision_directives`.
+    Raises:
+        CommandError: `--rev-id` is another id, or the message is missing or not ASCII. No script is written.
+
     """
     options = context.config.cmd_opts
     if options is not None and "message" not in options:
-        return  # `alembic check` asks what a script would hold, and writes none
+        return  # `alembic check` only compares, and writes no script
     for directive in directives:
         message = directive.message or ""
         if not message.isascii() or not any(character.isalnum() for character in message):

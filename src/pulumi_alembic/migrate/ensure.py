@@ -1,4 +1,4 @@
-"""`ensure`, for revisions: what must be true of the data that a change relies on."""
+"""`ensure`, a function for revisions: require a condition on the data that a change relies on."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ __all__ = ["ensure"]
 
 
 def ensure(query: str, message: str) -> None:
-    """Fail the revision with `message`, unless the query returns true.
+    """Fail the revision with `message` unless the query returns true.
 
-    An update checks it before anything of its plan runs, if no earlier statement of the plan can change the answer. It
-    is always checked in the revision's transaction. A rehearsal runs the query, and ignores what it returns: its tables
-    are empty.
+    An update checks the query before it runs anything, if no earlier statement of the plan can change the answer. The
+    query is always checked in the revision's transaction. A rehearsal runs it and ignores the result, because the
+    tables there are empty.
 
     Args:
         query: one SELECT of one truth value, as SQL.
-        message: what is true otherwise, for the person who corrects it.
+        message: what is wrong if the query is not true, for the person who corrects the data.
 
     Raises:
         AssertionFailed: the query returned anything but one true. The revision is rolled back.
-        MigrationError: it is no such query, or the message is empty.
+        MigrationError: the text is not such a query, or the message is empty.
 
     """
     context = op.get_context()
@@ -53,7 +53,7 @@ def _text(sql: str) -> sa.TextClause:
 
 
 def _block(query: str, message: str) -> str:
-    """The same for psql: it fails with the message."""
+    """Return the same check as a DO block for psql, which fails with the message."""
     quoted = message.replace("'", "''").replace("%", "%%")
     mark = "$ensure$"
     while mark in query or mark in message:

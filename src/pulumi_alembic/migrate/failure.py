@@ -1,4 +1,4 @@
-"""From an exception inside a revision to the message that says what failed, on what, and how to go on."""
+"""Turn an exception of a revision into a message: what failed, on which statement, and which command to run next."""
 
 from __future__ import annotations
 
@@ -24,21 +24,30 @@ __all__ = ["revision_failed"]
 
 STATEMENT_LINES = 12
 CLASSES_OF_SERVER = ("53", "58")
-"""Resources that ran short, and errors of the system: nothing is wrong with the script."""
+"""SQLSTATE classes of insufficient resources and system errors: the script is not at fault."""
 
 
 def revision_failed(
     running: Running, error: BaseException, *, url: str, command: str, waited: str = ""
 ) -> MigrationError:
-    """The error to raise in place of `error`, after the running step ended with it.
+    """Return the error to raise in place of `error`, which ended the running step.
 
-    The database is read again on a new connection before anything is claimed of it: RevisionFailed says where it is,
-    DatabaseError that it can no longer be asked. What may be a secret is left out: bound parameters, the values in a
-    constraint's or a conversion's detail, the literal behind PASSWORD. `waited` says for whom it waited, where it did
-    so for too long.
+    The database is read again over a new connection, so that the message reports its actual revision. Possible secrets
+    are left out: bound parameters, values in the detail of an error, the literal after PASSWORD.
+
+    Args:
+        running: the step that failed.
+        error: what it raised.
+        url: the database.
+        command: the command to repeat.
+        waited: whom it waited for, if it waited too long for a lock.
+
+    Returns:
+        RevisionFailed with the database's revision, or DatabaseError if the database does not answer any more.
+
     """
     step = running.step
-    assert step is not None  # noqa: S101 - something ran, or there were nothing to describe
+    assert step is not None  # noqa: S101 - callers handle an error outside of a revision themselves
     script = Path(step.revision.path)
     direction = Direction.of(is_upgrade=step.is_upgrade)
     first = caught(error, running.aborted)
@@ -107,7 +116,7 @@ def _cause(error: BaseException, script: Path) -> list[str]:
 
 
 def _source(script: Path) -> str:
-    # A script that the ledger keeps is in no file.
+    # A stored script of the ledger is not a file on disk.
     with suppress(OSError):
         return script.read_text(errors="replace")
     return ""
@@ -127,7 +136,7 @@ def _server_said(error: BaseException | None) -> list[str]:
 
 
 def _place(error: BaseException, script: Path) -> list[str]:
-    """The line of the script that was running; none where the transaction failed at its commit."""
+    """Return the line of the script that was running, or nothing if the commit failed."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)]
     return [f"line {lines[-1]}"] if lines else []
 

@@ -1,4 +1,4 @@
-"""Whether the functions of a plan can run: as far as their text and the database show before the first one runs."""
+"""Checks of a plan's upgrade and downgrade functions, from their source and the database, before any of them runs."""
 
 from __future__ import annotations
 
@@ -19,15 +19,22 @@ from pulumi_alembic.scripts.shape import Function, batched_updates, refuse_mispl
 __all__ = ["refuse_irreversible", "refuse_unfit"]
 
 _MEANT = re.compile(r"#\s*lint\s*:\s*allow\s+irreversible-downgrade\s*:\s*\S", re.IGNORECASE)
-"""The exception that lint wants of such a script, with its reason."""
+"""The comment that allows an empty downgrade, with its reason. Lint wants the same one."""
 
 
 def refuse_irreversible(functions: Iterable[Function], *, rehearsed: bool = False) -> None:
-    """Raise TargetError for each downgrade that takes nothing back, naming file and line.
+    """Raise TargetError if a downgrade reverts nothing. The message names the file and the line of each.
 
-    That is one that ends in a `raise` whatever it finds; one that raises in some case only is for that case to show.
-    And one that does nothing, where its upgrade does something, unless the script says that this is meant: where it is
-    only `rehearsed`, what it leaves is told by the rehearsal.
+    Such a downgrade ends in an unconditional `raise`. Or it does nothing although its upgrade does something, and no
+    comment allows that. A conditional `raise` is not an obstacle.
+
+    Args:
+        functions: the functions of the plan. Upgrades are ignored.
+        rehearsed: do not look for empty downgrades, because the rehearsal reports what they leave.
+
+    Raises:
+        TargetError: nothing was run.
+
     """
     downgrades = [function for function in functions if function.name == Direction.DOWNGRADE]
     if refused := [
@@ -55,7 +62,7 @@ def _problems(function: Function, rehearsed: bool) -> Iterator[tuple[int, str]]:
 
 
 def _acts(body: Iterable[ast.stmt]) -> bool:
-    """Whether there is more than `pass`, `…`, an empty `return` and a docstring."""
+    """Return whether the body contains more than `pass`, `…`, an empty `return` and a docstring."""
     idle = (ast.Pass, ast.Return, ast.Expr)
     return any(
         not isinstance(node, idle) or not isinstance(getattr(node, "value", None) or ast.Constant(None), ast.Constant)
@@ -71,7 +78,7 @@ def _says_so(source: str) -> bool:
 
 
 def _always(body: Iterable[ast.stmt]) -> Iterator[ast.Raise]:
-    """The `raise` that every run comes to, unless something else ends it before with an error of its own."""
+    """Yield the `raise` that every call reaches, unless an earlier statement fails."""
     for statement in body:
         if isinstance(statement, ast.Raise):
             yield statement
@@ -81,11 +88,20 @@ def _always(body: Iterable[ast.stmt]) -> Iterator[ast.Raise]:
 
 
 def refuse_unfit(functions: Sequence[Function], url: str | None, *, rehearsed: bool = False) -> None:
-    """Raise HistoryError, naming file and line, for a statement in the wrong place or a batched update without a key.
+    """Raise if a function of the plan cannot run. Nothing was run.
 
-    And TargetError for a downgrade that takes nothing back, as `refuse_irreversible` does.
-    The downgrade of what is to be upgraded is looked at too: once it is applied, the script cannot be changed. `url` is
-    None if there is no database yet. It is asked only if there is a batched update.
+    The downgrade of an upgrade is checked too, because an applied script cannot be changed any more.
+
+    Args:
+        functions: the functions of the plan.
+        url: the database, or None if it does not exist yet. It is connected to only for a batched update.
+        rehearsed: as for `refuse_irreversible`.
+
+    Raises:
+        HistoryError: a statement is in the wrong place, or a batched update has no key. The message names file and
+            line.
+        TargetError: a downgrade reverts nothing, as in `refuse_irreversible`.
+
     """
     refuse_irreversible(functions, rehearsed=rehearsed)
     for function in functions:

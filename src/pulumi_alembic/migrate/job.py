@@ -1,4 +1,4 @@
-"""What a run of migrations needs, what can stop it, and what it tells: for an update, a fan-out and the commands."""
+"""The values that describe a run of migrations, the gates that can stop it, and the listeners that it reports to."""
 
 from __future__ import annotations
 
@@ -26,21 +26,27 @@ if TYPE_CHECKING:
 __all__ = ["ENTERED", "OPEN", "SILENT", "Forecast", "Gate", "Job", "Listener", "Locks", "Observer", "Request"]
 
 ENTERED = "entered"
-"""The attribute of Alembic's configuration that says that env.py came as far as to call `run`."""
+"""The attribute of Alembic's configuration that records that env.py has called `run`."""
 
 
 Locks = Callable[[], "Mapping[str, LockPlan]"]
-"""Finds the strong locks of revisions, by their ids."""
+"""Return the strong locks of each revision, by its id."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """The database at `url`, the scripts of `directory`, and the revision to bring the database to.
+    """A database, its scripts, and the revision to bring the database to.
 
-    `command` is what a person repeats after a failure, and `allow_data_loss` are the revisions that are allowed to
-    delete rows. With `trust` the ledger's scripts run if the directory has none. The ledger keeps `origin`. `history`
-    is that of the directory, if it was read before. A database without heads is taken to be at those that are
-    `adopted`. With `contracts` those that are not due are held.
+    Attributes:
+        directory: the directory of env.py, versions/ and the manifest.
+        command: the command that a person repeats after a failure.
+        trust: which stored scripts of the ledger are allowed to run if the directory lacks them. None for no script.
+        origin: who runs this, from which commit. The ledger records it.
+        allow_data_loss: ids of the revisions that are allowed to delete rows.
+        history: the history of the directory, if it has been read already.
+        adopted: the heads that are assumed for a database without any.
+        contracts: when contracts are due. Those that are not due are held back. None to hold back nothing.
+
     """
 
     url: str
@@ -56,72 +62,79 @@ class Job:
     contracts: Contracts | None = None
 
     def read_history(self) -> History:
-        """The history that is known, or else that of the directory. Raises HistoryError."""
+        """Return the known history, or load it from the directory. Raises HistoryError."""
         return self.history or History.load(self.directory)
 
 
 class Gate(Protocol):
-    """Stops a run before its first revision, by what it raises; as it stands here, it stops nothing."""
+    """A check that can stop a run before its first revision, by raising an exception. These defaults stop nothing."""
 
     def around(self) -> AbstractContextManager[object]:
-        """Is entered once no other migration runs, and left before another one can."""
+        """Return a context that is entered after this run gets the migration lock, and left before it releases it."""
         return nullcontext()
 
     def approve(self, plan: Plan) -> Mapping[str, Any]:
-        """Look at what would run; the result is what the ledger keeps of each revision."""
+        """Check the plan, and return the notes that the ledger records, by revision id. Raise to stop the run."""
         return {}
 
     def locks(self) -> Locks | None:
-        """What finds the locks of the approved revisions; None if only their scripts tell."""
+        """Return the function that knows the locks of the approved revisions. None leaves that to static analysis."""
         return None
 
     def back_up(self, plan: Plan, origin: Origin) -> str:
-        """Back up what is approved; the result is the id of the backup, or empty if none is wanted."""
+        """Back up the database as the approved plan needs it, and return the backup's id. Empty if it needs none."""
         return ""
 
 
 class Listener(Protocol):
-    """Hears what a run does; as it stands here, it ignores it. A method can be called in another thread."""
+    """Receives progress of a run. These defaults ignore it. A method can be called from another thread."""
 
     def applied(self, revision: str) -> None:
-        """A revision is applied; this is within its transaction."""
+        """Report that a revision is applied. Its transaction is not committed yet."""
         return
 
     def status(self, text: str) -> None:
-        """What goes on."""
+        """Report what the run does now."""
         return
 
     def waits(self, text: str) -> None:
-        """For which other migration or session the run waits."""
+        """Report which other migration or session the run waits for."""
         return
 
     def kept(self, text: str) -> None:
-        """Which rows are preserved or restored."""
+        """Report which rows are preserved or restored."""
         return
 
     def backfill(self, text: str) -> None:
-        """Which backfill is complete, or is left to be done."""
+        """Report which backfill is complete, or how much of it is left."""
         return
 
 
 class Forecast(Protocol):
-    """Static analysis of what scripts lock."""
+    """Static analysis of the locks that scripts take."""
 
     def __call__(self, scripts: Sequence[Revision], *, is_upgrade: bool, document: Any) -> Mapping[str, LockPlan]:
-        """The strong locks of each, run in this order; `document` is the catalog that the first of them meets."""
+        """Return the strong locks of each script, by revision id.
+
+        Args:
+            scripts: in the order in which they run.
+            is_upgrade: whether their upgrades run.
+            document: the catalog before the first script, as `read_catalog_document` reads it.
+
+        """
 
 
 class Observer(Protocol):
-    """Who looks on while revisions run."""
+    """Observes revisions while they run, for a rehearsal."""
 
     def session(self, session: Connection) -> None:
-        """An attempt begins, in this session."""
+        """Begin an attempt in this session."""
 
     def batched(self, statement: str) -> None:
-        """A batched update begins, in a block of its own."""
+        """Note that a batched update begins, in a block of its own."""
 
     def backfill(self, statement: str) -> None:
-        """The revision asks for a backfill."""
+        """Note that the revision declares a backfill."""
 
 
 class _Open(Gate):
@@ -129,7 +142,7 @@ class _Open(Gate):
 
 
 class _Silent(Listener):
-    """Ignores all."""
+    """Ignores everything."""
 
 
 OPEN, SILENT = _Open(), _Silent()
@@ -137,12 +150,18 @@ OPEN, SILENT = _Open(), _Silent()
 
 @dataclass(frozen=True)
 class Request:
-    """One run of Alembic, by the `alembic` command and by a stack's update alike.
+    """One run of Alembic, by the `alembic` command or by a stack's update.
 
-    A caller inside Python leaves it in Alembic's `config.attributes["request"]`. `lock` keeps other migrations out;
-    None only for a run that changes nothing. The ledger keeps the id of the `backup` that was made before, and the
-    `notes` of each revision. `locks` finds what was rehearsed or approved. `restrict` takes those that are held out
-    of Alembic's steps, before the first one runs.
+    A caller in the same process passes it as `config.attributes["request"]` of Alembic.
+
+    Attributes:
+        lock: the migration lock. None only for a run that changes nothing.
+        observer: set only in a rehearsal.
+        backup: the id of the backup that was taken before. The ledger records it.
+        notes: by revision, what the ledger records in addition.
+        locks: returns the locks of the revisions that were rehearsed or approved.
+        restrict: removes held contracts from Alembic's list of steps, before the first one runs.
+
     """
 
     job: Job
@@ -155,7 +174,7 @@ class Request:
     restrict: Callable[[list[Any]], None] | None = None
 
     def script(self, step: RevisionStep) -> Revision:
-        """The script of a step of Alembic's: as it was checked, or else as it is now."""
+        """Return the script of a step of Alembic: from the checked history if it is there, otherwise from disk."""
         path = Path(step.revision.path)
         revisions = self.job.history.revisions if self.job.history else {}
         return revisions.get(step.revision.revision) or Revision.read(path.parent, path.name)

@@ -1,4 +1,4 @@
-"""Read the database, plan, run, read again: all that the provider does, without Pulumi."""
+"""Migrate one database: lock it, read it, plan, run the plan and read it again, without Pulumi."""
 
 from __future__ import annotations
 
@@ -23,11 +23,16 @@ __all__ = ["migrate"]
 
 
 def migrate(job: Job, gate: Gate = OPEN, listener: Listener = SILENT) -> str:
-    """Bring the database to the target, and return the revision that it then says it is at, read on a new connection.
+    """Bring the database to the job's target, and return its revision as read over a new connection.
 
-    One migration at a time: a run that waited for another starts from where that left the database, which may be the
-    target. Safe to repeat: it starts from what the database says, not from what an earlier run believed. Raises
-    RevisionFailed as `alembic_run.run` does, and what `gate` raises, before anything of it has run.
+    Only one migration runs in a database at a time. A run that waited for another one plans from the new state.
+    Repeating it is safe, because each run starts from what the database contains.
+
+    Raises:
+        RevisionFailed: a step failed, as in `alembic_run.run`.
+        DatabaseError: the database cannot be reached, or is not at the target in the end.
+        Exception: whatever `gate` raises, before anything has run.
+
     """
     with (
         waits(listener.waits, job.policy.lock_deadline),
@@ -51,7 +56,7 @@ def migrate(job: Job, gate: Gate = OPEN, listener: Listener = SILENT) -> str:
 
 
 def _reach(request: Request, gate: Gate) -> Looked | None:
-    """Run what is pending, and return what it was made of; None if another migration came between: then plan again."""
+    """Run the pending revisions. Return None if another migration came between, so that the caller plans again."""
     job = request.job
     with span("plan"):
         looked = look_closely(job)
@@ -60,7 +65,7 @@ def _reach(request: Request, gate: Gate) -> Looked | None:
         return looked
     with span("review"):
         notes = gate.approve(plan) or {}
-    # Git is asked while Alembic is loaded.
+    # Git runs while this process loads Alembic.
     with ThreadPoolExecutor(1) as aside:
         future = aside.submit(job.origin.completed, job.directory)
         run = _load_run()
@@ -77,7 +82,7 @@ def _reach(request: Request, gate: Gate) -> Looked | None:
 
 
 def _fill_in(job: Job, listener: Listener) -> None:
-    """Work for a while at the backfills that the scripts ask for; what is left is told, and is no failure."""
+    """Work at the declared backfills for as long as the policy allows. Report unfinished ones without an error."""
     from pulumi_alembic.migrate.backfills.work import fill_in
 
     try:
@@ -90,7 +95,7 @@ def _fill_in(job: Job, listener: Listener) -> None:
 
 
 def _load_run() -> Callable[[Plan, History, Request], None]:
-    """What runs a plan, with all that an env.py loads."""
+    """Import everything that env.py needs, and return the function that runs a plan."""
     with for_good("pulumi_alembic.migrate.online"):
         from pulumi_alembic.migrate import alembic_run, authoring, online  # noqa: F401 - env.py needs them
 
@@ -98,7 +103,7 @@ def _load_run() -> Callable[[Plan, History, Request], None]:
 
 
 def _read_at_last(url: str, policy: Policy) -> str:
-    """What the database says in the end; a connection that is lost here is no failure of what ran."""
+    """Read the final revision. Wait for the server and read again if the connection is lost."""
     try:
         return read_revision(url)
     except DatabaseError:

@@ -1,4 +1,4 @@
-"""A run on a database: attempt after attempt, until every step is committed or one of them is given up."""
+"""A run on a database: repeat attempts until every step is committed, or raise if one of them fails for good."""
 
 from __future__ import annotations
 
@@ -41,9 +41,10 @@ __all__ = ["keep_failure", "run_online"]
 
 
 def keep_failure(running: Running, error: BaseException, request: Request) -> None:
-    """The ledger has a row of the step that ended with `error`, unless it cannot be written: that is no other failure.
+    """Record in the ledger that the running step ended with `error`.
 
-    Of the error it holds what tells no values: PostgreSQL's code and first line, or the name of Python's exception.
+    The row contains no values: only PostgreSQL's code and first line, or the name of Python's exception. If the row
+    cannot be written, nothing is raised.
     """
     step, seconds, statements = running.step, running.seconds, running.statements
     if step is None:
@@ -76,16 +77,22 @@ def _reason(error: BaseException) -> str:
 
 
 _LOOK = 0.1
-"""Seconds between two looks at the session, at least one within each try for a lock."""
+"""Seconds between two looks at the session, so that each try for a lock is observed at least once."""
 
 
 def run_online(metadata: sa.MetaData | None, request: Request, forecast: Forecast) -> None:
-    """Run all that Alembic was asked for; a step that cannot have its locks is tried again, whole, until the deadline.
+    """Run all steps that Alembic was asked for. A step that cannot get its locks is repeated until the deadline.
 
-    `forecast` tells the locks of scripts, if others are in the database.
+    Args:
+        metadata: the metadata of env.py, None if it has none.
+        request: the run of Alembic.
+        forecast: finds the locks of scripts. It is used only if others are connected to the database.
 
-    Raises RevisionFailed for a step that fails, which is rolled back while those before it stay, and DatabaseError
-    where the database cannot be reached or another migration came between.
+    Raises:
+        RevisionFailed: a step failed. It is rolled back, and the steps before it stay applied.
+        DatabaseError: the database cannot be reached.
+        Moved: another migration came between.
+
     """
     retries, spans = Retries(request.job.policy), RunSpans(counted=request.observer is None)
     with Watch(request.job.url, request.listener.status, min(_LOOK, request.job.policy.lock_timeout / 2)) as watch:
@@ -117,7 +124,7 @@ def run_online(metadata: sa.MetaData | None, request: Request, forecast: Forecas
 
 
 def _complete_backfills(request: Request) -> None:
-    """A contract deletes what a backfill reads: those that this run asked for end first. Raises BackfillError."""
+    """Complete the declared backfills before a contract deletes what they read. Raises BackfillError if one remains."""
     if not asked_for(request.job.read_history()):
         return
     from pulumi_alembic.migrate.backfills.work import fill_in
@@ -127,7 +134,7 @@ def _complete_backfills(request: Request) -> None:
 
 
 def _attempt(begin: Callable[[], None], locks: TableLocks, forecast: Forecast) -> None:
-    """One attempt, which begins again when the locks of its steps are known."""
+    """Run one attempt. If it stops to find the locks of its steps, find them and begin again."""
     ahead = None
     try:
         begin()
@@ -154,12 +161,12 @@ def _function(step: RevisionStep, request: Request) -> Function:
 
 
 def _recover(error: BaseException, running: Running, retries: Retries, watch: Watch, request: Request) -> None:
-    """Return when it is time for another attempt; raise what a person is to read if there is none."""
+    """Return when the next attempt can begin. If there is none, raise the error that a person reads."""
     if isinstance(error, Moved):
         raise error
     if running.step is None:
         raise _outside_of_a_revision(error, running, request) from None
-    # A script that caught it failed only later, for the reason that the transaction was aborted.
+    # A script that caught the first error failed later, because the transaction was aborted.
     first = running.aborted.error if running.aborted and not connection_lost(error) else error
     waited = _waited(retries, watch) if busy(first) else ""
     pause = None if running.committed else retries.pause(first)

@@ -1,4 +1,4 @@
-"""Where a database is, and the plan from there: read only, and without what only a run needs."""
+"""Read where a database is, and plan from there. Nothing is changed, and Alembic is not loaded for the plan itself."""
 
 from __future__ import annotations
 
@@ -37,16 +37,19 @@ __all__ = [
 
 
 def read_revision(url: str) -> str:
-    """The revision that the database says it is at: an id, `base`, or ids joined by `+`. Raises DatabaseError."""
+    """Return the database's revision: an id, `base`, or several ids joined by `+`. Raises DatabaseError."""
     with connect(url) as connection:
         return revision_text(read_heads(connection))
 
 
 @dataclass(frozen=True)
 class Looked:
-    """The plan from where a database is, the history that it is of and, where asked for, what is in the database.
+    """A plan, the history that it was made from and, on request, the catalog of the database.
 
-    `server` is the major version of its server, 0 if there is no database yet.
+    Attributes:
+        catalog: None unless it was asked for and the plan has steps.
+        server: the server's major version, or 0 if there is no database yet.
+
     """
 
     plan: Plan
@@ -56,10 +59,14 @@ class Looked:
 
 
 def plan_from_database(job: Job) -> Plan:
-    """The plan from where the database is now, of scripts that can run. Nothing is changed.
+    """Return the plan from the database's revision, after checking that its scripts can run. Nothing is changed.
 
-    Raises as `look_closely` does, and HistoryError as `refuse_unfit` does. Scripts that would not run are not loaded,
-    nor is Alembic where nothing would run.
+    Alembic is not loaded if the plan is empty.
+
+    Raises:
+        HistoryError: as `refuse_unfit` raises it.
+        MigrationError: as `look_closely` raises it.
+
     """
     steps = look_closely(job).plan
     refuse_unfit(steps, job.url)
@@ -67,11 +74,18 @@ def plan_from_database(job: Job) -> Plan:
 
 
 def look_closely(job: Job, *, catalog: bool = False) -> Looked:
-    """The plan from where the database is now, read over one connection, with the history that the plan is of.
+    """Return the plan from the database's revision, read over one connection. No script is imported.
 
-    If something would run, with the catalog if that is asked for. No script is loaded, and nothing is changed. Raises
-    DatabaseError where the database cannot be asked, TargetError if there is no way, HistoryError where an applied
-    script is not the one that ran, or the manifest does not fit; and, with trust, StoredScriptError.
+    Args:
+        job: the database, the scripts and the target.
+        catalog: read the catalog too, if the plan has steps.
+
+    Raises:
+        DatabaseError: the database cannot be read.
+        TargetError: no path leads to the target.
+        HistoryError: an applied script differs from the one that ran, or the manifest does not match the scripts.
+        StoredScriptError: with `job.trust`, a stored script is not trusted.
+
     """
     # The scripts are read while the server answers.
     document = None
@@ -80,18 +94,25 @@ def look_closely(job: Job, *, catalog: bool = False) -> Looked:
         with connect(job.url) as connection:
             looked = look_over(connection, scripts.result, job)
             if catalog and looked.plan.steps:
-                # The statements of revisions run with the login's search_path, not with this session's.
+                # Revisions run with the login's search_path, not with this session's.
                 document = read_catalog_document(connection, login_search_path(job.url))
     if document is None:
         return looked
     from pulumi_alembic.sql.catalog import Catalog
 
-    # In no transaction any more.
+    # The connection is closed by now, so that parsing holds no transaction open.
     return replace(looked, catalog=Catalog.of(document))
 
 
 def look_over(connection: Connection, scripts: Callable[[], History], job: Job) -> Looked:
-    """As `look_closely`, over a connection that there is, with the history that `scripts` gives behind the heads."""
+    """Plan over an open connection, as `look_closely` does.
+
+    Args:
+        connection: a session of the database.
+        scripts: returns the history. It is called after the heads are read.
+        job: the target and what is allowed.
+
+    """
     refuse_read_only(connection)
     heads = read_heads(connection) or job.adopted
     history = scripts()
@@ -107,7 +128,7 @@ def look_over(connection: Connection, scripts: Callable[[], History], job: Job) 
 
 
 def without_held(connection: Connection, steps: Plan, history: History, contracts: Contracts) -> Plan:
-    """The plan without the contracts that are not due here. Raises TargetError for an expand that builds on one."""
+    """Return the plan without contracts that are not due. Raises TargetError if an expand builds on one of them."""
     if steps.direction is not Direction.UPGRADE or not any(step.phase == CONTRACT for step in steps.steps):
         return steps
     if contracts.by_hand:
@@ -122,9 +143,12 @@ def without_held(connection: Connection, steps: Plan, history: History, contract
 
 
 def look_at_nothing(job: Job, current: Sequence[str] = ()) -> Looked:
-    """The plan for a database that does not exist yet, or that was at `current` when it was last read.
+    """Return the plan for a database that does not exist yet, or was at `current` when it was last read.
 
-    Raises HistoryError and TargetError as `look_closely` does.
+    Raises:
+        HistoryError: as for `look_closely`.
+        TargetError: as for `look_closely`.
+
     """
     history = job.read_history()
     history.require_manifest()
@@ -139,7 +163,10 @@ _IMPORTED: set[tuple[Path, str]] = set()
 
 
 def refuse_unfit(steps: Plan, url: str | None) -> None:
-    """Raise HistoryError for a script that does not import, or in which something is where it cannot run."""
+    """Raise HistoryError if a script of the plan cannot be imported or has a statement in the wrong place.
+
+    Raises TargetError for a downgrade that reverts nothing. `url` is None if there is no database yet.
+    """
     if not steps.steps:
         return
     with for_good("pulumi_alembic.migrate.alembic_run"):
@@ -147,7 +174,7 @@ def refuse_unfit(steps: Plan, url: str | None) -> None:
         from pulumi_alembic.migrate.alembic_run import import_scripts
         from pulumi_alembic.scripts.shape import Function
 
-    # What imported once in this process imports again, as far as anybody can tell without running it.
+    # A script that was imported once in this process can be imported again.
     fresh = [step for step in steps.steps if (step.path, step.checksum) not in _IMPORTED]
     import_scripts(fresh)
     _IMPORTED.update((step.path, step.checksum) for step in fresh)

@@ -1,4 +1,4 @@
-"""What is in a migration's way, looked at before its first statement: where the stack asks for it."""
+"""Preflight checks before a migration's first statement: long transactions, replica lag, free connections."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SELECT current_setting('max_connections')::int - current_setting('superuser_rese
 FROM pg_stat_activity WHERE usesysid IS NOT NULL AND datid IS NOT NULL
 """
 
-# PostgreSQL 15 manual, 28.2: of others' sessions only members of pg_read_all_stats see more than that they are there.
+# PostgreSQL 15 manual, 28.2: only members of pg_read_all_stats see details of other roles' sessions.
 _HIDDEN = """
 SELECT (SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND query = '<insufficient privilege>'),
@@ -52,9 +52,14 @@ SELECT (SELECT count(*) FROM pg_stat_activity
 
 
 def look(url: str, policy: Policy) -> list[str]:
-    """Raises DatabaseError, with everything that is beyond the policy's limits, before anything runs.
+    """Check the database against the limits of the policy, before anything runs.
 
-    Returns what could not be seen: of another role's session a login without pg_read_all_stats sees no times.
+    Returns:
+        What could not be seen. Without pg_read_all_stats a login sees no times of other roles' sessions.
+
+    Raises:
+        DatabaseError: at least one limit is exceeded. The message lists all of them.
+
     """
     connection = log_in(url, "alembic preflight", autocommit=True)
     user = connection.info.user

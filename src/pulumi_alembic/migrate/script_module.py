@@ -1,4 +1,4 @@
-"""A script as a Python module."""
+"""Import a revision script as a Python module."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ __all__ = ["load"]
 
 
 def load(revision: Revision) -> ModuleType:
-    """The module of a script, new at each call. A stored script's is made of its text: it is nowhere on disk.
+    """Return a new module of the script at each call. A stored script is compiled from its text, as it is not on disk.
 
-    Raises whatever the script raises.
+    Raises:
+        Exception: whatever the script raises while it is imported.
+
     """
     if not revision.is_stored:
         return load_python_file(str(revision.path.parent), revision.path.name)
     module = ModuleType(re.sub(r"\W", "_", revision.file))
     module.__file__ = os.path.abspath(revision.path)  # noqa: PTH100 - resolve() would follow links
     code = compile(revision.source, module.__file__, "exec")
-    exec(code, vars(module))  # noqa: S102 - a stored script is one whose text something outside of the database vouches for
+    exec(code, vars(module))  # noqa: S102 - a stored script runs only if its checksum is known outside of the database
     return module

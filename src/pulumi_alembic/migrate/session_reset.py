@@ -1,4 +1,4 @@
-"""Each revision begins with the same session: what an earlier one of the run set, created or took in it has ended."""
+"""Reset the session after each revision, so that no revision sees settings or objects of an earlier one."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SELECT concat_ws(', ', format('set_config(''role'', %L, false)', current_setting
      WHERE source = 'session'))
 """
 
-# Triggers that wait for the commit belong to the script, and so to its settings.
+# Triggers that are deferred to the commit belong to the script, so that they run with its settings.
 _END = """
 SET CONSTRAINTS ALL IMMEDIATE; CLOSE ALL; UNLISTEN *; DISCARD TEMP;
 RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL
 """
 
-# After the commit, where the end of the process would release them, and after the ledger's row, which has a number.
-# It is another transaction, or the next one could not begin with SET TRANSACTION.
+# It runs after the commit, when the end of a process would release the locks, and after the ledger's INSERT uses its
+# sequence. It is a transaction of its own, so that the next one can begin with SET TRANSACTION.
 _UNLOCK = "BEGIN; SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD SEQUENCES; COMMIT; "
 
 _PREPARED = "EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql)"
@@ -38,15 +38,15 @@ _ATTRIBUTES = ("row_factory", "cursor_factory", "server_cursor_factory", "prepar
 
 
 class Renewal:
-    """The session as it was when this was created, for each revision of a run.
+    """Restores the session to its initial state for each revision of a run.
 
-    Settings, role, temporary tables, cursors, prepared statements, LISTEN, advisory locks, the last value of sequences
-    and the options of psycopg's and SQLAlchemy's connections end with the revision, as they end with the process that
-    runs `alembic upgrade +1`. What a script changes in Python itself, such as a variable of a module, does not.
+    A revision's settings, role, temporary tables, cursors, prepared statements and LISTEN end with it. So do advisory
+    locks, the last values of sequences, and options of psycopg's and SQLAlchemy's connections. They would also end with
+    a process that runs `alembic upgrade +1`. Changes in Python itself remain, such as a variable of a module.
     """
 
     def __init__(self, session: Session, connection: sa.Connection, limit: str) -> None:
-        """`limit` is the statement that each transaction begins with."""
+        """Note the session's state. `limit` is the statement that each transaction begins with."""
         self._session = session
         self._connection = connection
         self._limit = limit
@@ -57,22 +57,22 @@ class Renewal:
         self._step: object = None
 
     def begin(self, step: object, limit: str = "") -> None:
-        """Begin a transaction of `step`; another `limit` holds for it."""
+        """Begin a transaction of `step`. Another `limit` replaces the usual one for this transaction."""
         if self._baseline is None:
             [(self._baseline,)] = self._session.execute(_BASELINE.encode()).fetchall()
             self._session.rollback()
         first = step is not self._step
         self._step = step
-        # In one message to the server: this is done once per revision.
+        # One message to the server, to save round trips.
         send(self._session, f"{_UNLOCK if first else ''}BEGIN; {limit or self._limit}".encode())
 
     def limit(self) -> None:
-        """The first revision begins, in the transaction in which the heads were read, if that is still open."""
+        """Set the limit for the first revision, if the transaction that read the heads is still open."""
         if self._session.info.transaction_status != TransactionStatus.IDLE:
             self._session.execute(self._limit.encode())
 
     def end(self) -> None:
-        """The script of a revision has run; what this library adds to its transaction is still to come."""
+        """Reset the session after a revision's script, before this library adds to its transaction."""
         for name, value in self._attributes.items():
             setattr(self._session, name, value)
         self._connection._execution_options = self._options

@@ -1,4 +1,4 @@
-"""The spans of a run: in each attempt the revisions, in each revision the statements that its script sends."""
+"""OpenTelemetry spans of a run: attempts contain revisions, and revisions contain the statements of their scripts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RunSpans:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """An attempt, which ends the last of its revisions."""
+        """Open the span of an attempt. Leaving it ends the span of its last revision."""
         self._attempts += 1
         with span("attempt", {"pulumi_alembic.attempt": self._attempts}):
             try:
@@ -45,7 +45,7 @@ class RunSpans:
             self._end()
 
     def revision(self, step: RevisionStep, attempt: int) -> None:
-        """A revision begins, and the one before is committed."""
+        """End the span of the previous revision, and begin the next one's."""
         self._end()
         direction, id_ = str(Direction.of(is_upgrade=step.is_upgrade)), str(step.revision.revision)
         self._attributes, self._begun = {"pulumi_alembic.direction": direction}, time.monotonic()
@@ -64,10 +64,16 @@ class RunSpans:
 
 
 def trace_statements(engine: sa.Engine, session: Connection, *, counted: bool) -> None:
-    """Give each statement that SQLAlchemy sends a span, but those of Alembic's own table.
+    """Give each statement that SQLAlchemy sends a span, except those of Alembic's version table.
 
-    Attributes are those of OpenTelemetry's semantic conventions for PostgreSQL (1.40). The text is without constants,
-    and parameters are not shown.
+    Attributes follow OpenTelemetry's semantic conventions for PostgreSQL (1.40). The text has no constants, and
+    parameters are left out.
+
+    Args:
+        engine: sends the statements.
+        session: the engine's only connection.
+        counted: record the duration as a metric too.
+
     """
     if not (wanted("TRACES") or wanted("METRICS")):
         return
@@ -100,12 +106,12 @@ def trace_statements(engine: sa.Engine, session: Connection, *, counted: bool) -
     def failed(context: sa.engine.ExceptionContext) -> None:
         end(-1, context.original_exception)
 
-    # Behind and ahead of what others do before and after a statement: that is not its own time.
+    # The first listener before a statement runs last, and the one after it first, so that others' time does not count.
     sa.event.listen(engine, "before_cursor_execute", before)
     sa.event.listen(engine, "after_cursor_execute", after, insert=True)
     sa.event.listen(engine, "handle_error", failed)
 
 
 def blockers(sessions: Sequence[Any]) -> Attributes:
-    """The attribute that names the sessions for which a revision waited."""
+    """Return the span attribute that names the sessions that blocked a revision."""
     return {"pulumi_alembic.blocked_by": [session.pid for session in sessions]}

@@ -1,4 +1,4 @@
-"""What this library sends on behalf of a script's statement, before or behind it, fails as that statement would."""
+"""Report an error of this library's own statements as an error of the script's statement that caused them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ __all__ = ["as_its_error"]
 
 @contextmanager
 def as_its_error(session: Session, connection: sa.Connection, text: str, parameters: Any) -> Iterator[None]:
-    """Raise what the server refuses within the block as what it is to the script: an error of its statement."""
+    """Raise a server error within the block as SQLAlchemy's error of the script's statement.
+
+    Args:
+        session: the session of the attempt.
+        connection: the SQLAlchemy connection on it.
+        text: the script's statement.
+        parameters: its parameters.
+
+    """
     try:
         with own_rows(session):
             yield

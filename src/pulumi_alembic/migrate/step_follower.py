@@ -1,4 +1,4 @@
-"""The steps of one run of Alembic: which one runs, which are left, and whether it committed anything on its own."""
+"""The steps of one run of Alembic: the running one, the remaining ones, and whether a step committed on its own."""
 
 from __future__ import annotations
 
@@ -25,15 +25,21 @@ IDLE = psycopg.pq.TransactionStatus.IDLE
 
 
 class Running:
-    """Follows one run through all of its attempts: each step of it is committed once, in order.
+    """Follows a run through all its attempts: each step is committed once, in order.
 
-    `step` is the revision that runs, None before the first. `committed` says that a part of it is in the database for
-    good, whatever becomes of the rest: by commit(), or by a COMMIT among its statements. `outside` says that it began
-    a block, whose effect the next run finds. `statements` counts those of this attempt at it. `aborted` is the error
-    that aborted the transaction of the last attempt, which its script may have caught, and `wait_ended` the wait before
-    its first revision that a limit ended. `on_steps` gets the steps,
-    before the first, and the session of this attempt; `on_step` each of them, before each of its attempts. `on_begin`
-    is called then too, and is that of the attempt.
+    Args:
+        on_steps: gets all steps before the first one, and the session of this attempt.
+        on_step: gets each step before each attempt at it.
+
+    Attributes:
+        step: the revision that runs. None before the first one, and for a stamp.
+        committed: a part of the step is committed whatever happens next, by commit() or a COMMIT statement.
+        outside: the step began a block outside the transaction. The next run finds its effect.
+        statements: how many statements this attempt at the step has sent.
+        aborted: the error that aborted the last attempt's transaction. The script can have caught it.
+        wait_ended: the wait before the first revision that a limit ended.
+        on_begin: the current attempt's callback, called after `on_step`.
+
     """
 
     def __init__(
@@ -57,17 +63,17 @@ class Running:
 
     @property
     def name(self) -> str:
-        """The id of the revision that runs; empty before the first."""
+        """The id of the running revision. Empty before the first one."""
         return str(self.step.revision.revision) if self.step is not None else ""
 
     @property
     def upgrades(self) -> bool:
-        """Whether a revision runs, and upward."""
+        """Whether the running step is an upgrade."""
         return self.step is not None and self.step.is_upgrade
 
     @property
     def following(self) -> tuple[str, ...]:
-        """The ids of the revisions that are still to run after it, in order."""
+        """The ids of the revisions after the running one, in order."""
         return tuple(str(step.revision.revision) for step in (self._left or [])[1:] if hasattr(step, "revision"))
 
     @property
@@ -77,17 +83,17 @@ class Running:
 
     @property
     def seconds(self) -> float:
-        """Since this attempt at the step began."""
+        """Seconds since this attempt at the step began."""
         return time.monotonic() - self._begun
 
     @property
     def complete(self) -> bool:
-        """Whether the step has run, so that the next commit is its end."""
+        """Whether the script has ended, so that the next commit ends the step."""
         return self._after is not None
 
     def follow(self, context: MigrationContext, engine: sa.Engine, session: Session) -> None:
-        """Begin an attempt with the run of `context`, which uses `engine`, whose only connection is `session`."""
-        # Private in Alembic 1.20, and the only place that knows the step also where the commit itself fails.
+        """Follow a new attempt, which Alembic runs with `context` on `engine`. Its only connection is `session`."""
+        # Private in Alembic 1.20. Only this function still knows the step if the commit itself fails.
         steps = context._migrations_fn
         context._migrations_fn = lambda heads, of: self._run(heads, session, context, lambda: steps(heads, of))  # type: ignore[misc]
 
@@ -97,16 +103,19 @@ class Running:
                 self.committed = True
 
         def before_commit(_: Any) -> None:
-            # The commit after the version was recorded is Alembic's own, the end of the step.
+            # Alembic commits after it has recorded the version: this commit ends the step.
             self.committed = self.committed or self._after is None
 
         sa.event.listen(engine, "after_cursor_execute", after_statement)
         sa.event.listen(engine, "commit", before_commit)
 
     def recorded(self, context: MigrationContext, heads: set[str]) -> None:
-        """The step has run, and `heads` are recorded in its transaction: only the commit is to come.
+        """Note that the step has run and `heads` are recorded in its transaction. Only the commit remains.
 
-        Raises MigrationError where the step had ended that transaction, so that what was recorded would be lost.
+        Raises:
+            MigrationError: the script ended that transaction itself, so that the version would not be recorded with its
+                changes.
+
         """
         connection = context.connection
         if connection is not None and connection.get_transaction() is not context._transaction:
@@ -117,21 +126,21 @@ class Running:
         self._after = frozenset(heads)
 
     def stamped(self, heads: set[str]) -> None:
-        """As `recorded`, of a stamp, which runs no revision."""
+        """Note that a stamp recorded `heads`. It runs no revision."""
         self._after = frozenset(heads)
 
     def _run(
         self, heads: Sequence[str], session: Session, context: MigrationContext, steps: Callable[[], Any]
     ) -> Iterator[Any]:
-        """The steps that are left, given the heads that the database has at the beginning of this attempt.
+        """Yield the remaining steps, given the database's heads at the beginning of this attempt.
 
-        They are counted once: run again, `alembic upgrade +1` would mean one more.
+        The steps are determined once: at a second attempt, `alembic upgrade +1` would mean one more revision.
         """
         if self._left is None:
             self._left, self._before = list(steps()), frozenset(heads)
             self._on_steps(self._left, session)
         elif frozenset(heads) == self._after:
-            # What looked like a failure was a commit whose answer got lost.
+            # The commit succeeded, but the server's answer was lost.
             self._next()
         elif frozenset(heads) != self._before:
             raise Moved(
@@ -139,7 +148,7 @@ class Running:
                 f"{revision_text(heads)} while the connection was lost"
             )
         if self._left and not heads and context.connection is not None:
-            # Alembic has just created its table, which is no part of the first revision.
+            # Commit Alembic's new version table separately, because it does not belong to the first revision.
             context.connection.commit()
         while self._left:
             # A stamp runs no revision.
@@ -153,6 +162,6 @@ class Running:
             self._next()
 
     def _next(self) -> None:
-        assert self._left  # noqa: S101 - it is a step of these that has ended
+        assert self._left  # noqa: S101 - the step that has ended is the first of them
         del self._left[0]
         self._before = self._after if self._after is not None else self._before

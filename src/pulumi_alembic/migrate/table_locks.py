@@ -1,4 +1,4 @@
-"""The strong locks of a revision are taken together before its work, so that nobody queues behind it for long."""
+"""Take the strong table locks of a revision together before its first change, so that others do not queue for long."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ _TRIAL = "pulumi_alembic_trial"
 _BACK = f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}".encode()
 
 _QUEUES = (0.005, 0.010, 0.020, 0.025)
-"""Seconds in the queue of a table, one try after the other: others queue behind it for as long."""
+"""Seconds that each try waits in the queue of a table. Others queue behind it for the same time."""
 
 _RESTS = (10.0, 15.0)
-"""How many times as long as it queued it then leaves the table to others, drawn again each time."""
+"""Range of a factor, drawn at random: the pause after a try is this many times as long as its wait."""
 
 _BEYOND_DEADLOCK = 1.0
-"""Seconds beyond the server's deadlock_timeout, after which a waiting session makes autovacuum give way."""
+"""Seconds to wait beyond the server's deadlock_timeout, which is when a waiting session cancels autovacuum."""
 
 
 class LooksAhead(BaseException):
-    """Ends an attempt before its first revision, so that the locks of its steps are found while no session is open.
+    """Ends an attempt before its first revision, so that no session is open while the locks of its steps are found.
 
-    No Exception: it is no failure of a step.
+    It is not an Exception, because no step has failed.
     """
 
     def __init__(self, steps: Sequence[RevisionStep], document: Any) -> None:
@@ -59,11 +59,11 @@ class LooksAhead(BaseException):
 
 
 class TableLocks:
-    """The strong locks of the steps of a run, and for how long it queues for them.
+    """The strong locks of a run's steps, and how they are acquired.
 
-    They are taken together, right before the first statement that needs one. The run never queues for them longer than
-    the policy's `lock_wait_max`, and gives back what it has before it tries again. Locks that are not known before are
-    waited for as the session's `lock_timeout` says. While nobody else is in the database, none are looked for.
+    They are taken together, right before the first statement that needs one. The run waits at most the policy's
+    `lock_wait_max`, then releases all of them before it tries again. Other locks are limited by the session's
+    `lock_timeout`. While no other session is connected to the database, no locks are searched for.
     """
 
     def __init__(self, request: Request, retries: Retries, watch: Watch) -> None:
@@ -75,7 +75,7 @@ class TableLocks:
         self._told: set[str] = set()
 
     def look(self, steps: Sequence[Any], session: Session) -> None:
-        """Raise LooksAhead if others are in the database, who could have to wait for one of the steps."""
+        """Raise LooksAhead if other sessions are connected, because one of them could have to wait for a step."""
         request = self._request
         if request.observer is not None or request.lock is None:
             return
@@ -84,7 +84,7 @@ class TableLocks:
             raise LooksAhead(revisions, None if request.locks else read_catalog_document(session))
 
     def learn(self, ahead: LooksAhead, forecast: Forecast) -> None:
-        """Find the locks of the steps: as whoever approved the plan knows them, else by static analysis."""
+        """Find the locks of the steps: from the approved plan, otherwise by static analysis."""
         if self._request.locks is not None:
             self._plans = self._request.locks()
             return
@@ -92,21 +92,26 @@ class TableLocks:
         self._plans = forecast(scripts, is_upgrade=ahead.steps[0].is_upgrade, document=ahead.document)
 
     def plan(self, revision: str) -> LockPlan | None:
-        """What to lock for the revision; None if nothing. Says once if there can be more than is known."""
+        """Return the locks to take for the revision, or None. Report once if the analysis does not know all of them."""
         plan = self._plans.get(revision)
         if plan is not None and plan.unknown:
             self._tell(revision, f"not all of its locks are known in advance ({plan.unknown})")
         return plan if plan is not None and plan.groups else None
 
     def _tell(self, revision: str, why: str) -> None:
-        """Say once that the revision's locks are waited for as they come."""
+        """Report once that the revision's statements wait for their locks one by one."""
         if revision not in self._told:
             self._told.add(revision)
             limit = f"{self._policy.lock_timeout * 1000:g} ms"
             self._request.listener.status(f"{revision}: {why}, so each statement waits for its own, up to {limit}")
 
     def take(self, plan: LockPlan, session: Session, revision: str) -> None:
-        """Hold all of the locks; raises psycopg.Error, with the transaction aborted, if they cannot be had."""
+        """Take all locks of the revision.
+
+        Raises:
+            psycopg.Error: they are not available in time. The transaction is aborted.
+
+        """
         try:
             if _at_once(plan, session):
                 return
@@ -116,7 +121,7 @@ class TableLocks:
                 self._retries.wait(begins=False)
                 return
         except psycopg.ProgrammingError as error:
-            # Another name or owner than the analysis said.
+            # A table has another name or owner than the analysis expected.
             send(session, _BACK)
             self._retries.wait(begins=False)
             self._tell(revision, f"its locks cannot be taken in advance ({server_message.primary(error)})")
@@ -125,7 +130,7 @@ class TableLocks:
         send(session, "; ".join(_lock(*group, nowait=True) for group in plan.groups).encode())
 
     def _queued(self, plan: LockPlan, session: Session) -> Iterator[bool]:
-        """Whether it has the locks, after each try in the queue."""
+        """Yield after each try in the queue whether it got the locks."""
         limit = _shown(session, "statement_timeout")
         for seconds in self._queues():
             yield _within(plan, session, seconds, limit)
@@ -151,7 +156,7 @@ class TableLocks:
 
 
 class Advance:
-    """Takes the locks of each revision of one attempt, whose session is `session`."""
+    """Takes the locks of each revision of one attempt."""
 
     def __init__(self, locks: TableLocks, session: Session, running: Running) -> None:
         self._locks = locks
@@ -162,7 +167,7 @@ class Advance:
         self._due = False
 
     def notice(self, engine: sa.Engine) -> None:
-        """Notice the statement that needs the locks, before anything else looks at it."""
+        """Listen for the statement that needs the locks, before any other listener."""
 
         def before(_: object, __: object, text: str, parameters: Any, ___: object, many: bool) -> None:
             if self._step is not self._running.step:
@@ -176,7 +181,7 @@ class Advance:
         sa.event.listen(engine, "before_cursor_execute", before)
 
     def follow(self, engine: sa.Engine) -> None:
-        """Take the locks as the last thing before that statement, unless that has been done by then."""
+        """Take the locks right before that statement, after all other listeners, unless they are taken by then."""
 
         def before(connection: sa.Connection, _: object, text: str, parameters: Any, *__: object) -> None:
             if self._due:
@@ -186,13 +191,16 @@ class Advance:
         sa.event.listen(engine, "before_cursor_execute", before)
 
     def take(self) -> None:
-        """Take the locks now, if the statement that comes needs them. Raises psycopg.Error if they cannot be had."""
+        """Take the locks now, if the next statement needs them. Raises psycopg.Error if they are not free in time."""
         if self._due and self._plan is not None:
             self._locks.take(self._plan, self._session, self._running.name)
             self._due, self._plan = False, None
 
     def holds(self, condition: Callable[[], bool]) -> bool:
-        """Whether the condition holds under the locks; otherwise they are given back, and due again."""
+        """Return whether the condition is true under the locks.
+
+        If not, the locks are released, so that they are taken again later.
+        """
         plan, due = self._plan, self._due
         if not due:
             return condition()
@@ -207,7 +215,7 @@ class Advance:
 
 
 def _at_once(plan: LockPlan, session: Session) -> bool:
-    """Whether all of the locks could be had without a wait; otherwise it has none of them."""
+    """Return whether all locks were free. If not, none of them is held."""
     locks = "; ".join(_lock(*group, nowait=True) for group in plan.groups)
     try:
         send(session, f"SAVEPOINT {_SAVEPOINT}; {locks}; RELEASE SAVEPOINT {_SAVEPOINT}".encode())
@@ -218,9 +226,9 @@ def _at_once(plan: LockPlan, session: Session) -> bool:
 
 
 def _drain(plan: LockPlan, session: Session) -> None:
-    """Queue behind whoever changes or vacuums the tables, which stops neither readers nor writers.
+    """Wait for sessions that alter or vacuum the tables, with a lock that blocks neither readers nor writers.
 
-    After deadlock_timeout the server cancels an autovacuum for it, and finds a deadlock.
+    After deadlock_timeout the server cancels an autovacuum that blocks this lock, and detects deadlocks.
     """
     before = _shown(session, "lock_timeout")
     limit = parse_duration("deadlock_timeout", _shown(session, "deadlock_timeout")) + _BEYOND_DEADLOCK
@@ -230,9 +238,10 @@ def _drain(plan: LockPlan, session: Session) -> None:
 
 
 def _within(plan: LockPlan, session: Session, seconds: float, limit: str) -> bool:
-    """As `_at_once`, with so many seconds in the queue; `limit` is the statement_timeout that holds afterwards.
+    """Return whether the locks were acquired within `seconds` in the queue. If not, none of them is held.
 
-    It is the statement's limit, as lock_timeout would count for each table.
+    The limit is set as statement_timeout, because lock_timeout would apply to each table. `limit` is restored
+    afterwards.
     """
     begun = time.monotonic()
     sent = f"SAVEPOINT {_SAVEPOINT}; "
@@ -244,7 +253,7 @@ def _within(plan: LockPlan, session: Session, seconds: float, limit: str) -> boo
         send(session, f"SET LOCAL statement_timeout = '{limit}'; RELEASE SAVEPOINT {_SAVEPOINT}".encode())
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
         if isinstance(error, psycopg.errors.QueryCanceled) and time.monotonic() - begun < seconds / 2:
-            # Not the limit: somebody has cancelled it.
+            # It ended too early for the limit: a person cancelled it.
             raise
         send(session, _BACK)
         return False
@@ -252,12 +261,12 @@ def _within(plan: LockPlan, session: Session, seconds: float, limit: str) -> boo
 
 
 def _lock(mode: str, tables: Sequence[str], *, nowait: bool = False) -> str:
-    # ONLY, because the tables below are named themselves.
+    # ONLY, because partitions and children are listed themselves.
     return f"LOCK TABLE {', '.join(f'ONLY {table}' for table in tables)} IN {mode} MODE{' NOWAIT' if nowait else ''}"
 
 
 def _shown(session: Session, setting: str) -> str:
-    """The setting's value. SHOW begins no snapshot, which a SELECT would."""
+    """Return the setting's value. Unlike SELECT, SHOW does not take a snapshot."""
     value = send(session, f"SHOW {setting}".encode()).get_value(0, 0)
     return value.decode() if value else ""
 
