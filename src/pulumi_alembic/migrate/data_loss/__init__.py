@@ -1,1 +1,1 @@
-"""Rows that a revision would destroy: counted, refused or preserved, and restored by the next upgrade."""
+"""The data loss guard: count rows that a revision would destroy, stop it or preserve them, and restore them later."""

@@ -1,4 +1,4 @@
-"""Which tables and columns are there: told twice, before and after what shows in no text, it says what went between."""
+"""Compare the tables and columns before and after a statement whose text does not show what it drops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Names", "Tables", "gone", "names", "present"]
 
 Tables = Mapping[str, tuple[str, int | None, int, Mapping[str, str] | None]]
-"""Each table by its number: its name, the number of its file, rows deleted so far, and its columns by their numbers."""
+"""By table oid: name, relfilenode, rows deleted so far in this transaction, and columns by their number."""
 
 _PRESENT = r"""
 SELECT json_object_agg(c.oid, json_build_array(
@@ -27,7 +27,7 @@ WHERE relkind = 'r' AND relpersistence <> 't' AND nspname <> 'information_schema
 """
 
 Names = Mapping[int, tuple[str, Mapping[int, str]]]
-"""Each table by its number: its name in SQL, and the names of its columns, which are not in SQL, by their numbers."""
+"""By table oid: the name as SQL, and the unquoted names of its columns by their number."""
 
 _NAMES = r"""
 SELECT c.oid::bigint, quote_ident(nspname) || '.' || quote_ident(relname), (
@@ -40,21 +40,21 @@ WHERE relkind IN ('r', 'p') AND relpersistence <> 't' AND nspname <> 'informatio
 
 
 def names(connection: Connection) -> Names:
-    """What the tables and their columns are called now."""
+    """Return the current names of all tables and their columns."""
     rows = connection.execute(_NAMES.encode()).fetchall()
     return {oid: (name, {int(at): column for at, column in (columns or {}).items()}) for oid, name, columns in rows}
 
 
 def present(connection: Connection) -> Tables:
-    """The tables that have rows of their own, as the session sees them."""
+    """Return the tables that store rows themselves, as this session sees them."""
     [(tables,)] = connection.execute(_PRESENT.encode()).fetchall()
     return tables or {}
 
 
 def gone(before: Tables, now: Tables) -> tuple[list[Loss], list[Loss]]:
-    """What of `before` is there no more; and the tables that have another file, or that rows were deleted from.
+    """Return what was dropped since `before`, and the tables that were rewritten or had rows deleted.
 
-    A file is another one after TRUNCATE, and after what writes every row again.
+    TRUNCATE and each rewrite of a table give it another relfilenode.
     """
     lost: list[Loss] = []
     touched: list[Loss] = []

@@ -1,4 +1,4 @@
-"""The columns of a table as keeping needs them: what of a value stays the same without the types of the database."""
+"""Columns of a table as preserving rows needs them: types that exist even if the database's own types are dropped."""
 
 from __future__ import annotations
 
@@ -34,9 +34,20 @@ ORDER BY attnum
 
 @dataclass(frozen=True)
 class Column:
-    """`sql` is its name in SQL, `type` names its type alone, `bare` as SQL writes it, and `full` with its modifier.
+    """A column of a table.
 
-    It is `plain` where every PostgreSQL has that type; `base` is what a domain is of, where that is so of it.
+    Attributes:
+        name: the name without quotes.
+        sql: the name as SQL writes it.
+        type: the schema-qualified name of its type.
+        bare: its type as SQL writes it, without modifiers.
+        full: its type as SQL writes it, with modifiers such as a length.
+        number: its attnum.
+        plain: its type is in pg_catalog and is no domain.
+        base: of a domain over a type of pg_catalog, that type. Otherwise None.
+        virtual: it is generated when it is read.
+        collated: it has a collation of the database's own.
+
     """
 
     name: str
@@ -56,12 +67,12 @@ class Column:
 
     @property
     def required(self) -> bool:
-        """Whether a row has to bring a value."""
+        """Whether each inserted row must give a value."""
         return self.not_null and not (self.default or self.identity or self.generated)
 
     @property
     def kept(self) -> str:
-        """Its value in SQL, of a type that nobody can drop."""
+        """The SQL expression of its value in a type and collation that cannot be dropped."""
         value = self.sql
         if not self.plain:
             value = f"{value}::{self.base or 'text'}"
@@ -69,6 +80,6 @@ class Column:
 
 
 def read_columns(connection: Connection, table: str) -> dict[str, Column]:
-    """The columns of a table by their names, none where it is not there."""
+    """Return the columns of a table by name. Empty if there is no such table."""
     rows = connection.execute(_COLUMNS, {"table": table})
     return {row[0]: Column(*row) for row in rows}

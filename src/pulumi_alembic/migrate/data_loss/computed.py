@@ -1,4 +1,4 @@
-"""What a contract's downgrade computes from other values: newer than what is preserved, which does not replace it."""
+"""Record what a contract's downgrade computes from other values. Older preserved values do not replace it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,16 @@ WHERE attrelid = to_regclass(%s) AND (attname = %s OR %s = '' AND attnum = 1)
 
 
 class Computed:
-    """What the statements of a script write that depends on other columns or tables, as it is noted after each.
+    """Columns and tables that a script's statements fill from other columns or tables.
 
-    A constant in every row, or in those in which the column was NULL, only fills the column. `columns` are those that
-    are computed in every row, and `some` those that are computed in some, as pairs of the table's and the column's
-    number; `tables` got rows from other tables. It is `unknown` what a text that does not show it writes.
+    A constant only fills a column if it is written to every row, or to rows in which the column was NULL.
+
+    Attributes:
+        columns: computed in every row, as pairs of the table's oid and the column's number.
+        some: computed in some rows, in the same form.
+        tables: oids of tables that got rows from other tables.
+        unknown: a statement's text did not show what it writes.
+
     """
 
     def __init__(self, session: Connection) -> None:
@@ -37,13 +42,13 @@ class Computed:
         self.unknown = False
 
     def writes(self, table: int, column: int | None = None) -> bool:
-        """Whether the script computes something in the table or, if one is named, in its column, or can do so."""
+        """Return whether the script computes something in the table or can do so, or in the column if one is given."""
         if self.unknown or table in self.tables:
             return True
         return column is not None and (table, column) in self.columns | self.some
 
     def note(self, statement: str) -> None:
-        """The statement has run."""
+        """Note what a statement computes, after it has run."""
         try:
             trees = parse(statement, shared=True)
         except ParseError:

@@ -1,4 +1,4 @@
-"""The foreign keys of the tables that rows and values go back into: their order, and checks that wait for all rows."""
+"""Foreign keys of tables that rows are restored to: the order of the tables, and deferred checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ForeignKey", "deferred", "read_keys", "sorted_by_keys"]
 
-# Of a key's copies for partitions the server takes care. Before PostgreSQL 18 there is no conenforced and no conperiod.
+# The server maintains a key's copies for partitions. Before PostgreSQL 18 conenforced and conperiod do not exist.
 _KEYS = """
 SELECT conname, conrelid::bigint, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
     confrelid::bigint, quote_ident(pn.nspname) || '.' || quote_ident(p.relname),
@@ -34,7 +34,13 @@ ORDER BY conname, conrelid
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """A foreign key of `child`: its `own` columns name the `others` of `parent`; `full` where all or none is NULL."""
+    """A foreign key: the `own` columns of `child` refer to the columns `others` of `parent`.
+
+    Attributes:
+        child: name of the table as SQL, like `parent`.
+        full: MATCH FULL, so that all of its columns are NULL or none.
+
+    """
 
     name: str
     child_oid: int
@@ -47,13 +53,13 @@ class ForeignKey:
     full: bool
 
     def alter(self, how: str) -> bytes:
-        """The statement that makes it `DEFERRABLE INITIALLY DEFERRED`, or `NOT DEFERRABLE` again."""
+        """Return the statement that makes it `DEFERRABLE INITIALLY DEFERRED`, or `NOT DEFERRABLE` again."""
         name = sql.Identifier(self.name).as_string(None)
         return f"ALTER TABLE {self.child} ALTER CONSTRAINT {name} {how}".encode()
 
 
 def read_keys(session: Connection, tables: Iterable[int]) -> list[ForeignKey]:
-    """Every foreign key of these tables, and every one that names one of them."""
+    """Return every foreign key of these tables, and every one that refers to them."""
     rows = session.execute(_KEYS, {"tables": list(tables)}).fetchall()
     return [
         ForeignKey(name, child_oid, child, parent_oid, parent, tuple(own), tuple(others), *kind)
@@ -62,7 +68,7 @@ def read_keys(session: Connection, tables: Iterable[int]) -> list[ForeignKey]:
 
 
 def sorted_by_keys(tables: Sequence[int], keys: Sequence[ForeignKey]) -> dict[int, int]:
-    """A rank for each table: what others refer to comes first, as far as there is no cycle."""
+    """Return a rank for each table: referenced tables come first, except in a cycle."""
     rank = dict.fromkeys(tables, 0)
     for _ in rank:
         for key in keys:
@@ -73,7 +79,7 @@ def sorted_by_keys(tables: Sequence[int], keys: Sequence[ForeignKey]) -> dict[in
 
 @contextmanager
 def deferred(session: Connection, keys: Iterable[ForeignKey]) -> Iterator[None]:
-    """Within the block these keys are not checked, at its end they are; then each is as deferrable as it was before."""
+    """Defer these foreign keys within the block, check them at its end, and restore their deferrability."""
     changed = [key for key in keys if not key.deferrable]
     for key in changed:
         session.execute(key.alter("DEFERRABLE INITIALLY DEFERRED"))

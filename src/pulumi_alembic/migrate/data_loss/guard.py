@@ -1,4 +1,4 @@
-"""No revision deletes rows that it may not: each of its statements is looked at before it runs.
+"""Check each statement of a revision before it runs: it must not delete rows unless the stack allows that.
 
 Importing this module loads SQLAlchemy.
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["MARK", "Guard", "written"]
 
 MARK = "/* data guard */"
-"""Begins each statement of the guard's own, so that a server's log tells it from the script's."""
+"""Prefix of each statement that the guard itself sends, so that a server's log shows which ones are the script's."""
 
 _SAVEPOINT = "pulumi_alembic_guard"
 
@@ -45,11 +45,11 @@ _LIMIT = f"{MARK} SELECT set_config('statement_timeout', %s, true), set_config('
 class Guard:
     """Raises DataLoss before a statement deletes rows or values, unless its revision is allowed to.
 
-    They are counted under the lock that the statement needs, so that nobody adds to them meanwhile, for no longer than
-    the policy's `count_timeout`. What a statement's text does not show, such as a DO block, is run, compared with what
-    was there before, and taken back where rows went. What is preserved is not lost.
+    They are counted under the lock that the statement needs, so that no session adds any meanwhile. Counting takes at
+    most the policy's `count_timeout`. A statement whose text does not show what it deletes, such as a DO block, is run
+    and compared with the state before it. It is rolled back if rows were deleted. Preserved rows do not count as lost.
 
-    What looks closely is loaded only if there is something to look at.
+    The parser and the code that counts are loaded only if a statement can delete something.
     """
 
     def __init__(self, session: Session, running: Running, request: Request, advance: Advance) -> None:
@@ -66,12 +66,12 @@ class Guard:
         self._refused: DataLoss | None = None
 
     def follow(self, engine: sa.Engine) -> None:
-        """Look at every statement that is sent through `engine`, whose only connection is the session."""
+        """Check every statement sent through `engine`. Its only connection is the session."""
         sa.event.listen(engine, "before_cursor_execute", self._before)
         sa.event.listen(engine, "after_cursor_execute", self._after)
 
     def complete(self) -> None:
-        """The revision has run, and only the commit is to come: say what was preserved."""
+        """Report what the revision preserved, after its script and before the commit."""
         if self._set:
             self._outline, self._set = None, False
         if "_preserver" in vars(self):
@@ -90,10 +90,11 @@ class Guard:
         if self._running.step is None or self._session.autocommit or (self._may_lose and not self._preserver.keeps):
             return
         if self._refused:
-            # The script went on after it; its revision does not.
+            # The script caught the error and continued: its revision still fails.
             raise self._refused
         if self._session.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
-            # Nothing can be lost, and the statement fails by itself: a savepoint of ours could only hide that.
+            # Nothing can be lost in an aborted transaction, and the statement fails by itself. A savepoint would only
+            # hide that.
             return
         with as_its_error(self._session, connection, text, parameters):
             sql = written(text, parameters, many=many)
@@ -102,7 +103,7 @@ class Guard:
                     self._look(sql)
 
     def _look(self, sql: str) -> None:
-        """Before the statement runs."""
+        """Check the statement before it runs."""
         from pulumi_alembic.migrate.data_loss.catalog_after import present
         from pulumi_alembic.migrate.data_loss.losses import losses
         from pulumi_alembic.sql.effects import effects
@@ -115,7 +116,7 @@ class Guard:
             if seen_effects.unknown:
                 self._suspects = None
                 if self._preserver.keeps:
-                    self._preserver.before  # noqa: B018 - as it is now
+                    self._preserver.before  # noqa: B018 - read now
             if _moves_savepoints(sql):
                 raise MigrationError(
                     "a savepoint and a statement that does not show what it deletes, in one text: pass each of them to "
@@ -134,7 +135,7 @@ class Guard:
             self._compare(before, cursor, text, parameters, many=many)
 
     def _compare(self, before: Tables, cursor: Any, text: str, parameters: Any, *, many: bool) -> None:
-        """After the statement ran."""
+        """Compare the catalog after the statement ran."""
         from pulumi_alembic.migrate.data_loss.catalog_after import gone, present
 
         lost, touched = gone(before, present(self._session))
@@ -158,7 +159,10 @@ class Guard:
         return self._running.name in self._allowed
 
     def _take(self, lost: Sequence[Loss], modes: Mapping[str, str]) -> None:
-        """Refuse it, or where it is kept have it tried first: only that tells exactly what goes."""
+        """Refuse the statement.
+
+        If rows are preserved, try it first, because only that shows exactly what it deletes.
+        """
         if not self._preserver.keeps:
             self._refuse(lost, modes)
             return
@@ -168,30 +172,35 @@ class Guard:
             self._suspects = frozenset(loss.table for loss in lost)
 
     def _may_take(self, sql: str) -> bool:
-        """Whether it is worth a look at the catalog; of most statements that is told without the server.
+        """Return whether the statement can delete something, so that the catalog must be read.
 
-        Of a plain drop the server tells in one answer that there is nothing to lose.
+        Most statements are decided without the server. For a plain drop, one answer of the server shows whether
+        anything is lost.
         """
         if _ONLY_SETS.fullmatch(sql):
-            # Nothing is asked before it: SET TRANSACTION must be the first of its transaction.
+            # Send nothing before it: SET TRANSACTION must be the first statement of its transaction.
             self._outline, self._set = None, True
             return False
         if may_rename(sql) and self._preserver.keeps:
-            self._preserver.before  # noqa: B018 - as it is now
+            self._preserver.before  # noqa: B018 - read now
         if dropped := plain_drop(sql):
             if dropped.tables and self._preserver.keeps and self._preserver.fills_tables:
                 return True
             return not self._advance.holds(lambda: holds_nothing(self._session, dropped, self._limit, MARK))
         outline = self._outline = self._outline or CatalogOutline.read(self._session)
         if outline.may_change_by(sql):
-            # The search_path ends with the revision.
+            # The session's search_path is reset at the end of the revision, so the outline is read again.
             self._outline, self._set = None, True
         return outline.may_lose_by(sql)
 
     def _refuse(self, lost: Sequence[Loss], modes: Mapping[str, str], left: Sequence[int] = ()) -> None:
-        """Raises DataLoss if there is anything of what would go; `modes` are the statement's own locks.
+        """Raise DataLoss if the statement would delete any of `lost`.
 
-        `left` is how much of each would stay.
+        Args:
+            lost: what it can delete.
+            modes: the locks that the statement itself takes, by table.
+            left: how many rows or values of each would remain.
+
         """
         self._lock(lost, modes)
         numbers = zip(self._preserver.named(lost), self._counted(lost), left or [0] * len(lost), strict=True)
@@ -202,15 +211,16 @@ class Guard:
     def _lock(self, lost: Sequence[Loss], modes: Mapping[str, str]) -> None:
         self._advance.take()
         for table in dict.fromkeys(loss.table for loss in lost):
-            # Nobody may add a row from here on, also where the statement itself would let them.
+            # From here on no session can add a row, even if the statement's own lock would allow that.
             mode = modes.get(table, "ACCESS EXCLUSIVE")
             mode = "SHARE ROW EXCLUSIVE" if mode == "ROW EXCLUSIVE" else mode
             self._session.execute(f"{MARK} LOCK TABLE {table} IN {mode} MODE".encode())
 
     def _counted(self, lost: Sequence[Loss]) -> list[int]:
-        """How much there is of each. Raises DataLoss where counting takes too long, or is not allowed.
+        """Return the number of rows or values of each.
 
-        The transaction is no more, then: a savepoint's own rollback would be cut by the same limit.
+        Raises DataLoss if counting takes too long or is not allowed. The transaction is aborted then, because the same
+        limit would interrupt rolling back to a savepoint.
         """
         if not lost:
             return []
@@ -219,7 +229,8 @@ class Guard:
         about, named = estimate(self._session, lost), self._preserver.named(lost)
         [settings] = self._session.execute(_SETTINGS).fetchall()
         try:
-            # Rows that a policy hides would go too: the server refuses to count around it.
+            # Rows hidden by a policy would be deleted too. With row_security off the server refuses an incomplete
+            # count.
             self._session.execute(_LIMIT, [str(round(self._limit * 1000)), "off"])
             numbers = count(self._session, lost)
             self._session.execute(_LIMIT, settings)
@@ -236,7 +247,7 @@ _ONLY_SETS = re.compile(r"\s*(?:SET|RESET)\s[^;]*;?\s*", re.IGNORECASE)
 
 
 def _moves_savepoints(sql: str) -> bool:
-    """Whether a savepoint that is set before the text would be gone, or not be the newest, after it."""
+    """Return whether the text can end a savepoint that was set before it, or set a newer one."""
     if not _SAVEPOINTS.search(sql):
         return False
     from pulumi_alembic.sql.parser import ParseError, parse
@@ -251,7 +262,10 @@ _SAVEPOINTS = re.compile(r"(?i)\b(?:savepoint|release|rollback)\b")
 
 
 def written(text: str, parameters: Any, *, many: bool) -> str:
-    """The statement with its parameters, of many the first; as it is where they do not fit, which fails by itself."""
+    """Return the statement with its parameters inserted, the first ones of several.
+
+    If the parameters do not fit, the text is returned unchanged. It fails by itself.
+    """
     with suppress(Unbindable):
         return bound(text, parameters[0] if many and parameters else parameters)
     return text

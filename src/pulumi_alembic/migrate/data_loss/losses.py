@@ -1,4 +1,4 @@
-"""The rows and values that a statement would delete, and how many they are."""
+"""The rows and values that a statement would delete, and how many there are."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ __all__ = ["Loss", "count", "estimate", "losses"]
 
 @dataclass(frozen=True)
 class Loss:
-    """The rows of a table or, where one is named, what is not NULL in a column; names are as PostgreSQL prints them.
+    """The rows of a table, or the values of one column that are not NULL. Names are as PostgreSQL prints them.
 
-    Of a column it is that of the table's partitions and children too, unless it is of the table `only`.
+    Attributes:
+        only: without the column's values in partitions and children.
+
     """
 
     table: str
@@ -29,18 +31,23 @@ class Loss:
     only: bool = field(default=False, compare=False)
 
     def described(self, number: int | None, *, about: bool = False) -> str:
-        """`12,345 rows of app.messages`; `about` so many where it was not counted, and without a number for None."""
+        """Return a text such as `12,345 rows of app.messages`, without a number for None. `about` adds that word."""
         of = f"{self.table}.{self.column}" if self.column else self.table
         noun = plural(number, "value" if self.column else "row")
         return " ".join(filter(None, ["about" * about, "" if number is None else f"{number:,}", noun, "of", of]))
 
 
 def losses(destroys: Iterable[str], catalog: Catalog, *, apart: bool = False) -> tuple[Loss, ...]:
-    """The tables and columns with rows of their own among what `Effects.destroys` names, each once.
+    """Return the tables and columns that store rows among what `Effects.destroys` names, each once.
 
-    Of a column the values are those of the whole table or, `apart`, of each of its partitions and children. Rows that
-    a statement picks by a condition, and values that it writes over, are what it is for: they are none. What the
-    catalog does not know is not there, and what a view or an index holds can be made again.
+    Rows that a statement selects by a condition and values that it overwrites are its purpose, so they do not count.
+    Objects that the catalog lacks do not exist. Views and indexes can be created again.
+
+    Args:
+        destroys: objects as `Effects.destroys` names them.
+        catalog: the catalog before the statement.
+        apart: return a column for each partition and child, not once for the whole table.
+
     """
     lost = [loss for destroyed in destroys for loss in _losses(destroyed, catalog, apart=apart)]
     tables = {loss.table for loss in lost if not loss.column}
@@ -50,17 +57,14 @@ def losses(destroys: Iterable[str], catalog: Catalog, *, apart: bool = False) ->
 
 
 def count(connection: Connection, found: Sequence[Loss]) -> list[int]:
-    """How much there is of each, exactly, as the session sees it."""
+    """Return the exact number of each, as the session sees it."""
     counts = ", ".join(f"({_count(loss)})" for loss in found)
     row = connection.execute(f"SELECT {counts}".encode()).fetchone()
     return [int(number) for number in row or ()]
 
 
 def estimate(connection: Connection, lost: Sequence[Loss]) -> list[int | None]:
-    """How many rows each one's table has, by the statistics and without a look at it; None if there are none yet.
-
-    Of a column there are no more values than that.
-    """
+    """Estimate the rows of each one's table from statistics, without reading the table. None if it has none yet."""
     # Before PostgreSQL 14 a table that was never analyzed has 0, since then -1.
     estimated = "SELECT CASE WHEN reltuples > 0 THEN reltuples::bigint END FROM pg_class WHERE oid = to_regclass({})"
     estimates = sql.SQL(", ").join(sql.SQL(f"({estimated})").format(sql.Literal(loss.table)) for loss in lost)
@@ -83,12 +87,12 @@ def _losses(thing: str, catalog: Catalog, *, apart: bool) -> Iterator[Loss]:
 
 
 def _split(name: str) -> Iterator[tuple[str, str]]:
-    """Every way to cut a name at a dot; one in quotes may hold dots too."""
+    """Yield every way to split a name at a dot, because a quoted name can contain dots."""
     parts = name.split(".")
     return ((".".join(parts[:at]), ".".join(parts[at:])) for at in range(1, len(parts)))
 
 
 def _count(loss: Loss) -> str:
-    """Of a table's rows its own: each table that goes is named itself."""
+    """Return the query that counts. Rows are counted with ONLY, because each dropped table is listed itself."""
     only = "ONLY " if loss.only or not loss.column else ""
     return f"SELECT count({loss.column or '*'}) FROM {only}{loss.table}"

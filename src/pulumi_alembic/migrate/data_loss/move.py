@@ -1,4 +1,4 @@
-"""Moving a table into the schema `kept`, or copying its rows, or the key and the values of columns, there."""
+"""Preserve rows in the schema `kept`: move a whole table there, or copy its rows or the values of some columns."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FROM pg_class c CROSS JOIN LATERAL (
 ) AS given WHERE c.oid = to_regclass(%(table)s) AND grantee <> relowner
 """
 
-# Each goes with the table by itself, or by the CASCADE that was tried. In this order none is in the way of another.
+# Dropping the table would drop each of these, by itself or by the CASCADE that was tried. The order avoids conflicts.
 _STRIP = (
     """
 WITH t AS (SELECT to_regclass(%(table)s)::oid AS oid)
@@ -88,7 +88,7 @@ SELECT statement FROM (
 """
 )
 
-# What PostgreSQL itself has is in no row of pg_depend.
+# Objects of PostgreSQL itself have no rows in pg_depend.
 _TIED = """
 WITH t AS (SELECT oid, reltype, reltoastrelid FROM pg_class WHERE oid = to_regclass(%s)),
 types AS (SELECT reltype AS oid FROM t UNION SELECT typarray FROM pg_type JOIN t ON pg_type.oid = reltype)
@@ -109,13 +109,19 @@ SELECT EXISTS (
 
 
 def move(connection: Connection, entry: Entry, source: Source) -> bool:
-    """The table with its rows is the kept one, and an empty one has its name; False where something hangs on it still.
+    """Move the table with its rows into the schema `kept`, and create an empty one with its name.
 
-    It is then half taken apart: the caller has a savepoint from before. Its statements that fail raise psycopg.Error.
+    Returns:
+        False if objects still depend on the moved table. Then the caller must roll back to a savepoint, because the
+        table is partly dismantled.
+
+    Raises:
+        psycopg.Error: one of its statements failed.
+
     """
     parameters = {"table": source.table, "name": entry.name, "kept": KEPT_SCHEMA}
     strips = [text for (text,) in connection.execute(_STRIP.encode(), parameters).fetchall()]
-    # Of a domain to its base: the same bytes, which are not written again.
+    # From a domain to its base type: the stored bytes are the same, so that the table is not rewritten.
     columns = [column for column in source.columns.values() if column.base]
     types = [f"ALTER TABLE {source.table} ALTER {column.sql} TYPE {column.base}" for column in columns]
     names = list(_renames(entry.place, source.renamed))
@@ -124,7 +130,7 @@ def move(connection: Connection, entry: Entry, source: Source) -> bool:
 
 
 def _renames(table: str, renamed: Mapping[str, str]) -> Iterator[str]:
-    """Two columns may have changed names."""
+    """Yield renames through temporary names, because two columns can have swapped their names."""
     names = [(now, f"pulumi_alembic {number}", was) for number, (now, was) in enumerate(renamed.items())]
     for pairs in ([(now, between) for now, between, _ in names], [(between, was) for _, between, was in names]):
         for old, new in pairs:
@@ -133,24 +139,24 @@ def _renames(table: str, renamed: Mapping[str, str]) -> Iterator[str]:
 
 
 def detach(connection: Connection, table: str) -> None:
-    """The table is no partition, and inherits from none."""
+    """Detach the table from its partitioned table, and end its inheritance."""
     parents = connection.execute(_PARENTS, [table]).fetchall()
     _execute(connection, [partition if is_partition else child for partition, child, is_partition in parents])
 
 
 def drop_keys_into(connection: Connection, tables: Sequence[str]) -> None:
-    """No foreign key is of rows of these tables."""
+    """Drop every foreign key that refers to these tables."""
     _execute(connection, [text for (text,) in connection.execute(_KEYS_INTO, [list(tables)]).fetchall()])
 
 
 def revoke(connection: Connection, table: str) -> None:
-    """Nobody but the owner may anything with the table."""
+    """Revoke all privileges on the table from everyone but its owner."""
     grants = connection.execute(_GRANTED, {"table": table}).fetchall()
     _execute(connection, [f"REVOKE ALL ON {table} FROM {grantee} CASCADE" for (grantee,) in grants])
 
 
 def _execute(connection: Connection, statements: Sequence[str]) -> None:
-    """In one message to the server: others wait meanwhile."""
+    """Send the statements in one message, because other sessions wait meanwhile."""
     if statements:
         connection.execute("; ".join(statements).encode())
 
@@ -163,15 +169,15 @@ JOIN pg_attribute ON attnum = number WHERE attrelid = conrelid AND contype = 'p'
 
 
 def copy_rows(connection: Connection, entry: Entry, source: Source) -> Entry:
-    """Every row is in the kept table too, which is made here."""
+    """Create the preserved table as a copy of all rows, and return the entry with their number."""
     number = _copy(connection, entry, source, [column for column in source.columns.values() if not column.virtual])
     return replace(entry, rows=number)
 
 
 def copy_values(connection: Connection, entry: Entry, source: Source, names: Sequence[str]) -> Entry:
-    """What is in these columns of each row is in the kept table too, which is made here, by the rows' primary key.
+    """Create the preserved table with the primary key and the values of these columns of each row.
 
-    NULL as well: the next upgrade may fill the column.
+    NULL is copied too, because the next upgrade can fill the column.
     """
     _copy(connection, entry, source, [source.columns[name] for name in names])
     counts = numbers(connection, entry, entry.columns)
@@ -180,7 +186,7 @@ def copy_values(connection: Connection, entry: Entry, source: Source, names: Seq
 
 @contextmanager
 def unhidden(connection: Connection, table: str) -> Iterator[None]:
-    """Within the block the table's owner sees all of its rows."""
+    """Let the table's owner see all of its rows within the block, despite FORCE ROW LEVEL SECURITY."""
     forced = connection.execute(_FORCED, [table]).fetchone() == (True,)
     if forced:
         connection.execute(f"ALTER TABLE ONLY {table} NO FORCE ROW LEVEL SECURITY".encode())
@@ -190,7 +196,7 @@ def unhidden(connection: Connection, table: str) -> Iterator[None]:
 
 
 def key_of(connection: Connection, table: str) -> tuple[str, ...]:
-    """The columns of the primary key, in its order; none if there is none."""
+    """Return the columns of the primary key in its order. Empty if there is none."""
     [(key,)] = connection.execute(_KEY, [table]).fetchall()
     return tuple(key or ())
 

@@ -1,4 +1,4 @@
-"""PlainDrop drops: whether a statement drops just what it names, and whether that is empty."""
+"""Plain drops: statements that drop only what they name. The server tells in one answer whether that is empty."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PART = r'(?:[^\W\d][\w$]*|"(?:[^"]|"")+")'
 _NAME = rf"{_PART}(?:\.{_PART})?"
 _END = r"(?:\s+RESTRICT)?\s*;?\s*"
 _WITHOUT_ROWS = r"INDEX|VIEW|MATERIALIZED\s+VIEW|SEQUENCE|TYPE|DOMAIN|SCHEMA"
-"""Without CASCADE none of these takes a row or a value with it; an extension takes its tables."""
+"""Dropping one of these without CASCADE deletes no row and no value. An extension would drop its tables."""
 
 _DROP = re.compile(
     rf"\s*DROP\s+(?:(TABLE)|{_WITHOUT_ROWS})\s+(?:IF\s+EXISTS\s+)?({_NAME}(?:\s*,\s*{_NAME})*){_END}", re.IGNORECASE
@@ -39,9 +39,13 @@ _LIMIT = "set_config('statement_timeout', '{}', true), set_config('row_security'
 
 @dataclass(frozen=True)
 class PlainDrop:
-    """The tables that a statement drops, as it writes them, or of one table the column; no tables for what has no rows.
+    """The tables that a statement drops, or the column of one table, as the statement writes them.
 
-    PostgreSQL refuses it where anything else would go but partitions, and a column of the table's children.
+    PostgreSQL refuses such a statement if other objects depend on these, except partitions and a column's children.
+
+    Attributes:
+        tables: empty if the dropped objects store no rows.
+
     """
 
     tables: str
@@ -49,9 +53,12 @@ class PlainDrop:
 
 
 def plain_drop(sql: str) -> PlainDrop | None:
-    """What DROP TABLE or DROP COLUMN takes, or the drop of what has no rows; None for all that is not one of these.
+    """Return what a DROP TABLE, a DROP COLUMN or the drop of objects without rows drops.
 
-    Alone in its text, and without CASCADE or a comment. It is read without the parser, which takes long to load.
+    None for any other statement.
+
+    The statement must be the only one of its text, without CASCADE and without comments. The parser is not used,
+    because loading it takes long.
     """
     if match := _DROP.fullmatch(sql):
         return PlainDrop(match[2] if match[1] else "")
@@ -60,11 +67,20 @@ def plain_drop(sql: str) -> PlainDrop | None:
 
 
 def holds_nothing(connection: Connection, dropped: PlainDrop, seconds: float, mark: str) -> bool:
-    """Whether there is no row and no value of it; False also where that cannot be told, or not in so many seconds.
+    """Return whether the dropped objects have no row and no value. False also if that is not known in time.
 
-    Asked under the lock that the statement needs itself, in one message to the server, which begins with `mark`; the
-    question's savepoint ends with the next one. An aborted transaction must not be asked: it would be revived.
-    Raises psycopg.Error where the lock cannot be had in time, or the session is gone.
+    The lock that the statement needs is taken, and the question is sent in one message. The transaction must not be
+    aborted, because rolling back to the savepoint would revive it.
+
+    Args:
+        connection: the session of the revision.
+        dropped: the objects to look at.
+        seconds: the limit for the query.
+        mark: prefix of the statements that are sent.
+
+    Raises:
+        psycopg.Error: the lock is not available in time, or the connection was lost.
+
     """
     if not dropped.tables:
         return True
@@ -73,7 +89,7 @@ def holds_nothing(connection: Connection, dropped: PlainDrop, seconds: float, ma
         answer = send(
             connection,
             f"{mark} SAVEPOINT {_SAVEPOINT}; LOCK TABLE {dropped.tables} IN ACCESS EXCLUSIVE MODE; "
-            # Kept on the server, they are restored without a question in between.
+            # The settings are saved on the server, so that restoring them needs no further round trip.
             f"SELECT {_set('pulumi_alembic.', '')}, {_LIMIT.format(round(seconds * 1000))}; "
             f"SELECT {_exists(dropped)}, {_set('', 'pulumi_alembic.')}".encode(),
         )
@@ -85,7 +101,7 @@ def holds_nothing(connection: Connection, dropped: PlainDrop, seconds: float, ma
         if answer.get_value(0, 0) == b"f":
             connection.execute(f"{mark} RELEASE SAVEPOINT {_SAVEPOINT}".encode())
             return True
-    # And with it the lock: whoever counts now holds it for no longer than it may.
+    # This releases the lock too, so that counting holds it only within its own limit.
     connection.execute(f"{mark} ROLLBACK TO SAVEPOINT {_SAVEPOINT}; RELEASE SAVEPOINT {_SAVEPOINT}".encode())
     return False
 
@@ -96,7 +112,7 @@ def _set(to: str, of: str) -> str:
 
 
 def _exists(dropped: PlainDrop) -> str:
-    """With the table's partitions and children."""
+    """Return the condition that there is a row or value, including partitions and children."""
     if dropped.column:
         # IS NOT NULL is false of a row value that has a NULL in it.
         return f"EXISTS (SELECT FROM {dropped.tables} WHERE num_nonnulls({dropped.column}) > 0)"
@@ -104,7 +120,7 @@ def _exists(dropped: PlainDrop) -> str:
 
 
 def drops_tables(statement: str) -> bool:
-    """Whether the text is one DROP TABLE, and nothing else."""
+    """Return whether the text is one DROP TABLE and nothing else."""
     from pulumi_alembic.sql.parser import ParseError, parse
 
     try:

@@ -1,4 +1,4 @@
-"""Preserves what a statement of a downgrade, or of a contract, drops: in its own transaction, before it runs."""
+"""Preserve what a statement of a downgrade or of a contract drops, in the revision's transaction, before it runs."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ SELECT quote_ident(nspname) || '.' || quote_ident(relname), c.oid::bigint FROM u
 JOIN pg_class c ON c.oid = inhparent JOIN pg_namespace n ON n.oid = relnamespace ORDER BY far
 """
 _RECOUNT = 0.2
-"""Seconds for which rows are counted while other sessions cannot write."""
+"""Seconds for counting rows while other sessions cannot write."""
 
 _INSERTS = "insert|bulk_insert|merge|copy|call|do|session"
-"""Without one of these words a script leaves new tables empty."""
+"""A script without any of these words leaves new tables empty."""
 _FILLS_TABLES = re.compile(rf"(?i)(?<![a-z])({_INSERTS})(?![a-z])")
 _FILLS_COLUMNS = re.compile(rf"(?i)(?<![a-z])({_INSERTS}|update|default|server_default)(?![a-z])")
 
@@ -56,7 +56,7 @@ _STILL = "SELECT format('DROP TABLE IF EXISTS %%s CASCADE', oid::regclass) FROM 
 
 
 class Preserver:
-    """What it returns as preserved is in the schema `kept`, told of in the ledger, and committed with the revision."""
+    """Preserves rows and values in the schema `kept`, and records them in the ledger, as a part of the revision."""
 
     def __init__(self, session: Connection, running: Running, request: Request) -> None:
         self._session = session
@@ -72,11 +72,11 @@ class Preserver:
         self._revision = ""
         self._before: Before | None = None
         self._requires: dict[int, str] = {}
-        """By table, the revision that adds a column again which no row can be without, and which has no default."""
+        """By table oid, the revision that adds a required column without a default again."""
 
     @property
     def wants(self) -> bool:
-        """Whether what the running revision deletes is to be kept, if there is a place for it."""
+        """Whether data that the running revision deletes shall be preserved, if the schema `kept` exists."""
         step = self._running.step
         if step is None or not is_wanted(self._request.job.policy):
             return False
@@ -84,7 +84,7 @@ class Preserver:
 
     @property
     def keeps(self) -> bool:
-        """Whether what the running revision deletes is kept."""
+        """Whether data that the running revision deletes is preserved."""
         if not self.wants:
             return False
         if self._ready is None:
@@ -94,16 +94,16 @@ class Preserver:
 
     @property
     def fills_tables(self) -> bool:
-        """Whether the revision's script can insert into a table that it creates: then an empty one is preserved too."""
+        """Whether the script can insert into a table that it creates. Then an empty table is preserved too."""
         return self._has(_FILLS_TABLES)
 
     @property
     def fills_columns(self) -> bool:
-        """Whether the revision's script can fill a column that it adds: then NULL is preserved too."""
+        """Whether the script can fill a column that it adds. Then NULL is preserved too."""
         return self._has(_FILLS_COLUMNS)
 
     def named(self, lost: Sequence[Loss]) -> list[Loss]:
-        """The same, by the names from before the running revision, if its script may have changed them."""
+        """Return the losses by the names from before the running revision, if its script can have changed them."""
         if self._before is None or self._revision != self._running.name:
             return list(lost)
         named: list[Loss] = []
@@ -121,14 +121,14 @@ class Preserver:
 
     @property
     def before(self) -> Before:
-        """What the running revision's tables were called before the first statement that may call them otherwise."""
+        """The names before the first statement of the running revision that can change them."""
         if self._before is None or self._revision != self._running.name:
             self._revision, self._before = self._running.name, Before(self._session)
         return self._before
 
     def count(self, found: Sequence[Loss]) -> None:
-        """Take the number of rows while others may still read and write, for as long as that may take."""
-        # Below that the way back to the savepoint would be cut short too.
+        """Count rows while other sessions can still read and write, for at most the policy's `count_timeout`."""
+        # A shorter limit would also interrupt rolling back to the savepoint.
         limit = max(round(self._request.job.policy.count_timeout * 1000), 50)
         for loss in found:
             if loss.column or loss in self._numbers:
@@ -140,7 +140,7 @@ class Preserver:
                 raise psycopg.Rollback
 
     def any(self, found: Iterable[Loss]) -> bool:
-        """Whether there is anything of it to keep."""
+        """Return whether there is anything to preserve."""
         if self.fills_tables and any(not loss.column for loss in found):
             return True
         return self._exists(found, null=self.fills_columns)
@@ -157,12 +157,12 @@ class Preserver:
         return bool(exists)
 
     def look(self) -> None:
-        """The statement has been tried, and not yet been taken back."""
+        """Note the partitioned tables that remain after the statement was tried, before it is rolled back."""
         [(partitions,)] = self._session.execute(_PARTITIONED.encode()).fetchall()
         self._partitioned = set(partitions or ())
 
     def preserve(self, lost: Sequence[Loss], statement: str) -> list[Loss]:
-        """Keep what `statement` deletes, which was tried and taken back; what cannot be kept is returned."""
+        """Preserve what `statement` deletes, after it was tried and rolled back. Return what cannot be preserved."""
         tables = list(dict.fromkeys(loss.table for loss in lost if not loss.column))
         columns: dict[str, list[Loss]] = {}
         for loss in lost:
@@ -198,7 +198,7 @@ class Preserver:
 
     @property
     def advice(self) -> str:
-        """Why what is lost is not kept, where it could be; for the end of a sentence."""
+        """Why the lost data is not preserved although it could be, to append to a message."""
         if self.wants and not self._ready:
             return (
                 f"\n  it would be preserved, if the schema {KEPT_SCHEMA} existed. "
@@ -207,20 +207,20 @@ class Preserver:
         return "".join(f"\n  it cannot be preserved: {reason}" for reason in self._reasons)
 
     def tidy(self) -> None:
-        """The statement has run: what stood in for tables, or was no part of one any more, goes too."""
+        """Drop the tables that replaced moved ones or were detached, after the statement has run."""
         if self._drops:
             for (statement,) in self._session.execute(_STILL, [self._drops]).fetchall():
                 self._session.execute(statement.encode())
         self._drops = []
 
     def complete(self) -> None:
-        """The revision has run, and only the commit is to come: say what it preserved."""
+        """Report what the revision preserved, after its script and before the commit."""
         for entry in self._kept:
             self._request.listener.kept(entry)
         self._kept = []
 
     def _roots(self, table: str) -> list[tuple[str, int]]:
-        """What it is a partition of, the nearest first."""
+        """Return the partitioned tables above the table, the nearest first."""
         return [(name, oid) for name, oid in self._session.execute(_ROOTS, [table]).fetchall()]
 
     def _rows(self, source: Source, into: str, *, moves: bool) -> str:
@@ -229,7 +229,7 @@ class Preserver:
         if moves and source.is_light and self._move(entry, source):
             return self._keep(replace(entry, moved=True))
         if moves:
-            # As no partition any more it does not go with its root.
+            # A detached partition is not dropped with its partitioned table.
             self._drop_later(source.table)
         try:
             with self._session.transaction():
@@ -263,7 +263,7 @@ class Preserver:
         )
 
     def _number(self, table: str) -> dict[str, Any]:
-        """How many rows there are; counted before, it is only about so many where that takes too long now."""
+        """Return the number of rows: exact, or an earlier count or an estimate if counting takes too long now."""
         counted = self._numbers.get(Loss(table))
         with suppress(psycopg.errors.QueryCanceled), self._session.transaction():
             limit = round(_RECOUNT * 1000)

@@ -1,4 +1,4 @@
-"""A table of the schema `kept`: the preserved rows of a table, or values of its columns, that a revision dropped."""
+"""Tables of the schema `kept`: preserved rows of a table, or values of its columns, that a revision dropped."""
 
 from __future__ import annotations
 
@@ -37,16 +37,28 @@ _LONGEST = 40
 
 @dataclass(frozen=True)
 class Entry:
-    """Rows of `table`, or values of its `columns`, that `revision` dropped; it holds them in `name`.
+    """A preserved table: rows of `table`, or values of its `columns`, that `revision` dropped.
 
-    Tables are named as PostgreSQL prints them. `into` is where they go back to: the table, or what it was a partition
-    of. `rows` is None where they were not counted in time, and only `about` so many where others could still write.
-    `types` are those of columns that are kept as text or as a
-    domain's base, `sequences` how far those of the columns were. Columns that were `required` cannot be NULL, and have
-    no default. `counts` are the values of each column, `refers` the tables that foreign keys of it name, and `script`
-    the checksum of the revision. It goes back with the revision that it `waits` for, where that is another one. `why`
-    counts what could not go back, by its reason. What a downgrade dropped is `restored_by` the upgrade, and what
-    a contract dropped by its downgrade.
+    Names of tables are as PostgreSQL prints them.
+
+    Attributes:
+        into: the table to restore to. For a partition this is its partitioned table.
+        name: the preserved table in the schema `kept`.
+        key: the columns of the primary key, if it has values of columns.
+        rows: how many, None if they were not counted in time.
+        when: ISO 8601.
+        moved: the table itself was moved, not copied.
+        types: types of the columns that are stored as text or as a domain's base type.
+        sequences: last value of each column's sequence, and whether it was used.
+        required: one of the columns is NOT NULL without a default.
+        counts: values of each column.
+        refers: tables that its foreign keys refer to.
+        script: checksum of the revision's script.
+        about: `rows` is approximate, because other sessions could still write.
+        waits: the later revision with which it is restored. Empty if that is its own.
+        why: how many could not be restored, by reason.
+        restored_by: the direction that restores it: a downgrade's data by the upgrade, a contract's by its downgrade.
+
     """
 
     id: str
@@ -73,22 +85,22 @@ class Entry:
 
     @property
     def place(self) -> str:
-        """The kept table, as SQL names it."""
+        """The preserved table, as SQL names it."""
         return sql.Identifier(KEPT_SCHEMA, self.name).as_string(None)
 
     @property
     def what(self) -> str:
-        """The table, or the columns."""
+        """The table or the columns, as a text."""
         return ", ".join(f"{self.table}.{quoted(column)}" for column in self.columns) or self.table
 
     def described(self, number: int | None) -> str:
-        """`12,345 rows of app.messages`, `1 value of app.tasks.title`."""
+        """Return a text such as `12,345 rows of app.messages` or `1 value of app.tasks.title`."""
         kind = plural(number, "value" if self.columns else "row")
         return f"{kind} of {self.what}" if number is None else f"{number:,} {kind} of {self.what}"
 
     @property
     def texts(self) -> list[str]:
-        """All of it, each column by itself."""
+        """Its contents as texts, one for each column."""
         if self.rows is None or self.about:
             return [("about " * (self.rows is not None)) + self.described(self.rows)]
         return (
@@ -98,7 +110,7 @@ class Entry:
         )
 
     def parts(self, numbers: Mapping[str, int]) -> list[str]:
-        """So many rows, or so many values of each column by its name, as texts; none of what there is none of."""
+        """Return these numbers of rows, or of values by column, as texts. Zeros are left out."""
         return [
             replace(self, columns=(name,) if name else ()).described(number)
             for name, number in numbers.items()
@@ -106,17 +118,17 @@ class Entry:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """The entry as JSON values."""
+        """Return the entry as JSON values."""
         return asdict(self)
 
 
 def new_id() -> str:
-    """Eight digits that nobody else has."""
+    """Return eight random hexadecimal digits."""
     return secrets.token_hex(4)
 
 
 def name_of(table: str, id: str) -> str:
-    """What a kept table is called: of its old name as much as fits, and the id."""
+    """Return the name of a preserved table: the beginning of its old name, and the id."""
     plain = "".join(character for character in table.rpartition(".")[2] if character.isalnum() or character == "_")
     while len(plain.encode()) > _LONGEST:
         plain = plain[:-1]
@@ -124,7 +136,7 @@ def name_of(table: str, id: str) -> str:
 
 
 def describe(connection: Connection, entry: Entry) -> None:
-    """The kept table says of itself what `entry` does; a new one says from now on."""
+    """Write the entry into the comment of its preserved table. A new one gets the current time."""
     document = {**asdict(entry), "when": entry.when or datetime.now(UTC).isoformat(timespec="milliseconds")}
     del document["name"]
     text = json.dumps({"kept": 1, **document})
@@ -134,7 +146,7 @@ def describe(connection: Connection, entry: Entry) -> None:
 
 
 def numbers(connection: Connection, entry: Entry, columns: Sequence[str]) -> dict[str, int]:
-    """How many values of each column are kept with the entry."""
+    """Return how many values of each column the entry holds."""
     counted = sql.SQL(", ").join(sql.SQL("count({})").format(sql.Identifier(column)) for column in columns)
     place = sql.Identifier(KEPT_SCHEMA, entry.name)
     [row] = connection.execute(sql.SQL("SELECT {} FROM {}").format(counted, place)).fetchall()
@@ -142,19 +154,19 @@ def numbers(connection: Connection, entry: Entry, columns: Sequence[str]) -> dic
 
 
 def is_ready(connection: Connection) -> bool:
-    """Whether there is a schema `kept` that belongs to the owner of the migration tables."""
+    """Return whether the schema `kept` exists and belongs to the owner of the migration tables."""
     return connection.execute(_READY, [KEPT_SCHEMA, VERSION_SCHEMA]).fetchone() is not None
 
 
 def read(connection: Connection) -> list[Entry]:
-    """What is kept, the newest first."""
+    """Return all preserved entries, the newest first."""
     rows = connection.execute(_ENTRIES, [KEPT_SCHEMA]).fetchall()
     entries = [entry for name, text in rows if (entry := _entry(name, text))]
     return sorted(entries, key=lambda preserved: (preserved.when, preserved.id), reverse=True)
 
 
 def _entry(name: str, text: str) -> Entry | None:
-    """The entry that a comment is of; None where somebody else wrote it."""
+    """Return the entry that a comment describes, or None if the comment is not ours."""
     try:
         document: dict[str, Any] = json.loads(text)
     except ValueError:
@@ -168,7 +180,7 @@ def _entry(name: str, text: str) -> Entry | None:
 
 
 def rename(connection: Connection, entry: Entry, before: Names, now: Names) -> None:
-    """Call what waits for a later revision by the names that this one has given its table and columns."""
+    """Rename the table and columns in an entry that waits, after a revision has renamed them."""
     table = next((oid for oid, (name, _) in before.items() if name == entry.into), None)
     if table is None or table not in now or before[table] == now[table]:
         return
@@ -177,7 +189,7 @@ def rename(connection: Connection, entry: Entry, before: Names, now: Names) -> N
     place, holds = sql.Identifier(KEPT_SCHEMA, entry.name), read_columns(connection, entry.place)
     moves = [(name, f"{number} on its way", new) for number, (name, new) in enumerate(called.items()) if name in holds]
     for old, new in (*((name, between) for name, between, _ in moves), *((between, new) for _, between, new in moves)):
-        # Two columns can have changed their names for each other's.
+        # Two columns can have swapped their names.
         statement = sql.SQL("ALTER TABLE {} RENAME {} TO {}")
         connection.execute(statement.format(place, sql.Identifier(old), sql.Identifier(new)))
     entry = replace(
@@ -193,11 +205,17 @@ def rename(connection: Connection, entry: Entry, before: Names, now: Names) -> N
 
 
 def waits(mine: Sequence[Entry], kept: Sequence[Entry], following: Sequence[str]) -> list[tuple[Entry, str]]:
-    """Those of `mine` that a later revision of this run is to come first for, and that revision.
+    """Return the entries of `mine` that cannot be restored before a later revision of this run, and that revision.
 
-    It adds a column that no row can be without and that has no default: with rows in the table it would fail. Either
-    its values are among what is `kept` as well, or the run that preserved the rows dropped it before. What refers to
-    rows that wait waits with them.
+    Such a revision adds a required column without a default, and would fail with rows in the table. Either its values
+    are preserved too, or the run that preserved the rows had dropped the column before. An entry that refers to rows of
+    a waiting one waits too.
+
+    Args:
+        mine: entries of the running revision.
+        kept: all preserved entries.
+        following: ids of the later revisions of this run, in order.
+
     """
     until = {entry.into: following.index(entry.waits) for entry in mine if entry.waits in following}
     for place, revision in enumerate(following):

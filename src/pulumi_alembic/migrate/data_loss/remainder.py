@@ -1,4 +1,4 @@
-"""What stays preserved after a restore: the rest of a table, or rows with the values of their columns."""
+"""What remains preserved after a restore: the rest of a table, or rows merged with the values of their columns."""
 
 from __future__ import annotations
 
@@ -20,9 +20,15 @@ __all__ = ["left_of", "merge"]
 
 
 def left_of(session: Connection, entry: Entry, reason: str = "") -> Entry | None:
-    """What stays, for the `reason` or those that its rows have; None where nothing does, and the table is dropped.
+    """Return what remains of the entry, with its reasons. None if nothing remains. Its table is dropped then.
 
-    It has another name from then on: a backup from before then holds the whole of it, by the old one.
+    The remainder gets another name, because an older backup has the whole table under the old one.
+
+    Args:
+        session: the session of the revision.
+        entry: what was restored from.
+        reason: why nothing was restored. Empty if each row has its own reason.
+
     """
     why = sql.Identifier(WHY).as_string(None)
     columns = ", ".join(sql.Identifier(column).as_string(None) for column in entry.columns)
@@ -57,7 +63,7 @@ def _next(name: str) -> str:
 
 
 def merge(session: Connection, rows: Entry, values: Entry) -> bool:
-    """Whether the rows have the values from now on, so that these are kept no more by themselves."""
+    """Return whether the preserved values were added to the preserved rows. Their own table is dropped then."""
     row_columns, value_columns = read_columns(session, rows.place), read_columns(session, values.place)
     if {*values.columns} & {*row_columns} or not {*values.key} <= {*row_columns}:
         return False
@@ -65,7 +71,7 @@ def merge(session: Connection, rows: Entry, values: Entry) -> bool:
         f"r.{value_columns[column].sql}::text = v.{value_columns[column].sql}::text" for column in values.key
     )
     [(alone,)] = session.execute(
-        # Counted, and not only looked for: the planner would take the first to be near, and look for each by itself.
+        # count(*) instead of EXISTS: for the first row only, the planner would choose a nested loop.
         f"SELECT count(*) FROM {values.place} v WHERE NOT EXISTS (SELECT FROM {rows.place} r WHERE {same})".encode()
     ).fetchall()
     if alone:

@@ -1,4 +1,4 @@
-"""Restores what the other direction of the same revision preserved, at the end of its transaction."""
+"""Restore what the other direction of the same revision preserved, at the end of the revision's transaction."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ SELECT array_agg(oid::bigint) FROM tree
 
 
 class Returning:
-    """Restores what the downgrade of an upgrade had dropped, or a contract that is undone, if there is a place for it.
+    """Restores what the downgrade or the contract had dropped when the revision runs in the other direction.
 
-    What cannot be restored stays kept, says why, and fails nothing. What was there before the revision began is never
-    written over; nor is what the downgrade of a contract computes. Where nothing is kept, that is so for the rest of
-    the run: it has one direction, and no other session migrates.
+    Data that cannot be restored stays preserved with a reason, and causes no error. Rows from before the revision are
+    never overwritten, nor is what a contract's downgrade computes. If nothing is preserved at first, that holds for the
+    whole run: it has one direction, and no other session migrates.
     """
 
     def __init__(self, session: Connection, running: Running, request: Request) -> None:
@@ -61,7 +61,7 @@ class Returning:
         self._computed: Computed | None = None
 
     def follow(self, engine: sa.Engine) -> None:
-        """Look at what is there before the first statement that a revision sends through `engine`."""
+        """Read the names of tables before the first statement that a revision sends through `engine`."""
         sa.event.listen(engine, "before_cursor_execute", self._begin)
         sa.event.listen(engine, "after_cursor_execute", self._note)
 
@@ -89,18 +89,18 @@ class Returning:
         return [entry for entry in read(self._session) if entry.restored_by == direction]
 
     def complete(self) -> None:
-        """The revision has run, and only the commit is to come: restore what is kept of it."""
+        """Restore what is preserved of the revision, after its script and before the commit."""
         if not self._kept or not is_ready(self._session):
             return
         if self._computed is not None and (self._running.committed or self._running.outside):
-            # Nobody has looked at what it wrote outside of this transaction.
+            # What it wrote outside of this transaction was not noted.
             self._computed.unknown = True
         if waiting := [entry for entry in self._read() if entry.waits and entry.revision != self._running.name]:
             now = names(self._session)
             for entry in waiting:
                 rename(self._session, entry, self._before, now)
         if mine := [entry for entry in self._read() if self._is_mine(entry)]:
-            # What the script left for the commit to check is checked now: nothing can be altered before.
+            # Check the script's deferred constraints now: a table with pending checks cannot be altered.
             self._session.execute("SET CONSTRAINTS ALL IMMEDIATE")
             with span("restore rows"), unchanging(self._session):
                 self._restore(mine)
@@ -147,14 +147,20 @@ class Returning:
 
 
 class _Return:
-    """One revision's return: first all at once, and where that is refused, as much as is not."""
+    """Restores the entries of one revision: all at once, and if that fails, as many as possible."""
 
     def __init__(
         self, session: Connection, revision: str, script: str, before: Names, computed: Computed | None
     ) -> None:
-        """`script` is the checksum of the revision that runs, `before` are the tables that were there before it ran.
+        """Note the state before the restore.
 
-        `computed` is what the downgrade of a contract computes, None for an upgrade.
+        Args:
+            session: the session of the revision.
+            revision: its id.
+            script: the checksum of its script.
+            before: the tables from before the revision ran.
+            computed: what a contract's downgrade computes. None for an upgrade.
+
         """
         self._session = session
         self._computed = computed
@@ -164,12 +170,12 @@ class _Return:
         self._done: list[tuple[Entry, dict[str, int], Entry | None]] = []
 
     def all(self, entries: Sequence[Entry]) -> list[tuple[Entry, dict[str, int], Entry | None]]:
-        """Each entry, how much of it went back by column, and what is left of it."""
+        """Restore these. Return each entry, how much of it was restored by column, and what remains of it."""
         merged = self._merged(entries)
         ids = {entry.id for entry in entries} - {values.id for _, values, _ in merged}
         entries = [entry for entry in read(self._session) if entry.id in ids]
         for older in (False, True):
-            # What could not go back at an earlier time comes after what was there just before the downgrade.
+            # Data that could not be restored earlier comes after the data from just before the downgrade.
             self._together([entry for entry in entries if bool(entry.why) is older])
         lefts = {entry.id: left for entry, _, left in self._done}
         for rows, values, target in merged:
@@ -180,7 +186,7 @@ class _Return:
         return self._done
 
     def make_room(self, entries: Sequence[Entry]) -> None:
-        """Rows that wait for a later revision find then what they would find now."""
+        """Delete rows that only the script inserted, for entries that wait for a later revision."""
         rows = self._rows([Part(entry, Target(self._session, entry)) for entry in entries if not entry.columns])
         rows = [row for row in rows if row.fresh]
         if not rows:
@@ -273,7 +279,7 @@ class _Return:
         return frozenset(name for name, column in target.columns.items() if (target.oid, column.number) in computed)
 
     def _is_new(self, table: int, column: int | None = None) -> bool:
-        """Whether this revision created it, and computes nothing in it."""
+        """Return whether this revision created the table or column, and computes nothing in it."""
         if self._computed is not None and self._computed.writes(table, column):
             return False
         if table not in self._before:
@@ -281,7 +287,7 @@ class _Return:
         return column is not None and column not in self._before[table][1]
 
     def _is_same(self, entry: Entry) -> bool:
-        """Whether the script that runs is the one whose downgrade kept all of this."""
+        """Return whether the running script is the one whose other direction preserved all of this."""
         return (entry.revision, entry.script) == (self._revision, self._script) and not entry.why
 
     def _tree(self, tables: Iterable[int]) -> list[int]:
@@ -289,7 +295,7 @@ class _Return:
         return list(tree or ())
 
     def _merged(self, entries: Sequence[Entry]) -> list[tuple[Entry, Entry, dict[str, int]]]:
-        """Rows, values of columns that they lost before, which they have from now on, and how many those are."""
+        """Merge values of columns into rows of the same table. Return both entries, and how many values there are."""
         merged: list[tuple[Entry, Entry, dict[str, int]]] = []
         for rows in [entry for entry in entries if not entry.columns]:
             for values in [entry for entry in entries if entry.columns and entry.table in (rows.table, rows.into)]:
@@ -303,7 +309,7 @@ class _Return:
 
 
 class _Restoration:
-    """The ways to put rows and values back, from the quickest on; each begins where none did."""
+    """The ways to restore rows and values, from the fastest to the most thorough. Each starts from the same state."""
 
     def __init__(
         self, session: Connection, rows: Sequence[Rows], tables: Sequence[Sequence[Values]], keys: Sequence[ForeignKey]
@@ -315,7 +321,7 @@ class _Restoration:
 
     @property
     def held(self) -> dict[str, str]:
-        """Of the entries whose rows all stay, as far as they are not there already, the reason."""
+        """By entry id, the reason why none of its remaining rows is restored."""
         taken = [row for row in self._all if row.taken]
         return {part.entry.id: row.taken for row in taken for part in row.parts}
 
@@ -324,28 +330,28 @@ class _Restoration:
         return [row for row in self._all if not row.taken]
 
     def back(self) -> Iterator[tuple[Entry, dict[str, int]]]:
-        """Each entry, and how much of it went back."""
+        """Yield each entry, and how much of it was restored."""
         for part in [part for row in self._all for part in row.parts]:
             yield part.entry, {"": part.back}
         for values in [value for several in self._tables for value in several]:
             yield values.entry, values.back
 
     def quickly(self) -> None:
-        """All at once. Raises psycopg.Error where one does not fit."""
+        """Restore everything at once. Raises psycopg.Error if a row or value does not fit."""
         self._meet()
         for row in self._rows:
             row.insert()
         self._write(thoroughly=False)
 
     def thoroughly(self) -> None:
-        """The same, while neither a foreign key nor what is unique is looked at."""
+        """Restore everything at once without unique constraints. The caller defers foreign keys."""
         self._meet()
         for row in self._rows:
             row.insert()
         self._write(thoroughly=True)
 
     def one_by_one(self) -> None:
-        """All that fit together; of the others it is noted why they do not."""
+        """Restore all that fit together, and note the reason of each other one."""
         try:
             with self._session.transaction():
                 self._meet()
@@ -370,7 +376,7 @@ class _Restoration:
                 self._session.execute("SET CONSTRAINTS ALL DEFERRED")
             for values in several:
                 values.forget()
-        # Values that are there by now may be what rows refer to.
+        # Restored values can be what other rows refer to.
         if sum(row.forget_orphans() for row in self._rows):
             self._insert_marked()
 
@@ -381,7 +387,7 @@ class _Restoration:
                 part.back = 0
 
     def _meet(self) -> None:
-        """What is there already, and what of it only the script brought."""
+        """Find what exists already, and delete what only the script inserted."""
         self._begin()
         for row in reversed(self._all):
             row.clear(self._keys)

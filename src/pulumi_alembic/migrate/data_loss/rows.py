@@ -1,4 +1,4 @@
-"""Puts kept rows back into their table: all at once where they fit, else each that does."""
+"""Restore preserved rows to their table: all at once if they fit, otherwise each row that fits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GROUP BY indexrelid, indisprimary ORDER BY indisprimary DESC, indexrelid
 _WHY = sql.Identifier(WHY).as_string(None)
 _ORPHAN = "what it refers to in "
 
-# Each row is inserted behind those before it, and all of them are taken back: only what is wrong with them is noted.
+# Inserts the rows one after the other, notes which ones fail, and rolls all of them back.
 _TRIAL = """
 DO $rows$
 DECLARE
@@ -63,7 +63,7 @@ $rows$
 
 @dataclass
 class Part:
-    """One entry's rows on their way `back`: so many went so far. `names` are the columns that are written."""
+    """The rows of one entry: `back` counts the restored ones, `names` are the columns that are written."""
 
     entry: Entry
     target: Target
@@ -75,7 +75,7 @@ class Part:
         self.names = [name for name in self.target.kept if name in columns and not columns[name].generated]
 
     def obstacle(self, session: Connection) -> str:
-        """Why none of the rows can go back; empty where some may."""
+        """Return why none of the rows can be restored. Empty if some can be."""
         target, into = self.target, self.entry.into
         if not target.there:
             return f"there is no table {into}"
@@ -91,7 +91,7 @@ class Part:
 
     @property
     def insert(self) -> str:
-        """The statement that inserts them, open for conditions on `k`, the kept table."""
+        """The statement that inserts them. Conditions on `k`, the preserved table, can be appended."""
         columns = ", ".join(self.target.columns[name].sql for name in self.names)
         values = ", ".join(self.target.value(name) for name in self.names)
         return (
@@ -100,15 +100,19 @@ class Part:
         )
 
     def same(self, names: Iterable[str]) -> str:
-        """The condition that a row of the table, `t`, has these values of a kept one, `k`."""
+        """Return the condition that the table's row `t` equals the preserved row `k` in these columns."""
         return " AND ".join(f"t.{self.target.columns[name].sql} = {self.target.value(name)}" for name in names)
 
 
 class Rows:
-    """The kept rows of one table, of each of its partitions apart.
+    """The preserved rows of one table, as one part for each partition.
 
-    They are `fresh` where this very revision made the table, by the same script as then: what else is in it is only
-    what the script inserts. The script can have `computed` all of its rows from other tables.
+    Args:
+        session: the session of the revision.
+        parts: the entries and their target, which is the same for all.
+        fresh: this revision created the table, with the script from then. All other rows come from the script.
+        computed: the script computes all of the table's rows from other tables.
+
     """
 
     def __init__(self, session: Connection, parts: Sequence[Part], *, fresh: bool, computed: bool) -> None:
@@ -124,7 +128,7 @@ class Rows:
 
     @property
     def taken(self) -> str:
-        """Why none is inserted that is not there already; empty if some may be."""
+        """Why no further row is inserted. Empty if some can be."""
         if self.computed:
             return f"{self.into} has the rows that the revision computes"
         if self.filled and not self.fresh and not self.unique:
@@ -132,11 +136,11 @@ class Rows:
         return ""
 
     def look(self) -> None:
-        """See whether there are rows already: in a moment in which no policy hides them."""
+        """Note whether the table has rows, while no policy hides them."""
         self.filled = self._session.execute(f"SELECT FROM {self.into} LIMIT 1".encode()).fetchone() is not None
 
     def clear(self, keys: Sequence[ForeignKey]) -> None:
-        """Delete what only the script inserted, and was not there before; a row that another refers to stays."""
+        """Delete rows that only the script inserted. Rows that others refer to stay."""
         if not (self.fresh and self.filled and (same := self._same())):
             return
         free = "".join(f" AND NOT EXISTS ({_referring(key)})" for key in keys if key.parent == self.into)
@@ -147,7 +151,7 @@ class Rows:
             pass
 
     def match(self) -> None:
-        """A row that is there already, with every value, counts as back; one of a `fresh` key is overwritten."""
+        """Count rows that exist already as restored. If the table is `fresh`, overwrite rows with the same key."""
         if not self.filled:
             return
         if same := self._same():
@@ -161,7 +165,7 @@ class Rows:
                 self._overwrite(part, self.unique[0])
 
     def insert(self) -> None:
-        """Insert all that is still kept. Raises psycopg.Error if one does not fit, Unfit if a type differs."""
+        """Insert all remaining rows. Raises psycopg.Error if one does not fit, Unfit if a type differs."""
         for part in self.parts:
             if not all(part.target.is_same(name) for name in part.names):
                 raise Unfit
@@ -169,7 +173,7 @@ class Rows:
             self._session.execute(f"TRUNCATE {part.entry.place}".encode())
 
     def mark(self) -> None:
-        """Note of each row that is known not to fit why it stays."""
+        """Note the reason of each row that is known not to fit."""
         for part in self.parts:
             place = part.entry.place
             self._session.execute(f"ALTER TABLE {place} ADD COLUMN IF NOT EXISTS {_WHY} text".encode())
@@ -182,7 +186,7 @@ class Rows:
                 refusal(error)
 
     def forget_orphans(self) -> int:
-        """Take the marks from those whose parents may be back by now; how many there are."""
+        """Clear the reasons of rows whose parents can be restored by now, and return how many there are."""
         text = sql.Literal(f"{_ORPHAN}%").as_string(None)
         return sum(
             self._session.execute(
@@ -192,19 +196,22 @@ class Rows:
         )
 
     def insert_unmarked(self) -> None:
-        """All without a mark. Raises psycopg.Error where one does not fit."""
+        """Insert all rows without a reason. Raises psycopg.Error if one does not fit."""
         for part in self.parts:
             part.back += self._session.execute(f"{part.insert} AND k.{_WHY} IS NULL".encode()).rowcount
             self._session.execute(f"DELETE FROM {part.entry.place} WHERE {_WHY} IS NULL".encode())
 
     def try_each(self) -> None:
-        """Note why those stay that are refused one by one."""
+        """Try to insert each row by itself, and note the reason of each that fails."""
         for part in self.parts:
             insert = part.insert
             self._session.execute(_TRIAL.format(kept=part.entry.place, why=_WHY, insert=insert).encode())
 
     def _same(self) -> str:
-        """The pairs of rows with the same values, here and kept, each once; empty if the columns are not the same."""
+        """Return a WITH clause that pairs equal rows of the table and the preserved ones, each once.
+
+        Empty if columns differ.
+        """
         names = self.parts[0].names
         if any(part.names != names for part in self.parts):
             return ""
@@ -245,9 +252,9 @@ class Rows:
 
 
 def mark_orphans(session: Connection, tables: Sequence[Rows], keys: Sequence[ForeignKey]) -> None:
-    """Mark the rows that refer to what is neither there nor kept without a mark, then those that refer to them, and on.
+    """Mark rows whose parent neither exists nor is preserved without a mark, and repeat until none is left.
 
-    What is left is all that can be there together, also where rows refer to each other in a cycle.
+    The unmarked rows can exist together, even if they refer to each other in a cycle.
     """
     parts = [(rows, part) for rows in tables for part in rows.parts]
     again = True
@@ -288,7 +295,7 @@ def _mark(session: Connection, part: Part, reason: str, condition: str) -> int:
 
 
 def _referring(key: ForeignKey) -> str:
-    """The rows that refer to `t`, itself left out."""
+    """Return the query for rows that refer to `t`, except `t` itself."""
     pairs = zip(key.own, key.others, strict=True)
     same = " AND ".join(
         f"c.{sql.Identifier(own).as_string(None)} = t.{sql.Identifier(other).as_string(None)}" for own, other in pairs

@@ -1,4 +1,4 @@
-"""How far the sequences of a table's columns are: read before it is kept, and set where it is restored."""
+"""Sequences of a table's columns: read their state before the table is preserved, and set it after a restore."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_sequences", "set_sequences"]
 
-# A sequence that a column's default names need not belong to a column.
+# A sequence that a column's default uses is not always owned by that column.
 _SEQUENCES = """
 SELECT attname, seqincrement, quote_ident(nspname) || '.' || quote_ident(relname) FROM (
     SELECT attname, to_regclass(pg_get_serial_sequence(%(table)s, attname))::oid AS oid FROM pg_attribute
@@ -26,14 +26,14 @@ WHERE has_sequence_privilege(seqrelid, 'SELECT') AND has_sequence_privilege(seqr
 
 
 def read_sequences(session: Connection, table: str) -> dict[str, tuple[int, bool]]:
-    """By column, the last value of each sequence that it takes values from, and whether it was given out."""
+    """Return the last value of each column's sequence, and whether that value was used."""
     rows = session.execute(_SEQUENCES, {"table": table}).fetchall()
     states = [session.execute(f"SELECT last_value, is_called FROM {name}".encode()) for *_, name in rows]
     return {column: (row[0], row[1]) for (column, *_), state in zip(rows, states, strict=True) for row in state}
 
 
 def set_sequences(session: Connection, entry: Entry) -> None:
-    """Each is where it was when its table was kept, unless it is beyond that."""
+    """Set each sequence to its preserved state, unless it is ahead of that."""
     if not entry.sequences:
         return
     for column, step, name in session.execute(_SEQUENCES, {"table": entry.into}).fetchall():

@@ -1,4 +1,4 @@
-"""The session while rows are preserved or restored: the same values whatever it is set to, and which errors pass."""
+"""Session settings while rows are preserved or restored, and which server errors are final."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _NAMES = (
 
 
 class Unfit(Exception):
-    """Not all rows can go back as they are."""
+    """Not all rows can be restored unchanged."""
 
 
 @contextmanager
 def unchanging(session: Connection) -> Iterator[None]:
-    """Within the block every value's text is the same whatever the session's settings, and every row is seen."""
+    """Make values print the same whatever the session's settings, and show all rows, within the block."""
     settings = ", ".join(f"current_setting('{name}')" for name in _NAMES)
     [row] = session.execute(f"SELECT {settings}, {_UNCHANGING}".encode()).fetchall()
     yield
@@ -51,12 +51,12 @@ def unchanging(session: Connection) -> Iterator[None]:
 
 
 def refusal(error: psycopg.Error) -> psycopg.Error:
-    """The error, where the same would happen again; what may pass is raised, and the revision is tried again."""
+    """Return the error if it would happen again. Raise a transient one, so that the revision is tried again."""
     if error.sqlstate is None or error.sqlstate.startswith(_TRANSIENT):
         raise error
     return error
 
 
 def reason(error: psycopg.Error) -> str:
-    """Why it is refused, without the value that an error about one has in its message; raises as `refusal` does."""
+    """Return why the server refused, without the value that its message can contain. Raises as `refusal` does."""
     return server_message.primary(refusal(error))

@@ -1,4 +1,4 @@
-"""Settings of one run about data loss: which revisions may delete rows, and whether what is dropped is preserved."""
+"""Settings of one run: which revisions are allowed to delete rows, and whether dropped data is preserved."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pulumi_alembic.scripts.naming import is_meant, is_revision_id, is_usable
 __all__ = ["ALLOW_DATA_LOSS", "KEEP_DATA", "allowed", "is_wanted"]
 
 _NO_IDS = {"true", "false", "yes", "no", "on", "off", "all", "any", "head", "base", "none"}
-"""What people write who want to allow it for everything; it is allowed for one revision at a time."""
+"""Words that people write to allow it for everything. It is allowed only for single revisions."""
 
 ALLOW_DATA_LOSS = "PULUMI_ALEMBIC_ALLOW_DATA_LOSS"
-"""The environment variable that names the revisions of one run."""
+"""The environment variable that lists the revisions that one run allows to delete rows."""
 
 
 def allowed(revisions: Iterable[str]) -> frozenset[str]:
-    """These revisions, and those of ALLOW_DATA_LOSS. Raises PolicyError for what is no revision id."""
+    """Return these revisions and those of ALLOW_DATA_LOSS. Raises PolicyError if one is not a revision id."""
     ids = [*revisions, *os.environ.get(ALLOW_DATA_LOSS, "").replace(",", " ").split()]
     for id in ids:
         mistaken = is_meant(id) and not is_revision_id(id)
@@ -29,9 +29,9 @@ def allowed(revisions: Iterable[str]) -> frozenset[str]:
 
 
 KEEP_DATA = "PULUMI_ALEMBIC_KEEP_DATA"
-"""The environment variable that says `false` where one run is to keep nothing."""
+"""The environment variable that is `false` for a run that preserves nothing."""
 
 
 def is_wanted(policy: Policy) -> bool:
-    """Whether downgrades and contracts preserve what they drop."""
+    """Return whether downgrades and contracts preserve what they drop."""
     return policy.keep_data and os.environ.get(KEEP_DATA, "true").lower() != "false"

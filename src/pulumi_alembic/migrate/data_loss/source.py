@@ -1,4 +1,4 @@
-"""What a revision drops, by the names from before it began: those that what undoes it leads to."""
+"""A table that a revision drops or shortens, by its names from before the revision, to which a restore returns."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _OID = "SELECT to_regclass(%s)::oid::bigint"
 
 
 class Before:
-    """The tables as they are called before a revision runs, and which of them foreign keys name."""
+    """Names of tables and columns before a revision runs, and the tables that foreign keys refer to."""
 
     def __init__(self, session: Connection) -> None:
         self.names: Names = names(session)
         self._keys: dict[int, list[int]] = dict(session.execute(_KEYS).fetchall())
 
     def name(self, table: int, now: str) -> str:
-        """What the table was called; its name `now` where the revision itself made it."""
+        """Return the table's name before the revision, or `now` if the revision created it."""
         return self.names[table][0] if table in self.names else now
 
     def refers(self, table: int) -> tuple[str, ...]:
-        """The tables that the foreign keys of one name."""
+        """Return the names of the tables that the table's foreign keys refer to."""
         return tuple(sorted({self.names[oid][0] for oid in self._keys.get(table, ()) if oid in self.names}))
 
 
 class Source:
-    """A table that goes, or loses columns: `table` is its name now, `name` that from before."""
+    """A table that is dropped or loses columns: `table` is its current name, `name` the one before the revision."""
 
     def __init__(self, session: Connection, table: str, before: Before) -> None:
         self.table = table
@@ -47,20 +47,20 @@ class Source:
         self._called = {column.name: was.get(column.number, column.name) for column in self.columns.values()}
 
     def called(self, column: str) -> str:
-        """What the column was called."""
+        """Return the column's name before the revision."""
         return self._called.get(column, column)
 
     @property
     def renamed(self) -> dict[str, str]:
-        """The columns that were called otherwise, and how."""
+        """The renamed columns: from the current name to the one before."""
         return {name: was for name, was in self._called.items() if name != was}
 
     @property
     def is_light(self) -> bool:
-        """Whether its rows are of types that cannot be dropped, so that it can be moved."""
+        """Whether all types are ones that cannot be dropped, so that the table can be moved."""
         return all((column.plain or column.base) and not column.collated for column in self.columns.values())
 
     @property
     def types(self) -> dict[str, str]:
-        """By what they were called, the types of columns whose values are kept as others."""
+        """Types of columns whose values are stored as another type, by the column's name before the revision."""
         return {self.called(column.name): column.type for column in self.columns.values() if not column.plain}

@@ -1,4 +1,4 @@
-"""Of most statements their words tell that they take nothing away, given what in the database may act on its own."""
+"""Recognize by its words that a statement deletes nothing, given the functions and triggers of the database."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["CatalogOutline", "may_rename"]
 
 _WORD = re.compile(r"\w+|U&")
 _TAKING = frozenset(["drop", "truncate", "delete", "merge", "do", "call", "execute", "u&"])
-"""A statement with none of these words, and that of no function of the database's own, takes nothing away."""
+"""A statement without these words, and without a function of the database's own, deletes nothing."""
 
 _CHANGING = frozenset(["function", "procedure", "extension", "search_path", "trigger", "rule"])
 _RENAMING = frozenset(["rename", "schema", "constraint"])
 _MEANT = ("some rows of ", "some values of ", "values of ")
-"""What a statement is for that changes rows: nothing of it needs to be allowed."""
+"""Effects that are a statement's purpose, so that they need no permission."""
 
 _OUTLINE = r"""
 SELECT current_schemas(false), (
@@ -36,12 +36,12 @@ SELECT current_schemas(false), (
     )
 )
 """
-"""The functions that may run SQL, and the tables that writing to may take rows from."""
+"""Functions that can run SQL, and tables whose triggers or rules can delete rows."""
 
 
 @dataclass(frozen=True)
 class CatalogOutline:
-    """As it was read, until a statement may have changed it; names are as the catalog has them."""
+    """The part of the catalog that the check needs. Valid until a statement can have changed it."""
 
     search_path: tuple[str, ...]
     functions: frozenset[tuple[str, str]]
@@ -49,16 +49,16 @@ class CatalogOutline:
 
     @classmethod
     def read(cls, session: Connection) -> Self:
-        """That of the session's database, as it is there now."""
+        """Read the outline of the session's database."""
         [(path, functions, tables)] = session.execute(_OUTLINE.encode()).fetchall()
         return cls(tuple(path), frozenset((schema, name) for schema, name in functions or ()), frozenset(tables or ()))
 
     def may_change_by(self, sql: str) -> bool:
-        """Whether it is to be read again after the statement."""
+        """Return whether the outline must be read again after the statement."""
         return not _CHANGING.isdisjoint(_words(sql))
 
     def may_lose_by(self, sql: str) -> bool:
-        """Whether the statement is worth a look at the whole catalog."""
+        """Return whether the statement can delete rows, so that the whole catalog must be read."""
         words = _words(sql)
         if not words.isdisjoint(self._acting):
             return True
@@ -88,7 +88,7 @@ class CatalogOutline:
 
 
 def may_rename(sql: str) -> bool:
-    """Whether something may have another name after the statement, or no foreign key any more."""
+    """Return whether the statement can rename something or drop a foreign key."""
     return not _RENAMING.isdisjoint(_words(sql))
 
 

@@ -1,4 +1,4 @@
-"""Where kept rows and values go back to: the table that the upgrade made, and how a kept value is one of its own."""
+"""The table that rows and values are restored to, and the conversion of preserved values to its columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["WHY", "Target", "quiet"]
 
 WHY = "why it stays"
-"""The column that a kept table gets where not all of it went back."""
+"""The column of a preserved table that holds the reason why a row could not be restored."""
 
 _KIND = "SELECT relkind IN ('r', 'p'), c.oid::bigint FROM pg_class c WHERE oid = to_regclass(%s)"
 _LOUD = """
@@ -41,7 +41,7 @@ FROM pg_attribute WHERE attrelid = ANY (%(tables)s::bigint[]) AND attidentity = 
 
 
 class Target:
-    """The table that an entry goes back `into`, its columns, and those of the kept table by the same names."""
+    """The table `into` that an entry is restored to, its columns, and the preserved columns by name."""
 
     def __init__(self, session: Connection, entry: Entry) -> None:
         self._session = session
@@ -52,16 +52,20 @@ class Target:
         self.kept = {name: column for name, column in read_columns(session, entry.place).items() if name != WHY}
 
     def is_same(self, name: str) -> bool:
-        """Whether every value of the kept column is one of the table's, as it is."""
+        """Return whether the preserved column has the same type, so that every value fits."""
         kept, column = self.kept[name], self.columns[name]
         if self._entry.types.get(name):
             return self._entry.types[name] == column.type
         return kept.full == column.full
 
     def value(self, name: str, *, alias: str = "k", exactly: bool = False) -> str:
-        """The kept value as one of the table's column; the server's error where it is none.
+        """Return the SQL expression of the preserved value in the type of the table's column.
 
-        `alias` is the kept table's. `exactly` also by its length and digits, for which it may be cut.
+        Args:
+            name: the column.
+            alias: the alias of the preserved table.
+            exactly: cast to the column's length and precision too, which can cut the value.
+
         """
         kept, column = self.kept[name], self.columns[name]
         if kept.full == column.full:
@@ -71,7 +75,7 @@ class Target:
         return f"{alias}.{kept.sql}::text::{column.full if exactly else column.bare}"
 
     def is_cut(self, name: str, *, alias: str = "k") -> str:
-        """The condition that the column cannot hold the kept value whole."""
+        """Return the condition that the cast to the column's type would change the preserved value."""
         kept = self.kept[name]
         value = self.value(name, alias=alias, exactly=True)
         return f"({value})::text::{kept.full}::text IS DISTINCT FROM {alias}.{kept.sql}::text"
@@ -79,7 +83,7 @@ class Target:
 
 @contextmanager
 def quiet(session: Connection, tables: Iterable[int]) -> Iterator[None]:
-    """Within the block no trigger or rule of the tables acts, no policy hides a row, and identities can be written."""
+    """Disable triggers, rules and forced row security of the tables within the block, and let identities be written."""
     triggers = session.execute(_LOUD, {"tables": list(tables)}).fetchall()
     for off, _ in triggers:
         session.execute(off.encode())

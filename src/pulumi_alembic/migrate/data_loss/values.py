@@ -1,4 +1,4 @@
-"""Puts kept values of columns back into the rows that they are of, where nobody has written another one."""
+"""Restore preserved values of columns to their rows, without overwriting values that were written since."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SELECT EXISTS (
     WHERE adrelid = to_regclass(%s) AND adnum = %s AND provolatile = 'v'
 )
 """
-# The keys that name what is unique go first, and come last.
+# Foreign keys that refer to the unique columns are dropped first and added last.
 _UNIQUE = """
 WITH mine AS (
     SELECT i.indexrelid, c.oid AS con, c.conname FROM pg_index i
@@ -75,11 +75,21 @@ _WHY = sql.Identifier(WHY).as_string(None)
 
 
 class Values:
-    """The kept values of one entry. The `fresh` columns were made by this very revision, as the same script did before.
+    """The preserved values of one entry.
 
-    What is in those is only what the script wrote, such as a default or a backfill, and what was there before replaces
-    it, NULL too. In a column that the script has `computed` nothing is restored. In another one a value is restored
-    only over NULL or the default.
+    A value replaces NULL or the column's default. In a fresh column it replaces every value, because only the script
+    wrote there. In a computed column nothing is restored.
+
+    Args:
+        session: the session of the revision.
+        entry: what is preserved.
+        target: the table to restore to.
+        fresh: columns that this revision created, with the script from then. NULL is restored too.
+        computed: columns that the script computes.
+
+    Attributes:
+        back: how many values were restored, by column. After `prepare`, how many there are.
+
     """
 
     def __init__(
@@ -95,7 +105,7 @@ class Values:
 
     @property
     def obstacle(self) -> str:
-        """Why none of the values can go back; empty where some may."""
+        """Why none of the values can be restored. Empty if some can be."""
         if not self.target.there:
             return f"there is no table {self.entry.into}"
         for name in self.entry.key:
@@ -105,7 +115,7 @@ class Values:
 
     @property
     def names(self) -> list[str]:
-        """The columns that are there."""
+        """The preserved columns that exist in the table."""
         return [name for name in self.entry.columns if name in self.target.columns]
 
     @property
@@ -114,19 +124,19 @@ class Values:
         return [f"{self.entry.into}.{self.target.kept[name].sql}" for name in absent]
 
     def prepare(self) -> None:
-        """The kept table has a place for the reasons, and how much there is of each column is known."""
+        """Add a column for reasons to the preserved table, and count the values of each column."""
         place = self.entry.place
         self._session.execute(f"ALTER TABLE {place} ADD COLUMN IF NOT EXISTS {_WHY} text".encode())
         self._session.execute(f"UPDATE {place} SET {_WHY} = NULL WHERE {_WHY} IS NOT NULL".encode())
         self.back = numbers(self._session, self.entry, self.entry.columns)
 
     def same_row(self, alias: str = "k", row: str = "t") -> str:
-        """The condition that a kept row is of a row of the table."""
+        """Return the condition that a preserved row and a row of the table have the same key."""
         pairs = ((self.target.columns[name].sql, self.target.value(name, alias=alias)) for name in self.entry.key)
         return " AND ".join(f"{row}.{column} = {value}" for column, value in pairs)
 
     def sets(self, alias: str = "k", names: Collection[str] | None = None) -> Iterator[tuple[str, str, str]]:
-        """Column, new value, and the condition on which it is written."""
+        """Yield the column, its new value and the condition on which it is written."""
         for name in self.names if names is None else names:
             column = self.target.columns[name]
             if column.generated or name in self.computed:
@@ -142,7 +152,7 @@ class Values:
             yield column.sql, value, when
 
     def forget(self) -> None:
-        """What is in place is kept no more, and counts as back; of the rest it is told why it stays."""
+        """Delete restored values from the preserved table, count them, and note the reason of each remaining one."""
         row, place, into = self.same_row(), self.entry.place, self.entry.into
         for name in self.names:
             column = self.target.columns[name]
@@ -166,7 +176,7 @@ class Values:
         self.back = {name: number - left[name] for name, number in self.back.items()}
 
     def _default(self, name: str) -> str:
-        """What a new row has in the column; NULL where that is another value each time."""
+        """Return the SQL of the column's default. NULL if it is volatile."""
         if name not in self._defaults:
             column = self.target.columns[name]
             volatile = column.default is None or self._session.execute(
@@ -177,10 +187,16 @@ class Values:
 
 
 def write(session: Connection, several: Sequence[Values], *, thoroughly: bool) -> None:
-    """Write the values of one table, as much at once as there is: a check may be of several columns.
+    """Write the values of one table, with as few statements as possible, because a check can cover several columns.
 
-    `thoroughly` without what is unique meanwhile: row by row, two values that change places meet. Raises psycopg.Error
-    where a single one does not fit.
+    Args:
+        session: the session of the revision.
+        several: the values, all of one table.
+        thoroughly: drop unique constraints meanwhile. Otherwise two rows that swap a value would conflict.
+
+    Raises:
+        psycopg.Error: one of the values does not fit.
+
     """
     batches: list[list[Values]] = []
     for part in several:
@@ -196,7 +212,7 @@ def write(session: Connection, several: Sequence[Values], *, thoroughly: bool) -
 
 
 def write_each(session: Connection, values: Values) -> None:
-    """Write each row's values by themselves, and of those that are refused each column's; note why the rest stays."""
+    """Write each row's values by themselves, then each column of refused rows, and note the reason of the rest."""
     place = values.entry.place
     names = {"kept": place, "why": _WHY}
     if update := _update([values]):
@@ -208,7 +224,7 @@ def write_each(session: Connection, values: Values) -> None:
 
 
 def _update(several: Sequence[Values], names: Collection[str] | None = None) -> str:
-    """The statement that writes them, open for conditions on `k`, the kept table of the only one."""
+    """Return the UPDATE that writes them. For a single entry, conditions on `k` can be appended."""
     into = several[0].entry.into
     aliases = ["k"] if len(several) == 1 else [f"k{number}" for number, _ in enumerate(several)]
     sets, some = [], []
@@ -232,7 +248,7 @@ def _update(several: Sequence[Values], names: Collection[str] | None = None) -> 
 
 @contextmanager
 def _not_unique(session: Connection, table: int, columns: Iterable[int]) -> Iterator[None]:
-    """Within the block nothing makes these columns unique, which were made in this transaction; then the same does."""
+    """Drop unique constraints and indexes of these columns within the block, and create them again at its end."""
     numbers = list(columns)
     constraints = session.execute(_UNIQUE, {"table": table, "columns": numbers}).fetchall() if numbers else []
     for drop, *_ in constraints:
