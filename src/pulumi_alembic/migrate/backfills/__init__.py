@@ -1,1 +1,1 @@
-"""Backfills: updates of a large table that a revision asks for, and that go on outside of any deployment."""
+"""Backfills: updates of large tables that a revision declares, and that continue outside any deployment."""

@@ -1,4 +1,4 @@
-"""`backfill`, for revisions: what is to be filled in later, beside the application."""
+"""`backfill`, a function for revisions: declare an update that is done later, beside the running application."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["backfill"]
 
 _TRIED = 1000
-"""Rows among which one is looked for that the backfill would change: the revision holds its locks meanwhile."""
+"""Among so many rows the revision looks for one that the backfill would change. It holds its locks meanwhile."""
 
 _FULL_NAME = """
 SELECT format('%%I.%%I', n.nspname, c.relname), c.relname
@@ -29,22 +29,22 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_r
 
 
 def backfill(table: str, *, set: str, where: str, key: str | Sequence[str] | None = None) -> None:
-    """Record that `UPDATE table SET set WHERE where` is to be done, in short transactions, beside the application.
+    """Declare that `UPDATE table SET set WHERE where` is to be done in short transactions, beside the application.
 
-    The revision does not wait for it, unless the table has at most 1,000 rows: then they are set at once. The update of
-    the stack works at it for a while (`backfill_in_update`), and `pulumi-alembic backfill run` until it is verified: a
-    scan finds no row for `where`. It walks along `key`, the primary key unless another one is named. A contract behind
-    it waits until it is verified.
+    The revision does not wait for the backfill. Only a table with at most 1,000 rows is updated at once. The stack's
+    update works at the backfill for a limited time (`backfill_in_update`). `pulumi-alembic backfill run` works until it
+    is verified, which means that a scan finds no row for `where`. A contract that comes after it waits for that.
 
     Args:
         table: the table, as SQL.
         set: the assignments, as SQL. They must make `where` false, so that each row is changed once.
         where: the condition of the rows that are still to be done, as SQL.
-        key: the column or columns of a unique index without NULL.
+        key: the column or columns of a unique index without NULL, which the backfill walks along. The primary key by
+            default.
 
     Raises:
-        MigrationError: there is no such table or key, the key is among the columns that are set, or `where` stays true
-            for a row that is set. The revision is rolled back.
+        MigrationError: there is no such table or key, the assignments change the key, or `where` stays true for a
+            changed row. The revision is rolled back.
 
     """
     context = op.get_context()
@@ -75,7 +75,10 @@ def _named(session: Session, table: str) -> tuple[str, str]:
 
 
 def _done_at_once(session: Session, table: str, set: str, where: str) -> int | None:
-    """Set the rows of a small table in the revision itself, as in a new database; how many, None if it is large."""
+    """Update a small table in the revision itself, as in a new database.
+
+    Return the number of rows, None if it is large.
+    """
     counted = f"SELECT count(*) FROM (SELECT FROM {table} LIMIT {_TRIED + 1}) AS sample"  # noqa: S608
     [(rows,)] = session.execute(counted.encode()).fetchall()
     if rows > _TRIED:
@@ -84,7 +87,10 @@ def _done_at_once(session: Session, table: str, set: str, where: str) -> int | N
 
 
 def _refuse_endless(session: Session, table: str, name: str, set: str, where: str, key: Key) -> None:
-    """Set one row, look whether `where` is false then, and undo it. A syntax error shows in an empty table too."""
+    """Update one row, raise MigrationError if `where` is still true, and undo it.
+
+    Syntax errors show in an empty table too.
+    """
     columns = doubled(", ".join(key.columns))
     condition, alias = doubled(where), doubled('"' + name.replace('"', '""') + '"')
     some = f"(SELECT * FROM {doubled(table)} LIMIT {_TRIED}) AS {alias}"  # noqa: S608

@@ -1,4 +1,4 @@
-"""What the database knows of its backfills: asked for and decided in the ledger, their positions in a table of ours."""
+"""Stored state of backfills: declarations and decisions in the ledger, positions in the table `migrations.batches`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["OPEN", "Backfill", "State", "choose", "decide", "read", "state_of"]
 
 
 class State(StrEnum):
-    """Where a backfill is. Only `pending` ones are worked at."""
+    """The state of a backfill. Only pending ones are worked at."""
 
     PENDING = "pending"
     PAUSED = "paused"
@@ -35,7 +35,7 @@ class State(StrEnum):
 
 OPEN = (State.PENDING, State.PAUSED)
 
-# One whose revision was taken back is none any more.
+# A backfill ends with the downgrade of its revision.
 _BACKFILLS = f"""
 WITH {STANDING}
 SELECT begun.id, begun.revision, begun.detail, coalesce((
@@ -63,9 +63,15 @@ ORDER BY id DESC LIMIT 1
 
 @dataclass(frozen=True)
 class Backfill:
-    """One backfill. `id` is that of its row in the ledger; `table`, `set` and `where` are SQL.
+    """One backfill.
 
-    `walked` rows were looked at and `changed` were set, by all that worked at it so far.
+    Attributes:
+        id: the id of its row in the ledger.
+        table: as SQL, like `set` and `where`.
+        walked: rows that were looked at so far.
+        changed: rows that were set so far.
+        moved_at: when the last batch ended. None before the first.
+
     """
 
     id: int
@@ -83,7 +89,7 @@ class Backfill:
         return f"backfill {self.id} of {self.table} ({self.revision})"
 
     def to_json(self) -> dict[str, Any]:
-        """The backfill as JSON values; times in ISO 8601."""
+        """Return the backfill as JSON values, with times in ISO 8601."""
         document = {
             name: getattr(self, name) for name in ("id", "revision", "table", "set", "where", "walked", "changed")
         }
@@ -92,7 +98,7 @@ class Backfill:
 
 
 def read(connection: Connection) -> list[Backfill]:
-    """The backfills that the applied revisions asked for, oldest first. Changes nothing."""
+    """Return the backfills that applied revisions declared, oldest first. Nothing is changed."""
     if not {"event"} <= ledger.columns(connection):
         return []
     rows = connection.execute(sql.SQL(_BACKFILLS).format(table=TABLE)).fetchall()
@@ -112,13 +118,13 @@ def read(connection: Connection) -> list[Backfill]:
 
 
 def state_of(connection: Connection, backfill: Backfill) -> State:
-    """What was last decided of it."""
+    """Return the state that was decided last."""
     row = connection.execute(sql.SQL(_STATE).format(table=TABLE), [backfill.id, backfill.id]).fetchone()
     return State(row[0]) if row else State.PENDING
 
 
 def decide(connection: Connection, backfill: Backfill, state: State, origin: Origin, reason: str = "") -> None:
-    """Record the state in the ledger; does not commit."""
+    """Record the state in the ledger. Does not commit."""
     heads = read_heads(connection)
     detail = {"backfill": backfill.id, "revision": backfill.revision, "name": backfill.table, "state": state.value}
     detail |= {"changed": backfill.changed} | ({"reason": reason} if reason else {})
@@ -126,7 +132,7 @@ def decide(connection: Connection, backfill: Backfill, state: State, origin: Ori
 
 
 def choose(found: Collection[Backfill], ids: Collection[int]) -> list[Backfill]:
-    """Those with these ids; all without. Raises BackfillError for an id that none has."""
+    """Return the backfills with these ids, or all if there are none. Raises BackfillError for an unknown id."""
     if unknown := sorted({*ids} - {backfill.id for backfill in found}):
         raise BackfillError(f"there is no backfill {unknown[0]}. List them: pulumi-alembic backfill status")
     return [backfill for backfill in found if not ids or backfill.id in ids]

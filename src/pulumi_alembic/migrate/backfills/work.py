@@ -1,4 +1,4 @@
-"""Works at backfills: several sessions, each in a range of keys of its own, until a scan finds no row that is left."""
+"""Work at backfills: several sessions walk ranges of keys each, until a scan finds no row that is left."""
 
 from __future__ import annotations
 
@@ -32,21 +32,29 @@ if TYPE_CHECKING:
 __all__ = ["MOST_WORKERS", "Worker", "fill_in", "work"]
 
 MOST_WORKERS = 8
-"""Ranges of keys that a large table is cut into: so many can work at it at a time."""
+"""Number of key ranges of a large table, and so of sessions that can work at it at the same time."""
 
-_LARGE = 100_000  # rows, from which on a table is cut
-_SAMPLE = 10_000  # rows, about, whose keys show where to cut it
-_LOOK = 1.0  # seconds between two looks at how far it is, and whether a person ended it
-_PASSES = 10  # in one run, after which rows that still come in are not chased any more
+_LARGE = 100_000  # rows from which on a table is split into ranges
+_SAMPLE = 10_000  # approximate number of rows whose keys determine the ranges
+_LOOK = 1.0  # seconds between two checks of the progress, and of whether a person ended it
+_PASSES = 10  # passes of one run, after which it gives up on rows that are still added
 
 _KEY = "hashtextextended('pulumi_alembic.backfill ' || %s::bigint || ' ' || %s::int, 0)"
 
 
 @dataclass(frozen=True)
 class Worker:
-    """How backfills are worked at: in the database at `url`, by so many sessions, to the end or for so many `seconds`.
+    """How to work at backfills.
 
-    With `rests` it leaves time to others after each batch. `tell` hears how far it is, `done` of each that is complete.
+    Attributes:
+        url: the database.
+        tell: gets progress.
+        done: gets a text for each backfill that is complete.
+        origin: who runs this, for the ledger.
+        sessions: how many work at the same time.
+        rests: pause after each batch, to leave resources to others.
+        seconds: the time limit, None for none.
+
     """
 
     url: str
@@ -60,10 +68,19 @@ class Worker:
 
 
 def work(worker: Worker, ids: Collection[int] = ()) -> list[Backfill]:
-    """Work at the pending backfills, all or those with these `ids`; return those that are left.
+    """Work at the pending backfills, and return those that are left.
 
-    Safe to kill, to repeat, and to run twice at a time: a row is set with the position behind it, in one transaction.
-    Raises BackfillError if one cannot go on, and DatabaseError if the server cannot be reached again.
+    It is safe to kill, to repeat, and to run twice at the same time: rows and position are committed in one
+    transaction.
+
+    Args:
+        worker: how to work.
+        ids: the backfills to work at. Empty for all.
+
+    Raises:
+        BackfillError: a backfill cannot continue. Committed rows stay.
+        DatabaseError: the server cannot be reached again.
+
     """
     ends = None if worker.seconds is None else time.monotonic() + worker.seconds
     with connect(worker.url) as connection:
@@ -80,9 +97,9 @@ def work(worker: Worker, ids: Collection[int] = ()) -> list[Backfill]:
 
 
 def fill_in(job: Job, listener: Listener, seconds: float | None = None) -> list[Backfill]:
-    """Work at the pending backfills within a run of `job`, to their end or for so many `seconds`; return what is left.
+    """Work at the pending backfills within a run of `job`, and return those that are left. Raises as `work` does.
 
-    Raises as `work` does.
+    `seconds` is the time limit, None for none.
     """
     origin = job.origin.completed(job.directory)
     return work(Worker(job.url, job.policy, listener.status, listener.backfill, origin, seconds=seconds))
@@ -99,7 +116,7 @@ class _Run:
         self._known = (0, 0)
 
     def to_its_end(self) -> None:
-        """Pass after pass over the table until none of its rows is left, or the time is over, or a person ends it."""
+        """Repeat passes over the table until no row is left, the time is over or a person ends the backfill."""
         before = self._progress()[1]
         for _ in range(_PASSES):
             self._ended.clear()
@@ -120,7 +137,7 @@ class _Run:
         )
 
     def _pass(self) -> None:
-        """Each range once, by as many sessions as are asked for; ends early when the time is over."""
+        """Walk each range once, with the requested number of sessions. Ends early when the time is over."""
         with self._session() as (session, key):
             ranges = self._cut(session, key)
             expected = estimate(session, self._backfill.table)
@@ -142,7 +159,7 @@ class _Run:
             future.result()
 
     def _walk_until_lost(self) -> None:
-        """Walk range after range; after a lost connection go on where the last committed row was."""
+        """Walk range after range. After a lost connection, continue from the last committed row."""
         while True:
             try:
                 with self._session() as (session, key):
@@ -167,7 +184,7 @@ class _Run:
         walk.run(backfill.id, self._worker.policy, self._worker.tell, lambda: not self._ended.is_set())
 
     def _free_ranges(self, session: Session) -> Iterator[int]:
-        """The ranges that are not walked to their end, and at which no other session works: locked meanwhile."""
+        """Yield unfinished ranges that no other session works at. Each is locked meanwhile."""
         for part in self._unfinished(session):
             lock = [self._backfill.id, part]
             if session.execute(f"SELECT pg_try_advisory_lock({_KEY})".encode(), lock).fetchone() == (True,):
@@ -177,7 +194,7 @@ class _Run:
                     session.execute(f"SELECT pg_advisory_unlock({_KEY})".encode(), lock)
 
     def _cut(self, session: Session, key: Key) -> int:
-        """Cut the table into ranges of keys, if that was not done yet; how many there are."""
+        """Split the table into key ranges, unless that was done before. Return their number."""
         prepare(session)
         id = self._backfill.id
         with session.transaction():
@@ -193,7 +210,10 @@ class _Run:
             return len(edges) - 1
 
     def _edges(self, session: Session, key: Key) -> list[list[str] | None]:
-        """The keys between the ranges, None before the first: several for a large table; two None for an empty one."""
+        """Return the keys between the ranges, None before the first.
+
+        A small table has one range. An empty one gives two None.
+        """
         walk = Walk(session, self._backfill.table, "", "", key)
         table, columns = doubled(self._backfill.table), doubled(", ".join(key.columns))
         last = session.execute(_last(walk, key).encode(), []).fetchone()
@@ -212,9 +232,9 @@ class _Run:
         return [None, *(edge for (edge,) in session.execute(sample.encode(), [])), last[0]]
 
     def _verify(self) -> bool:
-        """Scan for rows that are left; whether there are any. If there are none, the ledger says so.
+        """Scan for rows that are left, and return whether there are any. If not, record that in the ledger.
 
-        Another pass is prepared for those that are left, unless a session still works at the last one.
+        If some are left, prepare another pass, unless a session still works at the last one.
         """
         backfill = self._backfill
         with self._session() as (session, key), self._alone(session) as alone:
@@ -235,14 +255,14 @@ class _Run:
         return False
 
     def _unfinished(self, session: Session) -> list[int]:
-        """The ranges that are not walked to their end."""
+        """Return the ranges that are not finished."""
         unfinished = "intent = %s AND position IS DISTINCT FROM final AND final IS NOT NULL"
         rows = f"SELECT part FROM {POSITIONS} WHERE {unfinished} ORDER BY part"  # noqa: S608
         return [part for (part,) in session.execute(rows.encode(), [self._backfill.id])]
 
     @contextmanager
     def _alone(self, session: Session) -> Iterator[bool]:
-        """Whether no other session verifies this backfill during the block."""
+        """Yield whether no other session verifies this backfill during the block."""
         lock = [self._backfill.id, -1]
         [(alone,)] = session.execute(f"SELECT pg_try_advisory_lock({_KEY})".encode(), lock).fetchall()
         try:
@@ -252,7 +272,7 @@ class _Run:
                 session.execute(f"SELECT pg_advisory_unlock({_KEY})".encode(), lock)
 
     def _begin_again(self, session: Session, key: Key) -> None:
-        """Each range from its beginning, the last one to the key that is the last now."""
+        """Set each range to its beginning, and the end of the last one to the table's current last key."""
         walk = Walk(session, self._backfill.table, "", "", key)
         session.execute(
             f"UPDATE {POSITIONS} now SET position = (SELECT final FROM {POSITIONS} before "  # noqa: S608
@@ -264,17 +284,17 @@ class _Run:
         )
 
     def _is_over(self) -> bool:
-        """Whether the time is over, or a person paused or cancelled it."""
+        """Return whether the time is over, or a person paused or cancelled the backfill."""
         if self._ends is not None and time.monotonic() >= self._ends:
             return True
         try:
             with connect(self._worker.url) as connection:
                 return store.state_of(connection, self._backfill) is not State.PENDING
         except DatabaseError:
-            return False  # The sessions that walk notice it themselves.
+            return False  # The walking sessions handle the lost connection.
 
     def _progress(self) -> tuple[int, int]:
-        """How many rows were walked and set so far; as last read, if the server cannot be reached."""
+        """Return how many rows were walked and set so far: the last known numbers if the server cannot be reached."""
         with suppress(DatabaseError), connect(self._worker.url) as connection:
             counts = {backfill.id: (backfill.walked, backfill.changed) for backfill in store.read(connection)}
             self._known = counts.get(self._backfill.id, self._known)
@@ -282,7 +302,7 @@ class _Run:
 
     @contextmanager
     def _session(self) -> Iterator[tuple[Session, Key]]:
-        """A session as revisions have it, in autocommit mode, and the key that it finds now."""
+        """Open a session for revisions in autocommit mode, and find the key of the table."""
         with closing(open_session(self._worker.url)) as session:
             session.autocommit = True
             try:
@@ -296,7 +316,7 @@ class _Run:
             yield session, key
 
     def failed(self, error: psycopg.Error) -> BackfillError:
-        """What a person reads of the server's error, without a value of a row."""
+        """Return the server's error as a BackfillError, without values of rows."""
         from pulumi_alembic.database import server_message
 
         code = f" ({error.sqlstate})" if error.sqlstate else ""
@@ -307,6 +327,6 @@ class _Run:
 
 
 def _last(walk: Walk, key: Key) -> str:
-    """The query for the last key of the table."""
+    """Return the query for the last key of the table."""
     backwards = doubled(", ".join(f"{column} DESC" for column in key.columns))
     return f"SELECT {walk.texts} FROM {doubled(walk.table)} ORDER BY {backwards} LIMIT 1"  # noqa: S608

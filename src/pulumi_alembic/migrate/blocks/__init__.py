@@ -1,1 +1,1 @@
-"""Statements outside a transaction: their repair after an interruption, and updates in batches."""
+"""Statements outside a transaction, their repair after an interruption, and updates in batches."""

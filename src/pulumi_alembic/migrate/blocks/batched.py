@@ -1,4 +1,4 @@
-"""`batched_update`, for revisions: a long update of a table that is used meanwhile."""
+"""`batched_update`, a function for revisions: a long update of a table that others use meanwhile."""
 
 from __future__ import annotations
 
@@ -26,16 +26,26 @@ def batched_update(
     key: str | Sequence[str] | None = None,
     changed: Literal["continue", "restart"] | None = None,
 ) -> None:
-    """`UPDATE table SET assignments WHERE where`, each row once, in transactions of about a fiftieth of a second.
+    """Run `UPDATE table SET assignments WHERE where` once for each row, in transactions of about 20 ms.
 
-    It walks from the first row to the one that is the last at its beginning, along `key`, the primary key unless
-    another one is named; rows that are inserted meanwhile are for whoever inserts them. Where it is killed, the next
-    run goes on behind the last row that was done. It has a block of its own, and so comes before the statements of the
-    revision's transaction. It makes way for others: it neither holds a row for long nor waits long for one, and rests
-    where somebody waits for it or a replica falls behind.
+    It walks along the key up to the row that was the last one at the beginning. Rows inserted meanwhile are not
+    updated. After an interruption, the next run continues after the last committed row. It runs in a block of its own,
+    so it comes before the statements of the revision's transaction.
 
-    `table`, `assignments` and `where` are SQL. `changed` says what is to happen where an interrupted run had other SQL
-    here. Raises MigrationError, before anything is changed, if there is no such key.
+    It yields to other sessions: it holds no row for long, waits for none for long, and rests if a session waits for it
+    or a replica falls behind.
+
+    Args:
+        table: the table, as SQL.
+        assignments: as SQL. They must not change the key.
+        where: the condition of the rows to update, as SQL.
+        key: the column or columns of a unique index without NULL. The primary key by default.
+        changed: what to do if an interrupted run had other SQL: `continue` after its rows, or `restart`.
+
+    Raises:
+        MigrationError: there is no such key, or the SQL was changed and `changed` does not say what to do. Nothing is
+            changed.
+
     """
     context = op.get_context()
     statement = f"UPDATE {table} SET {assignments} WHERE {where}"  # noqa: S608 - the revision's own SQL

@@ -1,4 +1,4 @@
-"""The key by which a batched update walks its table: unique, never null, and with an index to walk along."""
+"""The key that a batched update walks along: a unique index of NOT NULL columns."""
 
 from __future__ import annotations
 
@@ -30,12 +30,19 @@ ORDER BY i.indisprimary DESC, i.indexrelid
 
 
 class KeyMissing(MigrationError):
-    """A table has no key to walk along, or not the one that was named."""
+    """A table has no primary key, or not the requested key."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """The columns of one unique index, in its order: their names, the same as SQL, and their types as SQL."""
+    """The columns of a unique index in its order.
+
+    Attributes:
+        names: without quotes.
+        columns: the names as SQL.
+        types: as SQL.
+
+    """
 
     names: tuple[str, ...]
     columns: tuple[str, ...]
@@ -45,9 +52,9 @@ class Key:
 def find_key(
     connection: Connection, table: str, columns: Sequence[str] | None, asked_by: str = "batched_update"
 ) -> Key:
-    """The key of these columns, in any order; the primary key if there are none.
+    """Return the key with these columns in any order, or the primary key if `columns` is None.
 
-    Raises KeyMissing, which names what `asked_by` it.
+    `asked_by` is the function that the error names. Raises KeyMissing if there is no such key.
     """
     keys = connection.execute(_KEYS, [table]).fetchall()
     for primary, names, quoted, types in keys:
@@ -65,10 +72,15 @@ def find_key(
 
 
 def refuse_keyless(connection: Connection, functions: Iterable[Function], search_path: str) -> None:
-    """Raise HistoryError for a batched update, in what is to run in this order, whose table is there without its key.
+    """Raise HistoryError if a batched update has no key in its table.
 
-    A table that is still to be made, or that a script before speaks of, is looked at when it is its turn: before the
-    first row. Names are found as in a session that has the `search_path`.
+    A table that does not exist yet, or that an earlier script mentions, is checked right before the update's first row.
+
+    Args:
+        connection: a session of the database.
+        functions: in the order in which they run.
+        search_path: how the scripts' names are found.
+
     """
     before = ""
     for function in functions:

@@ -1,4 +1,4 @@
-"""What an interrupted statement left behind, found in the catalog and repaired, so that the statement can run again."""
+"""Repair what an interrupted statement outside a transaction left in the catalog, so that it can run again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["repair", "repair_leftovers", "took_effect"]
 _SCRATCH = sql.Identifier(VERSION_SCHEMA, "pulumi_alembic_scratch")
 _SCRATCH_INDEX = "pulumi_alembic_scratch_index"
 
-# An index has the schema of its table. The cast to name cuts a long one off as PostgreSQL did.
+# An index is in the schema of its table. The cast to name truncates a long name as PostgreSQL does.
 _FIND_INDEX = """
 SELECT i.indexrelid, i.indexrelid::regclass::text, i.indisvalid, i.indrelid::regclass::text, c.relkind = 'I',
     i.indrelid = t.oid
@@ -42,7 +42,7 @@ WHERE i.indexrelid = to_regclass(%s)
 """
 _POLL = 0.01  # seconds
 
-# All that makes one index another, but its name and its table.
+# Everything that distinguishes two indexes, except their name and table.
 _DEFINITION = """
 SELECT jsonb_build_array(a.amname, i.indisunique, i.indnkeyatts, i.indoption::text, i.indclass::text,
     i.indcollation::text, to_jsonb(i) -> 'indnullsnotdistinct', c.reloptions, pg_get_expr(i.indpred, i.indrelid),
@@ -51,7 +51,7 @@ FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = 
 WHERE i.indexrelid = %s
 """
 
-# PostgreSQL 15 manual, REINDEX: what an interrupted REINDEX CONCURRENTLY leaves ends in _ccnew or _ccold.
+# PostgreSQL 15 manual, REINDEX: indexes left by an interrupted REINDEX CONCURRENTLY end in _ccnew or _ccold.
 _LEFT_BY_REINDEX = """
 SELECT i.indexrelid::regclass::text, i.indrelid::regclass::text
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -62,7 +62,7 @@ WHERE NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$' AND c.relkind = 'i'
     ELSE c.relnamespace <> 'pg_toast'::regnamespace END
 """
 
-# Read as JSON: PostgreSQL has the column from 14 on.
+# Read through JSON, because the column exists only from PostgreSQL 14 on.
 _PARTITION = """
 SELECT coalesce((to_jsonb(h) ->> 'inhdetachpending')::boolean, false)
 FROM pg_inherits h WHERE h.inhrelid = to_regclass(%(name)s) AND h.inhparent = to_regclass(%(table)s)
@@ -71,7 +71,7 @@ FROM pg_inherits h WHERE h.inhrelid = to_regclass(%(name)s) AND h.inhparent = to
 
 @dataclass(frozen=True)
 class _Index:
-    """An index of the name that a statement creates; `table` is its own, which need not be that of the statement."""
+    """An index with the name that a statement creates. Its `table` can differ from the statement's."""
 
     oid: int
     name: str
@@ -82,11 +82,20 @@ class _Index:
 
 
 def repair(connection: Connection, statement: Statement, tell: Callable[[str], None]) -> None:
-    """Undo or complete what an interrupted run of the statement left half done, whoever ran it.
+    """Undo or complete what an interrupted run of the statement left, whoever ran it.
 
-    An invalid index of the name that it creates is dropped, as are those that a REINDEX left; a pending DETACH is
-    completed, and `tell` told. A build that still goes on elsewhere is waited for, as long as lock_timeout lets.
-    `connection` is in autocommit mode. Raises psycopg.Error, and changes nothing that was whole.
+    An invalid index with the statement's name is dropped, as are those left by a REINDEX. A pending DETACH is
+    completed. A build that still runs in another session is waited for, limited by lock_timeout. Valid objects are not
+    changed.
+
+    Args:
+        connection: in autocommit mode.
+        statement: the statement that runs again.
+        tell: gets a text for each repair.
+
+    Raises:
+        psycopg.Error: the repair failed.
+
     """
     if statement.kind is Kind.CREATE_INDEX:
         index = _index(connection, statement)
@@ -102,9 +111,9 @@ def repair(connection: Connection, statement: Statement, tell: Callable[[str], N
 
 
 def took_effect(connection: Connection, statement: Statement) -> bool:
-    """Whether what the statement is for is so already, by the catalog; False for kinds that leave nothing to see.
+    """Return whether the catalog already shows the statement's effect. False for kinds without a visible effect.
 
-    Raises MigrationError where an index of its name is another one.
+    Raises MigrationError if a different index has its name.
     """
     match statement.kind:
         case Kind.CREATE_INDEX:
@@ -134,10 +143,10 @@ def _index(connection: Connection, statement: Statement) -> _Index | None:
 
 
 def _drop_invalid(connection: Connection, index: str, table: str, tell: Callable[[str], None]) -> None:
-    """Drop it, unless it is valid as soon as nobody works on it any more."""
-    # A materialized view cannot be locked so.
+    """Drop the index, unless it is valid once no session builds it any more."""
+    # A materialized view cannot be locked with LOCK TABLE.
     with suppress(psycopg.errors.WrongObjectType), connection.transaction():
-        # Held by whoever builds an index of the table; readers and writers do not mind it.
+        # A session that builds an index of the table holds this lock. It blocks neither readers nor writers.
         connection.execute(f"LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE".encode())
     _await_change(connection, index, tell)
     invalid = "EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(%s) AND NOT indisvalid)"
@@ -147,10 +156,10 @@ def _drop_invalid(connection: Connection, index: str, table: str, tell: Callable
 
 
 def _await_change(connection: Connection, index: str, tell: Callable[[str], None]) -> None:
-    """Return when nobody is changing the catalog's row of this index.
+    """Return when no session changes the catalog row of this index.
 
-    The last transaction of a build makes the index valid, gives up the lock of the table, and only then ends
-    (PostgreSQL 15 sources, DefineIndex); where a standby must confirm its commit, that takes a while.
+    The last transaction of a build marks the index valid, releases the table's lock and only then ends (PostgreSQL 15
+    sources, DefineIndex). If a standby must confirm its commit, that takes a while.
     """
     reported = False
     while changing := connection.execute(_CHANGES_INDEX, [index]).fetchone():
@@ -177,9 +186,9 @@ def _refuse_other(connection: Connection, statement: Statement, index: _Index) -
 
 
 def _definition_of(connection: Connection, statement: Statement) -> tuple[object, ...] | None:
-    """What the index will be, by the server: made on an empty copy of the table, and rolled back.
+    """Return the server's definition of the new index, built on an empty copy of the table and rolled back.
 
-    None where that cannot be made, for an expression over the type of the very table.
+    None if that fails, as for an expression over the table's own row type.
     """
     unique = "UNIQUE " if statement.unique else ""
     scratch = _SCRATCH.as_string(connection)
@@ -194,7 +203,7 @@ def _definition_of(connection: Connection, statement: Statement) -> tuple[object
 
 
 def _partition(connection: Connection, statement: Statement) -> bool | None:
-    """Whether its detaching is pending; None where it is no partition of that table."""
+    """Return whether its DETACH is pending, or None if it is not a partition of that table."""
     row = connection.execute(_PARTITION, {"name": statement.name, "table": statement.table}).fetchone()
     return bool(row[0]) if row else None
 
@@ -208,15 +217,22 @@ def _escaped(literal: str) -> str:
 
 
 def repair_leftovers(session: Connection, url: str, policy: Policy, tell: Callable[[str], None]) -> None:
-    """Mend what each statement left that was begun, and not done, for a revision that was not applied since.
+    """Repair what unfinished statements left, for revisions that were not applied since. Nothing is run again.
 
-    Nothing runs again here: that is for the revision. `session` is asked what there is, and a new one mends it. Raises
-    DatabaseError where a lock is not to be had within the policy's `lock_deadline`.
+    Args:
+        session: reads the ledger.
+        url: the database. Repairs use a session of their own.
+        policy: its `lock_deadline` limits each lock.
+        tell: gets a text for each repair.
+
+    Raises:
+        DatabaseError: a lock was not available within the deadline.
+
     """
     left = [(started, recognise(started.statement)) for started in ledger.attempts(session) if not started.done]
     if not left:
         return
-    # The statements are of scripts, which name things as the login's search_path finds them.
+    # The statements come from scripts, whose names are found with the login's search_path.
     with closing(open_session(url)) as connection, refusals(connection):
         connection.autocommit = True
         connection.execute(

@@ -1,4 +1,4 @@
-"""Statements outside a transaction: one in a block, known to the ledger before and after, and run once in effect."""
+"""Statements outside a transaction: one in a block, recorded in the ledger before and after, with effect only once."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["KEY", "Phases"]
 
 KEY = int.from_bytes(b"phases", "big")
-"""The advisory lock of a session that runs statements outside a transaction: it outlives a client that died."""
+"""The advisory lock of a session that runs statements outside a transaction. It is held even after the client died."""
 
 NOTHING = "SELECT WHERE false"
-"""Runs in place of a statement that already took effect."""
+"""Replaces a statement that already took effect."""
 
 _NO_LIMIT = """
 SELECT set_config('pulumi_alembic.statement_timeout', current_setting('statement_timeout'), false),
@@ -52,15 +52,18 @@ ADVICE = "What cannot run in one belongs in a block of its own: with op.get_cont
 
 
 class Phases:
-    """A revision commits nothing before it is complete, but the effect of each of its blocks.
+    """Lets a revision commit nothing before it is complete, except the effect of each of its blocks.
 
-    A block holds one statement of the kinds of `statements`. An intent is in the ledger before it runs and a row when
-    it is done; a later run mends what an interrupted one left, and does not run again what took effect. Whatever is
-    in the wrong place is refused with MigrationError before it runs, and the transaction is rolled back whole.
+    A block contains one statement. The ledger gets an intent before it and a row after it. A later run repairs what an
+    interrupted one left, and does not repeat what took effect. A statement in the wrong place raises MigrationError
+    before it runs, and the whole transaction is rolled back.
     """
 
     def __init__(self, session: Session, running: Running, request: Request, record: Callable[..., int]) -> None:
-        """`record` adds a row to the ledger for the revision that runs: its event, then those of `ledger.record`."""
+        """Prepare one attempt.
+
+        `record` adds a ledger row for the running revision: its event, then keywords of `Row`.
+        """
         self.session = session
         self.request = request
         self._running = running
@@ -73,11 +76,11 @@ class Phases:
         self._limits = False
 
     def tell(self, text: str) -> None:
-        """Say of the revision that runs what goes on."""
+        """Report a text about the running revision."""
         self.request.listener.status(f"{self._running.name}: {text}")
 
     def follow(self, context: MigrationContext, engine: sa.Engine) -> None:
-        """Guard the run of `context`, which uses `engine`, whose only connection is the session."""
+        """Check the statements of Alembic's `context`, which uses `engine`. Its only connection is the session."""
         block = context.autocommit_block
         context.autocommit_block = lambda: self._block(block)  # type: ignore[method-assign]
         sa.event.listen(engine, "commit", self._before_commit)
@@ -85,7 +88,10 @@ class Phases:
         sa.event.listen(engine, "after_cursor_execute", self._after)
 
     def ask_for(self, statement: str, backfill: Mapping[str, Any], done: int | None) -> None:
-        """Record a backfill that the running revision asks for, in its transaction; if it is `done`, with its rows."""
+        """Record a backfill that the running revision declares, in its transaction.
+
+        `done` is the number of rows set already.
+        """
         if self.request.observer is not None:
             self.request.observer.backfill(statement)
         heads = Run(self._running.before, self._running.before)
@@ -96,11 +102,21 @@ class Phases:
 
     @contextmanager
     def batched(self, context: MigrationContext, statement: str, changed: str | None) -> Iterator[Attempt]:
-        """A block for a batched update: the session is the caller's, and its attempt is done at the end of the block.
+        """Open a block for a batched update.
 
-        `statement` tells it from any other. The attempt is that of an earlier run where that did not complete it, and
-        is `done` where it did. Where that had another statement, `changed` says whether to `continue` behind what it
-        did or to `restart`. Raises MigrationError where it does not say.
+        Its session is `session`, and its attempt is done at the end of the block.
+
+        Args:
+            context: Alembic's context.
+            statement: identifies the update.
+            changed: what to do if the earlier run had another statement: `continue` after its rows, or `restart`.
+
+        Returns:
+            The attempt: that of an earlier run if it continues, which is `done` if that run completed it.
+
+        Raises:
+            MigrationError: the statement was changed, and `changed` is None.
+
         """
         with context.autocommit_block():
             if self.request.observer is not None:
@@ -137,7 +153,7 @@ class Phases:
                     self._inside = False
                     self._release()
         finally:
-            # What a block commits is found, and not done again, by the next run.
+            # The next run finds what a block has committed, and does not repeat it.
             self._running.committed = committed
 
     def _before_commit(self, _: sa.Connection) -> None:
@@ -145,7 +161,7 @@ class Phases:
             self._refuse_half_state(f"the revision's transaction is not for the script to commit. {NO_END}")
 
     def _refuse_half_state(self, problem: str) -> None:
-        """What is committed before the revision is complete is nothing, or the revision would be half there."""
+        """Raise MigrationError if a commit now would leave a part of the revision committed."""
         with own_rows(self.session):
             row = self.session.execute("SELECT txid_current_if_assigned() IS NOT NULL").fetchone()
         if row == (True,):
@@ -156,7 +172,7 @@ class Phases:
         if self._running.step is None:
             return text, parameters
         if self._inside:
-            # SQLAlchemy doubles what psycopg halves.
+            # SQLAlchemy doubles percent signs, which psycopg halves again.
             return (NOTHING, parameters) if self._begin(text.replace("%%", "%")) else (text, parameters)
         statement = recognise(text)
         if self.session.autocommit or (statement and statement.kind.needs_block):
@@ -173,7 +189,7 @@ class Phases:
             self._done()
 
     def _begin(self, text: str) -> bool:
-        """Whether the statement already took effect, and so is not to run."""
+        """Return whether the statement already took effect, so that it must not run."""
         if self._ran is not None:
             raise MigrationError("a second statement in an autocommit block: give it a block of its own")
         try:
@@ -207,7 +223,7 @@ class Phases:
             self._intent = None
 
     def _attempts(self) -> list[Attempt]:
-        """What earlier runs of the revision began, in this direction."""
+        """Return the attempts of earlier runs of the revision, in this direction."""
         step: Any = self._step
         direction = Direction.of(is_upgrade=step.is_upgrade)
         return [
@@ -217,7 +233,7 @@ class Phases:
         ]
 
     def _alone(self) -> None:
-        """Wait until no session of a dead client runs a block any more; from here on no statement has a time limit."""
+        """Wait until no session of a dead client runs a block, and lift the statement_timeout for this one."""
         self.session.execute(_NO_LIMIT)
         self._limits = True
 

@@ -1,4 +1,7 @@
-"""A walk along a table's key: batch after batch, each a statement and a transaction of its own, with where it ended."""
+"""Walk along a table's key in batches.
+
+Each batch is one statement and one transaction, which also stores its position.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +26,21 @@ if TYPE_CHECKING:
 __all__ = ["MARK", "POSITIONS", "Pace", "Walk", "doubled", "estimate", "prepare"]
 
 TARGET = 0.01
-"""Seconds that a batch is to take: for about so long a writer may have to wait for one of its rows."""
+"""Target duration of a batch in seconds. A writer waits at most about as long for one of its rows."""
 
 LARGEST = 100_000
 FIRST = 100
 _REST = 0.25  # of the time that the batch took
-_SAY = (1.0, 10.0)  # seconds between two texts: a twentieth of the time so far, within these
+_SAY = (1.0, 10.0)  # limits of the seconds between two texts, which are a twentieth of the time so far
 
 
 class Pace:
-    """Batches grow to TARGET and no further; they shrink at once where they took longer or somebody waited for them.
+    """Chooses the size of batches: they grow up to TARGET, and shrink if they took longer or a session waited for them.
 
-    `patient` says that the next batch is one row that takes as long as it takes.
+    Attributes:
+        size: rows of the next batch.
+        patient: the next batch is a single row without a time limit.
+
     """
 
     def __init__(
@@ -45,7 +51,7 @@ class Pace:
         tell: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`expected` rows in all, 0 where nobody knows, of which an earlier run `walked` some."""
+        """Begin a walk over `expected` rows, 0 if unknown. An earlier run has `walked` some of them."""
         self.size = FIRST
         self.patient = False
         self._table = table
@@ -62,12 +68,19 @@ class Pace:
         return self._clock() - self._progress
 
     def failed(self, *, timed_out: bool) -> None:
-        """The batch was undone: the next one is smaller."""
+        """Make the next batch smaller, because this one was rolled back."""
         self.patient = timed_out and self.size == 1
         self.size = max(1, self.size // 2)
 
     def done(self, rows: int, seconds: float, *, waited_for: bool) -> float:
-        """A batch of `rows` took `seconds`. Returns how long to rest; the next is smaller where it was `waited_for`."""
+        """Note a batch, and return the seconds to rest.
+
+        Args:
+            rows: how many it had.
+            seconds: how long it took.
+            waited_for: a session waited for it. The next batch is smaller then.
+
+        """
         self._walked += rows
         self.patient = False
         self._progress = self._clock()
@@ -91,7 +104,7 @@ class Pace:
 
 
 MARK = "/* batched_update */"
-"""How its statements begin, for whoever looks at the session: the walk tells its progress itself."""
+"""Prefix of the walk's statements, so that `Watch` does not report them: the walk reports its progress itself."""
 
 LOCK_TIMEOUT = 10  # milliseconds that a batch waits for a row
 BATCH_TIMEOUT = 40  # milliseconds after which a batch is undone, and tried again with fewer rows
@@ -122,7 +135,7 @@ COMMENT ON COLUMN {POSITIONS}.changed IS 'rows updated';
 COMMENT ON COLUMN {POSITIONS}.part IS 'the range of keys of a backfill; it begins where the one before ends';
 """
 
-# One of before there were backfills. The key's name is that of CREATE TABLE.
+# Updates a table from before there were backfills. The key's name is the one that CREATE TABLE gave it.
 _ADD_PARTS = f"""
 ALTER TABLE {POSITIONS}
     ADD COLUMN IF NOT EXISTS part int NOT NULL DEFAULT 0,
@@ -141,7 +154,7 @@ FROM pg_class c WHERE c.relkind IN ('r', 'm') AND (c.oid = to_regclass(%(table)s
     OR c.oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%(table)s))))
 """
 
-# A replica's lag is null where this role may not see it.
+# A replica's lag is NULL if this role is not allowed to see it.
 _LAG = f"""{MARK}
 SELECT application_name, extract(epoch FROM replay_lag)::float FROM pg_stat_replication ORDER BY 2 DESC NULLS LAST
 """  # noqa: S608
@@ -150,23 +163,30 @@ _WAITED_FOR = "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid
 
 
 def prepare(connection: Connection) -> None:
-    """Create the table of positions, or bring one of an older version up to date. In autocommit mode."""
+    """Create the table of positions, or update one of an older version. The connection is in autocommit mode."""
     [(exists, has_parts)] = connection.execute(_HAS_PARTS, {"table": POSITIONS}).fetchall()
     if not has_parts:
-        # One transaction: two that create it at once would fail, IF NOT EXISTS or not.
+        # One transaction with a lock: two concurrent CREATE TABLE IF NOT EXISTS can fail.
         lock = "SELECT pg_advisory_xact_lock(hashtext('pulumi_alembic.batches'));"
         connection.execute((lock + (_ADD_PARTS if exists else _CREATE)).encode())
 
 
 def estimate(connection: Connection, table: str) -> int:
-    """About how many rows the table has, with its partitions: as the server last counted them; 0 if it never did."""
+    """Return the number of rows from the server's statistics, including partitions. 0 if there are none yet."""
     [rows] = connection.execute(_ESTIMATE, {"table": table}).fetchone() or (0,)
     return int(rows)
 
 
 @dataclass(frozen=True)
 class Walk:
-    """Updates every row up to the last one there is at its beginning, once, whatever is killed and started again."""
+    """Updates every row up to the one that is last at the beginning, once, even after interruptions.
+
+    Attributes:
+        table: as SQL, like `assignments` and `where`.
+        key: what it walks along.
+        part: the range of a backfill.
+
+    """
 
     connection: Connection
     table: str
@@ -175,19 +195,25 @@ class Walk:
     key: Key
     part: int = 0
     rests: bool = True
-    """Whether it rests after each batch for as long as others may need."""
+    """Whether it rests after each batch, to leave time to others."""
     reports: bool = True
-    """Whether it tells how far it is."""
+    """Whether it reports its progress."""
 
     def run(
         self, intent: int, policy: Policy, tell: Callable[[str], None], goes_on: Callable[[], bool] = lambda: True
     ) -> None:
-        """Begin, or go on where an earlier run with this `intent` was. The connection is in autocommit mode.
+        """Begin, or continue the earlier run with this `intent`. The connection is in autocommit mode.
 
-        It ends early if `goes_on`, which is asked between two batches, says so.
+        Args:
+            intent: the id of the ledger row of the update.
+            policy: its `lock_deadline` limits locked rows, its `max_replica_lag` the replicas.
+            tell: gets progress.
+            goes_on: called between two batches. False ends the walk early.
 
-        Raises psycopg.Error: for what the statement itself does wrong, or for rows that stay locked for the whole
-        `lock_deadline`. What was done until then stays, and is known.
+        Raises:
+            psycopg.Error: the statement failed, or rows stayed locked until the deadline. Completed batches stay
+                committed.
+
         """
         position, final, walked = self._begin(intent)
         report = tell if self.reports else _ignore
@@ -222,7 +248,10 @@ class Walk:
         return row[0], row[1], row[2]
 
     def _ahead(self, position: list[str] | None, final: list[str], pace: Pace) -> tuple[int, list[str]] | None:
-        """How many rows the next batch has, and its last key; None at the end. Limits the time of what follows."""
+        """Return the number of rows and the last key of the next batch, None at the end.
+
+        Sets the batch's time limit.
+        """
         columns = doubled(", ".join(self.key.columns))
         backwards = doubled(", ".join(f"{column} DESC" for column in self.key.columns))
         condition, values = self.between(position, final)
@@ -239,7 +268,7 @@ class Walk:
     def _batch(
         self, intent: int, position: list[str] | None, rows: int, edge: list[str], *, pace: Pace, deadline: float
     ) -> bool:
-        """Update the rows behind `position` up to `edge`, and rest; False where they could not be had, and none was."""
+        """Update the rows after `position` up to `edge`, and rest. Return False if the batch was rolled back."""
         begun = time.monotonic()
         try:
             waited_for = self._update(intent, position, rows, edge)
@@ -258,7 +287,7 @@ class Walk:
         return True
 
     def _update(self, intent: int, position: list[str] | None, rows: int, edge: list[str]) -> bool:
-        """One statement, and so all or nothing: the rows, and that they are done. Whether somebody waits for it."""
+        """Update rows and position in one statement. Return whether a session waits for it."""
         condition, values = self.between(position, edge)
         row = self.connection.execute(
             f"{MARK} WITH done AS (UPDATE {doubled(self.table)} SET {doubled(self.assignments)} "  # noqa: S608
@@ -273,7 +302,7 @@ class Walk:
         return row is not None and bool(row[0])
 
     def between(self, after: list[str] | None, until: list[str]) -> tuple[str, list[str]]:
-        """The condition for the rows behind one key up to another, and its parameters."""
+        """Return the condition for the rows after one key up to another, and its parameters."""
         columns = doubled(", ".join(self.key.columns))
         marks = ", ".join(f"%s::{doubled(type)}" for type in self.key.types)
         upper = f"({columns}) <= ({marks})"
@@ -283,14 +312,14 @@ class Walk:
 
     @property
     def texts(self) -> str:
-        """A row's key as an array of texts that are the same under any setting of the session."""
+        """The SQL of a row's key as an array of texts that do not depend on the session's settings."""
         return "ARRAY[" + ", ".join(f"to_jsonb({doubled(column)}) #>> '{{}}'" for column in self.key.columns) + "]"
 
     @contextmanager
     def _limits(self) -> Iterator[None]:
-        """Within the block: short waits, and commits that do not wait for the disk.
+        """Set short waits and asynchronous commits within the block.
 
-        A crash of the server takes back the last batches with their position, never the one without the other.
+        If the server crashes, the last batches are lost together with their position.
         """
         self.connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT}; SET synchronous_commit = off".encode())
         try:
@@ -300,7 +329,7 @@ class Walk:
                 self.connection.execute("RESET synchronous_commit; RESET lock_timeout; SET statement_timeout = 0")
 
     def _reach(self, intent: int, final: list[str]) -> None:
-        """The last row was deleted meanwhile: what is before it is done."""
+        """Store the final position, because the last row was deleted meanwhile."""
         self.connection.execute(
             f"UPDATE {POSITIONS} SET position = %s WHERE intent = %s AND part = %s".encode(),  # noqa: S608
             [final, intent, self.part],
@@ -324,5 +353,5 @@ def _ignore(_: str) -> None:
 
 
 def doubled(text: str) -> str:
-    """SQL in a statement with parameters, where a percent sign is one only if it is doubled."""
+    """Return SQL for a statement with parameters: percent signs are doubled."""
     return text.replace("%", "%%")
