@@ -48,6 +48,7 @@ migrations = Migrations(
     adopt=settings.adopt,
     commands=settings.commands,
     contract=settings.contract,
+    baselines=settings.baselines,
     opts=pulumi.ResourceOptions(depends_on=[database]),
 )
 

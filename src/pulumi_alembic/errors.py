@@ -11,6 +11,7 @@ __all__ = [
     "AdoptionError",
     "AssertionFailed",
     "BackupError",
+    "BaselineError",
     "DataLoss",
     "DatabaseError",
     "HistoryError",
@@ -65,6 +66,10 @@ class BackupError(MigrationError):
 
 class AdoptionError(MigrationError):
     """An existing database matches no revision, or its revision cannot be determined. Nothing was changed."""
+
+
+class BaselineError(MigrationError):
+    """A baseline cannot be written, or an empty database cannot start from it. Nothing was changed."""
 
 
 class AssertionFailed(MigrationError):

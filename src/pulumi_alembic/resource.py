@@ -76,6 +76,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
         databases: Sequence[pulumi.Input[str]] | Query | None = None,
         waves: Waves | None = None,
         contract: Contract | None = None,
+        baselines: bool = True,
         commands: Commands | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -108,6 +109,7 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             waves: How many of `databases` are migrated at a time.
             contract: When revisions of phase contract run. By default they run with the others, but are held on a
                 production stack on which revisions were applied before.
+            baselines: Whether an empty database starts from the newest baseline on the way to `target`.
             commands: The commands that change these settings, for messages.
             opts: Pulumi's own options.
 
@@ -169,6 +171,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             properties[Properties.production] = True
         if adopt:
             properties[Properties.adopt] = "true" if adopt is True else adopt
+        if not baselines:
+            properties[Properties.baselines] = False
         if not pulumi.runtime.is_dry_run():
             properties[Properties.applying] = True
         if rehearse_with is not None:

@@ -151,6 +151,11 @@ VALUES: Mapping[str, tuple[str, str, str]] = {
         "Whether the stack takes over a database that exists: `true`, or a revision.",
         "adoption.md",
     ),
+    "taskdb:baselines": (
+        "`true`",
+        "Whether an empty database starts from the newest baseline.",
+        "baselines.md",
+    ),
     "taskdb:reporter": (
         "`false`",
         "Whether the stack creates a login that can make reports, and read no row.",
@@ -203,6 +208,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
         "upgrade",
         "lint",
         "manifest",
+        "baseline",
         "accept",
         "history",
         "contract",

@@ -11,9 +11,7 @@ from pulumi_alembic.database.connection import VERSION_TABLE, add_heads, connect
 from pulumi_alembic.drift.reader import read
 from pulumi_alembic.errors import AdoptionError
 from pulumi_alembic.ledger import ledger
-from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.migrate.job import Job
-from pulumi_alembic.scripts.plan import Direction
 
 __all__ = ["first"]
 
@@ -37,13 +35,7 @@ def first(adopted: Adopted, job: Job, around: AbstractContextManager[object]) ->
             add_heads(connection, adopted.heads)
             detail: Mapping[str, Any] = {"moved": f"public.{VERSION_TABLE}"} if moved else {}
             origin = job.origin.completed(job.directory)
-            before: set[str] = set()
-            for id in history.ancestors(adopted.heads):
-                revision = history.revisions[id]
-                after = before - set(revision.down_revisions) | {id}
-                run = Run(sorted(before), sorted(after))
-                ledger.record(connection, revision, Direction.UPGRADE, "{}", Row(Event.ADOPTED, run, detail), origin)
-                before = after
+            ledger.adopt(connection, history, adopted.heads, origin, detail)
             if moved:
                 connection.execute(f"DROP TABLE public.{VERSION_TABLE}".encode())
             connection.commit()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from pulumi_alembic.commands import backfills, backups, drift, kept, new, status
+from pulumi_alembic.commands import backfills, backups, baselines, drift, kept, new, status
 from pulumi_alembic.commands.command import AS_JSON, Options, argument, command, flag, option, tell
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url, project_folder, script_directory
@@ -111,16 +111,28 @@ def _capsule(options: Options, directory: Path) -> None:
 def _plan(options: Options, directory: Path) -> int:
     from pulumi_alembic.migrate import planner
 
-    job = Job(database_url(directory), directory, options.target, contracts=Contracts(by_hand=True))
+    job = _job(options, directory)
     plan = planner.plan_from_database(job)
     _warn(directory)
     if options.json:
         steps = [{"revision": step.id, "message": step.message} for step in plan.steps]
-        waiting: dict[str, Any] = {"held": dict(plan.waits)} if plan.waits else {}
-        print_document(current=plan.current, target=plan.target, direction=plan.direction, steps=steps, **waiting)
+        print_document(
+            current=plan.current, target=plan.target, direction=plan.direction, steps=steps, **_further(plan)
+        )
     else:
         print("\n  ".join([str(plan), *plan.lines, *plan.held_lines]))
     return _broken(plan, directory)
+
+
+def _job(options: Options, directory: Path, command: str = "") -> Job:
+    url, contracts = database_url(directory), Contracts(by_hand=True)
+    return Job(url, directory, options.target, command, contracts=contracts, baselines=not options.no_baseline)
+
+
+def _further(plan: Plan) -> dict[str, Any]:
+    """The fields of a plan in JSON that only some plans have."""
+    held: dict[str, Any] = {"held": dict(plan.waits)} if plan.waits else {}
+    return held | ({"baseline": plan.baseline.revision} if plan.baseline else {})
 
 
 def _broken(plan: Plan, directory: Path) -> int:
@@ -139,7 +151,7 @@ def _upgrade(options: Options, directory: Path) -> None:
     from pulumi_alembic.migrate import planner
 
     command = " ".join(["pulumi-alembic", *sys.argv[1:]])
-    job = Job(database_url(directory), directory, options.target, command, contracts=Contracts(by_hand=True))
+    job = _job(options, directory, command)
     plan = planner.look_closely(job).plan
     plan.require_upgrade()
     _warn(directory)
@@ -152,8 +164,7 @@ def _upgrade(options: Options, directory: Path) -> None:
 
         revision = migrator.migrate(job, _UpgradesOnly(), listener)
     if options.json:
-        waiting: dict[str, Any] = {"held": dict(plan.waits)} if plan.waits else {}
-        print_document(revision=revision, applied=listener.revisions, **waiting)
+        print_document(revision=revision, applied=listener.revisions, **_further(plan))
     else:
         print("\n".join([*plan.held_lines, f"the database is at {revision}"]))
 
@@ -349,6 +360,7 @@ def _preview(file: str | None) -> bytes:
 
 
 _TARGET = argument("target", metavar="[TARGET]", default=HEAD)
+_NO_BASELINE = flag("--no-baseline", "Run all revisions in an empty database too.")
 
 group = click.Group(
     "pulumi-alembic",
@@ -368,8 +380,14 @@ group = click.Group(
             ),
         ),
         command(_capsule, "Show the stored script of an applied revision.", argument("revision", metavar="ID")),
-        command(_plan, "Show what `upgrade` would run; change nothing.", _TARGET, AS_JSON),
-        command(_upgrade, "Upgrade the database to a revision, as an update of the stack does.", _TARGET, AS_JSON),
+        command(_plan, "Show what `upgrade` would run; change nothing.", _TARGET, _NO_BASELINE, AS_JSON),
+        command(
+            _upgrade,
+            "Upgrade the database to a revision, as an update of the stack does.",
+            _TARGET,
+            _NO_BASELINE,
+            AS_JSON,
+        ),
         command(
             _contract,
             "Run the contracts that are held: no code of the previous version runs any longer.",
@@ -409,6 +427,7 @@ group = click.Group(
         *kept.COMMANDS,
         *drift.COMMANDS,
         *status.COMMANDS,
+        *baselines.COMMANDS,
         command(
             _schema,
             "Write the schema of the database to a file, for `report --schema`.",

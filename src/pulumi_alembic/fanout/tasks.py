@@ -193,7 +193,8 @@ def _refuse_template(connection: Connection) -> None:
 
 
 def _key(plan: Plan) -> str:
-    """Two databases with the same key run the same scripts from the same revision."""
+    """Two databases with the same key run the same scripts, or start from the same baseline, at the same revision."""
     steps = [[step.id, step.checksum, step.is_stored] for step in plan.steps]
-    text = json.dumps([plan.current, plan.target, plan.direction, steps])
+    baseline = plan.baseline.checksum if plan.baseline else ""
+    text = json.dumps([plan.current, plan.target, plan.direction, steps, baseline])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

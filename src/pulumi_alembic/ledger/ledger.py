@@ -11,14 +11,29 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from pulumi_alembic.ledger.table import TABLE, Event, columns, prepare
+from pulumi_alembic.scripts.plan import Direction
 
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
+    from pulumi_alembic.scripts.history import History
     from pulumi_alembic.scripts.origin import Origin
-    from pulumi_alembic.scripts.plan import Direction
     from pulumi_alembic.scripts.revision import Revision
 
-__all__ = ["STANDING", "Attempt", "Event", "Row", "Run", "attempts", "columns", "note", "prepare", "record", "standing"]
+__all__ = [
+    "STANDING",
+    "Attempt",
+    "Event",
+    "Row",
+    "Run",
+    "adopt",
+    "attempts",
+    "columns",
+    "note",
+    "prepare",
+    "ran",
+    "record",
+    "standing",
+]
 
 
 @dataclass(frozen=True)
@@ -126,15 +141,27 @@ def record(
     That of a run belongs in the transaction of the run itself, so that both are there or neither. `prepare` has made
     the table.
     """
-    script = {
-        "revision": revision.id,
-        "direction": direction.value,
-        "down_revisions": _array(revision.down_revisions),
-        "checksum": revision.checksum,
-        "source": zlib.compress(revision.source.encode(), 9),
-        "tools": tools,
-    }
-    return _insert(connection, script | row.values, origin)
+    return _insert(connection, _script(revision, direction, tools) | row.values, origin)
+
+
+def adopt(
+    connection: Connection, history: History, heads: Sequence[str], origin: Origin, detail: Mapping[str, Any]
+) -> None:
+    """Add a row for each of these heads and all they build on: the database is what they build, and none of them ran.
+
+    Does not commit. `prepare` has made the table.
+    """
+    before: set[str] = set()
+    rows = []
+    for id in history.ancestors(heads):
+        revision = history.revisions[id]
+        after = before - set(revision.down_revisions) | {id}
+        row = Row(Event.ADOPTED, Run(sorted(before), sorted(after)), detail)
+        rows.append(_values(_script(revision, Direction.UPGRADE, "{}") | row.values, origin))
+        before = after
+    with connection.cursor() as cursor:
+        # All in one message.
+        cursor.executemany(_INSERT, rows)
 
 
 def note(
@@ -149,16 +176,41 @@ def note(
     return _insert(connection, values | {"checksum": checksum, "source": source} | row.values, origin)
 
 
+def _script(revision: Revision, direction: Direction, tools: str) -> dict[str, Any]:
+    return {
+        "revision": revision.id,
+        "direction": direction.value,
+        "down_revisions": _array(revision.down_revisions),
+        "checksum": revision.checksum,
+        "source": zlib.compress(revision.source.encode(), 9),
+        "tools": tools,
+    }
+
+
 def _insert(connection: Connection, values: dict[str, Any], origin: Origin) -> int:
+    [id] = connection.execute(_INSERT, _values(values, origin)).fetchone() or (0,)
+    return int(id)
+
+
+def _values(values: dict[str, Any], origin: Origin) -> list[Any]:
     by = {"stack": origin.stack or None, "commit": origin.commit or None, "person": origin.by or None}
     row = dict.fromkeys(_COLUMNS) | values | by
-    [id] = connection.execute(_INSERT, [*row.values()]).fetchone() or (0,)
-    return int(id)
+    return [*row.values()]
 
 
 def _array(values: Sequence[str]) -> str:
     """As PostgreSQL reads an array of text: psycopg takes longer to find out what a list is of than to send the row."""
     return "{" + ",".join('"' + value.replace("\\", r"\\").replace('"', r"\"") + '"' for value in values) + "}"
+
+
+def ran(connection: Connection) -> bool:
+    """Whether anything was ever done to a revision here, or begun, even if it was undone since."""
+    found = columns(connection)
+    if "event" not in found:
+        return bool(found)
+    query = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE event <> ALL (%s))").format(TABLE)
+    nothing = [Event.FAILED, Event.SNAPSHOT, Event.BEGUN, Event.DRIFT_ACCEPTED, Event.BACKUP]
+    return connection.execute(query, [[*map(str, nothing)]]).fetchone() == (True,)
 
 
 def standing(found: Collection[str], selected: str = "*") -> tuple[sql.Composable, dict[str, sql.Composable]]:

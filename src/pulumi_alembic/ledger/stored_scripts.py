@@ -104,7 +104,8 @@ def complete(connection: Connection, history: History, heads: Sequence[str], tru
     stored = _read(connection, sql.SQL("revision <> ALL({})").format(sql.Literal(list(history.revisions))))
     if not trust.rolls_back:
         raise StoredScriptError(_not_allowed(heads, unknown, stored, trust))
-    return History.of([*history.revisions.values(), *_vouched(history, unknown, stored, trust)], history.manifest)
+    revisions = [*history.revisions.values(), *_vouched(history, unknown, stored, trust)]
+    return History.of(revisions, history.manifest, history.baselines)
 
 
 def read(connection: Connection, id: str) -> StoredScript:

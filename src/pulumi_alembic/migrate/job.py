@@ -46,6 +46,7 @@ class Job:
         history: the history of the directory, if it has been read already.
         adopted: the heads that are assumed for a database without any.
         contracts: when contracts are due. Those that are not due are held back. None to hold back nothing.
+        baselines: whether an empty database starts from a baseline.
 
     """
 
@@ -60,6 +61,7 @@ class Job:
     history: History | None = None
     adopted: tuple[str, ...] = ()
     contracts: Contracts | None = None
+    baselines: bool = True
 
     def read_history(self) -> History:
         """Return the known history, or load it from the directory. Raises HistoryError."""

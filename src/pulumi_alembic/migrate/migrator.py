@@ -15,6 +15,7 @@ from pulumi_alembic.migrate.loading import for_good
 from pulumi_alembic.migrate.planner import Looked, look_closely, read_revision
 from pulumi_alembic.output.tracing import span
 from pulumi_alembic.policy import Policy
+from pulumi_alembic.scripts.baseline import Baseline
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.phases import FILL_IN, asked_for
 from pulumi_alembic.scripts.plan import Plan
@@ -65,20 +66,34 @@ def _reach(request: Request, gate: Gate) -> Looked | None:
         return looked
     with span("review"):
         notes = gate.approve(plan) or {}
-    # Git runs while this process loads Alembic.
+    # Git runs while this process loads Alembic, which a baseline alone does not need.
     with ThreadPoolExecutor(1) as aside:
         future = aside.submit(job.origin.completed, job.directory)
-        run = _load_run()
+        run = _load_run() if plan.rest.steps else _run_nothing
     origin = future.result()
     with span("backup"):
         backup = gate.back_up(plan, origin)
     job = replace(job, history=looked.history, origin=origin)
+    request = replace(request, job=job, backup=backup, notes=notes, locks=gate.locks())
     try:
-        run(plan, looked.history, replace(request, job=job, backup=backup, notes=notes, locks=gate.locks()))
+        if plan.baseline:
+            _start(plan.baseline, looked.history, request)
+        run(plan.rest, looked.history, request)
     except Moved as moved:
         request.listener.status(f"{moved}: planning again")
         return None
     return looked
+
+
+def _start(baseline: Baseline, history: History, request: Request) -> None:
+    from pulumi_alembic.migrate.baseline import start
+
+    start(baseline, history, request)
+    request.listener.status(f"loaded the baseline of {baseline.revision}")
+
+
+def _run_nothing(plan: Plan, history: History, request: Request) -> None:
+    """The database is at the target."""
 
 
 def _fill_in(job: Job, listener: Listener) -> None:

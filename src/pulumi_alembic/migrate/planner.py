@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from pulumi_alembic.database.connection import connect, login_search_path, read_catalog_document, read_heads
 from pulumi_alembic.database.endpoint import refuse_read_only
-from pulumi_alembic.ledger import contract_policy, integrity, stored_scripts
+from pulumi_alembic.ledger import contract_policy, integrity, ledger, stored_scripts
 from pulumi_alembic.migrate.job import Job
 from pulumi_alembic.migrate.loading import for_good
 from pulumi_alembic.scripts import phases
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.phases import Contracts
-from pulumi_alembic.scripts.plan import Direction, Plan, plan, revision_text
+from pulumi_alembic.scripts.plan import Direction, Plan, plan, revision_text, with_baseline
 from pulumi_alembic.scripts.revision import CONTRACT
 
 if TYPE_CHECKING:
@@ -124,7 +124,27 @@ def look_over(connection: Connection, scripts: Callable[[], History], job: Job) 
     steps = plan(history, heads, targets)
     if job.contracts is not None:
         steps = without_held(connection, steps, history, job.contracts)
+    if job.baselines and history.baselines and not heads and _is_empty(connection):
+        steps = with_baseline(steps, history)
     return Looked(steps, history, None, connection.info.server_version // 10000)
+
+
+# What an extension brings, and the schemas themselves, are made before revisions run.
+_OBJECTS = """
+SELECT EXISTS (
+    SELECT FROM pg_depend d JOIN pg_namespace n ON n.oid = d.refobjid
+    WHERE refclassid = 'pg_namespace'::regclass AND deptype = 'n' AND nspname NOT IN ('migrations', 'pg_catalog')
+        AND nspname <> 'information_schema' AND nspname !~ '^pg_toast'
+        AND classid NOT IN ('pg_extension'::regclass, 'pg_default_acl'::regclass)
+        AND NOT EXISTS (SELECT FROM pg_depend e
+            WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e')
+)
+"""
+
+
+def _is_empty(connection: Connection) -> bool:
+    """Whether no revision was ever applied to the database, and nothing is in it that one could make."""
+    return not ledger.ran(connection) and connection.execute(_OBJECTS).fetchone() == (False,)
 
 
 def without_held(connection: Connection, steps: Plan, history: History, contracts: Contracts) -> Plan:
@@ -155,6 +175,8 @@ def look_at_nothing(job: Job, current: Sequence[str] = ()) -> Looked:
     steps = plan(history, current, history.resolve(job.target))
     if job.contracts is not None:
         steps = phases.hold(steps, history, job.contracts, phases.Applied(datetime.now(UTC)))
+    if job.baselines:
+        steps = with_baseline(steps, history)
     return Looked(steps, history)
 
 

@@ -17,7 +17,7 @@ from pulumi_alembic.migrate import planner
 from pulumi_alembic.output.redact import redact
 from pulumi_alembic.output.wording import few
 from pulumi_alembic.review.lint.settings import Settings
-from pulumi_alembic.review.plan_review import Finding, PlanReview, RevisionReview, StatementReview
+from pulumi_alembic.review.plan_review import BaselineReview, Finding, PlanReview, RevisionReview, StatementReview
 from pulumi_alembic.review.unmet import with_unmet
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.plan import Direction, plan, revision_text
@@ -175,8 +175,11 @@ def review_of(
     Raises HistoryError as `rendering.render` does, and MigrationError where squawk cannot be run.
     """
     plan, catalog = looked.plan, looked.catalog
-    about = {"held": tuple(plan.held_lines), "phased": lint.phased}
-    review = PlanReview(revision_text(plan.current), plan.target, plan.direction, database, **about)  # type: ignore[arg-type]
+    about: dict[str, Any] = {"held": tuple(plan.held_lines), "phased": lint.phased}
+    if plan.baseline:
+        covers = tuple(step.id for step in plan.steps if step.id in plan.covered)
+        about["baseline"] = BaselineReview(plan.baseline.revision, plan.baseline.checksum, covers)
+    review = PlanReview(revision_text(plan.current), plan.target, plan.direction, database, **about)
     if not plan.steps:
         return review
     from pulumi_alembic.review.lint.linter import Linter

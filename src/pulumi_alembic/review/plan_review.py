@@ -23,6 +23,7 @@ __all__ = [
     "DIGEST_FORMULA",
     "PARTS",
     "RESTORES",
+    "BaselineReview",
     "Finding",
     "PlanReview",
     "Rehearsed",
@@ -166,6 +167,15 @@ class RevisionReview:
 
 
 @dataclass(frozen=True)
+class BaselineReview:
+    """The baseline of a `revision`, whose statements run in place of those of the revisions that it `covers`."""
+
+    revision: str
+    checksum: str
+    covers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class PlanReview:
     """A whole plan. `origin` and `target` are revisions as `plan.revision_text` writes them.
 
@@ -174,7 +184,8 @@ class PlanReview:
     not have all of them: `14 of 10,000 tables`. What was measured is no part of the digest: an update, which does not
     rehearse, has the same. Nor are `tables`: what the revisions with known SQL change, and what is around it. Nor is
     `as_of`: when the database was read, if that was before this report. Nor is `held`, a line for each pending revision
-    that waits, nor whether the stack is `phased`: the plan's target tells what runs.
+    that waits, nor whether the stack is `phased`: the plan's target tells what runs. What the `baseline`
+    covers is judged as if it ran.
     """
 
     origin: str
@@ -189,6 +200,13 @@ class PlanReview:
     as_of: str = ""
     held: tuple[str, ...] = ()
     phased: bool = False
+    baseline: BaselineReview | None = None
+
+    @property
+    def runs(self) -> tuple[RevisionReview, ...]:
+        """The revisions whose statements run: those that no baseline covers."""
+        covered = frozenset(self.baseline.covers if self.baseline else ())
+        return tuple(revision for revision in self.revisions if revision.id not in covered)
 
     @cached_property
     def digest(self) -> str:
@@ -220,7 +238,10 @@ class PlanReview:
             "database": self.database,
             "heads": self.origin,
             "target": [self.target, self.direction],
-            "scripts": [[revision.id, revision.checksum] for revision in self.revisions],
+            "scripts": [
+                *([revision.id, revision.checksum] for revision in self.revisions),
+                *([["baseline", self.baseline.revision, self.baseline.checksum]] if self.baseline else ()),
+            ],
             "statements": [
                 [bool(revision.runs_python), *map(_statement, revision.statements)] for revision in self.revisions
             ],
@@ -287,6 +308,7 @@ def _written(value: Any) -> Any:
 
 
 _PARTS: dict[str, type] = {
+    "BaselineReview": BaselineReview,
     "Lock": Lock,
     "Effects": Effects,
     "Finding": Finding,

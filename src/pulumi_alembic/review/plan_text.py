@@ -20,10 +20,13 @@ _LABEL = 9  # characters, of the longest label
 
 
 def summary(review: PlanReview) -> list[str]:
-    """A line for each revision, and below it what it does; of many revisions those in the middle are counted."""
+    """A line for each revision, and below it what it does; of many revisions those in the middle are counted.
+
+    What a baseline covers has no line.
+    """
     if review.held and not review.revisions:
         return list(review.held)
-    first, last = review.revisions, review.revisions[:0]
+    first, last = review.runs, review.runs[:0]
     hidden = len(first) - 2 * _SHOWN
     if hidden > 1:
         first, last = first[:_SHOWN], first[-_SHOWN:]
@@ -34,9 +37,14 @@ def summary(review: PlanReview) -> list[str]:
 
 
 def phase_lines(review: PlanReview) -> list[str]:
-    """What waits, and whether code of the previous version runs on the schema that the plan leaves."""
-    runs = review.running_code
-    return [*review.held, *([f"Code of the previous version runs on this schema: {runs}"] if runs else [])]
+    """What waits, from what baseline it starts, and whether code of the previous version runs on the schema then."""
+    runs, loaded = review.running_code, review.baseline
+    covered = f"{counted(len(loaded.covers), 'revision')}, judged as if they ran" if loaded else ""
+    return [
+        *review.held,
+        *([f"Starts from the baseline of {loaded.revision} ({covered})"] if loaded else []),
+        *([f"Code of the previous version runs on this schema: {runs}"] if runs else []),
+    ]
 
 
 def _how(review: PlanReview) -> str:
@@ -56,10 +64,17 @@ def _how(review: PlanReview) -> str:
 
 
 def statements(review: PlanReview) -> dict[str, list[str]]:
-    """For each revision the lines of its statements, as the server gets them, each behind comments of what it does."""
-    return {
+    """For each revision the lines of its statements, as the server gets them, each behind comments of what it does.
+
+    Of a baseline it is a comment that names the file.
+    """
+    first = {}
+    if loaded := review.baseline:
+        place = f"-- the statements of baselines/{loaded.revision}.sql ({loaded.checksum})"
+        first[f"baseline {loaded.revision}"] = [f"{place}, in place of {counted(len(loaded.covers), 'revision')}"]
+    return first | {
         printable(f"{revision.direction} {revision.id}"): list(map(printable, _lines(revision)))
-        for revision in review.revisions
+        for revision in review.runs
     }
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
 
 from pulumi_alembic.errors import HistoryError, TargetError
-from pulumi_alembic.scripts import naming
+from pulumi_alembic.scripts import baseline, naming
+from pulumi_alembic.scripts.baseline import Baseline
 from pulumi_alembic.scripts.manifest import COMMAND, Entry, Manifest
 from pulumi_alembic.scripts.revision import Revision
 
@@ -26,10 +27,12 @@ class History:
     """Every down revision named by a script is itself a script of the history, and no revision is its own ancestor.
 
     `revisions` is in one order that depends on nothing but the scripts, each behind everything that it builds on.
+    `baselines` are those that were written, by the revision of each, which is one of the history.
     """
 
     revisions: Mapping[str, Revision]
     manifest: Manifest
+    baselines: Mapping[str, Baseline] = field(default_factory=dict)
 
     @classmethod
     def load(cls, directory: Path) -> History:
@@ -46,10 +49,13 @@ class History:
         with os.scandir(versions) as entries:
             files = sorted(file.name for file in entries if file.name.endswith(".py") and file.name != "__init__.py")
         by_rule = naming.holds(files)
-        return cls.of([Revision.read(versions, file, listed.get(file), by_rule=by_rule) for file in files], manifest)
+        revisions = [Revision.read(versions, file, listed.get(file), by_rule=by_rule) for file in files]
+        return cls.of(revisions, manifest, baseline.load(directory))
 
     @classmethod
-    def of(cls, revisions: Iterable[Revision], manifest: Manifest) -> History:
+    def of(
+        cls, revisions: Iterable[Revision], manifest: Manifest, baselines: Mapping[str, Baseline] | None = None
+    ) -> History:
         """The history of these revisions, in any order. Raises HistoryError as `load` does."""
         chosen = list(revisions)
         by_id: dict[str, Revision] = {}
@@ -63,7 +69,10 @@ class History:
                 )
             by_id[revision.id] = revision
         _refuse_gaps(by_id)
-        return cls({id: by_id[id] for id in _ordered(by_id)}, manifest)
+        for id, orphan in (baselines or {}).items():
+            if id not in by_id:
+                raise HistoryError(f"{orphan.path} is the baseline of a revision that no script has: delete the file")
+        return cls({id: by_id[id] for id in _ordered(by_id)}, manifest, baselines or {})
 
     @cached_property
     def heads(self) -> tuple[str, ...]:
@@ -111,8 +120,12 @@ class History:
         return self.manifest.differences(self._entries)
 
     def require_manifest(self) -> None:
-        """Raises HistoryError, with what differs and the command to run, where the manifest does not fit."""
+        """Raises HistoryError, with what differs and the command to run, where the manifest does not fit.
+
+        So it does for a baseline that was written for other scripts.
+        """
         if not self.differences:
+            self._require_baselines()
             return
         path = self.manifest.path
         if len(self.heads) > 1:
@@ -127,14 +140,34 @@ class History:
             )
         )
 
+    @property
+    def without_baselines(self) -> History:
+        """The scripts, and what the manifest lists of them."""
+        entries = tuple(entry for entry in self.manifest.entries if not entry.file.startswith(f"{baseline.FOLDER}/"))
+        return replace(self, manifest=replace(self.manifest, entries=entries), baselines={})
+
     def write_manifest(self) -> list[str]:
         """Make the manifest fit the scripts as they are; return what changed in it, one line each."""
         self.manifest.write(self._entries)
         return self.manifest.changes(self._entries)
 
+    def _require_baselines(self) -> None:
+        for id, written in self.baselines.items():
+            if written.scripts != baseline.digest(self.revisions[ancestor] for ancestor in self.ancestors([id])):
+                raise HistoryError(
+                    f"{written.path} was written for other scripts than those here. Write it again:\n"
+                    f"  {baseline.COMMAND} {id}"
+                )
+
     @property
     def _entries(self) -> list[Entry]:
-        return [revision.entry for revision in self.revisions.values()]
+        return [*self._listed()]
+
+    def _listed(self) -> Iterator[Entry]:
+        for id, revision in self.revisions.items():
+            yield revision.entry
+            if id in self.baselines:
+                yield self.baselines[id].entry
 
     @property
     def _join(self) -> str:

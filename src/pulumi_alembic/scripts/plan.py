@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
 from pulumi_alembic.errors import TargetError
 from pulumi_alembic.output.wording import counted
+from pulumi_alembic.scripts.baseline import Baseline
 from pulumi_alembic.scripts.history import BASE, History
 from pulumi_alembic.scripts.revision import Revision
 
-__all__ = ["Direction", "Plan", "plan", "revision_text"]
+__all__ = ["Direction", "Plan", "plan", "revision_text", "with_baseline"]
 
 
 class Direction(StrEnum):
@@ -32,7 +33,8 @@ class Plan:
     """Running `steps` in order brings a database whose heads are `current` to `target`, and nothing else runs.
 
     `applied` is all that is applied then. What `waits` is pending and does not run: contracts that are held, and
-    merges, each with what it waits for.
+    merges, each with what it waits for. An empty database can start from a `baseline`: the steps that it covers do not
+    run.
     """
 
     current: tuple[str, ...]
@@ -41,14 +43,18 @@ class Plan:
     steps: tuple[Revision, ...]
     applied: tuple[Revision, ...] = ()
     waits: Mapping[str, str] = field(default_factory=dict)
+    baseline: Baseline | None = None
 
     def __str__(self) -> str:
         """One line: `20250126_002 → 20250126_003, 1 upgrade`."""
         held = f"{counted(len(self.waits), 'revision')} held" if self.waits else ""
         if not self.steps:
             return f"at {revision_text(self.current)}: {held or 'nothing pending'}"
-        number = len(self.steps)
-        return f"{revision_text(self.current)} → {self.target}, {counted(number, self.direction)}{held and f'; {held}'}"
+        runs = counted(len(self.steps), self.direction)
+        if self.baseline:
+            rest = f", then {counted(len(self.rest.steps), 'revision')}" if self.rest.steps else ""
+            runs = f"starts from the {self._baseline_text}{rest}"
+        return f"{revision_text(self.current)} → {self.target}, {runs}{held and f'; {held}'}"
 
     @property
     def held_lines(self) -> list[str]:
@@ -57,8 +63,35 @@ class Plan:
 
     @property
     def lines(self) -> list[str]:
-        """One line per step: direction, revision id and message."""
-        return [f"{self.direction} {step.id} {step.message}".rstrip() for step in self.steps]
+        """One line for the baseline, and one per step that runs: direction, revision id and message."""
+        first = [self._baseline_text] if self.baseline else []
+        return first + [f"{self.direction} {step.id} {step.message}".rstrip() for step in self.rest.steps]
+
+    @cached_property
+    def covered(self) -> frozenset[str]:
+        """The ids of the steps that do not run, as the baseline has what they build."""
+        if self.baseline is None:
+            return frozenset()
+        down = {step.id: step.down_revisions for step in self.steps}
+        covered, pending = set(), [self.baseline.revision]
+        while pending:
+            if (id := pending.pop()) not in covered:
+                covered.add(id)
+                pending += down[id]
+        return frozenset(covered)
+
+    @cached_property
+    def rest(self) -> Plan:
+        """What is left to run once the database is at the baseline; the plan itself if it has none."""
+        if self.baseline is None:
+            return self
+        steps = tuple(step for step in self.steps if step.id not in self.covered)
+        return replace(self, current=(self.baseline.revision,), steps=steps, baseline=None)
+
+    @property
+    def _baseline_text(self) -> str:
+        assert self.baseline is not None  # noqa: S101 - the caller asked
+        return f"baseline of {self.baseline.revision} ({counted(len(self.covered), 'revision')})"
 
     def number(self, id: str) -> int:
         """Which of the steps a revision is, from 1."""
@@ -103,6 +136,18 @@ def plan(history: History, current: Sequence[str], target: str) -> Plan:
     direction = Direction.DOWNGRADE if surplus else Direction.UPGRADE
     reached = tuple(history.revisions[id] for id in ancestors)
     return Plan(tuple(sorted(current)), target, direction, surplus or missing, reached)
+
+
+def with_baseline(steps: Plan, history: History) -> Plan:
+    """The plan for an empty database: it starts from the newest baseline that is all within the steps, if there is one.
+
+    A revision that is held is no step, and no baseline with it in it is of use then.
+    """
+    if steps.current or steps.direction is Direction.DOWNGRADE:
+        return steps
+    pending = {step.id for step in steps.steps}
+    within = [id for id in history.revisions if id in history.baselines and pending.issuperset(history.ancestors([id]))]
+    return replace(steps, baseline=history.baselines[within[-1]]) if within else steps
 
 
 def revision_text(heads: Sequence[str]) -> str:

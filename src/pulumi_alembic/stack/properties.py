@@ -113,6 +113,9 @@ class Properties:
     adopt = _Property(_text)
     """`true`, or the revision with which a database without heads is compared."""
 
+    baselines = _Property(lambda value: value is not False)
+    """Whether an empty database starts from a baseline; present if it does not."""
+
     databases = _Property(_any)
     query = _Property(_any)
     query_url = _Property(_any, "__query_url")
@@ -250,7 +253,7 @@ class Properties:
         )
         origin = Origin(self.log.stack)
         job = Job(self.url or "", self.directory, self.target, up, self.policy, vouched, origin)
-        return replace(job, contracts=replace(self.contracts, decided=decided))
+        return replace(job, contracts=replace(self.contracts, decided=decided), baselines=self.baselines)
 
 
 DETAILS = (Properties.digest, Properties.statements, Properties.review, Properties.reviews)

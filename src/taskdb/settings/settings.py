@@ -32,6 +32,7 @@ KEYS = {
         "taskdb:rehearse",
         readers.DRIFT_KEY,
         "taskdb:adopt",
+        "taskdb:baselines",
         *readers.BACKUP_KEYS,
         *readers.LINT_KEYS,
         readers.PROMOTE_FROM,
@@ -66,6 +67,7 @@ class Settings:
     `drift_ignore` are patterns of objects that are not compared. `adopt` is `true`, a revision, or empty. With
     `reporter` there is a login that reports can be made with, and no row be read. `temporary_tables` says whether
     revisions can create temporary tables, None if the configuration does not say. `contract` says when contracts run.
+    Without `baselines` all revisions run in an empty database too.
     """
 
     database: str
@@ -88,6 +90,7 @@ class Settings:
     adopt: str = ""
     reporter: bool = False
     contract: Contract | None = None
+    baselines: bool = True
 
     @classmethod
     def load(cls, project: Path) -> Settings:
@@ -130,6 +133,7 @@ class Settings:
             adopt=readers.adopt_of(values),
             reporter=flag(values, "taskdb:reporter"),
             contract=readers.contract_of(values),
+            baselines=flag(values, "taskdb:baselines", default=True),
         )
 
     @property

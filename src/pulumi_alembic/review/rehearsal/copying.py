@@ -27,6 +27,7 @@ __all__ = [
     "CopyFailed",
     "Foundation",
     "FoundationSchema",
+    "bare_statements",
     "furnish",
     "read_access",
     "read_foundation",
@@ -239,15 +240,12 @@ def _statements(dumped: str, owners: tuple[str, ...]) -> Iterator[str]:
 
     A statement is told from text within another one by PostgreSQL's own scanner.
     """
-    dumped = _UNRESTRICT.sub("", _RESTRICT.sub(r"\1", dumped))
     role, set_role = owners[0], ""
-    for part in slices(dumped):
-        statement = dumped[part]
-        bare = statement[_COMMENTS.match(statement).end() :]  # type: ignore[union-attr]
+    for bare in bare_statements(dumped):
         if match := _AUTHORIZATION.match(bare):
             role = _unquoted(match[2], escapes=bool(match[1])) if match[2] else owners[0]
             continue
-        if not bare or _BESIDE.match(bare) or _OF_THE_ADMIN.match(bare):
+        if _BESIDE.match(bare) or _OF_THE_ADMIN.match(bare):
             continue
         if role not in owners:
             if _OF_A_SCHEMA.match(bare):
@@ -256,7 +254,16 @@ def _statements(dumped: str, owners: tuple[str, ...]) -> Iterator[str]:
         if role != set_role:
             set_role = role
             yield sql.SQL("SET ROLE {}").format(sql.Identifier(role)).as_string(None)
-        yield statement
+        yield bare
+
+
+def bare_statements(dumped: str) -> Iterator[str]:
+    """Those of what pg_dump printed, without the comments above them and without what only psql understands."""
+    dumped = _UNRESTRICT.sub("", _RESTRICT.sub(r"\1", dumped))
+    for part in slices(dumped):
+        statement = dumped[part]
+        if bare := statement[_COMMENTS.match(statement).end() :]:  # type: ignore[union-attr]
+            yield bare
 
 
 def _unquoted(name: str, *, escapes: bool) -> str:
