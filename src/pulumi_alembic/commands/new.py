@@ -14,12 +14,29 @@ __all__ = ["GROUP"]
 _RECIPES = {
     "rename-column": (("OLD", "NEW"), "Rename a column while code of both versions runs."),
     "change-type": (("COLUMN", "TYPE"), "Give a column a wider type without a rewrite under lock."),
+    "split-column": (
+        ("COLUMN", "FIRST", "FIRST_VALUE", "SECOND", "SECOND_VALUE", "VALUE"),
+        "Split a column into two. A VALUE is SQL: of the new columns from the old one, and the reverse.",
+    ),
+    "merge-columns": (
+        ("FIRST", "SECOND", "NEW", "VALUE", "FIRST_VALUE", "SECOND_VALUE"),
+        "Merge two columns into one. A VALUE is SQL: of the new column from the old ones, and the reverse.",
+    ),
     "set-not-null": (("COLUMN",), "Set a column NOT NULL without a scan under lock."),
     "add-not-null-column": (("COLUMN", "TYPE", "DEFAULT"), "Add a NOT NULL column with a constant default."),
     "add-check": (("NAME", "CONDITION"), "Add a CHECK without a scan under lock."),
     "add-foreign-key": (("COLUMN", "OTHER", "KEY"), "Add a foreign key to the column KEY of the table OTHER."),
     "add-unique": (("COLUMNS",), "Add a unique constraint. Its index is built beside writers. COLUMNS: a,b."),
     "drop-column": (("COLUMN",), "Drop a column that no code uses any longer."),
+    "add-enum-value": (("COLUMN", "VALUE"), "Add a value to the enum type of a column."),
+    "rename-enum-value": (
+        ("COLUMN", "OLD", "NEW", "NAME"),
+        "Rename an enum value: a column NAME, of a type of its own, takes the place of the column.",
+    ),
+    "remove-enum-value": (("COLUMN", "VALUE"), "Remove a value from the enum type of a column."),
+    "rename-table": (("NEW",), "Rename a table. A view has the old name until the contract."),
+    "drop-table": ((), "Drop a table that no code uses any longer."),
+    "replace-index": (("INDEX", "COLUMNS"), "Let an index of other COLUMNS take the place of an INDEX."),
 }
 """The words of each recipe behind the table, and its help: to list them loads no parser."""
 

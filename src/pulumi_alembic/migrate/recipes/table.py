@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pulumi_alembic.database.connection import Connection
 
-__all__ = ["Column", "Table", "read_table", "require_accepted", "wider_type"]
+__all__ = ["Column", "Table", "computed_column", "read_table", "require_accepted", "wider_type"]
 
 _TABLE = """
 SELECT c.oid::bigint, quote_ident(n.nspname) || '.' || quote_ident(relname), relname,
@@ -144,7 +144,10 @@ def read_table(connection: Connection, name: str) -> Table:
             "apply that first"
         )
     oid, full, short, has_key = row
-    columns = [Column(*row) for row in connection.execute(_COLUMNS, [oid]).fetchall()]
+    with connection.transaction(force_rollback=True):
+        # Types and functions are then printed with their schema.
+        connection.execute("SET LOCAL search_path = pg_catalog")
+        columns = [Column(*row) for row in connection.execute(_COLUMNS, [oid]).fetchall()]
     return Table(name, full, short, has_key, {column.name: column for column in columns})
 
 
@@ -177,3 +180,19 @@ def wider_type(connection: Connection, old: str, new: str) -> str:
             "column of the new type by hand, and decide what becomes of such values"
         )
     return str(row[0])
+
+
+def computed_column(connection: Connection, table: Table, name: str, value: str) -> Column:
+    """A new column for the values of this SQL.
+
+    Raises:
+        RecipeError: The server refuses the SQL.
+
+    """
+    query = f"SELECT {value} FROM {table.sql} LIMIT 0"  # noqa: S608
+    require_accepted(connection, query)
+    with connection.transaction(force_rollback=True):
+        described = connection.execute(query.encode()).description
+        number = described[0].type_code if described else 0
+        [(type,)] = connection.execute("SELECT format_type(%s, NULL)", [number]).fetchall()
+    return Column(name, type, required=False, default=None, computed=False, comparable=True, users=())

@@ -1,0 +1,213 @@
+"""Columns that take the place of others: both are kept equal by a trigger while code of both versions runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pulumi_alembic.errors import RecipeError
+from pulumi_alembic.migrate.recipes.draft import Draft, execute
+from pulumi_alembic.migrate.recipes.parts import PRESERVED, ROLLBACK, beside, inner, required, short
+from pulumi_alembic.migrate.recipes.table import Column, Table, require_accepted
+from pulumi_alembic.sql.catalog import quoted
+
+if TYPE_CHECKING:
+    from pulumi_alembic.database.connection import Connection
+
+__all__ = ["Replacement", "change_type"]
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """The `new` columns of a table take the place of the `old` ones.
+
+    Args:
+        table: the table of both.
+        old: the columns that the contract drops.
+        new: the columns that the expand adds. A default is set by the contract.
+        forward: by new column its value, as SQL of the old ones.
+        backward: by old column its value, as SQL of the new ones.
+        both: whether code writes the new columns while code of before runs.
+
+    """
+
+    table: Table
+    old: Sequence[Column]
+    new: Sequence[Column]
+    forward: Sequence[str]
+    backward: Sequence[str]
+    both: bool = True
+
+    def require_new(self) -> None:
+        """Raise RecipeError if the table has no key, or has a new column."""
+        self.table.require_key()
+        for column in self.new:
+            self.table.require_new(column.name)
+
+    def require_accepted(self, connection: Connection) -> None:
+        """Raise RecipeError if the table has no key or has a new column, or the server refuses the SQL."""
+        self.require_new()
+        values = f"SELECT {', '.join(self.backward)} FROM {self._computed()} LIMIT 0"  # noqa: S608
+        equal = "SELECT NULL::{0} IS DISTINCT FROM NULL::{0}"
+        types = (equal.format(column.type) for column in (*self.old, *self.new))
+        for query in (values, *types):
+            require_accepted(connection, query)
+
+    def require_reversible(self, connection: Connection) -> None:
+        """Raise RecipeError if a row of this database has other values when they are computed forth and back."""
+        names, back = _listed(self.old), ", ".join(self.backward)
+        query = f"SELECT count(*) FROM {self._computed()} WHERE ({names}) IS DISTINCT FROM ({back})"  # noqa: S608
+        [(rows,)] = connection.execute(query.encode()).fetchall()
+        if rows:
+            raise RecipeError(
+                f"in {rows:,} rows of {self.table.full} {back} does not give back {names}: code of before would read "
+                "other values. Write expressions that do"
+            )
+
+    def _computed(self) -> str:
+        values = ", ".join(f"{value} AS {column.sql}" for column, value in zip(self.new, self.forward, strict=True))
+        return f"(SELECT {_listed(self.old)}, {values} FROM {self.table.sql}) AS computed"  # noqa: S608
+
+    def expand(self) -> Draft:
+        """The revision that adds the new columns."""
+        old, new = (", ".join(column.name for column in columns) for columns in (self.old, self.new))
+        creates, drops = self._trigger()
+        alter = f"ALTER TABLE {self.table.sql}"
+        return Draft(
+            f"add {new} beside {self.table.name}.{old}",
+            "A trigger keeps the columns equal, and a backfill sets the old rows. Once it is verified, deploy code\n"
+            f"that uses {new}. Code of both versions runs until the contract drops {old}.",
+            (
+                *(execute(f"{alter} ADD COLUMN {column.definition}") for column in self.new),
+                *creates,
+                self._backfill(),
+            ),
+            (*drops, *(execute(f"{alter} DROP COLUMN {column.sql}") for column in self.new)),
+            uses=("backfill",),
+        )
+
+    def contract(self) -> Draft:
+        """The revision that drops the old columns."""
+        old, new = (", ".join(column.name for column in columns) for columns in (self.old, self.new))
+        creates, drops = self._trigger()
+        alter = f"ALTER TABLE {self.table.sql}"
+        defaults = [column for column in self.new if column.default is not None]
+        values = ", ".join(f"{column.sql} = {value}" for column, value in zip(self.old, self.backward, strict=True))
+        not_null = "adding-not-nullable-field", ROLLBACK
+        return Draft(
+            f"drop {self.table.name}.{old}",
+            f"No code uses {old} any longer. The downgrade computes it from {new}.",
+            (
+                *drops,
+                *(execute(f"{alter} DROP COLUMN {column.sql}", "destroys-data", PRESERVED) for column in self.old),
+                *(execute(f"{alter} ALTER COLUMN {column.sql} SET DEFAULT {column.default}") for column in defaults),
+            ),
+            (
+                *(execute(f"{alter} ALTER COLUMN {column.sql} DROP DEFAULT") for column in defaults),
+                *(execute(f"{alter} ADD COLUMN {column.definition}") for column in self.old),
+                execute(f"UPDATE {self.table.sql} SET {values}", "unbatched-update", ROLLBACK),  # noqa: S608
+                *(
+                    execute(f"{alter} ALTER COLUMN {column.sql} SET NOT NULL", *not_null)
+                    for column in self.old
+                    if column.required
+                ),
+                *(
+                    execute(f"{alter} ALTER COLUMN {column.sql} SET DEFAULT {column.default}")
+                    for column in self.old
+                    if column.default is not None
+                ),
+                *creates,
+            ),
+            contract=True,
+        )
+
+    def _trigger(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Statements that create the trigger, and statements that drop it."""
+        name = short(f"{self.table.name}_{'_'.join(column.name for column in self.new)}_sync")
+        function = beside(self.table, name)
+        written = _listed((*self.old, *self.new) if self.both else self.old)
+        body = self._both_ways() if self.both else self._assigned(self.new, self.forward)
+        creates = (
+            execute(
+                f"\nCREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$\n"
+                f"BEGIN\n{body}    RETURN NEW;\nEND $$\n"
+            ),
+            execute(
+                f"\nCREATE TRIGGER {quoted(name)} BEFORE INSERT OR UPDATE OF {written} ON {self.table.sql}\n"
+                f"FOR EACH ROW EXECUTE FUNCTION {function}()\n"
+            ),
+        )
+        drops = execute(f"DROP TRIGGER {quoted(name)} ON {self.table.sql}"), execute(f"DROP FUNCTION {function}()")
+        return creates, drops
+
+    def _both_ways(self) -> str:
+        empty = " AND ".join(f"NEW.{column.sql} IS NULL" for column in self.new)
+        forth, back = self._assigned(self.new, self.forward), self._assigned(self.old, self.backward)
+        computed = ", ".join(self._value(value) for value in self.forward)
+        return (
+            f"    IF TG_OP = 'INSERT' THEN\n        IF {empty} THEN\n        {_indented(forth)}\n"
+            f"        ELSE\n        {_indented(back)}\n        END IF;\n"
+            f"    ELSIF {_changed(self.new)}\n"
+            f"        AND ({_listed(self.new, 'NEW.')}) IS DISTINCT FROM ({computed}) THEN\n"
+            f"    {_indented(back)}\n    ELSIF {_changed(self.old)} THEN\n    {_indented(forth)}\n    END IF;\n"
+        )
+
+    def _assigned(self, columns: Sequence[Column], values: Sequence[str]) -> str:
+        return "".join(
+            f"    NEW.{column.sql} := {self._value(value)};\n" for column, value in zip(columns, values, strict=True)
+        )
+
+    def _value(self, value: str) -> str:
+        """The value in the trigger. A column is assigned as it is: the server casts it."""
+        columns = (*self.old, *self.new)
+        for column in columns:
+            if value in {column.sql, *(f"{column.sql}::{other.type}" for other in columns)}:
+                return f"NEW.{column.sql}"
+        return f"(SELECT {value} FROM (SELECT NEW.*) AS {quoted(self.table.name)})"  # noqa: S608
+
+    def _backfill(self) -> str:
+        pairs = [*zip((column.sql for column in self.new), self.forward, strict=True)]
+        set = ", ".join(f"{column} = {value}" for column, value in pairs)
+        where = " OR ".join(f"{column} IS DISTINCT FROM {value}" for column, value in pairs)
+        return f'backfill(\n    "{inner(self.table.sql)}",\n    set="{inner(set)}",\n    where="{inner(where)}",\n)'
+
+
+def change_type(table: Table, old: Column, new: Column, values: tuple[str, str]) -> list[Draft]:
+    """The revisions by which a column has another type: `new` has it, and takes the name of `old` at the end.
+
+    `values` are that of `new` as SQL of `old`, and the reverse.
+    """
+    replacement = Replacement(table, (old,), (new,), values[:1], values[1:], both=False)
+    replacement.require_new()
+    expand, contract = replacement.expand(), replacement.contract()
+    rename = f"ALTER TABLE {table.sql} RENAME COLUMN"
+    allowed = "renaming-column", "the trigger that wrote it is dropped in the same transaction"
+    return [
+        replace(
+            expand,
+            message=f"add {table.name}.{old.name} as {new.type}",
+            story=f"A trigger writes each value to {new.name} too, and a backfill sets the old rows. No code needs to\n"
+            f"know of it: the contract lets {new.name} take the place of {old.name}.",
+        ),
+        *required(table, new),
+        replace(
+            contract,
+            message=f"change the type of {table.name}.{old.name}",
+            story=f"{new.name} takes the place of {old.name}. The values of before are preserved.",
+            upgrade=(*contract.upgrade, execute(f"{rename} {new.sql} TO {old.sql}", *allowed)),
+            downgrade=(execute(f"{rename} {old.sql} TO {new.sql}"), *contract.downgrade),
+        ),
+    ]
+
+
+def _listed(columns: Sequence[Column], prefix: str = "") -> str:
+    return ", ".join(prefix + column.sql for column in columns)
+
+
+def _changed(columns: Sequence[Column]) -> str:
+    return f"({_listed(columns, 'NEW.')}) IS DISTINCT FROM ({_listed(columns, 'OLD.')})"
+
+
+def _indented(lines: str) -> str:
+    return lines.rstrip("\n").replace("\n", "\n        ")
