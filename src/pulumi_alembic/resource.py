@@ -96,9 +96,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             lint: Other severities of rules: `{"truncate": "error"}`, see `pulumi_alembic.review.lint.Settings`.
             production: Whether this is a production stack: practices of lint are obligations then.
             promote_from: The stack that must have run a revision before this one does.
-            rehearse_with: The URL of a login of the same server that can create databases and become the owner. With
-                it,
-                previews and updates run pending revisions in a scratch database. The state does not contain it.
+            rehearse_with: The URL of a login of the same server that can create databases and become the owner.
+                If given, pending revisions are first run in a scratch database. The state does not contain it.
             on_unknown_revision: What an update does if the scripts lack an applied revision. `rollback` uses the
                 ledger's script. `refuse` is the default on production stacks and stacks named prod or production.
             drift: Differences that are not reported as drift.
@@ -114,9 +113,8 @@ class Migrations(Resource, module="alembic", name="Migrations"):
             opts: Pulumi's own options.
 
         Raises:
-            pulumi.RunError: The scripts are not one history, `target` is not in it, a setting is not valid, or a
-            preview
-                needs an argument that is an output. Nothing was changed.
+            pulumi.RunError: The scripts are not one history, `target` is not in it, a setting is not valid, or an
+                argument that a preview needs is an output. Nothing was changed.
 
         """
         arguments: dict[str, object] = {

@@ -1,1 +1,1 @@
-"""A plan judged and shown: its review, lint, rehearsal, approval and report."""
+"""The review of a plan: lint, rehearsal, gates and reports."""

@@ -1,4 +1,4 @@
-"""The review of a plan: what its revisions send, and what that does to the database as it is now."""
+"""Build the review of a plan: the statements of its revisions, and their effects on the database as it is now."""
 
 from __future__ import annotations
 
@@ -43,10 +43,18 @@ def review_from_database(
     tell: Callable[[str], None] = lambda text: None,
     keep: bool = False,
 ) -> tuple[Looked, PlanReview]:
-    """What the plan is from where the database is now, and its review. Raises as `planner.plan_from_database` does.
+    """Return the plan from the database's revision, and its review.
 
-    With the URL of an `admin` of the server it is rehearsed, which `tell` gets; its digest is the same. Where
-    downgrades `keep` what they delete, it says what is kept, and what that costs.
+    Args:
+        job: The parameters of the run.
+        lint: The severities of lint.
+        admin: The URL of an admin of the server. If it is given, the plan is rehearsed. The digest stays the same.
+        tell: Receives the progress of the rehearsal as text.
+        keep: Whether downgrades and contracts preserve what they delete. The review then contains the cost.
+
+    Raises:
+        MigrationError: There is no plan, or the database cannot be read. Nothing was changed.
+
     """
     looked = planner.look_closely(job, catalog=True)
     with ExitStack() as stack:
@@ -63,9 +71,9 @@ def review_from_database(
 
 
 def _with_downgrades(review: PlanReview, history: History, lint: Settings) -> PlanReview:
-    """The review with a finding for each revision whose downgrade was rehearsed and does not restore the schema.
+    """Return the review with a finding for each revision whose rehearsed downgrade does not restore the schema.
 
-    The finding stands with what the rehearsal showed: an update that does not rehearse has the same digest.
+    The finding belongs to the rehearsal's result, so that the digest of an update without a rehearsal is the same.
     """
     severity = lint.severity("irreversible-downgrade")
     if severity is None or review.direction != Direction.UPGRADE or not review.rehearsed:
@@ -91,11 +99,11 @@ def _with_downgrades(review: PlanReview, history: History, lint: Settings) -> Pl
 
 
 def _left(lines: Sequence[str], shown: int = 3) -> str:
-    """What a downgrade leaves and does not restore, by the lines of the catalog that are there or missing after it."""
+    """Return what a downgrade leaves and does not restore, from the differences of the catalog."""
     names: dict[str, list[str]] = {"+": [], "-": []}
     for line in lines:
         sign, kind, name = line.split(" ", 3)[:3]
-        # With an object come its owner and its privileges.
+        # An object's owner and privileges differ whenever the object does.
         names[sign] += [f"{kind} {name}"] if kind not in ("owner", "privileges") or len(lines) == 1 else []
     parts = []
     for verb, remaining in (("leaves", names["+"]), ("does not restore", names["-"])):
@@ -104,7 +112,7 @@ def _left(lines: Sequence[str], shown: int = 3) -> str:
 
 
 def review_from_base(job: Job, lint: Settings, current: Sequence[str] = ()) -> tuple[Looked, PlanReview]:
-    """As `review_from_database`, for a database that cannot be asked: it does not exist yet, or was at `current`."""
+    """Return the plan and its review for a database that cannot be read: it does not exist yet, or was at `current`."""
     looked = planner.look_at_nothing(job, current)
     planner.refuse_unfit(looked.plan, None)
     return looked, review_of(looked, lint)
@@ -113,10 +121,20 @@ def review_from_base(job: Job, lint: Settings, current: Sequence[str] = ()) -> t
 def review_from_artifact(
     artifact: Artifact, directory: Path, target: str, admin: str = "", tell: Callable[[str], None] = lambda text: None
 ) -> PlanReview:
-    """As `review_from_database`, for a database as an `artifact` describes it; it is not asked.
+    """Return the review for a database that an artifact describes. The database is not contacted.
 
-    With the URL of an `admin` of any server the plan is rehearsed there. Raises HistoryError and TargetError as
-    `planner.look_closely` does, and MigrationError if the catalog in the artifact is none.
+    Args:
+        artifact: The schema file.
+        directory: The scripts.
+        target: `head` or a revision.
+        admin: The URL of an admin of any server. If it is given, the plan is rehearsed there.
+        tell: Receives the progress of the rehearsal as text.
+
+    Raises:
+        HistoryError: The scripts are not one history, or differ from those that were applied.
+        TargetError: No plan leads to the target.
+        MigrationError: The artifact's catalog is not valid.
+
     """
     from pulumi_alembic.review.rows_at_risk import at_risk_by_statistics
 
@@ -151,7 +169,7 @@ def _look(artifact: Artifact, directory: Path, target: str) -> Looked:
 
 
 def review_of_empty(job: Job, lint: Settings) -> PlanReview | None:
-    """The review as a preview makes it before there is a database; None where anything is in the one there is."""
+    """Return the review that a preview makes before the database exists. None if the database is not empty."""
     looked = planner.look_closely(job, catalog=True)
     relations = looked.catalog.relations if looked.catalog else ()
     if looked.plan.current or any(not name.startswith(f"{VERSION_SCHEMA}.") for name in relations):
@@ -167,12 +185,19 @@ def review_of(
     static: bool = False,
     measure: Measure = lambda table: None,
 ) -> PlanReview:
-    """What the steps of the plan do to what the catalog describes, and what lint finds in that.
+    """Return the effects of the plan's steps on the catalog, and the findings of lint.
 
-    `static` where the catalog is that of no database, and no table's size is known. `measure` tells the size of a
-    table that the statistics know nothing of.
+    Args:
+        looked: The plan, the scripts and the catalog.
+        lint: The severities of lint.
+        database: The database as `HOST:PORT/NAME`. Empty if it does not exist yet.
+        static: Whether the catalog describes no real database, so that no table's size is known.
+        measure: Returns the size of a table for which the server has no statistics.
 
-    Raises HistoryError as `rendering.render` does, and MigrationError where squawk cannot be run.
+    Raises:
+        HistoryError: A script cannot be rendered.
+        MigrationError: A configured linter cannot be run.
+
     """
     plan, catalog = looked.plan, looked.catalog
     about: dict[str, Any] = {"held": tuple(plan.held_lines), "phased": lint.phased}
@@ -199,7 +224,7 @@ def review_of(
 
 
 def with_losses(review: PlanReview, url: str, keep: bool) -> PlanReview:
-    """The review with how much of what is there now it deletes or, where downgrades `keep` that, preserves."""
+    """Return the review with the amount of data that each revision deletes or, with `keep`, preserves."""
     if not review.revisions:
         return review
     from pulumi_alembic.review.rows_at_risk import at_risk, with_preserved
@@ -211,7 +236,7 @@ def with_losses(review: PlanReview, url: str, keep: bool) -> PlanReview:
 
 
 def database(url: str) -> str:
-    """`HOST:PORT/NAME`."""
+    """Return the database of a URL as `HOST:PORT/NAME`."""
     parts = urlsplit(url)
     [host, *_] = parse_qs(parts.query).get("host", ["localhost"])
     return f"{parts.hostname or host}:{parts.port or 5432}{parts.path}"
@@ -220,7 +245,7 @@ def database(url: str) -> str:
 def _revisions(
     plan: Plan, rendered: tuple[Rendered, ...], catalog: Catalog | None, linted: PlanLint
 ) -> tuple[tuple[RevisionReview, ...], Catalog | None]:
-    """The revisions, and the catalog after them as far as their SQL is known."""
+    """Return the reviews of the revisions, and the catalog after them as far as their SQL is known."""
     from pulumi_alembic.sql.effects import play
 
     relations = catalog.relations if catalog else {}

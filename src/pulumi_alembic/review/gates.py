@@ -1,4 +1,4 @@
-"""The gates of a plan: rehearsal, lint with promotion, approval and data loss, for one database and for many."""
+"""The gates of a plan in their order: rehearsal, assertions, lint, approval, data loss. For one or many databases."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["APPROVE", "SKIP_REHEARSAL", "Gates", "errors_of", "notes", "refuse_failed"]
 
 APPROVE = "PULUMI_ALEMBIC_APPROVE"
-"""The environment variable that an approval is given in."""
+"""The environment variable with the approved digest."""
 
 SKIP_REHEARSAL = "PULUMI_ALEMBIC_SKIP_REHEARSAL"
-"""The environment variable with the reason why one run goes on in spite of its rehearsal."""
+"""The environment variable with the reason why one run continues although its rehearsal failed."""
 
 _DIGEST = re.compile(rf"(v\d+:)[0-9a-f]{{32}}(-[0-9a-f]{{4}}){{{len(PARTS)}}}")
 _SHORTEST = 3
@@ -38,9 +38,13 @@ _SHOWN = 5
 class Gates:
     """What one update is allowed to run.
 
-    `up` and `preview` are the commands that a person types, `configure` the one that sets the severity of the rule
-    `{rule}`, and `may_lose` the revisions that are allowed to delete rows. `approved` is the digest that was given,
-    empty if none was, and None if the stack requires no approval.
+    Attributes:
+        up: The command that runs the update.
+        configure: The command that sets the severity of the rule `{rule}`.
+        may_lose: The revisions that are allowed to delete rows.
+        preview: The command that previews the update.
+        approved: The approved digest. Empty if none was given, None if the stack requires no approval.
+
     """
 
     up: str
@@ -50,10 +54,21 @@ class Gates:
     approved: str | None = None
 
     def check(self, reviews: Collection[PlanReview], digest: str, other: Callable[[], str] = lambda: "") -> None:
-        """Raise what stops these plans; nothing has run then.
+        """Check the plans before they run.
 
-        `digest` is that of all of them, and `other` gives a further one that an approval may name. Raises
-        RehearsalFailed, AssertionFailed, LintError, NotApproved or DataLoss, whichever comes first in this order.
+        Args:
+            reviews: The reviews of the plans.
+            digest: The digest of all of them.
+            other: Returns a second digest that an approval is allowed to name.
+
+        Raises:
+            RehearsalFailed: A rehearsal failed.
+            AssertionFailed: An assertion of a revision is false.
+            LintError: A finding of severity error has no exception.
+            NotApproved: The approved digest is another one.
+            DataLoss: A revision deletes rows without permission. Whichever error is first in this order, nothing has
+                run.
+
         """
         for review in reviews:
             refuse_failed(review, self.up)
@@ -68,10 +83,16 @@ class Gates:
 
 
 def refuse_failed(review: PlanReview, command: str) -> None:
-    """Raise RehearsalFailed if the server refused a revision of the plan in the rehearsal. Nothing has run then.
+    """Reject a plan of which a revision failed in its rehearsal, unless SKIP_REHEARSAL contains a reason.
 
-    `command` is what a person types to run the plan. With a reason in SKIP_REHEARSAL nothing is refused. Raises
-    PolicyError for a reason that is too short to help anybody later.
+    Args:
+        review: The review of the plan.
+        command: The command that runs the plan, for the error.
+
+    Raises:
+        RehearsalFailed: A revision failed. Nothing has run.
+        PolicyError: The reason is too short to inform a later reader.
+
     """
     refused = list(_refused(review))
     if not refused or _reason():
@@ -92,7 +113,7 @@ def refuse_failed(review: PlanReview, command: str) -> None:
 
 
 def _refuse_unmet(review: PlanReview, command: str) -> None:
-    """Raise AssertionFailed if what a revision relies on is not true. `command` is what a person types then."""
+    """Raise AssertionFailed if an assertion of the plan is false. `command` runs the plan again."""
     lines = [f"  {revision.file}: {message}" for revision in review.revisions for message in revision.unmet]
     if lines:
         raise AssertionFailed(
@@ -102,9 +123,12 @@ def _refuse_unmet(review: PlanReview, command: str) -> None:
 
 
 def notes(review: PlanReview, contract: str = "") -> dict[str, dict[str, Any]]:
-    """What the ledger keeps of each revision that runs unproven, or in spite of its rehearsal: the reason for it.
+    """Return what the ledger records with each revision: the reasons for skipped checks.
 
-    `contract` is the reason for which contracts run that are held, empty if none does.
+    Args:
+        review: The review of the plan.
+        contract: The reason for which held contracts run. Empty if none does.
+
     """
     unproven = {
         revision.id: {UNPROVEN: {"reason": finding.excused, "finding": finding.message}}
@@ -136,10 +160,9 @@ def _reason() -> str:
 
 
 def errors_of(review: PlanReview) -> Iterator[tuple[str, Finding]]:
-    """The findings that stop an update, each with the file of its revision.
+    """Return the findings that stop an update, each with the file of its revision.
 
-    A rollback is run because something is wrong, and nobody can edit an applied script: what is found in it is printed,
-    and stops nothing.
+    Findings in a downgrade stop nothing: a rollback is urgent, and an applied script cannot be edited.
     """
     if review.direction == Direction.DOWNGRADE:
         return
@@ -152,9 +175,9 @@ def errors_of(review: PlanReview) -> Iterator[tuple[str, Finding]]:
 
 
 def _refuse_errors(review: PlanReview, configure: str, up: str) -> None:
-    """Raise LintError, with the ways on, where a finding stops the update.
+    """Raise LintError if a finding stops the update.
 
-    `configure` is the command that sets the severity of the rule `{rule}`, and `up` what is typed then.
+    `configure` is the command that sets the severity of the rule `{rule}`. `up` runs the update.
     """
     errors = list(errors_of(review))
     if not errors:
@@ -186,7 +209,7 @@ def _ways_on(review: PlanReview, finding: Finding, configure: str, up: str) -> I
 
 
 def _not_approved(approved: str, digest: str, preview: str, up: str) -> NotApproved:
-    """That `approved` is another digest than the plan's, or none, with what to type."""
+    """Return the error for an approval that is missing or differs from the plan's digest."""
     if (form := _DIGEST.fullmatch(approved)) and form[1] != DIGEST_FORMULA:
         version = "an older" if _number(form[1]) < _number(DIGEST_FORMULA) else "a newer"
         return NotApproved(
@@ -213,10 +236,10 @@ def _joined(names: list[str]) -> str:
 
 
 def _refuse_losses(review: PlanReview, may_lose: Container[str], command: str) -> None:
-    """Raises DataLoss, with how much of what, if a revision of the plan would delete rows and may not.
+    """Raise DataLoss if a revision would delete rows without permission.
 
-    That is before the first one runs, and as far as the plan's statements tell: `guard.Guard` looks again at each
-    statement. `command` is what a person types to run the plan.
+    This check uses the statements of the plan, before the first revision. During the run `guard.Guard` checks each
+    statement again. `command` runs the plan.
     """
     risks = {
         revision.id: revision.losses for revision in review.revisions if revision.losses and revision.id not in may_lose

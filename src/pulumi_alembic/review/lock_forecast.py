@@ -1,4 +1,4 @@
-"""The strong locks of the revisions of a plan: as a rehearsal measured them, else by static analysis of their SQL."""
+"""Forecast the strong locks of a plan's revisions, from the measurements of a rehearsal or from static analysis."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ __all__ = ["of_review", "of_scripts"]
 
 
 def of_review(review: PlanReview, catalog: Catalog | None) -> dict[str, LockPlan]:
-    """By revision, for a plan that was approved; `catalog` is what is there before the first of them."""
+    """Return the locks of each revision of an approved plan, by its id.
+
+    Args:
+        review: The review of the plan.
+        catalog: The catalog before the first revision. None if it is not known.
+
+    """
     revisions = [
         (revision.id, _sent(revision), "" if revision.sends else revision.runs_python) for revision in review.revisions
     ]
@@ -28,7 +34,15 @@ def of_review(review: PlanReview, catalog: Catalog | None) -> dict[str, LockPlan
 def of_scripts(
     metadata: sa.MetaData, scripts: Sequence[Revision], *, is_upgrade: bool, document: Any
 ) -> dict[str, LockPlan]:
-    """By revision, of scripts that run in this order; called where env.py would run them. No database is asked."""
+    """Return the locks of scripts, by revision, without a review. `env.py` uses it for a run by the `alembic` command.
+
+    Args:
+        metadata: The program's tables.
+        scripts: The scripts in the order in which they run.
+        is_upgrade: The direction.
+        document: The catalog's document before the first script.
+
+    """
     from pulumi_alembic.review.rendering.dry_run import DryRun
     from pulumi_alembic.scripts.plan import Direction
     from pulumi_alembic.sql.catalog import Catalog
@@ -46,7 +60,7 @@ def _sent(revision: RevisionReview) -> Sequence[Sent]:
 
 
 def _plans(known: Sequence[tuple[str, Sequence[Sent], str]], catalog: Catalog | None) -> dict[str, LockPlan]:
-    """Of each id with its statements, or with why they are not known."""
+    """Return the lock plan of each id, from its statements or from the reason why they are not known."""
     from pulumi_alembic.sql.catalog import Catalog
     from pulumi_alembic.sql.lock_plan import LockPlan, lock_plan
 

@@ -1,6 +1,6 @@
-"""What the revisions of a plan would do, as a preview shows it and a report reads it again. Pure: values and JSON.
+"""The review of a plan: what its revisions would do, as values that are read from and written to JSON. Pure.
 
-The JSON has one key per field, of the same name; a field that has its default is left out.
+The JSON has one key for each field, with the same name. A field at its default is omitted.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ __all__ = [
 ]
 
 PARTS = ("database", "heads", "target", "scripts", "statements", "findings")
-"""What a plan's digest is over, in the order in which it tells of each."""
+"""The parts of a plan's digest, in the order of their checksums."""
 
 DIGEST_FORMULA = "v2:"
-"""How the digest of a plan begins; another way to compute it needs another one."""
+"""The prefix of a plan's digest. A change of the computation needs a new prefix."""
 
 RESTORES = "restores the same schema"
-"""What a rehearsal reports of a downgrade that leads to the schema before the upgrade."""
+"""The result of a rehearsed downgrade that restores the schema before the upgrade."""
 
 _FIRST_RESTORES = "leads back to the same fingerprint"
-"""The same in previews that the first release saved."""
+"""The same result in previews that the first release saved."""
 
 _NO_EFFECTS = Effects()
 _UPGRADE, _BASE = "upgrade", "base"
@@ -51,7 +51,7 @@ _BREAKS_SHOWN = 3
 
 
 class Severity(StrEnum):
-    """How bad a finding is: an ERROR stops an update, a WARNING is for the reviewer, INFO is good to know."""
+    """The severity of a finding. An ERROR stops an update, a WARNING is for the reviewer, INFO needs no action."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -60,9 +60,14 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What lint says of a statement or a revision: what happens, why that hurts, and what to write instead.
+    """A finding of lint about a statement or a revision.
 
-    `excused` is the reason that the script gives for it; such a finding stops nothing. `tables` are those it is about.
+    Attributes:
+        message: What happens, and why it is harmful.
+        suggestion: What to write instead. Empty if there is none.
+        excused: The reason in the script's exception. A finding with a reason stops nothing.
+        tables: The tables that it is about.
+
     """
 
     rule: str
@@ -75,7 +80,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class StatementReview:
-    """One statement as the server gets it; `outside` its revision's transaction, in an autocommit block."""
+    """One statement as the server receives it.
+
+    Attributes:
+        outside: Whether it runs outside of its revision's transaction, in an autocommit block.
+        effects: The static analysis.
+        measured: The effects in the rehearsal. None if it was not rehearsed.
+
+    """
 
     sql: str
     outside: bool = False
@@ -85,14 +97,14 @@ class StatementReview:
 
     @property
     def does(self) -> Effects:
-        """What it did if it was rehearsed, and what it does with rows; otherwise what static analysis says of it."""
+        """The measured effects with the locks that only rows cause, or the static analysis if nothing was measured."""
         if self.measured is None:
             return self.effects
         return replace(self.measured, locks=(*self.measured.locks, *self.unseen))
 
     @property
     def unseen(self) -> tuple[Lock, ...]:
-        """Locks that only a table with rows shows, and a rehearsal did not, as on what a foreign key cascades to."""
+        """Locks that an empty table does not show, such as those of the tables that a foreign key cascades to."""
         if self.measured is None:
             return ()
         seen = {lock.table: MODES.index(lock.mode) for lock in self.measured.locks}
@@ -102,15 +114,20 @@ class StatementReview:
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """What was seen of a revision that ran in a scratch database, where no table has rows.
+    """The result of a revision in a scratch database, whose tables have no rows.
 
-    `sent` are the statements of one that runs Python, or that sent others than static analysis found, as the
-    server got them.
-    `made`, `dropped` and `changed` name what the catalog has, had, and has in another form afterwards, `renamed` what
-    has another name: `table app.cogs to app.gears`. `fails` is what ended it, empty where it ran, and `doubt` why it
-    can succeed on the target all the same. `way_back` is RESTORES if the downgrade restores the
-    schema, otherwise why it does not, and `left` are the lines of the catalog that are then others. `findings` are
-    what that shows of the script.
+    Attributes:
+        sent: The statements that it sent, if it runs Python or sent others than the static analysis found.
+        made: The created objects.
+        dropped: The dropped objects.
+        changed: The objects with another definition.
+        fails: The error that ended it. Empty if it succeeded.
+        way_back: RESTORES if the downgrade restores the schema, otherwise the reason why not.
+        left: The lines of the catalog that differ after the downgrade.
+        renamed: Renamed objects: `table app.cogs to app.gears`.
+        doubt: Why a failed revision can succeed on the target. Empty if it cannot.
+        findings: The findings of lint about the rehearsal.
+
     """
 
     sent: tuple[StatementReview, ...] = ()
@@ -126,20 +143,28 @@ class Rehearsed:
 
     @property
     def refused(self) -> bool:
-        """Whether the server refused it in a way that no row of the target changes."""
+        """Whether the server rejected the revision for a reason that does not depend on rows."""
         return bool(self.fails and not self.doubt)
 
 
 @dataclass(frozen=True)
 class RevisionReview:
-    """One revision of a plan. Where `runs_python` says why, its statements cannot be known, and there are none.
+    """One revision of a plan.
 
-    `losses` say how many rows and values of what is there now it would delete, `keeps` those that it preserves
-    instead, and `puts_back` what is kept and goes back. They change with every row, and are no part of a plan's digest.
-    One `from_ledger` is not among the scripts: the database keeps it, as it was applied. `proven_by` is the stack that
-    ran it before, where one has to. `phase` is empty for an expand, and `breaks` is what code of the previous version
-    cannot do any longer, as far as statements show. `unmet` are the messages of assertions that are false already; they
-    change with every row too.
+    `losses`, `keeps`, `puts_back` and `unmet` change with every row, and are not part of the plan's digest.
+
+    Attributes:
+        runs_python: Why the statements cannot be known. Empty if they are known.
+        losses: How many rows and values it would delete.
+        rehearsed: The result of the rehearsal. None without one.
+        from_ledger: Whether the script comes from the ledger, because the directory lacks it.
+        proven_by: The upstream stack that ran it before. Empty if none must.
+        keeps: The rows and values that it preserves instead of deleting them.
+        puts_back: The preserved rows that it restores.
+        phase: Empty for an expand revision.
+        breaks: What code of the previous version cannot do afterwards, as far as the statements show.
+        unmet: The messages of its assertions that are false already.
+
     """
 
     id: str
@@ -162,13 +187,13 @@ class RevisionReview:
 
     @property
     def sends(self) -> tuple[StatementReview, ...]:
-        """Its statements as far as they are known: from static analysis, or sent in the rehearsal."""
+        """The known statements, from the static analysis or from the rehearsal."""
         return self.statements or (self.rehearsed.sent if self.rehearsed else ())
 
 
 @dataclass(frozen=True)
 class BaselineReview:
-    """The baseline of a `revision`, whose statements run in place of those of the revisions that it `covers`."""
+    """The baseline of a `revision`. Its statements run instead of those of the revisions that it `covers`."""
 
     revision: str
     checksum: str
@@ -177,15 +202,24 @@ class BaselineReview:
 
 @dataclass(frozen=True)
 class PlanReview:
-    """A whole plan. `origin` and `target` are revisions as `plan.revision_text` writes them.
+    """The review of a whole plan.
 
-    `database` is `HOST:PORT/NAME`, empty if there is none yet. `rehearsed` if it was measured and not only analysed;
-    where that was wanted and could not be, `not_rehearsed` says why. `copied` counts the tables of a rehearsal that did
-    not have all of them: `14 of 10,000 tables`. What was measured is no part of the digest: an update, which does not
-    rehearse, has the same. Nor are `tables`: what the revisions with known SQL change, and what is around it. Nor is
-    `as_of`: when the database was read, if that was before this report. Nor is `held`, a line for each pending revision
-    that waits, nor whether the stack is `phased`: the plan's target tells what runs. What the `baseline`
-    covers is judged as if it ran.
+    The digest does not cover the rehearsal, `tables`, `as_of`, `held` and `phased`. So an update, which does not
+    rehearse, computes the same digest, and the target in the digest determines what runs.
+
+    Attributes:
+        origin: The revision before the plan, as `plan.revision_text` writes it.
+        target: The revision after the plan.
+        database: `HOST:PORT/NAME`. Empty if it does not exist yet.
+        rehearsed: Whether the plan was rehearsed.
+        tables: The tables that the revisions change, with their neighbours, as far as the SQL is known.
+        not_rehearsed: Why a requested rehearsal was not possible.
+        copied: How many tables the rehearsal copied, if not all: `14 of 10,000 tables`.
+        as_of: When the database was read, if that was before this review.
+        held: A line for each pending revision that waits.
+        phased: Whether the stack sets when contracts run.
+        baseline: The baseline that an empty database starts from. Revisions that it covers are reviewed as if they ran.
+
     """
 
     origin: str
@@ -204,25 +238,25 @@ class PlanReview:
 
     @property
     def runs(self) -> tuple[RevisionReview, ...]:
-        """The revisions whose statements run: those that no baseline covers."""
+        """The revisions whose statements run, without those that a baseline covers."""
         covered = frozenset(self.baseline.covers if self.baseline else ())
         return tuple(revision for revision in self.revisions if revision.id not in covered)
 
     @cached_property
     def digest(self) -> str:
-        """What an approval names: DIGEST_FORMULA, a digest of it all, and behind each `-` four digits of one of PARTS.
+        """The digest that an approval names.
 
-        It covers structure. Words for people, such as the message of a finding, are no part of it: an approval holds
-        when they are worded better.
+        It is DIGEST_FORMULA, a digest of all PARTS, and for each of PARTS `-` with four hexadecimal digits. It covers
+        structure only. Texts for people, such as the message of a finding, can change without a new approval.
         """
         parts = self._parts()
         return "-".join([f"{DIGEST_FORMULA}{_digest(parts, 32)}", *(_digest(parts[name], 4) for name in PARTS)])
 
     @property
     def running_code(self) -> str:
-        """Whether code of the previous version runs on the schema that the plan leaves: `yes`, or `no` and why not.
+        """Whether code of the previous version runs on the schema after the plan: `yes`, or `no` with the reason.
 
-        Empty for a plan that has nothing to do with phases, for a downgrade, and where no such code runs.
+        Empty for a plan without phases, for a downgrade, and for the first upgrade of a database.
         """
         phased = self.phased or any(revision.phase or revision.breaks for revision in self.revisions)
         if self.direction != _UPGRADE or self.origin == _BASE or not self.revisions or not phased:
@@ -249,26 +283,31 @@ class PlanReview:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as JSON values, which `from_json` reads."""
+        """Return the review as JSON values, which `from_json` reads."""
         document: dict[str, Any] = _written(self)
         return document
 
     @classmethod
     def from_json(cls, document: object) -> Self:
-        """The plan that `to_json` wrote. Raises MigrationError, naming the place, for anything else."""
+        """Read a review that `to_json` returned.
+
+        Raises:
+            MigrationError: The document has another form. The text names the place.
+
+        """
         review: Self = _read(cls, document, "plan")
         return review
 
 
 def differences(approved: str, digest: str) -> list[str]:
-    """Which of PARTS two digests differ in; all of them where one is no digest."""
+    """Return the names of PARTS in which two digests differ. All of them if one is not a digest."""
     pairs = zip(approved.split("-")[1:], digest.split("-")[1:], strict=False)
     same = [one == another for one, another in pairs]
     return [name for number, name in enumerate(PARTS) if number >= len(same) or not same[number]]
 
 
 def _findings(revision: RevisionReview) -> list[Any]:
-    """Of each finding its rule, its severity, its tables and whether it is allowed: first those of the revision."""
+    """Return the rule, severity, tables and exception of each finding, those of the revision first."""
     findings = [revision.findings, *(statement.findings for statement in revision.statements)]
     rows = [
         sorted(
@@ -282,7 +321,7 @@ def _findings(revision: RevisionReview) -> list[Any]:
 
 
 def _statement(statement: StatementReview) -> list[Any]:
-    """The SQL as it is sent, and each effect as its kind and its object."""
+    """Return the SQL, and each effect as its kind and its object."""
     does = statement.effects
     effects = [
         *([f"lock {lock.mode}", lock.table] for lock in does.locks),
@@ -326,7 +365,7 @@ _PARTS: dict[str, type] = {
 
 
 def _read(kind: Any, document: object, place: str) -> Any:
-    """A dataclass of this module from JSON values; its annotations, which are strings, say what each field is."""
+    """Read a dataclass of this module from JSON values, with the types that its annotations name."""
     if kind in (str, bool):
         if not isinstance(document, kind):
             raise MigrationError(f"{place} is not a {'text' if kind is str else 'truth value'}: {document!r}")

@@ -1,4 +1,4 @@
-"""A plan as a preview prints it: a summary in a few lines, and every statement line by line. Pure."""
+"""A plan as a preview prints it: a short summary, and the SQL with comments. Pure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _LABEL = 9  # characters, of the longest label
 
 
 def summary(review: PlanReview) -> list[str]:
-    """A line for each revision, and below it what it does; of many revisions those in the middle are counted.
+    """Return a line for each revision, followed by its effects. If there are many, the middle ones are counted.
 
-    What a baseline covers has no line.
+    Revisions that a baseline covers are left out.
     """
     if review.held and not review.revisions:
         return list(review.held)
@@ -37,7 +37,7 @@ def summary(review: PlanReview) -> list[str]:
 
 
 def phase_lines(review: PlanReview) -> list[str]:
-    """What waits, from what baseline it starts, and whether code of the previous version runs on the schema then."""
+    """Return the held revisions, the baseline, and whether code of the previous version runs on the new schema."""
     runs, loaded = review.running_code, review.baseline
     covered = f"{counted(len(loaded.covers), 'revision')}, judged as if they ran" if loaded else ""
     return [
@@ -48,7 +48,7 @@ def phase_lines(review: PlanReview) -> list[str]:
 
 
 def _how(review: PlanReview) -> str:
-    """Whether the plan was rehearsed, and why not if a rehearsal was wanted."""
+    """Return whether the plan was rehearsed, or why it could not be."""
     if not review.rehearsed:
         reason = f": {review.not_rehearsed}" if review.not_rehearsed else ""
         return f"Static analysis, not rehearsed{reason}"
@@ -64,9 +64,9 @@ def _how(review: PlanReview) -> str:
 
 
 def statements(review: PlanReview) -> dict[str, list[str]]:
-    """For each revision the lines of its statements, as the server gets them, each behind comments of what it does.
+    """Return the lines of SQL of each revision, with comments on the effects above each statement.
 
-    Of a baseline it is a comment that names the file.
+    A baseline is a comment that names its file.
     """
     first = {}
     if loaded := review.baseline:
@@ -114,7 +114,7 @@ def _revision(revision: RevisionReview) -> Iterator[str]:
 
 
 def _changes(seen: Rehearsed, deleted: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
-    """What the catalog has, had, and has in another form after the rehearsal, without what is named as deleted."""
+    """Return what the rehearsal created, dropped, changed and renamed, except dropped objects listed as `deleted`."""
     dropped = [name for name in seen.dropped if name not in deleted]
     for label, names in (("creates", seen.made), ("drops", dropped), ("changes", seen.changed)):
         if names:
@@ -124,7 +124,7 @@ def _changes(seen: Rehearsed, deleted: Sequence[str] = ()) -> Iterator[tuple[str
 
 
 def _outcome(seen: Rehearsed) -> Iterator[str]:
-    """Why a revision failed in the rehearsal, and how its downgrade fails to restore the schema."""
+    """Return why a revision failed in the rehearsal, and how its downgrade fails to restore the schema."""
     if seen.fails:
         yield f"{'error' if seen.refused else 'warning':<{_LABEL}} fails in the rehearsal, {seen.fails}"
     if seen.doubt:
@@ -137,7 +137,7 @@ def _outcome(seen: Rehearsed) -> Iterator[str]:
 
 
 def _together(several: Sequence[Effects]) -> Effects:
-    """All that these do to what was there before, of each table the strongest lock."""
+    """Return the effects of all on existing objects, with the strongest lock of each table."""
     locks: dict[str, Lock] = {}
     for lock in sorted(
         (lock for effects in several for lock in effects.locks), key=lambda lock: -MODES.index(lock.mode)
@@ -202,7 +202,7 @@ def _comments(statement: StatementReview, *, measures: bool) -> Iterator[str]:
 
 
 def _effects(effects: Effects) -> Iterator[tuple[str, str]]:
-    """Each kind of effect by its label, and the names of what it is about."""
+    """Return pairs of a label and the names of its objects."""
     for mode in reversed(MODES):
         tables = [lock.table for lock in effects.locks if lock.mode == mode]
         if tables:

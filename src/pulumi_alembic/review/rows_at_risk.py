@@ -1,4 +1,4 @@
-"""The rows that a plan would delete, preserve or restore, as a preview counts them."""
+"""Count the rows that a plan would delete, preserve or restore, for its preview."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Risk", "at_risk", "at_risk_by_statistics", "with_preserved"]
 
 _PATIENCE = b"SET lock_timeout = 1; SET statement_timeout = 40; SET row_security = off"
-"""Milliseconds that a preview may wait for a lock, and hold that of a reader, and so keep DDL waiting."""
+"""Limits in milliseconds for each count: how long it waits for a lock, and how long it holds a reader's lock."""
 
 
 _RENAMING = re.compile(r"(?i)\b(rename|schema)\b")
@@ -36,9 +36,14 @@ _SIZE = "SELECT pg_size_pretty(pg_table_size(to_regclass(%s)))"
 
 @dataclass(frozen=True)
 class Risk:
-    """What a revision would delete: `shown` by its name before the revision, with how much of it as `text`.
+    """Data that a revision would delete.
 
-    `drops` are the statements that drop it; there are none where one empties it.
+    Attributes:
+        loss: The table or column by its name in the database.
+        shown: The same by its name before the revision.
+        text: How much data it is.
+        drops: The statements that drop it. Empty if a statement only deletes its rows.
+
     """
 
     loss: Loss
@@ -48,10 +53,19 @@ class Risk:
 
 
 def at_risk(url: str, review: PlanReview, *, apart: bool) -> dict[str, tuple[Risk, ...]]:
-    """How much each revision would delete of what is there now; `apart` as in `losses`.
+    """Return how much of the database's data each revision would delete.
 
-    Nobody waits for it, and it waits for nobody: what is locked or takes long to count is told by the statistics.
-    Raises DatabaseError.
+    The count neither blocks other sessions nor waits for them. If a table is locked or takes long to count, the number
+    comes from the statistics.
+
+    Args:
+        url: The migrator's URL.
+        review: The review of the plan.
+        apart: Whether the values of a column are counted for each partition and child table on its own.
+
+    Raises:
+        DatabaseError: The database cannot be read.
+
     """
     if not any(statement.effects.destroys for revision in review.revisions for statement in revision.statements):
         return {}
@@ -68,7 +82,7 @@ def at_risk(url: str, review: PlanReview, *, apart: bool) -> dict[str, tuple[Ris
 
 
 def at_risk_by_statistics(review: PlanReview, catalog: Catalog) -> dict[str, tuple[str, ...]]:
-    """What each revision would delete of what the catalog has: with about so many rows, if its statistics say so."""
+    """Return what each revision would delete, with numbers of rows from the catalog's statistics."""
     return {
         id: tuple(
             risk.shown.described(rows or None, about=bool(rows)) for risk, rows in _estimated(of_revision, catalog)
@@ -108,7 +122,7 @@ def _risks(review: PlanReview, catalog: Catalog, *, apart: bool) -> dict[str, li
 
 
 def _original(loss: Loss, catalog: Catalog) -> Loss:
-    """By the names that the database has."""
+    """Return the loss with the names in the database."""
     relation = catalog.relations.get(loss.table)
     if relation is None:
         return loss
@@ -117,7 +131,7 @@ def _original(loss: Loss, catalog: Catalog) -> Loss:
 
 
 def _named(loss: Loss, catalog: Catalog) -> Loss:
-    """By the names that the catalog has for what the database calls so."""
+    """Return the loss with the names in the catalog, which the plan has changed."""
     for relation in catalog.relations.values():
         if (relation.was or relation.name) == loss.table:
             columns = {quoted(column.was or name): quoted(name) for name, column in relation.columns.items()}
@@ -126,7 +140,7 @@ def _named(loss: Loss, catalog: Catalog) -> Loss:
 
 
 def _risk_text(connection: Connection, risk: Risk) -> str:
-    """How much there is of one; empty if there is nothing."""
+    """Return how much data would be lost. Empty if there is none."""
     loss, shown = risk.loss, risk.shown
     try:
         [number] = count(connection, [loss])
@@ -137,9 +151,16 @@ def _risk_text(connection: Connection, risk: Risk) -> str:
 
 
 def with_preserved(review: PlanReview, url: str, risks: Mapping[str, Iterable[Risk]]) -> PlanReview:
-    """The review with what its revisions preserve, which are no losses then, and what they restore.
+    """Return the review with the data that its revisions preserve and restore. Preserved data is no loss.
 
-    `risks` are what they would drop. It waits for nobody. Raises DatabaseError.
+    Args:
+        review: The review of the plan.
+        url: The migrator's URL.
+        risks: What each revision would delete.
+
+    Raises:
+        DatabaseError: The database cannot be read. The reading does not wait for locks.
+
     """
     with connect(url) as connection:
         connection.execute(b"SET LOCAL lock_timeout = 1")
@@ -178,7 +199,7 @@ def _sorted(connection: Connection, revision: RevisionReview, risks: Iterable[Ri
 
 
 def _cost(connection: Connection, risk: Risk) -> str:
-    """What it costs to keep it; empty where it cannot be kept."""
+    """Return the cost of preserving the data. Empty if it cannot be preserved."""
     loss = risk.loss
     if not risk.drops or loss.table.startswith(f"{KEPT_SCHEMA}."):
         return ""

@@ -1,4 +1,4 @@
-"""The lint of a project's scripts without a database: for whoever writes one, and for continuous integration."""
+"""Lint scripts without a database, for the command `pulumi-alembic lint` and for continuous integration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Placed", "broken", "lint_scripts", "settings_of"]
 
 @dataclass(frozen=True)
 class Placed:
-    """A finding, the file that it is in, and which way of the revision it is about."""
+    """A finding with its file and the direction of the revision that it is about."""
 
     file: str
     direction: str
@@ -29,25 +29,25 @@ class Placed:
 
     @property
     def document(self) -> dict[str, str]:
-        """As JSON values."""
+        """The finding as JSON values."""
         return {"file": self.file, "direction": self.direction, **asdict(self.finding)}
 
     @property
     def text(self) -> str:
-        """The finding as a person reads it, with what to write instead below."""
+        """The finding as text, followed by the suggestion."""
         finding = self.finding
         excused = f" (allowed: {finding.excused})" if finding.excused else ""
         instead = "" if excused else "".join(f"\n    {line}" for line in finding.suggestion.splitlines())
         return f"{self.file}: {self.direction}: {finding.severity} {finding.rule}: {finding.message}{excused}{instead}"
 
     def reaches(self, limit: str) -> bool:
-        """Whether it is as bad as `limit` or worse, and nobody allowed it."""
+        """Return whether the severity is `limit` or higher, and the script has no exception for it."""
         order = list(Severity)
         return not self.finding.excused and order.index(self.finding.severity) <= order.index(Severity(limit))
 
 
 def settings_of(severities: Iterable[str]) -> Settings:
-    """The settings from `RULE=SEVERITY` words. Raises PolicyError."""
+    """Return the settings from `RULE=SEVERITY` arguments. Raises PolicyError if one is not valid."""
     words = [setting.partition("=") for setting in severities]
     for rule, equals, severity in words:
         if not equals:
@@ -56,9 +56,17 @@ def settings_of(severities: Iterable[str]) -> Settings:
 
 
 def lint_scripts(directory: Path, revisions: Iterable[str], settings: Settings) -> list[Placed]:
-    """What lint finds in these revisions, else in all, up and down; no table's size is known.
+    """Return the findings in the upgrades and downgrades of scripts. No size of a table is known.
 
-    Raises TargetError for a revision that there is not, and HistoryError where the scripts are not one history.
+    Args:
+        directory: The scripts.
+        revisions: The revisions whose findings are returned. Empty for all.
+        settings: The severities.
+
+    Raises:
+        TargetError: A revision is not in the scripts.
+        HistoryError: The scripts are not one history.
+
     """
     history = History.load(directory)
     selected = set(revisions)
@@ -77,7 +85,7 @@ def lint_scripts(directory: Path, revisions: Iterable[str], settings: Settings) 
 
 
 def broken(plan: Plan, history: History) -> list[Placed]:
-    """What of the plan's statements PostgreSQL's parser refuses, and no script has an exception for."""
+    """Return the statements of the plan that PostgreSQL's parser rejects and that have no exception."""
     review = review_of(Looked(plan, history, Catalog()), Settings.parse({}), static=True)
     return [
         finding
@@ -87,7 +95,7 @@ def broken(plan: Plan, history: History) -> list[Placed]:
 
 
 def _built(up: PlanReview) -> Catalog:
-    """What is there once all revisions have run."""
+    """Return the catalog after all revisions."""
     from pulumi_alembic.sql.effects import after
 
     catalog = Catalog()
@@ -102,9 +110,9 @@ def _built(up: PlanReview) -> Catalog:
 def _placed(review: PlanReview, wanted: set[str]) -> Iterator[Placed]:
     for revision in review.revisions:
         for finding in _findings(revision):
-            # A rule that failed is not asked again, so it has nothing to say of what is wanted either.
+            # A rule that failed does not run again, so its failure matters for every revision.
             meant = not wanted or revision.id in wanted or finding.rule == BROKEN
-            # Every downgrade from a table destroys it: that is for whoever goes there, and knows the rows.
+            # A downgrade is expected to drop what its upgrade created. Only the database shows whether rows are lost.
             if meant and (revision.direction, finding.rule) != (Direction.DOWNGRADE, "destroys-data"):
                 yield Placed(revision.file, revision.direction, finding)
 

@@ -1,4 +1,4 @@
-"""The assertions of a plan that are false already, before anything of it runs."""
+"""Find assertions of a plan that are false already, before the plan runs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["with_unmet"]
 
 _PATIENCE = b"SET LOCAL lock_timeout = 1; SET LOCAL statement_timeout = 2000; SET TRANSACTION READ ONLY"
-"""Milliseconds. An assertion that has no answer then is left to its revision."""
+"""Timeouts in milliseconds. An assertion that takes longer is left to its revision."""
 
 
 def with_unmet(review: PlanReview, url: str) -> PlanReview:
-    """The review with the messages of the assertions that no earlier statement can make true, and that are false.
+    """Return the review with the messages of false assertions that no earlier statement of the plan can make true.
 
-    Raises DatabaseError.
+    Raises:
+        DatabaseError: The database cannot be read.
+
     """
     asked = [*_decided(review)]
     if not asked:
@@ -41,7 +43,7 @@ def with_unmet(review: PlanReview, url: str) -> PlanReview:
 
 
 def _decided(review: PlanReview) -> Iterator[tuple[str, str]]:
-    """The revision and the statement of each assertion whose answer is the one that its revision will get."""
+    """Return the revision and the statement of each assertion whose result no earlier statement can change."""
     changed: set[str] = set()
     first = True
     for revision in review.revisions:
@@ -66,5 +68,5 @@ def _is_false(session: Session, sql: str) -> bool:
     except psycopg.Error:
         if session.broken:
             raise
-        # Its revision gets the same error, and reports it.
+        # The revision fails with the same error, and reports it.
         return False

@@ -114,7 +114,7 @@ class Properties:
     """`true`, or the revision with which a database without heads is compared."""
 
     baselines = _Property(lambda value: value is not False)
-    """Whether an empty database starts from a baseline; present if it does not."""
+    """Whether an empty database starts from a baseline. The state has the key only if it does not."""
 
     databases = _Property(_any)
     query = _Property(_any)

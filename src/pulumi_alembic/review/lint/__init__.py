@@ -1,4 +1,4 @@
-"""Findings: what hurts in the statements and the revisions of a plan, and what to write instead."""
+"""Lint: findings about the statements and revisions of a plan, with suggestions."""
 
 from pulumi_alembic.review.lint.settings import Settings
 

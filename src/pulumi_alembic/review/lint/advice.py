@@ -1,4 +1,4 @@
-"""What to write instead, as a script's lines, with the names of the statement itself. Pure."""
+"""Suggestions as lines of a script, with the names of the statement. Pure."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from pulumi_alembic.sql.parser import edited, printed
 __all__ = ["NEXT", "allow", "batched", "block", "execute", "named", "not_null", "only", "steps", "written"]
 
 LONGEST = 63
-"""Bytes of a name."""
+"""The longest name in bytes."""
 
 NEXT = "# in the next revision:"
 
 
 def execute(sql: str) -> str:
-    """The statement in the revision's transaction."""
-    # SQLAlchemy takes :name for a parameter; a cast's two colons it leaves.
+    """Return the line that runs SQL in the revision's transaction."""
+    # SQLAlchemy reads :name as a parameter, but not the two colons of a cast.
     escaped = re.sub(r"(?<!:):(?=[A-Za-z_])", r"\\:", sql)
     return f"op.execute({_literal(escaped)})"
 
 
 def block(sql: str) -> str:
-    """The statement outside of the transaction."""
+    """Return the lines that run SQL outside of the transaction."""
     return f"with op.get_context().autocommit_block():\n    {execute(sql)}"
 
 
 def batched(table: str, assignments: str, where: str = "") -> str:
-    """An update in short transactions."""
+    """Return the line that updates a table in short transactions."""
     condition = f", where={_literal(where)}" if where else ""
     return f"batched_update({_literal(table)}, {_literal(assignments)}{condition})"
 
 
 def steps(*revisions: str) -> str:
-    """Parts of which each is a revision of its own."""
+    """Join lines that belong into separate revisions."""
     return f"\n{NEXT}\n".join(revisions)
 
 
 def allow(rule: str, advice: str) -> str:
-    """The suggestion if no statement does the same without the harm: advice, and the comment that allows it."""
+    """Return advice with the comment that allows the finding, for a statement without a harmless form."""
     return f"# {advice}\n# if it is meant, above the statement: # lint: allow {rule}: REASON"
 
 
 def not_null(table: str, column: str, name: str) -> tuple[str, str, str]:
-    """Three revisions that make a column NOT NULL without a scan under ACCESS EXCLUSIVE."""
+    """Return the lines of three revisions that make a column NOT NULL without a scan under ACCESS EXCLUSIVE."""
     check = quoted(named(name, [column], "not_null"))
     column = quoted(column)
     return (
@@ -61,7 +61,7 @@ def not_null(table: str, column: str, name: str) -> tuple[str, str, str]:
 
 
 def named(table: str, columns: list[str], label: str) -> str:
-    """The name that PostgreSQL gives (15: makeObjectName), unless another thing has it."""
+    """Return the name that PostgreSQL generates (15: makeObjectName) if it is not taken."""
     parts = [table.encode(), "_".join(columns).encode()]
     while sum(map(len, parts)) + len(label) + 1 + bool(columns) > LONGEST:
         longer = 0 if len(parts[0]) > len(parts[1]) else 1
@@ -70,16 +70,16 @@ def named(table: str, columns: list[str], label: str) -> str:
 
 
 def written(relation: Any) -> str:
-    """The name as the statement has it."""
+    """Return the relation's name as the statement spells it."""
     return quoted(relation.schemaname or "", relation.relname)
 
 
 def only(node: Any, command: Any) -> str:
-    """ALTER TABLE with this one of its actions."""
+    """Return the ALTER TABLE statement with only this action."""
     return printed(edited(node, cmds=[command]))
 
 
 def _literal(text: str) -> str:
-    """The text as Python; in double quotes where it can be, as formatters have it."""
+    """Return the text as a Python literal, in double quotes if possible, as formatters write it."""
     escaped = text.replace("\\", "\\\\").replace("\n", "\\n")
     return f'"{escaped}"' if '"' not in text else repr(text)

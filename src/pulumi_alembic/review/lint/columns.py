@@ -1,4 +1,4 @@
-"""ALTER TABLE of columns: what adding one, or changing its type, costs, and the steps that cost less. Pure."""
+"""Checks of ALTER TABLE on columns: adding a column, changing its type, NOT NULL. Pure."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _APART = (
     "in a revision: a constraint NOT VALID and VALIDATE, or by an index built CONCURRENTLY (on each partition)"
 )
 _OF_ONE_TABLE = ("adding-foreign-key-constraint", "inline-foreign-key", "disallowed-unique-constraint")
-"""What a partitioned table does not take NOT VALID, or USING INDEX."""
+"""Rules whose suggestion fails on a partitioned table, which accepts neither NOT VALID nor USING INDEX."""
 
 _SERIAL = {"smallserial": "smallint", "serial2": "smallint", "bigserial": "bigint", "serial8": "bigint"}
 
 
 def add_column(context: LintContext, node: Any, command: Any, table: str) -> Iterator[Draft]:
-    """ADD COLUMN."""
+    """Check ADD COLUMN."""
     column = command.def_
     kinds = {constraint.contype: constraint for constraint in column.constraints or ()}
     drafts = list(_valued(context, node, column, kinds, table))
@@ -49,7 +49,7 @@ def add_column(context: LintContext, node: Any, command: Any, table: str) -> Ite
 
 
 def change_type(context: LintContext, node: Any, command: Any, table: str) -> Iterator[Draft]:
-    """ALTER COLUMN TYPE, where it is more than a change of the catalog."""
+    """Check ALTER COLUMN TYPE, if it rewrites or scans the table."""
     if table not in (*context.effects.rewrites, *context.effects.scans):
         return
     name, new = quoted(command.name), quoted(f"{command.name}_new")
@@ -72,7 +72,7 @@ def change_type(context: LintContext, node: Any, command: Any, table: str) -> It
 
 
 def set_not_null(context: LintContext, node: Any, command: Any, table: str) -> Iterator[Draft]:
-    """SET NOT NULL, where nothing proves it yet."""
+    """Check SET NOT NULL, if no constraint proves it yet."""
     if table in context.effects.scans:
         parts = not_null(written(node.relation), command.name, node.relation.relname)
         text = f"sets {quoted(command.name)} of {table} NOT NULL, which scans the whole table"
@@ -80,7 +80,7 @@ def set_not_null(context: LintContext, node: Any, command: Any, table: str) -> I
 
 
 def _valued(context: LintContext, node: Any, column: Any, kinds: Any, table: str) -> Iterator[Draft]:
-    """The column gets another value in each row."""
+    """Return drafts if each row gets its own value of the column, so that the table is rewritten."""
     default = kinds.get("CONSTR_DEFAULT")
     serial = column.typeName.names[-1].sval if column.typeName.names[-1].sval in SERIAL else ""
     if serial or "CONSTR_IDENTITY" in kinds:
@@ -147,13 +147,13 @@ _DEFERRED = ("ATTR_DEFERRABLE", "ATTR_NOT_DEFERRABLE", "ATTR_DEFERRED", "ATTR_IM
 
 
 def deferred(kinds: Any) -> str:
-    """What the constraints of a column say of when the one that can be deferred is tested."""
+    """Return the DEFERRABLE clause of a column's constraints. Empty if there is none."""
     late = " INITIALLY DEFERRED" if "CONSTR_ATTR_DEFERRED" in kinds else ""
     return f" DEFERRABLE{late}" if "CONSTR_ATTR_DEFERRABLE" in kinds or late else ""
 
 
 def apart(key: Any, name: str, column: str, kinds: Any) -> str:
-    """A column's foreign key as one of the table, NOT VALID, and otherwise as it is."""
+    """Return a column's foreign key as a table constraint that is NOT VALID and otherwise the same."""
     late = "CONSTR_ATTR_DEFERRED" in kinds
     return printed(
         edited(
@@ -166,12 +166,12 @@ def apart(key: Any, name: str, column: str, kinds: Any) -> str:
 
 
 def not_valid(constraint: Any, name: str) -> Node:
-    """The constraint with this name, and NOT VALID."""
+    """Return the constraint with this name and NOT VALID."""
     return edited(constraint, conname=name, skip_validation=True, initially_valid=False)
 
 
 def _bare(node: Any, column: Any, *without: str) -> str:
-    """The column as it is, but for these of its constraints."""
+    """Return the line that adds the column without these kinds of constraints."""
     kept = [
         constraint
         for constraint in column.constraints or ()

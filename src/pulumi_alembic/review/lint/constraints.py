@@ -1,4 +1,4 @@
-"""Constraints that are added to a table: what testing the rows costs, and the two steps that cost less. Pure."""
+"""Checks of added constraints, with the two steps that hold weaker locks. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["add_constraint", "inline_keys"]
 
 
 def add_constraint(context: LintContext, node: Any, command: Any, table: str) -> Iterator[Draft]:
-    """ALTER TABLE ADD CONSTRAINT."""
+    """Check ALTER TABLE ADD CONSTRAINT."""
     constraint = command.def_
     kind = constraint.contype.removeprefix("CONSTR_")
     partitioned = CatalogAfter(context.catalog).relation(table).kind == "p"
@@ -43,10 +43,10 @@ def add_constraint(context: LintContext, node: Any, command: Any, table: str) ->
 
 
 def inline_keys(context: LintContext, node: Any) -> Iterator[Draft]:
-    """CREATE TABLE with foreign keys: the other tables that they name are locked until the revision has ended."""
+    """Check the foreign keys of CREATE TABLE. They lock the referenced tables until the revision ends."""
     state = CatalogAfter(context.catalog)
     itself = state.new_name(node.relation)
-    # A name without a schema is the new table's own as soon as that is there.
+    # Once the table exists, an unqualified reference to its name means the table itself.
     new = CatalogAfter(replace(state.catalog, relations={**state.catalog.relations, itself: Relation(itself)}))
     for element, key in list(_keys(node)):
         target = new.name(key.pktable)
@@ -70,7 +70,7 @@ def _keys(node: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _apart(node: Any, key: Any, columns: list[str]) -> str:
-    """The table without this key, and the key in a revision that does nothing else."""
+    """Return lines that create the table without this key, and add the key in a revision of its own."""
     if (key.fk_attrs is None and _is_deferred(node)) or node.partspec:
         return allow("inline-foreign-key", "create the table without it, and add it NOT VALID in a revision of its own")
     at, name = written(node.relation), key.conname or named(node.relation.relname, columns, "fkey")

@@ -1,4 +1,4 @@
-"""What a check sees of a statement, and what it says. Pure."""
+"""The input and the output of a check. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ __all__ = ["Draft", "LintContext"]
 
 @dataclass(frozen=True)
 class LintContext:
-    """`catalog` is what is there before the statement, and `made` gives what its own revision has made of that."""
+    """The context of a statement.
+
+    Attributes:
+        catalog: The catalog before the statement.
+        effects: The static analysis of the statement.
+        outside: Whether the statement runs outside of the revision's transaction.
+        made: Returns the relations of a catalog that the statement's revision has created.
+
+    """
 
     catalog: Catalog
     effects: Effects
@@ -23,13 +31,13 @@ class LintContext:
 
     @cached_property
     def new(self) -> frozenset[str]:
-        """What its own revision has made: of a thousand tables, which few checks ask for."""
+        """The relations that the statement's revision has created. Computed once, because few checks need it."""
         return self.made(self.catalog)
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A finding before its severity is known: `what` happens on which `tables`, and what to write `instead`."""
+    """A finding without a severity: `what` happens on which `tables`, and what to write `instead`."""
 
     rule: str
     what: str

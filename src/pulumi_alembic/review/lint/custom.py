@@ -1,4 +1,4 @@
-"""What a lint rule of another distribution is written with: the statement it is given, and the findings it returns."""
+"""The interface for lint rules of other distributions. Import these classes to write a rule."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 __all__ = ["LINT_API", "LintFinding", "LintRule", "LintStatement"]
 
 LINT_API = 1
-"""The version of this interface: of these classes, and of the grammar that names the types and fields of the nodes."""
+"""The version of these classes and of the grammar that names the types and fields of the nodes."""
 
 
 @dataclass(frozen=True)
 class LintStatement:
     """One statement of a pending revision.
 
-    Args:
+    Attributes:
         sql: Its text.
         node: Its tree, whose types and fields have the names of PostgreSQL 18's grammar.
         catalog: The tables, indexes, views and sequences before the statement. Its `relations` are empty or not
@@ -39,13 +39,13 @@ class LintStatement:
     created: frozenset[str]
 
     def nodes(self, *types: str) -> Iterator[Node]:
-        """The nodes of these types at any depth of the tree, in the order of the text."""
+        """Return the nodes of these types at any depth of the tree, in the order of the text."""
         from pulumi_alembic.sql.parser import nodes
 
         return nodes(self.node, *types)
 
     def name(self, relation: Node) -> str:
-        """The full name of the relation that a `RangeVar` means, as the catalog has it."""
+        """Return the full name of the relation of a `RangeVar`, as the catalog spells it."""
         from pulumi_alembic.sql.effects.queries import CatalogAfter
 
         return CatalogAfter(self.catalog).name(relation)
@@ -55,9 +55,9 @@ class LintStatement:
 class LintFinding:
     """One finding of a rule.
 
-    Args:
+    Attributes:
         message: What the statement does. The rule's `why` follows it.
-        tables: Full names of the tables it is about.
+        tables: Full names of the tables that the finding is about.
         suggestion: What to write instead, as lines of a script.
 
     """
@@ -71,12 +71,12 @@ class LintFinding:
 class LintRule:
     """A rule, which an entry point of the group `pulumi_alembic.lint` names.
 
-    Args:
-        check: Gives the findings in one statement.
-        why: What it costs not to follow the rule.
+    Attributes:
+        check: Returns the findings in one statement.
+        why: The harm that the rule prevents.
         api: The LINT_API that the rule is written for.
-        severity: `error`, `warning` or `info`; or three of them, for empty, small and large tables. A finding on
-            several tables has the severity of the largest, and one on tables that its revision created is left out.
+        severity: `error`, `warning` or `info`, or three of them, for empty, small and large tables. A finding on
+            several tables has the severity of the largest. Tables that its revision created do not count.
 
     """
 

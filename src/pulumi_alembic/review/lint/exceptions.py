@@ -1,4 +1,4 @@
-"""Exceptions: comments, in a script or its SQL, that say why one rule need not hold for one statement. Pure."""
+"""Exceptions: comments in a script or its SQL that allow a finding, with a reason. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ _EXCUSE = re.compile(r"\s*allow\s+(?P<rule>[\w-]+(?:/[\w-]+)?)\s*:\s*(?P<reason>
 
 @dataclass(frozen=True)
 class LintException:
-    """`line` is that of the comment in the script; `problem` says why it allows nothing, where it does not."""
+    """One exception.
+
+    Attributes:
+        line: The line of the comment in the script. 0 for a comment in SQL.
+        problem: Why the comment allows nothing. Empty if it is valid.
+
+    """
 
     line: int
     rule: str = ""
@@ -32,7 +38,7 @@ class LintException:
 
 
 def in_sql(sql: str) -> list[LintException]:
-    """The exceptions in the comments of a statement, without a line. A literal that looks like one is none."""
+    """Return the exceptions in the comments of a statement, without a line. Literals are not comments."""
     if "lint" not in sql.lower():
         return []
     try:
@@ -43,13 +49,13 @@ def in_sql(sql: str) -> list[LintException]:
 
 @dataclass(frozen=True)
 class LintExceptions:
-    """Those of one script."""
+    """The exceptions of one script."""
 
     source: str
 
     @cached_property
     def all(self) -> tuple[LintException, ...]:
-        """Every exception of the script's Python, also those that allow nothing."""
+        """All exceptions in comments of the script, including invalid ones."""
         if "lint" not in self.source:
             return ()
         exceptions = []
@@ -59,14 +65,14 @@ class LintExceptions:
         return tuple(exceptions)
 
     def at(self, line: int) -> tuple[LintException, ...]:
-        """Those for what the Python statement at this line sends: on its lines, or in the comments right above it."""
+        """Return the exceptions on the lines of the Python statement at this line, or in comments directly above."""
         if not self.all or not line:
             return ()
         lines = self._lines_of(line)
         return tuple(exception for exception in self.all if exception.line in lines)
 
     def within(self, function: str) -> tuple[LintException, ...]:
-        """Those inside the function of this name."""
+        """Return the exceptions inside the function of this name."""
         if not self.all:
             return ()
         for node in self._tree.body:

@@ -1,4 +1,4 @@
-"""Indexes: built and dropped beside the table's users, and never taken for valid by their name alone. Pure."""
+"""Checks of indexes: CREATE and DROP without CONCURRENTLY, and IF NOT EXISTS, which accepts an invalid index. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["create", "drop"]
 
 
 def create(context: LintContext, node: Any) -> Iterator[Draft]:
-    """CREATE INDEX."""
+    """Check CREATE INDEX."""
     after = CatalogAfter(context.catalog)
     table = after.name(node.relation)
     name = node.idxname or _default_name(node)
-    # Of a build in a block the runner itself first drops what an interrupted one left.
+    # Before a concurrent build in an autocommit block, the runner drops an index that an interrupted build left.
     if node.if_not_exists and node.idxname and not (node.concurrent and context.outside):
         existing = context.catalog.relations.get(after.sibling(table, name))
         left = existing is not None and not existing.valid
@@ -41,7 +41,7 @@ def create(context: LintContext, node: Any) -> Iterator[Draft]:
 
 
 def drop(context: LintContext, node: Any) -> Iterator[Draft]:
-    """DROP INDEX."""
+    """Check DROP INDEX."""
     if node.removeType != "OBJECT_INDEX" or node.concurrent:
         return
     tables = tuple(lock.table for lock in context.effects.locks)
@@ -60,7 +60,7 @@ def drop(context: LintContext, node: Any) -> Iterator[Draft]:
 
 
 def _scanned_parts(context: LintContext, table: str) -> list[str]:
-    """The table itself, where parts of it are read: a partitioned one has no rows of its own."""
+    """Return the table if one of its partitions is scanned: a partitioned table has no rows itself."""
     return [table] if set(context.catalog.descendants(table)) & set(context.effects.scans) else []
 
 
@@ -74,7 +74,7 @@ def _concurrently(node: Any) -> str:
 
 
 def _by_parts(node: Any, parts: list[str]) -> str:
-    """PostgreSQL 15 manual, CREATE INDEX: an index on a partitioned table is built part by part."""
+    """Return the lines that build an index partition by partition (PostgreSQL 15 manual, CREATE INDEX)."""
     index, above = node.idxname, written(node.relation)
     schema = f"{quoted(node.relation.schemaname)}." if node.relation.schemaname else ""
     whole = execute(printed(edited(node, relation=edited(node.relation, inh=False))))
@@ -89,7 +89,7 @@ def _by_parts(node: Any, parts: list[str]) -> str:
 
 
 def _default_name(node: Any) -> str:
-    """As PostgreSQL names it (15: ChooseIndexColumnNames), unless another relation has that name."""
+    """Return the name that PostgreSQL generates (15: ChooseIndexColumnNames) if it is not taken."""
     columns: list[str] = []
     for element in [*node.indexParams, *(node.indexIncludingParams or ())]:
         name = plain = element.name or _figured(element.expr) or "expr"
@@ -102,7 +102,7 @@ def _default_name(node: Any) -> str:
 
 
 def _figured(node: Any) -> str:
-    """What PostgreSQL calls an expression (15: FigureIndexColname); empty where it has no name for it."""
+    """Return PostgreSQL's name of an expression (15: FigureIndexColname). Empty if it has none."""
     name = ""
     while node.tag in {"TypeCast", "CollateClause"}:
         name = str(node.typeName.names[-1].sval) if node.tag == "TypeCast" else name

@@ -1,4 +1,4 @@
-"""Every rule by its name: the built-in ones, and those of distributions that are installed beside. Pure."""
+"""All lint rules by name: the built-in ones, and those of other installed distributions. Pure."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ GROUP = "pulumi_alembic.lint"
 
 
 class RuleFailed(Exception):
-    """A rule of another distribution cannot be used, or raised an error; the text says which, whose and why."""
+    """A rule of another distribution cannot be loaded, or raised an error. The text names it and the error."""
 
 
 @dataclass(frozen=True)
 class InstalledRule:
-    """A rule that an entry point names, `DISTRIBUTION/NAME`; it is loaded when it is first asked."""
+    """A rule that an entry point names, as `DISTRIBUTION/NAME`. It is loaded at its first use."""
 
     name: str
     distribution: str
     entry_point: EntryPoint
 
     def drafts(self, statement: LintStatement) -> list[Draft]:
-        """What it finds in a statement. Raises RuleFailed."""
+        """Return the rule's findings in a statement. Raises RuleFailed if the rule raises an error."""
         check = self.loaded.check
         try:
             return [self._draft(draft) for draft in check(statement)]
@@ -46,7 +46,7 @@ class InstalledRule:
 
     @cached_property
     def loaded(self) -> LintRule:
-        """What the entry point names. Raises RuleFailed unless it is a rule for this version of the interface."""
+        """The rule. Raises RuleFailed unless the entry point is a rule for this version of the interface."""
         try:
             loaded = self.entry_point.load()
             if not isinstance(loaded, LintRule):
@@ -60,7 +60,7 @@ class InstalledRule:
 
     @property
     def rule(self) -> Rule:
-        """Its name, severity and reason; an error if it cannot be loaded."""
+        """The rule's name, severities and reason. A rule that cannot be loaded is an error with that reason."""
         try:
             levels = _levels(self.loaded)
             return Rule(self.name, Scale.SIZE if len(levels) > 1 else Scale.FIXED, levels, self.loaded.why)
@@ -83,7 +83,7 @@ class InstalledRule:
 
 @cache
 def installed() -> Mapping[str, InstalledRule]:
-    """The rules of other distributions, by name."""
+    """Return the rules of other distributions by name."""
     from importlib.metadata import entry_points
 
     rules = {}
@@ -95,17 +95,17 @@ def installed() -> Mapping[str, InstalledRule]:
 
 
 def rule(name: str) -> Rule:
-    """The rule of this name. Raises KeyError if there is none."""
+    """Return the rule of this name. Raises KeyError if there is none."""
     return RULES.get(name) or installed()[name].rule
 
 
 def is_rule(name: object) -> bool:
-    """Whether a rule has this name."""
+    """Return whether a rule has this name."""
     return name in RULES or ("/" in str(name) and name in installed())
 
 
 def nearest(name: str) -> str:
-    """The rules whose names are most like it; if none is, where all of them are listed."""
+    """Return the rules with the most similar names or, if there are none, the command that lists all."""
     from difflib import get_close_matches
 
     close = get_close_matches(name, [*RULES, *installed()], n=3, cutoff=0.5)
@@ -113,7 +113,7 @@ def nearest(name: str) -> str:
 
 
 def table() -> str:
-    """The rules as a Markdown table."""
+    """Return the rules as a Markdown table."""
     return "\n".join(["| rule | severity | found by | why |", "|---|---|---|---|", *_lines()])
 
 
@@ -134,5 +134,5 @@ def _levels(found: LintRule) -> tuple[Severity, ...]:
 
 
 def _normal(name: str) -> str:
-    """A name as it is written in a configuration and in a comment: lower case, and words joined by one hyphen."""
+    """Return a name as configurations and comments write it: in lower case, with hyphens between words."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

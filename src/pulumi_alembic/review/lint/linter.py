@@ -1,4 +1,4 @@
-"""Findings: what squawk and our own checks say, at the tables' sizes, once each, with the scripts' exceptions."""
+"""Lint the revisions of a plan: run squawk and our own checks, set severities by table size, apply exceptions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Linter", "RevisionLint", "Statements"]
 
 Statements = Sequence[tuple[str, bool]]
-"""Of one revision: each text, and whether it runs outside of the transaction."""
+"""The statements of one revision: the text, and whether it runs outside of the transaction."""
 
 _SAYS_TOO = {
     "adding-serial-field": {"prefer-identity"},
@@ -45,7 +45,7 @@ _SAYS_TOO = {
     "require-concurrent-reindex": {"blocking-scan"},
     "ban-alter-domain-with-add-constraint": {"blocking-scan"},
 }
-"""Rules that another one, found in the same statement, says already."""
+"""By rule, the rules whose findings in the same statement it covers."""
 
 _SHOWN = 5
 _CONTRACT_ADVICE = (
@@ -56,15 +56,22 @@ _CONTRACT_ADVICE = (
 )
 
 _NEVER_BACK = {"grant-to-public", "security-definer-search-path"}
-"""A downgrade restores what was, whatever one thinks of it; these it should not bring back either."""
+"""Rules that also matter in a downgrade. Otherwise a downgrade restores what existed, whatever its quality."""
 
 
 @dataclass(frozen=True)
 class Linter:
-    """Lints the revisions of one plan. Raises MigrationError without squawk.
+    """Lints the revisions of one plan.
 
-    `there` is what is in the database before it, None if there is no database; `static` where none is meant, so that
-    no table's size is known. `measure` is asked for the bytes of a table that the statistics know nothing of.
+    Attributes:
+        there: The catalog before the plan. None if there is no database.
+        texts: All statements of the plan, which squawk reads in one process.
+        static: Whether no database is meant, so that no table's size is known.
+        measure: Returns the bytes of a table for which the server has no statistics.
+
+    Raises:
+        MigrationError: squawk cannot be run.
+
     """
 
     settings: Settings
@@ -74,19 +81,26 @@ class Linter:
     static: bool = False
     measure: Measure = lambda table: None
     broken: dict[str, str] = field(default_factory=dict)
-    """By the names of the rules that failed in an earlier statement of the plan: which, whose, and why."""
+    """By name, the errors of rules that failed in an earlier statement of the plan."""
 
     @cached_property
     def said(self) -> Mapping[str, tuple[Objection, ...]]:
-        """Squawk's objections to each text; of its pieces, where it is several statements."""
+        """The objections of squawk to each statement."""
         return objections(piece for text in self.texts for piece in _pieces(text))
 
     def revision(self, script: Revision, before: Catalog | None, running: RunningCode | None = None) -> RevisionLint:
-        """Lints one revision, whose statements follow, for the code that runs meanwhile, if any is known."""
+        """Return the lint of one revision.
+
+        Args:
+            script: The revision.
+            before: The catalog before it.
+            running: The code that runs meanwhile. None if there is none.
+
+        """
         return RevisionLint(self, script, before or Catalog(), running)
 
     def custom(self, statement: LintStatement) -> Iterator[Draft]:
-        """What the rules of other distributions find, but for those that are off, and those that failed before."""
+        """Return the findings of other distributions' rules, except rules that are off or failed before."""
         for name, rule in installed.installed().items():
             if name not in self.broken and self.settings.severities.get(name) != OFF:
                 try:
@@ -97,16 +111,20 @@ class Linter:
                     yield Draft(BROKEN, str(error), (), advice)
 
     def size(self, table: str) -> Size:
-        """How large a table is that the plan's own revision has not made."""
+        """Return the size of a table that the plan's revision has not created."""
         return size_of(table, self.there, self.settings, self.measure, static=self.static)
 
 
 @dataclass
 class RevisionLint:
-    """Lints the statements of one revision in their order, and then the revision.
+    """Lints the statements of one revision in order, and then the revision as a whole.
 
-    `before` is what was there. `breaks` is, behind `whole`, what the revision breaks of code that runs meanwhile. One
-    that `follows` a contract can be a contract without need.
+    Attributes:
+        before: The catalog before the revision.
+        running: The code of the previous version, which runs meanwhile. None if there is none.
+        follows: Whether the revision builds on a contract, so that it is allowed to be one without need.
+        breaks: What the revision breaks for running code. Complete after `whole`.
+
     """
 
     linter: Linter
@@ -117,11 +135,11 @@ class RevisionLint:
     breaks: tuple[str, ...] = ()
     _used: set[LintException] = field(default_factory=set)
     _said: list[tuple[str, str]] = field(default_factory=list)
-    """Of exceptions: the rule that they break, and how."""
+    """Problems of exceptions: the rule about exceptions, and the text."""
 
     @cached_property
     def _names_before(self) -> frozenset[str]:
-        """The relations that were there, by the names that they had before the plan."""
+        """The relations before the revision, by their names before the plan."""
         return frozenset(relation.was or relation.name for relation in self.before.relations.values())
 
     @cached_property
@@ -131,7 +149,16 @@ class RevisionLint:
     def statement(
         self, sql: str, line: int, seen: Effects, catalog: Catalog | None, *, outside: bool
     ) -> tuple[Finding, ...]:
-        """The findings of a text that the script's `line` sends, with its effects, on what is there before it."""
+        """Return the findings of one statement.
+
+        Args:
+            sql: The text, which can contain several statements.
+            line: The line of the script that sends it. 0 if it is not known.
+            seen: The static analysis of the text.
+            catalog: The catalog before the statement. None if it is not known.
+            outside: Whether it runs outside of the transaction.
+
+        """
         catalog = catalog or Catalog()
         pieces = _pieces(sql)
         drafts: dict[tuple[str, tuple[str, ...], str], Draft] = {}
@@ -152,7 +179,14 @@ class RevisionLint:
         return tuple(self._excused(finding, exceptions) for finding in findings)
 
     def whole(self, sent: Statements, runs_python: str, drafts: Iterable[Draft] = ()) -> tuple[Finding, ...]:
-        """The findings of the revision itself, behind those of its statements; `drafts` are of the plan around it."""
+        """Return the findings of the revision as a whole, after those of its statements.
+
+        Args:
+            sent: The statements.
+            runs_python: Why the statements are not known. Empty if they are known.
+            drafts: Drafts about the plan that belong to this revision.
+
+        """
         up = self.linter.direction is Direction.UPGRADE
         all_drafts = list(drafts)
         if runs_python and self.linter.static:
@@ -174,7 +208,7 @@ class RevisionLint:
                 self.running.statement(node, does.destroys, catalog)
 
     def _of_phase(self, *, sure: bool) -> Iterator[Draft]:
-        """What is wrong with the phase that the script says, given all its statements if that is `sure`."""
+        """Return what is wrong with the phase in the script. `sure` is whether all statements are known."""
         if self.script.phase == EXPAND and self.breaks:
             yield Draft(BREAKS, few(self.breaks, _SHOWN), (), _CONTRACT_ADVICE)
         if self.script.phase == CONTRACT and self.running and not self.breaks and sure and not self.follows:
@@ -187,7 +221,7 @@ class RevisionLint:
             return [Draft("syntax-error", f"PostgreSQL 18's parser refuses it, {error.args[0]}")]
         drafts = [draft for statement in statements for draft in check(context, statement)]
         if installed.installed():
-            # The code of another distribution gets trees that nothing else looks at.
+            # The code of another distribution can change its trees, so it gets its own.
             own = parse(sql)
             drafts += [draft for node in own for draft in self.linter.custom(self._seen(sql, node, context))]
         drafts += drafts_of(self.linter.said.get(sql, ()), context, statements[0] if statements else None)
@@ -218,12 +252,12 @@ class RevisionLint:
         return finding
 
     def _for_this_update(self) -> list[LintException]:
-        """Those that are in no script: whoever runs the update gives them."""
+        """Return exceptions that the person who runs the update gives, outside of scripts."""
         lower = self.linter.settings.lower
         return [LintException(0, UNPROVEN, lower.reason)] if lower and lower.reason else []
 
     def _judge_own(self, exceptions: Iterable[LintException], rules: set[str], line: int) -> None:
-        """An exception within SQL has no line of its own: whether it allows anything is known at once."""
+        """Report exceptions in SQL that match no finding of their statement."""
         for exception in exceptions:
             if (
                 not exception.line
@@ -239,7 +273,7 @@ class RevisionLint:
         bad = [exception for exception in self._exceptions.all if exception.problem]
         self._said += [("bad-excuse", f"line {exception.line}: {exception.problem}") for exception in bad]
         for exception in self._exceptions.within(str(self.linter.direction)) if judge else ():
-            # Whether a downgrade restores the schema, only a rehearsal shows.
+            # Only a rehearsal shows whether a downgrade restores the schema.
             shown = exception.rule == "irreversible-downgrade"
             if not exception.problem and exception not in self._used and self._is_on(exception.rule) and not shown:
                 self._said.append(
@@ -251,7 +285,7 @@ class RevisionLint:
                 yield Finding(rule, severity, f"{text}: {RULES[rule].why}")
 
     def _made(self, catalog: Catalog) -> frozenset[str]:
-        """What is there now and was not before the revision, whatever its name."""
+        """Return the relations that the revision has created, even under another relation's former name."""
         first = _first_names(catalog)
         return frozenset(name for name in catalog.relations if first.get(name, name) not in self._names_before)
 
@@ -275,15 +309,17 @@ def _once(drafts: list[Draft]) -> list[Draft]:
 
 
 def _first_names(catalog: Catalog) -> dict[str, str]:
-    """Names of before the plan, where they are others; empty for what the plan has made in place of what it renamed."""
+    """Return the names before the plan of renamed relations. A new relation with a former name gets an empty text."""
     renamed = {relation.name: relation.was for relation in catalog.relations.values() if relation.was}
     return {**dict.fromkeys(renamed.values(), ""), **renamed}
 
 
 def _on_others(draft: Draft, context: LintContext) -> Draft | None:
-    """Without the tables that the revision itself has made, which nobody else sees yet; None where no other is left.
+    """Return the draft without tables that the revision has created. None if no table remains.
 
-    The others are named as before the plan, by which their sizes are known.
+    Other sessions do not use a table yet that the revision has created. The remaining tables get the names from before
+    the
+    plan, by which their sizes are known.
     """
     if installed.rule(draft.rule).scale is not Scale.SIZE:
         return draft

@@ -1,4 +1,4 @@
-"""The models against what the last revision leaves: tables, columns, types, whether they may be null. Pure."""
+"""Compare the program's models with the schema after the last revision: tables, columns, types, NOT NULL. Pure."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["ModelDifference", "differences"]
 
 @dataclass(frozen=True)
 class ModelDifference:
-    """What is on one side only, or different; `unmodelled` is what the models lack, empty for any other difference."""
+    """A difference between models and schema. `unmodelled` names what the models lack, if that is the difference."""
 
     text: str
     unmodelled: str = ""
 
 
 def differences(models: Models, catalog: Catalog) -> Iterator[ModelDifference]:
-    """Each thing that is on one side only, or different; of other schemas than the models' none."""
+    """Return the differences between the models and the catalog, in the models' schemas only."""
     modelled = {catalog.find(schema or None, name): columns for (schema, name), columns in models.items()}
     for name, columns in modelled.items():
         relation = catalog.relations.get(name)

@@ -1,4 +1,4 @@
-"""The lint of a whole plan: its revisions, and what of the plan itself is a finding."""
+"""Lint a whole plan: its revisions, and rules about the plan itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,15 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class PlanLint:
-    """`server` is the major version of the server that the plan is for, 0 where that is not known."""
+    """The lint of one plan.
+
+    Attributes:
+        newest: Whether the plan is an upgrade to the only head.
+        known: Whether all statements are known.
+        models: The program's models, if a script's rendering read them.
+        server: The server's major version. 0 if it is not known.
+
+    """
 
     linter: Linter
     plan: Plan
@@ -41,21 +49,21 @@ class PlanLint:
     def of(
         cls, linter: Linter, plan: Plan, history: History, models: Sequence[Models], *, known: bool, server: int = 0
     ) -> PlanLint:
-        """The lint of a plan whose statements are all `known`."""
+        """Return the lint of a plan. `known` is whether all of its statements are known."""
         newest = plan.direction is Direction.UPGRADE and history.heads == (plan.target,)
         return cls(linter, plan, newest, known, models, server)
 
     def revision(self, script: Revision, before: Catalog | None) -> RevisionLint:
-        """Lints one revision, whose statements follow; `before` is what is there before it."""
+        """Return the lint of one revision. `before` is the catalog before it."""
         lint = self.linter.revision(script, before, self._running(before))
         contracts = {step.id for step in self.plan.steps if step.phase == CONTRACT} if lint.running else set()
         lint.follows = not contracts.isdisjoint(script.down)
         return lint
 
     def _running(self, before: Catalog | None) -> RunningCode | None:
-        """The code that runs while the revision does, or None if none does, or no schema of it is known.
+        """Return the code that runs while the revision does. None if there is none, or its schema is not known.
 
-        Without a database, each revision is judged by the schema that the one before it leaves.
+        Without a database, the code is that of the schema after the previous revision.
         """
         if self.plan.direction is not Direction.UPGRADE:
             return None
@@ -65,24 +73,24 @@ class PlanLint:
 
     @cached_property
     def _code(self) -> RunningCode | None:
-        # Where no revision was ever applied, no code runs.
+        # No code runs on a database to which no revision was ever applied.
         return RunningCode(self.linter.there) if self.linter.there and self.plan.current else None
 
     def proven_by(self, step: Revision) -> str:
-        """The stack that proves the revision; empty where none does, or none has to."""
+        """Return the upstream stack that proves the revision. Empty if none does, or none must."""
         lower = self.linter.settings.lower
         upgrade = self.plan.direction is Direction.UPGRADE
         return lower.stack if upgrade and lower and not lower.lacks(step, self.server) else ""
 
     def of_plan(self, step: Revision, catalog: Catalog | None) -> list[Draft]:
-        """What of the plan stands with this revision; `catalog` is what is there behind it."""
+        """Return drafts about the plan that belong to this revision. `catalog` is the catalog after it."""
         drafts = []
         settings = self.linter.settings
         upgrade = self.plan.direction is Direction.UPGRADE
         if upgrade and settings.lower:
             lacks, advice = settings.lower.judge(step, self.server)
             drafts += [Draft("unproven-revision", lacks, (), advice)] if lacks else []
-        # Where no revision was ever applied there is nothing to lose.
+        # A database to which no revision was ever applied has nothing to lose.
         first = step is self.plan.steps[0] and self.plan.current
         if upgrade and first and settings.production and settings.backup == "never":
             text = "this is a production stack, and no backup is taken before its revisions run"
@@ -94,7 +102,7 @@ class PlanLint:
         return drafts
 
     def _behind(self, step: Revision) -> Iterator[Draft]:
-        """That an expand builds on a contract: with a database, the plan itself rejects it if the contract is held."""
+        """Return a draft if an expand builds on a contract. With a database, the plan itself rejects this."""
         steps = {planned.id: planned for planned in self.plan.steps}
         held = [id for id in step.down_revisions if id in steps and steps[id].phase == CONTRACT]
         if step.phase != CONTRACT and held and len(step.down) < _MERGE:
@@ -103,15 +111,15 @@ class PlanLint:
 
 
 _MERGE = 2
-"""Revisions that a merge builds on."""
+"""The number of revisions that a merge builds on."""
 
 
 def _models(models: Models, catalog: Catalog) -> list[Draft]:
-    """One draft for all that is different."""
+    """Return one draft for all differences."""
     modelled = list(differences(models, catalog))
     more = f"; and {len(modelled) - _SHOWN} more" if len(modelled) > _SHOWN else ""
     lacking = [model.unmodelled for model in modelled if model.unmodelled]
-    # Before anything is generated: to autogenerate what has no model is to be dropped.
+    # This comes first, because autogenerate drops tables that have no model.
     instead = [f"# add to the models: {', '.join(lacking)}"] if lacking else []
     instead += [f"# or drop it, if that is meant: alembic revision -m 'drop {lacking[0]}'"] if lacking else []
     if len(lacking) < len(modelled):
@@ -121,7 +129,7 @@ def _models(models: Models, catalog: Catalog) -> list[Draft]:
 
 
 def _other_tools(revision: Revision) -> Iterator[Draft]:
-    """A draft where other versions than those that would run it here ran what is only in the ledger."""
+    """Return a draft if the ledger's script was applied with other versions of tools than the current ones."""
     if not revision.tools:
         return
     from importlib.metadata import PackageNotFoundError, version

@@ -1,4 +1,4 @@
-"""Who may do what: rights that everybody gets, and functions that run with their owner's. Pure."""
+"""Checks of rights: grants to PUBLIC, and functions that run with their owner's rights. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["create_function", "grant"]
 
 
 def grant(context: LintContext, node: Any) -> Iterator[Draft]:
-    """GRANT … TO PUBLIC."""
+    """Check GRANT … TO PUBLIC."""
     public = any(grantee.roletype == "ROLESPEC_PUBLIC" for grantee in node.grantees or ())
     if node.is_grant and public:
         given = printed(node).partition(" ON ")[2].replace(" TO public", " TO PUBLIC")
@@ -30,7 +30,7 @@ def _privilege(node: Any) -> str:
 
 
 def create_function(context: LintContext, node: Any) -> Iterator[Draft]:
-    """CREATE FUNCTION … SECURITY DEFINER without a search_path of its own."""
+    """Check CREATE FUNCTION … SECURITY DEFINER without its own search_path."""
     options = {option.defname: option.arg for option in node.options or () if option.defname != "set"}
     own = [option.arg.name for option in node.options or () if option.defname == "set"]
     definer = getattr(options.get("security"), "boolval", False)

@@ -1,4 +1,4 @@
-"""Statements about all the rows of a table, and what is gone for good afterwards. Pure."""
+"""Checks of statements about all rows of a table, and of statements that delete data. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GONE = re.compile(r"(?P<kind>table|materialized view|column|values of|some valu
 
 
 def update(context: LintContext, node: Any) -> Iterator[Draft]:
-    """UPDATE of every row."""
+    """Check UPDATE of every row."""
     if not _all_rows(node) or context.outside or node.fromClause:
         return
     table = CatalogAfter(context.catalog).name(node.relation)
@@ -30,7 +30,7 @@ def update(context: LintContext, node: Any) -> Iterator[Draft]:
 
 
 def delete(context: LintContext, node: Any) -> Iterator[Draft]:
-    """DELETE of every row."""
+    """Check DELETE of every row."""
     if _all_rows(node) and not node.usingClause:
         table = CatalogAfter(context.catalog).name(node.relation)
         advice = "say with WHERE which rows are meant; for all of them TRUNCATE is quicker"
@@ -40,14 +40,14 @@ def delete(context: LintContext, node: Any) -> Iterator[Draft]:
 
 
 def truncate(context: LintContext, node: Any) -> Iterator[Draft]:
-    """TRUNCATE."""
+    """Check TRUNCATE."""
     tables = tuple(context.effects.rewrites)
     advice = "only a backup restores the rows"
     yield Draft("truncate", f"empties {', '.join(tables)}", tables, allow("truncate", advice))
 
 
 def destroyed(context: LintContext, told: set[str]) -> Iterator[Draft]:
-    """What effects say is gone, where it held rows or values."""
+    """Return drafts for deleted rows and values, unless a rule in `told` already covers them."""
     if told & _TOLD:
         return
     for thing in context.effects.destroys:

@@ -1,4 +1,4 @@
-"""Every built-in rule of lint, in one table: who finds it, how bad it is by default, and why. Pure."""
+"""The table of built-in lint rules: name, default severities and reason. Come here to add a rule. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pulumi_alembic.scripts.promotion import UNPROVEN
 __all__ = ["BROKEN", "OF_PLAN", "RULES", "SQUAWK", "Rule", "Scale"]
 
 BROKEN = "broken-rule"
-"""The rule about a rule of another distribution that raised an error."""
+"""The name of the rule for a rule of another distribution that raised an error."""
 
 
 class Scale(StrEnum):
-    """What a rule's severity goes by: rows in the table, or whether the stack is a production one."""
+    """What a rule's severity depends on: the rows of the table, or whether the stack is a production stack."""
 
     SIZE = "empty / small / large table"
     STACK = "any stack / production"
@@ -26,7 +26,15 @@ class Scale(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """`levels` are severities, the mildest situation of `scale` first; `why` is what it costs not to follow it."""
+    """A rule of lint.
+
+    Attributes:
+        scale: What the severity depends on.
+        levels: The severities, for the mildest situation of `scale` first.
+        why: The harm that the rule prevents.
+        by_squawk: Whether squawk finds it.
+
+    """
 
     name: str
     scale: Scale
@@ -111,18 +119,18 @@ _ALL = (
 )
 
 RULES = {rule.name: rule for rule in _ALL}
-"""By name. Where squawk has a rule of the same meaning, the name is squawk's."""
+"""The rules by name. A rule with the same meaning as squawk's has squawk's name."""
 
 OF_PLAN = frozenset({UNPROVEN, "production-without-backup", BROKEN})
-"""The rules that are kept elsewhere than in a script."""
+"""Rules that no comment in a script can satisfy."""
 
 SQUAWK = frozenset(rule.name for rule in _ALL if rule.by_squawk)
-"""The rules that squawk finds. Its others are off, for one of these reasons.
+"""The rules that squawk finds. Its other rules are off, for these reasons.
 
-The rules about locks, rewrites and scans are found here, under its names: they go by what PostgreSQL does to the tables
-that are there. `prefer-robust-stmts`, `transaction-nesting`, `ban-uncommitted-transaction`, the timeouts and
-`ban-concurrent-index-creation-in-transaction`: a revision is one transaction with a `lock_timeout`, and what does not
-fit is refused. `prefer-text-field`: a longer varchar is no rewrite since PostgreSQL 9.2. `ban-drop-…`: destroys-data.
-`prefer-bigint-over-int`: most columns count less than two thousand million.
-Its opt-in rules forbid ordinary statements altogether.
+Rules about locks, rewrites and scans are found here, under the same names, from the effects on the existing tables.
+`prefer-robust-stmts`, `transaction-nesting`, `ban-uncommitted-transaction`, the timeouts and
+`ban-concurrent-index-creation-in-transaction`: a revision is one transaction with a `lock_timeout`, and other
+statements are rejected. `prefer-text-field`: a longer varchar is no rewrite since PostgreSQL 9.2.
+`ban-drop-…`: destroys-data. `prefer-bigint-over-int`: most columns count less than two thousand million.
+Its opt-in rules forbid ordinary statements.
 """

@@ -1,4 +1,4 @@
-"""How a stack judges findings: severities, what is a large table, and what the stack says of itself. Pure."""
+"""A stack's settings of lint: severities, thresholds of large tables, and facts about the stack. Pure."""
 
 from __future__ import annotations
 
@@ -22,12 +22,18 @@ _THRESHOLDS = ("large_rows", "large_size")
 
 @dataclass(frozen=True)
 class Settings:
-    """A finding has the severity in `severities`, else its rule's own; a rule that is OFF there finds nothing.
+    """Settings of lint.
 
-    A table is large from `large_rows` rows or `large_size` bytes on. On a stack that is `production` practices are not
-    advice, and one that is `phased` too runs nothing that breaks running code before a contract does; `backup` is when
-    it makes backups, and `configure_backup` what is typed so that it does. `lower` is None if there is no lower
-    stack, or it cannot be known yet what that one proves.
+    Attributes:
+        severities: Severities by rule. OFF turns a rule off. Other rules have their default.
+        large_rows: From how many rows on a table is large.
+        large_size: From how many bytes on a table is large.
+        production: Whether the stack is a production stack, on which practices are obligations.
+        backup: When the stack takes backups.
+        configure_backup: The command that turns backups on.
+        lower: The upstream stack. None if there is none, or its promotion record is not known yet.
+        phased: Whether the stack sets when contracts run. On production, only a contract can then break running code.
+
     """
 
     severities: Mapping[str, str] = field(default_factory=dict)
@@ -41,9 +47,15 @@ class Settings:
 
     @classmethod
     def parse(cls, configured: object, **stack: Any) -> Settings:
-        """From `{"RULE": "error" | "warning" | "info" | "off", "large_rows": "1000000", "large_size": "256MB"}`.
+        """Read settings such as `{"RULE": "error", "large_rows": "1000000", "large_size": "256MB"}`.
 
-        Raises PolicyError for a rule or a severity that there is not, naming the nearest.
+        Args:
+            configured: Severities by rule (`error`, `warning`, `info` or `off`), and the two thresholds.
+            stack: The other fields.
+
+        Raises:
+            PolicyError: A rule or a severity does not exist. The text names the nearest.
+
         """
         if not isinstance(configured, Mapping):
             raise PolicyError(f"lint must be an object of rules and their severities, not {str(configured)[:80]!r}")
@@ -54,9 +66,14 @@ class Settings:
         return cls(severities, **limits, **stack)
 
     def severity(self, rule: str, situation: int = 0) -> Severity | None:
-        """That of the rule in this situation, a place in its levels; None where the rule is off.
+        """Return the severity of a rule. None if the rule is off.
 
-        What is configured does not make more of a table without rows, where nobody is hurt.
+        A configured severity does not apply to an empty table, where the finding harms nobody.
+
+        Args:
+            rule: The name.
+            situation: The index into the rule's levels: 0 for an empty, 1 for a small, 2 for a large table.
+
         """
         rule_found = installed.rule(rule)
         configured = self.severities.get(rule)

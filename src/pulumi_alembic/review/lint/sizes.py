@@ -1,4 +1,4 @@
-"""How large a table is, as far as the server's statistics say, in words that do not change with every row. Pure."""
+"""The size of a table from the server's statistics, in texts that do not change with every row. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STEPS = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
 
 @dataclass(frozen=True)
 class Size:
-    """`situation` is 0 for a table without rows, 1 for a small one or one of unknown size, 2 for a large one."""
+    """The size of a table. `situation` is EMPTY, SMALL (also if the size is unknown) or LARGE."""
 
     situation: int
     text: str
@@ -33,10 +33,18 @@ def size_of(
     *,
     static: bool = False,
 ) -> Size:
-    """The size of the table and all below it; of one that the plan makes, empty; unknown where `static`.
+    """Return the size of a table with its partitions and children.
 
-    A table without pages may be one that was never analysed, or a server that lost its statistics: what `measure` says
-    of its bytes goes then, and where that is None nothing is taken for empty.
+    A table without pages can be empty, never analysed, or on a server that lost its statistics. Then its bytes are
+    measured. If they are not known, the table does not count as empty.
+
+    Args:
+        table: The name.
+        there: The catalog before the plan. None if there is no database.
+        settings: The thresholds.
+        measure: Returns a table's bytes. None if they are not known.
+        static: Whether no database is meant. The size is then unknown.
+
     """
     if static:
         return UNKNOWN
@@ -62,7 +70,7 @@ def _bytes_of(relation: Relation, measure: Measure) -> int | None:
 
 
 def _text(rows: int, size: int) -> str:
-    """Coarse, as an approval is given to these words, and has to outlast a few more rows."""
+    """Return the size in coarse words. An approval covers them, and must stay valid after a few more rows."""
     passed = [step for step in _STEPS if rows >= step]
     if not rows:
         return f"never analysed, {_bytes(size)}"

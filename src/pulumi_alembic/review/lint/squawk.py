@@ -1,4 +1,4 @@
-"""What squawk says of statements, in our words: one process for all of them, whatever the project configures."""
+"""Run squawk on all statements in one process, with fixed settings, and turn its objections into drafts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LONGEST = 60  # seconds
 
 @dataclass(frozen=True)
 class Objection:
-    """One of SQUAWK's rules, with squawk's own words."""
+    """A finding of squawk, of one of the rules in SQUAWK, with squawk's words."""
 
     rule: str
     message: str
@@ -35,7 +35,7 @@ class Objection:
 
 
 def objections(statements: Iterable[str]) -> dict[str, tuple[Objection, ...]]:
-    """For each text squawk's objections, each rule once. Raises MigrationError where squawk cannot be run."""
+    """Return squawk's objections to each text, one for each rule. Raises MigrationError if squawk cannot be run."""
     texts = list(dict.fromkeys(statements))
     if not texts:
         return {}
@@ -43,9 +43,9 @@ def objections(statements: Iterable[str]) -> dict[str, tuple[Objection, ...]]:
         folder = Path(place)
         (folder / "squawk.toml").touch()
         for number, text in enumerate(texts):
-            # An exception has a reason: squawk's own marks, which have none, are no exception.
+            # squawk's own marks have no reason, so they do not count as exceptions.
             (folder / f"{number}.sql").write_text(text.replace("squawk-ignore", "squawk_ignore"))
-        # The folder, not its files: a command line has an end.
+        # A pattern instead of file names, because the length of a command line is limited.
         reports = _run(folder)
     by_text: dict[str, dict[str, Objection]] = {text: {} for text in texts}
     for finding in reports:
@@ -79,7 +79,7 @@ _ADVICE = {
 
 
 def drafts_of(said: Iterable[Objection], context: LintContext, node: Any) -> Iterator[Draft]:
-    """One for each objection, but for those to what is done to a table that the revision itself has made."""
+    """Return a draft for each objection, except objections about tables that the revision has created."""
     tables = tuple(lock.table for lock in context.effects.locks)
     for line in said:
         if line.rule in _OF_OLD_TABLES and all(table in context.new for table in tables):

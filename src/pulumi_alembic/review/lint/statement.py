@@ -1,4 +1,4 @@
-"""What our own checks find in one statement: each goes to what knows its kind; what is left goes by its effects."""
+"""Run our own checks on one statement: first the check of its kind, then checks of its remaining effects."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["check"]
 
 _BLOCKING = MODES[MODES.index("SHARE") :]
 _KEEPS = ("destroys-data", "inline-foreign-key", "lock-table")
-"""Rules that do not say that the table is rewritten or scanned."""
+"""Rules that do not imply that a table is rewritten or scanned."""
 
 
 def check(context: LintContext, node: Any) -> list[Draft]:
-    """What the statement, as a tree, does that others would feel, and what it makes that will be regretted."""
+    """Return the findings in one parsed statement."""
     kind = node.tag
     drafts = list(_CHECKS[kind](context, node)) if kind in _CHECKS else []
     drafts += json_columns(node)
@@ -35,7 +35,7 @@ def _is_sized(draft: Draft) -> bool:
 
 
 def _by_effects(context: LintContext, told: set[str]) -> Iterator[Draft]:
-    """What no other check has said yet of a table."""
+    """Return drafts for rewrites and scans of tables that no other check covers."""
     advice = "no way without it is known here: choose a quiet hour"
     for table in context.effects.rewrites:
         if table not in told:

@@ -1,4 +1,4 @@
-"""Types of columns that will be regretted, and the same statement with a better one. Pure."""
+"""Checks of column types that have a better alternative. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SERIAL = {"serial", "serial4", "serial8", "bigserial", "serial2", "smallserial"
 
 
 def json_columns(node: Any) -> list[Draft]:
-    """Columns of type json."""
+    """Check columns of type json."""
     columns = [definition.colname for definition in nodes(node, "ColumnDef") if _name(definition) == "json"]
     if not columns:
         return []
@@ -30,12 +30,12 @@ def json_columns(node: Any) -> list[Draft]:
 
 
 def has_char_columns(node: Any) -> bool:
-    """Whether a type of the statement is char(n): the type "char" in quotes is one byte, and pads nothing."""
+    """Return whether the statement uses char(n). The quoted type "char" is another one, of one byte."""
     return any(type_name.names[-1].sval == "bpchar" for type_name in nodes(node, "TypeName"))
 
 
 def retyped(rule: str, node: Any) -> str:
-    """The statement with the type that the rule prefers; nothing for another rule."""
+    """Return the statement with the type that the rule prefers. Empty for other rules."""
     change: Callable[[Any], None] | None = _identified if rule == "prefer-identity" else None
     if rule in _BETTER:
         change = lambda column: _renamed(column, _BETTER[rule])  # noqa: E731

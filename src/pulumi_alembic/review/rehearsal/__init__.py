@@ -1,4 +1,4 @@
-"""The pending revisions really run before an update runs them: in a scratch database with the target's schema."""
+"""Run the pending revisions in a scratch database with the target's schema, before an update runs them."""
 
 from pulumi_alembic.review.rehearsal.rehearse import rehearsal, rehearsal_elsewhere
 

@@ -1,7 +1,7 @@
-"""What a report needs to know of a database, as one file: its heads, catalog and definitions; no row and no password.
+"""The schema file of `pulumi-alembic schema`: a database's heads, catalog and definitions. No row and no password.
 
-A deployment writes it with the migrator's login. Whoever has the file makes the report without the database, and
-rehearses on a server of their own.
+A deployment writes the file with the migrator's login. A pull request's report reads it, and rehearses on another
+server, without access to the database.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ __all__ = ["Artifact", "Copy", "take"]
 VERSION = 1
 
 _SETTINGS = ("search_path", "TimeZone")
-"""Settings of the login that decide what a revision's statements do."""
+"""Settings of the login that affect what a revision's statements do."""
 
 _PERSONAL = ("person", "stack", "commit", "backup")
 """Columns of the ledger that a rehearsal does not need."""
 
-# As pg_dump writes it. The server shows its options, which are passwords, to fewer roles than any other definition.
+# As pg_dump writes it. The options can be passwords: the server shows them to fewer roles than other definitions.
 _MAPPING = re.compile(r'CREATE USER MAPPING FOR (?:"(?:[^"]|"")+"|[^\s;"]+) SERVER (?:"(?:[^"]|"")+"|[^\s;"]+)')
 _IS_MAPPING = re.compile(r"(?:\s|--.*$)*+CREATE USER MAPPING\b", re.MULTILINE)
 
-# A name as PostgreSQL's quote_ident writes it: nothing else reaches a statement of the admin's as SQL.
+# A name as PostgreSQL's quote_ident writes it. No other text becomes part of a statement that the admin sends.
 _NAME = re.compile(r'PUBLIC|[a-z_][a-z0-9_]*|"(?:[^"\x00]|"")+"')
 _SCHEMA_RIGHTS = ("USAGE", "CREATE")
 _DATABASE_RIGHTS = ("CONNECT", "TEMPORARY", "CREATE")
@@ -70,7 +70,18 @@ _SHAPE = {
 
 @dataclass(frozen=True)
 class Copy:
-    """What a scratch database is made of on a server that knows nothing of the target."""
+    """The schema from which a scratch database is made on another server.
+
+    Attributes:
+        foundation: What the admin creates first: schemas and extensions.
+        roles: The roles that the schema names.
+        access: Rights on the database, as pairs of privilege and grantee.
+        locale: The database's encoding, LC_COLLATE and LC_CTYPE.
+        settings: Settings of the login, as pairs of name and value.
+        ledger: The ledger's rows of unfinished revisions, as JSON.
+        definitions: The schema as pg_dump prints it, without the options of user mappings.
+
+    """
 
     foundation: Foundation
     roles: Roles
@@ -83,10 +94,16 @@ class Copy:
 
 @dataclass(frozen=True)
 class Artifact:
-    """The database of the `name` at `address` (`HOST:PORT/NAME`) as it was when this was `written`.
+    """The schema of one database at the time `written`.
 
-    `server` is its major version, `catalog` what `Catalog.of` takes. Without a `copy` nothing can be rehearsed, and
-    `not_rehearsed` says why.
+    Attributes:
+        address: The database as `HOST:PORT/NAME`.
+        server: The server's major version.
+        runs: The ledger's last run of each revision.
+        catalog: The document that `Catalog.of` reads.
+        copy: The schema for a scratch database. None if it cannot be rehearsed.
+        not_rehearsed: The reason if there is no `copy`.
+
     """
 
     address: str
@@ -100,7 +117,7 @@ class Artifact:
     not_rehearsed: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The file's JSON values, which `from_json` reads."""
+        """Return the file's JSON values, which `from_json` reads."""
         return {
             "version": VERSION,
             "address": self.address,
@@ -116,7 +133,12 @@ class Artifact:
 
     @classmethod
     def from_json(cls, document: Any) -> Self:
-        """What `to_json` wrote. Raises MigrationError, in one line, for anything else."""
+        """Read what `to_json` returned.
+
+        Raises:
+            MigrationError: The document has another form or version. The text is one line.
+
+        """
         if not isinstance(document, Mapping) or "version" not in document:
             raise MigrationError("this is not what pulumi-alembic schema writes")
         if document["version"] != VERSION:
@@ -139,10 +161,15 @@ class Artifact:
 
 
 def take(url: str, address: str) -> Artifact:
-    """Read the database of `url`, which is the migrator's; its report calls it `address`.
+    """Read the schema of a database. Nothing is changed, and no other session waits.
 
-    Nothing is changed, and no one waits for it. Raises DatabaseError as `connect` does, and if the database was
-    migrated meanwhile.
+    Args:
+        url: The migrator's URL.
+        address: The name of the database in reports.
+
+    Raises:
+        DatabaseError: The database cannot be reached, or was migrated during the reading.
+
     """
     with connect(url) as connection:
         heads = read_heads(connection)
@@ -184,7 +211,7 @@ def _impersonal(row: str) -> str:
 
 
 def _without_options(dumped: str) -> str:
-    """The definitions without the options of user mappings. Raises NotRehearsed if they cannot be told apart."""
+    """Return the definitions without the options of user mappings. Raises NotRehearsed if one cannot be found."""
     if "CREATE USER MAPPING" not in dumped:
         return dumped
     parts, end = [], 0
@@ -251,7 +278,7 @@ def _name(text: str) -> str:
 
 
 def _misfit(value: Any, shape: Any, place: str = "it") -> str:
-    """The place of the first value that does not have this shape; empty if all have."""
+    """Return the place of the first value with another shape. Empty if there is none."""
     if isinstance(shape, type):
         return "" if type(value) is shape else place
     if isinstance(shape, tuple):

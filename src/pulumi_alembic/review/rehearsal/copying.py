@@ -1,8 +1,8 @@
-"""The target's schema in the scratch database: what the admin creates there, and what the owner's login replays.
+"""Create the target's schema in the scratch database: the admin creates schemas, the owner's login replays the rest.
 
-The admin sends text of our own only: schemas with their owners, extensions by name, rights. Definitions of the target
-can call functions of the target, so they are replayed in a session of the migrator, which has no more rights than the
-owner of the definitions. By then the admin's session is closed, and it does not enter the scratch database again.
+The admin sends only statements that this module writes: schemas with their owners, extensions by name, rights.
+Definitions of the target can call functions of the target. So they are replayed in a session of the migrator, which
+has no more rights than the owner. The admin's session is closed by then, and never enters the scratch database again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 # pg_dump --use-set-session-authorization, PostgreSQL 13 to 18.
 _AUTHORIZATION = re.compile(r"(?:RE)?SET SESSION AUTHORIZATION(?: (?:DEFAULT|(E?)'((?:[^']|'')+)'))?\Z")
 _COMMENTS = re.compile(r"(?:\s|--.*$)*+", re.MULTILINE)
-# For psql only. Older servers do not know the setting.
+# Commands for psql, and a setting that older servers do not know.
 _RESTRICT = re.compile(r"\A((?:\s|--.*$)*+)\\restrict \S+$", re.MULTILINE)
 _UNRESTRICT = re.compile(r"^\\unrestrict \S+\s*\Z", re.MULTILINE)
 _BESIDE = re.compile(r"SET transaction_timeout = ")
@@ -55,13 +55,13 @@ FROM pg_namespace n WHERE nspname NOT LIKE 'pg\_%' AND nspname NOT IN ('informat
         WHERE classid = 'pg_namespace'::regclass AND objid = n.oid AND deptype = 'e')
 ORDER BY oid
 """  # noqa: S608 - no value is put into it
-# In the order in which they were created: some need others.
+# In the order of their creation, because some extensions need others.
 _EXTENSIONS = """
 SELECT extname, nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace
 WHERE extname <> 'plpgsql' ORDER BY e.oid
 """
 
-# Objects of others, and what belongs to no owner of a schema. 16384 is FirstNormalObjectId.
+# Objects of other owners, event triggers and subscriptions. 16384 is FirstNormalObjectId.
 _FOREIGN = rf"""
 WITH owned (classid, oid, owner) AS (
     SELECT 'pg_class'::regclass, oid, relowner FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
@@ -100,7 +100,7 @@ FROM pg_class c WHERE relkind = 'm' AND NOT relispopulated ORDER BY c.oid
 """
 
 _AT_ONCE = 500
-"""Statements in one message, which is one transaction: it holds a lock of each table to its end."""
+"""Statements in one message. A message is one transaction, which holds the locks of all its tables."""
 
 _ACL = """
 SELECT privilege_type, CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE grantee::regrole::text END
@@ -109,12 +109,18 @@ FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) WHERE da
 
 
 class CopyFailed(NotRehearsed):
-    """The scratch database's server refuses a definition of the target."""
+    """The scratch database's server rejects a definition of the target."""
 
 
 @dataclass(frozen=True)
 class FoundationSchema:
-    """The grantees of `rights` (privilege, grantee, option) are as SQL writes them, the `owner` is the bare name."""
+    """A schema of the foundation.
+
+    Attributes:
+        owner: The owner's name, unquoted.
+        rights: Triples of privilege, grantee and grant option. The grantee and the option are SQL text.
+
+    """
 
     owner: str
     rights: frozenset[tuple[str, str, str]]
@@ -122,7 +128,14 @@ class FoundationSchema:
 
 @dataclass(frozen=True)
 class Foundation:
-    """What the admin creates before the target's definitions are replayed; `owners` may replay theirs themselves."""
+    """What the admin creates before the target's definitions are replayed.
+
+    Attributes:
+        schemas: The schemas by name.
+        extensions: Pairs of an extension and its schema, in the order of their creation.
+        owners: The owner and the migrator's login, whose definitions are replayed.
+
+    """
 
     schemas: dict[str, FoundationSchema]
     extensions: tuple[tuple[str, str], ...]
@@ -130,10 +143,15 @@ class Foundation:
 
 
 def read_foundation(connection: Connection) -> Foundation:
-    """That of the target, in whose session the role of the owner is set.
+    """Read the foundation of the target.
 
-    Raises NotRehearsed, with its name, for what neither this role nor the login of the session owns, for an event
-    trigger and for a subscription.
+    Args:
+        connection: A session of the migrator in the target, with the role of the owner.
+
+    Raises:
+        NotRehearsed: An object belongs to another role than the owner and the login, or the database has an event
+            trigger or a subscription. The text names one of them.
+
     """
     if foreign := connection.execute(_FOREIGN.encode()).fetchone():
         name, count = foreign
@@ -145,7 +163,7 @@ def read_foundation(connection: Connection) -> Foundation:
 
 
 def read_ledger(connection: Connection, revisions: Iterable[str]) -> list[str]:
-    """The rows of the target's ledger on these revisions, as JSON, without the scripts in them."""
+    """Return the ledger's rows of these revisions as JSON, without the scripts in them."""
     if connection.execute("SELECT to_regclass(%s)", [TABLE.as_string(None)]).fetchone() == (None,):
         return []
     query = sql.SQL("SELECT to_jsonb(l) - 'source' FROM {} l WHERE revision = ANY(%s) ORDER BY id").format(TABLE)
@@ -153,15 +171,21 @@ def read_ledger(connection: Connection, revisions: Iterable[str]) -> list[str]:
 
 
 def read_access(connection: Connection, database: str) -> list[tuple[str, str]]:
-    """Who but its owner has which right on this database of the server: pairs of a privilege and a grantee, as SQL."""
+    """Return who, except the owner, has which right on a database, as pairs of privilege and grantee in SQL."""
     return [(privilege, grantee) for privilege, grantee in connection.execute(_ACL, [database]).fetchall()]
 
 
 def furnish(admin: Connection, access: Sequence[tuple[str, str]], foundation: Foundation) -> None:
-    """Create the schemas and extensions, and give the `access` that there is to the target.
+    """Create the schemas and extensions, and grant the rights on the database.
 
-    `admin` is a session of the admin's in the scratch database, in autocommit. Raises NotRehearsed, with the name, for
-    what the admin is not allowed to create.
+    Args:
+        admin: The admin's session in the scratch database, in autocommit.
+        access: The rights on the target, as `read_access` returns them.
+        foundation: The foundation of the target.
+
+    Raises:
+        NotRehearsed: The admin is not allowed to create an object, which the text names.
+
     """
     admin.execute("SET synchronous_commit = off")
     schemas = _schemas(admin)
@@ -183,17 +207,26 @@ def furnish(admin: Connection, access: Sequence[tuple[str, str]], foundation: Fo
 def replay(
     connection: Connection, dumped: str, foundation: Foundation, heads: Iterable[str], ledger: list[str]
 ) -> None:
-    """Create what was `dumped`, with the heads and the rows of the ledger.
+    """Create the definitions, the heads and the ledger's rows.
 
-    `connection` is the migrator's in the scratch database, in autocommit, whose role is the owner. Raises NotRehearsed
-    if a part of it is not the owner's, and CopyFailed if the server refuses one.
+    Args:
+        connection: The migrator's session in the scratch database, in autocommit, with the role of the owner.
+        dumped: The definitions, as pg_dump prints them.
+        foundation: The foundation of the target.
+        heads: The target's heads.
+        ledger: The rows, as `read_ledger` returns them.
+
+    Raises:
+        NotRehearsed: A definition does not belong to one of the owners.
+        CopyFailed: The server rejects a definition.
+
     """
     try:
         connection.execute("SET synchronous_commit = off")
         statements = _statements(dumped, foundation.owners)
         while some := [*islice(statements, _AT_ONCE)]:
             connection.execute(";\n".join(some).encode())
-        # The dump leaves settings of its own.
+        # The dump has changed these settings.
         connection.execute("SET search_path = pg_catalog, pg_temp; SET row_security = on")
         for (statement,) in connection.execute(_UNPOPULATED.encode()).fetchall():
             connection.execute(statement.encode())
@@ -211,7 +244,7 @@ def _schemas(connection: Connection) -> dict[str, FoundationSchema]:
 def _furniture(
     name: str, wanted: FoundationSchema, there: FoundationSchema | None, owners: Iterable[str]
 ) -> Iterator[sql.Composed | sql.SQL]:
-    """What makes the schema what it is in the target; the rights on those of the `owners` are in the dump."""
+    """Return the statements that create or change the schema. The dump has the rights on schemas of the `owners`."""
     parts = {"schema": sql.Identifier(name), "owner": sql.Identifier(wanted.owner)}
     if there is None:
         yield sql.SQL("CREATE SCHEMA {schema} AUTHORIZATION {owner}").format(**parts)
@@ -236,9 +269,9 @@ def _create(admin: Connection, what: str, statement: sql.Composed | sql.SQL) -> 
 
 
 def _statements(dumped: str, owners: tuple[str, ...]) -> Iterator[str]:
-    """Those of the dump that one of the `owners` is to send, with SET ROLE where the next one's begin.
+    """Return the statements of the dump that belong to the `owners`, with SET ROLE before another owner's statements.
 
-    A statement is told from text within another one by PostgreSQL's own scanner.
+    PostgreSQL's own scanner splits the text, so that text within a statement is not taken for a statement.
     """
     role, set_role = owners[0], ""
     for bare in bare_statements(dumped):
@@ -258,7 +291,7 @@ def _statements(dumped: str, owners: tuple[str, ...]) -> Iterator[str]:
 
 
 def bare_statements(dumped: str) -> Iterator[str]:
-    """Those of what pg_dump printed, without the comments above them and without what only psql understands."""
+    """Return the statements that pg_dump printed, without the comments above them and psql's own commands."""
     dumped = _UNRESTRICT.sub("", _RESTRICT.sub(r"\1", dumped))
     for part in slices(dumped):
         statement = dumped[part]

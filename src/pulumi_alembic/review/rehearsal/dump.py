@@ -1,4 +1,4 @@
-"""The definition of a target's schema as SQL, read so that nobody waits for it, and that it waits for nobody."""
+"""Dump the definitions of a target's schema without blocking other sessions, and without waiting for them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["dump"]
 
 WAIT = 40
-"""Milliseconds that the dump may wait for a lock."""
+"""Milliseconds that the dump waits for a lock at most."""
 
 LIMIT = 20
 """Seconds after which a dump is ended."""
 
-# In the server, so that no other work of this process delays it. pg_locks is no statistic: each look is a new one.
+# It runs in the server, so that this process cannot delay it. Unlike statistics, pg_locks is current at each query.
 _GUARD = """
 DO $guard$
 DECLARE
@@ -84,12 +84,18 @@ _OPTIONS = (
 
 
 def dump(url: str, guard: Connection, role: str, client: Programs, left_out: Sequence[str] = ()) -> str:
-    """The text that pg_dump prints for the target, read as `role`; each object is made in the role of its owner.
+    """Return the definitions that pg_dump prints. Each object is created in the role of its owner.
 
-    `guard` is a session of the same login there, in autocommit, that looks on. The relations that the patterns
-    `left_out` match are not dumped.
+    Args:
+        url: The login's URL.
+        guard: A session of the same login in the target, in autocommit. It watches the locks, and ends the dump.
+        role: The role that reads.
+        client: PostgreSQL's programs for the server's version.
+        left_out: Patterns of relations that are not dumped.
 
-    Raises NotRehearsed if it would wait for a lock, or somebody for one of its own, and names them, or if it fails.
+    Raises:
+        NotRehearsed: The dump failed, waited for a lock, or another session waited for it. The text names the sessions.
+
     """
     name = f"rehearsal-{secrets.token_hex(8)}"
     with ThreadPoolExecutor(1) as aside:
@@ -127,7 +133,7 @@ def _guard(connection: Connection, name: str) -> str:
 
 
 def _end(guard: Connection, guarded: Future[str]) -> str:
-    """What the guard did; it ends by itself unless the dump never came."""
+    """Return why the guard ended the dump. Cancel the guard if the dump never began."""
     try:
         return guarded.result(0.1)
     except TimeoutError:
@@ -138,7 +144,7 @@ def _end(guard: Connection, guarded: Future[str]) -> str:
 
 
 def _named(guard: Connection) -> str:
-    """The sessions that the guard saw, behind a colon."""
+    """Return the sessions that the guard saw, after a colon."""
     with suppress(psycopg.Error):
         [(pids,)] = guard.execute("SELECT current_setting('rehearsal.whom', true)::int[]").fetchall()
         return f": {' and '.join(map(str, those(guard, pids)))}" if pids else ""

@@ -1,4 +1,4 @@
-"""A scratch database with the furniture of another one: all that revisions find there, and do not make."""
+"""Give a scratch database the schemas, extensions and rights that revisions expect and do not create."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ __all__ = ["furnish"]
 
 
 def furnish(database: Scratch, like: Snapshot) -> None:
-    """Schemas, extensions, default privileges, settings and who may do what with schemas, as in the target."""
+    """Create the schemas, extensions, default privileges, settings and rights of a snapshot in a scratch database.
+
+    A statement that the admin is not allowed to run is skipped. A revision that needs its result then fails.
+
+    Args:
+        database: The scratch database.
+        like: The snapshot of the other database.
+
+    """
     statements = _furniture(like)
     with log_in(database.url, "alembic rehearsal", autocommit=True) as connection:
         with connection.transaction():
@@ -44,14 +52,14 @@ def _furniture(snapshot: Snapshot) -> Snapshot:
 
 
 def _is_furniture(item: Item) -> bool:
-    """Whether each database has its own; roles are there already."""
+    """Return whether each database has its own object of this kind. Roles belong to the whole server."""
     if item.kind in ("owner", "privileges"):
         return bool(item.facts["kind"] == "schema")
     return item.kind in ("schema", "extension", "default privileges")
 
 
 def _run(connection: Connection, statement: str, role: str) -> None:
-    # What the admin may not make here is missed by the revisions that need it, which then say so.
+    # If the admin is not allowed to run it, the revisions that need its result fail and name it.
     if statement:
         with suppress(psycopg.Error), connection.transaction():
             connection.execute(f"SET LOCAL ROLE {role}".encode() if role else b"RESET ROLE")

@@ -1,4 +1,4 @@
-"""What a rehearsal does not let happen: anything that would be left behind outside of the scratch database."""
+"""Prevent a rehearsed script from changing anything outside of the scratch database."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ SHARED = frozenset(
         "pg_replication_origin", "pg_shdescription", "pg_shseclabel", "pg_subscription", "pg_tablespace",
     }
 )  # fmt: skip
-"""The catalogs of the whole server: a statement that changes one holds a lock on it to the end of its transaction."""
+"""The catalogs that all databases of a server share. A change locks the catalog until its transaction ends."""
 
-# Statements about roles, databases and tablespaces; those that are about other things too name what they are about.
+# Statements about roles, databases and tablespaces. A statement of another kind names its kind of object: _OBJECTS.
 _KINDS = {
     "AlterDatabaseRefreshCollStmt", "AlterDatabaseSetStmt", "AlterDatabaseStmt", "AlterRoleSetStmt", "AlterRoleStmt",
     "AlterSubscriptionStmt", "AlterSystemStmt", "CreateRoleStmt", "CreateSubscriptionStmt", "CreateTableSpaceStmt",
@@ -36,7 +36,7 @@ _OBJECTS = {"OBJECT_DATABASE", "OBJECT_ROLE", "OBJECT_TABLESPACE", "OBJECT_SUBSC
 _OPAQUE = {"DoStmt", "CallStmt", "SelectStmt", "ExecuteStmt"}
 _BODIES = {"DoStmt", "CreateFunctionStmt"}
 
-# What functions of PostgreSQL 13 to 18 do to other sessions, to the server's log, WAL, slots and files, and to others.
+# Functions of PostgreSQL 13 to 18 that act on other sessions, the server's log, WAL, slots and files, or other servers.
 _REACHING = re.compile(
     r"(?i)\b(?:pg_(?:terminate_backend|cancel_backend|reload_conf|rotate_logfile|log_backend_memory_contexts|switch_wal"
     r"|create_restore_point|promote|(?:start|stop)_backup|backup_(?:start|stop)|wal_replay_(?:pause|resume)"
@@ -54,7 +54,7 @@ _EVENTS = ("ctypes.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.sy
 _OUTSIDE = (
     "a connection of its own", "the network", "another program", "another database", "another thread",
     "another interpreter",
-    # Nothing could end it in time.
+    # A sleeping script cannot be ended in time.
     "the time (sleep)",
 )  # fmt: skip
 
@@ -62,15 +62,23 @@ _rehearsing = threading.local()
 
 
 def refuse_shared(sql: str, *, outside: bool = False) -> None:
-    """Raise NotRehearsed for a text that changes what all databases of the server have in common, or other sessions.
+    """Reject SQL that changes what all databases share, or other sessions.
 
-    What does not show that it does so shows it by its locks before it is committed; so `outside` of a transaction it
-    is refused.
+    A change that the text does not show is found by its locks before it is committed. Outside of a transaction that
+    is too late, so text that hides what it does is rejected there.
+
+    Args:
+        sql: The text of one or more statements.
+        outside: Whether the text runs outside of a transaction.
+
+    Raises:
+        NotRehearsed: The text was not sent.
+
     """
     try:
         statements = parse(sql)
     except ParseError:
-        # The server may know what this parser does not.
+        # The server can accept syntax that this parser does not know.
         if outside or ends_transaction(sql):
             raise NotRehearsed("a statement that cannot be understood ends its transaction") from None
         if called := _REACHING.search(sql):
@@ -100,10 +108,12 @@ def _refuse_reaching(sql: str, statements: list[Node]) -> None:
 
 @contextmanager
 def kept_inside(paths: Collection[str]) -> Iterator[None]:
-    """Within the block the scripts at these paths do nothing outside of their session: they may only read there.
+    """Prevent the scripts at these paths from acting outside of their session within the block. They can read.
 
-    Raises NotRehearsed, before it happens, where one opens a connection, sends to the network, starts a program or a
-    thread, changes a file, or sleeps.
+    Raises:
+        NotRehearsed: A script opens a connection, uses the network, starts a program or a thread, changes a file, or
+            sleeps. The action did not happen.
+
     """
     _install()
 
@@ -122,7 +132,7 @@ def kept_inside(paths: Collection[str]) -> Iterator[None]:
 
 
 def _install() -> None:
-    """Python tells whether a file is opened to be changed in its audit events alone, and keeps a hook for ever."""
+    """Add the audit hook once. Only audit events show that a file is opened for writing, and a hook stays for ever."""
     global _installed
     if not _installed:
         _installed = True

@@ -1,4 +1,4 @@
-"""What revisions send in a rehearsal, statement by statement, and the locks that the server shows after each."""
+"""Record the statements that revisions send in a rehearsal, and the locks that the server shows after each one."""
 
 from __future__ import annotations
 
@@ -50,18 +50,21 @@ WHERE locktype = 'relation' AND granted AND pid = pg_catalog.pg_backend_pid()
 ORDER BY nspname, relname
 """
 _KINDS = "rpmfv"
-"""Of these kinds a lock is shown, as the conclusions from a statement's text have it."""
+"""The kinds of relations whose locks are shown, as in the static analysis."""
 
 _OURS = "pulumi_alembic."
 _FOR_SCRIPTS = (__name__, "pulumi_alembic.migrate.ensure")
-"""Modules of ours that send what a script asks for."""
+"""Modules of this library that send statements on behalf of a script."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """After a statement: the modes of every lock that the transaction holds, by table, and which tables have new files.
+    """The state of a transaction after a statement. Tables have the names from before the statement.
 
-    The names are those from before the statement.
+    Attributes:
+        held: The modes of all locks that the transaction holds, by table.
+        rewritten: The tables that have new files.
+
     """
 
     held: Mapping[str, frozenset[str]]
@@ -70,9 +73,14 @@ class Reading:
 
 @dataclass(frozen=True)
 class Sent:
-    """One statement as the server got it. None is `read` where it did not run inside a transaction.
+    """One statement as the server received it.
 
-    It is `nothing` where what it would do was done by an earlier, interrupted run.
+    Attributes:
+        sql: The text, with its parameters filled in.
+        outside: Whether it ran outside of a transaction.
+        read: The state after it. None if it ran outside of a transaction.
+        nothing: Whether an earlier, interrupted run has already done its work.
+
     """
 
     sql: str
@@ -83,9 +91,14 @@ class Sent:
 
 @dataclass(frozen=True)
 class Observation:
-    """One revision: what it sent, the catalog before its first statement, and the fingerprint's lines at its end.
+    """What one revision did.
 
-    `renames` are between the names before it and those at its end.
+    Attributes:
+        sent: The statements that it sent.
+        before: The catalog before its first statement.
+        lines: The lines of the fingerprint after it.
+        renames: The renames between the names before it and those after it.
+
     """
 
     sent: tuple[Sent, ...]
@@ -95,15 +108,21 @@ class Observation:
 
 
 class Observer(Listener):
-    """Looks on while revisions run, in the sessions that it is told of; `seen` has those that are complete, in order.
+    """Records the statements that scripts send, in every session that it is given.
 
-    `heads` are where the database is after them. `rest` is what the one that did not complete had sent. Of a statement
-    that a script sends, at any depth, all is taken down; what this library sends for itself is left out. After
-    `deadline`, seconds of `time.monotonic`, no statement is sent any more: NotRehearsed. `first` is the catalog before
-    all of it; without it those before the others are not read either.
+    Statements that this library sends for itself are not recorded. `seen` lists the complete revisions in order.
+    `rest` lists the statements of the incomplete one, and `heads` are the database's heads after `seen`.
     """
 
     def __init__(self, paths: Collection[str], deadline: float, first: Catalog | None = None) -> None:
+        """Begin to observe.
+
+        Args:
+            paths: The files of the scripts.
+            deadline: The time of `time.monotonic` after which every statement raises NotRehearsed.
+            first: The catalog before all revisions. If it is None, no catalog is read.
+
+        """
         self.seen: list[Observation] = []
         self.rest: list[Sent] = []
         self.heads: tuple[str, ...] = ()
@@ -116,7 +135,7 @@ class Observer(Listener):
         self._names: Names = {}
 
     def session(self, session: Connection) -> None:
-        """The revisions run in this session from here on; what the running one had sent was undone."""
+        """Observe the session in which revisions run from now on. The incomplete revision was rolled back."""
         self.rest, self._before, self._session = [], None, session
         session.cursor_factory = partial(_made, _Cursor, self)  # type: ignore[assignment]
         session.server_cursor_factory = partial(_made, _ServerCursor, self)  # type: ignore[assignment]
@@ -126,21 +145,21 @@ class Observer(Listener):
         session.rollback()
 
     def cancel(self) -> None:
-        """End the statement that runs, from another thread."""
+        """Cancel the running statement, from another thread."""
         if self._session is not None and not self._session.closed:
             with suppress(psycopg.Error):
                 self._session.cancel()
 
     def batched(self, statement: str) -> None:
-        """A batched update begins."""
+        """Record the beginning of a batched update."""
         self.rest.append(Sent(f"{statement} {BATCHED}", outside=True))
 
     def backfill(self, statement: str) -> None:
-        """The revision asks for a backfill."""
+        """Record that the revision declares a backfill."""
         self.rest.append(Sent(f"{statement} {BACKFILL}", outside=True))
 
     def applied(self, revision: str) -> None:
-        """The running revision is complete, in its transaction."""
+        """Record that the running revision is complete, in its transaction."""
         assert self._session is not None  # noqa: S101 - a revision ran in it
         self.heads = read_heads(self._session)
         names = self._read_names()
@@ -150,7 +169,7 @@ class Observer(Listener):
         self.rest, self._before = [], None
 
     def is_own(self) -> bool:
-        """Whether a script sends the statement that is sent now."""
+        """Return whether a script sends the current statement."""
         frame = sys._getframe(2)
         while frame is not None:
             module = frame.f_globals.get("__name__", "")
@@ -163,7 +182,7 @@ class Observer(Listener):
 
     @contextmanager
     def sends(self, query: Any, rows: Iterator[Any]) -> Iterator[None]:
-        """The block sends the query, once for each of the rows of parameters."""
+        """Record a query that the block sends, once for each row of parameters."""
         if time.monotonic() > self._deadline:
             raise NotRehearsed("it took too long")
         session = self._session
@@ -182,7 +201,7 @@ class Observer(Listener):
         if not outside and session.info.transaction_status == TransactionStatus.INTRANS:
             read = self._read()
             if text.lstrip().upper().startswith("ROLLBACK"):
-                # Names and files are again what they were at the savepoint.
+                # The rollback restored the names and files of the savepoint.
                 self._know()
             self.rest[first:] = [Sent(sent.sql, outside, read) for sent in self.rest[first:]]
 
@@ -208,7 +227,7 @@ class Observer(Listener):
     def _read(self) -> Reading:
         assert self._session is not None  # noqa: S101
         locks = PlainCursor(self._session).execute(_LOCKED.encode()).fetchall()
-        # Without a name are those that the statement dropped.
+        # A relation without a name was dropped by the statement.
         now = {oid: (quoted(one[0], one[1]), *one[2:]) for oid, _, _, *one in locks if one[0]}
         _refuse(locks)
         held: dict[str, set[str]] = {}
@@ -236,7 +255,7 @@ def _refuse(locks: Iterable[tuple[Any, ...]]) -> None:
 
 
 _FIRST = 16384
-"""The number of the first relation that is not of the catalog (PostgreSQL's FirstNormalObjectId)."""
+"""The lowest oid of a relation that is not part of the system catalog (PostgreSQL's FirstNormalObjectId)."""
 
 
 def _in_words(mode: str) -> str:
@@ -257,19 +276,19 @@ def _made(kind: Callable[..., Any], observer: Observer, *args: Any, **kw: Any) -
 
 
 class _Cursor(psycopg.Cursor[Any]):
-    """Tells the looker what a script sends over it."""
+    """Passes what a script sends to the observer."""
 
     observer: Observer
 
     def execute(self, query: Any, params: Any = None, **kw: Any) -> _Cursor:
-        """As psycopg's."""
+        """Execute as psycopg does."""
         if not self.observer.is_own():
             return super().execute(query, params, **kw)
         with self.observer.sends(query, iter([params])):
             return super().execute(query, params, **kw)
 
     def executemany(self, query: Any, params_seq: Any, **kw: Any) -> None:
-        """As psycopg's."""
+        """Execute as psycopg does."""
         rows = list(params_seq)
         if not self.observer.is_own():
             return super().executemany(query, rows, **kw)
@@ -277,7 +296,7 @@ class _Cursor(psycopg.Cursor[Any]):
             return super().executemany(query, rows, **kw)
 
     def stream(self, query: Any, params: Any = None, **kw: Any) -> Iterator[Any]:
-        """As psycopg's."""
+        """Stream as psycopg does."""
         if self.observer.is_own():
             with self.observer.sends(query, iter([params])):
                 pass
@@ -285,7 +304,7 @@ class _Cursor(psycopg.Cursor[Any]):
 
     @contextmanager
     def copy(self, statement: Any, params: Any = None, **kw: Any) -> Iterator[Any]:
-        """As psycopg's."""
+        """Copy as psycopg does."""
         if not self.observer.is_own():
             with super().copy(statement, params, **kw) as copy:
                 yield copy
@@ -295,12 +314,12 @@ class _Cursor(psycopg.Cursor[Any]):
 
 
 class _ServerCursor(psycopg.ServerCursor[Any]):
-    """Tells the looker what a script declares it for."""
+    """Passes the query of a script's server-side cursor to the observer."""
 
     observer: Observer
 
     def execute(self, query: Any, params: Any = None, **kw: Any) -> _ServerCursor:
-        """As psycopg's."""
+        """Declare the cursor as psycopg does."""
         if not self.observer.is_own():
             return super().execute(query, params, **kw)
         with self.observer.sends(query, iter([params])):

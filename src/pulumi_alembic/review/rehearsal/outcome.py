@@ -1,4 +1,4 @@
-"""What was seen in a rehearsal, put into the plan's review. Pure."""
+"""Add what a rehearsal measured to the plan's review. Pure."""
 
 from __future__ import annotations
 
@@ -28,9 +28,15 @@ _INSIDE = ("column", "constraint", "index", "trigger", "rule", "policy", "statis
 def with_rehearsal(
     review: PlanReview, there: Iterable[str], start: tuple[str, ...], forth: Performed, back: Performed | None
 ) -> PlanReview:
-    """The review with what was measured beside the static analysis, which stays as it is, and with it the digest.
+    """Return the review with the rehearsal's measurements. Its static analysis and its digest stay the same.
 
-    `there` are the relations of the target, `start` are the fingerprint's lines before the first revision.
+    Args:
+        review: The review of the plan.
+        there: The relations of the target.
+        start: The lines of the fingerprint before the first revision.
+        forth: The run of the plan.
+        back: The run of the downgrades. None if the plan is a downgrade.
+
     """
     tables = frozenset(there)
     before, revisions = start, []
@@ -61,7 +67,7 @@ def _with(
     ]
     measured = list(_measured(sent, [statement.effects for statement in _static(sent, before, known)], known))
     if not revision.runs_python and shown[: len(ran)] == ran:
-        # One that failed sent the first of them.
+        # A revision that failed sent only the first statements.
         by_text = [statement.effects for statement in revision.statements]
         measured = [*_measured(sent, by_text, known), *[None] * (len(shown) - len(ran))]
         pairs = zip(revision.statements, measured, strict=True)
@@ -104,9 +110,10 @@ def _measured(sent: Sequence[Sent], static: Sequence[Effects], known: frozenset[
 
 
 def _locks(static: Effects, read: Reading, held: Mapping[str, frozenset[str]]) -> dict[str, str]:
-    """Of each table the strongest lock that the statement took, for the first time or again.
+    """Return the strongest lock that the statement took on each table.
 
-    The server does not show that a lock is taken again: where the text says so, and it is held, it is.
+    The server does not show that a lock was taken again. Such a lock counts if the static analysis has it and it is
+    held.
     """
     locks = {lock.table: lock.mode for lock in static.locks if lock.mode in read.held.get(lock.table, ())}
     for table, modes in read.held.items():
@@ -116,7 +123,7 @@ def _locks(static: Effects, read: Reading, held: Mapping[str, frozenset[str]]) -
 
 
 def _changes(before: Sequence[str], lines: Iterable[str], renames: Sequence[Rename]) -> Rehearsed:
-    """What was made, dropped, changed and renamed: without what belongs to something that is named itself."""
+    """Return what was created, dropped, changed and renamed, without parts of an object that is listed itself."""
     by_name = _by_name(before)
     renames = [rename for rename in renames if (rename.kind, rename.was) in by_name]
     old, new = _by_name(called(before, renames)), _by_name(lines)
@@ -158,7 +165,7 @@ def _with_downgrade(
     seen: Sequence[Observation] = back.observer.seen
     if place < len(seen):
         whole = tuple(_difference(before, seen[place].lines))
-        # What the downgrade of a newer revision left is not this one's.
+        # A difference that the downgrade of a newer revision left does not count for this one.
         newer = {*_difference(after, seen[place - 1].lines)} if place else set()
         left = tuple(line for line in whole if line not in newer)
         verdict = "does not restore the same schema" if left else "reverts its own changes" if whole else RESTORES

@@ -1,4 +1,4 @@
-"""Patterns of pg_dump, which can leave out tables by a pattern, and all else only with all of the tables. Pure."""
+"""Patterns for pg_dump, which can exclude tables only by pattern. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["literal", "matching"]
 
 
 def matching(wanted: Iterable[str], others: Iterable[str]) -> str:
-    """A pattern, as psql and pg_dump read one, that matches each of the `wanted` names and none of the `others`.
+    """Return a pattern of psql and pg_dump that matches each of the `wanted` names and none of the `others`.
 
-    It is a regular expression, whose `.*` these programs write as `*`; what is in double quotes stands for itself.
-    There is no negation but that of a character, so that it follows the others until a wanted name leaves them.
+    Such a pattern is a regular expression that writes `.*` as `*`, with literal text in double quotes. It can negate
+    only one character. So the pattern follows the other names until a wanted name differs from all of them.
     """
     ours, theirs = _by_character(wanted), _by_character(others)
     parts = [literal(first) + matching(ours[first], theirs[first]) for first in ours.keys() & theirs.keys() if first]
@@ -22,12 +22,12 @@ def matching(wanted: Iterable[str], others: Iterable[str]) -> str:
 
 
 def literal(text: str) -> str:
-    """The pattern of this text alone."""
+    """Return the pattern that matches only this text."""
     return '"{}"'.format(text.replace('"', '""'))
 
 
 def _by_character(names: Iterable[str]) -> Mapping[str, list[str]]:
-    """The rest of each name, by its first character; empty for an empty name."""
+    """Return the rest of each name by its first character, which is empty for an empty name."""
     rests = defaultdict[str, list[str]](list)
     for name in names:
         rests[name[:1]].append(name[1:])
@@ -35,7 +35,7 @@ def _by_character(names: Iterable[str]) -> Mapping[str, list[str]]:
 
 
 def _another(characters: Iterable[str]) -> str:
-    """One character that is none of these, and whatever follows."""
-    # A hyphen that is not the last one stands for a range.
+    """Return a pattern of one character that is none of these, followed by any text."""
+    # A hyphen is a range, except at the end.
     among = "".join(sorted(characters, key=lambda character: (character == "-", character)))
     return f"[^{literal(among)}]*" if among else "?*"

@@ -1,4 +1,4 @@
-"""A rehearsal from its beginning to its end: everything that can go wrong with it is a reason, and nothing stays."""
+"""A whole rehearsal. If it cannot be made, the review contains the reason. The scratch database is always dropped."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ __all__ = ["rehearsal", "rehearsal_elsewhere"]
 
 @dataclass(frozen=True)
 class _Stage:
-    """A scratch database with the target's schema in it: the migrator's URL, and the lines of its fingerprint.
+    """A scratch database with the target's schema.
 
-    With a `subset` only those of the target's tables are there.
+    `url` is the migrator's, and `lines` are those of the fingerprint. With a `subset` it has only some of the tables.
     """
 
     url: str
@@ -48,23 +48,30 @@ class _Stage:
 
 
 class _Missed(Exception):
-    """Something that a revision named is not in the scratch database, which has a subset of the target's tables."""
+    """A revision named an object that the scratch database lacks, because it has a subset of the target's tables."""
 
 
 _Prepare = Callable[[ExitStack, ThreadPoolExecutor, Mentions | None], _Stage]
-"""Sets a stage up: for all of the schema or, given what the plan mentions, for the tables that it can touch."""
+"""Prepares a stage with the whole schema or, given the plan's mentions, with the tables that the plan can touch."""
 
 
 @contextmanager
 def rehearsal(
     url: str, admin: str, looked: Looked, tell: Callable[[str], None] = lambda text: None
 ) -> Iterator[Callable[[PlanReview], PlanReview]]:
-    """Begin to set the scratch database up, beside whatever the block does; what it gives, rehearses the review.
+    """Prepare a scratch database while the block runs. The block receives a function that rehearses a review.
 
-    Of a large schema only the tables are copied that the plan can touch, and not before the review is there. `url` is
-    the migrator's at the target, `admin` the URL of a login of the same server that may make databases and become the
-    owner. Where there cannot be a rehearsal the review comes back with the reason. At the end of the block the scratch
-    database is gone; it is never in the way of the target.
+    Of a large schema only the tables are copied that the plan can touch, once the review exists. If a rehearsal is not
+    possible, the review comes back with the reason. The end of the block drops the scratch database. The rehearsal
+    never
+    blocks sessions of the target.
+
+    Args:
+        url: The migrator's URL at the target.
+        admin: The URL of a login of the same server that can create databases and become the owner.
+        looked: The plan and the catalog that it was made with.
+        tell: Receives the progress as text.
+
     """
     prepare = lambda stack, aside, mentioned: _prepare(stack, aside, mentioned, url, admin, looked)  # noqa: E731
     large = looked.catalog is not None and len(tables_of(looked.catalog)) > LARGE
@@ -76,10 +83,16 @@ def rehearsal(
 def rehearsal_elsewhere(
     artifact: Artifact, admin: str, looked: Looked, tell: Callable[[str], None] = lambda text: None
 ) -> Iterator[Callable[[PlanReview], PlanReview]]:
-    """As `rehearsal`, with the schema that an `artifact` holds, on another server; the target is not asked.
+    """Rehearse as `rehearsal` does, on another server, with the schema of an artifact. The target is not contacted.
 
-    `admin` is the URL of a login there that may make databases and roles. The roles of the schema that are not there
-    are created, which `tell` gets, and are dropped at the end.
+    Roles that the schema names and that the server lacks are created, and dropped at the end.
+
+    Args:
+        artifact: The schema file.
+        admin: The URL of a login of that server that can create databases and roles.
+        looked: The plan and the catalog that it was made with.
+        tell: Receives the progress, and the names of created roles, as text.
+
     """
     copy = artifact.copy
     if copy is None:
@@ -94,7 +107,7 @@ def rehearsal_elsewhere(
 def _begun(
     prepare: _Prepare, looked: Looked, tell: Callable[[str], None], *, large: bool
 ) -> Iterator[Callable[[PlanReview], PlanReview]]:
-    """Begin at once, unless the schema is so `large` that the review of the plan has to be there first."""
+    """Begin at once, unless the schema is `large`: then the review of the plan must exist first."""
     with ExitStack() as stack, ThreadPoolExecutor(2) as aside:
 
         def begin(mentioned: Mentions | None = None) -> Future[_Stage]:
@@ -120,7 +133,7 @@ def _begun(
 def _rehearse_subset(
     begin: Callable[[Mentions | None], Future[_Stage]], looked: Looked, review: PlanReview
 ) -> PlanReview | None:
-    """The review after a rehearsal with the tables that the plan can touch; None if only the whole schema tells."""
+    """Return the review after a rehearsal with the tables that the plan can touch, None if it needs all tables."""
     mentioned = mentions(looked)
     with suppress(CopyFailed, _Missed):
         return _rehearse(begin(mentioned).result(), looked, review) if mentioned else None
@@ -142,14 +155,14 @@ def _prepare(
 def _prepare_elsewhere(
     stack: ExitStack, artifact: Artifact, copy: Copy, admin: str, looked: Looked, tell: Callable[[str], None]
 ) -> _Stage:
-    # There is nothing to dump: only psql is of use.
+    # Only psql is needed, because nothing is dumped.
     url = stack.enter_context(guests(admin, artifact.server, copy.roles, tell))
     database = stack.enter_context(scratch(admin, at(admin, artifact.name), find_client, copy.locale))
     with closing(log_in(database.url, "alembic rehearsal", autocommit=True)) as connection:
         furnish(connection, copy.access, copy.foundation)
     url = at(url, database.name)
     with closing(log_in(url, "alembic rehearsal", autocommit=True)) as connection:
-        # By the login itself, for its later sessions: the values are those of the target's.
+        # The login changes its own settings for its later sessions, to the target's values.
         for name, value in copy.settings:
             connection.execute("SELECT set_config(%s, %s, false)", [name, value])
             connection.execute(sql.SQL("ALTER ROLE SESSION_USER SET {} FROM CURRENT").format(sql.Identifier(name)))
@@ -157,7 +170,7 @@ def _prepare_elsewhere(
 
 
 def _furnished(url: str, source: Source, looked: Looked) -> _Stage:
-    """With the definitions, which the migrator replays, after what the admin made."""
+    """Return the stage after the migrator has replayed the definitions."""
     with connect(url) as connection:
         connection.autocommit = True
         replay(connection, source.definitions, source.foundation, looked.plan.current, source.ledger)

@@ -1,4 +1,4 @@
-"""What a revision renames: the names before and after it of what is the same object to the server."""
+"""Find the objects that a revision renamed, by their oids before and after it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
 WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%' AND relkind IN ('r', 'p', 'f')
     AND attnum > 0 AND NOT attisdropped
 """
-"""Kind, number, number of the column, name, and of what it is a part: a schema or a table."""
+"""Query for the kind, oid, column number and name of each object, and for the schema or table that it is a part of."""
 
 Names = Mapping[tuple[str, int, int], tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Rename:
-    """An object of this `kind` that was called `old` in `old_place`, and is called `new` in `place`."""
+    """A rename of one object: `old` in `old_place` became `new` in `place`."""
 
     kind: str
     old: str
@@ -43,12 +43,12 @@ class Rename:
 
     @property
     def was(self) -> str:
-        """The whole name before."""
+        """The whole old name."""
         return _name(self.old_place, self.old)
 
 
 def renames(before: Names, after: Names) -> list[Rename]:
-    """The renames between two readings. What only goes with its schema or table has none of its own."""
+    """Return the renames between two readings, without objects that only moved with their schema or table."""
     pairs: list[Rename] = []
     for (kind, oid, number), (old, old_place) in sorted(before.items(), key=lambda item: item[0][0] != "schema"):
         new, place = after.get((kind, oid, number), (old, old_place))
@@ -59,7 +59,7 @@ def renames(before: Names, after: Names) -> list[Rename]:
 
 
 def called(lines: Iterable[str], pairs: Iterable[Rename]) -> Iterator[str]:
-    """The lines of a fingerprint as they would be by the new names."""
+    """Return the lines of a fingerprint with the new names."""
     patterns = [(table, _pattern(table)) for table in pairs]
     for line in lines:
         for rename, (pattern, new) in patterns:

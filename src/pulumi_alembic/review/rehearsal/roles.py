@@ -1,4 +1,4 @@
-"""The roles of a schema on a server that is not its own, for the time of a rehearsal."""
+"""The roles of a schema on another server, for the duration of a rehearsal."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["Roles", "guests", "read_roles"]
 _MARK = "created for a rehearsal by pulumi-alembic report --schema, and dropped after it"
 _LOCK = 0x7461736B_726F6C65  # "taskrole"
 
-# Those that objects of the database, its rights or memberships of the session's login name. 10 is the server's own
-# superuser, which every server has under a name of its own.
+# Roles that the database's objects, its rights or the login's memberships name. 10 is the server's own
+# superuser, whose name differs from server to server.
 _ROLES = r"""
 WITH RECURSIVE membership AS (
     SELECT roleid, member FROM pg_auth_members WHERE member = session_user::regrole
@@ -42,7 +42,15 @@ SELECT current_user::text, session_user::text,
 
 @dataclass(frozen=True)
 class Roles:
-    """Whether each one inherits, by name; pairs of role and member; the `owner`, and the `login` that becomes it."""
+    """The roles that a database's schema names.
+
+    Attributes:
+        inherits: Whether each role inherits, by name.
+        members: Pairs of a role and its member.
+        owner: The owner of the schema.
+        login: The login that becomes the owner.
+
+    """
 
     inherits: dict[str, bool]
     members: tuple[tuple[str, str], ...]
@@ -51,18 +59,28 @@ class Roles:
 
 
 def read_roles(connection: Connection) -> Roles:
-    """Those of the database, in whose session the role of the owner is set."""
+    """Read the roles of the database. The session must have the role of the owner."""
     [(owner, login, inherits, members)] = connection.execute(_ROLES.encode()).fetchall()
     return Roles(inherits, tuple((role, member) for role, member in members), owner, login)
 
 
 @contextmanager
 def guests(admin: str, major: int, roles: Roles, tell: Callable[[str], None]) -> Iterator[str]:
-    """Create the roles that the server of the URL `admin` lacks; give the URL of the login, and drop them at the end.
+    """Create the roles that a server lacks, and drop them at the end of the block, which receives the login's URL.
 
-    They get no attribute, and are members of each other only: the login can become the owner, and nothing that was
-    there before. So the owner and the login are never roles that somebody else created. Raises NotRehearsed if there
-    are such roles, if the server is of another `major` version, or if the admin is not allowed to create roles.
+    The roles get no attribute and are members only of each other. So the login can become the owner, but no role that
+    existed before.
+
+    Args:
+        admin: The URL of a login that can create roles.
+        major: The major version of the schema's server.
+        roles: The roles of the schema.
+        tell: Receives the names of the created roles as text.
+
+    Raises:
+        NotRehearsed: The owner or the login already exists, the server has another major version, or the admin is not
+            allowed to create roles.
+
     """
     with closing(log_in_beside(admin)) as admin_session:
         _refuse_unfit(admin_session, major, roles)
@@ -80,7 +98,7 @@ def guests(admin: str, major: int, roles: Roles, tell: Callable[[str], None]) ->
             yield _url(admin, roles.login, password)
         finally:
             for name in created:
-                # One that is still needed by a database that could not be dropped is used again by the next report.
+                # If a database could not be dropped, it still needs its role, which the next report uses again.
                 with suppress(psycopg.Error):
                     admin_session.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
 
@@ -103,7 +121,7 @@ def _refuse_unfit(admin_session: Connection, major: int, roles: Roles) -> None:
 
 
 def _missing(admin_session: Connection, roles: Roles) -> Sequence[str]:
-    """Those to create: not there, or left by a rehearsal that was killed."""
+    """Return the roles to create: missing ones, and those that a killed rehearsal left."""
     foreign = {*_there(admin_session, roles, marked=False)}
     return [name for name in roles.inherits if name not in foreign]
 
@@ -126,13 +144,13 @@ def _create(admin_session: Connection, name: str, roles: Roles, password: str) -
     if not roles.inherits[name]:
         admin_session.execute(sql.SQL("ALTER ROLE {} NOINHERIT").format(role))
     if name == roles.login:
-        # The server's log can show a statement: it never gets the password itself.
+        # The server's log can contain the statement, so it contains only the verifier of the password.
         verifier = admin_session.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
         admin_session.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(role, verifier))
 
 
 def _grants(created: Sequence[str], roles: Roles) -> Iterator[sql.Composed]:
-    """Memberships among them; and of the admin, who makes schemas of theirs."""
+    """Return the statements that grant the roles to each other, and to the admin, who creates schemas for them."""
     for role, member in roles.members:
         if role in created and member in created:
             yield sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(member))

@@ -1,4 +1,4 @@
-"""The scratch database: its name, its beginning and its end, also where whoever made it was killed."""
+"""The scratch database: its name, its creation, and its removal even if the process that created it is killed."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from pulumi_alembic.errors import DatabaseError, NotRehearsed
 __all__ = ["MARKER", "Locale", "Scratch", "at", "database_of", "log_in_beside", "read_locale", "scratch"]
 
 MARKER = "rehearsal_"
-"""How the name of every scratch database begins; then come its target's name, a digest of that, and chance."""
+"""The prefix of every scratch database's name. The target's name, a digest of it and random characters follow."""
 
 _LONGEST = 63  # bytes of a name
 _LIMITS = "SET synchronous_commit = off; SET lock_timeout = '2s'; SET statement_timeout = '5s'"
-"""Not only locks are waited for: up to PostgreSQL 15 a DROP DATABASE waits for every COPY from a client that stalls.
+"""Settings of the admin's session. A statement can wait for more than locks.
 
-And CREATE DATABASE for the disk.
+Up to PostgreSQL 15, DROP DATABASE waits for every stalled COPY from a client. CREATE DATABASE waits for the disk.
 """
 
-# In the background, so that it is not this process that it ends in; there, its standard input would be none.
+# A background process does not end with this one. Its standard input is redirected, as the shell would close it.
 _WATCHER = 'exec 3<&0; { read -r word; [ "$word" = done ] || "$0" -X -q -t -c "$1" -c "$2" -c "$3"; } <&3 3<&- &'
 
 _LIKE_TARGET = sql.SQL("""
@@ -40,18 +40,18 @@ TEMPLATE template0 ENCODING {encoding} LC_COLLATE {datcollate} LC_CTYPE {datctyp
 _LOCALE = "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = %s"
 
 _MAINTENANCE = ("postgres", "template1")
-"""Databases that every server has from its beginning, and that outlive the target; the first that the admin may enter.
+"""Databases that every server has and that outlive the target. The admin uses the first one that it can enter.
 
-Advisory locks are of one database: all rehearsals of a target meet there.
+An advisory lock belongs to one database. All rehearsals of a target lock in the same one.
 """
 
 
 Locale = tuple[str, str, str]
-"""Of a database: its encoding, and its LC_COLLATE and LC_CTYPE."""
+"""The encoding, LC_COLLATE and LC_CTYPE of a database."""
 
 
 class Scratch:
-    """A database that is gone at the end; `url` is the admin's."""
+    """A scratch database. `url` is the admin's."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -59,12 +59,12 @@ class Scratch:
 
 
 def at(url: str, database: str) -> str:
-    """The URL of another database of the same server, for the same login."""
+    """Return the URL of another database of the same server, for the same login."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{quote(database, safe='')}"))
 
 
 def database_of(url: str) -> str:
-    """The database that a URL names."""
+    """Return the name of the database in a URL."""
     return unquote(urlsplit(url).path[1:])
 
 
@@ -72,13 +72,21 @@ def database_of(url: str) -> str:
 def scratch(
     admin: str, target: str, client: Callable[[int], Programs | None], like: Locale | None = None
 ) -> Iterator[Scratch]:
-    """A new, empty database of the admin's, like that of the URL `target`; nobody else may connect. Gone at the end.
+    """Create an empty database that only its owner can enter, and drop it at the end of the block.
 
-    With `like` it has this locale, and there need be no target on the server, only its name.
-    Before it is made, what killed rehearsals of the same target left is dropped: a living one holds an advisory lock
-    of a maintenance database, which ends with its session. Where the `client` for the server's version has psql, a
-    process waits for the end of the block, or of this process, and drops it then if it is still there. Neither needs
-    the target, which may be dropped meanwhile. Raises NotRehearsed where it cannot be made.
+    First, databases that killed rehearsals of the same target left are dropped. A running rehearsal holds an advisory
+    lock in a maintenance database, so its database is not dropped. With psql, a separate process waits for the end of
+    the block or of this process, and drops the database if it still exists. Neither needs the target to exist.
+
+    Args:
+        admin: The URL of a login that can create databases.
+        target: The URL of the target, whose name and locale the database follows.
+        client: Returns PostgreSQL's programs for a major version. None if there are none.
+        like: The locale. If it is given, the target does not need to be on this server.
+
+    Raises:
+        NotRehearsed: The database cannot be created.
+
     """
     name = database_of(target)
     with closing(log_in_beside(admin)) as admin_session:
@@ -96,14 +104,14 @@ def scratch(
                 _create(admin_session, scratch_name, like or read_locale(admin_session, name))
                 yield Scratch(at(admin, scratch_name))
             finally:
-                # What cannot be dropped now is left to the watcher, or else to the next rehearsal.
+                # If the drop fails now, the watcher drops the database, or the next rehearsal does.
                 with suppress(psycopg.Error):
                     _drop(admin_session, scratch_name)
                     done()
 
 
 def log_in_beside(admin: str) -> Session:
-    """A session of the admin's in a database that every server has. Raises NotRehearsed without one."""
+    """Return an admin session in a maintenance database. Raises NotRehearsed if the login fails."""
     refusals = []
     for database in _MAINTENANCE:
         try:
@@ -111,13 +119,13 @@ def log_in_beside(admin: str) -> Session:
         except DatabaseError as error:
             refusals.append(str(error))
         except ValueError:
-            # What urllib says of a URL can have its password in it.
+            # The message of urllib can contain the password of the URL.
             raise NotRehearsed("the URL of the login to rehearse with is none") from None
     raise NotRehearsed(refusals[0])
 
 
 def read_locale(session: Session, database: str) -> Locale:
-    """That of a database of the server. Raises NotRehearsed if there is none of this name."""
+    """Return the locale of a database. Raises NotRehearsed if it does not exist."""
     try:
         row = session.execute(_LOCALE, [database]).fetchone()
     except psycopg.Error as error:
@@ -143,7 +151,7 @@ def _drop(admin_session: Connection, name: str) -> None:
     try:
         admin_session.execute(drop + sql.SQL(" WITH (FORCE)"))
     except psycopg.errors.InsufficientPrivilege:
-        # Sessions of a login that the admin is no member of: they end with their client, and are waited for.
+        # The admin cannot end sessions of a login that it is no member of. They end with their clients: wait for them.
         admin_session.execute(drop)
 
 
@@ -152,7 +160,7 @@ def _drop_leftovers(admin_session: Connection, target: str) -> None:
     for (name,) in admin_session.execute(query, [_prefix(target)]).fetchall():
         if admin_session.execute("SELECT pg_try_advisory_lock(%s)", [_key(name)]).fetchone() == (True,):
             try:
-                # One that another preview has dropped meanwhile is gone all the same.
+                # Another preview can have dropped it meanwhile.
                 with suppress(psycopg.Error):
                     _drop(admin_session, name)
             finally:
@@ -161,15 +169,15 @@ def _drop_leftovers(admin_session: Connection, target: str) -> None:
 
 @contextmanager
 def _watched(admin_session: str, name: str, psql: Path | None) -> Iterator[Callable[[], None]]:
-    """A process that drops the database after the end of this one, or of the block, unless it was told `done`.
+    """Start a process that drops the database when this process or the block ends, unless the block calls `done`.
 
-    It logs in as the URL `admin_session` says, where the keeper's lock is.
+    It logs in with the URL `admin_session`, to the database of the advisory lock.
     """
     if psql is None:
         yield lambda: None
         return
     key, quoted = _key(name), sql.Identifier(name).as_string(None)
-    # As soon as the lock of the keeper's session is free; the second drop waits for sessions that may not be ended.
+    # Wait until the admin's session frees the lock. The second drop waits for sessions that the admin cannot end.
     steps = (
         f"SELECT pg_advisory_lock({key})",
         f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)",
@@ -194,14 +202,14 @@ def _tell(watcher: subprocess.Popen[bytes]) -> None:
 
 
 def _prefix(target: str) -> str:
-    """How the names of this target's scratch databases begin; eight characters of chance are still to come."""
+    """Return the prefix of the names of this target's scratch databases. Eight random characters follow."""
     digest = hashlib.sha256(target.encode()).hexdigest()[:8]
     room = _LONGEST - len(MARKER) - len("_") - len(digest) - len("_") - 8
     return f"{MARKER}{target.encode()[:room].decode(errors='ignore')}_{digest}_"
 
 
 def _key(name: str) -> int:
-    """The advisory lock that says that the rehearsal in this database lives."""
+    """Return the key of the advisory lock that a running rehearsal holds for this database."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
 
 

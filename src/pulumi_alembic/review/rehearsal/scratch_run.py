@@ -1,4 +1,4 @@
-"""The pending revisions run in the scratch database, by the same runner as in an update, and then back again."""
+"""Run the pending revisions in the scratch database with the runner of an update, then their downgrades."""
 
 from __future__ import annotations
 
@@ -30,18 +30,22 @@ __all__ = ["MISSING", "Performed", "perform", "perform_back"]
 
 _NOTICES = 1.0  # seconds
 LIMIT = 30.0
-"""Seconds after which a rehearsal, there or back, is ended."""
+"""Seconds after which a rehearsal is ended, for each direction."""
 
 MISSING = ("42P01", "42704", "42883")
-"""There is no such table, object or function."""
+"""SQLSTATEs of an undefined table, object and function."""
 
 
 @dataclass(frozen=True)
 class Performed:
-    """What was seen of the steps that ran, in order; and why the next one failed, empty where all ran.
+    """The result of running steps in a scratch database.
 
-    `doubt` says why that one can succeed on the target all the same, if it can. `missed` is whether the server did not
-    find what it named.
+    Attributes:
+        observer: Has the record of the steps that ran.
+        failed: The reason why the next step failed. Empty if all ran.
+        doubt: The reason why that step can succeed on the target. Empty if it cannot.
+        missed: Whether the server did not find an object that the step named.
+
     """
 
     observer: Observer
@@ -51,10 +55,17 @@ class Performed:
 
 
 def perform(url: str, steps: Plan, history: History, catalog: Catalog | None) -> Performed:
-    """Run the steps as the login of `url`, whose database is the scratch one.
+    """Run the steps in the scratch database.
 
-    `catalog` is what is there before; None where nobody asks for that. Raises NotRehearsed where that would do
-    something outside of it, or takes too long.
+    Args:
+        url: The login's URL of the scratch database.
+        steps: The plan.
+        history: The scripts.
+        catalog: The catalog before the steps. If it is None, no catalogs are recorded.
+
+    Raises:
+        NotRehearsed: A script would act outside of the database, or takes too long.
+
     """
     _refuse_libpq(steps)
     deadline = time.monotonic() + LIMIT
@@ -66,7 +77,7 @@ def perform(url: str, steps: Plan, history: History, catalog: Catalog | None) ->
         command="preview",
         policy=Policy(lock_deadline=1.0, keep_data=False),
         history=history,
-        # There are no rows, and the locks are to be the statements' own.
+        # The tables are empty, and the guard of data loss would take locks that are not the statements' own.
         allow_data_loss=frozenset(history.revisions),
     )
     try:
@@ -88,21 +99,21 @@ def perform(url: str, steps: Plan, history: History, catalog: Catalog | None) ->
 
 
 def perform_back(url: str, steps: Plan, forth: Observer, history: History) -> Performed:
-    """Run the other direction of what ran of an upgrade, the newest first; raises as `perform` does."""
+    """Run the downgrades of the upgrades that ran, the newest first. Raises as `perform` does."""
     ran = reversed(steps.steps[: len(forth.seen)])
     back = Plan(forth.heads, revision_text(steps.current), Direction.DOWNGRADE, tuple(ran))
     return perform(url, back, history, None)
 
 
 def _refuse_libpq(steps: Plan) -> None:
-    """Over libpq itself statements go that nobody sees; a commit among them cannot be prevented."""
+    """Reject scripts that use libpq itself: its statements cannot be seen, nor its commits be prevented."""
     if any("pgconn" in step.source for step in steps.steps):
         raise NotRehearsed("it uses libpq (pgconn) itself")
 
 
 @contextmanager
 def _ended_at(observer: Observer, deadline: float) -> Iterator[None]:
-    """In time the server ends the statement that runs; a script that does not notice is ended in its own code."""
+    """At the deadline cancel the running statement, then raise an exception in the script until it ends."""
     runs, leaving = threading.get_ident(), threading.Lock()
 
     def end() -> None:
@@ -125,7 +136,7 @@ def _ended_at(observer: Observer, deadline: float) -> Iterator[None]:
 
 
 class _TookTooLong(NotRehearsed):
-    """Raised between two lines of a script."""
+    """The exception that is raised between two lines of a script."""
 
     def __init__(self) -> None:
         super().__init__(f"it takes longer than {LIMIT:.0f} s")
@@ -133,7 +144,7 @@ class _TookTooLong(NotRehearsed):
 
 @contextmanager
 def _kept_inside(steps: Plan) -> Iterator[None]:
-    # What cannot be seen in its source does nothing of its own: it would be slower for nothing.
+    # Watching costs time, and is not needed for a script whose source shows that it does nothing outside.
     paths = [os.path.abspath(step.path) for step in steps.steps if needs_watch(step.source)]  # noqa: PTH100
     with ExitStack() as stack:
         if paths:
@@ -143,14 +154,14 @@ def _kept_inside(steps: Plan) -> Iterator[None]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """What a script prints and warns of, the update prints."""
+    """Discard a script's output and warnings. The update prints them."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _limited(url: str) -> str:
-    """The same login, whose statements the server ends in time, and whose commits wait for no disk."""
+    """Return the login's URL with a statement timeout, and with commits that do not wait for the disk."""
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
     limits = f"-c statement_timeout={LIMIT * 1000:.0f} -c synchronous_commit=off"
@@ -159,7 +170,7 @@ def _limited(url: str) -> str:
 
 
 def _cause(error: RevisionFailed) -> str:
-    """The place and the reason, without the statement, which the preview shows, and without what to do in an update."""
+    """Return the line and the reason. The preview shows the statement, and advice for an update would be wrong here."""
     lines = [line.strip() for line in str(error).splitlines()[1:-2]]
     return ", ".join(line for line in lines if _is_said(line, lines)) or lines[0]
 

@@ -1,4 +1,4 @@
-"""The target of a rehearsal as it is read: its schema, and what its ledger has on the pending revisions."""
+"""Read the target's schema and ledger for a rehearsal."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ __all__ = ["Source", "client_for", "read_source"]
 
 @dataclass(frozen=True)
 class Source:
-    """What a scratch database is filled with: all of the target's `definitions`, or those of a `subset` of its tables.
+    """The contents of a scratch database.
 
-    `ledger` is what the target's ledger has on the pending revisions.
+    Attributes:
+        foundation: What the admin creates.
+        definitions: The target's definitions, of all tables or of those in `subset`.
+        ledger: The ledger's rows of the pending revisions, as JSON.
+        subset: The tables that are copied. None for all.
+
     """
 
     foundation: Foundation
@@ -31,9 +36,16 @@ class Source:
 def read_source(
     url: str, revisions: Sequence[str], choose: Callable[[Connection], Subset | None] = lambda connection: None
 ) -> Source:
-    """The target as it is now, with what its ledger has on these revisions; nothing of it has to wait for anybody.
+    """Read the target as it is now. No other session waits for the reading.
 
-    `choose` can name a subset of the tables. Raises NotRehearsed with what is in the way of a copy.
+    Args:
+        url: The migrator's URL.
+        revisions: The revisions whose rows of the ledger are read.
+        choose: Returns a subset of the tables. None for all.
+
+    Raises:
+        NotRehearsed: The schema cannot be copied. The text gives the reason.
+
     """
     with connect(url) as connection:
         [(owner,)] = connection.execute("SELECT current_user").fetchall()
@@ -44,7 +56,7 @@ def read_source(
         subset = choose(connection)
         connection.commit()
         connection.autocommit = True
-        # As the login itself it sees the dump's session, which is one of the same login. RESET ROLE can be the owner.
+        # Only the login itself sees the dump's session, which has the same login. RESET ROLE could select the owner.
         connection.execute("SET ROLE NONE")
         definitions = dump(url, connection, owner, client, subset.left_out if subset else ())
         return Source(foundation, definitions, ledger, subset)
@@ -61,7 +73,7 @@ ORDER BY 2 DESC, 1
 
 
 def _refuse_powerful(roles: list[tuple[str, bool]]) -> None:
-    """What a revision can do to the whole server, it could do in its rehearsal."""
+    """Reject a role with rights beyond its database: its rehearsal could change the whole server."""
     if roles:
         name, runs = roles[0]
         how = "runs the revisions" if runs else "the login may become"
@@ -69,7 +81,7 @@ def _refuse_powerful(roles: list[tuple[str, bool]]) -> None:
 
 
 def client_for(server: int) -> Programs:
-    """The programs for a server of this major version. Raises NotRehearsed if there are none on this machine."""
+    """Return the programs for a server's major version. Raises NotRehearsed if this machine has none."""
     client = find_client(server)
     if client is None:
         raise NotRehearsed(f"no pg_dump of PostgreSQL {server} or newer is on this machine")

@@ -1,6 +1,6 @@
-"""The tables that a plan can touch: of a large schema a rehearsal copies them, and none of the others.
+"""Choose the tables of a large schema that a plan can touch. A rehearsal copies only these.
 
-All that is no relation, such as types and functions, is copied whole, with the tables that it needs.
+Objects that are not relations, such as types and functions, are all copied, with the tables that they need.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 __all__ = ["LARGE", "Mentions", "Subset", "mentions", "mentions_of", "read_subset", "relations_to_copy", "tables_of"]
 
 LARGE = 1000
-"""More tables are not copied if the plan cannot touch them."""
+"""Up to this number of tables, a rehearsal copies all."""
 
 _MOST = 500
-"""Relations that pg_dump is told to keep."""
+"""The largest number of relations in a subset. The patterns for pg_dump must name each of them."""
 
 _LONGEST = 100_000
-"""Bytes of an argument; Linux takes 128 KiB."""
+"""The largest size of a pattern, in bytes. Linux accepts arguments of 128 KiB."""
 
 _KINDS = "('r', 'p', 'f', 'v', 'm', 'S')"
-"""Of relations that pg_dump can leave out."""
+"""The kinds of relations that pg_dump can exclude."""
 
-# To which relation an object of the catalog belongs, NULL if to none.
+# The relation that an object of the catalog belongs to, or NULL.
 _OWNER = """CASE {classid}
     WHEN 'pg_class'::regclass THEN coalesce((SELECT indrelid FROM pg_index WHERE indexrelid = {objid}), {objid})
     WHEN 'pg_type'::regclass THEN (SELECT coalesce(nullif(t.typrelid, 0), element.typrelid)
@@ -48,7 +48,7 @@ _OWNER = """CASE {classid}
     WHEN 'pg_statistic_ext'::regclass THEN (SELECT stxrelid FROM pg_statistic_ext WHERE oid = {objid})
 END"""
 
-# The relations and all that belongs to them. The triggers of a foreign key need the table at its other end.
+# The relations and their parts. The internal triggers of a foreign key are excluded: they need the referenced table.
 _PART = """part (classid, objid) AS (
     SELECT 'pg_class'::regclass::oid, oid FROM unnest(%(relations)s::oid[]) oid
     UNION SELECT 'pg_class'::regclass, indexrelid FROM pg_index WHERE indrelid = ANY (%(relations)s)
@@ -95,7 +95,7 @@ WITH {_PART}
 SELECT DISTINCT {_OWNER.format(classid="refclassid", objid="refobjid")} FROM part JOIN pg_depend USING (classid, objid)
 """  # noqa: S608 - no value is put into it
 
-# What is of no relation, such as a function or a type over the table's rows, is passed through.
+# An object without a relation, such as a function or a type of the table's rows, is passed to its own dependents.
 _DEPENDENTS = f"""
 WITH RECURSIVE {_PART}, dependent (classid, objid, owner) AS (
     SELECT classid, objid, NULL::oid FROM part
@@ -118,7 +118,7 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 WHERE relkind IN {_KINDS} AND nspname !~ '^pg_' AND nspname <> 'information_schema'
 """  # noqa: S608 - no value is put into it
 
-# By the migration itself, and by all that is no relation, which is copied whole.
+# Tables of the migration itself, and those that objects without a relation need, which are all copied.
 _NEEDED_ANYWAY = f"""
 SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = '{VERSION_SCHEMA}'
 UNION SELECT {_OWNER.format(classid="refclassid", objid="refobjid")} FROM pg_depend
@@ -132,7 +132,14 @@ WHERE deptype = 'n' AND refobjid >= 16384
 
 @dataclass(frozen=True)
 class Mentions:
-    """What the statements of a plan can mean: names, beginnings of names, and the schemas of unqualified names."""
+    """What the statements of a plan can refer to.
+
+    Attributes:
+        names: Names of relations and schemas.
+        prefixes: Prefixes of names that the server generates.
+        search_path: The schemas of unqualified names.
+
+    """
 
     names: list[str]
     prefixes: list[str]
@@ -141,25 +148,33 @@ class Mentions:
 
 @dataclass(frozen=True)
 class Subset:
-    """How many of the database's tables are copied; `left_out` are pg_dump's patterns of the other relations."""
+    """The tables that are copied: `tables` of the database's `of`.
+
+    `left_out` are pg_dump's patterns of the relations that are not copied.
+    """
 
     tables: int
     of: int
     left_out: tuple[str, ...]
 
     def __str__(self) -> str:
-        """As a preview counts it: `14 of 10,000 tables`."""
+        """Return the count as a preview shows it: `14 of 10,000 tables`."""
         return f"{self.tables:,} of {self.of:,} tables"
 
 
 def tables_of(catalog: Catalog) -> list[str]:
-    """The tables that there are, without those of the migration itself."""
+    """Return the catalog's tables, without those of the migration itself."""
     tables = (relation.name for relation in catalog.relations.values() if relation.kind in "rpf")
     return [name for name in tables if not name.startswith(f"{VERSION_SCHEMA}.")]
 
 
 def mentions(looked: Looked) -> Mentions | None:
-    """What the plan mentions, and the way down from an upgrade; None if it can touch what it does not mention."""
+    """Return what the plan and, for an upgrade, its downgrades mention.
+
+    Returns:
+        None if the plan can touch what it does not mention: a script runs Python, or a statement is not understood.
+
+    """
     from pulumi_alembic.review.rendering import render
 
     assert looked.catalog is not None  # noqa: S101 - it is large
@@ -170,7 +185,7 @@ def mentions(looked: Looked) -> Mentions | None:
 
 
 def mentions_of(statements: Iterable[str], catalog: Catalog) -> Mentions | None:
-    """What statements mention that run in this order; None if one can touch what it does not mention."""
+    """Return what these statements mention, in the order in which they run. None if one is not understood."""
     names, prefixes = set[str](), set[str]()
     search_path = [*catalog.search_path]
     for sql in statements:
@@ -190,7 +205,7 @@ def _back(steps: Plan) -> Iterable[Plan]:
 
 
 def read_subset(connection: Connection, of_plan: Mentions) -> Subset | None:
-    """The subset of the database's tables that the plan can touch; None if it is too large."""
+    """Return the tables that the plan can touch. None if they are too many."""
     copied = relations_to_copy(connection, of_plan)
     if len(copied) > _MOST:
         return None
@@ -203,11 +218,13 @@ def read_subset(connection: Connection, of_plan: Mentions) -> Subset | None:
 
 
 def relations_to_copy(connection: Connection, of_plan: Mentions) -> set[int]:
-    """The OIDs of the relations to copy, or of too many.
+    """Return the oids of the relations to copy. If they are too many, the set is incomplete.
 
-    A plan can touch a relation that it mentions, the other parts of its inheritance tree and the views that read it.
-    What depends on one of these, or is at the other end of its foreign keys, decides whether a statement is refused,
-    or is locked with it. Each of all these needs further relations to be created.
+    A plan can touch a relation that it mentions, the rest of its inheritance tree, and the views that read it.
+    Relations
+    that depend on these or that their foreign keys reference can be locked too, or can make a statement fail. The set
+    also
+    contains the relations that all of these need to be created.
     """
     named = _ids(connection, _MENTIONED, asdict(of_plan))
     near = _closure(connection, (_FAMILY, _VIEWS), named)
@@ -216,7 +233,10 @@ def relations_to_copy(connection: Connection, of_plan: Mentions) -> set[int]:
 
 
 def _left_out(relations: Iterable[tuple[str, str, bool]]) -> Iterator[str]:
-    """Patterns of the relations that are not copied, given all of them."""
+    """Return patterns of the relations that are not copied.
+
+    `relations` lists all relations: schema, name and whether the relation is copied.
+    """
     schemas = defaultdict[str, dict[bool, list[str]]](lambda: {True: [], False: []})
     for schema, name, is_copied in relations:
         schemas[schema][is_copied].append(name)
@@ -229,7 +249,7 @@ def _left_out(relations: Iterable[tuple[str, str, bool]]) -> Iterator[str]:
 
 
 def _closure(connection: Connection, queries: Iterable[str], ids: set[int]) -> set[int]:
-    """These and all that is related to them by the queries, in any number of steps; or too many to go on."""
+    """Return these oids and all that the queries reach from them. Stop if they are too many."""
     closure, new = set(ids), ids
     while new and len(closure) <= _MOST:
         new = _related(connection, queries, new) - closure

@@ -1,4 +1,4 @@
-"""A session of a rehearsal, over which a script sends nothing that is not seen, and commits nothing of the server."""
+"""A session in a rehearsal: every statement of a script is seen, and every commit is checked first."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["PlainCursor", "watch"]
 
 
 class PlainCursor(psycopg.Cursor[Any]):
-    """A cursor that this library makes."""
+    """A cursor of this library, which is not observed."""
 
 
 def watch(session: Connection, is_scripts: Callable[[], bool], before_commit: Callable[[], None]) -> None:
-    """From here on `before_commit` is called before each commit, and may raise.
+    """Call `before_commit` before each commit of the session from now on. It can raise to prevent the commit.
 
-    A cursor that a script makes itself, and not by the session, which would tell a looker, raises NotRehearsed.
+    A script that makes a cursor without the session's own factory raises NotRehearsed when it sends a statement.
     """
     session.commit = partial(_commit, session, before_commit)  # type: ignore[method-assign]
     session.wait = partial(_wait, session, is_scripts)  # type: ignore[method-assign]
@@ -37,7 +37,7 @@ def _commit(session: Connection, before: Callable[[], None]) -> None:
 
 
 def _wait(session: Connection, is_scripts: Callable[[], bool], *args: Any, **kw: Any) -> Any:
-    """All that psycopg sends goes through its connection's wait()."""
+    """Check the cursor that sends: psycopg sends everything through its connection's wait()."""
     sender = sys._getframe(1).f_locals.get("self")
     ours = isinstance(sender, PlainCursor) or hasattr(sender, "observer")
     if isinstance(sender, BaseCursor) and not ours and is_scripts():

@@ -1,4 +1,7 @@
-"""The SQL that revisions send, told without running them; whatever cannot be told is said to run Python."""
+"""Find the SQL that revisions send without running them on a database.
+
+A revision whose SQL cannot be found is reported to run Python.
+"""
 
 from pulumi_alembic.review.rendering.render import Rendered, render
 

@@ -1,4 +1,4 @@
-"""What a script's text shows of what it depends on. Pure: reads the source, and runs nothing of it."""
+"""What a script depends on, from its source text only. Pure."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _CATCHES = re.compile(r"\b(?:try|with)\b")
 
 @lru_cache(maxsize=4)
 def _nodes(source: str) -> tuple[ast.AST, ...]:
-    """The whole tree, its root first."""
+    """Return all nodes of the tree, the root first."""
     return tuple(ast.walk(tree(source)))
 
 
 def needs_watch(source: str) -> bool:
-    """Whether a script can reach more than Alembic, SQLAlchemy and what always computes the same."""
+    """Return whether a script can reach more than Alembic, SQLAlchemy and deterministic modules."""
     if _is_plain(source):
         return False
     for node in _nodes(source):
@@ -54,10 +54,11 @@ _PLAIN_IMPORT = re.compile(
 
 
 def _is_plain(source: str) -> bool:
-    """Whether the words alone show that a script needs no watch, as those of most scripts do: no tree is made then.
+    """Return whether the words of the source show that it needs no watch. Most scripts pass, and need no tree.
 
-    Each `import` in the text begins a statement of one line, and none of the words reaches out. A letter that is not
-    ASCII can be a name in another form, and a backslash can join lines.
+    Each `import` must begin a statement of one line, and no word can reach outside. Other letters than ASCII can spell
+    the
+    same name in another form, and a backslash can join lines.
     """
     if not source.isascii() or "\\\n" in source or "\\\r" in source:
         return False
@@ -71,7 +72,7 @@ def _is_plain(source: str) -> bool:
 
 
 def fickle(source: str, function: str) -> str:
-    """Why the text of the module, or of this function in it, computes something else in another process; or nothing."""
+    """Return why the module, or this function, computes something else in another process. Empty if it does not."""
     if not _FICKLE.search(source):
         return ""
     others = {"upgrade", "downgrade"} - {function}
@@ -118,7 +119,7 @@ _KNOWN_BLOCKS = {
 
 @lru_cache(maxsize=16)
 def catches(source: str) -> tuple[tuple[range, str], ...]:
-    """The lines at which the error of a statement may not end the script, each with why."""
+    """Return the lines where the error of a statement does not always end the script, each with the reason."""
     ranges = []
     for node in _nodes(source) if _CATCHES.search(source) else ():
         if isinstance(node, ast.Try | ast.TryStar):

@@ -1,4 +1,4 @@
-"""One revision run against no database at all, through Alembic as an update would run it."""
+"""Run one revision without a database, through Alembic as an update does."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _WIDTH = 200
 
 
 class DryRun:
-    """Runs revisions inside env.py, each with a connection that records; nothing else is open, and nothing is printed.
+    """Runs revisions inside env.py with a connection that records. It opens no other connection and prints nothing.
 
-    A script is ended where it turns to something that only the update can know, before that happens.
+    A script ends before it reads anything that only the update can know.
     """
 
     def __init__(self, metadata: sa.MetaData) -> None:
@@ -53,7 +53,14 @@ class DryRun:
     def run(
         self, revision: Revision, direction: Direction
     ) -> tuple[tuple[tuple[str, bool], ...], str, tuple[int, ...]]:
-        """What the revision sends, each with whether it is outside the transaction; or nothing, and why not; lines."""
+        """Run one revision.
+
+        Returns:
+            The statements, each with whether it runs outside of the transaction. The reason why they are not known, or
+            an
+            empty text. The lines of the script that send them.
+
+        """
         if reason := fickle(revision.source, direction):
             return (), reason, ()
         stack = _Stack(revision)
@@ -70,7 +77,7 @@ class DryRun:
         except BaseException as error:
             recorder.reason = recorder.reason or f"{_line_of(error, stack.path)}raises {first_line(error)}"
         if recorder.reason:
-            # It may have ended anywhere: the next one begins with a connection and a context of its own.
+            # The script can have ended anywhere, so the next one gets a new connection and context.
             self.close()
             return (), recorder.reason, ()
         return tuple(recorder.statements), "", tuple(recorder.lines)
@@ -80,7 +87,7 @@ class DryRun:
         script = load(revision)
         connection, migration = self._open or self._configured()
         if connection.get_execution_options():
-            # Those of the revision before, which end with it.
+            # The previous revision set these options, which end with it.
             self.close()
             connection, migration = self._configured()
         take_down(connection, recorder)
@@ -93,7 +100,7 @@ class DryRun:
                 recorder.open = False
 
     def _configured(self) -> tuple[sa.Connection, MigrationContext]:
-        """A connection, and Alembic's context on it: as in a run, one for all revisions."""
+        """Return a connection and Alembic's context on it, which all revisions share, as in a real run."""
         connection = self._engine.connect()
         context.configure(
             connection=connection,
@@ -107,23 +114,23 @@ class DryRun:
 
 
 class _Stack:
-    """Where in the script the program is at this moment."""
+    """The current position in the script."""
 
     def __init__(self, revision: Revision) -> None:
         self.path = _path(revision)
         self._sources = {self.path: revision.source}
 
     def place(self) -> str:
-        """`line 12: `, or nothing where no line of the script runs."""
+        """Return `line 12: `, or an empty text if no line of the script runs."""
         line = self.line()
         return f"line {line}: " if line else ""
 
     def line(self) -> int:
-        """The innermost line of the script that runs, or 0."""
+        """Return the innermost running line of the script, or 0."""
         return next((frame.f_lineno for frame in self._frames() if frame.f_code.co_filename == self.path), 0)
 
     def caught(self) -> str:
-        """Why the script would go on if the statement that is sent failed; or nothing."""
+        """Return why the script continues if the current statement fails. Empty if it does not."""
         for frame in self._frames():
             for lines, reason in catches(self._source(frame.f_code.co_filename)):
                 if frame.f_lineno in lines:
@@ -131,7 +138,7 @@ class _Stack:
         return ""
 
     def _frames(self) -> Iterator[FrameType]:
-        """Those of the script and of what it calls, without libraries; the innermost first."""
+        """Return the frames of the script and of what it calls, except libraries, the innermost first."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code is not DryRun._call.__code__:
             if not is_library(frame.f_code.co_filename):
@@ -147,13 +154,13 @@ class _Stack:
 
 
 def _path(revision: Revision) -> str:
-    """As frames name it."""
+    """Return the path as frames name it."""
     return os.path.abspath(revision.path)  # noqa: PTH100 - resolve() would follow links
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """What a script prints and warns of, the update prints."""
+    """Discard a script's output and warnings. The update prints them."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -168,7 +175,7 @@ def _line_of(error: BaseException, path: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """An exception's kind and the first line of its text, without what may be a password."""
-    # Addresses are others in each process, and a plan's digest is over this text.
+    """Return an exception's type and the first line of its text, without passwords."""
+    # Addresses differ in each process, but the plan's digest covers this text.
     lines = re.sub(r"0x[0-9a-fA-F]+", "0x…", redact(str(error))).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:_WIDTH]}" if lines else type(error).__name__

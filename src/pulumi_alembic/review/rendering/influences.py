@@ -1,8 +1,8 @@
-"""What makes a script do something else the next time: what it reads beside the database, seen while it runs.
+"""Find what makes a script do something else at its next run: whatever it reads besides the database.
 
-Seen is every call, at any depth, and it is prevented. Not seen is what a module that the script imports did when it was
-imported, the order of such a module's sets, and what a C extension does by itself; nor what a script does that catches
-BaseException and goes on: it is said to run Python all the same.
+Calls at any depth are seen and prevented. Not seen are the work of imported modules at their import, the order of
+their sets, and what a C extension does by itself. A script that catches BaseException and continues is reported to run
+Python anyway.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CONTEXTLIB = str(contextlib.__file__)
 
 
 def is_library(file: str) -> bool:
-    """Whether a file is this package's, or of what it runs scripts with: no statement's error is caught there."""
+    """Return whether a file belongs to this package or to a library that runs scripts. None of them catches errors."""
     return file == _CONTEXTLIB or file.startswith((_OURS, *_LIBRARIES))
 
 
@@ -42,7 +42,7 @@ _CODES: dict[CodeType, str] = {
     psycopg.Connection.connect.__func__.__code__: "a connection of its own",  # type: ignore[attr-defined]
     psycopg.AsyncConnection.connect.__func__.__code__: "a connection of its own",  # type: ignore[attr-defined]
     pkgutil.get_data.__code__: "a file",
-    # They remember what they once read.
+    # These functions cache what they read, so only the first call would be seen below them.
     **{member.__code__: "the machine" for member in vars(platform).values() if isinstance(member, FunctionType)},
 }
 _OWNERS = {
@@ -76,9 +76,14 @@ _PURE = {"fspath", "strptime", "mktime"}
 
 @contextmanager
 def watched(paths: Collection[str], refuse: Callable[[str], Any]) -> Iterator[None]:
-    """Within the block, what the scripts at `paths` read beside the database is told to `refuse`, before it happens.
+    """Call `refuse` before a script at one of these paths reads anything besides the database.
 
-    `refuse` raises. What libraries do for themselves, as logging and importing, is not the script's doing.
+    Work that libraries do for themselves, such as logging and importing, does not count.
+
+    Args:
+        paths: The files of the scripts.
+        refuse: Receives what would be read, and raises.
+
     """
 
     def look(frame: FrameType, event: str, arg: Any) -> None:
@@ -92,7 +97,7 @@ def watched(paths: Collection[str], refuse: Callable[[str], Any]) -> Iterator[No
             refuse(f"reads {call}" if not call.startswith("a connection") else f"opens {call}")
 
     before, collects = sys.getprofile(), gc.isenabled()
-    # What is called when garbage is collected would seem to be called by the line that runs then.
+    # A finaliser would seem to be called by the line at which the garbage is collected.
     gc.disable()
     sys.setprofile(look)
     try:
@@ -115,7 +120,7 @@ def _asked_of_c(called: Any) -> str:
 
 
 def _is_of(paths: Collection[str], frame: FrameType, *, direct: bool) -> bool:
-    """Whether a script is behind a call; SQLAlchemy calls what a script gave it as a default from schema.py."""
+    """Return whether a script is behind a call. The defaults that it gives to SQLAlchemy are called from schema.py."""
     file = frame.f_code.co_filename
     if direct and file.startswith(_LIBRARIES) and not file.endswith("schema.py"):
         return False

@@ -1,4 +1,4 @@
-"""The tables that an application's models describe, as values: the types as PostgreSQL's dialect writes them."""
+"""The tables of an application's models as values, with types as PostgreSQL's dialect writes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["models_of"]
 
 
 def models_of(metadata: sa.MetaData) -> Models:
-    """Of each table its columns; a type that the dialect cannot write is empty."""
+    """Return the columns of each table. A type that the dialect cannot write is empty."""
     return {
         (table.schema or "", table.name): {
             column.name: Column(_type(column), not column.nullable) for column in table.columns

@@ -1,4 +1,4 @@
-"""What one revision sends, taken down statement by statement, as far as it can be known without the server."""
+"""Record the statements that one revision sends, as far as they can be known without a server."""
 
 from __future__ import annotations
 
@@ -16,21 +16,33 @@ __all__ = ["Recorder", "Unknowable"]
 
 
 class Unknowable(BaseException):
-    """What a script does next depends on something that a preview cannot know.
+    """A script depends on something that a preview cannot know.
 
-    No Exception, or a script's own `except Exception` would take it for an error of its statement.
+    It is no Exception, because a script's own `except Exception` would otherwise catch it.
     """
 
 
 class Recorder:
-    """What one revision sends: `statements`, each with whether it is outside the transaction; or `reason` why not.
+    """Records what one revision sends.
 
-    The first reason stays, also where the script goes on after it. `caught` says for the line that runs whether the
-    script would go on if its statement failed, and `place` names that line. It is `connected` once there is a
-    connection, which is the only one, and `open` until the function has ended. `lines` are those of the statements.
+    Attributes:
+        statements: The statements, each with whether it runs outside of the transaction.
+        lines: The lines of the script that send them.
+        reason: The first reason why the statements cannot be known. Empty if they are known.
+        connected: Whether the only connection was opened.
+        open: Whether the revision's function still runs.
+
     """
 
     def __init__(self, place: Callable[[], str], caught: Callable[[], str], line: Callable[[], int]) -> None:
+        """Begin to record.
+
+        Args:
+            place: Returns the running line of the script as text, for reasons.
+            caught: Returns why the script would continue if its current statement failed. Empty if it would not.
+            line: Returns the running line.
+
+        """
         self.statements: list[tuple[str, bool]] = []
         self.lines: list[int] = []
         self.reason = ""
@@ -45,12 +57,12 @@ class Recorder:
         self._in_block = 0
 
     def refuse(self, reason: str) -> NoReturn:
-        """End the script, and keep why."""
+        """End the script, and record the reason."""
         self.reason = self.reason or f"{self._place()}{reason}"
         raise Unknowable(self.reason)
 
     def send(self, query: Any, parameters: Any = None) -> None:
-        """One statement as the driver gets it."""
+        """Record a statement as the driver receives it."""
         if isinstance(query, Composable):
             query = query.as_string(None)
         if not isinstance(query, str | bytes):
@@ -70,7 +82,7 @@ class Recorder:
         self.lines.append(self._line())
 
     def batched(self, statement: str) -> None:
-        """A batched update: a statement outside the transaction, which the update cuts in pieces."""
+        """Record a batched update as one statement outside of the transaction. The update divides it."""
         with self.block():
             if reason := self._caught():
                 self.refuse(reason)
@@ -78,14 +90,14 @@ class Recorder:
             self.lines.append(self._line())
 
     def backfill(self, statement: str) -> None:
-        """A backfill: done later, outside of any transaction of the revision."""
+        """Record a backfill, which runs later and outside of the revision's transaction."""
         if reason := self._caught():
             self.refuse(reason)
         self.statements.append((f"{statement} {BACKFILL}", True))
         self.lines.append(self._line())
 
     def ensure(self, statement: str) -> None:
-        """An assertion: the update goes on if it is true."""
+        """Record an assertion. The script continues as if it were true."""
         if reason := self._caught():
             self.refuse(reason)
         self.statements.append((statement, False))
@@ -93,7 +105,7 @@ class Recorder:
 
     @contextmanager
     def block(self) -> Iterator[None]:
-        """What runs outside the transaction; where the update would refuse a block, the script ends."""
+        """Record statements outside of the transaction. End the script if the update would reject the block."""
         if self._outside:
             self.refuse("opens a block within a block, which the update refuses")
         if self._written:
@@ -123,7 +135,7 @@ class Recorder:
             self.refuse("sends or fetches rows with COPY, which is no statement of its own")
 
     def _refuse_parameters(self, sql: str, typed: Sequence[bool]) -> None:
-        """PostgreSQL takes parameters in queries and changes of rows alone, and in one statement at a time."""
+        """Reject parameters that PostgreSQL does not accept: outside of queries and changes of rows, or in several."""
         key = (sql, tuple(typed))
         if not typed or key == self._accepted:
             return
@@ -147,7 +159,7 @@ _WITH_PARAMETERS = {
 
 
 def _parsed(sql: str) -> list[Node]:
-    """The statements in a text as trees; none where PostgreSQL's parser does not understand it."""
+    """Return the statements of a text as trees. Empty if PostgreSQL's parser rejects the text."""
     try:
         return parse(sql)
     except ParseError:
@@ -155,10 +167,11 @@ def _parsed(sql: str) -> list[Node]:
 
 
 def _parameters(statement: Node) -> dict[int, bool]:
-    """The numbers of the parameters in a statement, and whether what is around each leaves its type open.
+    """Return the numbers of a statement's parameters, and whether the context of each leaves its type open.
 
-    A function, which may be of any type, or a test for NULL does, where a literal would be a text. Those that only
-    this parser takes are left out: it reads `INTERVAL $1` too, which the server does not.
+    The type is open in the call of a function, which can have any type, or in a test for NULL. A literal there would be
+    a
+    text. Parameters that only this parser accepts are left out: it accepts `INTERVAL $1`, but the server does not.
     """
     parameters: dict[int, bool] = {}
     waiting: list[tuple[Any, Node]] = [(statement, statement)]
@@ -176,7 +189,7 @@ def _parameters(statement: Node) -> dict[int, bool]:
 
 
 def _copies(sql: str) -> bool:
-    """Whether it is a COPY from or to the client."""
+    """Return whether the text is a COPY from or to the client."""
     nodes = _parsed(sql) if "copy" in sql.lower() else []
     return any(node.tag == "CopyStmt" and node.filename is None for node in nodes)
 

@@ -1,4 +1,4 @@
-"""A connection without a server, below a real engine: what psycopg would send goes to a recorder."""
+"""A connection without a server below a real SQLAlchemy engine: a recorder receives what psycopg would send."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["recording_engine", "take_down"]
 
 
 class _Answer:
-    """What a statement returned: it may be dropped and closed, and not be looked at."""
+    """The result of a statement. A script can drop or close it, but not read it."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.__dict__["_recorder"] = recorder
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
     def _ask(self, *_: Any) -> NoReturn:
         recorder: Recorder = self.__dict__["_recorder"]
@@ -35,35 +35,35 @@ class _Answer:
     __hash__ = None  # type: ignore[assignment]
 
     def __bool__(self) -> bool:
-        # As of any result: it says nothing of the rows.
+        # A result is true whatever its rows.
         return True
 
 
 class _Cursor:
-    """psycopg's cursor, as far as something can be sent over it."""
+    """psycopg's cursor, as far as it sends statements."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self.arraysize = 1
 
     def execute(self, query: Any, params: Any = None, **_: Any) -> _Cursor:
-        """Take it down."""
+        """Record the statement."""
         self._recorder.send(query, params)
         return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **_: Any) -> None:
-        """Take each down, as the server gets them."""
+        """Record the statement once for each row of parameters, as the server receives it."""
         for params in params_seq:
             self._recorder.send(query, params)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
     def __enter__(self) -> _Cursor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
     def __iter__(self) -> NoReturn:
         self._recorder.refuse("reads rows of the database")
@@ -74,7 +74,7 @@ class _Cursor:
 
 
 class _Connection:
-    """psycopg's connection, as far as something can be sent over it."""
+    """psycopg's connection, as far as it sends statements."""
 
     def __init__(self, recorder: Recorder) -> None:
         if recorder.connected:
@@ -82,30 +82,30 @@ class _Connection:
         self.begin(recorder)
 
     def begin(self, recorder: Recorder) -> None:
-        """From here on what is sent goes to this recorder."""
+        """Send statements to this recorder from now on."""
         recorder.connected = True
         self._recorder = recorder
         self.autocommit = False
         self.closed = self.broken = False
 
     def cursor(self, *args: Any, **_: Any) -> _Cursor:
-        """A cursor on the client's side."""
+        """Return a client-side cursor."""
         if args:
             self._recorder.refuse("reads rows of the database (a cursor of the server's)")
         return _Cursor(self._recorder)
 
     def execute(self, query: Any, params: Any = None, **_: Any) -> _Cursor:
-        """As the connection of psycopg has it."""
+        """Record the statement, as psycopg's connection has this method too."""
         return self.cursor().execute(query, params)
 
     def commit(self) -> None:
-        """Only the end of the revision may."""
+        """Reject a commit before the end of the revision."""
         self._end()
 
     rollback = commit
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
     def _end(self) -> None:
         if self._recorder.open:
@@ -116,7 +116,7 @@ class _Connection:
 
 
 class _Context(PGExecutionContext_psycopg):
-    """Gives no result, if there is no server that made one."""
+    """Returns no result, because no server made one."""
 
     def _setup_result_proxy(self) -> Any:
         dbapi: Any = self.cursor
@@ -131,7 +131,7 @@ def _asked(what: str) -> Any:
 
 
 class _DDLCompiler(PGDDLCompiler):
-    """What SQLAlchemy writes in another way for another version of the server is not known."""
+    """Rejects constructs that SQLAlchemy compiles differently for another version of the server."""
 
     def visit_computed_column(self, generated: Any, **kw: Any) -> str:
         if not generated.persisted:
@@ -141,7 +141,7 @@ class _DDLCompiler(PGDDLCompiler):
 
 
 class _Dialect(PGDialect_psycopg):
-    """SQLAlchemy's own, before it is connected: what it would ask its first connection, nobody learns."""
+    """SQLAlchemy's dialect before it is connected. Reading what its first connection would query ends the script."""
 
     supports_statement_cache = True
     execution_ctx_cls = _Context
@@ -156,22 +156,22 @@ class _Dialect(PGDialect_psycopg):
     default_isolation_level = _asked("the database's isolation level")
 
     def get_isolation_level(self, dbapi_connection: Any) -> NoReturn:
-        """Report to nobody."""
+        """End the script: only a connection has the level."""
         self.recorder().refuse("depends on the database's isolation level")
 
     def set_isolation_level(self, dbapi_connection: Any, level: Any) -> NoReturn:
-        """Only a block may."""
+        """End the script: only an autocommit block is allowed to change the level."""
         self.recorder().refuse("changes the isolation level of the revision's transaction")
 
 
 def take_down(connection: sa.Connection, recorder: Recorder) -> None:
-    """What is sent over a connection of a recording engine goes to this recorder from here on."""
+    """Record what a connection of a recording engine sends from now on."""
     recording: Any = connection.connection.dbapi_connection
     recording.begin(recorder)
 
 
 def recording_engine(recorder: Callable[[], Recorder]) -> sa.Engine:
-    """An engine whose statements all go to the recorder of the moment; it never connects to anything."""
+    """Return an engine that sends all statements to the current recorder, and never connects."""
     dialect = _Dialect(dbapi=psycopg)  # type: ignore[no-untyped-call]
     dialect.recorder = recorder
     create: Any = lambda: _Connection(recorder())  # noqa: E731 - a connection of psycopg's, as far as it goes

@@ -1,4 +1,4 @@
-"""The SQL that each revision of a plan would send, found without a database; or why that cannot be found."""
+"""Render the SQL of each revision of a plan without a database, or give the reason why it cannot be known."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ __all__ = ["Rendered", "render"]
 
 @dataclass(frozen=True)
 class Rendered:
-    """What one revision sends to the server, in order: a text as the server gets it, and whether it is outside.
+    """What one revision sends to the server, without Alembic's version table and the ledger.
 
-    Outside is what runs in an autocommit block; all the rest is one transaction. Run by psql on a database at the same
-    revision, the texts lead to the catalog and the rows that the revision itself leads to. Where `runs_python` says why
-    that cannot be promised, there are none. Alembic's version table and the ledger are not among them. `lines` of the
-    script send them, 0 where none does.
+    Run by psql on a database at the same revision, the statements have the same result as the revision.
+
+    Attributes:
+        statements: The texts as the server receives them, each with whether it runs outside of the transaction.
+        runs_python: Why the statements cannot be known. Then there are none.
+        lines: The lines of the script that send them. 0 if no line does.
+
     """
 
     statements: tuple[tuple[str, bool], ...] = ()
@@ -37,9 +40,16 @@ class Rendered:
 def render(
     steps: Plan, history: History, learn: Callable[[Models], None] = lambda models: None
 ) -> tuple[Rendered, ...]:
-    """One for each step, in order; `learn` gets the models of env.py. No database is asked, and none is needed.
+    """Render each step of a plan, in order. No database is needed.
 
-    Raises HistoryError where the project's env.py cannot be run. What a script raises is the reason of its step.
+    Args:
+        steps: The plan.
+        history: The scripts.
+        learn: Receives the models of env.py.
+
+    Raises:
+        HistoryError: The project's env.py cannot be run. An error of a script is the reason of its step instead.
+
     """
     if not steps.steps:
         return ()

@@ -1,7 +1,7 @@
-"""A report of a preview for a pull request: what `pulumi preview --json` printed, as Markdown or as JSON. Pure.
+"""A report of a preview for a pull request, as Markdown or JSON, from `pulumi preview --json`. Pure.
 
-`read` takes the preview's bytes, `of_review` a plan's review; `judge` says what to think of it, `comment` and
-`document` write it down.
+`read` takes the preview's bytes, and `of_review` a plan's review. `judge` returns the verdict. `comment` and
+`document` write the report.
 """
 
 from pulumi_alembic.review.report.comment import LIMIT, MARKER, comment

@@ -1,4 +1,4 @@
-"""The whole report as Markdown, never longer than a comment may be."""
+"""The whole report as Markdown within the size of a comment."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from pulumi_alembic.review.report.sections import drift, structure
 
 __all__ = ["LIMIT", "MARKER", "comment"]
 
-# GitHub takes 65,536 characters; counted in bytes, a report is below that whichever way it counts them.
+# GitHub accepts 65,536 characters. Counted in bytes, the report is below that whatever GitHub counts.
 LIMIT = 65_000
 MARKER = "pulumi-alembic-report"
 
 
 def comment(preview: Preview, verdict: Verdict, marker: str = MARKER) -> str:
-    """The report, of at most LIMIT bytes; its first line is `marker` as a comment of HTML, by which it can be found.
+    """Return the report in at most LIMIT bytes.
 
-    The order of the parts is fixed, but that the messages of a preview that failed come first. Where the report would
-    be longer it is made of less detail, down to the ids of the revisions, and says what is left out.
+    The order of the parts is fixed, but messages of a failed preview come first. A report that is too long has less
+    detail, down to the ids of the revisions, and names what it omits.
+
+    Args:
+        preview: The preview.
+        verdict: The verdict on it.
+        marker: The text of an HTML comment in the first line, by which the comment is found again.
+
     """
     for detail in DETAILS:
         try:

@@ -1,4 +1,4 @@
-"""The tables before and after as one Mermaid diagram that marks what changes. Pure."""
+"""The tables before and after a plan as a Mermaid diagram that marks the changes. Pure."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ _LIMITED = re.compile(r"([a-z][a-z0-9_.]*)(\(\d+(?:,\d+)?\))?((?:\[\])*)")
 _KEY_WORD = re.compile(r"(?ai)(?:pk|fk|uk)\b")
 _PLAIN = re.compile(r"_*[A-Za-z0-9]+(?:_+[A-Za-z0-9]+)*")
 _OPENING = re.compile(r"(?<![A-Za-z0-9_])_+")
-# They are shown as the comma and the space that they stand for, and a word takes them.
+# Characters that look like a comma and a space, but that Mermaid accepts in a word.
 _COMMA, _SPACE = "\u201a", "\u202f"
 _HIDDEN = ("Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp")
 
 
 def label(text: str) -> str:
-    """The text in quotes, as a table's label, a column's comment or a key's name; characters not seen as code points.
+    """Return the text in quotes, as a table's label, a column's comment or a key's name.
 
-    A space is an entity as well: `direction TB` is a command in any place of a line.
+    Invisible characters are escaped. A space is written as an entity, because `direction TB` is a command anywhere in a
+    line.
     """
     return '"' + "".join(_seen(character) for character in text) + '"'
 
 
 def word(name: str) -> str:
-    """The name as a column's. What a word cannot hold stands there as its code point in hexadecimal: `-2e-`."""
+    """Return the name of a column as a word. Other characters become their code points in hexadecimal: `-2e-`."""
     written = "".join(map(_written, name))
     if not _PLAIN.fullmatch(written):
         written = _OPENING.sub(lambda match: "".join(map(_escaped, match.group())), written)
     if written and (written[0].isalpha() or written[0] == "_") and not _KEY_WORD.match(written):
         return written
-    # No name is written with a `-` twice behind its first letter, so this is no other one's either.
+    # No name is written with a `-` as its second character, so this word cannot be that of another name.
     rest = written if written.startswith("-") else _escaped(name[0]) + written[1:] if name else ""
     return f"x-{rest}"
 
 
 def type_word(type_: str) -> str:
-    """A type as a word; its limits are shown as they are."""
+    """Return a type as a word, with its limits."""
     match = _LIMITED.fullmatch(type_)
     if not match:
         return word(type_ or "?")
@@ -70,7 +71,7 @@ def _seen(character: str) -> str:
 
 
 MOST = 48_000
-"""Characters of a diagram: Mermaid draws none of more than 50,000 (maxTextSize), nor one of more than 500 keys."""
+"""Characters of a diagram. Mermaid draws at most 50,000 (maxTextSize), and at most 500 keys."""
 
 _EDGES = 500
 _COLOURS = {
@@ -81,10 +82,10 @@ _COLOURS = {
 
 
 def diagram(tables: Sequence[TableChange], most: int = MOST) -> tuple[str, int, bool]:
-    """The diagram in at most `most` bytes, how many tables it leaves out, and whether it leaves out columns.
+    """Return the diagram, the number of omitted tables, and whether unchanged columns are omitted.
 
-    Tables that stay as they are go first, then columns that do, then whole tables from the end. The text is empty where
-    nothing fits.
+    To fit into `most` bytes, unchanged tables are omitted first, then unchanged columns, then tables from the end. The
+    text is empty if no table fits.
     """
     changed = [table for table in tables if table.change]
     for shown, whole in ((tables, True), (changed, True), (changed, False)):
@@ -120,7 +121,7 @@ def _table(table: TableChange, id_: str, *, whole: bool) -> Iterator[str]:
     note = f" (was {table.was})" if table.was else note
     rows = [f"        {_column(column, remark)}" for column, remark in _columns(table) if whole or remark]
     name = f"    {id_}[{label(table.name + note)}]"
-    # An empty block is no block for the parser.
+    # Mermaid's parser rejects an empty block.
     yield from [f"{name} {{", *rows, "    }"] if rows else [name]
 
 
@@ -131,7 +132,7 @@ def _column(column: ColumnChange, remark: str) -> str:
 
 
 def _columns(table: TableChange) -> Iterator[tuple[ColumnChange, str]]:
-    """Each column with what changes of it; those that go stand at the end."""
+    """Return each column with its change. Dropped columns come last."""
     before = {column.name: column for column in (table.before or TableState()).columns}
     after = (table.after or TableState()).columns
     for column in after:
@@ -179,6 +180,6 @@ def _foreign_keys(table: TableChange) -> Iterable[tuple[ForeignKey, TableState, 
 
 
 def _is_unique(key: ForeignKey, state: TableState) -> bool:
-    """Whether a row is referred from at most once, as far as the columns' marks tell: its columns are the whole key."""
+    """Return whether at most one row has each value of the foreign key: its columns are the whole primary key."""
     primary = {column.name for column in state.columns if "PK" in column.key.split(",")}
     return bool(primary) and primary == set(key.columns)

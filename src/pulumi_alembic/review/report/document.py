@@ -1,4 +1,4 @@
-"""The whole report as one JSON object for machines, nothing left out."""
+"""The complete report as one JSON object."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ VERSION = 1
 
 
 def document(preview: Preview, verdict: Verdict) -> dict[str, Any]:
-    """JSON values: the verdict, its counts, and everything behind it; `plans` hold what `PlanReview.to_json` writes.
+    """Return the report as JSON values: the verdict, its counts and all details.
 
-    `version` changes when a key changes its meaning or goes; new keys may come.
+    `plans` contain what `PlanReview.to_json` returns. `version` changes if a key is removed or changes its meaning. New
+    keys can appear at any time.
     """
     return {
         "version": VERSION,

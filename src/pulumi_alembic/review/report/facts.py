@@ -1,4 +1,4 @@
-"""What a preview shows, gathered, and the verdict on it in one line and one word. Pure."""
+"""Facts of a preview, and the verdict on it. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Placed:
-    """A finding, and where: `statement` counts from 1, and is 0 where the finding is about the whole revision."""
+    """A finding with its place. `statement` counts from 1. It is 0 for a finding about the whole revision."""
 
     finding: Finding
     resource: str
@@ -44,9 +44,14 @@ class Placed:
 
 @dataclass(frozen=True)
 class Loss:
-    """Something that will be gone, and the revision that destroys it; without one, the infrastructure does.
+    """Data that will be lost.
 
-    `unknown` where it is only what a revision does that its SQL does not show, which may destroy as well as not.
+    Attributes:
+        what: The data.
+        resource: The resource.
+        revision: The revision that deletes it. Empty if a change of the infrastructure does.
+        unknown: Whether the SQL does not show what the revision does. It can then delete data or not.
+
     """
 
     what: str
@@ -57,7 +62,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class TableFacts:
-    """The strongest lock on a table, which revision takes it first, and what else is done to the whole table."""
+    """The strongest lock on a table, its first revision, and whether the table is rewritten or scanned."""
 
     table: str
     mode: str = ""
@@ -67,19 +72,19 @@ class TableFacts:
 
 
 def revisions(preview: Preview) -> Iterator[tuple[Planned, RevisionReview]]:
-    """Every pending revision, with its resource."""
+    """Return every pending revision with its resource."""
     for planned in preview.plans:
         if planned.review is not None:
             yield from ((planned, revision) for revision in planned.review.revisions)
 
 
 def is_opaque(revision: RevisionReview) -> bool:
-    """Whether nobody can know before the update what the revision does: it runs Python, and was not rehearsed."""
+    """Return whether only the update shows what the revision does: it runs Python and was not rehearsed."""
     return bool(revision.runs_python) and not revision.sends and not revision.rehearsed
 
 
 def findings(preview: Preview) -> list[Placed]:
-    """Every finding, the worst first, and those that the scripts allow at the end."""
+    """Return all findings, the most severe first, those with an exception last."""
     placed = [
         Placed(finding, planned.name, revision.id, number)
         for planned, revision in revisions(preview)
@@ -100,7 +105,7 @@ def findings(preview: Preview) -> list[Placed]:
 
 
 def losses(preview: Preview) -> list[Loss]:
-    """What will be gone: databases that are dropped with their resources, what the revisions destroy, then unknowns."""
+    """Return what will be lost: dropped databases, then what revisions delete, then unknown effects."""
     dropped = [Loss(f"database {step.drops} with all its rows", step.name) for step in preview.steps if step.drops]
     destroyed = [
         Loss(item, planned.name, revision.id)
@@ -119,17 +124,20 @@ def losses(preview: Preview) -> list[Loss]:
 
 
 def kept(preview: Preview) -> list[tuple[str, str]]:
-    """What the revisions preserved, each with its revision."""
+    """Return what the revisions preserve, each with its revision."""
     return [(preserved, revision.id) for _, revision in revisions(preview) for preserved in revision.keeps]
 
 
 def restored(preview: Preview) -> list[tuple[str, str]]:
-    """What the revisions restored, each with its revision."""
+    """Return what the revisions restore, each with its revision."""
     return [(name, revision.id) for _, revision in revisions(preview) for name in revision.puts_back]
 
 
 def gone(preview: Preview, *ops: str) -> int:
-    """How many resources one of `ops` is done to; migrations resources and providers hold nothing, and do not count."""
+    """Return how many resources have an operation of `ops`, without those that hold no data.
+
+    Migrations resources, stacks and providers hold none.
+    """
     rows = {
         step.urn
         for step in preview.steps
@@ -139,7 +147,7 @@ def gone(preview: Preview, *ops: str) -> int:
 
 
 def tables(preview: Preview) -> list[TableFacts]:
-    """One entry per table, the strongest lock first; none for a table or a database that is yet to be made."""
+    """Return the facts of each table, the strongest lock first, without tables and databases that do not exist yet."""
     by_name: dict[str, TableFacts] = {}
     for planned, revision, statement in _statements(preview):
         if planned.review is None or not planned.review.database:
@@ -163,7 +171,7 @@ def tables(preview: Preview) -> list[TableFacts]:
 
 
 def strength(mode: str) -> int:
-    """A mode that is not known counts as the strongest; none at all as the weakest."""
+    """Return the rank of a lock mode. An unknown mode is the strongest, an empty one the weakest."""
     if not mode:
         return -1
     return MODES.index(mode) if mode in MODES else len(MODES)
@@ -175,21 +183,21 @@ def _statements(preview: Preview) -> Iterator[tuple[Planned, RevisionReview, Sta
 
 
 class Level(StrEnum):
-    """An ERROR is a preview that failed or a finding of that severity; a WARNING is for a person to decide."""
+    """The level of a verdict. An ERROR is a failed preview or an error in it. A WARNING is for a person to decide."""
 
     OK = "ok"
     WARNING = "warning"
     ERROR = "error"
 
     def reaches(self, limit: str) -> bool:
-        """Whether this is as bad as `limit` or worse."""
+        """Return whether this level is `limit` or higher."""
         order = list(Level)
         return order.index(self) >= order.index(Level(limit))
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The level, what stands for it in one line of plain text, and the numbers behind it."""
+    """The verdict on a preview: its level, its symbol and text of one line, and the counts behind it."""
 
     level: Level
     symbol: str
@@ -198,11 +206,13 @@ class Verdict:
 
 
 def judge(preview: Preview) -> Verdict:
-    """The verdict; a preview's own warnings do not count, as they are often about the machine it ran on.
+    """Return the verdict on a preview.
 
-    A revision that the server refused in its rehearsal is an error. One that can have failed because no table has rows
-    there is a warning, and so is a downgrade that restores another schema. What destroys data,
-    deletes or replaces a resource, or cannot be known before the update, is a warning at least, and so is drift.
+    An error is a failed preview, a finding of severity error, or a revision that the server rejected in its rehearsal.
+    Warnings are lost data, deleted or replaced resources, unknown effects, drift, and two results of a rehearsal: a
+    failure that rows can change, and a downgrade that does not restore the schema. Warnings of the preview itself do
+    not
+    count, because they are often about the machine it ran on.
     """
     counts = _counts(preview)
     reasons = ["the preview failed"] if preview.failed else []

@@ -1,8 +1,8 @@
-"""Text from scripts and messages as GitHub's Markdown: it shows as it is, and can neither format, break nor ping.
+"""Texts of scripts and messages as GitHub's Markdown. They cannot format, break the page or notify people.
 
-Outside of code, GitHub turns `@name` into a mention, `#1` and addresses into links that the other side sees: an
-invisible U+200B after the first character prevents that. Characters that are not seen, or turn the reading direction,
-are written as escapes, as everywhere: the report is printed in a CI log too.
+Outside of code, GitHub turns `@name` into a mention, and `#1` and addresses into links, which the other side sees. An
+invisible U+200B after the first character prevents that. Invisible characters and those that change the reading
+direction are escaped, because a CI log prints the report too.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "\\": "&#92;
 
 
 def cut(text: str, width: int) -> str:
-    """At most `width` characters of the text, an ellipsis in place of what is cut off."""
+    """Return at most `width` characters of the text, with an ellipsis if it is cut."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
 
 
 def plain(text: str, width: int) -> str:
-    """The text as words in a paragraph, a list or a table."""
+    """Return the text as words in a paragraph, a list or a table."""
     marked = _marked(_one_line(text, width))
     escaped = _FORMATTING.sub(lambda match: _ENTITIES.get(match.group(), f"\\{match.group()}"), marked)
     return _shown_mark(_BLOCK_START.sub(lambda match: "".join(map(_entity, match.group())), escaped))
 
 
 def code(text: str, width: int) -> str:
-    """The text as code in a paragraph, a list or a table."""
+    """Return the text as code in a paragraph, a list or a table."""
     shown = _one_line(text, width)
     if shown and not any(character in shown for character in "`|\\"):
         return f"`{shown}`"
@@ -43,24 +43,24 @@ def code(text: str, width: int) -> str:
 
 
 def fence(text: str, language: str, width: int) -> str:
-    """The text, which is `visible`, as a block of code of at most `width` characters, in its own lines."""
+    """Return a block of code with at most `width` characters of a `visible` text."""
     shown = cut(text, width)
     ticks = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", shown)), default=0))
     return f"{ticks}{language}\n{shown}\n{ticks}"
 
 
 def folded(title: str, body: str, *, opened: bool = False) -> str:
-    """Blocks of Markdown behind a line of HTML that a click opens."""
+    """Return Markdown behind a line of HTML that a click opens."""
     return f"<details{' open' if opened else ''}><summary>{title}</summary>\n\n{body}\n\n</details>"
 
 
 def visible(text: str) -> str:
-    """The text, printable, with one kind of line end."""
+    """Return the text with printable characters and one kind of line end."""
     return printable(text.replace("\r\n", "\n").replace("\r", "\n").strip("\n").rstrip())
 
 
 def _one_line(text: str, width: int) -> str:
-    # Of a text of any size no more is looked at than could be shown.
+    # A text can be huge: read no more of it than can be shown.
     return cut(" ".join(visible(text[: 100 * width]).split()), width)
 
 

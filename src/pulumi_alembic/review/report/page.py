@@ -1,4 +1,4 @@
-"""How much a report tells: everything, or as much as fits, saying what it leaves out."""
+"""The level of detail of a report: everything, or as much as fits, with counts of what is omitted."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 
 class TooLong(Exception):
-    """A page of this detail does not fit."""
+    """A page with this detail does not fit."""
 
 
 class Show(IntEnum):
-    """How a revision is shown; CONSPICUOUS is in full where it has a finding, destroys or cannot be known."""
+    """How a revision is shown. CONSPICUOUS shows it in full if it has a finding, deletes data or cannot be known."""
 
     ID = 0
     LINE = 1
@@ -33,7 +33,7 @@ class Show(IntEnum):
 
 @dataclass(frozen=True)
 class Detail:
-    """The most that is shown: characters of a statement or a line, rows of a list, revisions, bytes of a diagram."""
+    """Limits of a page: characters of a statement and of a line, rows of a list, revisions, bytes of a diagram."""
 
     show: Show
     sql: int
@@ -43,7 +43,7 @@ class Detail:
     diagram: int
 
 
-# From everything to what fits whatever the plan is; the first that fits is taken.
+# From everything to a detail that fits for every plan. The first that fits is used.
 DETAILS = (
     Detail(Show.FULL, sql=1_000_000, width=2_000, rows=1_000_000, revisions=1_000_000, diagram=48_000),
     Detail(Show.FULL, sql=8_000, width=1_000, rows=1_000, revisions=1_000_000, diagram=30_000),
@@ -63,9 +63,11 @@ DETAILS = (
 
 @dataclass
 class Page:
-    """One attempt at a report: its detail, and how many of each kind of thing it has left out so far.
+    """One attempt at a report: its detail, and the number of omitted things of each kind.
 
-    Raises TooLong as soon as it has shown more than `limit` characters.
+    Raises:
+        TooLong: The page has more than `limit` characters.
+
     """
 
     detail: Detail
@@ -74,30 +76,30 @@ class Page:
     _length: int = 0
 
     def rows(self, items: Sequence[T], word: str) -> Sequence[T]:
-        """As many of the items as may be shown; the rest counts as left out."""
+        """Return as many items as fit into a list. The others count as omitted."""
         return self._first(items, self.detail.rows, word)
 
     def revisions(self, items: Sequence[T]) -> Sequence[T]:
-        """As many of the revisions as may be named; the rest counts as left out."""
+        """Return as many revisions as are named. The others count as omitted."""
         return self._first(items, self.detail.revisions, "revision")
 
     def plain(self, text: str) -> str:
-        """Words of a script or a message, cut where they are too long for this page."""
+        """Return words of a script or a message, cut to the width of this page."""
         return self._counted(markdown.plain(text, self.detail.width))
 
     def code(self, text: str) -> str:
-        """A name of a script or a message, cut where it is too long for this page."""
+        """Return a name in a script or a message as code, cut to the width of this page."""
         return self._counted(markdown.code(text, self.detail.width))
 
     def block(self, text: str, language: str, word: str) -> str:
-        """A block of code, cut where it is too long for this page, which then counts as cut short."""
-        # A line end may be two characters; of the rest of a text of any size nothing could be shown.
+        """Return a block of code, cut to this page's limit. A cut block is counted."""
+        # A line end can be two characters. A text can be huge: read no more of it than can be shown.
         shown = markdown.visible(text[: 2 * self.detail.sql + 2])
         self.left[f"{word} cut short"] += len(shown) > self.detail.sql
         return self._counted(markdown.fence(shown, language, self.detail.sql))
 
     def drawing(self, tables: Sequence[TableChange]) -> str:
-        """A diagram of the tables, as many as this page has room for; what is not drawn counts. Empty without any."""
+        """Return a diagram of as many tables as fit. Omitted tables are counted. Empty if there are none."""
         text, left, shortened = diagram(tables, self.detail.diagram)
         self.left["table not drawn"] += left
         self.left["diagram without columns that stay"] += shortened
@@ -105,7 +107,7 @@ class Page:
 
     @property
     def omissions(self) -> str:
-        """What the page leaves out, in words; empty where it shows everything."""
+        """What the page omits, in words. Empty if it shows everything."""
         return ", ".join(_omission(word, number) for word, number in self.left.items() if number)
 
     def _counted(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""What `pulumi preview --json` printed, as values: `pulumi` and `pulumi-embedded` print the same document. Pure."""
+"""The output of `pulumi preview --json` as values. `pulumi` and `pulumi-embedded` print the same document. Pure."""
 
 from __future__ import annotations
 
@@ -31,9 +31,14 @@ _WANTED = "give it what `pulumi preview --json` prints"
 
 
 def parse(data: bytes | str) -> Any:
-    """The JSON value in `data`. Raises ValueError with one line that says what it is instead.
+    """Return the JSON value in `data`.
 
-    Bytes are UTF-8, or UTF-16 with its mark: PowerShell redirects that way.
+    Args:
+        data: A text, or bytes in UTF-8, or in UTF-16 with its byte order mark, as PowerShell redirects output.
+
+    Raises:
+        ValueError: The data is something else, which the text names in one line.
+
     """
     if not data.strip():
         raise ValueError(f"this is empty: {_WANTED}. If the preview itself failed, its standard error says why")
@@ -80,18 +85,18 @@ _DATABASE = "postgresql:index/database:Database"
 _KEYS = ("steps", "diagnostics", "changeSummary", "duration")
 _SAME = ("same", "refresh", "read")
 _GOING = ("delete", "delete-replaced", "replace")
-# The provider gives a plan in one line, and the whole of it only where it has steps.
+# The provider returns a plan in one line, and its review only if it has steps.
 _IDLE = re.compile(r"at (\S+): nothing pending")
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|<\{%[^%]*%\}>")
 
 
 class PreviewError(MigrationError):
-    """The text is not what `pulumi preview --json` prints, or holds a plan of another version."""
+    """The text is not the output of `pulumi preview --json`, or contains a plan of another version."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What is done to one resource; `drops` is the database that goes with it, with all its rows."""
+    """An operation on one resource. `drops` is the database that is dropped with it. Empty if there is none."""
 
     op: str
     urn: str
@@ -102,11 +107,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Planned:
-    """A migrations resource that stays or comes: its plan, or `problem`, which says why there is none.
+    """The plan of a migrations resource that the stack keeps or creates.
 
-    One of many databases has several, one for those that have the same; `databases` says in words which these are.
-    `digest` is what an approval of the resource names, `drift` what a refresh found: by its name, the lines on each
-    thing.
+    A resource with many databases has one of these for each different plan.
+
+    Attributes:
+        review: The review of the plan. None if there is no plan.
+        problem: Why there is no plan.
+        digest: The digest that an approval of the resource names.
+        databases: Which databases have this plan, in words.
+        drift: What a refresh found: pairs of a name and its lines.
+
     """
 
     urn: str
@@ -120,7 +131,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """A message of the preview without colours; `resource` is the name of the resource it is about, if any."""
+    """A message of the preview without colours. `resource` is the name of its resource, or empty."""
 
     severity: str
     message: str
@@ -129,10 +140,15 @@ class Diagnostic:
 
 @dataclass(frozen=True)
 class Preview:
-    """A preview without what stays the same; `stack` and `project` are empty where no step names them.
+    """A preview, without unchanged resources.
 
-    `plans` of one resource are next to each other. `forgotten` names the migrations resources that go, which leaves
-    their schema as it is.
+    Attributes:
+        stack: The stack. Empty if no step names it.
+        project: The project. Empty if no step names it.
+        unchanged: The number of unchanged resources.
+        plans: The plans, with those of one resource next to each other.
+        forgotten: The migrations resources that the stack deletes. Their schema remains.
+
     """
 
     stack: str
@@ -145,17 +161,17 @@ class Preview:
 
     @property
     def planned(self) -> int:
-        """How many resources the plans are of."""
+        """The number of resources with plans."""
         return len({plan.urn for plan in self.plans})
 
     @property
     def failed(self) -> bool:
-        """Whether the preview ended with an error, and may lack steps."""
+        """Whether the preview ended with an error, and can lack steps."""
         return any(diagnostic.severity == "error" for diagnostic in self.diagnostics)
 
 
 def read(data: bytes) -> Preview:
-    """The preview in `data`. Raises PreviewError, in one line, for anything else."""
+    """Return the preview in `data`. Raises PreviewError, with one line, if it is something else."""
     document = _document(data)
     if "steps" in document and document["steps"] is None:
         raise PreviewError("steps is null: this is not what `pulumi preview --json` prints")
@@ -172,7 +188,7 @@ def read(data: bytes) -> Preview:
         _diagnostic(_object(diagnostic, f"diagnostics[{number}]"), f"diagnostics[{number}]")
         for number, diagnostic in enumerate(_list(document, "diagnostics"))
     ]
-    # What the refresh warned of is a part of its own.
+    # The drift has its own part of the report, so its warnings are not repeated.
     plans = tuple(plan for several in planned.values() for plan in several)
     drifted = {plan.name for plan in plans if plan.drift}
     drifts = [
@@ -198,7 +214,7 @@ def read(data: bytes) -> Preview:
 
 
 def of_review(review: PlanReview) -> Preview:
-    """A preview of nothing but the plan of one database, of which no stack is known."""
+    """Return a preview that contains only the plan of one database, without a stack."""
     digest = review.digest if review.revisions else ""
     return Preview("", "", (), 0, (Planned("", review.database, review, digest=digest),), (), ())
 
@@ -260,7 +276,7 @@ def _planned(step: Step, state: Mapping[str, Any]) -> list[Planned]:
 
 
 def _of_many(bare: Planned, answer: Mapping[str, Any]) -> Planned:
-    """One of the plans of a resource that has many databases; of those that are too many, there is only a word."""
+    """Return one of the plans of a resource with many databases. If there are too many plans, it is only counted."""
     plan = answer["plan"]
     return replace(
         bare,
@@ -271,7 +287,7 @@ def _of_many(bare: Planned, answer: Mapping[str, Any]) -> Planned:
 
 
 def _drift(state: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """What the refresh before the preview left in the state."""
+    """Return the drift that the refresh before the preview left in the state."""
     outputs = _object(state.get("oldState") or {}, "oldState").get("outputs")
     stored = outputs.get("drift") if isinstance(outputs, Mapping) else None
     if not isinstance(stored, Mapping):
@@ -296,7 +312,7 @@ def _diagnostic(item: Mapping[str, Any], place: str) -> Diagnostic:
 
 
 def _urn(urn: str, place: str) -> tuple[str, str, str, str]:
-    """A URN's stack, project, own type and name."""
+    """Return a URN's stack, project, own type and name."""
     parts = urn.removeprefix("urn:pulumi:").split("::", 3)
     if len(parts) != 4 or not urn.startswith("urn:pulumi:"):
         raise PreviewError(f"{place} is not a URN: {urn[:80]!r}")

@@ -1,4 +1,4 @@
-"""The part of a report that says what each migrations resource would run."""
+"""The part of a report about the revisions of each migrations resource."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["SYMBOLS", "schema"]
 
 SYMBOLS = {Severity.ERROR: "⛔", Severity.WARNING: "⚠️", Severity.INFO: "💡"}
 
-# More revisions than this are folded away together; SQL of one revision up to so many characters is not folded.
+# More revisions than _MANY are folded together. The SQL of a single revision is not folded up to _SMALL characters.
 _MANY = 10
 _SMALL = 600
 
 
 def schema(preview: Preview, page: Page) -> list[str]:
-    """Blocks of Markdown: per resource from, to, direction and database, then its revisions."""
+    """Return blocks of Markdown: the revisions and the database of each resource, then what each revision does."""
     blocks: list[str] = []
     for planned in page.rows(preview.plans, "resource"):
         blocks += _plan(planned, page, several=preview.planned > 1)
@@ -119,7 +119,7 @@ def _in_full(revision: RevisionReview, page: Page) -> bool:
 
 
 def _summed(revision: RevisionReview, page: Page) -> str:
-    """What a revision does, in a few words behind its name."""
+    """Return the effects of a revision in a few words, which follow its name."""
     if facts.is_opaque(revision):
         return " · 🐍 runs Python"
     outcomes = [statement.does for statement in revision.sends]

@@ -1,4 +1,4 @@
-"""The parts of a report around the revisions: infrastructure, drift, findings, locks, tables and data at risk."""
+"""The other parts of a report: infrastructure, drift, findings, locks, tables, data at risk, commands and messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pulumi_alembic.review.report.revisions import SYMBOLS
 
 __all__ = ["command", "commands", "data", "drift", "findings", "infrastructure", "locks", "messages", "structure"]
 
-# What waits while a lock is held (PostgreSQL 18, "Explicit Locking"); the rest lets reads and writes pass.
+# What waits while a lock is held (PostgreSQL 18, "Explicit Locking"). Other modes block neither reads nor writes.
 _WAITING = {
     "ACCESS EXCLUSIVE": "reads and writes wait",
     "EXCLUSIVE": "writes wait",
@@ -26,9 +26,9 @@ _MANY = 10
 
 
 def infrastructure(preview: Preview, page: Page) -> list[str]:
-    """A table of what is done to which resource, as `pulumi preview` counts it."""
+    """Return a table of the operations on resources, with the counts of `pulumi preview`."""
     if all(step.type == MIGRATIONS and step.op != "delete" for step in preview.steps):
-        # What is done to them is the next part.
+        # The next part is about migrations resources.
         return []
     counts = Counter(step.op for step in preview.steps)
     numbers = ", ".join(f"{number:,} {page.plain(op)}" for op, number in page.rows(counts.most_common(), "kind"))
@@ -44,7 +44,7 @@ def infrastructure(preview: Preview, page: Page) -> list[str]:
 
 
 def findings(preview: Preview, page: Page) -> list[str]:
-    """The findings, the worst first; what is only good for information, or allowed, is folded away."""
+    """Return the findings, the most severe first. Findings for information or with an exception are folded."""
     placed = facts.findings(preview)
     if not placed:
         return []
@@ -71,7 +71,7 @@ def _finding(placed: facts.Placed, page: Page, *, several: bool) -> str:
 
 
 def locks(preview: Preview, page: Page) -> list[str]:
-    """One row per table with its strongest lock, what waits for it, and whether the table is rewritten or read."""
+    """Return a table of the strongest lock on each table, what waits for it, and whole-table rewrites and scans."""
     tables = facts.tables(preview)
     if not tables:
         return []
@@ -92,7 +92,7 @@ def _lock(table: facts.TableFacts, page: Page, *, several: bool) -> str:
 
 
 def data(preview: Preview, page: Page) -> list[str]:
-    """What will be gone, and which revision or resource takes it; then what may be, as nobody can know, or is kept."""
+    """Return what will be lost and by which revision or resource, then what is unknown, preserved or restored."""
     lost = facts.losses(preview)
     kept = [("preserves", *item) for item in facts.kept(preview)]
     kept += [("restores", *item) for item in facts.restored(preview)]
@@ -112,7 +112,7 @@ def _loss(loss: facts.Loss, page: Page) -> str:
 
 
 def commands(preview: Preview, page: Page) -> list[str]:
-    """How to apply this and how to go back; how to look again where the preview failed."""
+    """Return how to apply the preview and how to revert it, or how to repeat a failed preview."""
     if preview.failed:
         return [f"#### Next\n\nFix what the messages say, then {command(preview, 'preview')}"]
     if not preview.steps and not any(planned.review and planned.review.revisions for planned in preview.plans):
@@ -131,7 +131,7 @@ def commands(preview: Preview, page: Page) -> list[str]:
 
 
 def _back(preview: Preview, page: Page) -> list[str]:
-    """How each resource that runs anything goes back."""
+    """Return how to revert each resource that runs revisions."""
     origins: dict[str, dict[str, Planned]] = {}
     for planned in preview.plans:
         if planned.review:
@@ -142,7 +142,7 @@ def _back(preview: Preview, page: Page) -> list[str]:
 
 
 def _back_to(plans: list[Planned], preview: Preview, page: Page) -> str:
-    """One resource's downgrade; the plans are those of its databases that come from different revisions."""
+    """Return how to revert one resource. `plans` are those of its databases with different origins."""
     of = f" of {page.code(plans[0].name)}" if preview.planned > 1 else ""
     reviews = [planned.review for planned in plans if planned.review]
     origin = reviews[0].origin
@@ -160,7 +160,7 @@ def _back_to(plans: list[Planned], preview: Preview, page: Page) -> str:
 
 
 def messages(preview: Preview, page: Page) -> list[str]:
-    """The preview's own errors and warnings, the errors first, each once."""
+    """Return the preview's own messages once each, errors first."""
     if not preview.diagnostics:
         return []
     counts = Counter(sorted(preview.diagnostics, key=lambda diagnostic: diagnostic.severity != "error"))
@@ -179,13 +179,13 @@ def _message(diagnostic: Diagnostic, number: int, page: Page) -> str:
 
 
 def command(preview: Preview, verb: str, *flags: str) -> str:
-    """A command of Pulumi for the preview's stack, as code."""
+    """Return a command of Pulumi for the preview's stack, as code."""
     stack = ["--stack", shlex.quote(preview.stack)] if preview.stack else []
     return markdown.code(" ".join(["pulumi", verb, *flags, *stack]), 200)
 
 
 def _short(step: Step) -> str:
-    """The type as `pulumi preview` shows it: without the file that holds it, which bears its name."""
+    """Return the type as `pulumi preview` shows it, without a file that has the same name."""
     package, _, rest = step.type.partition(":")
     module, _, name = rest.rpartition(":")
     folder, _, file = module.rpartition("/")
@@ -196,7 +196,7 @@ _LEGEND = "Green is new, yellow changes, red goes; behind a column stands what h
 
 
 def structure(preview: Preview, page: Page) -> list[str]:
-    """Per resource whose plan touches tables a diagram of them, and what it cannot show."""
+    """Return a diagram of the changed tables for each resource, with a note on what it cannot show."""
     several = preview.planned > 1
     return [
         block for planned in page.rows(preview.plans, "resource") for block in _plan(planned, page, several=several)
@@ -232,7 +232,7 @@ def _unknown(review: PlanReview, page: Page) -> Iterator[str]:
 
 
 def drift(preview: Preview, page: Page) -> list[str]:
-    """Each difference with what is expected, what was found, and the statement that brings back what was."""
+    """Return each difference: what is expected, what was found, and the statement that restores it."""
     differences = [(planned, *difference) for planned in preview.plans for difference in planned.drift]
     if not differences:
         return []
