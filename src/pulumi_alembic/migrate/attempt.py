@@ -110,6 +110,7 @@ def attempt(
             returning = Returning(session, running, request)
 
             def complete() -> None:
+                running.require_unrefused()
                 renewal.end()
                 guard.complete()
                 returning.complete()
@@ -130,6 +131,10 @@ def attempt(
             try:
                 with _heads_by_parameters(), context.begin_transaction():
                     context.run_migrations()
+            except Exception:
+                # A refusal that the script caught is the reason for what failed after it.
+                running.require_unrefused()
+                raise
             finally:
                 running.aborted, running.wait_ended = session.aborted, session.wait_ended
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import psycopg
 import sqlalchemy as sa
@@ -36,6 +36,7 @@ class Running:
         committed: a part of the step is committed whatever happens next, by commit() or a COMMIT statement.
         outside: the step began a block outside the transaction. The next run finds its effect.
         statements: how many statements this attempt at the step has sent.
+        refused: the first refusal of what the step's script does. The script can have caught it; the step still fails.
         aborted: the error that aborted the last attempt's transaction. The script can have caught it.
         wait_ended: the wait before the first revision that a limit ended.
         on_begin: the current attempt's callback, called after `on_step`.
@@ -51,6 +52,7 @@ class Running:
         self.committed = False
         self.outside = False
         self.statements = 0
+        self.refused: MigrationError | None = None
         self.aborted: Aborted | None = None
         self.wait_ended: Wait | None = None
         self.on_begin: Callable[[], None] = lambda: None
@@ -109,6 +111,16 @@ class Running:
         sa.event.listen(engine, "after_cursor_execute", after_statement)
         sa.event.listen(engine, "commit", before_commit)
 
+    def refuse(self, error: MigrationError) -> NoReturn:
+        """Raise `error`, which ends the step even if its script catches it."""
+        self.refused = self.refused or error
+        raise error from None
+
+    def require_unrefused(self) -> None:
+        """Raise the refusal that the step's script has caught, if there is one."""
+        if self.refused is not None:
+            raise self.refused from None
+
     def recorded(self, context: MigrationContext, heads: set[str]) -> None:
         """Note that the step has run and `heads` are recorded in its transaction. Only the commit remains.
 
@@ -154,7 +166,7 @@ class Running:
             # A stamp runs no revision.
             self.step = self._left[0] if hasattr(self._left[0], "revision") else None
             self.committed, self.outside, self._after = False, False, None
-            self.statements, self._begun = 0, time.monotonic()
+            self.statements, self.refused, self._begun = 0, None, time.monotonic()
             if self.step is not None:
                 self._on_step(self.step)
                 self.on_begin()

@@ -224,6 +224,8 @@ def read(target: Target) -> tuple[str, ...]:
         return read_heads(connection)
 
 
+# Plain Alembic's processes take a warning for no error.
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("first", range(FIRST, LAST, PART))
 def test_a_run_is_equal_to_plain_alembic(

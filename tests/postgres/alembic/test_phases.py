@@ -116,6 +116,28 @@ def test_what_only_running_shows_in_the_wrong_place_is_refused_and_rolled_back_w
     assert one.query("SELECT last_value, is_called FROM s")[0][0] == 1
 
 
+@pytest.mark.few(2)
+@pytest.mark.parametrize("then", ["pass", "op.execute('CREATE TABLE m ()')"])
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("op.get_bind().commit()", "not for the script to commit"),
+        ("run('COMMIT')", "not for the script to end"),
+        ("run('CREATE INDEX CONCURRENTLY i ON t (x)')", "a revision runs in a transaction"),
+    ],
+)
+def test_a_script_that_catches_the_refusal_still_fails_with_it(one: Target, body: str, said: str, then: str) -> None:
+    one.write(
+        TWO,
+        ONE,
+        f"{HIDE}op.execute('CREATE TABLE n ()')\n    try:\n        {body}\n    except Exception:\n        {then}",
+    )
+    with pytest.raises(RevisionFailed, match=said) as caught:
+        one.migrate(TWO)
+    assert caught.value.revision == ONE
+    assert tables(one) == ["t"]
+
+
 def test_a_savepoint_is_the_scripts_own(one: Target) -> None:
     one.write(TWO, ONE, "with op.get_bind().begin_nested() as inner: op.execute('CREATE TABLE n ()'); inner.rollback()")
     assert one.migrate(TWO) == TWO

@@ -135,7 +135,9 @@ class Phases:
     @contextmanager
     def _block(self, block: Callable[[], Any]) -> Iterator[None]:
         if self._inside:
-            raise MigrationError("a block within a block: each statement outside a transaction has its own")
+            self._running.refuse(
+                MigrationError("a block within a block: each statement outside a transaction has its own")
+            )
         self._refuse_half_state(
             "a block behind statements of the revision's transaction, which it would commit before the revision is "
             "complete: put it before them, or split the revision in two"
@@ -166,11 +168,12 @@ class Phases:
             row = self.session.execute("SELECT txid_current_if_assigned() IS NOT NULL").fetchone()
         if row == (True,):
             self.session.rollback()
-            raise MigrationError(problem)
+            self._running.refuse(MigrationError(problem))
 
     def _before(self, _: sa.Connection, __: object, text: str, parameters: Any, *___: object) -> tuple[str, Any]:
         if self._running.step is None:
             return text, parameters
+        self._running.require_unrefused()
         if self._inside:
             # SQLAlchemy doubles percent signs, which psycopg halves again.
             return (NOTHING, parameters) if self._begin(text.replace("%%", "%")) else (text, parameters)
@@ -178,10 +181,12 @@ class Phases:
         if self.session.autocommit or (statement and statement.kind.needs_block):
             subject = statement.kind if statement else "a statement outside a transaction"
             self.session.rollback()
-            raise MigrationError(f"{subject} in the wrong place: a revision runs in a transaction. {ADVICE}")
+            self._running.refuse(
+                MigrationError(f"{subject} in the wrong place: a revision runs in a transaction. {ADVICE}")
+            )
         if ends_transaction(text):
             self.session.rollback()
-            raise MigrationError(f"the revision's transaction is not for the script to end. {NO_END}")
+            self._running.refuse(MigrationError(f"the revision's transaction is not for the script to end. {NO_END}"))
         return text, parameters
 
     def _after(self, *_: object) -> None:
@@ -191,11 +196,13 @@ class Phases:
     def _begin(self, text: str) -> bool:
         """Return whether the statement already took effect, so that it must not run."""
         if self._ran is not None:
-            raise MigrationError("a second statement in an autocommit block: give it a block of its own")
+            self._running.refuse(
+                MigrationError("a second statement in an autocommit block: give it a block of its own")
+            )
         try:
             statement = alone(text)
         except StatementError as error:
-            raise MigrationError(str(error)) from None
+            self._running.refuse(MigrationError(str(error)))
         self._ran = text
         self._alone()
         attempts = [

@@ -63,7 +63,6 @@ class Guard:
         self._outline: CatalogOutline | None = None
         self._set = False
         self._unknown: Tables | None = None
-        self._refused: DataLoss | None = None
 
     def follow(self, engine: sa.Engine) -> None:
         """Check every statement sent through `engine`. Its only connection is the session."""
@@ -89,9 +88,6 @@ class Guard:
         self._unknown = self._suspects = None
         if self._running.step is None or self._session.autocommit or (self._may_lose and not self._preserver.keeps):
             return
-        if self._refused:
-            # The script caught the error and continued: its revision still fails.
-            raise self._refused
         if self._session.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
             # Nothing can be lost in an aborted transaction, and the statement fails by itself. A savepoint would only
             # hide that.
@@ -205,8 +201,7 @@ class Guard:
         self._lock(lost, modes)
         numbers = zip(self._preserver.named(lost), self._counted(lost), left or [0] * len(lost), strict=True)
         if lines := [loss.described(number - stays) for loss, number, stays in numbers if number > stays]:
-            self._refused = DataLoss(f"it would delete {', '.join(lines)}{self._preserver.advice}")
-            raise self._refused
+            self._running.refuse(DataLoss(f"it would delete {', '.join(lines)}{self._preserver.advice}"))
 
     def _lock(self, lost: Sequence[Loss], modes: Mapping[str, str]) -> None:
         self._advance.take()
@@ -238,8 +233,7 @@ class Guard:
             texts = [
                 loss.described(number, about=number is not None) for loss, number in zip(named, about, strict=True)
             ]
-            self._refused = DataLoss(f"it would delete {', '.join(texts)}{self._preserver.advice}")
-            raise self._refused from None
+            self._running.refuse(DataLoss(f"it would delete {', '.join(texts)}{self._preserver.advice}"))
         return numbers
 
 
