@@ -1,6 +1,6 @@
-"""Make text from elsewhere harmless for terminals and CI logs: the one place through which all that is printed goes.
+"""Make text from other sources safe for terminals and CI logs. All output passes through this module.
 
-`pulumi_alembic` and `pulumi_embedded` are independent libraries, and each has this file; a test compares the two.
+`pulumi_alembic` and `pulumi_embedded` are independent libraries. Each has this file, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -21,22 +21,21 @@ __all__ = ["GuardedStream", "guarded_output", "json_text", "printable"]
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 _UNUSUAL = re.compile(r"[^ -~\n\t]")
 _SUSPECT = re.compile(r"[^ -~\n\t]|::|##")
-# GitHub's runner takes `::name` for a command at the start of a line, behind white space and what a comparison of texts
-# skips, and `##[name]` anywhere (ActionCommand.cs); Azure takes `##vso[`, TeamCity `##teamcity[`.
+# GitHub's runner reads `::name` as a command at the start of a line, after white space and characters that a comparison
+# ignores, and `##[name]` anywhere (ActionCommand.cs). Azure reads `##vso[`, TeamCity `##teamcity[`.
 _COMMAND = re.compile(r"^([^\w!-~\n]*)(?=::)", re.MULTILINE)
 _OLD_COMMAND = re.compile(r"##(?=\w*\[)")
-# Letters by their category, and nothing to be seen: the fillers of Hangul.
+# The fillers of Hangul, which are letters by category, but invisible.
 _UNSEEN = "\u115f\u1160\u3164\uffa0"
-# As much of the current line as a stream remembers, if the line holds anything to be seen.
+# How many characters of the current line a stream remembers, if the line has a visible one.
 _REMEMBERED = 200
 
 
 def printable(text: str) -> str:
-    r"""The text without colours, in which nothing commands a terminal or a CI log; newlines and tabs stay.
+    r"""Return the text without colours and without commands for a terminal or a CI log. Newlines and tabs remain.
 
-    Every other control character, every character that is not seen and every one that changes the reading direction
-    is written as its escape, such as `\x1b`. A workflow command gets a backslash, as in `\::error::`. The result of
-    this function is not changed by it.
+    Other control characters, invisible characters and those that change the reading direction become escapes, such as
+    `\x1b`. A workflow command gets a backslash, as in `\::error::`. A second call changes nothing more.
     """
     if not _SUSPECT.search(text):
         return text
@@ -45,27 +44,28 @@ def printable(text: str) -> str:
 
 
 def json_text(document: Any, *, ascii_only: bool = True, **form: Any) -> str:
-    r"""The document as JSON that `printable` would not change; what it reads as is the document, unchanged.
+    """Return the document as JSON that `printable` would not change. Reading it returns the same document.
 
     Args:
-        document: What `json.dumps` takes.
-        ascii_only: Escape all that is not ASCII. Without it only what `printable` escapes, and all the rest as well if
-            standard output cannot write it.
-        form: What else `json.dumps` takes, such as `indent`.
+        document: A value that `json.dumps` accepts.
+        ascii_only: Whether to escape all other characters than ASCII. Otherwise only those are escaped that `printable`
+            escapes, unless standard output cannot write the others.
+        form: Other arguments of `json.dumps`, such as `indent`.
 
     """
     ascii_only = ascii_only or not _writes_unicode(sys.stdout)
     text = json.dumps(document, ensure_ascii=ascii_only, **form)
     shown = _UNUSUAL.sub(lambda match: match[0] if _is_seen(match[0]) else json.dumps(match[0])[1:-1], text)
-    # Only in a string there are two of them; JSON knows no `\#`.
+    # Two of them occur only in a string. JSON has no escape `\#`.
     return shown.replace("##", "#\\u0023")
 
 
 class LastingStream(io.TextIOBase):
-    """A text stream that writes to `stream` whatever its encoding is, with escapes for what it lacks.
+    """A text stream that writes to `stream` in any encoding, with escapes for characters that it lacks.
 
-    If the reader is gone, as behind `| head -1`, what is written is dropped, and the command goes on to its end: an
-    update must not stop half-way for that. Any other error is kept as `error`.
+    If the reader is gone, as in `| head -1`, the output is dropped and the command continues, because an update must
+    not
+    stop half-way for that. `error` is the first other error.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -75,12 +75,12 @@ class LastingStream(io.TextIOBase):
 
     @property
     def buffer(self) -> Any:
-        """The bytes below."""
+        """The binary stream below."""
         return self.stream.buffer
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """The stream's. For ASCII UTF-8, of which it is a part: click replaces a stream that says that it is ASCII."""
+        """The stream's encoding, with UTF-8 for ASCII, which is a part of it: click replaces a stream that is ASCII."""
         return "utf-8" if codecs.lookup(self._charset).name == "ascii" else self._charset
 
     def write(self, text: str) -> int:
@@ -90,19 +90,19 @@ class LastingStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Write what is still held."""
+        """Write buffered text."""
         self._try(self.stream.flush)
 
     def fileno(self) -> int:
-        """The stream's."""
+        """Return the stream's file descriptor."""
         return self.stream.fileno()
 
     def isatty(self) -> bool:
-        """The stream's."""
+        """Return whether the stream is a terminal."""
         return self.stream.isatty()
 
     def writable(self) -> bool:
-        """Whether it can be written to."""
+        """Return True."""
         return True
 
     def _try(self, write: Callable[[], object]) -> None:
@@ -111,14 +111,14 @@ class LastingStream(io.TextIOBase):
         except OSError as error:
             if not isinstance(error, BrokenPipeError):
                 self.error = self.error or error
-            # What is held would fail again with each write, and once more at the end of the process.
+            # Buffered text would fail again with each write, and at the end of the process.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.stream.fileno())
             os.close(nowhere)
 
 
 class GuardedStream(LastingStream):
-    """A LastingStream that writes everything as `printable`; `plain` writes it as it is, such as colours of ours."""
+    """A LastingStream that writes `printable` text. Its `plain` writes text unchanged, such as our own colours."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -126,9 +126,9 @@ class GuardedStream(LastingStream):
         self._line = ""
 
     def write(self, text: str) -> int:
-        """Write the text; what a line begins with may have been written before."""
+        """Write the text. The beginning of its line can have been written before."""
         shown = printable(self._line + text)
-        # If a command were to stand across the two, it is broken at the seam.
+        # A command that spans the two parts is broken where they meet.
         shown = shown[len(self._line) :] if shown.startswith(self._line) else "\\" + printable(text)
         line = (self._line + shown).rpartition("\n")[2]
         if len(line) > _REMEMBERED:
@@ -140,7 +140,12 @@ class GuardedStream(LastingStream):
 
 @contextmanager
 def guarded_output() -> Iterator[None]:
-    """Let standard output and standard error be a GuardedStream each, for a command. Raises OSError as they failed."""
+    """Replace standard output and standard error by GuardedStreams for a command.
+
+    Raises:
+        OSError: Standard output could not be written. The command has ended by then.
+
+    """
     before = sys.stdout, sys.stderr
     ours = [stream and GuardedStream(stream) for stream in before]
     sys.stdout, sys.stderr = ours

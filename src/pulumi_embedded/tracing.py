@@ -1,6 +1,6 @@
-"""Traces and metrics by OpenTelemetry. Nothing of it is imported unless the usual variables ask for it.
+"""Traces and metrics by OpenTelemetry, which is imported only if the usual variables request them.
 
-`pulumi_alembic` and `pulumi_embedded` are independent libraries, and each has this file; a test compares the two.
+`pulumi_alembic` and `pulumi_embedded` are independent libraries. Each has this file, and a test compares the two.
 
 The variables are those of the OpenTelemetry specification, "Environment Variable Specification" and "OpenTelemetry
 Protocol Exporter" (1.50). `TRACEPARENT` is that of "Environment Variables as Context Propagation Carriers", in the form
@@ -42,18 +42,20 @@ Attributes = Mapping[str, str | bool | int | float | Sequence[str] | Sequence[in
 _NAME = __name__.partition(".")[0].replace("_", "-")
 _CARRIED = ("traceparent", "tracestate")
 _TIMEOUT = 3.0
-"""Seconds after which a collector does not answer, unless OTEL_EXPORTER_OTLP_TIMEOUT names another time. The
-specification's ten would hold up a command."""
+"""Seconds to wait for a collector, unless OTEL_EXPORTER_OTLP_TIMEOUT is set.
+
+The specification's ten seconds would delay a command too long.
+"""
 
 
 class Span:
-    """A part of a trace; this one is none, because nothing is traced."""
+    """A span of a trace. This class records nothing, for a process without traces."""
 
     def add(self, attributes: Attributes) -> None:
         """Add attributes."""
 
     def end(self, error: BaseException | None = None) -> None:
-        """End it, once. Of an error the trace holds the SQLSTATE, or the name of its class: no message, no value."""
+        """End the span, once. The trace records the SQLSTATE or the class of an error, but no message and no value."""
 
     def __enter__(self) -> Span:
         return self
@@ -70,11 +72,17 @@ _remembered: list[Context] = []
 
 
 def span(name: str, attributes: Attributes | None = None, *, client: bool = False) -> Span:
-    """Begin a span, of which the spans are children that begin in this thread until it ends.
+    """Begin a span. It is the parent of the spans that begin in this thread until it ends.
 
-    One within no other span of this thread belongs to the one that is `continued`, else to the one that is remembered,
-    else to that of the variable `TRACEPARENT`; of these the last one to end sends everything. A `client` waits for
-    another program.
+    The outermost span of a thread belongs to the `continued` one, otherwise to the `remembered` one, otherwise to that
+    of
+    the variable `TRACEPARENT`. Its end sends all spans.
+
+    Args:
+        name: The name.
+        attributes: The first attributes.
+        client: Whether the span waits for another program.
+
     """
     tracer = _tracer()
     return _NONE if tracer is None else _Recorded(tracer, name, attributes or {}, client)
@@ -94,7 +102,7 @@ def measure(name: str, seconds: float, attributes: Attributes) -> None:
 
 @contextmanager
 def continued(headers: Mapping[str, str]) -> Iterator[None]:
-    """Let the spans of this thread belong to the span that the headers of a message name, if they name one."""
+    """Let the spans of this thread belong to the span that the headers of a message name, if there is one."""
     if _tracer() is None or _CARRIED[0] not in headers:
         yield
         return
@@ -108,7 +116,7 @@ def continued(headers: Mapping[str, str]) -> Iterator[None]:
 
 
 def error_type(error: BaseException) -> str:
-    """The SQLSTATE of a driver's error, also of one that is wrapped in SQLAlchemy's; otherwise the name of the class.
+    """Return the SQLSTATE of a driver's error, even inside SQLAlchemy's, or the name of the error's class.
 
     It is the attribute `error.type` of the semantic conventions for databases (1.40).
     """
@@ -117,7 +125,7 @@ def error_type(error: BaseException) -> str:
 
 
 def carrier() -> dict[str, str]:
-    """The headers that let another process go on with the trace of this thread; empty if nothing is traced."""
+    """Return headers with which another process continues the trace of this thread. Empty if nothing is traced."""
     if _tracer() is None:
         return {}
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -128,14 +136,14 @@ def carrier() -> dict[str, str]:
 
 
 def environment() -> dict[str, str] | None:
-    """The variables of this process with the `TRACEPARENT` of a child; None, which means the same, if they are."""
+    """Return this process's variables with a child's `TRACEPARENT`. None for unchanged variables."""
     headers = carrier()
     return {**os.environ, **{key.upper(): value for key, value in headers.items()}} if headers else None
 
 
 @contextmanager
 def remembered(name: str, attributes: Attributes | None = None) -> Iterator[Span]:
-    """A span that is also the parent of those that begin in other threads meanwhile."""
+    """Begin a span that is also the parent of spans in other threads, until it ends."""
     with span(name, attributes) as shared:
         _remembered[:] = [_parent()] if _tracer() else []
         try:
@@ -146,7 +154,7 @@ def remembered(name: str, attributes: Attributes | None = None) -> Iterator[Span
 
 @functools.cache
 def wanted(signal: str) -> bool:
-    """Whether the variables ask for a signal: `TRACES` or `METRICS`."""
+    """Return whether the variables request a signal: `TRACES` or `METRICS`."""
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     if exporters := os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip():
@@ -223,7 +231,7 @@ def _tracer() -> Tracer | None:
     from opentelemetry.sdk.trace.id_generator import IdGenerator
 
     class Ids(IdGenerator):
-        """The SDK's own would take its numbers from those that a script has seeded."""
+        """Random ids from the system. The SDK's own come from Python's generator, which a script can seed."""
 
         def generate_span_id(self) -> int:
             return int.from_bytes(os.urandom(8)) or 1
@@ -231,7 +239,7 @@ def _tracer() -> Tracer | None:
         def generate_trace_id(self) -> int:
             return int.from_bytes(os.urandom(16)) or 1
 
-    # Not the process's global one: that belongs to the program, and the Pulumi SDK (3.272) sets it.
+    # A provider of our own: the global one belongs to the program, and the Pulumi SDK (3.272) sets it.
     provider = TracerProvider(resource=_resource(), id_generator=Ids())
     provider.add_span_processor(BatchSpanProcessor(exporter))
     _providers.append(provider)
@@ -263,7 +271,7 @@ def _resource() -> Any:
 
 
 def _exporter(signal: str, module: str, name: str) -> Any:
-    """The exporter that the variables ask for; None, said in one line, if it cannot be had."""
+    """Return the exporter that the variables request. None, after one printed line, if it is not available."""
     own = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL")
     protocol = own or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "grpc"
     kind = {"grpc": "grpc", "http/protobuf": "http"}.get(protocol)
@@ -277,11 +285,11 @@ def _exporter(signal: str, module: str, name: str) -> Any:
         return _say(f"{signal} are not sent: {package} is not installed. Install it:\n  pip install {needed}")
     import logging
 
-    # What it logs of a collector that is not there, is said once below, unless the program has handlers of its own.
+    # A failing collector is reported once below. Its log messages appear only if the program has its own handlers.
     logging.getLogger("opentelemetry").addHandler(logging.NullHandler())
 
     class Exporter(base):  # type: ignore[misc]
-        """One that gives up at the first failure: a collector that is gone must not hold up what is traced."""
+        """An exporter that gives up after the first failure, because a missing collector must not delay the program."""
 
         lost = False
 

@@ -55,7 +55,7 @@ def _print_table(listed: list[dict[str, Any]]) -> None:
 
 
 def _listed(options: Options, directory: Path) -> Iterator[dict[str, Any]]:
-    """One row for each: those of --folder, else those that the ledger knows."""
+    """Return a row for each backup in --folder or, by default, in the ledger."""
     if options.folder:
         checksums = {}
         listed = [(options.folder, archived) for archived in in_folder(options.folder)]
@@ -109,7 +109,7 @@ def _restore(options: Options, directory: Path) -> None:
 
     if options.into:
         _refuse_password(options.into)
-    # Asked once: a stack's engine has to start for it.
+    # Read once, because a stack's engine has to start for it.
     url = "" if options.folder and options.into else database_url(directory)
     folder, checksum = _found(options, url)
     backup = load(folder, options.id)
@@ -132,7 +132,7 @@ def _restore(options: Options, directory: Path) -> None:
 
 
 def _found(options: Options, url: str) -> tuple[Path, str]:
-    """The folder of the backup, and its checksum where the ledger knows it."""
+    """Return the backup directory, and the checksum if the ledger has it."""
     if options.folder:
         return options.folder, ""
     for id, folder, checksum in _known(url):

@@ -1,6 +1,6 @@
-"""The command `pulumi-alembic`: what a stack does with its revisions, typed by hand, and the upkeep of the manifest.
+"""The command `pulumi-alembic`: its commands on revisions, reports and the manifest.
 
-What a command does not need is imported where it is needed: a run with nothing pending takes a moment.
+A command imports what it needs when it runs, so that a run with nothing pending takes only a moment.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ __all__ = ["main"]
 
 
 def main() -> NoReturn:
-    """Run the command that was typed, and end the process; every error of normal use is one message and exit code 1."""
-    # Python's collections among what it imports, and taking it all apart at the end, would be a quarter of the time of
+    """Run the command, and end the process. An error of normal use is printed as one message, with exit code 1."""
+    # Garbage collection during the imports, and the interpreter's own end, would take a quarter of the time of
     # a run with nothing pending.
     gc.set_threshold(100_000)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -58,7 +58,7 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
-    # As `alembic` has it by prepend_sys_path: an env.py may import the project.
+    # As prepend_sys_path does for `alembic`, because an env.py can import the project.
     sys.path.insert(0, str(project_folder()))
     try:
         with waits(tell, patience().seconds):
@@ -136,7 +136,7 @@ def _further(plan: Plan) -> dict[str, Any]:
 
 
 def _broken(plan: Plan, directory: Path) -> int:
-    """Say which of the plan's statements no server would take; 1 if there is one."""
+    """Print the statements of the plan that PostgreSQL's parser rejects. Return 1 if there are any."""
     if not plan.steps:
         return 0
     from pulumi_alembic.review import static_lint
@@ -203,7 +203,7 @@ def _contract(options: Options, directory: Path) -> None:
 
 
 class _Applied(Listener):
-    """Prints each revision that is applied, unless it is `quiet`."""
+    """Prints each applied revision, unless it is `quiet`."""
 
     def __init__(self, *, quiet: bool) -> None:
         self.revisions: list[str] = []
@@ -215,7 +215,7 @@ class _Applied(Listener):
             print(f"upgrade {revision}", flush=True)
 
     def status(self, text: str) -> None:
-        """Print what goes on."""
+        """Print the progress."""
         tell(text)
 
     waits = backfill = status
@@ -271,7 +271,7 @@ def _schema(options: Options, directory: Path) -> None:
     else:
         try:
             with open(options.output, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-                # It can have been there, and open to others.
+                # An existing file can be readable by others.
                 os.fchmod(file.fileno(), 0o600)
                 file.write(text)
         except OSError as error:
@@ -299,7 +299,7 @@ def _report(options: Options, _: Path) -> int:
         text = json_text(report.document(preview, verdict), indent=2) + "\n"
     else:
         text = report.comment(preview, verdict, options.marker or report.MARKER)
-    # UTF-8 whatever the terminal's encoding is: a report is a file.
+    # A report is a file, so it is UTF-8 in every terminal.
     sys.stdout.buffer.write(printable(text).encode())
     return 3 if options.fail_on and verdict.level.reaches(options.fail_on) else 0
 

@@ -1,4 +1,4 @@
-"""A command of `pulumi-alembic`: a function of its options and the scripts' folder, its parameters and its help."""
+"""Build a command of `pulumi-alembic` from a function, its parameters and its help."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from pulumi_alembic.output.tracing import span
 __all__ = ["AS_JSON", "Options", "Run", "argument", "command", "flag", "option", "tell"]
 
 Options = SimpleNamespace
-"""What was typed: an attribute for each parameter."""
+"""The parsed parameters, as attributes."""
 
 Run = Callable[[Options, Path], int | None]
-"""Runs a command; returns its exit code, None for 0."""
+"""A function that runs a command. It returns the exit code, None for 0."""
 
 
 def option(name: str, help: str, **more: Any) -> click.Option:
-    """An option with a value."""
+    """Return an option with a value."""
     return click.Option([name], help=help, **more)
 
 
 def flag(name: str, help: str) -> click.Option:
-    """An option without a value."""
+    """Return an option without a value."""
     return click.Option([name], is_flag=True, help=help)
 
 
 def argument(name: str, **more: Any) -> click.Argument:
-    """An argument, which its metavar names in the help."""
+    """Return an argument, which its metavar names in the help."""
     return click.Argument([name], **more)
 
 
@@ -42,7 +42,15 @@ AS_JSON = flag("--json", "Print one JSON object.")
 
 
 def command(run: Run, help: str, *parameters: click.Parameter, scripts: bool = True) -> click.Command:
-    """The command that is named after its function. Without `scripts` it runs if there is no folder of scripts."""
+    """Return the command that is named after its function.
+
+    Args:
+        run: Runs the command. Its name is that of the command after one underscore.
+        help: The help. Its first sentence is the short help.
+        parameters: The options and arguments.
+        scripts: Whether the command needs the directory of scripts.
+
+    """
     name = run.__name__[1:]
 
     def callback(**given: Any) -> int | None:
@@ -62,7 +70,7 @@ def command(run: Run, help: str, *parameters: click.Parameter, scripts: bool = T
 
 
 def tell(text: str) -> None:
-    """Print what goes on, unless --quiet was typed."""
+    """Print progress on standard error, unless --quiet is given."""
     context = click.get_current_context(silent=True)
     if context is None or not context.find_root().params.get("quiet"):
         print(printable(text), file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The command `drift` of `pulumi-alembic`, and the script for psql that brings back what is expected."""
+"""The command `drift` of `pulumi-alembic`, and its script for psql that restores the expected schema."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SET LOCAL check_function_bodies = off;"""
 
 
 def psql_script(whole: Difference) -> str:
-    """The statements in their order, each as the role that may run it."""
+    """Return the statements in their order, each as the role that is allowed to run it."""
     return "\n".join([_HEAD, *_lines(whole), "COMMIT;"]) + "\n"
 
 

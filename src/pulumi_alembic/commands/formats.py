@@ -1,4 +1,4 @@
-"""The JSON documents that commands print: `schemas/COMMAND.schema.json` of this package describes each."""
+"""The JSON documents that commands print. `schemas/COMMAND.schema.json` in this package describes each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pulumi_alembic.output.printable import json_text
 __all__ = ["VERSION", "print_document"]
 
 VERSION = 1
-"""It changes when a key changes its meaning or goes; readers accept new keys."""
+"""The version of the documents. It changes if a key is removed or changes its meaning. Readers accept new keys."""
 
 
 def print_document(**values: Any) -> None:

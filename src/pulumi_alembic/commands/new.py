@@ -1,4 +1,4 @@
-"""The commands `new …` of `pulumi-alembic`: a recipe's revisions, written to be reviewed."""
+"""The commands `new …` of `pulumi-alembic`, which write the revisions of a recipe for review."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _RECIPES = {
     "drop-table": ((), "Drop a table that no code uses any longer."),
     "replace-index": (("INDEX", "COLUMNS"), "Let an index of other COLUMNS take the place of an INDEX."),
 }
-"""The words of each recipe behind the table, and its help: to list them loads no parser."""
+"""The arguments of each recipe after the table, and its help. They are here so that help loads no SQL parser."""
 
 
 def _run(name: str) -> Run:

@@ -1,4 +1,4 @@
-"""Where the scripts and the database are, for a command that is typed in a project: found as `alembic` finds them."""
+"""Find a project's scripts and its database as `alembic` does."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ FILES = ("pyproject.toml", "alembic.ini")
 
 
 def project_folder() -> Path:
-    """The nearest folder, from here upwards, that has Alembic's settings; this folder if none has."""
+    """Return the nearest directory with Alembic's settings, from the current one upwards, or the current one."""
     return next((folder for folder in (Path.cwd(), *Path.cwd().parents) if _location(folder)), Path.cwd())
 
 
 def script_directory() -> Path:
-    """The `script_location` of Alembic's settings in the project's folder: pyproject.toml, otherwise alembic.ini.
+    """Return the `script_location` of Alembic's settings, from pyproject.toml or otherwise from alembic.ini.
 
-    Raises HistoryError without one.
+    Raises:
+        HistoryError: Neither file has one.
+
     """
     folder = project_folder()
     if location := _location(folder):
@@ -38,7 +40,7 @@ def _location(folder: Path) -> str:
 
 
 def _of_pyproject(file: Path) -> str:
-    # Not needed by whoever only asks for the URL, and a tenth of a no-op's time.
+    # The import takes a tenth of the time of a run with nothing pending. A command that needs only the URL skips it.
     import tomllib
 
     try:
@@ -59,7 +61,12 @@ def _of_ini(file: Path) -> str:
 
 
 def database_url(directory: Path) -> str:
-    """DATABASE_URL, else what the project's env.py gives `alembic`. Raises DatabaseError where neither tells."""
+    """Return DATABASE_URL or otherwise the URL that the project's env.py gives to `alembic`.
+
+    Raises:
+        DatabaseError: There is neither.
+
+    """
     if url := os.environ.get("DATABASE_URL"):
         return url
     from pulumi_alembic.migrate.alembic_run import ask_url

@@ -1,4 +1,4 @@
-"""The command `status` of `pulumi-alembic`, which a project can call with what it knows of its own stacks."""
+"""The command `status` of `pulumi-alembic`. A project can call `run` with facts about its own stacks."""
 
 from __future__ import annotations
 
@@ -31,13 +31,20 @@ def _status(options: Options, directory: Path) -> int:
 
 
 def run(project: Path, directory: Path, guide: Guide, as_json: bool, html: Path | None) -> int:
-    """Print the status of the project in a folder, whose scripts are in `directory`, and write its page.
+    """Print the status of a project's stacks, and write its page.
+
+    Args:
+        project: The directory of the program.
+        directory: The scripts.
+        guide: Facts about the project's stacks.
+        as_json: Whether to print JSON.
+        html: The file of the page. None for no page.
 
     Returns:
         The exit code: 1 if a stack has a problem, otherwise 0.
 
     Raises:
-        MigrationError: There is no project here, its states cannot be read, or the page cannot be written.
+        MigrationError: There is no project, its states cannot be read, or the page cannot be written.
 
     """
     from pulumi_alembic.scripts.history import History

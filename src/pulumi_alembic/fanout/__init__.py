@@ -1,1 +1,1 @@
-"""One schema in many databases of a server: waves of processes, one resource."""
+"""Migrate many databases of a server as one resource, in waves and with several processes."""

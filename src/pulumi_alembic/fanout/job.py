@@ -1,4 +1,4 @@
-"""What the helper process is told once: everything that is the same for all databases. Holds the login's URL."""
+"""The message that starts the helper process: everything that is the same for all databases, with the login's URL."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ __all__ = ["FanoutJob"]
 
 @dataclass(frozen=True)
 class FanoutJob:
-    """Nothing of it is ever an argument or in the environment of a process.
+    """The parameters of a fan-out. They are passed through a pipe, as arguments and variables of a process are visible.
 
-    `job` names no database. `lint` judges; `admin` is the URL of the login that rehearses, empty where none does.
+    Attributes:
+        job: The parameters of a run, without a database.
+        lint: The severities of lint.
+        admin: The URL of the login that rehearses. Empty without rehearsals.
+
     """
 
     job: Job
@@ -25,15 +29,15 @@ class FanoutJob:
     admin: str = ""
 
     def to_line(self) -> bytes:
-        """As `from_line` reads it."""
+        """Return the job as a line, which `from_line` reads."""
         return base64.b64encode(pickle.dumps(self))
 
     @staticmethod
     def from_line(line: bytes) -> FanoutJob:
-        """The job that `to_line` wrote, in the process that started this one."""
+        """Read the job that the process wrote that started this one."""
         job: FanoutJob = pickle.loads(base64.b64decode(line))  # noqa: S301 - over a pipe that only that process has
         return job
 
     def of(self, name: str) -> Job:
-        """The job of one of the databases."""
+        """Return the parameters of a run in one of the databases."""
         return replace(self.job, url=address(self.job.url, name))

@@ -1,4 +1,4 @@
-"""A query that names the databases of a fan-out, asked again by each preview, update and refresh."""
+"""Run the query for the databases of a fan-out, again in each preview, update and refresh."""
 
 from __future__ import annotations
 
@@ -22,8 +22,19 @@ EXAMPLE = "SELECT datname FROM pg_database WHERE starts_with(datname, 'tenant_')
 
 
 def ask(statement: str, url: str, timeout: str) -> Listing:
-    """The databases that the statement names. Raises DatabaseError where it fails, PolicyError for what is no name."""
-    # The statement is the program's: it finds what its login finds.
+    """Return the databases that a statement lists. The statement cannot write.
+
+    Args:
+        statement: The query.
+        url: The URL of the database to query.
+        timeout: How long the query is allowed to run, such as `10s`.
+
+    Raises:
+        DatabaseError: The query failed, or took too long.
+        PolicyError: A row is not a valid name, or has several columns.
+
+    """
+    # The program's statement runs with the login's own search_path, not with a fixed one.
     with closing(log_in(url, own=False)) as connection:
         return Listing.of(_names(connection, statement, parse_duration("timeout", timeout)), WHERE)
 
@@ -34,7 +45,7 @@ def _names(connection: psycopg.Connection[Any], statement: str, timeout: float) 
         connection.read_only = True
         connection.execute(f"SET LOCAL statement_timeout = {round(timeout * 1000)}".encode())
         with closing(connection.cursor()) as cursor:
-            # Row by row, and not as several statements: one could end the transaction in which nothing is written.
+            # Streaming permits only one statement. A second one could end the read-only transaction.
             for row in cursor.stream(statement.encode()):
                 if len(row) != 1:
                     raise PolicyError(f"{WHERE} gives {len(row)} columns: it gives one, the names. Such as: {EXAMPLE}")

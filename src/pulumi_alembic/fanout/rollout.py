@@ -1,4 +1,4 @@
-"""The waves of an update: the canary first, and none behind one that failed."""
+"""Run the waves of an update, the canary first. No wave begins after a failed one."""
 
 from __future__ import annotations
 
@@ -19,14 +19,22 @@ from pulumi_alembic.review.gates import Gates, notes
 __all__ = ["Outcome", "Rollout"]
 
 _SHOWN = 5
-"""Errors that are told in full."""
+"""How many errors are printed in full."""
 
-_SAY = 1.0  # seconds between two texts
+_SAY = 1.0  # seconds between two reports
 
 
 @dataclass
 class Outcome:
-    """How many databases are at which revision, `failed` with their errors, and how many were left for later."""
+    """The result of the waves.
+
+    Attributes:
+        counts: How many databases are at each revision.
+        failed: The errors by database.
+        wave: The wave that failed. Empty if none did.
+        waiting: How many databases are in later waves, which did not begin.
+
+    """
 
     counts: Counter[str]
     failed: dict[str, str] = field(default_factory=dict)
@@ -34,7 +42,7 @@ class Outcome:
     waiting: int = 0
 
     def text(self, command: str) -> str:
-        """What happened, on what, and what to do next."""
+        """Return what failed, and that `command` continues."""
         left = f"{databases(self.waiting)} after it {'was' if self.waiting == 1 else 'were'} not changed"
         lines = [f"{self.wave}: {databases(len(self.failed))} failed" + (f", and {left}" if self.waiting else "")]
         lines += [indent(failure, "  ") for failure in failures(self.failed)[:_SHOWN]]
@@ -44,7 +52,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Rollout:
-    """Migrates what is pending, wave after wave in the order of the listing, until one has failed."""
+    """Migrates the pending databases in waves, in the order of the listing, until a wave fails."""
 
     pool: WorkerPool
     groups: Groups
@@ -54,10 +62,11 @@ class Rollout:
     contract: str = ""
 
     def run(self) -> Outcome:
-        """Run all waves. The other databases of a wave that fails end whole.
+        """Run the waves. If a database fails, the others of its wave are completed, and no later wave begins.
 
-        The listener's `waits` gets how the first wave ended, and the last, and whom a database waits for; `status`
-        what goes on. Where what runs was approved, nothing else runs.
+        The listener's `waits` receives the results of the first and last wave, and waits for locks. Its `status`
+        receives the
+        progress. If the stack requires an approval, only the approved plans run.
         """
         groups = self.groups
         keys = {number: key for key, group in groups.pending.items() for number in group.numbers}
@@ -88,7 +97,7 @@ class Rollout:
         return outcome
 
     def _run(self, wave: str, items: Mapping[int, tuple[str, Any]], counts: Counter[str]) -> dict[int, str]:
-        """Migrate these databases, by number, and count where they are then; the errors of those that fail."""
+        """Migrate these databases, and update the counts. Return the errors by number."""
         reported, failed = time.monotonic(), {}
         numbers = list(items)
         origins = {number: group.origin for group in self.groups.known.values() for number in group.numbers}

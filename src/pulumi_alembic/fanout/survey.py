@@ -1,4 +1,4 @@
-"""Where all databases are, and what would run in them: looked at in processes, and put together as it comes."""
+"""Read and review the plans of all databases in several processes."""
 
 from __future__ import annotations
 
@@ -20,17 +20,25 @@ _LOOKS = 3
 
 
 def knock(url: str, listing: Listing) -> None:
-    """The server answers, and takes the login. Raises DatabaseError, soon, where a thousand would be waited for."""
+    """Log in to the first database, to find a failing server before all databases are tried. Raises DatabaseError."""
     try:
         log_in(address(url, listing.names[0])).close()
     except NoDatabase:
-        """That it answers is enough: which databases are missing, is told of all of them together."""
+        """The server answers. Missing databases are reported together later."""
 
 
 def survey(pool: WorkerPool, listing: Listing, processes: int, *, known: bool = True) -> Groups:
-    """Each database's plan. Nothing is changed, and no script is loaded.
+    """Return the plan of each database. Nothing is changed, and no script is loaded.
 
-    With none `known` there is no server to ask yet. Raises DatabaseError, naming the databases, where one has no plan.
+    Args:
+        pool: The worker pool.
+        listing: The databases.
+        processes: The largest number of processes.
+        known: Whether the server can be contacted. Otherwise each plan is that of an empty database.
+
+    Raises:
+        DatabaseError: Some databases have no plan. The text names them.
+
     """
     groups, wrong = Groups(listing, pool.target), {}
     items = [(name if known else None, None) for name in (*listing.names, *[None] * listing.to_come)]
@@ -61,10 +69,21 @@ def judged(
     seen: Groups | None = None,
     known: bool = True,
 ) -> Groups:
-    """Each database's plan, and each plan's review; `seen` is what a survey has just found.
+    """Return the plan of each database with its review.
 
-    Where somebody migrates one of them in between, all are looked at again, a few times. Raises DatabaseError as
-    `survey` does, and if there is no review of a plan.
+    If another migration changes a database meanwhile, all are read again, a few times.
+
+    Args:
+        pool: The worker pool.
+        listing: The databases.
+        processes: The largest number of processes.
+        tell: Receives the progress as text.
+        seen: The result of a recent survey. None for a new one.
+        known: Whether the server can be contacted.
+
+    Raises:
+        DatabaseError: Some databases have no plan, or a plan cannot be reviewed. Nothing was changed.
+
     """
     for _ in range(_LOOKS - 1):
         with suppress(Moved):
@@ -74,13 +93,13 @@ def judged(
 
 
 def _judge(pool: WorkerPool, groups: Groups, processes: int, tell: Callable[[str], None], known: bool) -> Groups:
-    """Give each plan its review: made on its first database, with what would be lost in any of them.
+    """Review each plan on its first database, with the losses in any of its databases.
 
-    Raises DatabaseError, naming the database, where it cannot be made: Moved where it has another plan by now.
+    Raises DatabaseError if a plan cannot be reviewed, and Moved if the database has another plan by now.
     """
     pending = list(groups.pending.items())
     items = [(_name(groups, group.numbers[0], known), key) for key, group in pending]
-    # To the end: the next question's answers come behind these.
+    # Read all answers, because those of the next task follow them.
     answers = dict(pool.run("review", items, processes, lambda number, text, lasting: tell(text)))
     for number, (_, group) in enumerate(pending):
         answer = answers[number]
@@ -100,7 +119,7 @@ def _judge(pool: WorkerPool, groups: Groups, processes: int, tell: Callable[[str
 
 
 def read(pool: WorkerPool, listing: Listing, processes: int) -> tuple[dict[str, int], dict[str, str], int]:
-    """How many databases are at each revision, what went wrong with which, and how many are not there any more."""
+    """Return the number of databases at each revision, the errors by database, and the number of missing databases."""
     counts: dict[str, int] = {}
     wrong: dict[str, str] = {}
     gone = 0
@@ -117,7 +136,7 @@ def read(pool: WorkerPool, listing: Listing, processes: int) -> tuple[dict[str, 
 def _with_losses(
     pool: WorkerPool, groups: Groups, review: PlanReview, numbers: Iterable[int], processes: int
 ) -> PlanReview:
-    """What each revision would delete, in as few words as there are amounts, with the database of the first."""
+    """Return the review with what each revision would delete, once for each amount, with an example."""
     names = [groups.name(number) for number in numbers if number < len(groups.listing.names)]
     lost: dict[str, dict[str, list[str]]] = {}
     for number, answer in pool.run("losses", [(name, None) for name in names], processes, shared=review.to_json()):

@@ -1,6 +1,6 @@
-"""What is done to one database of a fan-out, in a process that does one database after the other.
+"""The tasks of a worker process for one database of a fan-out.
 
-An answer is JSON values. A task raises MigrationError for what can go wrong.
+A task returns JSON values. It raises MigrationError for errors of normal use.
 """
 
 from __future__ import annotations
@@ -34,31 +34,42 @@ Answer = dict[str, Any]
 
 
 class Tell(Protocol):
-    """Tells in one line what goes on; `lasting` is what is to be read afterwards too."""
+    """Reports progress in one line. A `lasting` line is shown after the run too."""
 
     def __call__(self, text: str, *, lasting: bool = False) -> None:
-        """Tell it."""
+        """Report it."""
 
 
 @dataclass
 class Bench:
-    """What a process keeps from one database to the next: what is the same for all is read once.
+    """The state of a worker process between two databases. It holds what is the same for all databases.
 
-    `told` are the plans whose details the reader of this batch knows.
+    `told` are the keys of plans whose details this batch has already returned.
     """
 
     job: FanoutJob
     told: set[str] = field(default_factory=set)
 
     def review(self, job: Job, tell: Tell, *, keep: bool = False) -> tuple[Looked, PlanReview]:
-        """The plan of one database, and its review."""
+        """Return the plan of one database, and its review."""
         from pulumi_alembic.review import build
 
         return build.review_from_database(job, self.job.lint, admin=self.job.admin, tell=tell, keep=keep)
 
 
 def look(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
-    """The plan: its key, and its details where they were not told yet. None is a database to come."""
+    """Return the key of the plan, with its details at the first time.
+
+    Args:
+        bench: The state of this process.
+        name: The database. None for a database that does not exist yet.
+        _: Not used.
+        tell: Reports the progress.
+
+    Raises:
+        MigrationError: There is no plan. Nothing was changed.
+
+    """
     if name is None:
         plan = planner.look_at_nothing(bench.job.job).plan
     else:
@@ -78,12 +89,24 @@ def look(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
 
 
 def read(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
-    """The revision that the database says it is at."""
+    """Return the revision of the database."""
     return {"revision": planner.read_revision(bench.job.of(name or "").url)}
 
 
 def review(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
-    """The review of the plan whose key this is, made on this database. Raises Moved where it has another by now."""
+    """Return the review of a plan, made on this database.
+
+    Args:
+        bench: The state of this process.
+        name: The database. None for a database that does not exist yet.
+        key: The key of the plan.
+        tell: Reports the progress.
+
+    Raises:
+        Moved: The database has another plan by now.
+        MigrationError: The plan cannot be reviewed. Nothing was changed.
+
+    """
     from pulumi_alembic.review import build
 
     if name is None:
@@ -96,7 +119,7 @@ def review(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
 
 
 def losses(bench: Bench, name: str | None, document: Any, tell: Tell) -> Answer:
-    """What each revision of the review would delete here, and not keep."""
+    """Return what each revision of the review would delete here without preserving it."""
     from pulumi_alembic.review.build import with_losses
     from pulumi_alembic.review.plan_review import PlanReview
 
@@ -106,10 +129,21 @@ def losses(bench: Bench, name: str | None, document: Any, tell: Tell) -> Answer:
 
 
 def migrate(bench: Bench, name: str | None, expected: Any, tell: Tell) -> Answer:
-    """Bring the database to the target. `expected` has the plan's key, and says whether another may run in its place.
+    """Bring the database to the target.
 
-    What the plan with that key does was judged before. Another one, where somebody else migrated meanwhile, is judged
-    here as a single database's is, unless what runs needs an approval.
+    A plan with the expected key was reviewed before. If another migration has changed the database, the new plan is
+    reviewed here, unless an approval is required.
+
+    Args:
+        bench: The state of this process.
+        name: The database.
+        expected: The plan's key, its notes for the ledger, whether an approval is required, and the command for rules.
+        tell: Reports the progress.
+
+    Raises:
+        NotApproved: The plan is not the approved one. Nothing was changed.
+        MigrationError: As `migrator.migrate` raises it.
+
     """
     from pulumi_alembic.migrate import migrator
 
@@ -169,7 +203,7 @@ HEAVY = ("review", "migrate")
 
 
 def load(bench: Bench) -> None:
-    """Load what HEAVY tasks need, the project's env.py and what it imports too; what fails here, they tell."""
+    """Load what HEAVY tasks need, with the project's env.py and its imports. A task reports an error of env.py."""
     from contextlib import suppress
 
     import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
@@ -193,7 +227,7 @@ def _refuse_template(connection: Connection) -> None:
 
 
 def _key(plan: Plan) -> str:
-    """Two databases with the same key run the same scripts, or start from the same baseline, at the same revision."""
+    """Return the key of a plan. Databases with the same key run the same scripts from the same revision."""
     steps = [[step.id, step.checksum, step.is_stored] for step in plan.steps]
     baseline = plan.baseline.checksum if plan.baseline else ""
     text = json.dumps([plan.current, plan.target, plan.direction, steps, baseline])

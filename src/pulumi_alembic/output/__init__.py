@@ -1,1 +1,1 @@
-"""Text that is printed: harmless for terminals and logs, without passwords and without values of rows."""
+"""Text for people: safe for terminals and logs, without passwords. Also traces and metrics."""

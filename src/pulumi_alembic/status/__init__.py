@@ -1,1 +1,1 @@
-"""All stacks of a project at a glance: what their states and their databases say. Changes nothing."""
+"""The status of all stacks of a project, from their states and databases. Changes nothing."""

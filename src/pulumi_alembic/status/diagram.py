@@ -1,6 +1,6 @@
 """The tables of a database as an SVG picture: a box for each table, a line for each foreign key. Pure.
 
-Mermaid's diagrams need its program to be drawn; a page that works without a network cannot load it.
+The page must work without a network, so it cannot load the program that draws Mermaid's diagrams.
 """
 
 from __future__ import annotations
@@ -19,11 +19,17 @@ _ROW, _HEAD, _LETTER, _GAP, _MARGIN = 20, 28, 7.3, 70, 12
 _Place = tuple[float, float, float, float]
 """The left and upper edge of a box, its width and its height, in pixels."""
 _MOST = 60
-"""More tables are counted, and not drawn."""
+"""The number of tables that are drawn. Further tables are only counted."""
 
 
 def diagram(catalog: Catalog, label: str) -> str:
-    """Return the picture as an `svg` element whose name for a screen reader is `label`; empty without a table."""
+    """Return the picture as an `svg` element. Empty if there are no tables.
+
+    Args:
+        catalog: The catalog of the database.
+        label: The name of the picture for a screen reader.
+
+    """
     own = (f"{VERSION_SCHEMA}.", f"{KEPT_SCHEMA}.")
     listed = [table for table in tables(Catalog(), catalog) if not table.name.startswith(own)]
     shown = listed[:_MOST]
@@ -49,7 +55,7 @@ def _width(table: TableChange) -> float:
 
 
 def _places(shown: Sequence[TableChange]) -> tuple[dict[str, _Place], float, float]:
-    """The box of each table as x, y, width and height: what it refers to stands left of it."""
+    """Return the box of each table, to the right of the tables that it references, and the width and height of all."""
     names = {table.name: table for table in shown}
     depth: dict[str, int] = {}
 

@@ -1,4 +1,4 @@
-"""Each stack of a project: what its state, its database and the scripts say, and its problems with a command each."""
+"""The status of each stack of a project, with its problems and a command for each problem."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pulumi_alembic.status import passphrase, reading, states
 __all__ = ["Guide", "Problem", "Status", "survey"]
 
 _RECORDS = 200
-"""The newest records of each ledger that are read."""
+"""How many of the newest records of each ledger are read."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a stack, and the safest command that helps."""
+    """A problem of a stack, and the safest command that helps."""
 
     text: str
     command: str
@@ -33,10 +33,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Guide:
-    """What a project knows of its stacks and the library does not.
+    """Facts about a project's stacks that this library does not know.
 
-    `engine` is the path of the program with Pulumi's verbs. `target` returns what a stack is pinned to, `head` if it is
-    not pinned. `start` returns the command that starts the server at an address; empty if nobody knows one.
+    Attributes:
+        engine: The path of the program with Pulumi's verbs.
+        target: Returns the revision that a stack is pinned to, or `head`.
+        start: Returns the command that starts the server at an address. Empty if it is not known.
+
     """
 
     engine: str = "pulumi"
@@ -44,17 +47,24 @@ class Guide:
     start: Callable[[str], str] = lambda _: ""
 
     def command(self, verb: str, stack: str) -> str:
-        """A command on a stack, as a person types it."""
+        """Return a command line for a stack."""
         return f"{Path(self.engine).name} {verb} --stack {shlex.quote(stack)}"
 
 
 @dataclass(frozen=True)
 class Status:
-    """One database of one stack. What is not known is None, or empty.
+    """The status of one database of one stack. A field is None or empty if its value is not known.
 
-    `revision` is the database's own, and the state's if the database was not read (`is_read` is false then). `pending`
-    counts the revisions up to the stack's target, and `held` those behind it, which the pin holds back. `drift` counts
-    the objects that differed when an update or a refresh looked last.
+    Attributes:
+        revision: The database's revision, or the state's if `is_read` is false.
+        is_read: Whether the database was read.
+        pending: How many revisions lead to the stack's target.
+        downgrade: Whether they are downgrades.
+        held: How many revisions are behind the target.
+        drift: How many objects differed at the last update or refresh.
+        backup: When the last backup was taken.
+        drifted: Pairs of an object's name and its differences.
+
     """
 
     stack: str
@@ -73,7 +83,7 @@ class Status:
     drifted: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The status as JSON values; times in ISO 8601."""
+        """Return the status as JSON values, with times in ISO 8601."""
         update = self.update
         return {
             "stack": self.stack,
@@ -104,13 +114,13 @@ def survey(project: Path, guide: Guide, *, with_catalog: bool = False) -> tuple[
     """Return the status of every database of every stack, by stack. All stacks are read at the same time.
 
     Args:
-        project: The folder of the program, with Pulumi.yaml.
-        guide: What the project knows of its stacks.
-        with_catalog: Read each database's catalog too, for its diagram.
+        project: The directory of the program, with Pulumi.yaml.
+        guide: Facts about the project's stacks.
+        with_catalog: Whether to read each database's catalog too, for its diagram.
 
     Raises:
-        MigrationError: There is no project here, or its states cannot be read. Nothing else is raised: what is wrong
-            with one stack is a problem of that stack.
+        MigrationError: There is no project, or its states cannot be read. Any other error is a problem in the status
+            of its stack.
 
     """
     all_states = states.read(project, guide.engine)
@@ -151,7 +161,7 @@ def _status(
     elif url:
         server = address(url)
         try:
-            # The URL of many databases leads to one that no revision runs in.
+            # The URL of a fan-out names a database in which no revision runs.
             read = None if migrated.revisions else reading.read(url, most=_RECORDS, with_catalog=with_catalog)
         except DatabaseError as error:
             problems.append(Problem(str(error), guide.start(server) or guide.command("preview", state.stack)))

@@ -1,4 +1,4 @@
-"""The status of all stacks as one HTML page, which loads nothing: it works without a network."""
+"""The status of all stacks as one HTML page, which works without a network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["page"]
 
 _STEP, _LANE, _LEFT = 132, 54, 150
 _EVENTS = 100
-"""The newest entries of all ledgers that the timeline shows."""
+"""How many of the newest entries of all ledgers the timeline shows."""
 
 # Each pair of a text and its background has a contrast of at least 4.5, in both schemes; a test computes them.
 COLOURS = {
@@ -67,7 +67,12 @@ svg .here{fill:var(--accent);stroke:var(--text);stroke-width:3}
 def page(project: str, history: History | None, statuses: Sequence[Status], now: datetime | None = None) -> str:
     """Return the page as HTML: lanes, problems, the table, the timeline, diagrams and drift.
 
-    Without a `history`, whose scripts cannot be read, the page has no lanes.
+    Args:
+        project: The name of the project.
+        history: The scripts.
+        statuses: The statuses of all stacks.
+        now: The time of the page. None for the current time.
+
     """
     now = now or datetime.now(UTC)
     sections = [
@@ -98,7 +103,7 @@ def _colours() -> str:
 
 
 def _lanes(history: History, statuses: Sequence[Status]) -> str:
-    """The revisions from left to right in their order, and a lane for each database with the revisions that it has."""
+    """Return the revisions from left to right, with a lane for each database that marks its revisions."""
     ids = list(history.revisions)
     shown = [status for status in statuses if status.name]
     if not ids or not shown:
@@ -185,7 +190,7 @@ def _timeline(statuses: Sequence[Status]) -> str:
 
 
 def _diagrams(statuses: Sequence[Status]) -> Iterator[str]:
-    """One picture for each schema: stacks at one revision whose tables are the same share it."""
+    """Return one picture for each schema. Stacks with the same tables at the same revision share it."""
     pictures: dict[str, list[Status]] = {}
     for status in statuses:
         if status.read and status.read.catalog:
@@ -213,7 +218,7 @@ def _drift(statuses: Sequence[Status]) -> Iterator[str]:
 
 
 def _wide(content: str, label: str) -> str:
-    """What can be wider than the screen, in a region of its own that a keyboard can scroll."""
+    """Return wide content in a region of its own that a keyboard can scroll."""
     return f'<div class="wide" role="region" tabindex="0" aria-label="{_text(label)}">{content}</div>'
 
 

@@ -1,7 +1,7 @@
-"""Secrets of a state, decrypted with the passphrase of its stack.
+"""Decrypt the secrets of a state with the passphrase of its stack.
 
 The format is that of Pulumi's passphrase provider (CLI 3.260): AES-256-GCM with the key PBKDF2-HMAC-SHA256 of the
-passphrase in 1,000,000 rounds; values are `v1:NONCE:CIPHERTEXT`, and the salt ends in an encrypted "pulumi".
+passphrase in 1,000,000 rounds. Values are `v1:NONCE:CIPHERTEXT`, and the salt ends in an encrypted "pulumi".
 """
 
 from __future__ import annotations
@@ -24,16 +24,22 @@ _PROOF = "pulumi"
 
 
 def variable(stack: str) -> str:
-    """The variable with the passphrase of one stack: PULUMI_CONFIG_PASSPHRASE_PROD of `prod`."""
+    """Return the variable with the passphrase of one stack: PULUMI_CONFIG_PASSPHRASE_PROD of `prod`."""
     name = "".join(character if character.isalnum() else "_" for character in stack.upper())
     return f"PULUMI_CONFIG_PASSPHRASE_{name}"
 
 
 def decrypter(stack: str, salt: str) -> Callable[[str], str] | None:
-    """Return what decrypts the secrets of a stack; None if no passphrase in the environment is the stack's.
+    """Return a function that decrypts the secrets of a stack. None if no passphrase in the environment fits.
 
-    It tries the stack's own variable, then PULUMI_CONFIG_PASSPHRASE, each also with `_FILE` and the name of a file, and
-    the empty passphrase, which development stacks have. Each takes about 0.3 s, in which other threads run.
+    It tries the stack's own variable, then PULUMI_CONFIG_PASSPHRASE, each also with `_FILE` and the name of a file.
+    Last
+    is the empty passphrase of development stacks. Each attempt takes about 0.3 s, during which other threads run.
+
+    Args:
+        stack: The name of the stack.
+        salt: The salt in the state.
+
     """
     try:
         _, encoded, proof = salt.split(":", 2)

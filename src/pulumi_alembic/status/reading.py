@@ -1,4 +1,4 @@
-"""What one database says of itself, read in a transaction that can write nothing."""
+"""Read one database for its status, in a transaction that cannot write."""
 
 from __future__ import annotations
 
@@ -20,14 +20,20 @@ from pulumi_alembic.sql.catalog import Catalog
 __all__ = ["Reading", "read"]
 
 LOGIN = 1.0
-"""Seconds in which a server that accepts a connection has to accept the login."""
+"""Seconds for the login, on a server that has accepted the connection."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A database: its server's major version, its heads, its newest records, and when it was backed up last.
+    """What was read of a database.
 
-    `catalog` is None if it was not asked for.
+    Attributes:
+        server: The major version of its server.
+        heads: Its heads.
+        records: The newest records of its ledger.
+        backup: When the last backup was taken. None if there is none.
+        catalog: Its catalog. None if it was not requested.
+
     """
 
     server: int
@@ -38,10 +44,15 @@ class Reading:
 
 
 def read(url: str, *, most: int, with_catalog: bool) -> Reading:
-    """Read a database, in a thread that ends by itself if its server accepts connections and never answers.
+    """Read a database, in a thread of its own because a server can accept a connection and never answer.
+
+    Args:
+        url: The login's URL.
+        most: How many records of the ledger are read.
+        with_catalog: Whether the catalog is read.
 
     Raises:
-        DatabaseError: its server does not accept a connection in time, or the login, or refuses.
+        DatabaseError: The server does not accept the connection or the login in time, or rejects them.
 
     """
     knock(url)
@@ -57,7 +68,7 @@ def read(url: str, *, most: int, with_catalog: bool) -> Reading:
         finally:
             logged_in.set()
 
-    # A pool would wait for it at the end of the process.
+    # A daemon thread: a pool would wait for it at the end of the process.
     Thread(target=copy_context().run, args=(work,), daemon=True).start()
     if not logged_in.wait(LOGIN):
         where, _, _ = address(url).rpartition("/")

@@ -1,6 +1,6 @@
-"""The states of a project's stacks: of a backend that is a folder without an engine, of any other one with it.
+"""The states of a project's stacks, from the files of a backend in a directory, or from the engine for other backends.
 
-The layout of the folder is that of Pulumi's DIY backend (CLI 3.260): `.pulumi/stacks/PROJECT/STACK.json`, with
+The layout of the directory is that of Pulumi's DIY backend (CLI 3.260): `.pulumi/stacks/PROJECT/STACK.json`, with
 `.pulumi/history` and `.pulumi/backups` beside it.
 """
 
@@ -35,9 +35,16 @@ _CONFIGURATION = re.compile(r"Pulumi\.(?P<stack>[A-Za-z0-9_.-]+)\.ya?ml")
 
 @dataclass(frozen=True)
 class Update:
-    """The newest operation that changed a stack, from its history. `person` and `commit` are empty if git did not say.
+    """The newest operation that changed a stack, from its history.
 
-    `looked` is when an update or a refresh last read the database.
+    Attributes:
+        kind: Pulumi's name of the operation.
+        result: Pulumi's name of the result.
+        when: When it ended.
+        person: The author of the commit. Empty if it is not known.
+        commit: The commit. Empty if it is not known.
+        looked: When an update or a refresh last read the database.
+
     """
 
     kind: str
@@ -50,7 +57,7 @@ class Update:
 
 @dataclass(frozen=True)
 class Migrated:
-    """A `Migrations` resource in a state. `url` is as the state has it: a text, or the ciphertext of one."""
+    """A `Migrations` resource in a state. `url` is the text in the state, encrypted if `is_secret`."""
 
     name: str
     revision: str
@@ -65,9 +72,16 @@ class Migrated:
 
 @dataclass(frozen=True)
 class State:
-    """What the files of a stack say. `salt` is empty if no passphrase protects its secrets, but `provider`.
+    """The state of a stack.
 
-    `has_state` is false before the first update and after the state was lost; then `update` and `backup` tell which.
+    Attributes:
+        has_state: Whether the stack has a state. It has none before the first update, or if the state was lost: then
+            there is an `update` or a `backup`.
+        salt: The salt of the passphrase. Empty if another provider encrypts the secrets.
+        provider: The provider that encrypts the secrets.
+        update: The newest operation. None if there is none.
+        backup: The newest backup of a lost state.
+
     """
 
     stack: str
@@ -76,18 +90,20 @@ class State:
     salt: str = ""
     provider: str = ""
     pending: int = 0
-    """Operations that were under way when the engine ended."""
+    """The number of operations that the engine began and did not end."""
     update: Update | None = None
     backup: Path | None = None
 
 
 def read(project: Path, engine: str) -> tuple[State, ...]:
-    """The states of the stacks of the project in a folder, by name.
+    """Return the states of a project's stacks, by name.
 
-    A backend that is not a folder is asked by `engine`, the program with Pulumi's verbs: its stacks at the same time.
+    Args:
+        project: The directory of the program.
+        engine: The program with Pulumi's verbs. It reads the states of a backend that is no directory.
 
     Raises:
-        MigrationError: There is no project, the engine does not answer, or a state is not one.
+        MigrationError: There is no project, the engine fails, or a state is not valid.
 
     """
     settings = _settings(project)
@@ -98,7 +114,7 @@ def read(project: Path, engine: str) -> tuple[State, ...]:
         with ThreadPoolExecutor(max(1, len(listed))) as pool:
             states = {state.stack: state for state in pool.map(partial(_exported, project, engine), sorted(listed))}
         return tuple(states.get(stack, State(stack, False)) for stack in sorted(named | listed))
-    # file://./.state has its first part where other URLs have the host.
+    # In file://./.state the first part of the path is in the place of the host.
     parts = urlsplit(url)
     backend, name = project / Path(unquote(parts.netloc + parts.path)).expanduser() / ".pulumi", settings["name"]
     files = {_stem(path): path for path in sorted((backend / "stacks" / name).glob("*.json*")) if _stem(path)}
@@ -106,7 +122,7 @@ def read(project: Path, engine: str) -> tuple[State, ...]:
 
 
 def project_name(project: Path) -> str:
-    """The name of the project in a folder. Raises MigrationError if there is none."""
+    """Return the name of the project in a directory. Raises MigrationError if there is none."""
     return str(_settings(project)["name"])
 
 
@@ -121,7 +137,7 @@ def _settings(project: Path) -> dict[str, Any]:
 
 
 def _stem(path: Path) -> str:
-    """The stack of a state's file; empty for what lies beside it, such as `dev.json.bak`."""
+    """Return the stack of a state's file. Empty for other files, such as `dev.json.bak`."""
     return path.name.removesuffix(".gz").removesuffix(".json") if path.name.endswith((".json", ".json.gz")) else ""
 
 
@@ -205,7 +221,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _update(entries: Sequence[Mapping[str, Any]]) -> Update | None:
-    """The newest entry of a history, which has no previews, and when its newest successful one ended."""
+    """Return the newest entry of a history, with the end of the newest successful one. A history has no previews."""
     if not entries:
         return None
     newest = entries[0]
@@ -222,7 +238,7 @@ def _update(entries: Sequence[Mapping[str, Any]]) -> Update | None:
 
 
 def _entries(folder: Path) -> Iterator[dict[str, Any]]:
-    """The newest entries of a history, the newest first; what cannot be read is left out."""
+    """Return the newest entries of a history, the newest first, without unreadable ones."""
     number = re.compile(r"-(\d+)\.history\.json(?:\.gz)?$")
     files = [(int(match[1]), path) for path in folder.glob("*") if (match := number.search(path.name))]
     for _, path in sorted(files, reverse=True)[:_ENTRIES]:
@@ -238,6 +254,6 @@ def _json(path: Path) -> Any:
 
 
 def _time(entry: Mapping[str, Any]) -> datetime:
-    """When an entry ended: seconds in a file, ISO 8601 in what a command prints."""
+    """Return when an entry ended. A file has seconds, a command prints ISO 8601."""
     ended = entry["endTime"]
     return datetime.fromisoformat(ended) if isinstance(ended, str) else datetime.fromtimestamp(ended, UTC)

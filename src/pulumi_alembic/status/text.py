@@ -1,4 +1,4 @@
-"""The status of all stacks as a table for a terminal: one line for each database, then the problems."""
+"""The status of all stacks as a table for a terminal, followed by their problems."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ titles = ("stack", "server", "revision", "pending", "held", "last update", "drif
 
 
 def lines(statuses: Sequence[Status], now: datetime | None = None) -> list[str]:
-    """The table, then each problem with its command, then one line that counts both."""
+    """Return the table, then each problem with its command, then the summary."""
     several = {status.stack for status in statuses if sum(other.stack == status.stack for other in statuses) > 1}
     rows = [list(titles), *(list(cells(status, now)) for status in statuses)]
     for row, status in zip(rows[1:], statuses, strict=True):
@@ -28,7 +28,7 @@ def lines(statuses: Sequence[Status], now: datetime | None = None) -> list[str]:
 
 
 def summary(statuses: Sequence[Status]) -> str:
-    """One line: how many stacks there are, and how many have a problem or revisions to run."""
+    """Return one line with the numbers of stacks, of stacks with problems, and of stacks with pending revisions."""
     stacks = {status.stack for status in statuses}
     troubled = {status.stack for status in statuses if status.problems}
     pending = {status.stack for status in statuses if status.pending}
@@ -37,7 +37,7 @@ def summary(statuses: Sequence[Status]) -> str:
 
 
 def cells(status: Status, now: datetime | None = None) -> tuple[str, ...]:
-    """The cells of one line, in the order of `titles`; a dash is what does not apply, a question mark the unknown."""
+    """Return the cells of one row, in the order of `titles`. A dash does not apply, a question mark is unknown."""
     if not status.name:
         return (status.stack, "-", "-", "-", "-", _updated(status, now), "-", "-")
     server = f"{status.server} ({status.read.server})" if status.read else status.server or "?"
@@ -67,7 +67,7 @@ def _updated(status: Status, now: datetime | None) -> str:
 
 
 def ago(when: datetime, now: datetime | None = None) -> str:
-    """How long ago something was, in one unit: `3 hours ago`."""
+    """Return how long ago a time was, in one unit: `3 hours ago`."""
     passed = (now or datetime.now(UTC)) - when
     for unit, length in (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1))):
         if passed >= length:

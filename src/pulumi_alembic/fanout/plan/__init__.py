@@ -1,1 +1,1 @@
-"""The databases of a fan-out, their waves, and groups of equal plans. Pure."""
+"""The databases of a fan-out, their waves, and groups of databases with equal plans. Pure."""

@@ -1,4 +1,4 @@
-"""The databases of one fan-out: checked as names before any server is asked, and kept small in a state. Pure."""
+"""The databases of a fan-out: their names are checked before any server is contacted, and packed for a state. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pulumi_alembic.output.wording import counted
 __all__ = ["LONGEST", "Listing", "address", "few", "unpack"]
 
 LONGEST = 63
-"""Bytes of a name. PostgreSQL cuts a longer one (NAMEDATALEN), and would go to whichever database has the rest."""
+"""Bytes of a name. PostgreSQL truncates a longer one (NAMEDATALEN), and would connect to the database of that name."""
 
 MOST = 100_000
-"""Databases of one resource."""
+"""The largest number of databases of one resource."""
 
 _URL = re.compile(r"(?P<server>postgres(?:ql)?(?:\+\w+)?://[^/?#]*)(?:/[^?#]*)?(?:\?(?P<options>[^#]*))?")
 _FORMULA = "v1:"
@@ -27,9 +27,9 @@ _FORMULA = "v1:"
 
 @dataclass(frozen=True)
 class Listing:
-    """Names of databases, none twice, each one that PostgreSQL can have, in the order in which they are migrated.
+    """Valid and different names of databases, in the order in which they are migrated.
 
-    `to_come` more are not known by name yet, because what makes them has not made them.
+    `to_come` further databases have no names yet, because their resources do not exist yet.
     """
 
     names: tuple[str, ...]
@@ -37,7 +37,17 @@ class Listing:
 
     @classmethod
     def of(cls, names: Sequence[object], where: str, to_come: int = 0) -> Listing:
-        """The listing of these; `where` is what a person wrote them in. Raises PolicyError, naming the first wrong."""
+        """Check names, and return them as a listing.
+
+        Args:
+            names: The names.
+            where: What contains them, for errors.
+            to_come: How many further databases have no names yet.
+
+        Raises:
+            PolicyError: A name is not valid or occurs twice, or there are none or too many. The text names the first.
+
+        """
         if not names and not to_come:
             raise PolicyError(f"{where}: there is not one database. Name one at least, or take the resource out")
         if len(names) > MOST:
@@ -52,37 +62,37 @@ class Listing:
 
     @property
     def digest(self) -> str:
-        """Of the names, in whichever order."""
+        """The digest of the names, in any order."""
         text = "\0".join(sorted(self.names))
         return _FORMULA + hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
-        """How many, and the digest by which two listings are told apart."""
+        """Return the number of databases and the digest of their names."""
         return f"{databases(len(self.names) + self.to_come)}, {self.digest}"
 
     def pack(self) -> str:
-        """The names as `unpack` reads them: some three bytes for each where they are numbered."""
+        """Return the names as text, which `unpack` reads. Numbered names take about three bytes each."""
         return base64.b64encode(zlib.compress("\0".join(self.names).encode(), 9)).decode()
 
 
 def unpack(text: str) -> tuple[str, ...]:
-    """The names that `Listing.pack` packed; none of an empty text."""
+    """Return the names that `Listing.pack` packed. None of them for an empty text."""
     return tuple(zlib.decompress(base64.b64decode(text)).decode().split("\0")) if text else ()
 
 
 def databases(number: int) -> str:
-    """`1 database`, `1,000 databases`."""
+    """Return `1 database`, `1,000 databases`."""
     return counted(number, "database")
 
 
 def few(names: Iterable[str], number: int, shown: int = 5) -> str:
-    """The first of `number` names, and how many more there are."""
+    """Return the first of `number` names, and how many further ones there are."""
     first = [name for name, _ in zip(names, range(shown), strict=False)]
     return ", ".join(first) + (f" and {number - len(first):,} more" if number > len(first) else "")
 
 
 def address(url: str, name: str) -> str:
-    """The URL of another database of the same server, for the same login. Raises PolicyError where it is no URL."""
+    """Return the URL of another database of the same server, for the same login. Raises PolicyError if it is no URL."""
     parts = _URL.fullmatch(url)
     if parts is None:
         raise PolicyError("the database URL is not one that can be led to others: postgresql://USER:…@HOST:PORT/")
@@ -91,7 +101,7 @@ def address(url: str, name: str) -> str:
 
 
 def changes(before: Collection[str], now: Collection[str]) -> list[str]:
-    """What became of the list, in words: none where it is the same."""
+    """Return lines about new and removed names. Empty if there are none."""
     new, gone = (list(dict.fromkeys(a for a in these if a not in set(those))) for these, those in _both(before, now))
     parts = [f"new since the last update: {few(new, len(new))}"] if new else []
     return parts + ([f"no longer among them, and left as they are: {few(gone, len(gone))}"] if gone else [])

@@ -1,4 +1,4 @@
-"""Databases with equal plans, told once: what a thousand of them add up to is as short as what one has. Pure."""
+"""Groups of databases with equal plans, so that a thousand databases have a short summary. Pure."""
 
 from __future__ import annotations
 
@@ -24,9 +24,18 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC")
 
 @dataclass
 class Group:
-    """The databases of one plan, as their numbers in the listing; `text` is the plan in one line.
+    """The databases with one plan.
 
-    It leads to the revision that it `reaches`, and what is `held` waits.
+    Attributes:
+        origin: The revision before the plan.
+        text: The plan in one line.
+        pending: Whether the plan has anything to run.
+        applied: The digests of the scripts that are applied before or after the plan.
+        numbers: The databases, by their numbers in the listing.
+        review: The review of the plan, made on the first database. None until it is made.
+        reaches: The revision after the plan.
+        held: The held revisions, each with what it waits for.
+
     """
 
     origin: str
@@ -40,34 +49,41 @@ class Group:
 
     @property
     def way(self) -> str:
-        """From where to where."""
+        """The revisions before and after the plan."""
         idle = f"at {self.origin} with {counted(len(self.held), 'revision')} held" if self.held else "already there"
         return self.text.rpartition(", ")[0] if self.pending else idle
 
 
 @dataclass
 class Groups:
-    """All databases of a listing, each in the group of its plan, by the plan's key."""
+    """All databases of a listing, in groups by the key of their plan."""
 
     listing: Listing
     target: str
     known: dict[str, Group] = field(default_factory=dict)
 
     def add(self, number: int, key: str, details: Mapping[str, object] | None) -> None:
-        """One more database has the plan with this key; the first of a process that has it brings the details."""
+        """Add a database to the group of its plan.
+
+        Args:
+            number: The number of the database in the listing.
+            key: The key of the plan.
+            details: The fields of the group. Only the first answer of a process with this key has them.
+
+        """
         if details and key not in self.known:
             self.known[key] = Group(**details)  # type: ignore[arg-type]
         self.known[key].numbers.append(number)
 
     @property
     def pending(self) -> dict[str, Group]:
-        """Those with anything to run, the largest first; of the same size the one of the first database."""
+        """The groups with anything to run, the largest first, then by their first database."""
         ordered = sorted(self.known.items(), key=lambda item: (-len(item[1].numbers), min(item[1].numbers)))
         return {key: group for key, group in ordered if group.pending}
 
     @property
     def held(self) -> dict[str, str]:
-        """By revision what it waits for, of all databases; the one that a database waits for longest."""
+        """The held revisions of all databases, each with the longest wait."""
         held: dict[str, str] = {}
         for group in self.known.values():
             for id, until in group.held.items():
@@ -76,7 +92,7 @@ class Groups:
 
     @property
     def reached(self) -> str:
-        """Where the plans lead, as `counts_text` has it."""
+        """The revisions after the plans, as `counts_text` returns them."""
         counts: Counter[str] = Counter()
         for group in self.known.values():
             counts[group.reaches] += len(group.numbers)
@@ -89,7 +105,10 @@ class Groups:
 
     @property
     def plan(self) -> str:
-        """One line: `997 databases: 20250126_002 → 20250126_003; 2: base → 20250126_003; 1: already there`."""
+        """The plans in one line.
+
+        For example `997 databases: 20250126_002 → 20250126_003; 2: base → 20250126_003; 1: already there`.
+        """
         idle = [group for group in self.known.values() if not group.pending]
         if not self.pending and not self.held:
             return f"at {self.target}: nothing pending"
@@ -101,12 +120,15 @@ class Groups:
 
     @property
     def applied(self) -> Iterator[str]:
-        """The digests of the scripts that are applied somewhere, as each plan says."""
+        """The digests of applied scripts, for each group."""
         return (group.applied for group in self.known.values())
 
     @property
     def digest(self) -> str:
-        """As `PlanReview.digest`, of all reviews and of which databases have which: what an approval names."""
+        """The digest that an approval names, in the form of `PlanReview.digest`.
+
+        It covers all reviews, and which databases have which.
+        """
         reviewed = [(group.review, group) for _, group in sorted(self.pending.items()) if group.review]
         digests = [review.digest.removeprefix(DIGEST_FORMULA).split("-") for review, _ in reviewed]
         named = [sorted(self.listing.names[number : number + 1] for number in group.numbers) for _, group in reviewed]
@@ -116,12 +138,12 @@ class Groups:
         return "-".join([f"{DIGEST_FORMULA}{whole}", *(_digest(part, 4) for part in parts)])
 
     def name(self, number: int) -> str:
-        """That of one database; in words where it is still to come."""
+        """Return the name of a database, or a description if it has none yet."""
         names = self.listing.names
         return names[number] if number < len(names) else "one that is still to come"
 
     def summary(self) -> list[str]:
-        """The review of each plan once, behind how many databases have it and on which it was made."""
+        """Return the review of each plan once, with the number of its databases and the one that it was made on."""
         lines: list[str] = []
         for group in list(self.pending.values())[:_SHOWN]:
             lines.append(f"{self._databases_text(group.numbers)}: {group.text}")
@@ -133,7 +155,10 @@ class Groups:
         return lines
 
     def to_json(self) -> list[dict[str, object]]:
-        """The reviews for a report, as JSON values: those that are not shown, and those that are there, together."""
+        """Return the reviews as JSON values for a report.
+
+        Plans beyond _SHOWN are one entry, and so are databases with nothing to run.
+        """
         pending = list(self.pending.values())
         shown: list[dict[str, object]] = [
             {"databases": self._databases_text(group.numbers), "plan": group.review.to_json() if group.review else None}
@@ -153,20 +178,20 @@ class Groups:
 
 
 def revisions(counts: Mapping[str, int]) -> dict[str, int]:
-    """How many databases are at each revision, the most first; of very many revisions the last ones together."""
+    """Return how many databases are at each revision, the most first. Very many revisions share an entry."""
     ordered = Counter(counts).most_common()
     rest = sum(number for _, number in ordered[_MOST_REVISIONS:])
     return dict(ordered[:_MOST_REVISIONS]) | ({"others": rest} if rest else {})
 
 
 def counts_text(counts: Mapping[str, int]) -> str:
-    """The one revision that all databases are at, or how many are at which."""
+    """Return the only revision of all databases, or how many databases are at each."""
     few_ = revisions(counts)
     return next(iter(few_)) if len(few_) == 1 else ", ".join(f"{id} ({number:,})" for id, number in few_.items())
 
 
 def failures(found: Mapping[str, str]) -> list[str]:
-    """What went wrong with which databases; what is the same with several, once."""
+    """Return the errors with their databases. Databases with the same error share a line."""
     same: dict[str, list[str]] = {}
     for name, error in found.items():
         plain = _TIME.sub("…", error.replace(f'"{name}"', "…").replace(f"database {name} ", "database … "))
@@ -181,7 +206,7 @@ def failures(found: Mapping[str, str]) -> list[str]:
 
 
 def kept(found: Mapping[str, str]) -> dict[str, str]:
-    """As much of what failed as a state holds: some names, each with the beginning of its error."""
+    """Return the errors that a state stores: those of the first databases, shortened."""
     return {name: " ".join(error.split())[:_TEXT] for name, error in list(found.items())[:_SHOWN]} | (
         {"…": f"{len(found) - _SHOWN:,} more"} if len(found) > _SHOWN else {}
     )

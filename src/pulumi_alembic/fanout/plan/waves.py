@@ -1,4 +1,4 @@
-"""How many databases are migrated one after the other, and how many at once. Pure."""
+"""The waves of a fan-out: how many databases are migrated before the next wave begins. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Waves:
-    """Each wave begins when the one before it has ended, without a failure.
+    """The sizes of waves. A wave begins when the previous one has ended without a failure.
 
-    The first has `canary` databases, the others `wave`, or twice as many as the one before where that is None. Of a
-    wave `parallel` are migrated at once, as many as there are cores where that is None.
+    Attributes:
+        canary: The number of databases in the first wave.
+        wave: The number in each other wave. None for twice the previous wave.
+        parallel: How many databases are migrated at the same time. None for the number of cores.
+
     """
 
     canary: int = 1
@@ -28,11 +31,11 @@ class Waves:
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> Waves:
-        """The waves of these settings. Raises PolicyError for what is no whole number from 1 on."""
+        """Return the waves with these settings. Raises PolicyError if one is not a whole number from 1."""
         return cls(**{name: _number(name, value) for name, value in settings.items() if value is not None})
 
     def of(self, items: Sequence[_T]) -> Iterator[Sequence[_T]]:
-        """The items wave after wave, in their order."""
+        """Return the items of each wave, in order."""
         size, begun = self.canary, 0
         while begun < len(items):
             yield items[begun : begun + size]
@@ -41,12 +44,12 @@ class Waves:
 
     @property
     def processes(self) -> int:
-        """How many run at once, if there are as many to run."""
+        """The largest number of processes."""
         return self.parallel or _cores()
 
     @property
     def settings(self) -> dict[str, int]:
-        """What `parse` makes these of; only what is not as it is by default."""
+        """The settings that differ from the defaults, as `parse` reads them."""
         named = {"canary": self.canary, "wave": self.wave, "parallel": self.parallel}
         return {name: value for name, value in named.items() if value is not None and (name, value) != ("canary", 1)}
 
@@ -56,7 +59,7 @@ def _cores() -> int:
 
 
 def _number(name: str, value: object) -> int:
-    # Numbers come over the wire as floats.
+    # Pulumi's protocol transports numbers as floats.
     if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer() or value < 1:
         raise PolicyError(f"{name} must be a whole number from 1, not {value!r}")
     return int(value)

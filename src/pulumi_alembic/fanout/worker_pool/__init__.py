@@ -1,1 +1,1 @@
-"""Many databases at once: a helper process forks workers, each of which does one database after the other."""
+"""Work on many databases in parallel: a helper process forks workers, and each works on one database at a time."""

@@ -1,4 +1,4 @@
-"""Started by `pool.WorkerPool`, as a process of its own; no command for people."""
+"""The program of the helper process, which `pool.WorkerPool` starts. It is no command for people."""
 
 import sys
 

@@ -1,7 +1,8 @@
-"""The helper process: it has no threads, so it can fork, and its forks do one database after the other.
+"""The helper process. It has no threads, so it can fork workers.
 
-Its input is a job, and then batches, a line of JSON each; its output, on a pipe of its own, is a line for each database
-and one at each batch's end. Where its input ends, everything ends: no database is migrated for a provider that is gone.
+Its input is a job followed by batches, each a line of JSON. Its output is a pipe with a line for each database and one
+at the end of each batch. If its input ends, the helper and its workers end, so that no database is migrated without a
+provider.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _INPUT = 0
 
 
 def main(output: int) -> None:
-    """Do what standard input says, and tell the file descriptor `output`."""
+    """Process standard input, and write the answers to the file descriptor `output`."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     commands = Lines(_INPUT)
@@ -50,7 +51,7 @@ def main(output: int) -> None:
 
 
 class _Workers:
-    """The forks. They stay from one batch to the next, until one comes for which they have too little loaded."""
+    """The workers. They stay for the next batch, unless it needs modules that were not loaded when they were forked."""
 
     def __init__(self, bench: Bench, commands: Lines, output: int) -> None:
         self._bench = bench
@@ -65,12 +66,12 @@ class _Workers:
         self._selector.register(_INPUT, selectors.EVENT_READ)
 
     def run(self, batch: dict[str, Any]) -> None:
-        """Have all items of a batch done, and each answer written as it comes; those who are left then have nothing."""
+        """Process all items of a batch, and write each answer at once."""
         if batch["task"] in HEAVY and not self._loaded:
             self._dismiss(list(self._workers.values()))
             load(self._bench)
             self._loaded = True
-        # What is loaded stays: forks shall not write to its pages.
+        # Freeze loaded objects, so that collections in the forks do not write to shared pages.
         gc.collect()
         gc.freeze()
         self._batch, self._waiting = batch, deque(enumerate(batch["items"]))
@@ -86,7 +87,7 @@ class _Workers:
                     sys.exit(1)
 
     def end(self) -> None:
-        """Nothing of it goes on: what has a database in hand ends at once, and the server rolls that back."""
+        """End all workers at once. The server rolls back what they have begun."""
         os.close(self._held)
         for worker in self._workers.values():
             worker.end()
@@ -96,7 +97,7 @@ class _Workers:
         return self._commands.ended
 
     def _hire(self) -> None:
-        """As many as the batch wants at once, while there is anything to do for them."""
+        """Fork as many workers as the batch wants, while items are waiting."""
         while self._waiting and len(self._workers) < self._batch["processes"]:
             worker = Worker.fork(self._bench, self._lifeline, self._held)
             self._workers[worker.fileno()] = worker
@@ -107,7 +108,7 @@ class _Workers:
         worker.item = None
         if self._waiting:
             number, item = self._waiting.popleft()
-            # Of one that has died, it is heard next.
+            # If the worker has died, its channel reports it next.
             with suppress(OSError):
                 worker.begin(self._batch, self._batch["task"], self._batch["shared"], number, item)
 
@@ -125,7 +126,7 @@ class _Workers:
             self._hire()
 
     def _dismiss(self, workers: list[Worker]) -> str:
-        """These are gone; how the last one ended."""
+        """Remove these workers, and return how the last one ended."""
         how = ""
         for worker in workers:
             self._selector.unregister(worker)

@@ -1,4 +1,4 @@
-"""Messages between processes: each is JSON values in a line."""
+"""Messages between processes, as JSON values in lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CHUNK = 1 << 16
 
 
 class Lines:
-    """What was written to a file descriptor, line by line; `ended` where nobody can write to it any more."""
+    """Reads a file descriptor line by line. `ended` is whether all writers have closed it."""
 
     def __init__(self, source: int) -> None:
         self._source = source
@@ -22,13 +22,13 @@ class Lines:
         self.ended = False
 
     def next(self) -> bytes:
-        """The next line; empty at the end."""
+        """Wait for the next line. Empty at the end."""
         while not self._ready and not self.ended:
             self.read()
         return self._ready.popleft() if self._ready else b""
 
     def read(self) -> None:
-        """Wait for more, of which `taken` and `next` have what is complete."""
+        """Wait for more data, whose complete lines `taken` and `next` return."""
         try:
             chunk = os.read(self._source, _CHUNK)
         except ConnectionResetError:
@@ -38,14 +38,14 @@ class Lines:
         self._ready.extend(lines)
 
     def taken(self) -> list[bytes]:
-        """What is complete by now, each line once."""
+        """Return the complete lines that were not returned yet."""
         lines = list(self._ready)
         self._ready.clear()
         return lines
 
 
 def write(target: int, message: dict[str, Any] | bytes) -> None:
-    """Write a message, or a line as it was read. Raises OSError where nobody reads any more."""
+    """Write a message, or a line as it was read. Raises OSError if the reader is gone."""
     data = (message if isinstance(message, bytes) else json.dumps(message).encode()) + b"\n"
     while data:
         data = data[os.write(target, data) :]

@@ -1,4 +1,4 @@
-"""Many databases at once, from a process that may not fork: the helper is started, told what to do, and listened to."""
+"""Start the helper process, from a process that cannot fork because it has threads, and exchange messages with it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _END_SECONDS = 10
 
 
 class WorkerPool:
-    """From the beginning of the block to its end there is one helper; with it goes whatever it has begun.
+    """A helper process for the duration of a block. Its workers end with it.
 
-    The helper notices the end of this process by the end of its input.
+    The helper ends when its input ends, even if this process is killed.
     """
 
     def __init__(self, job: FanoutJob) -> None:
@@ -58,12 +58,12 @@ class WorkerPool:
 
     @property
     def command(self) -> str:
-        """What a person repeats after a failure."""
+        """The command that repeats the run after a failure."""
         return self._job.job.command
 
     @property
     def target(self) -> str:
-        """The revision that all databases are brought to."""
+        """The target of all databases."""
         return self._job.job.target
 
     def run(
@@ -74,12 +74,19 @@ class WorkerPool:
         hear: Callable[[int, str, bool], None] = lambda number, text, lasting: None,
         shared: Any = None,
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """One answer for each item, with its number, as they come.
+        """Run a task for each item, and return the answers with the items' numbers as they arrive.
 
-        `hear` gets what one of them says meanwhile, and whether that is to last.
+        Args:
+            task: The name of the task.
+            items: Pairs of a database and its argument. None as the argument stands for `shared`.
+            processes: The largest number of workers.
+            hear: Receives a report of an item's task: the number, the text, and whether it is lasting.
+            shared: The argument of all items without their own.
 
-        An item is the name of a database and what the task wants to know of it, or None where that is `shared` by all.
-        Raises HistoryError where the scripts are no history, DatabaseError where the helper itself ends.
+        Raises:
+            HistoryError: The scripts are not one history.
+            DatabaseError: The helper ended. What its workers had not committed is rolled back.
+
         """
         self._say(json.dumps({"task": task, "items": items, "processes": processes, "shared": shared}).encode())
         assert self._answers  # noqa: S101 - there is one within the block
@@ -100,7 +107,7 @@ class WorkerPool:
 
     def _say(self, line: bytes) -> None:
         assert self._process and self._process.stdin  # noqa: S101 - there is one within the block
-        # Why it is gone, is read from its answers.
+        # If the helper is gone, its answers give the reason.
         with suppress(BrokenPipeError):
             self._process.stdin.write(line + b"\n")
             self._process.stdin.flush()

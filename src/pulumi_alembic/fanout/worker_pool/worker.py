@@ -1,4 +1,4 @@
-"""A fork that does one database after the other, as it is told: it keeps what it has loaded from one to the next."""
+"""A forked worker, which processes one database after the other and keeps loaded modules between them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ _INPUT = 0
 
 
 class Worker:
-    """A process with at most one database in hand, whose number is `item`; `batch` is what it was told last to do.
+    """A worker process, seen from the helper.
 
-    It ends with the process that forked it, however that ends. Ctrl-C is for that one to decide.
+    `item` is the number of its current database, and `batch` the batch that it last received. The worker ends with the
+    process that forked it. It ignores Ctrl-C, which the helper handles.
     """
 
     def __init__(self, pid: int, channel: socket.socket) -> None:
@@ -44,10 +45,13 @@ class Worker:
 
     @classmethod
     def fork(cls, bench: Bench, lifeline: int, held: int) -> Worker:
-        """A new one, with all that this process has loaded.
+        """Fork a worker with everything that this process has loaded.
 
-        `lifeline` is the reading end of a pipe to which nobody writes, and `held` the end that this process alone
-        keeps open.
+        Args:
+            bench: The state that the worker begins with.
+            lifeline: The reading end of a pipe that nothing is written to. It ends with this process.
+            held: The writing end, which only this process keeps open.
+
         """
         ours, theirs = socket.socketpair()
         pid = os.fork()
@@ -56,7 +60,7 @@ class Worker:
             return cls(pid, ours)
         try:
             ours.close()
-            # Else no fork would notice that this process is gone.
+            # Otherwise no worker would notice the end of this process.
             os.close(held)
             _work(bench, theirs.fileno(), lifeline)
         except BaseException as error:
@@ -65,11 +69,11 @@ class Worker:
             os._exit(1)
 
     def fileno(self) -> int:
-        """Where it can be heard."""
+        """Return the file descriptor of the worker's answers."""
         return self._channel.fileno()
 
     def begin(self, batch: object, task: str, shared: Any, number: int, item: Any) -> None:
-        """Give it a database, and what to do where that is another batch's. Raises OSError where it is gone."""
+        """Send a database to the worker, after the task of a new batch. Raises OSError if the worker is gone."""
         self.item = number
         if batch is not self.batch:
             write(self.fileno(), {"task": task, "shared": shared})
@@ -77,16 +81,16 @@ class Worker:
         write(self.fileno(), {"n": number, "item": item})
 
     def has_ended(self) -> bool:
-        """Whether it is gone by now."""
+        """Return whether the worker has ended."""
         if self._status is None:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             self._status = status if pid else None
         return self._status is not None
 
     def end(self) -> str:
-        """Wait for its end, which comes once it has done what it has in hand; how that was, in words."""
+        """Wait until the worker has finished its database and ended. Return how it ended, in words."""
         with suppress(OSError):
-            # Not close() alone: those that were forked after it have this end too.
+            # close() is not enough, because workers that were forked later have this end too.
             self._channel.shutdown(socket.SHUT_WR)
         self._channel.close()
         if self._status is None:
@@ -101,7 +105,7 @@ def _work(bench: Bench, channel: int, lifeline: int) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    # A script that asks its input gets none, instead of a batch.
+    # A script that reads standard input gets nothing, instead of a batch.
     os.dup2(os.open(os.devnull, os.O_RDONLY), _INPUT)
     threading.Thread(target=_die_with, args=[lifeline], daemon=True).start()
     lines, writing = Lines(channel), threading.Lock()
@@ -117,7 +121,7 @@ def _work(bench: Bench, channel: int, lifeline: int) -> NoReturn:
             task, shared = order["task"], order["shared"]
             bench.told.clear()
             continue
-        # At most one generation for each database, and none in the middle of its locks.
+        # Collect garbage between databases, so that no collection happens while locks are held.
         gc.collect(1)
         tell({"n": order["n"], **_answer(bench, task, shared, order, tell)})
     os._exit(0)
@@ -141,6 +145,6 @@ def _answer(bench: Bench, task: str, shared: Any, order: dict[str, Any], tell: _
 
 
 def _die_with(lifeline: int) -> None:
-    """The server rolls back what this process had begun, as after any crash; the next run finds the rest."""
+    """End this process when its parent ends. The server rolls back its transaction, and the next run continues."""
     os.read(lifeline, 1)
     os._exit(1)
