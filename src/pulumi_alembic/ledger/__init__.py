@@ -1,1 +1,1 @@
-"""The ledger of a database: what was done to each revision, with which script, and what a checkout makes of it."""
+"""The ledger: the append-only table of what was done to each revision, with the script that ran."""

@@ -1,4 +1,4 @@
-"""When contracts run, as the last update stored it for those who migrate by hand, and when expands were applied."""
+"""The stored setting of when contracts run, for migrations by hand, and the times at which expands were applied."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NAME = "contract"
 
 
 def read(connection: Connection) -> str:
-    """When contracts run, as `phases.parse` returns it; empty if no update stored it."""
+    """Return when contracts run, as `phases.parse` returns it. Empty if no update stored it."""
     if not _is_there(connection):
         return ""
     query = sql.SQL("SELECT value FROM {table} WHERE name = %s").format(table=_TABLE)
@@ -37,7 +37,7 @@ def read(connection: Connection) -> str:
 
 
 def write(connection: Connection, when: str) -> None:
-    """Store when contracts run; empty for the default, which needs no table. Does not commit."""
+    """Store when contracts run. Empty is the default, which needs no table. Does not commit."""
     if when == read(connection):
         return
     if not _is_there(connection):
@@ -49,7 +49,7 @@ def write(connection: Connection, when: str) -> None:
 
 
 def applied(connection: Connection, revisions: Collection[str]) -> Applied:
-    """When these revisions were applied here, of those that the ledger knows to be applied by a run."""
+    """Return when these revisions were applied here by a run. Others are left out."""
     now = _now(connection)
     columns = table.columns(connection)
     if not columns or not revisions:

@@ -1,4 +1,4 @@
-"""Every applied script is the one that ran: compared with the ledger, which keeps each script as it ran."""
+"""Check that every applied script is still the one that ran, by comparing it with the ledger."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ WHERE {event} IN ('applied', 'accepted', 'adopted') ORDER BY revision, id DESC
 
 
 class Run(NamedTuple):
-    """How a revision ran last, or was accepted since."""
+    """The last run of a revision, or its last acceptance or adoption.
+
+    Attributes:
+        row: the id of its row.
+
+    """
 
     row: int
     direction: str
@@ -39,20 +44,29 @@ class Run(NamedTuple):
 
 
 def check(connection: Connection, history: History, heads: Sequence[str]) -> None:
-    """No script of what is applied differs from the one that ran. Raises HistoryError with the lines that differ.
+    """Raise HistoryError, with the lines that differ, if a script of an applied revision differs from the one that ran.
 
-    `heads` are the database's. What was stamped has no row, and nothing to compare. Changes nothing.
+    Stamped revisions have no row and are not compared. Nothing is changed.
+
+    Args:
+        connection: a session of the database.
+        history: the scripts.
+        heads: the database's heads.
+
     """
     _check(history, heads, read_runs(connection), lambda revision, row: _lines_that_differ(connection, revision, row))
 
 
 def check_runs(history: History, heads: Sequence[str], runs: Mapping[str, Run]) -> None:
-    """As `check`, with the `runs` that were read before, and without the lines that differ."""
+    """Check as `check` does, with `runs` that were read before, and without showing the lines that differ."""
     _check(history, heads, runs, lambda *_: iter(["(the file of the schema holds no scripts)"]))
 
 
 def require(url: str, directory: Path) -> History:
-    """The scripts in `directory`: `check` of them and the database at `url`, and the manifest. Raises as these."""
+    """Load the scripts in `directory`, and check them against the database and the manifest.
+
+    Raises as these checks do.
+    """
     history = History.load(directory)
     with connect(url) as connection:
         check(connection, history, read_heads(connection))
@@ -61,9 +75,13 @@ def require(url: str, directory: Path) -> History:
 
 
 def accept(connection: Connection, history: History, heads: Sequence[str], id: str, reason: str) -> bool:
-    """From here on the script of `id` as it is now stands for the one that ran; False where it is that one already.
+    """Accept the current script of `id` in place of the one that ran. Return False if it is the same.
 
-    Adds a row to the ledger, and does not commit. Raises TargetError where `id` is not applied, or was only stamped.
+    A row is added to the ledger, without a commit.
+
+    Raises:
+        TargetError: `id` is not applied, or was only stamped.
+
     """
     applied = _applied(read_runs(connection), history, heads)
     if id not in history.revisions or id not in applied:
@@ -109,7 +127,7 @@ def _check(
 
 
 def _applied(runs: Mapping[str, Run], history: History, heads: Sequence[str]) -> dict[str, Run | None]:
-    """The database's heads and all they build on, as they ran; None for what has no row."""
+    """Return the last runs of the database's heads and all that they build on. None for a revision without a row."""
     applied: dict[str, Run | None] = {}
     pending = list(heads)
     while pending:
@@ -117,19 +135,19 @@ def _applied(runs: Mapping[str, Run], history: History, heads: Sequence[str]) ->
         if id in applied:
             continue
         run, script = runs.get(id), history.revisions.get(id)
-        # A downgrade as the last run of what is applied: it was stamped since.
+        # If the last run of an applied revision is a downgrade, it was stamped since.
         applied[id] = run if run and run.direction == Direction.UPGRADE else None
-        # As it was applied, where that is known: the script may say otherwise by now.
+        # Prefer the down revisions that were recorded, because the script can have changed since.
         pending += run.down_revisions if run else script.down_revisions if script else ()
     return applied
 
 
 def read_runs(connection: Connection) -> dict[str, Run]:
-    """The last run of each revision in the ledger."""
+    """Return the last run of each revision in the ledger."""
     columns = ledger.columns(connection)
     if not columns:
         return {}
-    # These columns only: a login for reports is not allowed to read what ran.
+    # Only these columns, because a login for reports is not allowed to read the scripts.
     standing, names = ledger.standing(columns, "id, revision, direction, checksum, down_revisions, event")
     runs = sql.SQL(_LAST_RUNS).format(**names)
     return {id: Run(*run) for id, *run in connection.execute(standing + runs)}

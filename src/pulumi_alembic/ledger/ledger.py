@@ -1,4 +1,4 @@
-"""The ledger: what was done to a revision, one row for each event, in its own database. Rows are only ever added."""
+"""Rows of the ledger: add one for each event, and read what was begun. Rows are only ever added."""
 
 from __future__ import annotations
 
@@ -38,7 +38,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of a run beside its script: the heads before and after, how long it took, and how much it sent."""
+    """Facts about a run apart from its script.
+
+    Attributes:
+        before: the heads before the run.
+        after: the heads after it.
+        statements: how many the script sent.
+        backup: the id of the backup that was taken before.
+
+    """
 
     before: Sequence[str]
     after: Sequence[str]
@@ -49,7 +57,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Row:
-    """What happened, and what is known of it beside its script."""
+    """An event, and facts about it apart from the script.
+
+    Attributes:
+        phase: which of the revision's statements outside a transaction, from 1.
+        statement: the text of that statement.
+
+    """
 
     event: Event
     run: Run | None = None
@@ -59,7 +73,7 @@ class Row:
 
     @property
     def values(self) -> dict[str, Any]:
-        """By column."""
+        """The row's values by column."""
         values: dict[str, Any] = {"event": self.event.value, "phase": self.phase, "statement": self.statement}
         values["detail"] = None if self.detail is None else json.dumps(self.detail)
         if run := self.run:
@@ -70,7 +84,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A statement outside a transaction that was begun since its revision last was applied; `id` is its intent's."""
+    """A statement outside a transaction, begun since its revision was last applied.
+
+    `id` is that of its intent's row.
+    """
 
     id: int
     revision: str
@@ -115,7 +132,7 @@ standing AS NOT MATERIALIZED (
     SELECT * FROM {table} row WHERE NOT EXISTS (SELECT FROM restored WHERE row.id > kept AND row.id < restored.id)
 )
 """
-"""For a WITH: `standing` is the ledger without the rows of what a restore took back."""
+"""For a WITH clause: `standing` is the ledger without the rows that a restored backup has undone."""
 
 _ATTEMPTS = f"""
 WITH {STANDING}
@@ -136,10 +153,19 @@ ORDER BY intent.id
 def record(
     connection: Connection, revision: Revision, direction: Direction, tools: str, row: Row, origin: Origin
 ) -> int:
-    """Add one row, and return its id; `tools` is a JSON object. Does not commit.
+    """Add one row for a revision, and return its id. Does not commit.
 
-    That of a run belongs in the transaction of the run itself, so that both are there or neither. `prepare` has made
-    the table.
+    The row of a run belongs in the transaction of the run, so that both are committed or neither. `prepare` must have
+    created the table.
+
+    Args:
+        connection: the session of the run.
+        revision: whose script ran.
+        direction: in which direction.
+        tools: versions of the tools, as a JSON object.
+        row: the event.
+        origin: who ran it, from where.
+
     """
     return _insert(connection, _script(revision, direction, tools) | row.values, origin)
 
@@ -167,9 +193,15 @@ def adopt(
 def note(
     connection: Connection, row: Row, origin: Origin, checksum: str | None = None, source: bytes | None = None
 ) -> int:
-    """As `record`, of what has no script: the database came from the heads before to those after, by no revision.
+    """Add one row for an event without a script, and return its id. Does not commit.
 
-    `source` is what the event left to keep, in place of a script, and `checksum` its digest.
+    Args:
+        connection: a session of the database.
+        row: the event.
+        origin: who caused it, from where.
+        checksum: the digest of `source`.
+        source: data to keep in place of a script.
+
     """
     heads = sorted(row.run.after) if row.run else []
     values = {"revision": "+".join(heads) or "base", "down_revisions": _array([]), "tools": "{}"}
@@ -199,7 +231,10 @@ def _values(values: dict[str, Any], origin: Origin) -> list[Any]:
 
 
 def _array(values: Sequence[str]) -> str:
-    """As PostgreSQL reads an array of text: psycopg takes longer to find out what a list is of than to send the row."""
+    """Return PostgreSQL's text form of a text array.
+
+    For a list, psycopg takes longer to find its type than to send the row.
+    """
     return "{" + ",".join('"' + value.replace("\\", r"\\").replace('"', r"\"") + '"' for value in values) + "}"
 
 
@@ -214,9 +249,14 @@ def ran(connection: Connection) -> bool:
 
 
 def standing(found: Collection[str], selected: str = "*") -> tuple[sql.Composable, dict[str, sql.Composable]]:
-    """The WITH clause of `standing`, and its name and that of the event's column, as a ledger with these columns has.
+    """Return the WITH clause of `standing`, the name to select from, and the column of the event.
 
-    A ledger that was made before there were events has only rows of what was applied.
+    A ledger from before there were events contains only rows of applied revisions.
+
+    Args:
+        found: the ledger's columns.
+        selected: the columns that `standing` needs, as SQL.
+
     """
     if "event" not in found:
         return sql.SQL(""), {"rows": TABLE, "event": sql.Literal("applied")}
@@ -225,7 +265,10 @@ def standing(found: Collection[str], selected: str = "*") -> tuple[sql.Composabl
 
 
 def attempts(connection: Connection) -> list[Attempt]:
-    """What was begun outside a transaction, and whose revision was not applied since; oldest first."""
+    """Return statements that were begun outside a transaction, oldest first.
+
+    Those of revisions applied since are left out.
+    """
     if not {"event"} <= columns(connection):
         return []
     return [Attempt(*row) for row in connection.execute(sql.SQL(_ATTEMPTS).format(table=TABLE))]

@@ -1,4 +1,7 @@
-"""The record of a database: what became of it, newest first, read from its ledger; a gap in it is a row too."""
+"""The record of a database: what was done to it, newest first, from its ledger.
+
+Changes outside the ledger appear as gaps.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,10 @@ from pulumi_alembic.scripts.promotion import UNPROVEN
 __all__ = ["BY_HAND", "Record", "read", "table"]
 
 BY_HAND = "moved by hand"
-"""The result of a row that no ledger holds: the heads are not those that the row before left."""
+"""The result of a gap: the heads differ from those that the previous row left."""
 
 _WIDTH, _WHEN, _WHAT = 100, 21, 27
-"""Columns of the table for people: of a whole line, of the time, and of what was done at most."""
+"""Widths in characters: of a line, of the time, and the most for what was done."""
 
 _SHOWN = tuple(event for event in Event if event not in (Event.INTENT, Event.DONE, Event.SNAPSHOT, Event.BEGUN))
 
@@ -33,14 +36,21 @@ _COLUMNS = {
     **{"seconds": "NULL", "statements": "NULL", "backup": "NULL", "detail": "NULL"},
     **{"heads_before": "NULL", "heads_after": "NULL"},
 }
-"""What is read of each row, and what stands for it in a ledger made before it had that column."""
+"""The columns to read, and the SQL that replaces each in a ledger from before it existed."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One row. `origin` and `target` are the database's heads before and after; `when` is None for what has no row.
+    """One row of the record.
 
-    It is `chained` where the ledger holds its heads, and they are not concluded from its script.
+    Attributes:
+        when: None for a gap.
+        origin: the heads before.
+        target: the heads after.
+        who: the login of the database.
+        person: the user of the machine, or the actor of a CI job.
+        chained: the ledger contains its heads. Otherwise they are derived from the script.
+
     """
 
     when: datetime | None
@@ -59,29 +69,34 @@ class Record:
     chained: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        """The row as JSON values; `when` in ISO 8601."""
+        """Return the row as JSON values, with `when` in ISO 8601."""
         document = asdict(self) | {"when": self.when.isoformat() if self.when else None}
         return {name: value for name, value in document.items() if name != "chained"}
 
 
 def read(connection: Connection, limit: int | None) -> tuple[list[Record], int]:
-    """The newest `limit` records, all where it is None, newest first; and how many rows of the ledger are older.
+    """Return the newest records, newest first, and how many rows of the ledger are older. Nothing is changed.
 
-    Each record begins where the next one in the list ended: where the heads were moved past the ledger, a record says
-    so. Rows from before the ledger knew of heads are taken for whole where nothing says otherwise. Changes nothing.
+    Each record begins at the heads where the previous one ended. If the heads were changed outside the ledger, a gap is
+    added. Rows from before the ledger contained heads are taken as complete, unless something contradicts that.
+
+    Args:
+        connection: a session of the database.
+        limit: the number of records, None for all.
+
     """
     present = columns(connection)
     heads = read_heads(connection)
     if not present:
         return ([_gap((), heads)] if heads else []), 0
-    # In any other style psycopg reads no time.
+    # psycopg can parse times only in this style.
     connection.execute("SET LOCAL datestyle = ISO")
     rows, older = _rows(connection, present, limit)
     return list(_with_gaps(rows, heads, whole=not older)), older
 
 
 def table(records: Sequence[Record]) -> list[str]:
-    """The records as lines of at most 100 columns, two or more for each; times are those of this machine."""
+    """Return the records as lines of at most 100 columns, two or more each, with times in the local time zone."""
     width = min(max(len(record.what) for record in records), _WHAT)
     lines = [f"{'when':<{_WHEN}}{'what':<{width}}  {'took':>8}  result"]
     for record in records:
@@ -190,7 +205,10 @@ def _of_backfill(detail: Mapping[str, Any]) -> str:
 
 
 def _with_gaps(rows: Sequence[Record], heads: tuple[str, ...], *, whole: bool) -> Iterator[Record]:
-    """The rows, with a record where one does not begin at what the one before it left; `whole` where none is older."""
+    """Yield the rows, and a gap if one does not begin where the previous one ended.
+
+    `whole` if there are no older rows.
+    """
     later: tuple[str, ...] | None = heads
     for row in rows:
         if row.chained and later is not None and row.target != later:
@@ -210,7 +228,7 @@ def _when(record: Record) -> str:
 
 
 def _details(record: Record) -> Iterator[str]:
-    """From which revision to which, who did it and from where."""
+    """Yield the revisions before and after, who did it and from where."""
     origin, target = revision_text(record.origin), revision_text(record.target)
     yield f"{origin} → {target}" if origin != target else f"at {target}"
     if record.who:

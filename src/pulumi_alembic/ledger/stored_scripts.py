@@ -1,4 +1,4 @@
-"""The scripts of applied revisions that a checkout lacks, from the ledger: none that only the ledger vouches for."""
+"""Stored scripts: applied revisions that a checkout lacks, from the ledger, if something outside it confirms them."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _GIT_SECONDS = 30
 
 
 def has_script(directory: Path, id: str, sum: str) -> bool:
-    """Whether a commit that a branch or a tag of this repository reaches has a script of `id` with this checksum.
+    """Return whether a branch or a tag of this repository contains a script of `id` with this checksum.
 
-    False too if there is no repository, or no git.
+    False also without a repository or git.
     """
     return any(checksum(text) == sum for text in _texts(directory, id))
 
 
 def _texts(directory: Path, id: str) -> Iterator[str]:
-    """Each text that the script ever had, the newest first."""
+    """Yield every version of the script's text in git, the newest first."""
     arguments = ["log", "--all", "--no-renames", "--diff-filter=AM", "--raw", "--no-abbrev", "--format="]
     listed = git(directory, *arguments, "--", f"versions/{id}_*.py", seconds=_GIT_SECONDS) or b""
     for line in listed.splitlines():
@@ -44,13 +44,13 @@ def _texts(directory: Path, id: str) -> Iterator[str]:
 
 
 FOLDER = "ledger"
-"""Where a stored script seems to be, beside the scripts' own folder: there is no such folder."""
+"""The directory in the paths of stored scripts. No such directory exists."""
 
 LARGEST = 4_000_000
-"""Bytes of a script. What the ledger holds unpacks to more only if somebody put it there to fill the memory."""
+"""The most bytes of an unpacked script. More would only be there to exhaust the memory."""
 
 
-# Of a revision that was stamped after its last downgrade, this is how it was applied before.
+# For a revision that was stamped after its last downgrade, this finds the run before.
 _LAST = """
 SELECT DISTINCT ON (revision) revision, source, tools, {commit}, applied_by::text,
     to_char(applied_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
@@ -62,9 +62,11 @@ ORDER BY revision, id DESC
 
 @dataclass(frozen=True)
 class StoredScript:
-    """What the ledger says of a revision as it was applied last: nothing of it is to be believed for that.
+    """A revision's script as the ledger has it from its last run. It is not trusted for that reason alone.
 
-    `source` is empty where it cannot be unpacked.
+    Attributes:
+        source: empty if it cannot be unpacked.
+
     """
 
     id: str
@@ -76,27 +78,33 @@ class StoredScript:
 
     @property
     def digest(self) -> str:
-        """Of the text itself, whatever the ledger says of it."""
+        """The digest of the text itself. The ledger's own checksum is not used."""
         return digest(checksum(self.source))
 
     @property
     def printable(self) -> str:
-        """The text without what a terminal would obey. Nothing else is hidden: somebody is to judge what it runs."""
+        """The text without characters that control a terminal.
+
+        Everything else is shown, because a person judges the script.
+        """
         return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in self.source)
 
     def __str__(self) -> str:
-        """The id, and who applied it, when and with what."""
+        """Return the id, and who applied it, when and with which tools."""
         tools = "".join(f", {name} {version}" for name, version in self.tools)
         commit = f", commit {self.commit}" if self.commit else ""
         return f"{self.id} (applied {self.applied_at} by {self.applied_by}{commit}{tools})"
 
 
 def complete(connection: Connection, history: History, heads: Sequence[str], trust: Trust) -> History:
-    """The history, and what of the database's heads and of all that they build on is in the ledger alone.
+    """Return the history completed by stored scripts of applied revisions that it lacks.
 
-    Reads the ledger only if the scripts lack a head. Raises StoredScriptError if the stack does not roll such a head
-    back, and for each stored script that is missing or that nothing outside of the database confirms. No code of it has
-    run then.
+    The ledger is read only if a head of the database is missing. No stored code has run when this raises.
+
+    Raises:
+        StoredScriptError: the stack does not allow the rollback, or a stored script is missing or not confirmed by
+            anything outside the database.
+
     """
     unknown = [head for head in heads if head not in history.revisions]
     if not unknown:
@@ -109,7 +117,7 @@ def complete(connection: Connection, history: History, heads: Sequence[str], tru
 
 
 def read(connection: Connection, id: str) -> StoredScript:
-    """The stored script of one revision. Raises StoredScriptError if there is none."""
+    """Return the stored script of one revision. Raises StoredScriptError if there is none."""
     stored = _read(connection, sql.SQL("revision = {}").format(sql.Literal(id)))
     if id not in stored:
         raise StoredScriptError(f"the ledger has no script of {id}: it was stamped, or never applied here")
@@ -119,7 +127,7 @@ def read(connection: Connection, id: str) -> StoredScript:
 def _vouched(
     history: History, heads: Iterable[str], stored: Mapping[str, StoredScript], trust: Trust
 ) -> list[Revision]:
-    """The stored scripts of these heads and of all that they build on, each of them checked before it is parsed."""
+    """Return the stored scripts of these heads and all that they build on. Each is checked before it is parsed."""
     vouched: dict[str, Revision] = {}
     refused: list[tuple[str, str]] = []
     pending = list(heads)
@@ -139,7 +147,7 @@ def _vouched(
 
 
 def _problem(history: History, id: str, stored_script: StoredScript | None, trust: Trust) -> str:
-    """Why this stored script is not to run; empty where it is the script that the stack, git or a person knows."""
+    """Return why this stored script must not run. Empty if the stack, git or a person confirms it."""
     if stored_script is None:
         return f"{id}: the ledger has no script of it: it was stamped, or its row was deleted"
     if trust.accepted.get(id) == stored_script.digest:
@@ -191,7 +199,7 @@ def _read(connection: Connection, wanted: sql.Composable) -> dict[str, StoredScr
     if not columns:
         return {}
     standing, names = ledger.standing(columns)
-    # Ledgers made before there were runs have no commit.
+    # Ledgers from before runs were recorded have no column `commit`.
     commit = sql.Identifier("commit") if "commit" in columns else sql.NULL
     query = standing + sql.SQL(_LAST).format(commit=commit, wanted=wanted, **names)
     return {row[0]: _stored_script(*row) for row in connection.execute(query)}
@@ -219,5 +227,5 @@ def _unpacked(source: bytes) -> str:
 
 
 def _plain(text: str) -> str:
-    """What somebody wrote into the ledger, as far as it is a name or a version: it is printed to a terminal."""
+    """Return a text of the ledger with only the characters of a name or version, because a terminal prints it."""
     return re.sub(r"[^\w.+-]", "?", text, flags=re.ASCII)[:60]

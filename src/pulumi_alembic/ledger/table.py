@@ -1,4 +1,4 @@
-"""The table of the ledger: its columns, what its rows stand for, and how one of an older version becomes this one."""
+"""The table of the ledger: its columns, its events, and the upgrade of tables from older versions."""
 
 from __future__ import annotations
 
@@ -16,15 +16,22 @@ __all__ = ["LEDGER", "REPORTED_COLUMNS", "SKIPPED", "TABLE", "Event", "columns",
 
 
 class Event(StrEnum):
-    """What a row stands for.
+    """The kind of a row.
 
-    `applied`: the revision ran, and was committed with its row. `intent` and `done`: a statement outside a transaction
-    is about to run, and has run. `accepted`: somebody took a changed script for the applied one. `failed`: the
-    revision ran, and was rolled back; the row was added afterwards. Of no script are `stamped`, which moved the heads
-    and ran nothing, `backup`, and `restored`; nor `kept`, what a downgrade preserved, `put back` by a later upgrade or
-    `pruned` by somebody; nor `snapshot`, which holds what the catalog defines after an update, `begun` before one, and
-    `drift accepted`, where somebody took for expected what was there. `adopted` is a revision that did not run, as the
-    database was already what it builds. `backfill` is one that a revision asked for, and what was decided of it later.
+    `applied`: the revision ran, and was committed together with its row.
+    `intent`, `done`: a statement outside a transaction is about to run, and has run.
+    `accepted`: a person accepted a changed script in place of the applied one.
+    `failed`: the revision ran and was rolled back. The row was added afterwards.
+    `adopted`: the revision did not run, because the database already was what it builds.
+    `backfill`: a revision declared a backfill, or its state was decided.
+
+    Events without a script:
+
+    `stamped`: the heads were changed, and nothing ran.
+    `backup`, `restored`: a backup was taken or restored.
+    `kept`: a downgrade or a contract preserved rows. `put back`: they were restored. `pruned`: a person deleted them.
+    `begun`, `snapshot`: the catalog before and after an update.
+    `drift accepted`: a person accepted drift as expected.
     """
 
     APPLIED = "applied"
@@ -53,10 +60,10 @@ REPORTED_COLUMNS = (
     "phase", "statement", "detail", "heads_before", "heads_after", "stack", "commit", "person", "seconds",
     "statements", "backup",
 )  # fmt: skip
-"""The columns that a report needs: all but the scripts that ran."""
+"""The columns that a report needs: all except the scripts."""
 
 SKIPPED = "rehearsal_skipped"
-"""The key of the reason in the ledger's detail of each revision that ran in spite of its rehearsal."""
+"""The key in `detail` of the reason why a revision ran despite its rehearsal."""
 
 _CREATE = """
 CREATE TABLE {table} (
@@ -77,7 +84,7 @@ COMMENT ON COLUMN {table}.source IS 'the script as it ran, zlib-compressed UTF-8
 COMMENT ON COLUMN {table}.tools IS 'versions of the tools that ran it';
 """
 
-# Ledgers made before there were events have only rows of revisions that were applied.
+# Ledgers from before there were events contain only rows of applied revisions.
 _ADD_EVENTS = """
 ALTER TABLE {table}
     ADD COLUMN event text NOT NULL DEFAULT 'applied',
@@ -90,8 +97,8 @@ COMMENT ON COLUMN {table}.statement IS 'the statement of intent and done';
 COMMENT ON COLUMN {table}.detail IS 'what is known of the event: its session, its reason';
 """
 
-# Made before runs were told of, a ledger has only rows with a script, and its owner's usual privileges. The owner keeps
-# what an owner has: it can take the trigger off, and grant itself what is revoked here. That it does not by accident.
+# A ledger from before runs were recorded has only rows with a script, and its owner's usual privileges. The owner can
+# still drop the trigger and grant itself the revoked privileges, but not by accident.
 _ADD_RUNS = """
 ALTER TABLE {table}
     ALTER COLUMN direction DROP NOT NULL,
@@ -124,7 +131,7 @@ ALTER TABLE {table} ENABLE ALWAYS TRIGGER append_only;
 REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM CURRENT_USER;
 """
 
-# What a ledger of an older version may not hold, this one may add.
+# Allow the events that this version adds.
 _ALLOW_EVENTS = f"""
 ALTER TABLE {{table}} DROP CONSTRAINT IF EXISTS ledger_event_check, ADD CONSTRAINT ledger_event_check
     CHECK (event IN ({", ".join(f"'{event}'" for event in Event)}))
@@ -132,7 +139,7 @@ ALTER TABLE {{table}} DROP CONSTRAINT IF EXISTS ledger_event_check, ADD CONSTRAI
 
 
 def columns(connection: Connection) -> frozenset[str]:
-    """The columns that the ledger has: none if there is no ledger, fewer where an older version made it."""
+    """Return the columns of the ledger. Empty if there is no ledger, fewer if an older version created it."""
     rows = connection.execute(
         "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0", [TABLE.as_string(None)]
     )
@@ -140,11 +147,11 @@ def columns(connection: Connection) -> frozenset[str]:
 
 
 def prepare(connection: Connection) -> None:
-    """There is a ledger with all its columns from here on, or from the commit on that the caller makes."""
+    """Create the ledger, or add what one of an older version lacks. The caller commits."""
     if all(_found(connection)):
         return
     with connection.transaction():
-        # Two that create it at once would fail, IF NOT EXISTS or not.
+        # The lock is needed because two concurrent creations can fail, even with IF NOT EXISTS.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('pulumi_alembic.ledger'))")
         function = sql.Identifier(VERSION_SCHEMA, "ledger_is_append_only")
         for present, statements in zip(
@@ -155,7 +162,7 @@ def prepare(connection: Connection) -> None:
 
 
 def _found(connection: Connection) -> tuple[bool, bool, bool, bool]:
-    """Whether there is the table, whether it has the columns of events, those of runs, and takes every event."""
+    """Return whether there are the table, the columns of events, those of runs, and a check that allows every event."""
     row = connection.execute(
         "SELECT to_regclass(%(table)s) IS NOT NULL, coalesce('event' = ANY (names), false),"
         " coalesce('heads_before' = ANY (names), false),"

@@ -1,1 +1,1 @@
-"""Revision scripts: their names, their order, the manifest that chains them, and what their text shows."""
+"""Revision scripts: names, order, the manifest of their checksums, plans, and static checks of their source."""

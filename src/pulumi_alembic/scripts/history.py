@@ -1,4 +1,4 @@
-"""The revisions on disk: their order, and whether they are those that the manifest lists."""
+"""The history: the revisions on disk in their order, and whether they match the manifest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ HEAD = "head"
 
 @dataclass(frozen=True)
 class History:
-    """Every down revision named by a script is itself a script of the history, and no revision is its own ancestor.
+    """The revisions of a project. Every down revision is in it, and no revision is its own ancestor.
+
+    Attributes:
+        revisions: by id. The order depends only on the scripts, and each one comes after all that it builds on.
+        manifest: the manifest of their directory, which can differ from them. See `require_manifest`.
 
     `revisions` is in one order that depends on nothing but the scripts, each behind everything that it builds on.
     `baselines` are those that were written, by the revision of each, which is one of the history.
@@ -36,10 +40,14 @@ class History:
 
     @classmethod
     def load(cls, directory: Path) -> History:
-        """Read `directory`/versions. Raises HistoryError, naming the file, for whatever breaks the invariants.
+        """Read the scripts of `directory`/versions.
 
-        A script that the manifest knows is not parsed. One that it does not know, or knows otherwise, is read all the
-        same: `require_manifest` is what refuses it.
+        A script whose checksum is in the manifest is not parsed. Unlisted or changed scripts are read too, and rejected
+        only by `require_manifest`.
+
+        Raises:
+            HistoryError: a script breaks the rules of a history. The message names the file.
+
         """
         versions = directory / "versions"
         if not versions.is_dir():
@@ -81,9 +89,11 @@ class History:
         return tuple(sorted(set(self.revisions) - built_on))
 
     def resolve(self, target: str) -> str:
-        """The revision id that `target` stands for: `head`, `base` or an id.
+        """Return the revision id that `target` stands for: `head`, `base` or an id.
 
-        Raises TargetError if there is no such revision, or where `head` is more than one.
+        Raises:
+            TargetError: there is no such revision, or several heads.
+
         """
         if target in self.revisions or target == BASE:
             return target
@@ -95,7 +105,7 @@ class History:
         return self.heads[0] if self.heads else BASE
 
     def ancestors(self, revisions: Iterable[str]) -> tuple[str, ...]:
-        """The given revisions and all they build on, each behind everything that it builds on."""
+        """Return the given revisions and all that they build on, each after its own ancestors."""
         reached: set[str] = set()
         pending = list(revisions)
         while pending:
@@ -105,18 +115,21 @@ class History:
         return tuple(id for id in self.revisions if id in reached)
 
     def merge_command(self, revisions: Iterable[str]) -> str:
-        """The command that joins these branches; `alembic merge` does not find the next id by itself."""
+        """Return the command that merges these branches, with the next id.
+
+        `alembic merge` does not find that itself.
+        """
         named = f"--rev-id {_next_id(self.revisions)} " if self.is_named_by_rule else ""
         return f"alembic merge {named}-m 'merge branches' {' '.join(revisions)}"
 
     @cached_property
     def is_named_by_rule(self) -> bool:
-        """Whether the naming rule holds here, as in a project without a script."""
+        """Whether all revisions follow the naming rule. True for a project without scripts."""
         return all(naming.is_revision_id(id) for id in self.revisions)
 
     @cached_property
     def differences(self) -> list[str]:
-        """What the manifest says otherwise than the scripts, one line each; none if there is no manifest."""
+        """Differences between the manifest and the scripts, one line each. Empty if there is no manifest."""
         return self.manifest.differences(self._entries)
 
     def require_manifest(self) -> None:
@@ -147,7 +160,7 @@ class History:
         return replace(self, manifest=replace(self.manifest, entries=entries), baselines={})
 
     def write_manifest(self) -> list[str]:
-        """Make the manifest fit the scripts as they are; return what changed in it, one line each."""
+        """Update the manifest to the current scripts, and return what changed in it, one line each."""
         self.manifest.write(self._entries)
         return self.manifest.changes(self._entries)
 
@@ -189,7 +202,7 @@ def _refuse_gaps(revisions: Mapping[str, Revision]) -> None:
 
 
 def _ordered(revisions: Mapping[str, Revision]) -> list[str]:
-    """The ids by the number in them, each behind all it builds on; by the whole id where two branches took a number."""
+    """Return the ids ordered by their number, then by the whole id, each after all that it builds on."""
     waiting = {id: len(set(revision.down_revisions)) for id, revision in revisions.items()}
     above: dict[str, list[str]] = {id: [] for id in revisions}
     for id, revision in revisions.items():

@@ -1,4 +1,4 @@
-"""The manifest: one committed file that chains the checksums of all scripts, so that two branches conflict in git."""
+"""The manifest: a committed file with a hash chain of all scripts' checksums, so that two branches conflict in git."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 __all__ = ["COMMAND", "WRITE", "Entry", "Manifest"]
 
 COMMAND = "pulumi-alembic manifest"
-"""What a person types to write the manifest again."""
+"""The command that writes the manifest again."""
 WRITE = f"Write it:\n  {COMMAND}"
 
 FILE = "manifest"
@@ -24,7 +24,13 @@ CONFLICT = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 
 @dataclass(frozen=True)
 class Entry:
-    """What one line says of a script: its file's name, its `down_revision` and `depends_on`, its text's checksum."""
+    """One line of the manifest, for one script.
+
+    Attributes:
+        down: the script's `down_revision`, several for a merge.
+        checksum: of the script's text, as `revision.checksum` returns it.
+
+    """
 
     file: str
     down: tuple[str, ...]
@@ -32,13 +38,13 @@ class Entry:
     checksum: str
 
     def __str__(self) -> str:
-        """The line without its chain."""
+        """Return the line without its chain."""
         depends_on = f"+{','.join(self.depends_on)}" if self.depends_on else ""
         return f"{self.file} {','.join(self.down) or NOTHING}{depends_on} {self.checksum}"
 
     @classmethod
     def parse(cls, text: str) -> Entry:
-        """The entry that such a line stands for."""
+        """Return the entry of such a line."""
         file, builds_on, checksum = text.split(" ")
         down, _, depends_on = builds_on.partition("+")
         return cls(
@@ -51,9 +57,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the manifest at `path` says: nothing at all if there is none, or where `defect` says why it has no use.
+    """The manifest of a directory.
 
-    Entries are those of an unbroken chain only: a line that was changed, moved, added or removed by hand breaks it.
+    Attributes:
+        entries: of an unbroken chain. A line that was changed, moved, added or removed by hand breaks it.
+        exists: whether there is a file.
+        defect: why the file is not usable. Then there are no entries. Empty otherwise.
+
     """
 
     path: Path
@@ -63,7 +73,7 @@ class Manifest:
 
     @classmethod
     def load(cls, directory: Path) -> Manifest:
-        """Read the manifest of the scripts in `directory`. Never fails for what it finds: see `defect`."""
+        """Read the manifest of the scripts in `directory`. An unusable file raises nothing, and sets `defect`."""
         path = directory / FILE
         try:
             text = path.read_text()
@@ -78,12 +88,12 @@ class Manifest:
 
     @property
     def warning(self) -> str:
-        """What it costs that there is no manifest, with the command that writes it; empty if there is one."""
+        """The consequence of a missing manifest, and the command that writes it. Empty if there is one."""
         problem = f"there is no {self.path}, so an edit of a script is not noticed before the script is applied"
         return "" if self.exists else f"{problem}. {WRITE}"
 
     def differences(self, scripts: Sequence[Entry]) -> list[str]:
-        """What it says otherwise than these `scripts`, one line each: none where it fits, or if there is none."""
+        """Return the differences from these `scripts`, one line each. Empty if they match or there is no manifest."""
         if not self.exists:
             return []
         if self.defect:
@@ -94,7 +104,7 @@ class Manifest:
         return differences or ["its lines are not in the order of the revisions"]
 
     def changes(self, scripts: Sequence[Entry]) -> list[str]:
-        """What writing these `scripts` in its place has changed, one line each; for after `write`."""
+        """Return what `write` of these `scripts` has changed, one line each."""
         if not self.exists or self.entries == tuple(scripts):
             return []
         if self.defect:
@@ -103,14 +113,14 @@ class Manifest:
         return changes or ["put its lines in the order of the revisions"]
 
     def write(self, scripts: Iterable[Entry]) -> None:
-        """Put a manifest of these `scripts`, each behind what it builds on, in the place of what was there."""
+        """Replace the file atomically by a manifest of these `scripts`, each after all that it builds on."""
         temporary = self.path.with_name(f".{FILE}.{os.getpid()}")
         temporary.write_text("\n".join([HEADER, *_lines(scripts)]) + "\n", newline="\n")
         temporary.replace(self.path)
 
 
 class _Broken(Exception):
-    """The text is no manifest; the message says in which way."""
+    """The text is not a manifest. The message says why."""
 
 
 def _lines(entries: Iterable[Entry]) -> Iterator[str]:
@@ -140,7 +150,7 @@ def _entries(lines: list[str]) -> Iterator[Entry]:
 
 
 def _differences(listed: Sequence[Entry], scripts: Sequence[Entry]) -> Iterator[tuple[str, ...]]:
-    """Each difference as its kind, and the file's name; of a renamed file, its new name too."""
+    """Yield each difference as its kind and the file's name. A renamed file has its new name too."""
     before = {entry.file: entry for entry in listed}
     now = {entry.file: entry for entry in scripts}
     added = {entry.checksum: entry.file for entry in scripts if entry.file not in before}

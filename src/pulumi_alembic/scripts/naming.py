@@ -1,6 +1,7 @@
-"""The naming rule of revisions: `YYYYMMDD_NNN`, in a file `YYYYMMDD_NNN_words_of_the_message.py`.
+"""The naming rule of revisions: id `YYYYMMDD_NNN`, file `YYYYMMDD_NNN_words_of_the_message.py`.
 
-It holds in a project of which one file is named so, and in an empty one. Others keep the ids that Alembic gave them.
+The rule applies to a project if at least one file follows it, and to an empty project. Other projects keep Alembic's
+random ids.
 """
 
 from __future__ import annotations
@@ -22,37 +23,37 @@ _USABLE = re.compile(r"[A-Za-z0-9_]{1,32}")
 
 
 def holds(file_names: Collection[str]) -> bool:
-    """Whether the rule holds in a project with these scripts."""
+    """Return whether the rule applies to a project with these scripts."""
     return not file_names or any(revision_id_of(name) for name in file_names)
 
 
 def is_usable(text: str) -> bool:
-    """Whether Alembic's table and a command line take it for an id: 1 to 32 letters, digits and underscores."""
+    """Return whether Alembic's table and a command line accept the id: 1 to 32 letters, digits and underscores."""
     return _USABLE.fullmatch(text) is not None
 
 
 def is_meant(text: str) -> bool:
-    """Whether an id begins as the rule says: it is one of the rule's, or a mistake."""
+    """Return whether an id begins with eight digits like those of the rule. It follows the rule or is a mistake."""
     return _MEANT.fullmatch(text) is not None
 
 
 def is_revision_id(text: str) -> bool:
-    """True only for an eight-digit calendar date, an underscore and a three-digit number."""
+    """Return whether the text is an eight-digit calendar date, an underscore and a three-digit number."""
     match = _REVISION_ID.fullmatch(text)
     return match is not None and _is_date(match[1])
 
 
 def revision_id_of(file_name: str) -> str | None:
-    """The revision id that a file of this name must hold; None where the name breaks the rule."""
+    """Return the revision id that a file of this name must declare, or None if the name breaks the rule."""
     match = _FILE_NAME.fullmatch(file_name)
     return match[1] if match and is_revision_id(match[1]) else None
 
 
 def next_revision_id(taken: Iterable[str], today: date) -> str:
-    """An id that sorts behind every id taken: today's date and the highest number plus one.
+    """Return an id that sorts after every taken one: today's date and the highest number plus one.
 
-    The number counts on over the days, so that it alone tells the order of two revisions. Raises ValueError where 999
-    is taken.
+    The number does not restart each day, so that it determines the order of two revisions. Raises ValueError if 999 is
+    taken.
     """
     number = 1 + max((int(revision[-3:]) for revision in taken), default=0)
     if number > 999:

@@ -1,4 +1,4 @@
-"""Where a run comes from: the stack, the commit of the scripts, and the person; what is not known is left empty."""
+"""The origin of a run: the stack, the commit of the scripts, and the person. Unknown parts are empty."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ __all__ = ["Origin", "git"]
 
 @dataclass(frozen=True)
 class Origin:
-    """What the ledger keeps of a run beside what ran. `commit` ends in `+` where the scripts are not as committed."""
+    """The origin of a run, as the ledger records it.
+
+    Attributes:
+        commit: ends in `+` if the scripts differ from the committed ones.
+        by: the login name, or the actor of a CI job.
+
+    """
 
     stack: str = ""
     commit: str = ""
@@ -20,15 +26,19 @@ class Origin:
 
     @classmethod
     def of(cls, directory: Path, stack: str = "") -> Origin:
-        """That of a run of the scripts in `directory`, begun by whoever is logged in here, or by whom CI runs it for.
+        """Return the origin of a run of the scripts in `directory`.
 
-        The commit is git's HEAD; where `directory` is in no repository, GITHUB_SHA.
+        The person is GITHUB_ACTOR or the user who is logged in. The commit is git's HEAD, or GITHUB_SHA outside of a
+        repository.
         """
         commit = _head(directory) or os.environ.get("GITHUB_SHA", "")
         return cls(stack, commit, os.environ.get("GITHUB_ACTOR") or _user())
 
     def completed(self, directory: Path) -> Origin:
-        """Itself if it is known, or else that of a run of the scripts in `directory` for the same stack."""
+        """Return itself if it has a commit or a person.
+
+        Otherwise return the origin of a run in `directory` for its stack.
+        """
         return self if self.commit or self.by else Origin.of(directory, self.stack)
 
 
@@ -41,7 +51,7 @@ def _head(directory: Path) -> str:
 
 
 def git(directory: Path, *arguments: str, seconds: float = 10) -> bytes | None:
-    """What git prints; None if there is no git, no repository, or none that this user may use."""
+    """Return what git prints. None if git fails, for example without a repository."""
     command = ["git", "-C", str(directory), "--no-optional-locks", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
@@ -51,11 +61,11 @@ def git(directory: Path, *arguments: str, seconds: float = 10) -> bytes | None:
 
 
 def _user() -> str:
-    # It loads termios, which a run with nothing pending does without.
+    # It imports termios, which a run with nothing pending does not need.
     import getpass
 
     try:
         return getpass.getuser()
     except (OSError, KeyError):
-        # A container may run as a number that has no name.
+        # A container can run as a user id without a name.
         return ""

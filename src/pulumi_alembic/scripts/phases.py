@@ -1,4 +1,4 @@
-"""Phases: which contracts of a plan run now, and which are held. Pure: values in, values out."""
+"""Phases: decide which contracts of a plan run now, and which are held. Pure functions without a database."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ __all__ = [
 BREAKS, NEEDLESS, BEHIND = "breaks-running-code", "needless-contract", "expand-behind-contract"
 
 RULES = frozenset({BREAKS, NEEDLESS, BEHIND})
-"""The rules about phases. They are no part of a plan's digest, which is older, and covers all that they go by."""
+"""The lint rules about phases. They are not in a plan's digest, which covers their inputs anyway."""
 
 WITH_DEPLOY, HOLD = "with-deploy", "hold"
 
 FILL_IN = "pulumi-alembic backfill run"
-"""What a person types to work at the backfills that are left."""
+"""The command that works at the remaining backfills."""
 
 COMMAND = "pulumi-alembic contract"
-"""What a person types to run the contracts that are held."""
+"""The command that runs the held contracts."""
 
 VARIABLE = "PULUMI_ALEMBIC_CONTRACT"
-"""The environment variable that lets one update run the contracts that are held: `now: REASON`."""
+"""The environment variable that lets one update run held contracts: `now: REASON`."""
 
 REASON = "PULUMI_ALEMBIC_CONTRACT_REASON"
-"""The environment variable of the reason, if VARIABLE is `now` and nothing else."""
+"""The environment variable of the reason, if VARIABLE is only `now`."""
 
 _SERVER_TIME = "%Y-%m-%d %H:%M UTC"
 
 
 def parse(value: object) -> str:
-    """When contracts run: WITH_DEPLOY, HOLD, or a time after the newest expand before, such as `24h`.
+    """Return when contracts run: WITH_DEPLOY, HOLD, or a time after the newest expand before them, such as `24h`.
 
     Raises:
         PolicyError: The value is none of these.
@@ -73,10 +73,10 @@ def parse(value: object) -> str:
 
 
 def reason_of(environment: Mapping[str, str] = os.environ) -> str:
-    """The reason for which one update runs contracts that are held; empty if it does not.
+    """Return the reason for which one update runs held contracts. Empty if it does not run them.
 
     Raises:
-        PolicyError: VARIABLE has another form, or gives no reason that anybody could understand later.
+        PolicyError: VARIABLE has another form, or its reason is not at least two words.
 
     """
     value = " ".join(environment.get(VARIABLE, "").split())
@@ -94,12 +94,17 @@ def reason_of(environment: Mapping[str, str] = os.environ) -> str:
 
 @dataclass(frozen=True)
 class Contracts:
-    """What is known of when contracts run.
+    """Settings that decide when contracts run.
 
-    `when` is as `parse` returns it, empty where nothing says so: contracts then run, but on a `production` stack on
-    which revisions were applied. `decided` is the revision text to which a preview lets them run, and `reason` why they
-    run although they are held. What is due later than `as_of` is held. With `alone`
-    all contracts run, and nothing that they do not build on. A run `by_hand` goes by what the last update stored.
+    Attributes:
+        when: as `parse` returns it. Empty by default: contracts run, except on a `production` stack with applied
+            revisions.
+        decided: the revision text up to which a preview lets contracts run.
+        reason: why held contracts run all the same.
+        as_of: contracts that are due later than this are held.
+        alone: run all contracts and what they build on, and nothing else.
+        by_hand: a run outside the stack, which uses the setting that the last update stored.
+
     """
 
     when: str = ""
@@ -112,24 +117,28 @@ class Contracts:
 
     @property
     def to_store(self) -> str:
-        """What holds for migrations by hand; empty if contracts run with the others."""
+        """The setting for migrations by hand. Empty if contracts run with the other revisions."""
         return self.when or (HOLD if self.production else "")
 
     def policy(self, current: Iterable[str]) -> str:
-        """When contracts run on a database that has these heads."""
-        # Where no revision was ever applied, no code of a previous version runs.
+        """Return when contracts run on a database with these heads."""
+        # If no revision was ever applied, no previous version of the code runs.
         return self.when or (HOLD if self.production and [*current] else WITH_DEPLOY)
 
     def stored(self, when: str) -> Self:
-        """These, by what the last update stored in the database."""
+        """Return these settings with `when` as the last update stored it in the database."""
         return replace(self, when=when)
 
 
 @dataclass(frozen=True)
 class Applied:
-    """By revision when it was applied here, and `now`, both by the server's clock.
+    """When revisions were applied to this database.
 
-    `unfinished` names, by revision, a backfill that it asked for and that is not verified.
+    Attributes:
+        now: by the server's clock, like `at`.
+        at: by revision id.
+        unfinished: by revision id, the text of its backfill that is not verified.
+
     """
 
     now: datetime
@@ -138,24 +147,24 @@ class Applied:
 
 
 def asked_for(history: History) -> bool:
-    """Whether a script asks for a backfill, as far as its text shows."""
+    """Return whether the source of a script declares a backfill."""
     return any("backfill(" in revision.source for revision in history.revisions.values())
 
 
 def awaited(plan: Plan, history: History) -> set[str]:
-    """The newest expands before the contracts of a plan: the time since each was applied says what is due."""
+    """Return the newest expands before the plan's contracts. The time since they were applied decides what is due."""
     contracts = [step for step in plan.steps if step.phase == CONTRACT]
     return {expand for step in contracts for expand in _newest_expands(step, history)}
 
 
 def hold(plan: Plan, history: History, contracts: Contracts, applied: Applied) -> Plan:
-    """The plan without what is held: contracts that are not due, and the merges that wait for one.
+    """Return the plan without held steps: contracts that are not due, and merges that wait for one.
 
-    A contract whose rows are still filled in waits too, whoever asks for it.
+    A contract also waits for an unfinished backfill before it, whatever the settings are.
 
     Raises:
-        TargetError: An expand builds on a contract that is held. The message names both. Or contracts are to run
-            `alone`, and the backfill before one is not verified.
+        TargetError: An expand builds on a held contract. The message names both. Or, with `alone`, the backfill before
+            a contract is not verified.
 
     """
     if plan.direction is not Direction.UPGRADE:
@@ -200,7 +209,7 @@ def _without(plan: Plan, waits: Mapping[str, str]) -> Plan:
 
 
 def _decided(contracts: Contracts, history: History) -> frozenset[str] | None:
-    """What a preview lets run; None if none has decided that, or for another history."""
+    """Return the revisions that a preview lets run. None without such a decision, or if it is about another history."""
     heads = contracts.decided.split("+") if contracts.decided else []
     if not heads or any(id not in history.revisions for id in heads):
         return None
@@ -208,13 +217,13 @@ def _decided(contracts: Contracts, history: History) -> frozenset[str] | None:
 
 
 def _unfilled(step: Revision, history: History, unfinished: Mapping[str, str]) -> str:
-    """The backfill that a contract waits for; empty if none."""
+    """Return the backfill that a contract waits for. Empty if there is none."""
     before = history.ancestors([step.id]) if unfinished else ()
     return next((unfinished[id] for id in before if id in unfinished), "")
 
 
 def _until(step: Revision, history: History, policy: str, applied: Applied) -> str:
-    """Until when a contract waits; empty if it is due."""
+    """Return until when a contract waits. Empty if it is due."""
     if policy == WITH_DEPLOY:
         return ""
     if policy == HOLD:
@@ -229,7 +238,7 @@ def _until(step: Revision, history: History, policy: str, applied: Applied) -> s
 
 
 def _newest_expands(step: Revision, history: History) -> set[str]:
-    """The nearest expands that a contract builds on, behind other contracts."""
+    """Return the nearest expands that a contract builds on, looking through other contracts."""
     expands, waiting = set(), [*step.down_revisions]
     while waiting:
         revision = history.revisions[waiting.pop()]
@@ -241,11 +250,11 @@ def _newest_expands(step: Revision, history: History) -> set[str]:
 
 
 def phase_of(revision: Revision) -> str:
-    """The phase of a revision that can be applied, which is never judged: what it says wrongly makes it an expand."""
+    """Return the phase of a revision that can be applied already. An invalid phase counts as an expand."""
     try:
         return revision.phase
     except HistoryError:
-        # A script of before there were phases can use the name.
+        # A script from before there were phases can use the name for something else.
         return EXPAND
 
 

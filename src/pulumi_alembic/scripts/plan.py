@@ -1,4 +1,4 @@
-"""Which revisions one update runs, in which direction. Pure: values in, values out."""
+"""The plan: which revisions one update runs, in which direction. Pure functions without a database."""
 
 from __future__ import annotations
 
@@ -17,20 +17,25 @@ __all__ = ["Direction", "Plan", "plan", "revision_text", "with_baseline"]
 
 
 class Direction(StrEnum):
-    """The way a revision is run; the values are the names of the functions in a script."""
+    """The direction of a step. The values are the names of the functions in a script."""
 
     UPGRADE = "upgrade"
     DOWNGRADE = "downgrade"
 
     @classmethod
     def of(cls, *, is_upgrade: bool) -> Direction:
-        """That of a step of Alembic's."""
+        """Return the direction of a step of Alembic."""
         return cls.UPGRADE if is_upgrade else cls.DOWNGRADE
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Running `steps` in order brings a database whose heads are `current` to `target`, and nothing else runs.
+    """The `steps` that bring a database from the heads `current` to `target`, in order.
+
+    Attributes:
+        target: a revision id, several joined by `+`, or `base`.
+        applied: all revisions that are applied afterwards.
+        waits: pending revisions that do not run, and what each waits for: held contracts, and merges of these.
 
     `applied` is all that is applied then. What `waits` is pending and does not run: contracts that are held, and
     merges, each with what it waits for. An empty database can start from a `baseline`: the steps that it covers do not
@@ -46,7 +51,7 @@ class Plan:
     baseline: Baseline | None = None
 
     def __str__(self) -> str:
-        """One line: `20250126_002 → 20250126_003, 1 upgrade`."""
+        """Return one line, such as `20250126_002 → 20250126_003, 1 upgrade`."""
         held = f"{counted(len(self.waits), 'revision')} held" if self.waits else ""
         if not self.steps:
             return f"at {revision_text(self.current)}: {held or 'nothing pending'}"
@@ -58,7 +63,7 @@ class Plan:
 
     @property
     def held_lines(self) -> list[str]:
-        """One line per revision that waits: `20260301_005 waits until 2026-03-02 10:00 UTC`."""
+        """One line per waiting revision, such as `20260301_005 waits until 2026-03-02 10:00 UTC`."""
         return [f"{id} waits {until}" for id, until in self.waits.items()]
 
     @property
@@ -94,7 +99,7 @@ class Plan:
         return f"baseline of {self.baseline.revision} ({counted(len(self.covered), 'revision')})"
 
     def number(self, id: str) -> int:
-        """Which of the steps a revision is, from 1."""
+        """Return the position of a revision among the steps, from 1."""
         return self._numbers[id]
 
     @cached_property
@@ -102,17 +107,21 @@ class Plan:
         return {step.id: number for number, step in enumerate(self.steps, 1)}
 
     def require_upgrade(self) -> None:
-        """Raises TargetError, with the command that goes there, if the plan is a downgrade."""
+        """Raise TargetError, with the command to use, if the plan is a downgrade."""
         if self.steps and self.direction is Direction.DOWNGRADE:
             raise TargetError(f"{self.target} is older than the database ({self}).\n  alembic downgrade {self.target}")
 
 
 def plan(history: History, current: Sequence[str], target: str) -> Plan:
-    """The plan from the heads `current` to `target`, an id or `base`: up by the missing, or down by the surplus.
+    """Return the plan from the heads `current` to `target`, which is an id or `base`.
 
-    Raises TargetError where a head is not in the history, or where the target lies on another branch, and HistoryError
-    where a missing revision has a phase that there is not. Upward steps come after all they build on, downward ones
-    before.
+    It upgrades by the missing revisions, or downgrades by the surplus ones. Upgrades come after all that they build on,
+    downgrades before.
+
+    Raises:
+        TargetError: a head is not in the history, or the target is on another branch.
+        HistoryError: a missing revision declares an invalid phase.
+
     """
     for head in current:
         if head not in history.revisions:
@@ -131,7 +140,7 @@ def plan(history: History, current: Sequence[str], target: str) -> Plan:
             f"Go to their common ancestor first, or to a revision that joins them"
         )
     for revision in missing:
-        # Read here, so that a wrong one is an error before anything runs.
+        # Read it here, so that an invalid phase is an error before anything runs.
         _ = revision.phase
     direction = Direction.DOWNGRADE if surplus else Direction.UPGRADE
     reached = tuple(history.revisions[id] for id in ancestors)
@@ -151,5 +160,5 @@ def with_baseline(steps: Plan, history: History) -> Plan:
 
 
 def revision_text(heads: Sequence[str]) -> str:
-    """A database's heads as one word: `base` if there are none, joined by `+` where they are several."""
+    """Return a database's heads as one word: `base` if there are none, otherwise joined by `+`."""
     return "+".join(sorted(heads)) or BASE

@@ -1,4 +1,4 @@
-"""What a stack proves of its revisions to the stack above it, and what that one asks for. Pure: values and text."""
+"""Promotion records: what a stack reports about its applied revisions to the next stack, which requires them. Pure."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from pulumi_alembic.scripts.trust import digest
 __all__ = ["UNPROVEN", "UNREADABLE", "UNSEALED", "VARIABLE", "Lower", "Proof", "reason_of"]
 
 UNPROVEN = "unproven-revision"
-"""The rule of lint that no script can allow: the stack below proves a revision, or whoever updates says why it runs."""
+"""The lint rule that no comment in a script can allow.
+
+The upstream stack proves a revision, or the person gives a reason.
+"""
 
 VARIABLE = "PULUMI_ALEMBIC_UNPROVEN"
-"""The environment variable that says why one update runs what no upstream stack has proven."""
+"""The environment variable with the reason why one update runs revisions that no upstream stack has proven."""
 
 UNSEALED = "unsealed"
-"""Stands for a proof that is not encrypted: whoever can write a stack's state can write such a one."""
+"""Replaces a promotion record that is not encrypted: anyone who can write the stack's state could have written it."""
 
 UNREADABLE = "unreadable"
-"""Stands for a proof that is encrypted by a key which is not at hand, or for what is no text."""
+"""Replaces a promotion record that is encrypted with an unavailable key or is not a text."""
 
 _OTHER_KEY = (
     "its output `proof` is encrypted by another passphrase than this stack's, where one has to open both, or is none"
@@ -36,9 +39,13 @@ _WORD = re.compile(r"([^\s=]+)=([A-Za-z0-9_-]{22})(\+?)")
 
 @dataclass(frozen=True)
 class Proof:
-    """A stack has applied the scripts with these `digests`, by revision, on this major version of PostgreSQL.
+    """A promotion record: a stack has applied these scripts on this major version of PostgreSQL.
 
-    The downgrade of those in `back` was rehearsed there before they ran.
+    Attributes:
+        server: the major version.
+        digests: by revision id, as `trust.digest` returns them.
+        back: revisions whose downgrade was rehearsed there before they ran.
+
     """
 
     server: int
@@ -47,13 +54,16 @@ class Proof:
 
     @classmethod
     def of(cls, server: int, applied: Iterable[Revision], back: Mapping[str, str]) -> Self:
-        """That these are applied; `back` has the digests of the scripts whose downgrade was rehearsed."""
+        """Return the record of these applied revisions.
+
+        `back` has the digests of scripts whose downgrade was rehearsed.
+        """
         digests = {revision.id: digest(revision.checksum) for revision in applied}
         return cls(server, digests, frozenset(id for id, checksum in digests.items() if back.get(id) == checksum))
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """What `str` wrote. Raises PolicyError for anything else."""
+        """Return the record that `str` wrote. Raises PolicyError for any other text."""
         head, *words = re.split(r" (?!postgresql=)", text)
         server, pairs = _HEAD.fullmatch(head), [_WORD.fullmatch(word) for word in words]
         if server is None or not all(pairs):
@@ -67,19 +77,24 @@ class Proof:
         return " ".join([f"v1 postgresql={self.server}", *words])
 
     def only(self, ids: Collection[str]) -> Proof:
-        """What it says of these revisions."""
+        """Return the record of only these revisions."""
         return replace(self, digests={id: value for id, value in self.digests.items() if id in ids})
 
     def without(self, ids: Collection[str]) -> Proof:
-        """What it says of all but these revisions."""
+        """Return the record of all but these revisions."""
         return self.only(self.digests.keys() - set(ids))
 
 
 @dataclass(frozen=True)
 class Lower:
-    """The stack that proves the revisions of this one; where it proves none, `problem` says why.
+    """The upstream stack, and what it proves.
 
-    `reason` is why an update runs all the same, empty where it does not; `up` is what is typed to update that stack.
+    Attributes:
+        proof: its promotion record. None if it proves nothing.
+        problem: why it proves nothing.
+        reason: why an update runs unproven revisions. Empty if it does not.
+        up: the command that updates the upstream stack.
+
     """
 
     stack: str
@@ -90,17 +105,21 @@ class Lower:
 
     @classmethod
     def of(cls, value: object) -> Self | None:
-        """From `{"stack": …, "proof": …}`; None if it is none, or it is not known yet what the stack proves.
+        """Return the upstream stack from `{"stack": …, "proof": …}`.
 
-        Raises PolicyError for a reason in VARIABLE that nobody could understand later.
+        None without one, or if its record is not known yet.
+
+        Raises:
+            PolicyError: VARIABLE is not a reason of at least two words.
+
         """
         if not isinstance(value, Mapping) or not isinstance(value.get("stack"), str):
             return None
         proof, stack = value.get("proof"), value["stack"]
-        # What a preview cannot know yet is no value of JSON.
+        # A value that a preview does not know yet is not a JSON value.
         if proof is not None and not isinstance(proof, str | int | float | list | dict):
             return None
-        # As an empty object a reference gives what it cannot decrypt, Pulumi CLI 3.260.
+        # With Pulumi CLI 3.260 a stack reference returns an empty object for a value that it cannot decrypt.
         if not isinstance(proof, str | None):
             proof = UNREADABLE
         up = f"{os.environ.get('PULUMI_COMMAND', 'pulumi')} up --stack {stack}"
@@ -108,7 +127,7 @@ class Lower:
 
     @classmethod
     def parse(cls, stack: str, text: str, *, reason: str = "", up: str = "") -> Self:
-        """From the stack's output `proof`, empty where it has none. Raises nothing: what is no proof is a problem."""
+        """Return the upstream stack from its output `proof`, empty if it has none. An invalid record sets `problem`."""
         if text == UNSEALED:
             return cls(stack, None, "its output `proof` is not encrypted, so no update of it wrote it", reason, up)
         if text == UNREADABLE:
@@ -121,11 +140,11 @@ class Lower:
             return cls(stack, None, str(error), reason, up)
 
     def lacks(self, revision: Revision, server: int) -> str:
-        """Why the revision is not proven for a server of this major version, 0 where it is not known; else nothing."""
+        """Return why the revision is not proven. Empty if it is. `server` is the major version, 0 if unknown."""
         return self.judge(revision, server)[0]
 
     def judge(self, revision: Revision, server: int) -> tuple[str, str]:
-        """As `lacks`, and what to do about it."""
+        """Return the same as `lacks`, and what to do about it."""
         if self.proof is None:
             fix = "" if self.problem == _OTHER_KEY else f"{self.up} --refresh"
             return f"the stack {self.stack} proves nothing: {self.problem}", fix
@@ -143,7 +162,7 @@ class Lower:
 
 
 def reason_of(value: str) -> str:
-    """The reason in VARIABLE. Raises PolicyError where it is none that anybody could understand later."""
+    """Return the reason in VARIABLE. Raises PolicyError if it is not at least two words."""
     reason = " ".join(value.split())
     if reason and " " not in reason:
         raise PolicyError(

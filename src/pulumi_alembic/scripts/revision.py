@@ -1,4 +1,4 @@
-"""One revision script: what it declares of itself, and the checksum of its text. Reads it, and never runs it."""
+"""A revision script: its declarations, read without running it, and the checksum of its text."""
 
 from __future__ import annotations
 
@@ -23,10 +23,15 @@ EXPAND, CONTRACT = "expand", "contract"
 
 @dataclass(frozen=True)
 class Revision:
-    """One script: its id, its `down_revision` and `depends_on`, its text, and the `checksum` of that.
+    """One revision script.
 
-    A stored script is one that is not in the folder where its name says: its text is the ledger's, and `tools` are the
-    versions that ran it, as the ledger says.
+    A stored script is one that is missing on disk, with its text from the ledger.
+
+    Attributes:
+        down: its `down_revision`, several for a merge.
+        checksum: as `checksum` returns it for `source`.
+        tools: of a stored script, the versions of the tools that ran it. None for a script on disk.
+
     """
 
     id: str
@@ -40,13 +45,19 @@ class Revision:
 
     @classmethod
     def read(cls, folder: Path, file: str, entry: Entry | None = None, *, by_rule: bool = False) -> Revision:
-        """What a script declares: what `entry` says where its checksum fits, without parsing the script.
+        """Read a script. It is parsed only if the checksum of `entry` differs.
 
-        The id is that of a file that is named by the rule, and what any other script says: with `by_rule`, where the
-        rule holds, there is no other.
-        Raises HistoryError where its name breaks the rule or belies it, or where it cannot be read.
+        Args:
+            folder: the directory of the scripts.
+            file: its name. If the name follows the naming rule, the id is taken from it, otherwise from the script.
+            entry: its line in the manifest, if there is one.
+            by_rule: whether every file name must follow the rule.
+
+        Raises:
+            HistoryError: the name breaks the rule, the script declares another id, or it cannot be read.
+
         """
-        # Neither a Path nor a buffer before it is needed: a history is a thousand small files.
+        # A string path and an unbuffered file, for speed: a history can have a thousand small files.
         path = f"{folder}/{file}"
         named = naming.revision_id_of(file)
         if named is None and by_rule:
@@ -67,28 +78,28 @@ class Revision:
 
     @classmethod
     def stored(cls, id: str, folder: Path, source: str, tools: tuple[tuple[str, str], ...]) -> Revision:
-        """The script of a revision as the ledger keeps it. Raises HistoryError where it is not that revision's."""
+        """Return a stored script from the ledger. Raises HistoryError if the text declares another revision."""
         file = f"{id}.py"
         return cls(id, *_declared(f"{folder}/{file}", id, source), folder, file, source, checksum(source), tools)
 
     @property
     def is_stored(self) -> bool:
-        """Whether it is the ledger's, and not on disk."""
+        """Whether the text is from the ledger, and not from disk."""
         return self.tools is not None
 
     @cached_property
     def path(self) -> Path:
-        """Where it is."""
+        """The path of the script. A stored script has no file there."""
         return self.folder / self.file
 
     @property
     def down_revisions(self) -> tuple[str, ...]:
-        """The revisions that it builds on, in either way."""
+        """All revisions that it builds on, by down_revision or depends_on."""
         return self.down + self.depends_on
 
     @property
     def entry(self) -> Entry:
-        """What a manifest says of it."""
+        """Its line in the manifest."""
         return Entry(self.file, self.down, self.depends_on, self.checksum)
 
     @cached_property
@@ -98,10 +109,10 @@ class Revision:
 
     @cached_property
     def phase(self) -> str:
-        """EXPAND or CONTRACT, by the script's `phase`.
+        """EXPAND or CONTRACT, from the script's `phase`.
 
         Raises:
-            HistoryError: The script says something else, or says it under a name that nothing reads.
+            HistoryError: The value is neither, or a name such as `phases` has it, which is not read.
 
         """
         if _PHASE not in (text := self.source.lower()) and CONTRACT not in text:
@@ -126,16 +137,18 @@ _PHASE = "phase"
 
 
 def checksum(source: str) -> str:
-    """A digest of a script that line endings do not change: `v1:` and the SHA-256 of its text with LF alone.
+    """Return a digest of a script that ignores the kind of line endings: `v1:` and the SHA-256 of its text with LF.
 
-    The prefix names the formula, so that a later one can be told apart in the ledger.
+    The prefix names the formula, so that the ledger can also contain later ones.
     """
     return "v1:" + hashlib.sha256(normalised(source).encode()).hexdigest()
 
 
 @lru_cache(maxsize=4)
 def tree(source: str) -> ast.Module:
-    """A script's text as a tree, made once for all that look at one script in turn; none of them changes it.
+    """Return the syntax tree of a script.
+
+    It is cached for callers that look at the same script, which must not change it.
 
     Raises SyntaxError or ValueError, as `ast.parse` does.
     """
@@ -143,17 +156,17 @@ def tree(source: str) -> ast.Module:
 
 
 def normalised(source: str) -> str:
-    """The text with LF alone as its line endings."""
+    """Return the text with LF as its only line ending."""
     return source.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def builds_on(declared: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The ids of a module's `down_revision`, and those of its `depends_on`."""
+    """Return the ids of a module's `down_revision`, and those of its `depends_on`."""
     return _ids(declared.get("down_revision")), _ids(declared.get("depends_on"))
 
 
 def _declared_id(path: str, source: str) -> str:
-    """The id of a script that has one of Alembic's, in a project where the naming rule does not hold."""
+    """Return the declared id of a script in a project that does not use the naming rule."""
     id = dict(_literals(path, _parse(path, source))).get("revision")
     if not isinstance(id, str) or not naming.is_usable(id):
         raise HistoryError(
@@ -188,7 +201,7 @@ def _parse(path: str | Path, source: str) -> ast.Module:
 
 
 def _literals(path: str | Path, tree: ast.Module) -> Iterator[tuple[str, Any]]:
-    """The module's own `revision`, `down_revision` and `depends_on`, which must be literals as Alembic writes them."""
+    """Yield the module's `revision`, `down_revision` and `depends_on`, which must be literals."""
     for name, value in _assigned(tree):
         if name in {"revision", "down_revision", "depends_on"}:
             try:
@@ -198,7 +211,7 @@ def _literals(path: str | Path, tree: ast.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _assigned(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
-    """The names that the module itself assigns, and the expression of each."""
+    """Yield the names that the module assigns at its top level, and their expressions."""
     for node in tree.body:
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []

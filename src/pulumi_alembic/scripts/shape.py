@@ -1,4 +1,4 @@
-"""What a script's text shows of the order of its statements. Pure: reads the source, and runs nothing of it."""
+"""Check the order of the statements in a script by its source, without running it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pulumi_alembic.sql.outside_transaction import StatementError, alone, recogn
 __all__ = ["BatchedUpdate", "Function", "batched_updates", "refuse_misplaced"]
 
 BATCHED, BACKFILL = "batched_update", "backfill"
-# What of `op` and of a connection runs no statement.
+# Methods of `op` and of a connection that run no statement.
 SILENT = {
     "get_bind",
     "get_context",
@@ -26,14 +26,14 @@ SILENT = {
     "register_operation",
     "run_async",
 }
-# A script without any of these words has nothing to refuse, and is not parsed.
+# A script without any of these words is always accepted, and is not parsed.
 _MARKS = re.compile(r"autocommit_block|batched_update|concurrently|vacuum", re.IGNORECASE)
 SPLIT = "split it into two revisions"
 
 
 @dataclass(frozen=True)
 class Function:
-    """A script's text, and which of its functions is to run."""
+    """A script's source, and the name of the function that runs."""
 
     path: Path
     source: str
@@ -42,19 +42,19 @@ class Function:
 
 @dataclass(frozen=True)
 class BatchedUpdate:
-    """A call of batched_update, or of backfill, as far as its literals show it; None if they do not."""
+    """A call of batched_update or backfill. Arguments that are not literals are None."""
 
     function: str
     line: int
     table: str | None
     key: tuple[str, ...] | None
     keyed: bool
-    """Whether a key is given, literal or not."""
+    """Whether the call passes a key, literal or not."""
 
 
 @dataclass(frozen=True)
 class _Ran:
-    """A place where a statement runs: alone outside a transaction, or in the revision's."""
+    """A place where a statement runs: in a block outside a transaction, or in the revision's transaction."""
 
     line: int
     sql: str | None
@@ -68,11 +68,11 @@ class _Ran:
 
 
 def refuse_misplaced(function: Function) -> None:
-    """Raise HistoryError, naming file and line, for what the function shows to be in the wrong place.
+    """Raise HistoryError, naming file and line, if a statement of the function is in the wrong place.
 
-    That is a statement of an autocommit block in a transaction, or the other way round, two statements in one block,
-    and a block behind a statement of the transaction: its commit would leave the revision half applied. What
-    only running shows is refused then.
+    A wrong place is a transaction for a statement that needs an autocommit block, or the other way round. So are a
+    second statement in a block, and a block after a statement of the transaction, whose commit would leave the revision
+    half applied. Everything else is checked when the script runs.
     """
     if not _MARKS.search(function.source):
         return
@@ -88,7 +88,7 @@ def refuse_misplaced(function: Function) -> None:
 
 
 def batched_updates(function: Function) -> list[BatchedUpdate]:
-    """The calls of batched_update and of backfill in it."""
+    """Return the calls of batched_update and backfill in the function."""
     if BATCHED not in function.source and BACKFILL not in function.source:
         return []
     module = _parse(function)
@@ -130,7 +130,7 @@ def _problem(one: _Ran) -> str | None:
 
 
 def _clashes(body: Sequence[ast.stmt], ran: Sequence[_Ran]) -> Iterator[tuple[_Ran, _Ran]]:
-    """The pairs of statements of which the second may not follow the first."""
+    """Yield pairs of statements of which the second is not allowed after the first."""
     for index, later in enumerate(ran):
         for earlier in ran[:index] if later.outside else ():
             same_block = earlier.block is not None and earlier.block is later.block
@@ -146,7 +146,7 @@ def _out_of_order(earlier: _Ran, later: _Ran) -> str:
 
 
 def _exclusive(body: Iterable[ast.AST], first: int, second: int) -> bool:
-    """Whether the two lines are in branches of one `if` of which only one runs, or the first in one that leaves."""
+    """Return whether at most one of the two lines can run: branches of one `if`, or the first one's branch returns."""
     for statement in body:
         for node in ast.walk(statement):
             if isinstance(node, ast.If) and first in _lines(node.body):
@@ -165,7 +165,7 @@ def _reads(one: _Ran) -> bool:
 
 
 def _statements(body: Iterable[ast.AST], constants: dict[str, str], block: ast.With | None) -> Iterator[_Ran]:
-    """The places where statements run, in the order of the text; not those in functions that are called."""
+    """Yield the places where statements run, in the order of the source, without called functions."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
             continue
@@ -213,7 +213,7 @@ def _body(tree: ast.Module, name: str) -> list[ast.stmt]:
 
 
 def _constants(tree: ast.Module, body: Sequence[ast.stmt]) -> dict[str, str]:
-    """The strings that have a name."""
+    """Return the string constants of the module and the function by name."""
     return {
         target.id: node.value.value
         for node in (*tree.body, *body)
@@ -224,7 +224,7 @@ def _constants(tree: ast.Module, body: Sequence[ast.stmt]) -> dict[str, str]:
 
 
 def _text(node: ast.expr, constants: dict[str, str]) -> str | None:
-    """The string that the expression is, also through `text(…)`; what an f-string inserts is taken for a name."""
+    """Return the string value of the expression, also of `text(…)`. Inserted values of an f-string become a name."""
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, str) else None
     if isinstance(node, ast.Name):
@@ -237,7 +237,7 @@ def _text(node: ast.expr, constants: dict[str, str]) -> str | None:
 
 
 def _name(node: ast.expr) -> str:
-    """What is called, without what it is called on; empty for anything but a call."""
+    """Return the name of the called function or method. Empty if the node is not a call."""
     if not isinstance(node, ast.Call):
         return ""
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")

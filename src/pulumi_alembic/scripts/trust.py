@@ -1,4 +1,7 @@
-"""What a stack knows, apart from the database, of the scripts that it applied. Pure: values and text."""
+"""Trust in stored scripts: what a stack knows about its applied scripts independently of the database.
+
+Pure functions.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from pulumi_alembic.scripts.revision import Revision
 __all__ = ["REFUSE", "ROLLBACK", "VARIABLE", "Trust", "digest", "joined", "read", "refuse", "write"]
 
 VARIABLE = "PULUMI_ALEMBIC_ACCEPT"
-"""The environment variable in which somebody vouches for a stored script: `ID=DIGEST`, several with spaces between."""
+"""The environment variable that accepts stored scripts: `ID=DIGEST`, several separated by spaces."""
 
 ROLLBACK, REFUSE = "rollback", "refuse"
 """What a checkout does with a database at a revision that its scripts lack."""
@@ -24,9 +27,18 @@ _PAIR = re.compile(r"([^\s=]+)=([A-Za-z0-9_-]{22})")
 
 @dataclass(frozen=True)
 class Trust:
-    """Code that the ledger keeps runs where `rolls_back`, and its digest is `accepted`, or else the `applied` one.
+    """Which stored scripts of the ledger are allowed to run.
 
-    `up` and `allow` are the commands that a person types: for an update, and to let this stack roll back.
+    A stored script runs if its digest is accepted, or is the one that the stack applied. If the stack has no digest of
+    it, a commit with the same text is enough.
+
+    Attributes:
+        applied: digests of the scripts that the stack applied, by revision id.
+        accepted: digests that a person accepted, by revision id.
+        rolls_back: whether stored scripts are used at all.
+        up: the command for an update.
+        allow: the command that allows this stack to roll back.
+
     """
 
     applied: Mapping[str, str] = field(default_factory=dict)
@@ -37,7 +49,7 @@ class Trust:
 
 
 def digest(checksum: str) -> str:
-    """A script's checksum, short enough for a state that holds a thousand: 128 of its bits, in 22 characters."""
+    """Shorten a script's checksum to 128 bits in 22 characters, because a state can contain a thousand."""
     if not checksum.startswith(_FORMULA):
         raise StoredScriptError(
             f"a newer version of pulumi-alembic wrote the checksum {checksum[:12]!r}: install that one"
@@ -47,17 +59,17 @@ def digest(checksum: str) -> str:
 
 
 def write(revisions: Iterable[Revision]) -> str:
-    """The digests of these scripts as `read` reads them, in 36 bytes for each."""
+    """Return the digests of these scripts as `read` reads them, in 36 bytes each."""
     return joined({revision.id: digest(revision.checksum) for revision in revisions})
 
 
 def joined(digests: Mapping[str, str]) -> str:
-    """From each revision to its digest, as `read` reads it."""
+    """Return digests by revision id as `read` reads them."""
     return " ".join(f"{id}={digests[id]}" for id in sorted(digests))
 
 
 def read(text: str, where: str) -> dict[str, str]:
-    """From each revision to its digest. Raises StoredScriptError, naming `where` it stands, for anything else."""
+    """Return digests by revision id. Raises StoredScriptError, naming `where` the text is from, if it is invalid."""
     digests = {}
     for word in text.split():
         if not (pair := _PAIR.fullmatch(word)):
@@ -67,7 +79,7 @@ def read(text: str, where: str) -> dict[str, str]:
 
 
 def refuse(setting: str) -> bool:
-    """Whether `on_unknown_revision` is `refuse`. Raises StoredScriptError where it is neither that nor `rollback`."""
+    """Return whether `on_unknown_revision` is `refuse`. Raises StoredScriptError unless it is that or `rollback`."""
     if setting not in (ROLLBACK, REFUSE):
         raise StoredScriptError(f"on_unknown_revision must be {ROLLBACK} or {REFUSE}, not {setting!r}")
     return setting == REFUSE

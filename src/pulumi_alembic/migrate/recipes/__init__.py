@@ -1,1 +1,1 @@
-"""Recipes: changes of a schema that old and new code survive, written as revisions that a person reviews."""
+"""Recipes: schema changes that work with old and new code, written as revisions that a person reviews."""

@@ -1,4 +1,4 @@
-"""A revision that a recipe writes: its message, its phase, what happens when, and its statements as Python."""
+"""A draft of a revision that a recipe writes: its message, its phase, its docstring and its statements in Python."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ _ALLOW = "# lint: allow {}: {}\n"
 
 @dataclass(frozen=True)
 class Draft:
-    """`story` is for the docstring. `upgrade` and `downgrade` are statements in Python; `uses` are names of ours."""
+    """A revision that a recipe writes.
+
+    Attributes:
+        story: for the docstring of the script.
+        upgrade: statements in Python, like `downgrade`.
+        contract: the phase is contract.
+        uses: names that the script imports from pulumi_alembic.
+
+    """
 
     message: str
     story: str
@@ -26,9 +34,16 @@ class Draft:
 
 
 def execute(sql: str, allow: str = "", reason: str = "") -> str:
-    """A call that executes the statement; with the name of a rule that it is an exception from, and the reason."""
+    """Return a call that executes the SQL statement, with a comment that allows an exception from a lint rule.
+
+    Args:
+        sql: the statement.
+        allow: the name of the lint rule. Empty for no comment.
+        reason: why the exception is right.
+
+    """
     comment = _ALLOW.format(allow, reason) if allow else ""
-    # SQLAlchemy takes it for a parameter otherwise.
+    # Without the backslash SQLAlchemy reads it as a parameter.
     sql = _PARAMETER.sub(r"\\:", sql)
     if "\n" not in sql and '"' not in sql and "\\" not in sql and len(sql) <= _LONGEST:
         return f'{comment}op.execute("{sql}")'
@@ -38,5 +53,5 @@ def execute(sql: str, allow: str = "", reason: str = "") -> str:
 
 
 def block(sql: str) -> str:
-    """A call that executes the statement outside of a transaction."""
+    """Return a call that executes the SQL statement outside a transaction."""
     return "with op.get_context().autocommit_block():\n" + indent(execute(sql), "    ")

@@ -1,4 +1,4 @@
-"""The table that a recipe is about, as the database has it."""
+"""The table that a recipe changes, read from the database's catalog."""
 
 from __future__ import annotations
 
@@ -49,9 +49,15 @@ FROM (SELECT to_regtype(%s)::oid AS new, to_regtype(regexp_replace(%s, '[(].*[)]
 
 @dataclass(frozen=True)
 class Column:
-    """A column: `sql` is its name in SQL, and `users` describes the indexes, constraints, views and triggers of it.
+    """A column of a table.
 
-    It is `computed` if the server fills it in, and `comparable` if its type is the server's own or made of it.
+    Attributes:
+        required: it is NOT NULL.
+        default: its default as SQL, None without one.
+        computed: the server fills it in, as an identity or a generated column.
+        comparable: its type is PostgreSQL's own, an enum or a domain.
+        users: descriptions of its indexes, constraints, views and triggers.
+
     """
 
     name: str
@@ -64,18 +70,26 @@ class Column:
 
     @property
     def sql(self) -> str:
-        """Its name in SQL."""
+        """The name as SQL writes it."""
         return quoted(self.name)
 
     @property
     def definition(self) -> str:
-        """Its name and type in SQL."""
+        """The name and type as SQL."""
         return f"{self.sql} {self.type}"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: `sql` is its name as it was typed, `full` with its schema, and `name` without both schema and quotes."""
+    """A table.
+
+    Attributes:
+        sql: the name as the person typed it.
+        full: the name with its schema.
+        name: the name without schema and quotes.
+        has_key: it has a primary key.
+
+    """
 
     sql: str
     full: str
@@ -84,7 +98,7 @@ class Table:
     columns: dict[str, Column]
 
     def column(self, name: str) -> Column:
-        """The column of this name.
+        """Return the column of this name.
 
         Raises:
             RecipeError: There is none.
@@ -102,15 +116,15 @@ class Table:
             raise RecipeError(f"{self.full} has a column {quoted(name)} already")
 
     def require_key(self) -> None:
-        """Raise RecipeError if the table has no primary key, by which values are set in batches, and are preserved."""
+        """Raise RecipeError if the table has no primary key, which batches and preserved values need."""
         if not self.has_key:
             raise RecipeError(f"{self.full} has no primary key, by which values are set in batches and preserved")
 
     def movable(self, name: str) -> Column:
-        """The column of this name, whose values another column can have instead.
+        """Return the column of this name, after checking that another column can replace it.
 
         Raises:
-            RecipeError: There is none, or something is built on it that the recipe would not move.
+            RecipeError: There is none, or other objects depend on it that the recipe would not move.
 
         """
         column = self.column(name)
@@ -127,7 +141,7 @@ class Table:
 
 
 def read_table(connection: Connection, name: str) -> Table:
-    """The table of this name, which is SQL and can be without a schema.
+    """Return the table of this name, given as SQL with or without a schema.
 
     Raises:
         RecipeError: There is no such table, or it is a view, a partition or partitioned.
@@ -152,7 +166,7 @@ def read_table(connection: Connection, name: str) -> Table:
 
 
 def require_accepted(connection: Connection, query: str) -> None:
-    """Raise RecipeError, with the server's reason, if it refuses the query, whose parts somebody typed."""
+    """Raise RecipeError, with the server's reason, if the server rejects the query. A person typed parts of it."""
     try:
         with connection.transaction(force_rollback=True):
             connection.execute(query.encode())
@@ -161,10 +175,10 @@ def require_accepted(connection: Connection, query: str) -> None:
 
 
 def wider_type(connection: Connection, old: str, new: str) -> str:
-    """The name of the type `new` as PostgreSQL prints it: each value of the type `old` is one of it.
+    """Return PostgreSQL's name of the type `new`, after checking that every value of the type `old` converts to it.
 
     Raises:
-        RecipeError: There is no such type, or a value can fail to be one of it.
+        RecipeError: There is no such type, or a value can fail to convert.
 
     """
     try:

@@ -1,4 +1,4 @@
-"""The recipes: what each writes. Tables and columns are as the database has them; a phase says when a revision runs."""
+"""The recipes: each returns drafts of revisions for a table of the database."""
 
 from __future__ import annotations
 
@@ -202,4 +202,4 @@ RECIPES: Mapping[str, Recipe] = {
     "drop-table": tables.drop,
     "replace-index": tables.replace_index,
 }
-"""By the name of a recipe what makes its drafts of the words that were typed behind the table."""
+"""By the name of a recipe, the function that makes its drafts from the arguments after the table."""

@@ -1,4 +1,4 @@
-"""Writes the revisions of a recipe by Alembic's own template, so that the rules of the project hold.
+"""Write the revisions of a recipe with Alembic's template of the project.
 
 Importing this module loads Alembic.
 """
@@ -35,15 +35,17 @@ _DOWN_REVISION = re.compile(r"^down_revision\b.*\n", re.MULTILINE)
 
 
 def write(directory: Path, project: Path, drafts: Sequence[Draft]) -> list[Path]:
-    """Write a revision for each draft, on the head and on each other, with their lines in the manifest.
+    """Write a revision for each draft, the first one on the head, and add their lines to the manifest.
+
+    Return their paths.
 
     Args:
-        directory: the scripts' folder.
-        project: the folder that has Alembic's settings, such as how a file is named.
+        directory: the directory of the scripts.
+        project: the directory with Alembic's settings, such as the template of file names.
         drafts: the revisions, the first one first.
 
     Raises:
-        HistoryError: the scripts are not one history with one head, or the template does not make a script of it.
+        HistoryError: the scripts are not one history with one head, or the template does not give a valid script.
 
     """
     history = History.load(directory)
@@ -54,11 +56,11 @@ def write(directory: Path, project: Path, drafts: Sequence[Draft]) -> list[Path]
     try:
         scripts = ScriptDirectory.from_config(config)
         for draft in drafts:
-            # A file is named after it.
+            # The file is named after the message, so it must be ASCII.
             draft = replace(draft, message=draft.message.encode("ascii", "replace").decode())
             id = naming.next_revision_id(taken, date.today()) if history.is_named_by_rule else rev_id()
             scripts.hooks = [_hook(_HOOK, draft=draft), *scripts.hooks, _hook(MANIFEST_HOOK)]
-            # Alembic prints each step of it.
+            # Alembic prints each step.
             with redirect_stdout(io.StringIO()):
                 made = scripts.generate_revision(
                     id,
@@ -86,7 +88,7 @@ def _body(statements: Sequence[str]) -> str:
 
 @write_hooks.register(_HOOK)
 def _complete(path: str, options: Any) -> None:
-    """Add what the template of a project has no place for: the phase, and what happens when."""
+    """Add what the project's template has no place for: the phase and the story."""
     draft: Draft = options["draft"]
     file = Path(path)
     text = file.read_text()
