@@ -1,1 +1,1 @@
-"""The database of one stack: connections, the migration lock, sessions, retries and PostgreSQL's own programs."""
+"""The database of a stack: connections, the migration lock, other sessions, retries and PostgreSQL's own programs."""

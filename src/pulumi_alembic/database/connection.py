@@ -1,4 +1,4 @@
-"""Connections to the target database, always as the role that owns the migration tables, and what is read over them."""
+"""Connections to the target database, usually as the role that owns the migration tables, and reads over them."""
 
 from __future__ import annotations
 
@@ -54,39 +54,48 @@ __all__ = [
 ]
 
 VERSION_SCHEMA = "migrations"
-"""The schema of the migration tables: their own, so that default privileges of the application's do not reach them."""
+"""The schema of the migration tables.
+
+It is separate, so that default privileges of the application do not reach them.
+"""
 
 KEPT_SCHEMA = "kept"
-"""The schema of what downgrades delete: the owner's, and nobody else's."""
+"""The schema of preserved rows. Only the owner has privileges on it."""
 
 OWN_OPTIONS = "-c search_path=pg_catalog,pg_temp"
-"""The libpq option of every session of our own: no name that we send finds an object that somebody else made.
+"""The libpq option of each session of this library: names in its SQL find no objects that other roles created.
 
-As an option it holds from the beginning, whatever the settings of the login and the database say.
+As an option it is in effect from the beginning, whatever the settings of the login and the database are.
 """
 
 _OWN_PATH = "pg_catalog, pg_temp"
 
 VERSION_TABLE = "alembic_version"
-# As Alembic 1.20 makes it.
+# The same as Alembic 1.20 creates.
 _VERSION_TABLE = """
 CREATE TABLE {} (version_num varchar(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))
 """
 CONNECT_TIMEOUT = 15  # seconds
-KNOCK = 0.25  # seconds between two tries to reach a server that went away
-KEEPALIVE = 10  # seconds without a word after which each end asks whether the other is still there
+KNOCK = 0.25  # seconds between two tries to reach a server that does not answer
+KEEPALIVE = 10  # seconds of silence after which each end checks whether the other still exists
 
 
 @dataclass(frozen=True)
 class Aborted:
-    """The error that aborted a transaction: what was sent, and from which lines of which files, the innermost first."""
+    """The error that aborted a transaction.
+
+    Attributes:
+        statement: what was sent.
+        lines: file and line of the stack frames that sent it, the innermost first.
+
+    """
 
     error: psycopg.Error
     statement: str
     lines: tuple[tuple[str, int], ...]
 
     def line_of(self, file: str) -> int | None:
-        """The line of this file that sent the statement; None if the file sent nothing."""
+        """Return the line of this file that sent the statement. None if the file is not among the frames."""
         return next((line for name, line in self.lines if name == file), None)
 
 
@@ -98,7 +107,7 @@ _AS_ITSELF: ContextVar[bool] = ContextVar("as_itself", default=False)
 
 @contextmanager
 def as_itself() -> Iterator[None]:
-    """Within the block a session of a login that cannot become the owner stays the login's own: it can look."""
+    """Let a login that cannot become the owner keep its own role in sessions within the block, to read only."""
     token = _AS_ITSELF.set(True)
     try:
         yield
@@ -109,11 +118,13 @@ def as_itself() -> Iterator[None]:
 class Session(psycopg.Connection[tuple[Any, ...]]):
     """A connection that remembers the error that aborted its transaction.
 
-    A program that catches an error and continues sees later errors only, which tell nothing. `aborted` is None as soon
-    as the transaction is whole again, by ROLLBACK TO SAVEPOINT, or another one has begun.
+    A program that catches that error and continues sees only later errors, which do not show the cause.
 
-    With `patience` a statement that waits for another session says for whom, and `wait_ended` is the last wait that a
-    limit of the session ended.
+    Attributes:
+        aborted: None again after ROLLBACK TO SAVEPOINT, or when another transaction begins.
+        patience: if set, a statement that waits for another session reports for which one.
+        wait_ended: the last wait that a limit of the session ended.
+
     """
 
     aborted: Aborted | None = None
@@ -121,7 +132,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
     wait_ended: Wait | None = None
 
     def wait(self, gen: Any, *args: Any, **kw: Any) -> Any:
-        """As psycopg's. Everything that is sent over the connection passes here."""
+        """Wait as psycopg's method does. Everything sent over the connection passes through it."""
         if self.patience is not None:
             gen = looking(gen, self, self.patience)
         try:
@@ -140,9 +151,9 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
 
 
 _SENT = ("query", "statement", "statements")
-"""How the methods of psycopg's cursors, and `send`, call what they send."""
+"""Names of the argument with the statement, in methods of psycopg's cursors and in `send`."""
 _NEAR = 3
-"""The number of frames from `wait` to the one of these methods; a rehearsal's session has one in between."""
+"""The most frames from `wait` to one of these methods. A rehearsal's session has one frame more."""
 
 
 def _text(sent: Any) -> str:
@@ -156,15 +167,19 @@ class NoDatabase(DatabaseError):
 
 
 class NoLogin(DatabaseError):
-    """The server answers, and refuses this role or password."""
+    """The server answers, and rejects this role or password."""
 
 
 def open_session(url: str) -> Session:
-    """A new session for revisions, whose current role owns VERSION_SCHEMA; the caller closes it.
+    """Open a session for revisions, whose current role owns VERSION_SCHEMA. The caller closes it.
 
-    Its search_path is the login's, which revisions are written for. For any other work use `connect`. The role is set
-    explicitly, because a pooler can ignore the settings of a login. Raises DatabaseError, with the server's words and
-    never the URL, if there is no such database, login, schema or right, or no schema of the search_path exists.
+    Its search_path is that of the login, for which revisions are written. Use `connect` for any other work. The role is
+    set explicitly, because a pooler can ignore settings of a login.
+
+    Raises:
+        DatabaseError: the database, login, schema or privilege is missing, or no schema of the search_path exists. The
+            message has the server's words and never the URL.
+
     """
     connection = _open(url, own=False)
     try:
@@ -178,23 +193,31 @@ def open_session(url: str) -> Session:
 
 
 def log_in(url: str, application: str = "alembic", *, autocommit: bool = False, own: bool = True) -> Session:
-    """A new session as the login itself, which sees more of the sessions of the same login than the owner does.
+    """Open a session as the login itself, which can see more of the login's sessions than the owner can.
 
-    With `own` its search_path is that of OWN_OPTIONS, and it waits for locks as `sessions.waits` says; otherwise both
-    are the login's: only for statements of somebody else's.
-    The server ends it soon after its client is gone. Raises DatabaseError as `connect` does, and if a pooler gives
-    each transaction another session; the caller closes it.
+    The server ends it soon after its client is gone. The caller closes it.
+
+    Args:
+        url: the database.
+        application: the application_name.
+        autocommit: the session's mode.
+        own: use the search_path of OWN_OPTIONS, and wait for locks as in `sessions.waits`. False keeps the login's
+            settings, for statements of others.
+
+    Raises:
+        DatabaseError: as for `connect`, or a pooler gives each transaction another session.
+
     """
     connection = _raw(url, application, own=own)
     try:
         with refusals(connection):
             path = _notice_loss(connection, connection.info.backend_pid)
             if path is None:
-                # If the session has another number than it said at first, there is a pooler.
+                # There is a pooler if the server's process id differs from the one at connecting.
                 another = refuse_transaction_pooling(connection, lambda: _raw(url, application, own=own))
                 path = _notice_loss(connection, another)
             if own and (path or "").replace(" ", "") != _OWN_PATH.replace(" ", ""):
-                # A pooler dropped the options: the server itself does not.
+                # A pooler has dropped the options. A server does not.
                 limit = _milliseconds(patience().seconds)
                 connection.execute(f"SET search_path = {_OWN_PATH}; SET lock_timeout = {limit}".encode())
             if own:
@@ -207,14 +230,14 @@ def log_in(url: str, application: str = "alembic", *, autocommit: bool = False, 
 
 
 def login_search_path(url: str) -> str:
-    """The search_path that a session of this login begins with, as PostgreSQL prints it. Raises as `connect` does."""
+    """Return the search_path of a new session of this login, as PostgreSQL prints it. Raises as `connect` does."""
     with closing(_raw(url, "alembic", own=False)) as connection, refusals(connection):
         [(path,)] = connection.execute("SHOW search_path").fetchall()
         return str(path)
 
 
 def await_server(url: str, seconds: float) -> None:
-    """Return as soon as the server answers again; after so many seconds raise DatabaseError with what it says then."""
+    """Return as soon as the server answers again. Raise DatabaseError with the last reason after so many seconds."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -229,9 +252,9 @@ def await_server(url: str, seconds: float) -> None:
 
 @contextmanager
 def connect(url: str) -> Iterator[Session]:
-    """A session of our own as the role that owns VERSION_SCHEMA; at the end what was not committed is rolled back.
+    """Open a session as the role that owns VERSION_SCHEMA, with the search_path of OWN_OPTIONS.
 
-    Its search_path is that of OWN_OPTIONS. Raises DatabaseError as `open_session` does.
+    The block's end closes it, and rolls back what is not committed. Raises DatabaseError as `open_session` does.
     """
     with closing(_open(url, own=True)) as connection, refusals(connection):
         connection.autocommit = False
@@ -240,7 +263,7 @@ def connect(url: str) -> Iterator[Session]:
 
 @contextmanager
 def refusals(connection: Connection) -> Iterator[None]:
-    """Turn what the server refuses within the block into a DatabaseError that says where."""
+    """Convert a server's error within the block to a DatabaseError that names the database and the user."""
     where = f"database {connection.info.dbname} as {connection.info.user}"
     try:
         yield
@@ -258,7 +281,7 @@ def refusals(connection: Connection) -> Iterator[None]:
 
 @contextmanager
 def own_rows(session: Session) -> Iterator[None]:
-    """Within the block the session's rows are tuples, whatever a script made of them."""
+    """Make the session return rows as tuples within the block, whatever row factory a script has set."""
     factory, session.row_factory = session.row_factory, tuple_row
     try:
         yield
@@ -267,7 +290,7 @@ def own_rows(session: Session) -> Iterator[None]:
 
 
 def send(connection: Connection, statements: bytes) -> psycopg.pq.abc.PGresult:
-    """The last answer to what is sent in one message, without what a cursor does with it. Raises psycopg.Error."""
+    """Send statements in one message, and return the last result without using a cursor. Raises psycopg.Error."""
     connection.pgconn.send_query(statements)
     answer: psycopg.pq.abc.PGresult = connection.wait(_last_answer(connection.pgconn))
     return answer
@@ -277,13 +300,13 @@ def _last_answer(pgconn: psycopg.pq.abc.PGconn) -> Generator[Any, Any, psycopg.p
     last: psycopg.pq.abc.PGresult = (yield from generators.execute(pgconn))[-1]
     if last.status not in (psycopg.pq.ExecStatus.COMMAND_OK, psycopg.pq.ExecStatus.TUPLES_OK):
         error = psycopg.errors.error_from_result(last)
-        # Without a word from the server there is no server: psycopg says so of what it sends itself.
+        # An error without an SQLSTATE is not from the server: the connection is lost, as in psycopg's own statements.
         raise error if error.sqlstate else psycopg.OperationalError(str(error))
     return last
 
 
 def read_heads(connection: Connection) -> tuple[str, ...]:
-    """The revisions that the database itself says it is at, sorted; none where nothing was ever applied."""
+    """Return the database's revisions from Alembic's table, sorted. Empty if nothing was ever applied."""
     table = sql.Identifier(VERSION_SCHEMA, VERSION_TABLE)
     if connection.execute("SELECT to_regclass(%s)", [table.as_string(connection)]).fetchone() == (None,):
         return ()
@@ -292,7 +315,7 @@ def read_heads(connection: Connection) -> tuple[str, ...]:
 
 
 def add_heads(connection: Connection, heads: Iterable[str]) -> None:
-    """The database says that it is at these revisions too, in Alembic's table, which is made where it is not there."""
+    """Add these revisions to Alembic's table, which is created if it does not exist."""
     table = sql.Identifier(VERSION_SCHEMA, VERSION_TABLE)
     if connection.execute("SELECT to_regclass(%s)", [table.as_string(connection)]).fetchone() == (None,):
         connection.execute(sql.SQL(_VERSION_TABLE).format(table))
@@ -301,9 +324,9 @@ def add_heads(connection: Connection, heads: Iterable[str]) -> None:
 
 
 def read_catalog(connection: Connection, search_path: str = "") -> Catalog:
-    """What is in the database, as the session sees it. It waits for no lock.
+    """Return the catalog of the database, as the session sees it. It waits for no lock.
 
-    With a `search_path` it is what a session with this one sees, and not with the session's own.
+    `search_path` replaces the session's own for finding names.
     """
     from pulumi_alembic.sql.catalog import Catalog
 
@@ -311,7 +334,7 @@ def read_catalog(connection: Connection, search_path: str = "") -> Catalog:
 
 
 def read_catalog_document(connection: Connection, search_path: str = "") -> Any:
-    """As `read_catalog`, but the JSON values that `Catalog.of` takes."""
+    """Return the JSON values that `Catalog.of` takes, read as `read_catalog` does."""
     from pulumi_alembic.sql.catalog import QUERY
     from pulumi_alembic.sql.garbage import uncollected
 
@@ -323,7 +346,7 @@ def read_catalog_document(connection: Connection, search_path: str = "") -> Any:
 
 
 def find_relation(connection: Connection, name: str, search_path: str) -> str | None:
-    """The full name of what a session with this search_path finds by `name`; None if it finds nothing."""
+    """Return the full name of what `name` finds with this search_path. None if it finds nothing."""
     relation = sql.SQL("SELECT to_regclass({})::oid::bigint").format(sql.Literal(name)).as_string(None)
     oid = _seen_with(connection, search_path, relation)
     [(full,)] = connection.execute("SELECT %s::oid::regclass::text", [oid]).fetchall()
@@ -331,10 +354,10 @@ def find_relation(connection: Connection, name: str, search_path: str) -> str | 
 
 
 def _seen_with(connection: Connection, search_path: str, query: str) -> Any:
-    """The value of a query that calls functions which look at the search_path, and here find another one than ours.
+    """Return the value of a query whose functions see another search_path than this session's.
 
-    The query's own names are looked up before that: PostgreSQL makes the values of a row from left to right, and that
-    of a subquery when it comes to it.
+    The query's own names are resolved before that: PostgreSQL evaluates the values of a row from left to right, and a
+    subquery when it reaches it.
     """
     theirs, own = (sql.Literal(path).as_string(None) for path in (search_path, _OWN_PATH))
     statement = f"SELECT set_config('search_path', {theirs}, false), ({query}), set_config('search_path', {own}, false)"
@@ -343,7 +366,7 @@ def _seen_with(connection: Connection, search_path: str, query: str) -> Any:
 
 
 def _open(url: str, *, own: bool) -> Session:
-    """A session in autocommit whose current role owns VERSION_SCHEMA."""
+    """Open a session in autocommit mode whose current role owns VERSION_SCHEMA."""
     connection = log_in(url, autocommit=True, own=own)
     try:
         with refusals(connection):
@@ -356,18 +379,18 @@ def _open(url: str, *, own: bool) -> Session:
 
 def _raw(url: str, application: str, *, own: bool) -> Session:
     try:
-        # SQLAlchemy names the driver in the scheme, PostgreSQL does not.
+        # SQLAlchemy's scheme names the driver, which libpq does not accept.
         plain = re.sub(r"^postgresql\+\w+://", "postgresql://", url)
         parameters = conninfo_to_dict(plain)
         with libpq.decided_by(parameters):
             given_options = str(parameters.get("options") or os.environ.get("PGOPTIONS") or "")
         try:
             limit = _milliseconds(patience().seconds)
-            # Compiled, a query about thousands of tables would take many times as long.
+            # With JIT, a query about thousands of tables would take many times as long.
             options = f"{given_options} {OWN_OPTIONS} -c jit=off -c lock_timeout={limit}".strip()
             return _dial(plain, application, options if own else given_options)
         except psycopg.OperationalError as error:
-            # pgbouncer's words: it takes no option that it does not know. `log_in` then sets it.
+            # pgbouncer rejects options that it does not know. `log_in` then sets them.
             if not own or "unsupported startup parameter" not in str(error):
                 raise
             return _dial(plain, application, given_options)
@@ -403,19 +426,20 @@ def _dial(url: str, application: str, options: str) -> Session:
 
 
 def _notice_loss(connection: Connection, session: int) -> str | None:
-    """Let the server find out that its client is gone: also in the middle of a statement, from PostgreSQL 14 on.
+    """Let the server notice that its client is gone, even during a statement from PostgreSQL 14 on.
 
-    Returns the session's search_path. Nothing is set, and None returned, if the server's own number of the session is
-    another one. The statement finds nothing but PostgreSQL's own objects, whatever the search_path is.
+    Returns:
+        The session's search_path. None if the server's process id of the session is not `session`. Then nothing is set.
+
     """
     connection.autocommit = True
-    # Not every server's system can do that; PostgreSQL refuses the value there.
+    # Not every operating system supports that. PostgreSQL rejects the value there.
     with suppress(psycopg.errors.InvalidParameterValue):
         lost = connection.execute(
             "SELECT pg_catalog.current_setting('search_path'), pg_catalog.set_config(name, value, false) "
             "FROM (VALUES ('client_connection_check_interval', '1s'), "
             "('tcp_keepalives_idle', %(s)s), ('tcp_keepalives_interval', %(s)s), "
-            # The session that keeps other migrations out has nothing to say for hours.
+            # The session with the migration lock can be idle for hours.
             "('idle_session_timeout', '0')) AS wanted (name, value) "
             "WHERE pg_catalog.current_setting(name, true) IS NOT NULL "
             "AND pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) %(session)s",
@@ -425,7 +449,7 @@ def _notice_loss(connection: Connection, session: int) -> str | None:
     return None
 
 
-# As in `_notice_loss`: a session for revisions has the login's search_path.
+# Names are qualified as in `_notice_loss`, because a session for revisions has the login's search_path.
 _OWNER = f"""
 SELECT nspowner::pg_catalog.regrole::pg_catalog.text, pg_catalog.pg_has_role(nspowner, 'member'),
     CASE WHEN pg_catalog.pg_has_role(nspowner, 'member')
@@ -459,7 +483,7 @@ def _require_schema(connection: Connection) -> None:
 
 def _connection_error(error: psycopg.OperationalError) -> DatabaseError:
     text = " ".join(str(error).split())
-    # A failed connection carries no SQLSTATE in libpq; these words are the server's, in its default language.
+    # libpq gives no SQLSTATE for a failed connection. These are the server's words in its default language.
     if re.search(r'database ".*" does not exist', text):
         return NoDatabase(f"cannot connect: {text}")
     if re.search(r'authentication failed|no password supplied|role ".*" does not exist', text):

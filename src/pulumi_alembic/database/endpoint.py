@@ -1,4 +1,4 @@
-"""Whether an address leads to a server that can be migrated over it: one session per connection, and writable."""
+"""Check that an address is usable for migrations: the connection keeps one session, and the server is writable."""
 
 from __future__ import annotations
 
@@ -18,11 +18,18 @@ _LOOKS = 5
 def refuse_transaction_pooling(
     connection: psycopg.Connection[Any], another: Callable[[], psycopg.Connection[Any]]
 ) -> int:
-    """The server's number of the session of `connection`; DatabaseError where each transaction has another one.
+    """Return the server's process id of the session.
 
-    A pooler gives it whichever is free, then, and locks and settings of a session would be another client's the next
-    moment. A pooler is known by its own number for the session, and such a one by handing the session of `connection`
-    to `another`, or another one to it.
+    Raise DatabaseError if each transaction can get another session.
+
+    Such a pooler gives locks and settings of a session to another client. A pooler is recognized by reporting a
+    different process id. Transaction pooling is recognized by giving the session of `connection` to another connection,
+    or another session to it.
+
+    Args:
+        connection: the connection to check.
+        another: opens a second connection to the same address.
+
     """
     connection.autocommit = False
     first = _session(connection)
@@ -31,7 +38,7 @@ def refuse_transaction_pooling(
         return first
     with closing(another()) as other:
         for _ in range(_LOOKS):
-            # Until its rollback it keeps the session that it was given.
+            # It keeps its session until its rollback.
             shared = _session(other) == first or _session(connection) != first
             connection.rollback()
             other.rollback()
@@ -45,10 +52,10 @@ def refuse_transaction_pooling(
 
 
 def refuse_read_only(connection: psycopg.Connection[Any]) -> None:
-    """Raise DatabaseError where nothing can be written: on a standby, or where transactions are read-only."""
+    """Raise DatabaseError if nothing can be written: on a standby, or if transactions are read-only."""
     row = connection.execute(
         "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', "
-        # That view shows all settings, however few are asked for: not where nothing is wrong.
+        # Query this view only in case of an error, because it always computes all settings.
         "CASE WHEN current_setting('transaction_read_only') = 'on' THEN "
         "(SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') END"
     ).fetchone()

@@ -1,7 +1,6 @@
-"""The fingerprint: a digest of what a database's catalog defines, and the lines that it is over.
+"""The fingerprint: a digest of what a database's catalog defines, and the lines that it is computed from.
 
-What an extension brings, the migration tables, what is kept and the rows of tables are no part of it, nor is the order
-of columns.
+Objects of extensions, the migration tables, preserved tables, rows and the order of columns are not part of it.
 """
 
 from __future__ import annotations
@@ -111,12 +110,13 @@ SELECT line FROM (SELECT concat_ws('|', kind, name, definition) FROM line) AS al
 
 
 def read_lines(connection: Connection) -> tuple[str, ...]:
-    """`kind|name|definition` for all that the catalog defines, sorted by byte; names have their schema, and quotes.
+    """Return a line `kind|name|definition` for each object of the catalog, sorted by byte.
 
-    Read in the transaction that the connection is in, whose search_path is empty from here on to its end, and which
-    has no JIT.
+    Names are qualified and quoted.
+
+    The current transaction has an empty search_path and no JIT from then on.
     """
-    # Compiled, the query would take many times as long.
+    # With JIT, the query would take many times as long.
     connection.execute(
         "SELECT pg_catalog.set_config('search_path', '', true), pg_catalog.set_config('jit', 'off', true)"
     )
@@ -126,5 +126,5 @@ def read_lines(connection: Connection) -> tuple[str, ...]:
 
 
 def digest(lines: Iterable[str]) -> str:
-    """The fingerprint of a catalog with these lines."""
+    """Return the fingerprint of a catalog with these lines."""
     return f"v1:{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"

@@ -13,7 +13,7 @@ from psycopg import pq
 
 __all__ = ["authentication", "decided_by", "environment_ignored", "is_complete", "variables"]
 
-# Those that belong to no connection parameter: files, locale, and settings that libpq sends to the server.
+# Variables without a connection parameter: files, locale, and settings that libpq sends to the server.
 _OTHERS = (
     "PGDATESTYLE", "PGGEQO", "PGLOCALEDIR", "PGREALM", "PGREQUIRESSL", "PGSERVICEFILE", "PGSYSCONFDIR", "PGTZ",
 )  # fmt: skip
@@ -26,24 +26,29 @@ _kept: dict[str, str] = {}
 
 @cache
 def variables() -> frozenset[str]:
-    """The names of all variables that decide how this libpq connects, or what it sets in a session."""
+    """Return the names of all variables that change how this libpq connects, or what it sets in a session."""
     options = pq.Conninfo.get_defaults()
     return frozenset(option.envvar.decode() for option in options if option.envvar) | frozenset(_OTHERS)
 
 
 def is_complete(parameters: Mapping[str, Any]) -> bool:
-    """Whether connection parameters say where to connect, as whom, and whether encrypted.
+    """Return whether the parameters determine the server, the login and the encryption.
 
-    An address that leaves one of these open is completed from the environment, as PostgreSQL's own programs do.
+    Missing ones are taken from the environment, as PostgreSQL's own programs do.
     """
     return all(parameters.get(name) not in (None, "") for name in _COMPLETE)
 
 
 def authentication(parameters: Mapping[str, Any], required: str = "") -> dict[str, Any]:
-    """The parameter that says how the server must ask for a password; `required` as libpq's require_auth.
+    """Return the libpq parameter `require_auth`, which restricts how the server can ask for a password.
 
-    Without it no password is sent in clear text to a server whose certificate is not verified. Before libpq 16 there is
-    no such parameter.
+    Without it a password could be sent in clear text to a server whose certificate is not verified. It exists from
+    libpq 16 on.
+
+    Args:
+        parameters: the connection parameters.
+        required: a value for `require_auth`. By default every method but a clear-text password, if needed.
+
     """
     verified = str(parameters.get("sslmode")).startswith("verify")
     method = required or ("" if verified or parameters.get("require_auth") else "!password")
@@ -51,13 +56,13 @@ def authentication(parameters: Mapping[str, Any], required: str = "") -> dict[st
 
 
 def decided_by(parameters: Mapping[str, Any]) -> AbstractContextManager[None]:
-    """A block in which only the connection parameters decide, if they are complete."""
+    """Return a context that ignores libpq's environment variables if the parameters are complete."""
     return environment_ignored() if is_complete(parameters) else nullcontext()
 
 
 @contextmanager
 def environment_ignored() -> Iterator[None]:
-    """A block in which libpq finds none of its variables; several threads can be in one at the same time."""
+    """Remove libpq's variables from the environment within the block. Several threads can be in it at the same time."""
     global _inside
     with _guard:
         if _inside == 0:

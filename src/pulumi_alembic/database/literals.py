@@ -1,4 +1,4 @@
-"""A statement with its parameters written into it, of the types that psycopg would send them with. Asks no server."""
+"""Write parameters into a statement as literals, with the types that psycopg would send. No server is involved."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["Unbindable", "bound", "literal", "numbered"]
 
 
 class Unbindable(ValueError):
-    """Parameters that psycopg would refuse, or whose type only a server knows; the message says why."""
+    """Parameters that psycopg would reject, or whose type only a server knows. The message says why."""
 
 
 class _Hexadecimal(Dumper):
-    """Bytes as PostgreSQL prints them: libpq's own way depends on the connections that were opened before."""
+    """Bytes in hexadecimal form. libpq's own escaping depends on earlier connections of the process."""
 
     oid = adapters.types["bytea"].oid
 
@@ -35,16 +35,22 @@ _INTEGER_CAST = re.compile(r"::(?:SMALLINT|INTEGER|BIGINT)\b", re.IGNORECASE)
 
 
 def bound(query: str, parameters: Sequence[Any] | Mapping[str, Any] | None) -> str:
-    """The query as the server understands it with these parameters; None, unlike empty ones, leaves `%` as it is.
+    """Return the query with its parameters as literals. Types that psycopg leaves to the server stay open.
 
-    Raises Unbindable where psycopg would refuse them. Where psycopg leaves a type to the server, the literal does too.
+    Args:
+        query: with psycopg's placeholders.
+        parameters: None leaves `%` unchanged, other than empty parameters.
+
+    Raises:
+        Unbindable: psycopg would reject the parameters.
+
     """
     if parameters is None:
         return query
 
     def write(match: re.Match[str], given: Any) -> str:
         written = literal(given)
-        # Its own type would be lost in the next moment.
+        # The query's own cast replaces the type anyway.
         is_cast = written.endswith("::int2") and _INTEGER_CAST.match(query, match.end())
         return str(given) if is_cast and type(given) is int and given >= 0 else written
 
@@ -52,9 +58,9 @@ def bound(query: str, parameters: Sequence[Any] | Mapping[str, Any] | None) -> s
 
 
 def numbered(query: str, parameters: Sequence[Any] | Mapping[str, Any]) -> tuple[str, list[bool]]:
-    """The query as the server parses it, with $1, $2 …, and whether each of them comes with its type.
+    """Return the query with $1, $2 … as the server parses it, and for each one whether it has a type.
 
-    A name that is there twice has two numbers. Raises Unbindable as `bound` does.
+    A name that is used twice gets two numbers. Raises Unbindable as `bound` does.
     """
     typed: list[bool] = []
 
@@ -95,7 +101,10 @@ def _replaced(
 
 
 def literal(value: Any) -> str:
-    """The value as SQL, of the type that psycopg would send it with. Raises Unbindable where it could not."""
+    """Return the value as an SQL literal of the type that psycopg would send.
+
+    Raises Unbindable if that is impossible.
+    """
     if value is None:
         return "NULL"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""How much there is in a table of which the server's statistics know nothing, for whoever waits for nobody."""
+"""Measure tables without statistics, without waiting for other sessions or blocking them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["measuring"]
 
 _UNNOTICED = 40
-"""Milliseconds that the lock of a reader may keep DDL waiting."""
+"""Milliseconds for which the lock of this reader can block DDL."""
 
 
 @contextmanager
 def measuring(url: str) -> Iterator[Measure]:
-    """A Measure of this database, which connects once it is asked. Asking raises DatabaseError as `connect` does.
+    """Return a function that measures tables of this database.
 
-    It holds each table's lock of a reader for a moment, and gives up where that is not free.
+    It connects at the first call, which can raise DatabaseError.
+
+    It holds a reader's lock on each table for a moment, and returns None if the lock is not free.
     """
     with ExitStack() as stack:
         session = cache(lambda: stack.enter_context(connect(url)))
@@ -33,7 +35,10 @@ def measuring(url: str) -> Iterator[Measure]:
 
 
 def _measured(connection: Connection, table: str) -> int | None:
-    """`table` is a name as `catalog.quoted` writes it."""
+    """Return the size of the table in bytes, 0 without rows, None if unknown.
+
+    `table` is as `catalog.quoted` writes it.
+    """
     sql = f"SELECT CASE WHEN EXISTS (SELECT FROM ONLY {table}) THEN pg_relation_size(%s::regclass) ELSE 0 END"  # noqa: S608
     try:
         with connection.transaction(force_rollback=True):
@@ -46,5 +51,5 @@ def _measured(connection: Connection, table: str) -> int | None:
     except (psycopg.OperationalError, psycopg.ProgrammingError):
         if connection.broken:
             raise
-        # Locked, too many dead rows, no right to read it, or gone since.
+        # The table is locked, has too many dead tuples, cannot be read by this role, or was dropped.
         return None

@@ -1,4 +1,4 @@
-"""One migration at a time: an advisory lock of the database, on a connection of its own."""
+"""The migration lock: an advisory lock on a connection of its own, so that a database has one migration at a time."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["KEY", "Lock", "ending", "hold", "poll"]
 
 KEY = int.from_bytes(b"alembic")
-"""27422255623596387, the word `alembic` as bytes: the same for all that migrate, in every database its own lock."""
+"""27422255623596387, the word `alembic` as bytes. It is the same for all tools, and each database has its own lock."""
 
-_POLL = (0.1, 0.3)  # seconds between two tries, drawn again each time: those who wait shall not come all at once
+_POLL = (0.1, 0.3)  # seconds between two tries, drawn at random so that waiting runs do not try at the same moment
 _SAY_AGAIN = 30.0  # seconds
 
 
 class Lock:
-    """While it is held, nobody else who asks for it migrates the database.
+    """The migration lock. While it is held, no other run that asks for it migrates the database.
 
     The server releases it when the connection ends, however the process died.
     """
@@ -45,9 +45,13 @@ class Lock:
         self._taken = False
 
     def ensure(self) -> None:
-        """Hold it, for the first time or because its connection was lost; wait for whoever holds it, and say for whom.
+        """Acquire the lock, or acquire it again after a lost connection.
 
-        Raises DatabaseError after the policy's `migration_wait`, or where the server cannot be reached.
+        Wait for the holder, and report who that is.
+
+        Raises:
+            DatabaseError: `migration_wait` of the policy is over, or the server cannot be reached.
+
         """
         begun = time.monotonic()
         lost = self._connection is not None
@@ -61,7 +65,7 @@ class Lock:
             lost = True
 
     def held(self) -> bool:
-        """Whether it still is. Asks the server only where its connection has something to say: that it ended."""
+        """Return whether the lock is still held. The server is asked only if its connection has something to read."""
         connection = self._connection
         if not self._taken or connection is None or connection.closed:
             return False
@@ -75,17 +79,17 @@ class Lock:
 
     @property
     def pid(self) -> int:
-        """The server's number of the session that holds it; 0 if there is none."""
+        """The server's process id of the session with the lock, 0 without one."""
         return self._connection.info.backend_pid if self._connection and not self._connection.closed else 0
 
     def release(self) -> None:
-        """Let others migrate."""
+        """Release the lock."""
         self._taken = False
         if self._connection is not None:
             self._connection.close()
 
     def _take(self, connection: Connection, begun: float) -> None:
-        """Take it, unless the connection is lost while it waits."""
+        """Take the lock, unless the connection is lost meanwhile."""
         try:
             refuse_read_only(connection)
             self._wait(connection, begun)
@@ -118,11 +122,17 @@ class Lock:
 
 
 def poll(take: Callable[[], bool], on_wait: Callable[[float, bool], None], begun: float, say_again: float) -> float:
-    """Try until `take` has the lock, and return how long that took; it is never waited for in the server.
+    """Call `take` until it has the lock, and return how many seconds that took.
 
-    Between two tries `on_wait` gets how many seconds it waits since `begun`, and whether it is time to say for whom.
-    What it raises ends the wait. A session that waits in the server holds up CREATE INDEX CONCURRENTLY, which waits
-    for it.
+    It does not wait in the server, because CREATE INDEX CONCURRENTLY would wait for such a session.
+
+    Args:
+        take: tries once.
+        on_wait: called between two tries, with the seconds since `begun` and whether to report. An exception ends the
+            wait.
+        begun: on the monotonic clock.
+        say_again: seconds between two reports.
+
     """
     waited, reported = 0.0, -say_again
     while not take():
@@ -135,15 +145,20 @@ def poll(take: Callable[[], bool], on_wait: Callable[[float, bool], None], begun
 
 
 def ending(holder: Session | None) -> str:
-    """How a person ends the session that holds a lock, behind `Let it end`."""
+    """Return how a person ends the session with a lock, to follow `Let it end`."""
     return f", or end it: SELECT pg_terminate_backend({holder.pid})" if holder else ""
 
 
 @contextmanager
 def hold(url: str, policy: Policy, command: str, on_wait: Callable[[str], None]) -> Iterator[Lock]:
-    """The lock, held from here on, released at the end of the block; raises as `Lock.ensure` does.
+    """Hold the migration lock within the block. Raises as `Lock.ensure` does.
 
-    `command` is what a person repeats, `on_wait` gets for whom it waits, now and then.
+    Args:
+        url: the database.
+        policy: its `migration_wait` limits the wait.
+        command: the command that a person repeats.
+        on_wait: gets texts about whom it waits for.
+
     """
     lock = Lock(url, policy, command, on_wait)
     try:
@@ -154,5 +169,5 @@ def hold(url: str, policy: Policy, command: str, on_wait: Callable[[str], None])
 
 
 def _application(command: str) -> str:
-    """What others see of the holder: the program and its verb, and none of the arguments."""
+    """Return the name that others see for the holder: the program and its verb, without arguments."""
     return " ".join(command.split()[:2])

@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs for a server's version: where they are, and how they are told of a database."""
+"""PostgreSQL's own programs: find those for a server's version, and pass them a database without arguments."""
 
 from __future__ import annotations
 
@@ -22,37 +22,38 @@ PLACES = (
     "/usr/local/opt/postgresql@*/bin",
     "/Applications/Postgres.app/Contents/Versions/*/bin",
 )
-"""Where Debian, PostgreSQL's own RPMs, Homebrew (Apple silicon, Intel) and Postgres.app keep several versions."""
+"""Where Debian, PostgreSQL's own RPMs, Homebrew (Apple silicon, Intel) and Postgres.app install several versions."""
 
 
 @dataclass(frozen=True)
 class Programs:
-    """Programs of one version, from one folder."""
+    """Programs of one version, in one directory."""
 
     folder: Path
     version: str
 
     @property
     def major(self) -> int:
-        """15 of `15.18`."""
+        """The major version, 15 of `15.18`."""
         return int(self.version.partition(".")[0])
 
     def program(self, name: str) -> Path:
-        """The path of one of them."""
+        """Return the path of a program."""
         return self.folder / name
 
     @property
     def psql(self) -> Path | None:
-        """Its path; None if only others are there."""
+        """The path of psql. None if it is not installed there."""
         path = self.program("psql")
         return path if os.access(path, os.X_OK) else None
 
 
 @cache
 def find_client(oldest: int) -> Programs | None:
-    """Those whose pg_dump can read a server of the major version `oldest`, the nearest in version; None without one.
+    """Return the programs of the lowest major version from `oldest` on, whose pg_dump can read such a server.
 
-    What a folder's name says of the version is believed: to ask would take a preview longer than to look.
+    A directory's name is trusted for the version, because running the program would take longer. None if there are
+    none.
     """
     installed = [programs for folder in _folders() if (programs := _dumper(folder))]
     return min(
@@ -61,10 +62,17 @@ def find_client(oldest: int) -> Programs | None:
 
 
 def find(major: int, folders: Iterable[Path] | None = None) -> Programs:
-    """Those of the version `major`, else of the next newer one: an older pg_dump refuses the server.
+    """Return the programs of the version `major`, or of the next newer one. An older pg_dump rejects the server.
 
-    Not of the newest: what one writes has words that an older server does not know. They are looked for on the PATH,
-    and where systems keep several versions. Raises BackupError if there are none.
+    The newest is avoided, because its dumps can use syntax that an older server does not know.
+
+    Args:
+        major: the server's major version.
+        folders: where to look. By default the PATH, and where systems install several versions.
+
+    Raises:
+        BackupError: there are none.
+
     """
     installed = [programs for folder in (_folders() if folders is None else folders) if (programs := _clients(folder))]
     fitting = sorted((client for client in installed if client.major >= major), key=lambda client: client.major)
@@ -79,11 +87,13 @@ def find(major: int, folders: Iterable[Path] | None = None) -> Programs:
 
 
 def environment(url: str, **settings: str) -> dict[str, str]:
-    """The environment in which a program of PostgreSQL's connects to `url`: everybody can read its arguments.
+    """Return the environment with which a program of PostgreSQL connects to `url`.
 
-    `settings` are further variables.
+    Arguments would be visible to everyone.
+
+    `settings` are further variables. Raises DatabaseError if the URL is invalid.
     """
-    # Whoever only looks for the programs needs no driver.
+    # Finding the programs does not need the driver.
     import psycopg
     from psycopg import pq
 

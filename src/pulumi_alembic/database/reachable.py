@@ -1,4 +1,4 @@
-"""Whether anything listens where a URL leads, without a login."""
+"""Check whether a server listens at the address of a URL, without logging in."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pulumi_alembic.errors import DatabaseError
 __all__ = ["address", "knock"]
 
 ANSWER = 0.7
-"""Seconds in which a server has to accept a connection; the kernel repeats the request after one."""
+"""Seconds in which a server must accept a connection. The kernel repeats the request after one second."""
 
 
 def address(url: str) -> str:
-    """HOST:PORT/DATABASE of a URL, without login and password; empty if it is not one."""
+    """Return HOST:PORT/DATABASE of a URL, without login and password. Empty if it is not a URL."""
     try:
         parts = conninfo_to_dict(url.replace("postgresql+psycopg://", "postgresql://", 1))
-    # psycopg quotes the URL, password and all, in what it raises.
+    # psycopg quotes the URL with its password in what it raises.
     except (psycopg.Error, UnicodeError):
         return ""
     host, port = parts.get("host") or "localhost", parts.get("port") or 5432
@@ -27,9 +27,9 @@ def address(url: str) -> str:
 
 
 def knock(url: str) -> None:
-    """Open a connection and close it. Raises DatabaseError if nothing accepts it within ANSWER.
+    """Open a connection and close it. Raises DatabaseError if no server accepts it within ANSWER.
 
-    An address that is a socket's folder, or several, is taken to be reachable.
+    A socket's directory or several addresses are assumed to be reachable.
     """
     where, _, _ = address(url).rpartition("/")
     host, _, port = where.rpartition(":")

@@ -1,4 +1,4 @@
-"""Other sessions of the database, as far as this role may see them: who they are, and what they do."""
+"""Other sessions of the database, as far as this role can see them: who they are, what they do, who blocks whom."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-_AFTER = 1.0  # seconds before the first look, and between two
+_AFTER = 1.0  # seconds before the first look, and between two looks
 _SAY_AGAIN = 10.0  # seconds
 
 _COLUMNS = "a.usename, a.application_name, a.state, a.query_start, clock_timestamp()"
@@ -72,9 +72,14 @@ SELECT CASE current_setting('role') WHEN 'none' THEN 'none' ELSE quote_ident(cur
 
 @dataclass(frozen=True)
 class Session:
-    """One session at the moment `seen`; `state` and `since`, the start of its last query, are None where hidden.
+    """One session at a moment. Its query is not stored, because it can contain values.
 
-    Its query is not kept: it may hold values, and this is shown to people.
+    Attributes:
+        pid: the server's process id, 0 for a prepared transaction.
+        state: None if hidden from this role, like `since`.
+        since: when its last query began.
+        seen: when it was looked at.
+
     """
 
     pid: int
@@ -102,10 +107,10 @@ class Session:
 
 @contextmanager
 def in_full(connection: Connection) -> Iterator[None]:
-    """Within the block the sessions and replicas of others show all that they are, where an admin lets this login see.
+    """Show all details of other sessions and replicas within the block, as far as an admin allows that to this login.
 
-    That is by GRANT pg_read_all_stats TO it. The role is taken on, for a login may be one that inherits nothing. Else
-    the login's own sessions do, which the role that it becomes may not see. The connection is in autocommit mode.
+    A login gets them by GRANT pg_read_all_stats. That role is set explicitly, because a login can be NOINHERIT.
+    Otherwise the login's own role shows at least its own sessions. The connection must be in autocommit mode.
     """
     [(role, member)] = connection.execute(_MAY_SEE).fetchall()
     connection.execute(f"SET ROLE {'pg_read_all_stats' if member else 'none'}".encode())
@@ -116,43 +121,49 @@ def in_full(connection: Connection) -> Iterator[None]:
 
 
 def blocking(connection: Connection, pid: int) -> tuple[Session, ...]:
-    """Whom the session `pid` waits for at this moment; none where it does not wait for a lock."""
+    """Return the sessions that the session `pid` waits for now. Empty if it waits for no lock."""
     with in_full(connection):
         return tuple(Session(*row) for row in connection.execute(_BLOCKING, [pid]))
 
 
 def others(connection: Connection, own: Sequence[int]) -> bool:
-    """Whether anybody but the sessions with these numbers is in the database, prepared transactions included."""
+    """Return whether other sessions than these, or prepared transactions, are in the database."""
     return connection.execute(_OTHERS, [list(own)]).fetchone() == (True,)
 
 
 def locking(connection: Connection, tables: Sequence[str], modes: Sequence[str]) -> tuple[int, ...]:
-    """The numbers of the other sessions that hold such a lock on one of the tables; 0 is a prepared transaction.
+    """Return the process ids of other sessions that hold such a lock on one of the tables.
 
-    `modes` are in words, such as `ROW SHARE`.
+    0 is a prepared transaction.
+
+    `modes` are written such as `ROW SHARE`.
     """
     named = [f"{mode.title().replace(' ', '')}Lock" for mode in modes]
     return tuple(pid for (pid,) in connection.execute(_LOCKING, [named, list(tables)]))
 
 
 def holding(connection: Connection, key: int) -> Session | None:
-    """Who holds the advisory lock `key` of this database; None where nobody does."""
+    """Return the session with the advisory lock `key` of this database, or None."""
     with in_full(connection):
         row = connection.execute(_HOLDING, [key]).fetchone()
     return Session(*row) if row else None
 
 
 def those(connection: Connection, pids: Sequence[int]) -> tuple[Session, ...]:
-    """The sessions with these numbers, with what is known of them now."""
+    """Return the sessions with these process ids, in their current state."""
     with in_full(connection):
         return tuple(Session(*row) for row in connection.execute(_THOSE, [list(pids)]))
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How a session of our own waits for others: each lock for so many `seconds`, and `tell` gets whom it waits for.
+    """How a session of this library waits for locks.
 
-    The first look comes `after` so many seconds; None is a second.
+    Attributes:
+        tell: gets whom it waits for.
+        seconds: the limit for each lock.
+        after: seconds before the first look, None for one second.
+
     """
 
     tell: Callable[[str], None] = lambda text: None
@@ -162,33 +173,40 @@ class Patience:
 
 @dataclass(frozen=True)
 class Wait:
-    """A wait that a limit ended: for how many seconds, for whom, and the `error` of the statement that waited."""
+    """A wait that a limit ended.
+
+    Attributes:
+        seconds: how long it lasted.
+        whom: the sessions that it waited for, if they were identified.
+        error: the error of the statement.
+
+    """
 
     seconds: float
     whom: tuple[Session, ...]
     error: psycopg.Error | None = None
 
     def __str__(self) -> str:
-        """One line, without a command."""
+        """Return one line without a command."""
         whom = " and ".join(map(str, self.whom)) or "another session"
         return f"waited {self.seconds:.0f} s for {whom}"
 
     @property
     def advice(self) -> str:
-        """The commands that end those who hold the lock, each on a line of its own."""
+        """The commands that end the sessions with the lock, each on a line of its own."""
         end = "".join(f"\n  SELECT pg_terminate_backend({session.pid})" for session in self.whom if session.pid)
         return f"Let it end{f', or end it:{end}' if end else ''}"
 
 
 class Waiting(Protocol):
-    """What a session has that says whom it waits for; `wait_ended` is the last wait that a limit of it ended."""
+    """A session that can report whom it waits for. See `connection.Session`."""
 
     patience: Patience | None
     wait_ended: Wait | None
 
     @property
     def info(self) -> psycopg.ConnectionInfo:
-        """Where it is."""
+        """The session's connection parameters and state."""
 
 
 _DEFAULT = Patience()
@@ -196,13 +214,13 @@ _PATIENCE: ContextVar[Patience] = ContextVar("patience", default=_DEFAULT)
 
 
 def patience() -> Patience:
-    """How the sessions wait that are opened here."""
+    """Return how sessions wait that are opened in this context."""
     return _PATIENCE.get()
 
 
 @contextmanager
 def waits(tell: Callable[[str], None], seconds: float) -> Iterator[None]:
-    """Within the block each session of our own that is opened waits so many `seconds` for a lock.
+    """Let each session of this library that is opened within the block wait at most so many `seconds` for a lock.
 
     `tell` gets whom it waits for. Threads that are started within the block need a copy of its context.
     """
@@ -215,7 +233,7 @@ def waits(tell: Callable[[str], None], seconds: float) -> Iterator[None]:
 
 @contextmanager
 def naming(session: Waiting, tell: Callable[[str], None], after: float | None = None) -> Iterator[None]:
-    """Within the block, report to `tell` only for whom the session waits."""
+    """Report to `tell` whom the session waits for, within the block, and to nothing else."""
     before = session.patience
     session.patience = replace(before or patience(), tell=tell, after=after)
     try:
@@ -225,16 +243,16 @@ def naming(session: Waiting, tell: Callable[[str], None], after: float | None = 
 
 
 def looking(gen: Generator[Any, Any, Any], session: Waiting, patience: Patience) -> Generator[Any, Any, Any]:
-    """As `gen`, which waits for the answer to a statement, with a look from beside at whom the server waits for.
+    """Run `gen`, which waits for a statement's result, and look over a second connection whom the server waits for.
 
-    `session.wait_ended` says whom, if a limit of the session ends the statement.
+    If a limit of the session ends the statement, `session.wait_ended` is set.
     """
     look = _Look(session, patience)
     try:
         state = next(gen)
         while True:
             ready = yield state
-            # Psycopg comes by every 0.1 s without an answer; None begins again after Ctrl-C.
+            # Without a result psycopg continues here every 0.1 s. None means that it restarts after Ctrl-C.
             if ready is not None and not ready:
                 look.again()
             state = gen.send(ready)
@@ -250,7 +268,7 @@ def looking(gen: Generator[Any, Any, Any], session: Waiting, patience: Patience)
 
 @dataclass
 class _Look:
-    """A look at whom a statement waits for, over a connection that is made when the statement takes long."""
+    """Looks whom a statement waits for, over a connection that is opened only when the statement takes long."""
 
     session: Waiting
     patience: Patience
@@ -265,7 +283,7 @@ class _Look:
         return time.monotonic() - self._begun
 
     def again(self) -> None:
-        """Look, if it is time to. What goes wrong here ends no statement."""
+        """Look if it is time. An error here does not end the statement."""
         now = time.monotonic()
         after = _AFTER if self.patience.after is None else self.patience.after
         if now - (self._looked or self._begun) < after:
