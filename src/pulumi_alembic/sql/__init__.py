@@ -1,1 +1,1 @@
-"""What SQL text does: its effects, its locks, and what of a catalog it meets. Pure."""
+"""Static analysis of SQL: effects and locks of statements, and the catalog that they meet. Pure functions."""

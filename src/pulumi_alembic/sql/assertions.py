@@ -1,4 +1,4 @@
-"""Assertions: queries that revisions expect to return true. Pure."""
+"""Assertions: queries that revisions expect to return true. Pure functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MESSAGE = re.compile(r"\s/\* ensure: (.*) \*/", re.DOTALL)
 
 
 def alone(query: str) -> str:
-    """The query without its semicolon; behind a comment at its end begins a new line."""
+    """Return the query without its semicolon. After a comment at its end a line break is added."""
     from pulumi_alembic.sql.parser import split
 
     [statement] = split(query)
@@ -27,18 +27,18 @@ def alone(query: str) -> str:
 
 
 def asserted(query: str, message: str) -> str:
-    """The statement that is sent and shown: the query with its message behind it."""
+    """Return the statement to send and to show: the query followed by its message in a comment."""
     return f"{alone(query)} {_MARK}{message} */"
 
 
 def message_of(statement: str) -> str:
-    """The message of a statement that `asserted` wrote; empty for any other."""
+    """Return the message of a statement that `asserted` wrote. Empty for any other."""
     match = _MESSAGE.search(statement) if statement.endswith(" */") else None
     return match[1] if match else ""
 
 
 def problem(query: str, message: str) -> str:
-    """Why this cannot be an assertion; empty if it can."""
+    """Return why this is not an assertion. Empty if it is one."""
     from pulumi_alembic.sql.parser import ParseError, nodes, parse
 
     if not message.strip() or "*/" in message or "/*" in message:
@@ -56,17 +56,17 @@ def problem(query: str, message: str) -> str:
 
 
 def touched(effects: Effects) -> frozenset[str]:
-    """The tables that a statement can change."""
+    """Return the tables that a statement can change."""
     return frozenset(lock.table for lock in effects.locks if lock.mode != MODES[0])
 
 
 def is_decided(effects: Effects, changed: Container[str], *, first: bool) -> bool:
-    """Whether an assertion with these effects has its answer before the plan runs.
+    """Return whether the answer of an assertion is known before the plan runs.
 
     Args:
         effects: those of its query.
         changed: the tables that statements before it can change.
-        first: whether no statement is before it.
+        first: whether it is the first statement.
 
     """
     return first or (not effects.unknown and not any(lock.table in changed for lock in effects.locks))

@@ -1,6 +1,6 @@
-"""What a statement can meet in a database: its relations, and what hangs on what. Pure: a value, and one query for it.
+"""The catalog that a statement meets: relations, columns, constraints, dependencies, as a value and one query for it.
 
-The query waits for no lock that a migration takes: it reads catalogs only, and calls no function that opens a relation.
+The query waits for no lock that a migration takes. It reads only catalogs, and calls no function that opens a relation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FIXED, FRESH = "fixed", "fresh"
 """Kinds of a column's default."""
 
 Measure = Callable[[str], int | None]
-"""The bytes of a table's own rows, 0 if there are none, and None where that cannot be told at once."""
+"""Returns the bytes of a table's own rows: 0 if there are none, None if that is not known immediately."""
 
 QUERY = r"""
 WITH relation AS (
@@ -82,20 +82,25 @@ SELECT json_build_object(
         WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%')
 )
 """
-"""Its one row has one value, which `Catalog.of` takes."""
+"""Returns one row with one value, which `Catalog.of` takes."""
 
 
 def quoted(*parts: str) -> str:
-    """The name as PostgreSQL prints it: a part is in quotes where it would be read as another word without them."""
+    """Return the qualified name as PostgreSQL prints it, with quotes where they are needed."""
     return ".".join(identifier(part) for part in parts if part)
 
 
 @dataclass(frozen=True)
 class Column:
-    """`type` is as PostgreSQL writes it, empty where it is not known; `new` where the plan itself adds the column.
+    """A column.
 
-    `was` is its name before the plan renamed it, empty where it did not. `default` is what a row gets that does not
-    name the column: empty for NULL, FIXED for a value that can be the same in two rows, FRESH for one that cannot.
+    Attributes:
+        type: as PostgreSQL writes it. Empty if unknown.
+        new: the plan adds the column.
+        was: the name before the plan renamed it. Empty if it did not.
+        default: what a row gets without a value: empty for NULL, FIXED for a value that can repeat, FRESH for a unique
+            one.
+
     """
 
     type: str = ""
@@ -106,14 +111,20 @@ class Column:
 
 
 Models = Mapping[tuple[str, str], Mapping[str, Column]]
-"""By schema, empty where a model names none, and table: the columns as an application's models have them."""
+"""By schema, empty if a model has none, and table: the columns as an application's models declare them."""
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """`kind` is pg_constraint.contype; `target` the table that a foreign key names, `index` what a unique one uses.
+    """A constraint of a table.
 
-    `on_delete` and `on_update` are the letters of pg_constraint; `not_null` are the columns that a check says are so.
+    Attributes:
+        kind: as in pg_constraint.contype.
+        target: the table that a foreign key refers to.
+        index: the index of a unique constraint.
+        on_delete: the letter of pg_constraint, like `on_update`.
+        not_null: columns for which a CHECK requires IS NOT NULL.
+
     """
 
     name: str
@@ -129,14 +140,20 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Relation:
-    """`kind` is pg_class.relkind; `table` is where an index lies, or what owns a sequence.
+    """A table, view, index, sequence or other relation.
 
-    `uses` is what a view reads: pairs of a relation and a column, which is empty where it is not known which.
-    `triggers` gives the function of each. `rows` and `pages` are what the server's statistics say: 0 is empty, or never
-    looked at. An index that is not `valid` is what an interrupted build left. `was` is its name before the plan renamed
-    or moved it, empty where it did not. `assumed` is one that no catalog and no statement made, but a statement names.
-    Row-level security is `forced` where it holds for the owner too. `key` are the columns of a unique index,
-    empty if it has others than columns or is partial.
+    Attributes:
+        kind: as in pg_class.relkind.
+        table: the table of an index, or the owner of a sequence.
+        uses: of a view, pairs of relation and column that it reads. The column is empty if unknown.
+        triggers: the function of each trigger.
+        rows: from the server's statistics, like `pages`. 0 if empty or not analyzed yet.
+        valid: False for an index left by an interrupted build.
+        forced: row-level security applies to the owner too.
+        key: the columns of a unique index. Empty if it is partial or has expressions.
+        was: the name before the plan renamed or moved it. Empty if it did not.
+        assumed: only a statement mentions it. No catalog has it, and no statement created it.
+
     """
 
     name: str
@@ -160,11 +177,15 @@ class Relation:
 
 @dataclass(frozen=True)
 class Catalog:
-    """What is there before a statement, by name as `quoted` writes it, with its schema.
+    """The catalog before a statement. Names are qualified, as `quoted` writes them.
 
-    `types` gives for a domain its base type, for any other type an empty text; `constrained` are the domains with
-    constraints; `functions` gives whether any function of that name is volatile; `utc` whether that is the session's
-    time zone. It is not `complete` behind what no text shows, such as a revision that runs Python: there may be more.
+    Attributes:
+        types: the base type of each domain, empty for any other type.
+        constrained: the domains with constraints.
+        functions: whether any function of that name is volatile.
+        utc: whether the session's time zone is UTC.
+        complete: False after a statement whose effects are unknown. Then there can be further objects.
+
     """
 
     relations: Mapping[str, Relation] = field(default_factory=dict)
@@ -177,7 +198,7 @@ class Catalog:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
-        """The catalog that QUERY's value describes."""
+        """Return the catalog that the value of QUERY describes."""
         with uncollected():
             return cls._of(document)
 
@@ -203,7 +224,10 @@ class Catalog:
         )
 
     def find(self, schema: str | None, name: str, among: Iterable[str] | None = None) -> str:
-        """The full name of a relation, or of what is `among`: of what is there first, else of what would be made."""
+        """Return the full name of an existing relation, or of one of the names `among`.
+
+        Otherwise that of one to be created.
+        """
         if schema:
             return quoted(schema, name)
         names = self.relations if among is None else among
@@ -212,20 +236,20 @@ class Catalog:
         return (matches or candidates[1:] or [quoted(name)])[0]
 
     def descendants(self, name: str) -> list[str]:
-        """The partitions and inheritance children below, at any depth."""
+        """Return its partitions and inheritance children at any depth."""
         return self._below(
             name, lambda above: [relation.name for relation in self.relations.values() if above in relation.parents]
         )
 
     def referencing(self, name: str) -> Iterator[tuple[Relation, Constraint]]:
-        """The foreign keys of other tables, and of itself, that name this table."""
+        """Yield the foreign keys that refer to this table, including its own, with their tables."""
         for relation in self.relations.values():
             for constraint in relation.constraints:
                 if constraint.target == name:
                     yield relation, constraint
 
     def views_of(self, name: str, column: str = "") -> list[str]:
-        """The views that read the relation or, where one is given, this column of it, and the views of these."""
+        """Return the views that read the relation, or this column of it, directly or through other views."""
 
         def users(used: str) -> list[str]:
             columns = ("", column) if column and used == name else None
@@ -238,7 +262,7 @@ class Catalog:
         return self._below(name, users)
 
     def _below(self, name: str, step: Callable[[str], list[str]]) -> list[str]:
-        """All that can be reached by steps, nearest first, each once."""
+        """Return everything that can be reached by `step`, nearest first, each once."""
         below = {name: None}
         waiting = [name]
         while waiting:
@@ -268,9 +292,9 @@ def _constraint(row: Mapping[str, Any], names: Mapping[int, str], columns: Mappi
 
 
 def _tested(tree: str) -> Iterator[int]:
-    """The numbers of the columns of which a stored expression says IS NOT NULL, alone or joined to others by AND.
+    """Yield numbers of columns for which the stored expression requires IS NOT NULL, by itself or joined by AND.
 
-    pg_get_constraintdef would give it as SQL, and waits for the table's lock to do so.
+    pg_get_constraintdef would return SQL, but waits for the table's lock.
     """
     if match := _TEST.match(tree):
         yield int(match[1])

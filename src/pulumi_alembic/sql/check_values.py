@@ -1,4 +1,4 @@
-"""Whether a CHECK can refuse a row, by SQL's three values: TRUE, FALSE and NULL. Pure."""
+"""Evaluate whether a CHECK can reject a row, with SQL's three truth values TRUE, FALSE and NULL. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pulumi_alembic.sql.parser import nodes
 __all__ = ["ALWAYS", "EITHER", "NEVER", "can_refuse", "columns_of"]
 
 ALWAYS, NEVER, EITHER = frozenset({True}), frozenset({False}), frozenset({True, False})
-"""Whether a column is NULL in the rows that are written."""
+"""Whether a column is NULL in written rows: the possible truth values."""
 
 _Values = frozenset[bool | None]
 _ANY: _Values = frozenset({True, False, None})
@@ -25,13 +25,16 @@ _STRICT = frozenset(
 
 
 def columns_of(expression: Any) -> set[str]:
-    """The columns that an expression names."""
+    """Return the columns that an expression mentions."""
     last = [node.fields[-1] for node in nodes(expression, "ColumnRef")]
     return {part.sval for part in last if part.sval is not None}
 
 
 def can_refuse(expression: Any, null: Mapping[str, frozenset[bool]]) -> bool:
-    """Whether the expression can be FALSE for a row; `null` says of each column whether it is NULL there."""
+    """Return whether the expression can be FALSE for a row.
+
+    `null` contains for each column whether it is NULL there.
+    """
     names = sorted(columns_of(expression))
     if len(names) >= _MANY:
         return False in _values(expression, null)
@@ -62,7 +65,7 @@ def _values(node: Any, null: Mapping[str, frozenset[bool]]) -> _Values:
 
 
 _MANY = 7
-"""Columns, or operands of AND or OR, whose combinations are not looked at one by one."""
+"""From this number of columns, or operands of AND or OR, on, their combinations are not tried one by one."""
 
 
 def _and(values: Sequence[bool | None]) -> bool | None:
@@ -85,7 +88,7 @@ _JOINED: dict[str, Callable[[Sequence[bool | None]], bool | None]] = {
 
 
 def _nullness(node: Any, null: Mapping[str, frozenset[bool]]) -> frozenset[bool]:
-    """Whether an expression is NULL."""
+    """Return whether an expression is NULL."""
     kind = node.tag
     if kind == "ColumnRef":
         return null.get(node.fields[-1].sval, EITHER)
@@ -94,7 +97,7 @@ def _nullness(node: Any, null: Mapping[str, frozenset[bool]]) -> frozenset[bool]
     if kind == "TypeCast":
         return _nullness(node.arg, null)
     if kind == "A_Expr" and node.kind not in {"AEXPR_DISTINCT", "AEXPR_NOT_DISTINCT", "AEXPR_NULLIF"}:
-        # `IN` and `BETWEEN` have a list on their right, which makes them NULL too; only the left is looked at then.
+        # `IN` and `BETWEEN` have a list on their right, whose NULLs are not considered.
         sides = [node.lexpr] if isinstance(node.rexpr, list) else [node.lexpr, node.rexpr]
         outcomes = [_nullness(side, null) for side in sides if side is not None]
         return ALWAYS if ALWAYS in outcomes else EITHER

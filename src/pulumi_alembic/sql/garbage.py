@@ -1,4 +1,4 @@
-"""The search for garbage, which takes half of the time where values are built by the hundred thousand."""
+"""Suspend garbage collection, which takes half of the time while hundreds of thousands of values are built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["uncollected"]
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Within the block Python looks for no garbage."""
+    """Suspend Python's garbage collection within the block."""
     collects = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""The strong locks of a revision: those that stop readers or writers of a table that is there before it. Pure."""
+"""The lock plan: the strong locks of a revision, which block readers or writers of existing tables. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from pulumi_alembic.sql.locks import MODES, STRONG, Effects
 __all__ = ["LockPlan", "Sent", "lock_plan"]
 
 Sent = tuple[str, bool, Effects | None]
-"""A statement, whether it is outside the revision's transaction, and what a rehearsal measured of it."""
+"""A statement, whether it runs outside the revision's transaction, and its effects as a rehearsal measured them."""
 
 _LOCKABLE = "rp"
-"""The kinds of relations that LOCK TABLE takes and locks alone: of a view it would lock the tables too."""
+"""Kinds of relations that LOCK TABLE can lock by themselves. For a view it would lock the tables too."""
 
 
 @dataclass(frozen=True)
 class LockPlan:
-    """Which locks to take together right before `statement`, the first of the revision that needs one of them.
+    """The locks to take together right before the revision's first statement that needs one of them.
 
-    `groups` are pairs of a mode and its tables, the weakest mode first, the tables by name. `unknown` says why the
-    revision can need others too, and is empty if it cannot.
+    Attributes:
+        statement: that statement.
+        groups: pairs of a mode and its sorted tables, the weakest mode first.
+        unknown: why the revision can need further locks. Empty if it cannot.
+
     """
 
     statement: str = ""
@@ -33,15 +36,19 @@ class LockPlan:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """All of the tables, by name."""
+        """All of the tables, sorted by name."""
         return tuple(sorted(table for _, tables in self.groups for table in tables))
 
 
 def lock_plan(statements: Iterable[Sent], catalog: Catalog) -> tuple[LockPlan, Catalog]:
-    """The plan of a revision that sends these statements, and what is there behind it.
+    """Return the lock plan of a revision that sends these statements, and the catalog after it.
 
-    `catalog` is what is there before it. A table that the revision itself creates needs no lock. What was measured
-    counts instead of the static analysis.
+    Tables that the revision itself creates need no lock. Measured effects replace the static analysis.
+
+    Args:
+        statements: in order.
+        catalog: before the revision.
+
     """
     start = catalog
     first, unknown = "", ""
@@ -60,7 +67,7 @@ def lock_plan(statements: Iterable[Sent], catalog: Catalog) -> tuple[LockPlan, C
 
 
 def _is_there(table: str, start: Catalog, before: Catalog, after: Catalog) -> bool:
-    """Whether it is a table from before the revision, by the name that it has then."""
+    """Return whether it is a table from before the revision, by its current name."""
     if table in start.relations:
         return start.relations[table].kind in _LOCKABLE
     relations = [catalog.relations[table] for catalog in (before, after) if table in catalog.relations]

@@ -1,4 +1,4 @@
-"""What the analysis of a statement finds: its locks, and what it rewrites, scans and deletes. Pure."""
+"""Effects of a statement: the locks that it takes, and what it rewrites, scans and deletes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ MODES = (
     "EXCLUSIVE",
     "ACCESS EXCLUSIVE",
 )
-"""The lock modes of a table, the weakest first (PostgreSQL 15 manual, table 13.2, in the order of lockdefs.h)."""
+"""The lock modes of tables, the weakest first (PostgreSQL 15 manual, table 13.2, in the order of lockdefs.h)."""
 
 OF_ROWS = MODES[:3]
-"""Those that a statement about rows takes, of some tables only where it finds any."""
+"""Modes of statements that read or write rows. Some tables are locked only if rows are found."""
 
 STRONG = MODES[MODES.index("SHARE") :]
-"""Those that stop writers of the table, the strongest its readers too."""
+"""Modes that block writers of the table. The strongest also blocks readers."""
 
 _WEAKEST_CONFLICT = {
     "SHARE": "ROW EXCLUSIVE",
@@ -33,17 +33,20 @@ _WEAKEST_CONFLICT = {
 
 
 def conflicting(mode: str) -> tuple[str, ...]:
-    """The modes that a STRONG one waits for (PostgreSQL 15 manual, table 13.2)."""
+    """Return the modes that a STRONG one waits for (PostgreSQL 15 manual, table 13.2)."""
     modes = MODES[MODES.index(_WEAKEST_CONFLICT[mode]) :]
     return tuple(other for other in modes if other != mode or mode != "SHARE")
 
 
 @dataclass(frozen=True)
 class Lock:
-    """A lock on a table that a statement holds to the end of its transaction.
+    """A lock on a table until the end of the transaction.
 
-    `mode` is PostgreSQL's name in words, such as `ACCESS EXCLUSIVE`; `table` is the name as PostgreSQL prints it,
-    with its schema where that is known. `new` is a table that the plan itself makes: nobody else waits for it.
+    Attributes:
+        table: as PostgreSQL prints it, qualified if the schema is known.
+        mode: PostgreSQL's name in words, such as `ACCESS EXCLUSIVE`.
+        new: the plan itself creates the table, so that no other session waits for it.
+
     """
 
     table: str
@@ -53,10 +56,15 @@ class Lock:
 
 @dataclass(frozen=True)
 class Effects:
-    """What a statement does to existing tables: those that it rewrites or scans under its lock, and what it deletes.
+    """Effects of a statement on existing tables.
 
-    `destroys` names each thing with its kind: `table app.tasks`, `column app.tasks.title`, `rows of app.tasks`.
-    `unknown` says what else happens that the statement's text does not show, such as `DO block`.
+    Attributes:
+        rewrites: tables that are rewritten.
+        scans: tables that are scanned under the statement's lock.
+        destroys: deleted objects with their kind, such as `table app.tasks`, `column app.tasks.title`, `rows of
+            app.tasks`.
+        unknown: causes of further effects that the text does not show, such as `DO block`.
+
     """
 
     locks: tuple[Lock, ...] = ()

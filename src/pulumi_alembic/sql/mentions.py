@@ -1,4 +1,4 @@
-"""The names that statements mention, and whether they can touch a relation that they do not mention. Pure."""
+"""Names that statements mention, and whether they can affect relations that they do not mention. Pure functions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOCAL = {
     "ReindexStmt", "RuleStmt", "SelectStmt", "TransactionStmt", "TruncateStmt", "UpdateStmt", "VacuumStmt",
     "VariableSetStmt", "ViewStmt",
 }  # fmt: skip
-"""The kinds of statements that touch what they mention and its neighbours, if their effects are known."""
+"""Kinds of statements that affect only what they mention and its neighbours, if their effects are known."""
 
 _BY_OBJECT = {
     "AlterObjectSchemaStmt": "objectType",
@@ -28,7 +28,7 @@ _BY_OBJECT = {
     "DropStmt": "removeType",
     "RenameStmt": "renameType",
 }
-"""Those of which that depends on the object's type, by the field that has it."""
+"""Statements for which that depends on the type of the object, and the field with that type."""
 
 _RELATIONS = {
     f"OBJECT_{each}"
@@ -38,12 +38,15 @@ _RELATIONS = {
     )
 }  # fmt: skip
 
-# makeObjectName() shortens the table's part of a generated name of 63 bytes to no fewer than these.
+# makeObjectName() keeps at least so many bytes of the table's part in a generated name of 63 bytes.
 _PREFIX = 28
 
 
 def mentioned(sql: str) -> frozenset[str] | None:
-    """Every name that the text can mean, also within its literals; None if it can touch what it does not mention."""
+    """Return every name that the text can mean, also within literals.
+
+    None if it can affect objects that it does not mention.
+    """
     try:
         statements = parse(sql, shared=True)
     except ParseError:
@@ -54,13 +57,13 @@ def mentioned(sql: str) -> frozenset[str] | None:
 
 
 def new_prefixes(sql: str) -> frozenset[str]:
-    """How the names begin that PostgreSQL generates for indexes and sequences of the text's tables."""
+    """Return prefixes of the names that PostgreSQL generates for indexes and sequences of the text's tables."""
     named = (reference.relname for reference in nodes(parse(sql, shared=True), "RangeVar"))
     return frozenset(f"{name}_" if len(name) <= _PREFIX else name[:_PREFIX] for name in named)
 
 
 def words(text: str) -> Iterator[str]:
-    """The text itself, and the names in it, in quotes or not."""
+    """Yield the text itself and the names in it, with or without quotes."""
     yield text
     yield from text.split('"')
     for word in _WORD.findall(text):

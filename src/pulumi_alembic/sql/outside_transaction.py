@@ -1,4 +1,7 @@
-"""The statements that run outside a transaction: which kind each is, and on what. Pure."""
+"""Statements that run outside a transaction: recognize their kind and their object without the parser.
+
+Pure functions.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ __all__ = [
 
 
 class Kind(StrEnum):
-    """The kinds that an autocommit block is for; the values are what they are called in messages and in the ledger."""
+    """Kinds of statements for an autocommit block. The values are their names in messages and in the ledger."""
 
     CREATE_INDEX = "CREATE INDEX CONCURRENTLY"
     DROP_INDEX = "DROP INDEX CONCURRENTLY"
@@ -41,17 +44,21 @@ class Kind(StrEnum):
 
     @property
     def needs_block(self) -> bool:
-        """Whether PostgreSQL refuses it inside a transaction; the others only may be outside."""
+        """Whether PostgreSQL rejects it inside a transaction. The other kinds are only allowed outside."""
         return self not in {Kind.ADD_VALUE, Kind.REFRESH, Kind.ANALYZE}
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One such statement. Names are as written, quotes and schema included; empty where the kind has none.
+    """A statement of one of these kinds. Names are as written, with quotes and schema. Empty if the kind has none.
 
-    `name` is the index, type, view or partition, or for REINDEX the word and the name (`TABLE app.tasks`); `table` is
-    the table of an index that is created, or the parent of a partition; `label` the literal of an enum's value;
-    `definition` what follows the table's name of an index that is created.
+    Attributes:
+        name: the index, type, view or partition. For REINDEX, the word and the name, such as `TABLE app.tasks`.
+        table: the table of a new index, or the parent of a partition.
+        label: the literal of an enum's new value.
+        lenient: it has IF EXISTS or IF NOT EXISTS.
+        definition: of a new index, what follows the table's name.
+
     """
 
     kind: Kind
@@ -60,16 +67,18 @@ class Statement:
     label: str = ""
     unique: bool = False
     lenient: bool = False
-    """IF EXISTS or IF NOT EXISTS."""
     definition: str = ""
 
 
 class StatementError(ValueError):
-    """A text that cannot be the one statement of a block; its message says why and what to do."""
+    """A text that cannot be the statement of a block. The message says why and what to do."""
 
 
 def alone(sql: str) -> Statement:
-    """The one statement that `sql` is, of a kind for an autocommit block. Raises StatementError for any other text."""
+    """Return the only statement of `sql`, of a kind for an autocommit block.
+
+    Raises StatementError for any other text.
+    """
     tokens = _tokens(sql)
     ends = [index for index, token in enumerate(tokens) if token.text == ";"]
     if ends and ends[0] < len(tokens) - 1:
@@ -90,13 +99,13 @@ BATCHED, BACKFILL = "/* in batches */", "/* backfill */"
 
 
 def backfilled(statement: str) -> str:
-    """The table that a statement which is shown as a backfill sets, as written; empty for any other statement."""
+    """Return the table of a statement that is shown as a backfill. Empty for any other statement."""
     head, _, _ = statement.partition(" SET ") if statement.endswith(BACKFILL) else ("", "", "")
     return head.removeprefix("UPDATE ")
 
 
 def assigned(assignments: str) -> list[str]:
-    """The columns that a SET clause assigns to, as written; those of a list in parentheses too."""
+    """Return the columns that a SET clause assigns to, as written, including lists in parentheses."""
     columns, depth, target = [], 0, True
     for token in lexed(assignments):
         if token.text == "=" and (depth == 0 or target):
@@ -110,7 +119,7 @@ def assigned(assignments: str) -> list[str]:
 
 
 def recognise(sql: str) -> Statement | None:
-    """What kind the first statement of `sql` is; None for one of no kind here."""
+    """Return the first statement of `sql` if it is of one of these kinds, otherwise None."""
     first = next(lexed(sql), None) if _MARK.search(sql) else None
     if first is None or first.text.upper() not in _FIRST_WORDS:
         return None
@@ -122,9 +131,9 @@ def recognise(sql: str) -> Statement | None:
 
 
 def ends_transaction(sql: str) -> bool:
-    """Whether a statement of `sql` begins or ends a transaction; one to or of a savepoint does not.
+    """Return whether `sql` begins or ends a transaction. Statements about savepoints do not count.
 
-    Of a text with a function's body that is no constant (BEGIN ATOMIC) only the first statement is looked at.
+    In a text with BEGIN ATOMIC only the first statement is checked.
     """
     if not _TRANSACTION_MARK.search(sql):
         return False
@@ -139,10 +148,10 @@ def ends_transaction(sql: str) -> bool:
 
 
 def printable_sql(sql: str) -> str:
-    """The statement in a form that `printable` leaves as it is, and that does the same.
+    """Return an equivalent statement that `printable` does not change.
 
-    Constants and names with unprintable characters are written with escapes, which need a server's encoding that has
-    these characters. Of such a statement the comments are left out.
+    Unprintable characters in constants and names are escaped, which requires a server encoding that has them. The
+    comments of such a statement are left out.
     """
     if printable(sql) == sql:
         return sql
@@ -156,9 +165,9 @@ def printable_sql(sql: str) -> str:
 
 
 def own_constants(sql: str, source: str) -> str:
-    """The statement with an ellipsis for each text and number that its script's source does not hold.
+    """Return the statement with an ellipsis for each text and number that is not in its script's source.
 
-    A script that puts a row's values into a statement has them from the database.
+    Such constants come from the database, and can be values of rows.
     """
 
     def known(match: re.Match[str]) -> str:
@@ -210,14 +219,19 @@ def _in_name(character: str) -> str:
 
 @dataclass(frozen=True)
 class Token:
-    """A token as it is written, and where; a `kind` is string, quoted, word, or other, which is one character."""
+    """A token as written, and its position.
+
+    Attributes:
+        kind: string, quoted, word, or other for a single character.
+
+    """
 
     text: str
     start: int
     kind: str
 
 
-# PostgreSQL 15 manual, 4.1: a comment counts as white space; block comments nest, which _tokens counts.
+# PostgreSQL 15 manual, 4.1: a comment counts as white space. Block comments nest, which `_comment_end` counts.
 _TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*)
       | (?P<comment>/\*)
@@ -229,7 +243,7 @@ _TOKEN = re.compile(
 )
 _FIRST_WORDS = {"CREATE", "DROP", "REINDEX", "ALTER", "REFRESH", "VACUUM", "ANALYZE", "ANALYSE"}
 _MARK = re.compile(r"concurrently|value|vacuum|analy[sz]e", re.IGNORECASE)
-"""A word of each kind: a statement without any of them is of none, and is not taken apart."""
+"""A word of each kind. A statement without any of them is none of these kinds, and is not lexed."""
 _TRANSACTION = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"}
 _TRANSACTION_MARK = re.compile("|".join(sorted(_TRANSACTION)), re.IGNORECASE)
 _ATOMIC = re.compile(r"\batomic\b", re.IGNORECASE)
@@ -241,7 +255,7 @@ def _tokens(sql: str) -> list[Token]:
 
 
 def lexed(sql: str) -> Iterator[Token]:
-    """The tokens of a text, without comments. A constant that does not end begins with a quote of kind other."""
+    """Yield the tokens of a text, without comments. An unterminated constant begins with a quote of kind other."""
     position = 0
     while match := _TOKEN.match(sql, position):
         position = match.end()
@@ -261,7 +275,7 @@ def _comment_end(sql: str, position: int) -> int:
 
 
 class _Reader:
-    """Reads tokens from the left; what does not fit is left where it is."""
+    """Reads tokens from the left. A token that does not match is not consumed."""
 
     def __init__(self, sql: str, tokens: Sequence[Token]) -> None:
         self._sql = sql.rstrip().rstrip(";")
@@ -269,7 +283,7 @@ class _Reader:
         self._at = 0
 
     def take(self, words: str) -> bool:
-        """Whether the next tokens are these words, which then are behind."""
+        """Return whether the next tokens are these words, and consume them if so."""
         expected = words.split()
         next_words = [token.text.upper() for token in self._tokens[self._at : self._at + len(expected)]]
         if next_words != expected:
@@ -278,7 +292,7 @@ class _Reader:
         return True
 
     def name(self) -> str:
-        """The possibly qualified name that comes next; empty where none does."""
+        """Read a name, qualified or not. Empty if the next token is not a name."""
         parts = []
         while token := self._next("word", "quoted"):
             parts.append(token.text)
@@ -287,12 +301,12 @@ class _Reader:
         return ".".join(parts)
 
     def literal(self) -> str:
-        """The string literal that comes next, as written."""
+        """Read a string literal, as written."""
         token = self._next("string")
         return token.text if token else ""
 
     def parenthesis(self) -> set[str]:
-        """The words of the parenthesis that comes next, in upper case."""
+        """Read a parenthesis, and return its words in upper case."""
         words: set[str] = set()
         if self.take("("):
             while self._at < len(self._tokens) and not self.take(")"):
@@ -301,7 +315,7 @@ class _Reader:
         return words
 
     def rest(self) -> str:
-        """The text behind what was read."""
+        """Return the text after the consumed tokens."""
         return self._sql[self._tokens[self._at].start :].strip() if self._at < len(self._tokens) else ""
 
     def _next(self, *kinds: str) -> Token | None:

@@ -1,4 +1,4 @@
-"""A statement as a trace shows it: what it does, and none of the values in it. Pure."""
+"""Text of a statement for traces: its operation, and the text without values. Pure functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _BEFORE_OBJECT = {
 
 
 def operation(sql: str) -> str:
-    """What the statement does, as few different texts as possible: `INSERT`, `CREATE INDEX`; empty for no statement."""
+    """Return the operation with low cardinality, such as `INSERT` or `CREATE INDEX`.
+
+    Empty for a text without a statement.
+    """
     words = (token.text.upper() for token in lexed(sql) if token.kind == "word")
     first = next(words, "")
     if first not in _WITH_OBJECT:
@@ -28,11 +31,10 @@ def operation(sql: str) -> str:
 
 
 def without_constants(sql: str) -> str:
-    """The statement with a question mark for each constant, without comments and line breaks, at most 2,000 characters.
+    """Return at most 2,000 characters of the statement, with a question mark for each constant, without comments.
 
-    The question mark is that of OpenTelemetry's semantic conventions for databases (1.40), "Sanitization of
-    db.query.text". Behind a constant that does not end, or whose end depends on a setting of the session, nothing is
-    shown.
+    The question mark follows OpenTelemetry's semantic conventions for databases (1.40), "Sanitization of
+    db.query.text". The text ends after an unterminated constant, or one whose end depends on a setting of the session.
     """
     written, end = "", 0
     for token in lexed(sql):
@@ -44,7 +46,7 @@ def without_constants(sql: str) -> str:
         text, end = token.text, token.start + len(token.text)
         if token.kind == "string":
             written += "?"
-            # If standard_conforming_strings is off, the quote is a part of the constant.
+            # With standard_conforming_strings off, the quote belongs to the constant.
             if text[0] == "'" and "\\'" in text:
                 return written
         elif token.kind == "other" and (text.isdigit() or _is_fraction(sql, token.start)):

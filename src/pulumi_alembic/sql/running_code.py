@@ -1,7 +1,7 @@
-"""What a revision takes from code that was written for the schema before it: the code that runs during a deployment.
+"""What a revision breaks in code that was written for the schema before it, and that still runs during a deployment.
 
-That code is taken to be the worst there can be: it reads and writes each column by its name, and omits what it can. It
-writes NULLs, duplicates and orphans wherever the schema allows them. Pure.
+The analysis assumes the worst: the code reads and writes each column by name, and omits every value that it can omit.
+It writes NULLs, duplicates and orphans as far as the schema allows them. Pure functions.
 """
 
 from __future__ import annotations
@@ -26,21 +26,28 @@ _RELATIONS = {"table", "view", "materialized view", "foreign table", "sequence"}
 _COLUMN = re.compile(r'(?P<table>.*)\.(?P<column>"(?:[^"]|"")*"|[^".]+)', re.DOTALL)
 
 Breakage = tuple[str, str, str]
-"""The relation or function that it is about, its column (empty for the whole), and what happens to it."""
+"""A relation or function, its column (empty for the whole relation), and a text about what happens to it."""
 
 
 class RunningCode:
-    """Follows the statements of revisions, and notes which of them breaks code that was written for `schema`."""
+    """Follows the statements of revisions, and notes which of them break code that was written for `schema`."""
 
     def __init__(self, schema: Catalog) -> None:
         self.schema = schema
         self._gone: set[tuple[str, str]] = set()
         self._noted: dict[Breakage, None] = {}
         self._replaced: dict[str, _View] = {}
-        """The views that the revision creates, and its functions."""
+        """The views and functions that the revision creates."""
 
     def statement(self, node: Any, destroys: Iterable[str], catalog: Catalog) -> None:
-        """Note what the statement breaks, given what it drops and what is there before it."""
+        """Note what the statement breaks.
+
+        Args:
+            node: the tree of the statement.
+            destroys: what it drops, from its effects.
+            catalog: before the statement.
+
+        """
         before = _Before(self, catalog)
         breaks = [*self._dropped(before, destroys)]
         if node.tag in _CHECKS:
@@ -53,13 +60,13 @@ class RunningCode:
             self._replaced[catalog.find(*name_of(node.funcname), catalog.functions)] = _View(None, None)
 
     def revision(self) -> tuple[str, ...]:
-        """What the statements since the last call break, without what the same revision replaces."""
+        """Return what the statements since the last call break, except what the same revision replaces."""
         breaks = [text for relation, column, text in self._noted if not self._is_replaced(relation, column)]
         self._noted, self._replaced = {}, {}
         return tuple(dict.fromkeys(breaks))
 
     def knows(self, table: str, catalog: Catalog) -> bool:
-        """Whether that code can use the relation, which is not one that the plan creates."""
+        """Return whether the code can use the relation. It cannot use one that the plan creates."""
         if (table, "") in self._gone:
             return False
         if table in self.schema.relations:
@@ -67,7 +74,7 @@ class RunningCode:
         return table not in catalog.relations or catalog.relations[table].assumed
 
     def knows_column(self, table: str, column: str, catalog: Catalog) -> bool:
-        """Whether that code can use the column."""
+        """Return whether the code can use the column."""
         if not self.knows(table, catalog) or (table, column) in self._gone:
             return False
         relation = self.schema.relations.get(table, Relation(table, assumed=True))
@@ -77,11 +84,11 @@ class RunningCode:
         return now is None or not now.new
 
     def knows_type(self, name: str, catalog: Catalog) -> bool:
-        """Whether that code can use the type."""
+        """Return whether the code can use the type."""
         return name in self.schema.types or name not in catalog.types
 
     def fills(self, table: str, catalog: Catalog) -> bool:
-        """Whether a trigger of the plan can fill the columns that this code does not know."""
+        """Return whether a trigger of the plan can fill columns that the code does not know."""
         before = self.schema.relations.get(table, Relation(table)).triggers
         return not catalog.relations.get(table, Relation(table)).triggers.keys() <= before.keys()
 
@@ -110,13 +117,13 @@ class RunningCode:
                 yield "", "", f"drops {thing}"
 
     def _is_callable(self, function: str) -> bool:
-        """Whether code can call a function that was there: one of a trigger it cannot."""
+        """Return whether the code can call an existing function. It cannot call one of a trigger."""
         triggers = {name for relation in self.schema.relations.values() for name in relation.triggers.values()}
         return function in self.schema.functions and function not in triggers
 
 
 class _Before:
-    """What is there before a statement, and what of it the running code knows."""
+    """The catalog before a statement, and which parts of it the running code knows."""
 
     def __init__(self, code: RunningCode, catalog: Catalog) -> None:
         self.code = code
@@ -139,32 +146,32 @@ class _Before:
         return self.code.knows_column(table, column, self.catalog)
 
     def leaves_null(self, table: str, column: str) -> bool:
-        """Whether the code leaves NULL in a column, which it does not know and nothing fills."""
+        """Return whether the code leaves NULL in a column, because it does not know it and nothing else fills it."""
         new = not self.knows_column(table, column)
         return new and not self.column(table, column).default and not self.code.fills(table, self.catalog)
 
     def is_filled(self, table: str, column: str) -> bool:
-        """Whether something else than the code fills the column."""
+        """Return whether the server fills a column that the code does not know."""
         return not self.knows_column(table, column) and not self.leaves_null(table, column)
 
     def nullness(self, table: str, column: str) -> frozenset[bool]:
-        """Whether the column is NULL in what the code writes."""
+        """Return whether the column is NULL in rows that the code writes."""
         if self.leaves_null(table, column):
             return ALWAYS
         required = self.column(table, column).not_null or column in self._proven(table)
         return NEVER if required or self.is_filled(table, column) else EITHER
 
     def _proven(self, table: str) -> set[str]:
-        """The columns of which a check says IS NOT NULL, to new rows even if it is not validated."""
+        """Return columns for which a CHECK requires IS NOT NULL. It applies to new rows even if it is not validated."""
         return {column for constraint in self.relation(table).constraints for column in constraint.not_null}
 
     def refuses_nulls(self, table: str, column: str) -> Iterator[Breakage]:
-        """That the column takes no NULL from now on."""
+        """Yield a breakage if the column rejects NULLs that the code can write."""
         if self.nullness(table, column) != NEVER:
             yield table, column, f"requires a value for {_full(table, column)}"
 
     def is_key(self, table: str, columns: set[str]) -> bool:
-        """Whether two rows cannot have the same values in these columns."""
+        """Return whether two rows cannot have the same values in these columns."""
         keys = [constraint.columns for constraint in self.relation(table).constraints if constraint.kind in "pu"]
         keys += [
             relation.key for relation in self.catalog.relations.values() if relation.table == table and relation.key
@@ -172,7 +179,7 @@ class _Before:
         return any(set(key) <= columns for key in keys)
 
     def refuses_duplicates(self, table: str, columns: Iterable[str], *, nulls: bool) -> bool:
-        """Whether the code can write rows that are equal in these columns; NULLs are equal with `nulls`."""
+        """Return whether the code can write rows that are equal in these columns. With `nulls`, NULLs are equal."""
         names = set(columns)
         if self.is_key(table, names) and not nulls:
             return False
@@ -420,7 +427,7 @@ def _drop(before: _Before, node: Any) -> Iterator[Breakage]:
 
 @dataclass(frozen=True)
 class _View:
-    """The columns of a view, and those through which a table can be written; None for all of its table's."""
+    """The columns of a view, and those through which its table can be written. None for all columns of the table."""
 
     columns: frozenset[str] | None
     written: frozenset[str] | None
@@ -445,7 +452,7 @@ class _View:
 
 
 def _is_missing_after(text: str) -> bool:
-    """Whether the code has no such relation or column from then on."""
+    """Return whether the relation or column does not exist under its name after the breakage."""
     return text.startswith(("drops", "renames", "moves"))
 
 

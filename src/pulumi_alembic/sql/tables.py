@@ -1,4 +1,4 @@
-"""The tables that a plan makes, drops or changes, and their neighbours: each as it is before and after. Pure."""
+"""Tables that a plan creates, drops or changes, and their neighbours, before and after the plan. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ __all__ = ["ColumnChange", "ForeignKey", "TableChange", "TableState", "tables", 
 
 @dataclass(frozen=True)
 class ColumnChange:
-    """A column; `key` is `PK`, `FK` and `UK`, those of them that it is part of, joined by commas.
+    """A column, before or after the plan.
 
-    `was` is its name before, where the plan renames it.
+    Attributes:
+        type: as `type_name` returns it.
+        key: `PK`, `FK` and `UK`, joined by commas, if the column is part of such a key.
+        was: the name before the plan renamed it.
+
     """
 
     name: str
@@ -27,7 +31,7 @@ class ColumnChange:
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """A foreign key: the table that it names, and its own columns."""
+    """A foreign key: the table that it refers to, and its own columns."""
 
     table: str
     columns: tuple[str, ...] = ()
@@ -35,7 +39,7 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class TableState:
-    """What a table is like. One without columns may be a table whose columns are not known."""
+    """The columns and foreign keys of a table. Empty columns can be unknown ones."""
 
     columns: tuple[ColumnChange, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
@@ -43,7 +47,14 @@ class TableState:
 
 @dataclass(frozen=True)
 class TableChange:
-    """A table before and after the plan; None where it is not there. `was` is its name before, where that changes."""
+    """A table before and after the plan.
+
+    Attributes:
+        before: None for a new table.
+        after: None for a dropped table.
+        was: the name before the plan, if that changes.
+
+    """
 
     name: str
     before: TableState | None = None
@@ -52,18 +63,17 @@ class TableChange:
 
     @property
     def change(self) -> str:
-        """`new`, `dropped`, `changed`, or empty for a neighbour that stays as it is."""
+        """`new`, `dropped`, `changed`, or empty for a neighbour that is not changed."""
         if self.before is None or self.after is None:
             return "new" if self.before is None else "dropped"
         return "changed" if self.was or self.before != self.after else ""
 
 
 def tables(before: Catalog, after: Catalog) -> tuple[TableChange, ...]:
-    """The tables that differ, then those that refer to one of them or that one of them refers to, each by name.
+    """Return the tables that differ, then their neighbours by foreign keys, each sorted by name.
 
-    Partitions are their parent's, and are left out. A table or column that has another name
-    afterwards is known by what it is made of, as a catalog does not tell: where that is not certain, it is dropped and
-    new.
+    Partitions are left out. A renamed table or column is recognized by its columns or types, because a catalog does not
+    record renames. If that is uncertain, it counts as dropped and new.
     """
     renamed = _renamed_tables(before, after)
     old, new = before.relations, after.relations
@@ -82,12 +92,12 @@ def tables(before: Catalog, after: Catalog) -> tuple[TableChange, ...]:
 
 
 def type_name(type_: str) -> str:
-    """The type by one short name, whether the catalog or the parser gave it: `varchar(50)`, `timestamptz`, `bigint`."""
+    """Return a short name of the type, from the catalog's or the parser's: `varchar(50)`, `timestamptz`, `bigint`."""
     match = _TYPE.fullmatch(type_)
     if not match:
         return type_
     name, limits, zone, array = match.groups()
-    # An interval's limit is behind a mask of its fields where the parser gives it.
+    # The parser gives a mask of fields before the precision of an interval.
     limits = "" if name == "interval" and limits and len(limits) > len("(6)") else limits
     zoned = "tz" if zone and zone.strip().startswith("with ") else ""
     return f"{_NAMES.get(name, name)}{zoned}{limits or ''}{array}"
@@ -116,18 +126,18 @@ def _drawn(catalog: Catalog) -> dict[str, Relation]:
         name: relation
         for name, relation in catalog.relations.items()
         if relation.kind in "rpf" and not partitioned.intersection(relation.parents) and not name.startswith("pg_temp.")
-        # A statement on a table that is not there makes none.
+        # A statement that mentions a missing table does not create it.
         if not (relation.assumed and catalog.complete)
     }
 
 
 def _renamed_tables(before: Catalog, after: Catalog) -> dict[str, str]:
-    """By its new name the old one of each table that is gone and back with the columns that it had."""
+    """Return the old name of each renamed table by its new one: one that has all the columns of a missing table."""
     old, new = _drawn(before), _drawn(after)
     gone = [name for name in old if name not in after.relations]
     renames = {}
     for name, relation in new.items():
-        # What the plan itself makes has columns that are new.
+        # All columns of a table that the plan creates are new.
         if name in old or not relation.columns or all(column.new for column in relation.columns.values()):
             continue
         same = [candidate for candidate in gone if _kept(relation) <= set(old[candidate].columns.items())]
@@ -142,7 +152,7 @@ def _kept(relation: Relation) -> set[tuple[str, Column]]:
 
 
 def _stays(old: Relation | None, new: Relation | None, renamed: dict[str, str]) -> bool:
-    """Whether it is as it was, and refers to nothing that has another name: of thousands of tables most do."""
+    """Return whether the table is unchanged and refers to no renamed one. Of thousands of tables most are."""
     if old is None or new is None or new.name in renamed or (old is not new and old != new):
         return False
     return not renamed or {constraint.target for constraint in old.constraints}.isdisjoint(renamed.values())
@@ -155,7 +165,10 @@ def _review(name: str, old: Relation | None, new: Relation | None, renamed: dict
 
 
 def _renamed_columns(old: Relation, new: Relation) -> dict[str, str]:
-    """By its new name the old one of each column: those that are gone, in order, where as many are back."""
+    """Return the old name of each renamed column by its new one.
+
+    Columns count as renamed if as many disappear as appear, with the same types in the same order.
+    """
     gone = [(name, column.type) for name, column in old.columns.items() if name not in new.columns]
     back = [(name, column.type) for name, column in new.columns.items() if name not in old.columns and not column.new]
     if [type_ for _, type_ in gone] != [type_ for _, type_ in back]:
@@ -164,7 +177,10 @@ def _renamed_columns(old: Relation, new: Relation) -> dict[str, str]:
 
 
 def _state(relation: Relation | None, was: dict[str, str], called: dict[str, str]) -> TableState | None:
-    """`called` gives the names that other tables have afterwards, so that a key to one is the same key."""
+    """Return the state of a table.
+
+    `called` has the later names of other tables, so that a foreign key to them is unchanged.
+    """
     if relation is None:
         return None
     kinds = {"p": "PK", "f": "FK", "u": "UK"}

@@ -1,4 +1,4 @@
-"""What a SQL text does to the tables that are there: PostgreSQL's own grammar, and its manual's and source's rules."""
+"""Effects of SQL text on existing tables, from PostgreSQL's own grammar and the rules of its manual and source."""
 
 from pulumi_alembic.sql.effects.analysis import after, effects, play
 

@@ -1,4 +1,4 @@
-"""ALTER TABLE and its kin: the lock of each action, on which tables, and what it does there."""
+"""ALTER statements: the lock of each action, the tables that it applies to, and its effects there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pulumi_alembic.sql.effects.queries import CatalogAfter
 
 __all__ = ["alter", "move", "rename"]
 
-# AlterTableGetLockLevel of PostgreSQL 15's tablecmds.c; all other actions take ACCESS EXCLUSIVE.
+# AlterTableGetLockLevel of PostgreSQL 15's tablecmds.c. All other actions take ACCESS EXCLUSIVE.
 _MODES = {
     "AT_SetStatistics": "SHARE UPDATE EXCLUSIVE",
     "AT_SetOptions": "SHARE UPDATE EXCLUSIVE",
@@ -29,10 +29,10 @@ _MODES = {
         for which in ("", "All", "User")
     },
 }
-# reloptions.c: these storage parameters of a table need no more; user_catalog_table does.
+# reloptions.c: these storage parameters of a table need only SHARE UPDATE EXCLUSIVE, unlike user_catalog_table.
 _LIGHT_OPTIONS = ("autovacuum_", "toast.", "log_autovacuum", "vacuum_")
 _LIGHT_NAMES = {"fillfactor", "toast_tuple_target", "parallel_workers"}
-# ATPrepCmd: these act on the named table alone, also where it has children.
+# ATPrepCmd: these apply only to the named table, even if it has children.
 _ALONE = {
     "AT_ChangeOwner", "AT_SetRelOptions", "AT_ResetRelOptions", "AT_ReplaceRelOptions", "AT_ClusterOn",
     "AT_DropCluster", "AT_SetLogged", "AT_SetUnLogged", "AT_SetTableSpace", "AT_SetAccessMethod", "AT_AddInherit",
@@ -43,7 +43,7 @@ _ALONE = {
 
 
 def alter(state: CatalogAfter, node: Any) -> None:
-    """ALTER TABLE, VIEW, INDEX, SEQUENCE, TYPE …; the last three lock no table for what is theirs."""
+    """Apply ALTER TABLE, VIEW, INDEX, SEQUENCE or TYPE. The last three lock no table for their own actions."""
     name = state.name(node.relation)
     if node.missing_ok and state.catalog.complete and name not in state.catalog.relations:
         return
@@ -61,7 +61,7 @@ def alter(state: CatalogAfter, node: Any) -> None:
 
 
 def rename(state: CatalogAfter, node: Any) -> None:
-    """RENAME of a relation, or of a part of one."""
+    """Apply RENAME of a relation or of a part of one."""
     kind = node.renameType.removeprefix("OBJECT_")
     if kind == "SCHEMA":
         _rename_schema(state, quoted(node.subname), quoted(node.newname))
@@ -84,7 +84,7 @@ def rename(state: CatalogAfter, node: Any) -> None:
 
 
 def move(state: CatalogAfter, node: Any) -> None:
-    """SET SCHEMA."""
+    """Apply SET SCHEMA."""
     if node.relation is None:
         return
     name = state.name(node.relation)
@@ -126,7 +126,8 @@ def _act(state: CatalogAfter, table: str, command: Any) -> None:
         _ACTIONS[action](state, table, command)
 
 
-# SET EXPRESSION is PostgreSQL 17's; of a virtual column, 18's, it writes nothing, and the stronger is told.
+# SET EXPRESSION exists from PostgreSQL 17 on. For a virtual column (18) it writes nothing: the stronger effect is
+# assumed.
 _REWRITING = {"AT_SetLogged", "AT_SetUnLogged", "AT_SetTableSpace", "AT_SetAccessMethod", "AT_SetExpression"}
 
 
@@ -168,7 +169,7 @@ def _inherit(state: CatalogAfter, table: str, command: Any) -> None:
 
 
 def _attach(state: CatalogAfter, table: str, command: Any) -> None:
-    """The rows of the new part are tested, and those of the default one; a check that says the same spares that."""
+    """Scan the new partition and the default one. A CHECK that implies the bounds would avoid that."""
     part = state.name(command.def_.name)
     state.lock_tree(part, "ACCESS EXCLUSIVE")
     bound = command.def_.bound

@@ -1,4 +1,4 @@
-"""The effects of a text: each statement goes to what knows its kind, and one that nothing knows is told as unknown."""
+"""Effects of a text: pass each statement to the function for its kind, and report an unhandled one as unknown."""
 
 from __future__ import annotations
 
@@ -18,24 +18,29 @@ __all__ = ["after", "effects", "play"]
 
 
 def effects(sql: str, catalog: Catalog | None) -> Effects:
-    """All that the statements of the text do, of each table the strongest lock, by the rules of PostgreSQL 15 to 18.
+    """Return the effects of all statements of the text, with the strongest lock of each table, for PostgreSQL 15 to 18.
 
-    What a text does not show is in `unknown`, never left out: what DO, functions and triggers run, and a text that
-    PostgreSQL 18's parser refuses. `catalog` is what is there before it, with what the plan's earlier statements make
-    (`after`); None if there is no database yet. A table of which nothing is known is taken to be empty of foreign
-    keys, indexes and partitions, and a change of its columns' types to rewrite it. Tables that the text itself makes
-    are shown too. Rows that a query reads are no scan: `scans` are those of tables that DDL reads whole.
+    Effects that the text does not show are in `unknown`: those of DO, functions and triggers, and of a text that
+    PostgreSQL 18's parser rejects. A table that the catalog lacks is assumed to have no foreign keys, indexes or
+    partitions, and to be rewritten by a change of a column's type. Tables that the text itself creates are included.
+    Rows that a query reads are not a scan: `scans` are tables that DDL scans.
+
+    Args:
+        sql: the text.
+        catalog: before the text, with what earlier statements of the plan create (`after`). None without a database
+            yet.
+
     """
     return _played(sql, catalog).effects()
 
 
 def after(sql: str, catalog: Catalog | None) -> Catalog:
-    """What is there once the text has run, for the effects of the next one."""
+    """Return the catalog after the text, for the effects of the next one."""
     return _played(sql, catalog).catalog
 
 
 def play(sql: str, catalog: Catalog | None) -> tuple[Effects, Catalog]:
-    """Both `effects` and `after` of the text, which is read once."""
+    """Return both `effects` and `after` of the text, which is parsed once."""
     state = _played(sql, catalog)
     return state.effects(), state.catalog
 
@@ -154,7 +159,7 @@ _HANDLERS: dict[str, Callable[[CatalogAfter, Any], None]] = {
     "ViewStmt": create.create_view,
 }
 
-# They touch no table, and destroy nothing.
+# These statements affect no table and delete nothing.
 _QUIET = {
     "AlterCollationStmt", "AlterDatabaseRefreshCollStmt", "AlterDatabaseSetStmt", "AlterDatabaseStmt",
     "AlterDefaultPrivilegesStmt", "AlterEnumStmt", "AlterFunctionStmt", "AlterObjectDependsStmt", "AlterOwnerStmt",

@@ -1,4 +1,4 @@
-"""Columns: what adding, dropping and changing one does to its table."""
+"""Effects of adding, dropping and changing columns."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["add_column", "change_type", "define_column", "drop_column", "set_def
 
 
 def define_column(state: CatalogAfter, table: str, node: Any) -> None:
-    """A column of a table that is just made, which holds no rows yet."""
+    """Add a column to a table that the same statement creates, and that has no rows yet."""
     _learn(state, table, node)
     for constraint in node.constraints or ():
         add_constraint(state, table, constraint, node.colname, filled=False)
 
 
 def add_column(state: CatalogAfter, table: str, command: Any) -> None:
-    """ADD COLUMN: the table is rewritten where the value is not the same for all rows, or has to be tested.
+    """Apply ADD COLUMN. The table is rewritten if rows can have different values, or each value must be checked.
 
     PostgreSQL 15 manual, ALTER TABLE, notes: a volatile default, a stored generated column, an identity column, a
     domain with constraints. `serial` is a volatile default.
@@ -52,7 +52,7 @@ def add_column(state: CatalogAfter, table: str, command: Any) -> None:
 
 
 def drop_column(state: CatalogAfter, table: str, command: Any) -> None:
-    """DROP COLUMN: with its values go its constraints; with CASCADE, the views and keys that need it."""
+    """Apply DROP COLUMN. It deletes the values and constraints, and with CASCADE dependent views and keys."""
     column, cascade = command.name, command.behavior == "DROP_CASCADE"
     relation = state.relation(table)
     if command.missing_ok and relation.columns and column not in relation.columns:
@@ -61,7 +61,7 @@ def drop_column(state: CatalogAfter, table: str, command: Any) -> None:
 
 
 def change_type(state: CatalogAfter, table: str, command: Any) -> None:
-    """ALTER COLUMN TYPE: the table is rewritten unless each value stays the bytes it is; checks read it again."""
+    """Apply ALTER COLUMN TYPE. The table is rewritten unless each value keeps its bytes. CHECKs scan it again."""
     node, column = command.def_, command.name
     current = state.relation(table).columns.get(column, Column())
     new = type_text(node.typeName)
@@ -82,9 +82,11 @@ def change_type(state: CatalogAfter, table: str, command: Any) -> None:
 
 
 def _constrained_again(state: CatalogAfter, table: str, column: str, *, same: bool) -> None:
-    """Constraints of the column are made again: valid ones are tested again, and both tables of a foreign key locked.
+    """Recreate constraints of the column.
 
-    A foreign key is not tested again where the values are the `same`.
+    Validated ones are checked again, and both tables of a foreign key are locked.
+
+    A foreign key is not checked again if the values are the `same`.
     """
     for constraint in state.relation(table).constraints:
         if column not in constraint.columns:
@@ -117,7 +119,7 @@ def _default(state: CatalogAfter, node: Any, type_: str) -> str:
 
 
 def kind_of_default(state: CatalogAfter, expression: Any) -> str:
-    """The kind of a default, for `Column.default`."""
+    """Return the kind of a default, for `Column.default`."""
     constant = expression is not None and expression.tag == "A_Const"
     if expression is None or (constant and expression.isnull):
         return ""
@@ -125,7 +127,7 @@ def kind_of_default(state: CatalogAfter, expression: Any) -> str:
 
 
 def set_default(state: CatalogAfter, table: str, command: Any) -> None:
-    """ALTER COLUMN SET or DROP DEFAULT, and what an identity does in its place."""
+    """Apply ALTER COLUMN SET or DROP DEFAULT, or the corresponding action on an identity."""
     current = state.relation(table).columns.get(command.name, Column())
     expression = command.def_ if command.subtype == "AT_ColumnDefault" else None
     default = FRESH if command.subtype == "AT_AddIdentity" else kind_of_default(state, expression)
@@ -149,5 +151,5 @@ def _is_column(expression: Any, column: str) -> bool:
 
 
 def _casts(expression: Any, column: str, new: str) -> bool:
-    """Whether the expression is the column, cast to its new type and nothing else."""
+    """Return whether the expression is only a cast of the column to its new type."""
     return expression.tag == "TypeCast" and _is_column(expression.arg, column) and type_text(expression.typeName) == new

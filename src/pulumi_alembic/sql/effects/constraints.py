@@ -1,4 +1,4 @@
-"""Constraints: what adding one to a table, or dropping it, locks and reads."""
+"""Effects of adding and dropping constraints: locks and scans."""
 
 from __future__ import annotations
 
@@ -23,10 +23,18 @@ _SUFFIXES = {"c": "check", "f": "fkey", "p": "pkey", "u": "key", "x": "excl", "n
 
 
 def add_constraint(state: CatalogAfter, table: str, node: Any, column: str = "", *, filled: bool = True) -> None:
-    """A constraint of a table, or of the `column` that it stands at; `filled` where there may be rows that it is for.
+    """Add a constraint to a table.
 
-    PostgreSQL 15 manual, ALTER TABLE: rows are tested by a scan, which NOT VALID puts off; a foreign key locks the
-    table that it names as well.
+    PostgreSQL 15 manual, ALTER TABLE: rows are checked by a scan, which NOT VALID postpones. A foreign key also locks
+    the table that it refers to.
+
+    Args:
+        state: the catalog and effects so far.
+        table: its full name.
+        node: the tree of the constraint.
+        column: the column whose definition has the constraint.
+        filled: whether the table can have rows to check.
+
     """
     kind = _KINDS.get(node.contype)
     if kind is None:
@@ -47,14 +55,14 @@ def add_constraint(state: CatalogAfter, table: str, node: Any, column: str = "",
 
 
 def drop_constraint(state: CatalogAfter, table: str, name: str, *, cascade: bool = False) -> None:
-    """A constraint goes; a foreign key's triggers go from the table that it names too, whose locks are as strong."""
+    """Drop a constraint. A foreign key's triggers are dropped on both tables, with the same strength of lock."""
     for constraint in state.relation(table).constraints:
         if constraint.name == name:
             _drop(state, table, constraint, cascade=cascade)
 
 
 def set_not_null(state: CatalogAfter, table: str, column: str, *, filled: bool = True) -> None:
-    """A column refuses nulls from now on; a `filled` table is scanned where nothing proves that there are none."""
+    """Make a column NOT NULL. A `filled` table is scanned unless a constraint proves that there are no NULLs."""
     current = state.relation(table).columns.get(column, Column())
     if filled and not current.not_null and not is_proven_not_null(state, table, column):
         state.scan(table)
@@ -62,7 +70,7 @@ def set_not_null(state: CatalogAfter, table: str, column: str, *, filled: bool =
 
 
 def is_proven_not_null(state: CatalogAfter, table: str, column: str) -> bool:
-    """Whether a valid check says `column IS NOT NULL`, alone or among conditions that all hold.
+    """Return whether a validated CHECK requires `column IS NOT NULL`, by itself or joined by AND.
 
     PostgreSQL 12 release notes: SET NOT NULL then needs no scan.
     """
@@ -72,7 +80,7 @@ def is_proven_not_null(state: CatalogAfter, table: str, column: str) -> bool:
 
 
 def is_inherited(state: CatalogAfter, table: str, constraint: Constraint) -> bool:
-    """Whether a foreign key is that of the partitioned table above, which then has the triggers of the other table."""
+    """Return whether a foreign key is that of the partitioned table, which then has the other table's triggers."""
     above = [
         parent_constraint
         for parent in state.relation(table).parents
@@ -112,13 +120,13 @@ def _constraint(state: CatalogAfter, table: str, node: Any, kind: str, column: s
 
 
 def _named(expression: Any) -> list[str]:
-    """The columns that it names; those behind a `*` are not looked up."""
+    """Return the columns that the expression mentions, without expanding `*`."""
     last = [node.fields[-1] for node in nodes(expression, "ColumnRef")]
     return [part.sval for part in last if part.sval is not None]
 
 
 def _default_name(table: str, columns: tuple[str, ...], kind: str) -> str:
-    """ChooseConstraintName of PostgreSQL 15, for names that need no cutting and are not taken."""
+    """Return the generated name, as ChooseConstraintName of PostgreSQL 15, if it is short enough and not taken."""
     bare = table.rpartition(".")[2].strip('"')
     parts = () if kind == "p" else columns if kind in "fux" else columns[:1]
     return "_".join([bare, *(part for part in parts if part), _SUFFIXES[kind]])
@@ -131,7 +139,7 @@ def _conditions(expression: Any) -> list[Any]:
 
 
 def _not_null(expression: Any) -> tuple[str, ...]:
-    """The columns of which it says IS NOT NULL, alone or joined to others by AND."""
+    """Return the columns for which the expression requires IS NOT NULL, by itself or joined by AND."""
     tests = [condition for condition in _conditions(expression) if condition.tag == "NullTest"]
     arguments = [test.arg for test in tests if test.nulltesttype == "IS_NOT_NULL"]
     return tuple(argument.fields[-1].sval for argument in arguments if argument.tag == "ColumnRef")

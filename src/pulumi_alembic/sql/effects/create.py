@@ -1,4 +1,4 @@
-"""CREATE: what is there afterwards, and what it locks of what was there before."""
+"""Effects of CREATE: the new objects, and the locks on existing ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 
 def create_table(state: CatalogAfter, node: Any) -> None:
-    """CREATE TABLE: a table that others cannot see yet; what it refers to is locked, a partition's parent the most."""
+    """Apply CREATE TABLE. Other sessions cannot see the table yet. Referenced tables and parents are locked."""
     name = state.new_name(node.relation)
     if node.if_not_exists and name in state.catalog.relations:
         return
@@ -51,7 +51,7 @@ def create_table(state: CatalogAfter, node: Any) -> None:
 
 
 def create_as(state: CatalogAfter, node: Any) -> None:
-    """CREATE TABLE AS, CREATE MATERIALIZED VIEW and SELECT INTO."""
+    """Apply CREATE TABLE AS, CREATE MATERIALIZED VIEW or SELECT INTO."""
     visit(state, node.query)
     name = state.new_name(node.into.rel)
     if node.if_not_exists and name in state.catalog.relations:
@@ -63,7 +63,7 @@ def create_as(state: CatalogAfter, node: Any) -> None:
 
 
 def create_view(state: CatalogAfter, node: Any) -> None:
-    """CREATE VIEW reads what its query names; over a view that is there it locks out the view's readers."""
+    """Apply CREATE VIEW. It reads the tables of its query. Replacing an existing view blocks readers of the view."""
     look(state, node.query)
     name = state.new_name(node.view)
     uses = tuple((table, "") for table in tables(state, node.query))
@@ -72,7 +72,7 @@ def create_view(state: CatalogAfter, node: Any) -> None:
 
 
 def create_index(state: CatalogAfter, node: Any) -> None:
-    """CREATE INDEX lets readers go on, with CONCURRENTLY writers too; each table is read whole."""
+    """Apply CREATE INDEX. It does not block readers, with CONCURRENTLY not even writers, and scans each table."""
     table = state.name(node.relation)
     name = state.sibling(table, node.idxname) if node.idxname else ""
     mode = "SHARE UPDATE EXCLUSIVE" if node.concurrent else "SHARE"
@@ -89,14 +89,14 @@ def create_index(state: CatalogAfter, node: Any) -> None:
 
 
 def unique_columns(node: Any) -> tuple[str, ...]:
-    """The columns of a unique index; empty if it is not unique, partial, or has others than columns."""
+    """Return the columns of a unique index. Empty if it is not unique, is partial or has expressions."""
     names = [element.name for element in node.indexParams or ()]
     whole = node.unique and node.whereClause is None and not node.indexIncludingParams
     return tuple(names) if whole and all(names) else ()
 
 
 def create_trigger(state: CatalogAfter, node: Any) -> None:
-    """CREATE TRIGGER keeps writers out; the table that a constraint trigger names is read."""
+    """Apply CREATE TRIGGER. It blocks writers. The table that a constraint trigger refers to is read."""
     name = state.name(node.relation)
     parts = state.tree(name) if node.row and state.relation(name).kind == "p" else [name]
     for part in parts:
@@ -109,7 +109,7 @@ def create_trigger(state: CatalogAfter, node: Any) -> None:
 
 
 def create_rule(state: CatalogAfter, node: Any) -> None:
-    """CREATE RULE; what it does instead, or also, is looked at."""
+    """Apply CREATE RULE, including the tables of its actions."""
     name = state.name(node.relation)
     state.lock(name, "ACCESS EXCLUSIVE")
     state.put(replace(state.relation(name), rules=(*state.relation(name).rules, node.rulename)))
@@ -117,14 +117,14 @@ def create_rule(state: CatalogAfter, node: Any) -> None:
 
 
 def create_policy(state: CatalogAfter, node: Any) -> None:
-    """CREATE or ALTER POLICY; its expressions may read other tables."""
+    """Apply CREATE or ALTER POLICY. Its expressions can read other tables."""
     state.lock(state.name(node.table), "ACCESS EXCLUSIVE")
     look(state, node.qual)
     look(state, node.with_check)
 
 
 def create_sequence(state: CatalogAfter, node: Any) -> None:
-    """CREATE or ALTER SEQUENCE; OWNED BY looks at the table."""
+    """Apply CREATE or ALTER SEQUENCE. OWNED BY reads the table."""
     name = state.name(node.sequence)
     if name not in state.catalog.relations:
         state.put(Relation(name, "S"))
@@ -136,13 +136,13 @@ def create_sequence(state: CatalogAfter, node: Any) -> None:
 
 
 def create_statistics(state: CatalogAfter, node: Any) -> None:
-    """CREATE STATISTICS."""
+    """Apply CREATE STATISTICS."""
     for table in nodes(node.relations, "RangeVar"):
         state.lock(state.name(table), "SHARE UPDATE EXCLUSIVE")
 
 
 def create_type(state: CatalogAfter, node: Any) -> None:
-    """CREATE TYPE, of any kind but a domain."""
+    """Apply CREATE TYPE of any kind but a domain."""
     named = node.typevar
     schema, name = (named.schemaname, named.relname) if named else name_of(node.typeName or node.defnames)
     full = state.catalog.find(schema, name, state.catalog.types)
@@ -150,7 +150,7 @@ def create_type(state: CatalogAfter, node: Any) -> None:
 
 
 def create_domain(state: CatalogAfter, node: Any) -> None:
-    """CREATE DOMAIN."""
+    """Apply CREATE DOMAIN."""
     name = state.catalog.find(*name_of(node.domainname), state.catalog.types)
     constrained = any(constraint.contype in {"CONSTR_CHECK", "CONSTR_NOTNULL"} for constraint in node.constraints or ())
     types = {**state.catalog.types, name: type_text(node.typeName)}
@@ -159,7 +159,7 @@ def create_domain(state: CatalogAfter, node: Any) -> None:
 
 
 def create_function(state: CatalogAfter, node: Any) -> None:
-    """CREATE FUNCTION runs nothing of it; the body of one in SQL is looked at, and so are the tables that it names."""
+    """Apply CREATE FUNCTION. The body is not run, but one in SQL is analysed for the tables that it mentions."""
     name = state.catalog.find(*name_of(node.funcname), state.catalog.functions)
     options = {option.defname: option.arg for option in node.options or ()}
     volatile = getattr(options.get("volatility"), "sval", "volatile") == "volatile"
@@ -172,7 +172,7 @@ def create_function(state: CatalogAfter, node: Any) -> None:
 
 
 def _copy_columns(state: CatalogAfter, name: str, source: str) -> None:
-    """LIKE."""
+    """Apply LIKE."""
     read(state, source, tree=False)
     like = {key: replace(column, new=True) for key, column in state.relation(source).columns.items()}
     state.put(replace(state.relation(name), columns={**state.relation(name).columns, **like}))

@@ -1,4 +1,4 @@
-"""DROP: what goes, and with CASCADE what goes with it."""
+"""Effects of DROP: what is deleted, and with CASCADE what depends on it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ _VIEWS = {"v": "view", "m": "materialized view"}
 
 
 def drop(state: CatalogAfter, node: Any) -> None:
-    """Any DROP of named objects. What can be made again from its definition, such as an index, is not destroyed."""
+    """Apply a DROP of named objects.
+
+    Objects that their definition can restore, such as indexes, are not reported as deleted.
+    """
     kind, cascade = node.removeType.removeprefix("OBJECT_"), node.behavior == "DROP_CASCADE"
     for item in node.objects:
         if kind == "TRIGGER":
@@ -51,7 +54,7 @@ def drop(state: CatalogAfter, node: Any) -> None:
 
 
 def drop_dependents(state: CatalogAfter, views: Iterable[str]) -> None:
-    """Views that go because what they read does."""
+    """Drop views because a relation that they read is dropped."""
     for view in views:
         state.lock(view, "ACCESS EXCLUSIVE")
         state.destroy(f"{_VIEWS.get(state.relation(view).kind, 'view')} {view}")
@@ -59,7 +62,7 @@ def drop_dependents(state: CatalogAfter, views: Iterable[str]) -> None:
 
 
 def remove_column(state: CatalogAfter, table: str, column: str, *, cascade: bool) -> None:
-    """A column goes, with its values and constraints; with `cascade` the views and foreign keys that need it."""
+    """Delete a column with its values and constraints, and with `cascade` dependent views and foreign keys."""
     state.destroy(f"column {table}.{quoted(column)}")
     for constraint in state.relation(table).constraints:
         if column in constraint.columns:
@@ -71,7 +74,7 @@ def remove_column(state: CatalogAfter, table: str, column: str, *, cascade: bool
 
 
 def drop_owned(state: CatalogAfter, node: Any) -> None:
-    """DROP OWNED: all of a role's objects, which no statement names."""
+    """Apply DROP OWNED to all objects of a role, which the statement does not name."""
     for role in node.roles:
         name = quoted(role.rolename) if role.rolename else role.roletype.removeprefix("ROLESPEC_")
         state.destroy(f"everything that {name} owns")
@@ -112,7 +115,7 @@ def _relation(state: CatalogAfter, name: str, word: str, *, cascade: bool, lenie
 
 
 def _keys(state: CatalogAfter, name: str) -> None:
-    """The foreign keys of the tables that go, in both directions: the others' tables lose triggers."""
+    """Drop the foreign keys of the dropped tables in both directions. The other tables lose triggers."""
     gone = state.tree(name)
     for constraint in gone:
         for key in state.relation(constraint).constraints:

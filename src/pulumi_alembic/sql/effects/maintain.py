@@ -1,4 +1,4 @@
-"""Statements that tend what is there: vacuum, cluster, reindex, refresh, comment, and a domain's constraints."""
+"""Effects of maintenance: VACUUM, CLUSTER, REINDEX, REFRESH, COMMENT, and constraints of domains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["alter_domain", "cluster", "comment", "refresh", "reindex", "vacuum"]
 
 
 def vacuum(state: CatalogAfter, node: Any) -> None:
-    """VACUUM and ANALYZE; with FULL the table is rewritten."""
+    """Apply VACUUM or ANALYZE. VACUUM FULL rewrites the table."""
     full = node.is_vacuumcmd and _has(node.options, "full")
     if not node.rels:
         state.unknown(
@@ -27,7 +27,7 @@ def vacuum(state: CatalogAfter, node: Any) -> None:
 
 
 def cluster(state: CatalogAfter, node: Any) -> None:
-    """CLUSTER rewrites the table in the order of an index."""
+    """Apply CLUSTER, which rewrites the table in the order of an index."""
     if node.relation is None:
         state.unknown("every table that was clustered before")
         return
@@ -38,7 +38,7 @@ def cluster(state: CatalogAfter, node: Any) -> None:
 
 
 def reindex(state: CatalogAfter, node: Any) -> None:
-    """REINDEX reads the tables whole and lets them be read; with CONCURRENTLY, written too."""
+    """Apply REINDEX. It scans the tables and does not block readers, with CONCURRENTLY not even writers."""
     kind = node.kind.removeprefix("REINDEX_OBJECT_")
     mode = "SHARE UPDATE EXCLUSIVE" if _has(node.params, "concurrently") else "SHARE"
     if kind in {"SCHEMA", "SYSTEM", "DATABASE"}:
@@ -55,7 +55,7 @@ def reindex(state: CatalogAfter, node: Any) -> None:
 
 
 def refresh(state: CatalogAfter, node: Any) -> None:
-    """REFRESH MATERIALIZED VIEW: CONCURRENTLY keeps its file and lets it be read."""
+    """Apply REFRESH MATERIALIZED VIEW. CONCURRENTLY does not rewrite the view and does not block readers."""
     name = state.name(node.relation)
     state.lock(name, "EXCLUSIVE" if node.concurrent else "ACCESS EXCLUSIVE")
     for used in dict.fromkeys(used for used, _ in state.relation(name).uses):
@@ -65,7 +65,7 @@ def refresh(state: CatalogAfter, node: Any) -> None:
 
 
 def comment(state: CatalogAfter, node: Any) -> None:
-    """COMMENT and SECURITY LABEL: on a table or a column as an ALTER without effect, on a part of it as a reader."""
+    """Apply COMMENT or SECURITY LABEL. A table or column is locked as by an ALTER, a part of a table as by a reader."""
     kind = node.objtype.removeprefix("OBJECT_")
     if kind in {"TABLE", "VIEW", "MATVIEW", "FOREIGN_TABLE"}:
         state.lock(state.named(node.object), "SHARE UPDATE EXCLUSIVE")
@@ -76,7 +76,7 @@ def comment(state: CatalogAfter, node: Any) -> None:
 
 
 def alter_domain(state: CatalogAfter, node: Any) -> None:
-    """ALTER DOMAIN: a new constraint is tested on the columns of that type, whose tables take no writes meanwhile."""
+    """Apply ALTER DOMAIN. A new constraint scans the tables with columns of that type, and blocks their writers."""
     name = state.catalog.find(*name_of(node.typeName), state.catalog.types)
     adds = node.subtype in {"C", "O"}
     if adds:

@@ -1,4 +1,4 @@
-"""What a query, or any expression in a statement, reads and calls, and what is known at this point of a text."""
+"""Tables and functions that queries and expressions use, and the catalog and effects collected so far."""
 
 from __future__ import annotations
 
@@ -28,15 +28,19 @@ _STORED = "rm"
 
 
 def name_of(names: Iterable[Any]) -> tuple[str | None, str]:
-    """Schema, if any, and name, of a list of Strings."""
+    """Return the schema, or None, and the name from a list of String nodes."""
     parts = [name.sval for name in names]
     return (parts[-2] if len(parts) > 1 else None), parts[-1]
 
 
 class CatalogAfter:
-    """The catalog as the statements so far leave it, and the union of their effects.
+    """The catalog after the statements so far, and the union of their effects.
 
-    A relation that nothing is known of is taken for a table. Where nothing `runs`, queries are only looked at.
+    An unknown relation is assumed to be a table.
+
+    Attributes:
+        runs: False if queries are only stored or planned, and not run.
+
     """
 
     def __init__(self, catalog: Catalog, *, runs: bool = True) -> None:
@@ -49,7 +53,7 @@ class CatalogAfter:
         self._unknown: dict[str, None] = {}
 
     def effects(self) -> Effects:
-        """What was seen: of each table the strongest lock, of everything else each once, in the order it was met."""
+        """Return the effects so far: the strongest lock of each table, and everything else once, in order of appearance."""
         return Effects(
             tuple(Lock(table, mode) for table, mode in self._locks.items()),
             tuple(self._rewrites),
@@ -59,81 +63,81 @@ class CatalogAfter:
         )
 
     def name(self, node: Any) -> str:
-        """The full name of what a RangeVar names."""
+        """Return the full name of the relation that a RangeVar names."""
         schema = "pg_temp" if node.relpersistence == "t" else node.schemaname
         return self.catalog.find(schema, node.relname)
 
     def new_name(self, node: Any) -> str:
-        """The full name of what would be made by the name of a RangeVar: in the first schema of the path."""
+        """Return the full name of a relation that is created with a RangeVar, in the first schema of the search_path."""
         if node.relpersistence == "t" or node.schemaname:
             return quoted("pg_temp" if node.relpersistence == "t" else node.schemaname, node.relname)
         return quoted(*self.catalog.search_path[:1], node.relname)
 
     def named(self, names: Iterable[Any]) -> str:
-        """The full name of the relation that a list of Strings names."""
+        """Return the full name of the relation that a list of String nodes names."""
         return self.catalog.find(*name_of(names))
 
     def relation(self, name: str) -> Relation:
-        """The relation, of which nothing may be known."""
+        """Return the relation, or an assumed one if it is unknown."""
         return self.catalog.relations.get(name) or Relation(name, assumed=True)
 
     def tree(self, name: str) -> list[str]:
-        """The table and all that is below it."""
+        """Return the table and all its descendants."""
         return [name, *self.catalog.descendants(name)]
 
     def lock(self, name: str, mode: str) -> None:
-        """A lock on the relation, where it is of a kind whose readers would feel it."""
+        """Note a lock on the relation, if it is of a kind whose lock affects readers."""
         if self.relation(name).kind in _LOCKED:
             current = self._locks.get(name, mode)
             self._locks[name] = max(current, mode, key=MODES.index)
 
     def lock_tree(self, name: str, mode: str) -> None:
-        """A lock on the table and all that is below it."""
+        """Note a lock on the table and all its descendants."""
         for relation in self.tree(name):
             self.lock(relation, mode)
 
     def rewrite(self, name: str) -> None:
-        """The relation gets a new file, where it has one."""
+        """Note that the relation is rewritten, if it stores rows."""
         if self.relation(name).kind in _STORED:
             self._rewrites[name] = None
 
     def scan(self, name: str) -> None:
-        """Every row of the relation is read."""
+        """Note that the relation is scanned, if it stores rows."""
         if self.relation(name).kind in _STORED:
             self._scans[name] = None
 
     def destroy(self, thing: str) -> None:
-        """Something is gone: its kind and its name."""
+        """Note a deleted object as its kind and name."""
         self._destroys[thing] = None
 
     def unknown(self, what: str) -> None:
-        """Something happens that the statement does not show."""
+        """Note a cause of effects that the statement does not show."""
         self._unknown[what] = None
         self.catalog = replace(self.catalog, complete=False)
 
     def put(self, relation: Relation) -> None:
-        """The relation is as this from now on."""
+        """Add or replace the relation."""
         self.catalog = replace(self.catalog, relations={**self.catalog.relations, relation.name: relation})
 
     def put_column(self, table: str, name: str, column: Column) -> None:
-        """The table has this column from now on."""
+        """Add or replace a column of the table."""
         relation = self.relation(table)
         self.put(replace(relation, columns={**relation.columns, name: column}))
 
     def put_constraint(self, table: str, constraint: Constraint) -> None:
-        """The table has this constraint from now on, in place of one of the same name."""
+        """Add a constraint to the table, or replace the one of the same name."""
         relation = self.relation(table)
         others = [other for other in relation.constraints if other.name != constraint.name or not other.name]
         self.put(replace(relation, constraints=(*others, constraint)))
 
     def forget(self, name: str) -> None:
-        """The relation is there no more, nor what cannot be without it."""
+        """Remove the relation and those that belong to it, such as its indexes."""
         gone = {name} | {relation.name for relation in self.catalog.relations.values() if relation.table == name}
         left = {key: other for key, other in self.catalog.relations.items() if key not in gone}
         self.catalog = replace(self.catalog, relations=left)
 
     def rename(self, name: str, new: str) -> None:
-        """The relation is known by another name from now on, wherever it is named."""
+        """Rename the relation, and all references to it."""
         renamed = {}
         for other in self.catalog.relations.values():
             relation = _renamed(other, name, new)
@@ -141,7 +145,7 @@ class CatalogAfter:
         self.catalog = replace(self.catalog, relations=renamed)
 
     def sibling(self, name: str, new: str) -> str:
-        """The full name of `new` in the schema of the relation called `name`."""
+        """Return the full name of `new` in the schema of the relation `name`."""
         schema, dot, _ = name.rpartition(".")
         return f"{schema}{dot}{quoted(new)}"
 
@@ -166,12 +170,12 @@ def _renamed(relation: Relation, name: str, new: str) -> Relation:
 
 
 Hidden = frozenset[str]
-"""The names that a WITH clause gives to queries, which hide tables of that name."""
+"""Names of a WITH clause's queries, which hide tables of the same name."""
 
 WRITERS: dict[str, Callable[[CatalogAfter, Any, Hidden], None]] = {}
-"""What handles a statement that writes, which may stand inside a query's WITH clause too."""
+"""Functions for statements that write rows, by node type. These can also be inside a WITH clause."""
 
-# pg_proc of PostgreSQL 15 to 18 and of the extensions pgcrypto and uuid-ossp: volatile, and changing no table.
+# Volatile functions of PostgreSQL 15 to 18 and of the extensions pgcrypto and uuid-ossp that change no table.
 _VOLATILE = frozenset(
     {
         *("random", "random_normal", "setseed", "array_shuffle", "array_sample", "gen_random_bytes", "gen_salt"),
@@ -180,15 +184,15 @@ _VOLATILE = frozenset(
         *("txid_status", "xpath_table"),
     }
 )
-# They act on what a preview cannot see, or run SQL that is a value.
+# These functions change objects that a preview cannot see, or run SQL that they get as a value.
 _ACTING = ("lo_", "query_to_xml", "cursor_to_xml", "ts_stat", "ts_rewrite", "dblink")
 _QUIET = ("pg_get_", "pg_typeof", "pg_size", "pg_column", "pg_table_is", "pg_advisory", "pg_try_advisory", "pg_notify")
 _ADMIN_SUFFIXES = ("_size", "_is_visible", "_sleep", "_backend_pid")
 
 
 def visit(state: CatalogAfter, node: Any, hidden: Hidden = frozenset()) -> None:
-    """Note every table that is read, every row lock, and every call of a function that may do anything."""
-    # Without recursion: expressions, joins and UNIONs nest by the thousand.
+    """Note every table that is read, every row lock, and every call of a function with unknown effects."""
+    # Without recursion, because expressions, joins and UNIONs can nest a thousand levels deep.
     waiting: list[tuple[Any, Hidden]] = [(node, hidden)]
     while waiting:
         node, hidden = waiting.pop()
@@ -214,7 +218,7 @@ def visit(state: CatalogAfter, node: Any, hidden: Hidden = frozenset()) -> None:
 
 
 def look(state: CatalogAfter, node: Any) -> None:
-    """Note the tables of a query, or of an expression, that is kept and not run."""
+    """Note the tables of a query or an expression that is stored and not run."""
     looked = CatalogAfter(state.catalog, runs=False)
     visit(looked, node)
     for lock in looked.effects().locks:
@@ -222,7 +226,7 @@ def look(state: CatalogAfter, node: Any) -> None:
 
 
 def read(state: CatalogAfter, name: str, mode: str = "ACCESS SHARE", *, tree: bool = True) -> None:
-    """Lock what a query names, what is below it, and what a view reads."""
+    """Note a lock on a relation of a query, its descendants, and the relations that a view reads."""
     waiting, seen = [name], {name}
     while waiting:
         used = waiting.pop()
@@ -237,7 +241,7 @@ def read(state: CatalogAfter, name: str, mode: str = "ACCESS SHARE", *, tree: bo
 
 
 def with_clause(state: CatalogAfter, node: Any, hidden: Hidden) -> Hidden:
-    """Visit the queries of a statement's WITH clause; returns what is hidden from the statement itself."""
+    """Visit the queries of a statement's WITH clause, and return the names that are hidden from the statement."""
     clause = node.withClause
     if clause is None:
         return hidden
@@ -249,15 +253,15 @@ def with_clause(state: CatalogAfter, node: Any, hidden: Hidden) -> Hidden:
 
 
 def tables(state: CatalogAfter, node: Any) -> list[str]:
-    """The relations that a query names."""
+    """Return the existing relations that a query mentions."""
     named = [state.name(reference) for reference in nodes(node, "RangeVar")]
     return [name for name in dict.fromkeys(named) if name in state.catalog.relations]
 
 
 def is_volatile(state: CatalogAfter, expression: Any) -> bool:
-    """Whether the expression has to be computed for each row: it calls a volatile function, or one of an unknown kind.
+    """Return whether the expression must be computed for each row, because it calls a volatile or unknown function.
 
-    A name that neither the catalog has nor this module is one of PostgreSQL's own, of which the others are not.
+    A name that is neither in the catalog nor in this module is a function of PostgreSQL itself that is not volatile.
     """
     for call in nodes(expression, "FuncCall"):
         name = name_of(call.funcname)[1]
@@ -275,7 +279,7 @@ def _is_apart(select: Node, child: Any) -> bool:
 
 @dataclass(frozen=True)
 class _RowLocks:
-    """The rows that a SELECT locks, which are noted behind what it reads."""
+    """The rows that a SELECT locks. They are noted after what it reads."""
 
     select: Node
 
@@ -302,7 +306,7 @@ def _call(state: CatalogAfter, node: Any) -> None:
 
 
 def _own(state: CatalogAfter, call: Any) -> str:
-    """The full name of a function that is not PostgreSQL's own; empty for one that is."""
+    """Return the full name of a function that is not PostgreSQL's own. Empty otherwise."""
     schema, name = name_of(call.funcname)
     if schema == "pg_catalog" or (not schema and name in _VOLATILE):
         return ""

@@ -1,4 +1,4 @@
-"""Statements about rows: they write, copy, empty and lock tables."""
+"""Effects of statements about rows: INSERT, UPDATE, DELETE, MERGE, COPY, TRUNCATE and LOCK TABLE."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _delete(state: CatalogAfter, node: Any, hidden: Hidden) -> None:
     for part in (node.usingClause, node.whereClause, node.returningClause):
         visit(state, part, inner)
     if next(nodes(node.whereClause, "ColumnRef"), None) is None:
-        # Without a condition on the row, such as WHERE true, it is every row.
+        # A condition without a column, such as WHERE true, selects every row.
         for relation in state.tree(name) if node.relation.inh else [name]:
             state.destroy(f"rows of {relation}")
     else:
@@ -71,7 +71,7 @@ WRITERS |= {"InsertStmt": _insert, "UpdateStmt": _update, "DeleteStmt": _delete,
 
 
 def truncate(state: CatalogAfter, node: Any) -> None:
-    """TRUNCATE: each table gets a new, empty file; with CASCADE so do those whose foreign keys name it."""
+    """Apply TRUNCATE. Each table gets an empty file. With CASCADE so do tables whose foreign keys refer to it."""
     waiting = [table for item in node.relations for table in _tree(state, item)]
     emptied: dict[str, None] = {}
     while waiting:
@@ -88,7 +88,7 @@ def truncate(state: CatalogAfter, node: Any) -> None:
 
 
 def copy(state: CatalogAfter, node: Any) -> None:
-    """COPY: from a table or query, or into a table."""
+    """Apply COPY from a table or query, or into a table."""
     if node.relation is None or not node.is_from:
         visit(state, node.query or node.relation)
     else:
@@ -100,7 +100,7 @@ def copy(state: CatalogAfter, node: Any) -> None:
 
 
 def lock_table(state: CatalogAfter, node: Any) -> None:
-    """LOCK TABLE: the mode it names, on what a view reads too."""
+    """Apply LOCK TABLE with its mode, also to the tables that a view reads."""
     for item in node.relations:
         read(state, state.name(item), MODES[node.mode - 1], tree=item.inh)
 
@@ -111,7 +111,7 @@ def _tree(state: CatalogAfter, item: Any) -> list[str]:
 
 
 def _written(state: CatalogAfter, name: str, *, tree: bool) -> None:
-    """The lock of a statement that writes rows. Of a partitioned table all parts: which ones get rows is not known."""
+    """Note the locks of a statement that writes rows. In a partitioned table any partition can get some."""
     read(state, name, "ROW EXCLUSIVE", tree=tree)
     for relation in state.tree(name) if tree else [name]:
         _triggers(state, relation)
@@ -125,14 +125,14 @@ def _triggers(state: CatalogAfter, name: str) -> None:
 
 
 def _check_keys(state: CatalogAfter, name: str, columns: list[str] | None = None) -> None:
-    """Rows that foreign keys of the table name are locked, so that they stay."""
+    """Lock the rows that foreign keys of the table refer to, so that they are not deleted meanwhile."""
     for key in state.relation(name).constraints if state.runs else ():
         if key.target and (columns is None or set(columns) & set(key.columns)):
             state.lock_tree(key.target, "ROW SHARE")
 
 
 def _change_keys(state: CatalogAfter, name: str, columns: list[str]) -> None:
-    """Rows that name a key which changes are looked for, or follow."""
+    """Look for rows that refer to a changed key, or update them."""
     keys = [constraint for constraint in state.relation(name).constraints if constraint.kind in "pu"]
     if not state.runs or not any(set(columns) & set(constraint.columns) for constraint in keys):
         return
@@ -141,7 +141,7 @@ def _change_keys(state: CatalogAfter, name: str, columns: list[str]) -> None:
 
 
 def _delete_from(state: CatalogAfter, name: str, extent: str, seen: set[str]) -> None:
-    """What foreign keys do when rows of the table go."""
+    """Apply the ON DELETE actions of foreign keys that refer to the table."""
     for child, key in list(state.catalog.referencing(name)) if state.runs else ():
         state.lock_tree(child.name, "ROW SHARE" if key.on_delete in "ar" else "ROW EXCLUSIVE")
         if key.on_delete in "nd":

@@ -1,4 +1,4 @@
-"""What changing a column's type means for the values that are there. Pure."""
+"""Changes of a column's type: whether they rewrite the table, lose values or break running code. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pulumi_alembic.sql.parser import parse
 __all__ = ["SERIAL", "constrained_domain", "is_of", "keeps_file", "loses", "reads_alike", "same_type", "type_text"]
 
 SERIAL = frozenset({"serial", "serial2", "serial4", "serial8", "smallserial", "bigserial"})
-"""The words that stand for a type, a sequence and a default."""
+"""Words for a type together with a sequence and a default."""
 
-# pg_cast of PostgreSQL 15: those without a function, of the types that columns commonly have.
+# Casts without a function in pg_cast of PostgreSQL 15, for common column types.
 _SAME_BYTES = {("varchar", "text"), ("text", "varchar"), ("cidr", "inet"), ("int4", "oid"), ("oid", "int4")}
 _WIDER = {("int2", "int4"), ("int2", "int8"), ("int4", "int8"), ("int2", "numeric"), ("int4", "numeric")} | {
     ("int8", "numeric"),
@@ -40,38 +40,38 @@ class _Type:
 
 
 def type_text(node: Any) -> str:
-    """The type that a TypeName stands for, as text that the parser takes for the same type."""
+    """Return the type of a TypeName node as text that is parsed as the same type."""
     name = quoted(*(part.sval for part in node.names))
     limits = ",".join(str(limit) for limit in _limits(node))
     return f"{name}{f'({limits})' if limits else ''}{'[]' * len(node.arrayBounds or ())}"
 
 
 def constrained_domain(catalog: Catalog, type_: str) -> bool:
-    """Whether the type is a domain whose constraints each value has to be tested for."""
+    """Return whether the type is a domain with constraints, which each value must be checked against."""
     return catalog.find(*_split(type_), catalog.types) in catalog.constrained
 
 
 def is_of(catalog: Catalog, type_: str, name: str) -> bool:
-    """Whether a column's type is the one of the catalog that has this full name, or an array of it."""
+    """Return whether a column's type is the catalog's type with this full name, or an array of it."""
     return bool(type_) and catalog.find(*_split(type_), catalog.types) == name
 
 
 def same_type(catalog: Catalog, one: str, another: str) -> bool:
-    """Whether two texts are the same type, with the same limits; a domain is another type than what it is made of."""
+    """Return whether two texts name the same type with the same limits. A domain differs from its base type."""
     return _named(catalog, one) == _named(catalog, another)
 
 
 def keeps_file(catalog: Catalog, old: str, new: str) -> bool:
-    """Whether a column's type can change without its table being rewritten. An unknown old type cannot.
+    """Return whether a column's type can change without a rewrite of the table. False for an unknown old type.
 
-    ATColumnChangeRequiresRewrite of PostgreSQL 15's tablecmds.c: where the new value has the same bytes, and where a
-    limit on the length of varchar, varbit, numeric or the times only grows.
+    ATColumnChangeRequiresRewrite of PostgreSQL 15's tablecmds.c: values have the same bytes, or a limit on the length
+    of varchar, varbit, numeric or the times only grows.
     """
     if not old or constrained_domain(catalog, new):
         return False
     before, after = _base(catalog, old), _base(catalog, new)
     if before != _parsed(old):
-        # What a domain limits is not looked at.
+        # The limits of a domain are ignored.
         before = replace(before, limits=())
     if before.array or after.array:
         return (before.array, before.name) == (after.array, after.name) and after.limits in ((), before.limits)
@@ -83,9 +83,9 @@ def keeps_file(catalog: Catalog, old: str, new: str) -> bool:
 
 
 def loses(catalog: Catalog, old: str, new: str, using: bool) -> bool:
-    """Whether values can be other ones afterwards; a cast that refuses what does not fit loses nothing.
+    """Return whether values can change. A cast that rejects values that do not fit loses nothing.
 
-    With `using` an expression makes the values, and all that is known is that a wider type holds all the old ones.
+    With `using`, an expression computes the values. Then only a wider type is known to hold all of the old ones.
     """
     if keeps_file(catalog, old, new):
         return False
@@ -98,9 +98,9 @@ def loses(catalog: Catalog, old: str, new: str, using: bool) -> bool:
 
 
 def reads_alike(catalog: Catalog, old: str, new: str) -> bool:
-    """Whether code that knows the old type can write all that it could, and reads what it wrote.
+    """Return whether code for the old type can still write all its values, and reads what it has written.
 
-    The wider of two types of numbers does, and a longer text. Of a type that is not known nothing does.
+    True for a wider type of number and a longer text. False for an unknown type.
     """
     if not old or (constrained_domain(catalog, new) and not same_type(catalog, old, new)):
         return False
@@ -140,7 +140,7 @@ def _grows(before: _Type, after: _Type) -> bool:
 
 
 def _base(catalog: Catalog, type_: str) -> _Type:
-    """The type, or what a domain is made of."""
+    """Return the type, or the base type of a domain."""
     parsed = _parsed(type_)
     base = catalog.types.get(catalog.find(*_split(type_), catalog.types), "")
     return _base(catalog, base) if base else parsed

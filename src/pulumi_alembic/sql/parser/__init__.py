@@ -1,6 +1,8 @@
-"""PostgreSQL's own parser: SQL text as statements, trees, comments and keywords, and trees as SQL text. Pure.
+"""PostgreSQL's own parser: SQL text to statements, trees, comments and keywords, and trees to SQL text.
 
-The only door to a parser. Its answers are nodes of ours, and its positions count characters.
+Pure functions.
+
+Other packages use the parser only through this one. Nodes are defined here, and positions count characters.
 """
 
 from __future__ import annotations
@@ -33,15 +35,15 @@ _SPACE = " \t\n\r\f\v"
 
 
 def parse(sql: str, *, shared: bool = False) -> list[Node]:
-    """The statements of a text as trees.
+    """Return the statements of a text as trees.
 
     Args:
         sql: The text.
-        shared: Whether the trees can be those of an earlier call: a statement is then parsed once for all that only
-            look at it. Whoever changes a node, or gives it to code of somebody else's, needs trees of its own.
+        shared: Allow trees of an earlier call, so that a statement is parsed once for all readers. A caller that
+            changes nodes, or passes them to other people's code, needs its own trees.
 
     Raises:
-        ParseError: PostgreSQL 18's grammar refuses the text, or it is nested too deeply.
+        ParseError: PostgreSQL 18's grammar rejects the text, or it is nested too deeply.
 
     """
     return [*(_trees(sql) if shared else _trees.__wrapped__(sql))]
@@ -53,29 +55,29 @@ def _trees(sql: str) -> tuple[Node, ...]:
 
 
 def split(sql: str) -> list[str]:
-    """The texts of the statements in a text that PostgreSQL 18's grammar accepts, without space around them.
+    """Return the texts of the statements in a text, without surrounding space.
 
     Raises:
-        ParseError: The grammar refuses the text.
+        ParseError: PostgreSQL 18's grammar rejects the text.
 
     """
     return [sql[part] for part in _slices(sql, library.split(sql))]
 
 
 def slices(sql: str) -> list[slice]:
-    """Where the statements of a text are, without space around them, by the scanner alone.
+    """Return the positions of the statements in a text, without surrounding space, using only the scanner.
 
-    So they can be wrong, or unknown to PostgreSQL 18.
+    Therefore statements with wrong or unknown syntax are found too.
 
     Raises:
-        ParseError: The scanner cannot read the text, as it ends within a literal.
+        ParseError: The scanner cannot read the text, for example an unterminated literal.
 
     """
     return _slices(sql, library.split(sql, scanner=True))
 
 
 def comments(sql: str) -> list[str]:
-    """The comments of a text, with their marks.
+    """Return the comments of a text, including their marks.
 
     Raises:
         ParseError: The scanner cannot read the text.

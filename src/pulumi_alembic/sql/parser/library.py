@@ -21,13 +21,13 @@ from typing import Any
 __all__ = ["UNRESERVED", "ParseError", "Token", "deparse", "description", "is_loaded", "parse", "scan", "split"]
 
 UNRESERVED = 1
-"""The least of the kinds of keywords: it is a name wherever a name is expected. 0 is no keyword."""
+"""The lowest kind of keyword, which is a name wherever a name is expected. 0 means no keyword."""
 
 _SHALLOW = 1_000
-"""Bytes of a text that cannot nest too deeply for the stack of any thread: each took at most 300 bytes of stack."""
+"""Bytes of a text that cannot overflow the stack of any thread: a byte needs at most 300 bytes of stack."""
 
 _STACK = 512
-"""Bytes of stack for each byte of a longer text, which is parsed in a thread of its own."""
+"""Bytes of stack per byte of a longer text, which is parsed in a thread of its own."""
 
 _LARGEST_STACK = 1 << 30
 
@@ -35,7 +35,12 @@ _starting = threading.Lock()
 
 
 class ParseError(ValueError):
-    """PostgreSQL's parser refuses a text: its message, and the position in characters, None if it is not known."""
+    """PostgreSQL's parser rejects a text.
+
+    Attributes:
+        position: in characters, None if unknown.
+
+    """
 
     def __init__(self, message: str, position: int | None = None) -> None:
         super().__init__(message)
@@ -44,7 +49,14 @@ class ParseError(ValueError):
 
 @dataclass(frozen=True)
 class Token:
-    """A token of a text, or a comment: its positions in bytes, its number in the grammar, and its kind of keyword."""
+    """A token or comment of a text.
+
+    Attributes:
+        start: in bytes, like `end`.
+        number: in libpg_query's enum of tokens.
+        keyword: its kind of keyword, see UNRESERVED.
+
+    """
 
     start: int
     end: int
@@ -93,13 +105,13 @@ class _Text(Structure):
 
 
 def parse(sql: str) -> bytes:
-    """The trees of a text's statements, as JSON. Raises ParseError."""
+    """Return the trees of a text's statements as JSON. Raises ParseError."""
     parsed: bytes = _run("parse", _encoded(sql), lambda tree: tree.json)
     return parsed
 
 
 def split(sql: str, *, scanner: bool = False) -> list[tuple[int, int]]:
-    """For each statement of a text its start and its length, in bytes. Raises ParseError."""
+    """Return start and length in bytes of each statement of a text. Raises ParseError."""
 
     def read(answer: Any) -> list[tuple[int, int]]:
         parts = [answer.parts[number].contents for number in range(answer.count)]
@@ -110,7 +122,7 @@ def split(sql: str, *, scanner: bool = False) -> list[tuple[int, int]]:
 
 
 def scan(sql: str) -> list[Token]:
-    """The tokens and comments of a text. Raises ParseError."""
+    """Return the tokens and comments of a text. Raises ParseError."""
     message: bytes = _run("scan", _encoded(sql), lambda result: string_at(result.bytes.data, result.bytes.length))
     return [
         Token(token.get(1, 0), token.get(2, 0), token.get(4, 0), token.get(5, 0))
@@ -119,26 +131,26 @@ def scan(sql: str) -> list[Token]:
 
 
 def deparse(tree: bytes) -> str:
-    """The text of a tree, which is a whole `ParseResult` in protobuf's format. Raises ParseError.
+    """Return the text of a tree, which must be a whole `ParseResult` in protobuf format. Raises ParseError.
 
-    Anything else, such as a part of a statement, ends the process.
+    Anything else, such as a part of a statement, crashes the process.
     """
     written: str = _run("deparse_protobuf", tree, lambda text: text.sql.decode())
     return written
 
 
 def is_loaded() -> bool:
-    """Whether this process has loaded the library."""
+    """Return whether this process has loaded the library."""
     return _functions.cache_info().currsize > 0
 
 
 def description() -> bytes:
-    """The protobuf description of libpg_query's nodes: a FileDescriptorSet."""
+    """Return the protobuf description of libpg_query's nodes, a FileDescriptorSet."""
     return (_folder() / "pg_query.desc").read_bytes()
 
 
 def _fields(message: Any) -> list[tuple[int, Any]]:
-    """The fields of a protobuf message that has integers and messages only: their numbers and values."""
+    """Return numbers and values of the fields of a protobuf message that contains only integers and messages."""
     fields: list[tuple[int, Any]] = []
     at = 0
     while at < len(message):
@@ -164,7 +176,7 @@ def _varint(message: Any, at: int) -> tuple[int, int]:
 
 
 def _encoded(sql: str) -> bytes:
-    """The text as the library takes it. Raises ParseError for what PostgreSQL takes in no statement."""
+    """Return the text as the library takes it. Raises ParseError for characters that PostgreSQL does not allow."""
     if "\0" in sql:
         raise ParseError("a null character, which PostgreSQL takes in no statement", sql.index("\0"))
     try:
@@ -174,7 +186,7 @@ def _encoded(sql: str) -> bytes:
 
 
 def _run(name: str, data: bytes, read: Callable[[Any], Any]) -> Any:
-    """Call a function of the library, and return what `read` takes out of its result, which is freed."""
+    """Call a function of the library, return what `read` takes from its result, and free the result."""
     call, free, argument = _functions()[name]
 
     def run() -> Any:
@@ -192,7 +204,7 @@ def _run(name: str, data: bytes, read: Callable[[Any], Any]) -> Any:
 
 
 def _with_stack(size: int, run: Callable[[], Any]) -> Any:
-    """Run it in a thread with a stack of this size: the library follows a tree by recursion, and tests no limit.
+    """Run the function in a thread with a stack of this size, because the library recurses without checking a limit.
 
     Raises ParseError if there is no memory for the stack.
     """
@@ -221,7 +233,7 @@ def _with_stack(size: int, run: Callable[[], Any]) -> Any:
 
 
 def _error(error: Any) -> ParseError:
-    """`cursorpos` counts characters, from 1; 0 is unknown."""
+    """Convert an error. `cursorpos` counts characters from 1, and 0 means unknown."""
     return ParseError(error.message.decode(), error.cursorpos - 1 if error.cursorpos > 0 else None)
 
 
@@ -235,7 +247,7 @@ def _folder() -> Path:
 
 @cache
 def _functions() -> dict[str, tuple[Any, Any, Any]]:
-    """By name each function of the library, what frees its result, and what makes its argument of bytes."""
+    """Return the functions of the library by name, each with the one that frees its result and one for its argument."""
     [path, *_] = sorted(_folder().glob("libpg_query.*"))
     library = CDLL(str(path))
     functions = {}

@@ -1,4 +1,4 @@
-"""Trees as SQL text: libpg_query prints whole statements, and a part of one is printed within a statement. Pure."""
+"""Print trees as SQL. libpg_query prints only whole statements, so a part is printed within one. Pure functions."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _AROUND = {
     "Constraint": "ALTER TABLE t ADD ",
     "TypeName": "ALTER TABLE t ADD COLUMN c ",
 }
-"""What stands before a part of this type in a statement that has nothing else."""
+"""The text before a part of this type in a statement that contains nothing else."""
 
 _EXPRESSION = "SELECT "
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
 _LIKE_A_KEYWORD = re.compile(r"[a-z_]{1,17}")
-"""No keyword has a digit, and the longest is current_timestamp. To ask the scanner takes a hundred times as long."""
+"""No keyword has a digit, and the longest is current_timestamp. Asking the scanner takes a hundred times as long."""
 
 _JSON = "pg_catalog.json"
 
 
 def printed(node: Node) -> str:
-    """A statement, a column's definition, a constraint, a type or an expression as SQL.
+    """Return a statement, a column's definition, a constraint, a type or an expression as SQL.
 
     Raises:
         ParseError: libpg_query cannot print it.
 
     """
     if node.tag == "IndexStmt" and node.accessMethod == "btree":
-        # The default, which the parser fills in.
+        # The parser fills in the default.
         node = edited(node, accessMethod=None)
     if node.tag.endswith("Stmt"):
         return _printed(node)
@@ -46,7 +46,7 @@ def printed(node: Node) -> str:
 
 @lru_cache(1 << 16)
 def identifier(name: str) -> str:
-    """The name as PostgreSQL prints it: in quotes if it would be read as another word without them."""
+    """Return the name as PostgreSQL prints it, with quotes if they are needed."""
     if _PLAIN.fullmatch(name):
         if not _LIKE_A_KEYWORD.fullmatch(name):
             return name
@@ -76,7 +76,7 @@ def _printed(statement: Node) -> str:
     order = [statement]
     for node in order:
         order += _below(children(node))
-    # A node behind its children: without recursion, which a deep tree would end.
+    # Children come before their parent. A loop, because recursion would fail on a deep tree.
     for node in reversed(order):
         encoded[id(node)] = _message(node, encoded)
     raw = _block(1, _wrapped(statement, encoded))
@@ -85,7 +85,7 @@ def _printed(statement: Node) -> str:
 
 
 def _with_plain_json(sql: str) -> str:
-    """The text with the type's own name, which no other type can have, as people write it."""
+    """Replace the qualified name of the type json, which no other type can have, by the usual short one."""
     data, at, parts = sql.encode(), 0, []
     tokens = library.scan(sql)
     for first, last in zip(tokens, tokens[2:], strict=False):
@@ -96,7 +96,7 @@ def _with_plain_json(sql: str) -> str:
 
 
 def _below(values: list[Any]) -> list[Node]:
-    """The nodes in lists of nodes, and of lists of nodes."""
+    """Return the nodes of nested lists."""
     below: list[Node] = []
     for name in values:
         below += _below(name) if isinstance(name, list) else [name]
@@ -104,7 +104,7 @@ def _below(values: list[Any]) -> list[Node]:
 
 
 def _message(node: Node, encoded: dict[int, bytes]) -> bytes:
-    """The node as a protobuf message, from those of its children."""
+    """Return the node as a protobuf message, built from those of its children."""
     written = []
     for name, value in node.__dict__.items():
         if value is None:
@@ -112,7 +112,7 @@ def _message(node: Node, encoded: dict[int, bytes]) -> bytes:
         if name == "val" and node.tag == "A_Const":
             name = CONSTANTS[value.tag]
         if name == "name" and node.tag == "FunctionParameter":
-            # libpg_query prints it as it is.
+            # libpg_query prints this name without adding quotes.
             value = identifier(value)
         field = _fields(node.tag)[name]
         for item in value if isinstance(value, list) and field.repeated else [value]:
@@ -129,7 +129,7 @@ def _field(field: _Field, value: Any, encoded: dict[int, bytes]) -> bytes:
 
 
 def _wrapped(value: Any, encoded: dict[int, bytes]) -> bytes:
-    """The message `Node`, which holds one of any type; an empty one is absent."""
+    """Return the message `Node`, which contains a node of any type. An absent node is empty."""
     if isinstance(value, list):
         return _block(_fields("Node")["List"].number, b"".join(_block(1, _wrapped(item, encoded)) for item in value))
     return _block(_fields("Node")[value.tag].number, encoded[id(value)]) if value.tag else b""
@@ -151,7 +151,7 @@ def _varint(value: int) -> bytes:
 
 @dataclass(frozen=True)
 class _Field:
-    """A field of a message: `values` are the numbers of its enum, and `holds_any` says that its type is Node."""
+    """A field of a message: `values` are the numbers of its enum. With `holds_any` its type is Node."""
 
     number: int
     repeated: bool
@@ -161,7 +161,7 @@ class _Field:
 
 @cache
 def _fields(tag: str) -> Mapping[str, _Field]:
-    """The fields of a type of node, by the name that they have in JSON."""
+    """Return the fields of a node type by their JSON names."""
     messages, enums = _descriptions()
     return {
         field.json_name: _Field(
@@ -176,7 +176,7 @@ def _fields(tag: str) -> Mapping[str, _Field]:
 
 @cache
 def _descriptions() -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, int]]]:
-    """The messages by name, and of each enum the numbers by name."""
+    """Return the messages by name, and the numbers of each enum by name."""
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
     [file] = FileDescriptorSet.FromString(library.description()).file

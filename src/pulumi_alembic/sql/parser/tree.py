@@ -1,4 +1,4 @@
-"""Nodes of a statement's tree: PostgreSQL's own, with its names for their fields and for the values of enums. Pure."""
+"""Nodes of a statement's tree, with PostgreSQL's names for types, fields and values of enums. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ __all__ = ["CONSTANTS", "TYPED", "Node", "children", "edited", "nodes", "positio
 
 
 class Node:
-    """A node of a tree. `tag` is its type, such as `SelectStmt`; each field is an attribute, None if it is absent.
+    """A node of a tree. Its fields are attributes, None if absent.
 
     A flag that is off is absent too, and an absent member of a list is a node without a type. An enum's value is its
-    name, a list is a list. What PostgreSQL calls `def` is `def_`. `location` is the position of the node's token in
-    characters, -1 if it has none of its own.
+    name. PostgreSQL's field `def` is `def_`.
+
+    Attributes:
+        tag: the type, such as `SelectStmt`.
+        location: the position of the node's token in characters, -1 if it has none of its own.
+
     """
 
     tag: str
@@ -29,7 +33,7 @@ class Node:
         self.tag = tag
 
     def __getattr__(self, name: str) -> Any:
-        # A position of 0 is absent too, as each number that is 0.
+        # Like every number, a position of 0 is absent.
         if name == "location":
             return 0
         if name.startswith("__"):
@@ -41,19 +45,19 @@ class Node:
 
 
 def edited(node: Node, **fields: Any) -> Node:
-    """A copy of the node with other values of these fields; its children are the same."""
+    """Return a copy of the node with these fields replaced. The children are shared."""
     if "def_" in fields:
         fields["def"] = fields.pop("def_")
     return Node({**node.__dict__, **fields}, node.tag)
 
 
 def children(node: Node) -> list[Any]:
-    """The nodes that the node has, and the lists of nodes."""
+    """Return the nodes and lists of nodes in the node's fields."""
     return [value for value in node.__dict__.values() if type(value) is Node or type(value) is list]
 
 
 def nodes(tree: Any, *tags: str) -> Iterator[Node]:
-    """All nodes of these types at any depth, in the order of the text's grammar; `tree` is a node, a list or None."""
+    """Yield all nodes of these types at any depth, in grammar order. `tree` is a node, a list or None."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()
@@ -66,7 +70,7 @@ def nodes(tree: Any, *tags: str) -> Iterator[Node]:
 
 
 def trees(document: bytes, sql: str) -> list[Node]:
-    """The statements that libpg_query's JSON describes, of this text."""
+    """Return the statements of the text `sql` that libpg_query's JSON describes."""
     hook = _node
     if not sql.isascii():
         at = positions(sql)
@@ -84,7 +88,7 @@ def trees(document: bytes, sql: str) -> list[Node]:
 
 
 def positions(sql: str) -> Callable[[int], int]:
-    """What turns positions in the text's bytes, as UTF-8, into positions in its characters."""
+    """Return a function that converts byte positions in the text's UTF-8 to character positions."""
     if sql.isascii():
         return int
     starts = [number for number, byte in enumerate(sql.encode()) if byte & 0xC0 != 0x80]
@@ -92,7 +96,7 @@ def positions(sql: str) -> Callable[[int], int]:
 
 
 CONSTANTS = {"Integer": "ival", "Float": "fval", "Boolean": "boolval", "String": "sval", "BitString": "bsval"}
-"""By the type of a constant its field in A_Const, which PostgreSQL calls `val` whatever the type."""
+"""By the type of a constant, its field in A_Const, which PostgreSQL calls `val` for every type."""
 
 TYPED = {
     field: tag
@@ -131,19 +135,19 @@ TYPED = {
     }.items()
     for field in fields.split()
 }
-"""By name the fields that hold a node of one type, which the JSON then does not name."""
+"""Fields that always contain one type of node, which the JSON therefore does not name."""
 
 _AMBIGUOUS = {"name": ("objname", "ObjectWithArgs"), "arg": ("key", "JsonKeyValue")}
-"""Fields that hold a node of another type, if it has the field that is named first."""
+"""Fields that contain another type of node if it has the first field."""
 
 _ZERO = {"Integer": ("ival", 0), "Boolean": ("boolval", False)}
-"""A value of 0 is absent in the JSON; of a constant it is the value."""
+"""Constants for which an absent value means 0 or false."""
 
 _POSITIONS = {"list_end", "list_start", "location", "name_location", "rexpr_list_end", "rexpr_list_start"}
 
 
 def _node(fields: dict[str, Any]) -> Any:
-    """The node of a JSON object, whose own objects are nodes: `{"Type": {…}}`, or the fields of a node alone."""
+    """Return the node of a JSON object, whose own objects are nodes: `{"Type": {…}}`, or only the fields of a node."""
     if len(fields) == 1:
         [(key, value)] = fields.items()
         if key[0] <= "Z":
@@ -170,7 +174,7 @@ _JSON = re.compile(r'[{}\[\]]|"(?:[^"\\]|\\.)*":?|[^\s{}\[\]",:]+')
 
 
 def _decoded(document: str, hook: Callable[[dict[str, Any]], Any]) -> Any:
-    """What json.loads returns, without recursion."""
+    """Return what json.loads would return, without recursion."""
     root: list[Any] = []
     containers: list[Any] = [root]
     keys: list[str] = []
