@@ -1,1 +1,1 @@
-"""Adoption: a database that neither Pulumi nor Alembic has seen is taken as what one of the revisions builds."""
+"""Adoption: accept a database that neither Pulumi nor Alembic has managed as one that a revision has built."""

@@ -1,4 +1,4 @@
-"""What each revision builds: run one after the other in a scratch database with the target's schemas and roles."""
+"""Build the revisions one after the other in a scratch database with the schemas and roles of the target."""
 
 from __future__ import annotations
 
@@ -24,10 +24,21 @@ __all__ = ["built"]
 def built(
     url: str, admin: str, history: History, revisions: Sequence[Revision], like: Snapshot
 ) -> Iterator[Iterator[tuple[Revision, Snapshot]]]:
-    """Each revision with what there is after it, of a database that is `like` the target and has none of its objects.
+    """Yield an iterator over the revisions, each with the snapshot after it.
 
-    `url` is the migrator's at the target, `admin` a login of the same server that may make databases. Raises
-    NotRehearsed where the scratch database cannot be made, or a revision does not run there. It is gone at the end.
+    They run in a scratch database that is `like` the target, without its objects. The scratch database is dropped at
+    the end.
+
+    Args:
+        url: the migrator's URL of the target.
+        admin: the URL of a login on the same server that can create databases.
+        history: the scripts.
+        revisions: the revisions to build, in order.
+        like: the snapshot of the target.
+
+    Raises:
+        NotRehearsed: the scratch database cannot be created, or a revision fails there.
+
     """
     with scratch(admin, url, find_client) as database:
         furnish(database, like)

@@ -1,4 +1,4 @@
-"""Finds the revision that builds what is in a database; changes nothing there."""
+"""Find the revision that builds what is in a database, without changing that."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pulumi_alembic.scripts.plan import revision_text
 __all__ = ["Adopted", "Wanted", "find", "objects", "read_public"]
 
 _OLD = sql.Identifier("public", VERSION_TABLE)
-# By its name it could not be looked up where the schema may not be used.
+# to_regclass would need USAGE on the schema.
 _OWNS = """
 SELECT pg_has_role(relowner, 'USAGE') AND has_schema_privilege(n.oid, 'USAGE')
 FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'public' AND relname = %s
@@ -32,7 +32,7 @@ FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'publi
 
 @dataclass(frozen=True)
 class Adopted:
-    """The revisions that a database is taken to be at, and the digest of what it was when that was found."""
+    """The revisions to assume for a database, and the digest of its objects when they were found."""
 
     heads: tuple[str, ...]
     digest: str
@@ -40,10 +40,13 @@ class Adopted:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be adopted: `revision` is `true`, or the one revision to compare with.
+    """What to adopt.
 
-    `ignore` are the patterns of what is not compared. `configure` is typed to name the revision, with `{revision}` in
-    it.
+    Attributes:
+        revision: `true`, or the only revision to compare with.
+        ignore: patterns of objects that are not compared.
+        configure: the command that names the revision, with `{revision}` in it.
+
     """
 
     revision: str
@@ -52,11 +55,20 @@ class Wanted:
 
 
 def find(job: Job, admin: str, wanted: Wanted, tell: Callable[[str], None] = lambda text: None) -> Adopted | None:
-    """The revision whose catalog is that of the database; None if there is nothing to adopt.
+    """Return the revision whose catalog equals that of the database. None if there is nothing to adopt.
 
-    That is so where the database has heads, or no object. An `alembic_version` in the schema public names the one
-    revision to compare with, too. `admin` is the URL of a login that may make databases. Raises AdoptionError where no
-    revision matches, or several do, or none can be built.
+    There is nothing to adopt if the database has heads or no objects. A table `alembic_version` in the schema public
+    also determines the only revision to compare with.
+
+    Args:
+        job: the database and the scripts.
+        admin: the URL of a login that can create databases.
+        wanted: what to adopt.
+        tell: gets progress.
+
+    Raises:
+        AdoptionError: no revision matches, several do, or one cannot be built.
+
     """
     history = job.read_history()
     with connect(job.url) as connection:
@@ -90,12 +102,15 @@ def find(job: Job, admin: str, wanted: Wanted, tell: Callable[[str], None] = lam
 
 
 def objects(snapshot: Snapshot) -> Snapshot:
-    """What revisions make, without what they find; an old `alembic_version` is none of it."""
+    """Return the snapshot without infrastructure and without an old `alembic_version`: only what revisions create."""
     return Snapshot(tuple(item for item in snapshot.items if _is_object(item)))
 
 
 def read_public(connection: Connection) -> tuple[str, ...]:
-    """The heads that an `alembic_version` in the schema public names. Raises AdoptionError where it cannot be read."""
+    """Return the heads in a table `alembic_version` of the schema public.
+
+    Raises AdoptionError if another role owns it.
+    """
     owner = connection.execute(_OWNS, [VERSION_TABLE]).fetchone()
     if owner is None:
         return ()
@@ -154,7 +169,7 @@ def _ambiguous(matching: Sequence[tuple[str, ...]], configure: str) -> str:
 
 
 def _distance(whole: Difference) -> int:
-    """How much differs; rights go with what they are on."""
+    """Return the number of differences. Owners and privileges are counted with their objects."""
     return len(whole.renames) + sum(change.item.kind not in ("owner", "privileges") for change in whole.changes)
 
 

@@ -1,4 +1,4 @@
-"""Takes a database for what a revision builds: nothing of it runs, and no row but those of the migration tables."""
+"""Adopt a database: record the revisions as applied without running them. Only migration tables are changed."""
 
 from __future__ import annotations
 
@@ -18,19 +18,23 @@ __all__ = ["first"]
 
 @contextmanager
 def first(adopted: Adopted, job: Job, around: AbstractContextManager[object]) -> Iterator[None]:
-    """Take the database over before `around` is entered. Raises AdoptionError where it changed since it was looked at.
+    """Adopt the database, then enter `around` for the block.
 
-    All in one transaction: the heads, a row of the ledger for each revision, and the end of an `alembic_version` in the
-    schema public.
+    One transaction records the heads, adds a ledger row for each revision and drops an `alembic_version` in the schema
+    public.
+
+    Raises:
+        AdoptionError: the database has changed since it was compared. Nothing was recorded.
+
     """
     history = job.read_history()
     with connect(job.url) as connection:
         if not read_heads(connection):
             moved = read_public(connection)
-            # A revision that changes rows alone leaves the same catalog.
+            # Revisions that only change rows leave the same catalog, so the heads are compared too.
             if objects(read(connection)).digest != adopted.digest or moved not in ((), adopted.heads):
                 raise AdoptionError(f"the database has changed since it was looked at. Again: {job.command}")
-            # The reading left the session without a search_path, which these statements do not need.
+            # Reading has emptied the session's search_path, which these statements do not need.
             ledger.prepare(connection)
             add_heads(connection, adopted.heads)
             detail: Mapping[str, Any] = {"moved": f"public.{VERSION_TABLE}"} if moved else {}

@@ -1,1 +1,1 @@
-"""Backups of a database, made before an update, listed and restored, each with the revision that it is of."""
+"""Backups of a database: taken before an update, listed, verified and restored, each with its revision."""

@@ -1,4 +1,4 @@
-"""A dump as SQL for one transaction of ours: what pg_restore makes of it, and its rows as COPY streams."""
+"""A dump as SQL for one transaction: the output of pg_restore, and the rows as COPY streams."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Archive"]
 
 # `pg_restore --list` (PostgreSQL 15): `ID; CATALOG OID KIND SCHEMA NAME OWNER`, with `-` for no schema.
 _ENTRY = re.compile(r"^\d+; \d+ \d+ ")
-# The schemas and their default privileges stay those of the database.
+# The schemas and their default privileges are not restored.
 _SCHEMAS = re.compile(r"^\d+; \d+ \d+ (SCHEMA|DEFAULT ACL|(ACL|COMMENT|SECURITY LABEL) - ) ?")
 _LEDGER = re.compile(rf"^\d+; \d+ \d+ [A-Z ]+ {VERSION_SCHEMA} ([A-Z]+ )?ledger")
 _KEPT = re.compile(rf"^\d+; \d+ \d+ (?:TABLE|TABLE DATA|COMMENT) {KEPT_SCHEMA} (?:TABLE )?(\w+) ")
 _ACL = re.compile(r"^\d+; \d+ \d+ ACL ")
 
-# pg_dump of 2025 puts its script between two words for psql only, at its beginning and its end; one of 17 sets what no
-# older server knows. Such a line in the middle is text of a definition, and stays.
+# Since 2025 pg_dump begins and ends its script with commands for psql, and pg_dump 17 uses a setting that older servers
+# do not know. Such a line in the middle is text of a definition, and is not removed.
 _COMMENTS = rb"(?:\s|--[^\n]*\n)*+"
 _RESTRICT = re.compile(rb"\A(" + _COMMENTS + rb")\\restrict \w+\n")
 _UNRESTRICT = re.compile(rb"^\\unrestrict \w+\s*\Z", re.MULTILINE)
@@ -36,18 +36,29 @@ _SETTING = re.compile(
     + _COMMENTS
     + rb")SET transaction_timeout = 0;\n"
 )
-# A name can have a line end: the statement is all that stands since the one before, which ends in a line of its own.
+# A name can contain a line break, so a statement can span lines. It begins after the end of the previous one.
 _COPY = re.compile(_COMMENTS + rb"(COPY (.+) \([^\n]*\) FROM stdin);\n\Z", re.DOTALL)
 
 
 class Archive:
-    """The dump in a folder, without the schemas themselves, and without the ledger where that is to stay.
+    """The dump in a directory, without the schemas themselves, and without the ledger unless that is restored.
 
-    What downgrades preserved is never the same by another name: what is `there` stays as it is.
+    Preserved tables have unique names. Those that exist already are left out.
     """
 
     def __init__(self, tools: Programs, folder: Path, *, ledger: bool, there: Collection[str] = ()) -> None:
-        """Reads its contents; raises BackupError where pg_restore cannot."""
+        """Read the dump's list of contents.
+
+        Args:
+            tools: PostgreSQL's programs.
+            folder: the directory of the dump.
+            ledger: restore the ledger too.
+            there: names of the existing tables of the schema `kept`.
+
+        Raises:
+            BackupError: pg_restore cannot read the dump.
+
+        """
         self._tools = tools
         self._folder = folder
         entries = [line for line in self._output("--list").decode().splitlines() if _ENTRY.match(line)]
@@ -58,11 +69,11 @@ class Archive:
         self.tables = sum(" TABLE DATA " in line for line in self._entries)
 
     def make_objects(self, connection: Connection) -> None:
-        """Make the tables, functions and types, with neither rows nor constraints."""
+        """Create the tables, functions and types, without rows and constraints."""
         self._run(connection, self._entries, "pre-data")
 
     def add_rows(self, connection: Connection, tell: Callable[[str], None]) -> None:
-        """Fill the tables and set the sequences; `tell` is called for each table."""
+        """Fill the tables and set the sequences. `tell` gets a text for each table."""
         number = 0
         with self._listed(self._entries) as listed, self._script(listed, "--section=data") as script:
             statements: list[bytes] = []
@@ -83,11 +94,11 @@ class Archive:
             _execute(connection, statements)
 
     def complete(self, connection: Connection) -> None:
-        """Make the indexes, constraints and triggers."""
+        """Create the indexes, constraints and triggers."""
         self._run(connection, self._entries, "post-data")
 
     def grant(self, connection: Connection) -> None:
-        """Grant what was granted on the objects."""
+        """Grant the privileges on the objects."""
         if self._privileges:
             self._run(connection, self._privileges)
 
@@ -135,20 +146,20 @@ class Archive:
 
 
 def _copy_among(lines: list[bytes]) -> tuple[list[bytes], bytes, str] | None:
-    """The lines before a COPY whose rows follow the last of these lines, that COPY, and its table."""
+    """Return the lines before a COPY whose rows follow the last of these lines, that COPY, and its table."""
     if not lines[-1].endswith(b" FROM stdin;\n"):
         return None
     begins = [number for number, line in enumerate(lines) if line.startswith(b"COPY ")]
     for number in begins:
         copy = _COPY.fullmatch(b"".join(lines[number:]))
-        # Within a name in quotes it is not the end of the statement.
+        # Inside a quoted name this is not the end of the statement.
         if copy and copy[1].count(b'"') % 2 == 0:
             return lines[:number], copy[1], " ".join(copy[2].decode().split())
     return None
 
 
 def _plain(script: bytes) -> bytes:
-    """The script without what is for psql only, or for newer servers."""
+    """Return the script without commands for psql and settings for newer servers."""
     return _SETTING.sub(rb"\1", _UNRESTRICT.sub(b"", _RESTRICT.sub(rb"\1", script)))
 
 

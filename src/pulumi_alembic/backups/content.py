@@ -1,4 +1,4 @@
-"""What the owner of the migration tables has in a database, and which database that is: all that a backup is of."""
+"""The content of a database that a backup covers: the owner's schemas and tables, and the identity of the database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pulumi_alembic.ledger import table as ledger
 
 __all__ = ["Content"]
 
-# A database of the same name may be another one: created again, or on another server.
+# A database with the same name can be a different one: created again, or on another server.
 _WHICH = """
 SELECT current_database(), system_identifier || ':' || oid, current_user::text,
     current_setting('server_version_num')::int
@@ -42,10 +42,18 @@ WHERE refclassid = 'pg_namespace'::regclass AND deptype = 'n' AND nspname = ANY 
 
 @dataclass(frozen=True)
 class Content:
-    """`schemas` are the owner's, `tables` their tables as SQL names them, `size` all bytes of rows.
+    """The content of a database that belongs to the owner of the migration tables.
 
-    `identity` is the same for a database as long as it lives, and for no other one; `ledger` the id of the last row of
-    the ledger, 0 if there is none. `empty` if there is nothing but the migration tables, at base.
+    Attributes:
+        identity: unique for each database, and constant while it exists.
+        owner: the role.
+        server: server_version_num.
+        schemas: those of the owner.
+        tables: their tables, as SQL names them.
+        size: bytes of all rows.
+        ledger: the id of the ledger's last row, 0 if there is none.
+        empty: it contains only the migration tables, at base.
+
     """
 
     name: str
@@ -61,7 +69,7 @@ class Content:
 
     @classmethod
     def read(cls, connection: Connection) -> Content:
-        """What is there now. Raises BackupError where the owner has tables in a schema of another role's."""
+        """Read the current content. Raises BackupError if the owner has relations in a schema of another role."""
         name, identity, owner, server = connection.execute(_WHICH).fetchall()[0]
         if elsewhere := connection.execute(_ELSEWHERE).fetchone():
             relation, schema, of = elsewhere

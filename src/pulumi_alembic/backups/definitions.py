@@ -1,4 +1,4 @@
-"""The fingerprint of a backup: of what its schemas define, by words that a dump and its restore leave as they are."""
+"""The fingerprint of a backup: a digest of its schemas' definitions that dumping and restoring does not change."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 
 __all__ = ["read_fingerprint"]
 
-# The schemas and their rights stay those of the database, and an owner there has another name.
+# Schemas and privileges belong to the database, and the owner can have another name there.
 _OTHERS = ("schema|", "extension|", "owner|", "privileges|")
 
-# PostgreSQL prints `status IN ('a', 'b')` of a varchar in one way, and in another once it has read that again.
+# PostgreSQL prints `status IN ('a', 'b')` of a varchar differently after reading its own output.
 _REWRITTEN = re.compile(r"::(?:character varying|bpchar|text)(?:\[\])?|[\s()]")
 
 
 def read_fingerprint(connection: Connection, schemas: Collection[str]) -> str:
-    """Of all that these schemas define but owners and rights; the same as long as the server's major version is.
+    """Return the fingerprint of the schemas' definitions, without owners and privileges.
 
-    Read as `read_lines` does: in the connection's transaction, whose search_path is empty from here on.
+    It is constant for one major version of the server. As for `read_lines`, the current transaction has an empty
+    search_path from then on.
     """
     rows = connection.execute("SELECT quote_ident(each) || '.' FROM unnest(%s::text[]) each", [list(schemas)])
     inside = tuple(name for (name,) in rows)
@@ -33,7 +34,7 @@ def read_fingerprint(connection: Connection, schemas: Collection[str]) -> str:
 def _of(lines: Iterable[str], inside: tuple[str, ...]) -> Iterable[str]:
     for line in lines:
         kind, _, rest = line.partition("|")
-        # A comment's begins with the kind of what it is on.
+        # The line of a comment begins with the kind of its object.
         named = any(f" {part}" in rest for part in inside) if kind == "comment" else rest.startswith(inside)
         if named and not line.startswith(_OTHERS):
             yield line

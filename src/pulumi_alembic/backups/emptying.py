@@ -1,4 +1,4 @@
-"""Emptying schemas for what comes in place of their objects: the schemas stay, with their grants and defaults."""
+"""Empty schemas before a restore. The schemas remain with their grants and default privileges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pulumi_alembic.errors import BackupError
 
 __all__ = ["empty", "take_back_defaults"]
 
-# What belongs to something else there goes with it; what belongs to an extension stays with that.
+# Objects that belong to another one are dropped with it. Objects of an extension are not dropped.
 _DROPS = """
 SELECT format('DROP %%s IF EXISTS %%s CASCADE',
     CASE type WHEN 'composite type' THEN 'type' WHEN 'statistics object' THEN 'statistics' ELSE type END, identity)
@@ -35,7 +35,7 @@ SELECT pg_describe_object(classid, objid, 0) FROM (
 ) AS objects (classid, objid)
 """
 
-# pg_dump tells privileges as the difference from those that PostgreSQL gives each new object by itself.
+# pg_dump describes privileges as the difference from PostgreSQL's built-in ones for a new object.
 _TO_BUILT_IN = """
 WITH objects (name, object, acl, built_in, namespace) AS (
     SELECT relname, format('%%s %%s', CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass), relacl,
@@ -60,9 +60,11 @@ SELECT format(
 
 
 def empty(connection: Connection, schemas: Sequence[str], *, keep_ledger: bool) -> None:
-    """Nothing is left in the schemas but what extensions made, and the ledger where that is to be kept.
+    """Drop everything in the schemas except objects of extensions, and the ledger if `keep_ledger`. Does not commit.
 
-    Raises BackupError where something outside of them, such as a foreign key, would go with it. Does not commit.
+    Raises:
+        BackupError: CASCADE has dropped an object outside of them, such as a foreign key. The caller must roll back.
+
     """
     before = _outside(connection, schemas)
     drops = connection.execute(_DROPS, [list(schemas), keep_ledger, VERSION_SCHEMA]).fetchall()
@@ -77,7 +79,7 @@ def empty(connection: Connection, schemas: Sequence[str], *, keep_ledger: bool) 
 
 
 def take_back_defaults(connection: Connection, schemas: Sequence[str]) -> None:
-    """What default privileges changed on the new objects is undone, for what was granted on the old ones to follow."""
+    """Reset privileges of the new objects to PostgreSQL's built-in ones, so that the backup's grants apply to them."""
     for (statement,) in connection.execute(_TO_BUILT_IN, [list(schemas), VERSION_SCHEMA]).fetchall():
         connection.execute(statement.encode())
 

@@ -1,4 +1,4 @@
-"""The backups in a folder: each is whole and says what it holds, or it is not there."""
+"""The backup directory: complete backups with their manifests. An incomplete backup is not listed."""
 
 from __future__ import annotations
 
@@ -26,10 +26,20 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Backup:
-    """What the manifest of a backup says. `heads` are the database's, `ledger` the last row of its ledger.
+    """The manifest of a backup.
 
-    `database` is `HOST:PORT/NAME`, for people; `identity` tells that database from every other one. `files` are the
-    digests of the dump's files, `size` all of their bytes. Backups made before there was a `fingerprint` have none.
+    Attributes:
+        when: ISO 8601.
+        database: `HOST:PORT/NAME`, for people.
+        identity: unique for each database, as in `Content`.
+        heads: of the database.
+        ledger: the id of the last row of its ledger.
+        server: server_version_num.
+        client: the version of pg_dump.
+        size: bytes of all files.
+        files: digests of the dump's files.
+        fingerprint: empty for a backup from before it was recorded.
+
     """
 
     id: str
@@ -46,16 +56,19 @@ class Backup:
     fingerprint: str = ""
 
     def text(self) -> str:
-        """The manifest."""
+        """Return the text of the manifest."""
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
 
     @property
     def checksum(self) -> str:
-        """A digest of the manifest, and so of all that it names: `v1:` and the SHA-256."""
+        """A digest of the manifest, and so of all files that it lists: `v1:` and the SHA-256."""
         return "v1:" + hashlib.sha256(self.text().encode()).hexdigest()
 
     def verify(self, folder: Path, tell: Callable[[str], None] = lambda text: None) -> None:
-        """Every file of the backup in `folder` is the one that was written. Raises BackupError where one is not."""
+        """Compare every file of the backup in `folder` with its digest.
+
+        Raises BackupError if one differs, is missing or is extra.
+        """
         files = {path.name for path in (folder / self.id / DUMP).glob("*")}
         tell(f"reading {len(self.files)} files of {size_text(self.size)}")
         for name, digest in sorted(self.files.items()):
@@ -73,7 +86,7 @@ class Backup:
 
 
 def load(folder: Path, id: str) -> Backup:
-    """What the manifest of a backup says; no file is verified. Raises BackupError if there is no such backup."""
+    """Read the manifest of a backup, without verifying files. Raises BackupError if there is no such backup."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", id):
         raise BackupError(f"{id!r} is not the id of a backup. See which there are: pulumi-alembic backups")
     try:
@@ -89,7 +102,7 @@ def load(folder: Path, id: str) -> Backup:
 
 
 def in_folder(folder: Path) -> list[Backup | BackupError]:
-    """The complete backups there, newest first, with an error in place of one whose manifest makes no sense."""
+    """Return the complete backups, newest first, with an error in place of one whose manifest is invalid."""
     try:
         names = [path.name for path in folder.iterdir() if (path / MANIFEST).exists() and path.name[:1] != "."]
     except OSError as error:
@@ -106,7 +119,7 @@ def in_folder(folder: Path) -> list[Backup | BackupError]:
 
 
 def close_to_others(folder: Path) -> int:
-    """Make the backups in `folder` readable by this user only, as new ones are; return how many files were not."""
+    """Make the backups readable only by this user, as new ones are. Return how many files had other modes."""
     opened = 0
     for manifest in folder.glob(f"*/{MANIFEST}"):
         backup = manifest.parent
@@ -120,10 +133,20 @@ def close_to_others(folder: Path) -> int:
 
 @contextmanager
 def making(folder: Path, id: str, identity: str) -> Iterator[Path]:
-    """A folder under another name, for what becomes the backup `id` by `complete`; gone at the end where it did not.
+    """Create a directory with a temporary name, which `complete` turns into the backup `id`.
 
-    What killed runs left for the same database is removed first: nobody else backs it up now. Raises BackupError where
-    the folder cannot be written.
+    Otherwise it is removed.
+
+    Leftovers of killed runs for the same database are removed first, because no other run backs it up now.
+
+    Args:
+        folder: the backup directory.
+        id: of the new backup.
+        identity: of the database.
+
+    Raises:
+        BackupError: the backup directory cannot be written.
+
     """
     tag = hashlib.sha256(identity.encode()).hexdigest()[:12]
     partial = folder / f".{id}.{tag}{_PARTIAL}"
@@ -151,13 +174,13 @@ def making(folder: Path, id: str, identity: str) -> Iterator[Path]:
 
 
 def describe(partial: Path) -> dict[str, Any]:
-    """The `size` and `files` of the dump that is in there."""
+    """Return `size` and `files` of the dump in this directory."""
     files = sorted((partial / DUMP).iterdir())
     return {"size": sum(file.stat().st_size for file in files), "files": {file.name: _digest(file) for file in files}}
 
 
 def complete(partial: Path, folder: Path, backup: Backup) -> None:
-    """From here on the backup is there, also after the machine has lost its power."""
+    """Write the manifest, and move the backup to its place. Both survive a power failure."""
     path = partial / MANIFEST
     with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(backup.text())
@@ -169,7 +192,7 @@ def complete(partial: Path, folder: Path, backup: Backup) -> None:
 
 
 def size_text(size: float) -> str:
-    """`12.3 MB`."""
+    """Return a text such as `12.3 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000 or unit == "GB":
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
@@ -186,7 +209,10 @@ def _digest(path: Path) -> str:
 
 
 def _remove(path: Path) -> None:
-    """A pg_dump that outlived its starter finds its files by their path: under another name it finds them no more."""
+    """Rename the directory and remove it.
+
+    A pg_dump that outlived its parent process no longer finds its files by path.
+    """
     gone = path.with_name(path.name.removesuffix(_PARTIAL) + f".{secrets.token_hex(4)}{_PARTIAL}")
     with suppress(FileNotFoundError):
         path.rename(gone)

@@ -1,4 +1,4 @@
-"""A database as a backup has it: in one transaction, so that others see the old one or the new one, and no third."""
+"""Restore a backup in one transaction, so that other sessions see the old state or the new one, and nothing between."""
 
 from __future__ import annotations
 
@@ -36,10 +36,15 @@ _PAUSE = (0.4, 0.8)  # seconds
 
 @dataclass(frozen=True)
 class Restore:
-    """Brings the database of `job` to what `backup`, in `folder`, holds.
+    """Restores a backup to the database of a job.
 
-    A database that is not the one of the backup is replaced only with `replace`, unless nothing is in it. With
-    `another_fingerprint` it may have another one than the backup says.
+    Attributes:
+        backup: its manifest.
+        folder: the backup directory.
+        replace: also replace a non-empty database that is not the backup's.
+        another_fingerprint: accept that the restored schemas have another fingerprint than the backup.
+        tell: gets progress.
+
     """
 
     backup: Backup
@@ -50,7 +55,10 @@ class Restore:
     tell: Callable[[str], None] = lambda text: None
 
     def look(self) -> Content:
-        """What is there to be replaced. Raises BackupError where it cannot be, or only on another word."""
+        """Return the content that would be replaced.
+
+        Raises BackupError if that is impossible, or is not allowed by an option.
+        """
         with connect(self.job.url) as connection:
             content = Content.read(connection)
         if missing := [schema for schema in self.backup.schemas if schema not in content.schemas]:
@@ -67,10 +75,13 @@ class Restore:
         return content
 
     def __call__(self) -> str:
-        """The revision that the database says it is at afterwards, which is that of the backup.
+        """Restore, and return the database's revision, which is the backup's. No other run migrates meanwhile.
 
-        Nobody else migrates meanwhile. Raises BackupError or DatabaseError, and then the database is as it was: only
-        where the connection is lost at the very end, the next reading tells.
+        Raises:
+            BackupError: the restore failed, and the database is unchanged.
+            DatabaseError: the same. But if the connection is lost during the commit, only reading the database shows
+                the result.
+
         """
         self.backup.verify(self.folder, self.tell)
         with (
@@ -112,7 +123,7 @@ class Restore:
             connection.commit()
 
     def _make_room(self, connection: Session, same: bool, begun: float) -> Content:
-        """What was there is gone for this transaction: tried again and again, so that nobody queues for long."""
+        """Empty the schemas in this transaction. Try again until the deadline, so that others do not queue for long."""
         timeout = round(self.job.policy.lock_timeout * 1000)
         while True:
             try:
@@ -124,7 +135,7 @@ class Restore:
                 )
                 if same:
                     ledger.prepare(connection)
-                # The owner has taken from itself the right to lock the ledger, and needs none to drop it.
+                # The owner has revoked its own privilege to lock the ledger, and does not need one to drop it.
                 for table in sorted({*content.tables} - {f"{VERSION_SCHEMA}.{LEDGER}"}):
                     if table.startswith(f"{KEPT_SCHEMA}."):
                         continue
@@ -151,7 +162,7 @@ class Restore:
             connection.execute(f"ANALYZE {table}".encode())
 
     def _record(self, connection: Connection, before: Content, same: bool, seconds: float) -> None:
-        """The ledger goes on: with the rows of this database, or with those that came with the backup."""
+        """Add the restore to the ledger: to that of this database, or to the one from the backup."""
         ledger.prepare(connection)
         if not same:
             connection.execute(sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {} FROM CURRENT_USER").format(TABLE))
@@ -169,7 +180,10 @@ class Restore:
             )
 
     def _require_fingerprint(self, connection: Connection, server: int) -> None:
-        """Of another major version none is promised: its catalog says the same in other words."""
+        """Compare the fingerprint if the major versions are the same.
+
+        Otherwise the same catalog can be printed differently.
+        """
         backup = self.backup
         ours, its = server // 10000, backup.server // 10000
         if not backup.fingerprint or ours != its:

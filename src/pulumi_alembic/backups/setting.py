@@ -1,4 +1,4 @@
-"""When an update backs up its database before it runs, and where to: the stack's choice, checked in one place."""
+"""The stack's setting of when an update backs up its database first, and where to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["BackupSetting", "When"]
 
 
 class When(StrEnum):
-    """`destructive`: where a revision of the plan destroys something, or where nobody can tell whether it does."""
+    """When to back up. `destructive`: if a revision of the plan deletes something, or if that is unknown."""
 
     NEVER = "never"
     DESTRUCTIVE = "destructive"
@@ -25,14 +25,14 @@ class When(StrEnum):
 
 @dataclass(frozen=True)
 class BackupSetting:
-    """There is a folder wherever there are backups."""
+    """When to back up, and the backup directory, which is required unless `when` is never."""
 
     when: When = When.NEVER
     folder: Path = Path()
 
     @classmethod
     def parse(cls, when: str, folder: str) -> BackupSetting:
-        """The setting with these texts. Raises PolicyError, naming the one that makes no sense."""
+        """Return the setting with these texts. Raises PolicyError if one of them is invalid."""
         if when not in set(When):
             raise PolicyError(f"backup must be {When.NEVER}, {When.DESTRUCTIVE} or {When.ALWAYS}, not {when!r}")
         if when != When.NEVER and not folder.strip():
@@ -40,7 +40,7 @@ class BackupSetting:
         return cls(When(when), Path(folder).expanduser())
 
     def reason(self, review: PlanReview) -> str:
-        """Why a backup comes before what `review` describes; empty where none does."""
+        """Return why a backup is taken before the revisions of `review`. Empty if none is."""
         if self.when is When.ALWAYS:
             return "always"
         if self.when is When.NEVER:

@@ -1,4 +1,4 @@
-"""A backup before an update: complete, checked and in the ledger before the first revision runs, or nothing runs."""
+"""Take a backup before an update. It is complete, checked and recorded before the first revision, or nothing runs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _JOBS = 4
 _SAY = 1.0  # seconds
 _APPLICATION = "pulumi-alembic backup"
 
-# A pg_dump whose starter was killed goes on, and holds locks: nobody but this login backs up here now.
+# A pg_dump whose parent process was killed continues and holds locks. No other run backs up here now.
 _OTHERS = f"""
 FROM pg_stat_activity
 WHERE datname = current_database() AND usename = session_user AND application_name = '{_APPLICATION}'
@@ -54,27 +54,30 @@ _BLOCKERS = f"SELECT DISTINCT unnest(pg_blocking_pids(pid)) {_OTHERS}"
 
 
 class Heard(Protocol):
-    """Hears the progress, and what was made."""
+    """Receives the progress and the results."""
 
     def status(self, text: str) -> None:
-        """Tell what goes on."""
+        """Report the progress."""
 
     def info(self, text: str) -> None:
-        """Tell what was made, or why nothing was."""
+        """Report which backup was taken, or why none was."""
 
 
 @dataclass(frozen=True)
 class Maker:
-    """Backs up the database of the job where `setting` wants it, once nobody else migrates."""
+    """Backs up the database of a job if its setting asks for that. The caller holds the migration lock."""
 
     setting: BackupSetting
     job: Job
     listener: Heard
 
     def back_up(self, plan: Plan, origin: Origin) -> str:
-        """The id of the backup that was made before what `plan` runs; empty where none is wanted.
+        """Back up before `plan` runs, and return the backup's id. Empty if the setting asks for none.
 
-        Raises BackupError or DatabaseError where it cannot be made, and nothing is left of it then.
+        Raises:
+            BackupError: the backup failed, and none of it is left.
+            DatabaseError: the same.
+
         """
         if self.setting.when is When.NEVER:
             return ""
@@ -88,7 +91,7 @@ class Maker:
         folder, begun = self.setting.folder.absolute(), time.monotonic()
         end_others(self.job.url)
         with connect(self.job.url) as connection:
-            # What a table takes is only told once nobody has it for himself.
+            # Reading a table's size waits for an exclusive lock on it.
             connection.execute(f"SET lock_timeout = {round(self.job.policy.lock_deadline * 1000)}".encode())
             content = Content.read(connection)
             connection.commit()
@@ -188,7 +191,7 @@ class Maker:
 
 @dataclass
 class _Blocked:
-    """Whom pg_dump waits for: its own limit is only for the locks of tables."""
+    """The sessions that pg_dump waits for. Its own limit applies only to locks of tables."""
 
     limit: float
     whom: tuple[Session, ...] = ()
@@ -198,7 +201,7 @@ class _Blocked:
         return " and ".join(map(str, self.whom))
 
     def too_long(self, beside: Connection) -> bool:
-        """Look whom it waits for now, and whether it has for longer than the limit."""
+        """Look for whom pg_dump waits, and return whether it has waited longer than the limit."""
         pids = [pid for (pid,) in beside.execute(_BLOCKERS).fetchall()]
         if not pids:
             self.whom, self.since = (), None
@@ -216,13 +219,13 @@ def _runs(process: subprocess.Popen[bytes]) -> bool:
 
 
 def end_others(url: str) -> None:
-    """No pg_dump of a run that was killed goes on in the database; the caller keeps other migrations out."""
+    """End each pg_dump of a killed run in the database. The caller holds the migration lock."""
     with closing(log_in(url, autocommit=True)) as session, refusals(session):
         session.execute(_END_OTHERS)
 
 
 def _require_space(folder: Path, needed: int) -> None:
-    """A dump is about as large as its tables: compressed, and without their indexes. Raises BackupError."""
+    """Raise BackupError if the disk has less space than the tables use: a dump is at most about as large."""
     volume = os.statvfs(folder)
     free = volume.f_bavail * volume.f_frsize
     if free < needed:
@@ -233,7 +236,7 @@ def _require_space(folder: Path, needed: int) -> None:
 
 
 def _check(tools: pg_programs.Programs, partial: Path) -> None:
-    """pg_restore can read the dump's list of contents. Raises BackupError."""
+    """Raise BackupError if pg_restore cannot read the dump's list of contents."""
     done = subprocess.run(
         [tools.program("pg_restore"), "--list", partial / backups.DUMP], capture_output=True, text=True, check=False
     )

@@ -53,7 +53,7 @@ class CatalogAfter:
         self._unknown: dict[str, None] = {}
 
     def effects(self) -> Effects:
-        """Return the effects so far: the strongest lock of each table, and everything else once, in order of appearance."""
+        """Return the effects so far: each table's strongest lock, and everything else once, in order of appearance."""
         return Effects(
             tuple(Lock(table, mode) for table, mode in self._locks.items()),
             tuple(self._rewrites),
@@ -68,7 +68,7 @@ class CatalogAfter:
         return self.catalog.find(schema, node.relname)
 
     def new_name(self, node: Any) -> str:
-        """Return the full name of a relation that is created with a RangeVar, in the first schema of the search_path."""
+        """Return the full name of a new relation from a RangeVar, in the first schema of the search_path by default."""
         if node.relpersistence == "t" or node.schemaname:
             return quoted("pg_temp" if node.relpersistence == "t" else node.schemaname, node.relname)
         return quoted(*self.catalog.search_path[:1], node.relname)
