@@ -1,1 +1,1 @@
-"""Drift: what is in a database against what the last update of its stack left there."""
+"""Drift: differences between a database's catalog and what the stack's last update left there."""

@@ -1,4 +1,4 @@
-"""What an update leaves is what is expected from then on; what others did before it, it does not take for its own."""
+"""The drift baseline: record what an update leaves, without accepting what others changed before it."""
 
 from __future__ import annotations
 
@@ -25,24 +25,33 @@ _SHOWN = 20
 
 
 class Heard(Protocol):
-    """Hears what is taken for expected, and what is drift."""
+    """Receives what is accepted as expected, and what is drift."""
 
     def info(self, text: str) -> None:
-        """Tell what goes on."""
+        """Report progress."""
 
     def warning(self, text: str) -> None:
-        """Tell what a person has to look at."""
+        """Report something that a person must look at."""
 
 
 class DriftBaseline:
-    """Looks at the database before and after a run: what is expected after it is that before it, and what it did.
+    """Reads the database before and after a run. The new baseline is the old one and what the run changed.
 
-    No session is in a transaction while snapshots are read from bytes, compared or packed.
+    Drift is reported as a warning and remains drift. If a run was killed, the next one uses the snapshot from its
+    beginning. No transaction is open while snapshots are parsed, compared or packed.
 
-    `expected` is the digest in the stack's state, empty where it has none; `fingerprint` is that of the state after the
-    run. With `infrastructure` the stack's other resources changed in this update, before it was looked at: what the
-    roles and their rights are then is taken for what they did. Drift is told, as a warning, and stays what it is. A
-    run that was killed is made up for by the next one, which knows from where that began.
+    Args:
+        url: the database.
+        expected: the digest in the stack's state, empty if it has none.
+        listener: gets the reports.
+        infrastructure: other resources of the stack changed in this update, before the first snapshot. Changes to roles
+            and privileges up to then are accepted as theirs.
+        ignore: patterns of what is not compared.
+        stack: the name of the stack, for the ledger.
+
+    Attributes:
+        fingerprint: the digest for the state after the run.
+
     """
 
     def __init__(
@@ -61,7 +70,7 @@ class DriftBaseline:
         return self
 
     def begin(self) -> None:
-        """Something is about to run."""
+        """Record the snapshot before something runs."""
         with connect(self._url) as connection:
             ledger.prepare(connection)
             connection.commit()
@@ -82,7 +91,7 @@ class DriftBaseline:
 
     def _end(self) -> None:
         with connect(self._url) as connection:
-            # Who may do what with it is a part of what is there.
+            # The privileges on the ledger are part of the snapshot.
             ledger.prepare(connection)
             connection.commit()
             snapshot = self._expected(connection)
@@ -97,7 +106,7 @@ class DriftBaseline:
             self._warn(_drifted(whole))
 
     def _expected(self, connection: Connection) -> Snapshot | None:
-        """The snapshot of what is expected. A state that was lost takes that of the ledger."""
+        """Return the expected snapshot. If the stack's state was lost, use the newest one of the ledger."""
         digest = self.fingerprint or store.newest(connection)
         snapshot = store.find(connection, store.current(connection, digest)[0]) if digest else None
         connection.rollback()

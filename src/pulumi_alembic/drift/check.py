@@ -1,4 +1,4 @@
-"""Compares a database with what the last update left there: for a refresh, and for the command."""
+"""Compare a database with what the last update left there, for a refresh and for `pulumi-alembic drift`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,17 @@ __all__ = ["Comparison", "compare"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is expected and what was found.
+    """The expected digest, the current snapshot, and their difference.
 
-    `whole` is None where nothing can be compared: there is no snapshot of what is expected, or the database was moved
-    to another revision, of which `moved` tells.
+    Attributes:
+        expected: the digest.
+        found: the current snapshot.
+        whole: None if nothing can be compared: the expected snapshot is missing, or the database is at another
+            revision.
+        moved: the database is at another revision.
+        when: the time of the expected snapshot.
+        accepted: drift that people accepted since.
+
     """
 
     expected: str
@@ -37,12 +44,12 @@ class Comparison:
 
     @cached_property
     def reported(self) -> list[ReportedDifference]:
-        """Each difference that can be told."""
+        """The differences as texts."""
         return reported(self.whole) if self.whole is not None else []
 
     @property
     def drift(self) -> dict[str, list[str]]:
-        """The differences by name, line by line; empty if there is none."""
+        """The differences by name, as lines. Empty if there are none."""
         if self.whole is not None:
             return lines(self.reported)
         if self.moved or self.found.digest == self.expected:
@@ -63,7 +70,7 @@ class Comparison:
 
     @property
     def upgrade(self) -> str:
-        """What to know of the drift where PostgreSQL was upgraded; empty if there is none."""
+        """Advice about differences if PostgreSQL was upgraded. Empty otherwise."""
         return self.whole.upgrade if self.whole else ""
 
 
@@ -73,9 +80,16 @@ def compare(
     ignore: Sequence[str] = (),
     tell: Callable[[str], None] = lambda text: None,
 ) -> Comparison:
-    """Read the database, and compare it with the snapshot of the digest, or with what was accepted since instead.
+    """Compare the database with the snapshot of a digest, or with the one that was accepted in its place.
 
-    The session is in no transaction afterwards, nor while the two are compared. `tell` gets for whom it waits.
+    No transaction is open while the two are compared, nor afterwards.
+
+    Args:
+        connection: a session of the database.
+        expected: the digest.
+        ignore: patterns of what is not compared.
+        tell: gets whom it waits for.
+
     """
     digest, accepted = store.current(connection, expected)
     stored = store.find(connection, digest)
@@ -83,7 +97,7 @@ def compare(
     roles = stored.roles
     current = read_between_transactions(connection, roles, tell)
     if stored.row and digest == current.digest:
-        # The digest tells all of a snapshot, so nothing differs, and the stored one need not be verified.
+        # The digest covers the whole snapshot. Nothing differs, and the stored snapshot does not need to be verified.
         return Comparison(digest, current, Difference((), (), current, current), when=stored.when, accepted=accepted)
     if stored.snapshot is None:
         current = read_between_transactions(connection, (), tell) if roles else current

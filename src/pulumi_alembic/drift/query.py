@@ -1,20 +1,21 @@
-"""The query that reads a snapshot, but for the heads."""
+"""The query that reads a snapshot, except the heads."""
 
 __all__ = ["query"]
 
 
 def query(server: int) -> str:
-    """The query for a server of this major version.
+    """Return the query for a server of this major version.
 
-    Its rows are kind, name and facts as JSON, in an order in which the items could be made. Of its parameters `without`
-    are the schemas whose objects are no part of it, `migrations` is that of the migration tables, `roles` are the roles
-    that are one in any case.
+    Its rows are kind, name and facts as JSON, in an order in which the items could be created.
+
+    Its parameters are `without`, the schemas whose objects are left out, `migrations`, the schema of the migration
+    tables, and `roles`, which are always included.
     """
     return _QUERY.replace("{attcompression}", "attcompression" if server >= _COMPRESSION else "NULL")
 
 
 _COMPRESSION = 14
-"""The first major version in which a column has one."""
+"""The first major version with a compression method for each column."""
 
 _QUERY = r"""
 WITH RECURSIVE part AS (

@@ -1,4 +1,4 @@
-"""Reads a snapshot: the objects of one database, and the roles, memberships and settings that it lives by."""
+"""Read a snapshot: a database's objects, and the roles, memberships and settings that concern it."""
 
 from __future__ import annotations
 
@@ -21,29 +21,35 @@ __all__ = ["read", "read_between_transactions"]
 
 _SETTINGS = {
     "search_path": "",
-    # Compiled, the query would take many times as long.
+    # With JIT, the query would take many times as long.
     "jit": "off",
-    # What constants in expressions look like.
+    # These settings determine how constants in expressions are printed.
     "timezone": "UTC",
     "datestyle": "ISO, MDY",
     "intervalstyle": "postgres",
     "extra_float_digits": "1",
     "bytea_output": "hex",
     "quote_all_identifiers": "off",
-    # The lock's own limit ends a wait, and says for whom it was.
+    # Only lock_timeout ends a wait, because its error is reported with the blocking session.
     "statement_timeout": "0",
 }
 
 
 def read(connection: Session, roles: Collection[str] = (), tell: Callable[[str], None] | None = None) -> Snapshot:
-    """What there is now. What an extension brings, the migration tables, what is kept and partitions are no part of it.
+    """Return the current snapshot.
 
-    Of the migration tables it is who may do what with them. Rows, planner statistics, positions of sequences and the
-    order of columns are none either. Roles are those that own something here or were granted something, their members,
-    and `roles`. Read in the transaction that the connection is in, whose search_path is empty from here on to its end.
+    It leaves out objects of extensions, the migration tables except their privileges, preserved tables and partitions.
+    It also leaves out rows, statistics, positions of sequences and the order of columns. Roles are included if they own
+    something here or have privileges or such members.
 
-    To print a view, a default or an index the server locks its table. `tell` gets whom it waits for, by default as
-    `sessions.waits` says, and the wait ends when that says.
+    It is read in the current transaction, whose search_path is empty from then on. To print a view, a default or an
+    index, the server locks its table.
+
+    Args:
+        connection: a session of the database.
+        roles: roles to include in any case.
+        tell: gets whom it waits for. By default, and for the limit of the wait, see `sessions.waits`.
+
     """
     return _snapshot(*_ask(connection, roles, tell))
 
@@ -51,7 +57,7 @@ def read(connection: Session, roles: Collection[str] = (), tell: Callable[[str],
 def read_between_transactions(
     connection: Session, roles: Collection[str] = (), tell: Callable[[str], None] | None = None
 ) -> Snapshot:
-    """As `read`, but the connection is in no transaction, and is in none while what the server sent is parsed."""
+    """Return the current snapshot as `read` does, and end the transaction before the rows are parsed."""
     answer = _ask(connection, roles, tell)
     connection.rollback()
     return _snapshot(*answer)
@@ -60,7 +66,7 @@ def read_between_transactions(
 def _ask(
     connection: Session, roles: Collection[str], tell: Callable[[str], None] | None
 ) -> tuple[Item, tuple[str, ...], Cursor[tuple[Any, ...]]]:
-    """The server's version, the heads, and the answer to the query."""
+    """Return the server's version, the heads, and the cursor with the query's result."""
     heads, server = read_heads(connection), connection.info.server_version // 10000
     connection.execute(
         "SELECT pg_catalog.set_config(name, value, true) FROM unnest(%s::text[], %s::text[]) AS s (name, value)",
@@ -75,7 +81,7 @@ def _ask(
 def _snapshot(server: Item, heads: tuple[str, ...], answer: Cursor[tuple[Any, ...]]) -> Snapshot:
     with uncollected():
         rows = answer.fetchall()
-        # All at once: there are many, and each is short.
+        # One call for all rows, because there are many short ones.
         all_facts = json.loads(f"[{','.join(facts for *_, facts in rows)}]")
         items = (
             Item(kind, name, {fact: value for fact, value in facts.items() if value is not None})

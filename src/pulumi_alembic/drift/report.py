@@ -1,4 +1,7 @@
-"""What differs, in words: for each thing what is expected, what was found, and what brings it back. Pure."""
+"""Differences as texts: for each object what is expected, what was found, and the statements that fix it.
+
+Pure functions.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,12 @@ _LONGEST = 30  # lines of one text
 
 @dataclass(frozen=True)
 class ReportedDifference:
-    """One difference; `mend` are the lines of the statements that bring it back, with comments of what they do not."""
+    """One difference as texts.
+
+    Attributes:
+        mend: lines of the statements that fix it, with comments about what they cannot restore.
+
+    """
 
     name: str
     expected: str
@@ -34,12 +42,12 @@ class ReportedDifference:
 
     @property
     def lines(self) -> list[str]:
-        """All of it, line by line."""
+        """All of it as lines."""
         return [*_labelled("expected: ", self.expected), *_labelled("found:    ", self.found), *self.mend]
 
 
 def reported(whole: Difference) -> list[ReportedDifference]:
-    """Each difference; what came or went with another thing is told with that."""
+    """Return each difference. Parts that appeared or disappeared with another object are included in that."""
     renamed = [
         _printable(
             str(rename.expected),
@@ -53,7 +61,10 @@ def reported(whole: Difference) -> list[ReportedDifference]:
 
 
 def lines(differences: Sequence[ReportedDifference]) -> dict[str, list[str]]:
-    """The differences by their names, for the properties of a resource; of many, the last says how many more."""
+    """Return the differences by name, for the properties of a resource.
+
+    After 40, the last entry says how many more there are.
+    """
     shown = {difference.name: difference.lines for difference in differences[:_SHOWN]}
     if len(differences) > _SHOWN:
         shown[f"… {len(differences) - _SHOWN} more"] = ["all of them: pulumi-alembic drift"]
@@ -61,17 +72,24 @@ def lines(differences: Sequence[ReportedDifference]) -> dict[str, list[str]]:
 
 
 def listed(differences: Iterable[tuple[str, Sequence[str]]], shown: int = 20, of: int | None = None) -> list[str]:
-    """Each difference by its name with its lines below it, and how many more there are, `of` so many in all."""
+    """Return each difference as its name and its indented lines, and how many more there are.
+
+    Args:
+        differences: names and lines.
+        shown: the most differences to show.
+        of: the total number, if `differences` are only a part.
+
+    """
     named = list(differences)
     below = [line for name, lines in named[:shown] for line in (name, *(f"  {line}" for line in lines))]
     return [*below, *rest(len(named) if of is None else of, shown)]
 
 
 def render(statements: Iterable[Statement]) -> Iterator[str]:
-    """The statements as lines, each behind what it does not bring back."""
+    """Yield the lines of the statements, each after a comment about what it cannot restore."""
     for statement in statements:
         if statement.note:
-            # A name in it may hold a line break, behind which nothing were a comment.
+            # A name in it can contain a line break, after which the text would not be a comment.
             yield f"-- {' '.join(printable(statement.note).splitlines())}"
         if statement.sql:
             yield from f"{printable_sql(statement.sql)};".split("\n")
@@ -95,7 +113,7 @@ def _printable(name: str, expected: str, found: str, repairs: tuple[str, ...]) -
 
 
 def _both(expected: Item, found: Item) -> tuple[str, str]:
-    """The facts that differ, each side's; of a long text only the lines that do."""
+    """Return the facts that differ, for each side. Of a long text only the differing lines."""
     keys = [
         key
         for key in {**expected.facts, **found.facts}
@@ -122,7 +140,7 @@ _LACKING = {"not null": "null allowed"}
 
 
 def _whole(item: Item) -> str:
-    """An item in a few words."""
+    """Return a short text of an item."""
     facts = {
         key: value for key, value in item.facts.items() if value is not False and key not in _OWN.get(item.kind, ())
     }

@@ -1,4 +1,4 @@
-"""Snapshots in the ledger: found by their digest, and proven by it, so that one that was forged is none."""
+"""Snapshots in the ledger. A snapshot is found by its digest, and ignored if it does not match that."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ORDER BY id DESC LIMIT 1
 
 @dataclass(frozen=True)
 class Accepted:
-    """Who took what was there for what is expected, when and why."""
+    """Who accepted drift as expected, when and why."""
 
     who: str
     when: str
@@ -43,7 +43,7 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Kept:
-    """A row of the ledger with this digest, if there is one."""
+    """The row of the ledger with this digest, if there is one."""
 
     digest: str
     when: str = ""
@@ -51,7 +51,7 @@ class Kept:
 
     @cached_property
     def snapshot(self) -> Snapshot | None:
-        """The row's snapshot; None if there is no row, or its snapshot is not what its digest says."""
+        """The row's snapshot. None if there is no row, or the snapshot does not match its digest."""
         with suppress(ValueError, TypeError):
             snapshot = Snapshot.unpack(bytes(self.row[2])) if self.row else None
             return snapshot if snapshot and snapshot.digest == self.row[1] else None
@@ -59,7 +59,7 @@ class Kept:
 
     @property
     def roles(self) -> list[str]:
-        """The roles of the row's snapshot, which need not be what its digest says."""
+        """The roles of the row's snapshot, without verifying its digest."""
         with suppress(ValueError, TypeError):
             return Snapshot.unpack_roles(bytes(self.row[2])) if self.row else []
         return []
@@ -68,8 +68,8 @@ class Kept:
 def keep(
     connection: Connection, snapshot: Snapshot, origin: Origin, detail: Mapping[str, Any], event: Event = Event.SNAPSHOT
 ) -> None:
-    """Add it, unless the newest row already is this one. Begins a transaction, and does not commit."""
-    # Before the transaction: the snapshot of a large catalog takes seconds.
+    """Add a row with the snapshot, unless the newest row has the same one. Does not commit."""
+    # Pack it before the transaction begins, because that takes seconds for a large catalog.
     digest, packed = snapshot.digest, snapshot.packed()
     row = _row(connection, [Event.SNAPSHOT, Event.BEGUN, Event.DRIFT_ACCEPTED])
     if event is Event.SNAPSHOT and row and row[0] != Event.BEGUN and row[1] == digest:
@@ -80,12 +80,12 @@ def keep(
 
 
 def begin(connection: Connection, before: Snapshot, expected: str, origin: Origin) -> None:
-    """From here on an update that does not come to its end is known to have begun from `before`. Does not commit."""
+    """Record that an update begins from `before`, in case it does not complete. Does not commit."""
     keep(connection, before, origin, {"expected": expected}, Event.BEGUN)
 
 
 def interrupted(connection: Connection, expected: str) -> Kept:
-    """The snapshot from which an update began that expected this digest, and did not come to its end."""
+    """Return the snapshot from the beginning of an update that expected this digest and did not complete."""
     row = _row(connection, [Event.SNAPSHOT, Event.BEGUN, Event.DRIFT_ACCEPTED])
     if row is None or row[0] != Event.BEGUN or (row[3] or {}).get("expected") != expected:
         return Kept("")
@@ -93,19 +93,19 @@ def interrupted(connection: Connection, expected: str) -> Kept:
 
 
 def newest(connection: Connection) -> str:
-    """The digest of what the ledger says is expected; empty where it holds no snapshot."""
+    """Return the digest of the newest expected snapshot in the ledger. Empty if there is none."""
     row = _row(connection, [Event.SNAPSHOT, Event.DRIFT_ACCEPTED])
     return str(row[1]) if row else ""
 
 
 def find(connection: Connection, digest: str) -> Kept:
-    """The snapshot with this digest."""
+    """Return the row with this digest."""
     row = _row(connection, [Event.SNAPSHOT, Event.DRIFT_ACCEPTED], checksum=digest)
     return Kept(digest, str(row[5]) if row else "", row)
 
 
 def current(connection: Connection, digest: str) -> tuple[str, list[Accepted]]:
-    """The digest that stands for this one since somebody accepted drift, and who did, the newest last."""
+    """Return the digest that replaces this one since drift was accepted, and who accepted it, the newest last."""
     seen, accepted = {digest}, []
     while (row := _row(connection, [Event.DRIFT_ACCEPTED], base=digest)) and row[1] not in seen:
         digest = str(row[1])

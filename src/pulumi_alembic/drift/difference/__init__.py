@@ -1,1 +1,1 @@
-"""Snapshots of a catalog and their difference. Pure."""
+"""Snapshots of a catalog and their differences. Pure functions."""

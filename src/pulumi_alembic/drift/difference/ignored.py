@@ -1,4 +1,4 @@
-"""Items that a comparison leaves out: those of other resources, and patterns of kinds and names. Pure."""
+"""Items that a comparison leaves out: those of other resources, and those that match patterns. Pure functions."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ KINDS = (
 
 
 def patterns(given: Sequence[object]) -> tuple[str, ...]:
-    """The patterns, valid. Raises PolicyError, naming the one that is not."""
+    """Return the normalized patterns. Raises PolicyError if one is invalid."""
     if isinstance(given, str):
         raise PolicyError(f"drift_ignore must be a list of patterns (such as 'table app.tmp_*'), not {given!r}")
     return tuple(_pattern(text) for text in given)
 
 
 def ignored(item: Item, parent: Key | None, given: Sequence[str]) -> bool:
-    """Whether a pattern is for this item, or for what it belongs to."""
+    """Return whether a pattern matches this item or its parent."""
     names = [str(item), *([" ".join(parent)] if parent else [])]
     return any(fnmatchcase(name, pattern) for name in names for pattern in given)
 
@@ -42,7 +42,7 @@ def _pattern(given: object) -> str:
 
 
 def is_infrastructure(item: Item) -> bool:
-    """Whether it is made before revisions run, and not by them."""
+    """Return whether the item is created before revisions run, and not by them."""
     if item.kind in ("owner", "privileges"):
         return item.facts["kind"] in ("database", "schema")
     return item.kind in ("role", "membership", "setting", "database", "schema", "extension", "default privileges")

@@ -1,4 +1,4 @@
-"""Names as PostgreSQL prints them: a part in quotes may hold dots and brackets. Pure."""
+"""Names as PostgreSQL prints them. A quoted part can contain dots and parentheses. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ _NAME = re.compile(rf"(?:({_PART})\.)?({_PART})(\(.*\))?", re.DOTALL)
 
 
 class Name(NamedTuple):
-    """An object's name; `schema` and the `arguments` of a function, in brackets, are empty where it has none."""
+    """The parts of an object's name.
+
+    Attributes:
+        schema: empty if there is none.
+        arguments: those of a function, in parentheses. Empty otherwise.
+
+    """
 
     schema: str
     bare: str
@@ -20,11 +26,11 @@ class Name(NamedTuple):
 
 
 def split(name: str) -> Name:
-    """The parts, as they are printed."""
+    """Return the parts of the name, as they are printed."""
     match = _NAME.fullmatch(name)
     return Name(match[1] or "", match[2], match[3] or "") if match else Name("", name)
 
 
 def unquoted(part: str) -> str:
-    """The part as the catalog has it."""
+    """Return the part without quotes, as the catalog has it."""
     return part[1:-1].replace('""', '"') if part.startswith('"') else part

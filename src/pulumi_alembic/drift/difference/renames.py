@@ -1,4 +1,7 @@
-"""Objects that have another name than expected, and are otherwise the same: renamed back, not created again. Pure."""
+"""Renamed objects: find what has another name than expected and is otherwise equal, to rename it back.
+
+Pure functions.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +21,23 @@ _OBJECTS = (
 )  # fmt: skip
 _PARTS = ("column", "constraint", "index", "trigger", "policy")
 
-# As PostgreSQL names what has no name.
+# Names that PostgreSQL generates.
 _GENERATED = re.compile(r"_(?:\w+_)?(?:pkey|key|check|fkey|excl|idx)\d*")
 
 
 @dataclass(frozen=True)
 class Rename:
-    """What is expected by one name, and was found by another."""
+    """An item that is expected with one name and was found with another."""
 
     expected: Item
     found: Item
 
 
 def undo_renames(expected: Snapshot, found: Snapshot, skip: Callable[[Item], bool]) -> tuple[list[Rename], Snapshot]:
-    """The renames, where it is plain which is which, and what was found as it would be without them."""
+    """Return the unambiguous renames, and the found snapshot with these undone.
+
+    Items for which `skip` is true are left out.
+    """
     renames: list[Rename] = []
     for kinds in (("schema",), _OBJECTS, _PARTS):
         pairs = [
@@ -49,7 +55,7 @@ def undo_renames(expected: Snapshot, found: Snapshot, skip: Callable[[Item], boo
 
 
 def generated(item: Item) -> bool:
-    """Whether it is a part of a table whose name may be one that the server gave it."""
+    """Return whether the server can have generated the name of this part of a table."""
     if item.kind not in ("constraint", "index") or "table" not in item.facts:
         return False
     table, name = unquoted(split(item.facts["table"]).bare), unquoted(item.facts["name"])
@@ -57,7 +63,7 @@ def generated(item: Item) -> bool:
 
 
 class _Working:
-    """Items that are renamed one after the other; each rename looks only at those that can hold the name."""
+    """Items during several renames. Each rename only looks at items that can contain the name."""
 
     def __init__(self, items: Iterable[Item]) -> None:
         self.items = list(items)
@@ -67,11 +73,11 @@ class _Working:
                 self._places[word].append(place)
 
     def naming(self, name: str) -> list[Item]:
-        """All items that name this, and maybe others, in order."""
+        """Return all items that can contain the name, in order."""
         return [self.items[place] for place in sorted(self._naming(name))]
 
     def replace(self, name: str, change: Callable[[Item], Item]) -> None:
-        """Change the items that name this."""
+        """Change the items that can contain the name."""
         for place in self._naming(name):
             old = self.items[place]
             new = self.items[place] = change(old)
@@ -115,7 +121,10 @@ def _pairs(expected: Snapshot, found: Snapshot, kinds: tuple[str, ...]) -> list[
 
 
 def _likeness(snapshot: Snapshot, kinds: tuple[str, ...]) -> Callable[[Item], Hashable]:
-    """Gives the same for two items that differ in nothing but their names; for schemas, with what is in them."""
+    """Return a function that gives equal values for items that differ only in their name.
+
+    Schemas are compared by contents.
+    """
     if kinds == ("schema",):
         within: defaultdict[str, set[Hashable]] = defaultdict(set)
         for kind in _OBJECTS:
@@ -134,7 +143,7 @@ def _likeness(snapshot: Snapshot, kinds: tuple[str, ...]) -> Callable[[Item], Ha
 
 
 def _bare(item: Item) -> str:
-    """The name without the arguments of a function."""
+    """Return the name without the arguments of a function."""
     return item.name.removesuffix(split(item.name).arguments) if item.kind in _OBJECTS else item.name
 
 
@@ -147,7 +156,7 @@ def _rename(working: _Working, rename: Rename) -> None:
         working.replace(was, lambda item: _replaced(item, _Name(was), now))  # noqa: B023 - it is called at once
     if rename.found.kind in _PARTS:
         own, short = _Name(rename.found.facts["name"]), rename.expected.facts["name"]
-        # Those of a table name it, and others name the part itself.
+        # Parts of a table mention the table. Other items mention the part itself.
         working.replace(
             rename.expected.facts.get("table") or rename.expected.name,
             lambda item: _replaced(item, own, short) if _names(item, rename) else item,
@@ -155,7 +164,7 @@ def _rename(working: _Working, rename: Rename) -> None:
 
 
 def _follow(working: _Working, rename: Rename) -> list[tuple[str, str]]:
-    """What goes with a table into another schema: its indexes and its own sequences."""
+    """Return renames of indexes and owned sequences, which move with a table to another schema."""
     table = rename.found.name
     was, now = (split(item.name).schema for item in (rename.found, rename.expected))
     if rename.found.kind in _PARTS or was == now:
@@ -171,7 +180,7 @@ def _follow(working: _Working, rename: Rename) -> list[tuple[str, str]]:
 
 
 def _names(item: Item, rename: Rename) -> bool:
-    """Whether the item's facts name what was renamed by its short name: the columns of a table are in all its parts."""
+    """Return whether the item mentions the renamed part by its short name."""
     if item.facts.get("table") != rename.expected.facts.get("table"):
         return False
     if item.kind == "comment":
@@ -181,13 +190,13 @@ def _names(item: Item, rename: Rename) -> bool:
 
 @dataclass(frozen=True)
 class _Name:
-    """A name that stands alone in a text; with `dotted` only where a dot follows."""
+    """A name as a whole word in a text. With `dotted` only before a dot."""
 
     name: str
     dotted: bool = False
 
     def replace(self, text: str, new: str) -> str:
-        """The text with another name in its place."""
+        """Return the text with another name in its place."""
         parts, begin, place = [], 0, text.find(self.name)
         while place >= 0:
             end = place + len(self.name)
@@ -207,7 +216,7 @@ def _is_word(letter: str) -> bool:
 
 
 def _of_schema(item: Item, schema: str) -> _Name:
-    """Where the item names the schema: before a dot, or alone where it is about the schema itself."""
+    """Return the schema's name as the item mentions it: before a dot, or by itself if the item is about the schema."""
     about = item.kind == "schema" or "schema" in (item.facts.get("kind"), item.facts.get("on"))
     return _Name(schema, dotted=not about and item.facts.get("schema") != schema)
 
@@ -222,7 +231,7 @@ def _replaced(item: Item, name: _Name, new: str) -> Item:
 
     facts = replaced(item.facts)
     if item.kind in ("function", "procedure"):
-        # The server follows no name within the text of a body.
+        # The server does not rename inside the text of a function's body.
         head = str(item.facts["definition"]).partition("\nAS $")[0]
         facts["definition"] = replaced(head) + str(item.facts["definition"])[len(head) :]
     return Item(item.kind, replaced(item.name), facts)

@@ -1,4 +1,4 @@
-"""A snapshot: everything that a database's catalog defines, as values that can be kept, compared and repaired."""
+"""A snapshot: everything that a database's catalog defines, as values that can be stored, compared and repaired."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _Group = TypeVar("_Group")
 _Member = TypeVar("_Member")
 
 VERSION = "v2"
-"""How a digest begins; another one where a release reads something else of a catalog than the one before."""
+"""The prefix of digests. It changes if a release reads other facts from a catalog."""
 
 HEADS = "heads"
-"""The kind of the one item that is no object: the revisions that the database was at."""
+"""The kind of items for the revisions that the database was at."""
 
 _ROLE = "role"
 
 SERVER = "server"
-"""The kind of the one item that is no object either: the major version of PostgreSQL."""
+"""The kind of the item for the major version of PostgreSQL."""
 
-# One for all: json.dumps would make another one for each item.
+# One encoder for all items, because json.dumps would create one for each.
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 
 Key = tuple[str, str]
-"""An item's kind and name, by which it is known."""
+"""The kind and name that identify an item."""
 
 
 def grouped(members: Iterable[_Member], group: Callable[[_Member], _Group]) -> dict[_Group, list[_Member]]:
-    """The members of each group, in order."""
+    """Return the members of each group, in order."""
     groups: defaultdict[_Group, list[_Member]] = defaultdict(list)
     for member in members:
         groups[group(member)].append(member)
@@ -47,7 +47,7 @@ def grouped(members: Iterable[_Member], group: Callable[[_Member], _Group]) -> d
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that the catalog defines, `name` with its schema and quoted; `facts` are JSON values."""
+    """One item of the catalog. `name` is qualified and quoted, `facts` are JSON values."""
 
     kind: str
     name: str
@@ -55,12 +55,12 @@ class Item:
 
     @property
     def key(self) -> Key:
-        """What it is known by."""
+        """The kind and name that identify the item."""
         return self.kind, self.name
 
     @property
     def line(self) -> str:
-        """The item as text, the same for the same item."""
+        """The item as text. Equal items have equal texts."""
         return f"{self.kind}|{self.name}|{_encode(self.facts)}"
 
     def __str__(self) -> str:
@@ -69,18 +69,18 @@ class Item:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The items in an order in which they could be made; that order is no part of what they are."""
+    """The items of a catalog, in an order in which they could be created. The order does not count in comparisons."""
 
     items: tuple[Item, ...]
 
     @cached_property
     def by_key(self) -> dict[Key, Item]:
-        """The items by what they are known by."""
+        """The items by kind and name."""
         return {item.key: item for item in self.items}
 
     @cached_property
     def digest(self) -> str:
-        """The fingerprint of all of it."""
+        """The fingerprint of all items."""
         lines = sorted(item.line for item in self.items)
         return f"{VERSION}:{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()}"
 
@@ -91,12 +91,12 @@ class Snapshot:
 
     @property
     def server(self) -> str:
-        """The major version of PostgreSQL; empty where it is not known."""
+        """The major version of PostgreSQL. Empty if unknown."""
         return next((item.name for item in self.items if item.kind == SERVER), "")
 
     @property
     def roles(self) -> list[str]:
-        """The roles that are a part of it, as the catalog names them."""
+        """The names of its roles, without quotes."""
         return [item.facts["name"] for item in self.items if item.kind == _ROLE]
 
     @cached_property
@@ -112,26 +112,26 @@ class Snapshot:
         return grouped(self.of("sequence"), lambda item: str(item.facts.get("owned by", "")))
 
     def of(self, kind: str) -> Iterator[Item]:
-        """The items of a kind, in order."""
+        """Iterate over the items of a kind, in order."""
         return iter(self._by_kind.get(kind, ()))
 
     def columns(self, table: str) -> Sequence[Item]:
-        """The columns of the table, view or composite type of this name, in order."""
+        """Return the columns of the table, view or composite type with this name, in order."""
         return self._columns.get(table, ())
 
     def sequences(self, column: str) -> Sequence[Item]:
-        """The sequences that the column of this name owns, in order."""
+        """Return the sequences that this column owns, in order."""
         return self._sequences.get(column, ())
 
     def moved(self, before: Snapshot, after: Snapshot) -> Snapshot:
-        """The snapshot with what changed from `before` to `after`, and nothing else of these two."""
+        """Return this snapshot with the changes from `before` to `after` applied."""
         return self._with(
             {item.key: item for item in after.items if before.by_key.get(item.key) != item},
             before.by_key.keys() - after.by_key.keys(),
         )
 
     def taking(self, found: Snapshot, chosen: Callable[[Item], bool]) -> Snapshot:
-        """The snapshot with the chosen items as they were found."""
+        """Return this snapshot with the chosen items replaced by those of `found`."""
         gone = {key for key in self.by_key.keys() - found.by_key.keys() if chosen(self.by_key[key])}
         return self._with({item.key: item for item in found.items if chosen(item)}, gone)
 
@@ -141,19 +141,19 @@ class Snapshot:
         return Snapshot((*kept, *changed.values()))
 
     def packed(self) -> bytes:
-        """The snapshot for `unpack`."""
+        """Return the snapshot as compressed bytes."""
         rows = [[item.kind, item.name, dict(item.facts)] for item in self.items]
         return zlib.compress(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode())
 
     @classmethod
     def unpack(cls, data: bytes) -> Snapshot:
-        """What was packed. Raises ValueError for anything else."""
+        """Return the snapshot from packed bytes. Raises ValueError for anything else."""
         with _unpacked(data) as rows:
             return cls(tuple(Item(str(kind), str(name), dict(facts)) for kind, name, facts in rows))
 
     @staticmethod
     def unpack_roles(data: bytes) -> list[str]:
-        """The `roles` of what was packed. Raises ValueError for anything else."""
+        """Return the `roles` from packed bytes. Raises ValueError for anything else."""
         with _unpacked(data) as rows:
             return [str(facts["name"]) for kind, _, facts in rows if kind == _ROLE]
 

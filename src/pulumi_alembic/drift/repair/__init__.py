@@ -1,1 +1,1 @@
-"""The statements that bring back what is expected. Pure."""
+"""Statements that repair drift. Pure functions."""

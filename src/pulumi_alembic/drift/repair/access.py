@@ -1,4 +1,4 @@
-"""Statements for roles, memberships, settings, owners, privileges and comments. Pure."""
+"""Statements that repair roles, memberships, settings, owners, privileges and comments. Pure functions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LISTS = (
 
 
 def _make(item: Item, expected: Snapshot) -> Made:
-    """What makes it."""
+    """Create the item."""
     facts = item.facts
     if item.kind in _SIMPLE:
         yield _SIMPLE[item.kind][0](facts), ""
@@ -33,7 +33,7 @@ def _make(item: Item, expected: Snapshot) -> Made:
 
 
 def _drop(item: Item) -> Made:
-    """What deletes it; roles that are not expected are not told, and need nothing."""
+    """Drop the item. Unexpected roles are not reported, so they need no statement."""
     facts = item.facts
     if item.kind in _SIMPLE:
         yield _SIMPLE[item.kind][1](facts), ""
@@ -42,7 +42,7 @@ def _drop(item: Item) -> Made:
 
 
 def _alter(expected: Item, found: Item) -> Made:
-    """What changes it to what is expected."""
+    """Change the item to the expected state."""
     facts, old = expected.facts, found.facts
     if expected.kind == "role":
         if attributes := _attributes(facts, old):
@@ -76,7 +76,7 @@ def _attributes(facts: Facts, old: Facts) -> list[str]:
 def _grant_membership(facts: Facts) -> str:
     options = [f"{name} {str(facts[name]).upper()}" for name in ("ADMIN", "INHERIT", "SET") if name in facts]
     if "SET" not in facts:
-        # Before PostgreSQL 16 there is one option only.
+        # Before PostgreSQL 16 there is only one option.
         options = ["ADMIN OPTION"] if facts.get("ADMIN") else []
     options_clause = f" WITH {', '.join(options)}" if options else ""
     return f"GRANT {facts['role']} TO {facts['member']}{options_clause}"
@@ -90,7 +90,7 @@ def _whose(facts: Facts) -> str:
 
 
 def _value(facts: Facts) -> str:
-    # As a list of names is kept, it is written.
+    # A list of names is written as the catalog has it.
     return str(facts["value"]) if facts["setting"] in _LISTS and facts["value"] else literal(facts["value"])
 
 
@@ -131,7 +131,7 @@ def _names(rights: Iterable[str], facts: Facts) -> str:
     return ", ".join(f"{right}{column}" for right in sorted(rights))
 
 
-# What one statement makes and changes, and what deletes it; an owner is changed alone.
+# Kinds with one statement that creates or changes an item, and one that drops it. An owner is only changed.
 _SIMPLE: Mapping[str, tuple[Callable[[Facts], str], Callable[[Facts], str]]] = {
     "membership": (_grant_membership, lambda facts: f"REVOKE {facts['role']} FROM {facts['member']}"),
     "setting": (

@@ -1,4 +1,4 @@
-"""Statements for what stands in a schema, and for schemas and extensions. Pure."""
+"""Statements that repair schemas, extensions and the objects in schemas. Pure functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GOES = {"table": "its rows are deleted", "extension": "it fails where something
 
 
 def _make(item: Item, expected: Snapshot) -> Made:
-    """What makes it."""
+    """Create the item."""
     facts = item.facts
     match item.kind:
         case "schema":
@@ -55,12 +55,12 @@ def _make(item: Item, expected: Snapshot) -> Made:
 
 
 def _drop(item: Item) -> Made:
-    """What deletes it."""
+    """Drop the item."""
     yield f"DROP {item.kind.upper()} {item.name}", _GOES.get(item.kind, "")
 
 
 def rename(expected: Item, found: Item) -> Iterator[str]:
-    """What gives what was found the name that is expected, and puts it into the schema that is."""
+    """Yield statements that rename the found object and move it to the expected schema."""
     was, now, noun = split(found.name), split(expected.name), expected.kind.upper()
     if was.schema != now.schema:
         yield f"ALTER {noun} {found.name} SET SCHEMA {now.schema}"
@@ -70,7 +70,7 @@ def rename(expected: Item, found: Item) -> Iterator[str]:
 
 
 def _needs_new(expected: Item, found: Item) -> bool:
-    """Whether it has to be dropped, and made with all that is on it, to become what is expected."""
+    """Return whether the object must be dropped and created again, with everything on it."""
     facts, old = expected.facts, found.facts
     match expected.kind:
         case "materialized view":
@@ -80,13 +80,13 @@ def _needs_new(expected: Item, found: Item) -> bool:
         case "function" | "procedure":
             return _returned(facts) != _returned(old) or _loses_default(facts, old)
         case "extension":
-            # Only who owns its functions could move them: not who was trusted to make it.
+            # Moving it needs the owner of its functions. The role that created a trusted extension does not own them.
             return bool(facts["schema"] != old["schema"])
     return False
 
 
 def _alter(expected: Item, found: Item) -> Made:
-    """What changes it to what is expected."""
+    """Change the item to the expected state."""
     facts, old, name = expected.facts, found.facts, expected.name
     match expected.kind:
         case "table" | "materialized view":
@@ -204,7 +204,7 @@ def _returned(facts: Facts) -> list[str]:
 
 
 def _loses_default(facts: Facts, old: Facts) -> bool:
-    """Whether an argument has a default that is not expected, which no CREATE OR REPLACE deletes."""
+    """Return whether an argument has an unexpected default, which CREATE OR REPLACE cannot remove."""
     here, there = (str(side["definition"]).partition("\n")[0] for side in (facts, old))
     return here != there and " DEFAULT " in there
 

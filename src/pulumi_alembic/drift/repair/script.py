@@ -1,4 +1,4 @@
-"""The statements that bring back what is expected, in an order in which they run. Pure."""
+"""The script that repairs drift: its statements, and the order in which they run. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pulumi_alembic.drift.repair.statement import Repairs, Statement
 
 __all__ = ["repair", "repair_rename", "script"]
 
-# Drops come first, the last made first; then what is made; what is changed where it stands is in between.
+# Drops come first, in reverse order of creation. Changes in place come after parts of tables and before views.
 _RANKS = {
     **{"role": 10, "membership": 11, "database": 12, "setting": 13, "schema": 20, "extension": 21},
     **{"type": 30, "domain": 30, "sequence": 31, "table": 40, "foreign table": 40},
@@ -21,7 +21,7 @@ _RANKS = {
     **{"view": 51, "materialized view": 51, "trigger": 60, "rule": 60, "policy": 60},
     **{"comment": 70, "owner": 71, "privileges": 72, "default privileges": 73},
 }
-# Before what is in them gets its name back.
+# Schemas are created before their objects are renamed back.
 _SCHEMA_MADE = -101
 _RENAMED = -100
 _REPAIRS = {kind: module for module in (objects.REPAIRS, table_parts.REPAIRS, access.REPAIRS) for kind in module.kinds}
@@ -31,12 +31,12 @@ _ADMIN = ("role", "membership", "setting", "database", "extension", "owner")
 
 
 def repair(change: Change, whole: Difference) -> list[Statement]:
-    """What brings this one thing back; nothing where it comes back with another one."""
+    """Return the statements that repair one change. Empty if the repair of another item includes it."""
     item = change.item
     rank, role = _rank(item), _role(change, whole)
     with_another = item.facts.get("inherited") or (item.kind == "sequence" and item.facts.get("identity"))
     if with_another and not (change.expected and change.found):
-        # With that of a table's parent, or with its column.
+        # It is repaired with the parent's item or with its column.
         return []
     if change.expected is None:
         if change.within and not _binds(item, whole):
@@ -49,21 +49,21 @@ def repair(change: Change, whole: Difference) -> list[Statement]:
 
 
 def repair_rename(rename: Rename, whole: Difference) -> list[Statement]:
-    """What gives it its name back."""
+    """Return the statements that rename it back."""
     expected, found = rename.expected, rename.found
     if found.facts.get("inherited"):
         return []
-    # It takes the right to make schemas, which the owner of one need not have.
+    # Renaming a schema needs the privilege to create schemas, which its owner does not necessarily have.
     role = "" if expected.kind == "schema" else _owner(whole.found, expected)
     renamed = table_parts.rename if expected.kind in table_parts.REPAIRS.kinds else objects.rename
     return [Statement(sql, _RENAMED, role) for sql in renamed(expected, found)]
 
 
 def script(whole: Difference) -> list[Statement]:
-    """All statements in the order in which they are to run."""
+    """Return all statements in the order in which they must run."""
     renames = [statement for rename in whole.renames for statement in repair_rename(rename, whole)]
     groups = [repair(change, whole) for change in whole.changes]
-    # The last made is the first to go.
+    # Drop in reverse order of creation.
     drops = [statement for group in reversed(groups) for statement in group if statement.rank < 0]
     rest = [statement for group in groups for statement in group if statement.rank >= 0]
     return sorted([*renames, *drops, *rest], key=lambda statement: statement.rank)
@@ -80,8 +80,8 @@ def _alter(change: Change, whole: Difference, rank: int, role: str) -> Iterator[
             if not _is_made_anyhow(item, whole):
                 yield from _made(item, whole, _rank(item), role)
         return
-    # What is there stays in its place, behind whatever it may need. A table is clustered on one index alone: it is set
-    # behind that it is not on another one.
+    # A change in place comes after everything that it can need. A table is clustered on only one index, so the mark is
+    # set after it is removed from another index.
     rank = max(rank, 46 if expected.facts.get("clustered") else 45)
     yield from (Statement(sql, rank, role, note) for sql, note in repairs.alter(expected, found))
 
@@ -94,7 +94,7 @@ def _is_made_anyhow(item: Item, whole: Difference) -> bool:
 
 
 def _binds(item: Item, whole: Difference) -> bool:
-    """Whether it is a foreign key between two tables that go, which hinders the one until the other is gone."""
+    """Return whether it is a foreign key between two tables to drop. It prevents dropping the other table first."""
     definition = str(item.facts.get("definition", ""))
     if not definition.startswith("FOREIGN KEY"):
         return False
@@ -111,7 +111,7 @@ def _made(item: Item, whole: Difference, rank: int, role: str) -> Iterator[State
 
 
 def _rank(item: Item) -> int:
-    # What a foreign key refers to has to be unique before.
+    # The columns that a foreign key refers to must be unique before it is added.
     if item.facts.get("definition", "").startswith("FOREIGN KEY"):
         return 53
     return 52 if item.kind == "index" and item.facts["of"] == "materialized view" else _RANKS[item.kind]
@@ -126,7 +126,7 @@ def _repairs(item: Item) -> Repairs:
 
 
 def _role(change: Change, whole: Difference) -> str:
-    """Who owns what the statement is about, as things stand when it runs."""
+    """Return the owner of the statement's object at the time when it runs."""
     item = change.item
     if item.kind in _ADMIN or (item.kind == "schema" and change.found is None):
         return ""
@@ -140,7 +140,7 @@ def _role(change: Change, whole: Difference) -> str:
 def _owner(snapshot: Snapshot, item: Item | None) -> str:
     while item is not None:
         if owner := snapshot.by_key.get(("owner", str(item))):
-            # Nobody can become it: whoever owns the database is it.
+            # No role can be granted pg_database_owner: it is the database's owner.
             return "" if owner.facts["owner"] == "pg_database_owner" else str(owner.facts["owner"])
         above = parent(item)
         item = snapshot.by_key.get(above) if above else None

@@ -1,4 +1,4 @@
-"""One statement of a script that brings back what is expected."""
+"""One statement of a script that repairs drift, and the functions that make statements for a kind of item."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ __all__ = ["Facts", "Made", "Repairs", "Statement", "literal"]
 Facts = Mapping[str, Any]
 
 Made = Iterator[tuple[str, str]]
-"""Statements without their semicolons, each with its note."""
+"""Statements without semicolons, each with its note."""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """SQL without its semicolon. `role` is who may run it, empty where it is the server's admin.
+    """One statement of a repair script.
 
-    `rank` is its place among others. `note` is what it does not bring back; without `sql` nothing is.
+    Attributes:
+        sql: without a semicolon. Empty if there is only a note.
+        rank: its position among the others.
+        role: the role that can run it. Empty for the server's admin.
+        note: what it does not restore.
+
     """
 
     sql: str
@@ -35,10 +40,14 @@ def _stays(expected: Item, found: Item) -> bool:
 
 @dataclass(frozen=True)
 class Repairs:
-    """What brings back items of these kinds.
+    """Functions that return the statements for items of these kinds.
 
-    `make` is given all that is expected, `alter` the item as it is expected and as it was found. Where that one
-    `needs_new`, it is dropped, and made with all that is on it.
+    Attributes:
+        make: gets the expected item and the expected snapshot.
+        drop: gets the item that was found.
+        alter: gets the expected item and the one that was found.
+        needs_new: whether the item must be dropped and created again instead.
+
     """
 
     kinds: tuple[str, ...]
@@ -49,6 +58,6 @@ class Repairs:
 
 
 def literal(text: str) -> str:
-    """The text as a constant of SQL."""
+    """Return the text as an SQL constant."""
     quoted = text.replace("'", "''")
     return "E'{}'".format(quoted.replace("\\", r"\\")) if "\\" in quoted else f"'{quoted}'"

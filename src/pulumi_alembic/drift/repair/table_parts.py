@@ -1,4 +1,7 @@
-"""Statements for the parts of tables: columns, constraints, indexes, triggers, rules and policies. Pure."""
+"""Statements that repair parts of tables: columns, constraints, indexes, triggers, rules and policies.
+
+Pure functions.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ __all__ = ["REPAIRS", "column", "rename", "sequence_clauses"]
 _TEXTS = {"text", "character varying", "character"}
 _NO_VALUES = "the values are lost"
 
-# What a table holds of one of its indexes.
+# Facts that a table stores about one of its indexes.
 _MARKS = {"clustered", "replica identity"}
 
 
 def _make(item: Item, expected: Snapshot) -> Made:
-    """What makes it."""
+    """Create the item."""
     facts, table = item.facts, item.facts.get("table", "")
     match item.kind:
         case "column" if facts["of"] == "type":
@@ -32,7 +35,7 @@ def _make(item: Item, expected: Snapshot) -> Made:
             yield f"ALTER {_owner(facts)} ADD CONSTRAINT {facts['name']} {facts['definition']}", note
             yield from _marks(facts, {})
         case "index":
-            # Of a partitioned table it would be invalid until each partition has one.
+            # With ONLY, the index of a partitioned table would be invalid until each partition has one.
             yield facts["definition"].replace(f" ON ONLY {table}", f" ON {table}", 1), ""
             yield from _marks(facts, {})
         case "policy":
@@ -44,7 +47,7 @@ def _make(item: Item, expected: Snapshot) -> Made:
 
 
 def _drop(item: Item) -> Made:
-    """What deletes it."""
+    """Drop the item."""
     facts = item.facts
     match item.kind:
         case "column" if facts["of"] == "type":
@@ -60,7 +63,7 @@ def _drop(item: Item) -> Made:
 
 
 def _alter(expected: Item, found: Item) -> Made:
-    """What changes it to what is expected."""
+    """Change the item to the expected state."""
     facts, old = expected.facts, found.facts
     if expected.kind == "column":
         yield from _alter_column(expected, found)
@@ -73,7 +76,7 @@ def _alter(expected: Item, found: Item) -> Made:
 
 
 def _needs_new(expected: Item, found: Item) -> bool:
-    """Whether no ALTER leads there."""
+    """Return whether no ALTER leads to the expected state."""
     facts, old = expected.facts, found.facts
     differing = {key for key in facts.keys() | old.keys() if facts.get(key) != old.get(key)}
     match expected.kind:
@@ -87,7 +90,7 @@ def _needs_new(expected: Item, found: Item) -> bool:
 
 
 def rename(expected: Item, found: Item) -> Iterator[str]:
-    """What gives what was found the name that is expected."""
+    """Yield the statement that gives the found item its expected name."""
     facts, was, now = expected.facts, found.facts["name"], expected.facts["name"]
     match expected.kind:
         case "column" | "constraint":
@@ -99,7 +102,7 @@ def rename(expected: Item, found: Item) -> Iterator[str]:
 
 
 def column(item: Item, expected: Snapshot) -> str:
-    """The column as it stands in a CREATE TABLE."""
+    """Return the column as in CREATE TABLE."""
     facts = item.facts
     words = [facts["name"], facts["type"]]
     if "collation" in facts:
@@ -116,7 +119,7 @@ def column(item: Item, expected: Snapshot) -> str:
 
 
 def sequence_clauses(facts: Facts) -> list[str]:
-    """What stands behind the name in a CREATE SEQUENCE."""
+    """Return the clauses after the name in CREATE SEQUENCE."""
     return [
         f"AS {facts['type']}", f"INCREMENT BY {facts['increment']}", f"MINVALUE {facts['min']}",
         f"MAXVALUE {facts['max']}", f"START WITH {facts['start']}", f"CACHE {facts['cache']}",
@@ -152,7 +155,7 @@ def _alter_column(expected: Item, found: Item) -> Made:
         yield f"{lead} SET STORAGE {facts.get('storage') or old['usual storage']}", ""
     if facts.get("compression") != old.get("compression"):
         yield f"{lead} SET COMPRESSION {facts.get('compression', 'DEFAULT')}", ""
-    # The type of an inherited one changes with its parent's.
+    # The type of an inherited column changes with its parent's.
     retyped = not facts.get("inherited") and (
         (facts["type"], facts.get("collation")) != (old["type"], old.get("collation"))
     )
@@ -178,7 +181,7 @@ def _retype(lead: str, facts: Facts, old: Facts) -> tuple[str, str]:
     collate = f" COLLATE {facts['collation']}" if "collation" in facts else ""
     change = f"{lead} TYPE {facts['type']}{collate}"
     if {side["type"].partition("(")[0] for side in (facts, old)} <= _TEXTS:
-        # A cast would cut off what is too long.
+        # A cast would cut values that are too long.
         return change, "it fails if a value is too long"
     note = "it fails if a value does not fit, and can round values"
     return f"{change} USING {facts['name']}::{facts['type']}", note
