@@ -173,9 +173,9 @@ def record(
 def adopt(
     connection: Connection, history: History, heads: Sequence[str], origin: Origin, detail: Mapping[str, Any]
 ) -> None:
-    """Add a row for each of these heads and all they build on: the database is what they build, and none of them ran.
+    """Add a row for each of these heads and all that they build on, because the database already is what they build.
 
-    Does not commit. `prepare` has made the table.
+    None of them is run. Does not commit. `prepare` must have created the table.
     """
     before: set[str] = set()
     rows = []
@@ -239,7 +239,7 @@ def _array(values: Sequence[str]) -> str:
 
 
 def ran(connection: Connection) -> bool:
-    """Whether anything was ever done to a revision here, or begun, even if it was undone since."""
+    """Return whether a revision was ever applied here or begun, even if that was undone since."""
     found = columns(connection)
     if "event" not in found:
         return bool(found)

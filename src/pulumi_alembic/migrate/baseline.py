@@ -1,4 +1,4 @@
-"""The start of an empty database from a baseline: its statements, the heads and the ledger, in one transaction."""
+"""Start an empty database from a baseline: its statements, the heads and the ledger, in one transaction."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = ["start"]
 
 
 def start(baseline: Baseline, history: History, request: Request) -> None:
-    """Load the baseline; each revision that it covers has a row in the ledger, with its script.
+    """Load the baseline, and add a ledger row with the script for each revision that it covers.
 
     Raises:
-        BaselineError: The server refuses a statement of it. Nothing was changed.
+        BaselineError: The server rejected one of its statements. Nothing was changed.
         Moved: Another migration came between. Nothing was changed.
         DatabaseError: The connection was lost. The database is at the baseline or empty, which the next run reads.
 
@@ -42,7 +42,7 @@ def start(baseline: Baseline, history: History, request: Request) -> None:
         add_heads(connection, [baseline.revision])
         ledger.adopt(connection, history, [baseline.revision], job.origin, detail)
         if request.lock is not None and not request.lock.held():
-            # Another migration may have begun: what it read must not change under it.
+            # Another migration can have begun and read the database. Committing now would change what it has read.
             raise DatabaseError(
                 f"the connection that kept other migrations out was lost, and nothing was changed. Run it again:\n"
                 f"  {job.command}"
@@ -52,7 +52,7 @@ def start(baseline: Baseline, history: History, request: Request) -> None:
 
 def _load(connection: Connection, baseline: Baseline, command: str) -> None:
     try:
-        # In one message to the server: it is in the transaction that reading the heads began.
+        # One message to the server, in the transaction that began with reading the heads.
         send(connection, baseline.text.encode())
     except psycopg.Error as error:
         if connection_lost(error):

@@ -93,7 +93,7 @@ def _start(baseline: Baseline, history: History, request: Request) -> None:
 
 
 def _run_nothing(plan: Plan, history: History, request: Request) -> None:
-    """The database is at the target."""
+    """Do nothing, because the database is at the target already."""
 
 
 def _fill_in(job: Job, listener: Listener) -> None:

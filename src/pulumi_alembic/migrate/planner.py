@@ -129,7 +129,7 @@ def look_over(connection: Connection, scripts: Callable[[], History], job: Job) 
     return Looked(steps, history, None, connection.info.server_version // 10000)
 
 
-# What an extension brings, and the schemas themselves, are made before revisions run.
+# Schemas and extensions with their objects are created before revisions run, so they do not count.
 _OBJECTS = """
 SELECT EXISTS (
     SELECT FROM pg_depend d JOIN pg_namespace n ON n.oid = d.refobjid
@@ -143,7 +143,7 @@ SELECT EXISTS (
 
 
 def _is_empty(connection: Connection) -> bool:
-    """Whether no revision was ever applied to the database, and nothing is in it that one could make."""
+    """Return whether no revision was ever applied, and nothing exists that a revision could have created."""
     return not ledger.ran(connection) and connection.execute(_OBJECTS).fetchone() == (False,)
 
 

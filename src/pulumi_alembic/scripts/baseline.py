@@ -1,4 +1,4 @@
-"""Baselines: what a revision builds as one file of SQL, beside the scripts that it stands for. Pure."""
+"""Baselines: SQL files that build what a revision and all revisions before it build. Pure, except for the files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pulumi_alembic.scripts.revision import Revision, checksum
 __all__ = ["COMMAND", "FOLDER", "Baseline", "digest", "load"]
 
 COMMAND = "pulumi-alembic baseline"
-"""What a person types, with a revision, to write a baseline."""
+"""The command that writes a baseline, followed by a revision."""
 
 FOLDER = "baselines"
-"""The folder beside `versions`."""
+"""The directory of baselines, beside `versions`."""
 
 _FIRST_LINE = "-- pulumi-alembic baseline 1 of {revision}, in place of scripts with the digest {digest}\n"
 _HEADER = re.compile(re.escape(_FIRST_LINE).replace(r"\{revision\}", r"(\S+)").replace(r"\{digest\}", r"(\S+)"))
@@ -27,7 +27,13 @@ _HEADER = re.compile(re.escape(_FIRST_LINE).replace(r"\{revision\}", r"(\S+)").r
 
 @dataclass(frozen=True)
 class Baseline:
-    """A file of SQL that builds what `revision` and all that it builds on build; `scripts` is the digest of these."""
+    """A SQL file that builds what `revision` and all that it builds on build.
+
+    Attributes:
+        checksum: of the file's text.
+        scripts: the digest of the revisions that it covers.
+
+    """
 
     revision: str
     path: Path
@@ -37,14 +43,14 @@ class Baseline:
 
     @classmethod
     def of(cls, directory: Path, revisions: Sequence[Revision], statements: str) -> Baseline:
-        """That of the last of these revisions, which builds on all others; it is not written yet."""
+        """Return the baseline of the last of these revisions, which builds on all others. It is not written yet."""
         revision, scripts = revisions[-1].id, digest(revisions)
         text = _FIRST_LINE.format(revision=revision, digest=scripts) + statements
         return cls(revision, directory / FOLDER / f"{revision}.sql", text, checksum(text), scripts)
 
     @classmethod
     def read(cls, path: Path) -> Baseline:
-        """Read the file. Raises HistoryError if `write` did not write it, or wrote it for another revision."""
+        """Read the file. Raises HistoryError unless `write` wrote it for the revision in its name."""
         try:
             text = path.read_text()
         except (OSError, UnicodeDecodeError) as error:
@@ -57,7 +63,7 @@ class Baseline:
         return cls(path.stem, path, text, checksum(text), header[2])
 
     def write(self) -> None:
-        """Put the file in the place of what was there."""
+        """Write the file, or replace it atomically."""
         self.path.parent.mkdir(exist_ok=True)
         temporary = self.path.with_suffix(f".{os.getpid()}")
         temporary.write_text(self.text, newline="\n")
@@ -70,12 +76,12 @@ class Baseline:
 
 
 def load(directory: Path) -> dict[str, Baseline]:
-    """The baselines in `directory`, by revision. Raises HistoryError as `Baseline.read` does."""
+    """Return the baselines in `directory` by revision id. Raises HistoryError as `Baseline.read` does."""
     files = sorted((directory / FOLDER).glob("*.sql"))
     return {file.stem: Baseline.read(file) for file in files}
 
 
 def digest(revisions: Iterable[Revision]) -> str:
-    """Of the ids and texts of these scripts; their order is no part of it."""
+    """Return a digest of the ids and texts of these scripts, in any order."""
     lines = sorted(f"{revision.id} {revision.checksum}" for revision in revisions)
     return "v1:" + hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -29,9 +29,8 @@ class History:
     Attributes:
         revisions: by id. The order depends only on the scripts, and each one comes after all that it builds on.
         manifest: the manifest of their directory, which can differ from them. See `require_manifest`.
+        baselines: the baselines on disk, by the id of their revision.
 
-    `revisions` is in one order that depends on nothing but the scripts, each behind everything that it builds on.
-    `baselines` are those that were written, by the revision of each, which is one of the history.
     """
 
     revisions: Mapping[str, Revision]
@@ -64,7 +63,7 @@ class History:
     def of(
         cls, revisions: Iterable[Revision], manifest: Manifest, baselines: Mapping[str, Baseline] | None = None
     ) -> History:
-        """The history of these revisions, in any order. Raises HistoryError as `load` does."""
+        """Return the history of these revisions, given in any order. Raises HistoryError as `load` does."""
         chosen = list(revisions)
         by_id: dict[str, Revision] = {}
         for revision in chosen:
@@ -133,10 +132,7 @@ class History:
         return self.manifest.differences(self._entries)
 
     def require_manifest(self) -> None:
-        """Raises HistoryError, with what differs and the command to run, where the manifest does not fit.
-
-        So it does for a baseline that was written for other scripts.
-        """
+        """Raise HistoryError, with the command to run, if the manifest or a baseline does not match the scripts."""
         if not self.differences:
             self._require_baselines()
             return
@@ -155,7 +151,7 @@ class History:
 
     @property
     def without_baselines(self) -> History:
-        """The scripts, and what the manifest lists of them."""
+        """The history without baselines, also in its manifest."""
         entries = tuple(entry for entry in self.manifest.entries if not entry.file.startswith(f"{baseline.FOLDER}/"))
         return replace(self, manifest=replace(self.manifest, entries=entries), baselines={})
 

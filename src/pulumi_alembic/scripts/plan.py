@@ -36,10 +36,8 @@ class Plan:
         target: a revision id, several joined by `+`, or `base`.
         applied: all revisions that are applied afterwards.
         waits: pending revisions that do not run, and what each waits for: held contracts, and merges of these.
+        baseline: what an empty database starts from. The steps that it covers do not run.
 
-    `applied` is all that is applied then. What `waits` is pending and does not run: contracts that are held, and
-    merges, each with what it waits for. An empty database can start from a `baseline`: the steps that it covers do not
-    run.
     """
 
     current: tuple[str, ...]
@@ -74,7 +72,7 @@ class Plan:
 
     @cached_property
     def covered(self) -> frozenset[str]:
-        """The ids of the steps that do not run, as the baseline has what they build."""
+        """The ids of the steps that do not run, because the baseline contains what they build."""
         if self.baseline is None:
             return frozenset()
         down = {step.id: step.down_revisions for step in self.steps}
@@ -87,7 +85,7 @@ class Plan:
 
     @cached_property
     def rest(self) -> Plan:
-        """What is left to run once the database is at the baseline; the plan itself if it has none."""
+        """The plan that remains after the baseline. The plan itself if it has none."""
         if self.baseline is None:
             return self
         steps = tuple(step for step in self.steps if step.id not in self.covered)
@@ -148,9 +146,9 @@ def plan(history: History, current: Sequence[str], target: str) -> Plan:
 
 
 def with_baseline(steps: Plan, history: History) -> Plan:
-    """The plan for an empty database: it starts from the newest baseline that is all within the steps, if there is one.
+    """Return the plan of an empty database with the newest baseline that only covers its steps, if there is one.
 
-    A revision that is held is no step, and no baseline with it in it is of use then.
+    A held revision is not a step. A baseline that contains it is not used.
     """
     if steps.current or steps.direction is Direction.DOWNGRADE:
         return steps

@@ -1,4 +1,4 @@
-"""Recipes of enum types, which PostgreSQL can only extend: another column takes the place of one without a value."""
+"""Recipes for enum types: add a value, or replace the column to remove or rename a value."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace WHERE t.oid = to_regt
 
 @dataclass(frozen=True)
 class _Enum:
-    """An enum type, its labels in order, and what uses it beside the column."""
+    """An enum type, its labels in order, and the objects that use it, except the column."""
 
     schema: str
     name: str
@@ -47,7 +47,7 @@ class _Enum:
         return f"{self.schema}.{quoted(self.name)}"
 
     def named(self, name: str) -> str:
-        """Another type in the same schema."""
+        """Return the name of another type in the same schema."""
         return f"{self.schema}.{quoted(name)}"
 
     def require_label(self, label: str) -> None:
@@ -92,7 +92,7 @@ def add_value(connection: Connection, table: Table, given: Mapping[str, str]) ->
 
 
 def rename_value(connection: Connection, table: Table, given: Mapping[str, str]) -> list[Draft]:
-    """Let a column whose enum type has another name for a value take the place of a column."""
+    """Replace a column by one whose enum type has another name for a value."""
     old, name = table.movable(given["COLUMN"]), given["NAME"]
     enum = _enum(connection, table, old)
     enum.require_label(given["OLD"])
@@ -110,7 +110,7 @@ def rename_value(connection: Connection, table: Table, given: Mapping[str, str])
 
 
 def remove_value(connection: Connection, table: Table, given: Mapping[str, str]) -> list[Draft]:
-    """Let a column whose enum type lacks a value take the place of a column, and its name."""
+    """Replace a column by one whose enum type lacks a value. It has the same name in the end."""
     old, value = table.movable(given["COLUMN"]), given["VALUE"]
     enum = _enum(connection, table, old)
     enum.require_label(value)
@@ -155,7 +155,10 @@ def _creates(expand: Draft, type: str, labels: Sequence[str]) -> Draft:
 
 
 def _drops(contract: Draft, enum: _Enum, renamed: str = "") -> Draft:
-    """The contract with the end of a type that nothing else uses; the type `renamed` then has its name."""
+    """Return the contract that also drops the old type if nothing else uses it.
+
+    The type `renamed` then gets its name.
+    """
     if enum.users:
         return contract
     drop, create = [execute(f"DROP TYPE {enum.sql}")], [execute(_create(enum.sql, enum.labels))]
@@ -167,7 +170,7 @@ def _drops(contract: Draft, enum: _Enum, renamed: str = "") -> Draft:
 
 
 def _default(connection: Connection, old: Column, forward: str, type: str) -> str | None:
-    """The default of the new column: what `forward` makes of that of the old one."""
+    """Return the default of the new column: `forward` applied to the old default."""
     if old.default is None:
         return None
     query = f"SELECT {forward} FROM (SELECT {old.default} AS {old.sql}) AS row"  # noqa: S608
@@ -195,5 +198,5 @@ def _create(type: str, labels: Sequence[str]) -> str:
 
 
 def _mapped(column: str, old: str, new: str) -> str:
-    """The value of the column as text, in which one has another name."""
+    """Return the SQL of the column's value as text with one label replaced."""
     return f"(CASE {column}::text WHEN {literal(old)} THEN {literal(new)} ELSE {column}::text END)"

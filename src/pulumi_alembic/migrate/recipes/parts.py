@@ -1,4 +1,4 @@
-"""Statements that several recipes share."""
+"""Drafts and SQL that several recipes share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 __all__ = ["PRESERVED", "ROLLBACK", "beside", "constraint", "inner", "literal", "required", "short", "validate"]
 
 _LONGEST = 63
-"""Bytes of a name in PostgreSQL."""
+"""The most bytes of a name in PostgreSQL."""
 
 PRESERVED = "the contract preserves the values"
 ROLLBACK = "code of the previous version needs the whole column at once"
 
 
 def constraint(table: Table, name: str, definition: str, violated: str) -> list[Draft]:
-    """A constraint of old rows too; `violated` is true of a row that it refuses."""
+    """Return drafts that add a constraint and validate it. `violated` is the condition of a row that breaks it."""
     query = inner(f"SELECT NOT EXISTS (SELECT FROM {table.sql} WHERE {violated})")  # noqa: S608
     message = inner(f"each row of {table.full} satisfies {name}")
     return [
@@ -40,7 +40,7 @@ def constraint(table: Table, name: str, definition: str, violated: str) -> list[
 
 
 def required(table: Table, column: Column) -> list[Draft]:
-    """What makes a new column NOT NULL whose old rows are set, as the old one is."""
+    """Return drafts that make a new column NOT NULL like the old one, once its rows are set."""
     if not column.required:
         return []
     check, definition = short(f"{table.name}_{column.name}_not_null"), f"CHECK ({column.sql} IS NOT NULL)"
@@ -55,7 +55,7 @@ def required(table: Table, column: Column) -> list[Draft]:
 
 
 def validate(table: Table, constraint: str, definition: str) -> Draft:
-    """The contract that tests the rows of before against a constraint."""
+    """Return the contract that validates a constraint."""
     alter = f"ALTER TABLE {table.sql}"
     return Draft(
         f"validate {constraint}",
@@ -70,6 +70,7 @@ def validate(table: Table, constraint: str, definition: str) -> Draft:
 
 
 def take_over(table: Table, column: Column, check: str) -> Draft:
+    """Return the contract that sets a column NOT NULL and drops the CHECK that proves it."""
     alter = f"ALTER TABLE {table.sql}"
     return Draft(
         f"set {table.name}.{column.name} not null",
@@ -91,23 +92,23 @@ def take_over(table: Table, column: Column, check: str) -> Draft:
 
 
 def beside(table: Table, name: str) -> str:
-    """The name in the table's schema, where the table is named with one."""
+    """Return the name in the table's schema, if the table's own name has a schema."""
     schema, dot, _ = table.sql.rpartition(".")
     return f"{schema}{dot}{quoted(name)}"
 
 
 def inner(sql: str) -> str:
-    """For a string in double quotes."""
+    """Escape the text for a string in double quotes."""
     return sql.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def short(name: str) -> str:
-    """As much of the name as PostgreSQL keeps."""
+    """Truncate the name as PostgreSQL does."""
     while len(name.encode()) > _LONGEST:
         name = name[:-1]
     return name
 
 
 def literal(text: str) -> str:
-    """The text as a string in SQL."""
+    """Return the text as an SQL string."""
     return "'" + text.replace("'", "''") + "'"

@@ -1,4 +1,4 @@
-"""Columns that take the place of others: both are kept equal by a trigger while code of both versions runs."""
+"""Replace columns by others: a trigger keeps both equal while code of both versions runs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["Replacement", "change_type"]
 
 @dataclass(frozen=True)
 class Replacement:
-    """The `new` columns of a table take the place of the `old` ones.
+    """The `new` columns of a table that replace the `old` ones.
 
     Args:
         table: the table of both.
         old: the columns that the contract drops.
-        new: the columns that the expand adds. A default is set by the contract.
-        forward: by new column its value, as SQL of the old ones.
-        backward: by old column its value, as SQL of the new ones.
-        both: whether code writes the new columns while code of before runs.
+        new: the columns that the expand adds. The contract sets their defaults.
+        forward: for each new column, its value as SQL of the old ones.
+        backward: for each old column, its value as SQL of the new ones.
+        both: whether code writes the new columns while code of the previous version runs.
 
     """
 
@@ -40,13 +40,13 @@ class Replacement:
     both: bool = True
 
     def require_new(self) -> None:
-        """Raise RecipeError if the table has no key, or has a new column."""
+        """Raise RecipeError if the table has no primary key, or already has one of the new columns."""
         self.table.require_key()
         for column in self.new:
             self.table.require_new(column.name)
 
     def require_accepted(self, connection: Connection) -> None:
-        """Raise RecipeError if the table has no key or has a new column, or the server refuses the SQL."""
+        """Raise RecipeError as `require_new` does, or if the server rejects the SQL."""
         self.require_new()
         values = f"SELECT {', '.join(self.backward)} FROM {self._computed()} LIMIT 0"  # noqa: S608
         equal = "SELECT NULL::{0} IS DISTINCT FROM NULL::{0}"
@@ -55,7 +55,7 @@ class Replacement:
             require_accepted(connection, query)
 
     def require_reversible(self, connection: Connection) -> None:
-        """Raise RecipeError if a row of this database has other values when they are computed forth and back."""
+        """Raise RecipeError if computing forward and backward changes the values of a row in this database."""
         names, back = _listed(self.old), ", ".join(self.backward)
         query = f"SELECT count(*) FROM {self._computed()} WHERE ({names}) IS DISTINCT FROM ({back})"  # noqa: S608
         [(rows,)] = connection.execute(query.encode()).fetchall()
@@ -70,7 +70,7 @@ class Replacement:
         return f"(SELECT {_listed(self.old)}, {values} FROM {self.table.sql}) AS computed"  # noqa: S608
 
     def expand(self) -> Draft:
-        """The revision that adds the new columns."""
+        """Return the revision that adds the new columns."""
         old, new = (", ".join(column.name for column in columns) for columns in (self.old, self.new))
         creates, drops = self._trigger()
         alter = f"ALTER TABLE {self.table.sql}"
@@ -88,7 +88,7 @@ class Replacement:
         )
 
     def contract(self) -> Draft:
-        """The revision that drops the old columns."""
+        """Return the revision that drops the old columns."""
         old, new = (", ".join(column.name for column in columns) for columns in (self.old, self.new))
         creates, drops = self._trigger()
         alter = f"ALTER TABLE {self.table.sql}"
@@ -123,7 +123,7 @@ class Replacement:
         )
 
     def _trigger(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Statements that create the trigger, and statements that drop it."""
+        """Return statements that create the trigger, and statements that drop it."""
         name = short(f"{self.table.name}_{'_'.join(column.name for column in self.new)}_sync")
         function = beside(self.table, name)
         written = _listed((*self.old, *self.new) if self.both else self.old)
@@ -159,7 +159,10 @@ class Replacement:
         )
 
     def _value(self, value: str) -> str:
-        """The value in the trigger. A column is assigned as it is: the server casts it."""
+        """Return the value as the trigger computes it.
+
+        A plain column is assigned directly, because the server casts it.
+        """
         columns = (*self.old, *self.new)
         for column in columns:
             if value in {column.sql, *(f"{column.sql}::{other.type}" for other in columns)}:
@@ -174,9 +177,9 @@ class Replacement:
 
 
 def change_type(table: Table, old: Column, new: Column, values: tuple[str, str]) -> list[Draft]:
-    """The revisions by which a column has another type: `new` has it, and takes the name of `old` at the end.
+    """Return revisions that change a column's type by a `new` column, which gets the name of the `old` one at the end.
 
-    `values` are that of `new` as SQL of `old`, and the reverse.
+    `values` are the value of `new` as SQL of `old`, and the reverse.
     """
     replacement = Replacement(table, (old,), (new,), values[:1], values[1:], both=False)
     replacement.require_new()

@@ -159,7 +159,7 @@ def read_table(connection: Connection, name: str) -> Table:
         )
     oid, full, short, has_key = row
     with connection.transaction(force_rollback=True):
-        # Types and functions are then printed with their schema.
+        # With this search_path, types and functions are printed with their schema.
         connection.execute("SET LOCAL search_path = pg_catalog")
         columns = [Column(*row) for row in connection.execute(_COLUMNS, [oid]).fetchall()]
     return Table(name, full, short, has_key, {column.name: column for column in columns})
@@ -197,10 +197,10 @@ def wider_type(connection: Connection, old: str, new: str) -> str:
 
 
 def computed_column(connection: Connection, table: Table, name: str, value: str) -> Column:
-    """A new column for the values of this SQL.
+    """Return a new column for the values of this SQL expression.
 
     Raises:
-        RecipeError: The server refuses the SQL.
+        RecipeError: The server rejects the expression.
 
     """
     query = f"SELECT {value} FROM {table.sql} LIMIT 0"  # noqa: S608

@@ -1,4 +1,4 @@
-"""Recipes of whole tables and of indexes."""
+"""Recipes for tables and indexes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SELECT c.relacl IS NOT DISTINCT FROM v.relacl
 FROM pg_class c, pg_class v WHERE c.oid = %s::regclass AND v.oid = %s::regclass
 """
 _INVOKER = 150000
-"""The version of PostgreSQL from which on a view can run with the rights of whoever uses it."""
+"""The first version of PostgreSQL with views that run with the privileges of their user."""
 
 _DEPENDENT = """
 SELECT pg_describe_object(classid, objid, objsubid) FROM pg_depend d
@@ -77,7 +77,7 @@ WHERE indrelid = %(table)s::regclass AND indexrelid = to_regclass(%(index)s)
 
 
 def rename(connection: Connection, table: Table, given: Mapping[str, str]) -> list[Draft]:
-    """Rename a table. A view has the old name until the contract."""
+    """Rename a table. A view keeps the old name usable until the contract."""
     new = given["NEW"]
     require_absent(connection, beside(table, new))
     invoker = connection.info.server_version >= _INVOKER
@@ -135,7 +135,7 @@ def drop(connection: Connection, table: Table, _: Mapping[str, str]) -> list[Dra
             "revision by hand"
         )
     with connection.transaction(force_rollback=True):
-        # Names are then printed with their schema.
+        # With this search_path, names are printed with their schema.
         connection.execute("SET LOCAL search_path = pg_catalog")
         parts, constraints, indexes = (
             [text for (text,) in connection.execute(query, values)] for query in (_PARTS, _CONSTRAINTS, _INDEXES)
@@ -159,7 +159,7 @@ def drop(connection: Connection, table: Table, _: Mapping[str, str]) -> list[Dra
 
 
 def replace_index(connection: Connection, table: Table, given: Mapping[str, str]) -> list[Draft]:
-    """Build an index of other columns, and drop the one whose place it takes."""
+    """Build an index on other columns, and drop the old one."""
     old, columns = beside(table, given["INDEX"]), given["COLUMNS"]
     row = connection.execute(_INDEX, {"table": table.full, "index": old}).fetchone()
     if row is None:
@@ -189,6 +189,6 @@ def replace_index(connection: Connection, table: Table, given: Mapping[str, str]
 
 
 def require_absent(connection: Connection, name: str) -> None:
-    """Raise RecipeError if there is a relation of this name."""
+    """Raise RecipeError if there is a relation with this name."""
     if connection.execute("SELECT to_regclass(%s)", [name]).fetchone() != (None,):
         raise RecipeError(f"there is a relation {name} already")
