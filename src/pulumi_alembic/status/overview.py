@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,8 +13,9 @@ from typing import Any
 
 from pulumi_alembic.database.reachable import address
 from pulumi_alembic.errors import DatabaseError, MigrationError, TargetError
+from pulumi_alembic.scripts import phases
 from pulumi_alembic.scripts.history import BASE, HEAD, History
-from pulumi_alembic.scripts.plan import Direction, plan, revision_text
+from pulumi_alembic.scripts.plan import Direction, Plan, plan, revision_text
 from pulumi_alembic.status import passphrase, reading, states
 
 __all__ = ["Guide", "Problem", "Status", "survey"]
@@ -58,9 +59,10 @@ class Status:
     Attributes:
         revision: The database's revision, or the state's if `is_read` is false.
         is_read: Whether the database was read.
-        pending: How many revisions lead to the stack's target.
+        pending: How many revisions lead to the stack's target, without contracts that are not due.
         downgrade: Whether they are downgrades.
         held: How many revisions are behind the target.
+        waits: By contract that is not due, until when it waits.
         drift: How many objects differed at the last update or refresh.
         backup: When the last backup was taken.
         drifted: Pairs of an object's name and its differences.
@@ -75,6 +77,7 @@ class Status:
     pending: int | None = None
     downgrade: bool = False
     held: int | None = None
+    waits: Mapping[str, str] = field(default_factory=dict)
     drift: int | None = None
     update: states.Update | None = None
     backup: datetime | None = None
@@ -95,6 +98,8 @@ class Status:
             "pending": self.pending,
             "downgrade": self.downgrade,
             "held": self.held,
+            "waiting": [{"revision": revision, "until": until} for revision, until in self.waits.items()],
+            "backfills": [backfill.to_json() for backfill in self.read.backfills] if self.read else [],
             "drift": self.drift,
             "lastUpdate": update
             and {
@@ -153,6 +158,7 @@ def _status(
 ) -> Status:
     decrypt, with_catalog = how
     problems = list(_of_the_stack(state, guide))
+    history, unreadable = _scripts(project / migrated.directory)
     url, server, read = migrated.url, "", None
     if migrated.is_secret and decrypt:
         url = str(json.loads(decrypt(url)))
@@ -162,25 +168,30 @@ def _status(
         server = address(url)
         try:
             # The URL of a fan-out names a database in which no revision runs.
-            read = None if migrated.revisions else reading.read(url, most=_RECORDS, with_catalog=with_catalog)
+            if not migrated.revisions:
+                ids = [*history.revisions] if history else []
+                read = reading.read(url, ids, most=_RECORDS, with_catalog=with_catalog)
         except DatabaseError as error:
             problems.append(Problem(str(error), guide.start(server) or guide.command("preview", state.stack)))
     places = [_heads(revision) for revision in migrated.revisions] or [
         read.heads if read else _heads(migrated.revision)
     ]
-    pending, held, downgrade = None, None, False
-    try:
-        history = History.load(project / migrated.directory)
+    pending, held, downgrade, waits = None, None, False, dict[str, str]()
+    problems += unreadable
+    if history:
         try:
             target = history.resolve(guide.target(state.stack))
             plans = [plan(history, heads, target) for heads in places]
-            pending = max(len(steps.steps) for steps in plans)
             downgrade = any(steps.steps and steps.direction is Direction.DOWNGRADE for steps in plans)
             held = len(history.revisions) - len(plans[0].applied)
+            if read:
+                waits, blocked = _waiting(plans[0], history, read)
+                problems += blocked
+            pending = max(len(steps.steps) for steps in plans) - len(waits)
         except TargetError as error:
             problems.append(_unknown(history, places, error, guide, state))
-    except MigrationError as error:
-        problems.append(Problem(str(error).splitlines()[0], "pulumi-alembic manifest"))
+        except MigrationError as error:
+            problems.append(_broken(error))
     problems += _of_the_database(state, migrated, read, guide)
     return Status(
         stack=state.stack,
@@ -191,6 +202,7 @@ def _status(
         pending=pending,
         downgrade=downgrade,
         held=held,
+        waits=waits,
         drift=len(migrated.drift) if state.update and state.update.looked else None,
         update=state.update,
         backup=read.backup if read else None,
@@ -198,6 +210,25 @@ def _status(
         read=read,
         drifted=tuple((name, tuple(lines)) for name, lines in migrated.drift.items()),
     )
+
+
+def _scripts(directory: Path) -> tuple[History | None, list[Problem]]:
+    try:
+        return History.load(directory), []
+    except MigrationError as error:
+        return None, [_broken(error)]
+
+
+def _broken(error: MigrationError) -> Problem:
+    return Problem(str(error).splitlines()[0], "pulumi-alembic manifest")
+
+
+def _waiting(steps: Plan, history: History, read: reading.Reading) -> tuple[dict[str, str], list[Problem]]:
+    """The contracts of a plan that are not due, and until when; a problem if an expand builds on one of them."""
+    try:
+        return dict(phases.hold(steps, history, phases.Contracts(read.contract), read.applied).waits), []
+    except TargetError as error:
+        return {}, [Problem(str(error).splitlines()[0].rstrip(":"), phases.COMMAND)]
 
 
 def _heads(revision: str) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ svg .here{fill:var(--accent);stroke:var(--text);stroke-width:3}
 
 
 def page(project: str, history: History | None, statuses: Sequence[Status], now: datetime | None = None) -> str:
-    """Return the page as HTML: lanes, problems, the table, the timeline, diagrams and drift.
+    """Return the page as HTML: lanes, problems, what waits, the table, the timeline, diagrams and drift.
 
     Args:
         project: The name of the project.
@@ -78,6 +78,7 @@ def page(project: str, history: History | None, statuses: Sequence[Status], now:
     sections = [
         _lanes(history, statuses) if history else "",
         _problems(statuses),
+        _waiting(statuses),
         _table(statuses, now),
         _timeline(statuses),
         *_diagrams(statuses),
@@ -150,6 +151,15 @@ def _problems(statuses: Sequence[Status]) -> str:
     ]
     body = f"<ul>{''.join(items)}</ul>" if items else '<p class="good">No stack has a problem.</p>'
     return f"<h2>Problems</h2>{body}"
+
+
+def _waiting(statuses: Sequence[Status]) -> str:
+    items = [
+        f"<li><strong>{_text(status.stack)}</strong>: {_text(waiting)}</li>"
+        for status in statuses
+        for waiting in text.waits(status)
+    ]
+    return f"<h2>Waiting</h2><ul>{''.join(items)}</ul>" if items else ""
 
 
 def _table(statuses: Sequence[Status], now: datetime) -> str:

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 from pulumi_alembic.status.overview import Status
 
-__all__ = ["ago", "cells", "lines", "summary", "titles"]
+__all__ = ["ago", "cells", "lines", "summary", "titles", "waits"]
 
 titles = ("stack", "server", "revision", "pending", "held", "last update", "drift", "backup")
 
 
 def lines(statuses: Sequence[Status], now: datetime | None = None) -> list[str]:
-    """Return the table, then each problem with its command, then the summary."""
+    """Return the table, what waits in each stack, each problem with its command, and the summary."""
     several = {status.stack for status in statuses if sum(other.stack == status.stack for other in statuses) > 1}
     rows = [list(titles), *(list(cells(status, now)) for status in statuses)]
     for row, status in zip(rows[1:], statuses, strict=True):
@@ -24,7 +24,15 @@ def lines(statuses: Sequence[Status], now: datetime | None = None) -> list[str]:
     for status in statuses:
         for problem in status.problems:
             problems += ["", f"{status.stack}: {problem.text}", f"  {problem.command}"]
-    return [*table, *problems, "", summary(statuses)]
+    waiting = [f"{status.stack}: {text}" for status in statuses for text in waits(status)]
+    return [*table, *([""] if waiting else ()), *waiting, *problems, "", summary(statuses)]
+
+
+def waits(status: Status) -> list[str]:
+    """What goes on or waits without a problem: contracts that are not due, and backfills that are not complete."""
+    contracts = [f"the contract {revision} waits {until}" for revision, until in status.waits.items()]
+    backfills = status.read.backfills if status.read else ()
+    return contracts + [f"{backfill}: {backfill.state.value}, {backfill.changed:,} rows set" for backfill in backfills]
 
 
 def summary(statuses: Sequence[Status]) -> str:

@@ -17,8 +17,9 @@ import pytest
 
 import pulumi_alembic
 from pulumi_alembic.errors import DatabaseError
+from pulumi_alembic.ledger import contract_policy
 from pulumi_alembic.scripts.history import History
-from pulumi_alembic.status import reading
+from pulumi_alembic.status import reading, text
 from pulumi_alembic.status.overview import Guide, Status, survey
 from pulumi_alembic.status.page import page
 from pulumi_embedded.storage.secrets import Crypter
@@ -26,8 +27,9 @@ from tests import formats, loaded
 from tests.conftest import Database, ThrowawayCluster, create_database
 from tests.postgres.alembic.conftest import Target, prepare
 from tests.postgres.alembic.owner import connect
+from tests.postgres.alembic.test_backfill import IN_UPDATE, asks
 
-ONE, TWO, THREE = "20260101_001", "20260101_002", "20260101_003"
+ONE, TWO, THREE, FOUR = (f"20260101_00{number}" for number in range(1, 5))
 SECRET = "4dabf18193072939515e22adb298388d"
 PASSPHRASES = {"dev": "", "staging": "hush-staging", "prod": "hush-prod", "far": "hush-far"}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -134,6 +136,39 @@ def test_what_a_pin_holds_back_is_counted_apart_from_what_is_pending(stacks: Sta
     for pinned, pending, held, down in ((TWO, 0, 1, False), (ONE, 1, 2, True), (THREE, 1, 0, False)):
         status = by_stack(stacks, Guide(target=lambda _, id_=pinned: id_))["dev"]
         assert (status.pending, status.held, status.downgrade) == (pending, held, down)
+
+
+def test_what_waits_is_shown_and_is_no_problem(
+    stacks: Stacks, target: Target, make_target: Callable[[Path], Target]
+) -> None:
+    """Two stacks at different phases of one commit."""
+    target.write(THREE, TWO, asks("'app.people', set='name = id', where='name IS NULL'"))
+    script = target.write(FOUR, THREE, "op.execute('ALTER TABLE app.people ALTER name SET NOT NULL')")
+    script.write_text(script.read_text().replace("\ndef upgrade", "\nphase = 'contract'\ndef upgrade", 1))
+    other = make_target(target.directory)
+    other.migrate(THREE)
+    change(target, "INSERT INTO app.people SELECT generate_series(1, 1001)")
+    target.migrate(THREE, policy=IN_UPDATE)
+    for waiting in (target, other):
+        with connect(waiting.url) as session:
+            contract_policy.write(session, "hold")
+            session.commit()
+    stacks.state("dev", target.url, THREE)
+    stacks.state("prod", other.url, THREE)
+    found = by_stack(stacks)
+    assert [(status.pending, status.problems) for status in found.values()] == [(0, ())] * 2
+    [backfill] = formats.read(
+        "status", json.dumps({"version": 1, "stacks": [status.to_json() for status in found.values()]})
+    )["stacks"][0]["backfills"]
+    assert (backfill["table"], backfill["state"]) == ("app.people", "pending")
+    named = f"backfill {backfill['id']} of app.people ({THREE})"
+    assert text.lines([*found.values()])[-6:-2] == [
+        "",
+        f"dev: the contract {FOUR} waits until {named} is verified (pulumi-alembic backfill run)",
+        f"dev: {named}: pending, 0 rows set",
+        f"prod: the contract {FOUR} waits until pulumi-alembic contract",
+    ]
+    assert f"the contract {FOUR} waits until pulumi-alembic contract" in page("shop", None, [*found.values()])
 
 
 def test_each_problem_has_the_command_that_helps(
@@ -339,4 +374,4 @@ def test_a_server_that_accepts_connections_and_never_answers_is_not_waited_for()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(DatabaseError, match=f"{address} accepts a connection, and answered no login within 1 s"):
-            reading.read(f"postgresql://somebody@{address}/shop", most=1, with_catalog=False)
+            reading.read(f"postgresql://somebody@{address}/shop", [], most=1, with_catalog=False)
