@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from alembic import command, context
+from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
 from pulumi_alembic.database.connection import VERSION_SCHEMA, connect, read_heads
@@ -99,6 +100,8 @@ def _load_scripts() -> None:
         _ = context.script.revision_map.heads
     except CommandError:
         raise
+    except RevisionError as error:
+        raise CommandError(f"the scripts do not form one history: {error}") from None
     except (Exception, SystemExit) as error:
         files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
         files += [error.filename or ""] if isinstance(error, SyntaxError) else []

@@ -160,8 +160,8 @@ def run(name: str | None, engine: str, create: bool, arguments: tuple[str, ...])
 @click.argument("revision")
 def pin(name: str | None, engine: str, revision: str) -> None:
     """Pin a stack to a revision, or to head; nothing is run."""
-    if not re.fullmatch(r"[A-Za-z0-9_]{1,32}", revision):
-        raise TaskdbError(f"{revision!r} cannot be a revision, such as 20250126_002, or head")
+    if not re.fullmatch(r"head|\d{8}_\d{3}", revision):
+        raise TaskdbError(f"REVISION must be head or a revision id such as 20250126_003, not {revision!r}")
     chosen = stack.current_stack(name)
     Engine.find(engine).ask("config", "set", "taskdb:revision", revision, stack=chosen)
     _say(f"The stack {chosen} is pinned to {revision}")

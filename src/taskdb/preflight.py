@@ -17,7 +17,7 @@ from taskdb.commands import command
 from taskdb.errors import TaskdbError
 from taskdb.foreign import refuse_foreign
 from taskdb.settings import Settings
-from taskdb.settings.admin import VARIABLES, Admin
+from taskdb.settings.admin import LOOPBACK, VARIABLES, Admin
 from taskdb.variables import refuse_variables
 
 __all__ = ["Server", "check"]
@@ -96,6 +96,9 @@ def _check_admin(admin: Admin, connection: psycopg.Connection[Any]) -> int:
     return version
 
 
+_LIBPQ_ADVICE = " Is the server running on that host and accepting TCP/IP connections?"
+
+
 def _connect(admin: Admin) -> psycopg.Connection[Any]:
     try:
         with libpq.environment_ignored():
@@ -112,7 +115,7 @@ def _connect(admin: Admin) -> psycopg.Connection[Any]:
                 **libpq.authentication({}, admin.require_auth),
             )
     except psycopg.OperationalError as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).replace(_LIBPQ_ADVICE, ".")
     advice = _advice(admin, reason)
     raise TaskdbError(f"cannot use the server at {_address(admin)}: {reason.rstrip('.?')}. {advice}")
 
@@ -122,6 +125,9 @@ def _advice(admin: Admin, reason: str) -> str:
     given = {
         name: f"{command('config set', f'postgresql:{name} {value}')}, or {VARIABLES[name]}" for name, value in MEND
     }
+    # On loopback nobody can listen in.
+    plain = command("config set", "postgresql:sslmode disable")
+    here = f", or do without it on this machine:\n  {plain}" if admin.host in LOOPBACK else ""
     for part, advice in (
         ("password authentication failed", "Is it the right password? It is postgresql:password or PGPASSWORD"),
         (
@@ -135,7 +141,10 @@ def _advice(admin: Admin, reason: str) -> str:
         # PostgreSQL 13 says "SSL off".
         ("no encryption", f"It takes encrypted connections only: {given['sslmode']}"),
         ("SSL off", f"It takes encrypted connections only: {given['sslmode']}"),
-        ("does not support SSL", "It offers no encryption: turn that on there (ssl = on), or take another server"),
+        (
+            "does not support SSL",
+            "It offers no encryption: turn that on there (ssl = on), or take another server" + here,
+        ),
     ):
         if part in reason:
             return advice

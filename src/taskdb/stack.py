@@ -86,11 +86,13 @@ def migration_policy() -> Policy:
 
 
 def output(name: str, stack: str) -> str:
-    """An output of the stack, in plain text. Raises TaskdbError, with the engine's message, if it has none."""
+    """An output of the stack, in plain text. Raises TaskdbError if it has none, or the engine cannot read it."""
     answer = Engine.find().run("stack", "output", name, "--show-secrets", stack=stack)
     if answer.returncode != 0:
         reason = answer.stderr.strip().removeprefix("error: ")
-        raise TaskdbError(f"the stack {stack} has no output {name}: {reason}. Bring it up: make up STACK={stack}")
+        if "does not have output property" in reason:
+            raise TaskdbError(f"the stack {stack} has no output {name}. Bring it up: make up STACK={stack}")
+        raise TaskdbError(f"cannot read the outputs of the stack {stack}: {reason}")
     value = answer.stdout.strip()
     if name.endswith("_url"):
         _require_running(value)

@@ -119,5 +119,5 @@ def test_a_failing_revision_is_described_as_by_the_stack(alembic: Project) -> No
 def test_a_stack_that_is_not_there_is_one_line(alembic: Project) -> None:
     outcome = alembic.run("alembic", "current", PULUMI_STACK="nowhere")
     assert outcome.exit_code != 0
-    assert "the stack nowhere has no output migrator_url" in outcome.text
+    assert "cannot read the outputs of the stack nowhere: no stack named 'nowhere' found" in outcome.text
     assert "Traceback" not in outcome.text

@@ -74,6 +74,13 @@ def test_a_server_that_does_not_run_is_named(check: Check, server: Server) -> No
             check(**properties(server, port=port))
 
 
+def test_an_unencrypted_server_on_this_machine_can_be_used_without_encryption(check: Check, server: Server) -> None:
+    with pytest.raises(
+        TaskdbError, match=r"or do without it on this machine:\n  \S+ config set postgresql:sslmode disable"
+    ):
+        check(**properties(server, sslmode="require"))
+
+
 def test_a_wrong_password_is_said_and_not_shown(check: Check, server: Server) -> None:
     with pytest.raises(TaskdbError, match=r"password authentication failed.*PGPASSWORD") as raised:
         check(**properties(server, password="wrong-password"))

@@ -198,7 +198,8 @@ def _ways_on(review: PlanReview, finding: Finding, configure: str, up: str) -> I
     sent = any(finding in statement.findings for revision in review.revisions for statement in revision.statements)
     where = "above the statement" if sent else "anywhere in the script"
     if rule in OF_PLAN:
-        yield "do what is suggested above"
+        if finding.suggestion:
+            yield "do what is suggested above"
     else:
         yield f"fix the script{' as suggested' if finding.suggestion else ''}, then: pulumi-alembic manifest"
     if rule == UNPROVEN:

@@ -71,9 +71,7 @@ def lint_scripts(directory: Path, revisions: Iterable[str], settings: Settings) 
     history = History.load(directory)
     selected = set(revisions)
     for revision_id in sorted(selected - history.revisions.keys()):
-        raise TargetError(
-            f"there is no revision {revision_id!r} in the scripts: pulumi-alembic lint, without it, lints all"
-        )
+        raise TargetError(f"the scripts have no revision {revision_id!r}. Lint all of them: pulumi-alembic lint")
     ups = tuple(history.revisions.values())
     heads = revision_text(history.heads)
     up = review_of(Looked(Plan((), heads, Direction.UPGRADE, ups), history, Catalog()), settings, static=True)

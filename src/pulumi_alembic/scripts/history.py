@@ -213,6 +213,6 @@ def _ordered(revisions: Mapping[str, Revision]) -> list[str]:
             waiting[id] -= 1
             if not waiting[id]:
                 heapq.heappush(ready, (id[-3:], id))
-    if ring := ", ".join(sorted(set(revisions) - set(order))):
-        raise HistoryError(f"the revisions {ring} build on one another in a ring: correct their down_revision")
+    if cycle := ", ".join(sorted(set(revisions) - set(order))):
+        raise HistoryError(f"the down_revision or depends_on of these scripts forms a cycle, correct it: {cycle}")
     return order

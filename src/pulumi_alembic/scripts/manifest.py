@@ -137,7 +137,7 @@ def _link(previous: str, content: str) -> str:
 def _entries(lines: list[str]) -> Iterator[Entry]:
     for number, line in enumerate(lines, 1):
         if line.startswith(CONFLICT):
-            raise _Broken(f"line {number} is git's mark of a conflict: two branches each added a revision")
+            raise _Broken(f"line {number} is a conflict marker of git: two branches each added a revision")
     if lines[:1] != [HEADER]:
         raise _Broken("its first line is not the one that this version of pulumi-alembic writes")
     chain = HEADER

@@ -29,9 +29,7 @@ UNSEALED = "unsealed"
 UNREADABLE = "unreadable"
 """Replaces a promotion record that is encrypted with an unavailable key or is not a text."""
 
-_OTHER_KEY = (
-    "its output `proof` is encrypted by another passphrase than this stack's, where one has to open both, or is none"
-)
+_OTHER_KEY = "this stack's passphrase does not open its output `proof`: one passphrase must open both stacks"
 
 _HEAD = re.compile(r"v1 postgresql=(\d+)")
 _WORD = re.compile(r"([^\s=]+)=([A-Za-z0-9_-]{22})(\+?)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -118,10 +119,11 @@ def _advice(inputs: Properties, old_url: str | None) -> str:
             "If the role or its password was changed outside of the stack, set them back as the stack has them; if "
             f"they were dropped: {inputs.log.command('refresh')}, then try again"
         )
+    configure = "unset PGHOST, which names this one" if os.environ.get("PGHOST") else "configure its address"
     return "\n  ".join(
         [
             f"The stack's database was on the server at {before}, and this server is at {now}.",
-            "If that server still runs, configure its address. Otherwise delete its resources from the state:",
+            f"If that server still runs, {configure}. Otherwise delete its resources from the state:",
             inputs.log.command("state delete --all --force --yes"),
             inputs.log.command("up --yes"),
         ]

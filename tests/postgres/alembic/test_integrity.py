@@ -222,7 +222,7 @@ def test_a_new_revision_leaves_a_broken_manifest_alone_and_says_what_to_do(three
     path.write_text(f"<<<<<<< HEAD\n{path.read_text()}")
     before = path.read_text()
     said = three.alembic("revision", "-m", "four")
-    assert "migrations/manifest is not updated: line 1 is git's mark of a conflict" in said
+    assert "migrations/manifest is not updated: line 1 is a conflict marker of git" in said
     assert "Write it:\n  pulumi-alembic manifest\n" in said
     assert path.read_text() == before
     path.unlink()

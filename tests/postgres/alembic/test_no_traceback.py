@@ -81,6 +81,13 @@ def test_a_broken_script_is_named_by_alembic_too(applied: Target, fault: str) ->
         assert f"migrations/versions/{path.name} cannot be imported: " in printed
 
 
+def test_a_script_that_builds_on_itself_is_no_traceback(applied: Target) -> None:
+    applied.write(TWO, TWO)
+    printed = applied.alembic("upgrade", "head", check=False)
+    assert "the scripts do not form one history: " in printed and TWO in printed
+    assert "Traceback" not in printed
+
+
 @pytest.fixture(params=["SQL_ASCII", "LATIN1"])
 def encoded(request: pytest.FixtureRequest, database: Database, applied: Target) -> Iterator[Target]:
     """A database of another encoding than UTF-8."""

@@ -65,9 +65,13 @@ def test_nothing_that_is_found_on_the_way_back_stops_it(sent: bool) -> None:
                 "then: pulumi-alembic manifest",
             ],
         ),
+        (
+            found("unproven-revision", suggestion=""),
+            ["if it cannot wait, for this update only: PULUMI_ALEMBIC_UNPROVEN='why it cannot wait' pulumi up"],
+        ),
         (found("bad-excuse", suggestion=""), ["fix the script, then: pulumi-alembic manifest"]),
     ],
-    ids=["of a statement", "of a script", "of the plan", "of an excuse"],
+    ids=["of a statement", "of a script", "of the plan", "of the stack below", "of an excuse"],
 )
 def test_each_way_on_is_one(review: PlanReview, ways: list[str]) -> None:
     with pytest.raises(LintError) as error:

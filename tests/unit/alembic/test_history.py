@@ -152,10 +152,10 @@ def test_a_missing_down_revision_is_refused(tmp_path: Path) -> None:
         History.load(tmp_path)
 
 
-def test_a_ring_is_refused(tmp_path: Path) -> None:
+def test_a_cycle_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "20250101_001_first.py", "20250102_002")
     write(tmp_path, "20250102_002_second.py", "20250101_001")
-    with pytest.raises(HistoryError, match="20250101_001, 20250102_002 build on one another"):
+    with pytest.raises(HistoryError, match="forms a cycle, correct it: 20250101_001, 20250102_002"):
         History.load(tmp_path)
 
 

@@ -106,7 +106,7 @@ def test_writing_it_tells_what_has_changed_in_it_and_not_what_it_lacked(scripts:
     assert History.load(scripts).write_manifest() == ["put its lines in the order of the revisions"]
     (scripts / "manifest").write_text("<<<<<<< HEAD\n")
     [line] = History.load(scripts).write_manifest()
-    assert line.startswith("replaced a manifest that was not usable: line 1 is git's mark of a conflict")
+    assert line.startswith("replaced a manifest that was not usable: line 1 is a conflict marker of git")
     (scripts / "manifest").unlink()
     assert History.load(scripts).write_manifest() == []
 
@@ -186,7 +186,7 @@ def test_two_branches_that_each_add_a_revision_conflict_in_git_and_are_told_how_
     assert "CONFLICT (content): Merge conflict in migrations/manifest" in merged.stdout
 
     told = complaint(scripts)
-    assert "line 5 is git's mark of a conflict: two branches each added a revision" in told
+    assert "line 5 is a conflict marker of git: two branches each added a revision" in told
     joining = History.load(scripts).merge_command(["20250104_004", "20250105_004"])
     assert told.endswith(f"Merge them:\n  {joining}\n  pulumi-alembic manifest")
     with pytest.raises(TargetError, match="\n  pulumi-alembic manifest"):

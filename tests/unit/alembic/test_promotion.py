@@ -69,7 +69,7 @@ def test_a_way_back_of_an_earlier_script_is_none(scripts: list[Revision]) -> Non
     [
         ("", "it has no output `proof`"),
         (UNSEALED, "its output `proof` is not encrypted"),
-        (UNREADABLE, "is encrypted by another passphrase"),
+        (UNREADABLE, "passphrase does not open its output `proof`"),
         ("v1", "not one that an update of it wrote"),
         ("v2 postgresql=15", "not one that an update of it wrote"),
         (f"v1 postgresql=15 {ONE}=short", "not one that an update of it wrote"),
@@ -88,14 +88,14 @@ def test_what_is_no_proof_proves_nothing_and_says_why(scripts: list[Revision], t
     [
         (None, None),
         ({"stack": "dev", "proof": None}, "it has no output `proof`"),
-        ({"stack": "dev", "proof": {}}, "is encrypted by another passphrase"),
+        ({"stack": "dev", "proof": {}}, "passphrase does not open its output `proof`"),
         (
             {"stack": "dev", "proof": [5]},
-            "is encrypted by another passphrase than this stack's, where one has to open both, or is none",
+            "one passphrase must open both stacks",
         ),
         (
             {"stack": "dev", "proof": 5.0},
-            "is encrypted by another passphrase than this stack's, where one has to open both, or is none",
+            "one passphrase must open both stacks",
         ),
         ({"stack": "dev", "proof": object()}, None),
     ],

@@ -1,12 +1,16 @@
 """Where `alembic` runs for a stack, it waits as the stack does."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from pulumi_alembic.errors import PolicyError
 from pulumi_alembic.policy import Policy
 from taskdb import stack
+from taskdb.cli import main
+from taskdb.engine import Engine
 from taskdb.errors import TaskdbError
 from taskdb.stack import current_stack, migration_policy
 
@@ -53,6 +57,33 @@ def test_one_rule_says_which_stack_it_is(monkeypatch: pytest.MonkeyPatch) -> Non
     assert current_stack() == "chosen"
     selected = ""
     assert current_stack() == "dev"
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    """Let the engine fail with this error."""
+    failed = subprocess.CompletedProcess([], 1, "", f"error: {error}\n")
+    monkeypatch.setattr(Engine, "find", lambda: Engine("pulumi-embedded"))
+    monkeypatch.setattr(Engine, "run", lambda *arguments, **options: failed)
+
+
+def test_a_stack_without_the_output_is_to_be_brought_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, "current stack does not have output property 'app_url'")
+    with pytest.raises(TaskdbError, match=r"^the stack prod has no output app_url\. Bring it up: make up STACK=prod$"):
+        stack.output("app_url", "prod")
+
+
+def test_the_engines_reason_is_not_taken_for_a_missing_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, "incorrect passphrase")
+    with pytest.raises(TaskdbError, match=r"^cannot read the outputs of the stack prod: incorrect passphrase$"):
+        stack.output("app_url", "prod")
+
+
+@pytest.mark.parametrize("revision", ["hed", "20250126_03", "20250126002", "-1"])
+def test_a_stack_is_pinned_to_head_or_an_id(monkeypatch: pytest.MonkeyPatch, revision: str) -> None:
+    answer(monkeypatch, "never asked")
+    done = CliRunner().invoke(main, ["pin", "--", revision])
+    assert done.exit_code == 1
+    assert f"REVISION must be head or a revision id such as 20250126_003, not '{revision}'" in done.output
 
 
 @pytest.mark.parametrize("name", ["../prod", "a b", "$(id)", "x;y", "a/b/c/d", "::error::", "x\ny"])

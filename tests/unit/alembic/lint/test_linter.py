@@ -374,7 +374,7 @@ def test_the_command_lints_both_ways_and_its_exit_code_is_for_ci(project: Path) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["20200101_001"], "there is no revision '20200101_001' in the scripts"),
+        (["20200101_001"], "the scripts have no revision '20200101_001'"),
         (["--severity", "truncate"], "'truncate' is not RULE=SEVERITY"),
         (["--severity", "trunkate=off"], "lint has no rule 'trunkate'; the nearest: truncate"),
     ],
