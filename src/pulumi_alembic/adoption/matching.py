@@ -140,13 +140,13 @@ def _is_object(item: Item) -> bool:
 
 
 def _compare(
-    url: str, admin: str, history: History, wanted: Sequence[str], found: Snapshot, ignore: Sequence[str]
+    url: str, admin: str, history: History, revisions: Sequence[str], target: Snapshot, ignore: Sequence[str]
 ) -> list[tuple[tuple[str, ...], Difference]]:
     compared = []
     try:
-        with built(url, admin, history, [history.revisions[id] for id in wanted], found) as steps:
+        with built(url, admin, history, [history.revisions[id] for id in revisions], target) as steps:
             for _, snapshot in steps:
-                whole = difference(objects(snapshot), objects(found), ignore)
+                whole = difference(objects(snapshot), objects(target), ignore)
                 compared.append((snapshot.heads, whole))
     except NotRehearsed as reason:
         raise AdoptionError(

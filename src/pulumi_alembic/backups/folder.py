@@ -213,10 +213,10 @@ def _remove(path: Path) -> None:
 
     A pg_dump that outlived its parent process no longer finds its files by path.
     """
-    gone = path.with_name(path.name.removesuffix(_PARTIAL) + f".{secrets.token_hex(4)}{_PARTIAL}")
+    renamed = path.with_name(path.name.removesuffix(_PARTIAL) + f".{secrets.token_hex(4)}{_PARTIAL}")
     with suppress(FileNotFoundError):
-        path.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        path.rename(renamed)
+        shutil.rmtree(renamed, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:

@@ -143,12 +143,12 @@ class Maker:
         return fingerprint
 
     def _record(
-        self, connection: Connection, made: Backup, seconds: float, origin: Origin, detail: dict[str, str]
+        self, connection: Connection, backup: Backup, seconds: float, origin: Origin, detail: dict[str, str]
     ) -> None:
         ledger.prepare(connection)
-        recorded = {**detail, "checksum": made.checksum, "size": made.size, "identity": made.identity}
-        recorded["fingerprint"] = made.fingerprint
-        run = Run(made.heads, made.heads, seconds, backup=made.id)
+        recorded = {**detail, "checksum": backup.checksum, "size": backup.size, "identity": backup.identity}
+        recorded["fingerprint"] = backup.fingerprint
+        run = Run(backup.heads, backup.heads, seconds, backup=backup.id)
         ledger.note(connection, Row(Event.BACKUP, run, recorded), origin)
         connection.commit()
 
@@ -165,7 +165,7 @@ class Maker:
             f"--file={partial / backups.DUMP}",
         ]
         begun = time.monotonic()
-        with tempfile.TemporaryFile() as errors, closing(log_in(self.job.url, autocommit=True)) as beside:
+        with tempfile.TemporaryFile() as errors, closing(log_in(self.job.url, autocommit=True)) as session:
             process = subprocess.Popen(
                 command,
                 env=pg_programs.environment(self.job.url, PGAPPNAME=_APPLICATION),
@@ -176,7 +176,7 @@ class Maker:
             )
             blocked = _Blocked(self.job.policy.lock_deadline)
             try:
-                while _runs(process) and not blocked.too_long(beside):
+                while _runs(process) and not blocked.too_long(session):
                     written = sum(file.stat().st_size for file in (partial / backups.DUMP).glob("*"))
                     seconds = time.monotonic() - begun
                     waits = f", waiting for {blocked}" if blocked.since else ""
@@ -200,13 +200,13 @@ class _Blocked:
     def __str__(self) -> str:
         return " and ".join(map(str, self.whom))
 
-    def too_long(self, beside: Connection) -> bool:
+    def too_long(self, session: Connection) -> bool:
         """Look for whom pg_dump waits, and return whether it has waited longer than the limit."""
-        pids = [pid for (pid,) in beside.execute(_BLOCKERS).fetchall()]
+        pids = [pid for (pid,) in session.execute(_BLOCKERS).fetchall()]
         if not pids:
             self.whom, self.since = (), None
             return False
-        self.whom, self.since = those(beside, pids), self.since or time.monotonic()
+        self.whom, self.since = those(session, pids), self.since or time.monotonic()
         return time.monotonic() - self.since > self.limit
 
 

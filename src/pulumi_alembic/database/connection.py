@@ -356,7 +356,7 @@ def find_relation(connection: Connection, name: str, search_path: str) -> str | 
 def _seen_with(connection: Connection, search_path: str, query: str) -> Any:
     """Return the value of a query whose functions see another search_path than this session's.
 
-    The query's own names are resolved before that: PostgreSQL evaluates the values of a row from left to right, and a
+    The query's own names are resolved before that. PostgreSQL evaluates the values of a row from left to right, and a
     subquery when it reaches it.
     """
     theirs, own = (sql.Literal(path).as_string(None) for path in (search_path, _OWN_PATH))

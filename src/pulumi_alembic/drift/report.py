@@ -120,8 +120,8 @@ def _both(expected: Item, found: Item) -> tuple[str, str]:
         if expected.facts.get(key) != found.facts.get(key) and key != "usual storage"
     ]
     sides = []
-    for here, there in ((expected, found), (found, expected)):
-        texts = [_fact(key, here.facts.get(key), there.facts.get(key)) for key in keys]
+    for side, other in ((expected, found), (found, expected)):
+        texts = [_fact(key, side.facts.get(key), other.facts.get(key)) for key in keys]
         sides.append(", ".join(texts))
     return sides[0], sides[1]
 

@@ -68,7 +68,16 @@ class Kept:
 def keep(
     connection: Connection, snapshot: Snapshot, origin: Origin, detail: Mapping[str, Any], event: Event = Event.SNAPSHOT
 ) -> None:
-    """Add a row with the snapshot, unless the newest row has the same one. Does not commit."""
+    """Add a row with the snapshot, unless the newest row has the same one. Does not commit.
+
+    Args:
+        connection: a session of the database.
+        snapshot: what the row contains.
+        origin: who caused it, from where.
+        detail: the detail of the row.
+        event: SNAPSHOT, BEGUN or DRIFT_ACCEPTED.
+
+    """
     # Pack it before the transaction begins, because that takes seconds for a large catalog.
     digest, packed = snapshot.digest, snapshot.packed()
     row = _row(connection, [Event.SNAPSHOT, Event.BEGUN, Event.DRIFT_ACCEPTED])
@@ -80,7 +89,15 @@ def keep(
 
 
 def begin(connection: Connection, before: Snapshot, expected: str, origin: Origin) -> None:
-    """Record that an update begins from `before`, in case it does not complete. Does not commit."""
+    """Record that an update begins from `before`, in case it does not complete. Does not commit.
+
+    Args:
+        connection: a session of the database.
+        before: the snapshot before the update.
+        expected: the digest in the stack's state.
+        origin: who updates, from where.
+
+    """
     keep(connection, before, origin, {"expected": expected}, Event.BEGUN)
 
 

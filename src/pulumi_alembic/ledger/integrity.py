@@ -79,6 +79,13 @@ def accept(connection: Connection, history: History, heads: Sequence[str], id: s
 
     A row is added to the ledger, without a commit.
 
+    Args:
+        connection: a session of the database.
+        history: the scripts.
+        heads: the database's heads.
+        id: the revision.
+        reason: why the changed script is right.
+
     Raises:
         TargetError: `id` is not applied, or was only stamped.
 

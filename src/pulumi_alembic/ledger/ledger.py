@@ -176,6 +176,14 @@ def adopt(
     """Add a row for each of these heads and all that they build on, because the database already is what they build.
 
     None of them is run. Does not commit. `prepare` must have created the table.
+
+    Args:
+        connection: a session of the database.
+        history: the scripts.
+        heads: the heads to adopt.
+        origin: who adopts them, from where.
+        detail: the detail of each row.
+
     """
     before: set[str] = set()
     rows = []
@@ -186,7 +194,7 @@ def adopt(
         rows.append(_values(_script(revision, Direction.UPGRADE, "{}") | row.values, origin))
         before = after
     with connection.cursor() as cursor:
-        # All in one message.
+        # One message to the server for all rows.
         cursor.executemany(_INSERT, rows)
 
 
@@ -248,17 +256,17 @@ def ran(connection: Connection) -> bool:
     return connection.execute(query, [[*map(str, nothing)]]).fetchone() == (True,)
 
 
-def standing(found: Collection[str], selected: str = "*") -> tuple[sql.Composable, dict[str, sql.Composable]]:
+def standing(column_names: Collection[str], selected: str = "*") -> tuple[sql.Composable, dict[str, sql.Composable]]:
     """Return the WITH clause of `standing`, the name to select from, and the column of the event.
 
     A ledger from before there were events contains only rows of applied revisions.
 
     Args:
-        found: the ledger's columns.
+        column_names: the columns of the ledger.
         selected: the columns that `standing` needs, as SQL.
 
     """
-    if "event" not in found:
+    if "event" not in column_names:
         return sql.SQL(""), {"rows": TABLE, "event": sql.Literal("applied")}
     clause = sql.SQL("WITH" + STANDING.replace("SELECT *", f"SELECT {selected}")).format(table=TABLE)
     return clause, {"rows": sql.Identifier("standing"), "event": sql.Identifier("event")}

@@ -101,6 +101,12 @@ def complete(connection: Connection, history: History, heads: Sequence[str], tru
 
     The ledger is read only if a head of the database is missing. No stored code has run when this raises.
 
+    Args:
+        connection: a session of the database.
+        history: the scripts on disk.
+        heads: the database's heads.
+        trust: which stored scripts are allowed to run.
+
     Raises:
         StoredScriptError: the stack does not allow the rollback, or a stored script is missing or not confirmed by
             anything outside the database.

@@ -153,8 +153,8 @@ class Watch:
         if state != self._known or time.monotonic() - self._said >= _SAY_AGAIN:
             self._say(state, f"{self._name}: {text}; {again}")
 
-    def _say(self, known: tuple[object, ...], text: str) -> None:
-        self._said, self._known = time.monotonic(), known
+    def _say(self, state: tuple[object, ...], text: str) -> None:
+        self._said, self._known = time.monotonic(), state
         self._tell(text)
 
     def _disconnect(self) -> None:

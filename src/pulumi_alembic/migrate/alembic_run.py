@@ -136,7 +136,7 @@ def run(plan: Plan, history: History, request: Request) -> None:
     _run_env(history.manifest.path.parent, {"request": request}, steps, RevisionMap(revisions))
 
 
-def _not_runnable(env: Path, error: Exception, what: str = "does not run") -> str:
+def _not_runnable(env: Path, error: Exception, problem: str = "does not run") -> str:
     """Describe why env.py fails before it calls `environment.run`."""
     frames = traceback.extract_tb(error.__traceback__)
     shown = nearby(env.absolute())
@@ -146,7 +146,7 @@ def _not_runnable(env: Path, error: Exception, what: str = "does not run") -> st
         file, line = error.filename, error.lineno
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     [reason, *_] = redact(f"{type(error).__name__}: {text}").splitlines()
-    return f"{shown} {what}. {nearby(file)}, line {line}: {reason}"
+    return f"{shown} {problem}. {nearby(file)}, line {line}: {reason}"
 
 
 def _run_env(

@@ -199,7 +199,7 @@ def _recorder(session: Session, running: Running, request: Request) -> Callable[
     )
     prepared = False
 
-    def record(event: Event, **known: Any) -> int:
+    def record(event: Event, **fields: Any) -> int:
         nonlocal prepared
         step = running.step
         if not prepared:
@@ -207,9 +207,9 @@ def _recorder(session: Session, running: Running, request: Request) -> Callable[
             ledger.prepare(session)
             prepared = True
         if step is None:
-            return ledger.note(session, Row(event, **known), request.job.origin)
+            return ledger.note(session, Row(event, **fields), request.job.origin)
         direction = Direction.of(is_upgrade=step.is_upgrade)
-        return ledger.record(session, request.script(step), direction, tools, Row(event, **known), request.job.origin)
+        return ledger.record(session, request.script(step), direction, tools, Row(event, **fields), request.job.origin)
 
     return record
 

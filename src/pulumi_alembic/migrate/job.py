@@ -30,7 +30,7 @@ ENTERED = "entered"
 
 
 Locks = Callable[[], "Mapping[str, LockPlan]"]
-"""Return the strong locks of each revision, by its id."""
+"""A function that returns the strong locks of each revision, by its id."""
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,8 @@ def _reach(request: Request, gate: Gate) -> Looked | None:
     with span("review"):
         notes = gate.approve(plan) or {}
     # Git runs while this process loads Alembic, which a baseline alone does not need.
-    with ThreadPoolExecutor(1) as aside:
-        future = aside.submit(job.origin.completed, job.directory)
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(job.origin.completed, job.directory)
         run = _load_run() if plan.rest.steps else _run_nothing
     origin = future.result()
     with span("backup"):

@@ -89,8 +89,8 @@ def look_closely(job: Job, *, catalog: bool = False) -> Looked:
     """
     # The scripts are read while the server answers.
     document = None
-    with ThreadPoolExecutor(1) as aside:
-        scripts = aside.submit(job.read_history)
+    with ThreadPoolExecutor(1) as executor:
+        scripts = executor.submit(job.read_history)
         with connect(job.url) as connection:
             looked = look_over(connection, scripts.result, job)
             if catalog and looked.plan.steps:
@@ -148,7 +148,18 @@ def _is_empty(connection: Connection) -> bool:
 
 
 def without_held(connection: Connection, steps: Plan, history: History, contracts: Contracts) -> Plan:
-    """Return the plan without contracts that are not due. Raises TargetError if an expand builds on one of them."""
+    """Return the plan without contracts that are not due.
+
+    Args:
+        connection: a session of the database, for the times when expands were applied.
+        steps: the whole plan.
+        history: the scripts.
+        contracts: when contracts are due.
+
+    Raises:
+        TargetError: an expand builds on a held contract.
+
+    """
     if steps.direction is not Direction.UPGRADE or not any(step.phase == CONTRACT for step in steps.steps):
         return steps
     if contracts.by_hand:

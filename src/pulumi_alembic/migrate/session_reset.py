@@ -51,7 +51,7 @@ class Renewal:
         self._connection = connection
         self._limit = limit
         self._attributes = {name: getattr(session, name) for name in _ATTRIBUTES}
-        # Private in SQLAlchemy 2, which can add options and take none away.
+        # Private in SQLAlchemy 2, which can add options and remove none.
         self._options = connection._execution_options
         self._baseline: str | None = None
         self._step: object = None

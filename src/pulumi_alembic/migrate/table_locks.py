@@ -151,8 +151,8 @@ class TableLocks:
         for mode, tables in plan.groups:
             pids |= dict.fromkeys(locking(session, tables, conflicting(mode)))
         url = self._request.job.url
-        with suppress(psycopg.Error, DatabaseError), closing(log_in(url, "alembic watch", autocommit=True)) as beside:
-            self._watch.blockers = those(beside, list(pids)) or self._watch.blockers
+        with suppress(psycopg.Error, DatabaseError), closing(log_in(url, "alembic watch", autocommit=True)) as observer:
+            self._watch.blockers = those(observer, list(pids)) or self._watch.blockers
 
 
 class Advance:

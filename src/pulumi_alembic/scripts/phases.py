@@ -162,6 +162,12 @@ def hold(plan: Plan, history: History, contracts: Contracts, applied: Applied) -
 
     A contract also waits for an unfinished backfill before it, whatever the settings are.
 
+    Args:
+        plan: the whole plan.
+        history: the scripts.
+        contracts: when contracts are due.
+        applied: when the revisions before were applied.
+
     Raises:
         TargetError: An expand builds on a held contract. The message names both. Or, with `alone`, the backfill before
             a contract is not verified.

@@ -125,7 +125,15 @@ class Lower:
 
     @classmethod
     def parse(cls, stack: str, text: str, *, reason: str = "", up: str = "") -> Self:
-        """Return the upstream stack from its output `proof`, empty if it has none. An invalid record sets `problem`."""
+        """Return the upstream stack. An invalid promotion record raises nothing, and sets `problem`.
+
+        Args:
+            stack: its name.
+            text: its output `proof`. Empty if it has none.
+            reason: as in `Lower`.
+            up: as in `Lower`.
+
+        """
         if text == UNSEALED:
             return cls(stack, None, "its output `proof` is not encrypted, so no update of it wrote it", reason, up)
         if text == UNREADABLE:

@@ -111,19 +111,19 @@ def _parse(function: Function) -> ast.Module:
         raise HistoryError(f"{function.path} is not readable Python: {error}") from None
 
 
-def _problem(one: _Ran) -> str | None:
-    if one.batched and one.block is not None:
+def _problem(statement: _Ran) -> str | None:
+    if statement.batched and statement.block is not None:
         return "batched_update opens a block itself: take it out of this one"
-    if one.block is None:
-        kind = recognise(one.sql) if one.sql else None
-        if one.concurrent or (kind and kind.kind.needs_block):
+    if statement.block is None:
+        kind = recognise(statement.sql) if statement.sql else None
+        if statement.concurrent or (kind and kind.kind.needs_block):
             subject = kind.kind if kind else "an index built or dropped concurrently"
             return (
                 f"{subject} cannot run in a transaction. Put it in a block: with op.get_context().autocommit_block(): …"
             )
         return None
     try:
-        _ = one.sql and not one.concurrent and alone(one.sql)
+        _ = statement.sql and not statement.concurrent and alone(statement.sql)
     except StatementError as error:
         return str(error)
     return None
@@ -160,8 +160,8 @@ def _lines(body: Sequence[ast.stmt]) -> range:
     return range(body[0].lineno, (body[-1].end_lineno or body[-1].lineno) + 1) if body else range(0)
 
 
-def _reads(one: _Ran) -> bool:
-    return one.sql is not None and one.sql.lstrip(" \n\t(").upper().startswith(("SELECT", "SHOW", "SET", "RESET"))
+def _reads(place: _Ran) -> bool:
+    return place.sql is not None and place.sql.lstrip(" \n\t(").upper().startswith(("SELECT", "SHOW", "SET", "RESET"))
 
 
 def _statements(body: Iterable[ast.AST], constants: dict[str, str], block: ast.With | None) -> Iterator[_Ran]:

@@ -20,7 +20,7 @@ FIXED, FRESH = "fixed", "fresh"
 """Kinds of a column's default."""
 
 Measure = Callable[[str], int | None]
-"""Returns the bytes of a table's own rows: 0 if there are none, None if that is not known immediately."""
+"""A function that returns the bytes of a table's own rows: 0 without rows, None if that is not known immediately."""
 
 QUERY = r"""
 WITH relation AS (

@@ -31,8 +31,8 @@ _BY_OBJECT = {
 """Statements for which that depends on the type of the object, and the field with that type."""
 
 _RELATIONS = {
-    f"OBJECT_{each}"
-    for each in (
+    f"OBJECT_{kind}"
+    for kind in (
         "COLUMN", "FOREIGN_TABLE", "INDEX", "MATVIEW", "POLICY", "RULE", "SEQUENCE", "STATISTIC_EXT", "TABCONSTRAINT",
         "TABLE", "TRIGGER", "VIEW",
     )

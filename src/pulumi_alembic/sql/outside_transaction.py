@@ -170,13 +170,13 @@ def own_constants(sql: str, source: str) -> str:
     Such constants come from the database, and can be values of rows.
     """
 
-    def known(match: re.Match[str]) -> str:
+    def replacement(match: re.Match[str]) -> str:
         text = match[0]
         if match["name"] or (match["text"] or text).replace("''", "'") in source:
             return text
         return "'…'" if match["text"] else "…"
 
-    return _CONSTANT.sub(known, sql)
+    return _CONSTANT.sub(replacement, sql)
 
 
 _CONSTANT = re.compile(

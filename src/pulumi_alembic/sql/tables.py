@@ -86,9 +86,9 @@ def tables(before: Catalog, after: Catalog) -> tuple[TableChange, ...]:
         else:
             same.append(name)
     touched = {table.name for table in changed}
-    near = {name for table in changed for name in _referred(table)}
-    near |= {name for name in same if any(constraint.target in touched for constraint in new[name].constraints)}
-    return (*changed, *(_review(name, old.get(name), new[name], renamed) for name in same if name in near))
+    neighbours = {name for table in changed for name in _referred(table)}
+    neighbours |= {name for name in same if any(constraint.target in touched for constraint in new[name].constraints)}
+    return (*changed, *(_review(name, old.get(name), new[name], renamed) for name in same if name in neighbours))
 
 
 def type_name(type_: str) -> str:
@@ -134,16 +134,16 @@ def _drawn(catalog: Catalog) -> dict[str, Relation]:
 def _renamed_tables(before: Catalog, after: Catalog) -> dict[str, str]:
     """Return the old name of each renamed table by its new one: one that has all the columns of a missing table."""
     old, new = _drawn(before), _drawn(after)
-    gone = [name for name in old if name not in after.relations]
+    missing = [name for name in old if name not in after.relations]
     renames = {}
     for name, relation in new.items():
         # All columns of a table that the plan creates are new.
         if name in old or not relation.columns or all(column.new for column in relation.columns.values()):
             continue
-        same = [candidate for candidate in gone if _kept(relation) <= set(old[candidate].columns.items())]
+        same = [candidate for candidate in missing if _kept(relation) <= set(old[candidate].columns.items())]
         if len(same) == 1:
             renames[name] = same[0]
-            gone.remove(same[0])
+            missing.remove(same[0])
     return renames
 
 
@@ -169,11 +169,11 @@ def _renamed_columns(old: Relation, new: Relation) -> dict[str, str]:
 
     Columns count as renamed if as many disappear as appear, with the same types in the same order.
     """
-    gone = [(name, column.type) for name, column in old.columns.items() if name not in new.columns]
-    back = [(name, column.type) for name, column in new.columns.items() if name not in old.columns and not column.new]
-    if [type_ for _, type_ in gone] != [type_ for _, type_ in back]:
+    missing = [(name, column.type) for name, column in old.columns.items() if name not in new.columns]
+    added = [(name, column.type) for name, column in new.columns.items() if name not in old.columns and not column.new]
+    if [type_ for _, type_ in missing] != [type_ for _, type_ in added]:
         return {}
-    return {name: was for (name, _), (was, _) in zip(back, gone, strict=True)}
+    return {name: was for (name, _), (was, _) in zip(added, missing, strict=True)}
 
 
 def _state(relation: Relation | None, was: dict[str, str], called: dict[str, str]) -> TableState | None:

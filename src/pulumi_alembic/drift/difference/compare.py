@@ -164,13 +164,13 @@ def _of_maker(item: Item) -> bool:
 def _known_then(expected: Snapshot, found: Snapshot) -> Snapshot:
     """Return the snapshot without options of memberships that the server did not have before PostgreSQL 16."""
 
-    def known(item: Item) -> Item:
+    def comparable(item: Item) -> Item:
         old = expected.by_key.get(item.key) if item.kind == "membership" else None
         if old is None or "SET" in old.facts:
             return item
         return Item(item.kind, item.name, {key: value for key, value in item.facts.items() if key in old.facts})
 
-    return Snapshot(tuple(known(item) for item in found.items))
+    return Snapshot(tuple(comparable(item) for item in found.items))
 
 
 def _owned_as_expected(expected: Snapshot, found: Snapshot) -> Snapshot:
@@ -198,8 +198,8 @@ def _without_generated_names(changes: Iterable[Change]) -> list[Change]:
     missing = {_nameless(change.expected): change for change in changes if change.expected and not change.found}
     extra = {_nameless(change.found): change for change in changes if change.found and not change.expected}
     same = [key for key in missing.keys() & extra.keys() if key is not None]
-    gone = {change.key for key in same for change in (missing[key], extra[key])}
-    return [change for change in changes if change.key not in gone]
+    renamed = {change.key for key in same for change in (missing[key], extra[key])}
+    return [change for change in changes if change.key not in renamed]
 
 
 def _nameless(item: Item | None) -> tuple[str, ...] | None:

@@ -108,10 +108,10 @@ def _texts(value: Any) -> Iterator[str]:
 def _pairs(expected: Snapshot, found: Snapshot, kinds: tuple[str, ...]) -> list[Rename]:
     missing, extra = (
         grouped(
-            (item for item in here.items if item.kind in kinds and item.key not in there.by_key),
-            _likeness(here, kinds),
+            (item for item in snapshot.items if item.kind in kinds and item.key not in other.by_key),
+            _likeness(snapshot, kinds),
         )
-        for here, there in ((expected, found), (found, expected))
+        for snapshot, other in ((expected, found), (found, expected))
     )
     return [
         Rename(olds[0], news[0])

@@ -132,13 +132,13 @@ class Snapshot:
 
     def taking(self, found: Snapshot, chosen: Callable[[Item], bool]) -> Snapshot:
         """Return this snapshot with the chosen items replaced by those of `found`."""
-        gone = {key for key in self.by_key.keys() - found.by_key.keys() if chosen(self.by_key[key])}
-        return self._with({item.key: item for item in found.items if chosen(item)}, gone)
+        removed = {key for key in self.by_key.keys() - found.by_key.keys() if chosen(self.by_key[key])}
+        return self._with({item.key: item for item in found.items if chosen(item)}, removed)
 
-    def _with(self, changed: dict[Key, Item], gone: Iterable[Key]) -> Snapshot:
-        left = set(gone)
-        kept = [changed.pop(item.key, item) for item in self.items if item.key not in left]
-        return Snapshot((*kept, *changed.values()))
+    def _with(self, changed: dict[Key, Item], removed: Iterable[Key]) -> Snapshot:
+        removed_keys = set(removed)
+        items = [changed.pop(item.key, item) for item in self.items if item.key not in removed_keys]
+        return Snapshot((*items, *changed.values()))
 
     def packed(self) -> bytes:
         """Return the snapshot as compressed bytes."""

@@ -21,7 +21,7 @@ _LISTS = (
 
 
 def _make(item: Item, expected: Snapshot) -> Made:
-    """Create the item."""
+    """Yield the statements that create the item."""
     facts = item.facts
     if item.kind in _SIMPLE:
         yield _SIMPLE[item.kind][0](facts), ""
@@ -33,7 +33,7 @@ def _make(item: Item, expected: Snapshot) -> Made:
 
 
 def _drop(item: Item) -> Made:
-    """Drop the item. Unexpected roles are not reported, so they need no statement."""
+    """Yield the statements that drop the item. Unexpected roles are not reported, so they need none."""
     facts = item.facts
     if item.kind in _SIMPLE:
         yield _SIMPLE[item.kind][1](facts), ""
@@ -42,7 +42,7 @@ def _drop(item: Item) -> Made:
 
 
 def _alter(expected: Item, found: Item) -> Made:
-    """Change the item to the expected state."""
+    """Yield the statements that change the item to the expected state."""
     facts, old = expected.facts, found.facts
     if expected.kind == "role":
         if attributes := _attributes(facts, old):
@@ -103,11 +103,11 @@ def _comment(facts: Facts) -> str:
     return f"COMMENT ON {noun} {name} IS"
 
 
-def _rights(item: Item, wanted: Facts, there: Facts) -> Made:
+def _rights(item: Item, expected: Facts, current: Facts) -> Made:
     facts = item.facts
-    extra = [right for right in there if right not in wanted]
-    missing = [right for right in wanted if right not in there or (wanted[right] and not there[right])]
-    options = [right for right in wanted if right in there and there[right] and not wanted[right]]
+    extra = [right for right in current if right not in expected]
+    missing = [right for right in expected if right not in current or (expected[right] and not current[right])]
+    options = [right for right in expected if right in current and current[right] and not expected[right]]
     lead, on, to = "", _on(facts), facts["grantee"]
     if item.kind == "default privileges":
         schema = f" IN SCHEMA {facts['schema']}" if "schema" in facts else ""
@@ -117,7 +117,7 @@ def _rights(item: Item, wanted: Facts, there: Facts) -> Made:
     if options:
         yield f"{lead}REVOKE GRANT OPTION FOR {_names(options, facts)} ON {on} FROM {to}", ""
     for grantable in (False, True):
-        if grantable_rights := [right for right in missing if wanted[right] is grantable]:
+        if grantable_rights := [right for right in missing if expected[right] is grantable]:
             option = " WITH GRANT OPTION" if grantable else ""
             yield f"{lead}GRANT {_names(grantable_rights, facts)} ON {on} TO {to}{option}", ""
 

@@ -19,7 +19,7 @@ _GOES = {"table": "its rows are deleted", "extension": "it fails where something
 
 
 def _make(item: Item, expected: Snapshot) -> Made:
-    """Create the item."""
+    """Yield the statements that create the item."""
     facts = item.facts
     match item.kind:
         case "schema":
@@ -55,7 +55,7 @@ def _make(item: Item, expected: Snapshot) -> Made:
 
 
 def _drop(item: Item) -> Made:
-    """Drop the item."""
+    """Yield the statement that drops the item."""
     yield f"DROP {item.kind.upper()} {item.name}", _GOES.get(item.kind, "")
 
 
@@ -86,7 +86,7 @@ def _needs_new(expected: Item, found: Item) -> bool:
 
 
 def _alter(expected: Item, found: Item) -> Made:
-    """Change the item to the expected state."""
+    """Yield the statements that change the item to the expected state."""
     facts, old, name = expected.facts, found.facts, expected.name
     match expected.kind:
         case "table" | "materialized view":
@@ -152,16 +152,16 @@ def _alter_table(expected: Item, found: Item) -> Made:
 
 def _options(expected: Item, found: Item) -> Made:
     lead = f"ALTER {expected.kind.upper()} {expected.name}"
-    here, there = _lacking(expected.facts, found.facts, "options"), _lacking(found.facts, expected.facts, "options")
-    gone = {option.partition("=")[0] for option in there} - {option.partition("=")[0] for option in here}
-    if gone:
-        yield f"{lead} RESET ({', '.join(sorted(gone))})", ""
-    if here:
-        yield f"{lead} SET ({', '.join(here)})", ""
+    missing, extra = _lacking(expected.facts, found.facts, "options"), _lacking(found.facts, expected.facts, "options")
+    reset = {option.partition("=")[0] for option in extra} - {option.partition("=")[0] for option in missing}
+    if reset:
+        yield f"{lead} RESET ({', '.join(sorted(reset))})", ""
+    if missing:
+        yield f"{lead} SET ({', '.join(missing)})", ""
 
 
-def _lacking(here: Facts, there: Facts, fact: str) -> list[str]:
-    return [item for item in here.get(fact) or () if item not in (there.get(fact) or ())]
+def _lacking(facts: Facts, other: Facts, fact: str) -> list[str]:
+    return [item for item in facts.get(fact) or () if item not in (other.get(fact) or ())]
 
 
 def _domain(item: Item) -> str:
@@ -183,19 +183,19 @@ def _alter_domain(expected: Item, found: Item) -> Made:
 
 
 def _alter_enum(expected: Item, found: Item) -> Made:
-    wanted, there = expected.facts["labels"], list(found.facts.get("labels", []))
+    labels, found_labels = expected.facts["labels"], list(found.facts.get("labels", []))
     lead = f"ALTER TYPE {expected.name}"
-    other = [pair for pair in zip(wanted, there, strict=False) if pair[0] != pair[1]]
-    if len(wanted) == len(there) and all(new not in there and old not in wanted for new, old in other):
+    other = [pair for pair in zip(labels, found_labels, strict=False) if pair[0] != pair[1]]
+    if len(labels) == len(found_labels) and all(new not in found_labels and old not in labels for new, old in other):
         yield from ((f"{lead} RENAME VALUE {literal(old)} TO {literal(new)}", "") for new, old in other)
         return
-    for number, label in enumerate(wanted):
-        if label not in there:
-            place = f"AFTER {literal(wanted[number - 1])}" if number else f"BEFORE {literal(there[0])}"
-            yield f"{lead} ADD VALUE {literal(label)} {place if there else ''}".rstrip(), ""
-    if extra := [old_label for old_label in there if old_label not in wanted]:
+    for number, label in enumerate(labels):
+        if label not in found_labels:
+            place = f"AFTER {literal(labels[number - 1])}" if number else f"BEFORE {literal(found_labels[0])}"
+            yield f"{lead} ADD VALUE {literal(label)} {place if found_labels else ''}".rstrip(), ""
+    if extra := [old_label for old_label in found_labels if old_label not in labels]:
         yield "", f"PostgreSQL takes no value out of an enum: {', '.join(extra)} can only go with the type"
-    elif len(wanted) == len(there):
+    elif len(labels) == len(found_labels):
         yield "", "PostgreSQL changes no order of values: it can only come back with the type"
 
 
@@ -205,8 +205,8 @@ def _returned(facts: Facts) -> list[str]:
 
 def _loses_default(facts: Facts, old: Facts) -> bool:
     """Return whether an argument has an unexpected default, which CREATE OR REPLACE cannot remove."""
-    here, there = (str(side["definition"]).partition("\n")[0] for side in (facts, old))
-    return here != there and " DEFAULT " in there
+    head, old_head = (str(side["definition"]).partition("\n")[0] for side in (facts, old))
+    return head != old_head and " DEFAULT " in old_head
 
 
 _KINDS = (

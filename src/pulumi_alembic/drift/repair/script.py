@@ -140,7 +140,7 @@ def _role(change: Change, whole: Difference) -> str:
 def _owner(snapshot: Snapshot, item: Item | None) -> str:
     while item is not None:
         if owner := snapshot.by_key.get(("owner", str(item))):
-            # No role can be granted pg_database_owner: it is the database's owner.
+            # Membership in pg_database_owner cannot be granted. Its only member is the database's owner.
             return "" if owner.facts["owner"] == "pg_database_owner" else str(owner.facts["owner"])
         above = parent(item)
         item = snapshot.by_key.get(above) if above else None

@@ -20,7 +20,7 @@ _MARKS = {"clustered", "replica identity"}
 
 
 def _make(item: Item, expected: Snapshot) -> Made:
-    """Create the item."""
+    """Yield the statements that create the item."""
     facts, table = item.facts, item.facts.get("table", "")
     match item.kind:
         case "column" if facts["of"] == "type":
@@ -47,7 +47,7 @@ def _make(item: Item, expected: Snapshot) -> Made:
 
 
 def _drop(item: Item) -> Made:
-    """Drop the item."""
+    """Yield the statement that drops the item."""
     facts = item.facts
     match item.kind:
         case "column" if facts["of"] == "type":
@@ -63,7 +63,7 @@ def _drop(item: Item) -> Made:
 
 
 def _alter(expected: Item, found: Item) -> Made:
-    """Change the item to the expected state."""
+    """Yield the statements that change the item to the expected state."""
     facts, old = expected.facts, found.facts
     if expected.kind == "column":
         yield from _alter_column(expected, found)

@@ -124,15 +124,24 @@ def state_of(connection: Connection, backfill: Backfill) -> State:
 
 
 def decide(connection: Connection, backfill: Backfill, state: State, origin: Origin, reason: str = "") -> None:
-    """Record the state in the ledger. Does not commit."""
+    """Record the state of a backfill in the ledger. Does not commit.
+
+    Args:
+        connection: a session of the database.
+        backfill: whose state is decided.
+        state: the new state.
+        origin: who decided it, from where.
+        reason: why. Empty if no person decided it.
+
+    """
     heads = read_heads(connection)
     detail = {"backfill": backfill.id, "revision": backfill.revision, "name": backfill.table, "state": state.value}
     detail |= {"changed": backfill.changed} | ({"reason": reason} if reason else {})
     ledger.note(connection, ledger.Row(Event.BACKFILL, ledger.Run(heads, heads), detail), origin)
 
 
-def choose(found: Collection[Backfill], ids: Collection[int]) -> list[Backfill]:
+def choose(backfills: Collection[Backfill], ids: Collection[int]) -> list[Backfill]:
     """Return the backfills with these ids, or all if there are none. Raises BackfillError for an unknown id."""
-    if unknown := sorted({*ids} - {backfill.id for backfill in found}):
+    if unknown := sorted({*ids} - {backfill.id for backfill in backfills}):
         raise BackfillError(f"there is no backfill {unknown[0]}. List them: pulumi-alembic backfill status")
-    return [backfill for backfill in found if not ids or backfill.id in ids]
+    return [backfill for backfill in backfills if not ids or backfill.id in ids]

@@ -32,8 +32,8 @@ def batched_update(
     updated. After an interruption, the next run continues after the last committed row. It runs in a block of its own,
     so it comes before the statements of the revision's transaction.
 
-    It yields to other sessions: it holds no row for long, waits for none for long, and rests if a session waits for it
-    or a replica falls behind.
+    It yields to other sessions: it holds no row for long, and waits for none for long. It rests if a session waits for
+    it or a replica falls behind.
 
     Args:
         table: the table, as SQL.

@@ -107,9 +107,9 @@ MARK = "/* batched_update */"
 """Prefix of the walk's statements, so that `Watch` does not report them: the walk reports its progress itself."""
 
 LOCK_TIMEOUT = 10  # milliseconds that a batch waits for a row
-BATCH_TIMEOUT = 40  # milliseconds after which a batch is undone, and tried again with fewer rows
+BATCH_TIMEOUT = 40  # milliseconds after which a batch is rolled back, and tried again with fewer rows
 LOOK_AT_REPLICAS = 1.0  # seconds
-_PAUSE = (0.05, 0.15)  # seconds after a batch that was undone
+_PAUSE = (0.05, 0.15)  # seconds after a batch that was rolled back
 
 _BUSY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 

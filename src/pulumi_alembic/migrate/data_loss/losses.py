@@ -56,9 +56,9 @@ def losses(destroys: Iterable[str], catalog: Catalog, *, apart: bool = False) ->
     return tuple(dict.fromkeys(kept))
 
 
-def count(connection: Connection, found: Sequence[Loss]) -> list[int]:
+def count(connection: Connection, lost: Sequence[Loss]) -> list[int]:
     """Return the exact number of each, as the session sees it."""
-    counts = ", ".join(f"({_count(loss)})" for loss in found)
+    counts = ", ".join(f"({_count(loss)})" for loss in lost)
     row = connection.execute(f"SELECT {counts}".encode()).fetchone()
     return [int(number) for number in row or ()]
 

@@ -126,11 +126,11 @@ class Preserver:
             self._revision, self._before = self._running.name, Before(self._session)
         return self._before
 
-    def count(self, found: Sequence[Loss]) -> None:
+    def count(self, lost: Sequence[Loss]) -> None:
         """Count rows while other sessions can still read and write, for at most the policy's `count_timeout`."""
         # A shorter limit would also interrupt rolling back to the savepoint.
         limit = max(round(self._request.job.policy.count_timeout * 1000), 50)
-        for loss in found:
+        for loss in lost:
             if loss.column or loss in self._numbers:
                 continue
             hopeless = (psycopg.errors.QueryCanceled, psycopg.errors.InsufficientPrivilege)
@@ -139,14 +139,14 @@ class Preserver:
                 [self._numbers[loss]] = count(self._session, [loss])
                 raise psycopg.Rollback
 
-    def any(self, found: Iterable[Loss]) -> bool:
+    def any(self, lost: Iterable[Loss]) -> bool:
         """Return whether there is anything to preserve."""
-        if self.fills_tables and any(not loss.column for loss in found):
+        if self.fills_tables and any(not loss.column for loss in lost):
             return True
-        return self._exists(found, null=self.fills_columns)
+        return self._exists(lost, null=self.fills_columns)
 
-    def _exists(self, found: Iterable[Loss], *, null: bool = False) -> bool:
-        conditions = " OR ".join(f"EXISTS ({_some(loss, null=null)})" for loss in found)
+    def _exists(self, lost: Iterable[Loss], *, null: bool = False) -> bool:
+        conditions = " OR ".join(f"EXISTS ({_some(loss, null=null)})" for loss in lost)
         try:
             with self._session.transaction():
                 self._session.execute(b"SET LOCAL row_security = off")
@@ -176,16 +176,16 @@ class Preserver:
             self._session.execute(f"LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE".encode())
         left: dict[Loss, str] = {}
         with unchanging(self._session):
-            for table, several in columns.items():
+            for table, losses in columns.items():
                 source = Source(self._session, table, before)
-                self._note_required(source, several)
-                left |= dict.fromkeys(several, reason) if (reason := self._values(source, several)) else {}
+                self._note_required(source, losses)
+                left |= dict.fromkeys(losses, reason) if (reason := self._values(source, losses)) else {}
             moves = drops_tables(statement)
             roots = {table: self._roots(table) for table in tables}
             filled = [table for table in tables if self.any([Loss(table)])]
             if moves and filled:
-                gone = [name for table in tables for name, oid in roots[table] if oid not in self._partitioned]
-                move.drop_keys_into(self._session, gone)
+                dropped = [name for table in tables for name, oid in roots[table] if oid not in self._partitioned]
+                move.drop_keys_into(self._session, dropped)
             for table in filled if moves else ():
                 move.detach(self._session, table)
             for table in filled:
@@ -238,9 +238,9 @@ class Preserver:
             return _reason(error)
         return self._keep(entry)
 
-    def _note_required(self, source: Source, several: Sequence[Loss]) -> None:
-        gone = {loss.column for loss in several}
-        if any(column.required and column.sql in gone for column in source.columns.values()):
+    def _note_required(self, source: Source, losses: Sequence[Loss]) -> None:
+        dropped = {loss.column for loss in losses}
+        if any(column.required and column.sql in dropped for column in source.columns.values()):
             for oid in (source.oid, *(oid for _, oid in self._roots(source.table))):
                 self._requires.setdefault(oid, self._running.name)
 
@@ -287,22 +287,22 @@ class Preserver:
             _reason(error)
         return False
 
-    def _values(self, source: Source, several: Sequence[Loss]) -> str:
+    def _values(self, source: Source, losses: Sequence[Loss]) -> str:
         columns_by_name = {column.sql: column for column in source.columns.values()}
         fills = self.fills_columns
-        going = [columns_by_name[loss.column] for loss in several if fills or self._exists([loss])]
-        if not going or not self._exists(several, null=fills):
+        dropped = [columns_by_name[loss.column] for loss in losses if fills or self._exists([loss])]
+        if not dropped or not self._exists(losses, null=fills):
             return ""
         key = move.key_of(self._session, source.table)
         if not key:
             return "the table has no primary key to restore values by"
-        if {column.name for column in going} & {*key}:
+        if {column.name for column in dropped} & {*key}:
             return "the primary key to restore values by is dropped with it"
         roots = self._roots(source.table)
         entry = self._entry(source, Source(self._session, roots[-1][0], self.before) if roots else source)
-        names = tuple(column.name for column in going)
-        columns, key_called = (tuple(map(source.called, some)) for some in (names, key))
-        entry = replace(entry, columns=columns, key=key_called, required=any(column.required for column in going))
+        names = tuple(column.name for column in dropped)
+        columns, key_called = (tuple(map(source.called, subset)) for subset in (names, key))
+        entry = replace(entry, columns=columns, key=key_called, required=any(column.required for column in dropped))
         entry = replace(entry, sequences={name: at for name, at in entry.sequences.items() if name in columns})
         try:
             with self._session.transaction():

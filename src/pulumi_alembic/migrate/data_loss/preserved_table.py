@@ -180,7 +180,15 @@ def _entry(name: str, text: str) -> Entry | None:
 
 
 def rename(connection: Connection, entry: Entry, before: Names, now: Names) -> None:
-    """Rename the table and columns in an entry that waits, after a revision has renamed them."""
+    """Rename the table and columns in an entry that waits, after a revision has renamed them.
+
+    Args:
+        connection: the session of the revision.
+        entry: an entry that waits for a later revision.
+        before: the names before the revision.
+        now: the names after it.
+
+    """
     table = next((oid for oid, (name, _) in before.items() if name == entry.into), None)
     if table is None or table not in now or before[table] == now[table]:
         return

@@ -186,12 +186,12 @@ class Values:
         return self._defaults[name]
 
 
-def write(session: Connection, several: Sequence[Values], *, thoroughly: bool) -> None:
+def write(session: Connection, parts: Sequence[Values], *, thoroughly: bool) -> None:
     """Write the values of one table, with as few statements as possible, because a check can cover several columns.
 
     Args:
         session: the session of the revision.
-        several: the values, all of one table.
+        parts: the values, all of one table.
         thoroughly: drop unique constraints meanwhile. Otherwise two rows that swap a value would conflict.
 
     Raises:
@@ -199,13 +199,13 @@ def write(session: Connection, several: Sequence[Values], *, thoroughly: bool) -
 
     """
     batches: list[list[Values]] = []
-    for part in several:
-        fits = (one for one in batches if not any({*part.names} & {*other.names} for other in one))
-        if (batch := next(fits, None)) is None:
+    for part in parts:
+        fitting = (candidate for candidate in batches if not any({*part.names} & {*other.names} for other in candidate))
+        if (batch := next(fitting, None)) is None:
             batches.append(batch := [])
         batch.append(part)
-    numbers = [part.target.columns[name].number for part in several for name in part.fresh]
-    with _not_unique(session, several[0].target.oid, numbers if thoroughly else []):
+    numbers = [part.target.columns[name].number for part in parts for name in part.fresh]
+    with _not_unique(session, parts[0].target.oid, numbers if thoroughly else []):
         for batch in batches:
             if update := _update(batch):
                 session.execute(update.encode())

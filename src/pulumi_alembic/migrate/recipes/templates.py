@@ -145,8 +145,8 @@ def _drop_column(_: Connection, table: Table, given: Mapping[str, str]) -> list[
     column = table.column(given["COLUMN"])
     table.require_key()
     if column.users or column.computed:
-        what = ", ".join(column.users) or "the server computes it"
-        raise RecipeError(f"{table.full}.{column.sql}: drop first what is built on it: {what}")
+        dependents = ", ".join(column.users) or "the server computes it"
+        raise RecipeError(f"{table.full}.{column.sql}: drop first what is built on it: {dependents}")
     needed = column.required and column.default is None
     default = f" DEFAULT {column.default}" if column.default is not None else ""
     not_null = " NOT NULL" if default and column.required else ""

@@ -62,7 +62,7 @@ def write(directory: Path, project: Path, drafts: Sequence[Draft]) -> list[Path]
             scripts.hooks = [_hook(_HOOK, draft=draft), *scripts.hooks, _hook(MANIFEST_HOOK)]
             # Alembic prints each step.
             with redirect_stdout(io.StringIO()):
-                made = scripts.generate_revision(
+                revision = scripts.generate_revision(
                     id,
                     draft.message,
                     imports=f"from pulumi_alembic import {', '.join(draft.uses)}" if draft.uses else "",
@@ -72,7 +72,7 @@ def write(directory: Path, project: Path, drafts: Sequence[Draft]) -> list[Path]
                 )
             scripts.hooks = scripts.hooks[1:-1]
             taken.append(id)
-            paths.append(Path(str(made.path if made else "")))
+            paths.append(Path(str(revision.path if revision else "")))
     except (CommandError, SyntaxError) as error:
         raise HistoryError(f"Alembic: {error}") from None
     return paths

@@ -22,8 +22,8 @@ def effects(sql: str, catalog: Catalog | None) -> Effects:
 
     Effects that the text does not show are in `unknown`: those of DO, functions and triggers, and of a text that
     PostgreSQL 18's parser rejects. A table that the catalog lacks is assumed to have no foreign keys, indexes or
-    partitions, and to be rewritten by a change of a column's type. Tables that the text itself creates are included.
-    Rows that a query reads are not a scan: `scans` are tables that DDL scans.
+    partitions. A change of its columns' types is assumed to rewrite it. Tables that the text itself creates are
+    included. Rows that a query reads are not a scan: `scans` are tables that DDL scans.
 
     Args:
         sql: the text.

@@ -116,13 +116,13 @@ def _relation(state: CatalogAfter, name: str, word: str, *, cascade: bool, lenie
 
 def _keys(state: CatalogAfter, name: str) -> None:
     """Drop the foreign keys of the dropped tables in both directions. The other tables lose triggers."""
-    gone = state.tree(name)
-    for constraint in gone:
-        for key in state.relation(constraint).constraints:
-            if key.target and not is_inherited(state, constraint, key):
+    dropped = state.tree(name)
+    for table in dropped:
+        for key in state.relation(table).constraints:
+            if key.target and not is_inherited(state, table, key):
                 state.lock_tree(key.target, "ACCESS EXCLUSIVE")
-        for child, key in list(state.catalog.referencing(constraint)):
-            if child.name not in gone:
+        for child, key in list(state.catalog.referencing(table)):
+            if child.name not in dropped:
                 state.lock_tree(child.name, "ACCESS EXCLUSIVE")
                 drop_constraint(state, child.name, key.name)
 

@@ -110,9 +110,9 @@ class CatalogAfter:
         """Note a deleted object as its kind and name."""
         self._destroys[thing] = None
 
-    def unknown(self, what: str) -> None:
+    def unknown(self, cause: str) -> None:
         """Note a cause of effects that the statement does not show."""
-        self._unknown[what] = None
+        self._unknown[cause] = None
         self.catalog = replace(self.catalog, complete=False)
 
     def put(self, relation: Relation) -> None:
@@ -132,9 +132,9 @@ class CatalogAfter:
 
     def forget(self, name: str) -> None:
         """Remove the relation and those that belong to it, such as its indexes."""
-        gone = {name} | {relation.name for relation in self.catalog.relations.values() if relation.table == name}
-        left = {key: other for key, other in self.catalog.relations.items() if key not in gone}
-        self.catalog = replace(self.catalog, relations=left)
+        removed = {name} | {relation.name for relation in self.catalog.relations.values() if relation.table == name}
+        remaining = {key: other for key, other in self.catalog.relations.items() if key not in removed}
+        self.catalog = replace(self.catalog, relations=remaining)
 
     def rename(self, name: str, new: str) -> None:
         """Rename the relation, and all references to it."""
@@ -226,7 +226,15 @@ def look(state: CatalogAfter, node: Any) -> None:
 
 
 def read(state: CatalogAfter, name: str, mode: str = "ACCESS SHARE", *, tree: bool = True) -> None:
-    """Note a lock on a relation of a query, its descendants, and the relations that a view reads."""
+    """Note a lock on a relation of a query, its descendants, and the relations that a view reads.
+
+    Args:
+        state: the catalog and effects so far.
+        name: the full name of the relation.
+        mode: the mode of the lock.
+        tree: whether its descendants are locked too. False for ONLY.
+
+    """
     waiting, seen = [name], {name}
     while waiting:
         used = waiting.pop()

@@ -56,9 +56,9 @@ def is_of(catalog: Catalog, type_: str, name: str) -> bool:
     return bool(type_) and catalog.find(*_split(type_), catalog.types) == name
 
 
-def same_type(catalog: Catalog, one: str, another: str) -> bool:
+def same_type(catalog: Catalog, first: str, second: str) -> bool:
     """Return whether two texts name the same type with the same limits. A domain differs from its base type."""
-    return _named(catalog, one) == _named(catalog, another)
+    return _named(catalog, first) == _named(catalog, second)
 
 
 def keeps_file(catalog: Catalog, old: str, new: str) -> bool:

@@ -1,9 +1,11 @@
 """libpg_query, PostgreSQL 18's parser as a C library, called through ctypes.
 
-A marked room: it relies on files that their owner does not promise, `libpg_query.so` and `pg_query.desc` in the wheel
-of `postgast`. The wheel's own API takes 80 ms to import, and fails at 48 nested operators. The library loads in 3 ms,
-and returns trees as JSON. A release of `postgast` can move the files, or build the library from another libpg_query
-whose structures differ from those below, which can end the process. So `pyproject.toml` pins the minor version, and
+This module relies on files without a stable interface: `libpg_query.so` and `pg_query.desc` in the wheel of `postgast`.
+The wheel's own API takes 80 ms to import, and fails at 48 nested operators. The library loads in 3 ms, and returns
+trees as JSON.
+
+A release of `postgast` can move the files. It can also build the library from another libpg_query with other structures
+than those below, which can crash the process. So `pyproject.toml` pins the minor version, and
 `tests/unit/alembic/test_parser.py` fails first.
 """
 
