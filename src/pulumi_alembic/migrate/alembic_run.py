@@ -129,7 +129,7 @@ def run(plan: Plan, history: History, request: Request) -> None:
     def revisions() -> Iterator[AlembicRevision]:
         for revision in history.revisions.values():
             if module := scripts.get(revision.id):
-                yield Script(module, revision.id, str(revision.path.resolve()))
+                yield Script(module, revision.id, module.__file__ or "")
             else:
                 yield AlembicRevision(revision.id, revision.down or None, revision.depends_on or None)
 

@@ -177,6 +177,7 @@ class Request:
 
     def script(self, step: RevisionStep) -> Revision:
         """Return the script of a step of Alembic: from the checked history if it is there, otherwise from disk."""
+        if self.job.history and (known := self.job.history.revisions.get(step.revision.revision)):
+            return known
         path = Path(step.revision.path)
-        revisions = self.job.history.revisions if self.job.history else {}
-        return revisions.get(step.revision.revision) or Revision.read(path.parent, path.name)
+        return Revision.read(path.parent, path.name)

@@ -16,6 +16,7 @@ import pytest
 from pulumi_alembic.database.literals import Unbindable, bound, literal
 from pulumi_alembic.errors import HistoryError
 from pulumi_alembic.migrate.alembic_run import import_scripts
+from pulumi_alembic.migrate.script_module import load
 from pulumi_alembic.review.rendering import Rendered, render
 from pulumi_alembic.review.rendering.dependence import needs_watch
 from pulumi_alembic.review.rendering.dry_run import first_line
@@ -362,3 +363,21 @@ def test_a_script_that_was_edited_since_it_was_read_is_not_imported(tmp_path: Pa
     path.write_text(path.read_text() + "# more\n")
     with pytest.raises(HistoryError, match=f"{path.name} was edited during the run"):
         import_scripts([revision])
+
+
+def test_a_module_is_made_of_the_text_that_was_read_as_python_reads_a_file(tmp_path: Path) -> None:
+    """A later edit does not run, nor does the module get a future import of this package's."""
+    path = tmp_path / "20250101_001_script.py"
+    path.write_text(
+        "# coding: latin-1\nrevision = '20250101_001'\ndown_revision = None\n"
+        "word = 'é'\ndef upgrade(number: int): pass\n",
+        encoding="utf-8",
+    )
+    revision = Revision.read(tmp_path, path.name)
+    path.write_text("raise AssertionError\n")
+    first, second = load(revision), load(revision)
+    assert vars(first) is not vars(second)
+    assert first.upgrade.__code__ is second.upgrade.__code__, "compiled once"
+    assert first.upgrade.__annotations__ == {"number": int}
+    assert first.word == "Ã©", "as the encoding says that the text declares"
+    assert first.upgrade.__code__.co_filename == first.__file__ == str(path)
