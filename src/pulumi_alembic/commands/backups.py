@@ -8,15 +8,17 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pulumi_alembic.backups.folder import Backup, in_folder, load, size_text
 from pulumi_alembic.commands.command import AS_JSON, Options, argument, command, flag, option, tell
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url
 from pulumi_alembic.errors import BackupError, DatabaseError
 from pulumi_alembic.output.wording import table
 from pulumi_alembic.scripts.plan import revision_text
+
+if TYPE_CHECKING:
+    from pulumi_alembic.backups.folder import Backup
 
 __all__ = ["COMMANDS"]
 
@@ -38,6 +40,8 @@ def _backups(options: Options, directory: Path) -> int:
 
 
 def _print_table(listed: list[dict[str, Any]]) -> None:
+    from pulumi_alembic.backups.folder import size_text
+
     rows = [("id", "when", "database", "revision", "size", "folder", "state")]
     rows += [
         (
@@ -56,6 +60,8 @@ def _print_table(listed: list[dict[str, Any]]) -> None:
 
 def _listed(options: Options, directory: Path) -> Iterator[dict[str, Any]]:
     """Return a row for each backup in --folder or, by default, in the ledger."""
+    from pulumi_alembic.backups.folder import Backup, in_folder
+
     if options.folder:
         checksums = {}
         listed = [(options.folder, archived) for archived in in_folder(options.folder)]
@@ -74,6 +80,8 @@ def _listed(options: Options, directory: Path) -> Iterator[dict[str, Any]]:
 
 
 def _loaded(folder: Path, id: str) -> Backup | BackupError:
+    from pulumi_alembic.backups.folder import load
+
     try:
         return load(folder, id)
     except BackupError as error:
@@ -103,6 +111,7 @@ def _known(url: str) -> list[tuple[str, str, str]]:
 
 
 def _restore(options: Options, directory: Path) -> None:
+    from pulumi_alembic.backups.folder import load
     from pulumi_alembic.backups.restore import Restore
     from pulumi_alembic.migrate.job import Job
     from pulumi_alembic.scripts.origin import Origin

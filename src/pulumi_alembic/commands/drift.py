@@ -10,10 +10,6 @@ from typing import TYPE_CHECKING
 from pulumi_alembic.commands.command import AS_JSON, Options, command, flag, option, tell
 from pulumi_alembic.commands.formats import print_document
 from pulumi_alembic.commands.project import database_url
-from pulumi_alembic.drift.difference.compare import Difference
-from pulumi_alembic.drift.difference.ignored import patterns
-from pulumi_alembic.drift.repair.script import script
-from pulumi_alembic.drift.report import render
 from pulumi_alembic.errors import DatabaseError, MigrationError
 from pulumi_alembic.output.wording import counted
 from pulumi_alembic.scripts.plan import revision_text
@@ -21,6 +17,7 @@ from pulumi_alembic.scripts.plan import revision_text
 if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
     from pulumi_alembic.drift.check import Comparison
+    from pulumi_alembic.drift.difference.compare import Difference
     from pulumi_alembic.drift.report import ReportedDifference
 
 __all__ = ["COMMANDS", "psql_script"]
@@ -39,6 +36,9 @@ def psql_script(whole: Difference) -> str:
 
 
 def _lines(whole: Difference) -> Iterator[str]:
+    from pulumi_alembic.drift.repair.script import script
+    from pulumi_alembic.drift.report import render
+
     role = ""
     for line in script(whole):
         if line.sql and line.role != role:
@@ -54,6 +54,7 @@ def _drift(options: Options, directory: Path) -> int:
     from pulumi_alembic.database.connection import connect
     from pulumi_alembic.drift import store
     from pulumi_alembic.drift.check import compare
+    from pulumi_alembic.drift.difference.ignored import patterns
 
     ignore = patterns(options.ignore)
     if sum((options.json, options.sql, options.accept)) > 1:

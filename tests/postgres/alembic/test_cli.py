@@ -17,7 +17,8 @@ import sys
 from pulumi_alembic.commands import cli
 sys.argv = ["pulumi-alembic", "upgrade"]
 assert cli._run() == 0
-print([name for name in ("alembic", "sqlalchemy", "pulumi", "click") if name in sys.modules])
+unneeded = ("alembic", "sqlalchemy", "pulumi", "click", "pulumi_alembic.drift", "pulumi_alembic.backups")
+print([name for name in unneeded if name in sys.modules])
 """
 
 
