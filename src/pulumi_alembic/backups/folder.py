@@ -29,7 +29,7 @@ class Backup:
     """The manifest of a backup.
 
     Attributes:
-        when: ISO 8601.
+        when: the time at which it was taken, in ISO 8601.
         database: `HOST:PORT/NAME`, for people.
         identity: unique for each database, as in `Content`.
         heads: of the database.

@@ -39,7 +39,7 @@ def bound(query: str, parameters: Sequence[Any] | Mapping[str, Any] | None) -> s
 
     Args:
         query: with psycopg's placeholders.
-        parameters: None leaves `%` unchanged, other than empty parameters.
+        parameters: None leaves `%` unchanged. Empty parameters do not.
 
     Raises:
         Unbindable: psycopg would reject the parameters.

@@ -166,7 +166,7 @@ def _begin(engine: sa.Engine, session: Session, running: Running, renewal: Renew
     """Begin each transaction with the policy's lock_timeout, and each revision with the session as it was.
 
     A statement outside a transaction waits until the deadline, because some leave an incomplete object when cancelled.
-    So do the reads before the first revision. They report themselves whom they wait for. Later a `Watch` does that.
+    The reads before the first revision wait as long. They report whom they wait for, which a `Watch` does later.
     """
     deadline = request.job.policy.lock_deadline
     session.patience = Patience(request.listener.status, deadline)

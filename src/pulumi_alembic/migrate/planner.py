@@ -196,9 +196,16 @@ _IMPORTED: set[tuple[Path, str]] = set()
 
 
 def refuse_unfit(steps: Plan, url: str | None) -> None:
-    """Raise HistoryError if a script of the plan cannot be imported or has a statement in the wrong place.
+    """Check that the scripts of the plan can be imported and run, as far as that is known before.
 
-    Raises TargetError for a downgrade that reverts nothing. `url` is None if there is no database yet.
+    Args:
+        steps: the plan.
+        url: the database, or None if it does not exist yet.
+
+    Raises:
+        HistoryError: a script cannot be imported, or has a statement in the wrong place.
+        TargetError: a downgrade reverts nothing.
+
     """
     if not steps.steps:
         return

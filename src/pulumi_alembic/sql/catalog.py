@@ -226,7 +226,7 @@ class Catalog:
     def find(self, schema: str | None, name: str, among: Iterable[str] | None = None) -> str:
         """Return the full name of an existing relation, or of one of the names `among`.
 
-        Otherwise that of one to be created.
+        If none exists, return the name that a new one would get.
         """
         if schema:
             return quoted(schema, name)

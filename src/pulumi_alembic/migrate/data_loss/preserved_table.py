@@ -46,7 +46,7 @@ class Entry:
         name: the preserved table in the schema `kept`.
         key: the columns of the primary key, if it has values of columns.
         rows: how many, None if they were not counted in time.
-        when: ISO 8601.
+        when: the time at which it was preserved, in ISO 8601.
         moved: the table itself was moved, not copied.
         types: types of the columns that are stored as text or as a domain's base type.
         sequences: last value of each column's sequence, and whether it was used.
