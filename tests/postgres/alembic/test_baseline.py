@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 
 from pulumi_alembic.baselines import writing
 from pulumi_alembic.baselines.content import dump, portable
+from pulumi_alembic.database.fingerprint import read_lines
 from pulumi_alembic.database.pg_programs import find_client
-from pulumi_alembic.errors import BaselineError, HistoryError
+from pulumi_alembic.errors import BaselineError, HistoryError, NotApproved
 from pulumi_alembic.migrate import planner
 from pulumi_alembic.review.rehearsal.source import client_for
 from pulumi_alembic.scripts.history import History
@@ -20,6 +22,7 @@ from taskdb.local import Server
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
+from tests.postgres.alembic.stack import Stack, older
 
 ONE, TWO, THREE = (f"20250101_00{number}" for number in range(1, 4))
 
@@ -53,11 +56,14 @@ BACK = {
     TWO: "DROP TABLE notes; DROP MATERIALIZED VIEW counts; DROP VIEW titles; DROP FUNCTION touch CASCADE; "
     "DROP POLICY own ON tasks",
 }
+FILE = Path(__file__).parents[2] / "fixtures" / "baseline.sql"
 GRANT_BY_DEFAULT = "ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT SELECT ON TABLES TO pg_monitor"
 
 
 @pytest.fixture(autouse=True)
-def _needs_pg_dump(server: Server) -> None:
+def _needs_pg_dump(request: pytest.FixtureRequest, server: Server) -> None:
+    if "admin" not in request.fixturenames:
+        return
     with Database(server, "postgres").connect() as admin:
         if find_client(admin.info.server_version // 10000) is None:
             pytest.skip("no pg_dump for this server")
@@ -195,3 +201,55 @@ def test_a_statement_that_the_server_refuses_changes_nothing(scripts: Target, ad
     assert "secret" not in str(refused.value)
     assert scripts.query("SELECT to_regclass('app.users'), to_regclass('migrations.ledger')") == [(None, None)]
     assert planner.plan_from_database(scripts.job(THREE)).baseline
+
+
+def test_an_approval_is_for_this_file_and_stored_scripts_lead_back(scripts: Target, admin: str) -> None:
+    path = baseline(scripts, admin, TWO)
+    stack = Stack(scripts.url)
+    planned = stack.preview(scripts.directory, THREE)
+    assert planned["plan"] == f"base → {THREE}, starts from the baseline of {TWO} (2 revisions), then 1 revision"
+    assert [*planned["statements"]] == [f"baseline {TWO}", f"upgrade {THREE}"]
+    path.write_text(path.read_text() + "-- another\n")
+    History.load(scripts.directory).write_manifest()
+    with pytest.raises(NotApproved, match="scripts changed since"):
+        stack.up(scripts.directory, THREE, require_approval=True, __approved=planned["digest"])
+    planned = stack.preview(scripts.directory, THREE)
+    stack.up(scripts.directory, THREE, require_approval=True, __approved=planned["digest"])
+    assert stack.outputs["revision"] == THREE
+    assert not stack.up(scripts.directory, THREE)
+    # A commit before the baseline.
+    path.unlink()
+    History.load(scripts.directory).write_manifest()
+    stack.up(older(scripts, TWO, THREE), ONE)
+    assert stack.outputs["revision"] == ONE
+
+
+def test_a_stack_can_run_all_revisions(scripts: Target, admin: str) -> None:
+    baseline(scripts, admin, TWO)
+    stack = Stack(scripts.url)
+    stack.up(scripts.directory, THREE, baselines=False)
+    assert [event for event in events(scripts) if event[1] in ("applied", "adopted")] == [
+        (id, "applied") for id in SCRIPTS
+    ]
+
+
+def test_a_file_loads_on_any_version(scripts: Target, make_target: Callable[[Path], Target]) -> None:
+    """The one of the fixture was written on PostgreSQL 15."""
+    (scripts.directory / "baselines").mkdir()
+    shutil.copy(FILE, scripts.directory / "baselines" / f"{THREE}.sql")
+    History.load(scripts.directory).write_manifest()
+    replayed = make_target(scripts.directory)
+    execute(replayed, GRANT_BY_DEFAULT)
+    assert scripts.migrate(THREE) == THREE
+    assert replayed.migrate(THREE, baselines=False) == THREE
+    assert events(scripts) == [(id, "adopted") for id in SCRIPTS]
+    assert objects(scripts) == objects(replayed)
+    for rows in ("TABLE users", "TABLE tasks", "TABLE counts", "SELECT last_value, is_called FROM users_id_seq"):
+        assert scripts.query(rows) == replayed.query(rows)
+
+
+def objects(target: Target) -> list[str]:
+    """What the catalog defines, without the name of the database and the tables of migrations."""
+    with connect(target.url) as session:
+        lines = read_lines(session)
+    return sorted(line.replace(urlsplit(target.url).path[1:], "") for line in lines if " migrations." not in line)
