@@ -36,6 +36,7 @@ def test_a_check_for_drift_prints_the_differences_only(live: Project) -> None:
     assert fits(live, check, 5), check.text
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("processes")
 def test_an_update_prints_its_plan_once(stack: Project) -> None:
     """With a preview the plan is the preview's, which the update knows of by the process of the engine above it."""

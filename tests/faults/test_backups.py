@@ -20,7 +20,7 @@ from tests.faults.test_clients_and_network import faults, survives
 from tests.postgres.alembic.backing_up import require_clients
 
 SHARES = 32 if ALL else 1
-DRAWN = 2
+DRAWN = 1
 
 DAMAGE = """
 DELETE FROM app.other; DELETE FROM app.t WHERE id > 50; UPDATE app.t SET n = 7;

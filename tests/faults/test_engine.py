@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import loaded
 from tests.faults.campaign import HEAD, SCENARIOS, Campaign, Ended, Fault
 from tests.faults.conftest import ALL, Count, share
 from tests.faults.striking import Striker, Way
@@ -28,6 +29,7 @@ EVERY = 4
 MORE = 14
 """Statements of an `up` beside those of the command: it looks, and then does what the command does."""
 
+UP = "up --yes --skip-preview --stack dev"
 PROGRAM = """
 import pulumi
 from pulumi_alembic import Migrations
@@ -41,6 +43,11 @@ class Stack:
 
     def __init__(self, folder: Path, scripts: Path) -> None:
         self.folder = folder
+        self.environment = os.environ | {
+            "PULUMI_CONFIG_PASSPHRASE": "",
+            "PGSSLMODE": "disable",
+            "PGGSSENCMODE": "disable",
+        }
         (folder / ".state").mkdir(parents=True)
         (folder / "Pulumi.yaml").write_text(
             "name: faults\nruntime: {name: python, options: {virtualenv: .venv}}\nbackend: {url: file://./.state}\n"
@@ -49,11 +56,16 @@ class Stack:
         (folder / "__main__.py").write_text(PROGRAM.format(directory=str(scripts)))
         assert self.run("stack init dev").code == 0
 
+    @staticmethod
+    def line(command: str) -> list[str | Path]:
+        return [Path(sys.executable).with_name("pulumi-embedded"), "--non-interactive", *command.split()]
+
     def start(self, command: str) -> subprocess.Popen[str]:
+        """Start it as a process of its own, whose plugins are found below it."""
         return subprocess.Popen(
-            [Path(sys.executable).with_name("pulumi-embedded"), "--non-interactive", *command.split()],
+            self.line(command),
             cwd=self.folder,
-            env=os.environ | {"PULUMI_CONFIG_PASSPHRASE": "", "PGSSLMODE": "disable", "PGGSSENCMODE": "disable"},
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -62,13 +74,13 @@ class Stack:
         )
 
     def run(self, command: str) -> Ended:
-        process = self.start(command)
-        output, _ = process.communicate(timeout=120)
-        return Ended(process.returncode, output)
+        done = loaded.run(self.line(command), cwd=self.folder, env=self.environment, timeout=120)
+        return Ended(done.returncode, done.stdout + done.stderr)
 
-    def up(self, url: str) -> subprocess.Popen[str]:
+    def at(self, url: str) -> Stack:
+        """The same stack, whose next update goes to this address."""
         assert self.run(f"config set url {url} --stack dev").code == 0
-        return self.start("up --yes --skip-preview --stack dev")
+        return self
 
 
 def plugins(engine: int) -> list[int]:
@@ -104,21 +116,20 @@ def survives(campaign: Campaign, stack: Stack, fault: Fault) -> str | None:
         return len(statements) == fault.number
 
     with Striker(server.host, server.port, planned, fault.moment, strike) as striker:
-        engine = stack.up(site.url_by(striker.port))
+        engine = stack.at(site.url_by(striker.port)).start(UP)
         output, _ = engine.communicate(timeout=120)
     first = Ended(engine.returncode, output)
     if not striker.struck:
         return None
     if len(killed) != 1 or first.code != (-9 if "engine" in fault.kind else 1):
         return f"{fault}: it killed {killed}: {first}"
-    again = stack.up(site.target.url)
-    output, _ = again.communicate(timeout=120)
-    if again.returncode != 0:
-        return f"{fault}: the first run ended with {first}, the next with {output}"
+    again = stack.at(site.target.url).run(UP)
+    if again.code != 0:
+        return f"{fault}: the first run ended with {first}, the next with {again}"
     if site.facts() != facts or site.applied() != SCENARIOS["upgrade"].applied:
-        return f"{fault}: {set(site.facts()) ^ set(facts)} {site.applied()} after {first} and {output}"
+        return f"{fault}: {set(site.facts()) ^ set(facts)} {site.applied()} after {first} and {again}"
     if stack.run("stack output revision --stack dev").output.strip() != HEAD:
-        return f"{fault}: the stack has another revision after {first} and {output}"
+        return f"{fault}: the stack has another revision after {first} and {again}"
     until(site.deserted)
     return ""
 

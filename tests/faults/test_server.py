@@ -26,7 +26,7 @@ from tests.postgres.alembic.waiting import until
 
 SHARES = 8 if ALL else 1
 STOPS = 1
-FULL = 2
+FULL = 1
 EVERY = 5
 """A server takes a second to stop and to come back: so every fifth statement, and all where the disk is full."""
 

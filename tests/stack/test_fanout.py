@@ -86,8 +86,7 @@ def test_a_list_is_one_resource_whose_outputs_are_counts(
     assert preview.step("shops").op == "update"
     assert preview.step("shops").new.inputs["plan"] == f"2 databases: {ONE} → {TWO}; 1: base → {TWO}"
     assert engine.up().outputs["revisions"] == {TWO: 3}
-    assert not engine.up().has_changes
-    assert not engine.refresh().has_changes
+    assert not engine.preview(refresh=True).has_changes
     state = engine.state_file.read_text()
     assert not any(name in state for name in names) and server.password not in state
     engine.destroy()

@@ -286,7 +286,7 @@ def test_the_state_is_what_the_provider_has(provider: FakeProvider) -> None:
         max_examples=200 if ALL else 2,
         # Nothing is shrunk in the few that are the same each time.
         phases=settings.default.phases if ALL else [Phase.generate],
-        stateful_step_count=25,
+        stateful_step_count=25 if ALL else 12,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
