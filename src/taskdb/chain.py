@@ -1,4 +1,4 @@
-"""Resources of one PostgreSQL server, created one after the other."""
+"""Create the resources of one PostgreSQL server one after the other."""
 
 from __future__ import annotations
 
@@ -21,16 +21,24 @@ R = TypeVar("R", bound=pulumi.CustomResource)
 
 
 class Chain:
-    """Each resource depends on the one added before it, so that no two ever change the server at once.
+    """Creates resources of which each depends on the previous one, so that no two change the server at the same time.
 
-    PostgreSQL refuses concurrent changes of one access control list ("tuple concurrently updated"), and drops a role
-    only after everything that refers to it. The order of the calls is the order of creation; deletion is the reverse.
+    PostgreSQL rejects concurrent changes of one access control list ("tuple concurrently updated"). It drops a role
+    only
+    after everything that refers to it. The order of the calls is the order of creation. Deletion is the reverse.
     """
 
     def __init__(
         self, parent: pulumi.Resource, admin: Admin, existing: frozenset[tuple[str, str]] = frozenset()
     ) -> None:
-        """All resources are children of `parent`, created as `admin`; `existing` ones are imported."""
+        """Begin with the provider of the server.
+
+        Args:
+            parent: The parent of all resources.
+            admin: The login that creates them.
+            existing: Pairs of the class and the name of resources that are imported instead of created.
+
+        """
         self._existing = existing
         self._asked: list[Any] = []
         self._options = pulumi.ResourceOptions(parent=parent)
@@ -44,7 +52,7 @@ class Chain:
             sslrootcert=admin.sslrootcert or None,
             superuser=False,
             connect_timeout=CONNECT_TIMEOUT,
-            # Otherwise the plugin takes PGDATABASE. Ignored if that is not set: stacks of the first release lack it.
+            # Otherwise the plugin uses PGDATABASE. Without it a change is ignored, as the first release set none.
             database="postgres",
             opts=self._with(ignore_changes=[] if os.environ.get("PGDATABASE") else ["database"]),
         )
@@ -59,7 +67,15 @@ class Chain:
         options: pulumi.ResourceOptions | None = None,
         **arguments: Any,
     ) -> R:
-        """Create `kind(logical, **arguments)` as the next resource; `logical` is its name in the stack."""
+        """Create `kind(logical, **arguments)` as the next resource.
+
+        Args:
+            kind: The class of the resource.
+            logical: The name in the stack.
+            options: Further options of the resource.
+            arguments: The inputs.
+
+        """
         self._asked.append([logical, {key: value for key, value in arguments.items() if key not in SECRETS}])
         opts = pulumi.ResourceOptions.merge(self._with(depends_on=[self._last]), options)
         if (getattr(kind, "__name__", ""), str(arguments.get("name"))) in self._existing:
@@ -76,11 +92,11 @@ class Chain:
         )
 
     def within(self, database: postgresql.Database) -> None:
-        """Put the next resources into `database`: they are deleted with it, and a replacement deletes them first."""
+        """Put the next resources into `database`. They are deleted with it, and a replacement deletes them first."""
         self._options = self._with(deleted_with=database, delete_before_replace=True)
 
     def after(self, resource: pulumi.Resource) -> None:
-        """Let the next resources follow a resource that needs the parent, and so is no child of it."""
+        """Let the next resources follow a resource that depends on the parent. They cannot be its children."""
         self._options = self._with()
         self._options.parent = None
         self._last = resource

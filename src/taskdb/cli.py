@@ -1,4 +1,4 @@
-"""The command `taskdb`: what this project needs beside Pulumi and Alembic."""
+"""The command `taskdb`: the development server, stacks and pull requests, beside the commands of Pulumi and Alembic."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = ["main"]
 
 
 class _Commands(click.Group):
-    """Every error of normal use becomes one message and exit code 1."""
+    """Turns every error of normal use into one message and exit code 1."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run the command that was typed."""
+        """Run the command."""
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             with guarded_output():
@@ -178,7 +178,7 @@ def psql(role: str, name: str | None) -> None:
     chosen = stack.current_stack(name)
     click.echo(f"Stack: {chosen}", err=True)
     url = urlsplit(stack.output(f"{role}_url", chosen))
-    # By the environment, because everybody can read a command's arguments.
+    # In the environment, because every user of the machine can read a command's arguments.
     login = {
         "PGHOST": url.hostname,
         "PGPORT": url.port,

@@ -1,4 +1,4 @@
-"""Commands of the engine that runs the program, as people type them."""
+"""Command lines of the engine that runs the program, for messages."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["command", "engine"]
 
 
 def command(verb: str, arguments: str) -> str:
-    """A command on the stack that is being run: `command("config set", "taskdb:revision head")`."""
+    """Return a command line on the current stack, such as `command("config set", "taskdb:revision head")`."""
     return f"{engine()} {verb} {arguments} --stack {pulumi.get_stack()}"
 
 
 def engine() -> str:
-    """The engine's name."""
+    """Return the engine's name."""
     return os.environ.get("PULUMI_COMMAND", "pulumi")

@@ -1,4 +1,4 @@
-"""The limit of each application login's sessions, which keeps room for admin and migrator."""
+"""The limit of each application login's sessions, which reserves sessions for the admin and the migrator."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ OUTPUT = "app_connection_limit"
 NO_LIMIT = -1
 
 DEFAULT = 25
-"""Two application logins and the reader leave 22 of the 97 sessions that PostgreSQL has by default."""
+"""The limit of a new stack. Two application logins and the reader leave 22 of PostgreSQL's 97 default sessions."""
 
 
 def connection_limit(configured: int | None, outputs: Mapping[str, Any], *, adopting: bool) -> int:
-    """The limit of each application login.
+    """Return the limit of each application login.
 
-    A new stack gets DEFAULT. A stack whose `outputs` have no limit has none: the first release set none, and a preview
-    of its stacks shows no change. The same holds for a database that is adopted, whose application can have more
-    sessions already.
+    A new stack gets DEFAULT. A stack without the output keeps NO_LIMIT: the first release set none, and a preview of
+    its
+    stacks must show no change. An adopted database gets none either, because its application can have more sessions.
+
+    Args:
+        configured: The limit in the stack's configuration. None if there is none.
+        outputs: The stack's outputs. Empty for a new stack.
+        adopting: Whether the database exists already and is imported.
+
     """
     if configured is not None:
         return configured

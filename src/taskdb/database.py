@@ -1,4 +1,4 @@
-"""The database with its roles, schemas, extension and grants, as one component."""
+"""The database with its roles, schemas, extension and grants, as one component resource."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = ["TEMPORARY_TABLES", "Database"]
 
 EXTENSION_SCHEMA = "extensions"
 TEMPORARY_TABLES = "temporary_tables"
-"""The output that says that the owner can create temporary tables."""
+"""The output with whether the owner can create temporary tables."""
 _PUBLIC_IS_OURS = 15
-"""The first major version of PostgreSQL in which the schema public is the database's owner's."""
+"""The first major version of PostgreSQL in which the database's owner owns the schema public."""
 
 DEFAULT_PRIVILEGES = {
     "rw": {
@@ -36,16 +36,26 @@ DEFAULT_PRIVILEGES = {
     },
     "ro": {"table": ["SELECT"], "sequence": ["SELECT"]},
 }
-"""What the groups may do with everything that the owner makes in the application's schema, from its first moment."""
+"""The default privileges of the groups on objects that the owner creates in the application's schema."""
 
 
 class Database(pulumi.ComponentResource):
     """A database: the migrator builds the schema as its owner, the application reads and writes, the reader reads.
 
-    PUBLIC has no privileges, except its default ones in the schema public before PostgreSQL 15. The URLs are secrets;
-    `migrator_url` is unknown until the migrator can connect. `app_url` is of `app_login`, one of the application's two:
-    its password is replaced when it differs from the last one. `reporter_url` is None unless a `reporter` is
-    requested. `fingerprint` is a digest of the program's inputs, without passwords.
+    PUBLIC has no privileges, except its default ones in the schema public before PostgreSQL 15. The URLs are secrets.
+
+    Attributes:
+        migrator_url: The migrator's URL. It is unknown until the migrator can connect.
+        app_url: The URL of `app_login`, one of the application's two logins. A change of `app_login` gives the new
+            login a
+            new password.
+        reader_url: The reader's URL.
+        reporter_url: The URL of the login for reports. None unless it is requested.
+        name: The name of the database.
+        fingerprint: A digest of the program's inputs, without passwords.
+        connection_limit: The limit of sessions of each application login.
+        temporary_tables: Whether the owner can create temporary tables.
+
     """
 
     migrator_url: pulumi.Output[str]
@@ -64,16 +74,28 @@ class Database(pulumi.ComponentResource):
         existing: frozenset[tuple[str, str]] = frozenset(),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """The name of the database, which is the prefix of its roles', must stay: the provider renames in place.
+        """Declare the database.
 
-        `server` is preflight's result. Before 15 the schema public is the superuser's, and only it can revoke
-        PUBLIC's rights on it: the admin's REVOKE does nothing there, and each update would repeat it.
-        The `existing` ones of the database and its roles are imported into the stack. With `temporary_tables` the owner
-        can create temporary tables, which some statements of revisions need; None means: in a new stack, and in one
-        that has it already.
+        Its name is the prefix of its roles, and must stay the same, because the provider renames in place. Before
+        PostgreSQL
+        15 a superuser owns the schema public, and only a superuser can revoke PUBLIC's rights on it. The admin's REVOKE
+        would
+        do nothing, and each update would repeat it.
+
+        Args:
+            settings: The stack's settings. If `temporary_tables` is None, the owner can create temporary tables in a
+                new
+                stack, and in a stack in which it already can.
+            server: The result of preflight.
+            existing: The database and roles that are imported, as pairs of class and name.
+            opts: Pulumi's own options.
+
+        Raises:
+            pulumi.RunError: The stack was renamed. Nothing was changed.
+
         """
         name, admin, app_login = settings.database, settings.admin, settings.app_login
-        # Before anything is registered here: from then on the engine may be writing the state that this reads.
+        # Read the outputs before any resource is registered: afterwards the engine can be writing the state.
         outputs = own_outputs()
         _refuse_other_name(outputs, name)
         exported = exported_login(outputs)
@@ -88,7 +110,7 @@ class Database(pulumi.ComponentResource):
         turns = [turn(login, app_login, exported) for login in LOGINS]
         logins = {login: login_inputs(admin, login, name) for login in server.logins}
         self._roles = Roles(self._chain, settings, turns, logins, self.connection_limit, self)
-        # The admin's own: the provider's grants on a database of another role silently do nothing.
+        # The admin owns the database, because the provider's grants on another role's database silently do nothing.
         self._database = self._chain.add(
             postgresql.Database, "database", name=name, owner=admin.username, options=guarded
         )
@@ -124,9 +146,11 @@ class Database(pulumi.ComponentResource):
         return [self._grant("connect-reporter", self._roles.reporter.role.name, "database", ["CONNECT"])]
 
     def let_report(self, migrations: pulumi.Resource) -> None:
-        """Let the reporter, if it exists, read what a report needs: no row, and no applied script.
+        """Let the reporter, if it exists, read what a report needs: no row of the application, and no script.
 
-        The tables that it reads exist after the `migrations`.
+        Args:
+            migrations: The resource that creates the tables that the reporter reads.
+
         """
         if self._roles.reporter is None:
             return
@@ -147,7 +171,7 @@ class Database(pulumi.ComponentResource):
 
     @property
     def granted_after(self) -> tuple[str, ...]:
-        """The privileges of `let_report` by their names in drift: they are granted after the update's snapshot."""
+        """The names, as in drift, of privileges that are granted after the update has taken its snapshot."""
         if self._roles.reporter is None:
             return ()
         tables = [f"table {VERSION_SCHEMA}.{VERSION_TABLE}"]
@@ -155,10 +179,10 @@ class Database(pulumi.ComponentResource):
         return tuple(f"privileges {table} to {self._prefix}_reporter" for table in tables)
 
     def _make_schemas(self) -> postgresql.Schema:
-        """Create the four schemas and pgcrypto; return the schema of the migration tables."""
+        """Create the four schemas and pgcrypto. Return the schema of the migration tables."""
         self._schema(APP_SCHEMA, self._roles.owner.name)
         migrations = self._schema(VERSION_SCHEMA, self._roles.owner.name)
-        # An older commit's program does not know it, and must not drop the preserved rows in it.
+        # The program of an older commit lacks this schema, and must not drop the preserved rows in it.
         self._schema(KEPT_SCHEMA, self._roles.owner.name, pulumi.ResourceOptions(retain_on_delete=True))
         extensions = self._schema(EXTENSION_SCHEMA, self._admin.username)
         self._chain.add(
@@ -221,7 +245,7 @@ class Database(pulumi.ComponentResource):
         )
 
     def _url(self, login: Login, *needed: pulumi.CustomResource) -> pulumi.Output[str]:
-        """The login's URL, a secret; unknown until the database and the `needed` resources exist."""
+        """Return the login's URL, a secret. It is unknown until the database and the `needed` resources exist."""
         host = f"[{self._admin.host}]" if ":" in self._admin.host else self._admin.host
         server, tls = f"{host}:{self._admin.port}", urlencode(self._admin.tls)
         ids = [resource.id for resource in (login.role, self._database, *needed)]
@@ -233,7 +257,7 @@ class Database(pulumi.ComponentResource):
 
 
 def _refuse_other_name(outputs: Mapping[str, Any], name: str) -> None:
-    """Raise RunError if the stack was renamed: the plugin would rename objects that others refer to by name."""
+    """Raise RunError if the stack was renamed. The plugin would rename objects that others refer to by name."""
     former = str(outputs.get("database", name))
     if former != name:
         stack = former.removeprefix(f"{pulumi.get_project()}_")

@@ -1,4 +1,4 @@
-"""The installed engine, driven by its commands."""
+"""Run commands of the installed engine."""
 
 from __future__ import annotations
 
@@ -21,13 +21,18 @@ ENGINES = ("auto", "pulumi", "embedded")
 
 @dataclass(frozen=True)
 class Engine:
-    """A program with Pulumi's verbs: `pulumi`, or the project's own `pulumi-embedded`."""
+    """A program with Pulumi's commands: `pulumi`, or the project's own `pulumi-embedded`."""
 
     program: str
 
     @classmethod
     def find(cls, name: str = "auto") -> Engine:
-        """The engine of this name; `auto` is the Pulumi CLI if it is on the PATH, otherwise the embedded one."""
+        """Return the engine of this name. `auto` is the Pulumi CLI if it is on the PATH, otherwise the embedded engine.
+
+        Raises:
+            TaskdbError: The name is `pulumi`, and no Pulumi CLI is installed.
+
+        """
         cli = shutil.which("pulumi")
         if name == "pulumi" and cli is None:
             raise TaskdbError("there is no pulumi on the PATH. Install it, or take the other engine: --engine embedded")
@@ -36,7 +41,7 @@ class Engine:
 
     @property
     def name(self) -> str:
-        """The engine's name, as people type it."""
+        """The engine's name in command lines."""
         return Path(self.program).name
 
     def run(self, *arguments: str, stack: str = "", stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -51,11 +56,11 @@ class Engine:
         )
 
     def environment(self, stack: str) -> dict[str, str]:
-        """The environment of its commands on a stack: PULUMI_STACK names it if no `--stack` does."""
+        """Return the variables of a command. PULUMI_STACK names the stack unless `--stack` names another one."""
         return _passphrase(stack) | os.environ | ({"PULUMI_STACK": stack} if stack else {})
 
     def ask(self, *arguments: str, stack: str = "", stdin: str = "") -> str:
-        """Return the output of a command. Raises TaskdbError, with the engine's message, if it fails."""
+        """Return the output of a command. Raises TaskdbError, with the engine's message, if the command fails."""
         answer = self.run(*arguments, stack=stack, stdin=stdin)
         if answer.returncode != 0:
             reason = answer.stderr.strip().removeprefix("error: ")
@@ -64,12 +69,17 @@ class Engine:
         return answer.stdout.strip()
 
     def has_stack(self, name: str) -> bool:
-        """Whether the backend has the stack; needs no passphrase. Raises TaskdbError if the backend does not answer."""
+        """Return whether the backend has the stack. This needs no passphrase.
+
+        Raises:
+            TaskdbError: The backend cannot be read.
+
+        """
         stacks = json.loads(self.ask("stack", "ls", "--json"))
         return name in {stack["name"].rpartition("/")[2] for stack in stacks}
 
     def show(self, *arguments: str, stack: str) -> None:
-        """Run a command whose output goes to the terminal. Raises TaskdbError if it fails."""
+        """Run a command whose output appears in the terminal. Raises TaskdbError if it fails."""
         command = [self.program, *arguments, "--stack", stack]
         # Ctrl-C reaches the engine too, which ends in order; `run` would kill it after a moment.
         before = signal.signal(signal.SIGINT, lambda *_: None)

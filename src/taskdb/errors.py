@@ -6,7 +6,7 @@ __all__ = ["TaskdbError"]
 
 
 class TaskdbError(Exception):
-    """Its message says what happened, on what, and the command to run next; it never holds a password."""
+    """An error of normal use. Its message names the object and the next command. It never contains a password."""
 
     def __init__(self, message: object = "") -> None:
         super().__init__(printable(str(message)))

@@ -1,4 +1,4 @@
-"""The database and roles of a stack that the server has before the stack."""
+"""Find the database and roles of a stack that exist on the server before the stack."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ CONNECT_TIMEOUT = 15  # seconds
 
 
 def existing(admin: Admin, name: str) -> frozenset[tuple[str, str]]:
-    """The database of this name and the roles whose names begin with it, each after `Database` or `Role`.
+    """Return the database of this name, and the roles whose names begin with it, as pairs of class and name.
 
-    Raises TaskdbError if the server does not answer.
+    Raises:
+        TaskdbError: The server cannot be read.
+
     """
     try:
         with libpq.environment_ignored():

@@ -1,4 +1,4 @@
-"""Roles of the stack that the server has, although the stack's state does not."""
+"""Detect roles of the stack that exist on the server but not in the stack's state."""
 
 from __future__ import annotations
 
@@ -19,10 +19,21 @@ ADOPT = "taskdb:adopt true"
 
 
 def refuse_foreign(connection: psycopg.Connection[Any], admin: Admin, database: str, state: Path) -> None:
-    """Raise TaskdbError if the state is empty, but the server has the owner of the stack's database.
+    """Reject an empty state if the server has the owner of the stack's database.
 
-    Either the state was lost, or another copy of the project created the roles. `state` is the stack's file in the
-    project's own backend; if it does not exist, or if another backend is used, nothing is checked.
+    Either the state was lost, or another copy of the project created the roles.
+
+    Args:
+        connection: A session on the server.
+        admin: The server and its admin.
+        database: The name of the stack's database.
+        state: The stack's file in the project's own backend. If it does not exist, or if another backend is used,
+            nothing
+            is checked.
+
+    Raises:
+        TaskdbError: The server has the owner. Nothing was changed.
+
     """
     if os.environ.get("PULUMI_BACKEND_URL") or not _is_empty(state):
         return
@@ -41,7 +52,7 @@ def refuse_foreign(connection: psycopg.Connection[Any], admin: Admin, database: 
 
 
 def _is_empty(state: Path) -> bool:
-    """Whether the file exists and has no resource except the stack itself, and no pending creation."""
+    """Return whether the file exists and has neither a resource except the stack itself nor a pending creation."""
     try:
         latest = json.loads(state.read_text(encoding="utf-8"))["checkpoint"].get("latest") or {}
     except (OSError, ValueError, KeyError):

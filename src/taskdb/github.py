@@ -1,4 +1,4 @@
-"""The settings of a GitHub repository that the workflows need, and their problems; see docs/security.md."""
+"""Check the settings of a GitHub repository that protect the workflows' secrets. See docs/security.md."""
 
 from __future__ import annotations
 
@@ -23,23 +23,28 @@ BRANCHES: Final = {
     "prod-preview": {MAIN},
     "pypi": {"tag v*"},
 }
-"""The refs whose workflows get an environment's secrets or identity: no others may be deployed to it."""
+"""By environment, the only refs that can be deployed to it. Their workflows get its secrets or identity."""
 
 PUBLISHING: Final = "pypi"
-"""The environment of releases, which only a repository that publishes the packages has."""
+"""The environment of releases. Only a repository that publishes the packages has it."""
 
 REVIEWED: Final = ("staging-preview", "prod", PUBLISHING)
-"""The environments whose jobs wait for a reviewer: before a pull request's code runs, prod changes, a release."""
+"""Environments whose jobs wait for a reviewer: a pull request's code, a change of prod, a release."""
 
 SECRETS: Final = ("PULUMI_CONFIG_PASSPHRASE", "PGUSER", "PGPASSWORD")
-"""Secrets that belong to environments: one of the repository's is given to every workflow of every branch."""
+"""Secrets that must belong to environments. The workflows of every branch get a secret of the repository."""
 
 Ask = Callable[[str], Any]
-"""Asks GitHub's REST API for a path, and returns its answer as JSON values, or None if there is no such thing."""
+"""Returns the answer of GitHub's REST API for a path as JSON values. None if the object does not exist."""
 
 
 def ask(path: str) -> Any:
-    """Ask with the GitHub CLI and its login. Raises TaskdbError if it is not installed, or GitHub refuses."""
+    """Query GitHub with the GitHub CLI and its login.
+
+    Raises:
+        TaskdbError: The GitHub CLI is not installed, or GitHub rejects the request.
+
+    """
     program = shutil.which("gh")
     if program is None:
         raise TaskdbError("the GitHub CLI is not installed: https://cli.github.com")
@@ -53,9 +58,15 @@ def ask(path: str) -> Any:
 
 
 def problems(repository: str, ask: Ask) -> list[str]:
-    """The changes that the repository's settings need, a line each; none if they are as the workflows need them.
+    """Return the changes that the repository's settings need, a line each. Empty if there are none.
 
-    Raises TaskdbError if the name is invalid, if the repository does not exist, or if `ask` does.
+    Args:
+        repository: The repository as OWNER/NAME.
+        ask: Queries GitHub.
+
+    Raises:
+        TaskdbError: The name is not valid, the repository does not exist, or GitHub cannot be queried.
+
     """
     if not re.fullmatch(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+", repository):
         raise TaskdbError(f"{repository!r} is not the name of a repository: OWNER/NAME")

@@ -1,6 +1,7 @@
-"""The application's tables as SQLAlchemy models, equal to what the migrations build.
+"""The application's tables as SQLAlchemy models, equal to what the migrations create.
 
-`alembic check` and `alembic revision --autogenerate` compare the two; constraints bear the names that PostgreSQL gives.
+`alembic check` and `alembic revision --autogenerate` compare the two. Constraints have the names that PostgreSQL
+generates.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Base(DeclarativeBase):
 
 
 class User(Base):
-    """Somebody who signs in; everything else belongs to a user and goes with it."""
+    """A person who signs in. All other rows belong to a user, and are deleted with it."""
 
     __tablename__ = "users"
     __table_args__ = (Index("idx_users_username", "username"), Index("idx_users_email", "email"))
@@ -49,7 +50,7 @@ class User(Base):
 
 
 class Task(Base):
-    """One thing to do."""
+    """A task of a user."""
 
     __tablename__ = "tasks"
 
@@ -80,7 +81,7 @@ class Tag(Base):
 
 
 class TaskTag(Base):
-    """That a task bears a tag."""
+    """The assignment of a tag to a task."""
 
     __tablename__ = "task_tags"
 
@@ -90,7 +91,7 @@ class TaskTag(Base):
 
 
 class Conversation(Base):
-    """A user's dialogue with the assistant."""
+    """A user's conversation with the assistant."""
 
     __tablename__ = "conversations"
 
@@ -102,7 +103,7 @@ class Conversation(Base):
 
 
 class Message(Base):
-    """One turn of a conversation."""
+    """One message of a conversation."""
 
     __tablename__ = "messages"
 

@@ -1,4 +1,4 @@
-"""A password as a resource: a secret in the stack's state, created once or in turns with another."""
+"""A password as a resource: a secret in the stack's state, created once or replaced in turns with another."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ ADDRESS = ("host", "port", "sslmode", "sslrootcert")
 
 
 def login_inputs(admin: Any, role: str, database: str) -> dict[str, Any]:
-    """Everything needed to log in as `role`, except the password."""
+    """Return the connection parameters of `role`, except the password."""
     address = {name: str(getattr(admin, name)) for name in ADDRESS if getattr(admin, name)}
     return address | {"user": role, "dbname": database}
 
 
 def is_refused(login: Mapping[str, Any], password: str) -> bool:
-    """Whether the server answers that this is not the login's password.
+    """Return whether the server answers that the password is wrong.
 
-    A server that does not answer, or that refuses the login for another reason, says nothing about the password.
+    A server that does not answer, or that rejects the login for another reason, does not count.
     """
-    # Slow to import, and not needed to create a password.
+    # Slow to import, and creating a password does not need it.
     import psycopg
 
     from pulumi_alembic.database import libpq
@@ -39,7 +39,7 @@ def is_refused(login: Mapping[str, Any], password: str) -> bool:
             required = libpq.authentication(login)
             psycopg.connect(**login, **required, password=password, connect_timeout=CONNECT_TIMEOUT).close()
     except psycopg.OperationalError as error:
-        # libpq keeps no SQLSTATE of a failed connection; these are the server's words in its default language.
+        # libpq has no SQLSTATE for a failed connection. This is the server's message in its default language.
         return "password authentication failed" in str(error)
     return False
 
@@ -47,20 +47,20 @@ def is_refused(login: Mapping[str, Any], password: str) -> bool:
 BYTES = 24
 
 FORMER = {"a": EXPORTED, "b": RETIRED}
-"""What the two are in a state that does not say: one of before they took turns."""
+"""The use of each login in a state that has none, written before logins were rotated."""
 
 
 class PasswordProvider(ResourceProvider):
-    """Stateless. Its dotted path is written into every state file: it must stay importable for ever."""
+    """The stateless provider of passwords. Every state file contains its dotted path, which must stay importable."""
 
     serialize_as_secret_always = False
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Create a password of 192 random bits in hexadecimal digits: no quotes are needed anywhere."""
+        """Create a password of 192 random bits in hexadecimal digits, which need no quotes anywhere."""
         return CreateResult("password", {**props, "value": secrets.token_hex(BYTES)})
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        """A change only in its turn, or if the server refuses the password: otherwise it stays with its resource."""
+        """Return whether the password must change: in its turn, or if the server rejects it. Otherwise it stays."""
         former = olds.get("use", FORMER.get(news.get("login", "")))
         refused = _is_refused(olds, news)
         if refused:
@@ -69,7 +69,7 @@ class PasswordProvider(ResourceProvider):
         return DiffResult(changes=refused or bool(news.get("__renew")) or former != news.get("use"))
 
     def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        """A new password, unless the present one is exported and works."""
+        """Return a new password, or the present one if it is exported and works."""
         keep = news.get("__keep") and not _is_refused(olds, news)
         value = olds["value"] if keep else secrets.token_hex(BYTES)
         return UpdateResult({**news, "value": value})
@@ -81,7 +81,7 @@ def _is_refused(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
 
 
 class Password(Resource, module="taskdb", name="Password"):
-    """A secret `value` that changes only if it is its `turn`."""
+    """A secret `value` that changes only in its `turn`, or if the server rejects it."""
 
     value: pulumi.Output[str]
 
@@ -92,7 +92,15 @@ class Password(Resource, module="taskdb", name="Password"):
         login: Mapping[str, Any] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Create the resource `name`. `login` says how the role logs in that has this password, if it exists."""
+        """Declare the password.
+
+        Args:
+            name: The name of the resource.
+            turn: The rotation of the login. None for a password that is created once.
+            login: The connection parameters of the role with this password. None if the role does not exist yet.
+            opts: Pulumi's own options.
+
+        """
         inputs = {"login": turn.login, "use": turn.use, "__renew": turn.renew, "__keep": turn.keep} if turn else {}
         secret = pulumi.ResourceOptions(additional_secret_outputs=["value"])
         inputs |= {"__login": dict(login)} if login else {}

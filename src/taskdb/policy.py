@@ -1,4 +1,4 @@
-"""A stack's settings for locks and waiting, `taskdb:lock_timeout` and others: env.py reads them without Pulumi."""
+"""A stack's settings for locks and waiting, such as `taskdb:lock_timeout`. env.py reads them without Pulumi."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["POLICY_KEYS", "example_of", "policy_of"]
 _PREFIX = "taskdb:"
 
 POLICY_KEYS = frozenset(_PREFIX + field.name for field in fields(Policy))
-"""The keys of a stack's configuration that `policy_of` reads."""
+"""The configuration keys that `policy_of` reads."""
 
 
 def policy_of(configuration: Mapping[str, object]) -> Policy:
-    """The policy of a stack's configuration; other keys are ignored. Raises PolicyError, naming the key."""
+    """Return the policy of a stack's configuration, without other keys. Raises PolicyError with the invalid key."""
     values = {key.removeprefix(_PREFIX): value for key, value in configuration.items() if key in POLICY_KEYS}
     try:
         return Policy.parse(values)
@@ -26,7 +26,7 @@ def policy_of(configuration: Mapping[str, object]) -> Policy:
 
 
 def example_of(error: str) -> str:
-    """The key that an error of `policy_of` begins with, and a value that is valid for it: the default."""
+    """Return the key at the beginning of an error of `policy_of`, with its default value as an example."""
     name = next(key.removeprefix(_PREFIX) for key in sorted(POLICY_KEYS) if error.startswith(key))
     value = getattr(Policy, name)
     if name not in DURATIONS:

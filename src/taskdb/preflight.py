@@ -1,4 +1,4 @@
-"""Whether a stack can be brought up, asked before its first resource is registered."""
+"""Check that a stack can be brought up, before its first resource is registered."""
 
 from __future__ import annotations
 
@@ -29,18 +29,26 @@ MEND = (("host", "NAME"), ("sslmode", "verify-full"), ("sslrootcert", "FILE"))
 
 @dataclass(frozen=True)
 class Server:
-    """The server's major version, and the names of the stack's roles there that can log in."""
+    """The server's major version, and the names of the stack's roles that can log in to it."""
 
     version: int
     logins: frozenset[str] = frozenset()
 
 
 def check(settings: Settings, migrations: Path) -> tuple[History, Server]:
-    """The scripts, which have the revision asked for, and the server.
+    """Check the scripts, the server and the admin. Nothing is changed.
 
-    The server answers, is not too old, and its admin has the rights that the stack needs.
+    The scripts must have the requested revision. The server must answer and be new enough. The admin must have the
+    rights
+    that the stack needs.
 
-    Changes nothing. Raises TaskdbError, with the command that helps, if one of them does not hold.
+    Args:
+        settings: The stack's settings.
+        migrations: The directory of the scripts.
+
+    Raises:
+        TaskdbError: A check failed. The text names the command that helps.
+
     """
     try:
         history = History.load(migrations)
@@ -52,7 +60,7 @@ def check(settings: Settings, migrations: Path) -> tuple[History, Server]:
     refuse_variables()
     with _connect(settings.admin) as connection:
         version = _check_admin(settings.admin, connection)
-        # No state knows yet what is adopted.
+        # The resources of an adopted database are not in the state yet.
         if not settings.adopt:
             stacks = Path(".state/.pulumi/stacks", pulumi.get_project())
             refuse_foreign(connection, settings.admin, settings.database, stacks / f"{pulumi.get_stack()}.json")
@@ -61,7 +69,10 @@ def check(settings: Settings, migrations: Path) -> tuple[History, Server]:
 
 
 def _logins(connection: psycopg.Connection[Any], database: str) -> frozenset[str]:
-    """The roles of this prefix that can log in: the server rejects an expired one like one with another password."""
+    """Return the roles with this prefix that can log in, without expired ones.
+
+    The server rejects an expired login with the error of a wrong password.
+    """
     rows = connection.execute(
         "SELECT rolname::text FROM pg_roles WHERE left(rolname, length(%(prefix)s)) = %(prefix)s AND rolcanlogin"
         " AND COALESCE(rolvaliduntil > now(), true)",
@@ -71,7 +82,7 @@ def _logins(connection: psycopg.Connection[Any], database: str) -> frozenset[str
 
 
 def _other_revision(revision: str) -> str:
-    """The advice if the scripts lack the revision; for several heads the error itself has it."""
+    """Return advice if the scripts lack the revision. The error about several heads has its own."""
     if revision == HEAD:
         return ""
     other = command("config set", "taskdb:revision head")
@@ -121,7 +132,7 @@ def _connect(admin: Admin) -> psycopg.Connection[Any]:
 
 
 def _advice(admin: Admin, reason: str) -> str:
-    """The advice if libpq could not connect for this reason."""
+    """Return advice for the reason why libpq could not connect."""
     given = {
         name: f"{command('config set', f'postgresql:{name} {value}')}, or {VARIABLES[name]}" for name, value in MEND
     }

@@ -1,4 +1,4 @@
-"""The stack that proves the revisions of this one: `taskdb:promote_from`."""
+"""The upstream stack, which proves the revisions of this one: `taskdb:promote_from`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ __all__ = ["promoted_from"]
 
 
 def promoted_from(lower: str) -> PromoteFrom:
-    """The stack `lower` and its proof. Raises TaskdbError, with the engine's reason, if that stack cannot be read.
+    """Return the upstream stack and its promotion record.
 
-    It is read here first: a reference that cannot be read would end the program without our message.
+    The stack is read here first, because a stack reference that cannot be read would end the program without our
+    message.
+
+    Raises:
+        TaskdbError: The stack cannot be read. The text contains the engine's reason.
+
     """
     name = f"organization/{pulumi.get_project()}/{lower}"
     try:

@@ -1,4 +1,4 @@
-"""A pull request's own stack: short-lived, on the server and from the schema of its target stack."""
+"""The short-lived stack of a pull request, on the server and with the schema of its target stack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from taskdb.errors import TaskdbError
 __all__ = ["SOURCE", "PullRequest"]
 
 SOURCE = "staging"
-"""The stack whose server, configuration and schema a pull request's is made from."""
+"""The stack whose server, configuration and schema the stack of a pull request starts from."""
 
 REVISION = "taskdb:revision"
 PROTECTION = {
@@ -29,12 +29,12 @@ PROTECTION = {
         *("backup", "backup_folder", "on_unknown_revision", "app_login"),
     )
 }
-"""What the source says for the sake of its data, of which a pull request's stack has none."""
+"""Settings of the source that protect its data. The stack of a pull request has no data to protect."""
 
 
 @dataclass(frozen=True)
 class PullRequest:
-    """The stack `pr-N`, in the project in `folder`. Each method can be repeated, and completes an interrupted one."""
+    """The stack `pr-N` of the project in `folder`. Each method can be repeated, and completes an interrupted call."""
 
     number: int
     engine: Engine
@@ -43,7 +43,12 @@ class PullRequest:
 
     @classmethod
     def parse(cls, text: str, engine: Engine, folder: Path, source: str = SOURCE) -> PullRequest:
-        """The pull request `123`, or `pr-123`: no other stack can be meant."""
+        """Return the pull request of `123` or `pr-123`, so that no other stack can be named.
+
+        Raises:
+            TaskdbError: The text has another form.
+
+        """
         match = re.fullmatch(r"(?:pr-)?([1-9][0-9]{0,8})", text)
         if match is None:
             raise TaskdbError(f"{text!r} is not the number of a pull request, such as 123")
@@ -51,18 +56,20 @@ class PullRequest:
 
     @property
     def stack(self) -> str:
-        """The stack's name."""
+        """The name of the stack."""
         return f"pr-{self.number}"
 
     @property
     def configuration(self) -> Path:
-        """The stack's file, which is never committed."""
+        """The stack's configuration file, which is never committed."""
         return self.folder / f"Pulumi.{self.stack}.yaml"
 
     def up(self, say: Callable[[str], None]) -> None:
-        """Bring the stack up: a new one first at the source's revision, then at the revision of the scripts here.
+        """Bring the stack up. A new one starts at the source's revision, and goes to the revision of these scripts.
 
-        Raises TaskdbError before it creates anything, if the source is not up or at a revision that the scripts lack.
+        Raises:
+            TaskdbError: The source is not up, or the scripts lack its revision. Nothing was created.
+
         """
         base = self.engine.ask("stack", "output", "revision", stack=self.source)
         self._require(base)
@@ -73,7 +80,7 @@ class PullRequest:
             self.engine.ask("stack", "init", "--no-select", stack=self.stack)
         for key, value in values.items():
             if value["secret"] and key not in PROTECTION:
-                # Not as an argument, which everybody can read.
+                # On standard input, because every user of the machine can read arguments.
                 self.engine.ask("config", "set", "--secret", key, stack=self.stack, stdin=value["value"])
         if "revision" not in json.loads(self.engine.ask("stack", "output", "--json", stack=self.stack)):
             say(f"creating {self.stack} at {base}, the revision of {self.source}")
@@ -83,7 +90,7 @@ class PullRequest:
         self._go(target)
 
     def down(self, say: Callable[[str], None]) -> None:
-        """Drop the stack's database and roles, and remove the stack; do nothing if it does not exist."""
+        """Drop the stack's database and roles, and remove the stack. Do nothing if it does not exist."""
         if self.engine.has_stack(self.stack):
             self.engine.show("destroy", "--yes", "--skip-preview", stack=self.stack)
             self.engine.show("stack", "rm", "--yes", stack=self.stack)
@@ -101,7 +108,7 @@ class PullRequest:
             ) from None
 
     def _configure(self, values: dict[str, Any]) -> None:
-        """Write the source's configuration without its protection; its secrets follow when the stack exists."""
+        """Write the source's configuration without its protection. Secrets follow once the stack exists."""
         path = self.configuration
         kept = yaml.safe_load(path.read_text()) or {} if path.exists() else {}
         plain = {key: item for key, item in values.items() if not item["secret"] and key not in PROTECTION}

@@ -1,4 +1,4 @@
-"""The roles of one database: an owner and two groups without a login, and the logins."""
+"""The roles of one database: an owner and two groups that cannot log in, and the logins."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["APP_SCHEMA", "Login", "Roles"]
 APP_SCHEMA = "app"
 
 APP_STATEMENT_TIMEOUT = 5_000  # milliseconds
-MIGRATOR_IDLE_TIMEOUT = 600_000  # milliseconds: a revision in Python may think between two statements
+MIGRATOR_IDLE_TIMEOUT = 600_000  # milliseconds: a revision in Python can compute between two statements
 
 
 @dataclass(frozen=True)
 class Login:
-    """A role that can log in, its name in the stack, and its password."""
+    """A role that can log in, with its name in the stack and its password."""
 
     name: str
     role: postgresql.Role
@@ -33,11 +33,19 @@ class Login:
 
 
 class Roles:
-    """Every role's name begins with the database's.
+    """The roles of a database. Their names begin with the database's name.
 
-    `owner` owns the schemas; `migrator` can become the owner and nothing else. The groups `rw` and `ro` hold the
-    privileges, which the logins use: `reader`, and `apps`, `a` and `b`, two for passwords to change without downtime.
-    `reporter` is None unless it is requested.
+    The groups have the privileges, which their logins inherit.
+
+    Attributes:
+        owner: Owns the schemas.
+        rw: The group that reads and writes.
+        ro: The group that reads.
+        migrator: Can become the owner, and has no other right.
+        apps: The application's logins `a` and `b`. There are two so that a password changes without downtime.
+        reader: Reads the application's tables.
+        reporter: Reads what reports need, but no row. None unless it is requested.
+
     """
 
     def __init__(
@@ -49,10 +57,19 @@ class Roles:
         limit: int,
         parent: pulumi.Resource,
     ) -> None:
-        """The admin becomes a member of each login: only a member can end its sessions when the database is dropped.
+        """Declare the roles.
 
-        `turns` are those of the application's logins. `known` are the login inputs of the logins that the server has.
-        `limit` is the limit of sessions of each login except the migrator. With `protect` no role can be deleted.
+        The admin becomes a member of each login, because only a member can end its sessions when the database is
+        dropped.
+
+        Args:
+            chain: Creates the resources.
+            settings: The stack's settings. With `protect` no role can be deleted.
+            turns: The rotation of the application's logins.
+            known: The connection parameters of the logins that the server has already.
+            limit: The limit of sessions of each application login and of the reader.
+            parent: The parent of the passwords.
+
         """
         self._chain, self._prefix, self._parent = chain, settings.database, parent
         self._options = pulumi.ResourceOptions(protect=settings.protect or None)
@@ -63,7 +80,7 @@ class Roles:
         self.migrator = self._login(
             "migrator",
             self.owner,
-            # It has no right of its own: a session that fails to become the owner can do nothing.
+            # Without rights of its own, a session that fails to become the owner can do nothing.
             inherit=False,
             assume_role=self.owner.name,
             idle_in_transaction_session_timeout=MIGRATOR_IDLE_TIMEOUT,
@@ -73,7 +90,7 @@ class Roles:
         limited |= {"statement_timeout": APP_STATEMENT_TIMEOUT}
         self.apps = {turn.login: self._login(f"app_{turn.login}", self.rw, turn, **limited) for turn in turns}
         self.reader = self._login("reader", self.ro, **limited)
-        # In no group: it can read no row.
+        # A member of no group, so it can read no row.
         self.reporter = (
             self._login("reporter", None, statement_timeout=APP_STATEMENT_TIMEOUT) if settings.reporter else None
         )
@@ -92,7 +109,7 @@ class Roles:
             name=f"{self._prefix}_{name}",
             login=True,
             password=password,
-            # Here and not by GrantRole: the provider's update of a role revokes every membership that is not listed.
+            # Listed here instead of a GrantRole, because the provider's update of a role revokes unlisted memberships.
             roles=[member_of.name] if member_of else None,
             search_paths=[APP_SCHEMA],
             options=self._options,

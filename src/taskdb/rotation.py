@@ -1,4 +1,4 @@
-"""The rotation of the application's two logins: which one is exported, and whose password an update replaces."""
+"""The rotation of the application's two logins: which one is exported, and which password an update replaces."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ EXPORTED, RETIRED = "exported", "retired"
 
 @dataclass(frozen=True)
 class Turn:
-    """The change of one login's password by an update; the password of the exported URL never changes.
+    """The change of one login's password by an update. The password of the exported URL never changes.
 
-    `use` is `exported` or `retired`; nobody knows a retired password. `renew`: it is exported from this update on,
-    with a new password. `keep`: its URL is exported now, so the password stays in any case.
+    Attributes:
+        login: The login, `a` or `b`.
+        use: `exported` or `retired`. The password of a retired login is known to nobody.
+        renew: Whether the login is exported from this update on, with a new password.
+        keep: Whether its URL is exported now, so that its password must stay.
+
     """
 
     login: str
@@ -30,10 +34,17 @@ class Turn:
 
 
 def turn(login: str, chosen: str, exported: str | None) -> Turn:
-    """The turn of `login`: `chosen` will be exported, and the last complete update exported `exported`.
+    """Return the turn of a login.
 
-    So the first update that begins with the other login's URL exported retires a login, and none before: an update
-    that failed half-way has exported nothing.
+    A login is retired by the first update that begins with the other login's URL exported. An update that failed
+    half-way
+    has exported nothing, so it retires nothing.
+
+    Args:
+        login: The login.
+        chosen: The login that will be exported.
+        exported: The login that the last complete update exported. None before the first one.
+
     """
     now = exported == login
     return Turn(
@@ -45,11 +56,13 @@ def turn(login: str, chosen: str, exported: str | None) -> Turn:
 
 
 def own_outputs() -> dict[str, Any]:
-    """The stack's outputs as its last complete update left them; empty if no update was complete yet.
+    """Return the stack's outputs after its last complete update. Empty if there was none.
 
-    Pulumi 3.260: outputs are replaced when an update is complete, and stay as they were through one that fails. A state
-    in a file is cut off while it is written ("failed to load checkpoint: EOF"): so this is asked once the stack itself
-    is registered, which a resource is when its state was written, and before any other is.
+    Pulumi 3.260 replaces outputs when an update is complete, and leaves them if it fails. A state file is incomplete
+    while
+    it is written ("failed to load checkpoint: EOF"). So the outputs are read after the stack itself was registered,
+    when
+    the state is written, and before any other resource is.
     """
     own = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     root = pulumi.runtime.get_root_resource()
@@ -60,6 +73,6 @@ def own_outputs() -> dict[str, Any]:
 
 
 def exported_login(outputs: Mapping[str, Any]) -> str | None:
-    """The login whose URL is in the stack's outputs; None if no update of the stack was complete yet."""
-    # Programs before `taskdb:app_login` exported this one's.
+    """Return the login whose URL is in the stack's outputs. None before the first complete update."""
+    # Programs without the key `taskdb:app_login` exported this login.
     return str(outputs.get("app_login", LOGINS[0])) if outputs else None

@@ -1,4 +1,4 @@
-"""The report of a schema file, rehearsed on a temporary server on this machine."""
+"""Report on a schema file, rehearsed on a temporary server on this machine."""
 
 from __future__ import annotations
 
@@ -23,10 +23,20 @@ __all__ = ["report"]
 
 
 def report(schema: Path, arguments: Sequence[str], project: Path, say: Callable[[str], None]) -> int:
-    """Run `pulumi-alembic report` on the file with these further arguments; return its exit code.
+    """Run `pulumi-alembic report` on a schema file, and return its exit code.
 
-    It rehearses on a new server with the programs of the file's version. If they are not installed, `say` gets a
-    line, and the report is not rehearsed. Raises TaskdbError if the file is no schema file.
+    The report is rehearsed on a new server with programs of the file's version. Without such programs it is not
+    rehearsed.
+
+    Args:
+        schema: The file.
+        arguments: Further arguments of the command.
+        project: The directory of the project.
+        say: Receives a line about the server.
+
+    Raises:
+        TaskdbError: The file is no schema file.
+
     """
     try:
         major = int(json.loads(schema.read_bytes())["server"])
@@ -50,7 +60,7 @@ def report(schema: Path, arguments: Sequence[str], project: Path, say: Callable[
     say(f"starting PostgreSQL {major} for the rehearsal")
     with _server(binaries, account, password) as port:
         command += ["--rehearse-with", f"postgresql://{ADMIN}@{HOST}:{port}/postgres"]
-        # By the environment, because everybody can read a command's arguments.
+        # In the environment, because every user of the machine can read a command's arguments.
         environment = os.environ | {"PGPASSWORD": password}
         return subprocess.run(command, cwd=project, env=environment, check=False).returncode
 
@@ -60,7 +70,7 @@ def _server(binaries: Binaries, account: Account, password: str) -> Iterator[int
     """Start a new server, yield its port, and delete it with everything in it."""
     with tempfile.TemporaryDirectory(prefix="taskdb-") as name:
         folder = Path(name)
-        # Root's servers run as another user, who has to enter.
+        # Root's servers run as another user, which must be able to enter.
         folder.chmod(0o755 if os.geteuid() == 0 else 0o700)
         cluster = Cluster(folder, binaries, account)
         cluster.create(password, {"fsync": "off"})

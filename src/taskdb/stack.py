@@ -1,4 +1,4 @@
-"""The configuration and outputs of a stack, read with the installed engine."""
+"""Read the configuration and outputs of a stack with the installed engine."""
 
 from __future__ import annotations
 
@@ -25,9 +25,13 @@ _NAME = re.compile(f"(?:{_PART}/){{0,2}}{_PART}")
 
 
 def current_stack(named: str | None = None) -> str:
-    """The stack that a command works on: `named`, otherwise PULUMI_STACK's, the selected one, or `dev`.
+    """Return the stack of a command: `named`, otherwise PULUMI_STACK, the selected one, or `dev`.
 
-    It does not become the selected one. Raises TaskdbError for an invalid name.
+    The selection does not change.
+
+    Raises:
+        TaskdbError: The name is not valid.
+
     """
     name = named or os.environ.get("PULUMI_STACK") or _selected(Path.cwd()) or DEVELOPMENT
     if not _NAME.fullmatch(name):
@@ -36,19 +40,19 @@ def current_stack(named: str | None = None) -> str:
 
 
 def configuration_of(stack: str, folder: Path) -> Path:
-    """The stack's file, which is named after the last part of `organization/project/stack`."""
+    """Return the stack's file, which is named after the last part of `organization/project/stack`."""
     return folder / f"Pulumi.{stack.rpartition('/')[2]}.yaml"
 
 
 @cache
 def _selected(_: Path) -> str:
-    """The stack that is selected in this folder's project; empty if none is."""
+    """Return the selected stack of the current project. Empty if none is selected."""
     answer = Engine.find().run("stack", "--show-name")
     return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
 def project_folder() -> Path:
-    """Find the folder with Pulumi.yaml: the current one or the nearest above it. Raises TaskdbError without one."""
+    """Return the nearest directory with Pulumi.yaml, from the current one upwards. Raises TaskdbError without one."""
     directory = Path.cwd()
     for folder in (directory, *directory.parents):
         if (folder / "Pulumi.yaml").exists():
@@ -57,9 +61,11 @@ def project_folder() -> Path:
 
 
 def migrator_url() -> str:
-    """The URL that the `alembic` command works on: DATABASE_URL, otherwise the current stack's migrator's.
+    """Return DATABASE_URL or otherwise the migrator's URL of the current stack, for the `alembic` command.
 
-    Raises DatabaseError, like a wrong URL, if the stack has no such output.
+    Raises:
+        DatabaseError: The stack has no such output. A URL that cannot be used raises the same.
+
     """
     if url := os.environ.get("DATABASE_URL"):
         return url
@@ -72,9 +78,11 @@ def migrator_url() -> str:
 
 
 def migration_policy() -> Policy:
-    """The limits of waiting of the `alembic` command: those of `migrator_url`'s stack, otherwise the defaults.
+    """Return how long the `alembic` command waits: as the stack of `migrator_url` configures, otherwise the defaults.
 
-    Raises PolicyError for an invalid setting.
+    Raises:
+        PolicyError: A setting is not valid.
+
     """
     if os.environ.get("DATABASE_URL"):
         return Policy()
@@ -86,7 +94,13 @@ def migration_policy() -> Policy:
 
 
 def output(name: str, stack: str) -> str:
-    """An output of the stack, in plain text. Raises TaskdbError if it has none, or the engine cannot read it."""
+    """Return an output of the stack in plain text.
+
+    Raises:
+        TaskdbError: The stack has no such output, the engine cannot read it, or the development server of its URL
+            is stopped.
+
+    """
     answer = Engine.find().run("stack", "output", name, "--show-secrets", stack=stack)
     if answer.returncode != 0:
         reason = answer.stderr.strip().removeprefix("error: ")
@@ -100,7 +114,7 @@ def output(name: str, stack: str) -> str:
 
 
 def _require_running(url: str) -> None:
-    """Raise TaskdbError, with the command that helps, if the URL is on the development server, which is stopped."""
+    """Raise TaskdbError if the URL is on the stopped development server."""
     server, address = local.status(project_folder()), urlsplit(url)
     if server and not server.running and (server.host, server.port) == (address.hostname, address.port):
         raise TaskdbError("the development server is stopped. Start it: taskdb server start")

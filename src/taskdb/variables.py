@@ -1,4 +1,4 @@
-"""Variables of libpq that only the real postgresql plugin would use."""
+"""Reject variables of libpq that only the real postgresql plugin would use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["refuse_variables"]
 
 EMBEDDED = "pulumi-embedded"
 PLUGIN = "pulumi-resource-postgresql"
-# The program gives the plugin these values itself, or they decide nothing about a connection with a password.
+# The program passes these values itself, or they do not affect a connection with a password.
 _WITHOUT_EFFECT = {
     *VARIABLES.values(),
     "PGAPPNAME",
@@ -28,10 +28,14 @@ _WITHOUT_EFFECT = {
 
 
 def refuse_variables() -> None:
-    """Raise TaskdbError if the real plugin is in use, and a variable is set that its driver reads or rejects.
+    """Reject variables that the driver of the real plugin reads or rejects, if that plugin is in use.
 
-    Nothing in a program can keep the plugin, a process of the engine's, from reading its environment
-    (lib/pq 1.12.3 in pulumi-postgresql 3.18.2). All connections of the program's own leave these variables out.
+    The plugin is a process of the engine, so a program cannot change the environment that it reads
+    (lib/pq 1.12.3 in pulumi-postgresql 3.18.2). The program's own connections ignore these variables.
+
+    Raises:
+        TaskdbError: Such a variable is set. Nothing was changed.
+
     """
     if engine() == EMBEDDED and shutil.which(PLUGIN) is None:
         return

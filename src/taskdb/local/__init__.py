@@ -1,6 +1,6 @@
-"""The development server: a PostgreSQL cluster on loopback, run with this machine's own programs.
+"""The development server: a PostgreSQL cluster on loopback, run with the programs of this machine.
 
-As root it runs as another user, from /var/lib/taskdb; otherwise from the project's `.local`.
+Under root, it runs as another user in /var/lib/taskdb. Otherwise it runs in the project's `.local`.
 """
 
 from taskdb.local.control import Status, find, is_running, remove, start, status, stop

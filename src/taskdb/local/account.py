@@ -12,15 +12,15 @@ from taskdb.errors import TaskdbError
 
 __all__ = ["Account"]
 
-# A server's environment outlives the command that started it: no passphrase or PGPASSWORD goes into it.
+# The server keeps its environment after the command ends, so no passphrase and no PGPASSWORD is passed to it.
 KEPT = ("PATH", "LD_LIBRARY_PATH", "TZ")
 
 
 @dataclass(frozen=True)
 class Account:
-    """Never root: PostgreSQL's initdb, pg_ctl and postgres refuse to run as root.
+    """The account of a server, which is never root: PostgreSQL's initdb, pg_ctl and postgres reject root.
 
-    An ordinary user's server runs as that user; root's as `postgres`, or as `nobody` if that does not exist.
+    An ordinary user's server runs as that user. Root's server runs as `postgres` or, without it, as `nobody`.
     """
 
     uid: int
@@ -28,7 +28,7 @@ class Account:
 
     @classmethod
     def for_new_server(cls) -> Account:
-        """Choose the account for a server that this process creates."""
+        """Return the account for a server that this process creates. Raises TaskdbError if there is none."""
         if os.geteuid() != 0:
             return cls(os.geteuid(), os.getegid())
         for name in ("postgres", "nobody"):
@@ -44,7 +44,7 @@ class Account:
 
     @classmethod
     def owning(cls, path: Path) -> Account:
-        """Take the account that `path` belongs to: a server runs as the owner of its data."""
+        """Return the account that owns `path`. A server runs as the owner of its data."""
         status = path.stat()
         return cls(status.st_uid, status.st_gid)
 
@@ -54,14 +54,16 @@ class Account:
         return self.uid == os.geteuid()
 
     def own(self, path: Path) -> None:
-        """Give `path` itself to this account."""
+        """Make this account the owner of `path`, but not of its contents."""
         if not self.is_this_process:
             os.chown(path, self.uid, self.gid)
 
     def run(self, *command: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run `command` as this account, in English, with no more of the caller's environment than `KEPT`.
+        """Run `command` as this account, in English, with only the variables in `KEPT`.
 
-        Raises OSError if this account cannot execute the program.
+        Raises:
+            OSError: This account cannot execute the program.
+
         """
         environment = {name: os.environ[name] for name in KEPT if name in os.environ}
         switch = not self.is_this_process

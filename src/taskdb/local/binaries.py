@@ -1,4 +1,4 @@
-"""PostgreSQL's server programs on this machine, their folders and versions."""
+"""Find PostgreSQL's server programs on this machine, with their versions."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ ANSWER_TIMEOUT = 20  # seconds
 
 
 def find_binaries(packages: Path, account: Account) -> Iterator[Binaries]:
-    """Every server that `account` can run here, of whatever version, the preferred first.
+    """Return every server that `account` can run, of any version, the preferred first.
 
-    That is the PATH's, the one `pg_config` names, the system's places, `packages`; each place newest first.
+    The order is: the PATH's, that of `pg_config`, the system's directories, `packages`. In each directory the newest is
+    first.
     """
     for folder in dict.fromkeys(_folders(packages)):
         binaries = inspect(folder, account)
@@ -33,7 +34,7 @@ def find_binaries(packages: Path, account: Account) -> Iterator[Binaries]:
 
 
 def inspect(folder: Path, account: Account) -> Binaries | None:
-    """Run `folder`'s `postgres --version` as `account`; None if that account can run no server there."""
+    """Return the server programs in `folder`. None if `account` cannot run them."""
     if not all(os.access(folder / program, os.X_OK) for program in PROGRAMS):
         return None
     try:

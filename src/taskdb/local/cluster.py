@@ -1,4 +1,4 @@
-"""One PostgreSQL cluster in one folder: created, started and stopped with the programs of `Binaries`."""
+"""Create, start and stop one PostgreSQL cluster in one directory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["ADMIN", "HOST", "Cluster"]
 HOST = "127.0.0.1"
 ADMIN = "admin"
 
-# TCP on loopback only: the path of a socket must not be longer than about 100 bytes.
+# TCP on loopback only, because the path of a socket is limited to about 100 bytes.
 # PostgreSQL 13's default for passwords is still md5.
 SETTINGS = {"listen_addresses": HOST, "unix_socket_directories": "", "password_encryption": "scram-sha-256"}
 # The superuser that initdb creates has no password, so nobody can log in as it.
@@ -32,9 +32,9 @@ LINES_SHOWN = 8
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster listens on loopback only; its one login is `admin`: CREATEROLE and CREATEDB, not superuser.
+    """A cluster that listens on loopback only. Its one login is `admin`: CREATEROLE and CREATEDB, not superuser.
 
-    `folder` holds `data` and `server.log`; `account` can enter it.
+    `folder` contains `data` and `server.log`. `account` can enter it.
     """
 
     folder: Path
@@ -52,9 +52,17 @@ class Cluster:
         return self.folder / "server.log"
 
     def create(self, password: str, settings: Mapping[str, str] | None = None) -> None:
-        """Create the cluster in the empty `folder`, not started, with `settings` in its postgresql.conf.
+        """Create the cluster in the empty `folder` without starting it.
 
-        After a failure the folder holds a part of it, and must be deleted.
+        After a failure the folder contains an incomplete cluster, and must be deleted.
+
+        Args:
+            password: The admin's password.
+            settings: Further settings of postgresql.conf.
+
+        Raises:
+            TaskdbError: A program failed.
+
         """
         self.data.mkdir(mode=0o700)
         self.log.touch(mode=0o600)
@@ -68,9 +76,11 @@ class Cluster:
         self._create_admin(password)
 
     def start(self, port: int) -> None:
-        """Return when the server accepts connections on `port`.
+        """Start the server, and return when it accepts connections on `port`.
 
-        Raises TaskdbError, with the server's log, if it does not start.
+        Raises:
+            TaskdbError: It does not start. The text ends with its log.
+
         """
         forget_foreign_process(self.data)
         logged = self.log.stat().st_size
@@ -83,12 +93,12 @@ class Cluster:
             self._fail(f"The server did not start. {again}. Its log {self.log} ends:", output)
 
     def stop(self) -> None:
-        """End the server and its sessions; committed transactions stay."""
+        """End the server and its sessions. Committed transactions remain."""
         stop_postmaster(self.data)
 
     def _initdb(self) -> None:
         common = ("-D", self.data, "-U", "postgres", "-A", "reject", "-E", "UTF8", "--data-checksums")
-        # Not every C library has C.UTF-8; initdb empties the folder again if it fails.
+        # Not every C library has C.UTF-8. If initdb fails, it empties the folder again.
         if self._run("initdb", *common, "--locale=C.UTF-8").returncode != 0:
             self._check(self._run("initdb", *common, "--locale=C"), "create a cluster")
 
@@ -109,7 +119,7 @@ class Cluster:
 
 
 def _scram_verifier(password: str) -> str:
-    """Compute what PostgreSQL stores (RFC 5803), so that the server neither sees nor logs `password`."""
+    """Return what PostgreSQL stores for a password (RFC 5803), so that the server does not see or log it."""
     salt, rounds = secrets.token_bytes(16), 4096
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
     stored_key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()

@@ -1,4 +1,4 @@
-"""A project's development server: started, stopped, removed and looked up."""
+"""Start, stop, remove and describe a project's development server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ START_OVER = "start over, which deletes the local databases: taskdb server remov
 
 @dataclass(frozen=True)
 class Status:
-    """A development server as it is shown to people, without its password."""
+    """A development server as people see it, without its password."""
 
     host: str
     port: int
@@ -35,18 +35,18 @@ class Status:
 
 
 def find(project: Path) -> Server | None:
-    """Return the login to the project's server, running or not; None if none was ever started."""
+    """Return the login of the project's server, running or not. None if there is no server."""
     record = Record.read(Place.of(project).server)
     return record.server if record else None
 
 
 def is_running(project: Path) -> bool:
-    """Whether the project's server process runs."""
+    """Return whether the project's server runs."""
     return postmaster(Place.of(project).server / "data") is not None
 
 
 def status(project: Path) -> Status | None:
-    """Describe the project's server; None if none was ever started."""
+    """Return a description of the project's server. None if there is no server."""
     folder = Place.of(project).server
     record = Record.read(folder)
     if record is None:
@@ -55,11 +55,19 @@ def status(project: Path) -> Status | None:
 
 
 def start(project: Path, *, port: int | None = None, say: Say = print) -> Server:
-    """Start the project's server, and return when it runs: on its former port, or from now on `port`.
+    """Start the project's server, and return its login when it runs. Create it if there is none.
 
-    The first time it is created, and PostgreSQL is installed if this machine has none; `say` gets a line for every
-    long step. Started twice, at once or in turn, it runs once. Raises TaskdbError if its port is taken, if
-    PostgreSQL cannot be installed, or if the server does not start; its data are unchanged then.
+    PostgreSQL is installed if this machine has none. Concurrent and repeated calls start one server.
+
+    Args:
+        project: The directory of the project.
+        port: The port from now on. None for the former port.
+        say: Receives a line for every long step.
+
+    Raises:
+        TaskdbError: The port is taken, PostgreSQL cannot be installed, or the server does not start. Its data are
+            unchanged.
+
     """
     place = Place.of(project)
     with place.locked():
@@ -76,7 +84,7 @@ def start(project: Path, *, port: int | None = None, say: Say = print) -> Server
 
 
 def stop(project: Path) -> bool:
-    """Stop the project's server, which keeps its data; False if it was not running."""
+    """Stop the project's server, which keeps its data. Return False if it was not running."""
     if not is_running(project):
         return False
     place = Place.of(project)
@@ -86,7 +94,7 @@ def stop(project: Path) -> bool:
 
 
 def remove(project: Path) -> bool:
-    """Stop and delete the project's server with all of its databases; False if none existed."""
+    """Stop and delete the project's server with all its databases. Return False if there was none."""
     place = Place.of(project)
     if not place.server.exists():
         return False
@@ -97,7 +105,7 @@ def remove(project: Path) -> bool:
 
 
 def _create(place: Place, port: int | None, say: Say) -> Record:
-    # Here, because it is needed once and slow to import.
+    # Imported here, because it is slow to import and needed only once.
     from taskdb.local.install import binaries_for_new_server
 
     binaries = binaries_for_new_server(place, say)
@@ -123,7 +131,7 @@ def _running_already(record: Record, port: int | None, say: Say) -> Server:
 
 
 def _binaries_for(record: Record, place: Place) -> Binaries:
-    """Choose programs of the data's major version: those of the last start, if they still exist."""
+    """Return programs of the data's major version, preferably those of the last start."""
     data = place.server / "data"
     if not (data / "PG_VERSION").exists():
         raise TaskdbError(f"The data of the development server are missing: {data}. To {START_OVER}")

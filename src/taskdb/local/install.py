@@ -1,4 +1,4 @@
-"""PostgreSQL's server programs for a new server: found, or installed."""
+"""Find or install PostgreSQL's server programs for a new server."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ LIMITS = (
 
 
 def install_debian_package(say: Callable[[str], None]) -> None:
-    """Install the system's `postgresql`, as root; package lists that lack it are updated first.
+    """Install the system's `postgresql` as root. Update the package lists first if they lack it.
 
-    Raises TaskdbError with apt-get's last lines.
+    Raises:
+        TaskdbError: The installation failed. The text ends with the last lines of apt-get.
+
     """
     say("PostgreSQL is not installed here: apt-get install --no-install-recommends postgresql …")
     if _apt_get(*INSTALL).returncode == 0:
@@ -66,9 +68,17 @@ COMMANDS = {
 
 
 def binaries_for_new_server(place: Place, say: Say) -> Binaries:
-    """Return the first server that is new enough; if there is none, install one and `say` so.
+    """Return the first server that is new enough. Install one if there is none.
 
-    Raises TaskdbError with the rejected servers, the attempts, and the command for this system.
+    Args:
+        place: The directories of the development server.
+        say: Receives a line for each step.
+
+    Raises:
+        TaskdbError: No server could be installed. The text lists the rejected servers, the attempts, and the command
+            for
+            this system.
+
     """
     failures = []
     binaries = _find(place)

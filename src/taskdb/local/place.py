@@ -1,4 +1,4 @@
-"""The folders of a project's development server on this machine."""
+"""The directories of a project's development server."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from pathlib import Path
 
 __all__ = ["Place"]
 
-# Root's servers run as another user, who cannot enter a project below root's home.
+# Root's servers run as another user, which cannot enter a project below root's home.
 BASE_FOR_ROOT = Path("/var/lib/taskdb")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Every folder here can be entered by the user that the server runs as.
+    """Directories that the user of the server can enter.
 
-    `server` is the folder of the complete server, never of a half-made or half-removed one.
-    `base` holds that folder, the lock and the server programs that were fetched.
+    Attributes:
+        base: Contains the server, the lock and downloaded server programs.
+        server: The complete server, never one that is partly created or removed.
+
     """
 
     base: Path
@@ -33,7 +35,7 @@ class Place:
 
     @classmethod
     def of(cls, project: Path) -> Place:
-        """Choose the project's ignored `.local`; for root, a folder outside the project."""
+        """Return the project's ignored `.local` or, for root, a directory outside of the project."""
         project = project.resolve()
         if os.geteuid() != 0:
             return cls(project / ".local", project / ".local" / "server")
@@ -43,8 +45,8 @@ class Place:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let one command at a time work here; leftovers of an interrupted one are deleted first."""
-        # Root's servers run as another user, who has to enter.
+        """Allow one command at a time. Delete the leftovers of an interrupted command first."""
+        # Root's servers run as another user, which must be able to enter.
         mode = 0o755 if os.geteuid() == 0 else 0o700
         if not self.base.exists():
             self.base.mkdir(exist_ok=True)
@@ -58,13 +60,13 @@ class Place:
             yield
 
     def incomplete(self) -> Path:
-        """Create a folder that is renamed when it is complete; the next command deletes leftovers."""
+        """Create a directory that is renamed once it is complete. The next command deletes leftovers."""
         folder = Path(tempfile.mkdtemp(prefix="incomplete-", dir=self.base))
         folder.chmod(0o755)
         return folder
 
     def discard_server(self) -> None:
-        """Delete the server's folder, in one step for every reader."""
+        """Delete the server's directory. Other processes see all of it or nothing."""
         folder = self.incomplete()
         self.server.rename(folder / "server")
         shutil.rmtree(folder)

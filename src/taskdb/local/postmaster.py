@@ -1,4 +1,4 @@
-"""The process that serves a data directory: the one of postmaster.pid, checked against the processes."""
+"""The process that serves a data directory, from postmaster.pid and the running processes."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ STOP_SECONDS = 60
 
 
 def postmaster(data: Path) -> int | None:
-    """Return the process id of the server that runs on `data`, never another program's.
+    """Return the process id of the server that runs on `data`. None if there is none.
 
-    After a reboot, or in a new container, a stale pid file names whatever has that pid by then.
+    After a reboot or in a new container, a stale pid file can contain the id of another program.
     """
     pid = _pid_file(data)
     return pid if pid and _serves(pid, data) else None
 
 
 def forget_foreign_process(data: Path) -> None:
-    """Delete the pid file if its pid is another program's; PostgreSQL decides about any other.
+    """Delete the pid file if it contains the id of another program. PostgreSQL handles all other stale files.
 
-    PostgreSQL takes over a stale pid file itself, unless that pid lives and belongs to the same user.
+    PostgreSQL replaces a stale pid file itself, unless the process exists and belongs to the same user.
     """
     pid = _pid_file(data)
     if pid and _is_alive(pid) and postmaster(data) is None:
@@ -35,12 +35,17 @@ def forget_foreign_process(data: Path) -> None:
 
 
 def stop_postmaster(data: Path) -> None:
-    """End the server that runs on `data`, if any, and its sessions; committed transactions stay."""
+    """End the server that runs on `data`, if there is one, with its sessions. Committed transactions remain.
+
+    Raises:
+        TaskdbError: The server did not stop within STOP_SECONDS.
+
+    """
     pid = postmaster(data)
     if pid is None:
         return
-    # PostgreSQL's "fast shutdown". Not by pg_ctl, which takes an ended process that nobody has reaped
-    # (in a container without an init) for a running one, and which may have been uninstalled since.
+    # PostgreSQL's "fast shutdown". pg_ctl can be uninstalled by now, and it takes an ended process that
+    # was not reaped, as in a container without an init, for a running one.
     os.kill(pid, signal.SIGINT)
     deadline = time.monotonic() + STOP_SECONDS
     while _serves(pid, data):
@@ -74,7 +79,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _command_line(pid: int) -> str:
-    """Return the arguments of a live process; nothing for one that has ended, reaped or not."""
+    """Return the arguments of a running process. Empty if it has ended, even if it was not reaped."""
     if Path("/proc/self/cmdline").exists():
         try:
             return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")

@@ -1,4 +1,4 @@
-"""The record of a development server, in one small file that only its user can read."""
+"""The record of a development server, in one file that only its user can read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Record", "Server"]
 
 @dataclass(frozen=True)
 class Server:
-    """How the admin logs in to a server; the password is in no `repr`."""
+    """The address and the admin's login of a server. `repr` omits the password."""
 
     host: str
     port: int
@@ -24,7 +24,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Record:
-    """A server's login, and the version and folder of the programs that last started it."""
+    """A server's login, with the version and the directory of the programs that last started it."""
 
     server: Server
     version: str
@@ -32,9 +32,11 @@ class Record:
 
     @classmethod
     def read(cls, folder: Path) -> Record | None:
-        """Read the record of the server in `folder`; None if the folder does not exist.
+        """Return the record of the server in `folder`. None if the folder does not exist.
 
-        Raises TaskdbError if it cannot be read, because the password is nowhere else.
+        Raises:
+            TaskdbError: The record cannot be read. The password is stored nowhere else.
+
         """
         try:
             content = json.loads((folder / "server.json").read_text())
@@ -53,7 +55,7 @@ class Record:
         )
 
     def write(self, folder: Path) -> None:
-        """Replace the file as a whole: a reader sees the old record or the new one."""
+        """Replace the file in one step, so that a reader sees the old record or the new one."""
         new = folder / "server.json.new"
         new.unlink(missing_ok=True)
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

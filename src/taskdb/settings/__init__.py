@@ -1,4 +1,4 @@
-"""A stack's configuration, typed and validated: the only place that reads it."""
+"""A stack's configuration, typed and validated. No other package reads it."""
 
 from taskdb.settings.admin import Admin
 from taskdb.settings.settings import Settings

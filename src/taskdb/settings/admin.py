@@ -1,4 +1,4 @@
-"""The server of a stack, and its login that creates roles and databases."""
+"""The server of a stack, and the login that creates roles and databases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VARIABLES = dict(
     zip(PROPERTIES, ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT"), strict=True)
 )
 REQUIRE_AUTH = "scram-sha-256"
-"""How a server must ask for a password: so that it proves that it knows the password itself."""
+"""The default authentication method. By it the server also proves that it knows the password."""
 REQUIRE_AUTH_KEY = "taskdb:require_auth"
 UNVERIFIED_KEY = "taskdb:unverified_server"
 _METHODS = {"none", "password", "md5", "gss", "sspi", "scram-sha-256", "oauth"}
@@ -36,9 +36,13 @@ CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bun
 
 @dataclass(frozen=True)
 class Admin:
-    """The server's address, and its login that creates roles and databases. `local`: it is the development server.
+    """The server's address, and the login that creates roles and databases.
 
-    `sslrootcert` is the file of the certificate authorities that verify the server; empty if it is not verified.
+    Attributes:
+        sslrootcert: The file of certificate authorities that verify the server. Empty if it is not verified.
+        local: Whether it is the development server.
+        require_auth: The authentication methods that are accepted, as libpq lists them.
+
     """
 
     host: str
@@ -51,23 +55,32 @@ class Admin:
     require_auth: str = REQUIRE_AUTH
 
     def url(self, database: str) -> str:
-        """The admin's URL of one of the server's databases; it holds the password."""
+        """Return the admin's URL of a database. It contains the password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         login = f"{quote(self.username, safe='')}:{quote(self.password, safe='')}"
         return f"postgresql://{login}@{host}:{self.port}/{database}?{urlencode(self.tls)}"
 
     @property
     def tls(self) -> dict[str, str]:
-        """The connection parameters for encryption, as libpq names them."""
+        """The connection parameters for encryption, with libpq's names."""
         return {"sslmode": self.sslmode, **({"sslrootcert": self.sslrootcert} if self.sslrootcert else {})}
 
 
 def admin_of(values: Mapping[str, str], project: Path, *, production: bool) -> Admin:
-    """The server of the stack's `postgresql:` configuration, otherwise of PGHOST, otherwise the development server.
+    """Return the server of the stack's `postgresql:` configuration, or of PGHOST, or the development server.
 
-    PGUSER, PGPASSWORD and PGSSLROOTCERT fill in what the configuration of a host leaves out; its `sslmode` and
-    `sslrootcert` hold for PGHOST as well. A `production` stack is encrypted; only on loopback it can choose not to be.
-    Raises TaskdbError, with the command that fixes it.
+    PGUSER, PGPASSWORD and PGSSLROOTCERT complete the configuration of a host. Its `sslmode` and `sslrootcert` also
+    apply to
+    PGHOST. The connections of a production stack are encrypted. Only on loopback it can choose not to encrypt them.
+
+    Args:
+        values: The stack's configuration.
+        project: The directory of the project.
+        production: Whether the stack is a production stack.
+
+    Raises:
+        TaskdbError: A value is not valid or missing. The text contains the command that fixes it.
+
     """
     values_given = {name: values[key] for name, key in CONFIGURATION.items() if values.get(key)}
     variables = {name: os.environ[key] for name, key in VARIABLES.items() if os.environ.get(key)}
@@ -93,7 +106,7 @@ def admin_of(values: Mapping[str, str], project: Path, *, production: bool) -> A
 
 
 def _require_auth(values: Mapping[str, str]) -> str:
-    """The methods that the stack accepts, as libpq's require_auth lists them."""
+    """Return the authentication methods that the stack accepts, as libpq's require_auth lists them."""
     value = values.get(REQUIRE_AUTH_KEY, REQUIRE_AUTH)
     unknown = [name for name in value.split(",") if name.strip().removeprefix("!") not in _METHODS]
     if unknown:
@@ -129,7 +142,7 @@ def _development_server(given: Mapping[str, str], project: Path) -> Admin:
 
 
 def _named_server(given: Mapping[str, str], called: Mapping[str, str]) -> Admin:
-    """The server of these properties; `called` maps each to the name of its key beside the host's."""
+    """Return the server with these properties. `called` contains the name of each property's key."""
     for name in ("username", "password"):
         if name not in given:
             either = "" if called is VARIABLES else f", nor {VARIABLES[name]}"
@@ -151,7 +164,7 @@ def _named_server(given: Mapping[str, str], called: Mapping[str, str]) -> Admin:
 
 
 def _system_certificates(key: str, sslmode: str) -> str:
-    """The system's own file of certificate authorities: libpq, unlike the postgresql plugin, does not look for it."""
+    """Return the system's file of certificate authorities. The postgresql plugin finds it, but libpq does not."""
     paths = ssl.get_default_verify_paths()
     for candidate in (paths.cafile, paths.openssl_cafile, *CERTIFICATES):
         if candidate and Path(candidate).is_file():

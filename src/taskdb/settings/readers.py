@@ -1,6 +1,6 @@
-"""One reader for each setting, which rejects an invalid value with the command that sets it.
+"""A reader for each setting. It rejects an invalid value with the command that sets a valid one.
 
-All take the stack's configuration, by key, and raise TaskdbError.
+Each takes the stack's configuration by key, and raises TaskdbError.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ UNKNOWN_KEY = "taskdb:on_unknown_revision"
 CONTRACT_KEY = "taskdb:contract"
 
 PRODUCTION = {"prod", "production"}
-"""Stacks of these names are production ones unless they say otherwise."""
+"""Names of stacks that are production stacks unless they are configured otherwise."""
 
 LONGEST_ROLE = "_migrator"
 LONGEST_NAME = 63
-"""Bytes of an identifier that PostgreSQL keeps; it cuts the rest off without an error."""
+"""The longest identifier in bytes. PostgreSQL truncates a longer one without an error."""
 
 
 def _wrong(key: str, value: str, kind: str, example: str) -> TaskdbError:
@@ -55,7 +55,7 @@ def _remove(key: str, verb: str = "config rm") -> str:
 
 
 def database_name(project: str, stack: str) -> str:
-    """The name of the stack's database."""
+    """Return the name of the stack's database."""
     name = f"{project}_{stack}"
     longest = LONGEST_NAME - len(project) - len("_") - len(LONGEST_ROLE)
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", stack) or len(stack) > longest:
@@ -68,7 +68,7 @@ def database_name(project: str, stack: str) -> str:
 
 
 def revision_of(values: Mapping[str, str]) -> str:
-    """`head` or an id."""
+    """Return `head` or a revision id."""
     revision = values.get("taskdb:revision")
     if revision is None:
         raise TaskdbError(f"taskdb:revision is not set. {_set('taskdb:revision head')}")
@@ -83,7 +83,7 @@ def revision_of(values: Mapping[str, str]) -> str:
 
 
 def allowed_losses(values: Mapping[str, str]) -> tuple[str, ...]:
-    """The revisions that are allowed to delete rows."""
+    """Return the revisions that are allowed to delete rows."""
     ids = values.get("taskdb:allow_data_loss", "").replace(",", " ").split()
     for id in ids:
         if not re.fullmatch(r"\d{8}_\d{3}", id):
@@ -96,7 +96,7 @@ def allowed_losses(values: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def adopt_of(values: Mapping[str, str]) -> str:
-    """`true`, a revision, or empty."""
+    """Return `true`, a revision id, or an empty text."""
     value = values.get("taskdb:adopt", "false")
     if not re.fullmatch(r"true|false|\d{8}_\d{3}", value):
         raise _wrong("taskdb:adopt", value, "true, false, or a revision id such as 20250126_003", "true")
@@ -104,7 +104,7 @@ def adopt_of(values: Mapping[str, str]) -> str:
 
 
 def flag(values: Mapping[str, str], key: str, *, default: bool = False) -> bool:
-    """`true` or `false`."""
+    """Return a setting that is `true` or `false`."""
     value = values.get(key, str(default).lower())
     if value not in ("true", "false"):
         raise _wrong(key, value, "true or false", "true")
@@ -112,12 +112,12 @@ def flag(values: Mapping[str, str], key: str, *, default: bool = False) -> bool:
 
 
 def approval_of(values: Mapping[str, str]) -> Approval | None:
-    """The approved digest, if approval is required."""
+    """Return the approved digest. None if the stack requires no approval."""
     return Approval(values.get("taskdb:approved", "")) if flag(values, "taskdb:require_approval") else None
 
 
 def backup_of(values: Mapping[str, str]) -> Backup | None:
-    """When to back up, and where to."""
+    """Return when to back up and the directory. None without backups."""
     backup = Backup(values.get("taskdb:backup", "never"), values.get("taskdb:backup_folder", ""))
     try:
         return backup if backup.properties else None
@@ -127,7 +127,7 @@ def backup_of(values: Mapping[str, str]) -> Backup | None:
 
 
 def contract_of(values: Mapping[str, str]) -> Contract | None:
-    """When revisions of phase contract run; None if the kind of the stack decides."""
+    """Return when revisions of phase contract run. None if the kind of the stack decides."""
     if CONTRACT_KEY not in values:
         return None
     contract = Contract(values[CONTRACT_KEY])
@@ -138,7 +138,7 @@ def contract_of(values: Mapping[str, str]) -> Contract | None:
 
 
 def unknown_revision_of(values: Mapping[str, str]) -> str | None:
-    """The policy for a revision that the scripts lack; None if the stack's name decides."""
+    """Return the policy for a revision that the scripts lack. None if the stack's name decides."""
     value = values.get(UNKNOWN_KEY)
     if value not in (None, "rollback", "refuse"):
         raise _wrong(UNKNOWN_KEY, value, "rollback or refuse", "refuse")
@@ -146,7 +146,7 @@ def unknown_revision_of(values: Mapping[str, str]) -> str | None:
 
 
 def policy(values: Mapping[str, str]) -> Policy:
-    """The limits of waiting."""
+    """Return how long a migration waits."""
     try:
         return policy_of(values)
     except PolicyError as error:
@@ -154,12 +154,12 @@ def policy(values: Mapping[str, str]) -> Policy:
 
 
 def production_of(values: Mapping[str, str]) -> bool:
-    """Whether the stack is a production one."""
+    """Return whether the stack is a production stack."""
     return flag(values, "taskdb:production", default=pulumi.get_stack() in PRODUCTION)
 
 
 def lint_of(values: Mapping[str, str]) -> dict[str, Any]:
-    """The severities of rules."""
+    """Return the severities of rules."""
     example = command("config set --path", "taskdb:lint.truncate warning")
     try:
         configured = json.loads(values.get("taskdb:lint", "{}"))
@@ -176,7 +176,7 @@ def lint_of(values: Mapping[str, str]) -> dict[str, Any]:
 
 
 def drift_ignore_of(values: Mapping[str, str]) -> tuple[str, ...]:
-    """Patterns of objects that can differ: a list in the stack's file, or a text with commas."""
+    """Return patterns of objects that are allowed to differ, from a list or a text with commas."""
     text = values.get(DRIFT_KEY, "").strip()
     example = _set(f"'{DRIFT_KEY}[0]' 'table app.tmp_*'", "config set --path")
     try:
@@ -189,9 +189,12 @@ def drift_ignore_of(values: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def lower_of(values: Mapping[str, str], project: Path) -> str:
-    """The name of the stack that runs revisions before this one; empty if none has to.
+    """Return the upstream stack, which runs revisions first. Empty if there is none.
 
-    `project` is the folder of Pulumi.yaml.
+    Args:
+        values: The stack's configuration.
+        project: The directory of Pulumi.yaml.
+
     """
     lower = values.get(PROMOTE_FROM, "")
     if lower and not re.fullmatch(r"[\w.-]{1,100}", lower):
@@ -216,7 +219,7 @@ def lower_of(values: Mapping[str, str], project: Path) -> str:
 
 
 def _configured(file: Path) -> str:
-    """The configuration in a stack's own file; empty without a file, which its own update reports."""
+    """Return the upstream stack in a stack's file. Empty without a readable file, which its own update reports."""
     try:
         read = yaml.safe_load(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -226,7 +229,7 @@ def _configured(file: Path) -> str:
 
 
 def app_login_of(values: Mapping[str, str]) -> str:
-    """The login that is exported."""
+    """Return the login that is exported."""
     chosen = values.get(APP_LOGIN_KEY, LOGINS[0])
     if chosen not in LOGINS:
         raise _wrong(APP_LOGIN_KEY, chosen, " or ".join(LOGINS), LOGINS[0])
@@ -234,7 +237,7 @@ def app_login_of(values: Mapping[str, str]) -> str:
 
 
 def configured_limit(values: Mapping[str, str]) -> int | None:
-    """The limit that the stack's configuration sets, None without one."""
+    """Return the limit of sessions in the configuration. None if there is none."""
     value = values.get(CONNECTION_LIMIT_KEY)
     if value is None or value == "none":
         return None if value is None else NO_LIMIT

@@ -1,4 +1,4 @@
-"""A stack's configuration, typed and validated: the only place that reads it."""
+"""A stack's settings, read from its configuration. Come here to add a key."""
 
 from __future__ import annotations
 
@@ -50,24 +50,36 @@ KEYS = {
     "postgresql": set(CONFIGURATION.values()),
 }
 _ALIKE = 0.8
-"""From which similarity on a namespace or a key is taken for a mistyped one, from 0 to 1."""
+"""The similarity, from 0 to 1, from which on an unknown key counts as a typing error."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A stack's settings. `database` is also the prefix of its roles, so that stacks can share a server.
+    """A stack's settings. Stacks can share a server, because their roles have the prefix `database`.
 
-    `policy` has the limits of waiting. With `approval` revisions run only if the digest of their plan was approved.
-    Only the revisions of `allow_data_loss` can delete rows. `lint` has the severities of findings, on a stack that is
-    `production`, or downstream of the stack `lower`, which runs revisions first. With `rehearse`, which is the default
-    on the development server, previews run them in a scratch database. `backup` says before which updates the database
-    is backed up, and where to. `on_unknown_revision` is None if the stack's name decides. With `protect`, the default
-    of a production stack, database and roles cannot be deleted. `app_login`, a or b, is the login whose URL is
-    exported, and `app_connections` the limit of each such login's sessions, if the configuration sets one.
-    `drift_ignore` are patterns of objects that are not compared. `adopt` is `true`, a revision, or empty. With
-    `reporter` there is a login that reports can be made with, and no row be read. `temporary_tables` says whether
-    revisions can create temporary tables, None if the configuration does not say. `contract` says when contracts run.
-    Without `baselines` all revisions run in an empty database too.
+    Attributes:
+        database: The name of the database, and the prefix of its roles.
+        revision: `head` or a revision id.
+        policy: How long a migration waits.
+        admin: The server, and the login that creates roles and databases.
+        approval: The approved digest. None if the stack requires no approval.
+        allow_data_loss: The revisions that are allowed to delete rows.
+        lint: The severities of rules.
+        production: Whether the stack is a production stack.
+        lower: The upstream stack, which runs revisions first. Empty if there is none.
+        backup: When to back up and the directory. None without backups.
+        on_unknown_revision: `rollback` or `refuse`. None if the stack's name decides.
+        rehearse: Whether previews run revisions in a scratch database, as by default on the development server.
+        protect: Whether database and roles cannot be deleted, as by default on a production stack.
+        app_login: The login whose URL is exported, `a` or `b`.
+        app_connections: The limit of sessions of each application login. None if it is not configured.
+        temporary_tables: Whether revisions can create temporary tables. None if it is not configured.
+        drift_ignore: Patterns of objects that are not compared.
+        adopt: `true`, a revision id, or empty.
+        reporter: Whether there is a login that can make reports and can read no row.
+        contract: When contracts run. None if the kind of the stack decides.
+        baselines: Whether an empty database starts from a baseline. Otherwise all revisions run.
+
     """
 
     database: str
@@ -94,11 +106,18 @@ class Settings:
 
     @classmethod
     def load(cls, project: Path) -> Settings:
-        """Load the settings of the stack that is being run; `project` is the folder of Pulumi.yaml.
+        """Load the settings of the stack that is being run.
 
-        The server is the one of the stack's `postgresql:` configuration, otherwise of PGHOST and its companions,
-        otherwise the development server. Raises TaskdbError, with the command that fixes it, for an unknown or
-        invalid key.
+        The server is that of the stack's `postgresql:` configuration, otherwise of PGHOST and its related variables,
+        otherwise
+        the development server.
+
+        Args:
+            project: The directory of Pulumi.yaml.
+
+        Raises:
+            TaskdbError: A key is unknown or its value is not valid. The text contains the command that fixes it.
+
         """
         values = {**stack_config.CONFIG.get(), **stack_config.get_config_env()}
         _refuse_unknown(values)
@@ -138,7 +157,7 @@ class Settings:
 
     @property
     def commands(self) -> Commands:
-        """The commands that configure the stack, for messages; for backups two commands, one to a line."""
+        """The commands that configure the stack, for messages. Those for backups are two lines."""
         folder, when = ("taskdb:backup_folder backups", "taskdb:backup destructive")
         backup = "\n".join(command("config set", key) for key in (folder, when))
         lint = command("config set --path", "taskdb:lint.{rule} warning")
@@ -152,7 +171,7 @@ def _refuse_unknown(values: Mapping[str, str]) -> None:
         namespace, _, name = key.partition(":")
         meant = get_close_matches(namespace, KEYS, 1, _ALIKE)
         if not meant:
-            # The configuration of another provider.
+            # The key belongs to another provider.
             continue
         close = get_close_matches(f"{meant[0]}:{name}", KEYS[meant[0]], 1, _ALIKE)
         hint = f"did you mean {close[0]}?" if close else f"the keys are {', '.join(sorted(KEYS[meant[0]]))}."
