@@ -1,1 +1,1 @@
-"""Runs a Pulumi Python program where no Pulumi CLI is installed, over Pulumi's own protocols and state files."""
+"""Run a Pulumi Python program without the Pulumi CLI, with Pulumi's own protocols and state files."""

@@ -1,4 +1,4 @@
-"""`pulumi-embedded`, which is `python -m pulumi_embedded`."""
+"""The program `pulumi-embedded`, also `python -m pulumi_embedded`."""
 
 import os
 import signal
@@ -9,11 +9,11 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line in a process of its own."""
+    """Run the command line in this process."""
     # While the command is loaded, Ctrl-C ends it without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     start_quickly()
-    # Programs and plugins that tell people what to run next can ask for the engine's name.
+    # Programs and plugins read the engine's name here for the commands in their messages.
     os.environ.setdefault("PULUMI_COMMAND", "pulumi-embedded")
     from pulumi_embedded import cli
 

@@ -1,4 +1,4 @@
-"""The errors of the engine: what happened, on what, and the next command."""
+"""The errors of the engine. A message contains what happened, on what object, and the next command."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ __all__ = [
 
 
 class EngineError(Exception):
-    """Every error that normal use can meet is one of these; it is printed as `error: …` without a traceback."""
+    """An error of normal use, printed as `error: …` without a traceback."""
 
     exit_code = 1
 
 
 class ConfigurationError(EngineError):
-    """The command was given too little to go on. Exit code as the Pulumi CLI's (3.260)."""
+    """A command lacks information. The exit code is the Pulumi CLI's (3.260)."""
 
     exit_code = 2
 
 
 class StackNotFound(EngineError):
-    """No stack of that name exists in the backend. Exit code as the Pulumi CLI's (3.260)."""
+    """The backend has no stack of this name. The exit code is the Pulumi CLI's (3.260)."""
 
     exit_code = 6
 
 
 class UnexpectedChanges(EngineError):
-    """`--expect-no-changes` was given and there were changes. Exit code as the Pulumi CLI's (3.260)."""
+    """There are changes despite `--expect-no-changes`. The exit code is the Pulumi CLI's (3.260)."""
 
     exit_code = 7
 
 
 class OperationFailed(EngineError):
-    """The operation failed and its display has already said why; the state file holds every step that ended."""
+    """An operation failed, and its display has printed why. The state file contains every completed step."""
 
     def __init__(self, message: str, outcome: object = None) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class OperationFailed(EngineError):
 
 
 class Unsupported(EngineError):
-    """The program or project asks for something this engine leaves to the Pulumi CLI."""
+    """A program or project needs a feature that only the Pulumi CLI has."""
 
     def __init__(self, what: str) -> None:
         super().__init__(

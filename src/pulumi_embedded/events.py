@@ -1,4 +1,4 @@
-"""The events of an operation, by the name that the documentation of the test bench gave first."""
+"""The events of an operation, under the name that the test bench's documentation first used."""
 
 from pulumi_embedded.model.events import *  # noqa: F403
 from pulumi_embedded.model.events import __all__ as __all__

@@ -1,6 +1,6 @@
-"""The bench as a pytest fixture, which pytest finds where the package is installed.
+"""The test bench as a pytest fixture, which pytest finds if the package is installed.
 
-pytest imports this module in each run. The engine is imported when a test asks for it.
+pytest imports this module in every run, so the engine is imported only when a test uses it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["engine"]
 
 @pytest.fixture
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """An engine with an empty stack of its own; what the test leaves in the stack is not destroyed."""
+    """Return an engine with an empty stack of its own. Resources that a test leaves are not destroyed."""
     from pulumi_embedded.testing.bench import Engine
 
     return Engine(tmp_path_factory.mktemp("engine"))

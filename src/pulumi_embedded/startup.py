@@ -1,4 +1,4 @@
-"""What a process of this package does to be there and gone quickly; for entry points, not for libraries."""
+"""Shorten the start and the end of a process. For entry points, not for libraries."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["start_quickly"]
 def start_quickly() -> None:
     """Let the protocol's stubs be imported without the rest of the SDK, and the process end without a collection.
 
-    The stubs are in `pulumi.runtime.proto`; `pulumi` itself takes longer to import than all the rest, and at the end
-    its objects take 0.1 s to be collected for nothing.
+    The stubs are in `pulumi.runtime.proto`. The package `pulumi` takes longer to import than everything else, and
+    collecting its objects at the end takes 0.1 s.
     """
     for name in ("pulumi", "pulumi.runtime"):
         spec = importlib.util.find_spec(name)

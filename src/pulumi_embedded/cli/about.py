@@ -146,7 +146,7 @@ def list_(json_: bool, output: str) -> None:
 
 
 def _plugins() -> list[dict[str, Any]]:
-    """The plugins by name, the newest version of each first."""
+    """Return the plugins by name, the newest version of each first."""
     plugins = []
     for folder in (pulumi_home() / "plugins").glob("*"):
         named = re.fullmatch(rf"({'|'.join(_KINDS)})-(.+)-v(\d+\.\d+\.\d+.*)", folder.name)

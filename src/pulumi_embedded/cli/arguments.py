@@ -1,4 +1,4 @@
-"""The command line as the Pulumi CLI reads it (3.260): flags anywhere on the line, `--yes=false`, `-yfs dev`."""
+"""Read the command line as the Pulumi CLI does (3.260): flags in any place, `--yes=false`, `-yfs dev`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HELP: Final = ("-h", "--help")
 
 @dataclass
 class _Level:
-    """A command on the way to the one that runs, and its own flags in a form that click takes."""
+    """A command in the chain of groups and commands, with its own flags in a form that click reads."""
 
     command: click.Command
     flags: list[str] = field(default_factory=list)
@@ -33,9 +33,12 @@ class _Level:
 
 
 def arranged(root: click.Group, arguments: Sequence[str]) -> list[str]:
-    """The arguments with every flag after its command, in a form that click reads.
+    """Return the arguments with every flag after its command, in a form that click reads.
 
-    Raises Unsupported for a command or flag that only the Pulumi CLI has, and EngineError for one that neither has.
+    Raises:
+        Unsupported: Only the Pulumi CLI has a command or flag.
+        EngineError: Neither the Pulumi CLI nor this engine has a command or flag.
+
     """
     levels, words = _levels(root, arguments)
     reader = _Reader(levels)
@@ -47,7 +50,7 @@ def arranged(root: click.Group, arguments: Sequence[str]) -> list[str]:
 
 
 def _levels(root: click.Group, arguments: Sequence[str]) -> tuple[list[_Level], list[str]]:
-    """The commands that the words name, and the words without their names."""
+    """Return the commands that the words name, and the other words."""
     levels = [_Level(root)]
     words: list[str] = []
     remaining = list(arguments)
@@ -97,7 +100,7 @@ def _find(levels: list[_Level], name: str) -> click.Option | None:
 
 
 class _Reader:
-    """Reads the words and gives each flag to the innermost command that has it."""
+    """Reads words, and gives each flag to the innermost command that has it."""
 
     def __init__(self, levels: list[_Level]) -> None:
         self._levels = levels
@@ -123,7 +126,7 @@ class _Reader:
                 self.positional.append(word)
 
     def _short(self, word: str) -> None:
-        """One or several one-letter flags; a value can follow the last one."""
+        """Read one or several one-letter flags. A value can follow the last one."""
         for index in range(1, len(word)):
             option = self._option("-" + word[index], word)
             rest = word[index + 1 :]

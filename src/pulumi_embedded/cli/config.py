@@ -1,4 +1,4 @@
-"""`config` and its subcommands."""
+"""The command `config` and its subcommands."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def set_(  # noqa: PLR0913 - the options of a command
 
 
 def _typed(text: str, type_: str | None) -> Any:
-    """The value as YAML stores it; without a type it is a text."""
+    """Return the value as YAML stores it. Without a type it is a text."""
     if not type_:
         return text
     if type_ not in ("string", "bool", "int", "float"):
@@ -144,7 +144,7 @@ def set_all(
 
 
 def parse_pair(pair: str) -> tuple[str, str]:
-    """`KEY=VALUE` as its parts."""
+    """Return the parts of `KEY=VALUE`."""
     key, separator, value = pair.partition("=")
     if not separator:
         raise EngineError("config value must be in the form [key]=[value]")

@@ -1,4 +1,4 @@
-"""The context of every command: the folder, whether it can ask questions, and the form of its output."""
+"""The context of every command: the directory, whether it can ask questions, and the form of its output."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def warn(text: str) -> None:
 
 
 def skips_confirmations() -> bool:
-    """Whether the environment answers yes to every question."""
+    """Return whether the environment answers yes to every question."""
     return os.environ.get("PULUMI_SKIP_CONFIRMATIONS", "").lower() in ("1", "true")
 
 
 @dataclass(frozen=True)
 class CommandContext:
-    """One invocation; it opens stacks, so that every command finds them in the same way.
+    """One invocation of a command. It opens stacks, so that every command finds them in the same way.
 
-    `stack_name` and `config_file` were given to a group of commands (`config -s dev get …`).
+    `stack_name` and `config_file` are options of a group of commands (`config -s dev get …`).
     """
 
     folder: Path
@@ -41,26 +41,32 @@ class CommandContext:
     config_file: Path | None = None
 
     def session(self) -> Session:
-        """The project and its backend, whose files are closed to other users of the machine."""
+        """Return the project and its backend, whose files are made private to this user."""
         session = Session.open(self.folder)
         session.backend.close_to_others(warn)
         return session
 
     def stack(self, name: str | None = None) -> Stack:
-        """The named or the selected stack."""
+        """Return the named or the selected stack."""
         file = self.folder / self.config_file if self.config_file else None
         return self.session().stack(name or self.stack_name, file)
 
     def within(self, stack_name: str | None, config_file: Path | None = None) -> CommandContext:
-        """The same for the commands of a group."""
+        """Return the context for the commands of a group."""
         return replace(self, stack_name=stack_name, config_file=config_file)
 
     def shown_name(self, session: Session, name: str) -> str:
-        """A stack's name, in full if `--fully-qualify-stack-names` was given."""
+        """Return a stack's name, in full with `--fully-qualify-stack-names`."""
         return f"organization/{session.project.name}/{name}" if self.qualify else name
 
     def require_consent(self, yes: bool, warning: str, name: str) -> None:
-        """Ask for the stack's name as a confirmation. Raises OperationFailed for any other answer."""
+        """Ask for the stack's name as a confirmation.
+
+        Raises:
+            OperationFailed: The answer is another one.
+            ConfigurationError: The command cannot ask questions, and `--yes` is not given.
+
+        """
         if yes or skips_confirmations():
             return
         if not self.interactive:
@@ -71,7 +77,7 @@ class CommandContext:
             raise OperationFailed("")
 
     def read_value(self, *, secret: bool, raw: bool) -> str:
-        """A value from the terminal, or from standard input."""
+        """Return a value from the terminal or from standard input."""
         if sys.stdin.isatty():
             if not self.interactive:
                 raise EngineError("config value must be specified in non-interactive mode")

@@ -1,4 +1,4 @@
-"""Commands and flags of the Pulumi CLI (3.260) that the embedded engine lacks, so that it rejects them by name."""
+"""Commands and flags of the Pulumi CLI (3.260) that this engine lacks, so that it rejects them by name."""
 
 from __future__ import annotations
 
@@ -101,11 +101,11 @@ OPERATIONS_HELP: Final = (
 
 
 def cli_has_command(path: str) -> bool:
-    """Whether the CLI has a command of this name (`plugin`, `stack rename`) that this engine lacks."""
+    """Return whether the CLI has a command such as `plugin` or `stack rename` that this engine lacks."""
     group, _, name = path.rpartition(" ")
     return name in _SUBCOMMANDS.get(group, frozenset())
 
 
 def cli_has_flag(command: str, flag: str) -> bool:
-    """Whether the CLI's command has a flag that this engine lacks."""
+    """Return whether the CLI's command has a flag that this engine lacks."""
     return flag in _GLOBAL or flag in _OTHERS.get(command, frozenset())

@@ -1,4 +1,4 @@
-"""Flags that several commands have, and groups of commands some of which have further names."""
+"""Flags of several commands, and groups of commands with aliases."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ output_option = click.option("--output", default="default", help="Output format:
 
 
 def wants_json(output: str) -> bool:
-    """Whether `--output` asks for JSON; raises EngineError for an unknown format."""
+    """Return whether `--output` requests JSON. Raises EngineError for an unknown format."""
     if output not in ("default", "json"):
         raise EngineError(f'invalid argument "{output}" for "--output" flag: it is default or json')
     return output == "json"
 
 
 class AliasedGroup(click.Group):
-    """Finds a command by any of its names and lists it by one."""
+    """A group that finds a command by each of its names, and lists it by one."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.aliases: dict[str, str] = {}
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name or alias."""
+        """Return the command of this name or alias."""
         return super().get_command(ctx, self.aliases.get(cmd_name, cmd_name))

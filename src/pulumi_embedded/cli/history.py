@@ -1,4 +1,4 @@
-"""`stack history`."""
+"""The command `stack history`."""
 
 from __future__ import annotations
 

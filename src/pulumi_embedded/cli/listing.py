@@ -42,7 +42,7 @@ _UNITS: Final = (
 
 
 def aligned(table: Sequence[tuple[str, ...]], margin: str = "") -> str:
-    """Rows as columns of equal width, two spaces between them; a cell can have several lines."""
+    """Return rows as columns with two spaces between them. A cell can have several lines."""
     split = [[cell.split("\n") for cell in row] for row in table]
     widths = [max(cell_len(line) for row in split for line in row[column]) for column in range(len(table[0]))]
     return "\n".join(margin + line for row in split for line in _row_lines(row, widths))
@@ -58,7 +58,7 @@ def _row_lines(row: Sequence[list[str]], widths: Sequence[int]) -> list[str]:
 
 
 def moment_ago(moment: str) -> str:
-    """How long ago a time was, in its largest unit."""
+    """Return how long ago a time was, in its largest unit."""
     seconds = int((datetime.now(UTC) - datetime.fromisoformat(moment[:19] + "+00:00")).total_seconds())
     for size, unit in _UNITS:
         if seconds >= size:
@@ -76,13 +76,13 @@ class Details:
     secrets: bool = False
 
     def of(self, state: ResourceState, margin: str) -> str:
-        """The lines below a resource."""
+        """Return the lines below a resource."""
         text = f"\n{margin}URN: {state.urn}" if self.urns else ""
         return text + (f"\n{margin}ID: {state.id}" if self.ids and state.id else "")
 
 
 def described(opened: Stack, details: Details) -> str:
-    """The stack's resources as a tree, and its outputs."""
+    """Return the stack's resources as a tree, followed by its outputs."""
     snapshot = opened.snapshot(opened.codec())
     lines = [f"Current stack is {opened.name}:", f"    Managed by {socket.gethostname()}"]
     if snapshot.time:
@@ -98,7 +98,7 @@ def described(opened: Stack, details: Details) -> str:
 
 
 def _local(moment: str) -> str:
-    """The time as Go prints it."""
+    """Return the time as Go prints it."""
     seconds, fraction = re.fullmatch(r"([^.Z+]+)(\.\d+)?.*", moment).groups("")  # type: ignore[union-attr]
     local = datetime.fromisoformat(seconds + "+00:00").astimezone()
     zone = local.strftime("%z %Z")
@@ -127,7 +127,7 @@ def _branches(
     margins: tuple[str, str],
     details: Details,
 ) -> list[tuple[tuple[str, str], str]]:
-    """The rows of a resource and of those under it; margins are those of its own line and of the lines below."""
+    """Return the rows of a resource and its descendants. `margins` are those of its own line and of the lines below."""
     own, inner = margins
     children = [resource for resource in resources if resource.parent == state.urn] + more
     extra = details.of(state, "    " + inner + ("│  " if children else "   "))
@@ -140,7 +140,7 @@ def _branches(
 
 
 def document(opened: Stack, details: Details) -> dict[str, Any]:
-    """The stack as JSON."""
+    """Return the stack as JSON values."""
     snapshot = opened.snapshot(opened.codec())
     return {
         "project": opened.project,
@@ -164,17 +164,17 @@ def _shown(snapshot: Snapshot, show_secrets: bool) -> dict[str, Any]:
 
 
 def stack_outputs(opened: Stack, *, show_secrets: bool) -> dict[str, Any]:
-    """The outputs in the stack's state, as JSON values by name."""
+    """Return the outputs in the stack's state, as JSON values by name."""
     return _shown(opened.snapshot(opened.codec()), show_secrets)
 
 
 def value_text(value: Any) -> str:
-    """A value as text: a text as it is, everything else as JSON on one line."""
+    """Return a text unchanged, and any other value as JSON on one line."""
     return value if isinstance(value, str) else compact(value, html=False)
 
 
 def outputs_table(outputs: Properties) -> str:
-    """The outputs as a table."""
+    """Return the outputs as a table."""
     if not outputs:
         return "Current stack outputs (0):\n    No output values currently in this stack"
     rows = [("OUTPUT", "VALUE"), *((key, value_text(value)) for key, value in outputs.items())]
@@ -182,12 +182,12 @@ def outputs_table(outputs: Properties) -> str:
 
 
 def shell_outputs(outputs: Properties) -> str:
-    """The outputs as assignments in a shell script."""
+    """Return the outputs as assignments of a shell script."""
     return "\n".join(f"{key}={_shell_word(value_text(value))}" for key, value in outputs.items())
 
 
 def _shell_word(text: str) -> str:
-    """The text as one word of a shell: with backslashes, or in quotes if it has spaces (Pulumi CLI 3.260)."""
+    """Return the text as one word of a shell, with backslashes or, if it has spaces, in quotes (Pulumi CLI 3.260)."""
     if not text:
         return "''"
     if re.search(r"[ \t\n]", text):

@@ -1,4 +1,4 @@
-"""`up`, `preview`, `refresh` and `destroy`."""
+"""The commands `up`, `preview`, `refresh` and `destroy`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _parallelism() -> int:
-    """Four operations per processor, as the CLI (3.260)."""
+    """Return four operations for each processor, as the CLI does (3.260)."""
     return 4 * (os.cpu_count() or 1)
 
 
@@ -256,7 +256,7 @@ _REFRESH = "\nNo resources will be modified as part of this refresh; just your s
 
 
 def confirmed(opened: Stack, kind: Kind, display: DisplayOptions) -> bool:
-    """Whether the answer is yes; `details` shows the preview as a diff and asks again."""
+    """Return whether the answer is yes. The answer `details` shows the preview as a diff, and asks again."""
     _warn(kind, display.previewed)
     question = f"Do you want to perform this {kind}?" + (_REFRESH if kind is Kind.REFRESH else "")
     answers = ["yes", "no"] if display.diff else ["yes", "no", "details"]
@@ -274,7 +274,7 @@ def confirmed(opened: Stack, kind: Kind, display: DisplayOptions) -> bool:
 
 
 def _warn(kind: Kind, events: list[Event]) -> None:
-    """Print a warning about a detail that is easily overlooked in a preview."""
+    """Print a warning about details of a preview that are easily overlooked."""
     steps = [event.step for event in events if isinstance(event, StepStarted)]
     if kind is Kind.UPDATE and steps and all(urn_type(step.urn) == STACK_TYPE for step in steps):
         click.echo("info: There are no resources in your stack (other than the stack resource).\n")

@@ -1,4 +1,4 @@
-"""An operation from the command to its end: preview, question, lock, update, history."""
+"""One operation of a command: preview, question, lock, update, history."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _VERBS = {Kind.UPDATE: "update", Kind.REFRESH: "refresh", Kind.DESTROY: "destroy
 
 @dataclass(frozen=True)
 class Request:
-    """The request of the command line; the preview has the same `options` as the update, except `dry_run`."""
+    """An operation that the command line requests. The preview has the same `options`, except `dry_run`."""
 
     options: Options
     display: DisplayOptions
@@ -46,13 +46,13 @@ class Request:
     expect_no_changes: bool = False
     message: str = ""
     exec_kind: str = "cli"
-    # The plan file that constrains the update, and the one to write.
+    # The plan file that the update must follow, and the one to write.
     plan: PlanFile | None = None
     save_plan: PlanFile | None = None
 
     @property
     def previews(self) -> bool:
-        """Whether a preview runs, only or before the operation."""
+        """Whether a preview runs, alone or before the operation."""
         return self.preview_only or not self.skip_preview
 
     @property
@@ -64,7 +64,13 @@ class Request:
 
 
 def perform(stack: Stack, request: Request, confirm: Callable[[], bool]) -> None:
-    """Run the operation. Raises OperationFailed if it failed; its display has printed why."""
+    """Run the operation.
+
+    Raises:
+        OperationFailed: The operation failed, and its display has printed why.
+        UnexpectedChanges: There are changes despite `--expect-no-changes`.
+
+    """
     verb = "preview" if request.preview_only else _VERBS[request.options.kind]
     with (
         span(f"pulumi-embedded {verb}"),
@@ -86,7 +92,7 @@ class _Performance:
         self._request = request
         self._interpreters = interpreters
         with ThreadPoolExecutor(1) as aside:
-            # Deriving the passphrase's key, loading the engine and loading the program's SDK take about as long each.
+            # In parallel: deriving the key, loading the engine and loading the SDK each take about as long.
             codec = aside.submit(stack.codec, create=not request.preview_only or request.save_plan is not None)
             self._deployment = _load_engine()
             self._codec = codec.result()
@@ -94,7 +100,7 @@ class _Performance:
         self._options = replace(request.options, plan=plan)
 
     def run(self, confirm: Callable[[], bool]) -> Outcome:
-        """Run the requested ones of preview, question and update."""
+        """Run what was requested: the preview, the question, the update."""
         if self._request.previews:
             outcome = self._deploy(self._stack.snapshot(self._codec), dry_run=True)
             if self._request.preview_only:
@@ -112,7 +118,7 @@ class _Performance:
             file.announce()
 
     def _update(self, lock: Path) -> Outcome:
-        # A state that cannot be read was not operated on, and gets no entry in the history.
+        # If the state cannot be read, nothing is done, and the history gets no entry.
         snapshot = self._stack.snapshot(self._codec)
         begun = int(time.time())
         outcome = Outcome(failed=True)
@@ -182,7 +188,7 @@ def _record(stack: Stack, request: Request, begun: int, outcome: Outcome) -> Non
 
 
 def git_facts(folder: Path) -> tuple[dict[str, str], str]:
-    """The commit's facts for the history and its message's first line; nothing outside a repository."""
+    """Return the commit's facts for the history, and the first line of its message. Empty outside of a repository."""
     shown = _git(folder, "log", "-1", "--format=%H%n%an%n%ae%n%cn%n%ce%n%s")
     if shown is None or shown.count("\n") < 5:
         return {}, ""

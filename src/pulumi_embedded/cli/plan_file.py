@@ -1,4 +1,4 @@
-"""The file of an update plan: `preview --save-plan` writes it, `up --plan` follows it."""
+"""The file of an update plan, which `preview --save-plan` writes and `up --plan` reads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["PlanFile"]
 
 @dataclass(frozen=True)
 class PlanFile:
-    """A plan file by its name on the command line, relative to the folder of the command."""
+    """A plan file. `name` is relative to the directory of the command."""
 
     folder: Path
     name: str
@@ -34,12 +34,12 @@ class PlanFile:
         return self.folder / self.name
 
     def require_folder(self) -> None:
-        """Raise EngineError if the folder of the file is missing."""
+        """Raise EngineError if the directory of the file does not exist."""
         if not self._path.parent.is_dir():
             raise EngineError(f"the plan '{self.name}' cannot be written: there is no folder {self._path.parent}")
 
     def write(self, plan: UpdatePlan, stack: Stack, codec: Codec, *, show_secrets: bool) -> None:
-        """Write the plan, completely or not at all, and for this user only."""
+        """Write the plan, completely or not at all, readable by this user only."""
         from pulumi_embedded.storage.plan_document import plan_document
 
         document: Any = plan_document(plan, stack.config.merged(), codec)
@@ -50,7 +50,7 @@ class PlanFile:
             write_atomically(self._path.resolve(), f"{text}\n".encode())
 
     def read(self, stack: Stack, codec: Codec) -> UpdatePlan:
-        """Read the plan in the file. Raises EngineError if it has none for this stack."""
+        """Read the plan. Raises EngineError if the file has no plan of this stack."""
         from pulumi_embedded.storage.plan_document import parse_plan
 
         try:

@@ -1,1 +1,1 @@
-"""One operation on one stack: what the program wants against what there is, decided, carried out, recorded."""
+"""One operation on one stack: compare the program with the state, decide the steps, run them and record them."""

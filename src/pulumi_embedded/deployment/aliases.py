@@ -1,4 +1,4 @@
-"""A resource that was renamed or moved is found in the state under the names that its aliases give."""
+"""Find a renamed or moved resource in the state by its aliases."""
 
 from __future__ import annotations
 
@@ -12,21 +12,31 @@ __all__ = ["AliasResolver"]
 
 
 class AliasResolver:
-    """Remember which resource took which old name: the children of a renamed parent were renamed with it."""
+    """Finds resources by their aliases, and remembers which old URN each has taken.
+
+    The children of a renamed parent were renamed with it, so the old URNs are needed for them too.
+    """
 
     def __init__(self, stack: str, project: str, olds: Mapping[str, ResourceState]) -> None:
         self._stack = stack
         self._project = project
         self._olds = olds
-        # The old URN of each resource that was found under an alias.
+        # The old URN of each resource that was found by an alias.
         self._old_names: dict[str, str] = {}
-        # The same the other way round: the resource that has taken an old URN.
+        # The inverse: the resource that has taken an old URN.
         self.renamed: dict[str, str] = {}
 
     def find(self, goal: Goal, urn: str, seen: Collection[str]) -> tuple[ResourceState | None, list[str]]:
-        """The resource's old state, under its own URN or the first alias in the state, and what forbids taking it.
+        """Return a resource's old state and the conflicts that prevent its use.
 
-        `seen` are the URNs that this operation has registered: one old state belongs to one resource only.
+        Args:
+            goal: The registration.
+            urn: The resource's own URN, which is tried before its aliases.
+            seen: The URNs that this operation has registered. One old state belongs to one resource only.
+
+        Returns:
+            The old state, None if there is none, and messages about conflicts.
+
         """
         conflicts = []
         if urn in self.renamed:

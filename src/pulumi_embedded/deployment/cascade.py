@@ -1,4 +1,4 @@
-"""Which dependents a delete-before-replace takes with it: those that its new values would replace too."""
+"""Find the dependents that a delete-before-replace also replaces: the new values would replace them too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ResourceError", "dependent_replacements", "refuse_protected"]
 
 
 class ResourceError(EngineError):
-    """One resource cannot be decided upon; the message belongs to it."""
+    """No step can be decided for one resource. The message is about that resource."""
 
     def __init__(self, urn: str, message: str) -> None:
         super().__init__(message)
@@ -27,10 +27,16 @@ def dependent_replacements(
     decided: Collection[str],
     diff: Callable[[ResourceState, ResourceState], Diff],
 ) -> dict[ResourceState, tuple[str, ...]]:
-    """The dependents to replace with the root, in dependency order, each with the properties that are why.
+    """Return the dependents to replace with a resource, in dependency order, each with the properties that require it.
 
-    Among them are those that were replaced before and are still to be deleted: now is their last chance.
-    `diff` compares a resource with the same one whose inputs from replaced resources are unknown.
+    Resources that an earlier replacement has left to delete are included, because they can only be deleted now.
+
+    Args:
+        base: The resources in the state.
+        root: The resource that is replaced.
+        decided: The URNs whose steps are decided already.
+        diff: Compares a resource with itself after its inputs from replaced resources became unknown.
+
     """
     replaced = {root.urn}
     replacements: dict[ResourceState, tuple[str, ...]] = {}
@@ -52,7 +58,7 @@ def dependent_replacements(
 
 
 def _tied(resource: ResourceState) -> set[str]:
-    """The resources with which this one is replaced, whatever its properties."""
+    """Return the resources with which this one is replaced, whatever its properties are."""
     return {*resource.replace_with, resource.deleted_with}
 
 
@@ -73,7 +79,7 @@ def _protected(resource: ResourceState, root: ResourceState) -> str:
 def _replaced_with(
     resource: ResourceState, replaced: set[str], diff: Callable[[ResourceState, ResourceState], Diff]
 ) -> tuple[str, ...] | None:
-    """The properties for which the dependent must be replaced, None if it need not be."""
+    """Return the properties that require the dependent's replacement. None if nothing requires it."""
     if not resource.custom or resource.external:
         return None
     if resource.provider.rpartition("::")[0] in replaced or resource.deleted_with in replaced:

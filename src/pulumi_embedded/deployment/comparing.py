@@ -1,4 +1,4 @@
-"""What the providers say of a registration: the checked inputs, and how they differ from what is there."""
+"""Let the providers check the inputs of a registration and compare them with the state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Say = Callable[[str, Severity, str], None]
 
 
 class Comparer:
-    """Asks the providers; `renamed` are the URNs that aliases changed in this run, old to new."""
+    """Calls the providers. `renamed` maps the old URNs that aliases changed in this run to the new ones."""
 
     def __init__(self, registry: ProviderRegistry, renamed: dict[str, str], say: Say, *, preview: bool) -> None:
         self._registry = registry
@@ -34,7 +34,12 @@ class Comparer:
         self._say = say
 
     def check(self, new: ResourceState, olds: Properties, news: Properties, seed: bytes) -> Properties:
-        """The inputs with their defaults; raises ResourceError, each failure told, where the provider refuses them."""
+        """Return the inputs with their defaults.
+
+        Raises:
+            ResourceError: The provider rejects the inputs. Each failure was reported.
+
+        """
         if not new.custom:
             return news
         if new.is_provider:
@@ -48,7 +53,7 @@ class Comparer:
         return inputs
 
     def diff(self, goal: Goal, old: ResourceState, new: ResourceState) -> Diff:
-        """How the new state differs from the old one; a change of provider may be one."""
+        """Return how the new state differs from the old one. Another provider can be a difference."""
         if self._provider_changed(old, new):
             return Diff(changes=True, replaces=("provider",))
         if not new.custom:
@@ -62,7 +67,7 @@ class Comparer:
             return Diff(changes=True)
 
     def diff_blind(self, old: ResourceState, blind: ResourceState) -> Diff:
-        """How a resource differs from itself with some inputs unknown."""
+        """Return how a resource differs from itself with some inputs unknown."""
         if old.is_provider:
             return self._registry.diff(old, blind.inputs)
         return self._provider_diff(old, blind, old.ignore_changes)
@@ -84,7 +89,7 @@ class Comparer:
 
 
 def ignoring(say: Say, urn: str, paths: Sequence[str], news: Properties, olds: Properties) -> Properties:
-    """The new properties with the old values at the paths; says where that cannot be done."""
+    """Return the new properties with the old values at the ignored paths. Report paths where that is not possible."""
     impossible = []
     for text in paths:
         with suppress(EngineError):
@@ -98,7 +103,7 @@ def ignoring(say: Say, urn: str, paths: Sequence[str], news: Properties, olds: P
 
 
 def known_diff(diff: Diff, olds: Properties, news: Properties) -> Diff:
-    """The diff of a provider that could not tell whether there are changes, decided by the inputs themselves."""
+    """Return the difference of the inputs, for a provider that does not know whether there are changes."""
     difference = diff_objects(unwrap(olds), unwrap(news), internal=True)
     if difference is None:
         return replace(diff, changes=False)

@@ -1,4 +1,4 @@
-"""The plan of an operation as it comes about, and the plan that the operation must keep to."""
+"""Record the plan of an operation, and hold the operation to a saved plan."""
 
 from __future__ import annotations
 
@@ -19,36 +19,39 @@ _SEED_BYTES = 32
 
 
 class Constraint:
-    """Records what an operation decides, and raises EngineError before anything is done that its plan does not have.
+    """Records what an operation decides. Raises EngineError before any step that a saved plan does not contain.
 
-    The rules are those of the Pulumi engine (3.260). Without a plan everything is allowed.
+    The rules are those of the Pulumi engine (3.260). Without a saved plan every step is allowed.
     """
 
     def __init__(self, plan: UpdatePlan | None, renamed: Mapping[str, str]) -> None:
         self._plan = plan
-        # The URNs that aliases changed in this run, old to new.
+        # The old URNs that aliases changed in this run, with the new ones.
         self._renamed = renamed
         self._expected = {urn: list(goal.steps) for urn, goal in plan.resources.items()} if plan else {}
         self._recorded: dict[str, ResourcePlan] = {}
-        # The last state of each resource that stays or is made; its step fills in the outputs.
+        # The last state of each unchanged or created resource. Its step fills in the outputs.
         self._states: dict[str, ResourceState] = {}
 
     def seed(self, urn: str) -> bytes:
-        """What random defaults are made of: as in the plan, so that they are the same."""
+        """Return the seed of random defaults, the planned one if there is a plan, so that they are the same."""
         planned = self._plan.resources.get(urn) if self._plan else None
         return (planned.seed if planned else b"") or os.urandom(_SEED_BYTES)
 
     def registered(
         self, goal: Goal, old: ResourceState | None, new: ResourceState, olds: Properties, seed: bytes
     ) -> None:
-        """Record what a program registered; raises ResourceError if it is not what was planned.
+        """Record a registration.
 
         Args:
             goal: The registration.
             old: The resource in the state.
             new: The resource with its checked inputs.
-            olds: The inputs in the state; empty if the provider was not to look at them.
-            seed: The one that the inputs were checked with.
+            olds: The inputs in the state. Empty if the provider must not use them.
+            seed: The seed that the inputs were checked with.
+
+        Raises:
+            ResourceError: The registration differs from the plan.
 
         """
         recorded = self._recorded.setdefault(new.urn, ResourcePlan())
@@ -57,7 +60,7 @@ class Constraint:
         if self._plan is None:
             return
         planned = self._plan.resources.get(new.urn) or (unchanged(old) if old else None)
-        # A new resource that the plan does not have is refused for its step.
+        # A new resource that is not in the plan is rejected because of its step.
         if planned is None or not planned.violation(goal, olds, new.inputs):
             return
         # The Pulumi CLI compares with the inputs in the state here, whatever the plan was compared with.
@@ -65,9 +68,13 @@ class Constraint:
             raise ResourceError(new.urn, f"resource {new.urn} violates plan: {violation}")
 
     def imported(self, goal: Goal, new: ResourceState, seed: bytes) -> None:
-        """Record what a program wants to import; an import is no step of a plan, and its inputs are not known yet.
+        """Record a registration that imports a resource.
 
-        Raises ResourceError if the options are not what was planned. The Pulumi CLI imports the resource first.
+        The import is no step of a plan, and the inputs are not known yet.
+
+        Raises:
+            ResourceError: The options differ from the plan. The Pulumi CLI reports this only after the import.
+
         """
         self._recorded[new.urn] = ResourcePlan(goal, seed=seed)
         self._states[new.urn] = new
@@ -79,7 +86,7 @@ class Constraint:
             raise ResourceError(new.urn, f"resource {new.urn} violates plan: {violation}")
 
     def decided(self, steps: Sequence[Step]) -> None:
-        """Record the steps for a registration; raises EngineError if one of them is not allowed."""
+        """Record the steps of a registration. Raises EngineError if the plan does not allow one of them."""
         for step in steps:
             urn = self._renamed.get(step.urn, step.urn)
             self._require(urn, step)
@@ -87,7 +94,7 @@ class Constraint:
                 self._record(urn, step)
 
     def deleted(self, steps: Sequence[Step]) -> None:
-        """Record the steps for what the program no longer has; raises EngineError if one of them is not allowed."""
+        """Record the deletes and kept resources. Raises EngineError if the plan does not allow one of them."""
         for step in steps:
             self._require(step.urn, step)
             self._record(step.urn, step)
@@ -111,7 +118,7 @@ class Constraint:
             raise EngineError(f"{step.op} is not allowed by the plan: {why}")
 
     def completed(self, urn: str, olds: Properties, outputs: Properties) -> None:
-        """Record the outputs of a component; raises ResourceError if they are not what was planned."""
+        """Record the outputs of a component. Raises ResourceError if they differ from the plan."""
         recorded = self._recorded.get(urn)
         if recorded is not None:
             recorded.outputs = PropertyChanges.between(olds, outputs)
@@ -124,13 +131,13 @@ class Constraint:
             raise ResourceError(urn, f"resource violates plan: {violation}")
 
     def missing(self, state: Collection[str]) -> Iterator[str]:
-        """The URNs with planned steps that were not met; a delete of what the state no longer has is none."""
+        """Return the URNs with planned steps that did not happen, except deletes of resources that the state lacks."""
         for urn, steps in sorted(self._expected.items()):
             if steps and not (steps == [Op.DELETE] and urn not in state):
                 yield urn
 
     def plan(self) -> UpdatePlan:
-        """What was decided, with the outputs that came of it."""
+        """Return what was decided, with the resulting outputs."""
         for urn, state in self._states.items():
             self._recorded[urn].state = state.outputs
         return UpdatePlan(self._recorded)

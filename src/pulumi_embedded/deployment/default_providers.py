@@ -1,4 +1,4 @@
-"""Every resource has a provider: the one that the program names, or its package's default one."""
+"""Give every resource a provider: the one that the program names, or the default one of its package."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["DefaultProviders"]
 
 
 class DefaultProviders:
-    """The default providers of one run, each registered when the first resource needs it."""
+    """The default providers of one run. Each is registered when the first resource needs it."""
 
     def __init__(self, config: Mapping[str, ConfigValue]) -> None:
         self._config = config
         self._known: dict[str, ResourceState] = {}
 
     def resolve(self, goal: Goal, register: Callable[[Goal], ResourceState]) -> None:
-        """Names the provider of the resource, where it needs one and the program names none."""
+        """Set the default provider of a resource that needs one, if the program names none."""
         default = _default_provider(goal, self._config)
         if default is None:
             return
@@ -34,10 +34,10 @@ class DefaultProviders:
 
 
 def _default_provider(goal: Goal, config: Mapping[str, ConfigValue]) -> Goal | None:
-    """The default provider that the resource needs, None if it needs none.
+    """Return the default provider that the resource needs. None if it needs none.
 
-    Providers have no provider themselves, and neither have components; a provider's version is one of its inputs.
-    Raises Unsupported for what only the Pulumi CLI itself provides.
+    Providers and components have no provider. A provider's version is one of its inputs.
+    Raises Unsupported for a type that only the Pulumi CLI itself implements.
     """
     if not goal.custom:
         goal.provider = ""

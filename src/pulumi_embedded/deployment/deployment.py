@@ -1,6 +1,6 @@
-"""One operation on one stack: check → diff → step → record for what the program registers, then the deletes.
+"""One operation on one stack: check, compare, run and record each registration of the program, then the deletes.
 
-Whatever happens, every step that ended is in the journal; what was begun and did not end is there as pending.
+Whatever happens, the journal contains every completed step, and every step that began and did not end as pending.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ __all__ = ["Deployment", "Registered"]
 
 
 class Registered:
-    """The resources of this run; a resource is here when its registration or read has ended."""
+    """The resources of this run whose registration or read has ended."""
 
     def __init__(self) -> None:
         self._states: dict[str, ResourceState] = {}
 
     def add(self, state: ResourceState) -> ResourceState:
-        """Remembers the resource and gives it back."""
+        """Add a resource, and return it."""
         self._states[state.urn] = state
         return state
 
     def find(self, urn: str) -> ResourceState | None:
-        """The resource as it is now."""
+        """Return the resource as it is now. None if it is not registered."""
         return self._states.get(urn)
 
     def unmade(self, urns: Iterable[str]) -> bool:
-        """Whether one of the resources, or of a component's children, is not there yet; unknown URNs do not count."""
+        """Return whether a resource, or a child of a component, does not exist yet. Unknown URNs do not count."""
         states = list(self._states.values())
         wanted = set(urns)
         for state in states:
@@ -67,12 +67,12 @@ class Registered:
         return any(state.urn in wanted and state.custom and state.id in ("", UNKNOWN_SENTINEL) for state in states)
 
 
-# What the SDK (3.272) says where an operation was stopped under it, which is no error of its own.
+# The SDK's message (3.272) after an operation was stopped, which is not an error of the program.
 _STOPPED = "Resource monitor has terminated, shutting down"
 
 
 class Deployment:
-    """Runs one operation; what the program, the plugins and the user's Ctrl-C do to it arrives from many threads."""
+    """Runs one operation. The program, the plugins and Ctrl-C call it from many threads."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Deployment:
         self._abandon: list[Callable[[], None]] = []
         self._defaults = DefaultProviders(target.config)
         self._registered = Registered()
-        # What the program has registered, for children that inherit from it.
+        # The registrations, for children that inherit options.
         self._goals: dict[str, Goal] = {}
         self._stack_outputs: Properties | None = None
         self._failed = False
@@ -107,9 +107,11 @@ class Deployment:
         self._reporter = Reporter(sink, self._stack_urn)
 
     def run(self) -> Outcome:
-        """Run the operation; the sink gets its errors, which make the outcome a failure.
+        """Run the operation. The sink receives its errors, which make the outcome a failure.
 
-        Raises EngineError, before anything is done, where it can only be about the state and a target is not in it.
+        Raises:
+            EngineError: An operation without a program names a target that is not in the state. Nothing was done.
+
         """
         options, target = self._options, self.target
         name = "preview" if options.dry_run else str(options.kind)
@@ -141,13 +143,13 @@ class Deployment:
         return Outcome(self._reporter.changes, self._failed, self.cancellation.by_user, plan)
 
     def _require_planned(self) -> None:
-        """Reports planned resources that were not met; after a failure that is no surprise."""
+        """Report planned steps that did not happen, unless the operation failed."""
         for urn in self._generator.missing() if not self._failed else ():
             self._reporter.diagnose(urn, Severity.ERROR, f"expected resource operations for {urn} but none were seen")
             self._failed = True
 
     def abandon(self) -> None:
-        """End the plugins and the program at once; what they were doing stays in the state as pending."""
+        """End the plugins and the program at once. Their running steps remain in the state as pending."""
         for end in self._abandon:
             end()
 
@@ -233,12 +235,12 @@ class Deployment:
         self._signals.put("finished" if failure is None else "failed")
 
     def program_finished(self) -> None:
-        """The program has registered everything; returns when the operation is over."""
+        """Note that the program has registered everything. Return when the operation is over."""
         self._signals.put("finished")
         self._over.wait()
 
     def register(self, goal: Goal) -> ResourceState:
-        """Bring one resource to what the program wants, and return when it is done."""
+        """Bring one resource to the program's goal, and return its state when that is done."""
         with span(f"register {goal.type}", {"pulumi.type": goal.type, "pulumi.name": goal.name}):
             return self._register(goal)
 
@@ -263,15 +265,15 @@ class Deployment:
         return steps[-1].resource
 
     def undone(self, urn: str) -> bool:
-        """Whether the resource's step failed, or was not begun because it depends on one that failed."""
+        """Return whether the resource's step failed, or did not begin because it depends on a failed one."""
         return urn in self._runner.undone
 
     def left_out(self, urn: str) -> bool:
-        """Whether the resource is new and no target, so that nothing is known of it."""
+        """Return whether the resource is new and no target, so that its state is not known."""
         return urn in self._generator.targeting.skipped
 
     def read(self, goal: Goal, id_: str) -> ResourceState:
-        """Read a resource that the program does not own."""
+        """Read a resource that the program does not own, and return its state."""
         with self._deciding:
             self.cancellation.check()
             self._resolve_provider(goal)
@@ -283,7 +285,19 @@ class Deployment:
     def invoke(
         self, token: str, arguments: Properties, provider: str, version: str, depends_on: Sequence[str] = ()
     ) -> tuple[Properties | None, list[CheckFailure]]:
-        """Calls a provider's function; there is no result where what it depends on is not there yet."""
+        """Call a provider's function.
+
+        Args:
+            token: The name of the function.
+            arguments: Its arguments.
+            provider: The reference of the provider. Empty for the default one.
+            version: The version of the default provider.
+            depends_on: The URNs that the call depends on.
+
+        Returns:
+            The result, None if a resource that the call depends on does not exist yet, and the failures.
+
+        """
         goal = Goal(token, "", True, {}, provider=provider, version=version)
         with self._deciding:
             self.cancellation.check()
@@ -296,7 +310,12 @@ class Deployment:
         self._defaults.resolve(goal, lambda default: self._carry_out(self._generator.steps(default)))
 
     def register_outputs(self, urn: str, outputs: Properties) -> None:
-        """Record a component's outputs; the stack's own are taken at the end, when it is known how it went."""
+        """Record a component's outputs. Those of the stack are recorded at the end, when the result is known.
+
+        Raises:
+            ResourceError: The component's registration is not pending, or the outputs differ from the plan.
+
+        """
         if urn == self._stack_urn:
             self._stack_outputs = outputs
             return
@@ -314,7 +333,7 @@ class Deployment:
         self._reporter.ended(step)
 
     def _finish_stack(self) -> None:
-        """After an error, an output that the program did not get to keeps its old value."""
+        """Record the stack's outputs. After an error, outputs that the program did not set keep their old values."""
         step = self._runner.components.get(self._stack_urn)
         if step is None or self._stack_outputs is None:
             return
@@ -325,7 +344,7 @@ class Deployment:
             self.fail(error)
 
     def _delete_all(self, resources: list[ResourceState]) -> None:
-        """Delete what the program no longer has."""
+        """Delete the resources that the program no longer has."""
         with self._deciding:
             self.cancellation.check()
             self._failed = self._reporter.refuse_targets(self._generator.unknown_targets()) or self._failed
@@ -336,7 +355,7 @@ class Deployment:
 
     def _refresh(self, resources: list[ResourceState]) -> list[ResourceState]:
         if resources:
-            # The program may make the targets of an empty stack.
+            # The targets of an empty stack are created by the program later.
             self._reporter.require_targets(self._generator.unknown_targets())
             self._reporter.require_targets(self._generator.targeting.unknown_excludes())
         chosen = self._generator.targeting.refreshed(resources)
@@ -347,7 +366,7 @@ class Deployment:
         return refreshed
 
     def fail(self, error: EngineError) -> None:
-        """Stop the operation because of an error that no step has told of yet."""
+        """Stop the operation because of an error that no step has reported."""
         if not isinstance(error, Cancelled):
             urn = error.urn if isinstance(error, ResourceError) else ""
             if str(error):
@@ -356,13 +375,13 @@ class Deployment:
         self.cancellation.fail()
 
     def log(self, urn: str, severity: Severity, message: str, *, ephemeral: bool, stream: int) -> None:
-        """Take a message of the program or a plugin."""
+        """Report a message of the program or of a plugin."""
         if self.cancellation.stopping and message == _STOPPED:
             return
         if not self._over.is_set() or severity is not Severity.DEBUG:
             self._reporter.tell(Diagnostic(urn, severity, message, ephemeral, stream))
 
     def _say_plugin(self, text: str, is_error: bool) -> None:
-        # What a plugin complains of while it is being ended helps nobody.
+        # A plugin's messages while it is being ended are not useful.
         if not self._over.is_set():
             self._reporter.line(text, is_error)

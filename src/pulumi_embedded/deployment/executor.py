@@ -1,4 +1,4 @@
-"""Carries out one step: calls the provider and fills in the new state; decides nothing."""
+"""Execute one decided step: call the provider and fill in the new state."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _DELETES = (Op.DELETE, Op.DELETE_REPLACED, Op.READ_DISCARD, Op.DISCARD_REPLACED)
 
 
 class Protected(EngineError):
-    """The resource is not to be deleted, and nothing was done."""
+    """The resource is protected and was not deleted. Nothing was changed."""
 
 
 class StepExecutor:
-    """Runs steps against the providers; a preview changes nothing outside this process."""
+    """Executes steps with the providers. A preview changes nothing outside of this process."""
 
     def __init__(self, registry: ProviderRegistry, say: Say, *, dry_run: bool) -> None:
         self._registry = registry
@@ -33,10 +33,18 @@ class StepExecutor:
         self._dry_run = dry_run
 
     def run(self, step: Step, deleting: Collection[str] = ()) -> Op:
-        """Does the step and says what it came to: a refresh becomes same, update or delete.
+        """Execute the step. Afterwards, an output is secret if an option or the input of the same name says so.
 
-        Raises EngineError if it failed; after a PartialFailure the new state holds what is there. However it ended,
-        an output is secret afterwards if an option says so or the input of its name is.
+        Args:
+            step: The step.
+            deleting: The URNs that the operation deletes.
+
+        Returns:
+            The operation. That of a refresh is same, update or delete.
+
+        Raises:
+            EngineError: The step failed. After a PartialFailure the new state contains the resource as it is.
+
         """
         try:
             return self._act(step, deleting)
@@ -65,7 +73,7 @@ class StepExecutor:
 
     def _same(self, step: Step) -> None:
         if step.untargeted:
-            # What was left out has no old state, and no id.
+            # A new resource that was left out has no old state and no id.
             step.resource.id = step.old.id if step.old else ""
             return
         old, new = _both(step)
@@ -96,7 +104,7 @@ class StepExecutor:
     def _finish_create(step: Step) -> None:
         new = step.resource
         new.created = new.modified = now()
-        # An old one that an earlier update deleted ahead is gone already.
+        # An old resource with a pending replacement was deleted by an earlier update.
         if step.pending_delete and step.old is not None and not step.old.pending_replacement:
             step.old.delete = True
 
@@ -118,7 +126,7 @@ class StepExecutor:
             new.outputs, new.init_errors = failure.outputs, failure.reasons
             new.modified = now()
             self._mark_secrets(new)
-            # The inputs stay the old ones, so that the next update finds the same difference again.
+            # Keep the old inputs, so that the next update finds the same difference.
             new.inputs = old.inputs
             raise
         new.modified = now()
@@ -149,7 +157,7 @@ class StepExecutor:
 
     def _read(self, step: Step) -> None:
         new = step.resource
-        # The provider is told what the program gave as what is there, too.
+        # The request contains the program's inputs as outputs too.
         request = new.copy()
         request.outputs = new.inputs
         failure = None
@@ -220,7 +228,7 @@ class StepExecutor:
         if old.external:
             changed = not equal(unwrap(old.outputs), unwrap(new.outputs))
             return Op.UPDATE if changed else Op.SAME
-        # What the next update of the unchanged program would see, from the other side.
+        # The difference that the next update of the unchanged program would find, in the other direction.
         diff = provider.diff(new.urn, new, old.inputs, old.ignore_changes)
         if diff.changes is None:
             news = ignoring(self._say, old.urn, old.ignore_changes, old.inputs, new.inputs)

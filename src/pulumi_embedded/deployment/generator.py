@@ -1,4 +1,4 @@
-"""From a registration to its steps: check, diff, decide. Serial: one registration is decided at a time.
+"""Decide the steps of a registration: check, compare, decide. One registration is decided at a time.
 
 The rules are those of the Pulumi engine (3.260).
 """
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 
 class StepGenerator:
-    """Decides the steps of every registration and, at the end, which resources are to go."""
+    """Decides the steps of every registration and, at the end, the deletes."""
 
     def __init__(
         self,
@@ -50,24 +50,28 @@ class StepGenerator:
         self.targeting = Targeting(options, base)
         self.constraint = Constraint(options.plan, self._aliases.renamed)
         self._seen: set[str] = set()
-        # URNs whose fate is decided: unchanged, created, updated, replaced or read.
+        # URNs whose steps are decided: unchanged, created, updated, replaced or read.
         self._operated: set[str] = set()
         self._replaced: set[str] = set()
-        # URNs that a replacement deleted ahead; they are created again when the program registers them.
+        # URNs that a replacement has deleted. They are created again when the program registers them.
         self._deleted_ahead: dict[str, tuple[str, ...]] = {}
-        # Replaced ones of earlier updates that a replacement deleted ahead.
+        # Resources that earlier updates replaced, and that a replacement has deleted now.
         self._gone: set[int] = set()
         self.deleting: set[str] = set()
         self.errored = False
 
     def urn(self, goal: Goal) -> str:
-        """The URN that the registration gets."""
+        """Return the URN of the registration."""
         return make_urn(self._target.stack, self._target.project.name, goal.parent, goal.type, goal.name)
 
     def steps(self, goal: Goal) -> list[Step]:
-        """The steps for one registration, never none; raises ResourceError if there can be none.
+        """Return the steps of one registration, at least one.
 
-        After the step of an import, `after_import` says how to go on.
+        After the step of an import, `after_import` returns the next ones.
+
+        Raises:
+            ResourceError: No step is possible.
+
         """
         urn = self._first_seen(self.urn(goal))
         old, conflicts = self._aliases.find(goal, urn, self._seen)
@@ -84,7 +88,7 @@ class StepGenerator:
         return steps
 
     def after_import(self, goal: Goal, imported: ResourceState) -> list[Step]:
-        """The steps that make the imported resource what the program wants; none where it is."""
+        """Return the steps that bring the imported resource to the program's goal. Empty if it is there."""
         new = goal.state(imported.urn)
         new.aliases = imported.aliases
         if not self.targeting.includes(new):
@@ -116,12 +120,12 @@ class StepGenerator:
             raise ResourceError(urn, str(error)) from None
 
     def _require_made(self, steps: Sequence[Step]) -> None:
-        """A step must not depend on a resource that was left out; in a preview each is told, and the rest goes on."""
+        """Reject a step that depends on a resource that was left out. A preview reports each one and continues."""
         for dependent, missing in self.targeting.missing(steps):
             # The doubled word is the CLI's.
             why = "which was was not specified in --target list"
             if not self.targeting.constrained:
-                # Pulumi CLI 3.260 creates it, and then refuses the state.
+                # Pulumi CLI 3.260 creates the resource, and then rejects the state.
                 why = "which is excluded and not in the state"
             self._refuse(dependent, f"Resource '{dependent}' depends on '{missing}' {why}.")
 
@@ -142,7 +146,7 @@ class StepGenerator:
             return self.targeting.keep(old, self._operated) if old else [self.targeting.skip(new)]
         new.inputs = self._checked(goal, old, new, seed)
         if conflicted:
-            # One object would belong to two resources: the conflict has been told.
+            # One object would belong to two resources. The conflict was reported before.
             raise ResourceError(new.urn, "")
         olds = old.inputs if old and not self._fresh(old, new) else {}
         self.constraint.registered(goal, old, new, olds, seed)
@@ -155,7 +159,7 @@ class StepGenerator:
         return self._decide_existing(goal, old, new, seed)
 
     def _leave(self, goal: Goal, old: ResourceState | None, new: ResourceState, seed: bytes) -> None:
-        """A resource that is no target has its old inputs, and no provider is asked; a component has none to ask."""
+        """Record a resource that is no target, with its old inputs. No provider is called."""
         left = new.copy()
         olds = old.inputs if old else {}
         if new.custom:
@@ -163,7 +167,7 @@ class StepGenerator:
         self.constraint.registered(goal, old, left, olds, seed)
 
     def _checked(self, goal: Goal, old: ResourceState | None, new: ResourceState, seed: bytes) -> Properties:
-        """The inputs with the provider's defaults; those of the old state count if it stays what it is."""
+        """Return the inputs with the provider's defaults. The old inputs count unless the resource is created again."""
         if old is None:
             return self._comparer.check(new, {}, goal.inputs, seed)
         news = ignoring(self._say, new.urn, goal.ignore_changes, goal.inputs, old.inputs)
@@ -172,11 +176,11 @@ class StepGenerator:
         return self._comparer.check(new, old.inputs, news, seed)
 
     def _fresh(self, old: ResourceState, new: ResourceState) -> bool:
-        """Whether the resource is created again in any case, so that its old inputs do not count."""
+        """Return whether the resource is created again in any case, so that its old inputs do not count."""
         return new.urn in self._deleted_ahead or old.external or self._chosen(old, new)
 
     def _chosen(self, old: ResourceState, new: ResourceState) -> bool:
-        """Whether the resource is replaced whatever differs: `--replace` names it, or `state taint` did."""
+        """Return whether `--replace` or `state taint` requires the replacement, whatever differs."""
         return old.taint or self.targeting.replaces(new.urn)
 
     def _import(self, goal: Goal, old: ResourceState | None, new: ResourceState) -> list[Step]:
@@ -204,7 +208,7 @@ class StepGenerator:
         return self._replace(goal, old, new, seed, action, diff)
 
     def _commanded(self, old: ResourceState, new: ResourceState) -> Diff | None:
-        """A replacement that needs no difference: because of an option, or of another resource's replacement."""
+        """Return a replacement that needs no difference, because of an option or of another resource's replacement."""
         if self._chosen(old, new):
             return Diff(changes=True, replaces=("id",))
         if self._replaced.intersection(new.replace_with):
@@ -249,7 +253,7 @@ class StepGenerator:
 
     def _condemn_dependents(self, root: ResourceState) -> list[ResourceState]:
         replaced = self._replaced_with(root)
-        # Pulumi CLI 3.260 deletes again what an interrupted replacement has deleted already, and a provider may refuse.
+        # Pulumi CLI 3.260 deletes again what an interrupted replacement has deleted. A provider can reject that.
         condemned = [
             resource for resource in replaced if id(resource) not in self._gone and not resource.pending_replacement
         ]
@@ -268,7 +272,7 @@ class StepGenerator:
         return dependent_replacements(self._base, root, decided, self._comparer.diff_blind)
 
     def read(self, state: ResourceState) -> list[Step]:
-        """The steps for a resource that the program reads and does not own."""
+        """Return the steps for a resource that the program reads and does not own."""
         self._operated.add(self._first_seen(state.urn))
         old = self._olds.get(state.urn)
         if old is None or old.external or old.id == state.id:
@@ -277,9 +281,13 @@ class StepGenerator:
         return [Step(Op.READ_REPLACEMENT, old, state, pending_delete=True), Step(Op.REPLACE, old, state)]
 
     def deletes(self) -> tuple[list[Step], list[Step]]:
-        """The steps for everything in the state that the program no longer has: what is kept, and what goes.
+        """Return the steps for all resources in the state that the program no longer has.
 
-        What goes is in no order yet. Nothing goes where something else would have to go with it unasked.
+        If a delete would require another one that was not requested, nothing is deleted.
+
+        Returns:
+            The steps of resources that stay, and those of deletes, which are in no order yet.
+
         """
         allowed = self._deletable()
         keeps, goes = [], []
@@ -302,9 +310,9 @@ class StepGenerator:
         return keeps, goes
 
     def _deletable(self) -> set[str]:
-        """The URNs of the targets, of what depends on them, and of what would be replaced with one of these.
+        """Return the URNs of the targets, of their dependents, and of all that is replaced with one of these.
 
-        Without targets, all URNs but those of excluded resources and of what these need.
+        Without targets, return all URNs except those of excluded resources and of those that they need.
         """
         if not self.targeting.constrained:
             return {resource.urn for resource in self._base} - self.targeting.kept()
@@ -323,16 +331,16 @@ class StepGenerator:
         return [Step(Op.READ_DISCARD if state.external else Op.DELETE, state, None)]
 
     def missing(self) -> list[str]:
-        """The URNs whose planned steps were not met."""
+        """Return the URNs whose planned steps did not happen."""
         return list(self.constraint.missing({resource.urn for resource in self._base}))
 
     def unknown_targets(self) -> list[str]:
-        """The targets that there are none of."""
+        """Return the targets that do not exist."""
         return self.targeting.unknown(self._seen)
 
 
 def _is_import(goal: Goal, old: ResourceState | None) -> bool:
-    """Whether the program wants a resource that is not the one in the state."""
+    """Return whether the program imports another resource than the one in the state."""
     if not (goal.custom and goal.import_id):
         return False
     return old is None or old.external or goal.import_id != (old.import_id or old.id)

@@ -1,4 +1,4 @@
-"""Ctrl-C once finishes the running steps and stops; twice ends at once."""
+"""Handle Ctrl-C: the first one finishes the running steps and stops, the second one ends at once."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _CANCELLED: Final = 8
 
 @contextmanager
 def interruptible(cancellation: Cancellation, sink: EventSink, abandon: Callable[[], None]) -> Iterator[None]:
-    """Turns SIGINT and SIGTERM into a cancellation while the operation runs; a second one abandons it.
+    """Turn SIGINT and SIGTERM into a cancellation while the operation runs. A second signal abandons it.
 
-    What was under way when it was abandoned stays in the state as pending.
+    Steps that were running when it was abandoned remain in the state as pending.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -34,7 +34,7 @@ def interruptible(cancellation: Cancellation, sink: EventSink, abandon: Callable
         if cancellation.by_user:
             abandon()
             _leave()
-        # Not in the handler itself: the thread that it interrupts may hold the display.
+        # In another thread, because the interrupted one can hold the display's lock.
         threading.Thread(target=announce, daemon=True).start()
 
     def announce() -> None:
@@ -55,7 +55,7 @@ def interruptible(cancellation: Cancellation, sink: EventSink, abandon: Callable
 
 
 def _leave() -> None:
-    """End this process without another word from the display, which may be in the middle of one."""
+    """End this process without using the display, which can be in the middle of a line."""
     if sys.stdout.isatty():
         # A live display hides the cursor.
         os.write(1, b"\x1b[?25h\n")

@@ -1,4 +1,4 @@
-"""The providers of one operation: each provider resource has one configured plugin, started when first needed."""
+"""The providers of one operation. Each provider resource has one configured plugin, started at its first use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["ProviderRegistry"]
 
 
 class ProviderRegistry:
-    """Finds the provider of a resource by its reference `URN::ID`; references come from the state or this run."""
+    """Finds a resource's provider by its reference `URN::ID`, which comes from the state or from this run."""
 
     def __init__(self, host: PluginHost, engine: str, folder: str, builtin: BuiltinProvider) -> None:
         self._host = host
@@ -33,19 +33,19 @@ class ProviderRegistry:
         self._folder = folder
         self._lock = threading.RLock()
         self._configured: dict[str, Provider] = {}
-        # Providers that were checked in this run and wait for their step.
+        # Providers that were checked in this run and whose step has not run yet.
         self._checked: dict[str, Provider] = {}
         self._olds: dict[str, ResourceState] = {}
-        # What each configured provider was given.
+        # The configuration of each provider.
         self._inputs: dict[str, Properties] = {}
 
     def remember(self, resources: Iterable[ResourceState]) -> None:
-        """Make the providers of a state available to `get`; their plugins start when needed."""
+        """Make the providers of a state available to `get`. Their plugins start at the first use."""
         with self._lock:
             self._olds = {resource.reference: resource for resource in resources if resource.is_provider}
 
     def start_ahead(self, resources: Iterable[ResourceState]) -> None:
-        """Begins to start the plugins of the state's providers; that of dynamic ones loads those of the resources."""
+        """Begin to start the plugins of the state's providers. That of dynamic resources imports their modules."""
         for state in self._olds.values():
             package = provider_package(state.type)
             if not state.delete and package != BUILTIN:
@@ -68,7 +68,12 @@ class ProviderRegistry:
         return Provider(plugin, request)
 
     def get(self, reference: str) -> Provider:
-        """The configured provider; one that only the state knows is started with what the state says of it."""
+        """Return the configured provider of a reference. One that only the state has is configured as in the state.
+
+        Raises:
+            EngineError: Neither the program nor the state has the provider, or its plugin cannot be started.
+
+        """
         with self._lock:
             if reference not in self._configured:
                 old = self._olds.get(reference)
@@ -78,7 +83,7 @@ class ProviderRegistry:
             return self._configured[reference]
 
     def check(self, urn: str, olds: Properties, news: Properties) -> tuple[Properties, list[CheckFailure]]:
-        """The provider resource's inputs; the engine's own entries go round the plugin."""
+        """Check a provider resource's inputs. The engine's own entries are not passed to the plugin."""
         with self._lock:
             provider = self._checked.get(urn) or self._reusable(urn, news) or self._load(urn, news)
             inputs, failures = provider.check_config(urn, public_config(olds), public_config(news))
@@ -88,7 +93,7 @@ class ProviderRegistry:
         return {**inputs, **{key: news[key] for key in ("version", "__internal") if key in news}}, []
 
     def _reusable(self, urn: str, news: Properties) -> Provider | None:
-        """A provider that a refresh has already started with the same configuration."""
+        """Return a provider that a refresh has started with the same configuration. None if there is none."""
         for reference, provider in self._configured.items():
             old = self._olds.get(reference)
             if old is not None and old.urn == urn and equal(unwrap(old.inputs), unwrap(news)):
@@ -96,7 +101,10 @@ class ProviderRegistry:
         return None
 
     def diff(self, old: ResourceState, news: Properties) -> Diff:
-        """How a provider resource's new inputs differ; where the plugin cannot say, values decide, never to replace."""
+        """Return how a provider resource's new inputs differ.
+
+        If the plugin does not know, changed values are an update and never a replacement.
+        """
         with self._lock:
             provider = self._checked.get(old.urn) or self.get(old.reference)
         diff = provider.diff_config(old.urn, old, public_config(news))
@@ -105,7 +113,7 @@ class ProviderRegistry:
         return diff
 
     def keep(self, state: ResourceState) -> None:
-        """Make an unchanged provider available under its reference, configured as the state says."""
+        """Make an unchanged provider available under its reference, with its configuration in the state."""
         with self._lock:
             if state.reference in self._configured:
                 self._checked.pop(state.urn, None)
@@ -116,12 +124,12 @@ class ProviderRegistry:
             self._inputs[state.reference] = public_config(state.inputs)
 
     def create(self, urn: str, inputs: Properties, preview: bool) -> tuple[str, Properties]:
-        """Configures a new provider and gives it an id, which is unknown in a preview."""
+        """Configure a new provider, and return its id, which is unknown in a preview, and its outputs."""
         id_ = UNKNOWN_SENTINEL if preview else str(uuid.uuid4())
         return id_, self._configure(urn, id_, inputs)
 
     def update(self, old: ResourceState, inputs: Properties) -> Properties:
-        """Configures a provider again under its old id; whoever still needs the old configuration has had it."""
+        """Configure a provider again under its old id. Steps that need the old configuration have run before."""
         return self._configure(old.urn, old.id, inputs)
 
     def _configure(self, urn: str, id_: str, inputs: Properties) -> Properties:
@@ -136,7 +144,7 @@ class ProviderRegistry:
         return outputs
 
     def diff_between(self, old_reference: str, new_reference: str) -> Diff:
-        """How the configuration differs between a resource's old provider and its new one."""
+        """Return how the configurations of a resource's old and new provider differ."""
         old = self._olds.get(old_reference)
         if old is None:
             return Diff()

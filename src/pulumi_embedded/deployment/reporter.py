@@ -1,4 +1,4 @@
-"""Tells the display what happens, and counts it; called from many threads, heard by the display one at a time."""
+"""Report what happens to the display, and count it. Many threads call it, and the display gets one event at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pulumi_embedded.model.urns import PROVIDER_PREFIX, urn_name
 
 __all__ = ["Reporter"]
 
-# These are parts of a replacement, which is counted once, or come before the operation proper.
+# Parts of a replacement, which counts once, and steps before the operation proper.
 _UNCOUNTED = {
     Op.CREATE_REPLACEMENT,
     Op.DELETE_REPLACED,
@@ -39,7 +39,7 @@ _STDERR = 2
 
 
 class Reporter:
-    """The one way to the display; default providers are the engine's own and never shown."""
+    """The only path to the display. Default providers belong to the engine, and are not shown."""
 
     def __init__(self, sink: EventSink, stack_urn: str) -> None:
         self._sink = sink
@@ -49,27 +49,27 @@ class Reporter:
 
     @property
     def changes(self) -> dict[Op, int]:
-        """How many steps of each kind have ended."""
+        """The number of completed steps of each kind."""
         return dict(self._changes)
 
     def tell(self, event: Event) -> None:
-        """Passes an event on."""
+        """Pass an event on."""
         with self._lock:
             self._sink(event)
 
     def diagnose(self, urn: str, severity: Severity, message: str) -> None:
-        """Report something about a resource, or, without URN, about the stack."""
+        """Report a message about a resource or, if the URN is empty, about the stack."""
         self.tell(Diagnostic(urn or self._stack_urn, severity, message))
 
     def line(self, text: str, is_error: bool) -> None:
-        """Passes on a line that the program or a plugin printed."""
+        """Report a line that the program or a plugin printed."""
         if text.strip():
-            # Streams of their own, as the two have in the CLI (3.260): what they say is shown apart.
+            # The CLI (3.260) also shows standard output and standard error separately.
             severity, stream = (Severity.INFO_ERROR, _STDERR) if is_error else (Severity.INFO, _STDOUT)
             self.tell(Diagnostic(self._stack_urn, severity, text, stream=stream))
 
     def warn_of_pending(self, operations: Sequence[PendingOperation]) -> None:
-        """Report which steps of an earlier operation were begun and have no recorded end, and what to do."""
+        """Report the steps of an earlier operation that began and have no recorded end, and what to do."""
         lines = "".join(
             f"  * {operation.resource.urn}, interrupted while {operation.type}\n" for operation in operations
         )
@@ -96,24 +96,24 @@ class Reporter:
         return bool(unknown)
 
     def started(self, step: Step) -> None:
-        """A step begins."""
+        """Report that a step begins."""
         self._tell_step(StepStarted(StepView.of(step)))
 
     def failed(self, step: Step) -> None:
-        """A step failed."""
+        """Report that a step failed."""
         self._tell_step(StepFailed(StepView.of(step)))
 
     def ended(self, step: Step, op: Op | None = None) -> None:
-        """A step's outputs are there."""
+        """Report that a step has ended and its outputs are known."""
         self._tell_step(StepEnded(StepView.of(step, op)))
 
     def _tell_step(self, event: StepStarted | StepEnded | StepFailed) -> None:
-        # What is removed here was deleted, and told of, by an earlier operation.
+        # An earlier operation deleted this resource and reported it.
         if not _is_default_provider(event.step.urn) and event.step.op is not Op.REMOVE_PENDING_REPLACE:
             self.tell(event)
 
     def count(self, urn: str, op: Op) -> None:
-        """Counts a step that was done."""
+        """Count a completed step."""
         if op not in _UNCOUNTED and not _is_default_provider(urn):
             with self._lock:
                 self._changes[op] += 1

@@ -1,4 +1,4 @@
-"""Carries out decided steps, so many at once as allowed, and records each before and after."""
+"""Run decided steps, as many in parallel as allowed, and record each before and after it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ __all__ = ["StepRunner", "run_deletes", "run_refresh"]
 class StepRunner:
     """Runs steps for many threads.
 
-    After the first failure none begins any more, and those that run are waited for. With `--continue-on-error` only
-    what depends on the failed resource is left out (Pulumi CLI 3.260).
+    After the first failure no step begins, and running steps are completed. With `--continue-on-error` only dependents
+    of
+    the failed resource are left out (Pulumi CLI 3.260).
     """
 
     def __init__(
@@ -46,10 +47,10 @@ class StepRunner:
         self._cancellation = cancellation
         self._deleting = deleting
         self._places = threading.Semaphore(options.parallel)
-        # Components wait for their outputs before they count as done.
+        # A component is not complete before its outputs are registered.
         self.components: dict[str, Step] = {}
         self.failures: list[Step] = []
-        # The URNs of what failed, and of what was not begun because it depends on that.
+        # The URNs of failed steps, and of steps that did not begin because they depend on a failed one.
         self.undone: set[str] = set()
 
     @property
@@ -59,11 +60,11 @@ class StepRunner:
 
     @property
     def stopping(self) -> bool:
-        """Whether some of what was to be carried out may not have been."""
+        """Whether the operation is stopping, so that some steps do not run."""
         return self._cancellation.stopping
 
     def run_chain(self, steps: Sequence[Step]) -> None:
-        """Carry steps out one after the other, up to one that fails; raises Cancelled if nothing more may begin."""
+        """Run steps one after the other until one fails. Raises Cancelled if no step is allowed to begin."""
         for step in steps:
             if step.resource.all_dependencies() & self.undone:
                 self.undone.add(step.urn)
@@ -76,7 +77,7 @@ class StepRunner:
                 raise
 
     def run(self, step: Step) -> None:
-        """Carry the step out and record it; raises StepFailed if it failed, Cancelled if nothing more may begin."""
+        """Run the step, and record it. Raises StepFailed if it failed, and Cancelled if no step is allowed to begin."""
         named = {"pulumi.urn": step.urn, "pulumi.operation": str(step.op)}
         with self._places, span(f"{step.op} {step.resource.type}", named):
             self._cancellation.check()
@@ -91,13 +92,13 @@ class StepRunner:
                 self._journal.leave(step)
                 self._fail(step, error)
             except Protected as error:
-                # The other deletes go on.
+                # The other deletes continue.
                 self._journal.end(step, done=False)
                 self._tell(step, error)
             except EngineError as error:
                 self._journal.end(step, done=False)
                 if step.op is Op.REFRESH:
-                    # What could not be read stays as it is, and the others are read (Pulumi CLI 3.260).
+                    # A resource that cannot be read stays unchanged, and the others are read (Pulumi CLI 3.260).
                     self._tell(step, error)
                 self._fail(step, error)
             except BaseException:
@@ -131,7 +132,7 @@ class StepRunner:
             self.components[step.urn] = step
 
     def run_all(self, steps: Sequence[Step]) -> None:
-        """Carries steps out side by side and returns when all have ended; failures have been told then."""
+        """Run steps in parallel, and return when all have ended. Their failures were reported."""
         with ThreadPoolExecutor(max(1, min(len(steps), self._options.parallel))) as pool:
             futures = [pool.submit(self.run, step) for step in steps]
         for future in futures:
@@ -140,24 +141,24 @@ class StepRunner:
                 raise error
 
     def drain(self) -> None:
-        """Returns when no step is running any more; those that wait for their turn find the operation over."""
+        """Return when no step runs any more. Waiting steps find the operation cancelled."""
         for _ in range(self._options.parallel):
             self._places.acquire()
         self._places.release(self._options.parallel)
 
 
 def _reads_a_change(step: Step) -> bool:
-    """Whether the resource was read before and has other outputs now."""
+    """Return whether the resource was read before and has other outputs now."""
     return bool(step.old and step.new and diff_objects(step.old.outputs, step.new.outputs, internal=True))
 
 
 def run_deletes(
     runner: StepRunner, cancellation: Cancellation, resources: Sequence[ResourceState], steps: Sequence[Step]
 ) -> None:
-    """Run the steps in rounds; a round begins when the one before has ended.
+    """Run deletes in rounds. A round begins when the previous one has ended.
 
-    A resource whose step failed stays in the state with all that it depends on. The other deletes are carried out if it
-    is a protected one, or with `--continue-on-error` (Pulumi CLI 3.260). Any other failure stops everything.
+    A resource whose delete failed stays in the state with everything that it depends on. After a protected resource, or
+    with `--continue-on-error`, the other deletes run (Pulumi CLI 3.260). Any other failure stops the operation.
     """
     step_of = {id(step.resource): step for step in steps}
     for batch in delete_order(resources, [step.resource for step in steps]):
@@ -174,7 +175,7 @@ def run_refresh(
     resources: Sequence[ResourceState],
     chosen: Sequence[ResourceState],
 ) -> list[ResourceState]:
-    """Refreshes the chosen ones of the resources and gives all of them as they are now, the vanished left out."""
+    """Refresh the chosen resources, and return all resources as they are now, without those that are gone."""
     steps = {id(resource): Step(Op.REFRESH, resource, resource.copy()) for resource in chosen}
     runner.run_all(list(steps.values()))
     current = [steps[id(resource)].new if id(resource) in steps else resource for resource in resources]

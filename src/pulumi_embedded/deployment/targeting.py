@@ -1,4 +1,4 @@
-"""What `--target`, `--exclude` and `--replace` make of a registration, by the rules of the Pulumi engine (3.260)."""
+"""Apply `--target`, `--exclude` and `--replace` to registrations, with the rules of the Pulumi engine (3.260)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["Targeting", "UrnTargets", "kept_step", "require_known"]
 
 
 class UrnTargets:
-    """The URNs that were named; none named means every one.
+    """The URNs of an option. If the option is not given, every URN is included.
 
-    Pulumi CLI 3.260: `*` matches any characters but colons, `**` any at all, nothing else is special.
+    Pulumi CLI 3.260: `*` matches any characters except colons, `**` any characters. Nothing else is special.
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
@@ -29,7 +29,7 @@ class UrnTargets:
 
     @property
     def constrained(self) -> bool:
-        """Whether anything was named."""
+        """Whether the option is given."""
         return bool(self._known or self._patterns)
 
     def __contains__(self, urn: str) -> bool:
@@ -38,7 +38,7 @@ class UrnTargets:
         return any(pattern.fullmatch(urn) for pattern in self._patterns)
 
     def add(self, urn: str) -> None:
-        """Names one more, where any was named."""
+        """Include one more URN, if the option is given."""
         if self.constrained:
             self._known.add(urn)
 
@@ -49,7 +49,7 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 
 class Targeting:
-    """Knows which resources are among the targets, and which of the others were left out."""
+    """The resources that an operation is allowed to change, and new ones that were left out."""
 
     def __init__(self, options: Options, base: Sequence[ResourceState]) -> None:
         self._base = base
@@ -59,23 +59,23 @@ class Targeting:
         self._replaced = UrnTargets(options.replaces)
         self._excludes = UrnTargets(options.excludes)
         self._exclude_dependents = options.exclude_dependents
-        # With the dependents of targets, or of excluded resources, that were met so far.
+        # Includes the dependents of targets, or of excluded resources, found so far.
         self._actual = UrnTargets(options.targets or options.excludes)
-        # The new resources that were left out, and those of which it was told that something needs them.
+        # New resources that were left out, and those of them that were reported as needed.
         self.skipped: set[str] = set()
         self._told: set[str] = set()
 
     @property
     def constrained(self) -> bool:
-        """Whether there are any targets."""
+        """Whether there are targets."""
         return self._targets.constrained
 
     def replaces(self, urn: str) -> bool:
-        """Whether the resource is to be replaced in any case."""
+        """Return whether the resource must be replaced in any case."""
         return self._replaced.constrained and urn in self._replaced
 
     def includes(self, state: ResourceState) -> bool:
-        """Whether the resource may be changed; the stack and providers always may."""
+        """Return whether the resource is allowed to change. The stack and providers always are."""
         if not self.constrained:
             return state.type == STACK_TYPE or state.is_provider or not self._excluded(state)
         included = self.named(state)
@@ -84,7 +84,7 @@ class Targeting:
         return included or state.type == STACK_TYPE or state.is_provider
 
     def _excluded(self, state: ResourceState) -> bool:
-        """Whether the resource is excluded, or with `--exclude-dependents` depends on one that is."""
+        """Return whether the resource is excluded or, with `--exclude-dependents`, depends on an excluded one."""
         if not self._excludes.constrained:
             return False
         excluded = state.urn in self._excludes or (
@@ -95,20 +95,20 @@ class Targeting:
         return excluded
 
     def named(self, state: ResourceState) -> bool:
-        """Whether the resource is a target, or with `--target-dependents` depends on one."""
+        """Return whether the resource is a target or, with `--target-dependents`, depends on one."""
         if state.urn in self._targets:
             return True
         return self._dependents and any(urn in self._actual for urn in state.all_dependencies())
 
     def skip(self, new: ResourceState) -> Step:
-        """The step for a new resource that is no target: it is not made, and the state does not have it."""
+        """Return the step of a new resource that is no target. It is not created and not in the state."""
         self.skipped.add(new.urn)
         return Step(Op.SAME, None, new, untargeted=True)
 
     def keep(self, old: ResourceState, decided: Collection[str]) -> list[Step]:
-        """The steps for a resource that is no target: before it, what it depends on and the program has no more.
+        """Return the steps of a resource that is no target, after those of its dependencies that the program lacks.
 
-        Otherwise that would come after it in the state.
+        Otherwise the dependencies would follow it in the state.
         """
         kept = {urn: kept_step(resource) for urn, resource in self._chain(old, decided)}
         return list(kept.values())
@@ -120,7 +120,7 @@ class Targeting:
         yield old.urn, old
 
     def missing(self, steps: Sequence[Step]) -> list[tuple[str, str]]:
-        """What the steps depend on and was left out: pairs of the dependent and the resource, each told once."""
+        """Return pairs of a step's URN and a left-out resource that it depends on, each resource once."""
         missing = []
         for step in steps:
             if step.new is None or step.left_out:
@@ -131,7 +131,7 @@ class Targeting:
         return missing
 
     def refreshed(self, resources: Sequence[ResourceState]) -> list[ResourceState]:
-        """Those of the resources that a refresh reads."""
+        """Return the resources that a refresh reads."""
         if self._excludes.constrained:
             return [resource for resource in resources if not self._excluded(resource)]
         chosen = []
@@ -142,7 +142,7 @@ class Targeting:
         return chosen
 
     def deletable(self) -> set[str]:
-        """The URNs of the targets in the state and of all that depends on them or is a child of them."""
+        """Return the URNs of the targets in the state and of all their dependents and children."""
         urns: set[str] = set()
         for resource in self._base:
             if resource.urn in self._targets or resource.all_dependencies() & urns:
@@ -150,9 +150,9 @@ class Targeting:
         return urns
 
     def kept(self) -> set[str]:
-        """The URNs of the excluded resources in the state and of all that they need.
+        """Return the URNs of the excluded resources in the state and of all that they need.
 
-        With `--exclude-dependents` also of all that depends on one of these.
+        With `--exclude-dependents`, also of all dependents of these.
         """
         kept = {
             id(resource) for resource in self._base if self._excludes.constrained and resource.urn in self._excludes
@@ -167,36 +167,36 @@ class Targeting:
             kept = grown
 
     def refused(self, urns: Collection[str]) -> list[str]:
-        """Those of the URNs that would be deleted without having been named."""
+        """Return the URNs that would be deleted without being targets."""
         if self._dependents:
             return []
         return [urn for urn in urns if urn not in self._targets]
 
     def unknown(self, urns: Collection[str]) -> list[str]:
-        """The targets that neither the state nor, by these URNs, the program has."""
+        """Return the targets that neither the state nor the program has. `urns` are the program's."""
         urns_known = {resource.urn for resource in self._base} | set(urns)
         return [urn for urn in self._targets.literals if urn not in urns_known]
 
     def unknown_excludes(self) -> list[str]:
-        """The excluded resources that the state does not have."""
+        """Return the excluded resources that the state lacks."""
         urns = {resource.urn for resource in self._base}
         return [urn for urn in self._excludes.literals if urn not in urns]
 
     def unknown_replacements(self) -> list[str]:
-        """The resources to replace that the state does not have."""
+        """Return the resources to replace that the state lacks."""
         urns = {resource.urn for resource in self._base}
         return [urn for urn in self._replaced.literals if urn not in urns]
 
 
 def kept_step(state: ResourceState) -> Step:
-    """The step for a resource that stays as it is because it is no target; it gets its id when it is carried out."""
+    """Return the step of a resource that stays unchanged because it is no target. It gets its id when the step runs."""
     new = state.copy()
     new.id = ""
     return Step(Op.SAME, state, new, untargeted=True)
 
 
 def require_known(options: Options, base: Sequence[ResourceState]) -> None:
-    """Raise EngineError if an operation without a program names a resource that the state does not have."""
+    """Raise EngineError if an operation without a program names a resource that the state lacks."""
     urns = {resource.urn for resource in base}
     for urn in UrnTargets(options.targets + options.excludes).literals if options.kind is not Kind.UPDATE else []:
         if urn not in urns:

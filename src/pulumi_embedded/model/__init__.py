@@ -1,1 +1,1 @@
-"""The values that the whole engine shares: resources, steps, goals, events, options, plans and URNs."""
+"""The values that the whole engine uses: resources, steps, goals, events, options, plans and URNs."""

@@ -1,4 +1,4 @@
-"""How two property values differ, as a value: added, deleted, updated and unchanged parts, down to the leaves."""
+"""Compare two property values: added, deleted, updated and unchanged parts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ArrayDiff", "ObjectDiff", "ValueDiff", "diff_objects", "diff_values"
 
 @dataclass
 class ValueDiff:
-    """One value that changed; arrays and objects say where inside."""
+    """One value that changed. For arrays and objects it contains the differences inside."""
 
     old: Value
     new: Value
@@ -22,7 +22,7 @@ class ValueDiff:
 
 @dataclass
 class ArrayDiff:
-    """The differing elements of two arrays by index."""
+    """The differences of two arrays by index."""
 
     adds: dict[int, Value] = field(default_factory=dict)
     deletes: dict[int, Value] = field(default_factory=dict)
@@ -30,13 +30,13 @@ class ArrayDiff:
     updates: dict[int, ValueDiff] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """The highest index and one: a plugin's detailed diff need not mention the elements before it."""
+        """Return the highest index plus one. A plugin's detailed diff can omit the elements before it."""
         return max((*self.adds, *self.deletes, *self.sames, *self.updates), default=-1) + 1
 
 
 @dataclass
 class ObjectDiff:
-    """The differing properties of two objects by name."""
+    """The differences of two objects by name."""
 
     adds: Properties = field(default_factory=dict)
     deletes: Properties = field(default_factory=dict)
@@ -44,21 +44,21 @@ class ObjectDiff:
     updates: dict[str, ValueDiff] = field(default_factory=dict)
 
     def keys(self) -> list[str]:
-        """Every property of either side, sorted."""
+        """Return the properties of both sides, sorted."""
         return sorted({*self.adds, *self.deletes, *self.sames, *self.updates})
 
     def changed_keys(self) -> list[str]:
-        """The properties that are not the same on both sides, sorted."""
+        """Return the properties that differ, sorted."""
         return sorted({*self.adds, *self.deletes, *self.updates})
 
 
 def is_internal(name: str) -> bool:
-    """Whether the property belongs to the engine or the SDK and is never shown."""
+    """Return whether the property belongs to the engine or the SDK and is not shown."""
     return name.startswith("__")
 
 
 def equal(left: Value, right: Value) -> bool:
-    """Whether two values are the same; a boolean never equals a number, a secret never a plain value."""
+    """Return whether two values are equal. A boolean never equals a number, and a secret never equals a plain value."""
     if isinstance(left, Secret) or isinstance(right, Secret):
         both = isinstance(left, Secret) and isinstance(right, Secret)
         return both and equal(unwrap(left), unwrap(right))
@@ -72,7 +72,14 @@ def equal(left: Value, right: Value) -> bool:
 
 
 def diff_objects(old: Mapping[str, Value], new: Mapping[str, Value], *, internal: bool = False) -> ObjectDiff | None:
-    """The difference of two objects, None if they are equal; `__names` only count with `internal`."""
+    """Return the difference of two objects. None if they are equal.
+
+    Args:
+        old: The old object.
+        new: The new object.
+        internal: Whether internal properties, which begin with `__`, count.
+
+    """
     diff = ObjectDiff()
     for key in sorted({*old, *new}):
         if is_internal(key) and not internal:
@@ -92,7 +99,7 @@ def diff_objects(old: Mapping[str, Value], new: Mapping[str, Value], *, internal
 
 
 def diff_values(old: Value, new: Value, *, internal: bool = False) -> ValueDiff | None:
-    """The difference of two values, None if they are equal; two secrets never tell whether they are."""
+    """Return the difference of two values. None if they are equal. Two secrets always count as equal."""
     if isinstance(old, Secret) and isinstance(new, Secret):
         return None
     if isinstance(old, dict) and isinstance(new, dict):

@@ -1,4 +1,4 @@
-"""What an operation tells whoever watches it; the displays are made of nothing else."""
+"""The events of an operation. The displays use nothing else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class Severity(StrEnum):
-    """How grave a message is; `info#err` is a program's standard error."""
+    """The severity of a message. `info#err` is a program's standard error."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -37,7 +37,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class StepView:
-    """A step as it stood when the event was sent: copies, so that later changes do not show."""
+    """A step at the time of its event. It contains copies, so that later changes do not appear."""
 
     op: Op
     urn: str
@@ -49,7 +49,7 @@ class StepView:
 
     @classmethod
     def of(cls, step: Step, op: Op | None = None) -> StepView:
-        """The view of a step, under another operation where its result says so (a refresh that found changes)."""
+        """Return the view of a step, under another operation if its result differs, as after a refresh."""
         return cls(
             op or step.op,
             step.urn,
@@ -62,7 +62,7 @@ class StepView:
 
     @property
     def resource(self) -> ResourceState:
-        """The new state, or the old one if there is no new."""
+        """The new state, or the old one if there is no new one."""
         state = self.new or self.old
         assert state is not None  # noqa: S101 - a step has one of the two
         return state
@@ -91,14 +91,14 @@ class StepEnded:
 
 @dataclass(frozen=True)
 class StepFailed:
-    """A step failed; a diagnostic said why."""
+    """A step failed. A diagnostic contains the reason."""
 
     step: StepView
 
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """A message about a resource (or, without URN, the stack); an ephemeral one is live status only."""
+    """A message about a resource or, if the URN is empty, about the stack. An ephemeral one is only shown live."""
 
     urn: str
     severity: Severity
@@ -109,14 +109,14 @@ class Diagnostic:
 
 @dataclass(frozen=True)
 class SystemMessage:
-    """A line of the engine's own, outside every resource."""
+    """A line of the engine that belongs to no resource."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The operation's counts by step kind, and its length in seconds."""
+    """The numbers of steps by their kind, and the duration in seconds."""
 
     changes: dict[Op, int] = field(default_factory=dict)
     seconds: float = 0.0

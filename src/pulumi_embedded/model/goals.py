@@ -1,4 +1,4 @@
-"""What the program asks for: one resource with its options, as the monitor received it."""
+"""The program's request: one resource with its options, as the monitor received it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Alias", "Goal"]
 
 @dataclass(frozen=True)
 class Alias:
-    """Another name that the resource may have in the state; unset parts are as in the resource's present name."""
+    """Another name of the resource in the state. Parts that are not set are those of its present name."""
 
     urn: str = ""
     name: str = ""
@@ -30,7 +30,7 @@ class Alias:
 
 @dataclass
 class Goal:
-    """One registration: type, name, inputs and resource options."""
+    """One registration: type, name, inputs and resource options. None means that the program did not set an option."""
 
     type: str
     name: str
@@ -54,13 +54,13 @@ class Goal:
     import_id: str = ""
 
     def state(self, urn: str) -> ResourceState:
-        """The resource's new state before anything was done: no id, no outputs."""
+        """Return the resource's state before its step, without an id and outputs."""
         options = {name: getattr(self, name) for name in _STATE_OPTIONS}
         protect, retain = bool(self.protect), bool(self.retain_on_delete)
         return ResourceState(urn=urn, protect=protect, retain_on_delete=retain, **options)
 
     def inherit(self, parent: Goal) -> None:
-        """Take from the parent what the program left open (Pulumi CLI 3.260: inheritFromParent)."""
+        """Take options from the parent that the program did not set (Pulumi CLI 3.260: inheritFromParent)."""
         self.deleted_with = self.deleted_with or parent.deleted_with
         if self.protect is None:
             self.protect = parent.protect
@@ -71,14 +71,14 @@ class Goal:
             self.provider = parent.provider
 
     def external_state(self, urn: str, id_: str) -> ResourceState:
-        """The state of a resource that the program reads and does not own, before it was read."""
+        """Return the state, before the read, of a resource that the program reads and does not own."""
         state = self.state(urn)
         state.id, state.external = id_, True
         return state
 
     @classmethod
     def from_request(cls, request: resource_pb2.RegisterResourceRequest) -> Goal:
-        """The goal of a RegisterResource call; raises Unsupported for options that only the Pulumi CLI has."""
+        """Return the goal of a RegisterResource call. Raises Unsupported for options that only the Pulumi CLI has."""
         _refuse(request)
         return cls(
             type=request.type,
@@ -162,7 +162,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def _seconds(text: str) -> float:
-    """The seconds in a Go duration such as `1h30m`."""
+    """Return the seconds in a Go duration such as `1h30m`."""
     total, number, rest = 0.0, "", text
     while rest:
         if rest[0].isdigit() or rest[0] == ".":

@@ -1,4 +1,4 @@
-"""JSON as Go's encoding/json writes it, in which Pulumi keeps configuration objects: programs see this text."""
+"""JSON as Go's encoding/json writes it. Pulumi stores configuration objects in this form, and programs see the text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SMALL: Final = 1e-6
 
 
 def compact(value: Any, *, html: bool = True) -> str:
-    """The value on one line: keys sorted, no spaces and, with `html`, `<`, `>` and `&` escaped."""
+    """Return the value on one line, with sorted keys and without spaces. With `html`, `<`, `>` and `&` are escaped."""
     if isinstance(value, dict):
         pairs = (f"{_string(key, html)}:{compact(value[key], html=html)}" for key in sorted(value))
         return "{" + ",".join(pairs) + "}"
@@ -33,7 +33,7 @@ def compact(value: Any, *, html: bool = True) -> str:
 
 
 def number_text(number: float) -> str:
-    """A number without a fraction as an integer, others as short as they can be read back."""
+    """Return a whole number as an integer, and any other number in its shortest exact form."""
     if not math.isfinite(number):
         raise EngineError(f"the number {number} has no form in JSON")
     if number == 0 or _SMALL <= abs(number) < _LARGE:
@@ -42,7 +42,7 @@ def number_text(number: float) -> str:
 
 
 def _decimal(text: str) -> str:
-    """`1e-05`, as Python writes it, without an exponent."""
+    """Return a number such as Python's `1e-05` without an exponent."""
     mantissa, separator, exponent = text.partition("e-")
     if not separator:
         return text

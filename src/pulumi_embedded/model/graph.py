@@ -1,4 +1,4 @@
-"""Who depends on whom in a snapshot, whose order is a topological one."""
+"""The dependencies in a snapshot, whose resources are in topological order."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ __all__ = ["delete_order", "dependents_of", "needs_of", "repaired", "with_new_na
 def dependents_of(
     resources: Sequence[ResourceState], root: ResourceState, ignore: Collection[str] = ()
 ) -> list[ResourceState]:
-    """The resources that depend on the root, directly or not, each after those that it depends on itself.
+    """Return the direct and indirect dependents of the root, each after the ones that it depends on.
 
-    Being a child is no dependency here.
+    Being a child does not count.
+
+    Args:
+        resources: The snapshot.
+        root: The resource.
+        ignore: URNs that are left out.
+
     """
     affected = {root.urn}
     dependents = []
@@ -31,7 +37,7 @@ def _index(resources: Sequence[ResourceState], resource: ResourceState) -> int:
 
 
 def delete_order(resources: Sequence[ResourceState], condemned: Iterable[ResourceState]) -> list[list[ResourceState]]:
-    """The condemned in rounds: every resource comes in a round before those that it depends on or is a child of."""
+    """Return the resources to delete in rounds. Each is in an earlier round than its dependencies and its parent."""
     left = {id(resource): resource for resource in condemned}
     needs = {key: _needs(resources, resource) for key, resource in left.items()}
     rounds: list[list[ResourceState]] = []
@@ -48,7 +54,7 @@ def delete_order(resources: Sequence[ResourceState], condemned: Iterable[Resourc
 def _needs(resources: Sequence[ResourceState], resource: ResourceState) -> set[int]:
     urns = resource.all_dependencies()
     earlier = resources[: _index(resources, resource)]
-    # Depending on a component is depending on all of its children that came before.
+    # A dependency on a component is one on all its children before this resource.
     components = {other.urn for other in earlier if not other.custom and other.urn in resource.used()}
     needed = set()
     for other in earlier:
@@ -60,7 +66,7 @@ def _needs(resources: Sequence[ResourceState], resource: ResourceState) -> set[i
 
 
 def needs_of(resources: Sequence[ResourceState], roots: Iterable[ResourceState]) -> set[int]:
-    """The ids (`id()`) of the resources that the roots depend on or are children of, directly or not."""
+    """Return the ids (`id()`) of all resources that the roots depend on or are children of."""
     needs: set[int] = set()
     left = list(roots)
     while left:
@@ -71,19 +77,19 @@ def needs_of(resources: Sequence[ResourceState], roots: Iterable[ResourceState])
 
 
 def repaired(resources: Iterable[ResourceState]) -> list[ResourceState]:
-    """The resources with every mention of one that is no longer there removed."""
+    """Return the resources without references to resources that are gone."""
     present: set[str] = set()
     result = []
     for resource in resources:
         state = resource.copy()
         state.dependencies = [urn for urn in resource.dependencies if urn in present]
         kept = {key: [urn for urn in urns if urn in present] for key, urns in resource.property_dependencies.items()}
-        # Pulumi CLI 3.260 forgets the properties without dependencies here; the next update writes them again.
+        # Pulumi CLI 3.260 drops properties without dependencies here. The next update writes them again.
         state.property_dependencies = {key: urns for key, urns in kept.items() if urns}
         state.replace_with = [urn for urn in resource.replace_with if urn in present]
         if state.deleted_with not in present:
             state.deleted_with = ""
-        # A parent that only follows is another one of its URN, and none either.
+        # A resource that follows with the parent's URN is another one, and does not count.
         if state.parent not in present:
             state.parent = ""
         present.add(state.urn)
@@ -92,9 +98,9 @@ def repaired(resources: Iterable[ResourceState]) -> list[ResourceState]:
 
 
 def with_new_names(resources: Sequence[ResourceState]) -> list[ResourceState]:
-    """The resources with every URN that an alias replaced written as the new one, their own included.
+    """Return the resources with every URN that an alias replaced changed to the new one.
 
-    So what a replacement left to be deleted has the name of what replaced it (Pulumi CLI 3.260:
+    A resource that a replacement left to delete gets the name of its replacement (Pulumi CLI 3.260:
     NormalizeURNReferences).
     """
     names: dict[str, str] = {}

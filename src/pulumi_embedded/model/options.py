@@ -1,4 +1,4 @@
-"""What one operation is to do, on which stack, and how it may be stopped."""
+"""The options of one operation, and its cancellation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Cancellation", "Cancelled", "Kind", "Options", "StepFailed"]
 
 
 class Kind(StrEnum):
-    """The operations; the values are Pulumi's own names."""
+    """The kinds of operations, with Pulumi's names."""
 
     UPDATE = "update"
     REFRESH = "refresh"
@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Options:
-    """How the operation runs; no targets means every resource."""
+    """The options of an operation. Empty targets mean every resource."""
 
     kind: Kind
     dry_run: bool
@@ -39,12 +39,12 @@ class Options:
     continue_on_error: bool = False
     excludes: tuple[str, ...] = ()
     exclude_dependents: bool = False
-    # What the operation must keep to.
+    # A saved plan that the operation must follow.
     plan: UpdatePlan | None = None
 
 
 class Cancelled(EngineError):
-    """The operation is being stopped; nothing new is begun."""
+    """The operation is being stopped, so no further step begins."""
 
 
 class StepFailed(Cancelled):
@@ -52,7 +52,7 @@ class StepFailed(Cancelled):
 
 
 class Cancellation:
-    """Stops an operation between steps: on the first failure, or when the user asks."""
+    """Stops an operation between steps, after the first failure or when the user asks."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -60,11 +60,11 @@ class Cancellation:
         self.by_user = False
 
     def fail(self) -> None:
-        """A step failed: let the running ones end and begin none."""
+        """Stop because a step failed. Running steps are completed."""
         self._stop()
 
     def cancel(self) -> None:
-        """The user asked to stop."""
+        """Stop because the user asked for it."""
         self.by_user = True
         self._stop()
 
@@ -74,17 +74,17 @@ class Cancellation:
             act()
 
     def on_stop(self, act: Callable[[], None]) -> None:
-        """Calls `act` when there is a reason to stop, at once if there is one already."""
+        """Call `act` when the operation stops, or at once if it is stopping already."""
         self._callbacks.append(act)
         if self._event.is_set():
             act()
 
     @property
     def stopping(self) -> bool:
-        """Whether nothing new may begin."""
+        """Whether no further step is allowed to begin."""
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise Cancelled if nothing new may begin."""
+        """Raise Cancelled if no further step is allowed to begin."""
         if self._event.is_set():
             raise Cancelled("the operation is being stopped")

@@ -1,4 +1,4 @@
-"""How an operation ended, as a value."""
+"""The outcome of an operation."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["Outcome"]
 
 @dataclass
 class Outcome:
-    """How the operation ended: the counts of its steps, and whether it did everything that it was to do."""
+    """The outcome of an operation: the numbers of its steps, and whether it failed or was cancelled."""
 
     changes: dict[Op, int] = field(default_factory=dict)
     failed: bool = False
     cancelled: bool = False
-    # What was decided, for another operation to keep to.
+    # The plan of this operation, which another operation can follow.
     plan: UpdatePlan | None = None
 
     @property
     def has_changes(self) -> bool:
-        """Whether any step was more than `same` or a read."""
+        """Whether any step was something else than `same` or a read."""
         quiet = {Op.SAME, Op.READ, Op.READ_DISCARD, Op.REFRESH}
         return any(count for op, count in self.changes.items() if op not in quiet)

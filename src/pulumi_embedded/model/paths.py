@@ -20,7 +20,7 @@ _MISSING: Final = object()
 
 
 def parse_path(text: str) -> Path:
-    """The elements of a path; raises EngineError if it is none."""
+    """Return the elements of a path. Raises EngineError if the text is not a path."""
     path: list[str | int] = []
     position = 0
     while position < len(text):
@@ -39,7 +39,10 @@ def parse_path(text: str) -> Path:
 
 
 def path_text(path: Path) -> str:
-    """The path as parse_path reads it; names of other characters than letters, digits and `_` are quoted."""
+    """Return the path as text, which parse_path reads.
+
+    Names with characters other than letters, digits and `_` are quoted.
+    """
     text = ""
     for element in path:
         if isinstance(element, int):
@@ -52,14 +55,14 @@ def path_text(path: Path) -> str:
 
 
 def contains(outer: Path, inner: Path) -> bool:
-    """Whether `inner` names the place that `outer` names, or one inside it; `*` stands for any element."""
+    """Return whether `inner` is the place of `outer` or inside it. `*` stands for any element."""
     if len(inner) < len(outer):
         return False
     return all(part in ("*", inner[index]) for index, part in enumerate(outer))
 
 
 def get_at(value: Value, path: Sequence[str | int]) -> Value:
-    """The value at the path, None if none exists."""
+    """Return the value at the path. None if there is none."""
     result = _get(value, path)
     return None if result is _MISSING else result
 
@@ -77,17 +80,18 @@ def _get(value: Value, path: Sequence[str | int]) -> Value:
 
 
 def reset_at(target: Properties, source: Properties, path: Path) -> tuple[Properties, bool]:
-    """The target with what the source has at the path, and whether that could be done (Pulumi CLI 3.260).
+    """Return the target with the source's value at the path, and whether that was possible (Pulumi CLI 3.260).
 
-    A property that the source lacks is removed. Elements are neither added to a list nor removed from it: where that
-    would be needed, or the two are of different kinds on the way, the answer is False.
+    A property that the source lacks is removed. List elements are neither added nor removed. If that would be
+    necessary, or
+    if the values on the path are of different kinds, the result is False.
     """
     result = copy.deepcopy(target)
     return result, _reset(source, result, path, hidden=False)
 
 
 def _reset(source: Value, target: Value, path: Path, *, hidden: bool) -> bool:
-    """Changes the target in place; `hidden` says that a secret of the source, and none of the target, is around it."""
+    """Change the target in place. `hidden` is whether a secret of the source, and none of the target, contains it."""
     (source, was_secret), (target, is_secret) = _bare(source), _bare(target)
     hidden = (hidden or was_secret) and not is_secret
     key, rest = path[0], path[1:]

@@ -1,7 +1,8 @@
-"""The update plan: what a preview found that an update will do, and whether a registration or a step keeps to it.
+"""The update plan of a preview, and whether an update follows it.
 
-The rules are those of the Pulumi engine (3.260). A value that the preview did not know accepts any value, a step may be
-replaced by a lesser one (an update by none), and every resource option must be as it was.
+The rules are those of the Pulumi engine (3.260). An unknown value accepts any value. A lesser step can replace a
+planned
+one, such as `same` for an update. Every resource option must be the same.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pulumi_embedded.model.values import UNKNOWN, UNKNOWN_SENTINEL, Properties, 
 
 __all__ = ["PropertyChanges", "ResourcePlan", "UpdatePlan", "allows", "unchanged"]
 
-# The steps that stand in for a planned one; every step stands in for itself.
+# The steps that are allowed instead of a planned one. The planned step itself is always allowed.
 _LESSER: Final = {
     Op.CREATE: {Op.SAME},
     Op.UPDATE: {Op.SAME},
@@ -30,13 +31,13 @@ _LESSER: Final = {
 
 
 def allows(planned: Op, op: Op) -> bool:
-    """Whether the step may be done where the plan has the other one."""
+    """Return whether the step is allowed instead of the planned one."""
     return op is planned or op in _LESSER.get(planned, ())
 
 
 @dataclass(frozen=True)
 class PropertyChanges:
-    """The properties that are added and updated, with their new values, and the names of those that are deleted."""
+    """Added and updated properties with their new values, and the names of deleted ones."""
 
     adds: Properties = field(default_factory=dict)
     updates: Properties = field(default_factory=dict)
@@ -44,7 +45,7 @@ class PropertyChanges:
 
     @classmethod
     def between(cls, olds: Properties, news: Properties) -> PropertyChanges:
-        """How the new properties differ from the old ones."""
+        """Return how the new properties differ from the old ones."""
         changes: dict[str, list[str]] = {"+": [], "~": [], "-": [], "=": [], "": []}
         for key in sorted({*olds, *news}):
             changes[_change(key, olds, news, lenient=False)].append(key)
@@ -52,9 +53,9 @@ class PropertyChanges:
         return cls(adds, updates, changes["-"])
 
     def violation(self, olds: Properties, news: Properties) -> str:
-        """What becomes of the properties against the plan, in the Pulumi CLI's notation; empty if nothing does.
+        """Return how the properties differ from the plan, in the Pulumi CLI's notation. Empty if they do not.
 
-        `~+name[{planned}!={actual}]` is an update in the plan that is an addition.
+        `~+name[{planned}!={actual}]` is a planned update that is an addition.
         """
         keys = {*olds, *news, *self.adds, *self.updates, *self.deletes}
         texts = sorted(filter(None, (self._key_violation(key, olds, news) for key in keys)))
@@ -83,7 +84,7 @@ class PropertyChanges:
 
 
 def _change(key: str, olds: Properties, news: Properties, *, lenient: bool) -> str:
-    """What becomes of the property: `+`, `~`, `-`, `=`, or nothing if it has no value on either side."""
+    """Return the change of a property: `+`, `~`, `-`, `=`, or empty if it has no value on either side."""
     old, new = olds.get(key), news.get(key)
     if key in olds and key in news:
         same = _agree(old, new, lenient=lenient)
@@ -95,7 +96,7 @@ def _change(key: str, olds: Properties, news: Properties, *, lenient: bool) -> s
 
 
 def _agree(planned: Value, actual: Value, *, lenient: bool = True) -> bool:
-    """Whether two values are the same; with `lenient`, an unknown one is the same as any."""
+    """Return whether two values are the same. With `lenient`, an unknown value equals every value."""
     if planned is UNKNOWN or actual is UNKNOWN:
         return lenient or planned is actual
     if isinstance(planned, Secret) or isinstance(actual, Secret):
@@ -112,7 +113,7 @@ def _agree(planned: Value, actual: Value, *, lenient: bool = True) -> bool:
 
 
 def _text(value: Value) -> str:
-    """The value in the Pulumi CLI's notation; a secret is not shown, which the CLI does."""
+    """Return the value in the Pulumi CLI's notation. Unlike the CLI, do not show secrets."""
     if value is UNKNOWN:
         return "output<string>{}"
     if isinstance(value, Secret):
@@ -125,7 +126,7 @@ def _text(value: Value) -> str:
 
 
 def _scalar(value: Any) -> str:
-    """A value as Go prints it."""
+    """Return a value as Go prints it."""
     if value is None:
         return "<nil>"
     if isinstance(value, bool):
@@ -135,27 +136,27 @@ def _scalar(value: Any) -> str:
 
 @dataclass
 class ResourcePlan:
-    """What is planned for one resource; there is no goal if the program does not register it."""
+    """The plan of one resource. There is no goal if the program does not register it."""
 
     goal: Goal | None = None
     inputs: PropertyChanges = field(default_factory=PropertyChanges)
     outputs: PropertyChanges = field(default_factory=PropertyChanges)
     steps: list[Op] = field(default_factory=list)
-    # The outputs after the steps; nothing is held to them.
+    # The outputs after the steps, which are not compared.
     state: Properties | None = None
     seed: bytes = b""
 
     def option_violation(self, goal: Goal) -> str:
-        """The first way in which the options of the registration differ from the plan; empty if none exists."""
+        """Return the first difference between the registration's options and the plan. Empty if there is none."""
         if self.goal is None:
             return "resource unexpectedly not deleted"
         return next(filter(None, _option_violations(self.goal, goal)), "")
 
     def violation(self, goal: Goal, olds: Properties, news: Properties) -> str:
-        """The first way in which the registration differs from the plan; empty if none exists.
+        """Return the first difference between the registration and the plan. Empty if there is none.
 
         Args:
-            goal: What the program registered.
+            goal: The registration.
             olds: The inputs in the state.
             news: The inputs that the provider has checked.
 
@@ -165,7 +166,7 @@ class ResourcePlan:
 
 
 def _option_violations(planned: Goal, goal: Goal) -> Iterator[str]:
-    """In the Pulumi engine's order; empty texts in between."""
+    """Return the differences in the Pulumi engine's order, with empty texts between them."""
     if goal.custom != planned.custom:
         yield f"resource kind changed (expected {'custom' if planned.custom else 'component'})"
     if not _same_provider(planned.provider, goal.provider):
@@ -190,13 +191,13 @@ def _option_violations(planned: Goal, goal: Goal) -> Iterator[str]:
 
 
 def _dependency_violations(planned: Goal, goal: Goal) -> Iterator[str]:
-    """A property that was unknown can be absent now, and its dependencies with it."""
+    """Return differences of dependencies. A property that was unknown can be missing now, with its dependencies."""
     for key, urns in planned.property_dependencies.items():
         yield _sets(f"dependencies for {key}", urns, goal.property_dependencies.get(key, urns))
 
 
 def _same_provider(planned: str, actual: str) -> bool:
-    """Whether the references are equal; the id of a provider that the update creates was not known."""
+    """Return whether the references are equal. The id of a provider that the update creates was not known."""
     if planned == actual:
         return True
     return provider_urn(planned) == provider_urn(actual) and planned.endswith(f"::{UNKNOWN_SENTINEL}")
@@ -215,7 +216,7 @@ def _alias_text(alias: Alias) -> str:
 
 
 def unchanged(old: ResourceState) -> ResourcePlan:
-    """The plan for a resource of the state that the plan does not have: that nothing of it changes."""
+    """Return the plan of a resource that the saved plan lacks: nothing changes."""
     goal = Goal(
         old.type,
         urn_name(old.urn),
@@ -235,6 +236,6 @@ def unchanged(old: ResourceState) -> ResourcePlan:
 
 @dataclass
 class UpdatePlan:
-    """What is planned for each resource, by URN."""
+    """The plan of each resource, by URN."""
 
     resources: Mapping[str, ResourcePlan] = field(default_factory=dict)

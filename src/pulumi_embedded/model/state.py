@@ -1,4 +1,4 @@
-"""A resource as the state file holds it: what is written is what is read, also of keys this engine does not know."""
+"""A resource in the state file. Keys that this engine does not know are written as they were read."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ JSON = dict[str, Any]
 
 
 def now() -> str:
-    """The time of this moment as Pulumi writes it: UTC, RFC 3339."""
+    """Return the current time as Pulumi writes it: UTC, RFC 3339."""
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 @dataclass(eq=False)
 class ResourceState:
-    """One resource; equal only to itself, because a replacement puts two of one URN in the state."""
+    """One resource. It equals only itself, because a replacement puts two resources with one URN into the state."""
 
     urn: str
     type: str
@@ -57,7 +57,7 @@ class ResourceState:
     extra: JSON = field(default_factory=dict)
 
     def copy(self) -> ResourceState:
-        """The same resource as a state of its own."""
+        """Return a copy."""
         return copy.copy(self)
 
     @property
@@ -67,21 +67,21 @@ class ResourceState:
 
     @property
     def reference(self) -> str:
-        """How other resources name this one as their provider."""
+        """The reference to this provider in other resources."""
         return f"{self.urn}::{self.id}"
 
     def all_dependencies(self) -> set[str]:
-        """The URNs that must exist while this resource does, whatever it is to them."""
+        """Return the URNs that must exist while this resource does, including its parent."""
         return (self.used() | {self.parent}) - {""}
 
     def ordered_dependencies(self) -> list[str]:
-        """The same, in the order in which the CLI looks at them (3.260: GetAllDependencies)."""
+        """Return the same URNs in the CLI's order (3.260: GetAllDependencies)."""
         properties = [urn for key in sorted(self.property_dependencies) for urn in self.property_dependencies[key]]
         first = [provider_urn(self.provider) if self.provider else "", self.parent, *self.dependencies]
         return [urn for urn in dict.fromkeys([*first, *properties, self.deleted_with, *self.replace_with]) if urn]
 
     def used(self) -> set[str]:
-        """The URNs that this resource depends on other than as a child; its parent may be among them all the same."""
+        """Return the URNs that this resource depends on, not counting the relation to its parent."""
         urns = {self.deleted_with, *self.replace_with, *self.dependencies}
         for names in self.property_dependencies.values():
             urns.update(names)
@@ -90,7 +90,7 @@ class ResourceState:
         return urns - {""}
 
     def to_json(self, encode: Callable[[Value], Value]) -> JSON:
-        """The resource in the state file's form (Pulumi 3.260: apitype.ResourceV3), empty values left out."""
+        """Return the resource in the state file's form (Pulumi 3.260: apitype.ResourceV3), without empty values."""
         document: JSON = {"urn": self.urn, "custom": self.custom}
         for name, key in _KEYS.items():
             value = getattr(self, name)
@@ -100,7 +100,7 @@ class ResourceState:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any], decode: Callable[[Value], Value]) -> ResourceState:
-        """The resource that the state file's entry describes."""
+        """Return the resource of an entry in the state file."""
         names = {key: name for name, key in _KEYS.items()}
         values: dict[str, Any] = {"extra": {key: value for key, value in document.items() if key not in names}}
         for key, name in names.items():
@@ -120,7 +120,7 @@ _SEALED = {"inputs", "outputs"}
 
 @dataclass(eq=False)
 class PendingOperation:
-    """A step that was begun and whose end is not recorded: `creating`, `updating`, `deleting`, `reading`."""
+    """A step that began and has no recorded end: `creating`, `updating`, `deleting` or `reading`."""
 
     resource: ResourceState
     type: str

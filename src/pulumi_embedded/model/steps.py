@@ -1,4 +1,4 @@
-"""What to do with one resource, decided from its old state, its new state and the provider's diff; nothing is run.
+"""Decide the steps of one resource, from its old state, its new state and the provider's diff. Pure.
 
 The rules are those of the Pulumi engine (3.260).
 """
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class Op(StrEnum):
-    """What a step does; the values are Pulumi's own names."""
+    """The operation of a step, with Pulumi's names."""
 
     SAME = "same"
     CREATE = "create"
@@ -49,18 +49,18 @@ class Op(StrEnum):
 
     @property
     def imports(self) -> bool:
-        """Whether a resource that Pulumi did not make is taken into the state."""
+        """Whether the step takes a resource into the state that Pulumi did not create."""
         return self in (Op.IMPORT, Op.IMPORT_REPLACEMENT)
 
     @property
     def is_part(self) -> bool:
-        """Whether it is a part of a replacement, which is a step itself."""
+        """Whether the step is a part of a replacement, which is a step itself."""
         parts = (Op.CREATE_REPLACEMENT, Op.READ_REPLACEMENT, Op.IMPORT_REPLACEMENT)
         return self in (*parts, Op.DELETE_REPLACED, Op.DISCARD_REPLACED)
 
 
 class DiffKind(StrEnum):
-    """How one property differs; the values are Pulumi's own names."""
+    """The kind of a property's difference, with Pulumi's names."""
 
     ADD = "add"
     ADD_REPLACE = "add-replace"
@@ -71,22 +71,22 @@ class DiffKind(StrEnum):
 
     @property
     def replaces(self) -> bool:
-        """Whether this difference needs a replacement."""
+        """Whether the difference requires a replacement."""
         return self.value.endswith("-replace")
 
     @property
     def basic(self) -> DiffKind:
-        """The kind without its replacement."""
+        """The kind without the replacement."""
         return DiffKind(self.value.removesuffix("-replace"))
 
     def to_replace(self) -> DiffKind:
-        """The same kind, needing a replacement."""
+        """Return the same kind with a replacement."""
         return DiffKind(f"{self.basic.value}-replace")
 
 
 @dataclass(frozen=True)
 class PropertyDiff:
-    """One entry of a detailed diff; `input_diff` compares inputs with inputs instead of outputs with inputs."""
+    """One entry of a detailed diff. With `input_diff` it compares two inputs, otherwise an output with an input."""
 
     kind: DiffKind
     input_diff: bool = False
@@ -94,7 +94,7 @@ class PropertyDiff:
 
 @dataclass(frozen=True)
 class Diff:
-    """A provider's answer: `changes` is None if it cannot tell."""
+    """A provider's answer. `changes` is None if the provider does not know."""
 
     changes: bool | None = None
     replaces: tuple[str, ...] = ()
@@ -109,7 +109,7 @@ class Diff:
 
 
 class Action(Enum):
-    """What becomes of a resource that the program registered."""
+    """The decision about a registered resource."""
 
     SAME = "same"
     UPDATE = "update"
@@ -119,7 +119,7 @@ class Action(Enum):
 
 @dataclass(eq=False)
 class Step:
-    """One thing to do; `old` is what is in the state, `new` what will be."""
+    """One operation on a resource. `old` is its state before, and `new` its state after it."""
 
     op: Op
     old: ResourceState | None
@@ -127,35 +127,42 @@ class Step:
     keys: tuple[str, ...] = ()
     diffs: tuple[str, ...] = ()
     detailed_diff: dict[str, PropertyDiff] | None = None
-    # A replaced resource stays in the state until its replacement is there: `delete` or `pendingReplacement`.
+    # A replaced resource stays in the state until its replacement exists, as `delete` or `pendingReplacement`.
     pending_delete: bool = False
     pending_replacement: bool = False
     ignore_changes: list[str] = field(default_factory=list)
-    # What an import takes the place of: it has no old state before it has read one.
+    # The resource that an import replaces. The import itself has no old state before it has read one.
     replaced: ResourceState | None = None
-    # Not among the targets: kept as it is, or, where it is not there yet, left out of the state.
+    # Whether the resource is no target: it stays unchanged, or is left out of the state if it is new.
     untargeted: bool = False
 
     @property
     def resource(self) -> ResourceState:
-        """The state that the step is about: the new one, or the old one if there is no new."""
+        """The new state, or the old one if there is no new one."""
         state = self.new or self.old
         assert state is not None  # noqa: S101 - a step has one of the two
         return state
 
     @property
     def urn(self) -> str:
-        """The resource's URN."""
+        """The URN of the resource."""
         return self.resource.urn
 
     @property
     def left_out(self) -> bool:
-        """Whether the resource is new and no target, so that nothing is done and the state does not have it."""
+        """Whether the resource is new and no target, so that nothing is done and the state lacks it."""
         return self.untargeted and self.old is None
 
 
 def decide(old: ResourceState, diff: Diff, delete_before_replace: bool | None) -> Action:
-    """What the diff makes of a resource that is in the state; the resource option wins over the provider's wish."""
+    """Return the action for a resource in the state.
+
+    Args:
+        old: The resource.
+        diff: The provider's answer.
+        delete_before_replace: The resource option, which overrides the provider. None if it is not set.
+
+    """
     if diff.changes or old.pending_replacement:
         if not (diff.needs_replace or old.pending_replacement):
             return Action.UPDATE
@@ -172,7 +179,7 @@ def replacement_steps(
     diff: Diff,
     condemned: Sequence[ResourceState] = (),
 ) -> list[Step]:
-    """The steps of a replacement; the condemned dependents are deleted first, the last of them first of all."""
+    """Return the steps of a replacement. The condemned dependents are deleted first, in reverse order."""
     why = (diff.replaces, diff.changed, diff.detailed)
     if action is Action.REPLACE:
         return [
@@ -189,7 +196,7 @@ def replacement_steps(
 
 
 def with_replace_on_changes(diff: Diff, paths: Sequence[str], init_errors: bool = False) -> Diff:
-    """The diff with every change under one of the paths made a replacement."""
+    """Return the diff, in which every change at one of the paths requires a replacement."""
     if not paths or not (diff.changes or init_errors):
         return diff
     outer = [parse_path(path) for path in paths]
@@ -212,7 +219,7 @@ def with_replace_on_changes(diff: Diff, paths: Sequence[str], init_errors: bool 
 
 
 def detailed_diff(diff: ObjectDiff) -> dict[str, PropertyDiff]:
-    """The detailed diff of inputs that the engine itself compared."""
+    """Return the detailed diff of inputs that the engine has compared."""
     return {path_text(path): PropertyDiff(kind, input_diff=True) for path, kind in _object_kinds(diff)}
 
 
@@ -241,7 +248,7 @@ _INVERTED = {
 
 
 def invert(diff: Diff) -> Diff:
-    """The diff seen from the other side: what a refresh found, from what the next update would undo."""
+    """Return the diff in the other direction: what a refresh found, from what the next update would change."""
     if diff.detailed is None:
         return diff
     return replace(

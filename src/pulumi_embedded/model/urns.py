@@ -1,4 +1,4 @@
-"""A URN names a resource for life: urn:pulumi:STACK::PROJECT::PARENT_TYPE$TYPE::NAME."""
+"""URNs, which identify resources: urn:pulumi:STACK::PROJECT::PARENT_TYPE$TYPE::NAME."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROVIDER_PREFIX = "pulumi:providers:"
 
 
 def make_urn(stack: str, project: str, parent: str, type_: str, name: str) -> str:
-    """The URN of a resource; the root stack leaves no trace in its children's types."""
+    """Return the URN of a resource. The root stack is not part of its children's types."""
     parent_type = _qualified_type(parent) if parent else ""
     chain = f"{parent_type}${type_}" if parent_type and parent_type != STACK_TYPE else type_
     return f"urn:pulumi:{stack}::{project}::{chain}::{name}"
@@ -31,22 +31,22 @@ def _qualified_type(urn: str) -> str:
 
 
 def urn_stack(urn: str) -> str:
-    """The stack that the resource is in."""
+    """Return the stack of the resource."""
     return urn.split(":", 3)[2]
 
 
 def urn_type(urn: str) -> str:
-    """The resource's own type, without its parents'."""
+    """Return the resource's own type, without its parents' types."""
     return _qualified_type(urn).rsplit("$", 1)[-1]
 
 
 def urn_name(urn: str) -> str:
-    """The resource's name, which may itself hold `::`."""
+    """Return the resource's name, which can contain `::`."""
     return urn.split("::", 3)[3]
 
 
 def display_type(urn: str) -> str:
-    """The type as people read it: `postgresql:index/role:Role` is shown as `postgresql:index:Role`."""
+    """Return the type as people read it: `postgresql:index:Role` for `postgresql:index/role:Role`."""
     parts = urn_type(urn).split(":")
     if len(parts) != 3:
         return urn_type(urn)
@@ -58,15 +58,15 @@ def display_type(urn: str) -> str:
 
 
 def is_provider_type(type_: str) -> bool:
-    """Whether resources of this type are providers."""
+    """Return whether resources of this type are providers."""
     return type_.startswith(PROVIDER_PREFIX)
 
 
 def provider_package(type_: str) -> str:
-    """The package that a resource type or a provider type belongs to."""
+    """Return the package of a resource type or a provider type."""
     return type_.removeprefix(PROVIDER_PREFIX) if is_provider_type(type_) else type_.split(":", 1)[0]
 
 
 def provider_urn(reference: str) -> str:
-    """The URN in a provider reference `URN::ID`."""
+    """Return the URN in a provider reference `URN::ID`."""
     return reference.rpartition("::")[0]

@@ -1,4 +1,4 @@
-"""Property values: JSON values, `Secret` around some of them, `UNKNOWN` in place of those that a preview cannot know.
+"""Property values: JSON values, with `Secret` around some, and `UNKNOWN` for those that a preview cannot know.
 
 The signatures and the unknown sentinels are Pulumi's (sdk/go/common/resource, SDK `pulumi.runtime.rpc`).
 """
@@ -56,7 +56,7 @@ _SENTINELS: Final = {
 
 
 class Unknown:
-    """The one value that is not known before the update; `UNKNOWN` is its only instance."""
+    """The value that is not known before the update. `UNKNOWN` is its only instance."""
 
     def __repr__(self) -> str:
         return "UNKNOWN"
@@ -67,12 +67,12 @@ class Unknown:
 
 UNKNOWN: Final = Unknown()
 BLINDED: Final = "[secret]"
-"""What is printed in place of a secret."""
+"""The text that is printed for a secret."""
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A value that is written encrypted and shown as `[secret]`; its repr never holds it."""
+    """A value that is written encrypted and shown as `[secret]`. Its repr does not contain it."""
 
     value: Value
 
@@ -81,7 +81,7 @@ class Secret:
 
 
 def from_struct(struct: struct_pb2.Struct | None) -> Properties:
-    """The properties in a protocol message; whole numbers become integers, signed wrappers become their values."""
+    """Return the properties in a protocol message, with integers for whole numbers and values for signed wrappers."""
     if struct is None:
         return {}
     return {key: _decode(value) for key, value in struct.fields.items()}
@@ -125,9 +125,14 @@ def _decode_object(properties: Properties) -> Value:
 def to_struct(
     properties: Mapping[str, Value], *, secrets: bool, unknowns: bool = True, resources: bool = True
 ) -> struct_pb2.Struct:
-    """The properties as a protocol message: secrets wrapped only where the reader takes them.
+    """Return the properties as a protocol message.
 
-    Without `unknowns`, unknown values are left out; without `resources`, a reference becomes the resource's id.
+    Args:
+        properties: The properties.
+        secrets: Whether the reader accepts wrapped secrets. Otherwise they are in plain text.
+        unknowns: Whether unknown values are included.
+        resources: Whether the reader accepts resource references. Otherwise they become ids.
+
     """
     options = _Encoding(secrets, unknowns, resources)
     struct = struct_pb2.Struct()
@@ -137,7 +142,7 @@ def to_struct(
 
 
 def _known(value: Value) -> Value:
-    """The value without its unknown parts."""
+    """Return the value without its unknown parts."""
     if isinstance(value, list):
         return [_known(element) for element in value if not _is_unknown(element)]
     if isinstance(value, dict):
@@ -206,12 +211,12 @@ def _any(value: Value, test: Callable[[Value], bool]) -> bool:
 
 
 def contains_unknowns(value: Value) -> bool:
-    """Whether any part of the value is unknown."""
+    """Return whether any part of the value is unknown."""
     return _any(value, lambda part: part is UNKNOWN)
 
 
 def contains_secrets(value: Value) -> bool:
-    """Whether any part of the value is secret."""
+    """Return whether any part of the value is secret."""
     return _any(value, lambda part: isinstance(part, Secret))
 
 
@@ -225,12 +230,12 @@ def _map(value: Value, change: Callable[[Value], Value]) -> Value:
 
 
 def unwrap(value: Value) -> Value:
-    """The value with every secret in plain; for comparison and for providers, never for showing."""
+    """Return the value with all secrets in plain text. For comparisons and providers, never for output."""
     return _map(value, lambda part: unwrap(part.value) if isinstance(part, Secret) else part)
 
 
 def plain(value: Value, *, show_secrets: bool = False) -> Value:
-    """The value as JSON for people and tools: `[secret]` for secrets, the sentinel string for unknowns."""
+    """Return the value as JSON, with `[secret]` for secrets and the sentinel for unknown values."""
 
     def change(part: Value) -> Value:
         if isinstance(part, Secret):
@@ -241,7 +246,7 @@ def plain(value: Value, *, show_secrets: bool = False) -> Value:
 
 
 def annotate_secrets(outputs: Properties, inputs: Mapping[str, Value]) -> None:
-    """Marks an output as secret where the input of the same name holds a secret (for providers that take none)."""
+    """Mark an output as secret if the input of its name contains a secret, for providers without secrets."""
     for key, value in inputs.items():
         if key not in outputs:
             continue
@@ -253,9 +258,15 @@ def annotate_secrets(outputs: Properties, inputs: Mapping[str, Value]) -> None:
 
 @dataclass(frozen=True)
 class ConfigValue:
-    """One configuration value as text (objects as JSON), decrypted; `secret` says whether it may be shown.
+    """One decrypted configuration value.
 
-    `secrets` are the texts that were encrypted, and `blinded` is the text with `[secret]` in their place.
+    Attributes:
+        text: The value as text, objects as JSON.
+        secret: Whether it contains a secret.
+        is_object: Whether it is an object.
+        blinded: The text with `[secret]` in place of secrets.
+        secrets: The texts that were encrypted.
+
     """
 
     text: str

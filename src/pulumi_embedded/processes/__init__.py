@@ -1,1 +1,1 @@
-"""The processes around the engine, and the protocols spoken with them: the program and the provider plugins."""
+"""The processes around the engine, the program and the provider plugins, and the protocols between them."""

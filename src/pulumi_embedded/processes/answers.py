@@ -1,4 +1,4 @@
-"""What a provider answers, as values: check failures, diffs, reads, and the failures that leave something behind."""
+"""A provider's answers as values: check failures, diffs, reads, and errors that leave a changed resource."""
 
 from __future__ import annotations
 
@@ -31,15 +31,23 @@ __all__ = [
 
 
 class ProviderError(EngineError):
-    """The provider refused or failed; the message is its own."""
+    """The provider rejected a call or failed. The message is the provider's."""
 
 
 class NoAnswer(ProviderError):
-    """The provider was asked and nothing that it said tells whether it acted."""
+    """The provider was called, and it is not known whether it acted."""
 
 
 class PartialFailure(ProviderError):
-    """The provider made or changed the resource and it is not healthy: the state must keep what is there."""
+    """The provider created or changed the resource, which is not healthy. The state must keep the resource.
+
+    Attributes:
+        id: The id of the resource.
+        outputs: Its outputs.
+        inputs: Its inputs. None if the provider did not return them.
+        reasons: Why it is not healthy.
+
+    """
 
     def __init__(self, id_: str, outputs: Properties, inputs: Properties | None, reasons: list[str]) -> None:
         super().__init__(f"{len(reasons)} error{'s' if len(reasons) != 1 else ''} occurred:\n" + _bullets(reasons))
@@ -54,7 +62,7 @@ def _bullets(reasons: list[str]) -> str:
 
 
 def check_message(new: ResourceState, failure: CheckFailure, inputs: Properties) -> str:
-    """The failure as the Pulumi CLI words it (3.260)."""
+    """Return the failure in the Pulumi CLI's words (3.260)."""
     where = f"{new.type} resource '{urn_name(new.urn)}'"
     if not failure.property:
         return f"{where} has a problem: {failure.reason}"
@@ -63,12 +71,12 @@ def check_message(new: ResourceState, failure: CheckFailure, inputs: Properties)
 
 
 class DiffUnavailable(EngineError):
-    """The provider's configuration is unknown in this preview, so it cannot compare."""
+    """The provider cannot compare, because its configuration is unknown in this preview."""
 
 
 @dataclass(frozen=True)
 class CheckFailure:
-    """An input that the provider does not take, and why."""
+    """An input that the provider rejects, with the reason."""
 
     property: str
     reason: str
@@ -76,7 +84,7 @@ class CheckFailure:
 
 @dataclass(frozen=True)
 class ReadResult:
-    """What the provider found: no id where the resource is gone, inputs only where it can tell them."""
+    """The result of a read. `id` is empty if the resource is gone. `inputs` is None if they are not known."""
 
     id: str
     outputs: Properties = field(default_factory=dict)
@@ -84,7 +92,7 @@ class ReadResult:
 
 
 def _partial_failure(error: grpc.RpcError) -> PartialFailure | None:
-    """The failure of a resource that was made and is not healthy, whose details gRPC carries beside the message."""
+    """Return the failure of an unhealthy resource, from the details of a gRPC error. None if there is none."""
     metadata: Any = error.trailing_metadata() or ()
     packed = dict(metadata).get("grpc-status-details-bin")
     if packed is None:
@@ -99,20 +107,37 @@ def _partial_failure(error: grpc.RpcError) -> PartialFailure | None:
 
 
 def error_from(error: grpc.RpcError, package: str, ended: Callable[[], str | None]) -> ProviderError:
-    """What a failed call means; `ended` says how the plugin's process ended, None if it still runs."""
+    """Return the error for a failed call.
+
+    Args:
+        error: The gRPC error.
+        package: The package of the plugin.
+        ended: Returns how the plugin's process ended. None if it runs.
+
+    """
     plugin, details = f"the plugin of {package}", str(error.details())
     if error.code() is grpc.StatusCode.UNAVAILABLE:
         return NoAnswer(f"{plugin} {ended() or f'does not answer ({details})'} during the call")
     if (error.code(), details) == (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"):
         return NoAnswer(f"{plugin} did not answer in time")
-    # These are gRPC's own, of an answer that it cannot take.
+    # gRPC's own messages about an answer that it cannot read.
     if details.startswith(("Exception deserializing response", "Stream removed", "CLIENT: ")):
         return NoAnswer(f"{plugin} gave an answer that cannot be read ({details})")
     return _partial_failure(error) or ProviderError(details)
 
 
 def values_from(struct: struct_pb2.Struct, package: str, *, known: bool) -> Properties:
-    """The properties in an answer, `known` where none may be unknown; raises NoAnswer if they are none."""
+    """Return the properties in an answer.
+
+    Args:
+        struct: The answer.
+        package: The package of the plugin.
+        known: Whether an unknown value is an error.
+
+    Raises:
+        NoAnswer: The answer has no valid properties.
+
+    """
     plugin = f"the plugin of {package} gave an answer that cannot be used"
     try:
         values = from_struct(struct)
@@ -135,7 +160,7 @@ _KINDS = {
 
 
 def diff_from(response: provider_pb2.DiffResponse) -> Diff:
-    """The diff in a provider's answer."""
+    """Return the diff in a provider's answer."""
     detailed = None
     if response.hasDetailedDiff:
         detailed = {

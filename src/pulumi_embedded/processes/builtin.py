@@ -1,4 +1,4 @@
-"""The provider of the package `pulumi`, which is the engine itself: stack references and the resources of this run."""
+"""The provider of the package `pulumi`, which is the engine: stack references and resources of this run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BUILTIN_TYPES: Final = {_STACK_REFERENCE, _READ_STACK_OUTPUTS, _GET_RESOURCE}
 
 
 class BuiltinProvider(Provider):
-    """Answers as the Pulumi CLI's own provider does (3.260); what it does not have is refused by name."""
+    """Answers like the Pulumi CLI's own provider (3.260). Rejects what the engine does not support, by name."""
 
     def __init__(
         self,
@@ -37,30 +37,30 @@ class BuiltinProvider(Provider):
         self._say = say
 
     def check_config(self, urn: str, olds: Properties, news: Properties) -> tuple[Properties, list[CheckFailure]]:
-        """There is nothing to configure."""
+        """Accept the configuration, which is empty."""
         return {}, []
 
     def diff_config(self, urn: str, old: ResourceState, news: Properties) -> Diff:
-        """There is nothing to configure."""
+        """Return no difference, because the configuration is empty."""
         return Diff(changes=False)
 
     def configure(self, urn: str, id_: str, inputs: Properties) -> None:
-        """There is nothing to configure."""
+        """Do nothing, because the configuration is empty."""
 
     def check(
         self, urn: str, olds: Properties, news: Properties, seed: bytes, preview: bool
     ) -> tuple[Properties, list[CheckFailure]]:
-        """Refused: its resources are read, and never made."""
+        """Reject the resource: the provider's resources are only read."""
         raise Unsupported(f"a registration of {urn_type(urn)}")
 
     def read(self, old: ResourceState) -> ReadResult:
-        """The stack's present outputs; other resources are as the state says."""
+        """Return the present outputs of a stack. Other resources are returned as in the state."""
         if urn_type(old.urn) != _STACK_REFERENCE:
             return ReadResult(old.id, old.outputs, old.inputs)
         return ReadResult(old.id, self._read_stack(old.inputs), old.inputs)
 
     def import_(self, urn: str, id_: str, timeout: float) -> ReadResult:
-        """Refused, as by the CLI."""
+        """Reject the import, as the CLI does."""
         raise EngineError("stack reference can not be imported")
 
     def _read_stack(self, inputs: Properties) -> Properties:
@@ -72,10 +72,10 @@ class BuiltinProvider(Provider):
         return {"name": name, "outputs": outputs, "secretOutputNames": secret}
 
     def delete(self, old: ResourceState) -> None:
-        """There is nothing to delete."""
+        """Do nothing."""
 
     def invoke(self, token: str, arguments: Properties, preview: bool) -> tuple[Properties | None, list[CheckFailure]]:
-        """A stack's outputs, or a resource that this run has registered."""
+        """Return a stack's outputs, or a resource that this run has registered."""
         try:
             return (self._get_resource if token == _GET_RESOURCE else self._read_stack)(arguments), []
         except EngineError as error:

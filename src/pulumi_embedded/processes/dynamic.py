@@ -1,8 +1,7 @@
-"""Runs the SDK's plugin for dynamic providers, with the modules loaded that its providers are made of.
+"""Run the SDK's plugin for dynamic providers, with the modules of its providers loaded.
 
-Started as a process of its own in the program's virtual environment. Its arguments: the path of the socket to
-listen on, the modules' names, the engine's address. It imports nothing of this package, so that it also runs where only
-the Pulumi SDK is installed.
+This is a program in the program's virtual environment. Its arguments are the path of the socket to listen on, the names
+of the modules, and the engine's address. It imports nothing of this package, so that the Pulumi SDK is enough.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Loads, before the plugin tells its port: what is loaded by then, no call has to wait for."""
-    # What is loaded stays to the end: collections would look through it for nothing.
+    """Load the modules before the plugin prints its address, so that no call waits for them."""
+    # Loaded modules stay until the end, so collections in them would be useless.
     gc.disable()
-    # As `python -m pulumi.dynamic` has it: providers are looked for beside the program too.
+    # As with `python -m pulumi.dynamic`, providers are also found in the program's directory.
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as a text
     import grpc
     import pulumi.dynamic  # noqa: F401
 
     with _standard_output_free():
         for name in sys.argv[2:-1]:
-            # A module that is gone, or fails, matters only to the calls that need it: they say so.
+            # A module that cannot be imported is reported by the calls that need it.
             with suppress(Exception, SystemExit):
                 importlib.import_module(name)
     gc.freeze()
@@ -40,9 +39,9 @@ def main() -> None:
 
 
 def _listen_on(address: str, grpc: Any) -> None:
-    """Let the next server listen on the address; it prints that where it would print its port.
+    """Let the next gRPC server listen on the address, and print the address instead of a port.
 
-    The SDK (3.272) asks for a port of the loopback interface, which every user of the machine could call.
+    The SDK (3.272) listens on a port of the loopback interface, which every user of the machine can call.
     """
     make = grpc.server
 
@@ -63,7 +62,7 @@ def _listen_on(address: str, grpc: Any) -> None:
 
 @contextmanager
 def _standard_output_free() -> Iterator[None]:
-    """The first line on standard output is the port: what a module prints goes to standard error."""
+    """Redirect a module's output to standard error, because the first line of standard output is the address."""
     kept = os.dup(1)
     os.dup2(2, 1)
     try:

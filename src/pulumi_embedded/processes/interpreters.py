@@ -1,4 +1,4 @@
-"""Interpreters of the program's environment, started ahead: loading the SDK takes longer than most programs run."""
+"""Start interpreters of the program's environment in advance. Loading the SDK takes longer than most programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PROGRAM: Final = Path(__file__).with_name("program.py")
 
 
 def start(command: Sequence[str], folder: Path, stdin: int) -> subprocess.Popen[str]:
-    """Start a process in a session of its own: Ctrl-C is for the engine, and a plugin finishes its step."""
+    """Start a process in a session of its own. The engine handles Ctrl-C, and a plugin completes its step."""
     return subprocess.Popen(
         command,
         cwd=folder,
@@ -32,13 +32,17 @@ def start(command: Sequence[str], folder: Path, stdin: int) -> subprocess.Popen[
 
 
 class Interpreter:
-    """A Python process of the program's environment that has no program yet and loads the SDK while it waits for one.
+    """A Python process of the program's environment that loads the SDK while it waits for its program.
 
-    It ends by itself when its input ends, so none outlives the engine. Raises EngineError if it cannot be started.
+    It ends when its input ends, so it does not outlive the engine.
+
+    Raises:
+        EngineError: It cannot be started.
+
     """
 
     def __init__(self, project: Project) -> None:
-        # -P: the folder of program.py must not hide the program's own modules or the standard library's.
+        # -P: modules beside program.py must not hide those of the program or of the standard library.
         command = [project.python(), "-P", "-u", str(_PROGRAM)]
         try:
             self.process = start(command, project.program_folder, subprocess.PIPE)
@@ -46,13 +50,13 @@ class Interpreter:
             raise EngineError(f"the program cannot be started with {command[0]}: {error}") from None
 
     def close(self) -> None:
-        """End the process, which was given no program."""
+        """End the process without a program."""
         self.process.kill()
         self.process.communicate()
 
 
 class Interpreters:
-    """The interpreters for so many runs of the program, each started before it is needed and none left at the end."""
+    """Interpreters for several runs of the program. Each starts before its run. The end of the block ends them."""
 
     def __init__(self, project: Project, runs: int) -> None:
         self._project = project
@@ -66,7 +70,7 @@ class Interpreters:
             self._waiting = Interpreter(self._project)
 
     def take(self) -> Interpreter:
-        """The interpreter that waits, for the caller to give it its program; the next one is started."""
+        """Return the waiting interpreter, and start the next one."""
         interpreter = self._waiting or Interpreter(self._project)
         self._waiting = None
         self._start()

@@ -1,4 +1,4 @@
-"""What the program and the plugins talk to: Pulumi's ResourceMonitor and Engine services on a Unix socket."""
+"""Pulumi's ResourceMonitor and Engine services on a Unix socket, for the program and the plugins."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pulumi_embedded.storage.target import Target
 
 __all__ = ["Operation", "served"]
 
-# A registration holds a thread until its resource is there; the program has four per unit of --parallel.
+# A registration holds a thread until its resource exists. The program has four threads for each unit of --parallel.
 _THREADS: Final = 512
 _MESSAGE_BYTES: Final = 400 * 1024 * 1024
 _FEATURES: Final = (
@@ -53,42 +53,42 @@ _SEVERITIES: Final = {
 
 
 class Operation(Protocol):
-    """The operation that the program takes part in; every method may be called from many threads at once."""
+    """The operation that the program takes part in. Many threads can call every method at the same time."""
 
     target: Target
 
     def register(self, goal: Goal) -> ResourceState:
-        """Bring one resource to what the program wants, and return when it is done."""
+        """Bring one resource to the program's goal, and return its state when that is done."""
 
     def read(self, goal: Goal, id_: str) -> ResourceState:
-        """Read a resource that the program does not own."""
+        """Read a resource that the program does not own, and return its state."""
 
     def register_outputs(self, urn: str, outputs: Properties) -> None:
         """Record a component's outputs."""
 
     def left_out(self, urn: str) -> bool:
-        """Whether the resource is new and no target, so that nothing is known of it."""
+        """Return whether the resource is new and no target, so that its state is not known."""
 
     def undone(self, urn: str) -> bool:
-        """Whether the resource's step failed, or was not begun because it depends on one that failed."""
+        """Return whether the resource's step failed, or did not begin because it depends on a failed one."""
 
     def invoke(
         self, token: str, arguments: Properties, provider: str, version: str, depends_on: Sequence[str] = ()
     ) -> tuple[Properties | None, list[CheckFailure]]:
-        """Calls a provider's function; there is no result where what it depends on is not there yet."""
+        """Call a provider's function. The result is None if a resource that the call depends on does not exist yet."""
 
     def program_finished(self) -> None:
-        """The program has registered everything; returns when the operation is over."""
+        """Note that the program has registered everything. Return when the operation is over."""
 
     def log(self, urn: str, severity: Severity, message: str, *, ephemeral: bool, stream: int) -> None:
-        """Take a message."""
+        """Report a message."""
 
     def fail(self, error: EngineError) -> None:
         """Stop the operation because of an error."""
 
 
 class _Monitor(resource_pb2_grpc.ResourceMonitorServicer):
-    """Answers the program; what goes wrong is the operation's to report, the program only learns that it is over."""
+    """Answers the program. The operation reports errors. The program learns only that the operation is over."""
 
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
@@ -173,7 +173,7 @@ class _Monitor(resource_pb2_grpc.ResourceMonitorServicer):
                     request.tok, arguments, request.provider, request.version, request.dependsOn
                 )
             except ProviderError as error:
-                # The program may deal with it.
+                # The program can handle this error.
                 message = f"invocation of {request.tok} returned an error: {error}"
                 context.abort(grpc.StatusCode.UNKNOWN, message)
             response = resource_pb2.ResourceInvokeResponse(
@@ -224,7 +224,7 @@ def _camel(name: str) -> str:
 
 
 class _Engine(engine_pb2_grpc.EngineServicer):
-    """Takes the messages of the program and of the plugins, and keeps the root resource for them."""
+    """Receives messages of the program and the plugins, and stores the URN of the root resource."""
 
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
@@ -247,7 +247,7 @@ class _Engine(engine_pb2_grpc.EngineServicer):
 
 @contextmanager
 def served(operation: Operation, folder: Path) -> Iterator[str]:
-    """Serves both services for one operation on a socket in the folder; gives its address, `unix:PATH`."""
+    """Serve both services for one operation on a socket in the folder. The block receives the address `unix:PATH`."""
     options = [("grpc.max_receive_message_length", _MESSAGE_BYTES), ("grpc.max_send_message_length", -1)]
     server = grpc.server(ThreadPoolExecutor(_THREADS, thread_name_prefix="monitor"), options=options)
     resource_pb2_grpc.add_ResourceMonitorServicer_to_server(_Monitor(operation), server)

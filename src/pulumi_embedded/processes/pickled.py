@@ -1,4 +1,4 @@
-"""What the dynamic providers of a state are made of, told without running anything of them."""
+"""Find the modules that a state's dynamic providers need, without running their code."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pulumi_embedded.model.values import unwrap
 
 __all__ = ["modules_of"]
 
-# Where the SDK (3.272) keeps a resource's provider: pickled, in base64.
+# The input in which the SDK (3.272) stores a resource's provider, pickled and in base64.
 _PROVIDER = "__provider"
 
 
 def modules_of(resources: Iterable[ResourceState]) -> list[str]:
-    """The modules that the resources' providers name, in the order of the resources; none twice."""
+    """Return the modules that the resources' providers name, in the order of the resources, each once."""
     pickles = dict.fromkeys(
         unwrap(resource.inputs.get(_PROVIDER)) for resource in resources if _PROVIDER in resource.inputs
     )
@@ -34,7 +34,7 @@ def _named(provider: str) -> list[str]:
             names.append(module)
             return type(name, (), {})
 
-    # A provider that is pickled by value cannot be put together here. What it names until then is all that is wanted.
+    # A provider that is pickled by value cannot be loaded here. Only the names read before the error are needed.
     with suppress(Exception):
         Names(io.BytesIO(base64.b64decode(provider))).load()
     return names

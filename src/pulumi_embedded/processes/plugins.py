@@ -1,4 +1,4 @@
-"""Provider plugins are processes: found as the Pulumi CLI finds them, started, listened to, and ended."""
+"""Find provider plugins as the Pulumi CLI does, start them as processes, forward their output and end them."""
 
 from __future__ import annotations
 
@@ -39,15 +39,23 @@ _PACKAGE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def find_plugin(package: str, version: str, python: str, socket: Path) -> list[str]:
-    """The command that starts a package's plugin, without the engine's address; it is asked to listen on the socket.
+    """Return the command that starts a package's plugin, without the engine's address.
 
-    Only our own two are: others choose a port of the loopback interface and print it.
+    The order is the CLI's: the PATH (unless PULUMI_IGNORE_AMBIENT_PLUGINS is set), then `$PULUMI_HOME/plugins`. Dynamic
+    providers run in the program's own interpreter. For `postgresql` the plugin of this package is the last choice.
 
-    Order as the CLI's: the PATH (unless PULUMI_IGNORE_AMBIENT_PLUGINS), then `$PULUMI_HOME/plugins`. Dynamic
-    providers run in the program's own interpreter, and `postgresql` falls back to the plugin of this package.
+    Args:
+        package: The package.
+        version: The version. Empty for the newest.
+        python: The program's interpreter.
+        socket: The socket that our own two plugins listen on. Others choose a port of the loopback interface.
+
+    Raises:
+        EngineError: The name is not valid, or no plugin is installed.
+
     """
     if package == DYNAMIC:
-        # -P: the folder of dynamic.py must not hide the standard library's modules.
+        # -P: modules beside dynamic.py must not hide those of the standard library.
         return [python, "-P", "-u", str(_DYNAMIC), str(socket)]
     if not _PACKAGE_NAME.fullmatch(package):
         raise EngineError(f"{package!r} is not the name of a package")
@@ -84,7 +92,7 @@ def _version_of(path: Path) -> list[int]:
 
 
 class PluginProcess:
-    """A running plugin; it ends with `close`, and after an unexpected end every call says so."""
+    """A running plugin. `close` ends it. After an unexpected end, every call reports that."""
 
     def __init__(self, package: str, process: subprocess.Popen[str], address: str) -> None:
         self.package = package
@@ -93,9 +101,9 @@ class PluginProcess:
         self.channel = traced(grpc.insecure_channel(address, options=options))
 
     def ended(self) -> str | None:
-        """How the process ended, None while it runs."""
+        """Return how the process ended. None while it runs."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            # A broken connection is noticed before the process is reaped.
+            # A broken connection can be noticed before the process is reaped.
             self._process.wait(0.5)
         code = self._process.poll()
         if code is None:
@@ -107,7 +115,7 @@ class PluginProcess:
         _end(self._process, signal.SIGKILL)
 
     def close(self) -> None:
-        """End the process: by request, then by force."""
+        """Ask the process to end, and kill it if it does not."""
         self.channel.close()
         _end(self._process, signal.SIGTERM)
         try:
@@ -118,14 +126,14 @@ class PluginProcess:
 
 
 def _end(process: subprocess.Popen[str], number: signal.Signals) -> None:
-    """Signals a process that was not waited for yet, and what it has started."""
+    """Send a signal to the process group of a process that was not reaped."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
 
 
 class PluginHost:
-    """Starts plugins and passes on what they print; may start one ahead of its first use."""
+    """Starts plugins, also before their first use, and forwards their output."""
 
     def __init__(
         self,
@@ -149,9 +157,13 @@ class PluginHost:
         self._closed = False
 
     def start_ahead(self, package: str, version: str, modules: Sequence[str] = ()) -> None:
-        """Begins to start a plugin in the background; a failure shows where the plugin is used.
+        """Begin to start a plugin in the background. `start` reports a failure.
 
-        `modules` are for the plugin of dynamic providers, which loads them.
+        Args:
+            package: The package.
+            version: The version.
+            modules: Modules that the plugin of dynamic providers loads.
+
         """
         place: queue.SimpleQueue[PluginProcess | EngineError] = queue.SimpleQueue()
         with self._lock:
@@ -166,7 +178,7 @@ class PluginHost:
         threading.Thread(target=start, daemon=True).start()
 
     def start(self, package: str, version: str) -> PluginProcess:
-        """A plugin process of the package for one provider; raises EngineError if none exists."""
+        """Return a plugin process for one provider. Raises EngineError if it cannot be started."""
         with self._lock:
             waiting = self._ahead.get((package, version))
             place = waiting.pop() if waiting else None
@@ -201,7 +213,7 @@ class PluginHost:
         return plugin
 
     def _address(self, package: str, process: subprocess.Popen[str], socket: str) -> str:
-        """Where the plugin listens, which its first line says: the socket that it was given, or a port."""
+        """Return the plugin's address from its first line, which is its socket or a port."""
         errors: list[str] = []
         assert process.stdout is not None and process.stderr is not None  # noqa: S101 - both are pipes
         first: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -246,14 +258,14 @@ class PluginHost:
         return thread
 
     def kill(self) -> None:
-        """End every plugin at once."""
+        """Kill every plugin at once."""
         for plugin in list(self._running):
             plugin.kill()
         for process in list(self._starting):
             _end(process, signal.SIGKILL)
 
     def close(self) -> None:
-        """End every plugin, also those that were started ahead and never used."""
+        """End every plugin, including unused ones."""
         with self._lock:
             self._closed = True
             places = [place for waiting in self._ahead.values() for place in waiting]

@@ -1,7 +1,7 @@
-"""Runs a Pulumi Python program; started as a process of its own in the program's virtual environment.
+"""Run a Pulumi Python program, as a process in the program's virtual environment.
 
-Its instructions come as JSON on standard input, because they hold secrets. It imports nothing of this package, so that
-it also runs where only the Pulumi SDK is installed. What it does follows `pulumi-language-python-exec` (3.260).
+It reads its instructions as JSON from standard input, because they contain secrets. It imports nothing of this package,
+so that the Pulumi SDK is enough. It follows `pulumi-language-python-exec` (3.260).
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from typing import Any
 
 __all__ = ["main", "steady_pickler"]
 
-# Tell the engine that the program came to its end, or failed and has said so. A program that ends the process from its
-# midst, even with exit code 0, has not registered all of its resources.
+# Exit codes for a program that ran to its end, and for one that failed and printed why. A program that exits early,
+# even with code 0, has not registered all its resources.
 _ENDED = 33
 _SHOWN = 32
 
 
 def main() -> int:
-    """Runs the program that standard input describes; gives the exit code that says how it ended."""
-    # Nothing has to be collected at the end, which takes 0.1 s less without, and nothing while the SDK is loaded.
+    """Run the program that standard input describes, and return the exit code that tells how it ended."""
+    # A collection at the end would take 0.1 s, and collections while the SDK loads are useless.
     atexit.register(gc.freeze)
     gc.disable()
     try:
@@ -42,7 +42,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    # The SDK stays to the end: the program's collections would look through it for nothing.
+    # The SDK stays until the end, so collections in it would be useless.
     gc.freeze()
     gc.enable()
     line = sys.stdin.readline()
@@ -56,7 +56,7 @@ def main() -> int:
     asyncio.set_event_loop(loop)
     executor = ThreadPoolExecutor(max_workers=instructions["parallel"] * 4)
     loop.set_default_executor(executor)
-    # A program that fails leaves futures behind; asyncio's complaints about them help nobody.
+    # A failed program leaves futures behind, and asyncio's messages about them are not useful.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         with steady_pickler():
@@ -82,7 +82,7 @@ def _configure(instructions: dict[str, Any]) -> None:
     import pulumi.log
     import pulumi.runtime
 
-    # The SDK sends four debug messages for every resource; they are shown nowhere, and each would be a round trip.
+    # The SDK sends four debug messages for every resource. They are not shown, and each would take a round trip.
     pulumi.log.debug = lambda *_, **__: None
     pulumi.runtime.set_all_config(instructions["config"], instructions["secret_keys"])
     pulumi.runtime.configure(
@@ -101,10 +101,11 @@ def _configure(instructions: dict[str, Any]) -> None:
 
 @contextmanager
 def steady_pickler() -> Iterator[None]:
-    """Within the block, undoes after each dynamic resource what the SDK (3.272) did to Python's pickler for it.
+    """Undo, after each dynamic resource, the SDK's change (3.272) of Python's pickler.
 
-    The SDK wraps a method of the pickler once more for each, and leaves it so: at about 310 dynamic resources that
-    reaches Python's limit of recursion. What is pickled stays the same.
+    The SDK wraps a method of the pickler again for each resource. After about 310 dynamic resources that exceeds
+    Python's
+    limit of recursion. The pickled text stays the same.
     """
     from pulumi.dynamic import dynamic
 
@@ -130,7 +131,7 @@ def _run(program: str) -> None:
 
 
 def _own_traceback(program: str) -> str:
-    """The traceback from the program's own first frame on; the SDK's frames above it say nothing to its author."""
+    """Return the traceback from the program's first frame on, without the SDK's frames above it."""
     frames = traceback.extract_tb(sys.exc_info()[2])
     entry = _module(program)
     for index, frame in enumerate(frames):

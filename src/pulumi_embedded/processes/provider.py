@@ -1,4 +1,4 @@
-"""One provider over its plugin: the calls of Pulumi's provider protocol, with values instead of messages."""
+"""The calls of Pulumi's provider protocol to one plugin, with values instead of messages."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _HANDSHAKE_SECONDS: Final = 60.0
 
 
 class Provider:
-    """A provider plugin, configured once; with unknown configuration it answers like one that is not there yet."""
+    """A provider plugin with one configuration. With an unknown configuration it answers as if it did not exist."""
 
     def __init__(self, plugin: PluginProcess, handshake: provider_pb2.ProviderHandshakeRequest) -> None:
         self._plugin = plugin
@@ -45,20 +45,20 @@ class Provider:
         self._known = True
         self._secrets = self._resources = self._preview = False
         answer = self._call_optional(partial(self._stub.Handshake, timeout=_HANDSHAKE_SECONDS), handshake)
-        # A plugin that shakes hands says there what it takes, and previews (Pulumi CLI 3.260); others say it later.
+        # A plugin with a handshake returns its features here (Pulumi CLI 3.260). Others return them from Configure.
         self._settled = answer is not None
         if answer is not None:
             self._secrets, self._resources, self._preview = answer.accept_secrets, answer.accept_resources, True
 
     def _act(self, method: Callable[[Any], Message], request: Any) -> Message:
-        """A call that changes something; raises NoAnswer if nobody knows whether it did."""
+        """Make a call that changes something. Raises NoAnswer if it is not known whether it did."""
         try:
             return method(request)
         except grpc.RpcError as error:
             raise self._error(error) from None
 
     def _call(self, method: Callable[[Any], Message], request: Any) -> Message:
-        """A call that changes nothing."""
+        """Make a call that changes nothing."""
         try:
             return self._act(method, request)
         except NoAnswer as error:
@@ -82,7 +82,7 @@ class Provider:
         return to_struct(properties, secrets=self._secrets, unknowns=unknowns, resources=self._resources)
 
     def check_config(self, urn: str, olds: Properties, news: Properties) -> tuple[Properties, list[CheckFailure]]:
-        """The provider's configuration with its defaults, and what is wrong with it."""
+        """Return the provider's configuration with its defaults, and its failures."""
         request = provider_pb2.CheckRequest(
             **_named(urn),
             olds=to_struct(olds, secrets=False),
@@ -96,7 +96,7 @@ class Provider:
         return inputs, [CheckFailure(failure.property, failure.reason) for failure in response.failures]
 
     def diff_config(self, urn: str, old: ResourceState, news: Properties) -> Diff:
-        """How the new configuration differs from that of the provider in the state."""
+        """Return how the new configuration differs from that of the provider in the state."""
         request = provider_pb2.DiffRequest(
             **_named(urn),
             olds=to_struct(old.outputs, secrets=False),
@@ -107,7 +107,7 @@ class Provider:
         return Diff() if response is None else diff_from(response)
 
     def configure(self, urn: str, id_: str, inputs: Properties) -> None:
-        """Configures the plugin, unless anything in the configuration is still unknown."""
+        """Configure the plugin, unless a value of the configuration is unknown."""
         if any(contains_unknowns(value) for key, value in inputs.items() if key != "version"):
             self._known = False
             return
@@ -134,9 +134,15 @@ class Provider:
     def check(
         self, urn: str, olds: Properties, news: Properties, seed: bytes, preview: bool
     ) -> tuple[Properties, list[CheckFailure]]:
-        """The resource's inputs with the provider's defaults, and what is wrong with them.
+        """Return the resource's inputs with the provider's defaults, and their failures.
 
-        What is not known in an update, because it was left out, is not there for the provider.
+        Args:
+            urn: The resource.
+            olds: The inputs in the state.
+            news: The inputs of the program.
+            seed: The seed of random defaults.
+            preview: Whether unknown values are passed. An update leaves them out.
+
         """
         if not self._known:
             return news, []
@@ -153,7 +159,12 @@ class Provider:
         return inputs, [CheckFailure(failure.property, failure.reason) for failure in response.failures]
 
     def diff(self, urn: str, old: ResourceState, news: Properties, ignore_changes: list[str]) -> Diff:
-        """How the inputs differ from the resource in the state; raises DiffUnavailable in a blind preview."""
+        """Return how the inputs differ from the resource in the state.
+
+        Raises:
+            DiffUnavailable: The provider's configuration is unknown in this preview.
+
+        """
         if not self._known:
             raise DiffUnavailable(
                 "The provider for this resource has inputs that are not known during preview.\n"
@@ -170,7 +181,13 @@ class Provider:
         return diff_from(self._call(self._stub.Diff, request))
 
     def create(self, urn: str, inputs: Properties, timeout: float, preview: bool) -> tuple[str, Properties]:
-        """The new resource's id and outputs; in a preview what is known of them, and no id."""
+        """Create the resource, and return its id and outputs. In a preview, return no id and the known outputs.
+
+        Raises:
+            PartialFailure: The resource exists and is not healthy.
+            NoAnswer: It is not known whether the resource exists.
+
+        """
         if preview and not (self._known and self._preview):
             return "", dict(inputs) if self._known else {}
         request = provider_pb2.CreateRequest(
@@ -186,7 +203,7 @@ class Provider:
         return response.id, self._outputs(response.properties, inputs, known=not preview)
 
     def read(self, old: ResourceState) -> ReadResult:
-        """The resource as it is now."""
+        """Return the resource as it is now."""
         if not self._known:
             return ReadResult(old.id)
         request = provider_pb2.ReadRequest(
@@ -204,7 +221,7 @@ class Provider:
         return response
 
     def import_(self, urn: str, id_: str, timeout: float) -> ReadResult:
-        """The resource of that id, which Pulumi knows nothing of yet."""
+        """Return an existing resource, by the id that the provider gives it."""
         if not self._known:
             return ReadResult("")
         return self._read(provider_pb2.ReadRequest(id=id_, timeout=timeout, **_named(urn)))
@@ -223,7 +240,13 @@ class Provider:
         ignore_changes: list[str],
         preview: bool,
     ) -> Properties:
-        """The resource's outputs after the update; in a preview what is known of them."""
+        """Update the resource, and return its outputs. In a preview, return the known outputs.
+
+        Raises:
+            PartialFailure: The resource has changed and is not healthy.
+            NoAnswer: It is not known whether the resource has changed.
+
+        """
         if preview and not (self._known and self._preview):
             return dict(inputs) if self._known else {}
         request = provider_pb2.UpdateRequest(
@@ -241,7 +264,7 @@ class Provider:
         return self._outputs(response.properties, inputs, known=not preview)
 
     def delete(self, old: ResourceState) -> None:
-        """Remove the resource; on return it is gone."""
+        """Delete the resource. Raises NoAnswer if it is not known whether it was deleted."""
         request = provider_pb2.DeleteRequest(
             id=old.id,
             **_named(old.urn),
@@ -252,7 +275,7 @@ class Provider:
         self._act(self._stub.Delete, request)
 
     def invoke(self, token: str, arguments: Properties, preview: bool) -> tuple[Properties | None, list[CheckFailure]]:
-        """The function's result, None if the provider cannot be asked yet, and what is wrong with its arguments."""
+        """Return a function's result, and the failures of its arguments. None if the configuration is unknown."""
         if not self._known:
             return None, []
         response = self._call(
@@ -263,7 +286,7 @@ class Provider:
 
     @contextmanager
     def _secrets_kept(self, known: Properties) -> Iterator[None]:
-        """What a PartialFailure carries is secret where the same property of `known` is."""
+        """Mark properties of a PartialFailure as secret if the same properties of `known` are."""
         try:
             yield
         except PartialFailure as failure:
@@ -280,12 +303,12 @@ class Provider:
 
 
 def public_config(inputs: Properties) -> Properties:
-    """A provider's configuration without the engine's own entry."""
+    """Return a provider's configuration without the engine's own entry."""
     return {key: value for key, value in inputs.items() if key != "__internal"}
 
 
 def _named(urn: str) -> dict[str, Any]:
-    """What every request says of its resource."""
+    """Return the fields of a request that identify its resource."""
     return {"urn": urn, "name": urn_name(urn), "type": urn_type(urn)}
 
 

@@ -1,4 +1,4 @@
-"""Gives an interpreter the program to run, and passes on what it prints."""
+"""Give an interpreter the program to run, and forward its output."""
 
 from __future__ import annotations
 
@@ -19,35 +19,37 @@ __all__ = ["Launch", "ProgramProcess", "RunningProgram", "launch_in"]
 
 _END_SECONDS: Final = 5.0
 _LAST_WORDS_SECONDS: Final = 2.0
-# What program.py exits with where its program came to its end, and where it failed and has said so.
+# Exit codes of program.py, for a program that ran to its end, and for one that failed and printed why.
 _ENDED: Final = 33
 _SHOWN: Final = 32
 
 
 class RunningProgram(Protocol):
-    """A program that was launched: it ends by itself, or is told to."""
+    """A launched program. It ends by itself, or when it is stopped."""
 
     @property
     def pid(self) -> int | None:
-        """Its process and process group, None if it has none of its own."""
+        """Its process id, which is also its process group. None if it has no process of its own."""
 
     def wait(self) -> None:
         """Wait for the end of a program that has nothing left to do."""
 
     def kill(self) -> None:
-        """End the program by force."""
+        """Kill the program."""
 
     def stop(self) -> None:
-        """End the program, which has nothing more to say."""
+        """End the program, and ignore its further output."""
 
 
 Launch = Callable[[Target, Options, str, Callable[[str, bool], None], Callable[[str | None], None]], RunningProgram]
 
 
 class ProgramProcess:
-    """The running program; `exited` is called at its end, after everything that it printed was passed on.
+    """The running program. `exited` is called at its end, after all its output was forwarded.
 
-    It gets None if the program came to its end, else what is to be said: nothing if the program has said it.
+    It receives None if the program ran to its end. Otherwise it receives an error message, which is empty if the
+    program
+    has printed its error.
     """
 
     def __init__(
@@ -97,7 +99,7 @@ class ProgramProcess:
             reader.start()
         code = self._process.wait()
         for reader in readers:
-            # Not for ever: a process that the program leaves behind may hold its pipes.
+            # With a timeout, because a process that the program left behind can hold its pipes.
             reader.join(_LAST_WORDS_SECONDS)
         self._exited(_failure(code))
 
@@ -108,7 +110,7 @@ class ProgramProcess:
 
     @property
     def pid(self) -> int:
-        """The program's process and process group."""
+        """The program's process id, which is also its process group."""
         return self._process.pid
 
     def wait(self) -> None:
@@ -117,12 +119,12 @@ class ProgramProcess:
             self._process.wait(_END_SECONDS)
 
     def kill(self) -> None:
-        """End the program by force."""
+        """Kill the program."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def stop(self) -> None:
-        """End the program: it has nothing more to say, and may not take longer than a few seconds."""
+        """End the program within a few seconds, and ignore its further output."""
         self._quiet = True
         if self._process.poll() is None:
             with suppress(ProcessLookupError):
@@ -146,7 +148,7 @@ def _failure(code: int) -> str | None:
 
 
 def launch_in(interpreters: Interpreters) -> Launch:
-    """Run programs in the interpreters that wait for them."""
+    """Return a function that runs programs in the waiting interpreters."""
 
     def launch(
         target: Target,

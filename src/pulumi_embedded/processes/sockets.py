@@ -1,4 +1,4 @@
-"""The folder of an operation's Unix sockets, which no other user of the machine can enter."""
+"""The directory of an operation's Unix sockets, which no other user of the machine can enter."""
 
 from __future__ import annotations
 
@@ -23,16 +23,21 @@ _NAME_BYTES: Final = 16
 
 
 def address_of(socket: Path) -> str:
-    """The address of a socket as gRPC names it."""
+    """Return the address of a socket as gRPC spells it."""
     return f"unix:{socket}"
 
 
 @contextmanager
 def socket_folder() -> Iterator[Path]:
-    """An empty folder of mode 0700 with a short path, removed at the end.
+    """Create an empty directory of mode 0700 with a short path, and remove it at the end of the block.
 
-    It is made in `$XDG_RUNTIME_DIR`, if only this user can enter it, otherwise in the temporary directory, or in
-    /tmp if that directory's path is too long: a socket's is limited to 107 bytes. Raises EngineError if none exists.
+    It is in `$XDG_RUNTIME_DIR` if only this user can enter that, otherwise in the temporary directory. If that path is
+    too
+    long, it is in /tmp, because the path of a socket is limited to 107 bytes.
+
+    Raises:
+        EngineError: No directory can be created.
+
     """
     folder = _make()
     try:
@@ -54,7 +59,7 @@ def _make() -> Path:
             problems.append(f"  {parent}: {error.strerror or error}")
             continue
         if len(os.fsencode(folder)) + _NAME_BYTES <= _PATH_BYTES:
-            # The umask may have removed rights of the owner.
+            # The umask can have removed rights of the owner.
             folder.chmod(0o700)
             return folder
         folder.rmdir()
@@ -66,7 +71,7 @@ def _make() -> Path:
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether the folder is this user's and closed to all others, so that they cannot replace what is in it."""
+    """Return whether only this user can enter the directory, so that other users cannot replace its contents."""
     try:
         status = folder.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""The calls of a plugin as spans, whose context goes with them in the metadata."""
+"""Record the calls of a plugin as spans, and pass their context on in the metadata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["traced"]
 
 
 def traced(channel: grpc.Channel) -> grpc.Channel:
-    """The channel, whose calls are spans if anything is traced."""
+    """Return the channel, whose calls are spans if traces are requested."""
     return grpc.intercept_channel(channel, _Calls()) if wanted("TRACES") else channel
 
 
@@ -41,7 +41,7 @@ class _Calls(grpc.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
         error = response.exception()
         if isinstance(error, grpc.RpcError):
             call.add({"rpc.response.status_code": error.code().name})
-            # A plugin need not have every call.
+            # A plugin is allowed to lack calls.
             error = None if error.code() is grpc.StatusCode.UNIMPLEMENTED else error
         call.end(error)
         return response

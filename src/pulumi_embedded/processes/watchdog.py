@@ -1,4 +1,4 @@
-"""No plugin and no program outlives the engine, however that ends."""
+"""End the plugins and the program if the engine ends without ending them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 
 __all__ = ["Watchdog"]
 
-# If its input ends without the word `done`, ends the process groups that it was told of, by request, then by force, and
-# removes the folder.
+# If the input ends without the word `done`, the script asks the listed process groups to end, kills the remaining ones,
+# and removes the directory.
 _SCRIPT: Final = """
 groups=""
 folder=""
@@ -33,7 +33,7 @@ for group in $left; do kill -KILL "-$group" 2> /dev/null; done
 
 
 class Watchdog:
-    """A process of its own that notices the end of this one by the end of the pipe between them."""
+    """A separate process that notices the end of this one by the end of the pipe between them."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -43,20 +43,20 @@ class Watchdog:
             stderr=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
-            # What is inheritable is the stack's lock: it is held until everything is ended.
+            # The only inheritable file is the stack's lock, which is held until everything has ended.
             close_fds=False,
         )
 
     def watch(self, group: int) -> None:
-        """End the process group when this process ends before `close`."""
+        """End the process group if this process ends before `close`."""
         self._say(str(group))
 
     def remove(self, folder: Path) -> None:
-        """Remove the folder when this process ends before `close`."""
+        """Remove the directory if this process ends before `close`."""
         self._say(str(folder))
 
     def close(self) -> None:
-        """Nothing is left to be ended."""
+        """End the watchdog, because nothing is left to end."""
         self._say("done")
         self._process.wait()
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
