@@ -58,7 +58,7 @@ _SETTINGS = (
 _READS = (
     "SELECT current_setting('DateStyle'), current_setting('TimeZone'), current_setting('search_path')",
     "SELECT current_setting('transaction_isolation'), current_setting('statement_timeout')",
-    "SELECT current_setting('my.setting', true), current_user = session_user, '1.5'::float8 / 7",
+    "SELECT nullif(current_setting('my.setting', true), ''), current_user = session_user, '1.5'::float8 / 7",
     "SELECT to_regclass('temporary')::text, to_regclass('t0')::text, date '2024-04-03'::text",
     "SELECT count(*) FROM pg_prepared_statements WHERE from_sql",
     "SELECT count(*) FROM pg_cursors WHERE is_holdable",
