@@ -45,8 +45,8 @@ The schemas `migrations` (but the heads) and `kept`; the settings of the session
 and those of the connection; what a script changes in Python itself: module variables, the environment; lastval() behind
 a block, of which the ledger has rows; the isolation level of a transaction, which plain Alembic does not let a revision
 set: it has read the heads in it. A setting of a script's own, such as `my.setting`, is empty in the next revision and
-not unknown: PostgreSQL forgets its value and not its name. After a refusal a sequence is further, as its transaction has run: no rollback takes
-that back.
+not unknown: PostgreSQL forgets its value and not its name. After a refusal a sequence is further,
+as its transaction has run: no rollback takes that back.
 """
 
 CLEAR = """
