@@ -64,8 +64,7 @@ class LastingStream(io.TextIOBase):
     """A text stream that writes to `stream` in any encoding, with escapes for characters that it lacks.
 
     If the reader is gone, as in `| head -1`, the output is dropped and the command continues, because an update must
-    not
-    stop half-way for that. `error` is the first other error.
+    not stop half-way for that. `error` is the first other error.
     """
 
     def __init__(self, stream: TextIO) -> None:

@@ -75,8 +75,7 @@ def span(name: str, attributes: Attributes | None = None, *, client: bool = Fals
     """Begin a span. It is the parent of the spans that begin in this thread until it ends.
 
     The outermost span of a thread belongs to the `continued` one, otherwise to the `remembered` one, otherwise to that
-    of
-    the variable `TRACEPARENT`. Its end sends all spans.
+    of the variable `TRACEPARENT`. Its end sends all spans.
 
     Args:
         name: The name.

@@ -24,8 +24,7 @@ class Chain:
     """Creates resources of which each depends on the previous one, so that no two change the server at the same time.
 
     PostgreSQL rejects concurrent changes of one access control list ("tuple concurrently updated"). It drops a role
-    only
-    after everything that refers to it. The order of the calls is the order of creation. Deletion is the reverse.
+    only after everything that refers to it. The order of the calls is the order of creation. Deletion is the reverse.
     """
 
     def __init__(

@@ -18,8 +18,8 @@ def connection_limit(configured: int | None, outputs: Mapping[str, Any], *, adop
     """Return the limit of each application login.
 
     A new stack gets DEFAULT. A stack without the output keeps NO_LIMIT: the first release set none, and a preview of
-    its
-    stacks must show no change. An adopted database gets none either, because its application can have more sessions.
+    its stacks must show no change. An adopted database gets none either, because its application can have more
+    sessions.
 
     Args:
         configured: The limit in the stack's configuration. None if there is none.

@@ -47,8 +47,7 @@ class Database(pulumi.ComponentResource):
     Attributes:
         migrator_url: The migrator's URL. It is unknown until the migrator can connect.
         app_url: The URL of `app_login`, one of the application's two logins. A change of `app_login` gives the new
-            login a
-            new password.
+            login a new password.
         reader_url: The reader's URL.
         reporter_url: The URL of the login for reports. None unless it is requested.
         name: The name of the database.
@@ -77,15 +76,12 @@ class Database(pulumi.ComponentResource):
         """Declare the database.
 
         Its name is the prefix of its roles, and must stay the same, because the provider renames in place. Before
-        PostgreSQL
-        15 a superuser owns the schema public, and only a superuser can revoke PUBLIC's rights on it. The admin's REVOKE
-        would
-        do nothing, and each update would repeat it.
+        PostgreSQL 15 a superuser owns the schema public, and only a superuser can revoke PUBLIC's rights on it. The
+        admin's REVOKE would do nothing, and each update would repeat it.
 
         Args:
             settings: The stack's settings. If `temporary_tables` is None, the owner can create temporary tables in a
-                new
-                stack, and in a stack in which it already can.
+                new stack, and in a stack in which it already can.
             server: The result of preflight.
             existing: The database and roles that are imported, as pairs of class and name.
             opts: Pulumi's own options.

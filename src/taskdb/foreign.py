@@ -28,8 +28,7 @@ def refuse_foreign(connection: psycopg.Connection[Any], admin: Admin, database: 
         admin: The server and its admin.
         database: The name of the stack's database.
         state: The stack's file in the project's own backend. If it does not exist, or if another backend is used,
-            nothing
-            is checked.
+            nothing is checked.
 
     Raises:
         TaskdbError: The server has the owner. Nothing was changed.

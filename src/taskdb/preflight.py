@@ -39,8 +39,7 @@ def check(settings: Settings, migrations: Path) -> tuple[History, Server]:
     """Check the scripts, the server and the admin. Nothing is changed.
 
     The scripts must have the requested revision. The server must answer and be new enough. The admin must have the
-    rights
-    that the stack needs.
+    rights that the stack needs.
 
     Args:
         settings: The stack's settings.

@@ -37,8 +37,7 @@ def turn(login: str, chosen: str, exported: str | None) -> Turn:
     """Return the turn of a login.
 
     A login is retired by the first update that begins with the other login's URL exported. An update that failed
-    half-way
-    has exported nothing, so it retires nothing.
+    half-way has exported nothing, so it retires nothing.
 
     Args:
         login: The login.
@@ -59,10 +58,8 @@ def own_outputs() -> dict[str, Any]:
     """Return the stack's outputs after its last complete update. Empty if there was none.
 
     Pulumi 3.260 replaces outputs when an update is complete, and leaves them if it fails. A state file is incomplete
-    while
-    it is written ("failed to load checkpoint: EOF"). So the outputs are read after the stack itself was registered,
-    when
-    the state is written, and before any other resource is.
+    while it is written ("failed to load checkpoint: EOF"). So the outputs are read after the stack itself was
+    registered, when the state is written, and before any other resource is.
     """
     own = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     root = pulumi.runtime.get_root_resource()

@@ -65,8 +65,7 @@ class Rollout:
         """Run the waves. If a database fails, the others of its wave are completed, and no later wave begins.
 
         The listener's `waits` receives the results of the first and last wave, and waits for locks. Its `status`
-        receives the
-        progress. If the stack requires an approval, only the approved plans run.
+        receives the progress. If the stack requires an approval, only the approved plans run.
         """
         groups = self.groups
         keys = {number: key for key, group in groups.pending.items() for number in group.numbers}

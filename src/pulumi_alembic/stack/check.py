@@ -82,8 +82,7 @@ def plan(inputs: Properties, olds: Properties, job: Job) -> tuple[Looked, PlanRe
 
     The review is None in an update, which makes its own under the migration lock. An update that rehearses has one: it
     names the statements that fail and the downgrades that restore the schema. If the program or the server does not
-    know
-    the new login yet, the database is read with the login of `olds`.
+    know the new login yet, the database is read with the login of `olds`.
 
     Args:
         inputs: The inputs that the program registers now.

@@ -81,8 +81,7 @@ class Properties:
     Keys that begin with two underscores are not for people. `url` is None until its database exists.
     `check` removes `rehearse_with`, the URL of the login for rehearsals, and `applying`, which is set during an update.
     The state never contains these two, nor the details of a plan. Each preview would decode the details, and the next
-    one
-    would show them as deleted.
+    one would show them as deleted.
     """
 
     url = _Property(_known)

@@ -33,8 +33,7 @@ def decrypter(stack: str, salt: str) -> Callable[[str], str] | None:
     """Return a function that decrypts the secrets of a stack. None if no passphrase in the environment fits.
 
     It tries the stack's own variable, then PULUMI_CONFIG_PASSPHRASE, each also with `_FILE` and the name of a file.
-    Last
-    is the empty passphrase of development stacks. Each attempt takes about 0.3 s, during which other threads run.
+    Last is the empty passphrase of development stacks. Each attempt takes about 0.3 s, during which other threads run.
 
     Args:
         stack: The name of the stack.

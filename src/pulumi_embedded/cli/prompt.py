@@ -1,4 +1,4 @@
-"""A question with several answers, chosen with the arrow keys or by typing, like the Pulumi CLI's prompts (3.260)."""
+"""A question with several answers, chosen by arrow keys or by typing, as in the Pulumi CLI (3.260)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,17 @@ _BEGUN: Final = re.compile(r"\x1b[\[O]?\Z")
 
 
 def choose(question: str, answers: Sequence[str], default: str) -> str:
-    """Ask, and return the chosen answer; Ctrl-D chooses the default.
+    """Ask, and return the chosen answer. Ctrl-D chooses the default.
 
-    Raises KeyboardInterrupt at Ctrl-C, and click.Abort if the terminal was closed.
+    Args:
+        question: The question.
+        answers: The answers.
+        default: The answer that is selected first.
+
+    Raises:
+        KeyboardInterrupt: The user pressed Ctrl-C.
+        click.Abort: The terminal was closed.
+
     """
     if os.environ.get("TERM", "dumb") == "dumb":
         return str(click.prompt(question, type=click.Choice(list(answers)), default=default))
@@ -48,16 +56,16 @@ def choose(question: str, answers: Sequence[str], default: str) -> str:
 
 
 def keys_of(typed: str) -> tuple[list[str], str]:
-    """The typed keys, and the beginning of an incomplete one: a terminal can cut its input anywhere."""
+    """Return the typed keys, and the beginning of an incomplete key, because a terminal can cut its input anywhere."""
     whole = _BEGUN.sub("", typed)
     return _KEY.findall(whole), typed[len(whole) :]
 
 
 @contextmanager
 def _keys_as_they_come() -> Iterator[None]:
-    """Read keys without Enter; keys that were typed before are not lost.
+    """Read keys without Enter, and keep keys that were typed before.
 
-    Ctrl-C is a key too: as a signal it would be lost if the calling shell ignores it.
+    Ctrl-C is read as a key too, because the signal would be lost if the calling shell ignores it.
     """
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
@@ -85,7 +93,7 @@ class _Menu:
         return [answer for answer in self._answers if self._typed.lower() in answer.lower()]
 
     def take(self, key: str) -> None:
-        """One key: an arrow moves, Enter chooses, everything else narrows the answers. Raises KeyboardInterrupt."""
+        """Handle one key. An arrow moves, Enter chooses, other keys filter the answers. Raises KeyboardInterrupt."""
         left = self._left()
         if self.chosen is not None:
             return

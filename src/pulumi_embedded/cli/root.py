@@ -1,4 +1,4 @@
-"""The commands of `pulumi` that the embedded engine has, with the CLI's names, flags, prompts and exit codes."""
+"""The commands of `pulumi` that this engine has, with the CLI's names, flags, prompts and exit codes."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ cli.aliases.update({"update": "up", "pre": "preview", "down": "destroy", "dn": "
 
 
 def main() -> None:
-    """Run the command line; every error of normal use is one line on standard error and an exit code."""
+    """Run the command line. An error of normal use is one line on standard error and an exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with guarded_output():
@@ -100,7 +100,7 @@ def main() -> None:
     except OSError as error:
         os.write(2, f"error: standard output cannot be written: {error.strerror}\n".encode())
         status = 1
-    # Only the end is left, and Ctrl-C ends too.
+    # Nothing is left to do, so Ctrl-C can end the process at once.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(status)
 

@@ -1,4 +1,4 @@
-"""`stack` and its subcommands."""
+"""The command `stack` and its subcommands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stack rename`, `stack change-secrets-provider` and `stack graph`."""
+"""The commands `stack rename`, `stack change-secrets-provider` and `stack graph`."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def change_secrets_provider(context: CommandContext, provider: str, stack_name: 
         passphrase = _new_passphrase(context)
         crypter = opened.config.seal_with(passphrase)
         click.echo("Migrating old configuration and state to new secrets provider")
-        # The state first: it holds its own salt, so it can be read with any configuration.
+        # The state comes first. It contains its own salt, so it can be read with any configuration.
         opened.write(Codec(crypter), snapshot)
         opened.session.backend.back_up(opened.project, opened.name)
         opened.config.save()
@@ -136,7 +136,7 @@ def graph(  # noqa: PLR0913 - the options of a command
 
 
 def _properties(resource: ResourceState, needed: str) -> str:
-    """The properties for which a resource depends on another one."""
+    """Return the properties that depend on another resource."""
     return ", ".join(key for key, urns in sorted(resource.property_dependencies.items()) if needed in urns)
 
 
@@ -147,7 +147,7 @@ def _attributes(color: str, label: str = "") -> str:
 
 
 def _nodes(urns: list[str], edges: Mapping[str, list[tuple[str, str]]], label: Callable[[str], str]) -> Iterator[str]:
-    """A line for every resource, and one for each of its edges; numbered in the order in which they are named."""
+    """Return a line for every resource and each of its edges. Nodes are numbered in the order of their first use."""
     ids: dict[str, str] = {}
     for urn in urns:
         id_ = ids.setdefault(urn, f"Resource{len(ids)}")

@@ -1,4 +1,4 @@
-"""`stack export` and `stack import`."""
+"""The commands `stack export` and `stack import`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def export(context: CommandContext, stack_name: str | None, file: Path | None, s
 
 
 def in_plaintext(value: Any, opened: Stack) -> Any:
-    """A document with the secrets among its property values in plain text."""
+    """Return a document whose secret property values are in plain text."""
     if isinstance(value, list):
         return [in_plaintext(element, opened) for element in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""`state` and its subcommands: edits of the state file without a program and a provider."""
+"""The command `state` and its subcommands, which edit the state file without a program or a provider."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def state(context: click.Context, /, stack_name: str | None) -> None:
 
 
 def _edit(context: CommandContext, stack_name: str | None, yes: bool, act: Callable[[Snapshot], None]) -> None:
-    """Let `act` change the stack's snapshot, and write it; if `act` raises, write nothing."""
+    """Let `act` change the stack's snapshot, and write it. If `act` raises, write nothing."""
     opened = context.stack(stack_name)
     if not yes and not skips_confirmations() and context.interactive:
         click.echo(f"warning: This command will edit the state of the stack '{opened.name}' directly.", err=True)

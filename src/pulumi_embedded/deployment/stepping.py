@@ -27,8 +27,7 @@ class StepRunner:
     """Runs steps for many threads.
 
     After the first failure no step begins, and running steps are completed. With `--continue-on-error` only dependents
-    of
-    the failed resource are left out (Pulumi CLI 3.260).
+    of the failed resource are left out (Pulumi CLI 3.260).
     """
 
     def __init__(

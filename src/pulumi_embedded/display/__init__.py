@@ -1,1 +1,1 @@
-"""Displays of an operation: plain lines, a live table, a detailed diff, JSON; each reads events only."""
+"""Displays of an operation: plain lines, a live table, a detailed diff, JSON. Each reads events only."""

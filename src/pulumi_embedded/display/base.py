@@ -18,10 +18,10 @@ __all__ = ["Display"]
 
 
 class Display:
-    """Take the events of one operation. A subclass overrides the methods of the events that it shows."""
+    """Takes the events of one operation. A subclass overrides the methods of the events that it shows."""
 
     def __call__(self, event: Event) -> None:
-        """Take one event; the summary is the last."""
+        """Take one event. The summary is the last."""
         match event:
             case Prelude():
                 self._prelude(event)

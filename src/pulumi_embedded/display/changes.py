@@ -1,4 +1,4 @@
-"""The changes of a step for people: its properties, and whether the step gets a line."""
+"""The changes of a step for people: its properties, and whether the step has a line."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ __all__ = ["is_stack", "property_changes", "short_diff", "translate", "worth_a_l
 
 
 def is_stack(view: StepView) -> bool:
-    """Whether the step is about the root stack."""
+    """Return whether the step is about the root stack."""
     return urn_type(view.urn) == STACK_TYPE
 
 
 def worth_a_line(view: StepView, *, sames: bool = False) -> bool:
-    """Whether the step is shown: an unchanged resource only if its protection changed or sames are requested."""
+    """Return whether the step is shown. An unchanged resource is shown if its protection changed, or with `sames`."""
     if view.op is not Op.SAME or sames:
         return True
     return view.old is not None and view.new is not None and view.old.protect != view.new.protect
 
 
 def short_diff(view: StepView) -> str:
-    """The names of the changed properties by sign, as in `diff: +a-b~c,d`; empty without a change."""
+    """Return the names of the changed properties by sign, as in `diff: +a-b~c,d`. Empty without a change."""
     if view.old is None or view.new is None:
         return ""
     changes = None if view.op is Op.SAME else property_changes(view)
@@ -44,7 +44,7 @@ def short_diff(view: StepView) -> str:
 
 
 def property_changes(view: StepView, refresh: bool = False) -> ObjectDiff | None:
-    """The step's changes: the provider's detailed diff, otherwise the difference of the inputs."""
+    """Return the provider's detailed diff or otherwise the difference of the inputs. None if there is none."""
     if view.old is None or view.new is None:
         return None
     if view.detailed_diff is not None:
@@ -53,7 +53,10 @@ def property_changes(view: StepView, refresh: bool = False) -> ObjectDiff | None
 
 
 def translate(view: StepView, refresh: bool) -> ObjectDiff | None:
-    """The provider's detailed diff with values: old outputs against new inputs, or, after a refresh, new outputs."""
+    """Return the provider's detailed diff with values.
+
+    It compares old outputs with new inputs or, after a refresh, with new outputs.
+    """
     if view.old is None or view.new is None:
         return None
     root = ValueDiff(None, None)
@@ -72,7 +75,7 @@ def _path(name: str) -> Path:
 
 
 def _add(path: Path, kind: DiffKind, parent: ValueDiff, olds: Value, news: Value) -> None:
-    """Put one change at its place, and create the arrays and objects above it."""
+    """Add one change at its path, with the arrays and objects above it."""
     element = path[0]
     old, new = get_at(olds, path[:1]), get_at(news, path[:1])
     place: ArrayDiff | ObjectDiff

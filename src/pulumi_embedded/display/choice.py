@@ -1,4 +1,4 @@
-"""The choice of an operation's display: JSON, a detailed diff, a live table, or lines."""
+"""Choose the display of an operation: JSON, a detailed diff, a live table, or lines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["DisplayOptions", "display_for", "show_details"]
 
 @contextmanager
 def display_for(target: Target, options: Options, chosen: DisplayOptions) -> Iterator[EventSink]:
-    """The display of one operation; secrets of the configuration are masked in everything it prints."""
+    """Return the display of one operation. It masks secrets of the configuration in everything that it prints."""
     mask = masked(target.config.values())
     with _display(target, options, chosen, mask) as display:
         if not chosen.event_log:
@@ -50,7 +50,7 @@ def _display(
     stack_urn = make_urn(target.stack, target.project.name, "", STACK_TYPE, f"{target.project.name}-{target.stack}")
 
     kind, preview = options.kind, options.dry_run
-    # A refresh is always shown in full (Pulumi CLI 3.260).
+    # The CLI always shows a refresh in full (3.260).
     full = chosen.show_full_output or kind is Kind.REFRESH
     printer = PropertyPrinter(1, truncate=not full, mask=mask)
     print_ = printer_of_text(color=chosen.color)
@@ -80,7 +80,7 @@ def show_details(target: Target, kind: Kind, chosen: DisplayOptions) -> None:
 
 
 def _revealing(display: EventSink, chosen: DisplayOptions) -> EventSink:
-    """The display, or one that gets secrets in plain text if they are shown."""
+    """Return the display or, with `--show-secrets`, one that receives secrets in plain text."""
     if not chosen.show_secrets:
         return display
 
@@ -101,7 +101,7 @@ def _opened(state: ResourceState | None) -> ResourceState | None:
 
 
 def _masking(display: EventSink, mask: Callable[[str], str], kept: list[Event] | None = None) -> EventSink:
-    """The display with masked messages; it masks property values itself when it prints them."""
+    """Return the display with masked messages. The display itself masks the property values that it prints."""
 
     def take(event: Event) -> None:
         if kept is not None:

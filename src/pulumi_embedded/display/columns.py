@@ -1,4 +1,4 @@
-"""Rows of cells as lines that fit into a terminal: the least important cell is cut first."""
+"""Fit rows of cells into the width of a terminal. The least important cell is cut first."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rich.text import Text
 __all__ = ["fitted"]
 
 _GAP = 2
-# Sign, what it is (type and name, or the URN), status, info: down to which width each is cut, in turn. An info begins
-# with a message such as "applied 20250126_003, 12 of 15".
+# Cells are sign, type and name or URN, status, info. Each pair is a cell and the width that it is cut to, in turn.
+# An info begins with a message such as "applied 20250126_003, 12 of 15".
 _CUTS = {
     5: ((4, 30), (1, 12), (2, 12), (4, 0), (1, 8), (2, 6), (3, 4), (1, 0), (2, 0), (3, 0)),
     4: ((3, 30), (1, 20), (3, 0), (1, 6), (2, 4), (1, 0), (2, 0)),
@@ -19,7 +19,7 @@ _CUTS = {
 
 
 def fitted(rows: Sequence[Sequence[Text]], width: int) -> list[Text]:
-    """One line of at most `width` characters for every row; all rows have four or five cells."""
+    """Return one line of at most `width` characters for each row. All rows have four or five cells."""
     widths = [max(cell_len(row[column].plain) for row in rows) for column in range(len(rows[0]))]
     excess = sum(widths) + _GAP * (len(widths) - 1) - width
     for column, least in _CUTS[len(widths)]:

@@ -1,4 +1,4 @@
-"""The display of an operation as a diff: every changed resource with its properties (Pulumi CLI 3.260, `--diff`)."""
+"""Show an operation as a diff: every changed resource with its properties (Pulumi CLI 3.260, `--diff`)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _SIGN = {Op.CREATE: "add", Op.DELETE: "delete", Op.UPDATE: "update"}
 
 
 class DiffDisplay(Display):
-    """Prints each resource once, indented under those of its parents that were shown; messages go to standard error.
+    """Prints each resource once, indented below its shown parents. Messages are printed on standard error.
 
-    Without a stack's name it begins with the first resource.
+    Without a stack's name, no heading is printed.
     """
 
     def __init__(

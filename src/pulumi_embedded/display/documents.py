@@ -1,4 +1,4 @@
-"""An operation as JSON: one document for a preview, a stream of events for the rest (Pulumi CLI 3.260, `--json`)."""
+"""An operation as JSON: one document for a preview, otherwise a stream of events (Pulumi CLI 3.260, `--json`)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _detailed(view: StepView) -> dict[str, Any] | None:
 
 
 class PreviewDigest(Display):
-    """Collects a preview and prints it as one document at its end."""
+    """Collects a preview, and prints it as one document at its end."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ def _step(view: StepView, mask: Callable[[str], str]) -> dict[str, Any]:
 
 
 class EventStream(Display):
-    """Print each event as a line of JSON at once; after the summary comes the event that ends the stream."""
+    """Prints each event at once as a line of JSON. The summary is followed by the event that ends the stream."""
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ class EventStream(Display):
 
 
 def _lines(event: Diagnostic) -> str:
-    """The message with its newline; a message from a stream has one more."""
+    """Return the message with its newline. A message of a stream has one more."""
     return event.message + ("\n\n" if event.stream else "\n")
 
 
@@ -224,7 +224,7 @@ def _event_diff(view: StepView) -> dict[str, Any] | None:
     }
 
 
-# The knowledge of a resource after its step failed (Pulumi CLI 3.260: resource.Status): as before, in part, nothing.
+# What is known of a resource after its step failed (Pulumi CLI 3.260: resource.Status): all, a part, nothing.
 _OK_STATUS, _PARTIAL_STATUS, _UNKNOWN_STATUS = range(3)
 
 

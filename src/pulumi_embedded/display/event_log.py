@@ -1,4 +1,4 @@
-"""Every event of an operation as JSON, for another program: to a file, or to a server of Pulumi's Events service."""
+"""Send every event of an operation as JSON to a file, or to a server of Pulumi's Events service."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ _END_SECONDS: Final = 10.0
 
 @contextmanager
 def event_log(place: str) -> Iterator[Callable[[str], object]]:
-    """Write documents to the file, or send them to `tcp://HOST:PORT`, as `--event-log` names it (Pulumi CLI 3.260).
+    """Return a function that writes a document to a file, or sends it to `tcp://HOST:PORT` (Pulumi CLI 3.260).
 
-    Raises EngineError if the file cannot be written. A server that goes away ends nothing.
+    A server that disconnects does not stop the operation.
+
+    Raises:
+        EngineError: The file cannot be written.
+
     """
     if place.startswith(_TCP):
         with _stream(place.removeprefix(_TCP)) as send:

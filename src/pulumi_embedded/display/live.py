@@ -1,4 +1,4 @@
-"""The display of an operation in a terminal: one live line per resource, then the lasting text (with rich)."""
+"""Show an operation in a terminal with rich: one live line for each resource, then the final text."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ _COLOURS: Final = {
     Op.IMPORT_REPLACEMENT: "magenta",
 }
 _FRAMES_PER_SECOND: Final = 8
-# The heading of the table, the line below it, and where the cursor stands.
+# The heading of the table, the line below it, and the line of the cursor.
 _AROUND_ROWS: Final = 3
 
 
 class _LiveDisplay(ProgressDisplay):
-    """A progress display whose rows are drawn again several times a second instead of printed."""
+    """A progress display that redraws its rows several times a second."""
 
     live: Live | None = None
 
     def updated(self, row: Row) -> None:
-        """Nothing to do: the next frame shows it."""
+        """Do nothing, because the next frame shows the row."""
 
     def last_rows(self, unfinished: list[Row]) -> None:
-        """Draw the rows for the last time; they stay."""
+        """Draw the rows for the last time. They remain on the screen."""
         if self.live is not None:
             self.live.stop()
 
     def frame(self) -> RenderableType:
-        """The current rows, as many as fit into the terminal: those in progress before those that are done."""
+        """Return the rows that fit into the terminal, running ones first."""
         branches = tree(list(self.rows.values()), self._stack_urn)
         room = max(1, (self.live.console.height if self.live else 0) - _AROUND_ROWS)
         if self.over or self.live is None or len(branches) <= room:
@@ -83,7 +83,7 @@ class _LiveDisplay(ProgressDisplay):
 
 
 def _one_line(text: str) -> str:
-    """The text of a program or a plugin, without characters that move the cursor."""
+    """Return a text of a program or a plugin without characters that move the cursor."""
     return printable(" ".join(text.splitlines()).replace("\t", " "))
 
 
@@ -96,7 +96,7 @@ def live_display(
     *,
     preview: bool,
 ) -> Iterator[ProgressDisplay]:
-    """A live display on this terminal; the rows stay above the text that follows them."""
+    """Return a live display on this terminal. Its rows remain above the text that follows."""
     terminal = console(color=options.color)
     lock = threading.RLock()
 

@@ -1,4 +1,4 @@
-"""Property values and their differences as the Pulumi CLI prints them (3.260), without colour."""
+"""Print property values and their differences as the Pulumi CLI does (3.260), without colour."""
 
 from __future__ import annotations
 
@@ -22,15 +22,21 @@ Title = Callable[["PropertyPrinter"], str]
 
 
 def worth_showing(value: Value) -> bool:
-    """Whether a value is more than clutter: nulls, empty strings, lists and objects are not."""
+    """Return whether a value is shown. Nulls and empty strings, lists and objects are not."""
     return value is not None and value != "" and value != [] and value != {}
 
 
 @dataclass(frozen=True)
 class PropertyPrinter:
-    """Prints at one depth; with `prefix`, lines have the sign of their change.
+    """Prints values at one depth of indentation.
 
-    A `summary` omits unchanged parts of differences.
+    Attributes:
+        op: The change whose sign lines have.
+        prefix: Whether lines have a sign.
+        truncate: Whether long texts are shortened.
+        summary: Whether unchanged parts of differences are omitted.
+        mask: Replaces secrets in texts.
+
     """
 
     indent: int
@@ -56,7 +62,7 @@ class PropertyPrinter:
         return lambda printer: f"{printer._margin()}{name:<{width}}: "
 
     def properties(self, properties: Mapping[str, Value]) -> str:
-        """Every property of an object, names aligned; internal ones are left out."""
+        """Return the properties of an object with aligned names, without internal ones."""
         width = max((len(name) for name in properties), default=0)
         return "".join(
             self._title(name, width)(self) + self.value(properties[name]) + "\n"
@@ -65,11 +71,11 @@ class PropertyPrinter:
         )
 
     def property(self, name: str, width: int, value: Value) -> str:
-        """One property with its name."""
+        """Return one property with its name."""
         return self._title(name, width)(self) + self.value(value) + "\n"
 
     def value(self, value: Value) -> str:
-        """A value, on several lines if it has parts."""
+        """Return a value, on several lines if it has parts."""
         if isinstance(value, Secret):
             return "[secret]"
         if isinstance(value, list):
@@ -108,13 +114,13 @@ class PropertyPrinter:
         return "\n".join(kept) + ("\n..." if len(lines) > _MAX_LINES else "")
 
     def object_diff(self, diff: ObjectDiff, *, planning: bool = True) -> str:
-        """The difference of two objects, one entry per property; unchanged ones without a sign."""
+        """Return the difference of two objects, with one entry for each property. Unchanged ones have no sign."""
         keys = diff.keys()
         width = max((len(key) for key in keys), default=0)
         return "".join(self.property_diff(key, width, diff) for key in keys)
 
     def property_diff(self, name: str, width: int, diff: ObjectDiff) -> str:
-        """The difference of one property."""
+        """Return the difference of one property."""
         title = self._title(name, width)
         if name in diff.adds:
             return self._added(diff.adds[name], title)

@@ -1,4 +1,4 @@
-"""The flags of the command line that decide how an operation is shown."""
+"""Flags of the command line that determine how an operation is shown."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ __all__ = ["DisplayOptions"]
 
 @dataclass(frozen=True)
 class DisplayOptions:
-    """How an operation is shown; `live` needs a terminal.
+    """How an operation is shown.
 
-    `event_log` is a second destination of the events, as JSON. A preview's events are kept in `previewed`, so that its
-    details can be shown when somebody asks for them. A preview is `brief` if its update follows without a question.
+    Attributes:
+        live: Whether rows are redrawn, which needs a terminal.
+        event_log: A second destination of the events, as JSON. Empty for none.
+        brief: Whether the update follows its preview without a question.
+        previewed: The events of the preview, for its details on request.
+
     """
 
     json: bool = False

@@ -1,4 +1,4 @@
-"""The outputs of a stack or a resource after a step, as the Pulumi CLI prints them (3.260)."""
+"""Print the outputs of a stack or a resource after a step, as the Pulumi CLI does (3.260)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def outputs_text(
     refresh: bool = False,
     show_sames: bool = False,
 ) -> str:
-    """The outputs to show: all of a stack after an update, otherwise those that changed."""
+    """Return the outputs to show: all of a stack after an update, otherwise the changed ones."""
     show_sames = show_sames or (not planning and is_stack(view))
     if planning and not (refresh or is_stack(view) or view.op in (Op.READ, Op.READ_REPLACEMENT)):
         return ""
@@ -40,7 +40,7 @@ def outputs_text(
 
 
 def _without_unknown_updates(diff: ObjectDiff | None) -> ObjectDiff | None:
-    """In a preview, an output that is not known yet is no change."""
+    """Remove outputs that a preview does not know yet, which are no changes."""
     if diff is None:
         return None
     diff.updates = {name: change for name, change in diff.updates.items() if change.new is not UNKNOWN}

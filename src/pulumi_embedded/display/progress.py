@@ -1,7 +1,7 @@
-"""The display of an operation as lines, without a terminal: one for each step that ends, and one for its progress.
+"""Show an operation as lines, without a terminal: one for each completed step, and one for its progress.
 
-The lines are the Pulumi CLI's (3.260), which prints more of them: one whenever a step begins, and one for each resource
-that a refresh leaves as it was.
+The lines are the Pulumi CLI's (3.260). The CLI prints more: one when a step begins, and one for each resource that a
+refresh leaves unchanged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pulumi_embedded.model.urns import display_type, urn_name, urn_stack
 __all__ = ["HEADINGS", "ProgressDisplay", "watched"]
 
 _SLOW: Final = 5.0
-"""Seconds without a line after which a step that is under way gets one; from line to line twice as many."""
+"""Seconds without a line after which a running step gets one. The interval doubles with each line."""
 
 HEADINGS: Final = {
     (Kind.UPDATE, True): "Previewing update",
@@ -43,7 +43,7 @@ _READS: Final = {Op.READ, Op.READ_DISCARD, Op.READ_REPLACEMENT}
 
 
 class ProgressDisplay(Display):
-    """A row for each resource, printed when its step has ended; `print_` takes text without its last newline."""
+    """Prints a row for each resource when its step has ended. `print_` receives text without its last newline."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class ProgressDisplay(Display):
         self._print(f"{HEADINGS[kind, preview]} ({urn_stack(stack_urn)}):")
 
     def __call__(self, event: Event) -> None:
-        """Take one event; the summary is the last."""
+        """Take one event. The summary is the last."""
         with self._lock:
             super().__call__(event)
 
@@ -92,7 +92,7 @@ class ProgressDisplay(Display):
             return
         refreshed = row.op is Op.REFRESH
         row.view, row.ended_at = view, time.monotonic()
-        # The end of a component is reported twice, before its children and after them.
+        # A component's end is reported twice, before and after its children.
         again = any(ended.op is view.op for ended in row.ended)
         row.ended.append(view)
         quiet = self._preview or again or is_stack(view)
@@ -129,18 +129,18 @@ class ProgressDisplay(Display):
         row.last = event
         if not event.ephemeral:
             row.messages.append(event)
-        # Lasting messages are printed at the end: before it only the progress and the waits of an update.
+        # Lasting messages are printed at the end. Before it, only the progress and the waits of an update are.
         if event.ephemeral or (event.severity is not Severity.ERROR and not self._preview):
             self.updated(row)
 
     def updated(self, row: Row) -> None:
-        """Print a row that changed in a way that is worth a line."""
+        """Print a row that changed."""
         if row.shown and not (row.urn == self._stack_urn and row.op is Op.SAME):
             row.printed_at = time.monotonic()
             self._print(row.text(self.over))
 
     def tell_slow(self) -> None:
-        """Print again the row of each step that has been under way for long without a line."""
+        """Print again the row of each step that has been running for a long time without a line."""
         if self._preview and self._options.brief:
             return
         with self._lock:
@@ -161,7 +161,7 @@ class ProgressDisplay(Display):
         diagnostics = diagnostics_text(self._in_order())
         counts = summary_text(event, errored, preview=self._preview)
         if errored or any(row.failed for row in self.rows.values()):
-            # The failure, and the command that helps, are the last lines on the screen.
+            # The error and the command that helps are the last lines on the screen.
             self._print(counts)
             self._print(diagnostics.rstrip("\n"))
             return
@@ -187,13 +187,13 @@ class ProgressDisplay(Display):
         self._print(counts)
 
     def last_rows(self, unfinished: list[Row]) -> None:
-        """The rows that end with the operation itself."""
+        """Print the rows that end with the operation itself."""
         for row in unfinished:
             if not self._preview:
                 self.updated(row)
 
     def _in_order(self) -> list[Row]:
-        """The rows with those that failed at the end, and the resource that failed behind the stack that says so."""
+        """Return the rows, with failed ones at the end, and the failed resource after the stack's error."""
 
         def place(row: Row) -> tuple[bool, bool, int]:
             errors = row.count(Severity.ERROR) > 0
@@ -204,7 +204,7 @@ class ProgressDisplay(Display):
 
 @contextmanager
 def watched(display: ProgressDisplay) -> Iterator[ProgressDisplay]:
-    """Within the block the display's slow steps are looked for each second."""
+    """Check each second of the block whether a step is slow."""
     over = threading.Event()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""One line per resource: its sign, type, name, status and message (Pulumi CLI 3.260)."""
+"""One line for each resource: its sign, type, name, status and message (Pulumi CLI 3.260)."""
 
 from __future__ import annotations
 
@@ -80,16 +80,16 @@ _RETAINED: Final = {Op.DELETE, Op.REPLACE, Op.CREATE_REPLACEMENT, Op.DELETE_REPL
 
 
 def message_text(diagnostic: Diagnostic) -> str:
-    """The message with its severity in front, if it has one worth naming."""
+    """Return the message, with its severity in front unless it is information."""
     named = diagnostic.severity in (Severity.ERROR, Severity.WARNING, Severity.DEBUG)
-    # A list of one error, as plugins and the protocol write it, is that error.
+    # Plugins and the protocol write a single error as a list.
     message = diagnostic.message.removeprefix("1 error occurred:\n\t* ")
     return f"{diagnostic.severity}: {message}" if named else message
 
 
 @dataclass
 class Row:
-    """A resource's line; `shown` says whether anything happened that is worth one."""
+    """The line of a resource. `shown` is whether anything happened that needs a line."""
 
     urn: str
     preview: bool
@@ -103,21 +103,21 @@ class Row:
     ended_at: float | None = None
     printed_at: float = 0
     reminders: int = 0
-    """How often it was printed because its step took long."""
+    """How often the row was printed because its step took long."""
     order: int = 0
     show_urn: bool = False
 
     @property
     def op(self) -> Op:
-        """What is done to the resource."""
+        """The operation on the resource."""
         return self.view.op if self.view else Op.SAME
 
     def count(self, *severities: Severity) -> int:
-        """The number of lasting messages of these severities."""
+        """Return the number of lasting messages of these severities."""
         return sum(1 for message in self.messages if message.severity in severities)
 
     def is_done(self, over: bool) -> bool:
-        """Whether the line is final; the stack's is when everything is over."""
+        """Return whether the line is final. The stack's line is final when everything is over."""
         if self.failed or over:
             return True
         if self.view is None or is_stack(self.view):
@@ -126,20 +126,20 @@ class Row:
 
     @property
     def is_running(self) -> bool:
-        """Whether a provider is at work on the resource."""
+        """Whether a provider is working on the resource."""
         return bool(self.started_at and self.view and self.view.resource.custom and not self.is_done(False))
 
     def columns(self, over: bool) -> list[str]:
-        """Sign, type and name or the URN, status, info."""
+        """Return sign, type and name or the URN, status, info."""
         named = [self.urn] if self.show_urn else [display_type(self.urn), urn_name(self.urn)]
         return [PREFIX[self.op], *named, self.status(over), self.info(over)]
 
     def text(self, over: bool) -> str:
-        """The line as it is printed without a terminal."""
+        """Return the line as it is printed without a terminal."""
         return " " + " ".join(self.columns(over))
 
     def status(self, over: bool) -> str:
-        """What is being done or was done to the resource, with its time."""
+        """Return the current or completed operation on the resource, with its time."""
         if over and self._interrupted():
             status = f"{_WORDS[self.op][1]} (interrupted)"
         else:
@@ -148,7 +148,7 @@ class Row:
         return status + "[retain]" if old and old.retain_on_delete and self.op in _RETAINED else status
 
     def _interrupted(self) -> bool:
-        """Whether the operation has ended, but the resource's step has not."""
+        """Return whether the operation has ended, but the resource's step has not."""
         if self.view is None or self.failed or self.count(Severity.ERROR) or not self.view.resource.custom:
             return False
         quiet = self.op in (Op.SAME, Op.REMOVE_PENDING_REPLACE)
@@ -180,9 +180,9 @@ class Row:
         return f" ({seconds:.2f}s)" if seconds < 1 else f" ({int(seconds)}s)"
 
     def info(self, over: bool) -> str:
-        """The first line of the last message, or the counts of errors and warnings at the end; then the changes.
+        """Return the first line of the last message, or at the end the counts of errors and warnings, then the changes.
 
-        Errors are omitted: the diagnostics have them.
+        Errors are omitted, because the diagnostics contain them.
         """
         counts = self._counts() if over else []
         informative = self.last is not None and self.last.severity is not Severity.ERROR

@@ -36,19 +36,19 @@ _PAST = {
 
 
 def configuration_text(prelude: Prelude) -> str:
-    """The configuration, secrets blinded, a key per line."""
+    """Return the configuration, a key on each line, with blinded secrets."""
     values = ((key, value.blinded if value.secret else value.text) for key, value in sorted(prelude.config.items()))
     return "".join(["Configuration:\n", *(f"    {key}: {text}\n" for key, text in values)])
 
 
 _MANY: Final = 3
-"""From how many resources on a message that they share is printed once."""
+"""From how many resources on their common message is printed once."""
 
 
 def diagnostics_text(rows: Iterable[Row]) -> str:
-    """Every lasting message under its resource, those of one stream together; empty without a message.
+    """Return every lasting message below its resource, grouped by stream. Empty without messages.
 
-    What many resources say alike, but for their own names, is printed once: a server that is down fails them all.
+    A message that many resources share, except for their names, is printed once: a stopped server fails all of them.
     """
     blocks: dict[str, list[tuple[Row, str]]] = {}
     for row in rows:
@@ -79,7 +79,7 @@ def _displayable(message: str) -> list[str]:
 
 
 def summary_text(summary: Summary, errored: int, *, preview: bool) -> str:
-    """The counts of the steps, and after an update its duration in full seconds."""
+    """Return the counts of the steps and, after an update, its duration in whole seconds."""
     lines = ["Resources:"]
     counted = [(op, summary.changes[op]) for op in _ORDER if summary.changes.get(op)]
     for op, count in counted:
@@ -100,7 +100,7 @@ def summary_text(summary: Summary, errored: int, *, preview: bool) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """A duration in the form of Go's, rounded up to seconds: `5s`, `1m5s`, `1h0m5s`."""
+    """Return a duration in Go's form, rounded up to seconds: `5s`, `1m5s`, `1h0m5s`."""
     total = math.ceil(seconds)
     hours, minutes, rest = total // 3600, total // 60 % 60, total % 60
     if hours:

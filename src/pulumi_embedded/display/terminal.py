@@ -1,4 +1,4 @@
-"""Text on its way out, with or without colour."""
+"""Print text, with or without colour."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _HEADINGS: Final = {"Changes:", "Configuration:", "Diagnostics:", "Outputs:", "R
 
 
 def console(*, color: bool) -> Console:
-    """The terminal; without colour it gets plain text in the same places."""
+    """Return the terminal. Without colour it prints plain text in the same places."""
     from rich.console import Console
 
-    # What rich writes beside the text, such as colours, is for a terminal; the text is made printable before.
+    # rich writes control sequences for the terminal. The text itself is made printable before.
     stream = sys.stdout.plain if isinstance(sys.stdout, GuardedStream) else sys.stdout
     file = cast("IO[str]", stream)
     return Console(file=file, highlight=False, soft_wrap=True, force_terminal=color or None, no_color=not color)
 
 
 def printer_of_text(*, color: bool) -> Callable[[str], None]:
-    """A function that prints a text and a newline."""
+    """Return a function that prints a text and a newline."""
     if not color:
         return lambda text: print(text, flush=True)
     terminal = console(color=True)
@@ -37,7 +37,7 @@ def printer_of_text(*, color: bool) -> Callable[[str], None]:
 
 
 def coloured(text: str) -> Text:
-    """The text with every line in the colour of its sign."""
+    """Return the text with every line in the colour of its sign."""
     from rich.text import Text
 
     result = Text()

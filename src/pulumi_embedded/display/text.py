@@ -1,4 +1,4 @@
-"""Texts and numbers as Go prints them, in which the Pulumi CLI is written."""
+"""Format texts and numbers as Go does, in which the Pulumi CLI is written."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _LARGEST: Final = 6
 
 @dataclass(frozen=True)
 class Decoded:
-    """A list or an object that a text holds, and how: `json` or `yaml`."""
+    """A list or an object in a text, and its format: `json` or `yaml`."""
 
     value: Any
     kind: str
 
 
 def decoded(text: str) -> Decoded | None:
-    """The list or object in a text; only a text of several lines is taken for YAML."""
+    """Return the list or object in a text. None if there is none. Only a text of several lines can be YAML."""
     stripped = text.strip()
     if stripped.startswith(("{", "[")):
         try:
@@ -55,7 +55,7 @@ def decoded(text: str) -> Decoded | None:
 
 
 def quoted(text: str) -> str:
-    """The text in double quotes, with all invisible characters escaped."""
+    """Return the text in double quotes, with all invisible characters escaped."""
     return (
         '"'
         + "".join(
@@ -74,7 +74,7 @@ def _escaped(character: str) -> str:
 
 
 def number(value: float) -> str:
-    """A number in as few digits as can be read back, whole ones as integers."""
+    """Return a number in its shortest exact form, whole ones as integers."""
     if value.is_integer():
         return f"{value:.0f}"
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()

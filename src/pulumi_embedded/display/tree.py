@@ -1,4 +1,4 @@
-"""The rows of a live display as a tree: every resource under its parent."""
+"""The rows of a live display as a tree: every resource below its parent."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["Branch", "tree"]
 
 @dataclass(frozen=True)
 class Branch:
-    """A row and the lines in front of its type."""
+    """A row, and the lines before its type."""
 
     row: Row
     indent: str
 
 
 def tree(rows: list[Row], stack_urn: str) -> list[Branch]:
-    """The rows that are shown and those above them, children after their parent in the order of their appearance."""
+    """Return the shown rows and their ancestors, each parent before its children, in the order of their appearance."""
     by_urn = {row.urn: row for row in rows}
     children: dict[str, list[Row]] = {}
     needed = _needed(rows, by_urn)

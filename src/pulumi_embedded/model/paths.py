@@ -83,8 +83,7 @@ def reset_at(target: Properties, source: Properties, path: Path) -> tuple[Proper
     """Return the target with the source's value at the path, and whether that was possible (Pulumi CLI 3.260).
 
     A property that the source lacks is removed. List elements are neither added nor removed. If that would be
-    necessary, or
-    if the values on the path are of different kinds, the result is False.
+    necessary, or if the values on the path are of different kinds, the result is False.
     """
     result = copy.deepcopy(target)
     return result, _reset(source, result, path, hidden=False)

@@ -1,8 +1,7 @@
 """The update plan of a preview, and whether an update follows it.
 
 The rules are those of the Pulumi engine (3.260). An unknown value accepts any value. A lesser step can replace a
-planned
-one, such as `same` for an update. Every resource option must be the same.
+planned one, such as `same` for an update. Every resource option must be the same.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The provider plugin `postgresql` in Python: it answers as pulumi-postgresql 3.18.2 does, for seven kinds.
+"""The provider plugin `postgresql` in Python. It answers like pulumi-postgresql 3.18.2, for seven kinds of resources.
 
-A stack may move between the real plugin and this one: properties, ids, replacements, read-backs and state are the same.
-What it lacks it refuses by name.
+A stack can change between the real plugin and this one: properties, ids, replacements, reads and state are the same.
+Other kinds and options are rejected by name.
 """
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Check: a program's inputs become complete and typed, or are refused with every reason at once."""
+"""Check a program's inputs: complete and convert them, or reject them with all reasons at once."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ _FALSE = {"0", "f", "F", "FALSE", "false", "False"}
 
 
 def check(schema: Schema, resource: str, news: Values, name: str | None) -> tuple[Values, list[str]]:
-    """The inputs with defaults filled in, and the reasons why they cannot be taken, sorted.
+    """Return the inputs with defaults, and the sorted reasons for which they are rejected.
 
-    `name` is what an autonamed resource is called when the program does not say. `__defaults` lists what was filled in.
+    Args:
+        schema: The properties of the kind of resource.
+        resource: The name of the resource in the program, for reasons.
+        news: The program's inputs.
+        name: The name of an autonamed resource without one. None if the kind is not autonamed.
+
     """
     values = {key: value for key, value in news.items() if value is not None and key != "__defaults"}
     defaults = _defaults(schema, values, name)
@@ -38,7 +43,7 @@ def check(schema: Schema, resource: str, news: Values, name: str | None) -> tupl
 
 
 def generated_name(resource: str, seed: bytes, olds: Mapping[str, Any]) -> str:
-    """`<resource>-<7 hex digits>`: the name generated before, else one that follows from `seed`."""
+    """Return `<resource>-<7 hex digits>`: the previously generated name, otherwise one from `seed`."""
     if "name" in (olds.get("__defaults") or []) and olds.get("name"):
         return str(olds["name"])
     return f"{resource}-{hashlib.sha256(seed).hexdigest()[:7]}"

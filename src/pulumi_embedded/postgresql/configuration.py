@@ -1,4 +1,4 @@
-"""The provider's own configuration: its keys, how they are checked, and what they default to."""
+"""The provider's own configuration: its keys, their check and their defaults."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["VARIABLES", "Configuration", "check_configuration", "configuration"]
 VARIABLES = frozenset(
     ("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSUPERUSER", "PGSSLMODE", "PGCONNECT_TIMEOUT")
 )
-"""The variables of the environment that complete the configuration, as the real plugin's documentation lists them."""
+"""The environment variables that complete the configuration, from the real plugin's documentation."""
 
 _NUMBERS = {"port", "connectTimeout", "maxConnections"}
 _BOOLEANS = {"superuser", "awsRdsIamAuth", "azureIdentityAuth"}
 _TEXTS = {"scheme", "host", "database", "username", "password", "databaseUsername", "sslmode", "sslMode"}
 _TEXTS |= {"sslrootcert", "expectedVersion", "version", "pluginDownloadURL"}
-# What only the real plugin can do: clients of three clouds, and TLS client certificates.
+# Keys that only the real plugin supports: clients of three clouds, and TLS client certificates.
 _FOREIGN = {"awsRdsIamProfile", "awsRdsIamRegion", "awsRdsIamProviderRoleArn", "azureTenantId"}
 _FOREIGN |= {"gcpIamImpersonateServiceAccount", "clientcert"}
 _SCHEMES = ("postgres", "awspostgres", "gcppostgres")
@@ -30,7 +30,7 @@ _SCHEMES = ("postgres", "awspostgres", "gcppostgres")
 
 @dataclass(frozen=True)
 class Configuration:
-    """How to reach the server, and as whom; `password` never leaves it except to the server."""
+    """The server and the login. `password` is sent to the server only."""
 
     host: str
     port: int
@@ -48,9 +48,11 @@ class Configuration:
 
 
 def check_configuration(news: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The values as strings, the password marked secret; and the reasons why they cannot be taken.
+    """Return the values as strings with a secret password, and the reasons for which they are rejected.
 
-    Raises ProviderError for a value that is not of its key's type, as the real plugin does.
+    Raises:
+        ProviderError: A value has another type than its key, as with the real plugin.
+
     """
     unknown_key = next((key for key in sorted(news) if key not in _NUMBERS | _BOOLEANS | _TEXTS | _FOREIGN), None)
     if unknown_key:
@@ -101,10 +103,13 @@ def _invalid(reason: str, key: str) -> str:
 
 
 def configuration(args: Mapping[str, Any], variables: Mapping[str, str] = os.environ) -> Configuration:
-    """The configuration that `args` and VARIABLES make, as the real plugin reads them.
+    """Return the configuration from `args` and VARIABLES, read as the real plugin does.
 
-    Unknown values read as if they were not there: only previews, which do not connect, may have them.
-    Raises ProviderError for a value that is not of its key's type, and for what only the real plugin can do.
+    Unknown values count as missing. Only previews, which do not connect, can have them.
+
+    Raises:
+        ProviderError: A value has another type than its key, or only the real plugin supports it.
+
     """
     values = {key: _decoded(key, value) for key, value in args.items() if not contains_unknowns(value)}
     _refuse_foreign(values)
@@ -117,7 +122,7 @@ def configuration(args: Mapping[str, Any], variables: Mapping[str, str] = os.env
         password=str(_chosen(values, variables, "password", "PGPASSWORD", "")),
         database_username=str(_chosen(values, variables, "databaseUsername", "", username)),
         superuser=_chosen(values, variables, "superuser", "PGSUPERUSER", True) in (True, "1", "t", "true"),
-        # lib/pq, which the real plugin uses, takes an sslmode that is not set for `require`.
+        # The driver of the real plugin, lib/pq, uses `require` if sslmode is not set.
         sslmode=str(_chosen(values, variables, "sslmode", "PGSSLMODE", values.get("sslMode") or "require")),
         sslrootcert=str(_chosen(values, variables, "sslrootcert", "", "")),
         connect_timeout=int(_chosen(values, variables, "connectTimeout", "PGCONNECT_TIMEOUT", 180)),

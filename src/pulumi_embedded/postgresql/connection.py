@@ -1,4 +1,4 @@
-"""Connections to the server: one per call and database, closed with the call, errors in the real plugin's words."""
+"""Connections to the server: one for each call and database. Errors have the real plugin's words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Row", "Server", "Session", "Work", "identifier", "libpq_variables", 
 
 Row = tuple[Any, ...]
 
-# No name that the plugin sends finds an object that a less privileged role made.
+# Names in the plugin's statements must not find objects of a less privileged role.
 _OPTIONS = "-c search_path=pg_catalog,pg_temp"
 
 identifier = sql.Identifier
@@ -28,13 +28,13 @@ literal = sql.Literal
 
 _ABOUT_DATA = ("22", "23")
 
-# REVOKE of a membership that is not there, which the plugin sends before each GRANT: nothing that anyone has to know.
+# The warning about REVOKE of a missing membership, which the plugin sends before each GRANT.
 _UNREMARKABLE = "01000"
 
-SETTLING = 15  # seconds in which a server that ended a connection is back, and done with what that connection asked
-KNOCK = 0.1  # seconds between two looks
+SETTLING = 15  # seconds in which a server that ended a connection must be back, without that connection's statement
+KNOCK = 0.1  # seconds between two attempts
 
-# libpq reports why a connection failed as text only; these are the SQLSTATEs that the server sent with it.
+# libpq reports a failed connection as text only. These are the SQLSTATEs of the server's messages.
 _CONNECT_STATES = (
     ("password authentication failed", "28P01"),
     ("too many connections|connection slots are reserved", "53300"),
@@ -46,18 +46,18 @@ _CONNECT_STATES = (
 )
 
 
-# Those of libpq that belong to no connection parameter: files, and settings that libpq sends to the server.
+# Variables of libpq without a connection parameter: files, and settings that libpq sends to the server.
 _OTHERS = ("PGDATESTYLE", "PGGEQO", "PGREALM", "PGREQUIRESSL", "PGSERVICEFILE", "PGSYSCONFDIR", "PGTZ")
 
 
 def libpq_variables() -> frozenset[str]:
-    """The variables of the environment that decide how libpq connects, or what it sets in a session."""
+    """Return the environment variables that affect how libpq connects or what it sets in a session."""
     options = psycopg.pq.Conninfo.get_defaults()
     return frozenset(option.envvar.decode() for option in options if option.envvar) | frozenset(_OTHERS)
 
 
 def _pq(error: psycopg.Error) -> str:
-    """The error as lib/pq, the real plugin's driver, words it; unlike that, with the server's DETAIL and HINT."""
+    """Return the error in the words of lib/pq, the real plugin's driver, and add the server's DETAIL and HINT."""
     message = error.diag.message_primary
     if message is None:
         return f"pq: {' '.join(str(error).split())}"
@@ -66,7 +66,7 @@ def _pq(error: psycopg.Error) -> str:
 
 
 def _more(diagnosis: psycopg.errors.Diagnostic) -> str:
-    """A line each for DETAIL and HINT; none for errors of data, whose details are values of rows."""
+    """Return a line each for DETAIL and HINT. Errors of data have none, because their details are values of rows."""
     if (diagnosis.sqlstate or "")[:2] in _ABOUT_DATA:
         return ""
     fields = (("DETAIL", diagnosis.message_detail), ("HINT", diagnosis.message_hint))
@@ -92,7 +92,7 @@ def _connect_error(error: psycopg.Error, host: str, port: int) -> str:
 
 @contextmanager
 def _explain(what: str = "", connection: psycopg.Connection | None = None) -> Iterator[None]:
-    """Turns an error of the server into a ProviderError that says what was being done."""
+    """Turn an error of the server into a ProviderError that names the failed action."""
     try:
         yield
     except psycopg.Error as error:
@@ -101,9 +101,9 @@ def _explain(what: str = "", connection: psycopg.Connection | None = None) -> It
 
 
 class Session:
-    """The connections of one call; every transaction that was not committed is rolled back when it ends.
+    """The connections of one call. At its end, uncommitted transactions are rolled back.
 
-    `mark` is what a kind of resource writes down before a statement to recognize its effect if the answer is lost.
+    `mark` is written before a statement, to recognize the statement's effect if its answer is lost.
     """
 
     def __init__(self, server: Server, stack: ExitStack):
@@ -111,14 +111,14 @@ class Session:
         self._connections: dict[str, psycopg.Connection] = {}
         self._backends: set[int] = set()
         self.mark: int | None = None
-        # Each with its SQLSTATE.
+        # Pairs of an SQLSTATE and a text.
         self.warnings: list[tuple[str, str]] = []
-        # The real plugin connects to its own database first, whatever the resource is in.
+        # The real plugin connects to its own database first, whichever database the resource is in.
         self.configuration = server.configuration
         self.version = self.connection().info.server_version
 
     def connection(self, database: str = "") -> psycopg.Connection:
-        """The connection to `database`, or to the provider's own, a new one if the former was lost."""
+        """Return the connection to `database`, by default the provider's own. A lost connection is replaced."""
         database = database or self.configuration.database
         if database not in self._connections or self._connections[database].closed:
             self._connections[database] = self._stack.enter_context(self._server.connect(database))
@@ -127,19 +127,21 @@ class Session:
         return self._connections[database]
 
     def beside(self) -> psycopg.Connection:
-        """Another connection to the provider's own database, which the caller closes."""
+        """Return another connection to the provider's own database, which the caller closes."""
         return self._server.open(self.configuration.database)
 
     def _hear(self, notice: psycopg.errors.Diagnostic) -> None:
-        """Keep a warning of the server's, which says that a statement did not do what it was sent for."""
+        """Record a warning of the server, which reports that a statement did not do its work."""
         if notice.severity_nonlocalized == "WARNING" and notice.sqlstate != _UNREMARKABLE:
             text = f"pq: {notice.message_primary} ({notice.sqlstate}){_more(notice)}"
             self.warnings.append((str(notice.sqlstate), text))
 
     def settle(self) -> None:
-        """Connect again after a loss, once the server has ended the former connections and what they had asked for.
+        """Connect again after a loss, once the server has ended the former connections and their statements.
 
-        Raises ProviderError if the server is not back, or not done, within `SETTLING` seconds.
+        Raises:
+            ProviderError: The server needs more than SETTLING seconds.
+
         """
         deadline = time.monotonic() + SETTLING
         former = list(self._backends)
@@ -157,24 +159,24 @@ class Session:
             time.sleep(KNOCK)
 
     def close(self) -> None:
-        """Close every connection; the next statement opens a new one."""
+        """Close every connection. The next statement opens a new one."""
         for connection in self._connections.values():
             connection.close()
 
     @contextmanager
     def transaction(self, database: str = "") -> Iterator[Work]:
-        """One transaction in `database`; committed when the block ends, rolled back when it raises."""
+        """Run the block in a transaction in `database`. Commit at its end, and roll back if it raises."""
         connection = self.connection(database)
         with _explain(connection=connection), connection.transaction():
             yield Work(self, database, connection)
 
     def direct(self, database: str = "") -> Work:
-        """Statements that each take effect at once, as CREATE DATABASE needs."""
+        """Return statements without a transaction, as CREATE DATABASE needs."""
         return Work(self, database)
 
 
 class Work:
-    """Where statements run: a transaction on `connection`, or whichever connection to `database` there is."""
+    """Runs statements in a transaction, or on the current connection to a database."""
 
     def __init__(self, session: Session, database: str, connection: psycopg.Connection | None = None):
         self.session, self._database, self._transaction = session, database, connection
@@ -184,12 +186,26 @@ class Work:
         return self._transaction or self.session.connection(self._database)
 
     def run(self, statement: str, *parts: sql.Composable, what: str = "") -> None:
-        """Executes `statement`, whose `{}` are `parts`; an error says `what` was being done."""
+        """Execute a statement.
+
+        Args:
+            statement: The SQL text.
+            parts: The parts in place of `{}`.
+            what: The action, for errors.
+
+        """
         with self._sends(what) as connection:
             connection.execute(sql.SQL(statement).format(*parts))
 
     def rows(self, query: str, parameters: Sequence[Any] = (), what: str = "") -> list[Row]:
-        """What `query` answers; its `%s` are `parameters`."""
+        """Return the rows of a query.
+
+        Args:
+            query: The SQL text.
+            parameters: The values in place of `%s`.
+            what: The action, for errors.
+
+        """
         with self._sends(what) as connection:
             return connection.execute(query, parameters).fetchall()
 
@@ -205,7 +221,7 @@ class Work:
                 raise ProviderError(f"{what}: {reason}" if what else reason) from None
 
     def verifier(self, role: str, password: str) -> sql.Literal:
-        """The password as the server keeps it, so that no log or statistics of the server ever hold it."""
+        """Return the password as the server stores it, so that no log of the server contains the password."""
         if re.fullmatch(r"md5[0-9a-f]{32}|SCRAM-SHA-256\$.+", password):
             return literal(password)
         connection = self._connection
@@ -213,12 +229,12 @@ class Work:
             return literal(connection.pgconn.encrypt_password(password.encode(), role.encode()).decode())
 
     def row(self, query: str, parameters: Sequence[Any] = (), what: str = "") -> Row | None:
-        """The first row of what `query` answers."""
+        """Return the first row of a query. None if there is none."""
         return next(iter(self.rows(query, parameters, what)), None)
 
 
 class Server:
-    """The server that the plugin is configured for; safe to use from many threads."""
+    """The configured server. Many threads can use it."""
 
     def __init__(self, configuration: Configuration):
         self.configuration = configuration
@@ -228,12 +244,12 @@ class Server:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """The connections of one call, closed when it ends; a database that is to be dropped must have none left."""
+        """Open the connections of one call, and close them at its end, so that none blocks the drop of a database."""
         with ExitStack() as stack, _explain():
             yield Session(self, stack)
 
     def cancel(self) -> None:
-        """Ends what is running, and refuses what comes later; transactions roll back."""
+        """End running statements, and reject later calls. Transactions are rolled back."""
         with self._guard:
             self._cancelled = True
             running = list(self._open)
@@ -243,7 +259,7 @@ class Server:
 
     @contextmanager
     def connect(self, database: str) -> Iterator[psycopg.Connection]:
-        """A connection of its own; raises ProviderError with the reason if it cannot connect."""
+        """Open a connection for the block. Raises ProviderError, with the reason, if that fails."""
         connection = self.open(database)
         with self._guard:
             self._open.add(connection)
@@ -260,7 +276,7 @@ class Server:
             raise ProviderError("the operation was cancelled")
 
     def open(self, database: str) -> psycopg.Connection:
-        """As `connect`; the caller closes it."""
+        """Return a connection, which the caller closes. Raises as `connect` does."""
         self._refuse_when_cancelled()
         chosen = self.configuration
         host = chosen.host or "localhost"

@@ -1,4 +1,4 @@
-"""Database: made, changed and dropped statement by statement, since PostgreSQL does none of it in a transaction."""
+"""The resource Database. PostgreSQL creates, changes and drops databases outside of transactions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FIXED = Property(computed=True, replaces=True)
 
 
 class Database(Kind):
-    """A database is renamed in place, which changes its id; its encoding, locale and template are for life."""
+    """A database. It is renamed in place, which changes its id. Its encoding, locale and template never change."""
 
     token = "postgresql:index/database:Database"  # noqa: S105
     schema = Schema(
@@ -46,11 +46,11 @@ class Database(Kind):
     )
 
     def identified(self, resource_id: str, state: Values) -> Values:
-        """As for a role: the id in the outputs is the newest."""
+        """Return the state with the name from its outputs, as for a role: the id in the outputs is the newest."""
         return state | {"name": state.get("id") or resource_id} if state else state
 
     def create(self, session: Session, change: Change) -> Found:
-        """An owner that the connected user may not give databases to is joined for the time of the statement."""
+        """Create the database. The connected user becomes a member of the owner for the statement, if needed."""
         name, work = change["name"], session.direct()
         session.mark = oid_of(work, "pg_database", name)
         with _owning(work, change["owner"]):
@@ -58,22 +58,22 @@ class Database(Kind):
         return there(_read(session, name, change), "database", name)
 
     def creation(self, session: Session, change: Change) -> Found | None:
-        """A database of that name and owner, if there was none of that name before: it has no transaction to know."""
+        """Return the database with this name and owner, if none had the name before. Nothing else can be checked."""
         database = _read(session, change["name"], change)
         owner = change["owner"] or session.configuration.database_username
         return database if database and session.mark is None and database.values["owner"] == owner else None
 
     def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
-        """By name."""
+        """Read the database by its name."""
         return _read(session, state["name"] or resource_id, state)
 
     def left(self, session: Session, resource_id: str, state: Change) -> Found | None:
-        """By its oid: a statement whose answer was lost may have renamed the database."""
+        """Read the database by its oid, because a statement whose answer was lost can have renamed it."""
         name = name_of(session.direct(), "pg_database", session.mark)
         return _read(session, name, state) if name else None
 
     def update(self, session: Session, resource_id: str, change: Change) -> Found:
-        """Each change takes effect at once; after a failure those before it stay."""
+        """Change the database. Each change takes effect at once. After a failure the previous changes remain."""
         work = session.direct()
         session.mark = oid_of(work, "pg_database", change.old("name"))
         rename(work, change, "database", "name")
@@ -83,7 +83,7 @@ class Database(Kind):
         return there(_read(session, change["name"], change), "database", change["name"])
 
     def delete(self, session: Session, state: Change) -> None:
-        """Closes the database, ends its sessions, drops it; if that fails, opens it again, as the state says it is."""
+        """Close the database, end its sessions and drop it. If that fails, open it again, as the state requires."""
         work, name = session.direct(), state["name"]
         with _owning(work, state["owner"]), _open_again(work, state):
             if state["isTemplate"]:
@@ -101,7 +101,7 @@ class Database(Kind):
 
 @contextmanager
 def _open_again(work: Work, state: Change) -> Iterator[None]:
-    """After a failure in the block the database is a template, or takes connections, if `state` says so."""
+    """After a failure in the block, restore that the database is a template and accepts connections, as in `state`."""
     try:
         yield
     except ProviderError as error:
@@ -120,7 +120,7 @@ def _creating(name: str) -> str:
 
 
 def _owning(work: Work, owner: str) -> AbstractContextManager[None]:
-    """What needs the owner's rights: the connected user is its member meanwhile, one plugin at a time."""
+    """Return a context in which the connected user is a member of the owner. One plugin at a time can enter it."""
     if not owner:
         return nullcontext()
     user = work.session.configuration.database_username
@@ -151,7 +151,7 @@ def _option(keyword: str, value: str, quoted: type[sql.Identifier] | type[sql.Li
 
 
 def _hand_over_objects(session: Session, change: Change) -> None:
-    """With `alterObjectOwnership` what the old owner has in the database follows it to the new one."""
+    """With `alterObjectOwnership`, give the old owner's objects in the database to the new owner."""
     name, owner = change["name"], change["owner"]
     if not (change.changed("owner", "alterObjectOwnership") and owner and change["alterObjectOwnership"]):
         return

@@ -1,4 +1,4 @@
-"""DefaultPrivileges: what a role gets on every object that an owner creates from now on."""
+"""The resource DefaultPrivileges: a role's privileges on all future objects of an owner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CODES = {"table": "r", "sequence": "S", "function": "f", "routine": "f", "type"
 
 
 class DefaultPrivileges(Kind):
-    """Entries without privileges are none: they are gone, unless the program wants none."""
+    """Default privileges. Without privileges there is no entry: the resource is gone, unless the program wants none."""
 
     token = "postgresql:index/defaultPrivileges:DefaultPrivileges"  # noqa: S105
     schema = Schema(
@@ -34,7 +34,7 @@ class DefaultPrivileges(Kind):
     options = frozenset(["withGrantOption"])
 
     def create(self, session: Session, change: Change) -> Found:
-        """Revokes what there is and grants what shall be, in one transaction."""
+        """Revoke the existing privileges, and grant the new ones, in one transaction."""
         _validate(change)
         validate(change, session.version)
         with session.transaction(change["database"]) as work:
@@ -42,19 +42,19 @@ class DefaultPrivileges(Kind):
             with with_roles(work, [change["owner"]]):
                 _revoke(work, change)
                 _grant(work, change)
-        # What equals PostgreSQL's own defaults has no entry, and cannot be read back.
+        # Privileges that equal PostgreSQL's own defaults have no entry, and cannot be read.
         return _read(session, change) or Found(_id(change), {})
 
     def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
-        """Gone with its last privilege, and with its role, schema or database."""
+        """Read the privileges. None if the last one, the role, the schema or the database is gone."""
         return _read(session, state) if scope_exists(state, session.direct()) else None
 
     def update(self, session: Session, resource_id: str, change: Change) -> Found:
-        """As `create`."""
+        """Change the privileges as `create` does."""
         return self.create(session, change)
 
     def delete(self, session: Session, state: Change) -> None:
-        """Revokes; what PUBLIC has by PostgreSQL's own defaults does not come back."""
+        """Revoke the privileges. Those that PUBLIC has by PostgreSQL's own defaults are not restored."""
         with session.transaction(state["database"]) as work:
             lock_role(work, state["owner"])
             with with_roles(work, [state["owner"]]):

@@ -1,4 +1,4 @@
-"""Diff: which properties differ between a resource's outputs and what its inputs ask for."""
+"""Compare a resource's outputs with its inputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Difference", "Edit", "difference"]
 
 
 class Edit(IntEnum):
-    """What happens to one value; the numbers are those of `PropertyDiff.Kind`, where `+ 1` means by replacement."""
+    """The change of one value. The numbers are those of `PropertyDiff.Kind`, where `+ 1` is a replacement."""
 
     ADD = 0
     DELETE = 2
@@ -24,7 +24,15 @@ class Edit(IntEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """The paths that differ, with what happens to each, and the properties whose change needs a replacement."""
+    """The changes of a resource.
+
+    Attributes:
+        paths: The changes by path.
+        properties: The names of the changed properties.
+        replaces: The properties whose change requires a replacement.
+        stables: The properties that certainly do not change.
+
+    """
 
     paths: Mapping[str, int]
     properties: list[str]
@@ -33,7 +41,7 @@ class Difference:
 
 
 def difference(schema: Schema, old: Mapping[str, Any], inputs: Values, ignored: Iterable[str] = ()) -> Difference:
-    """What `inputs` would change; a computed property that the inputs do not name never differs."""
+    """Return what `inputs` would change. A computed property that the inputs do not name never differs."""
     planned = plan(schema, old, inputs, ignored)
     edits = {name: _edits(prop, old.get(name), planned[name], inputs.get(name)) for name, prop in schema.items()}
     changed = sorted(name for name, edit in edits.items() if edit)
@@ -60,7 +68,7 @@ def _collection_edits(kind: Type, before: list[Any], after: Any, given: Any) -> 
         return {"": Edit.UPDATE if before else Edit.ADD}
     if not before or not after:
         return {} if not before and not after else {"": Edit.DELETE if before else Edit.ADD}
-    # The order that the program wrote, not the sorted one, numbers what is added (pulumi-postgresql 3.18.2).
+    # Added elements are numbered in the program's order, not in the sorted one (pulumi-postgresql 3.18.2).
     wanted = given if isinstance(given, list) else after
     old, new = [_key(value) for value in before], [_key(value) for value in wanted]
     removed, added = _sequence_edits(old, new) if kind is Type.LIST else _set_edits(old, new)
@@ -85,7 +93,7 @@ def _set_edits(old: list[str], new: list[str]) -> tuple[set[int], set[int]]:
 
 
 def _sequence_edits(old: list[str], new: list[str]) -> tuple[set[int], set[int]]:
-    """The smallest edit that keeps the common values in their order, deleting before it adds."""
+    """Return the smallest edit that keeps common values in order. It deletes before it adds."""
     common = [[0] * (len(new) + 1) for _ in range(len(old) + 1)]
     for i in reversed(range(len(old))):
         for j in reversed(range(len(new))):

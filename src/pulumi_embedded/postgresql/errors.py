@@ -1,4 +1,4 @@
-"""The plugin's exceptions: what a call could not do."""
+"""The plugin's exceptions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ __all__ = ["ConnectionLost", "ProviderError"]
 
 
 class ProviderError(Exception):
-    """A call failed for a reason that its message says in full; what the call had begun is rolled back.
+    """A call failed. The message contains the whole reason. What the call had begun is rolled back.
 
-    Only a database's creation, change and deletion, which PostgreSQL does outside transactions, may be left half done.
+    Only the creation, change or deletion of a database can be left half done, because PostgreSQL runs it outside of
+    transactions.
     """
 
 
 class ConnectionLost(ProviderError):
-    """The connection ended under a statement: the server may have carried out the statement, or not."""
+    """The connection ended during a statement. It is not known whether the server ran the statement."""

@@ -1,4 +1,4 @@
-"""Extension: an extension in one database."""
+"""The resource Extension: an extension in one database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Extension"]
 
 
 class Extension(Kind):
-    """An extension that is there already stays in its schema, whatever the program says, and is reported as it is."""
+    """An extension. If it exists before the resource, it stays in its schema and is reported as it is."""
 
     token = "postgresql:index/extension:Extension"  # noqa: S105
     schema = Schema(
@@ -27,7 +27,7 @@ class Extension(Kind):
     )
 
     def create(self, session: Session, change: Change) -> Found:
-        """In the schema and version that the program names, otherwise in its own schema or in public."""
+        """Create the extension in the program's schema and version, otherwise in its own schema or in public."""
         database = change["database"] or session.configuration.database
         parts: list[sql.Composable] = [sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(identifier(change["name"]))]
         with session.transaction(database) as work:
@@ -41,12 +41,12 @@ class Extension(Kind):
         return there(_read(session, database, change["name"]), "extension", change["name"])
 
     def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
-        """Gone with its database, too."""
+        """Read the extension. None if it or its database is gone."""
         database, name = locate(session, resource_id, state, "extension")
         return _read(session, database, name) if database_exists(session.direct(), database) else None
 
     def update(self, session: Session, resource_id: str, change: Change) -> Found:
-        """Moves it and updates it, together or not at all."""
+        """Move and update the extension in one transaction."""
         database, name = change["database"] or session.configuration.database, identifier(change["name"])
         with session.transaction(database) as work:
             if change.changed("schema"):
@@ -58,14 +58,14 @@ class Extension(Kind):
         return there(_read(session, database, change["name"]), "extension", change["name"])
 
     def delete(self, session: Session, state: Change) -> None:
-        """An extension that something depends on stays, without `dropCascade`."""
+        """Drop the extension. Without `dropCascade`, one with dependent objects is not dropped."""
         mode = "CASCADE" if state["dropCascade"] else "RESTRICT"
         with session.transaction(state["database"]) as work:
             work.run("DROP EXTENSION {} " + mode, identifier(state["name"]))
 
 
 def _default_schema(work: Work, change: Change) -> str:
-    """The schema for an extension that has none of its own: the session's search_path has none to create it in."""
+    """Return the schema of an extension without its own. The session's search_path has no usable one."""
     query = (
         "SELECT 1 FROM pg_available_extension_versions JOIN pg_available_extensions USING (name)"
         " WHERE name = %s AND version = COALESCE(NULLIF(%s, ''), default_version) AND schema IS NULL"

@@ -1,4 +1,4 @@
-"""The functions that list what a database has: getSchemas, getTables, getSequences."""
+"""The functions that list a database's objects: getSchemas, getTables, getSequences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ _PATTERNS = ("likeAnyPatterns", "likeAllPatterns", "notLikeAllPatterns")
 
 @dataclass(frozen=True)
 class Function:
-    """A query over a view of information_schema; `lists` are the arguments that a column's value is to be among."""
+    """A query of a view of information_schema.
+
+    Attributes:
+        result: The name of the result.
+        columns: The view's columns by the names in the result.
+        view: The name of the view.
+        lists: Columns by the names of arguments that list their values.
+
+    """
 
     result: str
     columns: dict[str, str]
@@ -25,12 +33,12 @@ class Function:
 
     @property
     def arguments(self) -> set[str]:
-        """The names of what it takes."""
+        """The names of the function's arguments."""
         own = {"includeSystemSchemas"} if self.result == "schemas" else set()
         return {"database", "regexPattern", *_PATTERNS, *self.lists, *own}
 
     def failures(self, arguments: Values) -> list[str]:
-        """Why the arguments cannot be taken, in the real plugin's words."""
+        """Return the reasons for which the arguments are rejected, in the real plugin's words."""
         failures = [f"[{name}] Invalid or unknown key" for name in sorted(arguments.keys() - self.arguments)]
         if not arguments.get("database"):
             required = 'The argument "database" is required, but no definition was found.'
@@ -38,7 +46,7 @@ class Function:
         return failures
 
     def call(self, session: Session, arguments: Values) -> Values:
-        """The arguments, an id made of them, and what the database has."""
+        """Return the arguments, an id from them, and the objects of the database."""
         inputs = {name: value for name, value in arguments.items() if value is not None}
         if self.result == "schemas":
             inputs = {"includeSystemSchemas": False, **inputs}
@@ -75,7 +83,7 @@ class Function:
     def _found(self, rows: list[Row]) -> list[object]:
         if len(self.columns) > 1:
             return [dict(zip(self.columns, row, strict=True)) for row in rows]
-        # A set of Terraform's: each value once, ordered by its checksum as text.
+        # A set of Terraform has each value once, ordered by its checksum as text.
         return sorted({row[0] for row in rows}, key=lambda name: str(zlib.crc32(name.encode())))
 
 

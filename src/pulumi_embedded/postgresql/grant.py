@@ -1,4 +1,4 @@
-"""Grant: exactly these privileges on a database, a schema, or objects in a schema, for one role."""
+"""The resource Grant: a role's exact privileges on a database, a schema, or objects in a schema."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOT_REVOKED = "01006"  # warning_privilege_not_revoked
 
 
 class Grant(Kind):
-    """No privileges means none: they are revoked, from PUBLIC too (role "public"), and a later grant is drift."""
+    """Privileges of a role. An empty list revokes all, from PUBLIC too (role "public"), and a later grant is drift."""
 
     token = "postgresql:index/grant:Grant"  # noqa: S105
     schema = Schema(
@@ -41,21 +41,21 @@ class Grant(Kind):
     )
 
     def create(self, session: Session, change: Change) -> Found:
-        """Revokes what the role has and grants what it shall have, in one transaction."""
+        """Revoke the role's privileges, and grant the new ones, in one transaction."""
         return _apply(session, change, change.__getitem__)
 
     def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
-        """Gone only with its role, database or schema; a grant that was revoked has no privileges."""
+        """Read the privileges. None if the role, database or schema is gone. A revoked grant has no privileges."""
         if not scope_exists(state, session.direct()):
             return None
         return Found(_id(state), read_privileges(session, state))
 
     def update(self, session: Session, resource_id: str, change: Change) -> Found:
-        """As `create`; what the state says was granted is what is revoked."""
+        """Change the privileges as `create` does. The privileges in the state are revoked."""
         return _apply(session, change, change.old)
 
     def delete(self, session: Session, state: Change) -> None:
-        """Revokes; a role, schema or database that is gone is an error."""
+        """Revoke the privileges. A missing role, schema or database is an error."""
         with session.transaction(state["database"]) as work:
             _lock(work, state)
             with with_roles(work, _owners(work, state)):
@@ -76,7 +76,7 @@ def _apply(session: Session, change: Change, before: Callable[[str], Any]) -> Fo
 
 
 def _read_back(session: Session, change: Change) -> Values:
-    """What differs from `change` on the server; if nothing does, the warning that nothing was revoked is dropped."""
+    """Return what differs from `change` on the server. If nothing does, drop the warning that nothing was revoked."""
     differing = read_privileges(session, change)
     if not differing:
         session.warnings = [warning for warning in session.warnings if warning[0] != _NOT_REVOKED]
@@ -115,7 +115,7 @@ def _lock(work: Work, change: Change) -> None:
 
 
 def _owners(work: Work, change: Change) -> list[str]:
-    """The owners of the schema and of its tables, whom a user that is no superuser has to be for this."""
+    """Return the owners of the schema and its tables, whose member a user without superuser rights must be."""
     kind, schema = change["objectType"], change["schema"]
     if kind in WITHOUT_SCHEMA:
         return []
@@ -133,12 +133,12 @@ def _revoke(work: Work, change: Change, before: Callable[[str], Any]) -> None:
     text = "could not execute revoke query"
     privileges, columns, role = before("privileges"), before("columns"), identifier(change["role"])
     if change["objectType"] == "column":
-        # Without both there is nothing that this grant could have granted.
+        # Without both, this grant can have granted nothing.
         if privileges and columns:
             parts = _identifiers(columns), _target(change), role
             work.run(f"REVOKE {words(privileges)} ({{}}) ON {{}} FROM {{}}", *parts, what=text)
         return
-    # Named, so that the grants on single columns of the table stay.
+    # Privileges are named, so that grants on single columns of the table remain.
     chosen = words(privileges) if before("objects") and privileges and _in_schema(change) else "ALL PRIVILEGES"
     work.run(_finding_types(change, f"REVOKE {chosen} ON {{}} FROM {{}}"), _target(change), role, what=text)
 
@@ -153,9 +153,9 @@ def _grant(work: Work, change: Change) -> None:
 
 
 def _finding_types(change: Change, statement: str) -> str:
-    """The statement, for which argument types without a schema are found in public, too, as the real plugin does.
+    """Return the statement with a search_path in which argument types of public are found, as the real plugin does.
 
-    No other statement of the plugin looks there.
+    No other statement of the plugin uses public.
     """
     if not any("(" in name for name in change["objects"]):
         return statement
@@ -180,7 +180,7 @@ def _target(change: Change) -> sql.Composable:
 
 
 def _object(name: str) -> sql.Composable:
-    """A name, or for a function a name and its argument types, which cannot be quoted: `f(integer, text)`."""
+    """Return a name or, for a function, a name with unquoted argument types: `f(integer, text)`."""
     plain, bracket, arguments = name.partition("(")
     if bracket and not re.fullmatch(r'[\w\s,.\[\]"]*\)', arguments):
         raise ProviderError(
@@ -199,14 +199,14 @@ def _id(change: Change) -> str:
     return "_".join(parts + change["objects"] + change["columns"])
 
 
-# Object type → the catalog, its access list and its name, for what is named by one property.
+# Object type → the catalog, its access list and its name, for objects that one property names.
 _SINGLE = {
     "database": ("pg_database", "datacl", "datname"),
     "schema": ("pg_namespace", "nspacl", "nspname"),
     "foreign_data_wrapper": ("pg_foreign_data_wrapper", "fdwacl", "fdwname"),
     "foreign_server": ("pg_foreign_server", "srvacl", "srvname"),
 }
-# Object type → the same for what a schema has many of, and which rows of the catalog they are. The real plugin takes
+# Object type → the same for objects of a schema, with the condition on the catalog's rows. The real plugin takes
 # procedures for functions, and so never sees a grant on all functions as done if there is a procedure.
 _MANY = {
     "table": ("pg_class", "rel", "relkind = 'r'"),
@@ -218,7 +218,7 @@ _MANY = {
 
 
 def read_privileges(session: Session, change: Change) -> Values:
-    """`privileges`, or for a column grant `columns`, where they are not what is wanted; else nothing."""
+    """Return the privileges or, for a column grant, the columns, if they differ from the wanted ones. Else empty."""
     work, kind = session.direct(change["database"]), change["objectType"]
     oid = grantee(work, change["role"])
     if kind == "column":
@@ -243,7 +243,7 @@ def _single(work: Work, change: Change, oid: int) -> set[str]:
 
 
 def _many(work: Work, change: Change, oid: int) -> list[set[str]]:
-    """What the role has on each object, by name; functions of one name count as one."""
+    """Return the role's privileges on each object, by name. Functions with the same name count as one."""
     catalog, prefix, condition = _MANY[change["objectType"]]
     query = (
         f"SELECT {prefix}name, array_remove(array_agg(privilege_type), NULL) FROM {catalog}"  # noqa: S608

@@ -1,4 +1,4 @@
-"""GrantRole: the membership of one role in another."""
+"""The resource GrantRole: the membership of one role in another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["GrantRole"]
 
 
 class GrantRole(Kind):
-    """A membership has nothing that changes in place; its id says who, in what, and whether with the admin option."""
+    """A membership. No property changes in place. Its id contains the member, the role and the admin option."""
 
     token = "postgresql:index/grantRole:GrantRole"  # noqa: S105
     schema = Schema(
@@ -24,7 +24,7 @@ class GrantRole(Kind):
     options = frozenset(["withAdminOption"])
 
     def create(self, session: Session, change: Change) -> Found:
-        """Revokes first, in the same transaction, so that an admin option that is not wanted goes."""
+        """Grant the role. It is revoked first, in the same transaction, to remove an unwanted admin option."""
         option = " WITH ADMIN OPTION" if change["withAdminOption"] else ""
         with session.transaction() as work:
             _revoke(work, change)
@@ -32,7 +32,7 @@ class GrantRole(Kind):
         return self.read(session, "", change) or Found(_id(change, change["withAdminOption"]), {})
 
     def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
-        """Two grants of one membership count as one, with the admin option where either has it."""
+        """Read the membership. Two grants of it count as one, with the admin option if either has it."""
         query = (
             "SELECT admin_option FROM pg_auth_members WHERE pg_get_userbyid(member) = %s"
             " AND pg_get_userbyid(roleid) = %s ORDER BY admin_option DESC"
@@ -41,11 +41,11 @@ class GrantRole(Kind):
         return Found(_id(state, row[0]), {"withAdminOption": row[0]}) if row else None
 
     def update(self, session: Session, resource_id: str, change: Change) -> Found:
-        """Never asked for: every property replaces."""
+        """Not called, because every property requires a replacement."""
         return self.create(session, change)
 
     def delete(self, session: Session, state: Change) -> None:
-        """A membership that is gone already is no error, a role that is gone is one."""
+        """Revoke the role. A missing membership is no error, but a missing role is."""
         with session.transaction() as work:
             _revoke(work, state)
 

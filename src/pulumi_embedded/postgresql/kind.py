@@ -1,4 +1,4 @@
-"""What every kind of resource can do, and what it is told and answers."""
+"""The interface of all kinds of resources."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Found", "Kind", "rename", "there"]
 
 @dataclass(frozen=True)
 class Found:
-    """A resource as the server has it: `values` holds what was read, other properties keep what they were."""
+    """A resource on the server. `values` are the properties that were read. Other properties stay the same."""
 
     id: str
     values: Values
@@ -25,54 +25,54 @@ class Found:
 class Kind(ABC):
     """One kind of resource.
 
-    Each operation either takes effect wholly or raises ProviderError and, in a transaction, leaves nothing behind.
+    Each operation takes effect completely, or raises ProviderError. In a transaction it then leaves nothing.
     """
 
     token: ClassVar[str]
     schema: ClassVar[Schema]
     delete_before_replace: ClassVar[bool] = True
-    # Options of one and the same object: a delete after the create would revoke what was just granted.
+    # Options of the same object: a delete after the create would revoke the new grant.
     options: ClassVar[frozenset[str]] = frozenset()
 
     def deletes_first(self, replaces: Collection[str]) -> bool:
-        """Whether a replacement because of these properties deletes the former resource first."""
+        """Return whether a replacement because of these properties deletes the old resource first."""
         return bool(replaces) and (self.delete_before_replace or self.options.issuperset(replaces))
 
     def identified(self, resource_id: str, state: Values) -> Values:
-        """`state` with the name by which its id knows the resource.
+        """Return `state` with the name in its id.
 
-        An id always names what the server has. A name can be one that a failed rename was to give: the real plugin
-        records that name, and another resource can have it.
+        An id always names an object on the server. The name in the state can be the target of a failed rename: the real
+        plugin records it, and another resource can have it.
         """
         return state
 
     @abstractmethod
     def create(self, session: Session, change: Change) -> Found:
-        """Makes the resource and reads it back."""
+        """Create the resource, and read it."""
 
     @abstractmethod
     def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
-        """The resource as it is, or None if it is gone; `state` is empty for an import."""
+        """Return the resource as it is. None if it is gone. `state` is empty for an import."""
 
     @abstractmethod
     def update(self, session: Session, resource_id: str, change: Change) -> Found:
-        """Changes what differs in place and reads it back."""
+        """Change the differing properties in place, and read the resource."""
 
     @abstractmethod
     def delete(self, session: Session, state: Change) -> None:
-        """Remove the resource."""
+        """Delete the resource."""
 
     def creation(self, session: Session, change: Change) -> Found | None:
-        """The resource if a creation took effect whose answer was lost, else None."""
+        """Return the resource if a creation took effect whose answer was lost. Otherwise None."""
         row = self.read(session, "", change)
         return row if row is not None and not change.differs(row.values) else None
 
     def left(self, session: Session, resource_id: str, state: Change) -> Found | None:
-        """The resource as a failed update left it, whatever it is called now; None if it is gone."""
+        """Return the resource after a failed update, whatever its name is now. None if it is gone."""
         return self.read(session, resource_id, state)
 
     def deletion(self, session: Session, resource_id: str, state: Change) -> bool:
-        """Whether a deletion took effect whose answer was lost."""
+        """Return whether a deletion took effect whose answer was lost."""
         row = self.read(session, resource_id, state)
         if row is None or "privileges" not in self.schema:
             return row is None
@@ -80,7 +80,7 @@ class Kind(ABC):
 
 
 def rename(work: Work, change: Change, noun: str, label: str) -> None:
-    """Give what was renamed its new name; `label` is how the real plugin's error calls the name."""
+    """Rename a resource if its name changed. `label` is the name's label in the real plugin's error."""
     if not change.changed("name"):
         return
     if not change["name"]:
@@ -90,7 +90,7 @@ def rename(work: Work, change: Change, noun: str, label: str) -> None:
 
 
 def there(found: Found | None, noun: str, name: str) -> Found:
-    """What was read again after it was changed. Raises ProviderError if another session dropped it meanwhile."""
+    """Return what was read after a change. Raises ProviderError if another session dropped it meanwhile."""
     if found is None:
         raise ProviderError(
             f'another session dropped {noun} "{name}" while it was changed. Refresh the stack, then run this again'

@@ -1,4 +1,4 @@
-"""Roles that the connected user has to be a member of for the time of one statement, and the locks that go with it."""
+"""Make the connected user a member of roles for one statement, with the locks that this needs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NAMES = {"pg_roles": "rolname", "pg_database": "datname", "pg_namespace": "nspn
 
 
 def lock_role(work: Work, role: str) -> None:
-    """Wait until no other plugin, of this kind or the real one, works on `role` or its members."""
+    """Wait until no other plugin, this one or the real one, works on `role` or its members."""
     work.run("SET statement_timeout = 0")
     work.rows("SELECT pg_advisory_xact_lock(oid::bigint)::text FROM pg_roles WHERE rolname = %s", [role])
     work.rows(
@@ -38,7 +38,7 @@ def lock_role(work: Work, role: str) -> None:
 
 
 def lock_user(work: Work, user: str) -> None:
-    """As `lock_role`, until the connection ends: for what PostgreSQL does outside transactions."""
+    """Lock as `lock_role` does, until the connection ends, for statements outside of transactions."""
     work.run("SET statement_timeout = 0")
     work.rows("SELECT pg_advisory_lock(oid::bigint)::text FROM pg_roles WHERE rolname = %s", [user])
 
@@ -49,36 +49,39 @@ def lock_database(work: Work, database: str) -> None:
 
 
 def oid_of(work: Work, catalog: str, name: str) -> int | None:
-    """The oid of a role, database or schema, which outlives its name; `catalog` is a key of `_NAMES`."""
+    """Return the oid of a role, database or schema, which does not change with its name. None if it does not exist.
+
+    `catalog` is a key of `_NAMES`.
+    """
     query = f"SELECT oid::bigint FROM {catalog} WHERE {_NAMES[catalog]} = %s"  # noqa: S608
     row = work.row(query, [name])
     return row[0] if row else None
 
 
 def name_of(work: Work, catalog: str, oid: int | None) -> str | None:
-    """The name that a role, database or schema has now; None if it is gone."""
+    """Return the present name of a role, database or schema. None if it is gone."""
     query = f"SELECT {_NAMES[catalog]}::text FROM {catalog} WHERE oid = %s"  # noqa: S608
     row = work.row(query, [oid]) if oid is not None else None
     return row[0] if row else None
 
 
 def role_exists(work: Work, role: str) -> bool:
-    """Whether there is a role of that name."""
+    """Return whether there is a role with this name."""
     return work.row("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]) is not None
 
 
 def database_exists(work: Work, database: str) -> bool:
-    """Whether there is a database of that name."""
+    """Return whether there is a database with this name."""
     return work.row("SELECT 1 FROM pg_database WHERE datname = %s", [database]) is not None
 
 
 def schema_exists(work: Work, schema: str) -> bool:
-    """Whether there is a schema of that name in the database that `work` is in."""
+    """Return whether there is a schema with this name in the database of `work`."""
     return work.row("SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema]) is not None
 
 
 def database_owner(work: Work, database: str) -> str:
-    """The name of the role that owns `database`."""
+    """Return the owner of `database`. Raises ProviderError if there is no such database."""
     query = "SELECT rolname FROM pg_database JOIN pg_roles ON datdba = pg_roles.oid WHERE datname = %s"
     row = work.row(query, [database])
     if row is None:
@@ -88,11 +91,11 @@ def database_owner(work: Work, database: str) -> str:
 
 @contextmanager
 def with_roles(work: Work, roles: Iterable[str]) -> Iterator[None]:
-    """Make the connected user, where it is no superuser, a member of `roles` inside the block.
+    """Make the connected user a member of `roles` for the block, unless it is a superuser.
 
-    Memberships that there were before stay. Where one of `roles` is itself a member of the connected user, which
-    PostgreSQL does not allow both ways, that membership is given up for the time. Superusers cannot be joined and are
-    left out. To be used in a transaction: after an error inside the block nothing but its end undoes what was done.
+    Existing memberships remain. PostgreSQL does not allow two roles to be members of each other. So a role's membership
+    in the connected user is revoked for the block. Superusers cannot be joined and are left out. The block must run in
+    a transaction, because only its rollback undoes the changes after an error.
     """
     wanted = list(roles)
     user = str(work.rows("SELECT current_user")[0][0]) if wanted else ""
@@ -113,7 +116,7 @@ def with_roles(work: Work, roles: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def membership(work: Work, role: str, member: str) -> Iterator[None]:
-    """Make `member` a member of `role` inside the block; also after a failure it then is what it was before."""
+    """Make `member` a member of `role` for the block. Even after a failure the former state is restored."""
     if member == role or _is_member(work, role, member):
         yield
         return
@@ -132,7 +135,7 @@ def membership(work: Work, role: str, member: str) -> Iterator[None]:
 
 
 def _join(work: Work, role: str, member: str) -> bool:
-    """Grants `role` to `member`; False if that was so already."""
+    """Grant `role` to `member`. Return False if it is a member already."""
     if member == role or _is_member(work, role, member):
         return False
     text = f"error granting role {role} to {member}"
@@ -141,7 +144,7 @@ def _join(work: Work, role: str, member: str) -> bool:
 
 
 def _leave(work: Work, role: str, member: str) -> bool:
-    """Revokes `role` from `member`; False if it was no member."""
+    """Revoke `role` from `member`. Return False if it is no member."""
     if member == role or not _is_member(work, role, member):
         return False
     text = f"error revoking role {role} from {member}"

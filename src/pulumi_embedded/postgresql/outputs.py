@@ -1,4 +1,4 @@
-"""Outputs as they go into the state, and the inputs that a refreshed or imported resource has."""
+"""Outputs for the state, and the inputs of a refreshed or imported resource."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["applied", "outputs", "refreshed_inputs"]
 
 
 def applied(schema: Schema, planned: Mapping[str, Any], observed: Mapping[str, Any]) -> Values:
-    """What a creation or update left: `observed`, over `planned`.
+    """Return the outputs after a creation or update: `observed` values, otherwise `planned` ones.
 
-    A set that was planned stays as planned, and one that was planned as unset is not read as empty: differences show
-    at the next refresh (terraform-plugin-sdk, normalizeNullValues).
+    A planned set stays as planned, and a set that was planned as unset is not read as empty. The next refresh shows
+    differences (terraform-plugin-sdk, normalizeNullValues).
     """
     return {name: _applied(prop, name, planned.get(name), observed) for name, prop in schema.items()}
 
@@ -28,7 +28,10 @@ def _applied(prop: Property, name: str, wanted: Any, observed: Mapping[str, Any]
 
 
 def outputs(schema: Schema, resource_id: str | Unknown, values: Mapping[str, Any], stored: bool = True) -> Values:
-    """Every property, null where unset, secrets wrapped; with `stored`, also what the real plugin needs to read it."""
+    """Return every property, with null for unset ones and wrapped secrets.
+
+    With `stored`, the real plugin's own data are included.
+    """
     result: Values = {
         name: Secret(values.get(name)) if prop.secret else values.get(name) for name, prop in schema.items()
     }
@@ -39,7 +42,7 @@ def outputs(schema: Schema, resource_id: str | Unknown, values: Mapping[str, Any
 
 
 def _raw_state_delta(schema: Schema, values: Mapping[str, Any]) -> Values:
-    """How the real plugin's Terraform state differs from these outputs (RawStateDelta of the Terraform bridge)."""
+    """Return how the real plugin's Terraform state differs from these outputs (the bridge's RawStateDelta)."""
     collections = [name for name, prop in schema.items() if prop.type.collection]
     delta: Values = {}
     present: Values = {name: {"arr": {}} for name in collections if values.get(name) is not None}
@@ -51,9 +54,9 @@ def _raw_state_delta(schema: Schema, values: Mapping[str, Any]) -> Values:
 
 
 def refreshed_inputs(schema: Schema, inputs: Values, values: Mapping[str, Any]) -> Values:
-    """The inputs with the server's values in them; what differs from its default is no default any more.
+    """Return the inputs with the server's values. A value that differs from its default is no default any more.
 
-    Without inputs, as for an import, they are what a program has to say to get these values.
+    Without inputs, as for an import, return the inputs that a program needs for these values.
     """
     if not inputs:
         kept = {name: values.get(name) for name, prop in schema.items() if _worth_saying(prop, values.get(name))}
@@ -77,12 +80,12 @@ def _refreshed(schema: Schema, name: str, given: Any, values: Mapping[str, Any])
     if name not in schema or schema[name].write_only:
         return given
     value = values.get(name)
-    # The Terraform bridge goes through a list by the positions that the inputs have.
+    # The Terraform bridge reads a list only at the positions of the inputs.
     return value[: len(given)] if isinstance(value, list) and isinstance(given, list) else value
 
 
 def _forgotten(schema: Schema, name: str, values: Mapping[str, Any]) -> bool:
-    """Whether it is not known any more what the server has."""
+    """Return whether the server's value is not known any more."""
     return name in schema and schema[name].unread and values.get(name) is None
 
 

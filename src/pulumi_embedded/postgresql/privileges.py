@@ -1,4 +1,4 @@
-"""Privileges: which there are for what, and whether those granted are those wanted."""
+"""The privileges of each type of object, and their comparison."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _all(version: int, object_type: str) -> set[str]:
 
 
 def validate(change: Change, version: int) -> None:
-    """Raise ProviderError for a privilege that objects of this type do not have."""
+    """Raise ProviderError for a privilege that this type of object does not have."""
     allowed = _all(version, change["objectType"]) | {"ALL"}
     for privilege in change["privileges"]:
         if privilege not in allowed:
@@ -45,7 +45,7 @@ def validate(change: Change, version: int) -> None:
 
 
 def words(privileges: Iterable[str]) -> str:
-    """Privileges as SQL; keywords, which cannot be quoted, are let through only if they look like nothing else."""
+    """Return privileges as SQL. They cannot be quoted, so only plain words are accepted."""
     chosen = list(privileges)
     for privilege in chosen:
         if not re.fullmatch("[A-Z]+", privilege):
@@ -54,13 +54,13 @@ def words(privileges: Iterable[str]) -> str:
 
 
 def drifted(change: Change, granted: Iterable[str], version: int) -> bool:
-    """Whether `granted` is not what is wanted; "ALL" is all that objects of this type have."""
+    """Return whether `granted` differs from the wanted privileges. "ALL" means all of this type of object."""
     have, wanted = set(granted), set(change["privileges"])
     return have != wanted and not ("ALL" in wanted and have == _all(version, change["objectType"]))
 
 
 def grantee(work: Work, role: str) -> int:
-    """The role's oid as access lists have it: 0 stands for PUBLIC."""
+    """Return the role's oid in access lists, which is 0 for PUBLIC."""
     row = None if role == PUBLIC else work.row("SELECT oid FROM pg_roles WHERE rolname = %s", [role])
     if row is None and role != PUBLIC:
         raise ProviderError(f"could not find oid for role {role}: sql: no rows in result set")
@@ -68,7 +68,7 @@ def grantee(work: Work, role: str) -> int:
 
 
 def scope_exists(change: Change, direct: Work) -> bool:
-    """Whether the grant's database, role and schema are there; without one of them the grant is gone."""
+    """Return whether the grant's database, role and schema exist. Without one of them the grant is gone."""
     if not database_exists(direct, change["database"]):
         return False
     work = direct.session.direct(change["database"])

@@ -1,4 +1,4 @@
-"""What a kind's properties are, declared once: Check, Diff, defaults and read-backs all follow from it."""
+"""The declaration of a kind's properties, from which Check, Diff, defaults and reads follow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Values = dict[str, Any]
 
 
 class Type(Enum):
-    """A property's type."""
+    """The type of a property."""
 
     STRING = "string"
     BOOL = "bool"
@@ -27,22 +27,26 @@ class Type(Enum):
 
     @property
     def collection(self) -> bool:
-        """Whether values are lists; `SET` and `OBJECTS` compare without order."""
+        """Whether values are lists. `SET` and `OBJECTS` are compared without order."""
         return self in (Type.LIST, Type.SET, Type.OBJECTS)
 
     @property
     def zero(self) -> Any:
-        """What a value that is not set reads as."""
+        """The value of an unset property."""
         return {Type.STRING: "", Type.BOOL: False, Type.INT: 0}.get(self, [])
 
 
 @dataclass(frozen=True)
 class Property:
-    """One property: its type, its default, and what a change of it means.
+    """One property.
 
-    `computed`: without an input the server decides. `replaces`: it cannot change in place. `write_only`: never in the
-    outputs. `unread`: nothing reads it back from the server. `upstream`: its name in terraform-provider-postgresql,
-    where that is not its own name in snake case.
+    Attributes:
+        computed: Whether the server decides its value without an input.
+        replaces: Whether it cannot change in place.
+        write_only: Whether it is never part of the outputs.
+        unread: Whether it cannot be read from the server.
+        upstream: Its name in terraform-provider-postgresql, if that is not its own name in snake case.
+
     """
 
     type: Type = Type.STRING
@@ -65,18 +69,18 @@ class Schema(dict[str, Property]):
     """The properties of one kind, by name."""
 
     def upstream(self, name: str) -> str:
-        """The property's name in terraform-provider-postgresql, which error messages use."""
+        """Return the property's name in terraform-provider-postgresql, which error messages use."""
         return self[name].upstream or re.sub("([A-Z])", lambda match: "_" + match[1].lower(), name)
 
     def stable(self, replaced: Collection[str] = ()) -> list[str]:
-        """What never changes while the resource lives, without `replaced`."""
+        """Return the properties that never change during the resource's life, except `replaced`."""
         return sorted(name for name, prop in self.items() if prop.replaces and name not in replaced)
 
 
 def plan(schema: Schema, old: Mapping[str, Any] | None, inputs: Values, ignored: Iterable[str] = ()) -> Values:
-    """The outputs that `inputs` ask for, as far as they are known; `old` is None for a creation.
+    """Return the outputs for `inputs`, as far as they are known. `old` is None for a creation.
 
-    Unset collections are None in a new resource and stay empty lists in an old one, as in the real plugin's state.
+    Unset collections are None in a new resource, and empty lists in an old one, as in the real plugin's state.
     """
     planned = {name: _planned(prop, name, old, inputs) for name, prop in schema.items()}
     if old is not None:
@@ -85,10 +89,10 @@ def plan(schema: Schema, old: Mapping[str, Any] | None, inputs: Values, ignored:
 
 
 def without_doubtful(schema: Schema, state: Values, inputs: Mapping[str, Any]) -> Values:
-    """`state` with null for what the server does not tell and `inputs`, those of the last success, do not confirm.
+    """Return `state` with null for unreadable properties that `inputs`, those of the last success, do not confirm.
 
-    After a failed update the real plugin records a password that may never have been set, and the engine keeps the
-    inputs of the success before. A null differs from what a program asks for, so that it is set again.
+    After a failed update the real plugin records a password that was possibly never set, and the engine keeps the
+    earlier inputs. A null differs from the program's value, so that it is set again.
     """
     doubtful = [name for name, prop in schema.items() if prop.unread and state.get(name) != inputs.get(name)]
     return state | dict.fromkeys(doubtful) if inputs else state
@@ -116,34 +120,34 @@ def _ordered(prop: Property, value: Any) -> Any:
 
 
 class Change:
-    """One resource before and after a step; a value that is not set or not known reads as its type's zero."""
+    """One resource before and after a step. An unset or unknown value reads as its type's zero."""
 
     def __init__(self, schema: Schema, old: Mapping[str, Any], new: Mapping[str, Any], inputs: Values | None = None):
         self._schema, self._old, self._new = schema, old, new
         self._inputs = inputs or {}
 
     def __getitem__(self, name: str) -> Any:
-        """The value after the step."""
+        """Return the value after the step."""
         return self._read(self._new, name)
 
     def old(self, name: str) -> Any:
-        """The value before the step."""
+        """Return the value before the step."""
         return self._read(self._old, name)
 
     def given(self, name: str) -> Any:
-        """The input, which for write-only properties is the only place that has it."""
+        """Return the input, the only place of a write-only property."""
         return self._read(self._inputs, name)
 
     def changed(self, *names: str) -> bool:
-        """Whether any of `names` differs."""
+        """Return whether any of `names` differs."""
         return any(self.old(name) != self[name] for name in names)
 
     def replaced(self, **values: Any) -> Change:
-        """The same step with other values after it."""
+        """Return the same step with other values after it."""
         return Change(self._schema, self._old, {**self._new, **values}, self._inputs)
 
     def differs(self, values: Mapping[str, Any]) -> bool:
-        """Whether `values`, as the server has them, are not those after the step, as far as they are known."""
+        """Return whether the server's `values` differ from the known values after the step."""
         known = {name: value for name, value in self._new.items() if value is not None and value is not UNKNOWN}
         return any(name in known and self._read(values, name) != self[name] for name in values)
 

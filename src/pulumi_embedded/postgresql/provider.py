@@ -1,4 +1,4 @@
-"""The plugin's servicer: Pulumi's ResourceProvider calls, dispatched to the kinds of resources."""
+"""The plugin's servicer, which passes Pulumi's ResourceProvider calls to the kinds of resources."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ FOREIGN = {
 }  # fmt: skip
 
 
-# The real plugin whose behaviour this one has, and under whose version the state names its provider.
+# The version of the real plugin that this one follows, and that the state contains.
 VERSION = "3.18.2"
 
 Context = grpc.ServicerContext
@@ -73,35 +73,38 @@ def _struct(values: Mapping[str, Any]) -> struct_pb2.Struct:
 
 
 def _step(request: Any) -> Step:
-    """What a Diff or an Update is asked for."""
+    """Return the step of a Diff or an Update."""
     olds, news, old_inputs = (_values(values) for values in (request.olds, request.news, request.old_inputs))
     return Step(olds, news, old_inputs, list(request.ignoreChanges))
 
 
 class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
-    """Safe to call from many threads; a call that fails answers UNKNOWN and says why, as the real one does."""
+    """Answers calls from many threads. A failed call returns UNKNOWN with the reason, as in the real plugin."""
 
     def __init__(self, variables: Mapping[str, str] | None = None, engine: str = "") -> None:
-        """`variables` complete the configuration; without them those of the environment do.
+        """Create the servicer.
 
-        `engine` is the address of the engine, which shows the server's warnings.
+        Args:
+            variables: Variables that complete the configuration. None for those of the environment.
+            engine: The address of the engine, which prints the server's warnings. Empty for none.
+
         """
         self._engine = engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine)) if engine else None
         self._variables = os.environ if variables is None else variables
         self._resources: Resources | None = None
 
     def GetPluginInfo(self, request: empty_pb2.Empty, context: Context) -> plugin_pb2.PluginInfo:  # noqa: N802
-        """The version of the plugin that this one stands in for."""
+        """Return the version of the real plugin that this one replaces."""
         return plugin_pb2.PluginInfo(version=VERSION)
 
     def CheckConfig(self, request: Any, context: Context) -> Any:  # noqa: N802
-        """The configuration as strings, the password marked secret."""
+        """Return the configuration as strings, with a secret password."""
         with _failing(context):
             inputs, reasons = check_configuration(_values(request.news))
         return _check_response(inputs, reasons)
 
     def DiffConfig(self, request: Any, context: Context) -> Any:  # noqa: N802
-        """No change of the configuration replaces anything."""
+        """Return the changes of the configuration, none of which requires a replacement."""
         olds = _values(request.old_inputs if request.HasField("old_inputs") else request.olds)
         news = _values(request.news)
         changed = sorted(key for key in olds | news if olds.get(key) != news.get(key) and news.get(key) is not UNKNOWN)
@@ -111,14 +114,14 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse(changes=some, diffs=changed, detailedDiff=detailed)
 
     def Configure(self, request: Any, context: Context) -> Any:  # noqa: N802
-        """Take the configuration; does not connect."""
+        """Set the configuration, without connecting."""
         with _failing(context):
             server = Server(configuration(_values(request.args), self._variables))
             self._resources = Resources(server, self._warn)
         return provider_pb2.ConfigureResponse(supportsPreview=True, supports_autonaming_configuration=True)
 
     def Check(self, request: Any, context: Context) -> Any:  # noqa: N802
-        """The inputs with their defaults, and every reason why they cannot be taken."""
+        """Return the inputs with their defaults, and every reason for which they are rejected."""
         with _failing(context):
             kind = _kind("Check", request)
         resource, options = request.name or request.urn.rpartition("::")[2], request.autonaming
@@ -128,7 +131,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         return _check_response(*check(kind.schema, resource, _values(request.news), name))
 
     def Diff(self, request: Any, context: Context) -> Any:  # noqa: N802
-        """What the inputs would change, and whether that takes a replacement."""
+        """Return what the inputs would change, and whether that requires a replacement."""
         with _failing(context):
             kind = _kind("Diff", request)
         difference = changes(kind, request.id, _step(request))
@@ -144,7 +147,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     def Create(self, request: Any, context: Context) -> Any:  # noqa: N802
-        """Create the resource, or in a preview says what it would be."""
+        """Create the resource. In a preview, return its known outputs."""
         with _failing(context):
             kind, inputs = _kind("Create", request), _values(request.properties)
             if request.preview:
@@ -154,7 +157,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.CreateResponse(id=resource_id, properties=_struct(outputs))
 
     def Read(self, request: Any, context: Context) -> Any:  # noqa: N802
-        """The resource as the server has it; an empty answer where it is gone."""
+        """Return the resource on the server. The answer is empty if it is gone."""
         with _failing(context):
             kind, inputs, state = _kind("Read", request), _values(request.inputs), _values(request.properties)
             with _one_error(f"refreshing {request.urn}: "):
@@ -166,7 +169,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     def Update(self, request: Any, context: Context) -> Any:  # noqa: N802
-        """Changes the resource in place; a failure carries the outputs that the server has then."""
+        """Change the resource in place. An error contains the outputs on the server."""
         with _failing(context):
             kind, step = _kind("Update", request), _step(request)
             refuse_replacement(kind, request.urn, step)
@@ -178,7 +181,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.UpdateResponse(properties=_struct(outputs))
 
     def Delete(self, request: Any, context: Context) -> empty_pb2.Empty:  # noqa: N802
-        """Remove the resource."""
+        """Delete the resource."""
         with _failing(context):
             kind, state = _kind("Delete", request), _values(request.properties)
             with _one_error(f"deleting {request.urn}: "):
@@ -186,7 +189,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any, context: Context) -> Any:  # noqa: N802
-        """What a function of the plugin answers."""
+        """Return the answer of a function of the plugin."""
         with _failing(context):
             function = FUNCTIONS.get(request.tok)
             if function is None:
@@ -202,7 +205,7 @@ class PostgresqlProvider(provider_pb2_grpc.ResourceProviderServicer):
         return response
 
     def Cancel(self, request: empty_pb2.Empty, context: Context) -> empty_pb2.Empty:  # noqa: N802
-        """End what is running; it rolls back."""
+        """End running calls, which are rolled back."""
         if self._resources is not None:
             self._resources.cancel()
         return empty_pb2.Empty()
@@ -253,7 +256,7 @@ def _unknown(reason: str, token: str) -> ProviderError:
 
 @contextmanager
 def _failing(context: Context) -> Iterator[None]:
-    """Answer the call with the ProviderError's words."""
+    """Answer the call with the text of a ProviderError."""
     try:
         yield
     except ProviderError as error:
@@ -262,7 +265,7 @@ def _failing(context: Context) -> Iterator[None]:
 
 @contextmanager
 def _one_error(prefix: str = "") -> Iterator[None]:
-    """Words an error as the real plugin does, whose libraries collect errors in lists."""
+    """Word an error as the real plugin does, whose libraries collect errors in lists."""
     try:
         yield
     except ProviderError as error:
@@ -271,7 +274,7 @@ def _one_error(prefix: str = "") -> Iterator[None]:
 
 @contextmanager
 def _partial(context: Context, request: Any) -> Iterator[None]:
-    """Send along what a failed update leaves, which the engine records."""
+    """Add the outputs after a failed update to the error, for the engine to record."""
     try:
         yield
     except FailedUpdate as error:

@@ -1,4 +1,4 @@
-"""The steps of a resource's life: planned, carried out by its kind, and put into outputs."""
+"""The steps of a resource's life: plan them, run them by its kind, and return outputs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class FailedUpdate(ProviderError):
-    """An update failed; `outputs` are what the server has now, and the next update starts from them."""
+    """An update failed. `outputs` are those on the server, from which the next update starts."""
 
     def __init__(self, reason: str, outputs: Values):
         super().__init__(reason)
@@ -39,7 +39,7 @@ class FailedUpdate(ProviderError):
 
 @dataclass(frozen=True)
 class Reading:
-    """A resource as the server has it."""
+    """A resource on the server."""
 
     id: str
     inputs: Values
@@ -48,7 +48,15 @@ class Reading:
 
 @dataclass(frozen=True)
 class Step:
-    """A change of a resource: its outputs and inputs so far, and the inputs that it gets, but for what is `ignored`."""
+    """A change of a resource.
+
+    Attributes:
+        state: Its outputs before the step.
+        inputs: Its new inputs.
+        old_inputs: Its inputs before the step.
+        ignored: The properties whose changes are ignored.
+
+    """
 
     state: Values
     inputs: Values
@@ -57,23 +65,23 @@ class Step:
 
 
 class Resources:
-    """Steps on one server; one changes it at a time, because PostgreSQL lets concurrent changes of rights fail.
+    """Steps on one server. One step changes it at a time, because PostgreSQL lets concurrent changes of rights fail.
 
     (terraform-provider-postgresql issue 178: "tuple concurrently updated", "deadlock detected".)
     """
 
     def __init__(self, server: Server, warn: Callable[[str, str], None] = lambda urn, text: None):
-        """`warn` gets what the server warns of, and of which resource: it has a URN and the text."""
+        """Use a server. `warn` receives a resource's URN and the text of a warning of the server."""
         self._server, self._warn = server, warn
         self._one_change = threading.Lock()
 
     def cancel(self) -> None:
-        """Ends what is running and refuses what comes later."""
+        """End running calls, and reject later ones."""
         self._server.cancel()
 
     @contextmanager
     def _changing(self, urn: str) -> Iterator[Session]:
-        """A session in which a resource is changed, no other one at the same time."""
+        """Open a session in which one resource is changed, and no other at the same time."""
         with self._one_change, self._server.session() as session:
             try:
                 yield session
@@ -82,7 +90,7 @@ class Resources:
                     self._warn(urn, text)
 
     def create(self, kind: Kind, urn: str, inputs: Values) -> tuple[str, Values]:
-        """The new resource's id and outputs."""
+        """Create the resource, and return its id and outputs."""
         planned = plan(kind.schema, None, inputs)
         change = Change(kind.schema, {}, planned, inputs)
         with self._changing(urn) as session:
@@ -93,7 +101,7 @@ class Resources:
         return row.id, outputs(kind.schema, row.id, _result(kind, session, planned, row))
 
     def read(self, kind: Kind, resource_id: str, inputs: Values, state: Values) -> Reading | None:
-        """The resource as it is now, or None if it is gone; without `inputs` and `state` it is an import."""
+        """Return the resource as it is now. None if it is gone. Without `inputs` and `state` it is an import."""
         state = without_doubtful(kind.schema, kind.identified(resource_id, state), inputs)
         with self._server.session() as session:
             row = kind.read(session, resource_id, Change(kind.schema, state, state))
@@ -104,12 +112,12 @@ class Resources:
         return Reading(row.id, given, outputs(kind.schema, row.id, values))
 
     def update(self, kind: Kind, urn: str, resource_id: str, step: Step) -> Values:
-        """The outputs after the change; FailedUpdate where it fails."""
+        """Return the outputs after the change. Raises FailedUpdate if it fails."""
         state = _known(kind, resource_id, step)
         planned = plan(kind.schema, state, step.inputs, step.ignored)
         with self._changing(urn) as session:
             if not difference(kind.schema, state, step.inputs, step.ignored).paths:
-                # Only after a failed update: what the state says may be what that update was to do.
+                # This happens only after a failed update, whose goal the state can contain.
                 now = kind.read(session, resource_id, Change(kind.schema, state, state))
                 state = state | (now.values if now else {})
             try:
@@ -120,12 +128,12 @@ class Resources:
         return outputs(kind.schema, row.id, _result(kind, session, planned, row))
 
     def call(self, function: Function, arguments: Values) -> Values:
-        """What a function finds in its database."""
+        """Return what a function finds in its database."""
         with self._server.session() as session:
             return function.call(session, arguments)
 
     def delete(self, kind: Kind, urn: str, resource_id: str, state: Values) -> None:
-        """The resource is gone afterwards."""
+        """Delete the resource."""
         state = kind.identified(resource_id, state)
         change = Change(kind.schema, state, state)
         with self._changing(urn) as session:
@@ -136,7 +144,7 @@ class Resources:
 
 
 def _result(kind: Kind, session: Session, planned: Values, found: Found) -> Values:
-    """What a step left; after a warning no property counts as done that is not read back."""
+    """Return the values after a step. After a warning, only values that were read count as done."""
     return applied(kind.schema, planned, found.values) | (found.values if session.warnings else {})
 
 
@@ -144,7 +152,7 @@ T = TypeVar("T")
 
 
 def _after(lost: ConnectionLost, session: Session, ask: Callable[[], T | None]) -> T:
-    """What `ask` finds of a step whose answer was lost; raises `lost` if it found nothing, or cannot ask."""
+    """Return what `ask` finds after a step whose answer was lost. Raises `lost` if it finds nothing or fails."""
     with suppress(ProviderError):
         session.settle()
         if (answer := ask()) is not None:
@@ -153,7 +161,7 @@ def _after(lost: ConnectionLost, session: Session, ask: Callable[[], T | None]) 
 
 
 def _left(kind: Kind, session: Session, resource_id: str, state: Values, lost: bool) -> Found | None:
-    """The resource as a failed update left it; None if it is gone, or the server cannot be asked."""
+    """Return the resource after a failed update. None if it is gone, or the server cannot be read."""
     with suppress(ProviderError):
         if lost:
             session.settle()
@@ -162,7 +170,7 @@ def _left(kind: Kind, session: Session, resource_id: str, state: Values, lost: b
 
 
 def _failed(kind: Kind, resource_id: str, state: Values, planned: Values, left: Found | None) -> Values:
-    """The outputs after a failed update: what the server has, and null for what it does not tell and was to change."""
+    """Return the outputs after a failed update: the server's, and null for changed properties that cannot be read."""
     observed = {} if left is None else left.values
     values = {name: _observed(prop, state.get(name), observed.get(name)) for name, prop in kind.schema.items()}
     unknown = [name for name, prop in kind.schema.items() if prop.unread and planned[name] != state.get(name)]
@@ -170,7 +178,7 @@ def _failed(kind: Kind, resource_id: str, state: Values, planned: Values, left: 
 
 
 def _observed(prop: Property, before: Any, now: Any) -> Any:
-    """An unset collection is not read as empty: the state keeps it unset."""
+    """Return the observed value. An unset collection is not read as empty, so that the state keeps it unset."""
     return before if now is None or (prop.type.collection and before is None and now == []) else now
 
 
@@ -179,23 +187,23 @@ def _known(kind: Kind, resource_id: str, step: Step) -> Values:
 
 
 def preview_creation(kind: Kind, inputs: Values) -> Values:
-    """The outputs of a creation as far as they are known beforehand."""
+    """Return the known outputs of a creation."""
     return outputs(kind.schema, UNKNOWN, plan(kind.schema, None, inputs), stored=False)
 
 
 def changes(kind: Kind, resource_id: str, step: Step) -> Difference:
-    """What an update would change."""
+    """Return what an update would change."""
     return difference(kind.schema, _known(kind, resource_id, step), step.inputs, step.ignored)
 
 
 def preview_update(kind: Kind, resource_id: str, step: Step) -> Values:
-    """The outputs of an update as far as they are known beforehand."""
+    """Return the known outputs of an update."""
     planned = plan(kind.schema, _known(kind, resource_id, step), step.inputs, step.ignored)
     return outputs(kind.schema, resource_id, planned)
 
 
 def refuse_replacement(kind: Kind, urn: str, step: Step) -> None:
-    """Raise ProviderError for an update that only a replacement can do."""
+    """Raise ProviderError for an update that requires a replacement."""
     if difference(kind.schema, step.state, step.inputs, step.ignored).replaces:
         raise ProviderError(
             f"internal: expected diff to not require deletion or replacement during Update of {urn}. "

@@ -1,4 +1,4 @@
-"""Role: a login or a group, with its memberships and its session settings."""
+"""The resource Role: a login or a group, with its memberships and its session settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["TIMEOUTS", "Role", "read_role"]
 _FLAG = Property(Type.BOOL, default=False)
 _TIMEOUT = Property(Type.INT, minimum=0)
 
-# Property → option; the order is the one in which the real plugin applies and so reports them.
+# Property → option, in the order in which the real plugin applies and reports them.
 _FLAGS = {
     "superuser": "SUPERUSER",
     "createDatabase": "CREATEDB",
@@ -32,7 +32,7 @@ _UPDATE_ORDER = ("createDatabase", "createRole", "inherit", "login", "replicatio
 
 
 class Role(Kind):
-    """A role is renamed in place, which changes its id; an update gives it exactly the memberships in `roles`."""
+    """A role. It is renamed in place, which changes its id. An update gives it exactly the memberships in `roles`."""
 
     token = "postgresql:index/role:Role"  # noqa: S105
     schema = Schema(
@@ -61,11 +61,11 @@ class Role(Kind):
     )
 
     def identified(self, resource_id: str, state: Values) -> Values:
-        """The id in the outputs is newer than the one of the resource, which a rename in place does not change."""
+        """Return the state with the name from its outputs: a rename in place does not change the resource's id."""
         return state | {"name": state.get("id") or resource_id} if state else state
 
     def create(self, session: Session, change: Change) -> Found:
-        """The role, its memberships and settings come into being together or not at all."""
+        """Create the role with its memberships and settings, in one transaction."""
         name = change["name"]
         with session.transaction() as work:
             options = sql.SQL(" ").join(_creation_options(work, change))
@@ -76,21 +76,21 @@ class Role(Kind):
         return there(read_role(session, name, change), "role", name)
 
     def creation(self, session: Session, change: Change) -> Found | None:
-        """The very role that the lost transaction created, not another's of that name."""
+        """Return the role of the lost transaction, not another one with its name."""
         name = name_of(session.direct(), "pg_roles", session.mark)
         return read_role(session, name, change) if name else None
 
     def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
-        """By name."""
+        """Read the role by its name."""
         return read_role(session, state["name"] or resource_id, state)
 
     def left(self, session: Session, resource_id: str, state: Change) -> Found | None:
-        """By its oid: a lost transaction may have renamed the role."""
+        """Read the role by its oid, because a lost transaction can have renamed it."""
         name = name_of(session.direct(), "pg_roles", session.mark)
         return read_role(session, name, state) if name else None
 
     def update(self, session: Session, resource_id: str, change: Change) -> Found:
-        """All changes take effect together or not at all."""
+        """Make all changes in one transaction."""
         session.mark = oid_of(session.direct(), "pg_roles", change.old("name"))
         with session.transaction() as work:
             lock_role(work, change.old("name"))
@@ -103,7 +103,7 @@ class Role(Kind):
         return there(read_role(session, change["name"], change), "role", change["name"])
 
     def delete(self, session: Session, state: Change) -> None:
-        """What the role owns in the provider's database, and its databases, go to the connected user first."""
+        """Drop the role. The connected user first gets its databases, and its objects in the provider's database."""
         name, heir = state["name"], session.configuration.database_username
         with session.transaction() as work:
             lock_role(work, name)
@@ -140,7 +140,7 @@ def _instant(text: str) -> str:
 
 
 def _set_password(work: Work, change: Change) -> None:
-    """A rename sets it again: an MD5 hash contains the name."""
+    """Set the password. A rename sets it again, because an MD5 hash contains the name."""
     write_only = change.given("passwordWo")
     due = change.changed("passwordWoVersion") if write_only else change.changed("password", "name")
     password = write_only or change["password"]
@@ -227,7 +227,7 @@ _COLUMNS = {
 
 
 def read_role(session: Session, name: str, state: Change) -> Found | None:
-    """The role `name`, or None if none exists."""
+    """Return the role `name`. None if there is none."""
     query = f"SELECT {', '.join(_COLUMNS.values())} FROM pg_roles WHERE rolname = %s"  # noqa: S608
     row = session.direct().row(query, [name], "error reading ROLE")
     if row is None:
@@ -251,7 +251,7 @@ def _settings(settings: dict[str, str]) -> Values:
 
 
 def _stored_password(session: Session, name: str, known: str) -> str:
-    """`known` where the server's hash does not contradict it; only a superuser can read that hash."""
+    """Return `known` if the server's hash does not contradict it. Only a superuser can read that hash."""
     work, user = session.direct(), session.configuration.database_username
     if not work.rows("SELECT rolsuper FROM pg_roles WHERE rolname = CURRENT_USER")[0][0]:
         raise ProviderError(

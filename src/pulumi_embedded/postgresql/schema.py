@@ -1,4 +1,4 @@
-"""Schema: a schema of one database and its owner."""
+"""The resource Schema: a schema of one database and its owner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["SchemaKind", "locate"]
 
 
 class SchemaKind(Kind):
-    """A schema is renamed in place, which changes its id `DATABASE.NAME`."""
+    """A schema. It is renamed in place, which changes its id `DATABASE.NAME`."""
 
     token = "postgresql:index/schema:Schema"  # noqa: S105
     schema = Schema(
@@ -32,12 +32,12 @@ class SchemaKind(Kind):
     )
 
     def identified(self, resource_id: str, state: Values) -> Values:
-        """The name behind the database's in the id."""
+        """Return the state with the name in its id, after the database's."""
         id, database = str(state.get("id") or resource_id), f"{state.get('database')}."
         return state | {"name": id.removeprefix(database)} if state and id.startswith(database) else state
 
     def create(self, session: Session, change: Change) -> Found:
-        """A schema that is there already is taken over and given its owner."""
+        """Create the schema. An existing one is taken over and gets the owner."""
         _refuse_policies(change)
         database = change["database"] or session.configuration.database
         with session.transaction(database) as work:
@@ -48,14 +48,14 @@ class SchemaKind(Kind):
         return _read(session, database, change["name"], change)
 
     def read(self, session: Session, resource_id: str, state: Change) -> Found | None:
-        """Gone with its database, too."""
+        """Read the schema. None if it or its database is gone."""
         database, name = locate(session, resource_id, state, "schema")
         if not database_exists(session.direct(), database) or not schema_exists(session.direct(database), name):
             return None
         return _read(session, database, name, state)
 
     def update(self, session: Session, resource_id: str, change: Change) -> Found:
-        """A new owner needs the connected user to be a member of both."""
+        """Rename the schema and change its owner. The connected user must be a member of both owners."""
         _refuse_policies(change)
         database = change["database"] or session.configuration.database
         session.mark = oid_of(session.direct(database), "pg_namespace", change.old("name"))
@@ -65,13 +65,13 @@ class SchemaKind(Kind):
         return _read(session, database, change["name"], change)
 
     def left(self, session: Session, resource_id: str, state: Change) -> Found | None:
-        """By its oid: a lost transaction may have renamed the schema."""
+        """Read the schema by its oid, because a lost transaction can have renamed it."""
         database = state["database"] or session.configuration.database
         name = name_of(session.direct(database), "pg_namespace", session.mark)
         return _read(session, database, name, state) if name else None
 
     def delete(self, session: Session, state: Change) -> None:
-        """A schema that is gone already is no error; one with something in it is, without `dropCascade`."""
+        """Drop the schema. A missing one is no error. Without `dropCascade`, a schema with objects is an error."""
         name, mode = state["name"], "CASCADE" if state["dropCascade"] else "RESTRICT"
         with session.transaction(state["database"]) as work:
             if schema_exists(work, name):
@@ -80,7 +80,7 @@ class SchemaKind(Kind):
 
 
 def locate(session: Session, resource_id: str, state: Change, noun: str) -> tuple[str, str]:
-    """The database and name of what `state`, or for an import the id `DATABASE.NAME`, speaks of."""
+    """Return the database and name from `state` or, for an import, from the id `DATABASE.NAME`."""
     if state["name"]:
         return state["database"] or session.configuration.database, state["name"]
     parts = resource_id.split(".")

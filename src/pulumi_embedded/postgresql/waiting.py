@@ -1,4 +1,4 @@
-"""Whom a statement waits for: said while it waits, and in the error that ends the waiting."""
+"""Report which session a statement waits for, during the wait and in the error that ends it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pulumi_embedded.postgresql.errors import ProviderError
 __all__ = ["DEADLINE", "Wait", "say", "waiting"]
 
 DEADLINE = 300.0
-"""Seconds that a statement waits for one lock, of a table, a role or a database or an advisory one; then it fails."""
+"""Seconds that a statement waits for one lock, of a table, a role, a database or an advisory one. Then it fails."""
 
-_AFTER = 1.0  # seconds before the first look
-_AGAIN = 10.0  # seconds after which the same is said again
+_AFTER = 1.0  # seconds before the first check
+_AGAIN = 10.0  # seconds after which the same report is repeated
 
-# Of every session a login sees these, whoever it is (PostgreSQL 13 to 18, pg_stat_get_activity).
+# Every login sees these columns of every session (PostgreSQL 13 to 18, pg_stat_get_activity).
 _BLOCKING = """
 SELECT blocker.pid, a.usename, a.application_name
 FROM (SELECT DISTINCT unnest(pg_blocking_pids(%s))) AS blocker (pid) LEFT JOIN pg_stat_activity a USING (pid)
@@ -30,16 +30,16 @@ ORDER BY 1
 
 
 class Wait:
-    """What is known of a statement's waiting; `text` is empty as long as it does not wait for another session."""
+    """A statement's wait. `text` is empty until the statement waits for another session."""
 
     text = ""
 
 
 @contextmanager
 def waiting(connection: psycopg.Connection, another: Callable[[], psycopg.Connection]) -> Iterator[Wait]:
-    """Within the block a statement runs over `connection`: if that takes long, `say` whom it waits for.
+    """Report with `say` which session a statement on `connection` waits for, if it takes long.
 
-    It is asked over `another` connection. What goes wrong there ends no statement.
+    `another` returns the connection for the query. An error there does not end the statement.
     """
     wait, ended = Wait(), threading.Event()
     pid = connection.info.backend_pid
@@ -74,7 +74,7 @@ def _whom(pid: int, user: str | None, application: str | None) -> str:
 
 
 def say(message: str) -> None:
-    """Show `message` to the person at the terminal, through the engine that started this plugin, if one did."""
+    """Print `message` through the engine that started this plugin, if one did."""
     engine = _engine()
     if engine is not None:
         from pulumi.runtime.proto import engine_pb2

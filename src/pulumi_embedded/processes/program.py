@@ -104,8 +104,7 @@ def steady_pickler() -> Iterator[None]:
     """Undo, after each dynamic resource, the SDK's change (3.272) of Python's pickler.
 
     The SDK wraps a method of the pickler again for each resource. After about 310 dynamic resources that exceeds
-    Python's
-    limit of recursion. The pickled text stays the same.
+    Python's limit of recursion. The pickled text stays the same.
     """
     from pulumi.dynamic import dynamic
 

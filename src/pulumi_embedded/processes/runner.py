@@ -48,8 +48,7 @@ class ProgramProcess:
     """The running program. `exited` is called at its end, after all its output was forwarded.
 
     It receives None if the program ran to its end. Otherwise it receives an error message, which is empty if the
-    program
-    has printed its error.
+    program has printed its error.
     """
 
     def __init__(

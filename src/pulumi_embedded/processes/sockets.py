@@ -32,8 +32,7 @@ def socket_folder() -> Iterator[Path]:
     """Create an empty directory of mode 0700 with a short path, and remove it at the end of the block.
 
     It is in `$XDG_RUNTIME_DIR` if only this user can enter that, otherwise in the temporary directory. If that path is
-    too
-    long, it is in /tmp, because the path of a socket is limited to 107 bytes.
+    too long, it is in /tmp, because the path of a socket is limited to 107 bytes.
 
     Raises:
         EngineError: No directory can be created.

@@ -1,1 +1,1 @@
-"""What is kept on disk: the project's files, the stack's configuration and state, in the Pulumi CLI's own formats."""
+"""Files of the project, the stack's configuration and its state, in the Pulumi CLI's own formats."""

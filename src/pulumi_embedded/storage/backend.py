@@ -1,4 +1,4 @@
-"""The file backend: stacks, backups and history in the Pulumi CLI's own layout under `.pulumi/` (CLI 3.260)."""
+"""The file backend: stacks, backups and history in the Pulumi CLI's layout under `.pulumi/` (CLI 3.260)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pulumi_embedded.storage.statefile import StateFile
 
 __all__ = ["ORGANIZATION", "FileBackend"]
 
-# The organization of every stack of a backend that is no Pulumi Cloud.
+# The organization of every stack, except in the Pulumi Cloud.
 ORGANIZATION = "organization"
 
 
 class FileBackend:
-    """One folder of stacks; every write of a state file is atomic and leaves the previous one as `.bak`."""
+    """A directory of stacks. Every write of a state file is atomic, and keeps the previous content as `.bak`."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self.url = url
@@ -31,7 +31,13 @@ class FileBackend:
 
     @classmethod
     def open(cls, url: str, relative_to: Path) -> FileBackend:
-        """The backend at a `file://` URL; raises Unsupported for every other kind of backend."""
+        """Return the backend of a `file://` URL.
+
+        Raises:
+            Unsupported: The URL has another scheme.
+            EngineError: The directory does not exist.
+
+        """
         scheme, separator, rest = url.partition("://")
         if not separator or scheme != "file":
             raise Unsupported(f"the backend {scheme + '://…' if separator else url}")
@@ -42,7 +48,7 @@ class FileBackend:
         return cls(url, folder)
 
     def close_to_others(self, tell: Callable[[str], None]) -> None:
-        """Corrects files and folders that other users of the machine could read, as early versions left them."""
+        """Make files private that other users of the machine can read, which early versions left so, and report it."""
         try:
             count = close_to_others(self._root)
         except OSError as error:
@@ -55,43 +61,43 @@ class FileBackend:
         return self._root / "stacks" / project / f"{stack}.json"
 
     def projects(self) -> list[str]:
-        """The names of the projects that have stacks here, sorted."""
+        """Return the names of the projects with stacks, sorted."""
         folder = self._root / "stacks"
         return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
     def stacks(self, project: str) -> list[str]:
-        """The names of the project's stacks, sorted."""
+        """Return the names of the project's stacks, sorted."""
         folder = self._root / "stacks" / project
         return sorted(path.stem for path in folder.glob("*.json")) if folder.is_dir() else []
 
     def exists(self, project: str, stack: str) -> bool:
-        """Whether the stack was initialised here."""
+        """Return whether the stack exists."""
         return self._state_file(project, stack).is_file()
 
     def modified(self, project: str, stack: str) -> float:
-        """When the state file was last written, in seconds since the epoch."""
+        """Return when the state file was last written, in seconds since the epoch."""
         return self._state_file(project, stack).stat().st_mtime
 
     def state_file(self, project: str, stack: str) -> StateFile:
-        """The stack's state file; always the same object, which knows what it read and wrote."""
+        """Return the stack's state file, always as the same object, which knows what it has read and written."""
         path = self._state_file(project, stack)
         if path not in self._files:
             self._files[path] = self._unread(project, stack)
         return self._files[path]
 
     def look(self, project: str, stack: str) -> dict[str, Any] | None:
-        """The stack's deployment document, as `read` returns it, beside an operation that may be writing it.
+        """Return the stack's deployment document as `read` does, beside an operation that can be writing it.
 
-        What `state_file` knows of the file stays as it is.
+        The object of `state_file` does not change.
         """
         return self._unread(project, stack).read()
 
     def read(self, project: str, stack: str) -> dict[str, Any] | None:
-        """The stack's deployment document; raises EngineError if the file is no state file."""
+        """Return the stack's deployment document. Raises EngineError if the file is no state file."""
         return self.state_file(project, stack).read()
 
     def write(self, project: str, stack: str, deployment: dict[str, Any]) -> None:
-        """Make the deployment the stack's state; see StateFile.write."""
+        """Make the deployment the stack's state. See StateFile.write."""
         self.state_file(project, stack).write(deployment)
 
     def _unread(self, project: str, stack: str) -> StateFile:
@@ -99,19 +105,19 @@ class FileBackend:
         return StateFile(path, f"{ORGANIZATION}/{project}/{stack}", backups, self._prepare)
 
     def _prepare(self) -> None:
-        """The layout's version is there before anything else; the folder itself is nobody's here to make."""
+        """Write the layout's version first. The directory of the backend itself is never created."""
         if not self.folder.is_dir():
             raise EngineError(f"the backend's folder {self.folder} is gone")
         if not (self._root / "meta.yaml").exists():
             write_atomically(self._root / "meta.yaml", b"version: 1\n")
 
     def back_up(self, project: str, stack: str) -> None:
-        """Keep the present state among the backups of the stack."""
+        """Copy the present state to the backups of the stack."""
         target = self._root / "backups" / project / stack / f"{stack}.{time.time_ns()}.json"
         self._copy_state(project, stack, target)
 
     def add_history(self, project: str, stack: str, entry: dict[str, Any]) -> None:
-        """Record an operation with a copy of the state that it left."""
+        """Record an operation with a copy of the state after it."""
         self._prepare()
         folder = self._root / "history" / project / stack
         stem = f"{stack}-{time.time_ns()}"
@@ -127,14 +133,14 @@ class FileBackend:
         write_atomically(target, content)
 
     def history(self, project: str, stack: str) -> list[dict[str, Any]]:
-        """The operations of the stack, newest first."""
+        """Return the operations of the stack, newest first."""
         folder = self._root / "history" / project / stack
         return [_entry(path) for path in sorted(folder.glob("*.history.json"), reverse=True)]
 
     def rename(self, project: str, old: str, new: str, deployment: dict[str, Any]) -> None:
-        """Make the deployment the state of a stack of the new name, with the old one's history, in its place.
+        """Replace a stack by one of the new name, with the deployment as its state and with the old one's history.
 
-        A `.bak` of the old state file and its backups stay, as with the CLI.
+        A `.bak` of the old state file and its backups remain, as with the CLI.
         """
         self.write(project, new, deployment)
         path = self._state_file(project, old)
@@ -147,7 +153,7 @@ class FileBackend:
             folder.unlink()
 
     def remove(self, project: str, stack: str, *, backups: bool = False) -> None:
-        """Forget the stack and its history; a `.bak` of the state file stays, as with the CLI, without `backups`."""
+        """Remove a stack and its history. A `.bak` of its state remains, as with the CLI, unless `backups` is set."""
         path = self._state_file(project, stack)
         keep_backup(path, path.with_name(path.name + ".bak"))
         path.unlink()
@@ -159,7 +165,7 @@ class FileBackend:
 
     @property
     def locks_folder(self) -> Path:
-        """Where running operations leave their lock files."""
+        """The directory of the lock files of running operations."""
         return self._root / "locks"
 
 

@@ -1,8 +1,8 @@
-"""The state file's content: what the Pulumi CLI wrote is read, and what is written the CLI reads.
+"""The content of the state file, which the Pulumi CLI reads and writes too.
 
-Format: Pulumi CLI 3.260, `{"version": 3, "checkpoint": {"stack", "latest": DeploymentV3}}`; `stack export` shows
-the same deployment as `{"version": 3, "deployment": …}`. The version is 4, and `features` names why, if a resource
-needs what older engines would lose.
+The format is that of Pulumi CLI 3.260: `{"version": 3, "checkpoint": {"stack", "latest": DeploymentV3}}`.
+`stack export` prints the same deployment as `{"version": 3, "deployment": …}`. The version is 4 if a resource needs a
+feature that older engines would lose. `features` then lists it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FEATURES: Final = {"replaceWith": "replaceWith", "taint": "taint"}
 
 @dataclass
 class Snapshot:
-    """The resources of a stack in an order in which every resource comes after those that it depends on."""
+    """The resources of a stack, each after the ones that it depends on."""
 
     resources: list[ResourceState] = field(default_factory=list)
     pending_operations: list[PendingOperation] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Snapshot:
 
 
 class _Sealer:
-    """Encrypts secrets on the way to the file and decrypts them on the way back, each distinct Secret once."""
+    """Encrypts secrets for the file and decrypts them from it, each distinct Secret once."""
 
     def __init__(self, crypter: Crypter | None) -> None:
         self._crypter = crypter
@@ -58,7 +58,7 @@ class _Sealer:
         self._sealed: dict[int, tuple[Secret, str]] = {}
 
     def read_with(self, salt: str) -> None:
-        """What is opened from here on was sealed with this salt, whatever the stack's configuration says now."""
+        """Decrypt from now on with the key of this salt, whatever the stack's configuration contains now."""
         self._salt = salt if salt != (self._crypter and self._crypter.salt_state) else ""
         self._reader = None
 
@@ -69,7 +69,7 @@ class _Sealer:
             return [self.seal(element) for element in value]
         if isinstance(value, dict):
             return {key: self.seal(value[key]) for key in sorted(value)}
-        # An output of what was left out of an update is not known afterwards either.
+        # An output of a resource that an update left out is still unknown afterwards.
         return UNKNOWN_SENTINEL if value is UNKNOWN else value
 
     def _ciphertext(self, secret: Secret) -> str:
@@ -92,7 +92,7 @@ class _Sealer:
             return Secret(json.loads(value["plaintext"]))
         sealed = value["ciphertext"]
         if self._salt:
-            # As in a checkout whose Pulumi.STACK.yaml has no salt yet: the next write seals it with the stack's own.
+            # A checkout can have a Pulumi.STACK.yaml without a salt. The next write encrypts with the stack's own salt.
             self._reader = self._reader or Crypter.open(self._salt, passphrase_from_environment())
             return Secret(json.loads(self._reader.decrypt(sealed)))
         secret = Secret(json.loads(self._required().decrypt(sealed)))
@@ -106,14 +106,14 @@ class _Sealer:
 
 
 class Codec:
-    """Turns snapshots into documents and back with one stack's crypter."""
+    """Converts snapshots to documents and back, with one stack's crypter."""
 
     def __init__(self, crypter: Crypter | None) -> None:
         self._crypter = crypter
         self._sealer = _Sealer(crypter)
 
     def deployment(self, snapshot: Snapshot) -> dict[str, Any]:
-        """The DeploymentV3 document of a snapshot, stamped with the present time."""
+        """Return the DeploymentV3 document of a snapshot, with the current time."""
         document: dict[str, Any] = {"manifest": manifest()}
         provider = self._secrets_provider() or snapshot.secrets_provider
         if provider:
@@ -126,11 +126,11 @@ class Codec:
         return document
 
     def seal(self, value: Value) -> Value:
-        """A property value as it is written: secrets encrypted, a sentinel for what is unknown."""
+        """Return a property value in its written form: secrets encrypted, unknown values as a sentinel."""
         return self._sealer.seal(value)
 
     def open(self, value: Value) -> Value:
-        """A property value as it was before it was written; raises EngineError if it cannot be decrypted."""
+        """Return a property value from its written form. Raises EngineError if it cannot be decrypted."""
         return self._sealer.open(value)
 
     def _secrets_provider(self) -> dict[str, Any] | None:
@@ -142,7 +142,7 @@ class Codec:
         return {"resource": operation.resource.to_json(self._sealer.seal), "type": operation.type}
 
     def snapshot(self, document: dict[str, Any] | None) -> Snapshot:
-        """The snapshot of a DeploymentV3 document; raises EngineError if no engine can have written it."""
+        """Return the snapshot of a DeploymentV3 document. Raises EngineError if no engine can have written it."""
         if not document:
             return Snapshot()
         provider = document.get("secrets_providers")
@@ -175,18 +175,18 @@ class Codec:
 
 
 def manifest() -> dict[str, Any]:
-    """Who wrote a document, and when."""
+    """Return the engine and the time of a document."""
     magic = hashlib.sha256(ENGINE_VERSION.encode()).hexdigest()
     return {"time": now(), "magic": magic, "version": ENGINE_VERSION}
 
 
 def checkpoint_document(stack: str, deployment: dict[str, Any]) -> dict[str, Any]:
-    """The state file's document around a deployment; `stack` is `organization/PROJECT/STACK`."""
+    """Return the state file's document of a deployment. `stack` is `organization/PROJECT/STACK`."""
     return {**_version(deployment), "checkpoint": {"stack": stack, "latest": deployment}}
 
 
 def exported(deployment: dict[str, Any] | None) -> dict[str, Any]:
-    """The document of `stack export` around a deployment."""
+    """Return the document of `stack export` for a deployment."""
     return {**_version(deployment or {}), "deployment": deployment}
 
 
@@ -197,7 +197,7 @@ def _version(deployment: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_checkpoint(text: str) -> dict[str, Any] | None:
-    """The deployment in a state file's text, None if the stack was never updated."""
+    """Return the deployment in a state file's text. None if the stack was never updated."""
     document = _parse(text)
     _require_version(document)
     checkpoint = document.get("checkpoint")
@@ -210,7 +210,7 @@ def parse_checkpoint(text: str) -> dict[str, Any] | None:
 
 
 def parse_deployment(text: str) -> dict[str, Any]:
-    """The deployment in a `stack export` document."""
+    """Return the deployment in a `stack export` document."""
     document = _parse(text)
     _require_version(document)
     deployment = document.get("deployment")

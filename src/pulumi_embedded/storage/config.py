@@ -1,4 +1,4 @@
-"""A stack's configuration: Pulumi.STACK.yaml over the defaults of Pulumi.yaml; comments survive every edit."""
+"""A stack's configuration: Pulumi.STACK.yaml, with the defaults of Pulumi.yaml. Edits preserve comments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DYNAMIC_PACKAGES: Final = {"pulumi-python", "pulumi-nodejs"}
 
 
 class ConfigFile:
-    """Pulumi.STACK.yaml of one stack; a missing file is an empty configuration."""
+    """Pulumi.STACK.yaml of one stack. A missing file is an empty configuration."""
 
     def __init__(self, project: Project, stack: str, path: Path | None = None) -> None:
         self._project = project
@@ -46,7 +46,7 @@ class ConfigFile:
         return document
 
     def key(self, name: str) -> str:
-        """The full key: a name without a namespace belongs to the project."""
+        """Return the full key. A name without a namespace belongs to the project."""
         parts = name.split(":")
         if len(parts) == 1:
             return f"{self._project.name}:{name}"
@@ -60,7 +60,7 @@ class ConfigFile:
         return name
 
     def _place(self, name: str, path: bool) -> tuple[str, PropertyPath]:
-        """The full key, and the path inside its value where the name is one."""
+        """Return the full key and, if the name is a path, the path inside its value."""
         if not path:
             return self.key(name), ()
         top = name[: min((at for at in map(name.find, "[.") if at > 0), default=len(name))]
@@ -71,7 +71,7 @@ class ConfigFile:
         return f"{namespace}:{elements[0]}", elements[1:]
 
     def crypter(self, *, create: bool = False) -> Crypter | None:
-        """The stack's crypter, proven; None if the stack has no secrets provider and none is to be made."""
+        """Return the stack's crypter, after checking the passphrase. None if there is none and `create` is not set."""
         if self._crypter is None:
             document = self._document()
             if document.get("secretsprovider", "passphrase") not in ("", "passphrase", "default"):
@@ -88,7 +88,7 @@ class ConfigFile:
         return self._crypter
 
     def seal_with(self, passphrase: str) -> Crypter:
-        """Encrypts every secret with a new passphrase and a new salt; `save` writes them."""
+        """Encrypt every secret with a new passphrase and a new salt. `save` writes them."""
         new = Crypter.create(passphrase)
         for name, value in (self._document().get("config") or {}).items():
             sealed = self._sealed_for(value, new)
@@ -99,7 +99,7 @@ class ConfigFile:
         return new
 
     def copy_to(self, other: ConfigFile, name: str | None, *, path: bool = False) -> None:
-        """Write one value, or all of them, to another stack's file, with the secrets encrypted for it."""
+        """Write one value, or all, to another stack's file, with the secrets encrypted for that stack."""
         crypter = other.crypter(create=True)
         assert crypter is not None  # noqa: S101 - create=True always gives one
         written = self.as_written()
@@ -115,7 +115,7 @@ class ConfigFile:
         other.save()
 
     def _sealed_for(self, value: Any, crypter: Crypter) -> Any:
-        """A value as it is written in the file, with its secrets encrypted by another crypter."""
+        """Return a value in its written form, with its secrets encrypted by another crypter."""
         if is_secure(value):
             return {"secure": crypter.encrypt(self._open(value, []))}
         if isinstance(value, list):
@@ -125,11 +125,11 @@ class ConfigFile:
         )
 
     def values(self) -> dict[str, ConfigValue]:
-        """Every value of the stack, by full key, sorted; what Pulumi.yaml declares stands in for what is not set."""
+        """Return every value of the stack by full key, sorted, with the defaults of Pulumi.yaml."""
         return {key: self.read(value) for key, value in sorted(self.merged().items())}
 
     def get(self, name: str, *, path: bool = False) -> ConfigValue | None:
-        """One value, also one inside an object where the name is a path; None if none exists."""
+        """Return one value, or a part of an object if the name is a path. None if there is none."""
         key, inner = self._place(name, path)
         value = self.merged().get(key)
         if inner:
@@ -137,7 +137,7 @@ class ConfigFile:
         return None if value is None and (inner or key not in self.merged()) else self.read(value)
 
     def check(self) -> None:
-        """Raise EngineError if a value that Pulumi.yaml declares is missing or has another type than declared."""
+        """Raise EngineError if a value is missing or has another type than Pulumi.yaml declares."""
         check_config(self._project.name, self._stack, self._declared(), self.values())
 
     def _declared(self) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class ConfigFile:
         }
 
     def merged(self) -> dict[str, Any]:
-        """Every value as it is written, secrets encrypted; what Pulumi.yaml declares stands in for what is not set."""
+        """Return every value in its written form, secrets encrypted, with the defaults of Pulumi.yaml."""
         values = {}
         for key, declared in self._declared().items():
             default = declared
@@ -157,11 +157,11 @@ class ConfigFile:
         return values | self.as_written()
 
     def as_written(self) -> dict[str, Any]:
-        """The values as they stand in the file, secrets encrypted, by full key."""
+        """Return the values in the file by full key, secrets encrypted."""
         return {self.key(str(name)): value for name, value in (self._document().get("config") or {}).items()}
 
     def read(self, value: Any) -> ConfigValue:
-        """A value as it is written in the file, decrypted."""
+        """Return a value from its written form, decrypted."""
         if not isinstance(value, dict | list):
             return ConfigValue(scalar_text(value), False, blinded=scalar_text(value))
         secrets: list[str] = []
@@ -171,7 +171,7 @@ class ConfigFile:
         return ConfigValue(compact(opened), bool(secrets), True, compact(_blinded(value)), tuple(secrets))
 
     def _open(self, value: Any, secrets: list[str]) -> Any:
-        """The value decrypted; what was encrypted in it is added to `secrets`."""
+        """Return the decrypted value, and add its secrets to `secrets`."""
         if is_secure(value):
             crypter = self.crypter()
             if crypter is None:
@@ -183,9 +183,15 @@ class ConfigFile:
         return {key: self._open(item, secrets) for key, item in value.items()} if isinstance(value, dict) else value
 
     def set(self, name: str, value: Any, *, secret: bool = False, path: bool = False, save: bool = True) -> None:
-        """Write one value, encrypted if it is secret; the rest of the file stays as it is.
+        """Write one value. The rest of the file stays the same.
 
-        With `path` the name may lead into an object, and a text that looks like a boolean or a whole number is one.
+        Args:
+            name: The key.
+            value: The value.
+            secret: Whether to encrypt it.
+            path: Whether the name is a path into an object. A text like a boolean or a whole number then becomes one.
+            save: Whether to write the file.
+
         """
         key, inner = self._place(name, path)
         if secret:
@@ -218,14 +224,14 @@ class ConfigFile:
             self.save()
 
     def _written_key(self, key: str) -> str:
-        """The key as the file spells it."""
+        """Return the key as the file spells it."""
         names = self._document().get("config") or {}
         return next((str(name) for name in names if self.key(str(name)) == key), key)
 
     def save(self) -> None:
         """Write the file if anything changed."""
         if self._text != self._saved:
-            # It is part of the project, and usually in git: whoever could read it still can.
+            # The file is part of the project, and usually in git, so it keeps its mode.
             mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o600
             write_atomically(self.path, self._text.encode(), mode=mode)
             self._saved = self._text
@@ -240,7 +246,7 @@ def _blinded(value: Any) -> Any:
 
 
 def scalar_text(value: Any) -> str:
-    """A number, a boolean or a text as the text that programs get."""
+    """Return a number, a boolean or a text in the form that programs receive."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
@@ -249,7 +255,7 @@ def scalar_text(value: Any) -> str:
 
 
 def package_config(values: Mapping[str, ConfigValue], package: str) -> Properties:
-    """What a default provider of the package is configured with; a dynamic provider gets everything (CLI 3.260)."""
+    """Return the configuration of a package's default provider. A dynamic provider receives all (CLI 3.260)."""
     dynamic = package in _DYNAMIC_PACKAGES
     chosen: Properties = {}
     for key, value in values.items():

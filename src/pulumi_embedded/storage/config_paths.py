@@ -1,4 +1,4 @@
-"""Values inside configuration objects: `config set --path a.b[0] x` does what the Pulumi CLI does (3.260)."""
+"""Values inside configuration objects, as the Pulumi CLI handles `config set --path a.b[0] x` (3.260)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RESERVED: Final = 'maps with the single key "secure" are reserved'
 
 
 def coerced(text: str) -> Any:
-    """The text as the boolean or whole number that it looks like; `007` and `1.5` stay texts."""
+    """Return the text as a boolean or whole number if it looks like one. `007` and `1.5` remain texts."""
     if text in ("true", "false"):
         return text == "true"
     if re.fullmatch(r"[+-][0-9]+|0|[1-9][0-9]*", text) and -(2**63) <= int(text) < 2**64:
@@ -23,7 +23,7 @@ def coerced(text: str) -> Any:
 
 
 def is_secure(value: Any) -> bool:
-    """Whether the value is an encrypted one, as it stands in the file."""
+    """Return whether the value is an encrypted one in its written form."""
     return isinstance(value, dict) and set(value) == {"secure"} and isinstance(value["secure"], str)
 
 
@@ -32,9 +32,17 @@ def _container(element: str | int) -> Any:
 
 
 def placed(root: Any, path: Path, new: Any, at: Path) -> Any:
-    """The value with `new` at the path; what is missing on the way is made, and a plain root is replaced.
+    """Return the value with `new` at the path. Missing parts are created, and a plain root is replaced.
 
-    `at` is where the value stands itself, for the error that is raised where the path does not fit.
+    Args:
+        root: The value.
+        path: The path inside of it.
+        new: The new part.
+        at: The path of the value itself, for errors.
+
+    Raises:
+        EngineError: The path does not fit the value.
+
     """
     if not path:
         return new
@@ -74,7 +82,7 @@ def _key_text(key: str) -> str:
 
 
 def removed(root: Any, path: Path) -> Any:
-    """The value without what is at the path; what is not there is none the more."""
+    """Return the value without the part at the path. A missing part is no error."""
     element = path[0]
     if isinstance(root, list) and isinstance(element, int) and element < len(root):
         if len(path) == 1:

@@ -1,4 +1,4 @@
-"""Checks a stack's configuration against what Pulumi.yaml declares (Pulumi CLI 3.260)."""
+"""Check a stack's configuration against the declarations of Pulumi.yaml (Pulumi CLI 3.260)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,17 @@ class _Value(Protocol):
 
 
 def check_config(project: str, stack: str, declared: Mapping[str, Any], values: Mapping[str, _Value]) -> None:
-    """Raise EngineError, with the command that fixes it, for a value that is missing, not secret or of another type.
+    """Check that each declared value exists, is secret if declared so, and has the declared type.
 
-    `declared` is the `config` of Pulumi.yaml and `values` is the stack's, both by full key.
+    Args:
+        project: The name of the project.
+        stack: The name of the stack.
+        declared: The `config` of Pulumi.yaml, by full key.
+        values: The stack's values, by full key.
+
+    Raises:
+        EngineError: A value is missing or wrong. The text contains the command that sets it.
+
     """
     own = {key.removeprefix(f"{project}:"): key for key in sorted(declared) if key.startswith(f"{project}:")}
     missing = [name for name, key in own.items() if key not in values]

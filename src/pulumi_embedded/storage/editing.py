@@ -1,4 +1,4 @@
-"""Edits of a state without an operation: delete a resource from it, rename one, rename the stack (Pulumi CLI 3.260)."""
+"""Edit a state without an operation: delete or rename a resource, or rename the stack (Pulumi CLI 3.260)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _SUGGESTIONS: Final = 3
 
 
 def is_urn(text: str) -> bool:
-    """Whether the text is a URN: urn:pulumi:STACK::PROJECT::TYPE::NAME."""
+    """Return whether the text is a URN: urn:pulumi:STACK::PROJECT::TYPE::NAME."""
     return text.startswith(_PREFIX) and text.count("::") >= 3
 
 
 def resource_of(snapshot: Snapshot, urn: str) -> ResourceState:
-    """The one resource of this URN; raises EngineError if none exists, or more than one."""
+    """Return the only resource with this URN. Raises EngineError if there is none, or more than one."""
     if not is_urn(urn):
         raise EngineError(f'"{urn}" is not a valid resource URN\n{_HINT}')
     matching = [resource for resource in snapshot.resources if resource.urn == urn]
@@ -40,7 +40,7 @@ def resource_of(snapshot: Snapshot, urn: str) -> ResourceState:
 
 
 def unknown_resource(urn: str, known: Iterable[str]) -> EngineError:
-    """The error for a URN that the state does not have, with those that look like it."""
+    """Return the error for a URN that is not in the state, with similar URNs."""
     limit = max(2, len(urn) // 4)
     ranked = [(_distance(urn, candidate), number, candidate) for number, candidate in enumerate(dict.fromkeys(known))]
     similar = [candidate for distance, _, candidate in sorted(ranked) if distance <= limit][:_SUGGESTIONS]
@@ -50,7 +50,7 @@ def unknown_resource(urn: str, known: Iterable[str]) -> EngineError:
 
 
 def _distance(first: str, second: str) -> int:
-    """How many characters have to be inserted, deleted or replaced to make one text of the other; case is ignored."""
+    """Return the number of characters to insert, delete or replace between two texts, ignoring case."""
     first, second = first.lower(), second.lower()
     row = list(range(len(second) + 1))
     for index, character in enumerate(first, 1):
@@ -67,13 +67,20 @@ def delete_resources(
     dependents: bool,
     allow: Callable[[ResourceState], bool],
 ) -> None:
-    """Delete the resources from the state, and with `dependents` those that depend on them.
+    """Delete resources from the state.
 
-    `allow` is asked about each that is protected. Raises EngineError, with the state as it was, if it says no, or if
-    other resources depend on one of them.
+    Args:
+        snapshot: The state.
+        condemned: The resources.
+        dependents: Whether to delete their dependents too.
+        allow: Returns whether a protected resource is deleted.
+
+    Raises:
+        EngineError: `allow` returned False, or other resources depend on one of them. The state is unchanged.
+
     """
     kept = list(snapshot.resources)
-    # Dependents first: what is asked for with its dependents depends on nothing that is left.
+    # Dependents come first, so that a resource that is listed with its dependents can be deleted.
     for resource in sorted(condemned, key=_position(snapshot.resources), reverse=True):
         if resource not in kept:
             continue
@@ -110,7 +117,7 @@ def _position(resources: Sequence[ResourceState]) -> Callable[[ResourceState], i
 
 
 def _only_dependents(resources: Sequence[ResourceState], root: ResourceState) -> list[ResourceState]:
-    """What cannot be without the root: what depends on it, or is its child, and not on another of its URN."""
+    """Return the dependents and children of this resource, without those of another resource with the same URN."""
     at = resources.index(root)
     others = {resource.urn for resource in resources[:at]}
     dependents, urns, references = [], {root.urn}, {root.reference}
@@ -127,9 +134,11 @@ def _only_dependents(resources: Sequence[ResourceState], root: ResourceState) ->
 
 
 def rename_resource(snapshot: Snapshot, urn: str, name: str) -> None:
-    """Give a resource another name, also where others name it; its own children keep their URNs.
+    """Rename a resource, and the references to it. Its children keep their URNs.
 
-    Raises EngineError if there is no such resource, more than one, or one of the new URN.
+    Raises:
+        EngineError: There is no such resource, more than one, or one with the new URN.
+
     """
     if not is_urn(urn):
         raise EngineError("The provided input URN is not valid")
@@ -162,9 +171,9 @@ def rename_resource(snapshot: Snapshot, urn: str, name: str) -> None:
 
 
 def rename_stack(deployment: dict[str, Any], project: str, old: str, new: str) -> None:
-    """Give every resource of a deployment document the URN that it has in a stack of the new name.
+    """Change the URNs in a deployment document to those of a stack with the new name.
 
-    Secrets stay encrypted, and what is in them as it is.
+    Encrypted secrets stay the same, with any URNs in them.
     """
 
     def renamed(urn: str) -> str:
@@ -191,7 +200,7 @@ def rename_stack(deployment: dict[str, Any], project: str, old: str, new: str) -
 
 
 def _rename_references(value: Any, renamed: Callable[[str], str]) -> None:
-    """Renames the URNs of the references to resources that a property's value holds."""
+    """Rename the URNs in a property's references to resources."""
     if isinstance(value, list):
         for element in value:
             _rename_references(element, renamed)

@@ -1,6 +1,6 @@
-"""Files that are either whole or as they were, also after a crash of the process or the machine.
+"""Write files completely or not at all, even if the process or the machine crashes.
 
-Only this user can read them, whatever the umask: files have the mode 0600, and the folders that are made for them 0700.
+Only this user can read them, whatever the umask is. Files have the mode 0600, and new directories 0700.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _OTHERS: Final = 0o077
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = _FILE) -> None:
-    """Replaces the file by temporary file, fsync and rename; after a failure the old content stands."""
+    """Replace the file by a temporary file, fsync and rename. After a failure it has the old content."""
     with _told(path):
         _make_folder(path.parent)
         temporary = _temporary(path)
@@ -50,10 +50,17 @@ def write_atomically(path: Path, content: bytes, *, mode: int = _FILE) -> None:
 
 
 def create_held(path: Path, content: Callable[[bool], bytes]) -> int:
-    """Makes a file that does not exist yet, and no other beside it at any moment; gives its descriptor.
+    """Create a new file, hold it, and return its descriptor.
 
-    The operating system holds it (flock) until the descriptor is closed here and in the processes that inherited it,
-    however they end. `content` gets whether it does: not every file system can.
+    The operating system holds it (flock) until all processes that inherited the descriptor have closed it or ended.
+
+    Args:
+        path: The file, which must not exist.
+        content: Returns the content. It receives whether the file is held, because some file systems cannot hold files.
+
+    Raises:
+        EngineError: The file exists or cannot be written.
+
     """
     with _told(path):
         _make_folder(path.parent)
@@ -68,7 +75,7 @@ def create_held(path: Path, content: Callable[[bool], bytes]) -> int:
 
 
 def hold(descriptor: int) -> bool:
-    """Whether the file could be held; False if another process holds it, or the file system cannot."""
+    """Return whether the file could be held. False if another process holds it, or the file system cannot."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -77,7 +84,7 @@ def hold(descriptor: int) -> bool:
 
 
 def keep_backup(path: Path, backup: Path) -> None:
-    """Give `backup` the present content of `path`: a hard link if the file system has them, otherwise a copy."""
+    """Give `backup` the present content of `path`, by a hard link or, if that fails, a copy."""
     with _told(backup):
         if not path.exists():
             return
@@ -91,7 +98,7 @@ def keep_backup(path: Path, backup: Path) -> None:
                     shutil.copyfileobj(old, copy)
             temporary.replace(backup)
         finally:
-            # Renaming one link of a file to another of it does nothing.
+            # If both names are links to the same file, rename does nothing.
             temporary.unlink(missing_ok=True)
 
 
@@ -102,7 +109,7 @@ def remove_leftovers(path: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> bool:
-    """Writes a file, or what stands in its place like `/dev/stdout`; tells whether others could read the old file."""
+    """Write a file, or a device such as `/dev/stdout`. Return whether other users could read the old file."""
     was_open = path.is_file() and bool(path.stat().st_mode & _OTHERS)
     with _told(path), open_private(path) as file:
         file.write(text)
@@ -110,7 +117,7 @@ def write_private(path: Path, text: str) -> bool:
 
 
 def open_private(path: str | Path) -> IO[str]:
-    """Opens a file for writing, or what stands in its place, and closes it to other users; raises OSError."""
+    """Open a file or a device for writing, and make a file private. Raises OSError."""
     file = open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, _FILE))  # noqa: SIM115 - the caller closes it
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         os.fchmod(file.fileno(), _FILE)
@@ -118,10 +125,10 @@ def open_private(path: str | Path) -> IO[str]:
 
 
 def close_to_others(folder: Path) -> int:
-    """Takes the rights of other users on the folder and all that is in it; returns how many had them.
+    """Remove other users' rights on a directory and its contents, and return how many entries had such rights.
 
-    A folder that is closed is not looked into: no other user can reach what is in it. Raises OSError if the folder
-    belongs to somebody else.
+    A private directory is not searched, because no other user can reach its contents. Raises OSError if another user
+    owns it.
     """
     if not folder.is_dir() or not folder.stat().st_mode & _OTHERS:
         return 0
@@ -152,7 +159,7 @@ def _new(path: Path, mode: int = _FILE) -> IO[bytes]:
 
 def _open_new(path: Path, mode: int) -> int:
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FILE)
-    # The umask may have removed more.
+    # The umask can have removed rights.
     os.fchmod(descriptor, mode)
     return descriptor
 

@@ -1,4 +1,4 @@
-"""A state is used only where it is one that an engine can have written; what is wrong with another is said.
+"""Check that an engine can have written a state, and name the first error.
 
 The rules between resources are the Pulumi CLI's (3.260: Snapshot.VerifyIntegrity).
 """
@@ -29,7 +29,7 @@ _FIELDS: Final = (
 
 
 class DamagedState(EngineError):
-    """The state is none that an engine can have written."""
+    """No engine can have written the state."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"the state is damaged: {what}")
@@ -37,7 +37,7 @@ class DamagedState(EngineError):
 
 
 def check_structure(document: object) -> None:
-    """Raise DamagedState if the DeploymentV3 document is built otherwise than one."""
+    """Raise DamagedState if the document does not have the structure of a DeploymentV3."""
     deployment = _expect(document, dict, "it", "an object")
     for key, kind, name in (
         ("manifest", dict, "an object"),
@@ -85,7 +85,7 @@ def _expect(value: Any, kind: Any, where: str, name: str) -> Any:
 
 
 def check_references(resources: Sequence[ResourceState]) -> None:
-    """Raise DamagedState if one URN is there twice or a resource does not come after all that it depends on."""
+    """Raise DamagedState if a URN occurs twice, or if a resource precedes one that it depends on."""
     earlier: set[str] = set()
     providers: set[str] = set()
     everything = {resource.urn for resource in resources}

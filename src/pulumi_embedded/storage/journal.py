@@ -1,4 +1,4 @@
-"""The state while an operation runs: at every moment the file says what has been done, and what was begun."""
+"""The state during an operation. At every moment the file contains what was done and what has begun."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ _PENDING = {
 }
 
 _CHANGING = {"creating", "updating", "deleting"}
-# Done again they come to the same.
+# Repeating these has the same result.
 _REPEATABLE = {"updating", "deleting", "reading"}
 
 
 class Journal:
-    """Merges what this operation did into what the state held before; writes after every begin and end of a step.
+    """Merges the operation's results into the previous state. Writes it after the beginning and the end of each step.
 
-    New states come first, in the order in which they were finished, then those of the old that were not touched.
+    New states come first, in the order of their completion, followed by the old states that did not change.
     """
 
     def __init__(self, base: Snapshot, write: Callable[[Snapshot], None] | None) -> None:
         self._base = base
         self._write = write
-        # For what is known, which no write is waited for with, and for the file.
+        # One lock for the data, which is never held during a write, and one for the file.
         self._lock = threading.RLock()
         self._writing = threading.Lock()
         self._changes = self._written = 0
         self._news: list[ResourceState] = []
         self._gone: set[int] = set()
         self._pending: list[PendingOperation] = list(base.pending_operations)
-        # Whether there is a change that could wait.
+        # Whether a change was not written yet, because it could wait.
         self._unwritten = False
 
     def begin(self, step: Step) -> None:
-        """Record that the step is under way, so that a crash leaves a trace of it."""
+        """Record that the step begins, so that a crash leaves it as pending."""
         kind = _PENDING.get(step.op)
         if kind is None:
             return
@@ -65,7 +65,7 @@ class Journal:
         try:
             self.write()
         except EngineError:
-            # It is not begun then, and where the state went instead must not say so.
+            # The step does not begin then, so the state must not contain it as pending.
             with self._lock:
                 self._pending = [other for other in self._pending if other is not operation]
             with suppress(EngineError):
@@ -73,7 +73,7 @@ class Journal:
             raise
 
     def end(self, step: Step, *, done: bool) -> None:
-        """Record the step's result; one that failed leaves the state as it was."""
+        """Record the step's result. A failed step leaves the state unchanged."""
         with self._lock:
             touched = {id(step.old), id(step.new)}
             self._pending = [operation for operation in self._pending if id(operation.resource) not in touched]
@@ -86,7 +86,7 @@ class Journal:
             self.write()
 
     def _settle(self, step: Step) -> None:
-        """What an earlier operation began on the resource matters no more; only a create may have left another one."""
+        """Drop the resource's pending operations of earlier runs. Only a pending create can leave another resource."""
         if _PENDING.get(step.op) not in _REPEATABLE:
             return
         resource = step.old or step.resource
@@ -101,7 +101,7 @@ class Journal:
         self._pending = [pending for pending in self._pending if not settled(pending)]
 
     def leave(self, step: Step) -> None:
-        """Record that nobody knows what came of the step: where it may have changed something, it stays pending."""
+        """Record that the step's result is not known. If it can have changed something, it stays pending."""
         if _PENDING.get(step.op) not in _CHANGING or not step.resource.custom or step.resource.is_provider:
             self.end(step, done=False)
 
@@ -122,26 +122,26 @@ class Journal:
         return old.pending_replacement
 
     def rebase(self, resources: list[ResourceState]) -> None:
-        """Take the resources that a refresh found as the ones to start from."""
+        """Begin with the resources that a refresh found."""
         with self._lock:
             self._base = replace(self._base, resources=resources)
         self.write()
 
     def drop_pending(self, keep: Callable[[PendingOperation], bool]) -> None:
-        """Forget the interrupted operations of earlier runs that are not to be kept."""
+        """Drop the interrupted operations of earlier runs, except those that `keep` selects."""
         with self._lock:
             kept = [operation for operation in self._base.pending_operations if keep(operation)]
             self._base = replace(self._base, pending_operations=kept)
             self._pending = list(kept)
 
     def changed(self) -> None:
-        """Record that a state which is already in the journal was changed in place."""
+        """Record that a state in the journal was changed in place."""
         self.write()
 
     def write(self) -> None:
-        """Write the present snapshot, if this operation writes at all; return when the file holds what was known.
+        """Write the snapshot, if the operation writes at all. Return when the file has all that was known at the call.
 
-        One write does for all threads that came while another one wrote.
+        Threads that arrive during a write share the next one.
         """
         with self._lock:
             self._changes += 1
@@ -157,12 +157,12 @@ class Journal:
             self._written = held
 
     def close(self) -> None:
-        """Write what could wait until the operation is over."""
+        """Write changes that were not written yet."""
         if self._unwritten:
             self.write()
 
     def snapshot(self) -> Snapshot:
-        """The stack as it is now."""
+        """Return the stack as it is now."""
         with self._lock:
             news = [resource for resource in self._news if id(resource) not in self._gone]
             known = {id(resource) for resource in news}
@@ -175,7 +175,7 @@ class Journal:
             return replace(self._base, resources=resources, pending_operations=list(self._pending))
 
 
-# Of an unchanged resource, these are written at once, the rest with the next write (Pulumi CLI 3.260: mustWrite).
+# Fields of an unchanged resource whose change is written at once. Others wait (Pulumi CLI 3.260: mustWrite).
 _PERSISTENT = (
     "urn", "type", "custom", "retain_on_delete", "provider", "parent", "deleted_with", "replace_with", "protect",
     "inputs", "outputs", "additional_secret_outputs",
@@ -183,7 +183,7 @@ _PERSISTENT = (
 
 
 def _is_news(step: Step) -> bool:
-    """Whether an unchanged resource differs in the state all the same, so that the next crash must not lose it."""
+    """Return whether an unchanged resource still differs in the state, so that a crash must not lose it."""
     old, new = step.old, step.new
     if old is None or new is None:
         return False

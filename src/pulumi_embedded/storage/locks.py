@@ -1,4 +1,4 @@
-"""One operation at a time on a stack: the lock file is the Pulumi CLI's, so either engine respects the other's."""
+"""Allow one operation at a time on a stack, with the Pulumi CLI's lock files, which both engines respect."""
 
 from __future__ import annotations
 
@@ -21,23 +21,31 @@ from pulumi_embedded.storage.files import create_held, hold
 __all__ = ["break_locks", "stack_lock"]
 
 _HELD = "held"  # in the file of a lock that the operating system releases with its process; the Pulumi CLI's has none
-_ENDING = 10.0  # seconds that a dead engine's watchdog may take to end its plugins
+_ENDING = 10.0  # seconds in which a dead engine's watchdog ends its plugins
 
 
 @contextmanager
 def stack_lock(backend: FileBackend, project: str, stack: str, tell: Callable[[str], None]) -> Iterator[Path]:
-    """Hold the stack for this process by a file, which it gives.
+    """Hold the stack for this process, and give the lock file to the block.
 
-    Raises EngineError, naming the holder, if another operation runs. A lock of this engine's that was left by a
-    process which ended on this machine is taken over, and `tell` told: the operating system says whether it did.
+    A lock of this engine whose process has ended on this machine is taken over, which the operating system confirms.
+    Both sides write first and check afterwards, so at most one of two concurrent operations runs (CLI 3.260).
 
-    Both sides write first and look afterwards, so of two that start at once at most one goes on (CLI 3.260).
+    Args:
+        backend: The backend.
+        project: The name of the project.
+        stack: The name of the stack.
+        tell: Receives a message if a lock is taken over.
+
+    Raises:
+        EngineError: Another operation runs. The text names its process.
+
     """
     folder = _folder(backend, project, stack)
     own = folder / f"{uuid.uuid4()}.json"
     _refuse_others(folder, own, tell)
     descriptor = create_held(own, _holder)
-    # For the watchdog: it ends what a dead engine left, and holds the stack until it has.
+    # The watchdog inherits it, and holds the stack until it has ended the processes of a dead engine.
     os.set_inheritable(descriptor, True)
     try:
         _refuse_others(folder, own, tell)
@@ -59,7 +67,7 @@ def _holder(held: bool) -> bytes:
 
 
 def _user() -> str:
-    """The user's name; the number where it has none, as in a container."""
+    """Return the user's name or, as in a container, its number."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -67,7 +75,7 @@ def _user() -> str:
 
 
 def break_locks(backend: FileBackend, project: str, stack: str) -> int:
-    """Removes every lock of the stack and says how many there were; a process that still runs is not stopped."""
+    """Remove every lock of the stack, and return how many there were. Running processes are not stopped."""
     locks = _locks(_folder(backend, project, stack))
     for path in locks:
         path.unlink(missing_ok=True)
@@ -80,7 +88,7 @@ def _folder(backend: FileBackend, project: str, stack: str) -> Path:
 
 
 def _locks(folder: Path) -> list[Path]:
-    # Whatever else is there locks the stack for the Pulumi CLI too (3.260).
+    # Any other file locks the stack, for the Pulumi CLI too (3.260).
     return sorted(path for path in folder.iterdir() if path.suffix != ".attrs") if folder.is_dir() else []
 
 
@@ -97,7 +105,7 @@ def _refuse_others(folder: Path, own: Path, tell: Callable[[str], None]) -> None
 
 
 def _take_over(path: Path, tell: Callable[[str], None]) -> bool:
-    """Remove a lock that nobody holds any more; False if somebody does, or it cannot be known."""
+    """Remove a lock whose process has ended. Return False if it has not, or if that is not known."""
     holder = _read(path)
     if not holder.get(_HELD) or holder.get("hostname") != socket.gethostname():
         return False

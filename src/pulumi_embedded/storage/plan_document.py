@@ -1,6 +1,6 @@
-"""The document of an update plan: what the Pulumi CLI wrote is read, and what is written the CLI reads.
+"""The document of an update plan, which the Pulumi CLI reads and writes too.
 
-Format: Pulumi CLI 3.260, `DeploymentPlanV1`, which has no version of its own. Names of fields are never changed, and
+The format is `DeploymentPlanV1` of Pulumi CLI 3.260, which has no version of its own. Names of fields never change, and
 unknown fields are ignored.
 """
 
@@ -52,7 +52,7 @@ _ALWAYS: Final = {"type", "name", "custom", "inputDiff", "outputDiff", "protect"
 
 
 def plan_document(plan: UpdatePlan, config: JSON, codec: Codec) -> JSON:
-    """The document of a plan, with the configuration that it was made with, secrets encrypted."""
+    """Return the document of a plan and its configuration, with encrypted secrets."""
     document: JSON = {"manifest": manifest()}
     if config:
         document["config"] = {
@@ -101,7 +101,7 @@ def _changes(changes: PropertyChanges, seal: Callable[[Value], Value]) -> JSON:
 
 
 def parse_plan(text: str, project: str, stack: str, codec: Codec) -> UpdatePlan:
-    """The plan in a file's text; raises EngineError, which says what is wrong with it, if it is none for this stack."""
+    """Return the plan in a file's text. Raises EngineError if it is no plan of this stack."""
     try:
         document = json.loads(text)
         _require_version(document)

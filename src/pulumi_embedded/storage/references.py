@@ -1,4 +1,4 @@
-"""The outputs of another stack of the same backend, for StackReference."""
+"""Read the outputs of another stack of the same backend, for StackReference."""
 
 from __future__ import annotations
 
@@ -16,10 +16,18 @@ __all__ = ["stack_outputs"]
 
 
 def stack_outputs(backend: FileBackend, project: str, reference: str) -> tuple[Properties, bool]:
-    """The outputs of the stack `NAME`, `organization/NAME` or `organization/PROJECT/NAME`, and whether they are whole.
+    """Return the outputs of another stack, and whether they are complete.
 
-    They are not where the passphrase is not the one that the stack was made with: its secrets are empty objects then,
-    as the Pulumi CLI gives them (3.260). Raises EngineError if there is no such stack.
+    Without the stack's passphrase its secrets are empty objects, as with the Pulumi CLI (3.260).
+
+    Args:
+        backend: The backend.
+        project: The project of a reference without one.
+        reference: `NAME`, `organization/NAME` or `organization/PROJECT/NAME`.
+
+    Raises:
+        EngineError: There is no such stack.
+
     """
     *places, name = reference.split("/")
     if places and places[0] != ORGANIZATION:

@@ -1,6 +1,6 @@
-"""The passphrase secrets provider: a value encrypted by it is read by the Pulumi CLI, and the reverse.
+"""The passphrase secrets provider, whose values the Pulumi CLI reads and writes too.
 
-AES-256-GCM over the value's text; the key is PBKDF2-HMAC-SHA256 of the passphrase with 1,000,000 rounds
+Values are encrypted with AES-256-GCM. The key is PBKDF2-HMAC-SHA256 of the passphrase with 1,000,000 rounds
 (Pulumi CLI 3.260: `v1:NONCE:CIPHERTEXT`, the salt as `v1:SALT:` and an encrypted "pulumi" that proves the key).
 """
 
@@ -26,7 +26,12 @@ _PROOF: Final = "pulumi"
 
 
 def passphrase_from_environment() -> str:
-    """PULUMI_CONFIG_PASSPHRASE, or the content of the file that PULUMI_CONFIG_PASSPHRASE_FILE names."""
+    """Return PULUMI_CONFIG_PASSPHRASE, or the content of the file in PULUMI_CONFIG_PASSPHRASE_FILE.
+
+    Raises:
+        EngineError: Neither is set, or the file cannot be read.
+
+    """
     passphrase = os.environ.get("PULUMI_CONFIG_PASSPHRASE")
     if passphrase is not None:
         return passphrase
@@ -43,7 +48,7 @@ def passphrase_from_environment() -> str:
 
 
 class Crypter:
-    """Encrypts and decrypts with one passphrase and one salt; made only after the passphrase was proven."""
+    """Encrypts and decrypts with one passphrase and one salt. It exists only if the passphrase is right."""
 
     def __init__(self, key: bytes, salt_state: str) -> None:
         self._cipher = AESGCM(key)
@@ -51,7 +56,7 @@ class Crypter:
 
     @classmethod
     def open(cls, salt_state: str, passphrase: str) -> Crypter:
-        """The crypter for an existing `encryptionsalt`; raises EngineError if the passphrase is not its own."""
+        """Return the crypter of an existing `encryptionsalt`. Raises EngineError if the passphrase is wrong."""
         try:
             version, salt, proof = salt_state.split(":", 2)
             crypter = cls(_derive(passphrase, base64.b64decode(salt, validate=True)), salt_state)
@@ -72,20 +77,20 @@ class Crypter:
 
     @classmethod
     def create(cls, passphrase: str) -> Crypter:
-        """A crypter with a new random salt."""
+        """Return a crypter with a new random salt."""
         salt = os.urandom(8)
         crypter = cls(_derive(passphrase, salt), "")
         crypter.salt_state = f"v1:{base64.b64encode(salt).decode()}:{crypter.encrypt(_PROOF)}"
         return crypter
 
     def encrypt(self, text: str) -> str:
-        """`v1:NONCE:CIPHERTEXT` of the text, different at every call."""
+        """Return the encrypted text as `v1:NONCE:CIPHERTEXT`, which differs at every call."""
         nonce = os.urandom(12)
         sealed = self._cipher.encrypt(nonce, text.encode(), None)
         return f"v1:{base64.b64encode(nonce).decode()}:{base64.b64encode(sealed).decode()}"
 
     def decrypt(self, sealed: str) -> str:
-        """The text of a `v1:NONCE:CIPHERTEXT`; raises EngineError if it was not made with this key."""
+        """Return the text of a `v1:NONCE:CIPHERTEXT`. Raises EngineError if another key encrypted it."""
         try:
             version, nonce, text = sealed.split(":")
             if version != "v1":
@@ -98,5 +103,5 @@ class Crypter:
 
 @cache
 def _derive(passphrase: str, salt: bytes) -> bytes:
-    # Half the time of hashlib's.
+    # It takes half the time of hashlib's.
     return PBKDF2HMAC(SHA256(), 32, salt, _ROUNDS).derive(passphrase.encode())

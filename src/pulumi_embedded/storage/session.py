@@ -1,4 +1,4 @@
-"""A stack of a project, opened: where its state and its configuration are, and who may operate on it."""
+"""A project and an opened stack: its state, its configuration and its lock."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Session:
 
     @classmethod
     def open(cls, folder: Path) -> Session:
-        """The project in or above the folder, with the backend that it is configured for."""
+        """Return the project in or above the directory, with its backend."""
         project = find_project(folder)
         return cls(project, FileBackend.open(project.backend_url(), project.folder))
 
     def stack(self, name: str | None, config_file: Path | None = None) -> Stack:
-        """The named stack or the selected one; raises EngineError if none exists."""
+        """Return the named or the selected stack. Raises EngineError if there is none."""
         chosen = name or selected_stack(self.project, self.backend.url)
         if chosen is None:
             raise EngineError(
@@ -49,7 +49,7 @@ class Session:
         return Stack(self, chosen, ConfigFile(self.project, chosen, config_file))
 
     def short_name(self, name: str) -> str:
-        """The stack's own name; `organization/PROJECT/STACK` is taken too where the project is this one."""
+        """Return the stack's own name. `organization/PROJECT/STACK` is accepted for this project."""
         parts = name.split("/")
         if len(parts) > 1 and (parts[0] != "organization" or parts[-2] not in ("organization", self.project.name)):
             raise EngineError(f"'{name}' is not a stack of the project {self.project.name}")
@@ -62,7 +62,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Stack:
-    """One stack; its passphrase is only asked for where a secret is to be read or written."""
+    """One stack. Its passphrase is only needed to read or write a secret."""
 
     session: Session
     name: str
@@ -70,23 +70,23 @@ class Stack:
 
     @property
     def project(self) -> str:
-        """The project's name."""
+        """The name of the project."""
         return self.session.project.name
 
     def target(self) -> Target:
-        """The stack with its configuration decrypted."""
+        """Return the stack with its decrypted configuration."""
         backend, project = self.session.backend, self.session.project
         return Target(project, self.name, self.config.values(), partial(stack_outputs, backend, project.name))
 
     def codec(self, *, create: bool = False) -> Codec:
-        """What reads and writes the stack's state."""
+        """Return the codec of the stack's state."""
         crypter = self.config.crypter(create=create)
         if create:
             self.config.save()
         return Codec(crypter)
 
     def snapshot(self, codec: Codec) -> Snapshot:
-        """The stack as it is in the state file."""
+        """Return the stack in the state file."""
         state_file = self.session.backend.state_file(self.project, self.name)
         with state_file.explained():
             return codec.snapshot(state_file.read())
@@ -96,5 +96,5 @@ class Stack:
         self.session.backend.write(self.project, self.name, codec.deployment(snapshot))
 
     def lock(self, tell: Callable[[str], None]) -> AbstractContextManager[Path]:
-        """Hold the stack for this process; see `stack_lock`."""
+        """Hold the stack for this process. See `stack_lock`."""
         return stack_lock(self.session.backend, self.project, self.name, tell)

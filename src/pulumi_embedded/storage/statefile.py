@@ -1,4 +1,4 @@
-"""The state file while an operation runs: never written over what somebody else wrote, and no state is ever lost."""
+"""The state file during an operation: foreign changes are never overwritten, and no state is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["StateFile"]
 
 
 class StateFile:
-    """One stack's file as this process knows it; after a write that failed, every later state goes beside it."""
+    """One stack's state file, as this process knows it. After a failed write, later states go to another file."""
 
     def __init__(self, path: Path, owner: str, backups: Path, prepare: Callable[[], None]) -> None:
         self.path = path
@@ -33,12 +33,12 @@ class StateFile:
 
     @property
     def backup(self) -> Path:
-        """Where the state before the last write is."""
+        """The file with the state before the last write."""
         return self.path.with_name(self.path.name + ".bak")
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Where the file turns out to be damaged, the error says which file, and where older ones are."""
+        """Add the file, and the places of older ones, to the error about a damaged state in the block."""
         try:
             yield
         except DamagedState as error:
@@ -48,7 +48,7 @@ class StateFile:
             ) from None
 
     def read(self) -> dict[str, Any] | None:
-        """The deployment in the file; raises EngineError if the file is no state file."""
+        """Return the deployment in the file. Raises EngineError if the file is no state file."""
         with self.explained():
             try:
                 with self.path.open(encoding="utf-8") as file:
@@ -60,10 +60,12 @@ class StateFile:
                 raise EngineError(f"the state file {self.path} cannot be read: {error.strerror}") from None
 
     def write(self, deployment: dict[str, Any]) -> None:
-        """Make the deployment the content of the file; on return it is on disk, after a failure the old one is.
+        """Make the deployment the content of the file. On return it is on disk.
 
-        Raises EngineError if it cannot be written or something else has written the file since; the error says
-        where this deployment is then, and later ones are kept in the same place without a further error.
+        Raises:
+            EngineError: The file cannot be written, or another program has changed it. It keeps its content. The error
+                names the file with this deployment, to which later deployments are written without a further error.
+
         """
         if self._elsewhere is not None:
             self._keep(self._elsewhere, deployment)
@@ -89,14 +91,14 @@ class StateFile:
         self._known = _signature(self.path.stat())
 
     def _changed(self) -> bool:
-        # A file that was removed is written again: there is nothing to write over.
+        # A removed file is written again, because there is nothing to overwrite.
         try:
             return _signature(self.path.stat()) != self._known
         except FileNotFoundError:
             return False
 
     def _keep_somewhere(self, deployment: dict[str, Any]) -> str:
-        """Keeps what could not be written, and says where."""
+        """Write the deployment to another place, and return a text that names it."""
         name = f"{self.path.stem}.{time.time_ns()}.unsaved.json"
         for place in (self._backups / name, Path(tempfile.gettempdir()) / name):
             try:

@@ -18,10 +18,10 @@ def _no_stack(name: str) -> tuple[Properties, bool]:
 
 @dataclass(frozen=True)
 class Target:
-    """The stack that is operated on, with its configuration decrypted."""
+    """The stack of an operation, with its decrypted configuration."""
 
     project: Project
     stack: str
     config: Mapping[str, ConfigValue]
-    # The outputs of another stack of the backend by the name that a program gives it, and whether they are whole.
+    # Returns the outputs of another stack by the name in a program, and whether they are complete.
     outputs_of: Callable[[str], tuple[Properties, bool]] = _no_stack

@@ -1,4 +1,4 @@
-"""The project on disk: Pulumi.yaml, Pulumi.STACK.yaml, and which stack is selected."""
+"""The project on disk: Pulumi.yaml, Pulumi.STACK.yaml, and the selected stack."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PROJECT_FILES = ("Pulumi.yaml", "Pulumi.yml")
 
 @dataclass(frozen=True)
 class Project:
-    """A Python project; `folder` is where its Pulumi.yaml lies."""
+    """A Python project. `file` is its Pulumi.yaml."""
 
     name: str
     file: Path
@@ -31,24 +31,26 @@ class Project:
 
     @property
     def folder(self) -> Path:
-        """The folder of Pulumi.yaml."""
+        """The directory of Pulumi.yaml."""
         return self.file.parent
 
     @property
     def program(self) -> Path:
-        """The program's file or folder (`main`, default the project's folder)."""
+        """The program's file or directory: `main` or by default the project's directory."""
         return self.folder / str(self.settings.get("main") or ".")
 
     @property
     def program_folder(self) -> Path:
-        """The folder that the program and dynamic providers run in."""
+        """The directory in which the program and dynamic providers run."""
         return self.program if self.program.is_dir() else self.program.parent
 
     def python(self) -> str:
-        """The interpreter of the virtualenv that Pulumi.yaml names, or this process's own.
+        """Return the interpreter of the virtualenv in Pulumi.yaml, or that of this process.
 
-        Raises EngineError if it is not there, Unsupported if Pulumi.yaml asks for a type checker or for another
-        toolchain than pip.
+        Raises:
+            EngineError: The virtualenv does not exist.
+            Unsupported: Pulumi.yaml requires a type checker or another toolchain than pip.
+
         """
         options = self._runtime_options()
         for name, usual in (("toolchain", "pip"), ("typechecker", None)):
@@ -69,13 +71,13 @@ class Project:
         return (runtime.get("options") or {}) if isinstance(runtime, dict) else {}
 
     def backend_url(self) -> str:
-        """PULUMI_BACKEND_URL, otherwise Pulumi.yaml's `backend.url`, otherwise the backend of `pulumi login`."""
+        """Return PULUMI_BACKEND_URL, otherwise `backend.url` of Pulumi.yaml, otherwise that of `pulumi login`."""
         url = os.environ.get("PULUMI_BACKEND_URL") or (self.settings.get("backend") or {}).get("url")
         return str(url or _current_login())
 
 
 def find_project(start: Path) -> Project:
-    """The project in `start` or the nearest folder above it; refuses what only the Pulumi CLI runs."""
+    """Return the project in `start` or the nearest directory above it. Rejects projects that only the CLI can run."""
     for folder in (start, *start.parents):
         for name in _PROJECT_FILES:
             if (folder / name).is_file():
@@ -103,7 +105,7 @@ def _load(file: Path) -> Project:
 
 
 def pulumi_home() -> Path:
-    """PULUMI_HOME, or ~/.pulumi."""
+    """Return PULUMI_HOME, or ~/.pulumi."""
     return Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
 
 
@@ -126,7 +128,7 @@ def _workspace_file(project: Project) -> Path:
 
 
 def selected_stack(project: Project, backend_url: str) -> str | None:
-    """The stack that `stack select` or `stack init` chose, for the CLI and this engine alike."""
+    """Return the stack that `stack select` or `stack init` chose, with the CLI or this engine. None without one."""
     if os.environ.get("PULUMI_STACK"):
         return os.environ["PULUMI_STACK"]
     settings = _read_workspace(project)
@@ -150,7 +152,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def select_stack(project: Project, backend_url: str, stack: str | None) -> None:
-    """Make the stack the selected one; None selects none."""
+    """Select the stack. None deselects."""
     settings = _read_workspace(project)
     stacks = settings.setdefault("stacks", {})
     stacks.pop(backend_url, None)
@@ -160,7 +162,7 @@ def select_stack(project: Project, backend_url: str, stack: str | None) -> None:
 
 
 def check_stack_name(name: str) -> None:
-    """Raise EngineError if the CLI would not take the name either."""
+    """Raise EngineError if the CLI would reject the name."""
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name):
         raise EngineError(
             "a stack name may only contain alphanumeric, hyphens, underscores, or periods: "

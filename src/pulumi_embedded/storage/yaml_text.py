@@ -1,4 +1,4 @@
-"""YAML as the Pulumi CLI reads and writes it (3.260, Go's yaml.v3); an edit changes one value and no other line."""
+"""YAML as the Pulumi CLI reads and writes it (3.260, Go's yaml.v3). An edit changes one value and no other line."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import yaml
 __all__ = ["load", "with_value", "without"]
 
 _TAG: Final = "tag:yaml.org,2002:"
-# What YAML 1.1 takes for booleans and PyYAML does not.
+# Booleans of YAML 1.1 that PyYAML does not read as such.
 _OLD_BOOLEANS: Final = {"y", "Y", "n", "N"}
 
 
 class _Loader(yaml.SafeLoader):
-    """`yes` and `12:30` are texts, `1e3` is a number, keys are texts."""
+    """Reads `yes` and `12:30` as texts, `1e3` as a number, and keys as texts."""
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 - PyYAML's own form
 
@@ -72,7 +72,7 @@ _Loader.add_constructor(_TAG + "timestamp", _timestamp)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Lists are indented, texts that look like something else stand in double quotes, several lines in a block."""
+    """Indents lists, quotes texts that look like another type, and writes several lines as a block."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
@@ -85,7 +85,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _tag(loader: type[yaml.SafeLoader], text: str) -> Any:
-    """What a plain scalar is read as; also what older readers take for a boolean (`yes`) is put in quotes."""
+    """Return the type of a plain scalar. Texts that older readers take for a boolean, such as `yes`, have none."""
     resolver: Any = loader("")
     return "" if text in _OLD_BOOLEANS else resolver.resolve(yaml.ScalarNode, text, (True, False))
 
@@ -94,12 +94,12 @@ _Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def load(text: str) -> Any:
-    """The document in the text; raises yaml.YAMLError where it is none."""
+    """Return the document in the text. Raises yaml.YAMLError if it is not valid."""
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
 
 
 def with_value(text: str, path: Sequence[str], value: Any) -> str:
-    """The text with the value at the path of a mapping's keys; comments and order of everything else stay."""
+    """Return the text with the value at the path of keys. Other comments and the order stay the same."""
     if not yaml.compose(text, Loader=_Loader):
         return text + _dump(_nested(path, value))
     node, place = _deepest(text, path)
@@ -109,7 +109,7 @@ def with_value(text: str, path: Sequence[str], value: Any) -> str:
 
 
 def _merged(text: str, path: Sequence[str], value: dict[str, Any]) -> str:
-    """The text with a mapping at the path changed into another, key by key."""
+    """Return the text with the mapping at the path changed to another one, key by key."""
     present = load(text)
     for key in path:
         present = present[key]
@@ -122,7 +122,7 @@ def _merged(text: str, path: Sequence[str], value: dict[str, Any]) -> str:
 
 
 def without(text: str, path: Sequence[str]) -> str:
-    """The text without the value at the path, and without a mapping that held nothing else."""
+    """Return the text without the value at the path, and without a mapping that becomes empty."""
     node, place = _deepest(text, path)
     if len(place) > 1 or _entry(node, place[0]) is None:
         return text
@@ -146,7 +146,7 @@ def _dump(value: Any) -> str:
 
 
 def _deepest(text: str, path: Sequence[str]) -> tuple[yaml.MappingNode, Sequence[str]]:
-    """The innermost block mapping on the path, and what of the path is left there."""
+    """Return the innermost block mapping on the path, and the rest of the path."""
     node = yaml.compose(text, Loader=_Loader)
     assert isinstance(node, yaml.MappingNode)  # noqa: S101 - callers looked
     place = list(path)
@@ -186,7 +186,7 @@ def _lines(node: yaml.MappingNode, key: str) -> tuple[int, int]:
 
 
 def _last_line(node: yaml.Node) -> int:
-    """The line after the node's last one; block nodes end where the next token starts, so look inside them."""
+    """Return the line after the node's last one. A block node ends at the next token, so look inside it."""
     block = not getattr(node, "flow_style", None)
     if isinstance(node, yaml.MappingNode) and node.value and block:
         return _last_line(node.value[-1][1])

@@ -1,8 +1,8 @@
-"""A test bench for Pulumi programs: the package gives pytest the fixture `engine`.
+"""A test bench for Pulumi programs. The package gives pytest the fixture `engine`.
 
-The program runs in the process of the test; the provider plugins, what they manage and the state file are real.
+The program runs in the test's process. The provider plugins, their resources and the state file are real.
 
-PYTEST_DONT_REWRITE: a test module may name it in `pytest_plugins` and import from it, in either order.
+PYTEST_DONT_REWRITE: a test module can name this package in `pytest_plugins` and import from it, in either order.
 """
 
 from pulumi_embedded.model.events import Diagnostic

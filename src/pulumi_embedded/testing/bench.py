@@ -1,4 +1,4 @@
-"""The bench: operations on a stack of its own, with the program in this process."""
+"""The test bench: operations on a stack of its own, with the program in this process."""
 
 from __future__ import annotations
 
@@ -23,12 +23,18 @@ _PARALLEL = 16
 
 
 class Engine:
-    """A stack in a folder of its own: its state, its configuration and its passphrase are nobody else's.
+    """A stack in a directory of its own, with its own state, configuration and passphrase.
 
-    `program` is a function, a file or a folder; `config` is what `pulumi config set` sets, with `Secret` around what
-    is secret. Both may be changed between operations. A folder with a Pulumi.yaml brings its own project name and
-    defaults. `watch` is called with every event as it happens, from the engine's threads. One operation runs at a time
-    in a process, best in its main thread.
+    One operation runs at a time in a process, preferably in its main thread.
+
+    Attributes:
+        folder: The directory.
+        project: The name of the project. A program's directory with a Pulumi.yaml has its own name and defaults.
+        stack: The name of the stack.
+        program: A function, a file or a directory. It can change between operations.
+        config: The configuration, with `Secret` around secrets. It can change between operations.
+        watch: Receives every event at once, in the engine's threads.
+
     """
 
     def __init__(self, folder: Path, *, project: str = "project", stack: str = "test") -> None:
@@ -42,12 +48,12 @@ class Engine:
 
     @property
     def state_file(self) -> Path:
-        """The stack's state, as the Pulumi CLI would write it; there from the first operation on."""
+        """The stack's state, as the Pulumi CLI would write it. It exists after the first operation."""
         return self._place().state_file
 
     @property
     def resources(self) -> list[Resource]:
-        """What the state says that there is."""
+        """The resources in the state."""
         place = self._place()
         return [Resource.of(resource) for resource in place.read(place.codec()).resources]
 
@@ -61,7 +67,7 @@ class Engine:
         parallel: int = _PARALLEL,
         expect_failure: bool = False,
     ) -> Result:
-        """Report what `up` would do; nothing is changed. Raises as `up` does."""
+        """Return what `up` would do. Nothing is changed. Raises as `up` does."""
         options = Options(Kind.UPDATE, True, refresh, parallel, tuple(targets))
         options = dataclasses.replace(options, target_dependents=target_dependents, replaces=tuple(replace))
         return self._operate("preview", options, expect_failure)
@@ -76,10 +82,21 @@ class Engine:
         parallel: int = _PARALLEL,
         expect_failure: bool = False,
     ) -> Result:
-        """Bring the stack to what the program says; no preview comes before it.
+        """Bring the stack to the program's goal, without a preview.
 
-        Raises UnexpectedResult if it failed, or, with `expect_failure`, where it did not; the state holds what was
-        done in either case. Raises EngineError if the operation could not begin.
+        Args:
+            targets: URNs of the resources to change. Empty for all.
+            target_dependents: Whether to change the targets' dependents too.
+            replace: URNs of resources to replace in any case.
+            refresh: Whether to refresh first.
+            parallel: How many steps run in parallel.
+            expect_failure: Whether the operation must fail.
+
+        Raises:
+            UnexpectedResult: The operation failed or, with `expect_failure`, succeeded. The state contains what was
+                done.
+            EngineError: The operation could not begin.
+
         """
         options = Options(Kind.UPDATE, False, refresh, parallel, tuple(targets))
         options = dataclasses.replace(options, target_dependents=target_dependents, replaces=tuple(replace))
@@ -93,7 +110,7 @@ class Engine:
         clear_pending_creates: bool = False,
         expect_failure: bool = False,
     ) -> Result:
-        """Set the state to what the providers report; the program does not run. Raises as `up` does."""
+        """Set the state to what the providers read. The program does not run. Raises as `up` does."""
         options = Options(Kind.REFRESH, False, False, parallel, tuple(targets), clear_pending_creates)
         return self._operate("refresh", options, expect_failure)
 
@@ -106,12 +123,12 @@ class Engine:
         parallel: int = _PARALLEL,
         expect_failure: bool = False,
     ) -> Result:
-        """Delete what the state has; the program does not run. Raises as `up` does."""
+        """Delete the resources in the state. The program does not run. Raises as `up` does."""
         options = Options(Kind.DESTROY, False, refresh, parallel, tuple(targets), target_dependents=target_dependents)
         return self._operate("destroy", options, expect_failure)
 
     def cancel(self) -> None:
-        """Stop the running operation as Ctrl-C does: what has begun is finished, and nothing else begins."""
+        """Stop the running operation as Ctrl-C does. Running steps are completed, and no other step begins."""
         if self._running is not None:
             self._running.cancellation.cancel()
 

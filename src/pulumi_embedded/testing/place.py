@@ -1,4 +1,4 @@
-"""Where a stack of the bench is: a project, a configuration and a state of its own in one folder."""
+"""A stack of the test bench: its project, configuration and state in one directory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PASSPHRASE = ""
 
 @dataclass(frozen=True)
 class Place:
-    """A stack's folder; the project's own folder, where the program has one, is only read."""
+    """A stack's directory. The program's own project, if there is one, is only read."""
 
     folder: Path
     project: Project
@@ -37,12 +37,12 @@ class Place:
 
     @classmethod
     def of(cls, folder: Path, program: object, project: str, stack: str) -> Place:
-        """The place of a stack in the folder; a program folder with a Pulumi.yaml brings its own project."""
+        """Return the place of a stack in a directory. A directory with a Pulumi.yaml has its own project."""
         main = Path(program).resolve() if isinstance(program, str | os.PathLike) else folder
         settings = {"name": project, "runtime": "python", "main": str(main)}
         if main.is_dir() and (main / "Pulumi.yaml").is_file():
             project_file = find_project(main)
-            # Dynamic providers run in this process's interpreter, as the program does.
+            # Dynamic providers run with this process's interpreter, as the program does.
             return cls(
                 folder,
                 Project(project_file.name, project_file.file, {**project_file.settings, "runtime": "python"}),
@@ -52,11 +52,11 @@ class Place:
 
     @property
     def state_file(self) -> Path:
-        """The state, in the file backend's layout."""
+        """The state, in the layout of the file backend."""
         return self.folder / f".pulumi/stacks/{self.project.name}/{self.stack}.json"
 
     def target(self, config: Mapping[str, Value]) -> Target:
-        """The stack with the configuration, which is written to its file and read again."""
+        """Return the stack with the configuration, which is written to its file and read again."""
         project = Project(self.project.name, self.folder / "Pulumi.yaml", self.project.settings)
         file = self.folder / f"Pulumi.{self.stack}.yaml"
         document = {"encryptionsalt": _crypter().salt_state, "config": _sealed(dict(config))}
@@ -67,11 +67,11 @@ class Place:
         return Target(self.project, self.stack, checked.values(), others)
 
     def codec(self) -> Codec:
-        """What reads and writes the state."""
+        """Return the codec of the state."""
         return Codec(_crypter())
 
     def read(self, codec: Codec) -> Snapshot:
-        """The state as it is in the file; an empty one is made if none exists."""
+        """Return the state in the file. An empty one is written if there is none."""
         if not self.state_file.is_file():
             self.write(codec, Snapshot())
         return codec.snapshot(self._backend.read(self.project.name, self.stack))
@@ -87,7 +87,7 @@ class Place:
 
 @cache
 def _crypter() -> Crypter:
-    """One for the process: deriving a key takes a while."""
+    """Return the crypter of this process. There is one, because deriving a key takes long."""
     return Crypter.create(_PASSPHRASE)
 
 
@@ -101,7 +101,7 @@ def _sealed(value: Any) -> Any:
 
 @contextmanager
 def environment() -> Iterator[None]:
-    """Sets what an operation reads from the environment: the passphrase, and where modules of tests are."""
+    """Set the passphrase, and the path of test modules, in the environment of an operation."""
     before = dict(os.environ)
     installed = (sys.prefix, sys.base_prefix)
     # A dynamic provider whose class is in a test module is imported by its plugin.

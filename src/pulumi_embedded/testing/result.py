@@ -1,4 +1,4 @@
-"""What an operation on the bench came to, as values."""
+"""The result of an operation on the test bench, as values."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ __all__ = ["Resource", "Result", "Step", "UnexpectedResult"]
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource with its properties in plain text; `secrets` names those that are secret or hold one.
+    """A resource with its properties in plain text. A value that a preview cannot know is `UNKNOWN`.
 
-    What a preview cannot know is `UNKNOWN`. `state` has the rest of the state file.
+    Attributes:
+        secrets: The names of properties that are secret or contain a secret.
+        state: The resource in the state file, with all other fields.
+
     """
 
     urn: str
@@ -35,7 +38,7 @@ class Resource:
 
     @classmethod
     def of(cls, state: ResourceState) -> Resource:
-        """The view of a state."""
+        """Return the view of a state."""
         return cls(
             state.urn,
             state.type,
@@ -52,9 +55,12 @@ class Resource:
 
 @dataclass(frozen=True)
 class Step:
-    """A step that ended or failed. `op` is Pulumi's word: `same`, `create`, `update`, `delete`, `replace` and so on.
+    """A completed or failed step.
 
-    `diff` says of every changed property how: `add`, `delete`, `update`, or one of them with `-replace`.
+    Attributes:
+        op: Pulumi's name of the operation: `same`, `create`, `update`, `delete`, `replace` and others.
+        diff: The change of each property: `add`, `delete`, `update`, or one of them with `-replace`.
+
     """
 
     op: str
@@ -68,7 +74,7 @@ class Step:
 
     @classmethod
     def of(cls, view: StepView, *, failed: bool) -> Step:
-        """The step that an event told of."""
+        """Return the step of an event."""
         old, new = (Resource.of(state) if state else None for state in (view.old, view.new))
         return cls(str(view.op), view.urn, view.resource.type, urn_name(view.urn), old, new, _diff(view), failed)
 
@@ -82,7 +88,7 @@ def _diff(view: StepView) -> dict[str, str]:
     if view.op in _WHOLE or view.old is None or view.new is None:
         return {}
     olds, news = unwrap(view.old.inputs), unwrap(view.new.inputs)
-    # Some providers only say that there is a difference.
+    # Some providers only report that a difference exists.
     changed = [key for key in olds | news if olds.get(key) != news.get(key) and not key.startswith("__")]
     kinds = {}
     for key in dict.fromkeys([*view.diffs, *view.keys]) or changed:
@@ -96,7 +102,7 @@ Named = TypeVar("Named", Resource, Step)
 
 @dataclass(frozen=True)
 class Result:
-    """What an operation did, in the order in which its steps ended, and what the state file says after it."""
+    """The result of an operation: its steps in the order of their end, and the resources in the state after it."""
 
     operation: str
     failed: bool
@@ -111,7 +117,7 @@ class Result:
 
     @classmethod
     def of(cls, operation: str, outcome: Outcome, events: Iterable[Event], snapshot: Snapshot) -> Result:
-        """The result that the events and the state tell."""
+        """Return the result from the events and the state."""
         events = list(events)
         steps = [
             Step.of(event.step, failed=isinstance(event, StepFailed))
@@ -139,20 +145,20 @@ class Result:
         return [diagnostic.message for diagnostic in self.diagnostics if diagnostic.severity is Severity.ERROR]
 
     def resource(self, name: str) -> Resource:
-        """The one resource of this name, or of this `type::name`, in the state."""
+        """Return the only resource with this name or `type::name` in the state."""
         return _one(self.resources, name)
 
     def step(self, name: str) -> Step:
-        """The one step on the resource of this name, or of this `type::name`."""
+        """Return the only step of the resource with this name or `type::name`."""
         return _one(self.steps, name)
 
     def ops(self, name: str) -> list[str]:
-        """What was done to the resources of this name, or of this `type::name`, in order."""
+        """Return the operations on the resources with this name or `type::name`, in order."""
         return [step.op for step in _all(self.steps, name)]
 
 
 def _stack(steps: list[Step], resources: list[Resource]) -> Resource | None:
-    """The stack as the operation left it, or as a preview expects it."""
+    """Return the stack after the operation, or as a preview expects it."""
     states = [*resources, *(step.new for step in steps if step.new)]
     return next((resource for resource in reversed(states) if resource.type == STACK_TYPE), None)
 
@@ -170,7 +176,7 @@ def _one(items: list[Named], name: str) -> Named:
 
 
 class UnexpectedResult(AssertionError):
-    """The operation failed and was not to, or was to and did not; `result` has what it did."""
+    """The operation failed unexpectedly, or succeeded although it had to fail. `result` contains what it did."""
 
     def __init__(self, result: Result) -> None:
         self.result = result

@@ -1,4 +1,4 @@
-"""Runs programs in the thread that asked for the operation, as if it were a process that was started for each."""
+"""Run programs in the thread of the operation's caller, each as if it were a new process."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stage:
-    """Of one run of a program the next one sees nothing: neither the SDK's settings nor modules of its folder.
+    """Runs programs. The next program sees neither the previous one's SDK settings nor the modules of its directory.
 
     The operation launches the program from its own thread, and `serve` runs it. A program in this process cannot be
-    ended by force: an operation that is over refuses whatever the program still asks of it.
+    killed: after the end of an operation its requests are rejected.
     """
 
     pid = None
@@ -60,19 +60,19 @@ class Stage:
         _say: Callable[[str, bool], None],
         exited: Callable[[str | None], None],
     ) -> Stage:
-        """Has the program run; what it prints is printed, and `exited` hears how it ended."""
+        """Let the program run. Its output is printed, and `exited` receives how it ended."""
 
         def run() -> None:
             code = contextvars.Context().run(self._run, target, options, address)
             self._ended.set()
-            # What it raised was reported as it came.
+            # The error was reported when it was raised.
             exited(None if code == 0 else "" if self.error else "the program failed")
 
         self._runs.put(run)
         return self
 
     def serve(self, stopping: Callable[[], bool]) -> None:
-        """Run what is launched, until `close`; while the operation is `stopping`, nobody hears of its errors."""
+        """Run launched programs until `close`. While the operation is `stopping`, programs' errors are not reported."""
         self._stopping = stopping
         while (run := self._runs.get()) is not None:
             run()
@@ -88,7 +88,7 @@ class Stage:
     stop = wait
 
     def kill(self) -> None:
-        """Do nothing: the program ends with the test."""
+        """Do nothing, because the program ends with the test."""
 
     def _run(self, target: Target, options: Options, address: str) -> int:
         folder = target.project.program_folder
@@ -108,7 +108,7 @@ class Stage:
         loop = asyncio.new_event_loop()
         executor = ThreadPoolExecutor(max_workers=parallel * 4)
         loop.set_default_executor(executor)
-        # A program that fails leaves futures behind; asyncio's complaints about them help nobody.
+        # A failed program leaves futures behind, and asyncio's messages about them are not useful.
         loop.set_exception_handler(lambda loop, context: None)
         try:
             loop.run_until_complete(pulumi.runtime.run_in_stack(self._call))
@@ -132,12 +132,12 @@ def _tell(error: BaseException) -> None:
     own = traceback.format_exception(error, limit=ours + 1 - len(frames))
     unexpected = "Program failed with an unhandled exception:\n" + "".join(own)
     with suppress(grpc.RpcError):
-        # The operation may have ended meanwhile.
+        # The operation can have ended meanwhile.
         pulumi.log.error(str(error) if isinstance(error, pulumi.RunError) else unexpected)
 
 
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
-    """End what a program that failed left behind."""
+    """End the tasks that a failed program left."""
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
@@ -147,7 +147,7 @@ def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
 
 @contextmanager
 def _connected(target: Target, options: Options, address: str) -> Iterator[None]:
-    """Configures the SDK in the current context, which is the run's own."""
+    """Configure the SDK in the current context, which belongs to this run."""
     config = target.config.items()
     pulumi.runtime.set_all_config(
         {key: value.text for key, value in config}, [key for key, value in config if value.secret]
@@ -171,11 +171,11 @@ def _connected(target: Target, options: Options, address: str) -> Iterator[None]
 
 @contextmanager
 def _as_a_process(folder: Path) -> Iterator[None]:
-    """Run the block in the program's folder, and undo what the end of a process would undo."""
+    """Run the block in the program's directory, and undo what the end of a process would undo."""
     before: dict[str, Any] = {"argv": sys.argv, "path": sys.path, "dont_write_bytecode": sys.dont_write_bytecode}
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     modules, home = set(sys.modules), Path.cwd()
-    # Two versions of a module may have one size and one second: Python would take the compiled one before.
+    # Two versions of a module can have the same size and time, so Python would use the old compiled one.
     sys.argv, sys.path, sys.dont_write_bytecode = [str(folder)], [str(folder), *sys.path], True
     importlib.invalidate_caches()
     os.chdir(folder)
@@ -187,12 +187,12 @@ def _as_a_process(folder: Path) -> Iterator[None]:
             del sys.modules[name]
         vars(sys).update(before)
         with suppress(ValueError):
-            # Only the main thread has them.
+            # Only the main thread can set handlers.
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 
 
 def _lies_in(folder: Path, module: str) -> bool:
-    """Whether the module, or the package that it is in, was found in the folder itself."""
+    """Return whether the module, or its package, is in the directory itself."""
     file = getattr(sys.modules.get(module.partition(".")[0]), "__file__", None)
     return file is not None and folder in (Path(file).parent, Path(file).parent.parent)

@@ -76,8 +76,7 @@ def binaries_for_new_server(place: Place, say: Say) -> Binaries:
 
     Raises:
         TaskdbError: No server could be installed. The text lists the rejected servers, the attempts, and the command
-            for
-            this system.
+            for this system.
 
     """
     failures = []

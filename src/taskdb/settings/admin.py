@@ -70,8 +70,8 @@ def admin_of(values: Mapping[str, str], project: Path, *, production: bool) -> A
     """Return the server of the stack's `postgresql:` configuration, or of PGHOST, or the development server.
 
     PGUSER, PGPASSWORD and PGSSLROOTCERT complete the configuration of a host. Its `sslmode` and `sslrootcert` also
-    apply to
-    PGHOST. The connections of a production stack are encrypted. Only on loopback it can choose not to encrypt them.
+    apply to PGHOST. The connections of a production stack are encrypted. Only on loopback it can choose not to encrypt
+    them.
 
     Args:
         values: The stack's configuration.

@@ -109,8 +109,7 @@ class Settings:
         """Load the settings of the stack that is being run.
 
         The server is that of the stack's `postgresql:` configuration, otherwise of PGHOST and its related variables,
-        otherwise
-        the development server.
+        otherwise the development server.
 
         Args:
             project: The directory of Pulumi.yaml.

@@ -318,8 +318,7 @@ def _on_others(draft: Draft, context: LintContext) -> Draft | None:
     """Return the draft without tables that the revision has created. None if no table remains.
 
     Other sessions do not use a table yet that the revision has created. The remaining tables get the names from before
-    the
-    plan, by which their sizes are known.
+    the plan, by which their sizes are known.
     """
     if installed.rule(draft.rule).scale is not Scale.SIZE:
         return draft

@@ -63,8 +63,7 @@ def rehearsal(
 
     Of a large schema only the tables are copied that the plan can touch, once the review exists. If a rehearsal is not
     possible, the review comes back with the reason. The end of the block drops the scratch database. The rehearsal
-    never
-    blocks sessions of the target.
+    never blocks sessions of the target.
 
     Args:
         url: The migrator's URL at the target.

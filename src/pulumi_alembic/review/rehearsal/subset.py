@@ -221,10 +221,8 @@ def relations_to_copy(connection: Connection, of_plan: Mentions) -> set[int]:
     """Return the oids of the relations to copy. If they are too many, the set is incomplete.
 
     A plan can touch a relation that it mentions, the rest of its inheritance tree, and the views that read it.
-    Relations
-    that depend on these or that their foreign keys reference can be locked too, or can make a statement fail. The set
-    also
-    contains the relations that all of these need to be created.
+    Relations that depend on these or that their foreign keys reference can be locked too, or can make a statement fail.
+    The set also contains the relations that all of these need to be created.
     """
     named = _ids(connection, _MENTIONED, asdict(of_plan))
     near = _closure(connection, (_FAMILY, _VIEWS), named)

@@ -57,8 +57,7 @@ def _is_plain(source: str) -> bool:
     """Return whether the words of the source show that it needs no watch. Most scripts pass, and need no tree.
 
     Each `import` must begin a statement of one line, and no word can reach outside. Other letters than ASCII can spell
-    the
-    same name in another form, and a backslash can join lines.
+    the same name in another form, and a backslash can join lines.
     """
     if not source.isascii() or "\\\n" in source or "\\\r" in source:
         return False

@@ -57,8 +57,7 @@ class DryRun:
 
         Returns:
             The statements, each with whether it runs outside of the transaction. The reason why they are not known, or
-            an
-            empty text. The lines of the script that send them.
+            an empty text. The lines of the script that send them.
 
         """
         if reason := fickle(revision.source, direction):

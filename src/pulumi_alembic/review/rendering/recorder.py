@@ -170,8 +170,7 @@ def _parameters(statement: Node) -> dict[int, bool]:
     """Return the numbers of a statement's parameters, and whether the context of each leaves its type open.
 
     The type is open in the call of a function, which can have any type, or in a test for NULL. A literal there would be
-    a
-    text. Parameters that only this parser accepts are left out: it accepts `INTERVAL $1`, but the server does not.
+    a text. Parameters that only this parser accepts are left out: it accepts `INTERVAL $1`, but the server does not.
     """
     parameters: dict[int, bool] = {}
     waiting: list[tuple[Any, Node]] = [(statement, statement)]

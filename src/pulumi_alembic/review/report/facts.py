@@ -211,8 +211,7 @@ def judge(preview: Preview) -> Verdict:
     An error is a failed preview, a finding of severity error, or a revision that the server rejected in its rehearsal.
     Warnings are lost data, deleted or replaced resources, unknown effects, drift, and two results of a rehearsal: a
     failure that rows can change, and a downgrade that does not restore the schema. Warnings of the preview itself do
-    not
-    count, because they are often about the machine it ran on.
+    not count, because they are often about the machine it ran on.
     """
     counts = _counts(preview)
     reasons = ["the preview failed"] if preview.failed else []
