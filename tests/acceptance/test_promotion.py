@@ -53,7 +53,7 @@ def test_a_proof_that_another_passphrase_encrypts_proves_nothing(stack: Project)
     upper = above(replace(stack, environment=other))
     refused = upper.pulumi("up", "--yes", "--skip-preview")
     assert refused.exit_code != 0 and "Traceback" not in refused.text
-    assert f"the stack {stack.stack} proves nothing: its output `proof` is encrypted by another" in refused.text
+    assert f"the stack {stack.stack} proves nothing: this stack's passphrase does not open" in refused.text
     assert "revision" not in upper.outputs()
 
 
