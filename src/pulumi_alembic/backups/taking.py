@@ -53,7 +53,7 @@ _END_OTHERS = f"SELECT pg_terminate_backend(pid) {_OTHERS}"
 _BLOCKERS = f"SELECT DISTINCT unnest(pg_blocking_pids(pid)) {_OTHERS}"
 
 
-class Heard(Protocol):
+class BackupListener(Protocol):
     """Receives the progress and the results."""
 
     def status(self, text: str) -> None:
@@ -69,7 +69,7 @@ class Maker:
 
     setting: BackupSetting
     job: Job
-    listener: Heard
+    listener: BackupListener
 
     def back_up(self, plan: Plan, origin: Origin) -> str:
         """Back up before `plan` runs, and return the backup's id. Empty if the setting asks for none.

@@ -152,7 +152,7 @@ def _upgrade(options: Options, directory: Path) -> None:
 
     command = " ".join(["pulumi-alembic", *sys.argv[1:]])
     job = _job(options, directory, command)
-    plan = planner.look_closely(job).plan
+    plan = planner.read_plan_context(job).plan
     plan.require_upgrade()
     _warn(directory)
     if options.target in plan.waits:
@@ -194,7 +194,7 @@ def _contract(options: Options, directory: Path) -> None:
     typed = shlex.join(["pulumi-alembic", *sys.argv[1:]])
     contracts = Contracts(alone=True)
     job = Job(database_url(directory), directory, HEAD, typed, allow_data_loss=allowed(()), contracts=contracts)
-    plan = planner.look_closely(job).plan
+    plan = planner.read_plan_context(job).plan
     if not any(step.phase == CONTRACT for step in plan.steps):
         print("no contract is pending")
         return

@@ -24,7 +24,7 @@ __all__ = ["DriftBaseline"]
 _SHOWN = 20
 
 
-class Heard(Protocol):
+class DriftListener(Protocol):
     """Receives what is accepted as expected, and what is drift."""
 
     def info(self, text: str) -> None:
@@ -55,7 +55,14 @@ class DriftBaseline:
     """
 
     def __init__(
-        self, url: str, expected: str, listener: Heard, *, infrastructure: bool, ignore: Sequence[str], stack: str
+        self,
+        url: str,
+        expected: str,
+        listener: DriftListener,
+        *,
+        infrastructure: bool,
+        ignore: Sequence[str],
+        stack: str,
     ) -> None:
         self.fingerprint = expected
         self._url = url

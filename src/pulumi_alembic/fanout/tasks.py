@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.database.connection import Connection
     from pulumi_alembic.fanout.job import FanoutJob
     from pulumi_alembic.migrate.job import Job
-    from pulumi_alembic.migrate.planner import Looked
+    from pulumi_alembic.migrate.planner import PlanContext
     from pulumi_alembic.review.plan_review import PlanReview
     from pulumi_alembic.scripts.plan import Plan
 
@@ -50,7 +50,7 @@ class Bench:
     job: FanoutJob
     told: set[str] = field(default_factory=set)
 
-    def review(self, job: Job, tell: Tell, *, keep: bool = False) -> tuple[Looked, PlanReview]:
+    def review(self, job: Job, tell: Tell, *, keep: bool = False) -> tuple[PlanContext, PlanReview]:
         """Return the plan of one database, and its review."""
         from pulumi_alembic.review import build
 
@@ -71,13 +71,13 @@ def look(bench: Bench, name: str | None, _: Any, tell: Tell) -> Answer:
 
     """
     if name is None:
-        plan = planner.look_at_nothing(bench.job.job).plan
+        plan = planner.plan_context_from_base(bench.job.job).plan
     else:
         job = bench.job.of(name)
         with connect(job.url) as connection:
             connection.autocommit = True
             _refuse_template(connection)
-            plan = planner.look_over(connection, job.read_history, job).plan
+            plan = planner.plan_context_over(connection, job.read_history, job).plan
     key = _key(plan)
     if key in bench.told:
         return {"key": key}
@@ -110,10 +110,10 @@ def review(bench: Bench, name: str | None, key: Any, tell: Tell) -> Answer:
     from pulumi_alembic.review import build
 
     if name is None:
-        looked, review = build.review_from_base(bench.job.job, bench.job.lint)
+        context, review = build.review_from_base(bench.job.job, bench.job.lint)
     else:
-        looked, review = bench.review(bench.job.of(name), tell)
-    if _key(looked.plan) != key:
+        context, review = bench.review(bench.job.of(name), tell)
+    if _key(context.plan) != key:
         raise Moved(f"another migration changed it during the plan. Run it again: {bench.job.job.command}")
     return {"review": review.to_json()}
 

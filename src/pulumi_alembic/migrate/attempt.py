@@ -23,7 +23,7 @@ from pulumi_alembic.ledger.ledger import Event, Row, Run
 from pulumi_alembic.migrate.authoring import name_by_the_rule
 from pulumi_alembic.migrate.blocks.statement import Phases
 from pulumi_alembic.migrate.data_loss.guard import Guard
-from pulumi_alembic.migrate.data_loss.restore import Returning
+from pulumi_alembic.migrate.data_loss.restore import DataRestore
 from pulumi_alembic.migrate.session_reset import Renewal
 from pulumi_alembic.migrate.spans import trace_statements
 from pulumi_alembic.migrate.table_locks import Advance
@@ -107,16 +107,16 @@ def attempt(
             guard = Guard(session, running, request, advance)
             limit = f"SET LOCAL lock_timeout = {_milliseconds(request.job.policy.lock_timeout)}"
             renewal = Renewal(session, connection, limit)
-            returning = Returning(session, running, request)
+            restore = DataRestore(session, running, request)
 
             def complete() -> None:
                 running.require_unrefused()
                 renewal.end()
                 guard.complete()
-                returning.complete()
+                restore.complete()
 
             _configure(connection, metadata, phases, _on_applied(running, request, record, complete))
-            returning.follow(engine)
+            restore.follow(engine)
             phases.follow(context.get_context(), engine)
             advance.notice(engine)
             guard.follow(engine)

@@ -12,7 +12,7 @@ from pulumi_alembic.database.sessions import waits
 from pulumi_alembic.errors import BackfillError, DatabaseError, Moved
 from pulumi_alembic.migrate.job import OPEN, SILENT, Gate, Job, Listener, Request
 from pulumi_alembic.migrate.loading import for_good
-from pulumi_alembic.migrate.planner import Looked, look_closely, read_revision
+from pulumi_alembic.migrate.planner import PlanContext, read_plan_context, read_revision
 from pulumi_alembic.output.tracing import span
 from pulumi_alembic.policy import Policy
 from pulumi_alembic.scripts.baseline import Baseline
@@ -40,14 +40,14 @@ def migrate(job: Job, gate: Gate = OPEN, listener: Listener = SILENT) -> str:
         hold(job.url, job.policy, job.command, listener.waits) as lock,
         gate.around(),
     ):
-        while (looked := _reach(Request(job, listener, lock), gate)) is None:
+        while (context := _reach(Request(job, listener, lock), gate)) is None:
             lock.ensure()
-        if asked_for(looked.history):
+        if asked_for(context.history):
             with span("backfills"):
                 _fill_in(job, listener)
         with span("read the revision"):
             revision = _read_at_last(job.url, job.policy)
-    target = looked.plan.target
+    target = context.plan.target
     if revision != target:
         raise DatabaseError(
             f"every revision was applied, but the database is at {revision} and not at {target}. "
@@ -56,14 +56,14 @@ def migrate(job: Job, gate: Gate = OPEN, listener: Listener = SILENT) -> str:
     return revision
 
 
-def _reach(request: Request, gate: Gate) -> Looked | None:
+def _reach(request: Request, gate: Gate) -> PlanContext | None:
     """Run the pending revisions. Return None if another migration came between, so that the caller plans again."""
     job = request.job
     with span("plan"):
-        looked = look_closely(job)
-    plan = looked.plan
+        context = read_plan_context(job)
+    plan = context.plan
     if not plan.steps:
-        return looked
+        return context
     with span("review"):
         notes = gate.approve(plan) or {}
     # Git runs while this process loads Alembic, which a baseline alone does not need.
@@ -73,16 +73,16 @@ def _reach(request: Request, gate: Gate) -> Looked | None:
     origin = future.result()
     with span("backup"):
         backup = gate.back_up(plan, origin)
-    job = replace(job, history=looked.history, origin=origin)
+    job = replace(job, history=context.history, origin=origin)
     request = replace(request, job=job, backup=backup, notes=notes, locks=gate.locks())
     try:
         if plan.baseline:
-            _start(plan.baseline, looked.history, request)
-        run(plan.rest, looked.history, request)
+            _start(plan.baseline, context.history, request)
+        run(plan.rest, context.history, request)
     except Moved as moved:
         request.listener.status(f"{moved}: planning again")
         return None
-    return looked
+    return context
 
 
 def _start(baseline: Baseline, history: History, request: Request) -> None:

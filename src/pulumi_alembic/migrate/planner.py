@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from pulumi_alembic.sql.catalog import Catalog
 
 __all__ = [
-    "Looked",
-    "look_at_nothing",
-    "look_closely",
-    "look_over",
+    "PlanContext",
+    "plan_context_from_base",
+    "plan_context_over",
     "plan_from_database",
+    "read_plan_context",
     "read_revision",
     "refuse_unfit",
     "without_held",
@@ -43,7 +43,7 @@ def read_revision(url: str) -> str:
 
 
 @dataclass(frozen=True)
-class Looked:
+class PlanContext:
     """A plan, the history that it was made from and, on request, the catalog of the database.
 
     Attributes:
@@ -65,15 +65,15 @@ def plan_from_database(job: Job) -> Plan:
 
     Raises:
         HistoryError: as `refuse_unfit` raises it.
-        MigrationError: as `look_closely` raises it.
+        MigrationError: as `read_plan_context` raises it.
 
     """
-    steps = look_closely(job).plan
+    steps = read_plan_context(job).plan
     refuse_unfit(steps, job.url)
     return steps
 
 
-def look_closely(job: Job, *, catalog: bool = False) -> Looked:
+def read_plan_context(job: Job, *, catalog: bool = False) -> PlanContext:
     """Return the plan from the database's revision, read over one connection. No script is imported.
 
     Args:
@@ -92,20 +92,20 @@ def look_closely(job: Job, *, catalog: bool = False) -> Looked:
     with ThreadPoolExecutor(1) as executor:
         scripts = executor.submit(job.read_history)
         with connect(job.url) as connection:
-            looked = look_over(connection, scripts.result, job)
-            if catalog and looked.plan.steps:
+            context = plan_context_over(connection, scripts.result, job)
+            if catalog and context.plan.steps:
                 # Revisions run with the login's search_path, not with this session's.
                 document = read_catalog_document(connection, login_search_path(job.url))
     if document is None:
-        return looked
+        return context
     from pulumi_alembic.sql.catalog import Catalog
 
     # The connection is closed by now, so that parsing holds no transaction open.
-    return replace(looked, catalog=Catalog.of(document))
+    return replace(context, catalog=Catalog.of(document))
 
 
-def look_over(connection: Connection, scripts: Callable[[], History], job: Job) -> Looked:
-    """Plan over an open connection, as `look_closely` does.
+def plan_context_over(connection: Connection, scripts: Callable[[], History], job: Job) -> PlanContext:
+    """Plan over an open connection, as `read_plan_context` does.
 
     Args:
         connection: a session of the database.
@@ -126,7 +126,7 @@ def look_over(connection: Connection, scripts: Callable[[], History], job: Job) 
         steps = without_held(connection, steps, history, job.contracts)
     if job.baselines and history.baselines and not heads and _is_empty(connection):
         steps = with_baseline(steps, history)
-    return Looked(steps, history, None, connection.info.server_version // 10000)
+    return PlanContext(steps, history, None, connection.info.server_version // 10000)
 
 
 # Schemas and extensions with their objects are created before revisions run, so they do not count.
@@ -173,12 +173,12 @@ def without_held(connection: Connection, steps: Plan, history: History, contract
     return phases.hold(steps, history, contracts, applied)
 
 
-def look_at_nothing(job: Job, current: Sequence[str] = ()) -> Looked:
+def plan_context_from_base(job: Job, current: Sequence[str] = ()) -> PlanContext:
     """Return the plan for a database that does not exist yet, or was at `current` when it was last read.
 
     Raises:
-        HistoryError: as for `look_closely`.
-        TargetError: as for `look_closely`.
+        HistoryError: as for `read_plan_context`.
+        TargetError: as for `read_plan_context`.
 
     """
     history = job.read_history()
@@ -188,7 +188,7 @@ def look_at_nothing(job: Job, current: Sequence[str] = ()) -> Looked:
         steps = phases.hold(steps, history, job.contracts, phases.Applied(datetime.now(UTC)))
     if job.baselines:
         steps = with_baseline(steps, history)
-    return Looked(steps, history)
+    return PlanContext(steps, history)
 
 
 _IMPORTED: set[tuple[Path, str]] = set()

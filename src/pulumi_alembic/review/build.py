@@ -25,7 +25,7 @@ from pulumi_alembic.scripts.revision import CONTRACT
 
 if TYPE_CHECKING:
     from pulumi_alembic.migrate.job import Job
-    from pulumi_alembic.migrate.planner import Looked
+    from pulumi_alembic.migrate.planner import PlanContext
     from pulumi_alembic.review.lint.plan import PlanLint
     from pulumi_alembic.review.rehearsal.artifact import Artifact
     from pulumi_alembic.review.rendering import Rendered
@@ -42,7 +42,7 @@ def review_from_database(
     admin: str = "",
     tell: Callable[[str], None] = lambda text: None,
     keep: bool = False,
-) -> tuple[Looked, PlanReview]:
+) -> tuple[PlanContext, PlanReview]:
     """Return the plan from the database's revision, and its review.
 
     Args:
@@ -56,18 +56,18 @@ def review_from_database(
         MigrationError: There is no plan, or the database cannot be read. Nothing was changed.
 
     """
-    looked = planner.look_closely(job, catalog=True)
+    context = planner.read_plan_context(job, catalog=True)
     with ExitStack() as stack:
         rehearse: Callable[[PlanReview], PlanReview] = lambda review: review  # noqa: E731
-        if admin and looked.plan.steps:
+        if admin and context.plan.steps:
             from pulumi_alembic.review.rehearsal import rehearsal
 
-            rehearse = stack.enter_context(rehearsal(job.url, admin, looked, tell))
-        planner.refuse_unfit(looked.plan, job.url)
+            rehearse = stack.enter_context(rehearsal(job.url, admin, context, tell))
+        planner.refuse_unfit(context.plan, job.url)
         measure = stack.enter_context(measuring(job.url))
-        review = review_of(looked, lint, database(job.url), measure=measure)
+        review = review_of(context, lint, database(job.url), measure=measure)
         review = with_unmet(with_losses(review, job.url, keep), job.url)
-        return looked, _with_downgrades(rehearse(review), looked.history, lint)
+        return context, _with_downgrades(rehearse(review), context.history, lint)
 
 
 def _with_downgrades(review: PlanReview, history: History, lint: Settings) -> PlanReview:
@@ -111,11 +111,11 @@ def _left(lines: Sequence[str], shown: int = 3) -> str:
     return " and ".join(parts) or (f"changes {' '.join(lines[0].split(' ', 3)[1:3])}" if lines else "")
 
 
-def review_from_base(job: Job, lint: Settings, current: Sequence[str] = ()) -> tuple[Looked, PlanReview]:
+def review_from_base(job: Job, lint: Settings, current: Sequence[str] = ()) -> tuple[PlanContext, PlanReview]:
     """Return the plan and its review for a database that cannot be read: it does not exist yet, or was at `current`."""
-    looked = planner.look_at_nothing(job, current)
-    planner.refuse_unfit(looked.plan, None)
-    return looked, review_of(looked, lint)
+    context = planner.plan_context_from_base(job, current)
+    planner.refuse_unfit(context.plan, None)
+    return context, review_of(context, lint)
 
 
 def review_from_artifact(
@@ -138,24 +138,24 @@ def review_from_artifact(
     """
     from pulumi_alembic.review.rows_at_risk import at_risk_by_statistics
 
-    looked = _look(artifact, directory, target)
-    planner.refuse_unfit(looked.plan, None)
+    context = _artifact_context(artifact, directory, target)
+    planner.refuse_unfit(context.plan, None)
     lint = Settings()
-    review = review_of(looked, lint, artifact.address)
-    if looked.catalog and review.revisions:
-        losses = at_risk_by_statistics(review, looked.catalog)
+    review = review_of(context, lint, artifact.address)
+    if context.catalog and review.revisions:
+        losses = at_risk_by_statistics(review, context.catalog)
         review = replace(
             review, revisions=tuple(replace(revision, losses=losses[revision.id]) for revision in review.revisions)
         )
     if admin and review.revisions:
         from pulumi_alembic.review.rehearsal import rehearsal_elsewhere
 
-        with rehearsal_elsewhere(artifact, admin, looked, tell) as rehearse:
-            review = _with_downgrades(rehearse(review), looked.history, lint)
+        with rehearsal_elsewhere(artifact, admin, context, tell) as rehearse:
+            review = _with_downgrades(rehearse(review), context.history, lint)
     return replace(review, as_of=artifact.written)
 
 
-def _look(artifact: Artifact, directory: Path, target: str) -> Looked:
+def _artifact_context(artifact: Artifact, directory: Path, target: str) -> PlanContext:
     from pulumi_alembic.sql.catalog import Catalog
 
     history = History.load(directory)
@@ -163,22 +163,22 @@ def _look(artifact: Artifact, directory: Path, target: str) -> Looked:
     history.require_manifest()
     steps = plan(history, artifact.heads, history.resolve(target))
     try:
-        return planner.Looked(steps, history, Catalog.of(artifact.catalog), artifact.server)
+        return planner.PlanContext(steps, history, Catalog.of(artifact.catalog), artifact.server)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise MigrationError("its catalog is not what pulumi-alembic schema writes") from None
 
 
 def review_of_empty(job: Job, lint: Settings) -> PlanReview | None:
     """Return the review that a preview makes before the database exists. None if the database is not empty."""
-    looked = planner.look_closely(job, catalog=True)
-    relations = looked.catalog.relations if looked.catalog else ()
-    if looked.plan.current or any(not name.startswith(f"{VERSION_SCHEMA}.") for name in relations):
+    context = planner.read_plan_context(job, catalog=True)
+    relations = context.catalog.relations if context.catalog else ()
+    if context.plan.current or any(not name.startswith(f"{VERSION_SCHEMA}.") for name in relations):
         return None
-    return review_of(planner.Looked(looked.plan, looked.history), lint)
+    return review_of(planner.PlanContext(context.plan, context.history), lint)
 
 
 def review_of(
-    looked: Looked,
+    context: PlanContext,
     lint: Settings,
     database: str = "",
     *,
@@ -188,7 +188,7 @@ def review_of(
     """Return the effects of the plan's steps on the catalog, and the findings of lint.
 
     Args:
-        looked: The plan, the scripts and the catalog.
+        context: The plan, the scripts and the catalog.
         lint: The severities of lint.
         database: The database as `HOST:PORT/NAME`. Empty if it does not exist yet.
         static: Whether the catalog describes no real database, so that no table's size is known.
@@ -199,7 +199,7 @@ def review_of(
         MigrationError: A configured linter cannot be run.
 
     """
-    plan, catalog = looked.plan, looked.catalog
+    plan, catalog = context.plan, context.catalog
     about: dict[str, Any] = {"held": tuple(plan.held_lines), "phased": lint.phased}
     if plan.baseline:
         covers = tuple(step.id for step in plan.steps if step.id in plan.covered)
@@ -214,11 +214,11 @@ def review_of(
     from pulumi_alembic.sql.tables import tables
 
     models: list[Models] = []
-    rendered = render(plan, looked.history, models.append)
+    rendered = render(plan, context.history, models.append)
     texts = tuple(sql for script in rendered for sql, _ in script.statements)
     linter = Linter(lint, catalog, plan.direction, texts, static, measure)
     rendered_whole = not any(script.runs_python for script in rendered)
-    linted = PlanLint.of(linter, plan, looked.history, models, known=rendered_whole, server=looked.server)
+    linted = PlanLint.of(linter, plan, context.history, models, known=rendered_whole, server=context.server)
     revisions, after = _revisions(plan, rendered, catalog, linted)
     return replace(review, revisions=revisions, tables=tables(catalog or Catalog(), after or Catalog()))
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pulumi_alembic.errors import PolicyError, TargetError
-from pulumi_alembic.migrate.planner import Looked
+from pulumi_alembic.migrate.planner import PlanContext
 from pulumi_alembic.review.build import review_of
 from pulumi_alembic.review.lint import Settings
 from pulumi_alembic.review.lint.rules import BROKEN
@@ -74,9 +74,9 @@ def lint_scripts(directory: Path, revisions: Iterable[str], settings: Settings) 
         raise TargetError(f"the scripts have no revision {revision_id!r}. Lint all of them: pulumi-alembic lint")
     ups = tuple(history.revisions.values())
     heads = revision_text(history.heads)
-    up = review_of(Looked(Plan((), heads, Direction.UPGRADE, ups), history, Catalog()), settings, static=True)
+    up = review_of(PlanContext(Plan((), heads, Direction.UPGRADE, ups), history, Catalog()), settings, static=True)
     back = Plan(history.heads, "base", Direction.DOWNGRADE, ups[::-1])
-    down = review_of(Looked(back, history, _built(up)), settings, static=True)
+    down = review_of(PlanContext(back, history, _built(up)), settings, static=True)
     placed = list(_placed(up, selected))
     failed = {finding.finding for finding in placed if finding.finding.rule == BROKEN}
     return [*placed, *(finding for finding in _placed(down, selected) if finding.finding not in failed)]
@@ -84,7 +84,7 @@ def lint_scripts(directory: Path, revisions: Iterable[str], settings: Settings) 
 
 def broken(plan: Plan, history: History) -> list[Placed]:
     """Return the statements of the plan that PostgreSQL's parser rejects and that have no exception."""
-    review = review_of(Looked(plan, history, Catalog()), Settings.parse({}), static=True)
+    review = review_of(PlanContext(plan, history, Catalog()), Settings.parse({}), static=True)
     return [
         finding
         for finding in _placed(review, set())

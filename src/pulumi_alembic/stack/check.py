@@ -22,7 +22,7 @@ from pulumi_alembic.stack.properties import Properties, Wire
 
 if TYPE_CHECKING:
     from pulumi_alembic.migrate.job import Job
-    from pulumi_alembic.migrate.planner import Looked
+    from pulumi_alembic.migrate.planner import PlanContext
     from pulumi_alembic.review.plan_review import PlanReview
 
 __all__ = ["check", "plan"]
@@ -46,15 +46,15 @@ def check(olds: Properties, inputs: Properties) -> Wire:
     # A contract that is due since the preview of this command waits for the next one.
     job = inputs.job(olds, shown.noted_target(inputs.urn) if inputs.applying else "")
     job = replace(job, adopted=adopted.heads if adopted else ())
-    looked, review = plan(inputs, olds, job)
-    steps, lower = looked.plan, inputs.lint_settings.lower
+    context, review = plan(inputs, olds, job)
+    steps, lower = context.plan, inputs.lint_settings.lower
     # With the steps of a downgrade: if it fails half-way, the next run still needs their digests.
     applied = trust.write([*steps.applied, *steps.steps])
     adds: Wire = {
         Properties.plan: printable(str(steps)),
         Properties.serial: olds.serial + bool(steps.steps),
         Properties.applied: applied,
-        **proof.properties(olds, looked, review, lower),
+        **proof.properties(olds, context, review, lower),
     }
     if steps.waits:
         adds |= {Properties.effective_target: steps.target, Properties.held: dict(steps.waits)}
@@ -68,7 +68,7 @@ def check(olds: Properties, inputs: Properties) -> Wire:
     if inputs.applying:
         update.rehearsed[inputs.urn] = review
         return adds
-    for line in proof.unproven(olds, looked, lower):
+    for line in proof.unproven(olds, context, lower):
         log.warning(line)
     if review and steps.steps:
         adds[Properties.digest] = review.digest
@@ -77,7 +77,7 @@ def check(olds: Properties, inputs: Properties) -> Wire:
     return adds
 
 
-def plan(inputs: Properties, olds: Properties, job: Job) -> tuple[Looked, PlanReview | None]:
+def plan(inputs: Properties, olds: Properties, job: Job) -> tuple[PlanContext, PlanReview | None]:
     """Return the plan from the database's revision, and its review.
 
     The review is None in an update, which makes its own under the migration lock. An update that rehearses has one: it
@@ -134,7 +134,7 @@ def _address(url: str | None) -> str:
     return f"{parts.hostname}:{parts.port or 5432}"
 
 
-def _plan_unknown(inputs: Properties, olds: Properties, job: Job) -> tuple[Looked, PlanReview | None]:
+def _plan_unknown(inputs: Properties, olds: Properties, job: Job) -> tuple[PlanContext, PlanReview | None]:
     """Plan without a login: for the existing database with its former login, otherwise for an empty database."""
     current: tuple[str, ...] = ()
     try:
@@ -151,12 +151,12 @@ def _plan_unknown(inputs: Properties, olds: Properties, job: Job) -> tuple[Looke
     return build.review_from_base(job, inputs.lint_settings, current)
 
 
-def _review(inputs: Properties, job: Job) -> tuple[Looked, PlanReview | None]:
+def _review(inputs: Properties, job: Job) -> tuple[PlanContext, PlanReview | None]:
     if inputs.applying:
-        looked = planner.look_closely(job)
-        if not inputs.rehearse_with or not looked.plan.steps:
-            planner.refuse_unfit(looked.plan, job.url)
-            return looked, None
+        context = planner.read_plan_context(job)
+        if not inputs.rehearse_with or not context.plan.steps:
+            planner.refuse_unfit(context.plan, job.url)
+            return context, None
     return build.review_from_database(
         job, inputs.lint_settings, admin=inputs.rehearse_with, tell=inputs.log.status, keep=is_wanted(job.policy)
     )

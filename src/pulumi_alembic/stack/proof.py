@@ -15,32 +15,32 @@ from pulumi_alembic.stack.properties import Properties, Wire
 
 if TYPE_CHECKING:
     from pulumi_alembic.migrate.job import Job
-    from pulumi_alembic.migrate.planner import Looked
+    from pulumi_alembic.migrate.planner import PlanContext
 
 __all__ = ["at", "properties", "unproven", "without"]
 
 
-def properties(olds: Properties, looked: Looked, review: PlanReview | None, lower: Lower | None) -> Wire:
-    """Return the promotion properties of the plan that was `looked` at.
+def properties(olds: Properties, context: PlanContext, review: PlanReview | None, lower: Lower | None) -> Wire:
+    """Return the promotion properties of the plan of `context`.
 
     Args:
         olds: The inputs of the last update.
-        looked: The plan and the server that it was made on.
+        context: The plan and the server that it was made on.
         review: The review of a rehearsal, which lists the downgrades that restore the schema. None without one.
         lower: The upstream stack. None if the stack is promoted from no other.
 
     """
-    plan, back = looked.plan, olds.way_back
+    plan, back = context.plan, olds.way_back
     for revision in review.revisions if review else ():
         if revision.rehearsed and revision.rehearsed.way_back == RESTORES and revision.direction == Direction.UPGRADE:
             back[revision.id] = trust.digest(revision.checksum)
-    outputs: Wire = {Properties.proves: str(Proof.of(looked.server, plan.applied, back))} if looked.server else {}
+    outputs: Wire = {Properties.proves: str(Proof.of(context.server, plan.applied, back))} if context.server else {}
     if back:
         outputs[Properties.way_back] = trust.joined(back)
     if lower and lower.proof:
         digests = lower.proof.only({step.id for step in plan.steps})
         outputs[Properties.lower] = {"stack": lower.stack, "proof": str(digests)}
-    if left := _left(olds, looked, lower) | _begun(looked, lower):
+    if left := _left(olds, context, lower) | _begun(context, lower):
         outputs[Properties.unproven] = left
     return outputs
 
@@ -48,19 +48,19 @@ def properties(olds: Properties, looked: Looked, review: PlanReview | None, lowe
 def at(job: Job, props: Properties) -> str:
     """Return the promotion record of a database at the job's target, or an empty text if there is no plan for it."""
     try:
-        looked = planner.look_closely(job)
+        context = planner.read_plan_context(job)
     except MigrationError:
         return ""
-    return Properties(properties(props, looked, None, None)).proves
+    return Properties(properties(props, context, None, None)).proves
 
 
-def unproven(olds: Properties, looked: Looked, lower: Lower | None) -> list[str]:
+def unproven(olds: Properties, context: PlanContext, lower: Lower | None) -> list[str]:
     """Return a line for each applied revision that ran before the upstream stack proved it and is still unproven."""
-    ids = {revision.id: revision for revision in looked.plan.applied}
+    ids = {revision.id: revision for revision in context.plan.applied}
     return [
         f"{id} ran here before the stack {lower.stack} proved it ({reason}), and still "
-        f"{lower.lacks(ids[id], looked.server)}: {lower.up}"
-        for id, reason in _left(olds, looked, lower).items()
+        f"{lower.lacks(ids[id], context.server)}: {lower.up}"
+        for id, reason in _left(olds, context, lower).items()
         if lower
     ]
 
@@ -71,15 +71,15 @@ def without(text: str, plan: Plan | None) -> str:
     return str(Proof.parse(text).without(ids)) if text else ""
 
 
-def _left(olds: Properties, looked: Looked, lower: Lower | None) -> dict[str, str]:
+def _left(olds: Properties, context: PlanContext, lower: Lower | None) -> dict[str, str]:
     """Return the reasons of applied revisions that are still unproven; if there is no upstream stack, all reasons."""
-    applied = {revision.id: revision for revision in looked.plan.applied}
-    pending = {step.id for step in looked.plan.steps}
+    applied = {revision.id: revision for revision in context.plan.applied}
+    pending = {step.id for step in context.plan.steps}
     kept = {id: reason for id, reason in olds.unproven.items() if id in applied and id not in pending}
-    return {id: reason for id, reason in kept.items() if not lower or lower.lacks(applied[id], looked.server)}
+    return {id: reason for id, reason in kept.items() if not lower or lower.lacks(applied[id], context.server)}
 
 
-def _begun(looked: Looked, lower: Lower | None) -> dict[str, str]:
-    if not lower or not lower.reason or looked.plan.direction is not Direction.UPGRADE:
+def _begun(context: PlanContext, lower: Lower | None) -> dict[str, str]:
+    if not lower or not lower.reason or context.plan.direction is not Direction.UPGRADE:
         return {}
-    return {step.id: lower.reason for step in looked.plan.steps if lower.lacks(step, looked.server)}
+    return {step.id: lower.reason for step in context.plan.steps if lower.lacks(step, context.server)}

@@ -84,13 +84,13 @@ class _Gate(Gate):
     def approve(self, plan: Plan) -> Mapping[str, Any]:
         self.begun = plan
         job = self.job
-        looked, review = build.review_from_database(job, self.inputs.lint_settings, keep=is_wanted(job.policy))
+        context, review = build.review_from_database(job, self.inputs.lint_settings, keep=is_wanted(job.policy))
         review = _as_rehearsed(review, self.inputs.urn)
         if not self._is_shown(review, job):
             tell(plan, review, self.inputs)
         self.gates.check([review], review.digest, lambda: self._digest_of_empty(job))
         self.baseline.begin()
-        self._locks = lambda: lock_forecast.of_review(review, looked.catalog)
+        self._locks = lambda: lock_forecast.of_review(review, context.catalog)
         return notes(review, self.job.contracts.reason if self.job.contracts else "")
 
     def locks(self) -> Locks | None:

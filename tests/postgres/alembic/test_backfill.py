@@ -297,10 +297,10 @@ def contract(target: Target) -> None:
 def test_a_contract_waits_until_the_backfill_before_it_is_verified(pending: Target) -> None:
     contract(pending)
     job = pending.job(THREE, contracts=Contracts(WITH_DEPLOY))
-    held = planner.look_closely(job).plan
+    held = planner.read_plan_context(job).plan
     assert not held.steps and "backfill run" in held.waits[THREE]
     work(worker(pending))
-    assert [step.id for step in planner.look_closely(job).plan.steps] == [THREE]
+    assert [step.id for step in planner.read_plan_context(job).plan.steps] == [THREE]
 
 
 def test_a_contract_in_the_same_run_begins_when_the_backfill_is_verified(one: Target) -> None:

@@ -181,7 +181,7 @@ def test_a_manifest_that_does_not_fit_is_refused_by_every_way_in_until_it_is_wri
     refusal = f"{THREE}_script.py was edited\nIf that is meant, update it: pulumi-alembic manifest"
     for act in (
         lambda: planner.plan_from_database(Job(three.url, three.directory, TWO)),
-        lambda: planner.look_at_nothing(Job("", three.directory, THREE)),
+        lambda: planner.plan_context_from_base(Job("", three.directory, THREE)),
         lambda: three.migrate(THREE),
     ):
         with pytest.raises(MigrationError) as caught:

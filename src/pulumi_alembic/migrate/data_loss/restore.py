@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pulumi_alembic.migrate.job import Request
     from pulumi_alembic.migrate.step_follower import Running
 
-__all__ = ["Returning"]
+__all__ = ["DataRestore"]
 
 _T = TypeVar("_T")
 
@@ -43,7 +43,7 @@ SELECT array_agg(oid::bigint) FROM tree
 """
 
 
-class Returning:
+class DataRestore:
     """Restores what the downgrade or the contract had dropped when the revision runs in the other direction.
 
     Data that cannot be restored stays preserved with a reason, and causes no error. Rows from before the revision are
@@ -116,9 +116,9 @@ class Returning:
         later = {entry.id for entry, _ in waiting}
         step = self._running.step
         script = self._request.script(step).checksum if step is not None else ""
-        return_ = _Return(self._session, self._running.name, script, self._before, self._computed)
-        return_.make_room([entry for entry, _ in waiting])
-        for entry, back, left in return_.all([preserved for preserved in mine if preserved.id not in later]):
+        restore = _RevisionRestore(self._session, self._running.name, script, self._before, self._computed)
+        restore.make_room([entry for entry, _ in waiting])
+        for entry, back, left in restore.all([preserved for preserved in mine if preserved.id not in later]):
             self._tell(entry, back, left)
 
     def _tell(self, entry: Entry, back: dict[str, int], left: Entry | None) -> None:
@@ -146,7 +146,7 @@ class Returning:
             )
 
 
-class _Return:
+class _RevisionRestore:
     """Restores the entries of one revision: all at once, and if that fails, as many as possible."""
 
     def __init__(

@@ -29,7 +29,7 @@ from pulumi_alembic.review.rehearsal.subset import LARGE, Mentions, Subset, ment
 from pulumi_alembic.scripts.plan import Direction
 
 if TYPE_CHECKING:
-    from pulumi_alembic.migrate.planner import Looked
+    from pulumi_alembic.migrate.planner import PlanContext
     from pulumi_alembic.review.rehearsal.artifact import Artifact, Copy
 
 __all__ = ["rehearsal", "rehearsal_elsewhere"]
@@ -57,7 +57,7 @@ _Prepare = Callable[[ExitStack, ThreadPoolExecutor, Mentions | None], _Stage]
 
 @contextmanager
 def rehearsal(
-    url: str, admin: str, looked: Looked, tell: Callable[[str], None] = lambda text: None
+    url: str, admin: str, context: PlanContext, tell: Callable[[str], None] = lambda text: None
 ) -> Iterator[Callable[[PlanReview], PlanReview]]:
     """Prepare a scratch database while the block runs. The block receives a function that rehearses a review.
 
@@ -68,19 +68,19 @@ def rehearsal(
     Args:
         url: The migrator's URL at the target.
         admin: The URL of a login of the same server that can create databases and become the owner.
-        looked: The plan and the catalog that it was made with.
+        context: The plan and the catalog that it was made with.
         tell: Receives the progress as text.
 
     """
-    prepare = lambda stack, aside, mentioned: _prepare(stack, aside, mentioned, url, admin, looked)  # noqa: E731
-    large = looked.catalog is not None and len(tables_of(looked.catalog)) > LARGE
-    with _begun(prepare, looked, tell, large=large) as rehearse:
+    prepare = lambda stack, aside, mentioned: _prepare(stack, aside, mentioned, url, admin, context)  # noqa: E731
+    large = context.catalog is not None and len(tables_of(context.catalog)) > LARGE
+    with _begun(prepare, context, tell, large=large) as rehearse:
         yield rehearse
 
 
 @contextmanager
 def rehearsal_elsewhere(
-    artifact: Artifact, admin: str, looked: Looked, tell: Callable[[str], None] = lambda text: None
+    artifact: Artifact, admin: str, context: PlanContext, tell: Callable[[str], None] = lambda text: None
 ) -> Iterator[Callable[[PlanReview], PlanReview]]:
     """Rehearse as `rehearsal` does, on another server, with the schema of an artifact. The target is not contacted.
 
@@ -89,7 +89,7 @@ def rehearsal_elsewhere(
     Args:
         artifact: The schema file.
         admin: The URL of a login of that server that can create databases and roles.
-        looked: The plan and the catalog that it was made with.
+        context: The plan and the catalog that it was made with.
         tell: Receives the progress, and the names of created roles, as text.
 
     """
@@ -97,14 +97,14 @@ def rehearsal_elsewhere(
     if copy is None:
         yield lambda review: replace(review, not_rehearsed=artifact.not_rehearsed)
         return
-    prepare = lambda stack, *_: _prepare_elsewhere(stack, artifact, copy, admin, looked, tell)  # noqa: E731
-    with _begun(prepare, looked, tell, large=False) as rehearse:
+    prepare = lambda stack, *_: _prepare_elsewhere(stack, artifact, copy, admin, context, tell)  # noqa: E731
+    with _begun(prepare, context, tell, large=False) as rehearse:
         yield rehearse
 
 
 @contextmanager
 def _begun(
-    prepare: _Prepare, looked: Looked, tell: Callable[[str], None], *, large: bool
+    prepare: _Prepare, context: PlanContext, tell: Callable[[str], None], *, large: bool
 ) -> Iterator[Callable[[PlanReview], PlanReview]]:
     """Begin at once, unless the schema is `large`: then the review of the plan must exist first."""
     with ExitStack() as stack, ThreadPoolExecutor(2) as aside:
@@ -115,12 +115,12 @@ def _begun(
         whole = None if large else begin()
 
         def rehearse(review: PlanReview) -> PlanReview:
-            count = len(looked.plan.steps)
+            count = len(context.plan.steps)
             tell(f"rehearsing {counted(count, 'revision')} in a scratch database")
             try:
                 with span("rehearsal"):
-                    seen = _rehearse_subset(begin, looked, review) if whole is None else None
-                    return seen or _rehearse((whole or begin()).result(), looked, review)
+                    seen = _rehearse_subset(begin, context, review) if whole is None else None
+                    return seen or _rehearse((whole or begin()).result(), context, review)
             except NotRehearsed as reason:
                 return replace(review, not_rehearsed=str(reason))
             except (MigrationError, psycopg.Error, OSError) as error:
@@ -130,29 +130,29 @@ def _begun(
 
 
 def _rehearse_subset(
-    begin: Callable[[Mentions | None], Future[_Stage]], looked: Looked, review: PlanReview
+    begin: Callable[[Mentions | None], Future[_Stage]], context: PlanContext, review: PlanReview
 ) -> PlanReview | None:
     """Return the review after a rehearsal with the tables that the plan can touch, None if it needs all tables."""
-    mentioned = mentions(looked)
+    mentioned = mentions(context)
     with suppress(CopyFailed, _Missed):
-        return _rehearse(begin(mentioned).result(), looked, review) if mentioned else None
+        return _rehearse(begin(mentioned).result(), context, review) if mentioned else None
     return None
 
 
 def _prepare(
-    stack: ExitStack, aside: ThreadPoolExecutor, mentioned: Mentions | None, url: str, admin: str, looked: Looked
+    stack: ExitStack, aside: ThreadPoolExecutor, mentioned: Mentions | None, url: str, admin: str, context: PlanContext
 ) -> _Stage:
     choose = partial(read_subset, of_plan=mentioned) if mentioned else lambda connection: None
-    reading = aside.submit(copy_context().run, read_source, url, [step.id for step in looked.plan.steps], choose)
+    reading = aside.submit(copy_context().run, read_source, url, [step.id for step in context.plan.steps], choose)
     database = stack.enter_context(scratch(admin, url, client_for))
     source = reading.result()
     with closing(log_in(database.url, "alembic rehearsal", autocommit=True)) as connection:
         furnish(connection, read_access(connection, database_of(url)), source.foundation)
-    return _furnished(at(url, database.name), source, looked)
+    return _furnished(at(url, database.name), source, context)
 
 
 def _prepare_elsewhere(
-    stack: ExitStack, artifact: Artifact, copy: Copy, admin: str, looked: Looked, tell: Callable[[str], None]
+    stack: ExitStack, artifact: Artifact, copy: Copy, admin: str, context: PlanContext, tell: Callable[[str], None]
 ) -> _Stage:
     # Only psql is needed, because nothing is dumped.
     url = stack.enter_context(guests(admin, artifact.server, copy.roles, tell))
@@ -165,27 +165,27 @@ def _prepare_elsewhere(
         for name, value in copy.settings:
             connection.execute("SELECT set_config(%s, %s, false)", [name, value])
             connection.execute(sql.SQL("ALTER ROLE SESSION_USER SET {} FROM CURRENT").format(sql.Identifier(name)))
-    return _furnished(url, Source(copy.foundation, copy.definitions, list(copy.ledger)), looked)
+    return _furnished(url, Source(copy.foundation, copy.definitions, list(copy.ledger)), context)
 
 
-def _furnished(url: str, source: Source, looked: Looked) -> _Stage:
+def _furnished(url: str, source: Source, context: PlanContext) -> _Stage:
     """Return the stage after the migrator has replayed the definitions."""
     with connect(url) as connection:
         connection.autocommit = True
-        replay(connection, source.definitions, source.foundation, looked.plan.current, source.ledger)
+        replay(connection, source.definitions, source.foundation, context.plan.current, source.ledger)
         with connection.transaction():
             return _Stage(url, read_lines(connection), source.subset)
 
 
-def _rehearse(stage: _Stage, looked: Looked, review: PlanReview) -> PlanReview:
+def _rehearse(stage: _Stage, context: PlanContext, review: PlanReview) -> PlanReview:
     from pulumi_alembic.review.rehearsal.outcome import with_rehearsal
     from pulumi_alembic.review.rehearsal.scratch_run import perform, perform_back
 
-    relations = looked.catalog.relations if looked.catalog else {}
-    forth = perform(stage.url, looked.plan, looked.history, looked.catalog)
+    relations = context.catalog.relations if context.catalog else {}
+    forth = perform(stage.url, context.plan, context.history, context.catalog)
     back = None
-    if looked.plan.direction is Direction.UPGRADE and forth.observer.seen:
-        back = perform_back(stage.url, looked.plan, forth.observer, looked.history)
+    if context.plan.direction is Direction.UPGRADE and forth.observer.seen:
+        back = perform_back(stage.url, context.plan, forth.observer, context.history)
     if stage.subset is not None and (forth.missed or (back is not None and back.missed)):
         raise _Missed
     review = with_rehearsal(review, relations, stage.lines, forth, back)

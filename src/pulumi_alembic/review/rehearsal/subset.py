@@ -18,7 +18,7 @@ from pulumi_alembic.sql.effects import play
 from pulumi_alembic.sql.mentions import mentioned, new_prefixes, words
 
 if TYPE_CHECKING:
-    from pulumi_alembic.migrate.planner import Looked
+    from pulumi_alembic.migrate.planner import PlanContext
 
 __all__ = ["LARGE", "Mentions", "Subset", "mentions", "mentions_of", "read_subset", "relations_to_copy", "tables_of"]
 
@@ -168,7 +168,7 @@ def tables_of(catalog: Catalog) -> list[str]:
     return [name for name in tables if not name.startswith(f"{VERSION_SCHEMA}.")]
 
 
-def mentions(looked: Looked) -> Mentions | None:
+def mentions(context: PlanContext) -> Mentions | None:
     """Return what the plan and, for an upgrade, its downgrades mention.
 
     Returns:
@@ -177,11 +177,11 @@ def mentions(looked: Looked) -> Mentions | None:
     """
     from pulumi_alembic.review.rendering import render
 
-    assert looked.catalog is not None  # noqa: S101 - it is large
-    rendered = [script for steps in (looked.plan, *_back(looked.plan)) for script in render(steps, looked.history)]
+    assert context.catalog is not None  # noqa: S101 - it is large
+    rendered = [script for steps in (context.plan, *_back(context.plan)) for script in render(steps, context.history)]
     if any(script.runs_python for script in rendered):
         return None
-    return mentions_of((sql for script in rendered for sql, _ in script.statements), looked.catalog)
+    return mentions_of((sql for script in rendered for sql, _ in script.statements), context.catalog)
 
 
 def mentions_of(statements: Iterable[str], catalog: Catalog) -> Mentions | None:

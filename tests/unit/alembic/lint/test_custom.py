@@ -14,7 +14,7 @@ import pytest
 
 from pulumi_alembic import LINT_API, LintFinding, LintRule, LintStatement
 from pulumi_alembic.errors import LintError, PolicyError
-from pulumi_alembic.migrate.planner import Looked
+from pulumi_alembic.migrate.planner import PlanContext
 from pulumi_alembic.review import build
 from pulumi_alembic.review.gates import Gates
 from pulumi_alembic.review.lint import Settings, installed
@@ -106,7 +106,7 @@ def write(project: Path, sql: str, id: str = FIRST, down: str | None = None) -> 
 def review(project: Path, settings: Settings | None = None, catalog: Catalog | None = None) -> PlanReview:
     history = History.load(project)
     pending = plan(history, (), history.heads[0])
-    return build.review_of(Looked(pending, history, catalog or Catalog()), settings or Settings())
+    return build.review_of(PlanContext(pending, history, catalog or Catalog()), settings or Settings())
 
 
 def of_others(found: PlanReview) -> list[Finding]:
@@ -229,7 +229,7 @@ def test_a_rule_that_fails_never_stops_a_downgrade(project: Path, install: Insta
     write(project, "SELECT 1")
     history = History.load(project)
     back = Plan((FIRST,), "base", Direction.DOWNGRADE, (history.revisions[FIRST],))
-    found = build.review_of(Looked(back, history, Catalog()), Settings())
+    found = build.review_of(PlanContext(back, history, Catalog()), Settings())
     assert [each.rule for each in of_others(found)] == ["broken-rule"]
     check(found)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pulumi_alembic.errors import HistoryError
-from pulumi_alembic.migrate.planner import Looked
+from pulumi_alembic.migrate.planner import PlanContext
 from pulumi_alembic.review import build
 from pulumi_alembic.review.lint import Settings
 from pulumi_alembic.review.lint.squawk import objections
@@ -59,7 +59,7 @@ def write(
 def review(project: Path, settings: Settings | None = None, there: Catalog | None = THERE) -> PlanReview:
     history = History.load(project)
     steps = plan(history, (), history.heads[0])
-    return build.review_of(Looked(steps, history, there), settings or Settings(), static=there is not None)
+    return build.review_of(PlanContext(steps, history, there), settings or Settings(), static=there is not None)
 
 
 def found(project: Path, settings: Settings | None = None, there: Catalog | None = THERE) -> list[Finding]:
@@ -155,12 +155,12 @@ def test_production_needs_a_backup_once_there_is_anything_to_lose(project: Path,
     history = History.load(project)
     for current, production in (((ONE,), True), ((), True), ((ONE,), False)):
         settings = Settings(production=production, backup=backup)
-        looked = Looked(plan(history, current, TWO), history, THERE)
-        found = build.review_of(looked, settings).revisions[0].findings
+        context = PlanContext(plan(history, current, TWO), history, THERE)
+        found = build.review_of(context, settings).revisions[0].findings
         assert ("production-without-backup" in {each.rule for each in found}) is (
             wanted and production and bool(current)
         )
-    back = Looked(plan(history, (TWO,), ONE), history, THERE)
+    back = PlanContext(plan(history, (TWO,), ONE), history, THERE)
     down = build.review_of(back, Settings(production=True, backup=backup))
     assert "production-without-backup" not in {each.rule for each in down.revisions[0].findings}
 
