@@ -91,7 +91,7 @@ def backups(
 
 @pytest.mark.parametrize("number", range(SHARES))
 def test_whatever_dies_while_a_backup_is_made_or_restored(number: int, backups: Campaign, count: Count) -> None:
-    count(survives(backups, fault) for fault in share(faults(backups), number, SHARES, DRAWN))
+    count((survives(backups, fault) for fault in share(faults(backups), number, SHARES)), DRAWN)
 
 
 def test_the_copying_of_rows_is_among_what_is_struck(backups: Campaign) -> None:

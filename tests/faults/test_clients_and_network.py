@@ -76,7 +76,7 @@ def survives(campaign: Campaign, fault: Fault) -> str | None:
 def test_whatever_dies_at_whichever_statement_the_next_run_ends_in_the_right_place(
     number: int, campaign: Campaign, count: Count
 ) -> None:
-    count(survives(campaign, fault) for fault in share(faults(campaign), number, SHARES, DRAWN))
+    count((survives(campaign, fault) for fault in share(faults(campaign), number, SHARES)), DRAWN)
 
 
 def final_heads(statements: list[str]) -> bool:
