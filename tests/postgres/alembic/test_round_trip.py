@@ -32,8 +32,8 @@ from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.round_trips import BASE, Draw, draw, fill
 
-SEED = int(os.environ.get("SEED", "1"))
-DRAWS = 500 if ALL else 6
+DRAWS = range(*map(int, os.environ.get("DRAWS", "1:501" if ALL else "1:7").split(":")))
+"""A draw is known by its seed: `DRAWS=32:33` repeats that of 32."""
 ONE, TWO = "20250101_001", "20250102_002"
 
 CLEAR = """
@@ -53,7 +53,7 @@ DROPS = [
     )
 ]
 NEEDS_NO_ROWS = re.compile(r"ADD COLUMN (?!.*DEFAULT).*NOT NULL")
-"""A contract's downgrade cannot add such a column to a table that has rows."""
+"""Nothing can add such a column to a table that has rows."""
 
 TABLES = """
 SELECT quote_ident(nspname) || '.' || quote_ident(relname), relforcerowsecurity, (
@@ -170,8 +170,16 @@ def round_trip(
     target.migrate(back, on_kept=said.append, allow_data_loss=may_lose, origin=Origin())
     agree(told(down, "keeps"), heard(said, "preserved"))
     up, said = preview(target, start), []
-    target.migrate(start, on_kept=said.append, origin=Origin())
     counted = Counter(lost=len(lost), kept=len(told(down, "keeps")))
+    try:
+        target.migrate(start, on_kept=said.append, origin=Origin())
+    except RevisionFailed as error:
+        # Its table has rows at ONE, as in plain Alembic; what the downgrade dropped stays preserved.
+        assert (back, start) == (ONE, TWO) and "contains null values (23502)" in str(error), error
+        assert any(NEEDS_NO_ROWS.search(line) for line in str(error).splitlines() if "statement: " in line), error
+        with connect(target.url) as connection:
+            assert (len(read(connection)) > 0) == (counted["kept"] > 0)
+        return Counter({"of no rows": 1})
     if lost and any("cannot be NULL, and was not there" in each for each in said):
         # Rows cannot be without a value that was allowed to be lost.
         return counted
@@ -416,10 +424,10 @@ def test_rows_wait_for_the_revision_that_adds_a_column_without_a_default(
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("start", "draws"), [(TWO, DRAWS), (ONE, min(DRAWS, 20))])
-def test_down_and_up_again_is_the_identity(target: Target, start: str, draws: int) -> None:
+@pytest.mark.parametrize(("start", "draws"), [(TWO, DRAWS), (ONE, DRAWS[:20])], ids=("downgrade", "contract"))
+def test_down_and_up_again_is_the_identity(target: Target, start: str, draws: range) -> None:
     exercised: Counter[str] = Counter()
-    for seed in range(SEED, SEED + draws):
+    for seed in draws:
         drawn, back = draw(seed), random.Random(seed).choice((ONE, ONE, "base"))
         if start == ONE:
             back = TWO
@@ -431,6 +439,6 @@ def test_down_and_up_again_is_the_identity(target: Target, start: str, draws: in
             print(f"seed {seed}, back to {back}")
             raise
         exercised.update({*drawn.has, *(f"rows or values {what}" for what, number in found.items() if number)})
-    print(f"{draws} draws, seeds {SEED} to {SEED + draws - 1}; of these had")
+    print(f"{len(draws)} draws, seeds {draws[0]} to {draws[-1]}; of these had")
     print("\n".join(f"{count:5} {what}" for what, count in exercised.most_common()))
-    assert exercised["rows or values kept"] >= draws // 2
+    assert exercised["rows or values kept"] >= len(draws) // 2
