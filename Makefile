@@ -21,6 +21,8 @@ WRONG := ENGINE must be auto, pulumi or embedded
 $(if $(filter auto pulumi embedded,$(ENGINE)),$(if $(word 2,$(ENGINE)),$(error $(WRONG))),$(error $(WRONG)))
 # Without compiled files each process compiles all that it imports.
 export PYTHONDONTWRITEBYTECODE :=
+# pip's notice of its own newer release is no part of what make says.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # A command of Pulumi on the stack, with the development server if the stack's configuration names no other one
 RUN := $(BIN)/taskdb run --engine $(ENGINE)
 
@@ -37,8 +39,8 @@ help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 14
 
 up: $(BIN)/.up ## Bring the stack up: database, roles, grants, schema at its revision
-	$(RUN) --create up --yes
-	@printf '\nNext: make psql · make preview · make down · alembic revision -m "…" (after: . $(BIN)/activate)\n'
+	@$(RUN) --create up --yes
+	@printf 'Next: make psql · make preview · make down · alembic revision -m "…" (after: . $(BIN)/activate)\n'
 
 preview: $(BIN)/.up ## Show what `make up` would do
 	$(RUN) --create preview
@@ -104,7 +106,7 @@ $(BIN)/.up: requirements.txt pyproject.toml VERSION $(wildcard packages/*/pyproj
 	@python3 -m venv .venv
 	@$(BIN)/pip install --quiet --require-hashes --requirement requirements.txt
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation $(addprefix --editable ,$(dir $(wildcard packages/*/pyproject.toml)))
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation $(addprefix --editable ,$(dir $(wildcard packages/*/pyproject.toml)))
 	@touch $@
 
 $(BIN)/.release: requirements-release.txt $(BIN)/.up

@@ -130,6 +130,10 @@ def show_status(context: click.Context, as_json: bool, html: Path | None) -> Non
     context.exit(status.run(project, project / "migrations", guide, as_json, html))
 
 
+_NAMING_THE_STACK = ("up", "preview", "refresh", "destroy")
+"""Commands of Pulumi whose first line is `Updating (dev):` or another one with the stack."""
+
+
 @main.command(context_settings={"allow_interspersed_args": False})
 @_stack
 @_engine
@@ -138,7 +142,8 @@ def show_status(context: click.Context, as_json: bool, html: Path | None) -> Non
 def run(name: str | None, engine: str, create: bool, arguments: tuple[str, ...]) -> None:
     """Run a command of Pulumi on a stack, with its development server if it uses that: taskdb run up --yes."""
     project, chosen_engine, chosen = stack.project_folder(), Engine.find(engine), stack.current_stack(name)
-    click.echo(f"Stack: {chosen}", err=True)
+    if arguments[0] not in _NAMING_THE_STACK:
+        click.echo(f"Stack: {chosen}", err=True)
     configuration = stack.configuration_of(chosen, project)
     if not configuration.exists():
         raise TaskdbError(

@@ -65,6 +65,12 @@ def test_a_stack_of_the_environment_is_not_makes() -> None:
     assert make("--eval=show: ; @echo stack=$$PULUMI_STACK", "show", "STACK=prod").stdout == "stack=prod\n"
 
 
+def test_pip_prints_no_notice_of_its_own_releases() -> None:
+    """There are three calls of it in a first `make up`, each with three lines of the notice."""
+    printed = make("--eval=show: ; @$(BIN)/pip config debug", "show", PIP_DISABLE_PIP_VERSION_CHECK="").stdout
+    assert "PIP_DISABLE_PIP_VERSION_CHECK='1'" in printed
+
+
 def test_an_unknown_engine_is_refused() -> None:
     refused = make("up", "ENGINE=cli")
     assert refused.returncode != 0

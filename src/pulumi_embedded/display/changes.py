@@ -7,15 +7,20 @@ from pulumi_embedded.model.differ import ArrayDiff, ObjectDiff, ValueDiff, diff_
 from pulumi_embedded.model.events import StepView
 from pulumi_embedded.model.paths import Path, get_at, parse_path
 from pulumi_embedded.model.steps import DiffKind, Op
-from pulumi_embedded.model.urns import STACK_TYPE, urn_type
+from pulumi_embedded.model.urns import STACK_TYPE, is_provider_type, urn_type
 from pulumi_embedded.model.values import UNKNOWN, Value
 
-__all__ = ["is_stack", "property_changes", "short_diff", "translate", "worth_a_line"]
+__all__ = ["is_only_in_state", "is_stack", "property_changes", "short_diff", "translate", "worth_a_line"]
 
 
 def is_stack(view: StepView) -> bool:
     """Return whether the step is about the root stack."""
     return urn_type(view.urn) == STACK_TYPE
+
+
+def is_only_in_state(view: StepView) -> bool:
+    """Whether the step creates or deletes what no provider has: the stack, a component, or a provider itself."""
+    return view.op in (Op.CREATE, Op.DELETE) and (not view.resource.custom or is_provider_type(urn_type(view.urn)))
 
 
 def worth_a_line(view: StepView, *, sames: bool = False) -> bool:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from pulumi_embedded.display.base import Display
-from pulumi_embedded.display.changes import is_stack, short_diff, worth_a_line
+from pulumi_embedded.display.changes import is_only_in_state, is_stack, short_diff, worth_a_line
 from pulumi_embedded.display.objects import PropertyPrinter
 from pulumi_embedded.display.options import DisplayOptions
 from pulumi_embedded.display.outputs import outputs_text
@@ -91,11 +91,11 @@ class ProgressDisplay(Display):
         if (row := self._row_of(view)) is None:
             return
         refreshed = row.op is Op.REFRESH
-        row.view, row.ended_at = view, time.monotonic()
+        row.view, row.ended_at, row.waits_for_a_line = view, time.monotonic(), False
         # A component's end is reported twice, before and after its children.
         again = any(ended.op is view.op for ended in row.ended)
         row.ended.append(view)
-        quiet = self._preview or again or is_stack(view)
+        quiet = self._preview or again or is_stack(view) or is_only_in_state(view)
         if refreshed:
             quiet = view.op is Op.REFRESH and not short_diff(view)
         if self._is_worth_a_line(view) and not quiet:
@@ -130,21 +130,26 @@ class ProgressDisplay(Display):
         if not event.ephemeral:
             row.messages.append(event)
         # Lasting messages are printed at the end. Before it, only the progress and the waits of an update are.
-        if event.ephemeral or (event.severity is not Severity.ERROR and not self._preview):
+        if event.ephemeral and row.is_running:
+            row.waits_for_a_line = True
+        elif event.ephemeral or (event.severity is not Severity.ERROR and not self._preview):
             self.updated(row)
 
     def updated(self, row: Row) -> None:
         """Print a row that changed."""
         if row.shown and not (row.urn == self._stack_urn and row.op is Op.SAME):
-            row.printed_at = time.monotonic()
+            row.printed_at, row.waits_for_a_line = time.monotonic(), False
             self._print(row.text(self.over))
 
     def tell_slow(self) -> None:
-        """Print again the row of each step that has been running for a long time without a line."""
-        if self._preview and self._options.brief:
-            return
+        """Print the newest progress of each step, and again the row of a step that is long without a line."""
+        brief = self._preview and self._options.brief
         with self._lock:
             for row in self.rows.values():
+                if row.waits_for_a_line:
+                    self.updated(row)
+                if brief:
+                    continue
                 silent = time.monotonic() - max(row.started_at or 0, row.printed_at)
                 if row.is_running and silent >= _SLOW * 2**row.reminders:
                     row.reminders += 1
@@ -189,7 +194,8 @@ class ProgressDisplay(Display):
     def last_rows(self, unfinished: list[Row]) -> None:
         """Print the rows that end with the operation itself."""
         for row in unfinished:
-            if not self._preview:
+            well = row.view and is_only_in_state(row.view) and not row.failed and not row.messages
+            if not self._preview and not well:
                 self.updated(row)
 
     def _in_order(self) -> list[Row]:

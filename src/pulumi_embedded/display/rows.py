@@ -102,6 +102,8 @@ class Row:
     started_at: float | None = None
     ended_at: float | None = None
     printed_at: float = 0
+    waits_for_a_line: bool = False
+    """Whether its progress is not printed yet: that of a second is printed once, and not if the step ends within it."""
     reminders: int = 0
     """How often the row was printed because its step took long."""
     order: int = 0

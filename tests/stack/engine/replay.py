@@ -283,6 +283,12 @@ _LEFT_OUT = re.compile(
 )
 
 
+# Components and providers.
+_ONLY_IN_STATE = re.compile(
+    r"^ [ +-]{2} (rec:index|pulumi:providers):\S+ \S+ (creat|delet)(ing|ed)\b(?!.*(error|failed))"
+)
+
+
 def shortened(lines: list[str], command: str) -> list[str]:
     """What the CLI printed without what this engine leaves out: docs/embedded-engine.md lists it."""
     starts = [number for number, line in enumerate(lines) if _HEADING.match(line)]
@@ -312,9 +318,7 @@ def _shortened(lines: list[str], *, brief: bool) -> list[str]:
         if block == "Resources:" and brief and not (changed or failed):
             continue
         if _ROW.match(line) and block not in ("Outputs:", "Diagnostics:", "Resources:"):
-            # Of a component the CLI prints no end.
-            line = re.sub(r"( rec:index:\S+ \S+ (creat|delet))ing", r"\1ed", line)
-            if brief or _LEFT_OUT.search(line):
+            if brief or _LEFT_OUT.search(line) or _ONLY_IN_STATE.match(line):
                 continue
             line = re.sub(r"(\*\*.*\*\*).*", r"\1", line)
         kept.append(line)

@@ -11,13 +11,14 @@ from pulumi_embedded.display import progress, rows
 from pulumi_embedded.display.objects import PropertyPrinter
 from pulumi_embedded.display.options import DisplayOptions
 from pulumi_embedded.display.progress import ProgressDisplay, watched
-from pulumi_embedded.model.events import Diagnostic, Severity, StepEnded, StepStarted, StepView
+from pulumi_embedded.model.events import Diagnostic, Severity, StepEnded, StepStarted, StepView, Summary
 from pulumi_embedded.model.options import Kind
 from pulumi_embedded.model.state import ResourceState
 from pulumi_embedded.model.steps import Op
 
-STACK, ROLE, PARENT = (
-    f"urn:pulumi:dev::p::{kind}" for kind in ("pulumi:pulumi:Stack::p-dev", "t:t:Role::r", "c:c:C::c")
+STACK, ROLE, PARENT, PROVIDER = (
+    f"urn:pulumi:dev::p::{kind}"
+    for kind in ("pulumi:pulumi:Stack::p-dev", "t:t:Role::r", "c:c:C::c", "pulumi:providers:t::default")
 )
 
 
@@ -72,6 +73,34 @@ def test_a_step_that_tells_of_itself_needs_no_other_line(clock: Clock) -> None:
         clock.now += 0.9
         shown.tell_slow()
     assert len([line for line in printed if "rewriting" in line]) == 5 == len(printed) - 1
+
+
+def test_the_newest_progress_of_a_second_is_printed_and_none_of_a_step_that_ends_within_it(clock: Clock) -> None:
+    printed: list[str] = []
+    shown = display(printed)
+    shown(StepStarted(view(ROLE)))
+    del printed[:]
+    for done in (1, 2, 3):
+        shown(Diagnostic(ROLE, Severity.INFO, f"applied {done} of 4", ephemeral=True))
+    clock.now += 1
+    shown.tell_slow()
+    assert printed == [" +  t:t:Role r creating (1s) applied 3 of 4"]
+    shown(Diagnostic(ROLE, Severity.INFO, "applied 4 of 4", ephemeral=True))
+    shown(StepEnded(view(ROLE)))
+    shown.tell_slow()
+    assert printed[1:] == [" +  t:t:Role r created (1s) applied 4 of 4"]
+
+
+@pytest.mark.parametrize("urn", [STACK, PARENT, PROVIDER], ids=["stack", "component", "provider"])
+def test_what_is_only_in_the_state_has_no_line(clock: Clock, urn: str) -> None:
+    printed: list[str] = []
+    shown = display(printed)
+    step = view(urn, custom=urn not in (STACK, PARENT))
+    shown(StepStarted(step))
+    del printed[:]
+    shown(StepEnded(step))
+    shown(Summary({Op.CREATE: 1}, 1.0))
+    assert printed[0].startswith("Resources:")
 
 
 def test_a_preview_that_is_not_shown_stays_silent(clock: Clock) -> None:
