@@ -1,6 +1,7 @@
 """The properties of a Migrations resource: the program's inputs, what `check` adds, and what an update returns.
 
-Come here to add a property. No other module spells a key of the state.
+Come here to add a property. No other module writes a key of the state. Two read some without loading Pulumi:
+review/report/preview.py in what `pulumi preview --json` prints, and status/states.py in state files.
 """
 
 from __future__ import annotations
