@@ -14,7 +14,7 @@ from pulumi_alembic.review.plan_review import PlanReview
 from pulumi_alembic.review.plan_text import summary
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.stack import Refused, Stack
-from tests.postgres.alembic.test_keeping import write as send
+from tests.postgres.alembic.test_preserved_data import write as send
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 EACH_NAMED = "SELECT NOT EXISTS (SELECT FROM t WHERE name IS NULL)"

@@ -10,8 +10,8 @@ from pulumi_alembic.errors import RevisionFailed
 from tests.conftest import Database
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.test_contracts import contract
-from tests.postgres.alembic.test_keeping import executes, kept, told
-from tests.postgres.alembic.test_keeping import write as send
+from tests.postgres.alembic.test_preserved_data import executes, kept, told
+from tests.postgres.alembic.test_preserved_data import write as send
 
 ONE, TWO = "20250101_001", "20250102_002"
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, old text, new text)"

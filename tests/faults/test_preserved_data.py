@@ -1,4 +1,4 @@
-"""Whatever dies at whichever statement while rows are set aside or put back: the next run goes on, with every row.
+"""A process can die at any statement while rows are preserved or restored: the next run continues, with every row.
 
 A draw of the statements is struck; `make test-all` strikes all of them.
 """

@@ -1,4 +1,4 @@
-"""What is set aside and put back stands in the report, and is no loss."""
+"""What is preserved and restored is in the report, and is no loss."""
 
 from dataclasses import replace
 

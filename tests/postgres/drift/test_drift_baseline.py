@@ -1,4 +1,4 @@
-"""What an update leaves is expected from then on, and nothing else: what others do stays drift until it is mended."""
+"""After an update its result is expected, and nothing else: what others changed remains drift until it is repaired."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a downgrade takes away is set aside, and the next upgrade over the same revision puts it back."""
+"""What a downgrade drops is preserved, and the next upgrade over the same revision restores it."""
 
 import json
 from collections.abc import Iterator

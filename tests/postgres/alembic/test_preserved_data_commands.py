@@ -1,4 +1,4 @@
-"""`kept` lists what downgrades set aside, `prune` removes it, and a restore leaves it alone."""
+"""`kept` lists what downgrades preserved, `prune` deletes it, and a restore does not change it."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""An older checkout goes back by the scripts that the ledger keeps, and by none that only the ledger vouches for."""
+"""An older checkout downgrades with the ledger's stored scripts, but with none that only the ledger vouches for."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What stands before an update stands before a way back by the ledger too: approval, lint, backup, rehearsal, rows."""
+"""A downgrade with stored scripts has an update's gates too: approval, lint, backup, rehearsal, data loss."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tests.conftest import Database
 from tests.postgres.alembic.backing_up import require_clients
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.stack import Stack, older
-from tests.postgres.alembic.test_capsules import (
+from tests.postgres.alembic.test_stored_scripts import (
     FOUR,
     THREE,
     TWO,

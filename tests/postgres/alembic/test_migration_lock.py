@@ -225,7 +225,8 @@ def test_a_revision_is_not_committed_when_its_lock_was_lost_but_run_again(three:
     three.write(
         TWO,
         ONE,
-        "op.execute('CREATE TABLE two ()'); from tests.postgres.alembic.test_exclusive import lose_lock; lose_lock()",
+        "op.execute('CREATE TABLE two ()')\n    from tests.postgres.alembic.test_migration_lock import lose_lock\n"
+        "    lose_lock()",
     )
     three.migrate(ONE)
     lost.clear()
