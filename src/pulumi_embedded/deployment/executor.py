@@ -137,9 +137,11 @@ class StepExecutor:
             text = "The 'id' property cannot be made secret. See pulumi/pulumi#2717 for more details."
             self._say(new.urn, Severity.WARNING, text)
         hidden = {key for key, value in new.inputs.items() if isinstance(value, Secret)}
-        for key in hidden.union(new.additional_secret_outputs) - {"id"}:
-            if key in new.outputs and not isinstance(new.outputs[key], Secret):
-                new.outputs[key] = Secret(new.outputs[key])
+        hidden = hidden.union(new.additional_secret_outputs) - {"id"}
+        plain = {key: value for key, value in new.outputs.items() if key in hidden and not isinstance(value, Secret)}
+        if plain:
+            # Not in place: a state's document notices only a field that is set.
+            new.outputs = new.outputs | {key: Secret(value) for key, value in plain.items()}
 
     def _delete(self, step: Step, deleting: Collection[str]) -> None:
         old = step.resource

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
+from operator import is_
 from typing import Any, Final
 
 from pulumi_embedded.errors import EngineError
@@ -23,6 +26,7 @@ __all__ = [
     "Codec",
     "Snapshot",
     "checkpoint_document",
+    "encoded",
     "exported",
     "manifest",
     "parse_checkpoint",
@@ -105,23 +109,43 @@ class _Sealer:
         return self._crypter
 
 
+class _Document(dict[str, Any]):
+    """The document of a resource. It must not be changed."""
+
+    @cached_property
+    def text(self) -> bytes:
+        """The document as JSON."""
+        return _dumped(self)
+
+
 class Codec:
     """Converts snapshots to documents and back, with one stack's crypter."""
 
     def __init__(self, crypter: Crypter | None) -> None:
         self._crypter = crypter
         self._sealer = _Sealer(crypter)
+        # By the resource's identity: the resource, the values of its fields, and the document that they became.
+        self._documents: dict[int, tuple[ResourceState, list[Any], _Document]] = {}
 
     def deployment(self, snapshot: Snapshot) -> dict[str, Any]:
-        """Return the DeploymentV3 document of a snapshot, with the current time."""
+        """Return the DeploymentV3 document of a snapshot, with the current time.
+
+        An operation writes the state after each step. The document of a resource is that of the last call, unless a
+        field of the resource was set since. No value in a field is changed in place.
+        """
+        # A resource that is in no snapshot any more is forgotten.
+        known, self._documents = self._documents, {}
         document: dict[str, Any] = {"manifest": manifest()}
         provider = self._secrets_provider() or snapshot.secrets_provider
         if provider:
             document["secrets_providers"] = provider
         if snapshot.resources:
-            document["resources"] = [resource.to_json(self._sealer.seal) for resource in snapshot.resources]
+            document["resources"] = [self._document(resource, known) for resource in snapshot.resources]
         if snapshot.pending_operations:
-            document["pending_operations"] = [self._pending(operation) for operation in snapshot.pending_operations]
+            document["pending_operations"] = [
+                {"resource": self._document(operation.resource, known), "type": operation.type}
+                for operation in snapshot.pending_operations
+            ]
         document["metadata"] = snapshot.metadata
         return document
 
@@ -138,8 +162,15 @@ class Codec:
             return None
         return {"type": "passphrase", "state": {"salt": self._crypter.salt_state}}
 
-    def _pending(self, operation: PendingOperation) -> dict[str, Any]:
-        return {"resource": operation.resource.to_json(self._sealer.seal), "type": operation.type}
+    def _document(
+        self, resource: ResourceState, known: dict[int, tuple[ResourceState, list[Any], _Document]]
+    ) -> _Document:
+        values = [*vars(resource).values()]
+        entry = known.get(id(resource))
+        if entry is None or not all(map(is_, entry[1], values)):
+            entry = resource, values, _Document(resource.to_json(self._sealer.seal))
+        self._documents[id(resource)] = entry
+        return entry[2]
 
     def snapshot(self, document: dict[str, Any] | None) -> Snapshot:
         """Return the snapshot of a DeploymentV3 document. Raises EngineError if no engine can have written it."""
@@ -188,6 +219,34 @@ def checkpoint_document(stack: str, deployment: dict[str, Any]) -> dict[str, Any
 def exported(deployment: dict[str, Any] | None) -> dict[str, Any]:
     """Return the document of `stack export` for a deployment."""
     return {**_version(deployment or {}), "deployment": deployment}
+
+
+def encoded(document: dict[str, Any]) -> bytes:
+    """Return the document as JSON. An unchanged resource keeps the text of the last document."""
+    return b"".join(_parts(document))
+
+
+def _parts(value: Any) -> Iterator[bytes]:
+    if isinstance(value, _Document):
+        yield value.text
+    elif isinstance(value, dict):
+        yield b"{"
+        for number, (key, item) in enumerate(value.items()):
+            yield (b"," if number else b"") + _dumped(key) + b":"
+            yield from _parts(item)
+        yield b"}"
+    elif isinstance(value, list):
+        yield b"["
+        for number, item in enumerate(value):
+            yield b"," if number else b""
+            yield from _parts(item)
+        yield b"]"
+    else:
+        yield _dumped(value)
+
+
+def _dumped(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def _version(deployment: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pulumi_embedded.errors import EngineError
-from pulumi_embedded.storage.checkpoint import checkpoint_document, exported, parse_checkpoint
+from pulumi_embedded.storage.checkpoint import checkpoint_document, encoded, exported, parse_checkpoint
 from pulumi_embedded.storage.files import keep_backup, remove_leftovers, write_atomically
 from pulumi_embedded.storage.integrity import DamagedState
 
@@ -84,7 +83,7 @@ class StateFile:
                 f"something else has changed the state file {self.path} while this operation ran; it is left as it is"
             )
         self._prepare()
-        content = _encoded(checkpoint_document(self._owner, deployment))
+        content = encoded(checkpoint_document(self._owner, deployment))
         remove_leftovers(self.path)
         keep_backup(self.path, self.backup)
         write_atomically(self.path, content)
@@ -115,16 +114,12 @@ class StateFile:
             )
         return (
             "  Nothing else can be written either. This is what the operation has come to; put it into a file for "
-            f"`pulumi-embedded stack import --file FILE`:\n{_encoded(exported(deployment)).decode()}"
+            f"`pulumi-embedded stack import --file FILE`:\n{encoded(exported(deployment)).decode()}"
         )
 
     @staticmethod
     def _keep(place: Path, deployment: dict[str, Any]) -> None:
-        write_atomically(place, _encoded(exported(deployment)))
-
-
-def _encoded(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        write_atomically(place, encoded(exported(deployment)))
 
 
 def _signature(status: os.stat_result) -> tuple[int, ...]:

@@ -9,6 +9,9 @@ import pytest
 from .fake import FakeProvider
 from .faulty.bench import Bench, Launcher
 from .walks import WalkProvider
+from .written import check_states
+
+check_states()
 
 
 @pytest.fixture(scope="session")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pulumi_embedded.errors import EngineError, Unsupported
+from pulumi_embedded.model.state import PendingOperation, ResourceState
+from pulumi_embedded.model.values import Secret
 from pulumi_embedded.storage.backend import FileBackend
-from pulumi_embedded.storage.checkpoint import Codec, Snapshot, parse_checkpoint, parse_deployment
+from pulumi_embedded.storage.checkpoint import Codec, Snapshot, encoded, parse_checkpoint, parse_deployment
 from pulumi_embedded.storage.files import create_held, keep_backup, write_atomically
 from pulumi_embedded.storage.secrets import Crypter
 
@@ -63,6 +66,44 @@ def test_a_state_comes_out_as_it_went_in_and_its_secrets_keep_their_ciphertext(c
     codec = Codec(crypter)
     written = codec.deployment(codec.snapshot(DEPLOYMENT))
     assert {**written, "manifest": None} == {**DEPLOYMENT, "manifest": None}
+
+
+CHANGES: dict[str, Any] = {
+    **{field.name: f"another {field.name}" for field in fields(ResourceState) if field.type == "str"},
+    **{field.name: field.name != "custom" for field in fields(ResourceState) if field.type == "bool"},
+    **{field.name: [f"another é of {field.name}"] for field in fields(ResourceState) if "list" in str(field.type)},
+    **{field.name: {"a key": ["another"]} for field in fields(ResourceState) if "dict[" in str(field.type)},
+    **{"inputs": {"number": 1.0}, "outputs": {"number": True, "none": None}, "extra": {"anotherKey": 1}},
+}
+
+
+def test_each_change_of_a_resource_is_in_the_next_text_of_the_state(crypter: Crypter) -> None:
+    """Documents and texts of what was not changed are those of the write before."""
+    assert CHANGES.keys() == {field.name for field in fields(ResourceState)}
+    codec = Codec(crypter)
+    snapshot = codec.snapshot(DEPLOYMENT)
+    changed = snapshot.resources[-1].copy()
+    snapshot.resources.append(changed)
+    snapshot.pending_operations.append(PendingOperation(changed, "updating"))
+    before = codec.deployment(snapshot)
+    for name, value in CHANGES.items():
+        setattr(changed, name, value)
+        document = codec.deployment(snapshot)
+        assert (
+            document["resources"][-1] == document["pending_operations"][-1]["resource"] == changed.to_json(codec.seal)
+        )
+        plain = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+        assert encoded(document) == plain
+        assert all(one is other for one, other in zip(document["resources"][:-1], before["resources"], strict=False))
+
+
+def test_what_becomes_secret_is_not_in_the_next_text_of_the_state(crypter: Crypter) -> None:
+    codec = Codec(crypter)
+    resource = ResourceState(URN, "a:b:C", custom=True, outputs={"word": "open"})
+    snapshot = Snapshot([resource])
+    assert b"open" in encoded(codec.deployment(snapshot))
+    resource.outputs = {"word": Secret("open")}
+    assert b"open" not in encoded(codec.deployment(snapshot))
 
 
 def test_the_manifest_is_stamped_with_the_version_and_its_digest(crypter: Crypter) -> None:

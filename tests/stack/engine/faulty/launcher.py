@@ -21,6 +21,7 @@ from pulumi_embedded.processes import interpreters, plugins, provider
 from pulumi_embedded.storage import files, secrets, statefile
 from tests import loaded
 from tests.forks import redirect, serve
+from tests.stack.engine.written import check_states
 
 # The salt of the stacks in these tests, whose passphrase is empty: deriving the key takes most of a short command.
 SALT = "v1:rJ+R4Ya1Q+o=:v1:5jqDyyKtleEecS/u:BM5JYept0wdk+wAUiUG7ucRcUyceyA=="
@@ -113,6 +114,7 @@ def _run(command: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    check_states()
     interpreters.start = plugins.start = loaded.start  # type: ignore[assignment]
     secrets.Crypter.open(SALT, "")
     assert files.write_atomically is statefile.write_atomically
