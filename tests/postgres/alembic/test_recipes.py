@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +22,10 @@ from pulumi_alembic.review import static_lint
 from pulumi_alembic.review.lint.settings import Settings
 from pulumi_alembic.scripts.history import History
 from pulumi_alembic.scripts.revision import CONTRACT
-from tests.conftest import Database
+from tests.conftest import ALL, Database
+from tests.faults.campaign import Launcher
+from tests.faults.striking import Striker, Way
+from tests.forks import Ended
 from tests.postgres.alembic.conftest import Target
 from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.test_backfill import worker
@@ -33,7 +40,9 @@ CREATE TABLE tasks (
     title varchar(40) NOT NULL DEFAULT 't:0', note text, points int, owner int,
     mood mood NOT NULL DEFAULT 'sad'
 );
-CREATE INDEX tasks_owner ON tasks (owner);
+CREATE INDEX tasks_owner ON tasks (owner DESC NULLS LAST) INCLUDE (stamp);
+CREATE INDEX "Tasks of" ON tasks (owner, id);
+CREATE INDEX tasks_mood ON tasks (mood);
 CREATE TABLE bare (a text);
 CREATE TABLE counted (id int PRIMARY KEY, a text, json json);
 INSERT INTO counted (id, a) SELECT n, 'ab' FROM generate_series(1, 3) n;
@@ -94,6 +103,7 @@ CASES = {
         NOTED,
         code_of('"Long Note"', "'n' || nullif({s}, 0)", WITHOUT),
     ),
+    "rename-column with indexes": Case(("tasks", "owner", "Assignee"), 4, OWNED, code_of('"Assignee"', "1 + {s} %% 2")),
     "change-type": Case(
         ("tasks", "points", "bigint"),
         2,
@@ -135,6 +145,7 @@ CASES = {
         "UPDATE tasks SET note = NULL",
     ),
     "drop-column": Case(("tasks", "note"), 1, NOTED, code_of("title", "'t:' || {s}", WITHOUT)),
+    "drop-column with indexes": Case(("tasks", "owner"), 1, OWNED, code_of("note", "'n' || {s}")),
     "drop-column of what needs a value": Case(
         ("users", "email"),
         2,
@@ -175,13 +186,13 @@ CASES = {
     ),
     "rename-enum-value": Case(
         ("tasks", "mood", "sad", "blue", "feeling"),
-        5,
+        6,
         FELT,
         code_of("feeling", "(ARRAY['blue', 'glad'])[1 + {s} %% 2]::tasks_feeling", WITHOUT),
     ),
     "remove-enum-value": Case(
         ("tasks", "mood", "mad"),
-        7,
+        8,
         (*FELT, "INSERT INTO tasks (mood) VALUES ('mad')"),
         FELT,
         "DELETE FROM tasks WHERE mood = 'mad'",
@@ -354,6 +365,53 @@ def test_both_versions_are_served_at_a_steady_load(shop: Target, name: str, rows
                 old.goes_on()
 
 
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    started = Launcher(tmp_path_factory.mktemp("launcher"))
+    yield started
+    started.close()
+
+
+@pytest.mark.few("change-type")
+@pytest.mark.parametrize("name", CASES)
+def test_the_next_run_completes_what_a_kill_at_any_statement_interrupts(
+    shop: Target, launcher: Launcher, database: Database, name: str
+) -> None:
+    insert(shop, 5)
+    there, ids = rows(shop), recipe(name)
+    server, draw = database.server, random.Random(None if ALL else 7)
+    schemas = {ONE: schema(shop)}
+
+    def run(target: str, port: int = server.port, on_started: Callable[[int], object] = lambda pid: None) -> Ended:
+        url = shop.url.replace(f":{server.port}/", f":{port}/")
+        return launcher.run(on_started, target=target, may_lose=[], directory=str(shop.directory), url=url)
+
+    for before, after in ((ONE, ids[-1]), (ids[-1], ONE)):
+        with Striker(server.host, server.port) as counted:
+            assert run(after, counted.port).code == 0
+        schemas[after] = schema(shop)
+        numbers = range(1, len(counted.statements) + 1)
+        for number in draw.sample(numbers, min(10, len(numbers)) if ALL else 1):
+            assert run(before).code == 0
+            started = Future[int]()
+
+            def strike(_: Way, started: Future[int] = started) -> bool:
+                os.kill(started.result(60), signal.SIGKILL)
+                return False
+
+            def planned(statements: list[str], number: int = number) -> bool:
+                return len(statements) == number
+
+            with Striker(server.host, server.port, planned, "during", strike) as striker:
+                run(after, striker.port, started.set_result)
+            again = run(after)
+            assert (again.code, schema(shop)) == (0, schemas[after]), f"{number}, {striker.struck}: {again}"
+            if after == ONE:
+                assert rows(shop) == there, f"{number}, {striker.struck}"
+            else:
+                run_code(shop, CASES[name].new)
+
+
 REFUSED = {
     'type "intt" does not exist': ("add-not-null-column", "tasks", "rank", "intt", "0"),
     'column "point" does not exist': ("add-check", "tasks", "positive", "point > 0"),
@@ -382,6 +440,9 @@ REFUSED = {
         *("split-column", "counted", "a", "one", "left(a, 1)", "two", "''", "left(one, 1)"),
     ),
     "operator does not exist: json = json": ("rename-column", "counted", "json", "other"),
+    "app.tasks.owner has the index Tasks of. Drop that first": (
+        *("split-column", "tasks", "owner", "one", "owner", "two", "owner", "one"),
+    ),
     "has no column uid": ("add-foreign-key", "tasks", "owner", "users", "uid"),
 }
 

@@ -106,7 +106,7 @@ def rename_value(connection: Connection, table: Table, given: Mapping[str, str])
     replacement = Replacement(table, (old,), (new,), (f"{forward}::{type}",), (backward,))
     replacement.require_new()
     expand, contract = replacement.expand(), replacement.contract()
-    return [_creates(expand, type, labels), *required(table, new), _drops(contract, enum)]
+    return [_creates(expand, type, labels), *replacement.indexes(), *required(table, new), _drops(contract, enum)]
 
 
 def remove_value(connection: Connection, table: Table, given: Mapping[str, str]) -> list[Draft]:
@@ -136,8 +136,9 @@ def remove_value(connection: Connection, table: Table, given: Mapping[str, str])
     )
     return [
         _creates(expand, type, [label for label in enum.labels if label != value]),
+        *(draft for draft in filled if not draft.contract),
         *constraint(table, name, check, f"NOT ({condition})"),
-        *filled,
+        *(draft for draft in filled if draft.contract),
         replace(
             contract,
             upgrade=(execute(f"{alter} DROP CONSTRAINT {quoted(name)}"), *contract.upgrade),

@@ -10,13 +10,26 @@ from pulumi_alembic.sql.catalog import quoted
 if TYPE_CHECKING:
     from pulumi_alembic.migrate.recipes.table import Column, Table
 
-__all__ = ["PRESERVED", "ROLLBACK", "beside", "constraint", "inner", "literal", "required", "short", "validate"]
+__all__ = [
+    "INDEX_AGAIN",
+    "PRESERVED",
+    "ROLLBACK",
+    "beside",
+    "constraint",
+    "inner",
+    "literal",
+    "required",
+    "short",
+    "take_over",
+    "validate",
+]
 
 _LONGEST = 63
 """The most bytes of a name in PostgreSQL."""
 
 PRESERVED = "the contract preserves the values"
 ROLLBACK = "code of the previous version needs the whole column at once"
+INDEX_AGAIN = "require-concurrent-index-creation", "code of the previous version needs the index at once"
 
 
 def constraint(table: Table, name: str, definition: str, violated: str) -> list[Draft]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pulumi_alembic.errors import RecipeError
-from pulumi_alembic.migrate.recipes.draft import Draft, execute
-from pulumi_alembic.migrate.recipes.parts import PRESERVED, ROLLBACK, beside, inner, required, short
-from pulumi_alembic.migrate.recipes.table import Column, Table, require_accepted
+from pulumi_alembic.migrate.recipes.draft import Draft, block, execute
+from pulumi_alembic.migrate.recipes.parts import INDEX_AGAIN, PRESERVED, ROLLBACK, beside, inner, required, short
+from pulumi_alembic.migrate.recipes.table import Column, Index, Table, require_accepted
 from pulumi_alembic.sql.catalog import quoted
 
 if TYPE_CHECKING:
@@ -87,6 +87,23 @@ class Replacement:
             uses=("backfill",),
         )
 
+    def indexes(self) -> list[Draft]:
+        """Return the revisions that build the indexes of the old column on the new one."""
+        return [
+            Draft(
+                f"build {name}",
+                "The index is built beside readers and writers. The contract gives it the name of the old one.",
+                (block(index.moved(name, self.old[0], self.new[0])),),
+                (block(f"DROP INDEX CONCURRENTLY {beside(self.table, name)}"),),
+            )
+            for index, name in self._indexes()
+        ]
+
+    def _indexes(self) -> list[tuple[Index, str]]:
+        """Return each index of the old columns, and its name as long as both are there."""
+        indexes = [index for column in self.old for index in self.table.indexes_of(column)]
+        return [(index, short(f"{index.name}_new")) for index in indexes]
+
     def contract(self) -> Draft:
         """Return the revision that drops the old columns."""
         old, new = (", ".join(column.name for column in columns) for columns in (self.old, self.new))
@@ -102,8 +119,16 @@ class Replacement:
                 *drops,
                 *(execute(f"{alter} DROP COLUMN {column.sql}", "destroys-data", PRESERVED) for column in self.old),
                 *(execute(f"{alter} ALTER COLUMN {column.sql} SET DEFAULT {column.default}") for column in defaults),
+                *(
+                    execute(f"ALTER INDEX {beside(self.table, name)} RENAME TO {quoted(index.name)}")
+                    for index, name in self._indexes()
+                ),
             ),
             (
+                *(
+                    execute(f"ALTER INDEX {beside(self.table, index.name)} RENAME TO {quoted(name)}")
+                    for index, name in self._indexes()
+                ),
                 *(execute(f"{alter} ALTER COLUMN {column.sql} DROP DEFAULT") for column in defaults),
                 *(execute(f"{alter} ADD COLUMN {column.definition}") for column in self.old),
                 execute(f"UPDATE {self.table.sql} SET {values}", "unbatched-update", ROLLBACK),  # noqa: S608
@@ -117,6 +142,7 @@ class Replacement:
                     for column in self.old
                     if column.default is not None
                 ),
+                *(execute(index.definition, *INDEX_AGAIN) for index, _ in self._indexes()),
                 *creates,
             ),
             contract=True,
@@ -193,6 +219,7 @@ def change_type(table: Table, old: Column, new: Column, values: tuple[str, str])
             story=f"A trigger writes each value to {new.name} too, and a backfill sets the old rows. No code needs to\n"
             f"know of it: the contract lets {new.name} take the place of {old.name}.",
         ),
+        *replacement.indexes(),
         *required(table, new),
         replace(
             contract,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from pulumi_alembic.database.connection import Connection
 
-__all__ = ["Column", "Table", "computed_column", "read_table", "require_accepted", "wider_type"]
+__all__ = ["Column", "Index", "Table", "computed_column", "read_table", "require_accepted", "wider_type"]
 
 _TABLE = """
 SELECT c.oid::bigint, quote_ident(n.nspname) || '.' || quote_ident(relname), relname,
@@ -23,23 +24,34 @@ SELECT c.oid::bigint, quote_ident(n.nspname) || '.' || quote_ident(relname), rel
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = to_regclass(%s) AND relkind = 'r'
     AND NOT relispartition
 """
-_COLUMNS = """
+_PLAIN = """
+SELECT indexrelid, relname, pg_get_indexdef(indexrelid) AS definition, ARRAY(
+    SELECT attname FROM pg_attribute WHERE attrelid = indrelid AND attnum = ANY (indkey)
+) AS columns
+FROM pg_index JOIN pg_class c ON c.oid = indexrelid
+WHERE indrelid = %(table)s AND indisvalid AND indexprs IS NULL AND indpred IS NULL
+    AND NOT (indisunique OR indisexclusion OR indisreplident OR indisclustered)
+ORDER BY relname
+"""
+_COLUMNS = f"""
+WITH plain AS ({_PLAIN})
 SELECT attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid),
     attidentity <> '' OR attgenerated <> '', typnamespace = 'pg_catalog'::regnamespace OR typtype IN ('e', 'd'),
     ARRAY(
         SELECT pg_describe_object(classid, objid, objsubid) FROM pg_depend
         WHERE refclassid = 'pg_class'::regclass AND refobjid = attrelid AND refobjsubid = attnum
-            AND classid <> 'pg_attrdef'::regclass AND deptype <> 'i' AND NOT EXISTS (
+            AND classid <> 'pg_attrdef'::regclass AND deptype <> 'i' AND objid NOT IN (SELECT indexrelid FROM plain)
+            AND NOT EXISTS (
                 SELECT FROM pg_constraint c WHERE c.oid = objid AND classid = 'pg_constraint'::regclass
                     AND contype = 'n')
         UNION SELECT pg_describe_object('pg_class'::regclass, indexrelid, 0) FROM pg_index
-        WHERE indrelid = attrelid AND attnum = ANY (indkey)
+        WHERE indrelid = attrelid AND attnum = ANY (indkey) AND indexrelid NOT IN (SELECT indexrelid FROM plain)
         ORDER BY 1
     )
 FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
 LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
-"""
+WHERE attrelid = %(table)s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""  # noqa: S608 - no value is put into it
 _CAST = """
 SELECT format_type(new, NULL), new <> old AND (new = 'text'::regtype OR EXISTS (
     SELECT FROM pg_cast WHERE castsource = old AND casttarget = new AND castcontext = 'i'))
@@ -56,7 +68,7 @@ class Column:
         default: its default as SQL, None without one.
         computed: the server fills it in, as an identity or a generated column.
         comparable: its type is PostgreSQL's own, an enum or a domain.
-        users: descriptions of its indexes, constraints, views and triggers.
+        users: descriptions of what is built on it, such as constraints, views and triggers, but plain indexes.
 
     """
 
@@ -80,6 +92,30 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Index:
+    """An index of columns that is not unique, without expressions and condition.
+
+    Attributes:
+        name: its name without a schema.
+        definition: the statement that creates it.
+        columns: the names of its columns.
+
+    """
+
+    name: str
+    definition: str
+    columns: Sequence[str]
+
+    def moved(self, name: str, old: Column, new: Column) -> str:
+        """Return the statement that builds it concurrently under another name, with `new` in place of `old`."""
+        create, _, columns = self.definition.partition(" USING ")
+        table = create.partition(" ON ")[2]
+        column = re.compile(rf'(?<![\w"$]){re.escape(old.sql)}(?![\w"$])')
+        columns = column.sub(lambda _: new.sql, columns)
+        return f"CREATE INDEX CONCURRENTLY {quoted(name)} ON {table} USING {columns}"
+
+
+@dataclass(frozen=True)
 class Table:
     """A table.
 
@@ -96,6 +132,7 @@ class Table:
     name: str
     has_key: bool
     columns: dict[str, Column]
+    indexes: Sequence[Index]
 
     def column(self, name: str) -> Column:
         """Return the column of this name.
@@ -119,6 +156,10 @@ class Table:
         """Raise RecipeError if the table has no primary key, which batches and preserved values need."""
         if not self.has_key:
             raise RecipeError(f"{self.full} has no primary key, by which values are set in batches and preserved")
+
+    def indexes_of(self, column: Column) -> list[Index]:
+        """Return the plain indexes that have the column."""
+        return [index for index in self.indexes if column.name in index.columns]
 
     def movable(self, name: str) -> Column:
         """Return the column of this name, after checking that another column can replace it.
@@ -161,8 +202,9 @@ def read_table(connection: Connection, name: str) -> Table:
     with connection.transaction(force_rollback=True):
         # With this search_path, types and functions are printed with their schema.
         connection.execute("SET LOCAL search_path = pg_catalog")
-        columns = [Column(*row) for row in connection.execute(_COLUMNS, [oid]).fetchall()]
-    return Table(name, full, short, has_key, {column.name: column for column in columns})
+        columns = [Column(*row) for row in connection.execute(_COLUMNS.encode(), {"table": oid}).fetchall()]
+        indexes = [Index(*row[1:]) for row in connection.execute(_PLAIN, {"table": oid}).fetchall()]
+    return Table(name, full, short, has_key, {column.name: column for column in columns}, indexes)
 
 
 def require_accepted(connection: Connection, query: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pulumi_alembic.errors import RecipeError
 from pulumi_alembic.migrate.recipes import enums, tables
 from pulumi_alembic.migrate.recipes.draft import Draft, block, execute
-from pulumi_alembic.migrate.recipes.parts import PRESERVED, constraint, required, short, take_over
+from pulumi_alembic.migrate.recipes.parts import INDEX_AGAIN, PRESERVED, constraint, required, short, take_over
 from pulumi_alembic.migrate.recipes.replacement import Replacement, change_type
 from pulumi_alembic.migrate.recipes.table import (
     Table,
@@ -39,7 +39,7 @@ def _rename_column(connection: Connection, table: Table, given: Mapping[str, str
     new = replace(old, name=given["NEW"])
     replacement = Replacement(table, (old,), (new,), (old.sql,), (new.sql,))
     replacement.require_accepted(connection)
-    return [replacement.expand(), *required(table, new), replacement.contract()]
+    return [replacement.expand(), *replacement.indexes(), *required(table, new), replacement.contract()]
 
 
 def _change_type(connection: Connection, table: Table, given: Mapping[str, str]) -> list[Draft]:
@@ -68,8 +68,9 @@ def _merge_columns(connection: Connection, table: Table, given: Mapping[str, str
 
 def _replaced(connection: Connection, replacement: Replacement) -> list[Draft]:
     for column in replacement.old:
-        if column.default is not None:
-            raise RecipeError(f"{replacement.table.full}.{column.sql} has a default. Drop it first")
+        indexes = [f"the index {index.name}" for index in replacement.table.indexes_of(column)]
+        if parts := [*indexes, *(["a default"] if column.default is not None else ())]:
+            raise RecipeError(f"{replacement.table.full}.{column.sql} has {parts[0]}. Drop that first")
     replacement.require_accepted(connection)
     replacement.require_reversible(connection)
     return [replacement.expand(), replacement.contract()]
@@ -170,7 +171,10 @@ def _drop_column(_: Connection, table: Table, given: Mapping[str, str]) -> list[
             f"drop {table.name}.{column.name}",
             f"No code uses {column.name} any longer. Its values are preserved, and the downgrade restores them.",
             (execute(f"ALTER TABLE {table.sql} DROP COLUMN {column.sql}", "destroys-data", PRESERVED),),
-            (execute(f"ALTER TABLE {table.sql} ADD COLUMN {column.definition}{default}{not_null}"),),
+            (
+                execute(f"ALTER TABLE {table.sql} ADD COLUMN {column.definition}{default}{not_null}"),
+                *(execute(index.definition, *INDEX_AGAIN) for index in table.indexes_of(column)),
+            ),
             contract=True,
         ),
     ]
