@@ -1,6 +1,6 @@
-"""PostgreSQL's programs: which are found, in which order, and what happens where there are none.
+"""PostgreSQL's programs: which are found, in which order, and what happens if there are none.
 
-The programs here are small scripts, in folders that stand for the system's; no PostgreSQL of this machine is seen.
+The programs are small scripts, in folders that stand for the system's. The tests use no PostgreSQL of this machine.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def fake_server(folder: Path, version: str) -> Path:
 
 
 class Machine:
-    """Folders that stand for a system: its PATH, its place for servers, and the project's own."""
+    """Folders that stand for a system: its PATH, its folder for servers, and the project's own folder."""
 
     def __init__(self, folder: Path) -> None:
         self.path, self.system = folder / "path", folder / "system"
@@ -128,7 +128,7 @@ def test_the_command_has_sudo_for_those_who_need_it(machine: Machine) -> None:
 
 
 def fake_apt_get(machine: Machine, *lines: str) -> Path:
-    """The file to which each call of the `apt-get` made here appends its arguments."""
+    """Install an `apt-get` that appends its arguments to a file at each call, and return the file."""
     calls = machine.path.parent / "calls"
     script(machine.path / "apt-get", f'echo "$*" >> {calls}', *lines)
     return calls
@@ -175,7 +175,7 @@ def test_only_root_installs_a_systems_package_and_then_uses_it(machine: Machine)
 
 
 def fake_package(machine: Machine) -> bytes:
-    """A package as npm packs it, without entries for folders, and an `npm` that fetches it."""
+    """Return a package as npm packs it, without entries for folders, and install an `npm` that fetches it."""
     package = machine.place.base.parent / "package"
     fake_server(package / "native" / "bin", "18.4")
     (package / "native" / "lib").mkdir()

@@ -1,4 +1,4 @@
-"""What uses the internals of a library or of the interpreter is in the modules that docs/architecture.md lists."""
+"""Only modules that docs/architecture.md lists use the internals of a library or of the interpreter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CALLS = {"setprofile", "settrace", "addaudithook", "_exit", "_getframe", "PyThre
 
 
 def used(text: str) -> Iterator[str]:
-    """The internals that a module uses: private names that it does not define itself, and CALLS."""
+    """Return the internals that a module uses: private names that it does not define itself, and CALLS."""
     own = set(re.findall(r"(?:def |self\.|\n    )(_[a-z]\w*)\b", text)) | {"_replace", "_fields"}
     for node in ast.walk(ast.parse(text)):
         names: list[str] = []

@@ -1,4 +1,4 @@
-"""What is installed beside the project is under a permissive licence, so that whoever uses it can choose their own."""
+"""The installed dependencies have permissive licences, so that users of the project can choose their own licence."""
 
 import re
 from importlib.metadata import Distribution, distribution
@@ -8,24 +8,24 @@ import pytest
 from tests.conftest import PROJECT
 
 WEAK = {"psycopg": "LGPL", "psycopg-binary": "LGPL"}
-"""A library may be used by programs of any licence."""
+"""Libraries that programs of any licence can use."""
 
 
 def required() -> list[str]:
-    """The names in the lock file of what a user installs."""
+    """Return the names of the packages in the lock file that a user installs."""
     lines = (PROJECT / "requirements.txt").read_text().splitlines()
     return [match[1] for line in lines if (match := re.match(r"([\w.-]+)==", line)) and "win32" not in line]
 
 
 def licences(found: Distribution) -> str:
-    """All that the metadata of a distribution says about its licence."""
+    """Return everything that the metadata of a distribution says about its licence."""
     said = [*found.metadata.get_all("License-Expression", []), *found.metadata.get_all("License", [])]
     said += [each for each in found.metadata.get_all("Classifier", []) if each.startswith("License ::")]
     return "; ".join(said)
 
 
 def copyleft(said: str) -> str:
-    """The strictest of the GNU licences that the text names; empty if it names none."""
+    """Return the strictest GNU licence that the text names, or an empty text if it names none."""
     text = re.sub(r"Lesser General Public|Library General Public", "LGPL", said)
     for name, pattern in (
         ("AGPL", r"AGPL|Affero"),

@@ -22,15 +22,15 @@ NOT_IMPORTED = {
     "pulumi_embedded": {EXPORTER},
     "taskdb": {"pulumi-embedded"},
 }
-"""Of postgast the C library is loaded, of the exporter the one of the protocol, the others run as programs."""
+"""Dependencies that are loaded or run without an import of their name."""
 OF_THE_PROGRAM = {"taskdb": [PROJECT / "__main__.py"]}
 
 
 OTHERWISE = {
     "google.protobuf": "protobuf",
-    # Its parts are many distributions; this one needs the API.
+    # OpenTelemetry consists of many distributions. This one brings the API.
     "opentelemetry": "opentelemetry-sdk",
-    # What is installed as editable has no list of its files.
+    # An editable installation has no list of its files.
     "pulumi_alembic": "pulumi-alembic",
     "pulumi_embedded": "pulumi-embedded",
 }
@@ -43,7 +43,7 @@ def _normal(name: str) -> str:
 
 
 def imported(package: str) -> set[str]:
-    """The distributions that a package's modules import, by the names of the index."""
+    """Return the distributions that a package's modules import, by their names in the index."""
     modules = set()
     for path in [*(PROJECT / "src" / package).rglob("*.py"), *OF_THE_PROGRAM.get(package, [])]:
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,4 +1,4 @@
-"""Nothing that is printed commands a terminal or a CI log: the function, and the streams that pass all through it."""
+"""No printed text commands a terminal or a CI log: the function, and the streams that apply it to all output."""
 
 import io
 import json
@@ -53,7 +53,7 @@ def assert_harmless(text: str) -> None:
     unusual = {each for each in text if not each.isprintable()} - {"\n", "\t"}
     assert not [each for each in unusual if unicodedata.category(each) != "Zs"]
     for line in text.split("\n"):
-        # As the runner does: without white space, and with a comparison that skips marks.
+        # The runner strips white space, and compares with a comparison that skips marks.
         seen = "".join(each for each in line.lstrip() if unicodedata.category(each) not in ("Mn", "Me"))
         assert not seen.lstrip().startswith("::")
     assert not re.search(r"##\w*\[", text)

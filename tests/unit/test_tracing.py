@@ -1,4 +1,4 @@
-"""Traces are sent if the usual variables ask for them, without any message of an error; otherwise nothing is loaded."""
+"""Traces are sent if the usual variables ask for them, without messages of errors. Otherwise nothing is loaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.collector import Collected, http_collector
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
-# All that a command of either library loads, and a span of each.
+# Loads all modules that a command of either library loads, and opens a span of each.
 WITHOUT = """
 import sys
 from pulumi_embedded.startup import start_quickly
@@ -44,7 +44,7 @@ def test_both_libraries_have_the_same_module() -> None:
 
 def test_without_the_variables_nothing_of_it_is_imported() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    # Without an endpoint, a parent alone asks for nothing.
+    # Without an endpoint, a parent alone requests no traces.
     environment["TRACEPARENT"] = f"00-{TRACE}-{PARENT}-01"
     done = subprocess.run([sys.executable, "-c", WITHOUT], env=environment, capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr

@@ -1,4 +1,4 @@
-"""No message and no help text has one of the words that plain ones replaced."""
+"""No message and no help text contains a word that a plain one has replaced."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ from tests.conftest import PROJECT
 from tests.docs.prose import replaced
 
 ALLOWED = (
-    # A command, an event of the ledger, and what the first release wrote into plans.
+    # A command, an event of the ledger, and words that the first release wrote into plans.
     *("pulumi-alembic capsule", "put back", "leads back to the same fingerprint"),
     # Words of the Pulumi CLI.
     *("resources may not be read", "may not be replaced", "may not correctly represent"),
@@ -20,7 +20,7 @@ QUOTED = re.compile(r"`[^`\n]*`")
 
 
 def found(text: str) -> list[str]:
-    """The words of the list in a text; what stands in backticks is a name."""
+    """Return the words of the list in a text. Text in backticks is a name."""
     text = QUOTED.sub("", text)
     for allowed in ALLOWED:
         text = text.replace(allowed, "")
@@ -28,7 +28,7 @@ def found(text: str) -> list[str]:
 
 
 def strings(path: Path) -> Iterator[tuple[int, str]]:
-    """The strings of a module that people can see, of more than one word, and the help of commands."""
+    """Return the strings of a module that people can see, of more than one word, and the help of commands."""
     tree = ast.parse(path.read_text())
     silent: set[ast.expr] = set()
     for node in ast.walk(tree):

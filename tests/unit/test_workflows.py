@@ -1,4 +1,4 @@
-"""The workflows are what GitHub reads, safe, and run nothing but commands that a person can run."""
+"""The workflows are valid for GitHub, safe, and run only commands that a person can run."""
 
 import json
 import os
@@ -22,7 +22,7 @@ ACTIONS = sorted((PROJECT / ".github/actions").glob("*/action.yml"))
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A workflow; YAML 1.1 reads its key `on` as true."""
+    """Return a workflow. YAML 1.1 reads its key `on` as true."""
     found: dict[str, Any] = yaml.safe_load(path.read_text())
     return found
 
@@ -111,7 +111,7 @@ def test_the_supported_versions_are_those_that_the_workflows_test() -> None:
 
 
 def test_the_readme_names_only_versions_and_platforms_that_a_workflow_checks() -> None:
-    """Each version is the workflows' or a requirement's of a package, and each badge the state of a workflow."""
+    """Each version is in a workflow or in a package's requirements, and each badge shows the state of a workflow."""
     readme = (PROJECT / "README.md").read_text()
     badges = re.findall(r"\[?!\[[^\]]*\]\((https?://[^)]+)\)", readme)
     workflows = {path.name for path in WORKFLOWS}
@@ -159,7 +159,7 @@ def test_a_release_is_published_after_every_test_is_green() -> None:
 
 
 def test_a_forks_jobs_name_no_secret() -> None:
-    """GitHub gives them none; what they do must not depend on one, and they say so by their condition."""
+    """GitHub gives a fork's jobs no secrets. These jobs must not depend on one, and their conditions say that."""
     jobs = read(PROJECT / ".github/workflows/pull-request.yml")["jobs"]
     theirs = {name: job for name, job in jobs.items() if "environment" not in job}
     assert set(theirs) == {"test", "docs", "report"}

@@ -1,4 +1,4 @@
-"""Random snapshots of small schemas, and random changes of them, for properties of what is computed from two."""
+"""Random snapshots of small schemas, and random changes of them, for property tests of functions that compare two."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TYPES = ("text", "bigint", "app.mood")
 
 
 def snapshot(random: Random) -> Snapshot:
-    """A few schemas with tables, their parts, sequences, a view and a function, and who owns them."""
+    """Draw a few schemas with tables, their parts, sequences, a view, a function, and the owners of all these."""
     items = [Item("server", "15"), Item("heads", "20250101_001")]
     items += [Item("role", name, {"name": name}) for name in ("own", "app")]
     for schema in random.sample(("app", "other", '"The App"'), random.randint(1, 2)):
@@ -35,7 +35,7 @@ def snapshot(random: Random) -> Snapshot:
 
 
 def changed(old: Snapshot, random: Random) -> Snapshot:
-    """The snapshot after some renames, drops, additions and changes; it need not be one that a server can have."""
+    """Return the snapshot after some renames, drops, additions and changes. A server need not be able to have it."""
     items = list(old.items)
     for number in range(random.randint(1, 6)):
         item = random.choice(items)
@@ -86,7 +86,7 @@ def _owned(kind: str, name: str, random: Random) -> list[Item]:
 
 
 def _renamed(items: list[Item], item: Item, name: str) -> list[Item]:
-    """As a server would print all of it, by and large: each text in which the old name stands has the new one."""
+    """Rename an item roughly as a server prints a rename: each text that contains the old name has the new one."""
     if item.kind == "function" or item.kind not in (
         "table",
         "view",

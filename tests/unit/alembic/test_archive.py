@@ -1,4 +1,4 @@
-"""A dump is read by its statements: no row of a table, no text of a definition is taken for one."""
+"""A dump is read by its statements: no row of a table and no text of a definition is taken for a statement."""
 
 from pulumi_alembic.backups.archive import _copy_among, _plain
 
@@ -18,7 +18,7 @@ def test_a_copy_is_found_behind_other_statements() -> None:
 
 
 def test_a_table_whose_name_has_line_ends_is_still_one() -> None:
-    """Its rows, which the application writes, would be taken for statements."""
+    """Otherwise the rows, which the application writes, would be taken for statements."""
     lines = [b"--\n", b'COPY app."a\n', b"COPY x FROM stdin;\n", b'b" (id) FROM stdin;\n']
     assert _copy_among(lines[:3]) is None
     found = _copy_among(lines)

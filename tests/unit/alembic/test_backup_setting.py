@@ -1,4 +1,4 @@
-"""A backup comes before what destroys something, and before what nobody can tell of."""
+"""A backup is taken before a destructive plan, and before a plan whose effects are unknown."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which baseline a plan starts from, what the manifest and an approval say of it, and what is written into its file."""
+"""Baselines: which one a plan starts from, what the manifest and an approval record, and the content of its file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pg_dump is that of the server's version, or the next newer one; an older one is never taken."""
+"""The chosen pg_dump has the server's version or the next newer one. An older pg_dump is never used."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The command line of `pulumi-alembic`: what every command has, without a database."""
+"""The command line of `pulumi-alembic`: what all commands have in common, without a database."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_quiet_leaves_the_result_and_the_error(tmp_path: Path) -> None:
 
 
 def commands(of: click.Group, *names: str) -> dict[str, click.Command]:
-    """Every command by its full name, those of a group among them."""
+    """Return every command by its full name, including the commands of groups."""
     found: dict[str, click.Command] = {}
     for name, command in of.commands.items():
         if isinstance(command, click.Group):

@@ -1,4 +1,4 @@
-"""What differs between two snapshots, without a server."""
+"""The difference between two snapshots, without a server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_options_of_memberships_that_came_with_postgresql_16_are_no_drift_after_
 
 
 def test_who_made_a_role_that_was_granted_something_is_no_drift() -> None:
-    """From PostgreSQL 16 on the server makes the maker a member, which no statement of the maker's takes back."""
+    """From PostgreSQL 16 on, the server makes the creator of a role its member. The creator cannot revoke that."""
     old = Snapshot((*ROLES,))
     new = Item("role", "late", {"name": "late"})
     made = Item(
@@ -49,7 +49,7 @@ def test_they_are_compared_from_then_on() -> None:
 
 
 def replaced(text: str, name: str, new: str) -> str:
-    """The text with another name, where the old one stands alone."""
+    """Return the text with `new` in place of `name`, if the name stands alone."""
     return re.sub(rf'(?<![\w".]){re.escape(name)}(?![\w"])', lambda _: new, text)
 
 
@@ -60,7 +60,7 @@ def test_a_name_is_replaced_where_it_stands_alone(text: str, name: str) -> None:
 
 
 def belonging(whole: Difference, item: Item) -> list[Item]:
-    """By the chain of parents of each of the expected items."""
+    """Find the items that belong to `item` by the chain of parents of each expected item."""
 
     def is_on(each: Item) -> bool:
         up = parent(each) if each.kind != "column" else None
@@ -73,7 +73,7 @@ def belonging(whole: Difference, item: Item) -> list[Item]:
 
 
 def binds(item: Item, whole: Difference) -> bool:
-    """By a look at each table that goes."""
+    """Find out whether a foreign key binds the item, by looking at each dropped table."""
     going = [each.item for each in whole.changes if each.expected is None and each.item.kind == "table"]
     definition = str(item.facts.get("definition", ""))
     return definition.startswith("FOREIGN KEY") and any(

@@ -1,4 +1,4 @@
-"""What is concluded of a statement where no server can be asked: what it destroys, what it hides, what it leaves."""
+"""Static analysis of a statement without a server: what it destroys, what it hides, and which tables it leaves."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TABLES = """
 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
-    """These tables, as tables that were there before the plan."""
+    """Return these tables, as tables that existed before the plan."""
     made = after("SET search_path = app; " + TABLES, None)
     return replace(made, relations={name: _not_new(relation) for name, relation in made.relations.items()})
 

@@ -1,4 +1,4 @@
-"""The gates of a plan: what each stops, in which order, and that each command that an error names helps."""
+"""The gates of a plan: what each gate stops, in which order, and that every command that an error names helps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scripts on disk are one readable history, or the error names the file that breaks it."""
+"""The scripts on disk form one readable history, or the error names the file that breaks it."""
 
 from pathlib import Path
 
@@ -182,5 +182,5 @@ def test_line_endings_do_not_change_a_checksum_and_a_letter_does() -> None:
 
 
 def test_the_formula_of_checksums_is_a_storage_format() -> None:
-    """Ledgers hold this value: a change of the formula needs a new prefix."""
+    """Ledgers contain this value, so another formula needs a new prefix."""
     assert checksum("a\n") == "v1:87428fc522803d31065e7bce3cf03fe475096631e5e07bbd7a0fde60c4cf25c7"

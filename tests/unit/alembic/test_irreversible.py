@@ -1,4 +1,4 @@
-"""A downgrade that can only fail is named before anything runs; one that may fail is not."""
+"""A downgrade that always fails is rejected before anything runs. One that can succeed is not."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def test_a_downgrade_that_does_nothing_is_named_where_its_upgrade_does_something
 @pytest.mark.parametrize(
     ("upgrade", "downgrade"),
     [
-        # A merge.
+        # A merge revision.
         ("pass", "pass"),
         ("'Only joins.'", "..."),
         ("op.execute('UPDATE t SET a = 1')", "op.execute('UPDATE t SET a = 0')"),

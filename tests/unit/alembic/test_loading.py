@@ -1,4 +1,4 @@
-"""What is loaded for good is never looked at again by the garbage collector, which otherwise works as before."""
+"""Modules that stay loaded are hidden from the garbage collector, which otherwise works as before."""
 
 import gc
 from collections.abc import Iterator

@@ -39,13 +39,13 @@ def planned(*statements: str, catalog: Catalog = CATALOG) -> LockPlan:
             [("SHARE ROW EXCLUSIVE", ["app.users"]), ("ACCESS EXCLUSIVE", ["app.tasks"])],
         ),
         (["DROP TABLE tasks"], [("ACCESS EXCLUSIVE", ["app.tasks", "app.users"])]),
-        # What the revision creates, or calls by another name, nobody else knows by that name.
+        # No other session knows a table that the revision creates, or the new name of one that it renames.
         (["CREATE TABLE new (id int)", "ALTER TABLE new ADD x int", "DROP TABLE new"], []),
         (
             ["ALTER TABLE tasks RENAME TO jobs", "ALTER TABLE jobs ADD x int"],
             [("ACCESS EXCLUSIVE", ["app.tasks"])],
         ),
-        # Neither stops readers or writers, and no LOCK TABLE is for a view alone.
+        # Neither statement blocks readers or writers, and LOCK TABLE does not lock only a view.
         (["UPDATE tasks SET owner = 1", "COMMENT ON TABLE tasks IS ''"], []),
         (["DROP VIEW names"], []),
     ],
@@ -57,7 +57,7 @@ def test_the_locks_are_those_on_tables_from_before_the_revision(
 
 
 def test_they_are_taken_before_the_first_statement_that_needs_one() -> None:
-    """Not earlier: what runs before it, such as an UPDATE, stops no reader."""
+    """The locks are not taken earlier: the statements before it, such as an UPDATE, block no reader."""
     plan = planned("UPDATE tasks SET owner = 1", "ALTER TABLE users ADD x int", "ALTER TABLE tasks ADD x int")
     assert plan.statement == "ALTER TABLE users ADD x int"
     assert plan.tables == ("app.tasks", "app.users")

@@ -1,4 +1,4 @@
-"""Whatever no longer is as the manifest says is noticed, and line endings are not: they are git's to choose."""
+"""Every difference from the manifest is noticed, except line endings, which git can change."""
 
 import subprocess
 from dataclasses import replace
@@ -37,7 +37,7 @@ def complaint(directory: Path) -> str:
 
 @pytest.fixture
 def scripts(tmp_path: Path) -> Path:
-    """Three scripts and their manifest."""
+    """Write three scripts and their manifest."""
     directory = tmp_path / "migrations"
     for id, down in ((ONE, None), (TWO, ONE), (THREE, TWO)):
         write(directory, id, down)
@@ -86,7 +86,7 @@ def test_a_removed_and_an_added_file_are_named(scripts: Path) -> None:
 
 
 def test_writing_it_tells_what_has_changed_in_it_and_not_what_it_lacked(scripts: Path) -> None:
-    """No line says of the manifest that was just written that something is not in it."""
+    """No line of the output says that something is missing in the manifest that was just written."""
     versions = scripts / "versions"
     (versions / f"{THREE}_script.py").unlink()
     write(scripts, "20250104_004", TWO)
@@ -145,7 +145,7 @@ def test_no_changed_byte_of_it_goes_unnoticed(tmp_path_factory: pytest.TempPathF
 
 
 def test_a_script_that_fits_is_not_parsed(scripts: Path) -> None:
-    """What the checksum vouches for was read once, when the manifest was written."""
+    """A script whose checksum matches was parsed once already, when the manifest was written."""
     path = scripts / "versions" / f"{THREE}_script.py"
     history = History.load(scripts)
     entries = [revision.entry for revision in history.revisions.values()]

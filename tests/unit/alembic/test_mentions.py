@@ -1,4 +1,4 @@
-"""Which names a statement can mean, and whether it can touch a table that it does not name."""
+"""The names that a statement can refer to, and whether it can touch a table that it does not name."""
 
 import pytest
 
@@ -30,5 +30,5 @@ def test_a_statement_that_can_touch_others_mentions_nothing(statement: str) -> N
 
 
 def test_generated_names_begin_with_that_of_the_table() -> None:
-    """PostgreSQL shortens a long one."""
+    """PostgreSQL shortens a long name."""
     assert new_prefixes(f"CREATE TABLE tasks (id int); CREATE TABLE {'t' * 60} ()") == {"tasks_", "t" * 28}

@@ -1,4 +1,4 @@
-"""The naming rule accepts what it names, and gives ids that sort in order."""
+"""The naming rule accepts the names that it generates, and generates ids that sort in order."""
 
 from datetime import date
 

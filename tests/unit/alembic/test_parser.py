@@ -1,4 +1,4 @@
-"""The parser's door: trees of our own nodes, positions in characters, and no statement that ends the process."""
+"""The interface of the parser: trees of our own nodes, positions in characters, no statement that ends the process."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def every(tree: Any) -> Iterator[Node]:
 
 
 def shape(value: Any) -> Any:
-    """A tree without its positions."""
+    """Return a tree without its positions."""
     if isinstance(value, list):
         return [shape(each) for each in value]
     if isinstance(value, Node):
@@ -100,7 +100,10 @@ def shape(value: Any) -> Any:
 
 
 def test_the_library_is_that_of_the_pinned_release() -> None:
-    """Its structures are known for this one only: a release that changes them fails here, not by ending a process."""
+    """Its structures are known only for this release.
+
+    A release that changes them fails here, and not by ending a process.
+    """
     assert version("postgast").startswith("0.2.")
     assert library.parse("SELECT 1").startswith(b'{"version":1800')
     assert [path.name for path in library._folder().glob("libpg_query.*")] in (
@@ -116,8 +119,11 @@ def test_each_node_has_its_type(sql: str) -> None:
 
 
 def test_each_field_of_one_type_is_known() -> None:
-    """The JSON does not name these types, so they come from the field's name: each as libpg_query describes it."""
-    # Behind the parser, or two types for one name, which the parser's tests of statements cover.
+    """The JSON does not name these types, so the parser derives them from field names.
+
+    Compare with libpg_query's description.
+    """
+    # Fields of trees after parse analysis, or names with two types, which the parser's tests of statements cover.
     other = {
         "CallStmt.funcexpr", "ColumnDef.identitySequence", "CreateOpClassItem.name", "IntoClause.viewQuery",
         "JsonConstructorExpr.returning", "JsonExpr.returning", "JsonObjectAgg.arg", "JsonTablePathScan.path",
@@ -234,7 +240,7 @@ DEEP = {
 
 
 def test_a_name_that_can_be_a_keyword_is_looked_up() -> None:
-    """Any other name is taken for none, which saves a call of the scanner."""
+    """Any other name is assumed to be no keyword, which saves a call of the scanner."""
     schema = FileDescriptorSet.FromString(library.description())
     kinds = [kind for file in schema.file for kind in file.enum_type if kind.name == "Token"]
     tokens = [value.name for kind in kinds for value in kind.value]
@@ -247,7 +253,7 @@ def test_a_name_that_can_be_a_keyword_is_looked_up() -> None:
 @pytest.mark.few(2)
 @pytest.mark.parametrize("kind", DEEP)
 def test_a_deep_statement_is_parsed_or_refused(kind: str) -> None:
-    """In a process of its own: what is not, ends it."""
+    """This runs in a process of its own, because a statement that is neither parsed nor refused ends the process."""
     code = (
         "import sys\n"
         "from pulumi_alembic.sql.effects import effects\n"

@@ -1,4 +1,4 @@
-"""Contracts that are held: which revisions wait, and until when. Pure."""
+"""Contracts that are held back: which revisions wait, and until when. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def history(*lines: str) -> History:
-    """`"2<1"`: the expand 2 builds on 1; `"c3<2"`: c3 is a contract."""
+    """Build a history: `"2<1"` is an expand 2 that builds on 1, `"c3<2"` a contract c3."""
     revisions = []
     for line in lines:
         id, _, downs = line.partition("<")
@@ -34,7 +34,7 @@ BRANCHES = history("1", "c2<1", "3<1", "4<3", "5<c2,4")
 
 
 def held(of: History, contracts: Contracts, current: tuple[str, ...] = ("1",), **ago: int) -> Plan:
-    """The plan to the head; `ago` says by revision, behind an underscore, how many hours ago it was applied."""
+    """Return the plan to the head. `ago` gives by `_REVISION` how many hours ago it was applied."""
     at = {id.removeprefix("_"): NOW - timedelta(hours=hours) for id, hours in ago.items()}
     steps = plan(of, current, of.heads[0])
     assert phases.awaited(steps, of) <= {*of.revisions}

@@ -1,4 +1,4 @@
-"""A drop is plain where its text alone shows all that it takes; anything else is looked at more closely."""
+"""A drop is plain if its text alone shows everything that it drops. Every other drop is examined more closely."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A plan holds exactly the revisions that lead from the database's heads to the target, in an order that can run."""
+"""A plan contains exactly the revisions that lead from the database's heads to the target, in an order that can run."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from pulumi_alembic.scripts.revision import Revision, checksum
 
 
 def history(*lines: str) -> History:
-    """`"2<1"`: revision 2 builds on 1; `"4<2,3"`: 4 merges 2 and 3."""
+    """Build a history: `"2<1"` is a revision 2 that builds on 1, `"4<2,3"` a revision 4 that merges 2 and 3."""
     revisions = []
     for line in lines:
         id, _, downs = line.partition("<")
@@ -72,7 +72,7 @@ def test_a_plan_reads_as_one_line() -> None:
 
 @st.composite
 def histories(draw: st.DrawFn) -> History:
-    """Any history of up to twelve revisions, each building on up to two earlier ones."""
+    """Draw a history of up to twelve revisions, each of which builds on up to two earlier ones."""
     lines: list[str] = []
     for number in range(draw(st.integers(1, 12))):
         downs = draw(st.sets(st.integers(0, number - 1), max_size=2)) if number else set()

@@ -1,4 +1,4 @@
-"""An review of a plan survives its JSON, and anything else is refused with its place."""
+"""A plan review survives its JSON. Any other document is refused with the place of the first error."""
 
 import json
 from dataclasses import fields, is_dataclass, replace
@@ -85,7 +85,7 @@ def test_a_key_that_a_newer_version_wrote_is_passed_over() -> None:
 
 
 def reworded(value: Any) -> Any:
-    """An review whose every text for people is another one; none is there that was not, and none is gone."""
+    """Return a review with another wording of every text for people. No text is added and none is removed."""
     words = {
         Finding: ("message", "suggestion", "excused"),
         Effects: ("unknown",),
@@ -161,7 +161,7 @@ def test_a_finding_of_another_rule_severity_or_table_is_another_plan(changed: di
 
 
 def test_what_was_measured_is_no_part_of_the_digest() -> None:
-    """So an approval of a rehearsed preview holds in an update, which does not rehearse."""
+    """So the approval of a rehearsed preview is valid in an update, which does not rehearse."""
     measured = replace(STATEMENT, measured=Effects((Lock("t", "SHARE"),)))
     seen = Rehearsed((measured,), ("table t",), (), (), "fails", "differs", ("+ x",))
     rehearsed = with_revision(statements=(measured,), rehearsed=seen)

@@ -1,4 +1,4 @@
-"""A policy is one that can be kept, or is refused with what is wrong with it."""
+"""A policy that cannot be followed is rejected with the reason."""
 
 import pytest
 
@@ -75,7 +75,7 @@ def test_a_policy_made_in_python_is_checked_alike(name: str, value: float) -> No
     ],
 )
 def test_its_settings_make_the_same_policy_again(settings: dict[str, str]) -> None:
-    """They are what goes through Pulumi's engine to the provider."""
+    """The settings are what passes through Pulumi's engine to the provider."""
     policy = Policy.parse(settings)
     assert policy.settings == settings
     assert Policy.parse(policy.settings) == policy

@@ -1,4 +1,4 @@
-"""What a preview shows of a plan: in a few lines what can hurt, and line by line what runs."""
+"""What a preview shows of a plan: its risks in a few lines, and its statements line by line."""
 
 from pulumi_alembic.review.plan_review import (
     RESTORES,
@@ -80,7 +80,7 @@ def test_statements_are_shown_line_by_line_as_they_are_behind_what_they_do() -> 
 
 
 def test_what_was_measured_is_shown_in_place_of_what_was_concluded() -> None:
-    """And what else the rehearsal showed: what it created, and that the downgrade restores another schema."""
+    """It also shows what else the rehearsal found: created objects, and that the downgrade restores another schema."""
     concluded, measured = (Effects((Lock("t", mode),)) for mode in ("SHARE", "EXCLUSIVE"))
     statement = StatementReview("SQL", effects=concluded, measured=measured)
     seen = Rehearsed(made=("table u",), way_back="does not restore the same schema", left=("+ column t.x int",))
@@ -97,7 +97,7 @@ def test_what_was_measured_is_shown_in_place_of_what_was_concluded() -> None:
 
 
 def test_a_rehearsal_with_some_of_the_tables_says_how_many_it_had() -> None:
-    """What is said of the downgrade is said of these."""
+    """The statement about the downgrade is limited to these tables."""
     revision = RevisionReview("r1", "does", "f", "v1:0", "upgrade", rehearsed=Rehearsed(way_back=RESTORES))
     review = PlanReview("base", "r1", "upgrade", rehearsed=True, copied="14 of 10,000 tables", revisions=(revision,))
     assert summary(review)[-2] == (
@@ -112,7 +112,10 @@ def test_why_there_was_no_rehearsal_is_said() -> None:
 
 
 def test_a_lock_that_only_rows_show_is_not_said_to_be_measured() -> None:
-    """As that of a foreign key that cascades. One that rows have nothing to do with was not taken."""
+    """A foreign key that cascades takes such a lock.
+
+    A lock that does not depend on rows, and was not measured, is not shown.
+    """
     cascade, strong = Lock("child", "ROW EXCLUSIVE"), Lock("other", "SHARE")
     parent = Lock("t", "ROW EXCLUSIVE")
     statement = StatementReview("SQL", effects=Effects((parent, cascade, strong)), measured=Effects((parent,)))

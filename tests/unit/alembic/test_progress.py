@@ -1,4 +1,4 @@
-"""How far an update is, reported to the engine now and then."""
+"""The progress of an update, reported to the engine from time to time."""
 
 from __future__ import annotations
 

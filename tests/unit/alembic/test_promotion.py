@@ -1,4 +1,4 @@
-"""A proof says of a revision what was applied, and nothing less lets it through."""
+"""A promotion record says what was applied for a revision. Without a complete record the revision does not run."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The provider's promises to the engine that need no database."""
+"""Promises of the provider to the engine that need no database."""
 
 import base64
 
@@ -21,13 +21,13 @@ SAME = {key: value for key, value in OLD.items() if key != "revision"}
     ],
 )
 def test_the_path_in_every_state_file_still_leads_to_the_class(provider: type, stored: bytes) -> None:
-    """State files hold a reference, which must find the class for as long as such a file exists."""
+    """State files contain a reference that must find the class for as long as such a file exists."""
     assert dill.loads(stored + b".") is provider
 
 
 @pytest.mark.parametrize("provider", [MigrationsProvider, PasswordProvider])
 def test_a_provider_is_stored_by_reference(provider: type) -> None:
-    """By value, every edit of its code would be a change of every stack, and refresh would run the old code."""
+    """Stored by value, every edit of its code would change every stack, and refresh would run the old code."""
     serialized = dill.dumps(provider(), recurse=True)
     assert provider.__module__.encode() in serialized
     assert len(base64.b64encode(serialized)) < 150
@@ -42,7 +42,7 @@ def test_nothing_planned_and_nothing_moved_is_no_change() -> None:
 
 
 def test_a_refresh_compares_with_the_inputs_of_the_update_that_ran() -> None:
-    """Its plan has run, although those inputs hold it."""
+    """Those inputs contain a plan, and that plan has run."""
     assert not changes(plan="base → 2, 2 upgrades")
 
 
@@ -56,13 +56,13 @@ def test_a_schema_moved_behind_the_stack_is_a_change_at_refresh() -> None:
 
 
 def test_deleting_leaves_the_database_alone() -> None:
-    """The address leads nowhere: an attempt to connect would fail."""
+    """The address belongs to no server, so an attempt to connect would fail."""
     MigrationsProvider().delete("id", {**OLD, "url": "postgresql://127.0.0.1:1/none"})
 
 
 @pytest.mark.parametrize("start", ["", "taskdb server start"])
 def test_a_stopped_server_is_named_with_the_command_that_starts_it(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a destroy, and by a refresh, which run no program that could say it."""
+    """A destroy and a refresh print the command, because they run no program that could print it."""
     said: list[str] = []
     monkeypatch.setattr(Log, "warning", lambda self, text: said.append(text))
     props = {**OLD, "url": "postgresql://one:hush@127.0.0.1:1/none", "__start": start}

@@ -1,4 +1,4 @@
-"""A trace shows a statement without any value in it, whatever quotes the value is in."""
+"""A trace shows a statement without its values, in every style of quoting."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_constants_and_comments_are_left_out(sql: str) -> None:
 @given(_TEXT, _TEXT)
 @example("", "e")
 def test_no_quoting_shows_a_value(value: str, before: str) -> None:
-    """Whatever stands in front, a constant is not shown, unless a quote before it opened a name."""
+    """A constant is never shown, unless a quote before it has opened a name."""
     quoted = "'" + value.replace("'", "''") + "s3cr3t'"
     shown = without_constants(f"SELECT a, {quoted}")
     assert "s3cr3t" not in shown

@@ -1,4 +1,4 @@
-"""The history of a database fits 100 columns, whatever is in its ledger."""
+"""The history of a database fits 100 columns, for every content of its ledger."""
 
 from datetime import UTC, datetime
 

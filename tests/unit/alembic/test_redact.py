@@ -1,4 +1,4 @@
-"""No password that SQL or a script holds is in what is shown of it."""
+"""No text that is shown of SQL or of a script contains a password."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a rehearsal refuses to send, and what it does not."""
+"""The statements that a rehearsal refuses to send, and those that it sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rehearsal shows of a rename: the object has another name, and nothing is made or dropped."""
+"""A rehearsal shows a rename as a rename: nothing is created or dropped."""
 
 from pulumi_alembic.review.rehearsal.renames import Rename, called, renames
 

@@ -1,4 +1,4 @@
-"""What a preview shows of each revision, without a server anywhere."""
+"""What a preview shows of each revision, without any server."""
 
 import gc
 import random
@@ -41,7 +41,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def upgrade(project: Path) -> Render:
-    """Renders scripts with these upgrades, the body of each at line 6."""
+    """Render scripts with these upgrades. The body of each begins at line 6."""
 
     def rendered(*bodies: str, top: str = "") -> tuple[Rendered, ...]:
         for id, down, body in zip(IDS, [None, *IDS], bodies, strict=False):
@@ -60,7 +60,7 @@ def write(project: Path, id: str, down: str | None, upgrade: str, downgrade: str
 
 
 def test_each_step_has_its_own_statements_in_the_order_of_the_plan(upgrade: Render) -> None:
-    """One revision's transaction, block or failure is nothing to the next one."""
+    """A transaction, block or failure of one revision does not affect the next one."""
     one, two, three = upgrade(
         'op.execute("CREATE TABLE a (x int)")', "raise ValueError", 'op.execute("DROP TABLE a"); op.execute("SELECT 1")'
     )
@@ -70,7 +70,7 @@ def test_each_step_has_its_own_statements_in_the_order_of_the_plan(upgrade: Rend
 
 
 def test_what_a_revision_sets_on_its_connection_ends_with_it(upgrade: Render) -> None:
-    """All are rendered over one connection and in one context, as they run."""
+    """All revisions are rendered over one connection and in one context, as they run."""
     one, two, three = upgrade(
         'op.get_bind().execution_options(schema_translate_map={None: "other"}); op.create_table("a")',
         'op.create_table("a")',
@@ -113,7 +113,7 @@ def test_a_script_that_only_computes_is_not_watched(source: str) -> None:
 
 
 def test_downgrades_are_rendered_downwards(project: Path) -> None:
-    """The functions that run are those of the plan's direction, the newest first."""
+    """A downgrade calls the functions of the plan's direction, the newest revision first."""
     write(project, IDS[0], None, "1 / 0", 'op.drop_table("a")')
     write(project, IDS[1], IDS[0], "1 / 0", 'op.execute("DROP TABLE b")')
     history = History.load(project)
@@ -123,7 +123,7 @@ def test_downgrades_are_rendered_downwards(project: Path) -> None:
 
 
 def test_a_plan_without_steps_imports_neither_alembic_nor_sqlalchemy(project: Path) -> None:
-    """With nothing pending there is nothing to be slow about."""
+    """If nothing is pending, nothing slow is loaded."""
     import subprocess
 
     code = (
@@ -137,7 +137,7 @@ def test_a_plan_without_steps_imports_neither_alembic_nor_sqlalchemy(project: Pa
 
 
 def test_an_env_py_that_runs_nothing_is_named(project: Path) -> None:
-    """Nothing to show would look like nothing to do."""
+    """An empty preview would look as if nothing had to be done."""
     write(project, IDS[0], None, "pass")
     (project / "env.py").write_text("")
     history = History.load(project)
@@ -146,7 +146,7 @@ def test_an_env_py_that_runs_nothing_is_named(project: Path) -> None:
 
 
 def test_an_env_py_that_fails_is_an_error_of_one_line(project: Path) -> None:
-    """Its exception is told, without a traceback."""
+    """The error contains the message of the exception, without a traceback."""
     write(project, IDS[0], None, "pass")
     (project / "env.py").write_text("raise ValueError('no\\nway')")
     history = History.load(project)
@@ -169,7 +169,7 @@ def test_an_env_py_that_fails_is_an_error_of_one_line(project: Path) -> None:
     ],
 )
 def test_what_a_script_would_do_beside_the_database_does_not_happen(upgrade: Render, tmp_path: Path, body: str) -> None:
-    """A preview ends the script before it does it."""
+    """A preview ends the script before such a call."""
     [one] = upgrade(body.format(path=str(tmp_path / "made")))
     assert one.runs_python.startswith("line 6: reads ")
     assert not (tmp_path / "made").exists()
@@ -192,7 +192,7 @@ def test_what_a_script_would_do_beside_the_database_does_not_happen(upgrade: Ren
     ],
 )
 def test_what_differs_the_next_time_is_said_with_its_line(upgrade: Render, top: str, body: str, reason: str) -> None:
-    """In the function or at the script's import."""
+    """This holds in the function, and at the script's import."""
     [one] = upgrade(body, top=top)
     assert one.runs_python.startswith(reason)
 
@@ -208,14 +208,14 @@ def test_what_differs_the_next_time_is_said_with_its_line(upgrade: Render, top: 
     ],
 )
 def test_what_always_computes_the_same_is_rendered(upgrade: Render, top: str, body: str) -> None:
-    """Not every import is a secret."""
+    """Not every import makes a result unpredictable."""
     [one] = upgrade(body, top=top)
     assert one.runs_python == ""
     assert one.statements
 
 
 def test_what_the_garbage_collector_calls_is_not_the_scripts_doing(upgrade: Render) -> None:
-    """It comes at any line, and would label another revision each time."""
+    """The collector can run at any line, so another revision would be labelled in each preview."""
     clock: list[float] = []
     threshold = gc.get_threshold()
     gc.callbacks.append(lambda *_: clock.append(time.perf_counter()))
@@ -230,7 +230,7 @@ def test_what_the_garbage_collector_calls_is_not_the_scripts_doing(upgrade: Rend
 
 
 def test_a_reading_is_told_even_where_the_script_catches_everything(upgrade: Render) -> None:
-    """Whatever it did behind it was made up."""
+    """The script continued with a value that the preview had invented."""
     [one] = upgrade(
         "\n  try:\n   n = op.get_bind().connection.cursor().fetchone()\n  except BaseException:\n   n = 5"
         "\n  op.execute(str(n))"
@@ -239,7 +239,10 @@ def test_a_reading_is_told_even_where_the_script_catches_everything(upgrade: Ren
 
 
 def test_a_script_that_was_ended_does_not_go_on(upgrade: Render, tmp_path: Path) -> None:
-    """Its own `except Exception` is for errors; this is none, and what it would do there does not happen."""
+    """The script's own `except Exception` is for errors.
+
+    The end of a preview is not an error, so the handler does not run.
+    """
     [one] = upgrade(f"""
   try:
     open('/nowhere')
@@ -252,7 +255,7 @@ def test_a_script_that_was_ended_does_not_go_on(upgrade: Render, tmp_path: Path)
 def test_an_error_that_a_helper_catches_is_told(
     upgrade: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the statement failed, the script would go on, and the SQL would not."""
+    """In the database the statement can fail and the script goes on, but the rendered SQL would stop."""
     (tmp_path / "lenient_helper.py").write_text(
         "def run(op, sql):\n  try:\n    op.execute(sql)\n  except Exception:\n    pass\n"
     )
@@ -262,25 +265,25 @@ def test_an_error_that_a_helper_catches_is_told(
 
 
 def test_an_error_that_is_only_told_again_is_none(upgrade: Render) -> None:
-    """A handler that raises ends the revision, as psql ends."""
+    """A handler that raises ends the revision, just as psql ends."""
     [one] = upgrade("\n  try:\n   op.execute('SELECT 1')\n  except Exception as e:\n   raise ValueError(1) from e")
     assert one == Rendered((("SELECT 1", False),))
 
 
 def test_a_script_prints_nothing_into_a_preview(upgrade: Render, capfd: pytest.CaptureFixture[str]) -> None:
-    """The preview's output may be JSON."""
+    """The preview's output can be JSON."""
     upgrade("print('hello'); op.execute('SELECT 1')")
     assert capfd.readouterr().out == ""
 
 
 def test_a_password_is_in_no_reason(upgrade: Render) -> None:
-    """An exception may quote its statement."""
+    """An exception can quote its statement."""
     [one] = upgrade("""raise ValueError("ALTER ROLE x PASSWORD 'secret'")""")
     assert "secret" not in one.runs_python
 
 
 def test_rendering_is_the_same_twice(upgrade: Render) -> None:
-    """An approval by digest depends on it, whatever happened in the process before."""
+    """An approval by digest depends on it, so earlier events in the process must not matter."""
     body = "op.get_bind().execute(sa.text('SELECT :a, :b'), {'a': chr(92), 'b': b'x'})"
     first = upgrade(body)
     random.seed(5)
@@ -316,12 +319,12 @@ def test_rendering_is_the_same_twice(upgrade: Render) -> None:
     ],
 )
 def test_a_literal_has_the_type_that_psycopg_would_send(value: object, sql: str) -> None:
-    """A bare one would be of another type, and make another column or find another function."""
+    """A bare literal would have another type, and so create another column or call another function."""
     assert literal(value) == sql
 
 
 def test_percent_signs_are_what_psycopg_makes_of_them() -> None:
-    """Doubled they are one where there are parameters, and stay as they are where there are none."""
+    """A doubled percent sign becomes one if there are parameters, and stays doubled otherwise."""
     assert bound("SELECT 5 %% 3, '%%s'", ()) == "SELECT 5 % 3, '%s'"
     assert bound("SELECT 5 % 3, '%s %%'", None) == "SELECT 5 % 3, '%s %%'"
     assert bound("%(a)s%%%(b)s %(a)s", {"a": "x", "b": "%s", "c": 1}) == "'x'%'%s' 'x'"
@@ -345,13 +348,13 @@ def test_percent_signs_are_what_psycopg_makes_of_them() -> None:
     ],
 )
 def test_parameters_that_psycopg_would_refuse_are_refused(query: str, parameters: list[object]) -> None:
-    """The update would fail: there is no SQL to show."""
+    """The update would fail, so there is no SQL to show."""
     with pytest.raises(Unbindable):
         bound(query, parameters)
 
 
 def test_what_an_exception_says_is_the_same_in_every_process() -> None:
-    """A plan's digest is over it."""
+    """A plan's digest covers this text."""
     assert first_line(AssertionError("not <psycopg at 0x7Ff4d390ecd0>")) == "AssertionError: not <psycopg at 0x…>"
 
 
@@ -366,7 +369,7 @@ def test_a_script_that_was_edited_since_it_was_read_is_not_imported(tmp_path: Pa
 
 
 def test_a_module_is_made_of_the_text_that_was_read_as_python_reads_a_file(tmp_path: Path) -> None:
-    """A later edit does not run, nor does the module get a future import of this package's."""
+    """A later edit of the file does not run, and the module gets no future import of this package."""
     path = tmp_path / "20250101_001_script.py"
     path.write_text(
         "# coding: latin-1\nrevision = '20250101_001'\ndown_revision = None\n"

@@ -1,4 +1,4 @@
-"""What a program may give to the resource, and what it is told where a preview could not plan with it."""
+"""What a program can pass to the resource, and the error if a preview cannot plan with it."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ DIRECTORY = str(PROJECT / "migrations")
 
 
 class Mocks(pulumi.runtime.Mocks):
-    """Answers each registration with its inputs, and remembers them."""
+    """Answers each registration with its inputs, and records them."""
 
     def __init__(self) -> None:
         self.inputs: list[dict[str, Any]] = []
@@ -28,7 +28,10 @@ class Mocks(pulumi.runtime.Mocks):
 
 
 def registered(**arguments: Any) -> list[dict[str, Any]]:
-    """What a preview of the resource registers; each argument makes its value when there is a program to be part of."""
+    """Return the inputs that a preview of the resource registers.
+
+    Each argument is a function that is called in the program.
+    """
     mocks = Mocks()
     pulumi.runtime.set_mocks(mocks, project="shop", stack="dev", preview=True)
 
@@ -69,7 +72,7 @@ def test_url_and_approval_may_be_outputs() -> None:
         url=lambda: pulumi.Output.from_input("postgresql://elsewhere"),
         approval=lambda: Approval(pulumi.Output.from_input("v1:")),
     )
-    # The first one is a secret, whatever it was given as.
+    # The URL is a secret, even if a plain value was given.
     assert (inputs["url"]["value"], inputs["__approved"]) == ("postgresql://elsewhere", "v1:")
 
 
@@ -110,7 +113,7 @@ def test_a_query_goes_to_the_provider_with_its_address_as_a_secret() -> None:
 
 
 def test_one_database_has_no_property_of_a_fan_out() -> None:
-    """Else every state there is would have a change."""
+    """Otherwise every existing state would show a change."""
     [inputs] = registered()
     assert not inputs.keys() & {"databases", "query", "waves", "revisions", "failures"}
 

@@ -1,4 +1,4 @@
-"""A revision is tried again after what the same again may cure, and for so long."""
+"""A revision is retried after an error that can disappear, until its deadline."""
 
 import psycopg
 import pytest
@@ -12,7 +12,7 @@ GONE = psycopg.OperationalError("consuming input failed: server closed the conne
 
 
 class Clock:
-    """Shows the time it was set to."""
+    """Shows the time that it was set to."""
 
     now = 100.0
 
@@ -27,7 +27,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def retries(clock: Clock) -> Retries:
-    """In the first attempt at a revision, which has 10 s."""
+    """Return retries in the first attempt at a revision, which has 10 s."""
     made = Retries(Policy(lock_deadline=10), clock)
     made.begin("one")
     return made
@@ -69,7 +69,7 @@ def test_no_pause_ends_behind_the_deadline_and_none_begins_there(retries: Retrie
 
 
 def test_the_time_begins_with_the_first_failure(retries: Retries, clock: Clock) -> None:
-    """An index may have been built for an hour before the first lock was not to be had."""
+    """An index can build for an hour before the first lock cannot be taken."""
     clock.now += 3600
     assert retries.pause(BUSY) is not None
 
@@ -88,7 +88,7 @@ def test_each_revision_has_its_own_time(retries: Retries, clock: Clock) -> None:
     "error", [GONE, psycopg.errors.AdminShutdown(), psycopg.errors.CrashShutdown()], ids=["cut", "shut", "crashed"]
 )
 def test_a_lost_connection_is_tried_again_at_once_and_once(retries: Retries, error: psycopg.Error) -> None:
-    """A statement that crashes the server would crash it until the deadline."""
+    """A statement that crashes the server would otherwise crash it until the deadline."""
     assert retries.pause(error) == 0
     retries.begin("one")
     assert retries.pause(error) is None

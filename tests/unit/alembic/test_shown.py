@@ -1,4 +1,4 @@
-"""The plan that a preview has printed is known to the update of the same engine process, and to nobody else."""
+"""The update of the same engine process, and only this one, knows the plan that a preview has printed."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""The page of `status` can be read: every text has enough contrast, and every region a name."""
+"""The page of `status` is accessible: every text has enough contrast, and every region has a name."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The tables of a plan are those that it changes and their neighbours, each as it is before and after."""
+"""The tables of a plan are the tables that it changes and their neighbours, each before and after the plan."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ BEFORE = """
 
 
 def settled(catalog: Catalog) -> Catalog:
-    """As it is read from a server: no column is new."""
+    """Return the catalog as if it had been read from a server: no column is new."""
     relations = {
         name: replace(each, columns={key: replace(column, new=False) for key, column in each.columns.items()})
         for name, each in catalog.relations.items()

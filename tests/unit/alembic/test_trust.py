@@ -1,4 +1,4 @@
-"""What a stack remembers of its scripts: a digest of each, short enough for a state file."""
+"""What a stack's state keeps about its scripts: a digest of each, short enough for a state file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Flags are read as the Pulumi CLI reads them, wherever they stand."""
+"""Flags are read as the Pulumi CLI reads them, at every position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A state that the Pulumi CLI wrote comes out as it went in, also what this engine does not know."""
+"""A state that the Pulumi CLI wrote is written unchanged, including fields that this engine does not know."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ CHANGES: dict[str, Any] = {
 
 
 def test_each_change_of_a_resource_is_in_the_next_text_of_the_state(crypter: Crypter) -> None:
-    """Documents and texts of what was not changed are those of the write before."""
+    """Documents and texts of unchanged resources are reused from the write before."""
     assert CHANGES.keys() == {field.name for field in fields(ResourceState)}
     codec = Codec(crypter)
     snapshot = codec.snapshot(DEPLOYMENT)
@@ -109,7 +109,7 @@ def test_what_becomes_secret_is_not_in_the_next_text_of_the_state(crypter: Crypt
 def test_the_manifest_is_stamped_with_the_version_and_its_digest(crypter: Crypter) -> None:
     manifest = Codec(crypter).deployment(Snapshot())["manifest"]
     assert manifest["version"] == "v3.260.0"
-    # The digest that the CLI of that version writes.
+    # The digest that the CLI of this version writes.
     assert manifest["magic"] == "7dff0d166258e7f1d265e8e044021ea087795d58a0c6415ab6fe8b7c790e447f"
 
 
@@ -128,7 +128,7 @@ def test_a_state_with_secrets_needs_the_passphrase(monkeypatch: pytest.MonkeyPat
 def test_a_state_is_read_by_its_own_salt_and_written_with_the_stacks(
     crypter: Crypter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The configuration of a checkout may have none yet, or one of a later day."""
+    """The configuration of a checkout can have no salt yet, or a newer one."""
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "")
     expected = Codec(crypter).snapshot(DEPLOYMENT).resources[-1].outputs
     assert Codec(None).snapshot(DEPLOYMENT).resources[-1].outputs == expected

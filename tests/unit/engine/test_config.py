@@ -1,4 +1,4 @@
-"""Editing a stack's configuration changes one value and nothing else of the file."""
+"""An edit of a stack's configuration changes one value and nothing else in the file."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_declared_defaults_are_values_and_what_fits_is_not_complained_of(tmp_pat
 
 
 def test_a_path_leads_into_objects_and_every_other_line_stays(config: ConfigFile) -> None:
-    """As the CLI 3.260 writes it, but for the order of new keys."""
+    """The result is what the CLI 3.260 writes, except for the order of new keys."""
     config.set("server.ports[0]", "80", path=True)
     config.set("server.ports[1]", "007", path=True)
     config.set('server["a.b"].on', "true", path=True)
@@ -159,6 +159,6 @@ def test_a_path_that_leads_nowhere_is_refused_and_nothing_is_written(config: Con
     ],
 )
 def test_yaml_is_read_as_the_cli_reads_it(tmp_path: Path, written: str, text: str) -> None:
-    """The texts are those of `pulumi config --json`, CLI 3.260."""
+    """The texts are from `pulumi config --json`, CLI 3.260."""
     (tmp_path / "Pulumi.dev.yaml").write_text(f"config:\n  rec:a: {written}\n")
     assert _config(tmp_path).values()["rec:a"].text == text

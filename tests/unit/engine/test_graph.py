@@ -1,4 +1,4 @@
-"""Deletes go from the dependents to what they depend on, and dependents are found through every kind of edge."""
+"""Deletes go from dependents to their dependencies, and dependents are found through every kind of edge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a program, a plugin or a state says: no display lets it command a terminal or a CI log."""
+"""No display passes commands to a terminal or a CI log, for any text of a program, a plugin or a state."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from pulumi_embedded.printable import GuardedStream
 from pulumi_embedded.storage.target import Target
 from tests.unit.test_printable import HOSTILE, assert_harmless
 
-# What rich writes beside the text.
+# The control sequences that rich writes itself.
 OWN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r(?=\x1b|\n|$)")
 
 
@@ -42,7 +42,7 @@ ROOT = "urn:pulumi:dev::p::pulumi:pulumi:Stack::p-dev"
 
 
 def events(text: str) -> list[Event]:
-    """Each kind of event, with the text wherever somebody else's can be."""
+    """Return one event of each kind, with the text in every field that can come from outside."""
     urn = f"urn:pulumi:dev::p::{text}$a:b:{text}::{text}"
     long = f"{text}\nsecond\n{text}\n{text}third"
     old = ResourceState(urn=urn, type=text, custom=True, parent=ROOT)

@@ -1,4 +1,4 @@
-"""A step begins only when the state says so, and one write says it for all that waited for the one before."""
+"""A step begins only after it is in the state. One write serves all steps that waited for the write before."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_one_write_does_for_all_that_wait_for_it() -> None:
         thread.join()
 
     assert written[0] == {names[0]} and written[-1] == {*names}
-    # A thread may not have come to its write yet when the second one begins.
+    # A thread can be late for the second write.
     assert len(written) < 10
     assert all(name in begun[name] for name in names)
 

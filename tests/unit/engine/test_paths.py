@@ -1,4 +1,4 @@
-"""Property paths name places in values as in ignore_changes."""
+"""Property paths name places in values, as in ignore_changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which modules the dynamic providers of a state are made of, read from pickles that are not run."""
+"""The modules that the dynamic providers of a state need, read from pickles that are not executed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def packed(value: object) -> str:
 
 
 class Run:
-    """Makes a file as soon as it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""A registration or a step is what the plan says, or the engine says in which way it is not."""
+"""A registration or a step agrees with the plan, or the engine says how it differs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ GOAL = Goal(
         ({"dependencies": ["c"]}, f"dependencies changed: added c; deleted {HEAD}walk:index:Thing::b"),
         ({"aliases": [Alias(name="x")]}, "aliases changed: added { x     false}"),
         ({"property_dependencies": {"of": ["c"]}}, "dependencies for of changed: added c"),
-        # Not among what a plan has.
+        # A plan does not contain these options.
         ({"retain_on_delete": True, "deleted_with": "x", "replace_on_changes": ["a"], "version": "2"}, ""),
     ],
 )
@@ -77,7 +77,7 @@ def test_a_resource_that_was_to_be_deleted_is_not_registered() -> None:
     [
         (({}, {}), {}, {}, ""),
         (({}, {"a": 1}), {}, {"a": 1}, ""),
-        # A value that somebody has set meanwhile is not set again, and one of another value is.
+        # A value that was already set in the meantime is not set again. A property with another value is changed.
         (({}, {"a": 1}), {"a": 1}, {"a": 1}, ""),
         (({}, {"a": 1}), {"a": 2}, {"a": 1}, ""),
         (({"a": 1}, {"a": 2}), {"a": 2}, {"a": 2}, ""),
@@ -96,10 +96,10 @@ def test_a_resource_that_was_to_be_deleted_is_not_registered() -> None:
         (({}, {}), {}, {"a": 1, "b": True}, "=+a[{1}], =+b[{true}]"),
         (({"a": 1}, {"a": 1}), {"a": 1}, {}, "=-a"),
         (({"a": 1}, {"a": 1}), {"a": 1}, {"a": 2.5}, "=~a[{2.5}]"),
-        # No value is the same as none.
+        # A property without a value equals an absent property.
         (({}, {}), {}, {"a": None}, ""),
         (({"a": 1}, {"a": None}), {"a": 1}, {}, ""),
-        # What was unknown can become any value, or none.
+        # An unknown value can become any value, or none.
         (({}, {"a": UNKNOWN}), {}, {"a": [1]}, ""),
         (({}, {"a": UNKNOWN}), {}, {}, ""),
         (({"a": 1}, {"a": UNKNOWN}), {"a": 1}, {}, ""),
@@ -111,7 +111,7 @@ def test_a_resource_that_was_to_be_deleted_is_not_registered() -> None:
             {"a": {"y": [2, "z"], "z": None}},
             "++a[{map[x:output<string>{} y:{[output<string>{} {1}]}]}!={map[y:{[{2} {z}]} z:{<nil>}]}]",
         ),
-        # A boolean is no number, and a secret no plain value; no secret is shown.
+        # A boolean is not a number, and a secret is not a plain value. No secret is shown.
         (({}, {"a": 1}), {}, {"a": True}, "++a[{1}!={true}]"),
         (({}, {"a": Secret("s")}), {}, {"a": Secret("s")}, ""),
         (({}, {"a": Secret(UNKNOWN)}), {}, {"a": Secret("s")}, ""),
@@ -199,7 +199,7 @@ def test_what_was_not_to_be_imported_is_refused_before_its_import() -> None:
 def test_the_steps_that_were_not_met_are_missing() -> None:
     assert list(constraint(Op.UPDATE).missing(set())) == [URN]
     assert list(constraint(Op.DELETE).missing({URN})) == [URN]
-    # Somebody else has deleted it.
+    # Another user has deleted it.
     assert list(constraint(Op.DELETE).missing(set())) == []
     held = constraint(Op.UPDATE)
     held.decided([Step(Op.SAME, state(), state())])

@@ -1,4 +1,4 @@
-"""The file of a plan is Pulumi's own: what the CLI saved is read, and what is saved has the same form."""
+"""Plan files have Pulumi's own format: a plan that the CLI saved is read, and a plan is saved in the same form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pulumi_embedded.storage.plan_document import parse_plan, plan_document
 from pulumi_embedded.storage.secrets import Crypter
 
 SAVED = Path(__file__).parents[2] / "fixtures/saved_plans"
-# As the Pulumi CLI saves them, and as this engine saved them first: names of fields are never changed.
+# Plans saved by the Pulumi CLI, and by the first version of this engine. Names of fields never change.
 FILES = [
     f"{engine}_{what}.json" for engine in ("cli_3_260_0", "embedded_2026_11_30") for what in ("changes", "new_stack")
 ]
@@ -34,7 +34,7 @@ def saved(name: str) -> str:
 
 
 def opened(value: Any) -> Any:
-    """A document with its secrets in plain text."""
+    """Return a document with its secrets in plain text."""
     if isinstance(value, list):
         return [opened(each) for each in value]
     if not isinstance(value, dict):
@@ -66,7 +66,7 @@ def test_fields_that_this_engine_does_not_know_are_ignored(codec: Codec) -> None
 
 
 def edited(path: str, value: Any) -> str:
-    """The CLI's plan with another value at a path; `*` is each resource."""
+    """Return the CLI's plan with another value at a path. `*` stands for each resource."""
     document = json.loads(saved(WHOLE))
 
     def edit(part: Any, names: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Nothing that the engine writes can be read by another user of the machine, whatever the umask is."""
+"""No other user of the machine can read a file that the engine writes, with any umask."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def mode(path: Path) -> int:
 
 
 def open_to_others(folder: Path) -> list[str]:
-    """What another user could read or enter below the folder."""
+    """Return the files and folders below the folder that another user can read or enter."""
     return [f"{each.relative_to(folder)} {mode(each):o}" for each in folder.rglob("*") if mode(each) & 0o077]
 
 
@@ -53,7 +53,7 @@ def test_state_backups_history_and_locks_are_the_users_alone(tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("umask")
 def test_a_backup_that_is_a_copy_is_the_users_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some file systems have no hard links."""
+    """A copy is made because some file systems have no hard links."""
 
     def refuse(self: Path, target: Path) -> None:
         raise OSError
@@ -76,7 +76,7 @@ def test_the_selected_stack_is_the_users_alone(tmp_path: Path, monkeypatch: pyte
 def test_a_configuration_keeps_its_mode_and_a_new_one_is_the_users_alone(
     tmp_path: Path, before: int | None, after: int
 ) -> None:
-    """It is part of the project, and comes from git with the mode that git gives."""
+    """The configuration is part of the project, and has the mode that git gives it."""
     config = ConfigFile(Project("p", tmp_path / "Pulumi.yaml", {}), "dev")
     if before is not None:
         config.path.write_text("config: {}\n")
@@ -96,7 +96,7 @@ def test_an_exported_state_is_the_users_alone(tmp_path: Path) -> None:
 
 
 def test_files_that_others_could_read_are_corrected_once_and_it_is_said(tmp_path: Path) -> None:
-    """As the first release left them: 0644 in folders of 0755."""
+    """The first release left files of mode 0644 in folders of mode 0755."""
     backend = FileBackend.open(f"file://{tmp_path}", tmp_path)
     backend.write("p", "dev", {"n": 1})
     backend.add_history("p", "dev", {"kind": "update"})

@@ -1,4 +1,4 @@
-"""What is typed at a question, key by key."""
+"""The keys that are typed at a prompt."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a StackReference reads from another stack of the backend."""
+"""The outputs that a StackReference reads from another stack of the backend."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OUTPUTS = {"plain": "x", "secret": Secret("s3"), "nested": {"a": [Secret(1)]}}
 
 @pytest.fixture
 def backend(tmp_path: Path) -> FileBackend:
-    """A backend with one stack, `other/dev`, whose passphrase is `one`."""
+    """Create a backend with one stack, `other/dev`, whose passphrase is `one`."""
     made = FileBackend.open(f"file://{tmp_path}", tmp_path)
     root = ResourceState("urn:pulumi:dev::other::pulumi:pulumi:Stack::other-dev", "pulumi:pulumi:Stack", custom=False)
     root.outputs = OUTPUTS
@@ -58,7 +58,7 @@ def test_there_is_one_organization(backend: FileBackend) -> None:
 def test_a_look_at_the_own_outputs_takes_no_foreign_write_for_one_of_the_operation(
     backend: FileBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program reads its own stack's outputs while the operation on the stack writes the state."""
+    """A program can read its own stack's outputs while the operation on the stack writes the state."""
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "one")
     deployment = backend.read("other", "dev") or {}
     FileBackend.open(f"file://{tmp_path}", tmp_path).write("other", "dev", deployment)

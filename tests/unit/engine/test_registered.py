@@ -1,4 +1,4 @@
-"""Whether the resources that a function depends on are there yet."""
+"""Whether the resources that a function depends on exist yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The passphrase provider reads what the Pulumi CLI 3.260 wrote, and refuses everything else."""
+"""The passphrase provider reads values that the Pulumi CLI 3.260 wrote, and refuses everything else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from pulumi_embedded.errors import EngineError
 from pulumi_embedded.storage.secrets import Crypter, passphrase_from_environment
 
-# Written by the CLI with an empty passphrase (recording `create`).
+# The CLI wrote these with an empty passphrase (recording `create`).
 SALT = "v1:rJ+R4Ya1Q+o=:v1:5jqDyyKtleEecS/u:BM5JYept0wdk+wAUiUG7ucRcUyceyA=="
 SEALED = {
     "v1:zlNeoe1gtTNzkics:BzcQEIoNBCmTQlEDIQV0sqdaQBY54GQ=": '"admin"',

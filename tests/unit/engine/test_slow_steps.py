@@ -1,4 +1,4 @@
-"""On a pipe a step that takes long gets a line with what is done and for how long, and then ever fewer lines."""
+"""On a pipe, a slow step gets a line with its action and its duration, and then further lines at growing intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a resource needs is decided by its old state, its new state and the provider's diff alone."""
+"""The steps of a resource depend only on its old state, its new state and the provider's diff."""
 
 from __future__ import annotations
 

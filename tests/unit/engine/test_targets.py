@@ -1,4 +1,4 @@
-"""What `--target` names, and what becomes of the resources that it does not name."""
+"""The resources that `--target` names, and the treatment of all other resources."""
 
 from __future__ import annotations
 

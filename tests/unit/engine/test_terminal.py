@@ -1,4 +1,4 @@
-"""What a terminal shows: a line per resource that fits into it, under its parent."""
+"""The live table of a terminal: one line per resource, cut to the terminal's width, below its parent."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_an_answer_is_chosen_with_arrows_or_by_typing(keys: list[str], chosen: s
     ],
 )
 def test_numbers_are_printed_as_go_prints_them(value: float, text: str) -> None:
-    """The texts are those of `pulumi preview --diff`, CLI 3.260."""
+    """The texts are from `pulumi preview --diff`, CLI 3.260."""
     assert number(value) == text
 
 

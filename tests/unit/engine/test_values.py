@@ -1,4 +1,4 @@
-"""A property value survives the way over the wire; secrets are wrapped only for those who take them."""
+"""A property value survives the transport over gRPC. Secrets are wrapped only for receivers that accept them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The project and the selected stack are found where the Pulumi CLI keeps them."""
+"""The project and the selected stack are found in the places of the Pulumi CLI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check: coercions, defaults and refusals that the recordings of the real plugin leave open."""
+"""Check: coercions, defaults and refusals that the recordings of the real plugin do not cover."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DATABASE = KINDS["postgresql:index/database:Database"].schema
 
 
 def checked(schema: Any, **news: Any) -> dict[str, Any]:
-    """The inputs, where there is nothing to refuse."""
+    """Return the checked inputs, and fail if one is refused."""
     inputs, reasons = check(schema, "r", news, "r-1234567")
     assert reasons == []
     return inputs
@@ -41,7 +41,7 @@ def test_a_number_where_a_name_belongs_becomes_text() -> None:
 
 
 def test_a_null_is_as_good_as_nothing() -> None:
-    """Also where there is a default: it is filled in."""
+    """A null counts as absent even if the property has a default: the default is filled in."""
     assert checked(ROLE, inherit=None, assumeRole=None) == checked(ROLE)
 
 
@@ -67,12 +67,12 @@ def test_a_password_comes_back_as_a_secret() -> None:
 
 
 def test_a_name_that_was_given_before_is_not_taken_for_a_generated_one() -> None:
-    """Whoever removes the name from the program gets a new one."""
+    """If a program removes the name, the resource gets a generated name."""
     assert generated_name("r", b"seed", {"name": "mine", "__defaults": []}) != "mine"
 
 
 def test_where_names_are_not_generated_one_has_to_be_given() -> None:
-    """`pulumi:autonaming` with mode `disabled`."""
+    """This is `pulumi:autonaming` with mode `disabled`."""
     inputs, reasons = check(ROLE, "r", {}, None)
     assert "name" not in inputs
     assert reasons == [
@@ -88,7 +88,7 @@ VALUES = st.one_of(
 
 @given(st.dictionaries(st.sampled_from(sorted(ROLE)), VALUES))
 def test_what_was_taken_once_is_taken_again_unchanged(news: dict[str, Any]) -> None:
-    """A program that did not change has the same inputs in every run."""
+    """A program that did not change passes the same inputs in every run."""
     inputs, reasons = check(ROLE, "r", news, "r-1234567")
     if not reasons:
         plain = {key: value.value if isinstance(value, Secret) else value for key, value in inputs.items()}

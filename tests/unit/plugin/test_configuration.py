@@ -1,4 +1,4 @@
-"""The provider's configuration: what is taken from where, and what is refused."""
+"""The provider's configuration: where each value comes from, and which values are refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_false_and_zero_are_values() -> None:
 
 
 def test_an_unknown_value_is_none() -> None:
-    """Only previews, which do not connect, have them."""
+    """Only previews, which do not connect, have unknown values."""
     assert configuration({"host": UNKNOWN, "port": UNKNOWN}).port == 5432
 
 

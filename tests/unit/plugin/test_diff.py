@@ -1,4 +1,4 @@
-"""Diff: what differs, and how; beside the recordings of the real plugin, which the replay compares with."""
+"""Diff: the differing properties and their kind, in addition to the recordings of the real plugin."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SCHEMA = KINDS["postgresql:index/schema:Schema"].schema
 
 
 def role(**values: Any) -> dict[str, Any]:
-    """A role's outputs."""
+    """Return a role's outputs."""
     return plan(ROLE, None, {"name": "r"}) | values
 
 
 def paths(old: dict[str, Any], **inputs: Any) -> dict[str, int]:
-    """What `inputs` would change of a role."""
+    """Return the changes that `inputs` would make to a role."""
     return dict(difference(ROLE, old, {"name": "r"} | inputs).paths)
 
 
@@ -36,7 +36,7 @@ def test_a_new_resource_does_not_differ_from_what_made_it(schema: Any) -> None:
 
 
 def test_null_and_the_type_s_zero_are_the_same() -> None:
-    """An imported resource has nulls for what the server cannot tell."""
+    """An imported resource has nulls for properties that the server does not report."""
     old = plan(DATABASE, None, {"name": "d"}) | {"alterObjectOwnership": None}
     assert difference(DATABASE, old, {"name": "d"}).paths == {}
 
@@ -54,7 +54,7 @@ def test_a_write_only_password_is_never_a_difference_but_its_version_is() -> Non
 
 
 def test_a_value_to_become_known_is_a_change_of_the_whole() -> None:
-    """Also of a list of which one part is unknown."""
+    """This includes a list with one unknown element."""
     assert paths(role(roles=["a"]), roles=["a", UNKNOWN]) == {"roles": Edit.UPDATE}
     assert paths(role(), roles=[UNKNOWN]) == {"roles": Edit.ADD}
 

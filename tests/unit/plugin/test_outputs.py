@@ -1,4 +1,4 @@
-"""Outputs and refreshed inputs, beside the recordings of the real plugin."""
+"""Outputs and refreshed inputs, in addition to the recordings of the real plugin."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def test_every_kind_s_outputs_hold_every_property_and_the_id() -> None:
 
 
 def test_a_secret_is_wrapped_even_where_there_is_none() -> None:
-    """As the real plugin does, so that the state keeps saying which outputs are secret."""
+    """The real plugin does the same, so that the state keeps recording which outputs are secret."""
     assert outputs(ROLE, "i", {})["password"] == Secret(None)
 
 
 def test_what_the_server_does_not_tell_is_null_after_a_creation() -> None:
-    """Unknown is for previews only."""
+    """Only previews have unknown values."""
     planned = plan(DATABASE, None, {"name": "d"})
     assert planned["owner"] is UNKNOWN
     assert applied(DATABASE, planned, {})["owner"] is None

@@ -1,4 +1,4 @@
-"""The servicer's answers that need no server."""
+"""Answers of the servicer that need no server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROLE = "postgresql:index/role:Role"
 
 
 class Refused(Exception):
-    """What gRPC would send."""
+    """Stands for the error that gRPC would send."""
 
 
 class Context:
@@ -25,7 +25,7 @@ class Context:
 
 
 def check(**fields: Any) -> Any:
-    """A Check of a role without a name."""
+    """Send a Check of a role without a name."""
     request = provider_pb2.CheckRequest(urn=f"urn:pulumi:dev::p::{ROLE}::r", randomSeed=b"seed", **fields)
     return PostgresqlProvider().Check(request, Context())  # type: ignore[arg-type]
 
@@ -45,7 +45,7 @@ def test_a_function_that_no_plugin_has_is_refused_by_name() -> None:
 
 
 def test_the_type_is_read_from_the_urn_where_the_engine_does_not_send_it() -> None:
-    """Older engines; a parent's type stands before a `$`."""
+    """Older engines do not send the type. A parent's type stands before a `$`."""
     assert from_struct(check().inputs)["inherit"] is True
 
 
@@ -62,7 +62,7 @@ def test_names_are_not_generated_where_the_engine_forbids_it() -> None:
 
 
 def test_a_preview_of_a_creation_needs_no_configuration() -> None:
-    """Its provider's arguments may be unknown."""
+    """The provider's arguments can be unknown."""
     properties = to_struct({"name": "r"}, secrets=False)
     request = provider_pb2.CreateRequest(type=ROLE, properties=properties, preview=True)
     assert PostgresqlProvider().Create(request, Context()).id == ""  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The check of GitHub's settings: each that is missing is a line that says what to change, and none is missed."""
+"""The check of GitHub's settings prints a line with a repair for each missing setting, and misses none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = f"repos/{REPOSITORY}"
 
 
 def environment(name: str, *rules: dict[str, Any]) -> dict[str, Any]:
-    """An answer of `GET /repos/OWNER/NAME/environments/ENVIRONMENT` (API version 2022-11-28)."""
+    """Return an answer of `GET /repos/OWNER/NAME/environments/ENVIRONMENT` (API version 2022-11-28)."""
     return {
         "id": 161088068,
         "node_id": "MDExOkVudmlyb25tZW50MTYxMDg4MDY4",
@@ -32,7 +32,7 @@ def environment(name: str, *rules: dict[str, Any]) -> dict[str, Any]:
 
 
 def policies(*names: str, kind: str = "branch") -> dict[str, Any]:
-    """An answer of `GET …/deployment-branch-policies`."""
+    """Return an answer of `GET …/deployment-branch-policies`."""
     return {
         "total_count": len(names),
         "branch_policies": [{"id": 361471, "node_id": "x", "name": name, "type": kind} for name in names],
@@ -160,7 +160,7 @@ def test_each_setting_that_is_missing_is_named_alone(path: str, change: Any, tex
 
 
 def test_what_cannot_be_read_counts_as_missing() -> None:
-    """A login that may not see a setting must not be told that it is there."""
+    """If a login cannot read a setting, the check must not report that the setting exists."""
     lines = found({ROOT: GOOD[ROOT]})
     assert {line.split(":")[0] for line in lines} == {
         *(f"environment {name}" for name in github.BRANCHES if name != github.PUBLISHING),
@@ -202,7 +202,7 @@ def test_the_command_prints_what_to_change_and_fails(monkeypatch: pytest.MonkeyP
 
 
 def test_every_environment_and_secret_of_the_workflows_is_checked() -> None:
-    """Also one that a workflow gets later."""
+    """This includes environments and secrets that a workflow gets later."""
     environments, secrets = set(), set()
     for path in sorted((PROJECT / ".github/workflows").glob("*.yml")):
         secrets |= set(re.findall(r"secrets\.(\w+)", path.read_text()))
@@ -215,7 +215,10 @@ def test_every_environment_and_secret_of_the_workflows_is_checked() -> None:
 
 
 def test_only_main_reaches_the_environments_that_no_pull_request_may() -> None:
-    """GitHub's settings keep other branches out; a workflow that could be started on one says so too."""
+    """GitHub's settings keep other branches out.
+
+    A workflow that can be started on another branch excludes it by a condition too.
+    """
     for path in sorted((PROJECT / ".github/workflows").glob("*.yml")):
         workflow = yaml.safe_load(path.read_text())
         started = set(workflow[True])

@@ -1,4 +1,4 @@
-"""The shape of the program: which resources it registers. Pulumi's own mocks answer."""
+"""The resources that the program registers. Pulumi's own mocks answer."""
 
 import re
 import runpy
@@ -20,7 +20,7 @@ PROJECT = Path(__file__).parents[3]
 
 
 class Mocks(pulumi.runtime.Mocks):
-    """Answers each registration with its inputs, and remembers it."""
+    """Answers each registration with its inputs, and records it."""
 
     def __init__(self, outputs: dict[str, Any] | None = None) -> None:
         self.registered: dict[str, pulumi.runtime.MockResourceArgs] = {}
@@ -43,13 +43,13 @@ def version() -> int:
 
 @pytest.fixture
 def outputs() -> dict[str, Any]:
-    """The stack's outputs by its last update."""
+    """The stack's outputs after its last update."""
     return {}
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The project's folder without the states of the stacks that its user has."""
+    """Link the project's files into a folder without the states of the user's stacks."""
     for name in ("__main__.py", "Pulumi.yaml", "pyproject.toml", "migrations"):
         (tmp_path / name).symlink_to(PROJECT / name)
     monkeypatch.chdir(tmp_path)
@@ -60,7 +60,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def registered(
     folder: Path, monkeypatch: pytest.MonkeyPatch, version: int, outputs: dict[str, Any]
 ) -> dict[str, pulumi.runtime.MockResourceArgs]:
-    """What the program registers for the stack `dev` on a named server."""
+    """Return the resources that the program registers for the stack `dev` on a named server."""
     monkeypatch.setenv(
         "PULUMI_CONFIG",
         '{"taskdb:revision": "20250126_002", "postgresql:host": "127.0.0.1", '
@@ -72,7 +72,7 @@ def registered(
     mocks = Mocks(outputs)
     pulumi.runtime.set_mocks(mocks, project="taskdb", stack="dev", preview=False)
 
-    # What it returned would be taken for outputs.
+    # Pulumi would take a returned value for outputs.
     def program() -> None:
         runpy.run_path(str(folder / "__main__.py"), run_name="__main__")
 
@@ -96,7 +96,7 @@ def test_the_scripts_are_read_once(monkeypatch: pytest.MonkeyPatch, request: pyt
 def test_public_loses_its_rights_on_the_schema_public_where_the_admin_can_take_them(
     registered: dict[str, pulumi.runtime.MockResourceArgs], *, takes: bool
 ) -> None:
-    """Where it cannot, nothing would come of it, and every update would try again."""
+    """If the admin cannot revoke the rights, the grant would change nothing, and every update would try again."""
     assert ("postgresql:index/grant:Grant schema-public-public" in registered) is takes
 
 
@@ -111,7 +111,7 @@ def test_public_loses_its_rights_on_the_schema_public_where_the_admin_can_take_t
 def test_application_logins_of_a_new_stack_have_a_limit_and_others_keep_what_they_have(
     registered: dict[str, pulumi.runtime.MockResourceArgs], limit: int | None
 ) -> None:
-    """Without a limit their sessions can shut out admin and migrator."""
+    """Without a limit, their sessions can shut out admin and migrator."""
     limits = {
         args.name: args.inputs.get("connectionLimit")
         for args in registered.values()
@@ -133,14 +133,14 @@ def test_the_owner_of_a_new_stack_can_create_temporary_tables(
 
 @pytest.mark.parametrize("outputs", [{"app_url": "…", "database": "taskdb_former"}])
 def test_a_stack_that_was_renamed_is_refused(request: pytest.FixtureRequest, outputs: dict[str, Any]) -> None:
-    """The plugin would rename the roles and the database, and everything that refers to them would fail."""
+    """The plugin would rename the roles and the database, and every reference to them would fail."""
     with pytest.raises(pulumi.RunError, match="stack rename former --stack dev"):
         request.getfixturevalue("registered")
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the engine is asked, in its order: types of resources, and names of functions."""
+    """Record the engine's requests in order: types of resources, and names of functions."""
     asked: list[str] = []
     monitor = pulumi.runtime.mocks.MockMonitor
     register, invoke = monitor.RegisterResource, monitor.Invoke
@@ -152,7 +152,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_the_stack_s_own_outputs_are_read_when_the_stack_itself_is_registered(
     asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the read may meet the engine as it writes the state, and find it cut off."""
+    """Otherwise the read can happen while the engine writes the state, and see an incomplete file."""
 
     def program() -> None:
         root = pulumi.ComponentResource("test:index:Stack", "root")
@@ -167,7 +167,7 @@ def test_the_stack_s_own_outputs_are_read_when_the_stack_itself_is_registered(
 def test_a_password_is_long_and_never_the_same() -> None:
     first, second = (PasswordProvider().create({}).outs for _ in range(2))
     assert first and second and first["value"] != second["value"]
-    # A '-' at its beginning would be an option for `pulumi config set --secret NAME VALUE`.
+    # `pulumi config set --secret NAME VALUE` would take a leading '-' for an option.
     assert re.fullmatch("[0-9a-f]{48}", first["value"])
 
 

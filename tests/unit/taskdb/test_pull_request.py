@@ -1,4 +1,4 @@
-"""A pull request's stack is pr-N, and nothing else can be meant."""
+"""The stack of a pull request is pr-N. No other stack can be named."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A pull request's stack goes to the source's revision first, then to its own, with nothing that protects data."""
+"""A pull request's stack goes to the source's revision first, then to its own, without settings that protect data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONFIGURATION = {
 
 @dataclass(frozen=True)
 class Recorder(Engine):
-    """An engine that answers from a table, and notes what would change something, in its order."""
+    """An engine that answers from a table, and records in order the calls that would change something."""
 
     program: str = "pulumi"
     stacks: list[str] = field(default_factory=lambda: ["staging"])

@@ -1,4 +1,4 @@
-"""What becomes of the application's two passwords, from what is exported and what is to be."""
+"""The update of the application's two passwords, for each exported login and each requested turn."""
 
 import pytest
 
@@ -9,7 +9,7 @@ OLD = {"value": "old", "login": "a"}
 
 
 def becomes(olds: dict[str, str], due: Turn) -> str:
-    """`same`, `kept` or `new`: what an update does to a password of this state."""
+    """Return `same`, `kept` or `new`: what an update does to a password of this state."""
     news = {"login": due.login, "use": due.use, "__renew": due.renew, "__keep": due.keep}
     provider = PasswordProvider()
     if not provider.diff("password", olds, news).changes:
@@ -22,7 +22,7 @@ def becomes(olds: dict[str, str], due: Turn) -> str:
 @pytest.mark.parametrize(
     ("use", "chosen", "exported", "expected"),
     [
-        ("exported", "a", None, "same"),  # the first update failed behind the roles
+        ("exported", "a", None, "same"),  # the first update failed after it had created the roles
         ("retired", "b", None, "same"),
         ("exported", "a", "a", "same"),
         ("exported", "b", "a", "same"),  # its URL is read until this update is complete

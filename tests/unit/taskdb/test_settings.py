@@ -1,4 +1,4 @@
-"""A stack's configuration is what its type says, or the error names the key and the command that mends it."""
+"""A stack's configuration matches its types, or the error names the key and the command that fixes it."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ NAMED = {"postgresql:host": "db.example", "postgresql:username": "admin", "postg
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stack `dev` of the project `taskdb`, on a machine whose environment names no server."""
+    """Select the stack `dev` of the project `taskdb`, on a machine whose environment names no server."""
     for variable in VARIABLES.values():
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(pulumi, "get_project", lambda: "taskdb")
@@ -55,7 +55,7 @@ def test_the_environment_goes_before_the_development_server(monkeypatch: pytest.
 def test_a_committed_configuration_leaves_the_login_to_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Not the port, which is part of the address, and not how much is verified."""
+    """The environment sets neither the port, which is part of the address, nor how much of TLS is verified."""
     for variable, value in {"PGUSER": "me", "PGPASSWORD": "x", "PGPORT": "5444", "PGSSLMODE": "disable"}.items():
         monkeypatch.setenv(variable, value)
     admin = load(monkeypatch, tmp_path, postgresql__host="db.example").admin
@@ -75,7 +75,7 @@ def test_a_committed_sslmode_holds_for_the_server_of_the_environment(
 def test_what_stays_on_the_machine_may_be_plain_where_a_production_stack_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A tunnel's or proxy's near end."""
+    """An example is the near end of a tunnel or proxy."""
     near = NAMED | {"postgresql:host": "127.0.0.1", "postgresql:sslmode": "disable", "taskdb:production": "true"}
     assert load(monkeypatch, tmp_path, **near).admin.tls == {"sslmode": "disable"}
 

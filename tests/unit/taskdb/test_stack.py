@@ -1,4 +1,4 @@
-"""Where `alembic` runs for a stack, it waits as the stack does."""
+"""If `alembic` runs for a stack, it uses the stack's waiting times."""
 
 import subprocess
 from pathlib import Path
@@ -17,7 +17,7 @@ from taskdb.stack import current_stack, migration_policy
 
 @pytest.fixture(autouse=True)
 def project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A folder with the configuration of the stack `prod`."""
+    """Return a folder with the configuration of the stack `prod`."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "Pulumi.yaml").touch()
     monkeypatch.delenv("DATABASE_URL", raising=False)
@@ -60,7 +60,7 @@ def test_one_rule_says_which_stack_it_is(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, error: str) -> None:
-    """Let the engine fail with this error."""
+    """Make the engine fail with this error."""
     failed = subprocess.CompletedProcess([], 1, "", f"error: {error}\n")
     monkeypatch.setattr(Engine, "find", lambda: Engine("pulumi-embedded"))
     monkeypatch.setattr(Engine, "run", lambda *arguments, **options: failed)

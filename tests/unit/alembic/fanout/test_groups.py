@@ -1,4 +1,4 @@
-"""Many databases told in few words."""
+"""Grouping of many databases: equal plans and equal errors are shown once, with a bounded list of databases."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Names of databases: what cannot be one is refused before any server is asked."""
+"""Lists of database names: an invalid name or list is rejected before any server is asked."""
 
 import pytest
 

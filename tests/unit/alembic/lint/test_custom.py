@@ -1,4 +1,4 @@
-"""Rules of other distributions: found by their entry points, judged like the built-in ones, and named if they fail."""
+"""Lint rules of other distributions: found by entry points, judged like built-in rules, and named if they fail."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Puts a distribution with these entry points on the path: the files that an installation leaves."""
+    """Install a distribution with these entry points: write the files that an installation leaves on the path."""
 
     def put(*names: str, rules: str = RULES) -> None:
         site = tmp_path / "site"
@@ -187,7 +187,7 @@ def test_three_severities_go_by_the_size_of_the_table(project: Path, install: In
         found = of_others(review(project, catalog=dataclasses.replace(there, relations={"app.t": table})))
         assert [(each.severity, each.tables) for each in found] == [(severity, ("app.t",))]
     write(project, "CREATE TABLE app.u (); ALTER TABLE app.u SET (fillfactor = 50)")
-    # Of the first statement only: behind it the table is one that the revision has created.
+    # This is about the first statement only: after it, the table is one that the revision has created.
     assert [each.severity for each in of_others(review(project))] == ["info"]
     assert Settings.parse({"acme-rules/sized": "info"}).severity("acme-rules/sized", 2) == "info"
 
@@ -210,7 +210,7 @@ def test_a_rule_that_fails_is_one_error_with_its_name(project: Path, install: In
     [finding] = of_others(review(project))
     assert (finding.rule, finding.severity) == ("broken-rule", "error")
     assert finding.message.startswith(f"acme-rules/{name} of Acme_Rules 1.2 failed: {reason}")
-    # Of whatever is asked: that revision was not looked at by the rule either.
+    # Lint of the other revision reports it too: the rule did not examine that one either.
     [placed] = [each for each in lint_scripts(project, [SECOND], Settings()) if each.reaches("error")]
     assert placed.finding.message == finding.message
     assert not of_others(review(project, Settings.parse({f"acme-rules/{name}": "off"})))
@@ -254,7 +254,7 @@ def test_a_rule_of_no_distribution_is_refused_with_the_nearest(install: Install)
 
 
 def test_what_version_1_of_the_interface_has_is_not_renamed() -> None:
-    """A change here breaks rules that people have written: it needs another LINT_API."""
+    """Pin the names of version 1. A change here breaks rules that users have written, and needs another LINT_API."""
 
     def names(kind: type) -> list[str]:
         return [field.name for field in dataclasses.fields(kind)]

@@ -1,4 +1,7 @@
-"""An excuse is for the statement that it stands at, with a reason; any other is named with its line."""
+"""An exception applies to the statement that it stands at, and has a reason.
+
+Other exceptions are named with their line.
+"""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Findings of whole scripts: practices, excuses, one finding for one problem, and the command."""
+"""Findings of whole scripts: practices, exceptions, one finding for one problem, and the command."""
 
 from __future__ import annotations
 
@@ -456,7 +456,7 @@ def test_a_plan_says_what_it_breaks_and_its_digest_is_as_it_was(project: Path) -
     judged, silent = (review(project, each, Catalog()) for each in (Settings(), off))
     assert [each.breaks for each in judged.revisions] == [(), ("drops u.a",)]
     assert judged.digest == silent.digest
-    # From base, no code of a previous version runs.
+    # From base, no code of a previous version is running.
     assert [replace(judged, origin=origin).running_code for origin in ("base", ONE)] == ["", f"no: {TWO} drops u.a"]
     assert f"Code of the previous version runs on this schema: no: {TWO} drops u.a" in summary(
         replace(judged, origin=ONE)
@@ -498,5 +498,5 @@ def test_a_phase_that_there_is_not_is_an_error_before_anything_runs(project: Pat
     with pytest.raises(HistoryError, match=re.escape(message)) as raised:
         plan(history, (ONE,), TWO)
     assert f"{TWO}_m.py:5" in str(raised.value)
-    # An applied script may use the name for something of its own.
+    # An applied script can use the name for something else.
     assert plan(history, (TWO,), ONE).steps

@@ -1,4 +1,7 @@
-"""What a stack configures is what a finding's severity is; what makes no sense names the nearest that does."""
+"""A finding has the severity that the stack configures.
+
+An invalid setting is an error that suggests the nearest valid one.
+"""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What `pulumi preview --json` prints, made of reviews, so that it cannot go stale when an review changes."""
+"""Documents of `pulumi preview --json`, generated from reviews, so that they change when a review changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIGRATIONS = "pulumi-python:dynamic/alembic:Migrations"
 
 
 def resource(op: str, type_: str, name: str, stack: str = "prod", **state: Any) -> dict[str, Any]:
-    """A step as the Pulumi CLI 3.260 prints it; `state` is its new state, or its old one where it goes."""
+    """Return a step as the Pulumi CLI 3.260 prints it. `state` is its new state, or its old state if it is deleted."""
     urn = f"urn:pulumi:{stack}::shop::{type_}::{name}"
     whole = {"urn": urn, "custom": type_ != "pulumi:pulumi:Stack", "type": type_, **state}
     states = {"newState": whole} if op == "create" else {"oldState": whole}
@@ -29,7 +29,7 @@ def resource(op: str, type_: str, name: str, stack: str = "prod", **state: Any) 
 def migrations(
     review: PlanReview, op: str = "update", name: str = "schema", *, as_text: bool = False
 ) -> dict[str, Any]:
-    """The step of a migrations resource that carries its plan."""
+    """Return the step of a migrations resource that carries its plan."""
     plan = json.dumps(review.to_json()) if as_text else review.to_json()
     step = resource(
         "create", MIGRATIONS, name, inputs={"url": "[secret]", "digest": "v2:0123456789abcdef", "__plan": plan}
@@ -38,14 +38,14 @@ def migrations(
 
 
 def databases(*plans: tuple[str, PlanReview | None]) -> dict[str, Any]:
-    """The step of a resource of many databases, of which some have one plan and some another."""
+    """Return the step of a resource of many databases, which have different plans."""
     found = [{"databases": who, "plan": review and review.to_json()} for who, review in plans]
     inputs = {"url": "[secret]", "digest": "v2:0123456789abcdef", "__plans": json.dumps(found)}
     return {**resource("create", MIGRATIONS, "shops", inputs=inputs), "op": "update"}
 
 
 def document(*steps: dict[str, Any], same: int = 0, diagnostics: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
-    """A whole preview; like the CLI it lists the stack also where it stays the same."""
+    """Return a whole preview. Like the CLI, it lists the stack even if the stack stays the same."""
     counts: dict[str, int] = {"same": same} if same else {}
     for step in steps:
         counts[step["op"]] = counts.get(step["op"], 0) + 1
@@ -55,7 +55,7 @@ def document(*steps: dict[str, Any], same: int = 0, diagnostics: tuple[tuple[str
 
 
 def previewed(*steps: dict[str, Any], **more: Any) -> Preview:
-    """The preview with these steps, read."""
+    """Return the parsed preview with these steps."""
     return read(json.dumps(document(*steps, **more)).encode())
 
 
@@ -179,14 +179,14 @@ def _big(number: int) -> RevisionReview:
 
 
 def _with_tables(review: PlanReview, *before: str) -> PlanReview:
-    """The review with its tables, in a database that these statements have made."""
+    """Return the review with its tables, for a database that these statements have created."""
     there = Catalog()
     for sql in before:
         there = after(sql, there)
     then = there
     for revision in review.revisions:
         for statement in revision.statements:
-            # Rows change no table, and 12,000 of them take a second to parse.
+            # INSERT changes no table, and parsing 12,000 of them takes a second.
             if not statement.sql.startswith("INSERT"):
                 then = after(statement.sql, then)
     return replace(review, tables=tables(there, then))

@@ -23,7 +23,7 @@ def given(name: str) -> str:
 
 
 def test_a_file_and_standard_input_are_reported_alike(tmp_path: Path) -> None:
-    """Also where there is no project, and where the terminal's encoding knows no emoji."""
+    """A report needs no project, and works if the terminal's encoding has no emoji."""
     file = tmp_path / "preview.json"
     file.write_text(given("3-revisions"))
     from_file = run(str(file), PYTHONIOENCODING="latin-1", PYTHONUTF8="0")

@@ -1,6 +1,6 @@
-"""The reports of whole previews are those of `expected/`, to the letter.
+"""The reports of whole previews equal the files in `expected/`, byte for byte.
 
-After a change that is meant: REGENERATE=1 pytest tests/unit/alembic/report, then read the difference.
+After an intended change: REGENERATE=1 pytest tests/unit/alembic/report, then read the difference.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What is preserved and restored is in the report, and is no loss."""
+"""The report lists preserved and restored rows, and does not count them as a loss."""
 
 from dataclasses import replace
 

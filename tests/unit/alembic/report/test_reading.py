@@ -1,4 +1,4 @@
-"""A preview of either engine is read; anything else is said in one line."""
+"""A preview of either engine is read. Any other document is an error of one line."""
 
 import json
 from collections import Counter
@@ -17,7 +17,7 @@ RECORDINGS = Path(__file__).parents[3] / "stack/engine/recordings"
 
 
 def recorded() -> dict[str, dict[str, Any]]:
-    """The previews with --json among the recordings of the Pulumi CLI, by scenario."""
+    """Return the previews with --json among the recordings of the Pulumi CLI, by scenario."""
     scenarios = {file.stem: json.loads(file.read_text())["steps"] for file in sorted(RECORDINGS.glob("*.json"))}
     return {
         name: step["stdout_json"]

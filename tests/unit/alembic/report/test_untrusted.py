@@ -1,4 +1,4 @@
-"""Whatever stands in scripts, messages and names: the comment keeps its form, pings nobody, and is not too long."""
+"""Hostile scripts, messages and names: the comment keeps its form, mentions no user, and is not too long."""
 
 import itertools
 import json
@@ -110,7 +110,7 @@ def assert_whole(text: str) -> None:
         if token.type == "heading_open":
             assert HEADINGS.match(f"{token.markup} {tokens[number + 1].content}")
         if token.type == "tr_open" and token.map:
-            # A cell too many would go unseen.
+            # The parser would silently ignore an additional cell.
             assert lines[token.map[0]].count("|") == 4
     inside = False
     for token in everything:
