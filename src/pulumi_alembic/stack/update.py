@@ -124,10 +124,11 @@ _PACE = 0.1
 
 @dataclass
 class _Progress(Log):
-    """Reports the newest revision at intervals, such as `applied 20250126_003, 2 of 5`."""
+    """Reports the newest revision at intervals and at the end, such as `applied 20250126_003, 2 of 5`."""
 
     gate: _Gate
     _newest: str = field(default="", init=False)
+    _reported: str = field(default="", init=False)
     _timer: Timer | None = field(default=None, init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
 
@@ -142,15 +143,16 @@ class _Progress(Log):
             self._timer.start()
 
     def close(self) -> None:
-        """End the reports."""
-        with self._lock:
-            self._newest = ""
+        """End the reports with the last revision, so that the result of the step begins with it."""
+        self._report()
 
     def _report(self) -> None:
         with self._lock:
             # Clear the timer first: a revision applied from now on needs a new one.
             self._timer = None
-            if newest := self._newest:
+            newest = self._newest
+            if newest != self._reported:
+                self._reported = newest
                 self.status(newest)
 
 

@@ -40,10 +40,19 @@ def test_the_newest_revision_is_reported_and_few_of_a_thousand(progress: update.
     assert len(reports) < 100
 
 
-def test_nothing_is_reported_once_the_update_has_ended(progress: update._Progress, told: Queue[str]) -> None:
+def test_the_last_revision_is_reported_at_the_end_and_nothing_after_it(
+    progress: update._Progress, told: Queue[str]
+) -> None:
+    """An update may end before its first interval does; the result of its step begins with this report."""
     progress.applied(IDS[0])
     timer = progress._timer
     progress.close()
+    assert told.get_nowait() == f"applied {IDS[0]}, 1 of 1000"
     assert timer is not None
     timer.join()
+    assert told.empty()
+
+
+def test_an_update_without_a_revision_reports_none(progress: update._Progress, told: Queue[str]) -> None:
+    progress.close()
     assert told.empty()
