@@ -1,4 +1,4 @@
-"""A server that has the roles of a stack whose state knows nothing of them is told from one that has none of them."""
+"""A server that already has the roles of a stack is detected if the stack's state does not contain them."""
 
 import json
 import secrets
@@ -22,7 +22,7 @@ ROLE = {"type": "postgresql:index/role:Role", "urn": "urn:pulumi:dev::taskdb::po
 
 @pytest.fixture
 def name(database: Database) -> Iterator[str]:
-    """A database's name whose owner is on the server."""
+    """Yield the name of a database whose owner exists on the server."""
     name = f"shop{secrets.token_hex(4)}_dev"
     owner = sql.Identifier(f"{name}_owner")
     with database.connect() as admin:
@@ -60,7 +60,7 @@ def test_roles_that_an_empty_state_does_not_know_are_named_with_what_to_do(
         refuse_foreign(connection, replace(ADMIN, local=local), name, state)
     lines = str(caught.value).splitlines()
     assert f"has the role {name}_owner already" in lines[0]
-    # The first command loses nothing; the only one that deletes is of a server for development.
+    # The first command loses nothing. The only command that deletes is for a development server.
     assert lines[2].strip().startswith("pulumi config set taskdb:adopt true --stack")
     assert [each.strip() for each in lines[4:]] == (["taskdb server remove"] if local else [])
 

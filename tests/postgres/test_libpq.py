@@ -1,4 +1,4 @@
-"""No variable of libpq decides where a stack connects, or what its sessions are like: the stack says all of it."""
+"""No variable of libpq changes where a stack connects, or the settings of its sessions. The stack sets all of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from taskdb.variables import refuse_variables
 from tests.conftest import Database
 from tests.postgres.plugin.replay import ask, configured_plugin
 
-# What each would do if it were read: another server, another session, or an error.
+# The effect of each variable if it were read: another server, another session, or an error.
 HOSTILE = {
     "PGHOSTADDR": "203.0.113.1",
     "PGHOST": "203.0.113.1",
@@ -40,7 +40,7 @@ HOSTILE = {
     "PGCHANNELBINDING": "require",
     "PGCONNECT_TIMEOUT": "2",
 }
-# The program gives these a value, or they decide nothing for a connection with a password.
+# The program sets these itself, or they do not affect a connection with a password.
 GIVEN = {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT", "PGDATABASE", "PGCONNECT_TIMEOUT"}
 GIVEN |= {"PGAPPNAME", "PGPASSFILE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGLOCALEDIR"}
 NAMES = sorted(libpq.variables())
@@ -60,7 +60,7 @@ def admin(database: Database) -> Admin:
 
 
 def sessions(admin: Admin, database: str) -> list[tuple[Any, ...]]:
-    """What a session is like of each way in which the program and the migrations connect."""
+    """Return the settings of a session, for each way in which the program and the migrations connect."""
     with preflight._connect(admin) as first, log_in(admin.url(database), "test") as second:
         found = [connection.execute(SESSION.encode()).fetchone() for connection in (first, second)]
     existing.existing(admin, database)
@@ -80,7 +80,7 @@ def test_each_variable_changes_nothing(admin: Admin, database: Database, monkeyp
 
 
 def test_an_address_that_is_not_complete_is_completed(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As PostgreSQL's own programs do: DATABASE_URL can leave the password to PGPASSWORD."""
+    """PostgreSQL's own programs do the same: DATABASE_URL can leave the password to PGPASSWORD."""
     monkeypatch.setenv("PGPASSWORD", admin.password)
     log_in(f"postgresql://{admin.username}@{admin.host}:{admin.port}/postgres", "test").close()
 
@@ -95,7 +95,7 @@ def test_pg_dump_gets_no_variable_but_those_of_the_address(admin: Admin, monkeyp
 
 
 def test_the_plugin_connects_as_its_configuration_says(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In its own process. The variables that the real plugin documents complete the configuration."""
+    """The plugin runs in its own process. The variables that the real plugin documents complete its configuration."""
     assert libpq_variables() >= libpq.variables() - {"PGLOCALEDIR"}
     for name in NAMES:
         monkeypatch.setenv(name, hostile(name))
@@ -109,7 +109,7 @@ def test_the_plugin_connects_as_its_configuration_says(database: Database, monke
 @pytest.mark.few(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_with_the_real_plugin_a_variable_that_it_reads_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that the program gives a value of its own are not: each developer has other ones set."""
+    """Variables that the program sets itself are not refused, because developers have them set."""
     monkeypatch.setenv("PULUMI_COMMAND", "pulumi")
     for each in NAMES:
         monkeypatch.delenv(each, raising=False)
@@ -120,7 +120,7 @@ def test_with_the_real_plugin_a_variable_that_it_reads_is_refused(name: str, mon
 
 
 class Impostor:
-    """Whatever answers at the server's port instead: it asks for the password in clear text, and keeps what it gets."""
+    """A server at the port of the real one: it asks for the password in clear text, and records the answer."""
 
     def __enter__(self) -> Impostor:
         self._listener = socket.create_server(("127.0.0.1", 0))

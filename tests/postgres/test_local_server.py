@@ -1,4 +1,4 @@
-"""The development server: created once, the same ever after, whatever happens to its process and its files."""
+"""The development server is created once and stays the same, through crashes, reboots and damaged files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from taskdb.local.binaries import PROGRAMS, Binaries
 from taskdb.local.place import Place
 from taskdb.local.postmaster import postmaster
 
-# `taskdb server start` in a process of its own, with root's servers below the test's folder.
+# `taskdb server start` in its own process. If root runs it, the servers are below the test's folder.
 START = """
 import sys
 from pathlib import Path
@@ -41,7 +41,7 @@ local.start(Path(sys.argv[2]))
 
 @pytest.fixture(scope="module")
 def stopped(run_folder: Path, binaries: Binaries) -> Path:
-    """The folder of a server that was started and stopped: to be copied, as creating one takes seconds."""
+    """Create the folder of a server that was started and stopped. Tests copy it, because creating one takes seconds."""
     home = Path(tempfile.mkdtemp(prefix="home-", dir=run_folder))
     home.chmod(0o755)
     (home / "Pulumi.yaml").touch()
@@ -55,7 +55,7 @@ def stopped(run_folder: Path, binaries: Binaries) -> Path:
 
 @pytest.fixture
 def project(empty: Path, stopped: Path) -> Path:
-    """A project with a server that does not run; its path has a space in it."""
+    """Return a project with a stopped server. The project's path contains a space."""
     place = Place.of(empty)
     with place.locked():
         subprocess.run(["cp", "-Rp", stopped, place.server], check=True)
@@ -64,7 +64,7 @@ def project(empty: Path, stopped: Path) -> Path:
 
 @pytest.fixture
 def empty(open_folder: Path, binaries: Binaries, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A project without a server; its path has a space in it."""
+    """Yield a project without a server. The project's path contains a space."""
     monkeypatch.setenv("PATH", f"{binaries.folder}{os.pathsep}{os.environ['PATH']}")
     folder = open_folder / "a project"
     folder.mkdir(mode=0o755)
@@ -215,7 +215,8 @@ def test_a_pid_file_that_names_another_program_neither_stops_a_start_nor_harms_t
     account = Account.owning(data_of(project))
     other = subprocess.Popen(["sleep", "60"], user=account.uid if os.geteuid() == 0 else None, cwd="/")
     pid_file = data_of(project) / "postmaster.pid"
-    # Stale after a reboot: the fields are pid, folder, start time, port, socket folder, address, shared memory, state.
+    # A stale file after a reboot. Its fields: pid, folder, start time, port, socket folder, address, shared memory,
+    # state.
     pid_file.write_text(f"{other.pid}\n{data_of(project)}\n1700000000\n5432\n\n127.0.0.1\n  1 1\nready   \n")
     Account.owning(data_of(project)).own(pid_file)
     assert not local.is_running(project)
@@ -256,7 +257,7 @@ def test_two_first_starts_at_once_make_one_server(empty: Path) -> None:
 
 
 def test_a_start_whose_output_is_a_pipe_ends_with_it(project: Path) -> None:
-    """The server must not inherit the pipe: who reads it to its end would wait until the server stops."""
+    """The server must not inherit the pipe: a reader of the pipe would wait until the server stops."""
     output, errors = start_elsewhere(project).communicate(timeout=60)
     assert local.is_running(project)
     assert f"port {local.find(project).port}" in output
@@ -273,7 +274,7 @@ def test_a_creation_that_was_killed_is_done_again(empty: Path) -> None:
     server, said = start(empty)
     assert said[0].startswith("Creating")
     connect(server).close()
-    # The killed one's initdb may have gone on for a moment; what it left is deleted by one of the next commands.
+    # The killed process's initdb can continue for a moment. One of the next commands deletes its files.
     until(lambda: start(empty) and not list(base.glob("incomplete-*")))
 
 

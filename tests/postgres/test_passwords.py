@@ -1,4 +1,4 @@
-"""A password that the server refuses is made again, for no catalog shows which one a role has."""
+"""A password that the server refuses is generated again, because no catalog shows which password a role has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import Database
 
 @pytest.fixture
 def role(server: Server) -> Iterator[str]:
-    """A role with the password `first`."""
+    """Create a role with the password `first`."""
     name = f"login_{secrets.token_hex(4)}"
     with Database(server, "postgres").connect() as admin:
         admin.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'first'").format(sql.Identifier(name)))
@@ -32,7 +32,7 @@ def test_a_login_that_the_server_refuses_gets_a_new_password(
     warned: list[str] = []
     monkeypatch.setattr(Log, "warning", lambda self, message: warned.append(message))
     admin = Admin(server.host, server.port, server.username, server.password, "disable")
-    # The one whose URL is exported is kept whatever else is found, unless it is refused.
+    # The password of the exported URL is always kept, unless the server refuses it.
     news = {"__login": login_inputs(admin, role, "postgres"), "__keep": exported}
     provider, state = PasswordProvider(), {"value": "first"}
     assert not provider.diff("password", state, news).changes and warned == []

@@ -1,4 +1,4 @@
-"""Whatever stands in a stack's way on its server is one error with what helps, before anything is registered."""
+"""An obstacle on a stack's server is one error with the command that helps, before anything is registered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Check = Callable[..., preflight.Server]
 
 @pytest.fixture
 def check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Check:
-    """Checks the server of these properties for the stack `dev`."""
+    """Return a function that checks the server of these properties for the stack `dev`."""
     for variable in VARIABLES.values():
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.delenv("PULUMI_COMMAND", raising=False)
@@ -101,14 +101,14 @@ def test_an_admin_that_lacks_an_attribute_is_told_which(check: Check, server: Se
 
 @pytest.fixture(scope="module")
 def authorities(tmp_path_factory: pytest.TempPathFactory) -> tuple[Authority, Authority]:
-    """That of the encrypted server, and another one."""
+    """Return the authority of the encrypted server, and another authority."""
     folder = tmp_path_factory.mktemp("authorities")
     return Authority(folder, "private-authority"), Authority(folder, "another-authority")
 
 
 @pytest.fixture(scope="module")
 def verified(run_folder: Path, binaries: Binaries, authorities: tuple[Authority, Authority]) -> Iterator[Named]:
-    """A server that takes encrypted connections only, with a certificate for localhost."""
+    """Run a server that accepts only encrypted connections, with a certificate for localhost."""
     made = encrypted(run_folder, binaries, authorities[0])
     yield made
     made.cluster.stop()

@@ -1,4 +1,4 @@
-"""A world for each test, or one for many that leave it as it was."""
+"""A world for each test, or one world for many tests that leave it unchanged."""
 
 import secrets
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ __all__ = ["empty_target", "make_target", "shared_world", "target", "world", "wo
 
 @pytest.fixture
 def world(database: Database) -> World:
-    """A database with something of every kind in it."""
+    """Create a database that contains an object of every kind."""
     return make(database)
 
 
 @pytest.fixture(scope="module")
 def worlds(admin_session: psycopg.Connection) -> Iterator[list[World]]:
-    """The world that the tests of a module share, if there is one."""
+    """The world that the tests of a module share, if it exists."""
     made: list[World] = []
     yield made
     for one in made:
@@ -33,7 +33,10 @@ def worlds(admin_session: psycopg.Connection) -> Iterator[list[World]]:
 def shared_world(
     server: Server, admin_session: psycopg.Connection, worlds: list[World], request: pytest.FixtureRequest
 ) -> Iterator[World]:
-    """A world in which the test undoes what it does, and asserts that; after a failure the next test gets another."""
+    """Yield a world in which the test undoes and verifies its changes.
+
+    After a failure the next test gets another world.
+    """
     if not worlds:
         fresh = Database(server, f"test_{secrets.token_hex(6)}")
         create_database(admin_session, fresh.name)

@@ -1,4 +1,4 @@
-"""A database that was built by plain SQL is taken for the revision that it is, and for no other; no row is touched."""
+"""A database that plain SQL has built is adopted at the revision that builds it, and at no other. No row is touched."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BACK = {
 
 @pytest.fixture
 def site(empty_target: Target) -> Target:
-    """Three revisions, and a database that knows none of them."""
+    """Write three revisions, and provide a database that knows none of them."""
     down = None
     for id, statement in SQL.items():
         empty_target.write(id, down, f"op.execute({statement!r})", f"op.execute({BACK[id]!r})")
@@ -41,14 +41,14 @@ def site(empty_target: Target) -> Target:
 
 @pytest.fixture
 def adopting(database: Database) -> dict[str, Any]:
-    """What the program asks for."""
+    """Return the settings of the program."""
     server = database.server
     login = f"{server.username}:{server.password}@{server.host}:{server.port}"
     return {"adopt": "true", "__rehearse_with": f"postgresql://{login}/{database.name}"}
 
 
 def build(site: Target, *statements: str) -> None:
-    """What somebody's scripts did, as the owner."""
+    """Run the statements of a user's own scripts, as the owner."""
     with connect(site.url) as connection:
         for statement in statements:
             connection.execute(statement.encode())
@@ -56,7 +56,7 @@ def build(site: Target, *statements: str) -> None:
 
 
 def contents(site: Target) -> list[tuple[object, ...]]:
-    """Every row with its place in the table."""
+    """Return every row with its place in the table."""
     return site.query("SELECT ctid::text, xmin::text, users::text FROM users ORDER BY id")
 
 
@@ -83,7 +83,7 @@ def test_what_is_pending_then_runs_and_the_way_back_is_there(site: Target, adopt
     planned = stack.preview(site.directory, THREE, **adopting)
     assert planned["plan"] == f"{TWO} → {THREE}, 1 upgrade"
     review = PlanReview.from_json(json.loads(planned["__plan"]))
-    # It takes the server's own pg_dump.
+    # A rehearsal needs a pg_dump for this server.
     assert review.rehearsed or review.not_rehearsed.startswith("no pg_dump")
     assert [each.id for each in review.revisions] == [THREE]
     stack.up(site.directory, THREE, **adopting)
@@ -194,7 +194,7 @@ def test_a_database_that_changes_meanwhile_is_not_taken(site: Target, adopting: 
 def test_a_first_preview_says_that_it_cannot_look(
     site: Target, adopting: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The login is imported or made by the same update, which gives it a password."""
+    """The same update imports or creates the login, and gives it a password."""
     said: list[str] = []
     monkeypatch.setattr(Log, "info", lambda self, text: said.append(text))
     Stack(site.url).preview(site.directory, THREE, **adopting, url=Unknown())
@@ -203,7 +203,7 @@ def test_a_first_preview_says_that_it_cannot_look(
 
 @pytest.fixture
 def in_public(site: Target, database: Database) -> Target:
-    """At the first revision, as an `alembic_version` in the schema public says."""
+    """Build the first revision, with an `alembic_version` in the schema public that says so."""
     build(site, SQL[ONE])
     owner = f"{database.name}_owner"
     with database.connect() as admin:
@@ -216,7 +216,7 @@ def in_public(site: Target, database: Database) -> Target:
 
 
 def test_an_alembic_version_that_moves_meanwhile_is_not_taken(in_public: Target, adopting: dict[str, Any]) -> None:
-    """A revision that changes rows alone leaves the same catalog."""
+    """A revision that changes only rows leaves the same catalog."""
 
     def moves() -> None:
         build(in_public, f"UPDATE public.alembic_version SET version_num = '{TWO}'")
@@ -237,7 +237,7 @@ def test_a_table_beside_alembic_version_is_none_of_its(in_public: Target, adopti
 def test_revisions_are_built_with_the_settings_that_the_database_gives(
     site: Target, adopting: dict[str, Any], database: Database
 ) -> None:
-    """Statements without a schema are about the one that the login finds first in this database."""
+    """A statement without a schema uses the schema that the login finds first in this database."""
     with database.connect() as admin:
         admin.execute(
             f"CREATE SCHEMA other AUTHORIZATION {database.name}_owner;"

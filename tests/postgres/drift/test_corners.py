@@ -1,4 +1,4 @@
-"""What is no drift though the catalog has changed, and drift where one thing hangs on another or has an odd name."""
+"""Changes of the catalog that are no drift, and drift of objects that depend on each other or have odd names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pulumi_alembic.drift.difference.compare import difference
 from pulumi_alembic.drift.report import reported
 from tests.postgres.drift.world import World
 
-# What was there before, and what then happens that is no drift; the owner of the objects does both.
+# Existing objects, and a change that is no drift. The owner of the objects makes both.
 QUIET = [
     (
         "CREATE TABLE app.logs (at date PRIMARY KEY) PARTITION BY RANGE (at);"
@@ -26,7 +26,7 @@ QUIET = [
     ("", "CREATE TABLE kept.rows_1 (id int); COMMENT ON TABLE kept.rows_1 IS '{}'"),
 ]
 
-# What was there before, what the owner of the objects does then, and what that is called.
+# Existing objects, a change that their owner makes, and the name of the drift.
 BY_OWNER = [
     ("", "COMMENT ON FUNCTION twice(int) IS 'x'", "comment function app.twice(x integer)"),
     ("COMMENT ON FUNCTION twice(int) IS 'x'", "DROP FUNCTION twice(int)", "function app.twice(x integer)"),
@@ -40,7 +40,7 @@ BY_OWNER = [
     ("", "COMMENT ON TYPE pair IS 'x'; COMMENT ON COLUMN pair.left_side IS 'y'", "comment column app.pair.left_side"),
     ("", "COMMENT ON COLUMN open_tasks.id IS 'x'", "comment column app.open_tasks.id"),
     ("", "COMMENT ON SCHEMA app IS 'x'", "comment schema app"),
-    # What depends on what, in the order in which it was made, in another one, and in a ring.
+    # Dependencies, created in their order, in another order, and as a cycle.
     ("", "CREATE TABLE one (id int PRIMARY KEY); CREATE TABLE two (id int REFERENCES one)", "table app.one"),
     (
         "",
@@ -60,7 +60,7 @@ BY_OWNER = [
         "table app.two",
     ),
     ("CREATE TYPE two AS ENUM ('x'); CREATE DOMAIN one AS two", "DROP DOMAIN one; DROP TYPE two", "domain app.one"),
-    # What a child has of its parent.
+    # The parts that a child table has from its parent.
     ("", "ALTER TABLE base_thing ADD COLUMN extra int", "column app.base_thing.extra"),
     ("", "ALTER TABLE base_thing DROP COLUMN a", "column app.base_thing.a"),
     ("", "ALTER TABLE base_thing ALTER COLUMN a TYPE bigint", "column app.base_thing.a"),
@@ -72,7 +72,7 @@ BY_OWNER = [
         "constraint app.base_thing.few",
     ),
     ("", "DROP TABLE base_thing CASCADE", "table app.child_thing"),
-    # What a table holds of an index that is a constraint's.
+    # Properties of a table that refer to the index of a constraint.
     (
         "ALTER TABLE users REPLICA IDENTITY USING INDEX users_pkey",
         "ALTER TABLE users REPLICA IDENTITY FULL",
@@ -81,7 +81,7 @@ BY_OWNER = [
     ("", "ALTER TABLE users REPLICA IDENTITY USING INDEX users_pkey", "constraint app.users.users_pkey"),
     ("", "ALTER TABLE tasks CLUSTER ON tasks_pkey", "constraint app.tasks.tasks_pkey"),
     ("ALTER TABLE tasks CLUSTER ON tasks_pkey", "ALTER TABLE tasks CLUSTER ON tasks_title", "index app.tasks_title"),
-    # What is on something that has to be made anew.
+    # Objects on something that must be created again.
     (
         "COMMENT ON POLICY own_tasks ON tasks IS 'x'",
         "ALTER POLICY own_tasks ON tasks USING (true)",
@@ -109,7 +109,7 @@ BY_OWNER = [
         "ALTER VIEW open_tasks RESET (security_barrier)",
         "view app.open_tasks",
     ),
-    # How values are stored.
+    # Storage of values.
     ("", "ALTER TABLE users ALTER COLUMN name SET STORAGE EXTERNAL", "column app.users.name"),
     (
         "ALTER TABLE users ALTER COLUMN name SET STORAGE EXTERNAL",
@@ -136,7 +136,7 @@ CREATE INDEX "I.(x" ON "Odd.Schema"."T.a (b""c" ("N (y"); COMMENT ON COLUMN "Odd
 """
 _TABLE = 'table "Odd.Schema"."T.a (b""c"'
 
-# The same, done by the admin.
+# Changes like these that the admin makes.
 BY_ADMIN = [
     (ODD, 'DROP TABLE "Odd.Schema"."T.a (b""c"', _TABLE),
     (ODD, 'ALTER TABLE "Odd.Schema"."T.a (b""c" RENAME TO t', _TABLE),
@@ -169,7 +169,7 @@ def test_it_is_no_drift(world: World, prepared: str, statement: str) -> None:
     ids=lambda value: value[:60],
 )
 def test_it_is_named_and_mended(world: World, prepared: str, statement: str, name: str, who: str) -> None:
-    """After the repairing script the fingerprint is the one that it was."""
+    """After the repairing script the fingerprint is the same as before."""
     do = getattr(world, who)
     do(prepared)
     expected = world.read()
@@ -183,7 +183,7 @@ def test_it_is_named_and_mended(world: World, prepared: str, statement: str, nam
 
 
 def test_a_value_that_is_too_long_is_not_cut_off(world: World) -> None:
-    """The script ends there, and nothing of it is done."""
+    """The script stops there, and is rolled back as a whole."""
     world.owner("ALTER TABLE users ADD nick varchar(5)")
     expected = world.read()
     world.owner(
@@ -198,7 +198,7 @@ def test_a_value_that_is_too_long_is_not_cut_off(world: World) -> None:
 
 
 def test_an_order_of_values_that_no_statement_brings_back_is_said_to_be_so(world: World) -> None:
-    """Also where a value has a line break in its name, no part of which may stand outside of the comment."""
+    """This includes a value whose name contains a line break. No part of the name can leave the comment."""
     world.owner("CREATE TYPE ring AS ENUM ('a', 'b'); CREATE TYPE other.ring AS ENUM ('b', 'a')")
     expected = world.read()
     world.owner("ALTER TYPE mood ADD VALUE E'x\nDROP TABLE app.users;'; ALTER TYPE ring RENAME TO away")

@@ -1,4 +1,4 @@
-"""After an update its result is expected, and nothing else: what others changed remains drift until it is repaired."""
+"""An update expects its own result, and nothing else: changes of others remain drift until they are repaired."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ONE, TWO, THREE = "20250126_001", "20250126_002", "20250126_003"
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the person at the terminal is warned of and told."""
+    """Collect the warnings and messages that the user sees."""
     found: list[str] = []
     for kind in ("warning", "info"):
         monkeypatch.setattr(Log, kind, lambda self, text: found.append(text))
@@ -33,21 +33,21 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def stack(target: Target) -> Stack:
-    """At the second of three revisions."""
+    """A stack at the second of three revisions."""
     made = Stack(target.url)
     made.up(target.directory, TWO)
     return made
 
 
 def owner(target: Target, statement: str) -> None:
-    """What somebody does by hand."""
+    """Run a statement that somebody executes by hand."""
     with connect(target.url) as connection:
         connection.execute(statement.encode())
         connection.commit()
 
 
 def drift(stack: Stack) -> dict[str, Any]:
-    """What a refresh finds."""
+    """Return the drift that a refresh finds."""
     stack.refresh()
     return dict(stack.outputs.get("drift", {}))
 
@@ -98,7 +98,7 @@ def test_drift_is_a_change_until_it_is_mended(target: Target, stack: Stack) -> N
 def test_an_update_that_was_killed_is_no_drift(
     target: Target, stack: Stack, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
-    """Its revisions ran, and it could say nothing any more; drift from before it is drift still."""
+    """Its revisions were applied, but the update could record nothing. Drift from before it remains drift."""
     owner(target, "CREATE TABLE app.scratch (id int)")
 
     def killed(*_: Any) -> None:
@@ -152,7 +152,7 @@ def test_a_snapshot_that_is_forged_or_gone_hides_nothing(target: Target, stack: 
 
 
 def test_a_snapshot_of_what_is_there_now_does_not_pass_for_the_expected_one(target: Target, stack: Stack) -> None:
-    """Somebody puts what they did into the ledger, under the digest that the stack's state names."""
+    """An attacker writes their change into the ledger, under the digest that the stack's state names."""
     owner(
         target,
         "CREATE TABLE app.scratch (id int); ALTER TABLE migrations.ledger DISABLE TRIGGER append_only;"
@@ -170,7 +170,7 @@ def test_a_snapshot_of_what_is_there_now_does_not_pass_for_the_expected_one(targ
 def test_who_may_write_the_migration_tables_is_compared(
     target: Target, stack: Stack, database: Database, what: str
 ) -> None:
-    """Somebody who may could write into them what never was; the statement takes it back."""
+    """A role with such a right could write false records. The repairing statement revokes the right."""
     with database.connect() as admin:
         admin.execute(f"CREATE ROLE {database.name}_sly".encode())
     try:
@@ -189,7 +189,7 @@ def test_who_may_write_the_migration_tables_is_compared(
 
 @pytest.mark.full
 def test_the_ledger_of_the_first_update_is_no_drift(empty_target: Target) -> None:
-    """One that runs nothing makes it all the same."""
+    """An update that applies nothing creates the ledger too."""
     empty_target.write(ONE, None, "op.execute('CREATE TABLE app.one ()')")
     stack = Stack(empty_target.url)
     stack.up(empty_target.directory, "base")
@@ -219,7 +219,10 @@ def test_what_another_release_kept_is_not_taken_for_this_ones(target: Target, st
 def test_after_an_upgrade_of_the_server_it_says_what_may_be_no_drift(
     target: Target, stack: Stack, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
-    """The version alone is no drift; with drift the person is told of it, until it is accepted."""
+    """Another version alone is no drift.
+
+    If there is drift, the user is informed of the version until the drift is accepted.
+    """
 
     def upgraded(*arguments: Any) -> Snapshot:
         items = read(*arguments).items
@@ -234,7 +237,7 @@ def test_after_an_upgrade_of_the_server_it_says_what_may_be_no_drift(
 
 @pytest.mark.full
 def test_a_revision_moved_by_hand_is_told_as_that(empty_target: Target, said: list[str]) -> None:
-    """What differs cannot be told from what the revision did; back at its revision it can."""
+    """Drift cannot be separated from the changes of the revision until the database is back at the stack's revision."""
     empty_target.write(ONE, None, "op.execute('CREATE TABLE app.one ()')", "op.execute('DROP TABLE app.one')")
     empty_target.write(TWO, ONE, "op.execute('CREATE TABLE app.two ()')", "op.execute('DROP TABLE app.two')")
     stack = Stack(empty_target.url)
@@ -251,7 +254,7 @@ def test_a_revision_moved_by_hand_is_told_as_that(empty_target: Target, said: li
 def test_what_other_resources_of_the_stack_change_is_no_drift(
     target: Target, stack: Stack, database: Database, said: list[str]
 ) -> None:
-    """It is told all the same; tables are none of theirs."""
+    """The user is informed of it. Tables never belong to these resources."""
     with database.connect() as admin:
         admin.execute(f"ALTER ROLE {database.name}_migrator SET work_mem = '64MB'".encode())
     owner(target, "CREATE TABLE app.scratch (id int)")
@@ -298,7 +301,7 @@ def test_other_databases_and_roles_of_the_server_are_no_drift(stack: Stack, data
 @pytest.mark.full
 @pytest.mark.parametrize("seed", range(100 if ALL else 3))
 def test_a_clean_walk_raises_no_alarm(target: Target, seed: int) -> None:
-    """Up, down and refresh at random: nobody did anything by hand."""
+    """Random updates, downgrades and refreshes without a change by hand."""
     dice = random.Random(seed)
     stack = Stack(target.url)
     stack.up(target.directory, dice.choice([ONE, TWO, THREE]))

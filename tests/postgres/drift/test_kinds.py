@@ -1,4 +1,4 @@
-"""Every kind of drift, made by hand through SQL: seen, named, and its repairing statements bring back what was."""
+"""Every kind of drift, made by hand in SQL, is found and named, and its repairing statements restore the schema."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pulumi_alembic.drift.difference.compare import difference
 from pulumi_alembic.drift.report import reported
 from tests.postgres.drift.world import World
 
-# What the owner of the objects does, and what it is called.
+# A change that the owner of the objects makes, and the name of the drift.
 BY_OWNER = [
     ("DELETE FROM tasks; DROP TABLE users CASCADE", "table app.users"),
     ("DROP TABLE tasks CASCADE", "table app.tasks"),
@@ -107,7 +107,7 @@ BY_OWNER = [
     ("REVOKE ALL ON SEQUENCE tickets FROM {rw}", "privileges sequence app.tickets to {rw}"),
 ]
 
-# What the admin does.
+# A change that the admin makes.
 BY_ADMIN = [
     ("ALTER SCHEMA other RENAME TO elsewhere", "schema other"),
     ("CREATE SCHEMA more", "schema more"),
@@ -157,7 +157,7 @@ BY_ADMIN = [
 
 
 def test_rights_on_the_schema_public_are_given_back_by_the_admin(shared_world: World) -> None:
-    """From PostgreSQL 15 on it belongs to whoever owns the database, a role that nobody can become."""
+    """From PostgreSQL 15 on, the schema public belongs to pg_database_owner, which cannot be granted to a role."""
     with shared_world.database.connect() as admin:
         if admin.info.server_version < 150000:
             pytest.skip("before PostgreSQL 15 the schema public is a superuser's")
@@ -176,7 +176,7 @@ def test_rights_on_the_schema_public_are_given_back_by_the_admin(shared_world: W
     ids=lambda value: value[:60],
 )
 def test_it_is_seen_named_and_mended(shared_world: World, statement: str, name: str, who: str) -> None:
-    """After the repairing script the fingerprint is the one that it was."""
+    """After the repairing script the fingerprint is the same as before."""
     expected = shared_world.read()
     getattr(shared_world, who)(statement)
     found = difference(expected, shared_world.read(*expected.roles))

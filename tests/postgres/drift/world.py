@@ -1,4 +1,4 @@
-"""A database with something of every kind in it, made by SQL alone, and what an admin does to it by hand."""
+"""A database with an object of every kind, created by SQL alone, and changes that an admin makes by hand."""
 
 from __future__ import annotations
 
@@ -93,17 +93,17 @@ INSERT INTO tasks (user_id, title) VALUES (1, 'sleep');
 
 @dataclass(frozen=True)
 class World:
-    """The database; `{owner}`, `{rw}` and the others in a statement are its roles, `{database}` is its name."""
+    """The database. In a statement, `{owner}`, `{rw}` and so on stand for its roles, and `{database}` for its name."""
 
     database: Database
 
     @property
     def names(self) -> dict[str, str]:
-        """What stands for the words in braces; none of it needs quotes."""
+        """The values of the words in braces. None of them needs quotes."""
         return {**{role: f"{self.database.name}_{role}" for role in ROLES}, "database": self.database.name}
 
     def text(self, statement: str) -> str:
-        """With the real names."""
+        """Return the statement with the real names."""
         for word, name in self.names.items():
             statement = statement.replace(f"{{{word}}}", name)
         return statement
@@ -118,7 +118,7 @@ class World:
         self.admin(f"SET ROLE {{owner}}; SET search_path = app; {statement}")
 
     def read(self, *roles: str) -> Snapshot:
-        """A snapshot as the migrator's session would read it."""
+        """Read a snapshot as the migrator's session reads it."""
         server = self.database.server
         url = f"postgresql://{server.username}:{server.password}@{server.host}:{server.port}/{self.database.name}"
         with closing(log_in(url)) as connection:
@@ -126,7 +126,7 @@ class World:
 
 
 def make(database: Database) -> World:
-    """Everything of ADMIN and OWNER, in an empty database."""
+    """Create everything of ADMIN and OWNER in an empty database."""
     world = World(database)
     world.admin(ADMIN)
     world.owner(OWNER)

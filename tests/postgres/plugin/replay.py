@@ -1,4 +1,4 @@
-"""Replays recordings of the real plugin against ours: a plugin process per provider, a fresh server per recording."""
+"""Replay recordings of the real plugin against ours: a plugin process per provider, a fresh server per recording."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ RECORDINGS = Path(__file__).parent / "recordings"
 
 Answer = dict[str, Any]
 
-# The lines of an error that the real plugin leaves out, in JSON.
+# The lines of an error that the real plugin omits, in JSON.
 _DETAILS = re.compile(r"""\\n\\t  (?:DETAIL|HINT): (?:[^"\\]|\\"|\\\\|\\u[0-9a-f]{4})*""")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One recorded call, or a look into the catalogs."""
+    """One recorded call, or a query of the catalogs."""
 
     file: str
     number: int
@@ -38,17 +38,17 @@ class Line:
 
     @property
     def name(self) -> str:
-        """`file:line case`, as a failure shows it."""
+        """The line as a failure shows it: `file:line case`."""
         return f"{self.file}:{self.number} {self.content['case']}"
 
     @property
     def answer(self) -> Answer:
-        """What the real plugin answered."""
+        """The answer of the real plugin."""
         return {key: self.content[key] for key in ("response", "error") if key in self.content}
 
 
 def recording(file: str, version: int) -> Iterator[Line]:
-    """The lines of `file` as a server of `version` (150018, 180004 …) makes the real plugin answer them."""
+    """Read the lines of `file` as the real plugin answers on a server of `version` (150018, 180004 …)."""
     newer: dict[int, Answer] = {}
     if version >= 180000:
         differing = map(json.loads, (RECORDINGS / "on-postgresql-18.jsonl").read_text().splitlines())
@@ -59,7 +59,7 @@ def recording(file: str, version: int) -> Iterator[Line]:
             content = {key: content[key] for key in ("case", "method", "request", "provider") if key in content}
             content |= {key: newer[number][key] for key in ("response", "error") if key in newer[number]}
         if version >= 180000 and "version" in content.get("request", {}).get("olds", {}):
-            # The state goes along with the server, which brings pgcrypto 1.4.
+            # The state is the one that this server gives: it brings pgcrypto 1.4.
             content["request"]["olds"]["version"] = "1.4"
         if content["method"] != "NOTE":
             yield Line(file, number, content)
@@ -67,7 +67,7 @@ def recording(file: str, version: int) -> Iterator[Line]:
 
 @contextmanager
 def plugin(engine: str = "127.0.0.1:1") -> Iterator[provider_pb2_grpc.ResourceProviderStub]:
-    """A running plugin process of the engine at this address, asked over gRPC."""
+    """Run a plugin process of the engine at this address, and yield its gRPC stub."""
     command = [sys.executable, "-m", "pulumi_embedded.postgresql", engine]
     process = loaded.start(command, PROJECT, subprocess.DEVNULL)
     assert process.stdout is not None
@@ -81,7 +81,7 @@ def plugin(engine: str = "127.0.0.1:1") -> Iterator[provider_pb2_grpc.ResourcePr
 
 @contextmanager
 def configured_plugin(database: Any, engine: str = "127.0.0.1:1") -> Iterator[provider_pb2_grpc.ResourceProviderStub]:
-    """A running plugin process that is configured for the test's database."""
+    """Run a plugin process that is configured for the test's database, and yield its gRPC stub."""
     login = database.parameters
     args = {"host": login["host"], "port": str(login["port"]), "username": login["user"]}
     args |= {"password": login["password"], "database": database.name, "sslmode": "disable", "superuser": "false"}
@@ -91,7 +91,7 @@ def configured_plugin(database: Any, engine: str = "127.0.0.1:1") -> Iterator[pr
 
 
 def ask(stub: provider_pb2_grpc.ResourceProviderStub, method: str, request: dict[str, Any]) -> Answer:
-    """One call's answer, in the form that recordings have."""
+    """Make one call, and return its answer in the form of the recordings."""
     kinds = {
         "GetPluginInfo": empty_pb2.Empty,
         "Cancel": empty_pb2.Empty,
@@ -123,7 +123,7 @@ def _detail(detail: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Whole numbers as integers; the rest as it is."""
+    """Convert whole numbers to integers, and leave everything else as it is."""
     if isinstance(value, dict):
         return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -132,7 +132,7 @@ def plain(value: Any) -> Any:
 
 
 class Replay:
-    """The other side of a recording: the plugin processes, and SQL by whoever the recording says."""
+    """Makes the calls of a recording: runs the plugin processes, and executes SQL as the recorded user."""
 
     def __init__(self, port: int, stack: ExitStack):
         self.port = port
@@ -141,7 +141,7 @@ class Replay:
         self._held: list[psycopg.Connection] = []
 
     def answer(self, line: Line) -> Answer:
-        """What happens here when the recorded call is made."""
+        """Make the recorded call, and return our answer."""
         content = json.loads(json.dumps(line.content).replace("<port>", str(self.port)))
         if "open connection of a role the admin is not a member of" in line.content["case"]:
             self._held.append(self._stack.enter_context(self._connect("p_app", "x", "p_open")))
@@ -165,7 +165,7 @@ class Replay:
         )
 
     def _stub(self, line: Line, provider: str) -> provider_pb2_grpc.ResourceProviderStub:
-        """The plugin that a line speaks to; `provider.jsonl` configures its own."""
+        """Return the plugin that a line calls. The lines of `provider.jsonl` configure the plugin themselves."""
         configured = not line.file.startswith("provider") or bool(provider) or line.content["method"] == "Invoke"
         key = provider or f"{configured}{'before Configure' in line.content['case']}"
         if key not in self._stubs:
@@ -188,5 +188,5 @@ class Replay:
 
 
 def _without_maintain(value: Any) -> Any:
-    """PostgreSQL 17 adds MAINTAIN, `m`, to what a table's owner has."""
+    """Remove MAINTAIN, `m`, which PostgreSQL 17 adds to the rights of a table's owner."""
     return re.sub(r"\barwdDxtm\b", "arwdDxt", value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""What recordings cannot show: calls at once, an end in the middle, and where ours is deliberately another."""
+"""Behaviour that recordings cannot show: simultaneous calls, an end in the middle, and intended differences."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ URN = "urn:pulumi:dev::test::{}::r"
 
 
 def call(kind: str, **request: Any) -> dict[str, Any]:
-    """A request about one resource of that kind."""
+    """Return a request about one resource of this kind."""
     return {"urn": URN.format(kind), "type": kind, "name": "r"} | request
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Returns when `condition` holds; fails after ten seconds."""
+    """Return when `condition` holds. Fail after ten seconds."""
     deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline, "what was waited for did not happen"
@@ -44,14 +44,14 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def configured(database: Any) -> Iterator[Ask]:
-    """Asks a plugin process that is configured for the test's database."""
+    """Run a plugin process that is configured for the test's database, and yield a function that calls it."""
     with configured_plugin(database) as stub:
         yield lambda method, request: ask(stub, method, request)
 
 
 @pytest.fixture
 def new_role(database: Any) -> Iterator[Callable[..., str]]:
-    """Makes roles of the test's own, dropped after it."""
+    """Yield a function that creates roles of the test's own, which are dropped after it."""
     made: list[str] = []
     with database.connect() as admin:
 
@@ -69,7 +69,7 @@ def new_role(database: Any) -> Iterator[Callable[..., str]]:
 
 
 def grant(database: str, role: str, *privileges: str) -> dict[str, Any]:
-    """The inputs of a Grant on a database."""
+    """Return the inputs of a Grant on a database."""
     return {"database": database, "objectType": "database", "role": role, "privileges": list(privileges)}
 
 
@@ -104,7 +104,7 @@ def test_cancel_ends_what_runs_and_refuses_what_comes(configured: Ask, database:
 
 
 def test_the_password_that_a_role_gets_is_the_one_given(configured: Ask, database: Any, new_role: Any) -> None:
-    r"""Unlike the real plugin, which doubles backslashes (facts of pulumi-postgresql 3.18)."""
+    r"""The real plugin doubles backslashes (facts of pulumi-postgresql 3.18)."""
     name, password = f"t_{secrets.token_hex(6)}", r"a\b'c\\"
     properties = {"name": name, "login": True, "password": password}
     assert "response" in configured("Create", call(ROLE, properties=properties))
@@ -131,7 +131,7 @@ def test_the_server_never_learns_the_password_not_even_its_log(make_cluster: Any
 
 
 def test_no_error_says_the_password(configured: Ask, new_role: Any) -> None:
-    """Neither of the role nor of the provider's login."""
+    """This includes the role's password and the password of the provider's login."""
     properties = {"name": new_role(), "password": "hunter2", "login": True}
     answer = configured("Create", call(ROLE, properties=properties))
     assert "already exists" in answer["error"]["message"]
@@ -139,7 +139,7 @@ def test_no_error_says_the_password(configured: Ask, new_role: Any) -> None:
 
 
 def failed(answer: Answer) -> dict[str, Any]:
-    """The outputs that a failed update leaves, without their wrappers."""
+    """Return the outputs that a failed update leaves, without their wrappers."""
     properties: dict[str, Any] = answer["error"]["details"][0]["value"]["properties"]
     return {
         key: value["value"] if isinstance(value, dict) else value
@@ -151,7 +151,10 @@ def failed(answer: Answer) -> dict[str, Any]:
 def test_an_update_that_fails_half_way_changes_nothing_and_says_so(
     configured: Ask, database: Any, new_role: Any
 ) -> None:
-    """A rename and an attribute go back when a membership cannot be granted; the answer holds what the server has."""
+    """If a membership cannot be granted, a rename and an attribute are rolled back.
+
+    The answer contains the server's state.
+    """
     name = new_role()
     olds, news = {"name": name}, {"name": f"{name}_2", "createDatabase": True, "roles": ["t_nobody_at_all"]}
     answer = configured("Update", call(ROLE, id=name, olds=olds, news=news))
@@ -166,7 +169,10 @@ def test_an_update_that_fails_half_way_changes_nothing_and_says_so(
 def test_a_password_whose_update_failed_is_set_by_the_next_update(
     configured: Ask, database: Any, new_role: Any
 ) -> None:
-    """No catalog tells a password: after the failure it is null, and null is another one than what is asked for."""
+    """No catalog shows a password.
+
+    After the failure the state has null, and null differs from the requested password.
+    """
     name = new_role("LOGIN PASSWORD 'old'")
     inputs = {"name": name, "login": True, "password": "old"}
     news = inputs | {"password": "new"}
@@ -183,7 +189,7 @@ def test_a_password_whose_update_failed_is_set_by_the_next_update(
 def test_what_the_real_plugin_records_of_a_failed_update_is_not_believed(
     configured: Ask, database: Any, new_role: Any
 ) -> None:
-    """It records the outputs that were to be; the engine keeps the inputs of the success before, and calls again."""
+    """It records the planned outputs. The engine keeps the inputs of the last success, and calls again."""
     name = new_role("LOGIN PASSWORD 'old'")
     inputs = {"name": name, "login": True, "password": "old"}
     recorded = inputs | {"password": "new", "connectionLimit": 3, "id": name}
@@ -201,7 +207,7 @@ def test_what_the_real_plugin_records_of_a_failed_update_is_not_believed(
 def test_an_update_without_a_difference_does_what_a_failed_one_had_left(
     configured: Ask, database: Any, new_role: Any
 ) -> None:
-    """The engine asks for one only after a failure, which the real plugin records as if it had happened."""
+    """The engine calls such an update only after a failure, which the real plugin records as if it had succeeded."""
     name = new_role()
     inputs = {"name": name, "connectionLimit": -1, "encryptedPassword": True, "inherit": True, "validUntil": "infinity"}
     news = inputs | {"connectionLimit": 3}
@@ -216,14 +222,14 @@ def test_an_update_without_a_difference_does_what_a_failed_one_had_left(
 def test_a_resource_is_what_its_id_names_whatever_a_failed_rename_recorded(
     kind: str, configured: Ask, database: Any, new_role: Any
 ) -> None:
-    """The real plugin, and this one before, recorded the name that was to be, which another's resource can have."""
+    """The real plugin, and earlier versions of ours, recorded the planned name, which another resource can have."""
     mine, others = new_role(), new_role()
     with database.connect() as admin:
         if kind == DATABASE:
             for name in (mine, others):
                 admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         objects = "SELECT oid, rolname FROM pg_roles UNION ALL SELECT oid, datname FROM pg_database"
-        # Other tests of the run have objects of theirs.
+        # Other tests of the run have their own objects.
         query = f"SELECT * FROM ({objects}) n (oid, name) WHERE name = ANY(%s) ORDER BY oid"
         before = admin.execute(query, [[mine, others]]).fetchall()
         recorded = {"name": others, "id": mine}
@@ -246,7 +252,7 @@ def test_a_resource_is_what_its_id_names_whatever_a_failed_rename_recorded(
 
 
 def replace(configured: Ask, kind: str, old: dict[str, Any], change: dict[str, Any]) -> bool:
-    """Creates a resource and replaces it in the order that Diff asks for; whether it is there then."""
+    """Create a resource, replace it in the order that Diff requests, and return whether it exists afterwards."""
     made = configured("Create", call(kind, properties=old))["response"]
     diff = configured(
         "Diff", call(kind, id=made["id"], olds=made["properties"], oldInputs=old, news={**old, **change})
@@ -267,7 +273,7 @@ def replace(configured: Ask, kind: str, old: dict[str, Any], change: dict[str, A
 def test_what_only_changes_its_option_is_there_afterwards(
     before: bool, configured: Ask, database: Any, new_role: Any
 ) -> None:
-    """The real plugin creates first, and its delete revokes what was just granted."""
+    """The real plugin creates first, and its delete then revokes the new grant."""
     role, group = new_role(), new_role()
     member = {"role": role, "grantRole": group, "withAdminOption": before}
     assert replace(configured, GRANT_ROLE, member, {"withAdminOption": not before})
@@ -286,7 +292,7 @@ def test_what_becomes_another_s_is_created_before_the_former_goes(configured: As
 
 
 def test_a_database_that_cannot_be_dropped_takes_connections_again(configured: Ask, database: Any) -> None:
-    """It is closed before it is dropped, and the state of one that stays says that it is open."""
+    """The plugin closes the database before the drop. The state of a database that stays says that it is open."""
     name = f"t_{secrets.token_hex(6)}"
     created = configured("Create", call(DATABASE, properties={"name": name, "allowConnections": True}))["response"]
     with database.connect() as admin:
@@ -301,7 +307,7 @@ def test_a_database_that_cannot_be_dropped_takes_connections_again(configured: A
 
 
 def test_an_error_says_what_the_server_says_in_detail(configured: Ask, database: Any, new_role: Any) -> None:
-    """What depends on a role stands in the DETAIL alone."""
+    """Only the DETAIL names the objects that depend on a role."""
     name = new_role()
     with database.connect() as admin:
         admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(*map(sql.Identifier, (database.name, name))))
@@ -311,7 +317,7 @@ def test_an_error_says_what_the_server_says_in_detail(configured: Ask, database:
 
 
 class Heard(engine_pb2_grpc.EngineServicer):
-    """An engine that keeps what it is to show."""
+    """An engine that records the messages that it must show."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, int, str]] = []
@@ -322,7 +328,7 @@ class Heard(engine_pb2_grpc.EngineServicer):
 
 
 def test_a_warning_of_the_server_is_shown_and_is_no_success(database: Any, new_role: Any) -> None:
-    """The admin owns no right on the schema of a superuser: its REVOKE and GRANT do nothing but warn."""
+    """The admin has no right on the schema of a superuser, so its REVOKE and GRANT only print warnings."""
     role, engine = new_role(), Heard()
     server = grpc.server(ThreadPoolExecutor(1))
     engine_pb2_grpc.add_EngineServicer_to_server(engine, server)
@@ -339,7 +345,7 @@ def test_a_warning_of_the_server_is_shown_and_is_no_success(database: Any, new_r
 
 
 def test_wrapped_secrets_in_the_state_are_understood(configured: Ask, new_role: Any) -> None:
-    """Also a wrapped null, which the real plugin refuses as "malformed RPC secret"."""
+    """This includes a wrapped null, which the real plugin refuses as "malformed RPC secret"."""
     signature = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
     news = {"name": "r", "password": "x", "inherit": False, "encryptedPassword": False, "connectionLimit": 0}
     news |= {"validUntil": ""}
@@ -351,7 +357,7 @@ def test_wrapped_secrets_in_the_state_are_understood(configured: Ask, new_role: 
 @pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["f(int); DROP TABLE t", "f(int) TO x --", "f('x')"])
 def test_a_function_s_argument_types_cannot_end_the_statement(name: str, configured: Ask, database: Any) -> None:
-    """They are the one part of a statement that cannot be quoted."""
+    """The argument types are the only part of a statement that cannot be quoted."""
     properties = {
         "database": database.name, "schema": "public", "objectType": "function", "objects": [name],
         "role": "public", "privileges": ["EXECUTE"],
@@ -393,7 +399,7 @@ def test_an_argument_type_without_a_schema_is_found_in_public(configured: Ask, d
 
 
 def test_policies_of_a_schema_are_refused_by_name(configured: Ask, database: Any) -> None:
-    """A deprecated property that only the real plugin has; the error says what to write instead."""
+    """Only the real plugin has this deprecated property. The error names the replacement."""
     properties = {"name": "s", "database": database.name, "policies": [{"role": "public", "usage": True}]}
     message = configured("Create", call(SCHEMA, properties=properties))["error"]["message"]
     assert message.count("schema s: ") == 1 and "the deprecated property policies" in message
@@ -402,7 +408,7 @@ def test_policies_of_a_schema_are_refused_by_name(configured: Ask, database: Any
 
 @pytest.mark.full
 def test_a_refresh_waits_for_no_change(configured: Ask, database: Any, new_role: Any) -> None:
-    """Unlike the real plugin's, where refreshes of two owners' default privileges deadlock (pulumi-postgresql 897)."""
+    """In the real plugin, refreshes of two owners' default privileges deadlock (pulumi-postgresql 897)."""
     role = new_role()
     with database.connect() as other:
         other.execute("SELECT pg_advisory_lock(oid::bigint) FROM pg_roles WHERE rolname = %s", [role])
@@ -412,7 +418,7 @@ def test_a_refresh_waits_for_no_change(configured: Ask, database: Any, new_role:
 
 
 def start() -> subprocess.Popen[str]:
-    """A plugin process that has printed its port."""
+    """Start a plugin process, and return when it has printed its port."""
     command = [sys.executable, "-m", "pulumi_embedded.postgresql", "127.0.0.1:1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -421,7 +427,7 @@ def start() -> subprocess.Popen[str]:
 
 
 def test_the_process_ends_when_it_is_told_to() -> None:
-    """SIGTERM ends it; SIGINT, which a terminal sends to the engine's plugins too, does not."""
+    """SIGTERM ends the process. SIGINT does not, because a terminal sends it to the engine's plugins too."""
     with start() as process:
         process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -432,7 +438,7 @@ def test_the_process_ends_when_it_is_told_to() -> None:
 
 @pytest.mark.full
 def test_the_process_does_not_outlive_its_engine() -> None:
-    """An engine that was killed leaves no plugin behind."""
+    """A killed engine leaves no plugin behind."""
     script = "import subprocess, sys\np = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)\n"
     script += "p.stdout.readline()\nprint(p.pid)"
     command = [sys.executable, "-m", "pulumi_embedded.postgresql", "127.0.0.1:1"]
@@ -441,7 +447,7 @@ def test_the_process_does_not_outlive_its_engine() -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of that number runs; one that ended and was not waited for does not."""
+    """Return whether a process with this number runs. A zombie does not run."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

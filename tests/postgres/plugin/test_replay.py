@@ -21,7 +21,7 @@ from tests.postgres.plugin.replay import RECORDINGS, Replay, recording
 
 FILES = sorted(path.name for path in RECORDINGS.glob("*.jsonl") if path.name != "on-postgresql-18.jsonl")
 
-# Every answer that is deliberately not the real plugin's: file → line → why.
+# The intended differences from the real plugin's answers: file → line → reason.
 GENERATED = "a generated name has the same form, other digits"
 LEFT = "after a failed update the state says what the server has; the real plugin records what was to be"
 OPEN = "a database that could not be dropped takes connections again, as the state says"
@@ -49,7 +49,7 @@ DIFFERENCES: dict[str, dict[int, str]] = {
 
 @pytest.fixture(scope="module")
 def stopped(run_folder: Path, binaries: Binaries) -> Cluster:
-    """A fresh server whose superuser can be logged in as, with the passwords that the recordings have."""
+    """Create a stopped server that accepts logins of its superuser, with the passwords of the recordings."""
     cluster = create_cluster(run_folder, binaries).cluster
     cluster.stop()
     statements = "".join(f"ALTER ROLE {role} PASSWORD '{role}';\n" for role in ("postgres", "admin"))
@@ -61,7 +61,7 @@ def stopped(run_folder: Path, binaries: Binaries) -> Cluster:
 
 @pytest.fixture
 def replay_port(stopped: Cluster, run_folder: Path) -> Iterator[int]:
-    """The port of a copy of that server."""
+    """Start a copy of that server, and yield its port."""
     copy = replace(stopped, folder=Path(tempfile.mkdtemp(prefix="cluster-", dir=run_folder)))
     subprocess.run(["cp", "-a", f"{stopped.folder}/.", copy.folder], check=True)
     port = free_port()
@@ -73,7 +73,7 @@ def replay_port(stopped: Cluster, run_folder: Path) -> Iterator[int]:
 @pytest.mark.few("grant.jsonl", "role.jsonl", "schema.jsonl")
 @pytest.mark.parametrize("file", FILES)
 def test_answers_as_the_real_plugin_does(file: str, replay_port: int) -> None:
-    """Line by line; a listed difference has to differ, so that the list cannot outlive its reasons."""
+    """Compare line by line. A listed difference must still differ, so that the list contains no outdated reason."""
     login = {"host": "127.0.0.1", "port": replay_port, "user": "admin", "password": "admin", "dbname": "postgres"}
     with psycopg.connect(**login) as connection:
         version = connection.info.server_version

@@ -1,4 +1,4 @@
-"""The plugin says whom it waits for, and does not wait for ever."""
+"""The plugin reports which session it waits for, and stops waiting after a time limit."""
 
 from typing import Any
 

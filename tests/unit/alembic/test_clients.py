@@ -18,7 +18,10 @@ def install(folder: Path, version: str, names: tuple[str, ...] = ("pg_dump", "pg
 
 @pytest.fixture
 def folders(tmp_path: Path) -> list[Path]:
-    """Versions 17, 13.4 and 16.2, a folder with half of 15, one with a broken program, and one that is none."""
+    """Install versions 17, 13.4 and 16.2, half of version 15 and a broken program.
+
+    Also return a folder that is absent.
+    """
     half = install(tmp_path / "half", "15.1", ("pg_dump",))
     broken = install(tmp_path / "broken", "15.1")
     (broken / "pg_restore").write_text("#!/bin/sh\nexit 1\n")

@@ -1,4 +1,4 @@
-"""The strong locks of a revision are known before it runs: which tables, which modes, and before which statement."""
+"""The strong locks of a revision are known before it runs: tables, modes, and the statement that needs them first."""
 
 import pytest
 
