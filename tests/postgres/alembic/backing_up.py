@@ -1,4 +1,4 @@
-"""What the tests of backups and restores share: a database with everything in it, and updates that back it up."""
+"""A database with objects of every kind, and updates that back it up, for the tests of backups and restores."""
 
 import hashlib
 from pathlib import Path
@@ -56,7 +56,7 @@ MAY_LOSE: dict[str, Any] = {"allow_data_loss": frozenset([THREE])}
 
 
 class Backing:
-    """A database at ONE with EVERYTHING in it; `up` is an update that backs it up first, as `when` says."""
+    """A database at ONE that contains EVERYTHING. `up` is an update that backs it up first, if `when` requires that."""
 
     def __init__(self, target: Target, folder: Path) -> None:
         self.target = target
@@ -64,7 +64,10 @@ class Backing:
         self.said: list[str] = []
 
     def up(self, revision: str, when: When = When.ALWAYS, **options: Any) -> str:
-        """Bring it to `revision`; return the id of the backup that was made before, empty where none was."""
+        """Bring the database to `revision`.
+
+        Return the id of the backup that the update made, or an empty text without one.
+        """
         before = self.ids()
         listener = Hears(on_status=self.said.append, on_info=self.said.append)
         maker = Maker(BackupSetting(when, self.folder), self.target.job(revision), listener)
@@ -73,17 +76,17 @@ class Backing:
         return made
 
     def ids(self) -> set[str]:
-        """The backups in the folder, complete or not."""
+        """Return the backups in the folder, complete or not."""
         return {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
 
     def execute(self, statement: str) -> None:
-        """Run it as the owner."""
+        """Run a statement as the owner."""
         with connect(self.target.url) as connection:
             connection.execute(statement.encode())
             connection.commit()
 
     def rows(self) -> dict[str, str]:
-        """A digest of all rows of each table."""
+        """Return a digest of all rows of each table."""
         return {
             name: hashlib.md5(repr(self.target.query(f"SELECT t::text FROM {name} t ORDER BY 1")).encode()).hexdigest()
             for name in DIGESTED
@@ -91,7 +94,7 @@ class Backing:
 
 
 def require_clients(target: Target) -> None:
-    """Skip where this machine has no pg_dump for the server under test."""
+    """Skip the test if this machine has no pg_dump for the server under test."""
     [(version,)] = target.query("SELECT current_setting('server_version_num')::int / 10000")
     try:
         pg_programs.find(int(str(version)))
@@ -100,7 +103,7 @@ def require_clients(target: Target) -> None:
 
 
 def catalog(target: Target) -> list[tuple[object, ...]]:
-    """All that is in the two schemas: columns, constraints, indexes, functions, triggers, and who may do what."""
+    """Return everything in the two schemas: columns, constraints, indexes, functions, triggers, and rights."""
     return target.query(
         r"""
         SELECT 'column', attrelid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull::text,

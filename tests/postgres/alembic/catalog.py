@@ -1,4 +1,4 @@
-"""A schema's definition as text, for comparing two of them."""
+"""A schema's definition as text, to compare two schemas."""
 
 import os
 import re
@@ -22,7 +22,10 @@ ORDER BY 1
 
 
 def definition(database: Database, binaries: Binaries) -> str:
-    """`pg_dump -s` of the schema `app`; where no pg_dump fits, as beside a packaged server, the catalog's own words."""
+    """Return `pg_dump -s` of the schema `app`.
+
+    If no pg_dump fits the server, as with a packaged server, return catalog lines.
+    """
     pg_dump = _pg_dump(binaries)
     if pg_dump is None:
         with database.connect() as connection:
@@ -45,7 +48,7 @@ def definition(database: Database, binaries: Binaries) -> str:
 
 
 def _pg_dump(binaries: Binaries) -> str | None:
-    """A pg_dump that is no older than the server, as it must be."""
+    """Return a pg_dump that is not older than the server, as pg_dump requires."""
     found = shutil.which("pg_dump", path=f"{binaries.folder}:{os.environ['PATH']}")
     if found is None:
         return None

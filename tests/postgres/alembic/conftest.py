@@ -1,4 +1,4 @@
-"""A database set up for migrations by SQL alone, as the program does it with Pulumi."""
+"""A database that SQL alone has set up for migrations, as the program does it with Pulumi."""
 
 import os
 import secrets
@@ -32,28 +32,28 @@ environment.run(target_metadata=sa.MetaData(), url=lambda: os.environ["DATABASE_
 
 @dataclass(frozen=True)
 class Target:
-    """A database at base: `url` is the migrator's, `directory` holds the scripts."""
+    """A database at base. `url` is the migrator's, and `directory` contains the scripts."""
 
     url: str
     directory: Path
 
     def migrate(self, revision: str, **options: Any) -> str:
-        """Bring the database to `revision`, and return the revision that it then says it is at."""
+        """Bring the database to `revision`, and return the revision that the database then reports."""
         hears = {name: options.pop(name) for name in [*options] if name.startswith("on_")}
         gates = {name: options.pop(name) for name in ("approve", "back_up") if name in options}
         return migrator.migrate(self.job(revision, "pulumi up", **options), Gates(**gates), Hears(**hears))
 
     def job(self, revision: str, *more: Any, **options: Any) -> Job:
-        """What a run to `revision` needs."""
+        """Return the job of a run to `revision`."""
         return Job(self.url, self.directory, revision, *more, **options)
 
     def query(self, statement: str) -> list[tuple[object, ...]]:
-        """The rows of one statement, as the owner and with the login's search_path."""
+        """Return the rows of one statement, run as the owner with the login's search_path."""
         with connect(self.url) as session:
             return session.execute(statement.encode()).fetchall()
 
     def alembic(self, *arguments: str, check: bool = True) -> str:
-        """Run the `alembic` command on the scripts, as in a project of their own; return all that it printed."""
+        """Run the `alembic` command on the scripts, as in a separate project, and return all its output."""
         (self.directory.parent / "pyproject.toml").write_text(
             '[tool.alembic]\nscript_location = "%(here)s/migrations"\nfile_template = "%%(rev)s_%%(slug)s"\n'
             "revision_environment = true\n"
@@ -67,7 +67,7 @@ class Target:
         return done.stdout + done.stderr
 
     def write(self, id: str, down: str | None, upgrade: str = "pass", downgrade: str = "pass") -> Path:
-        """Add a script whose functions hold these lines."""
+        """Add a script whose functions contain these lines."""
         path = self.directory / "versions" / f"{id}_script.py"
         path.write_text(
             f'"""script {id}"""\nfrom alembic import op\nrevision = {id!r}\ndown_revision = {down!r}\n'
@@ -78,7 +78,7 @@ class Target:
 
 @pytest.fixture
 def make_target(make_database: Callable[[], Database], database: Database) -> Callable[[Path], Target]:
-    """Sets up a database at each call, the first time `database`, for the scripts in a folder."""
+    """Return a function that sets up a database for the scripts in a folder. The first call uses `database`."""
     unused = [database]
 
     def make(directory: Path) -> Target:
@@ -89,13 +89,13 @@ def make_target(make_database: Callable[[], Database], database: Database) -> Ca
 
 @pytest.fixture
 def target(make_target: Callable[[Path], Target]) -> Target:
-    """The project's own scripts on a fresh database."""
+    """A fresh database with the project's own scripts."""
     return make_target(PROJECT / "migrations")
 
 
 @pytest.fixture
 def empty_target(make_target: Callable[[Path], Target], tmp_path: Path) -> Target:
-    """No scripts yet: the test writes them."""
+    """A database without scripts, which the test writes."""
     directory = tmp_path / "migrations"
     (directory / "versions").mkdir(parents=True)
     (directory / "env.py").write_text(ENV)
@@ -104,7 +104,7 @@ def empty_target(make_target: Callable[[Path], Target], tmp_path: Path) -> Targe
 
 
 def prepare(database: Database, directory: Path) -> Target:
-    """The roles and schemas that a migrator needs, in a database that has none of them."""
+    """Create the roles and schemas that a migrator needs, in a database that has none of them."""
     password = secrets.token_hex(12)
     roles = {role: sql.Identifier(f"{database.name}_{role}") for role in ("owner", "migrator")}
     with database.connect() as admin:

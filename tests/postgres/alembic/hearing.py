@@ -1,4 +1,4 @@
-"""A listener and a gate of functions, for runs without Pulumi."""
+"""A listener and a gate that call functions, for runs without Pulumi."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ Say = Callable[[str], object]
 
 
 class Hears(Listener):
-    """Each text goes to the function with its name, and is lost without one."""
+    """Passes each text to the function with its name, and drops it if there is no such function."""
 
     def __init__(self, **functions: Say) -> None:
         self._functions = functions
@@ -43,7 +43,7 @@ class Hears(Listener):
 
 
 class Gates(Gate):
-    """A gate of the functions that there are."""
+    """A gate that consists of the given functions."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Sessions of a test's own, in which names are found as in a revision."""
+"""Sessions of a test that find names as a revision does."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -10,6 +10,6 @@ __all__ = ["connect"]
 
 @contextmanager
 def connect(url: str) -> Iterator[Connection]:
-    """A session as the owner, with the login's search_path; what is not committed is rolled back."""
+    """Open a session as the owner, with the login's search_path. Uncommitted changes are rolled back."""
     with closing(open_session(url)) as session, refusals(session):
         yield session

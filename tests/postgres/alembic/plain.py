@@ -1,4 +1,4 @@
-"""Plain Alembic, as its manual has it: one transaction per migration, one process per revision."""
+"""Plain Alembic, used as in its manual: one transaction per migration, one process per revision."""
 
 import multiprocessing
 from multiprocessing.connection import Connection
@@ -28,7 +28,7 @@ _CONTEXT.set_forkserver_preload([__name__])
 
 
 def run(url: str, owner: str, directory: Path, verb: str) -> tuple[list[tuple[int, str]], str]:
-    """`alembic upgrade +1`, or `downgrade -1`, in a process of its own: what its steps logged, and its error.
+    """Run `alembic upgrade +1` or `downgrade -1` in its own process, and return the log of its steps and its error.
 
     The process is forked from one that has imported Alembic and has run nothing.
     """

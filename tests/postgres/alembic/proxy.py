@@ -1,4 +1,4 @@
-"""A way to the server that is cut at one COMMIT: before the server gets it, or before the client gets its answer."""
+"""A proxy that cuts a connection at one COMMIT: before the server receives it, or before the client gets its answer."""
 
 import socket
 import threading
@@ -7,7 +7,7 @@ from types import TracebackType
 
 
 class CutAtCommit:
-    """Passes everything on, and cuts one connection once: at the first COMMIT behind a message that holds `mark`."""
+    """Forwards everything, and cuts one connection once: at the first COMMIT after a message that contains `mark`."""
 
     def __init__(self, host: str, port: int, mark: str, *, committed: bool) -> None:
         self._server = (host, port)
@@ -55,7 +55,7 @@ class CutAtCommit:
         self.cuts += 1
         _end(client)
         if self.committed:
-            # It is done before the server comes to read that its client has ended.
+            # The COMMIT is done before the server can read that its client has ended.
             server.sendall(commit)
             server.shutdown(socket.SHUT_WR)
         else:

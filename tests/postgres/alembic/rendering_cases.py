@@ -1,4 +1,4 @@
-"""Revisions of every kind: what each upgrade does, and whether its SQL can be known without running it.
+"""Revisions of every kind: the body of each upgrade, and whether its SQL can be known without running it.
 
 Each body is the lines of `upgrade`, the first of which is line 8 of its script.
 """
@@ -232,7 +232,7 @@ op.execute("INSERT INTO t (m) VALUES ('great')")""",
     "a script that prints": 'print("hello"); op.execute("UPDATE t SET n = 1")',
 }
 
-# Those that nothing but running them can tell: what the reason says.
+# Upgrades whose SQL only a run can show, and the reason that the preview gives.
 RUNS_PYTHON = {
     "fetchall": (
         """
@@ -440,7 +440,7 @@ with orm.Session(op.get_bind()) as session:
     ),
 }
 
-# Those that the update refuses, or that fail in it: it has nothing to show for them either.
+# Upgrades that the update refuses, or that fail in it. The preview has nothing to show for them either.
 FAILS = {
     "an exception": ("""raise ValueError("no\\nway")""", "line 8: raises ValueError: no"),
     "an unknown name": ("nonsense", "line 8: raises NameError"),

@@ -1,4 +1,4 @@
-"""Random bodies of revision scripts: statements that succeed, fail, are caught, are nested, and set what they like."""
+"""Random bodies of revision scripts: statements that succeed, fail, are caught, are nested, and change settings."""
 
 import random
 from collections.abc import Callable
@@ -217,7 +217,7 @@ class Draw:
         self.features: set[str] = set()
 
     def scripts(self, ids: list[str]) -> dict[str, str]:
-        """By revision, the text of its script."""
+        """Return the text of each revision's script."""
         return {
             id: HEAD.format(id=id, down=down) + self._function("upgrade") + "\n\n" + self._function("downgrade")
             for id, down in zip(ids, [None, *ids], strict=False)

@@ -1,4 +1,4 @@
-"""Random revisions for `test_round_trip`: a downgrade drops what one creates and fills, the upgrade restores it."""
+"""Random revisions for `test_round_trip`: a downgrade drops objects and rows, and the upgrade restores them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CREATE SEQUENCE app.numbers;
 CREATE COLLATION app.plain (provider = libc, locale = 'C');
 CREATE FUNCTION app.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no writes'; END$$
 """
-"""What the first revision makes before its tables."""
+"""The objects that the first revision creates before its tables."""
 
 _WORDS = ("", "a", "b", "A", "it''s", "ü é", "x y", '"q"', "\\", "%s", ":x", "null")
 
@@ -63,9 +63,10 @@ COLUMNS = ("name", '"Mixed Case"', '"order"', "size", "kind", "note", '"a ""b"""
 
 @dataclass
 class Column:
-    """`refers` is the table that a foreign key names; a value is never given to a `computed` one.
+    """A column of a draw.
 
-    A `checked` one has a constraint with another column: a revision that inserts into both could fail by itself.
+    `refers` is the table that a foreign key names. A `computed` column never gets a value. A `checked` column has a
+    constraint with another column, so a revision that inserts into both could fail by itself.
     """
 
     name: str
@@ -78,7 +79,7 @@ class Column:
 
 @dataclass
 class Table:
-    """A table of a draw; names are as SQL has them."""
+    """A table of a draw. Its names are written as in SQL."""
 
     schema: str
     short: str
@@ -89,13 +90,13 @@ class Table:
 
     @property
     def name(self) -> str:
-        """With its schema."""
+        """The name with its schema."""
         return f"{self.schema}.{self.short}"
 
 
 @dataclass
 class Draw:
-    """Statements up and down, of the first revision and of the second; `has` names what it exercises."""
+    """Statements up and down, of the first and of the second revision. `has` names the features that they exercise."""
 
     seed: int
     tables: list[Table] = field(default_factory=list)
@@ -104,16 +105,16 @@ class Draw:
     has: set[str] = field(default_factory=set)
 
     def up(self, steps: Sequence[tuple[str, str]]) -> list[str]:
-        """What the upgrade executes."""
+        """Return the statements of the upgrade."""
         return [up for up, _ in steps if up]
 
     def down(self, steps: Sequence[tuple[str, str]]) -> list[str]:
-        """What the downgrade executes."""
+        """Return the statements of the downgrade."""
         return [down for _, down in reversed(steps) if down]
 
 
 def draw(seed: int) -> Draw:
-    """The draw of a seed: always the same."""
+    """Return the draw of a seed, which is always the same."""
     return _Drawing(seed).draw()
 
 
@@ -228,7 +229,7 @@ class _Drawing:
         )
 
     def _defined(self, table: Table, column: Column) -> str:
-        """A column with what may be said of it."""
+        """Return the definition of a column, with a random choice of clauses."""
         pick, value = self._random, TYPES[column.type]
         text = f"{column.name} {column.type}"
         chance = pick.random()
@@ -249,7 +250,7 @@ class _Drawing:
         return text
 
     def _foreign_key(self) -> None:
-        """Of a new column, in either direction: so cycles come about."""
+        """Add a foreign key on a new column, in either direction, so that cycles occur."""
         pick = self._random
         child, parent = pick.choice(self._draw.tables), pick.choice(self._draw.tables)
         if not parent.key or len(child.columns) > 7:
@@ -386,7 +387,7 @@ _ACTIONS = ("", "", "ON DELETE CASCADE", "ON DELETE SET NULL", "ON UPDATE CASCAD
 
 
 def fill(connection: Connection, draw: Draw) -> None:
-    """Random rows and changes in every table, as many as the server accepts."""
+    """Insert and change random rows in every table, as many as the server accepts."""
     pick = random.Random(-draw.seed - 1)
     for table in draw.tables:
         connection.execute(f"ALTER TABLE {table.name} DISABLE TRIGGER USER".encode())

@@ -1,4 +1,4 @@
-"""The schema's specification, statement by statement: what each revision must build, and take away again."""
+"""The schema's specification, statement by statement: what each revision must build, and its downgrade must drop."""
 
 INITIAL = """
 CREATE TABLE users (
@@ -77,4 +77,4 @@ SPECIFICATION = {
     "20250126_002": INITIAL + RECURRING_TASKS,
     "20250126_003": INITIAL + RECURRING_TASKS + CONVERSATIONS,
 }
-"""From each revision to the SQL that builds its schema by hand."""
+"""The SQL that builds each revision's schema by hand."""

@@ -1,4 +1,4 @@
-"""A stack's resource as an engine keeps it, in process: `Stack` calls the provider as Pulumi does, without one."""
+"""A stack's resource in process: `Stack` keeps its state as an engine does, and calls the provider as Pulumi does."""
 
 import shutil
 from collections.abc import Callable
@@ -15,20 +15,23 @@ PROVIDER = MigrationsProvider()
 
 
 class Refused(Exception):
-    """A preview failed, and with it whatever was to follow."""
+    """A preview failed, so the operation did not run."""
 
 
 @dataclass
 class Stack:
-    """The state of one resource: inputs and outputs of its last operation; none where it was never made, or lost."""
+    """The state of one resource: inputs and outputs of its last operation.
+
+    Empty before the first operation, or if lost.
+    """
 
     url: str
     inputs: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
 
     def preview(self, checkout: Path, target: str, **settings: Any) -> dict[str, Any]:
-        """The inputs as `check` completes them. Raises Refused."""
-        # From urn, the last, the provider tells the project's name.
+        """Return the inputs as `check` completes them. Raises Refused."""
+        # The provider reads the project's name from this last property, the urn.
         asked = {"url": self.url, "directory": str(checkout), "target": target, "__urn": "urn:pulumi:dev::tasks::t::n"}
         answer = PROVIDER.check(self.inputs, asked | settings)
         if answer.failures:
@@ -36,9 +39,10 @@ class Stack:
         return dict(answer.inputs)
 
     def up(self, checkout: Path, target: str, *, between: Callable[[], object] = lambda: None, **settings: Any) -> bool:
-        """Update; whether there was anything to do. `between` comes after the update's own check, before it runs.
+        """Update, and return whether there was anything to do.
 
-        Raises Refused, or what the update raises; one that fails half-way leaves its state as an engine keeps it.
+        `between` is called after the update's own check, before the update runs. Raises Refused, or the error of the
+        update. A failed update leaves its state as an engine keeps it.
         """
         checked = self.preview(checkout, target, **settings)
         changed = not self.outputs or PROVIDER.diff("id", self.outputs, checked).changes
@@ -59,12 +63,12 @@ class Stack:
         self.outputs, self.inputs = dict(answer.outs or {}), dict(answer.inputs or {})
 
     def lose(self) -> None:
-        """The state is gone, the database is not."""
+        """Lose the state, but not the database."""
         self.inputs, self.outputs = {}, {}
 
 
 def older(target: Target, *newer: str) -> Path:
-    """A checkout of the same scripts without the `newer` ones, in a folder of its own."""
+    """Copy the scripts without the `newer` ones into another folder, as an older checkout."""
     checkout = target.directory.parent / f"older-{'-'.join(newer) or 'none'}" / "migrations"
     shutil.copytree(
         target.directory, checkout, ignore=shutil.ignore_patterns("__pycache__", *(f"{id}_*" for id in newer))
@@ -74,5 +78,5 @@ def older(target: Target, *newer: str) -> Path:
 
 
 def at(target: Target, checkout: Path) -> Target:
-    """The same database with the scripts of another checkout."""
+    """Return the same database with the scripts of another checkout."""
     return replace(target, directory=checkout)

@@ -1,4 +1,4 @@
-"""What generated revision scripts import: each of their steps is logged with how it ended."""
+"""Imports of generated revision scripts: each of their steps is logged with its result."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ import psycopg
 import sqlalchemy as sa
 
 LOG: list[tuple[int, str]] = []
-"""Step by step: its number, and `ok`, the SQLSTATE, or the name of Python's exception."""
+"""The log of steps: the number of each, and `ok`, the SQLSTATE, or the name of Python's exception."""
 
 
 @contextmanager
 def step(number: int) -> Iterator[None]:
-    """Log how the block ends; its error goes on."""
+    """Log the result of the block, and raise its error."""
     try:
         yield
     except Exception as error:
@@ -24,7 +24,7 @@ def step(number: int) -> Iterator[None]:
 
 @contextmanager
 def caught(number: int) -> Iterator[None]:
-    """Log how the block ends; the script continues after its error."""
+    """Log the result of the block, and suppress its error."""
     try:
         with step(number):
             yield
@@ -33,11 +33,11 @@ def caught(number: int) -> Iterator[None]:
 
 
 def value(number: int, found: Any) -> None:
-    """Log what the script read."""
+    """Log a value that the script read."""
     LOG.append((number, repr(found)))
 
 
 def outcome(error: BaseException) -> str:
-    """The SQLSTATE of the error, or the name of its class."""
+    """Return the SQLSTATE of the error, or the name of its class."""
     server = error.orig if isinstance(error, sa.exc.DBAPIError) else error
     return str(server.sqlstate or type(server).__name__) if isinstance(server, psycopg.Error) else type(error).__name__

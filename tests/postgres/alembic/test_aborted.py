@@ -1,4 +1,4 @@
-"""An aborted transaction stays aborted, and the error that aborted it is the one that is named."""
+"""An aborted transaction stays aborted, and the run names the error that aborted it."""
 
 from collections.abc import Callable
 
@@ -98,7 +98,7 @@ def test_the_alembic_command_leaves_it_too(filled: Target, what: str) -> None:
 
 
 def test_a_savepoint_of_the_scripts_own_is_what_it_goes_back_to(filled: Target) -> None:
-    """What was done since is undone, what was done before stays, and the revision is applied."""
+    """Changes since the savepoint are undone, changes before it stay, and the revision is applied."""
     write(
         filled,
         """
@@ -118,13 +118,13 @@ def test_a_savepoint_of_the_scripts_own_is_what_it_goes_back_to(filled: Target) 
 @pytest.mark.few(1)
 @pytest.mark.parametrize("text", ["SELECT hidden(); SAVEPOINT mine", "SELECT hidden(); ROLLBACK TO SAVEPOINT mine"])
 def test_savepoints_beside_what_shows_nothing_are_refused(filled: Target, text: str) -> None:
-    """A savepoint of ours around them would take theirs with it, or be taken by theirs."""
+    """Our savepoint around such statements would discard the script's savepoints, or be discarded by them."""
     write(filled, f"    op.execute('SAVEPOINT mine')\n    op.execute({text!r})\n")
     assert "pass each of them to an op.execute() of its own" in failed(filled)
 
 
 def test_no_savepoint_outlives_its_question(filled: Target) -> None:
-    """A savepoint that is left open makes every later statement of the transaction one of a subtransaction."""
+    """An open savepoint would turn every later statement of the transaction into one of a subtransaction."""
     body = """
     import psycopg
     for each in ("DROP TABLE old_one", "ALTER TABLE simple DROP COLUMN name", "SELECT hidden()"):
@@ -177,7 +177,7 @@ def test_an_error_over_a_cursor_of_its_own_is_named_with_its_statement(filled: T
 @pytest.mark.parametrize("caught", ["pass", "op.execute('DROP TABLE old_two')"])
 @pytest.mark.parametrize("statement", ["LOCK TABLE stock", "ALTER TABLE stock ADD x int", "DROP TABLE old_one"])
 def test_a_script_that_catches_the_lock_timeout_is_tried_again(filled: Target, statement: str, caught: str) -> None:
-    """The timeout is ours: plain Alembic would wait."""
+    """The lock timeout is ours: plain Alembic would wait."""
     write(
         filled,
         f"    try:\n        op.execute({statement!r})\n    except sa.exc.OperationalError:\n        {caught}\n",
@@ -207,7 +207,7 @@ def test_an_error_that_is_not_the_servers_is_no_lost_connection(filled: Target, 
 
 
 def test_other_databases_are_not_touched(filled: Target, make_database: Callable[[], Database]) -> None:
-    """The remembered error is one of its session."""
+    """The remembered error belongs to its session."""
     write(filled, BEGINS.format(caught="pass"))
     failed(filled)
     write(filled, "    op.execute('SELECT 1/0')")

@@ -1,4 +1,4 @@
-"""What runs is what was approved, to the last statement; else the update says what changed, and runs nothing."""
+"""An update runs exactly the approved plan, to the last statement. Otherwise it says what changed, and runs nothing."""
 
 import shutil
 from collections.abc import Callable
@@ -22,7 +22,7 @@ provider = MigrationsProvider()
 
 @pytest.fixture
 def three(empty_target: Target) -> Target:
-    """Three scripts, and the database at the first."""
+    """Write three scripts, with the database at the first."""
     empty_target.write(ONE, None, "op.execute('CREATE TABLE t (x int)')", "op.execute('DROP TABLE t')")
     empty_target.write(TWO, ONE, "op.execute('ALTER TABLE t ADD y int')", "op.execute('ALTER TABLE t DROP y')")
     empty_target.write(THREE, TWO, "op.execute('ALTER TABLE t ADD z int')", "op.execute('ALTER TABLE t DROP z')")
@@ -61,7 +61,8 @@ def test_what_was_approved_runs_once(three: Target, by: str, monkeypatch: pytest
     approved = "" if by == "variable" else planned["digest"]
     outs = provider.create({**planned, "__approved": approved}).outs
     assert outs is not None and outs["revision"] == TWO
-    # With nothing pending there is nothing to approve; down and up again is another thing than what was approved.
+    # If nothing is pending, nothing needs approval. A downgrade and an upgrade again are another plan than the approved
+    # one.
     assert provider.create({**planned, "__approved": approved}).outs == outs
     assert "approved: heads, target, statements and findings changed" in refusal(
         three, asked(three, ONE, __approved=approved)
@@ -88,7 +89,7 @@ def changed_database(target: Target) -> dict[str, Any]:
 
 
 def changed_tables(target: Target) -> dict[str, Any]:
-    """What is locked now is more: the statements themselves are the same."""
+    """Add a child table, so that the same statements lock more tables."""
     with connect(target.url) as connection:
         connection.execute("CREATE TABLE child () INHERITS (t)")
         connection.commit()
@@ -123,7 +124,7 @@ def test_what_a_server_does_to_the_order_of_its_catalog_changes_no_digest(three:
         connection.commit()
     before = asked(three, "20250104_004")
     with connect(three.url) as connection:
-        # Each writes its rows of the catalog anew, behind the others.
+        # Each statement rewrites the table's rows in the catalog, after the rows of others.
         for child in "bca":
             connection.execute(f"ALTER TABLE {child} SET (fillfactor = 90)".encode())
         connection.commit()
@@ -131,7 +132,7 @@ def test_what_a_server_does_to_the_order_of_its_catalog_changes_no_digest(three:
 
 
 def test_an_approval_that_a_preview_does_not_know_yet_is_no_reason_to_fail(three: Target) -> None:
-    """It may come from another resource; the update knows it."""
+    """It can come from another resource, and is known in the update."""
     planned = asked(three, TWO, __approved=Unknown())
     assert provider.create({**planned, "__approved": planned["digest"]}).outs
 
@@ -143,7 +144,7 @@ def test_a_digest_that_is_none_is_refused_as_such(three: Target) -> None:
 @pytest.mark.few(1)
 @pytest.mark.parametrize(("version", "age"), [("v1", "an older"), ("v3", "a newer")])
 def test_an_approval_by_another_version_is_to_be_given_again(three: Target, version: str, age: str) -> None:
-    """Its digest was computed in another way: nothing says what of the plan has changed."""
+    """Its digest was computed in another way, so the changed parts of the plan are unknown."""
     planned = asked(three, TWO)
     approved = version + planned["digest"].removeprefix("v2")
     message = refusal(three, {**planned, "__approved": approved})

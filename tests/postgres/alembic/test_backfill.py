@@ -1,4 +1,4 @@
-"""A backfill goes on beside the application until a scan finds none of its rows, whatever is killed meanwhile."""
+"""A backfill continues beside the application until a scan finds no more of its rows, even if processes are killed."""
 
 import subprocess
 import sys
@@ -32,12 +32,12 @@ CREATE TABLE keyless (n int);
 CREATE TABLE "Odd %s" ("A b" text, day date, n int, PRIMARY KEY ("A b", day));
 INSERT INTO "Odd %s" SELECT chr(65 + x % 26) || '%', date '2025-01-01' + x FROM generate_series(1, 500) x;
 """
-# Each row says how often it was set.
+# Each row counts how often it was set.
 SET, WHERE = "n = 10 % 4, seen = seen + 1", "n IS NULL"
 IN_UPDATE = Policy(backfill_in_update=0.001)
 """Nothing is done in the update."""
 TO_ITS_END = Policy(backfill_in_update=300)
-"""All is done in the update, on a busy machine too."""
+"""All is done in the update, even on a busy machine."""
 
 
 def asks(arguments: str) -> str:
@@ -56,7 +56,7 @@ def one(empty_target: Target) -> Target:
 
 @pytest.fixture
 def pending(one: Target) -> Target:
-    """The revision is applied, and none of its rows is done."""
+    """A database where the revision is applied, and none of its rows is done."""
     one.write(TWO, ONE, OF_T, "op.execute('UPDATE t SET n = NULL, seen = 0')")
     assert one.migrate(TWO, policy=IN_UPDATE) == TWO
     return one
@@ -145,7 +145,7 @@ def test_each_row_is_set_once_however_often_it_is_killed(pending: Target) -> Non
 
 
 def test_rows_that_come_in_meanwhile_are_found_by_the_scan_and_set(pending: Target) -> None:
-    """A row behind the last one there was, and one whose value was taken away behind the walk."""
+    """Such rows are one after the previous last row, and one whose value was removed after the walk had passed it."""
     with blocker(pending, f"SELECT FROM t WHERE id = {ROWS - 10} FOR UPDATE") as session, running(pending) as process:
         until(lambda: changed(pending) == ROWS - 11)
         session.execute(f"INSERT INTO t VALUES ({ROWS + 1}); UPDATE t SET n = NULL WHERE id = 5")
@@ -304,7 +304,7 @@ def test_a_contract_waits_until_the_backfill_before_it_is_verified(pending: Targ
 
 
 def test_a_contract_in_the_same_run_begins_when_the_backfill_is_verified(one: Target) -> None:
-    """Without a time limit: there is nothing to deploy in between."""
+    """The contract has no waiting time here, because nothing can be deployed in between."""
     one.write(TWO, ONE, OF_T)
     contract(one)
     assert one.migrate(THREE, policy=IN_UPDATE) == THREE

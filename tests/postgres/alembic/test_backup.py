@@ -1,4 +1,4 @@
-"""A backup is complete and in the ledger before the first revision runs, or nothing runs."""
+"""A backup is complete and in the ledger before the first revision runs. Otherwise nothing runs."""
 
 import os
 import re
@@ -47,7 +47,7 @@ migrator.migrate(job, Gates(back_up=maker.back_up))
 
 @pytest.fixture
 def backing(empty_target: Target, tmp_path: Path) -> Backing:
-    """Three scripts, the first applied, with rows; the third one takes some away."""
+    """Write three scripts, with the first applied and rows in its tables. The third one drops a column."""
     require_clients(empty_target)
     empty_target.write(ONE, None, f"op.get_bind().exec_driver_sql({EVERYTHING!r}.replace('%', '%%'))")
     empty_target.write(TWO, ONE, "op.execute('CREATE TABLE later (x int)')", "op.execute('DROP TABLE later')")
@@ -57,7 +57,7 @@ def backing(empty_target: Target, tmp_path: Path) -> Backing:
 
 
 def refused(backing: Backing) -> str:
-    """The reason why an update to TWO does not run; nothing changed, and nothing is left."""
+    """Return the reason why an update to TWO does not run. Nothing changed, and no files are left."""
     before = backing.ids()
     with pytest.raises((BackupError, DatabaseError)) as caught:
         backing.up(TWO)
@@ -103,7 +103,7 @@ def test_what_is_recorded_and_said_is_what_is_there(backing: Backing) -> None:
 @pytest.mark.few(1)
 @pytest.mark.parametrize("umask", [0o000, 0o022])
 def test_a_backup_is_the_users_alone_and_older_ones_are_corrected(backing: Backing, umask: int) -> None:
-    """Whatever the umask is; the first release left the files of a dump 0644."""
+    """This holds for every umask. The first release left the files of a dump with mode 0644."""
     before = os.umask(umask)
     try:
         old = backing.folder / backing.up(TWO)
@@ -236,7 +236,7 @@ def test_a_disk_that_is_too_small_stops_the_update_before_anything_is_written(ba
 
 @pytest.mark.full
 def test_a_dump_that_cannot_be_written_to_its_end_stops_the_update_too(backing: Backing) -> None:
-    """As on a disk with no room for it, pg_dump is refused to write on in the middle of a file."""
+    """As on a full disk, pg_dump cannot write beyond the middle of a file."""
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
     command = [backing.target.url, backing.target.directory, backing.folder, TWO]

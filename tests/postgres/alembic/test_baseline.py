@@ -1,4 +1,4 @@
-"""An empty database that starts from a baseline is what its scripts build, and later runs find it so."""
+"""An empty database that starts from a baseline equals what its scripts build, and later runs accept it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _needs_pg_dump(request: pytest.FixtureRequest, server: Server) -> None:
 
 @pytest.fixture
 def scripts(empty_target: Target) -> Target:
-    """Three revisions with a manifest, and a database whose tables others can read by default."""
+    """Write three revisions with a manifest. By default, others can read the tables of the database."""
     write(empty_target, SCRIPTS)
     execute(empty_target, GRANT_BY_DEFAULT)
     return empty_target
@@ -79,7 +79,7 @@ def scripts(empty_target: Target) -> Target:
 
 @pytest.fixture
 def admin(database: Database) -> str:
-    """The URL of a login that can create databases."""
+    """Return the URL of a login that can create databases."""
     server = database.server
     return f"postgresql://{server.username}:{server.password}@{server.host}:{server.port}/postgres"
 
@@ -93,7 +93,7 @@ def write(target: Target, statements: dict[str, str]) -> None:
 
 
 def execute(target: Target, *statements: str) -> None:
-    """As the owner."""
+    """Run statements as the owner."""
     with connect(target.url) as session:
         for statement in statements:
             session.execute(statement.encode())
@@ -105,7 +105,7 @@ def baseline(target: Target, admin: str, revision: str) -> Path:
 
 
 def content(target: Target) -> Counter[str]:
-    """The statements that build what is there, rows and rights too, without the name of the database."""
+    """Return the statements that build the database, with rows and rights, without the database's name."""
     name = urlsplit(target.url).path[1:]
     with connect(target.url) as connection:
         client = client_for(connection.info.server_version // 10000)
@@ -134,7 +134,7 @@ def test_downgrades_run_afterwards(scripts: Target, admin: str) -> None:
     baseline(scripts, admin, TWO)
     scripts.migrate(TWO)
     assert scripts.migrate("base", allow_data_loss=frozenset([ONE])) == "base"
-    # The revisions restore what a downgrade preserved, and a baseline cannot.
+    # The revisions restore rows that a downgrade preserved. A baseline cannot.
     assert planner.plan_from_database(scripts.job(TWO)).baseline is None
 
 
@@ -234,7 +234,7 @@ def test_a_stack_can_run_all_revisions(scripts: Target, admin: str) -> None:
 
 
 def test_a_file_loads_on_any_version(scripts: Target, make_target: Callable[[Path], Target]) -> None:
-    """The one of the fixture was written on PostgreSQL 15."""
+    """The file of the fixture was written on PostgreSQL 15."""
     (scripts.directory / "baselines").mkdir()
     shutil.copy(FILE, scripts.directory / "baselines" / f"{THREE}.sql")
     History.load(scripts.directory).write_manifest()
@@ -249,7 +249,7 @@ def test_a_file_loads_on_any_version(scripts: Target, make_target: Callable[[Pat
 
 
 def objects(target: Target) -> list[str]:
-    """What the catalog defines, without the name of the database and the tables of migrations."""
+    """Return the objects that the catalog defines, without the database's name and the tables of migrations."""
     with connect(target.url) as session:
         lines = read_lines(session)
     return sorted(line.replace(urlsplit(target.url).path[1:], "") for line in lines if " migrations." not in line)

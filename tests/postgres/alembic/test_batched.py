@@ -1,4 +1,7 @@
-"""A batched update does each row once, whoever holds rows and whatever is killed, and nothing where it cannot."""
+"""A batched update does each row once, despite locked rows and killed processes.
+
+If that is impossible, it does nothing.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -61,7 +64,7 @@ def walked(target: Target) -> object:
 
 @contextmanager
 def writing(target: Target) -> Iterator[None]:
-    """Meanwhile a session updates every row but each thousandth, which tests lock, and adds and removes some."""
+    """Run a session that updates every row but each thousandth, which tests lock, and inserts and deletes some rows."""
     stop = threading.Event()
 
     def write() -> None:
@@ -118,7 +121,7 @@ def test_an_empty_table_is_done_at_once(one: Target) -> None:
 
 @pytest.mark.full
 def test_rows_that_are_added_meanwhile_are_not_chased(one: Target) -> None:
-    """Or a writer that is faster than the walk would keep it going for ever."""
+    """Otherwise a writer that is faster than the walk would prevent its end."""
     one.write(TWO, ONE, batched("'t', 'n = n + 1 + 0 * (SELECT count(*) FROM more())'"))
     with blocker(
         one,
@@ -144,7 +147,7 @@ def test_rows_that_are_added_meanwhile_are_not_chased(one: Target) -> None:
 def test_without_a_key_it_is_refused_by_the_preview_the_update_and_the_command(
     one: Target, arguments: str, said: str
 ) -> None:
-    """Before anything runs: the revision before it is not applied either."""
+    """The refusal comes before anything runs, so the revision before it is not applied either."""
     one.write(TWO, ONE, "op.execute('CREATE TABLE two ()')")
     script = one.write(THREE, TWO, batched(arguments))
     for act in (lambda: planner.plan_from_database(Job(one.url, one.directory, THREE)), lambda: one.migrate(THREE)):
@@ -212,7 +215,7 @@ def test_a_row_that_takes_longer_than_a_batch_may_is_done_by_itself(one: Target)
 
 @pytest.mark.full
 def test_somebody_who_cancels_it_ends_it(one: Target, threads: ThreadPoolExecutor) -> None:
-    """A batch that ran out of its time is tried again; one that somebody ended is not."""
+    """A batch that exceeded its time is tried again. A batch that a user cancelled is not."""
     one.write(TWO, ONE, batched("'t', 'n = n + length(pg_sleep(60)::text)', where='id = 300'"))
     run = threads.submit(one.migrate, TWO)
     with log_in(one.url, "beside", autocommit=True, own=False) as beside:
@@ -228,7 +231,7 @@ FAILS = batched("'t', 'n = n + 100 / (id - 5000)', where='true'")
 
 @pytest.fixture
 def half(one: Target) -> Target:
-    """Interrupted by a row that its SQL cannot do; each row counts its updates."""
+    """An update that was interrupted by a row that its SQL cannot update. Each row counts its updates."""
     with blocker(
         one,
         "CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS "
@@ -286,7 +289,7 @@ def test_its_progress_is_told(one: Target) -> None:
     told = Told()
     with blocker(one, "ANALYZE t") as session:
         session.commit()
-    # Two seconds at least: it is told every second.
+    # The update takes at least two seconds, and its progress is reported every second.
     slow = "n = n + 1 + CASE WHEN id % 20 = 0 THEN (pg_sleep(0.003) IS NULL)::int ELSE 0 END"
     one.write(TWO, ONE, batched(f"'t', '{slow}'"))
     one.migrate(TWO, on_status=told)

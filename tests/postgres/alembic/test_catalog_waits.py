@@ -1,4 +1,4 @@
-"""What only reads the catalog waits for a lock, says for whose, and goes on or ends with their names."""
+"""An operation that only reads the catalog reports which session's lock it waits for, and continues or names it."""
 
 import pytest
 

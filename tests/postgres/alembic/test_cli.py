@@ -1,4 +1,4 @@
-"""`pulumi-alembic` does what a stack's update does, for whoever has a database and no stack."""
+"""`pulumi-alembic` does what a stack's update does, for a database without a stack."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ print([name for name in unneeded if name in sys.modules])
 
 @pytest.fixture
 def two(empty_target: Target) -> Target:
-    """Two scripts in a project of their own, none applied."""
+    """Write two scripts in their own project, none applied."""
     for id, down, table in ((ONE, None, "one"), (TWO, ONE, "two")):
         empty_target.write(id, down, f"op.execute('CREATE TABLE {table} ()')", f"op.execute('DROP TABLE {table}')")
     (empty_target.directory.parent / "pyproject.toml").write_text(

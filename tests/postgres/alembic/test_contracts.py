@@ -1,4 +1,4 @@
-"""Contracts that are held, on a server: by the resource, by its commands and by `alembic` itself."""
+"""Contracts that are held back, on a server: by the resource, by its commands and by `alembic` itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def contract(target: Target, id: str, down: str, upgrade: str, downgrade: str) -
 
 @pytest.fixture
 def renamed(empty_target: Target) -> Target:
-    """A table, an expand that adds a column, and a contract that drops the one before; the first is applied."""
+    """Write a table, an expand that adds a column, and a contract that drops the old column. The first is applied."""
     empty_target.write(ONE, None, "op.execute('CREATE TABLE t (id int PRIMARY KEY, old text)')", "op.drop_table('t')")
     add, drop = "op.execute('ALTER TABLE t ADD COLUMN new text')", "op.execute('ALTER TABLE t DROP COLUMN new')"
     empty_target.write(TWO, ONE, add, drop)
@@ -35,7 +35,7 @@ def renamed(empty_target: Target) -> Target:
 
 
 def applied_earlier(target: Target, id: str, hours: int) -> None:
-    """As if the revision had been applied some hours before it was: what nobody but its owner can do."""
+    """Set the time of a revision's application back by some hours, which only the ledger's owner can do."""
     with connect(target.url) as session:
         session.execute("ALTER TABLE migrations.ledger DISABLE TRIGGER append_only")
         session.execute("GRANT UPDATE ON migrations.ledger TO CURRENT_USER")

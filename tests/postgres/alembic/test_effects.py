@@ -1,4 +1,4 @@
-"""What is said of a statement is what the server does: pg_locks, relfilenode and counted scans show it."""
+"""The effects that the analysis states are those of the server: pg_locks, relfilenode and counted scans show them."""
 
 from __future__ import annotations
 
@@ -358,9 +358,9 @@ WHERE nspname LIKE 'app%' AND relkind IN ('r', 'p', 'm', 'f', 'v')
 """
 
 
-# What reads rows by a query is not a scan: the server's planner decides how.
+# A query that reads rows is not a scan, because the server's planner decides how it reads.
 ROWS = re.compile(r"(?!CREATE UNIQUE|CREATE INDEX)(.*\b(SELECT|INSERT|UPDATE|DELETE|MERGE)\b(?! \d)|REFRESH|TABLE)")
-# The table that a foreign key names is joined with, which on a few rows reads all of them.
+# A join with the table of a foreign key, which on a few rows reads all of them.
 JOINED = {
     "ALTER TABLE app.tasks ADD COLUMN x int DEFAULT 1 REFERENCES app.users": {"app.users"},
     "ALTER TABLE app.tasks ALTER COLUMN user_id TYPE bigint": {"app.users"},
@@ -372,7 +372,7 @@ JOINED = {
 
 @pytest.fixture(scope="module")
 def prepared(server: Server) -> Iterator[Database]:
-    """A database with SCHEMA in it, owned by a role that may do no more; nothing in it is changed by a test."""
+    """A database with SCHEMA in it, owned by a role without further rights. No test changes it."""
     fresh = Database(server, f"test_{secrets.token_hex(6)}")
     names = {"database": sql.Identifier(fresh.name), "owner": sql.Identifier(f"{fresh.name}_owner")}
     with Database(server, "postgres").connect() as admin:
@@ -413,7 +413,7 @@ def strongest(locks: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def needs_14(statement: str, major: int) -> None:
-    """Skip what PostgreSQL 13 does not know, and the partition that it locks less when it is detached."""
+    """Skip statements that PostgreSQL 13 does not have, and DETACH PARTITION, which takes a weaker lock there."""
     if major < 14 and re.search(r"DETACH PARTITION|SET COMPRESSION|REINDEX \(", statement):
         pytest.skip("PostgreSQL 13 has another statement, or a weaker lock")
 
@@ -425,7 +425,7 @@ def told(found: Effects) -> dict[str, str]:
 @pytest.mark.few(40)
 @pytest.mark.parametrize("statement", CASES)
 def test_locks_and_rewrites_are_those_that_the_server_shows(prepared: Database, statement: str, major: int) -> None:
-    """A table's strongest lock, and whether it has a new file, for every table that the statement touches."""
+    """Compare the strongest lock and the file of every table that the statement touches."""
     needs_14(statement, major)
     with session(prepared, autocommit=False) as connection:
         connection.commit()
@@ -453,7 +453,7 @@ def test_locks_and_rewrites_are_those_that_the_server_shows(prepared: Database, 
 def test_what_a_statement_leaves_is_what_is_read_of_the_server_then(
     prepared: Database, statement: str, major: int
 ) -> None:
-    """So the next statement of a plan is judged by tables that are not there yet."""
+    """So the next statement of a plan is judged by tables that do not exist yet."""
     needs_14(statement, major)
     with session(prepared, autocommit=False) as connection:
         connection.commit()
@@ -462,13 +462,13 @@ def test_what_a_statement_leaves_is_what_is_read_of_the_server_then(
         there = catalog_of(connection)
         connection.rollback()
     if "id INTO app.fresh" in statement or "TABLE app.fresh AS" in statement:
-        # The columns of a query's result are not concluded.
+        # The analysis does not derive the columns of a query's result.
         concluded.relations["app.fresh"].columns.update(id=Column("bigint"))
     assert tables_of(concluded) == tables_of(there)
 
 
 def tables_of(catalog: Catalog) -> dict[str, Any]:
-    """Of each table and view what decides on locks: columns that refuse nulls, foreign keys, parents, parts."""
+    """Return what decides on the locks of each table and view: columns that refuse nulls, keys, parents, parts."""
     return {
         each.name: (
             each.kind,
@@ -504,7 +504,7 @@ def test_copy_locks_as_insert_and_select_do(prepared: Database, statement: str, 
 
 
 def test_the_catalog_is_read_past_every_lock_that_a_migration_can_hold(own_copy: Database) -> None:
-    """A preview neither waits behind a migration nor holds anything back: the query locks no table itself."""
+    """The query locks no table itself, so a preview neither waits for a migration nor blocks anything."""
     with session(own_copy, autocommit=False) as migration, session(own_copy, autocommit=False) as reader:
         migration.commit()
         for (name,) in migration.execute(
@@ -537,7 +537,7 @@ OUTSIDE = [
 @pytest.mark.few(2)
 @pytest.mark.parametrize(("statement", "table"), OUTSIDE)
 def test_outside_a_transaction_too(own_copy: Database, statement: str, table: str, major: int) -> None:
-    """Behind another session's lock on the table, the statement waits for the mode that it was said to take."""
+    """If another session holds a lock on the table, the statement waits for the mode that the analysis states."""
     needs_14(statement, major)
     with session(own_copy) as watcher, session(own_copy, autocommit=False) as blocker:
         blocker.commit()
@@ -560,7 +560,7 @@ def run_in_session(database: Database, statement: str) -> None:
 
 
 def await_waiting(watcher: psycopg.Connection, table: str) -> str:
-    """The mode that some session waits for on the table, as soon as one does."""
+    """Return the mode that a session waits for on the table, as soon as one waits."""
     for _ in range(500):
         rows = watcher.execute(
             "SELECT mode FROM pg_locks WHERE NOT granted AND relation = %s::regclass", [table]
@@ -588,7 +588,7 @@ def test_detach_concurrently_ends_with_readers_of_the_part_kept_out(own_copy: Da
 
 @pytest.fixture
 def own_copy(prepared: Database) -> Iterator[Database]:
-    """A copy of the database that a test may change."""
+    """A copy of the database that a test can change."""
     owner = sql.Identifier(f"{prepared.name}_owner")
     fresh = Database(prepared.server, f"test_{secrets.token_hex(6)}")
     with Database(prepared.server, "postgres").connect() as admin:

@@ -1,4 +1,4 @@
-"""What cannot be migrated over, or is better not migrated now, is refused before anything runs, with the reason."""
+"""A server or pool over which migrating is impossible or unwise is refused with the reason, before anything runs."""
 
 import shutil
 import subprocess
@@ -37,7 +37,7 @@ def tables(target: Target) -> list[tuple[object, ...]]:
 
 @pytest.fixture
 def pooled(one: Target, open_folder: Path, request: pytest.FixtureRequest) -> Iterator[Target]:
-    """The target through a pgbouncer whose pool_mode is the test's parameter."""
+    """Connect the target through a pgbouncer whose pool_mode is the test's parameter."""
     if PGBOUNCER is None:
         pytest.skip("no pgbouncer on the PATH")
     url = urlsplit(one.url)
@@ -61,7 +61,7 @@ def pooled(one: Target, open_folder: Path, request: pytest.FixtureRequest) -> It
     yield through
     process.kill()
     process.wait()
-    # Its sessions would keep the database from being dropped.
+    # Its sessions would prevent the drop of the database.
     until(lambda: one.query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()") == [(1,)])
 
 
@@ -87,7 +87,7 @@ def test_a_pool_that_changes_the_session_between_transactions_is_refused(pooled:
 
 @pytest.mark.parametrize("pooled", ["transaction"], indirect=True)
 def test_such_a_pool_is_known_also_while_others_use_it(pooled: Target) -> None:
-    """Then a connection may get a session that it had not before, or the one that another one had."""
+    """With other clients, a connection can get a session that it did not have before, or another client's session."""
     with psycopg.connect(pooled.url) as busy, psycopg.connect(pooled.url) as idle:
         busy.execute("SELECT 1")
         idle.execute("SELECT 1")

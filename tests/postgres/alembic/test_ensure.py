@@ -1,4 +1,4 @@
-"""An assertion of a revision stops a plan before anything runs if it can, and always in its transaction."""
+"""An assertion of a revision stops a plan before anything runs if it can, and in any case in its transaction."""
 
 from __future__ import annotations
 

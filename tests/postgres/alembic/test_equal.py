@@ -1,6 +1,6 @@
-"""A run does what plain Alembic does: random revisions on two databases, and a process per revision for plain Alembic.
+"""A run has the same result as plain Alembic: random revisions on two databases, one process per plain revision.
 
-`make test-all` draws 2,000; the suite a few. Each draw is known by its number: `DRAWS=26:27` repeats that of 26.
+`make test-all` draws 2,000 plans, and the default suite draws a few. `DRAWS=26:27` repeats draw 26.
 """
 
 import os
@@ -27,7 +27,7 @@ from tests.postgres.alembic.revisions import SCHEMA, Draw
 
 FIRST, LAST = map(int, os.environ.get("DRAWS", "0:2000" if ALL else "0:6").split(":"))
 PART = 500
-"""Draws in one test."""
+"""The number of draws in one test."""
 
 IDS = [f"2025010{number}_00{number}" for number in range(1, 4)]
 
@@ -39,14 +39,17 @@ ALLOWED = {
     "a savepoint beside what shows nothing": "an op.execute",
     "its own version table": "cannot be recorded",
 }
-"""Refusals that the documentation names: plain Alembic runs these. Apart from them these differences are allowed.
+"""Refusals that the documentation names, although plain Alembic runs these revisions.
 
-The schemas `migrations` (but the heads) and `kept`; the settings of the session that this library makes, `lock_timeout`
-and those of the connection; what a script changes in Python itself: module variables, the environment; lastval() behind
-a block, of which the ledger has rows; the isolation level of a transaction, which plain Alembic does not let a revision
-set: it has read the heads in it. A setting of a script's own, such as `my.setting`, is empty in the next revision and
-not unknown: PostgreSQL forgets its value and not its name. After a refusal a sequence is further,
-as its transaction has run: no rollback takes that back.
+Apart from the refusals, these differences are allowed. The schemas `migrations` (except the heads) and `kept`. The
+settings of the session that this library makes: `lock_timeout` and those of the connection. Changes that a script makes
+in Python itself: module variables and the environment. lastval() after a block, because the ledger has rows of the
+block. The isolation level of a transaction: plain Alembic has read the heads in the transaction, so a revision cannot
+set it.
+
+A script's own setting, such as `my.setting`, is empty in the next revision and not unknown, because PostgreSQL forgets
+its value but not its name. After a refusal a sequence has advanced, because its transaction has run and no rollback
+resets it.
 """
 
 CLEAR = """
@@ -59,13 +62,13 @@ DROP SCHEMA IF EXISTS kept CASCADE; CREATE SCHEMA kept; SET search_path = app;
 
 @dataclass(frozen=True)
 class Pair:
-    """The database that is migrated by this library, and its twin."""
+    """The database that this library migrates, and its twin."""
 
     ours: Target
     twin: Target
 
     def both(self) -> Iterator[Target]:
-        """First ours."""
+        """Yield our database first, then the twin."""
         yield self.ours
         yield self.twin
 
@@ -91,7 +94,7 @@ def clear(target: Target) -> None:
 
 
 def state(target: Target, *, gaps: bool) -> dict[str, Counter[str]]:
-    """Catalog lines, rows and heads; with `gaps` without those of sequences, which no rollback takes back."""
+    """Return catalog lines, rows and heads. With `gaps`, omit sequences, which no rollback resets."""
     with connect(target.url) as connection:
         lines = [line.replace(target.url.rpartition("/")[2], "database") for line in read_lines(connection)]
         kinds = "'r', 'm'" if gaps else "'r', 'm', 'S'"
@@ -113,12 +116,12 @@ def state(target: Target, *, gaps: bool) -> dict[str, Counter[str]]:
 
 @dataclass
 class Ran:
-    """What became of the draws."""
+    """The results of the draws."""
 
     counts: Counter[str]
 
     def draw(self, seed: int, pair: Pair, folder: Path) -> str:
-        """Run one on both; the difference as text, empty if there is none."""
+        """Run one draw on both databases, and return the difference as text, empty if there is none."""
         made = Draw(seed)
         ids = IDS[: made.random.choice((1, 2, 2, 3))]
         ours, theirs = folder / "ours", folder / "plain"
@@ -180,9 +183,9 @@ class Ran:
         if not refused and bool(message) != bool(failed):
             return f"ours {message or 'ends well'}, plain {failed or 'ends well'}"
         if refused and "autocommit_block" in _function(folder, ids[done], verb):
-            # Its blocks stay: the next run finds what they did.
+            # Its blocks stay, and the next run finds their results.
             return ""
-        # In an aborted transaction plain Alembic names the last error, and the steps have shown the first.
+        # In an aborted transaction plain Alembic names the last error, but the steps have logged the first.
         if failed and failed != psycopg.errors.InFailedSqlTransaction.sqlstate and failed not in message:
             return f"plain ends with {failed}, ours: {message}"
         return difference(pair, gaps=bool(refused))
@@ -200,9 +203,10 @@ def _function(folder: Path, id: str, verb: str) -> str:
 
 
 def _ends_aborted(function: str, logged: list[tuple[int, str]], log: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """The step, as both logged it, in which the script commits an aborted transaction; empty if there is none.
+    """Return the step in which the script commits an aborted transaction, as both logged it, or an empty list.
 
-    PostgreSQL rolls it back, and plain Alembic continues in a new one, without what the revision did before.
+    PostgreSQL rolls the transaction back, and plain Alembic continues in a new one, without the revision's earlier
+    changes.
     """
     for number, how in logged:
         commits = re.search(rf"steps\.\w+\({number}\):\n +.*\bcommit\(\)", function)
@@ -212,7 +216,7 @@ def _ends_aborted(function: str, logged: list[tuple[int, str]], log: list[tuple[
 
 
 def difference(pair: Pair, *, gaps: bool) -> str:
-    """What is not the same in the two databases; with `gaps` a sequence can be further in one of them."""
+    """Return the difference of the two databases. With `gaps`, a sequence can have advanced further in one of them."""
     ours, twin = (state(target, gaps=gaps) for target in pair.both())
     for part in ours:
         if ours[part] != twin[part]:
@@ -225,7 +229,7 @@ def read(target: Target) -> tuple[str, ...]:
         return read_heads(connection)
 
 
-# Plain Alembic's processes take a warning for no error.
+# Plain Alembic's processes do not treat a warning as an error.
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("first", range(FIRST, LAST, PART))

@@ -1,4 +1,4 @@
-"""Many databases of one server as one resource: in waves, each with its own ledger and lock, and none in silence."""
+"""Many databases of one server as one resource: in waves, each with its own ledger and lock, and all reported."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from tests.postgres.alembic.waiting import until
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 
-# In one worker: each of these starts processes of its own, as many as there are cores.
+# In one worker, because each of these tests starts as many processes as there are cores.
 
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a person reads below the resource."""
+    """Collect the messages below the resource."""
     said: list[str] = []
     for name in ("info", "warning"):
         monkeypatch.setattr(Log, name, lambda self, text: said.append(text))
@@ -47,7 +47,10 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def tenants(database: Database, empty_target: Target) -> Iterator[Tenants]:
-    """Four databases at base, and two revisions for them; one with a table `broken` fails the second."""
+    """Create four databases at base, and two revisions for them.
+
+    The second fails in a database with a table `broken`.
+    """
     empty_target.write(ONE, None, "op.execute('CREATE TABLE one (id int)')", "op.execute('DROP TABLE one')")
     empty_target.write(
         TWO,
@@ -62,7 +65,7 @@ def tenants(database: Database, empty_target: Target) -> Iterator[Tenants]:
 
 @pytest.fixture
 def ten(tenants: Tenants) -> Tenants:
-    """Six more."""
+    """Create six more databases."""
     for _ in range(6):
         tenants.add()
     return tenants
@@ -70,7 +73,7 @@ def ten(tenants: Tenants) -> Tenants:
 
 @pytest.fixture
 def stack(tenants: Tenants) -> Stack:
-    """One resource for all of them."""
+    """One resource for all databases."""
     return Stack(tenants.target.url)
 
 
@@ -83,7 +86,7 @@ def preview(stack: Stack, tenants: Tenants, target: str = TWO, **settings: Any) 
 
 
 def break_(tenants: Tenants, *numbers: int) -> None:
-    """The second revision fails in these."""
+    """Make the second revision fail in these databases."""
     for number in numbers:
         tenants.run(tenants.names[number], "CREATE TABLE app.broken ()")
 
@@ -190,7 +193,7 @@ def test_what_moves_while_the_plans_are_judged_is_looked_at_anew(
 
 
 def workers(tenants: Tenants, pool: WorkerPool) -> list[int]:
-    """The forks that have looked at all of them, once more."""
+    """Read all databases once more, and return the ids of the forks that have done it."""
     assert [
         error
         for _, answer in pool.run("look", [(name, None) for name in tenants.names], 2)
@@ -216,7 +219,10 @@ def test_the_workers_stay_and_one_that_dies_between_two_batches_is_replaced(tena
 
 @pytest.mark.full
 def test_two_updates_at_once_run_each_revision_once(tenants: Tenants) -> None:
-    """Both have looked before either runs: one that looks while the other runs is told to begin again."""
+    """Both updates have read the databases before either runs.
+
+    An update that reads during the other's run must begin again.
+    """
     stacks = [Stack(tenants.target.url) for _ in range(2)]
     errors: list[BaseException] = []
     looked = threading.Barrier(2)
@@ -302,7 +308,7 @@ def test_only_what_was_approved_runs_in_exactly_those_databases(tenants: Tenants
 
 @pytest.mark.full
 def test_one_that_moved_behind_the_approval_is_left_alone(tenants: Tenants, stack: Stack) -> None:
-    """Between the approval and its turn: while the canary holds the update up."""
+    """The database moves after the approval and before its turn, while the canary delays the update."""
     digest = preview(stack, tenants, require_approval=True)["digest"]
     with tenants.connect(tenants.names[0]) as other:
         other.execute("SELECT pg_advisory_lock(%s)", [KEY])
@@ -332,7 +338,7 @@ QUERY = "SELECT datname FROM pg_database WHERE starts_with(datname, '{}') ORDER 
 
 
 def asked(tenants: Tenants, **settings: Any) -> dict[str, Any]:
-    """A fan-out by a query, in place of a list."""
+    """Return the settings of a fan-out by a query, instead of a list."""
     return {"query": QUERY.format(tenants.prefix), "query_timeout": "10s", **settings}
 
 
@@ -558,7 +564,7 @@ with WorkerPool(FanoutJob.from_line(sys.stdin.buffer.readline())) as crowd:
     [("provider", signal.SIGKILL), ("group", signal.SIGINT), ("helper", signal.SIGTERM), ("helper", signal.SIGKILL)],
 )
 def test_nothing_goes_on_for_a_provider_that_is_gone(tenants: Tenants, whom: str, number: int) -> None:
-    """No process, no session, and nothing half done: the server rolls back what was not committed."""
+    """No process and no session remains, and the server rolls back uncommitted changes."""
     tenants.target.write(THREE, TWO, "op.execute('CREATE TABLE three (id int)'); op.execute('SELECT pg_sleep(600)')")
     provider = subprocess.Popen(
         [sys.executable, "-c", BLOCKED, *tenants.names[:2]],
@@ -592,7 +598,7 @@ def test_nothing_goes_on_for_a_provider_that_is_gone(tenants: Tenants, whom: str
 
 
 def sleeping(tenants: Tenants) -> int:
-    """How many of them are in the middle of the third revision; as the login, which sees its own sessions."""
+    """Count the databases in the middle of the third revision. The login sees its own sessions."""
     with psycopg.connect(tenants.target.url) as connection:
         [(number,)] = connection.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND starts_with(datname, %s)",
@@ -602,7 +608,7 @@ def sleeping(tenants: Tenants) -> int:
 
 
 def members(group: int) -> list[int]:
-    """The living processes of a process group."""
+    """Return the living processes of a process group."""
     found = subprocess.run(["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True, check=True).stdout
     rows = [line.split() for line in found.splitlines()]
     return [int(pid) for pid, of, state in rows if int(of) == group and not state.startswith("Z")]
@@ -629,7 +635,7 @@ def test_a_preview_with_nothing_pending_loads_neither_alembic_nor_a_parser(
 
 
 def test_a_url_is_in_no_argument_and_no_environment(tenants: Tenants) -> None:
-    """Where every user of the machine could read it."""
+    """Every user of the machine can read both."""
     with WorkerPool(job(tenants, TWO)) as pool:
         list(pool.run("look", [(tenants.names[0], None)], 1))
         shown = subprocess.run(["ps", "eww", "-eo", "args"], capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""No row goes in silence: a revision that would take some away says how many, and changes nothing."""
+"""No row is deleted silently: a revision that would delete rows says how many, and changes nothing."""
 
 import json
 import time
@@ -119,7 +119,7 @@ def refused_with(target: Target, policy: Policy) -> str:
 
 
 def refused(target: Target) -> str:
-    """What a run to TWO says, which leaves everything as it was."""
+    """Return the error of a run to TWO, which leaves everything unchanged."""
     before = rows(target)
     with pytest.raises(RevisionFailed) as caught:
         target.migrate(TWO)
@@ -153,7 +153,7 @@ def test_what_is_allowed_to_one_revision_is_not_to_another(filled: Target) -> No
 
 
 def test_statements_of_python_are_seen(filled: Target) -> None:
-    """Also those with parameters, and those that the text of the script does not hold."""
+    """This includes statements with parameters, and statements that the text of the script does not contain."""
     filled.write(
         TWO,
         ONE,
@@ -192,12 +192,12 @@ def test_the_alembic_command_is_guarded_too(filled: Target, monkeypatch: pytest.
     ("statement", "lost"),
     [
         ("DROP TABLE nobody", r"about 300,000 rows of app\.nobody"),
-        # Whether there is a value takes as long, where there is none.
+        # If a column has no value, finding that out takes equally long.
         ("ALTER TABLE nobody DROP COLUMN nothing", r"about 300,000 values of app\.nobody\.nothing"),
     ],
 )
 def test_counting_that_takes_too_long_is_given_up(filled: Target, statement: str, lost: str) -> None:
-    """Under the lock nobody else can read: no longer than `count_timeout`."""
+    """During the lock no other session can read, so counting takes at most `count_timeout`."""
     with connect(filled.url) as connection:
         connection.execute(
             "ALTER TABLE nobody ADD nothing int; INSERT INTO nobody SELECT generate_series(1, 300000); ANALYZE nobody"
@@ -210,7 +210,10 @@ def test_counting_that_takes_too_long_is_given_up(filled: Target, statement: str
 
 @pytest.mark.full
 def test_readers_wait_no_longer_than_counting_may_take(filled: Target) -> None:
-    """Beside a count of the whole table; the least of three runs, for a busy machine holds up anybody."""
+    """Compare with a count of the whole table.
+
+    The least of three runs counts, because a busy machine delays every process.
+    """
     with connect(filled.url) as connection:
         connection.execute("INSERT INTO nobody SELECT generate_series(1, 1500000)")
         connection.commit()
@@ -273,7 +276,7 @@ def test_rows_that_a_policy_hides_would_go_too(filled: Target) -> None:
 def test_rows_that_somebody_is_about_to_commit_are_counted_too(
     filled: Target, statement: str, table: str, lost: str
 ) -> None:
-    """It is counted when nobody can write any more, and so nothing is added before the run ends."""
+    """Rows are counted when no other session can write any more, so no row is added before the run ends."""
     with connect(filled.url) as connection:
         connection.execute("CREATE TABLE empty (id int, parent int)")
         connection.commit()
@@ -287,20 +290,20 @@ def test_rows_that_somebody_is_about_to_commit_are_counted_too(
 
 @pytest.mark.full
 def test_a_person_ends_a_look_that_waits(filled: Target) -> None:
-    """By pg_cancel_backend: it is not taken for the end of its time."""
+    """pg_cancel_backend ends the count, and the run does not take it for the end of the time limit."""
     filled.write(TWO, ONE, "op.execute('DROP TABLE nobody')")
     with ThreadPoolExecutor(1) as aside, blocker(filled, "INSERT INTO nobody VALUES (0)"):
         message = aside.submit(refused_with, filled, Policy(lock_timeout=30.0, lock_deadline=30.0, count_timeout=60.0))
         until(lambda: wants_lock(filled, "nobody"))
         with log_in(filled.url) as login:
-            # Other databases of the server have sessions that wait, too.
+            # Other databases of the server have waiting sessions too.
             here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             login.execute(f"SELECT pg_cancel_backend(pid) FROM pg_locks WHERE NOT granted AND {here}".encode())
         assert "canceling statement due to user request" in message.result()
 
 
 def planned(target: Target, revision: str, **properties: Any) -> dict[str, Any]:
-    """The inputs of the resource as a preview completes them."""
+    """Return the inputs of the resource as a preview completes them."""
     news = {"url": target.url, "directory": str(target.directory), "target": revision, "__urn": "urn", **properties}
     answer = MigrationsProvider().check({}, news)
     assert answer.failures == []
@@ -308,7 +311,7 @@ def planned(target: Target, revision: str, **properties: Any) -> dict[str, Any]:
 
 
 def test_an_update_refuses_before_the_first_of_its_revisions(filled: Target) -> None:
-    """Not half-way: what the plan's statements show is asked before."""
+    """The check of the plan's statements comes before the first of them."""
     filled.write(TWO, ONE, "op.execute('CREATE TABLE another (id int)')")
     filled.write(THREE, TWO, "op.execute('ALTER TABLE parents DROP COLUMN name CASCADE'); op.drop_table('children')")
     inputs = planned(filled, THREE)
@@ -365,7 +368,7 @@ def test_the_variable_may_name_several(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_update_loads_the_parser_only_for_a_statement_that_can_lose_rows(empty_target: Target) -> None:
-    """Each update is a new process, and most lose nothing."""
+    """Each update is a new process, and most updates lose nothing."""
     empty_target.write(ONE, None, 'op.execute("CREATE TABLE app.t (id int); INSERT INTO app.t VALUES (1)")')
     empty_target.write(TWO, ONE, 'op.execute("ALTER TABLE t ADD COLUMN a int"); op.execute("CREATE INDEX ON t (a)")')
     empty_target.write(THREE, TWO, 'op.execute("DELETE FROM t WHERE id = 2")')

@@ -1,4 +1,4 @@
-"""What became of a database is told whole: each move of its heads, by whom and from where, and what failed."""
+"""The history of a database is complete: each move of its heads with user and origin, and each failure."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 
 @pytest.fixture
 def three(empty_target: Target) -> Target:
-    """Three scripts of one, two and three statements, none applied."""
+    """Write three scripts of one, two and three statements, none applied."""
     for number, (id, down) in enumerate(((ONE, None), (TWO, ONE), (THREE, TWO)), 1):
         tables = [f"t{number}_{each}" for each in range(number)]
         empty_target.write(
@@ -108,7 +108,7 @@ def test_the_commit_is_that_of_the_scripts_and_marked_where_they_differ_from_it(
     git(folder, "commit", "--quiet", "--message", "scripts")
     (folder / "elsewhere").write_text("no script")
     head = git(folder, "rev-parse", "HEAD")
-    # What Python compiled is there in tests alone; a project ignores it.
+    # Only tests have Python's compiled files here. A project ignores them.
     (folder / ".gitignore").write_text("__pycache__\n")
     three.migrate(TWO)
     three.write("20250104_004", THREE)

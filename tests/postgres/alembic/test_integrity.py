@@ -1,4 +1,4 @@
-"""An applied script that is not the one that ran is refused and shown, wherever it would be built on."""
+"""An applied script that differs from the stored one is refused and shown by every operation that builds on it."""
 
 import os
 import sys
@@ -40,7 +40,7 @@ def edit(target: Target, id: str, old: str, new: str) -> None:
 
 @pytest.fixture
 def three(empty_target: Target) -> Target:
-    """Three scripts with their manifest, the first two of them applied."""
+    """Write three scripts with their manifest, the first two of them applied."""
     for id, down, table in ((ONE, None, "one"), (TWO, ONE, "two"), (THREE, TWO, "three")):
         empty_target.write(id, down, f"op.execute('CREATE TABLE {table} ()')", f"op.execute('DROP TABLE {table}')")
     History.load(empty_target.directory).write_manifest()
