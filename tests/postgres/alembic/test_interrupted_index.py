@@ -1,4 +1,4 @@
-"""An index build or drop that is interrupted, at whatever moment and however, is whole after the next run."""
+"""After any interruption of an index build or drop, the next run leaves a complete index."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,7 +28,7 @@ WRITES = "INSERT INTO t VALUES (0, 'b')"
 GATE = "SELECT pg_advisory_xact_lock(42)"
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT FROM other"
 
-# PostgreSQL 15 manual, 28.4.2: the phases of CREATE INDEX CONCURRENTLY, and what holds it there.
+# PostgreSQL 15 manual, 28.4.2: the phases of CREATE INDEX CONCURRENTLY, and a statement that holds it in this phase.
 PHASES = {
     "waiting for writers before build": WRITES,
     "building index: scanning table": GATE,
@@ -36,7 +36,7 @@ PHASES = {
 }
 LATER = "waiting for writers before validation"
 
-# As every server before PostgreSQL 14 is.
+# Every server before PostgreSQL 14 behaves like this.
 FORGETFUL = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'client_connection_check_interval'"
 
 
@@ -46,7 +46,7 @@ def block(statement: str) -> str:
 
 @pytest.fixture
 def one(empty_target: Target) -> Target:
-    """At a revision with a table of 500 rows."""
+    """A database at a revision with a table of 500 rows."""
     empty_target.write(ONE, None, f"op.execute({TABLES!r})")
     empty_target.migrate(ONE)
     return empty_target
@@ -60,7 +60,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 @pytest.fixture
 def beside(one: Target) -> Iterator[psycopg.Connection]:
-    """A session of the migration's own login, which sees how far its builds are, and may end them."""
+    """A session of the migration's own login, which sees the progress of its builds, and can end them."""
     with log_in(one.url, "beside", autocommit=True, own=False) as connection:
         yield connection
 
@@ -74,7 +74,10 @@ def builders(beside: psycopg.Connection, phase: str) -> list[int]:
 
 @contextmanager
 def held_at(target: Target, beside: psycopg.Connection, phase: str) -> Iterator[Callable[[], int]]:
-    """Holds a build that begins within the block at this phase; what it yields waits until it is there, for its pid."""
+    """Hold a build that begins within the block at this phase.
+
+    Yield a function that waits for the phase and returns the pid.
+    """
     with ExitStack() as stack:
         first = stack.enter_context(blocker(target, PHASES.get(phase, WRITES)))
 
@@ -120,7 +123,7 @@ def test_a_build_whose_backend_is_ended_is_valid_after_the_next_run(
         if how == "pg_cancel_backend":
             assert isinstance(outcome(run), RevisionFailed)
             assert indexes(one) == [("i", False)]
-    # Where its connection was lost, the run itself tries again.
+    # If the connection was lost, the run itself tries again.
     outcome(run)
     assert one.migrate(TWO) == TWO
     assert indexes(one) == [("i", True)]
@@ -143,7 +146,7 @@ def test_a_build_whose_process_is_killed_is_valid_after_the_next_run(
 def test_a_build_that_outlives_its_client_is_waited_for_and_taken_as_done(
     one: Target, threads: ThreadPoolExecutor, beside: psycopg.Connection
 ) -> None:
-    """A server that does not look after its clients lets the backend of a dead one go on."""
+    """A server that does not check its clients lets the backend of a dead client continue."""
     one.write(
         TWO,
         ONE,
@@ -166,7 +169,10 @@ def test_a_build_that_outlives_its_client_is_waited_for_and_taken_as_done(
 def test_a_build_that_is_done_and_not_yet_committed_is_waited_for(
     one: Target, threads: ThreadPoolExecutor, make_cluster: Callable[..., ThrowawayCluster]
 ) -> None:
-    """Its last transaction gives up the lock of the table before it ends: it is held there by a commit that waits."""
+    """The build's last transaction releases the table's lock before it ends.
+
+    A commit that waits holds the build there.
+    """
     server = make_cluster({"synchronous_standby_names": "nobody"}).server
     with Database(server, "postgres").connect() as admin:
         admin.execute("CREATE DATABASE migrated")
@@ -248,7 +254,7 @@ def test_a_unique_build_that_meets_duplicates_is_valid_after_they_are_gone(one: 
 def test_an_invalid_index_of_its_name_is_never_taken_for_the_index(
     one: Target, database: Database, statement: str, index: str
 ) -> None:
-    """Left by whomever: by a run without a ledger, or by hand."""
+    """A run without a ledger, or a user, has left the index."""
     with database.connect() as admin:
         admin.execute(f"CREATE SCHEMA apart AUTHORIZATION {database.name}_owner")
     with blocker(one, 'CREATE TABLE apart."A b" (x int)') as session:
@@ -287,7 +293,7 @@ def test_a_build_through_alembics_own_operation_is_healed_too(
 
 
 def test_an_index_of_the_same_definition_is_taken_as_done_after_an_interruption(one: Target) -> None:
-    """The build was through, and the answer got lost: what failed here is what came behind it."""
+    """The build was complete, but its result was lost: here the statement after it failed."""
     one.write(TWO, ONE, f"{block('CREATE INDEX CONCURRENTLY i ON t (x, lower(y))')}\n    op.execute('SELECT 1/0')")
     with pytest.raises(
         RevisionFailed, match="the next run completes its statements outside a transaction, the rest was rolled back"

@@ -1,4 +1,4 @@
-"""Each rule is found in a bad statement, as bad as its table is large; what it suggests runs and is not found."""
+"""Each rule finds a bad statement, with a severity by the table's size. Its suggestion runs and is not found."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ANALYZE "Odd ""One"; ANALYZE parent; ANALYZE t; ANALYZE p;
 
 @dataclass(frozen=True)
 class Case:
-    """A statement that breaks a rule. `runs` is whether what is suggested is a script and not only advice."""
+    """A statement that breaks a rule. `runs` says whether the suggestion is a script, and not only advice."""
 
     rule: str
     sql: str
@@ -136,7 +136,7 @@ def fill(target: Target, first: int, last: int) -> None:
 
 
 def write(target: Target, blocks: list[str], first: int = 2) -> str:
-    """A revision for each block, in place of those that were pending; returns the last one's id."""
+    """Write a revision for each block, in place of the pending ones, and return the id of the last."""
     id, down = ONE, ONE
     for path in target.directory.glob("versions/*.py"):
         if not path.name.startswith(ONE):
@@ -183,7 +183,7 @@ def test_a_bad_statement_is_found_and_what_is_suggested_runs_and_is_not(one: Tar
     assert tuple(seen) == (rule.levels if rule.scale is Scale.SIZE else rule.levels[:1] * 3)
     assert rule.why in found.message
     if case.runs:
-        # Under names of their own: Python may keep the compiled script of a file that was written in the same second.
+        # The files have other names, because Python can reuse the compiled script of a file written in the same second.
         head = write(one, found.suggestion.split(f"\n{NEXT}\n"), first=10)
         again = review(one, head)
         assert not any(each.runs_python for each in again.revisions)
@@ -313,7 +313,7 @@ def test_a_table_that_was_never_analysed_is_judged_by_its_pages(one: Target) -> 
 
 
 def test_what_the_statistics_do_not_know_is_never_taken_for_empty(one: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As after a crash or a failover: rows are there, and no statistics of them. Only a superuser can reset those."""
+    """After a crash or a failover there are rows without statistics. Only a superuser can reset statistics."""
     monkeypatch.setattr(catalog, "QUERY", catalog.QUERY.replace("pg_stat_get_live_tuples(oid)", "0"))
     with connect(one.url) as connection:
         for name in ("big", "dead", "none"):
@@ -339,7 +339,7 @@ def test_what_the_statistics_do_not_know_is_never_taken_for_empty(one: Target, m
 
 
 def test_reading_sizes_waits_for_no_lock(one: Target) -> None:
-    """The whole review, sizes included, while somebody holds the strongest lock on the table."""
+    """The whole review, with sizes, runs while another session holds the strongest lock on the table."""
     head = write(one, [statement(Case("", "ALTER TABLE t ALTER a TYPE bigint"))])
     with connect(one.url) as other:
         other.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")

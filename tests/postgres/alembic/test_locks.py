@@ -1,4 +1,4 @@
-"""A revision that cannot have its locks is rolled back and tried again, and nobody queues behind it for long."""
+"""A revision that cannot get its locks is rolled back and tried again, and blocks other sessions only briefly."""
 
 import threading
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 READS = "SELECT FROM one"
 FAILS_AT_FIRST = "op.execute(\"DO $$BEGIN IF nextval('tries') < 3 THEN {}; END IF; END$$\")"
 
-# The owner may not end a session of the login's, not even its own.
+# The owner cannot end a session of the login, not even its own session.
 KILLS = "RESET ROLE; PERFORM pg_terminate_backend(pg_backend_pid())"
 
 
 @pytest.fixture
 def two(empty_target: Target) -> Target:
-    """At a revision with two tables and a sequence, with one to come that alters the first table."""
+    """A database at a revision with two tables and a sequence. A pending revision alters the first table."""
     empty_target.write(ONE, None, "op.execute('CREATE TABLE one (id int); CREATE TABLE two (); CREATE SEQUENCE tries')")
     empty_target.migrate(ONE)
     empty_target.write(TWO, ONE, "op.execute('ALTER TABLE one ADD x int')")
@@ -44,7 +44,7 @@ def applied(target: Target) -> list[object]:
 
 
 def read(target: Target) -> None:
-    """Read the table that is being altered; an error where that takes half a minute."""
+    """Read the table that is being altered, and fail if that takes half a minute."""
     with open_session(target.url) as session:
         session.execute("SET statement_timeout = '30s'")
         assert session.execute("SELECT count(*) FROM one").fetchone() == (0,)
@@ -64,7 +64,7 @@ def test_a_blocked_revision_says_who_blocks_and_is_applied_when_that_has_ended(
 
 
 def test_a_reader_gets_through_while_the_revision_still_waits(two: Target, threads: ThreadPoolExecutor) -> None:
-    """Without a limit the readers behind it would wait for what it waits for."""
+    """Without a limit, the readers behind the revision would wait for the session that blocks it."""
     told = Told()
     with blocker(two, READS):
         done = threads.submit(two.migrate, TWO, on_status=told, policy=Policy(lock_timeout=1))
@@ -149,7 +149,7 @@ def test_a_deadlock_is_survived(two: Target, threads: ThreadPoolExecutor) -> Non
     with blocker(two, "LOCK two") as session:
         done = threads.submit(two.migrate, TWO, on_status=told)
         until(lambda: wants_lock(two, "two"))
-        session.execute("LOCK one")  # the revision waited first, so it is the one that finds the ring, and is undone
+        session.execute("LOCK one")  # the revision waited first, so it detects the deadlock, and is rolled back
         told.wait_for("no lock at attempt 1")
     assert done.result() == TWO
 
@@ -164,12 +164,12 @@ def test_after_a_lost_connection_the_revision_is_run_again(two: Target) -> None:
 @pytest.mark.few("True")
 @pytest.mark.parametrize("committed", [True, False])
 def test_a_connection_cut_at_the_commit_is_no_failure_and_runs_nothing_twice(two: Target, committed: bool) -> None:
-    """The client sees the same, whether the server has committed or not."""
+    """The client sees the same error, whether the server has committed or not."""
     two.write(TWO, ONE, "op.execute(\"SELECT nextval('tries')\")")
     url = urlsplit(two.url)
     with CutAtCommit(url.hostname or "", url.port or 0, TWO, committed=committed) as proxy:
         cut = replace(two, url=two.url.replace(f":{url.port}/", f":{proxy.port}/"))
-        # The provider would plan anew; the command has to know what it has done.
+        # The provider would plan again, but the command must know what it has done.
         assert "tries again as soon as the server answers" in cut.alembic("upgrade", "+1")
         assert proxy.cuts == 1
     assert applied(two) == [ONE, TWO]
@@ -178,7 +178,7 @@ def test_a_connection_cut_at_the_commit_is_no_failure_and_runs_nothing_twice(two
 
 @pytest.mark.full
 def test_a_revision_that_loses_its_connection_again_is_given_up(two: Target) -> None:
-    """Its statement may be what brings the server down."""
+    """The statement itself can be the cause of the server's crash."""
     two.write(TWO, ONE, FAILS_AT_FIRST.replace("3", "9").format(KILLS))
     with pytest.raises(RevisionFailed, match=f"the database is at {ONE}"):
         two.migrate(TWO)
@@ -187,7 +187,7 @@ def test_a_revision_that_loses_its_connection_again_is_given_up(two: Target) -> 
 
 @pytest.mark.full
 def test_a_command_that_counts_from_the_heads_counts_once(two: Target) -> None:
-    """`+2` counted again behind the first of the two revisions is another one."""
+    """If `+2` were counted again after the first of the two revisions, it would mean another revision."""
     two.write(THREE, TWO, FAILS_AT_FIRST.format("RAISE SQLSTATE '55P03'"))
     two.write("20250104_004", THREE)
     assert "tries again for" in two.alembic("upgrade", "+2")

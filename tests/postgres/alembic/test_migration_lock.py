@@ -1,4 +1,4 @@
-"""One migration of a database at a time; whoever waits says for whom, and ends well where nothing is left to do."""
+"""One migration of a database at a time. A waiting one reports for whom, and succeeds if nothing is left to do."""
 
 import json
 import os
@@ -48,7 +48,7 @@ pulumi.export("revision", Migrations("schema", url=os.environ["DATABASE_URL"], d
 
 @pytest.fixture
 def three(empty_target: Target) -> Target:
-    """Three scripts, each with a table of its own."""
+    """Write three scripts, each with its own table."""
     for id, down, table in ((ONE, None, "one"), (TWO, ONE, "two"), (THREE, TWO, "three")):
         empty_target.write(id, down, f"op.execute('CREATE TABLE {table} ()')", f"op.execute('DROP TABLE {table}')")
     return empty_target
@@ -56,7 +56,7 @@ def three(empty_target: Target) -> Target:
 
 @contextmanager
 def held(target: Target) -> Iterator[int]:
-    """As if another migration ran: yields the number of its session."""
+    """Hold the lock of a migration, and yield the pid of its session."""
     with log_in(target.url, "somebody else", autocommit=True) as session:
         session.execute("SELECT pg_advisory_lock(%s)", [KEY])
         yield session.info.backend_pid
@@ -69,7 +69,7 @@ def applied(target: Target) -> list[object]:
 @pytest.mark.full
 @pytest.mark.parametrize("start", ["base", ONE])
 def test_eight_at_once_end_well_and_one_does_the_work(three: Target, start: str, tmp_path: Path) -> None:
-    """Updates of the embedded engine, the provider's own path, and the `alembic` command."""
+    """The eight are updates of the embedded engine, runs of the provider's own code, and `alembic` commands."""
     if start != "base":
         three.migrate(start)
     with WorkerPool(three, tmp_path) as crowd:
@@ -84,7 +84,7 @@ def test_eight_at_once_end_well_and_one_does_the_work(three: Target, start: str,
 
 
 class WorkerPool:
-    """Commands that run at the same time, each with what it printed in a file; ended at the latest with the block."""
+    """Commands that run at the same time, each with its output in a file. The end of the block ends them."""
 
     def __init__(self, target: Target, folder: Path) -> None:
         target.alembic("history")  # leaves the pyproject.toml that the command needs
@@ -115,7 +115,7 @@ class WorkerPool:
             self._running.append((process, output))
 
     def up(self, count: int) -> None:
-        """`up` of a stack whose one resource is the database's schema, each with a state of its own."""
+        """Start `up` of stacks whose only resource is the database's schema, each with its own state."""
         for number in range(count):
             project = self._folder / f"project-{number}"
             (project / ".state").mkdir(parents=True)
@@ -133,11 +133,11 @@ class WorkerPool:
             self.start(1, engine, "up", "--yes", "--skip-preview", "--stack", "dev", cwd=project, **secret)
 
     def printed(self) -> list[str]:
-        """What each has printed so far."""
+        """Return the output of each command so far."""
         return [path.read_text() for _, path in self._running]
 
     def exit_codes(self) -> list[int]:
-        """How each has ended."""
+        """Return the exit code of each command."""
         return [process.wait(120) for process, _ in self._running]
 
 
@@ -183,7 +183,7 @@ def test_a_migration_that_is_killed_keeps_nobody_waiting(three: Target, tmp_path
         login.execute("INSERT INTO one DEFAULT VALUES")
         crowd.__exit__()
         assert waits.result() == TWO
-        # The server ends what the killed one had begun, before it would be done with it.
+        # The server rolls back the killed one's statement before that statement would be done.
         until(lambda: login.execute(sleeping).fetchone() == (False,))
     assert applied(three) == [ONE, TWO]
 
@@ -207,7 +207,7 @@ def test_looking_waits_for_nobody(three: Target) -> None:
 
 @pytest.mark.full
 def test_an_index_is_built_concurrently_while_another_migration_waits(three: Target) -> None:
-    """It waits for all older transactions: a session that waited inside of the server would be one of them."""
+    """The build waits for all older transactions. A session that waited inside the server would be one of them."""
     three.write(
         TWO, ONE, "with op.get_context().autocommit_block(): op.execute('CREATE INDEX CONCURRENTLY i ON one ((1))')"
     )
@@ -221,7 +221,7 @@ def test_an_index_is_built_concurrently_while_another_migration_waits(three: Tar
 
 
 def test_a_revision_is_not_committed_when_its_lock_was_lost_but_run_again(three: Target) -> None:
-    """Another migration may have begun meanwhile."""
+    """Another migration can have begun in the meantime."""
     three.write(
         TWO,
         ONE,
@@ -243,7 +243,7 @@ lost: list[bool] = []
 
 
 def lose_lock() -> None:
-    """Called by a revision: ends the session of its lock, the first time."""
+    """End the session of the migration's lock at the first call. A revision calls this."""
     lost.append(True)
     if len(lost) == 1:
         with log_in(urls[-1], autocommit=True) as login:

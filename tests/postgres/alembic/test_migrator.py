@@ -1,4 +1,4 @@
-"""Migrating is one transaction per revision, recorded with it, and believes the database alone."""
+"""A migration is one transaction per revision, recorded in it, and trusts only the database."""
 
 import zlib
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def ledger(target: Target) -> list[tuple[object, ...]]:
 
 @pytest.fixture
 def three(empty_target: Target) -> Target:
-    """Three scripts, each with a table of its own."""
+    """Write three scripts, each with its own table."""
     for id, down, table in ((ONE, None, "one"), (TWO, ONE, "two"), (THREE, TWO, "three")):
         empty_target.write(id, down, f"op.execute('CREATE TABLE {table} ()')", f"op.execute('DROP TABLE {table}')")
     return empty_target
@@ -62,7 +62,7 @@ def test_the_version_is_recorded_by_one_statement_for_all_revisions_up_and_down(
 
 
 def sessions(target: Target) -> set[tuple[object, ...]]:
-    """Those of the migrator's login, but the one that asks, and one that looks at what takes long."""
+    """Return the sessions of the migrator's login, without the test's own and the one that watches slow statements."""
     with log_in(target.url, "the test", autocommit=True) as connection:
         return set(
             connection.execute(
@@ -74,7 +74,10 @@ def sessions(target: Target) -> set[tuple[object, ...]]:
 
 
 def test_an_update_runs_in_one_session_of_its_own(three: Target) -> None:
-    """It has the login's search_path; the plan was made in a session that has ours, and has ended."""
+    """The session has the login's search_path.
+
+    The plan was made in another session, with our search_path, which has ended.
+    """
     seen: list[set[tuple[object, ...]]] = []
     three.migrate(
         TWO, approve=lambda plan: seen.append(sessions(three)), on_applied=lambda id: seen.append(sessions(three))
@@ -317,7 +320,7 @@ def test_a_script_without_a_downgrade_is_refused_before_any_other_runs(three: Ta
 
 
 def test_applied_scripts_are_not_loaded_again(three: Target) -> None:
-    """Neither where nothing is pending, nor where the revisions behind them run."""
+    """This holds if nothing is pending, and if later revisions run."""
     three.migrate("base")
     script = three.directory / "versions" / f"{ONE}_script.py"
     loads = three.directory / "loads"

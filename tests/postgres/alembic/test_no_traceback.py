@@ -1,4 +1,4 @@
-"""What a user can cause ends in a message and an exit code, never in a traceback."""
+"""An error that a user can cause ends in a message and an exit code, never in a traceback."""
 
 import subprocess
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ TWO = "20250102_002"
 
 @pytest.fixture
 def applied(empty_target: Target) -> Target:
-    """One applied script, whose name holds what is not ASCII."""
+    """One applied script, whose name contains non-ASCII characters."""
     path = empty_target.write(ONE, None, "op.execute('CREATE TABLE t (id int)')", "op.execute('DROP TABLE t')")
     path.write_text(path.read_text().replace(f"script {ONE}", "größer → 日本"))
     empty_target.migrate(ONE)
@@ -90,7 +90,7 @@ def test_a_script_that_builds_on_itself_is_no_traceback(applied: Target) -> None
 
 @pytest.fixture(params=["SQL_ASCII", "LATIN1"])
 def encoded(request: pytest.FixtureRequest, database: Database, applied: Target) -> Iterator[Target]:
-    """A database of another encoding than UTF-8."""
+    """A database with another encoding than UTF-8."""
     other = Database(database.server, f"{database.name}_{request.param.lower()}")
     with database.connect() as admin:
         admin.execute(

@@ -1,4 +1,4 @@
-"""What runs outside a transaction: alone, known to the ledger, refused where it would leave a revision half done."""
+"""A statement outside a transaction stands alone, is recorded, and is refused if it could leave half a revision."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from tests.postgres.alembic.waiting import blocker
 
 ONE, TWO, THREE = "20250101_001", "20250102_002", "20250103_003"
 BLOCK = "with op.get_context().autocommit_block():"
-# What keeps the static check from seeing a statement.
+# Hides a statement from the static check.
 HIDE = "run = lambda sql: getattr(op, 'exec' + 'ute')(sql)\n    "
 
 
@@ -64,7 +64,7 @@ MISPLACED = {
 def test_what_the_script_shows_in_the_wrong_place_is_refused_by_the_preview_the_update_and_the_command(
     one: Target, body: str, said: str
 ) -> None:
-    """Before anything runs: the revision before it is not applied either."""
+    """The refusal comes before anything runs, so the revision before it is not applied either."""
     one.write(TWO, ONE, "op.execute('CREATE TABLE two ()')")
     script = one.write(THREE, TWO, body)
     for act in (lambda: planner.plan_from_database(Job(one.url, one.directory, THREE)), lambda: one.migrate(THREE)):
@@ -77,7 +77,7 @@ def test_what_the_script_shows_in_the_wrong_place_is_refused_by_the_preview_the_
 
 
 def test_the_way_back_is_looked_at_before_the_way_there_is_taken(one: Target) -> None:
-    """Once it is applied, the script cannot be changed."""
+    """After it is applied, the script cannot be changed."""
     one.write(TWO, ONE, downgrade="op.execute('DROP INDEX CONCURRENTLY i')")
     with pytest.raises(HistoryError, match="DROP INDEX CONCURRENTLY cannot run in a transaction"):
         one.migrate(TWO)
@@ -175,7 +175,7 @@ def test_the_command_leaves_the_same_events(one: Target) -> None:
 
 
 def test_the_blocks_before_a_failure_are_not_run_again(one: Target) -> None:
-    """A value can be added once only, and an index dropped once."""
+    """A value can be added only once, and an index can be dropped only once."""
     with blocker(one, "CREATE INDEX i ON t (x)") as session:
         session.commit()
     blocks = [block("ALTER TYPE mood ADD VALUE 'it''s'"), block("DROP INDEX CONCURRENTLY i")]
@@ -222,7 +222,7 @@ def test_a_pending_detach_is_completed(one: Target) -> None:
 
 @pytest.mark.full
 def test_a_statement_timeout_of_the_role_does_not_end_a_build(one: Target) -> None:
-    """Half a build is worse than a long one, and it holds nobody up."""
+    """Half a build is worse than a long one, and a build blocks no other session."""
     with blocker(
         one, "CREATE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1 FROM pg_sleep(0.3)'"
     ) as s:

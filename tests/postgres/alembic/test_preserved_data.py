@@ -1,4 +1,4 @@
-"""What a downgrade drops is preserved, and the next upgrade over the same revision restores it."""
+"""Data that a downgrade drops is preserved, and the next upgrade over the same revision restores it."""
 
 import json
 from collections.abc import Iterator
@@ -85,7 +85,7 @@ def executes(*statements: str) -> str:
 
 @pytest.fixture
 def keeping(empty_target: Target, database: Database) -> Target:
-    """There is a place for what is kept."""
+    """A database with a schema for preserved rows."""
     with database.connect() as admin:
         admin.execute(f'CREATE SCHEMA kept AUTHORIZATION "{database.name}_owner"'.encode())
     return empty_target
@@ -93,7 +93,7 @@ def keeping(empty_target: Target, database: Database) -> Target:
 
 @pytest.fixture
 def filled(keeping: Target) -> Iterator[Target]:
-    """Ten thousand rows in every table, at the newest revision."""
+    """A database at the newest revision, with ten thousand rows in every table."""
     keeping.write(ONE, None, executes(FIRST), executes(*DOWN_ONE))
     keeping.write(TWO, ONE, executes(SECOND), executes(*DOWN_TWO.split("; ")))
     keeping.migrate(TWO)
@@ -104,7 +104,7 @@ def filled(keeping: Target) -> Iterator[Target]:
 
 
 def digests(target: Target) -> dict[str, object]:
-    """Every row of every table, and where the sequences are."""
+    """Return a digest of every table's rows, and the positions of the sequences."""
     found: dict[str, object] = {}
     for table in TABLES:
         found[table] = target.query(
@@ -177,7 +177,7 @@ def small(keeping: Target) -> Target:
 
 
 def step(target: Target, up: str, *down: str) -> None:
-    """The revision TWO, to which the database then is."""
+    """Write the revision TWO, and bring the database to it."""
     target.write(TWO, ONE, up if "op." in up else executes(up), executes(*down))
     target.migrate(TWO)
 
@@ -267,14 +267,17 @@ def test_partitions_are_moved_each_and_go_back_through_their_root(small: Target)
 
 @pytest.mark.full
 def test_what_has_no_place_any_more_stays_and_says_why(small: Target) -> None:
-    """A row of the same key, one whose parent is gone, one that a check refuses; the others go back."""
+    """A row with the same key, a row whose parent is missing and a row that a check refuses stay.
+
+    The others are restored.
+    """
     up = executes(MORE) + "\n    import os\n    for each in os.environ.get('SEEDS', '').split(';'):\n"
     up += "        op.execute(each or 'SELECT 1')"
     small.write(TWO, ONE, up, executes("DROP TABLE more"))
     small.migrate(TWO)
     write(small, FILL_MORE)
     small.migrate(ONE)
-    # Another script than then: what it inserts is not for the kept rows to write over.
+    # The script has changed since, so the preserved rows must not overwrite what it inserts.
     small.write(TWO, ONE, f"{up} # and more", executes("DROP TABLE more"))
     write(small, "DELETE FROM users WHERE id IN (4, 5)")
     with pytest.MonkeyPatch.context() as patch:
@@ -302,7 +305,7 @@ def test_what_has_no_place_any_more_stays_and_says_why(small: Target) -> None:
 
 @pytest.mark.full
 def test_rows_that_the_downgrade_carried_over_are_not_there_twice(small: Target) -> None:
-    """Made anew under its old name, the table has them already."""
+    """The downgrade creates the table again under its old name, so the table already contains them."""
     step(
         small,
         "CREATE TABLE IF NOT EXISTS loose (n int); CREATE TABLE IF NOT EXISTS keyed (n int PRIMARY KEY)",

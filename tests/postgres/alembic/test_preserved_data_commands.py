@@ -1,4 +1,4 @@
-"""`kept` lists what downgrades preserved, `prune` deletes it, and a restore does not change it."""
+"""`kept` lists the data that downgrades preserved, `prune` deletes it, and a restore does not change it."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ ONE, TWO = "20250101_001", "20250102_002"
 
 @pytest.fixture
 def filled(empty_target: Target, database: Database) -> Target:
-    """A table of three rows, made by TWO."""
+    """A table of three rows, which TWO creates."""
     with database.connect() as admin:
         admin.execute(f'CREATE SCHEMA kept AUTHORIZATION "{database.name}_owner"'.encode())
     empty_target.write(ONE, None, "op.execute('CREATE TABLE users (id int PRIMARY KEY)')", "pass")
@@ -98,7 +98,7 @@ def comment(connection: Any, entry: Any) -> str:
 def test_a_restore_neither_drops_nor_replaces_what_is_kept_and_brings_what_is_not(
     filled: Target, tmp_path: Path
 ) -> None:
-    """Each way the rows are there once: in the table, or kept."""
+    """Each row exists once in either case: in the table, or preserved."""
     require_clients(filled)
     backing = Backing(filled, tmp_path / "backups")
     while_there = backing.up(ONE)

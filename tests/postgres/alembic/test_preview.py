@@ -1,4 +1,4 @@
-"""A preview changes nothing on the server, waits for nobody, and nobody waits for it, also where it rehearses."""
+"""A preview changes nothing on the server, waits for no session and blocks none, even if it rehearses."""
 
 import json
 import threading
@@ -30,7 +30,7 @@ EVERYTHING = {
     "rows": "SELECT id, x FROM t ORDER BY id",
     "sequences": "SELECT sequencename, last_value FROM pg_sequences ORDER BY 1",
     "writes": "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del, n_tup_hot_upd FROM pg_stat_user_tables ORDER BY 1",
-    # Those of other tests come and go.
+    # The roles of other tests come and go.
     "roles": """
         SELECT rolname, rolsuper, rolcreaterole, rolcreatedb, rolcanlogin, rolconfig FROM pg_roles
         WHERE rolname NOT LIKE 'test%' OR starts_with(rolname, current_database()) ORDER BY 1
@@ -51,7 +51,7 @@ EVERYTHING = {
 
 @pytest.fixture
 def one(empty_target: Target) -> Target:
-    """A table with rows, and two revisions to come: one that writes, one that runs Python."""
+    """A table with rows, and two pending revisions: one that writes, one that runs Python."""
     empty_target.write(ONE, None, f"op.execute({TABLE!r})")
     empty_target.write(TWO, ONE, UPGRADES[TWO])
     empty_target.write(THREE, TWO, UPGRADES[THREE])
@@ -66,7 +66,7 @@ def admin_url(server: Server) -> str:
 
 @pytest.fixture
 def no_pg_dump(server: Server) -> str:
-    """Why nothing can be rehearsed on this server; empty where it can."""
+    """Return why nothing can be rehearsed on this server, or an empty text if it can."""
     with Database(server, "postgres").connect() as admin:
         major = admin.info.server_version // 10000
     return "" if find_client(major) else f"no pg_dump of PostgreSQL {major} or newer is on this machine"
@@ -86,7 +86,7 @@ def preview(target: Target, revision: str = THREE, admin: str = "") -> dict[str,
 
 
 def how(shown: dict[str, Any]) -> str:
-    """Empty where it was rehearsed, else why not."""
+    """Return why the plan was not rehearsed, or an empty text if it was."""
     review = json.loads(shown["__plan"])
     return "" if review.get("rehearsed") else review["not_rehearsed"]
 
@@ -105,7 +105,7 @@ def test_a_preview_changes_nothing(one: Target) -> None:
 @pytest.mark.few(1)
 @pytest.mark.parametrize("revision", [TWO, THREE])
 def test_a_preview_that_rehearses_changes_nothing(one: Target, admin_url: str, no_pg_dump: str, revision: str) -> None:
-    """The one revision writes; the other would make a role, and so is no longer rehearsed as soon as it tries to."""
+    """The first revision writes. The second tries to create a role, which ends its rehearsal."""
     before = everything(one)
     reason = how(preview(one, revision, admin_url))
     assert everything(one) == before
@@ -119,7 +119,7 @@ def test_a_preview_waits_for_no_lock_of_a_table(one: Target) -> None:
 
 
 def test_who_wants_a_table_gets_it_while_a_preview_runs(one: Target) -> None:
-    """A preview counts rows under a reader's lock, for 40 ms at most, and does not keep it until it ends."""
+    """A preview counts rows under a reader's lock, for at most 40 ms, and then releases the lock."""
     with ThreadPoolExecutor() as pool, connect(one.url) as session:
         shown = pool.submit(preview, one)
         locked = 0
@@ -138,7 +138,7 @@ def test_a_preview_that_rehearses_waits_for_no_lock_of_a_table(one: Target, admi
 
 @pytest.mark.full
 def test_who_waits_for_a_preview_that_rehearses_ends_its_dump(one: Target, admin_url: str, no_pg_dump: str) -> None:
-    """Beside previews the strongest lock is taken again and again, by a session that waits as long as it takes."""
+    """While previews run, a session takes the strongest lock again and again, without a time limit."""
     stop = threading.Event()
 
     def lock() -> int:

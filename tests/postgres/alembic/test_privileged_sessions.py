@@ -1,4 +1,4 @@
-"""No session of ours runs what a less privileged role has made: all SQL that we send is collected, and trapped."""
+"""No session of ours runs an object of a less privileged role: all SQL that we send is collected, and trapped."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ONE, TWO = "20250101_001", "20250102_002"
 
 @dataclass
 class Sent:
-    """What went over every connection that was opened: who logged in, with which options, and the statements."""
+    """The traffic of every opened connection: its user, its options, and its statements."""
 
     sessions: list[tuple[str, str, list[str]]] = field(default_factory=list)
 
@@ -97,7 +97,7 @@ def two(empty_target: Target) -> Target:
 
 
 def work(target: Target, admin: str) -> None:
-    """What a preview, an adoption's look, drift, an update and its downgrade do, each in sessions of its own."""
+    """Run a preview, an adoption's look, drift, an update and its downgrade, each in its own sessions."""
     parts = psycopg.conninfo.conninfo_to_dict(admin)
     login = Admin(str(parts["host"]), int(str(parts["port"])), str(parts["user"]), str(parts["password"]), "disable")
     existing(login, target.url.rpartition("/")[2])
@@ -112,14 +112,14 @@ def work(target: Target, admin: str) -> None:
 def test_every_session_has_our_search_path_but_those_that_revisions_run_in(
     two: Target, admin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # On a busy machine a statement takes so long that a session looks for whom it waits.
+    # On a busy machine, slow statements would make a session look for the session that it waits for.
     monkeypatch.setattr(sessions, "_AFTER", 60.0)
     with collected() as sent:
         work(two, admin)
     bare = [each for each in sent.sessions if OWN_OPTIONS not in each[1]]
     assert len(sent.sessions) > 10
     assert all(user.endswith("_migrator") for user, _, _ in bare)
-    # Of the login's search_path are its first look, and the sessions in which a revision runs.
+    # The login's search_path applies to the first look at it, and to the sessions in which a revision runs.
     runs = [
         texts for _, _, texts in bare if any(text == "SHOW search_path" or "ALTER TABLE t" in text for text in texts)
     ]
@@ -162,7 +162,7 @@ _BODY = "BEGIN INSERT INTO public.caught VALUES (session_user, current_user, {na
 
 
 def names(texts: list[str]) -> tuple[dict[str, set[int]], set[str]]:
-    """The functions that these statements call without a schema, with numbers of arguments, and the operators."""
+    """Return the functions that the statements call without a schema, with their argument counts, and the operators."""
     functions: dict[str, set[int]] = {}
     operators: set[str] = set()
     for text in texts:
@@ -178,7 +178,7 @@ def names(texts: list[str]) -> tuple[dict[str, set[int]], set[str]]:
 
 
 def traps(texts: list[str]) -> Iterator[str]:
-    """A function and an operator for each of these names, for every pair of types that the catalog has."""
+    """Return a function and an operator for each of these names, for every pair of types in the catalog."""
     functions, operators = names(texts)
     for name, counts in functions.items():
         for count in counts:
@@ -199,14 +199,17 @@ def traps(texts: list[str]) -> Iterator[str]:
 
 @contextmanager
 def trapped(server: Server, name: str, texts: list[str]) -> Iterator[list[Any]]:
-    """In this database a login that is allowed to create in the schema public made every trap, if there is one."""
+    """Set every trap in this database, by a login that can create in the schema public.
+
+    Yield the calls of the traps.
+    """
     found: list[Any] = []
     with Database(server, name).connect() as admin:
         admin.execute(sql.SQL("GRANT ALL ON SCHEMA public TO app_x"))
         [(traps_it,)] = admin.execute("SELECT has_schema_privilege('app_x', 'public', 'CREATE')").fetchall()
         admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO app_x").format(sql.Identifier(name)))
     if not traps_it:
-        # From 15 on nobody but a superuser gives rights on the schema public of the maintenance database.
+        # From 15 on only a superuser can grant rights on the schema public of the maintenance database.
         yield found
         return
     with Database(server, name).connect(user="app_x", password="x") as app:
@@ -215,7 +218,7 @@ def trapped(server: Server, name: str, texts: list[str]) -> Iterator[list[Any]]:
         made = 0
         for trap in traps(texts):
             with suppress(psycopg.Error):
-                # Some combinations of types make no function, and some operators have one side.
+                # Some combinations of types allow no function, and some operators have one operand.
                 app.execute(trap.encode())
                 made += 1
         assert made > 1000
@@ -229,7 +232,7 @@ def trapped(server: Server, name: str, texts: list[str]) -> Iterator[list[Any]]:
 def test_no_name_that_we_send_finds_what_the_application_made(
     make_cluster: Callable[..., Any], two: Target, admin: str, place: str
 ) -> None:
-    """On a server of its own, because its maintenance database is trapped too."""
+    """The test has its own server, because it sets traps in the maintenance database too."""
     with collected() as sent:
         work(two, admin)
     server = make_cluster().server
@@ -277,7 +280,7 @@ CREATE TABLE app."a\n\\! touch {file}\n" ();
 def test_what_the_owner_defines_runs_in_no_session_of_the_admins(
     two: Target, admin: str, server: Server, tmp_path: Path
 ) -> None:
-    """A domain, an aggregate, a default, a materialized view and a trigger, each replayed by a rehearsal."""
+    """A rehearsal replays a domain, an aggregate, a default, a materialized view and a trigger."""
     migrator = two.url.split("//")[1].partition(":")[0]
     file = tmp_path / "touched"
     limit = f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{migrator}'"
@@ -314,7 +317,7 @@ def test_what_another_role_owns_is_named_and_not_rehearsed(
 
 @pytest.mark.full
 def test_schemas_rights_and_extensions_are_those_of_the_target(two: Target, admin: str, database: Database) -> None:
-    """What a revision needs of them, it finds: an extension in a schema of the admin's, which the owner may use."""
+    """An extension is in a schema of the admin's that the owner can use. A revision finds it in the rehearsal."""
     owner = sql.Identifier(f"{database.name}_owner")
     with database.connect() as connection:
         connection.execute("CREATE SCHEMA extensions; CREATE EXTENSION pgcrypto SCHEMA extensions")

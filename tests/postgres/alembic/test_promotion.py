@@ -1,4 +1,4 @@
-"""A stack takes the revisions that the one below it proves, and says of the others what they lack."""
+"""A stack applies the revisions that its upstream stack proves, and says for the others what is missing."""
 
 import json
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def admin(server: Server) -> str:
 
 @pytest.fixture
 def two(empty_target: Target) -> Target:
-    """Scripts of two revisions that lead there and back."""
+    """Write scripts of two revisions, with their downgrades."""
     for id, down in ((ONE, None), (TWO, ONE)):
         table = f"t{id[-1]}"
         empty_target.write(id, down, f"op.execute('CREATE TABLE {table} (a int)')", f"op.execute('DROP TABLE {table}')")
@@ -50,19 +50,19 @@ def two(empty_target: Target) -> Target:
 
 @pytest.fixture
 def upper(two: Target, make_target: Callable[[Path], Target]) -> Stack:
-    """A stack above, with nothing in its database yet."""
+    """A downstream stack with an empty database."""
     return Stack(make_target(two.directory).url)
 
 
 def proof(target: Target, admin: str, revision: str) -> str:
-    """What the stack below proves after an update that rehearsed."""
+    """Return the promotion record of the upstream stack after an update that rehearsed."""
     lower = Stack(target.url)
     lower.up(target.directory, revision, **{"__applying": True, "__rehearse_with": admin})
     return str(lower.outputs["proof"])
 
 
 def of(text: str | None) -> dict[str, Any]:
-    """The upper stack's property for such a proof of the lower one."""
+    """Return the property of the downstream stack for this promotion record."""
     return {"__lower": {"stack": "staging", "proof": text}}
 
 
@@ -80,7 +80,7 @@ def test_an_update_proves_what_it_ran_and_the_way_back_that_it_rehearsed(two: Ta
 
 @pytest.mark.full
 def test_a_refresh_proves_what_the_database_is_at(two: Target, admin: str) -> None:
-    """Also where an earlier version of the library wrote the state, or a person moved the database."""
+    """This includes a state that an earlier version of the library wrote, and a database that a user moved."""
     stack = Stack(two.url)
     stack.up(two.directory, TWO, **{"__applying": True, "__rehearse_with": admin})
     whole = stack.outputs.pop("proof")
@@ -97,7 +97,7 @@ def test_what_is_proven_runs_and_is_shown_as_such(two: Target, upper: Stack, adm
     assert [each.proven_by for each in PlanReview.from_json(json.loads(planned["__plan"])).revisions] == ["staging"] * 2
     upper.up(two.directory, TWO, **lower)
     assert upper.outputs["revision"] == TWO
-    # What it was told of others is not kept.
+    # Records of other revisions are not kept.
     upper.up(two.directory, TWO, **lower)
     assert Proof.parse(upper.inputs["__lower"]["proof"]).digests == {}
 

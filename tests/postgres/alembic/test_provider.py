@@ -1,4 +1,4 @@
-"""The provider between an engine and a real database: what it plans, what it does, what it reads."""
+"""The provider between an engine and a real database: its plans, its changes and its readings."""
 
 from typing import Any
 
@@ -17,12 +17,12 @@ provider = MigrationsProvider()
 
 
 def inputs(target: Target, revision: str, **changes: Any) -> dict[str, Any]:
-    """What the resource sends."""
+    """Return the inputs that the resource sends."""
     return {"url": target.url, "directory": str(target.directory), "target": revision, "__urn": "urn", **changes}
 
 
 def checked(target: Target, revision: str, olds: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """The inputs as `check` completes them."""
+    """Return the inputs as `check` completes them."""
     answer = provider.check(olds or {}, inputs(target, revision, **changes))
     assert answer.failures == []
     return dict(answer.inputs)
@@ -48,7 +48,7 @@ def test_a_plan_starts_where_the_database_is_and_counts_up(target: Target) -> No
 
 @pytest.mark.full
 def test_what_a_preview_shows_is_in_no_state(target: Target) -> None:
-    """An update's own inputs have the plan alone: it tells what runs when nobody else migrates."""
+    """The inputs of an update contain only the plan, which holds if no other migration runs."""
     shown = checked(target, THREE)
     assert {*DETAILS} - {"__plans"} <= shown.keys()
     applied = checked(target, THREE, **{"__applying": True})
@@ -58,7 +58,7 @@ def test_what_a_preview_shows_is_in_no_state(target: Target) -> None:
 
 @pytest.mark.full
 def test_a_schema_taken_down_to_where_it_began_is_a_change(target: Target) -> None:
-    """The plan is word for word the one that has run: only its number tells them apart."""
+    """The plan has the same text as the one that has run, and differs only by its serial number."""
     planned = checked(target, THREE)
     outputs = provider.create(planned).outs
     target.migrate("base")
@@ -77,14 +77,14 @@ def test_creating_twice_is_harmless(target: Target) -> None:
 
 @pytest.mark.full
 def test_a_changed_password_is_planned_with_the_old_one(target: Target) -> None:
-    """A preview comes before the update that changes it on the server."""
+    """A preview comes before the update that changes the password on the server."""
     new = target.url.replace("_migrator:", "_migrator:new-")
     assert checked(target, THREE, inputs(target, THREE), url=new)["plan"].startswith(f"base → {THREE}")
     assert provider.check({}, inputs(target, THREE, url=new)).failures
 
 
 def test_a_login_that_is_being_replaced_is_planned_with_the_one_there_is(target: Target) -> None:
-    """Its URL is unknown in the preview, and its database is not empty for that."""
+    """The login's URL is unknown in the preview, but its database is not empty."""
     target.migrate(TWO)
     planned = checked(target, THREE, inputs(target, TWO), url=Unknown())
     assert planned["plan"] == f"{TWO} → {THREE}, 1 upgrade"
@@ -154,7 +154,7 @@ def test_a_database_that_is_gone_is_a_resource_that_is_gone(target: Target) -> N
 
 
 def test_a_database_that_cannot_be_asked_keeps_the_last_reading(target: Target, database: Database) -> None:
-    """Else the refresh that is to find, and let an update heal, what is in the way would stop at it."""
+    """Otherwise an error would stop the refresh that must find the obstacle, so that an update can repair it."""
     refused = inputs(target, THREE, url=target.url.replace("_migrator:", "_migrator:x")) | {"revision": TWO}
     answer = provider.read("id", refused)
     assert (answer.id, answer.outs) == ("id", refused)

@@ -59,10 +59,10 @@ FROM generate_series(1, %(rows)s) n
 
 @dataclass(frozen=True)
 class Case:
-    """Words of a recipe, how many revisions it writes, and statements of code before and after it.
+    """Arguments of a recipe, the number of revisions it writes, and statements of the code before and after it.
 
-    Each row that a statement returns says whether the code reads what was written, by whichever version: all of them
-    write `stamp` beside what is made of it. `fix` changes what code of before wrote and the contract refuses.
+    Each row that a statement returns says whether the code reads what any version wrote: all of them write `stamp`
+    beside the value that is derived from it. `fix` changes rows that old code wrote and the contract refuses.
     """
 
     words: tuple[str, ...]
@@ -73,7 +73,7 @@ class Case:
 
 
 def code_of(column: str, value: str, *more: str) -> tuple[str, ...]:
-    """Code that writes this value, made of the stamp `{s}`, to the column of a task, and reads it, and more."""
+    """Return statements that write this value, derived from the stamp `{s}`, to a task's column, and read it."""
 
     def of(stamp: str) -> str:
         return value.format(s=stamp)
@@ -245,7 +245,7 @@ def insert(target: Target, rows: int) -> None:
 
 
 def recipe(name: str) -> list[str]:
-    """Write the revisions of this case; their ids."""
+    """Write the revisions of this case, and return their ids."""
     code, printed = invoke("new", name.partition(" ")[0], *CASES[name].words)
     assert code == 0, printed
     return [Path(line).name[:12] for line in printed.splitlines()]
@@ -290,7 +290,7 @@ def test_both_versions_run_and_each_step_can_be_undone(shop: Target, name: str) 
 
 
 class Application:
-    """Code of one version: runs its statements over and over within the block, and ends with what went wrong."""
+    """Code of one version. It repeats its statements within the block, and reports its errors at the end."""
 
     def __init__(self, target: Target, statements: tuple[str, ...], rows: int) -> None:
         self._target = target
@@ -311,7 +311,7 @@ class Application:
         assert self.wrong == []
 
     def goes_on(self) -> None:
-        """Return when each of its statements ran some times more."""
+        """Return when each of its statements has run several more times."""
         enough = self._done + 10 * len(self._statements)
         until(lambda: self._done > enough or self.wrong)
         assert self.wrong == []
@@ -336,7 +336,10 @@ class Application:
 @pytest.mark.parametrize("rows", [2_000, pytest.param(200_000, marks=pytest.mark.full)])
 @pytest.mark.parametrize("name", CASES)
 def test_both_versions_are_served_at_a_steady_load(shop: Target, name: str, rows: int) -> None:
-    """Old code up to the contracts, new code from the backfill on; then back over the contracts, with old code."""
+    """Old code runs until the contracts, new code from the backfill on.
+
+    Then the contracts are downgraded, with old code.
+    """
     case = CASES[name]
     insert(shop, rows)
     ids = recipe(name)

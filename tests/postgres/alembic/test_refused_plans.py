@@ -1,6 +1,7 @@
-"""A refused plan changes nothing: database, ledger and state are as before, for one database and for many.
+"""A refused plan leaves database, ledger and state unchanged, for one database and for many.
 
-The normal suite draws a few plans; `make test-all` draws 200. The seed is printed, and how many were refused by what.
+The default suite draws a few plans, and `make test-all` draws 200. The seed and the number of refusals by gate are
+printed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tests.postgres.alembic.tenants import Tenants, tenants_of
 
 ONE = "20250101_001"
 DRAWS = 200 if ALL else 5
-"""Of each kind as many; five are one of each, for one database."""
+"""The number of plans of each kind. Five means one plan of each kind, for one database."""
 SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(2**32) if ALL else 1))
 
 GOOD = (
@@ -81,7 +82,7 @@ def tenants(empty_target: Target, database: Database, server: Server) -> Any:
 
 
 def draw(rng: random.Random, target: Target, kind: str) -> str:
-    """Write a plan of some good revisions and a bad one anywhere among them; the id of its last."""
+    """Write a plan of some good revisions and one bad revision at a random place, and return the id of the last."""
     for path in target.directory.glob("versions/2025020*"):
         path.unlink()
     (target.directory / "manifest").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A plan that the server refuses in its rehearsal runs nowhere; one that fails for lack of rows there is a warning."""
+"""A plan that the server refuses in its rehearsal does not run. A failure for lack of rows is a warning."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REFUSED = {
     "P0001, and reads no table": "DO $$BEGIN RAISE EXCEPTION 'no'; END$$",
     "23502, of its own value": "INSERT INTO t (id) VALUES (NULL)",
 }
-"""By why: whatever rows there are on the target, the server refuses them there too."""
+"""Statements that the server refuses on the target too, whatever its rows are, by reason."""
 
 DOUBTFUL = {
     "23503, a row that is missing": "op.execute('INSERT INTO t (id, parent) VALUES (1, 1)')",
@@ -57,7 +57,7 @@ def admin(server: Server) -> str:
 
 @pytest.fixture
 def one(empty_target: Target) -> Target:
-    """At a revision with a table that has a row, and one that refers to it."""
+    """A database at a revision with a table that has a row, and a table that refers to it."""
     empty_target.write(
         ONE,
         None,
@@ -70,7 +70,7 @@ def one(empty_target: Target) -> Target:
 
 
 def write(target: Target, body: str, downgrade: str = "pass") -> None:
-    """A revision that succeeds, and behind it one with this body."""
+    """Write a revision that succeeds, and after it one with this body."""
     target.write(TWO, ONE, "op.execute('ALTER TABLE t ADD z int')", "op.execute('ALTER TABLE t DROP z')")
     path = target.write(THREE, TWO, body, downgrade)
     path.write_text("import sqlalchemy as sa\n" + path.read_text().partition("\n")[2])
@@ -91,7 +91,7 @@ def review_of(answer: Any) -> PlanReview:
 
 @contextmanager
 def untouched(target: Target) -> Iterator[None]:
-    """Database and ledger are at the end what they were."""
+    """Assert that the block leaves database and ledger unchanged."""
     what = (
         "SELECT relname, relkind FROM pg_class WHERE relnamespace = 'app'::regnamespace ORDER BY 1",
         "SELECT attname FROM pg_attribute WHERE attrelid = 'app.t'::regclass ORDER BY 1",
@@ -121,7 +121,7 @@ def test_what_the_server_refuses_stops_preview_and_update(case: str, one: Target
 def test_what_may_come_from_empty_tables_is_a_warning(
     case: str, one: Target, admin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says so, and the update runs where the rows are."""
+    """The preview says so, and the update runs if the rows exist."""
     write(one, DOUBTFUL[case])
     answer = provider.check({}, asked(one, admin))
     assert answer.failures == []
@@ -136,7 +136,7 @@ def test_what_may_come_from_empty_tables_is_a_warning(
     assert planned.failures == []
     outs = provider.create(planned.inputs).outs
     assert outs is not None and outs["revision"] == THREE
-    # The update, which rehearsed, does not say that it did not.
+    # The update has rehearsed, and so does not report that it has not.
     assert any("1 of 2 revisions applied" in text for text in told), told
     assert not any("not rehearsed" in text for text in told)
 
@@ -144,7 +144,7 @@ def test_what_may_come_from_empty_tables_is_a_warning(
 def test_a_reason_overrides_it_once_and_the_ledger_keeps_it(
     one: Target, admin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The target has, unlike its rehearsal, what the revision needs: somebody makes it in between."""
+    """A user creates the table on the target that the rehearsal lacked."""
     write(one, "op.execute('ALTER TABLE taskz ADD COLUMN q int')")
     monkeypatch.setenv(SKIP_REHEARSAL, "the table is made by hand, ticket 4711")
     planned = provider.check({}, asked(one, admin, **{"__applying": True}))
@@ -198,7 +198,7 @@ ENUM = "op.create_table('tagged', sa.Column('kind', sa.Enum('a', 'b', name='kind
 @pytest.mark.few("True")
 @pytest.mark.parametrize("allowed", [False, True])
 def test_a_downgrade_that_leaves_something_is_a_finding(one: Target, admin: str, allowed: bool) -> None:
-    """The type stays, so that the second upgrade would fail. On production it stops the update."""
+    """The type stays, so the second upgrade would fail. On production this stops the update."""
     write(one, ENUM, "op.drop_table('tagged')")
     if allowed:
         path = next(one.directory.glob(f"versions/{THREE}*"))

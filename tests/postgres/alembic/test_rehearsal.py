@@ -1,4 +1,4 @@
-"""A rehearsal runs what is pending in a scratch database, and shows what it saw; the target does not notice."""
+"""A rehearsal runs pending revisions in a scratch database and shows their effects. The target is not affected."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ THREE = "20250103_003"
 
 
 def scratches(server: Server, name: str) -> list[str]:
-    """The scratch databases of the target of this name that are there."""
+    """Return the existing scratch databases of the target with this name."""
     with Database(server, "postgres").connect() as admin:
         found = admin.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [_prefix(name)])
         return [each for (each,) in found]
@@ -93,7 +93,7 @@ BEGIN
     END LOOP;
 END $$;
 """
-"""Drops whatever a case made, and what it made it from."""
+"""Drops all objects that a case created or used."""
 
 
 @pytest.mark.few(1)
@@ -105,9 +105,9 @@ def test_what_is_concluded_is_what_is_sent(
     admin_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each statement was measured, but for those outside of a transaction; nothing else was sent, none failed.
+    """Each statement was measured, except those outside a transaction. Nothing else was sent, and none failed.
 
-    The cases are revisions of one plan. A revision behind each leaves the tables of the first one, without a row.
+    The cases are revisions of one plan. A revision after each leaves the tables of the first one, without a row.
     """
     monkeypatch.setattr(scratch_run, "LIMIT", 10 * scratch_run.LIMIT)
     target = at_one()
@@ -131,7 +131,7 @@ OUTSIDE = {
     "an engine of its own": "opens a connection of its own",
 }
 BY_CHANCE = {"the time", "the time from a name", "chance", "COPY by the cursor", "the connection's name"}
-"""Sent with other values each time, or not to be read on the way to the server."""
+"""Cases that send other values in each run, or whose values cannot be read on the way to the server."""
 
 
 @pytest.mark.few(2)
@@ -139,7 +139,7 @@ BY_CHANCE = {"the time", "the time from a name", "chance", "COPY by the cursor",
 def test_what_runs_python_is_shown_as_the_server_got_it(
     case: str, directory: Path, at_one: Callable[[], Target], admin_url: str
 ) -> None:
-    """It is what an update of a database without rows sends."""
+    """The preview shows what an update of a database without rows sends."""
     write(directory, TWO, ONE, RUNS_PYTHON[case][0])
     target = at_one()
     run(target, "TRUNCATE t, parent")
@@ -169,7 +169,7 @@ def test_what_reaches_outside_of_its_session_is_not_rehearsed(
 def test_a_revision_that_fails_is_said_to_fail(
     case: str, directory: Path, at_one: Callable[[], Target], admin_url: str
 ) -> None:
-    """With the reason; the preview itself does not fail."""
+    """The preview gives the reason, and does not fail itself."""
     write(directory, TWO, ONE, FAILS[case][0])
     [revision] = rehearsed(at_one(), admin_url).revisions
     assert revision.rehearsed is not None
@@ -189,9 +189,9 @@ def test_the_reason_of_a_failure_is_the_servers(directory: Path, at_one: Callabl
 
 @pytest.mark.full
 def test_measured_locks_and_rewrites_are_those_concluded(empty_target: Target, admin_url: str, server: Server) -> None:
-    """For the whole table that conclusions are tested by, each in a savepoint of its own.
+    """Compare for the whole table of cases of the static analysis, each in its own savepoint.
 
-    No row is there: of what is concluded, locks of rows may stay unseen, and are not said to be measured.
+    There are no rows, so row locks of the analysis can stay unseen. They are not reported as measured.
     """
     statements = [each for each in CASES if "%" not in each]
     empty_target.write(ONE, None, f"op.execute({SCHEMA!r})")
@@ -200,7 +200,7 @@ def test_measured_locks_and_rewrites_are_those_concluded(empty_target: Target, a
             "bind = op.get_bind()",
             f"for statement in {statements!r}:",
             "    nested = bind.begin_nested()",
-            # Some name a row that there is not.
+            # Some cases name a row that does not exist.
             "    try: bind.exec_driver_sql(statement)",
             "    except Exception: pass",
             "    nested.rollback()",
@@ -217,7 +217,7 @@ def test_measured_locks_and_rewrites_are_those_concluded(empty_target: Target, a
     with connect(empty_target.url) as connection:
         catalog = catalog_of(connection)
         if connection.info.server_version < 140000:
-            # It locks the partition less, and conclusions are the stronger ones.
+            # It takes a weaker lock on the partition, and the analysis states the stronger one.
             statements = [each for each in statements if " DETACH PARTITION " not in each]
     seen = {each.sql: each for each in revision.sends if each.sql in statements and each.measured}
     assert len(seen) > 0.9 * len(statements)
@@ -228,14 +228,14 @@ def test_measured_locks_and_rewrites_are_those_concluded(empty_target: Target, a
         if (told(found), set(found.rewrites)) != (told(each.does), set(each.measured.rewrites)):
             different[statement] = (told(found), found.rewrites, told(each.measured), each.measured.rewrites)
     assert different == {}
-    # What foreign keys lock, they lock with the rows that they look for.
+    # Foreign keys lock rows only when they look for them.
     unseen = {each.sql for each in seen.values() if each.unseen}
     assert {"DELETE FROM app.tasks", "UPDATE app.tasks SET user_id = 2"} <= unseen
     assert all(each.startswith(("INSERT", "UPDATE", "DELETE")) for each in unseen)
 
 
 def run(target: Target, statement: str) -> None:
-    """Run it as the owner, and commit."""
+    """Run a statement as the owner, and commit it."""
     with connect(target.url) as connection:
         connection.execute(statement.encode())
         connection.commit()
@@ -243,13 +243,13 @@ def run(target: Target, statement: str) -> None:
 
 @pytest.fixture
 def two(directory: Path, at_one: Callable[[], Target]) -> Target:
-    """A revision is pending that writes rows and alters a table."""
+    """A database with a pending revision that writes rows and alters a table."""
     write(directory, TWO, ONE, 'op.execute("INSERT INTO t (name) VALUES (1)")\nop.execute("ALTER TABLE t ADD z int")')
     return at_one()
 
 
 def test_a_rehearsal_changes_nothing_and_leaves_nothing(two: Target, admin_url: str, server: Server) -> None:
-    """Neither in the target nor on the server; the digest is that of a preview that does not rehearse."""
+    """This holds for the target and for the server. The digest equals that of a preview that does not rehearse."""
     what = {
         "objects": OBJECTS,
         "writes": "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables ORDER BY 1",
@@ -271,7 +271,7 @@ def test_a_rehearsal_changes_nothing_and_leaves_nothing(two: Target, admin_url: 
 
 @pytest.mark.full
 def test_rights_on_the_owners_schema_are_granted_by_its_owner(two: Target, admin_url: str, server: Server) -> None:
-    """As in a stack, the admin may become the owner by way of the migrator, and so has no rights of the owner's."""
+    """As in a stack, the admin becomes the owner only through the migrator, and so does not have the owner's rights."""
     run(two, "GRANT USAGE ON SCHEMA app TO PUBLIC")
     owner, migrator = (sql.Identifier(f"{name(two)}_{each}") for each in ("owner", "migrator"))
     with Database(server, "postgres").connect() as admin:
@@ -286,13 +286,13 @@ def test_rights_on_the_owners_schema_are_granted_by_its_owner(two: Target, admin
 def test_a_large_schema_is_copied_in_many_transactions(
     two: Target, admin_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The roles and settings of the dump hold from one to the next; one alone would need a lock of each table."""
+    """Roles and settings of the dump stay valid between transactions. A single one would need a lock on each table."""
     monkeypatch.setattr(copying, "_AT_ONCE", 1)
     rehearsed(two, admin_url)
 
 
 def test_a_way_back_that_leads_back_is_said_to(target: Target, admin_url: str) -> None:
-    """The project's own revisions, from an empty database."""
+    """The plan is the project's own revisions, from an empty database."""
     review = rehearsed(target, admin_url, "20250126_003")
     assert [each.rehearsed and each.rehearsed.way_back for each in review.revisions] == [RESTORES] * 3
 
@@ -322,7 +322,7 @@ def test_a_lock_in_the_way_is_not_waited_for(two: Target, admin_url: str, server
 
 
 def test_who_waits_for_the_copy_of_the_schema_ends_it(two: Target, tmp_path: Path) -> None:
-    """In place of pg_dump a program that would hold its lock for a minute."""
+    """A program that would hold its lock for a minute replaces pg_dump."""
     slow = tmp_path / "pg_dump"
     holding = f"BEGIN; LOCK TABLE app.t IN ACCESS SHARE MODE; SELECT pg_sleep({LONGEST})"
     slow.write_text(f"#!/bin/sh\nPGOPTIONS='-c role={name(two)}_owner' exec psql -X -c '{holding}'\n")
@@ -340,7 +340,7 @@ def test_who_waits_for_the_copy_of_the_schema_ends_it(two: Target, tmp_path: Pat
 def test_what_a_killed_rehearsal_left_is_dropped_and_a_living_one_is_not(
     two: Target, admin_url: str, server: Server
 ) -> None:
-    """Two at once are both living ones."""
+    """Two simultaneous rehearsals are both alive."""
     dead, living = (f"{_prefix(name(two))}{each}" for each in ("deaddead", "alivealv"))
     with psycopg.connect(admin_url, autocommit=True) as admin:
         for each in (dead, living):
@@ -354,7 +354,7 @@ def test_what_a_killed_rehearsal_left_is_dropped_and_a_living_one_is_not(
 
 
 KILLS = int(os.environ.get("REHEARSAL_KILLS", "12"))
-"""How many previews are killed, each at another statement of its rehearsal."""
+"""The number of previews that are killed, each at another statement of its rehearsal."""
 
 _PREVIEWS = """
 import sys
@@ -373,7 +373,7 @@ while True:
 @pytest.mark.few("7")
 @pytest.mark.parametrize("number", range(KILLS))
 def test_nothing_is_left_where_the_preview_is_killed(two: Target, admin_url: str, server: Server, number: int) -> None:
-    """At a statement in the middle of one of as many parts of its life; and the next preview rehearses again."""
+    """The kills are spread evenly over a rehearsal's statements. Afterwards the next preview rehearses again."""
     with Striker(server.host, server.port) as striker:
         target, admin = (url.replace(f":{server.port}/", f":{striker.port}/") for url in (two.url, admin_url))
         with subprocess.Popen(
@@ -391,9 +391,9 @@ def test_nothing_is_left_where_the_preview_is_killed(two: Target, admin_url: str
             process.stdout.readline()
             life = len(striker.statements)
             last = life + life * (2 * number + 1) // (2 * KILLS)
-            # The next rehearsal has begun already.
+            # The next rehearsal has already begun.
             striker.planned = lambda statements: len(statements) >= last
-        # The process that watches the killed one has this way to the server too.
+        # The process that watches the killed one also connects through this proxy.
         until(lambda: not scratches(server, name(two)))
     rehearsed(two, admin_url)
 
@@ -402,7 +402,7 @@ def test_nothing_is_left_where_the_preview_is_killed(two: Target, admin_url: str
 def test_a_scratch_database_that_cannot_be_dropped_keeps_nobody_waiting(
     two: Target, admin_url: str, server: Server
 ) -> None:
-    """The process that watches drops it as soon as it can."""
+    """The process that watches the rehearsal drops the database as soon as it can."""
     with Database(server, "postgres").connect() as admin, ThreadPoolExecutor() as pool:
         client = find_client(admin.info.server_version // 10000)
         assert client is not None
@@ -410,7 +410,7 @@ def test_a_scratch_database_that_cannot_be_dropped_keeps_nobody_waiting(
         with ends:
             made = ends.enter_context(scratch(admin_url, two.url, lambda _: client))
             with admin.transaction():
-                # Holds a lock on the database that is dropped.
+                # The comment holds a lock on the database that is dropped.
                 admin.execute(sql.SQL("COMMENT ON DATABASE {} IS 'in the way'").format(sql.Identifier(made.name)))
                 pool.submit(ends.close).result(LONGEST)
                 assert scratches(server, name(two)) == [made.name]
@@ -422,7 +422,7 @@ def test_a_scratch_database_that_cannot_be_dropped_keeps_nobody_waiting(
 def test_no_scratch_database_outlives_a_target_that_is_dropped_meanwhile(
     make_database: Callable[[], Database], admin_url: str, server: Server, killed: bool
 ) -> None:
-    """As by the destroy of a stack while somebody previews it, also where that preview is killed thereafter."""
+    """An example is the destroy of a stack during a preview, even if that preview is killed afterwards."""
     database = make_database()
     target = at(admin_url, database.name)
     with Database(server, "postgres").connect() as admin:
@@ -471,7 +471,7 @@ def test_an_admin_that_may_make_no_database_is_a_reason_and_no_error(two: Target
 def test_what_belongs_to_the_whole_server_is_not_touched(
     directory: Path, at_one: Callable[[], Target], admin_url: str
 ) -> None:
-    """Neither by a statement that says so nor by one that does not."""
+    """This holds for a statement whose text shows it, and for one whose text does not."""
     target = at_one()
     plain = "ALTER ROLE CURRENT_USER SET work_mem = '1MB'"
     for body in (plain, f"DO $$BEGIN {plain}; END$$"):
@@ -543,7 +543,7 @@ PAST = {
     "a signal in a block": "op.execute('DO $$BEGIN PERFORM pg_catalog.pg_cancel_backend(0); END$$')",
     "C": "import ctypes; ctypes.CDLL(None).getpid()",
 }
-"""Ways past what a session shows, each to something that is not of its database alone."""
+"""Ways to bypass the session. Each reaches something outside its database."""
 
 
 @pytest.mark.few("libpq, and a commit", "a signal in a block")

@@ -1,4 +1,7 @@
-"""The SQL that a preview shows does what the revision does, or the preview says that it runs Python."""
+"""The SQL that a preview shows does what the revision does.
+
+Otherwise the preview says that the revision runs Python.
+"""
 
 import os
 import re
@@ -33,7 +36,7 @@ from tests.postgres.alembic.rendering_cases import FAILS, RENDERED, RUNS_PYTHON,
 
 ONE, TWO = "20250101_001", "20250102_002"
 
-# Transactions, settings, the migration tables, and the looking around before and after.
+# Statements that are not the revision's: transactions, settings, the migration tables, and checks before and after.
 BESIDE = re.compile(
     r'(?i)/\* (batched_update|data guard)|WITH relation AS|BEGIN|COMMIT|ROLLBACK|(SAVEPOINT|RELEASE) "_pg3|'
     r'SET |RESET |DEALLOCATE ALL|SELECT |SHOW |.* "?migrations"?\.'
@@ -50,7 +53,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def write(folder: Path, id: str, down: str | None, upgrade: str, downgrade: str = "pass") -> None:
-    """A script whose upgrade begins at line 8."""
+    """Write a script whose upgrade begins at line 8."""
     (folder / "versions" / f"{id}_script.py").write_text(
         f'"""script {id}"""\nfrom alembic import op\nimport sqlalchemy as sa\nrevision = {id!r}\n'
         f"down_revision = {down!r}\ndef downgrade(): {downgrade}\n"
@@ -66,7 +69,10 @@ def rendered(folder: Path) -> Rendered:
 
 @pytest.fixture
 def at_one(directory: Path, make_target: Callable[[Path], Target], server: Server) -> Iterator[Callable[[], Target]]:
-    """A database at the first revision, at each call; its owner has a schema `archive` too."""
+    """Yield a function that creates a database at the first revision.
+
+    The owner of the database has a schema `archive` too.
+    """
 
     def make() -> Target:
         target = make_target(directory)
@@ -83,7 +89,7 @@ def name(target: Target) -> str:
 
 
 def environment(target: Target) -> dict[str, str]:
-    """What libpq's programs connect with, as the role that a revision runs as."""
+    """Return the variables with which libpq's programs connect, as the role that runs a revision."""
     url = urlsplit(target.url)
     return {
         "PATH": os.environ["PATH"],
@@ -98,7 +104,7 @@ def environment(target: Target) -> dict[str, str]:
 
 
 def sent_by(target: Target, revision: str) -> list[str]:
-    """What the server gets while the database is brought to the revision, parameters as $1."""
+    """Return the statements that the server gets during a migration to the revision, with parameters as $1."""
     url = urlsplit(target.url)
     with Striker(str(url.hostname), url.port or 0) as way:
         through = url._replace(netloc=f"{url.username}:{url.password}@127.0.0.1:{way.port}", query="sslmode=disable")
@@ -107,9 +113,10 @@ def sent_by(target: Target, revision: str) -> list[str]:
 
 
 def differences(sent: list[str], one: Rendered) -> list[str]:
-    """What was sent and not shown, or shown and not sent in this order, beside what is not the revision's.
+    """Return the statements that were sent and not shown, or shown and not sent in this order.
 
-    A text with parameters is sent once for all rows; batches are shown as the one statement that they are together.
+    Statements that are not the revision's are ignored. A text with parameters is sent once for all rows. Batches are
+    shown as the one statement that they form together.
     """
     shown = [" ".join(sql.split()) for sql, _ in one.statements if not sql.endswith("/* in batches */")]
     found, rows = [], ""
@@ -130,7 +137,7 @@ def is_shown(sent: str, shown: str) -> bool:
 
 
 def run_psql(target: Target, one: Rendered) -> None:
-    """The transaction as one, what is outside statement by statement, all in their order."""
+    """Run the transaction as one script, and each statement outside it separately, in their order."""
     for outside, group in groupby(one.statements, key=lambda each: each[1]):
         texts = [sql for sql, _ in group]
         for script in texts if outside else ["\n;\n".join(texts)]:
@@ -146,7 +153,7 @@ def run_psql(target: Target, one: Rendered) -> None:
 
 @pytest.fixture
 def dump(binaries: Binaries) -> Callable[[Target], str]:
-    """All that is in a database, catalog, owners and rows, as text."""
+    """Return a function that dumps a database as text: catalog, owners and rows."""
     program = _pg_dump(binaries)
     if program is None or which("psql") is None:
         pytest.skip("no psql and pg_dump for this server")
@@ -171,7 +178,7 @@ def dump(binaries: Binaries) -> Callable[[Target], str]:
 def test_psql_leaves_what_the_revision_leaves(
     case: str, directory: Path, at_one: Callable[[], Target], dump: Callable[[Target], str]
 ) -> None:
-    """The SQL of the preview, run by psql, gives the same catalog and the same rows as the update."""
+    """If psql runs the SQL of the preview, catalog and rows equal those after the update."""
     write(directory, TWO, ONE, RENDERED[case])
     one = rendered(directory)
     assert one.runs_python == ""
@@ -190,7 +197,7 @@ def test_psql_leaves_what_the_revision_leaves(
 def test_what_only_running_shows_is_said_to_run_python(
     case: str, directory: Path, at_one: Callable[[], Target]
 ) -> None:
-    """Its label names the line and what it reads there; the update runs it all the same."""
+    """The preview's label names the line and what the script reads there. The update runs the revision anyway."""
     body, reason = RUNS_PYTHON[case]
     write(directory, TWO, ONE, body)
     one = rendered(directory)
@@ -203,7 +210,7 @@ def test_what_only_running_shows_is_said_to_run_python(
 @pytest.mark.few(2)
 @pytest.mark.parametrize("case", FAILS)
 def test_what_the_update_refuses_has_no_sql(case: str, directory: Path, at_one: Callable[[], Target]) -> None:
-    """Where the update fails, the preview says why instead of SQL, in one line."""
+    """If the update fails, the preview shows the reason in one line instead of SQL."""
     body, reason = FAILS[case]
     write(directory, TWO, ONE, body)
     one = rendered(directory)
@@ -218,7 +225,7 @@ def test_what_the_update_refuses_has_no_sql(case: str, directory: Path, at_one: 
 def test_the_whole_way_up_and_down_by_psql(
     make_target: Callable[[Path], Target], dump: Callable[[Target], str]
 ) -> None:
-    """The project's own revisions, all of them up and all of them down again."""
+    """The plans are the project's own revisions, first all upgrades and then all downgrades."""
     migrations = PROJECT / "migrations"
     history = History.load(migrations)
     updated, by_hand = make_target(migrations), make_target(migrations)
@@ -251,7 +258,7 @@ def connection(server: Server) -> Iterator[psycopg.Connection]:
 @settings(deadline=None, max_examples=300)
 @given(VALUES)
 def test_a_literal_is_to_the_server_what_psycopg_sends(connection: psycopg.Connection, value: object) -> None:
-    """The same type and the same text, for any value."""
+    """Type and text are the same, for any value."""
     sent = connection.execute("SELECT %s", [value], prepare=False)
     written = connection.execute(f"SELECT {literal(value)}".encode())
     assert [column.type_code for column in written.description or ()] == [

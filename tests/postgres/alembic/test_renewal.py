@@ -1,4 +1,4 @@
-"""A revision inherits nothing from the one before it, in whatever way the two run in one process."""
+"""A revision inherits nothing from the one before it, however the two run in one process."""
 
 from collections.abc import Callable
 
@@ -77,7 +77,10 @@ FRESH = [("", None, 0, 0, 0, "0", 0)]
 @pytest.mark.few(1)
 @pytest.mark.parametrize("how", RUNS)
 def test_a_revision_begins_with_the_session_as_it_was(empty_target: Target, how: str) -> None:
-    """Upward and downward; a default that the session's settings decide is the same in every database."""
+    """This holds for upgrades and downgrades.
+
+    A default that depends on the session's settings is the same in every database.
+    """
     write(empty_target)
     [(zone,)] = empty_target.query("SELECT current_setting('TimeZone')")
     RUNS[how](empty_target)
@@ -105,7 +108,7 @@ def test_triggers_that_wait_for_the_commit_have_the_scripts_settings(empty_targe
 
 
 def test_a_first_revision_may_begin_with_a_block(empty_target: Target) -> None:
-    """Alembic creates its own table before it, in a transaction that is not the revision's."""
+    """Alembic creates its own table before the block, in a transaction that does not belong to the revision."""
     empty_target.write(ONE, None, "with op.get_context().autocommit_block(): op.execute('ANALYZE')")
     assert empty_target.migrate(ONE) == ONE
 

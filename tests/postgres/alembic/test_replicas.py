@@ -1,4 +1,4 @@
-"""A streaming replica that falls behind: the preflight refuses, a batched update waits for it."""
+"""If a streaming replica falls behind, the preflight refuses, and a batched update waits for it."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ from tests.postgres.alembic.conftest import Target, prepare
 from tests.postgres.alembic.waiting import Told, until
 
 ONE, TWO = "20250101_001", "20250102_002"
-# Each test has two clusters of its own.
+# Each test has its own two clusters.
 pytestmark = pytest.mark.full
 
 ROWS = 3000
@@ -30,7 +30,7 @@ BEHIND = Policy(preflight=True, max_replica_lag=0.5)
 
 @dataclass(frozen=True)
 class Replicated:
-    """A migrator's database on a server with a replica, of which `replay` can be paused and resumed."""
+    """A migrator's database on a server with a replica, whose replay can be paused and resumed."""
 
     target: Target
     admin: Database
@@ -41,7 +41,7 @@ class Replicated:
         self.replica.execute(f"SELECT pg_wal_replay_{does}()".encode())
 
     def lag(self) -> float:
-        """What the primary says, in seconds."""
+        """Return the lag that the primary reports, in seconds."""
         row = self.primary.execute("SELECT extract(epoch FROM replay_lag)::float FROM pg_stat_replication").fetchone()
         return row[0] or 0.0 if row else 0.0
 

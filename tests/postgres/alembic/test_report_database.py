@@ -1,4 +1,4 @@
-"""`pulumi-alembic report --database`: a report without state and passphrase, by a login that can read no row."""
+"""`pulumi-alembic report --database`: a report without state and passphrase, by a login that cannot read any row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ ONE, TWO, THREE = "20260101_001", "20260101_002", "20260101_003"
 
 @pytest.fixture
 def applied(empty_target: Target) -> Target:
-    """The first of three revisions ran, and its table has rows; the third drops a column with values."""
+    """A database at the first of three revisions, whose table has rows.
+
+    The third revision drops a column with values.
+    """
     create = "op.execute('CREATE TABLE app.people (id int PRIMARY KEY, name text)')"
     empty_target.write(ONE, None, create + "\n    op.execute(\"INSERT INTO app.people VALUES (1, 'a secret name')\")")
     empty_target.write(TWO, ONE, "op.execute('ALTER TABLE app.people ADD COLUMN age int')")
@@ -83,7 +86,7 @@ def test_the_report_of_a_login_without_rows_is_that_of_the_migrator(applied: Tar
     assert [each["id"] for each in plan["plan"]["revisions"]] == [TWO, THREE]
     assert plan["digest"] and plan["digest"] == by_migrator["plans"][0]["digest"]
     assert by_reporter["verdict"]["level"] == by_migrator["verdict"]["level"] == "warning"
-    # How many there are, only who can read them knows.
+    # Only a login that can read the values knows their number.
     assert by_migrator["verdict"]["text"].startswith("Destroys 1 value of app.people.name")
     assert by_reporter["verdict"]["text"].startswith("Destroys values of app.people.name")
     assert "a secret name" not in json.dumps(by_reporter)
@@ -92,7 +95,7 @@ def test_the_report_of_a_login_without_rows_is_that_of_the_migrator(applied: Tar
 
 
 def test_what_the_login_may_not_read_is_not_read(applied: Target, reporter: str) -> None:
-    """It can be given to a job that runs anybody's code: rows and scripts that ran stay the database's own."""
+    """The login can be given to a job that runs untrusted code: rows and applied scripts stay private."""
     with psycopg.connect(reporter) as session:
         for statement in ("SELECT * FROM app.people", "SELECT source FROM migrations.ledger"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege), session.transaction():

@@ -36,13 +36,13 @@ def admin_url(server: Server, database: str = "postgres") -> str:
 
 @pytest.fixture
 def other(make_cluster: Callable[..., ThrowawayCluster]) -> Server:
-    """Another server, as a job has one: there is none of the target's roles."""
+    """Another server, as in a job: it has none of the target's roles."""
     return make_cluster().server
 
 
 @pytest.fixture
 def applied(empty_target: Target, database: Database, server: Server) -> Iterator[Target]:
-    """The first of four revisions ran. Its table has rows, and another role has rights."""
+    """A database at the first of four revisions. Its table has rows, and another role has rights."""
     with database.connect() as admin:
         if find_client(admin.info.server_version // 10000) is None:
             pytest.skip("no pg_dump for this server")
@@ -68,7 +68,7 @@ def applied(empty_target: Target, database: Database, server: Server) -> Iterato
     empty_target.write(THREE, TWO, "op.get_bind().exec_driver_sql('ALTER TABLE people ALTER COLUMN id TYPE bigint')")
     empty_target.write(FOUR, THREE, "op.execute('ALTER TABLE people DROP COLUMN password CASCADE')")
     empty_target.migrate(ONE)
-    # A report by statistics knows as much as one by the rows.
+    # With these statistics, a report knows as much as one that reads the rows.
     with database.connect() as admin:
         admin.execute("ANALYZE app.people")
     yield empty_target
@@ -88,7 +88,7 @@ def run(target: Target, *arguments: str | Path, **environment: str) -> subproces
 
 @pytest.fixture
 def written(applied: Target, tmp_path: Path) -> Path:
-    """The file of the target's schema, written as a deployment does it."""
+    """The file of the target's schema, written as a deployment writes it."""
     path = tmp_path / "schema.json"
     done = run(applied, "schema", "--output", path, DATABASE_URL=applied.url)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", f"wrote {path}\n")
@@ -100,7 +100,7 @@ def read(path: Path) -> Artifact:
 
 
 def told(plan: Any) -> Any:
-    """A plan of a report but for the time and the size that only the database has."""
+    """Return a plan of a report without the time and the sizes that only the database knows."""
     return {**plan, "as_of": "", "revisions": [{**each, "losses": []} for each in plan["revisions"]]}
 
 
@@ -133,7 +133,7 @@ def test_the_file_holds_no_row_and_no_password_and_is_for_its_user_only(written:
 
 @pytest.mark.parametrize("login", ["me", '"my; ""own"" login"', "PUBLIC"])
 def test_the_options_of_user_mappings_are_not_in_the_definitions(login: str) -> None:
-    """As pg_dump writes them; who else may read the database cannot read them either."""
+    """The texts are those of pg_dump. Other users of the database cannot read the options either."""
     before = "-- Name: USER MAPPING me SERVER there; Type: USER MAPPING\n\n"
     mapping = f"CREATE USER MAPPING FOR {login} SERVER there"
     options = " OPTIONS (\n    password 'it''s; secret',\n    \"user\" 'me'\n)"
@@ -159,7 +159,7 @@ def test_a_script_that_was_edited_since_it_ran_is_named_without_its_lines(applie
 
 
 def test_a_server_that_has_the_owner_already_is_not_touched(applied: Target, written: Path, server: Server) -> None:
-    """Such as the target's own: what is replayed must be able to become a role of its own only."""
+    """An example is the target's own server. The replaying role must be able to become only a role of its own."""
     review = review_from_artifact(read(written), applied.directory, "head", admin_url(server))
     assert not review.rehearsed
     assert "_owner exists on the server to rehearse on, and this program did not create it" in review.not_rehearsed
@@ -186,7 +186,7 @@ def test_roles_that_a_killed_report_left_are_used_again_and_dropped(
 def test_what_replays_the_definitions_can_become_the_owner_and_nothing_else(
     applied: Target, written: Path, other: Server
 ) -> None:
-    """Also if the file was written by somebody else: what it defines and grants reaches no role of the server."""
+    """This holds for a file of an attacker: its definitions and grants reach no role of the server."""
     document = json.loads(written.read_text())
     copy, me = document["copy"], document["copy"]["owners"][1]
     copy["roles"][other.username] = True
@@ -215,7 +215,7 @@ FORGED: list[tuple[tuple[str, ...], Any]] = [
 
 @pytest.mark.full
 def test_a_file_with_anything_else_is_refused_in_one_line(applied: Target, written: Path) -> None:
-    """None of it becomes SQL that the admin sends."""
+    """The admin sends no SQL that is made from the file's content."""
     said = []
     for place, value in FORGED:
         document = part = json.loads(written.read_text())

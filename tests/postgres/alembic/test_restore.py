@@ -1,4 +1,4 @@
-"""A restored database is the one that was backed up, or it is as it was before: there is no third."""
+"""After a restore, the database equals the backup, or it is unchanged. There is no third result."""
 
 import json
 import os
@@ -28,7 +28,10 @@ from tests.postgres.alembic.owner import connect
 
 @pytest.fixture
 def backing(empty_target: Target, database: Database, tmp_path: Path) -> Backing:
-    """Three scripts, the first applied, with rows; its group may read what the owner makes, but one table."""
+    """Write three scripts, with the first applied and rows.
+
+    A group can read the owner's objects, except for one table.
+    """
     require_clients(empty_target)
     owner, group = (sql.Identifier(f"{database.name}_{role}") for role in ("owner", "migrator"))
     with database.connect() as admin:
@@ -76,7 +79,7 @@ def test_rows_objects_grants_and_revision_are_those_of_the_backup(backing: Backi
     assert backing.rows() == rows
     assert catalog(backing.target) == before
     assert planner.read_revision(backing.target.url) == ONE
-    # Sequences go on behind the rows, and what runs next runs as ever.
+    # Sequences continue after the restored rows, and the next update runs as usual.
     backing.execute("INSERT INTO children (size) VALUES (1); INSERT INTO parents (name) VALUES ('new')")
     assert backing.target.migrate(THREE, **MAY_LOSE) == THREE
 
@@ -304,7 +307,10 @@ def start(backing: Backing, id: str) -> subprocess.Popen[str]:
 def test_killed_at_whichever_step_it_is_the_old_or_the_new_and_the_next_one_converges(
     backing: Backing, moment: int
 ) -> None:
-    """Killed as soon as it tells of its step; the last ones are those of single tables, and of the constraints."""
+    """The restore is killed when it reports its step.
+
+    The last steps are those of single tables, and of the constraints.
+    """
     old = backing.rows()
     id = backing.up(TWO)
     backing.execute("DELETE FROM children WHERE id % 2 = 0; REFRESH MATERIALIZED VIEW counted")
@@ -336,7 +342,7 @@ def await_no_session(target: Target) -> None:
 
 @pytest.mark.full
 def test_a_statement_that_was_done_in_what_is_gone_is_done_again(backing: Backing) -> None:
-    """The ledger stays, and with it the row `done` of an update that the restore took back."""
+    """The ledger stays, and with it the row `done` of an update that the restore has undone."""
     update = "from pulumi_alembic import batched_update\n    batched_update('children', 'size = size + 1')"
     total = backing.target.query("SELECT sum(size) + count(*) FROM children")
     backing.target.write(TWO, ONE, f"{update}\n    op.execute('SELECT 1/0')")

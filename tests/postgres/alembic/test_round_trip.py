@@ -1,9 +1,9 @@
-"""Down and up again is the identity: random schemas with random rows, with and without a backfill in the upgrade.
+"""A downgrade and the upgrade after it restore random schemas with random rows, with and without a backfill.
 
-So is a contract and its downgrade.
+The same holds for a contract and its downgrade.
 
-Rows and values are as before, or the preview of the downgrade named exactly those that would not come back. Preview and
-update agree in every number. `make test-all` tries 500.
+Rows and values are as before, or the preview of the downgrade named exactly those that are lost. Preview and update
+agree in every number. `make test-all` tries 500 draws.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.postgres.alembic.owner import connect
 from tests.postgres.alembic.round_trips import BASE, Draw, draw, fill
 
 DRAWS = range(*map(int, os.environ.get("DRAWS", "1:501" if ALL else "1:7").split(":")))
-"""A draw is known by its seed: `DRAWS=32:33` repeats that of 32."""
+"""The seeds of the draws: `DRAWS=32:33` repeats seed 32."""
 ONE, TWO = "20250101_001", "20250102_002"
 
 CLEAR = """
@@ -53,7 +53,7 @@ DROPS = [
     )
 ]
 NEEDS_NO_ROWS = re.compile(r"ADD COLUMN (?!.*DEFAULT).*NOT NULL")
-"""Nothing can add such a column to a table that has rows."""
+"""Such a column cannot be added to a table that has rows."""
 
 TABLES = """
 SELECT quote_ident(nspname) || '.' || quote_ident(relname), relforcerowsecurity, (
@@ -69,7 +69,7 @@ def target(empty_target: Target, database: Database, monkeypatch: pytest.MonkeyP
         for schema in ("kept", "aside"):
             admin.execute(f'CREATE SCHEMA {schema} AUTHORIZATION "{database.name}_owner"'.encode())
         admin.execute(f'GRANT CREATE ON DATABASE "{database.name}" TO "{database.name}_owner"'.encode())
-    # On a busy machine five rows may take longer to count than a preview waits. What lint says is not looked at.
+    # On a busy machine, counting five rows can take longer than a preview waits. The findings of lint are ignored.
     patience = b"SET lock_timeout = 1000; SET statement_timeout = 9000; SET row_security = off"
     monkeypatch.setattr(rows_at_risk, "_PATIENCE", patience)
     monkeypatch.setattr(linter, "objections", lambda texts: dict.fromkeys(texts, ()))
@@ -77,11 +77,11 @@ def target(empty_target: Target, database: Database, monkeypatch: pytest.MonkeyP
 
 
 def write(target: Target, drawn: Draw, *, contract: bool) -> None:
-    """The two revisions; the second one is a `contract` that drops what it would create otherwise."""
+    """Write the two revisions. With `contract`, the second one drops what it would otherwise create."""
     first = [BASE, *drawn.up(drawn.first)]
     second = drawn.up(drawn.second), drawn.down(drawn.second)
     if contract:
-        # With rows in the tables a later statement would meet what is left to the commit.
+        # With rows in the tables, a later statement would fail because of constraints that are deferred to the commit.
         ups = [re.sub("^UPDATE", "SET CONSTRAINTS ALL IMMEDIATE; UPDATE", each) for each in second[0]]
         first, second = [*first, *ups], (second[1], ups)
     for id, down, ups, downs in (
@@ -98,7 +98,7 @@ def executes(statements: list[str]) -> str:
 
 
 def rows(target: Target) -> dict[str, list[dict[str, str]]]:
-    """Of each table its rows, with every value as text, whoever may see them."""
+    """Return the rows of each table, with every value as text, regardless of row security."""
     found = {}
     with connect(target.url) as connection:
         for table, forced, columns in connection.execute(TABLES).fetchall():
@@ -111,7 +111,7 @@ def rows(target: Target) -> dict[str, list[dict[str, str]]]:
 
 
 def without(found: dict[str, list[dict[str, str]]], lost: list[str]) -> dict[str, list[dict[str, str]]]:
-    """The rows without the values of the columns that the preview named as lost."""
+    """Return the rows without the values of the columns that the preview named as lost."""
     for text in lost:
         where = text.partition(" of ")[2]
         table, column = next((each, where[len(each) + 1 :]) for each in found if where.startswith(f"{each}."))
@@ -122,7 +122,7 @@ def without(found: dict[str, list[dict[str, str]]], lost: list[str]) -> dict[str
 
 
 def told(review: PlanReview, what: str) -> list[str]:
-    """What the preview says, by revision, without what it costs. A number that a policy hides is not known before."""
+    """Return what the preview reports by revision, without costs. A number that a policy hides is unknown before."""
     return [f"{each.id}: {text.partition(': ')[0]}" for each in review.revisions for text in getattr(each, what)]
 
 
@@ -131,7 +131,7 @@ def heard(said: list[str], verb: str) -> list[str]:
 
 
 def agree(preview: list[str], update: list[str]) -> None:
-    """The same numbers; one that is hidden by a policy is said to be of no number, and there may be none."""
+    """Assert equal numbers. A number that a policy hides is missing in the preview, and can be zero."""
     hidden = {each for each in preview if re.match(r"\S+ (rows|values) of", each)}
     known = [each for each in update if re.sub(r"(: )[\d,]+ (row|value)s?", r"\1\2s", each) not in hidden]
     assert sorted(known) == sorted({*preview} - hidden)
@@ -149,7 +149,7 @@ def preview(target: Target, revision: str) -> PlanReview:
 def round_trip(
     target: Target, drawn: Draw, back: str, fill: Callable[[Connection, Draw], object], start: str = TWO
 ) -> Counter[str]:
-    """How many tables and columns were lost, and how many were kept, from `start` to `back` and to `start` again."""
+    """Count the lost and the preserved tables and columns, from `start` to `back` and to `start` again."""
     with connect(target.url) as connection:
         connection.execute(CLEAR)
         connection.commit()
@@ -174,14 +174,14 @@ def round_trip(
     try:
         target.migrate(start, on_kept=said.append, origin=Origin())
     except RevisionFailed as error:
-        # Its table has rows at ONE, as in plain Alembic; what the downgrade dropped stays preserved.
+        # Its table has rows at ONE, as in plain Alembic. The dropped data stays preserved.
         assert (back, start) == (ONE, TWO) and "contains null values (23502)" in str(error), error
         assert any(NEEDS_NO_ROWS.search(line) for line in str(error).splitlines() if "statement: " in line), error
         with connect(target.url) as connection:
             assert (len(read(connection)) > 0) == (counted["kept"] > 0)
         return Counter({"of no rows": 1})
     if lost and any("cannot be NULL, and was not there" in each for each in said):
-        # Rows cannot be without a value that was allowed to be lost.
+        # Rows cannot be restored without a value whose loss was allowed.
         return counted
     assert [each for each in said if "still preserved" in each] == []
     agree(told(up, "puts_back"), heard(said, "restored"))

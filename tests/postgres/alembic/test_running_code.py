@@ -1,7 +1,7 @@
-"""What lint says breaks running code does: an application that uses all that its schema allows fails, or reads else.
+"""A change that lint calls breaking breaks an application that uses all of its schema: it fails or reads other values.
 
 The application is the worst case: it reads and writes each column by its name, omits what it can omit, and writes
-NULLs, duplicates, full ranges and orphans wherever the schema before the statement allows them.
+NULLs, duplicates, full ranges and orphans if the schema before the statement allows them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pulumi_alembic.sql.running_code import RunningCode
 from tests.conftest import ALL, Database
 
 DRAWS = 60 if ALL else 6
-"""Statements of each kind."""
+"""The number of statements of each kind."""
 
 SCHEMA = """
 CREATE SCHEMA app;
@@ -66,7 +66,7 @@ OMITTED = {
     "tasks": {"user_id", "title", "rank", "points", "amount", "note", "mood", "label", "due"},
 }
 ALONE = {"users": {"id", "email"}, "tasks": {"id", "code"}}
-"""The columns that are different in every row."""
+"""The columns that differ in every row."""
 
 
 def application() -> Iterator[str]:
@@ -92,7 +92,7 @@ def insert(table: str, row: dict[str, str], returning: str = "") -> str:
 
 
 def twice(table: str, row: dict[str, str]) -> str:
-    """Two rows that are equal wherever they can be."""
+    """Return an INSERT of two rows that are equal in every column that allows it."""
     row = {column: VALUES[table][column][-1] if row[column] == "NULL" else value for column, value in row.items()}
     other = row | {column: VALUES[table][column][1] for column in ALONE[table]}
     rows = ", ".join(f"({', '.join(each.values())})" for each in (row, other))
@@ -296,7 +296,7 @@ KINDS: dict[str, Draw] = {
 
 @pytest.fixture
 def session(database: Database) -> Iterator[psycopg.Connection[Any]]:
-    """Has the schema, and is rolled back: the role of the application too, which others cannot see."""
+    """A session with the schema, which is rolled back. So other sessions never see the application's role."""
     with database.connect(autocommit=False) as connection:
         connection.execute(SCHEMA)
         yield connection
@@ -325,7 +325,7 @@ END $$
 
 
 def outcomes(session: psycopg.Connection[Any], role: str) -> list[object]:
-    """What each statement of the application returns, or the code of its error. What it writes is rolled back."""
+    """Return the result of each statement of the application, or its SQLSTATE. Its changes are rolled back."""
     session.execute("SELECT set_config('test.statements', %s, true)", [json.dumps([*application()])])
     session.execute(f"SET LOCAL ROLE {role}")
     session.execute(APPLICATION)
@@ -336,7 +336,7 @@ def outcomes(session: psycopg.Connection[Any], role: str) -> list[object]:
 
 
 def told(session: psycopg.Connection[Any], texts: list[str]) -> tuple[str, ...]:
-    """What is said to break, for the statements of one revision."""
+    """Return what lint reports as breaking for the statements of one revision."""
     catalog = read_catalog(session)
     code = RunningCode(catalog)
     for text in texts:

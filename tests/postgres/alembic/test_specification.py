@@ -1,4 +1,4 @@
-"""After every revision, up and down, the catalog is what the specification's SQL builds by hand."""
+"""After every revision, up and down, the catalog equals the one that the specification's SQL builds by hand."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -17,7 +17,7 @@ HEAD = REVISIONS[-1]
 
 @pytest.fixture
 def by_hand(make_database: Callable[[], Database], binaries: Binaries) -> Callable[[str], str]:
-    """Run SQL in a database of its own, and return the definition of what it built."""
+    """Return a function that runs SQL in its own database, and returns the definition of the result."""
 
     def build(statements: str) -> str:
         database = make_database()
@@ -45,7 +45,7 @@ def test_the_catalog_equals_the_specification(
 
 @pytest.mark.full
 def test_stairway(target: Target, database: Database, binaries: Binaries) -> None:
-    """At each revision up, down and up again lead to the same catalog."""
+    """At each revision, up, down and up again give the same catalog."""
     for below, revision in pairwise(REVISIONS):
         before = definition(database, binaries)
         target.migrate(revision)

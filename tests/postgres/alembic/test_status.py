@@ -1,4 +1,4 @@
-"""`pulumi-alembic status`: all stacks of a project at a glance, whatever is wrong with one of them."""
+"""`pulumi-alembic status` shows all stacks of a project, even if one of them has an error."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def unused_port() -> Iterator[int]:
 
 
 class Stacks:
-    """The files that an engine writes of a project's stacks."""
+    """The files that an engine writes for a project's stacks."""
 
     def __init__(self, folder: Path, crypters: dict[str, Crypter]) -> None:
         self.folder, self.crypters = folder, crypters
@@ -85,7 +85,7 @@ class Stacks:
 
 @pytest.fixture
 def target(empty_target: Target) -> Target:
-    """Three revisions, of which the first two ran."""
+    """A database at the second of three revisions."""
     empty_target.write(ONE, None, "op.execute('CREATE TABLE app.people (id int PRIMARY KEY, name text)')")
     empty_target.write(
         TWO, ONE, "op.execute('CREATE TABLE app.pets (id int PRIMARY KEY, owner int REFERENCES app.people)')"
@@ -141,7 +141,7 @@ def test_what_a_pin_holds_back_is_counted_apart_from_what_is_pending(stacks: Sta
 def test_what_waits_is_shown_and_is_no_problem(
     stacks: Stacks, target: Target, make_target: Callable[[Path], Target]
 ) -> None:
-    """Two stacks at different phases of one commit."""
+    """The two stacks are at different phases of one commit."""
     target.write(THREE, TWO, asks("'app.people', set='name = id', where='name IS NULL'"))
     script = target.write(FOUR, THREE, "op.execute('ALTER TABLE app.people ALTER name SET NOT NULL')")
     script.write_text(script.read_text().replace("\ndef upgrade", "\nphase = 'contract'\ndef upgrade", 1))

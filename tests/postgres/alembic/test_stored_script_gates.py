@@ -1,4 +1,4 @@
-"""A downgrade with stored scripts has an update's gates too: approval, lint, backup, rehearsal, data loss."""
+"""A downgrade with stored scripts passes an update's gates too: approval, lint, backup, rehearsal, data loss."""
 
 import json
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ __all__ = ["checkout", "newer", "stack"]
 
 @contextmanager
 def refused(target: Target, error: type[Exception], *parts: str) -> Iterator[None]:
-    """The block raises the error, whose text has the parts, and changes nothing."""
+    """Assert that the block raises the error, that its text has the parts, and that nothing changed."""
     before = everything(target)
     with pytest.raises(error) as caught:
         yield
@@ -98,7 +98,7 @@ def test_what_only_the_run_shows_is_refused_with_the_ledgers_scripts_too(newer: 
 
 @pytest.mark.full
 def test_lint_does_not_stop_it(newer: Target, stack: Stack, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its script is not there to be mended or excused."""
+    """The stored script is not on disk, so it cannot be fixed, and no exception can be added."""
     execute(newer, "ALTER TABLE four ADD x int")
     execute(newer, "INSERT INTO four VALUES (1)")
     monkeypatch.setenv(ALLOW_DATA_LOSS, FOUR)
@@ -143,7 +143,7 @@ def test_it_is_rehearsed(newer: Target, stack: Stack, checkout: Path, server: Se
 
 @pytest.mark.full
 def test_rows_that_a_restore_took_back_are_passed_over(newer: Target, stack: Stack, checkout: Path) -> None:
-    """Those between the last one that the backup holds and the restore are of what is no more."""
+    """Rows between the last one in the backup and the restore belong to undone changes."""
     [(last,)] = newer.query("SELECT max(id) FROM migrations.ledger")
     tamper_with(
         newer,

@@ -41,14 +41,14 @@ def execute(target: Target, statement: str, *parameters: Any) -> None:
 
 
 def tamper_with(target: Target, statement: str, *parameters: Any) -> None:
-    """As `execute`, for what only an owner of the ledger can do who means to."""
+    """Execute a statement that only a malicious owner of the ledger can execute."""
     execute(target, "ALTER TABLE migrations.ledger DISABLE TRIGGER append_only")
     execute(target, "GRANT ALL ON migrations.ledger TO CURRENT_USER")
     execute(target, statement, *parameters)
 
 
 def everything(target: Target) -> list[tuple[object, ...]]:
-    """What an update that was refused must not have changed."""
+    """Return everything that a refused update must not have changed."""
     return [
         *target.query(TABLES),
         *target.query("SELECT version_num FROM migrations.alembic_version"),
@@ -58,7 +58,7 @@ def everything(target: Target) -> list[tuple[object, ...]]:
 
 @pytest.fixture
 def newer(empty_target: Target) -> Target:
-    """Four scripts with their manifest, none applied."""
+    """Write four scripts with their manifest, none applied."""
     for id, down, table in ((ONE, None, "one"), (TWO, ONE, "two"), (THREE, TWO, "three"), (FOUR, THREE, "four")):
         empty_target.write(id, down, f"op.execute('CREATE TABLE {table} ()')", f"op.execute('DROP TABLE {table}')")
     History.load(empty_target.directory).write_manifest()
@@ -67,7 +67,7 @@ def newer(empty_target: Target) -> Target:
 
 @pytest.fixture
 def stack(newer: Target) -> Stack:
-    """At the last of the four revisions."""
+    """A stack at the last of the four revisions."""
     made = Stack(newer.url)
     made.up(newer.directory, FOUR)
     return made
@@ -75,18 +75,18 @@ def stack(newer: Target) -> Stack:
 
 @pytest.fixture
 def checkout(newer: Target) -> Path:
-    """Without the last two scripts."""
+    """A checkout without the last two scripts."""
     return older(newer, THREE, FOUR)
 
 
 @pytest.fixture
 def ran(tmp_path: Path) -> Path:
-    """A file that code of the tests' adversary makes when it runs, in whatever way."""
+    """A file that the attacker's code creates when it runs."""
     return tmp_path / "ran"
 
 
 def hostile(ran: Path, id: str, down: str) -> str:
-    """A script that tells that it was imported; it is no less valid for that."""
+    """Return a script that records its import, and is valid."""
     return (
         f'"""script"""\nfrom pathlib import Path\nPath({str(ran)!r}).touch()\nrevision = {id!r}\n'
         f"down_revision = {down!r}\ndef upgrade(): pass\ndef downgrade(): pass\n"
@@ -269,7 +269,7 @@ def test_what_the_migrators_own_rights_changed_in_the_ledger_is_refused_and_neve
 
 
 def test_code_that_nobody_changed_does_run(newer: Target, ran: Path) -> None:
-    """Else the tests of tampering would prove nothing of it."""
+    """Otherwise the tests of tampering would prove nothing."""
     path = newer.directory / "versions" / f"{FOUR}_script.py"
     path.write_text(hostile(ran, FOUR, THREE))
     History.load(newer.directory).write_manifest()

@@ -1,4 +1,4 @@
-"""Of a large schema a rehearsal copies the tables that the plan can touch, and shows what it would show of them all."""
+"""A rehearsal of a large schema copies only the tables that the plan can touch, and has the same result as with all."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ CREATE VIEW app.every_day AS SELECT at FROM app.days;
 CREATE SCHEMA other CREATE TABLE plain (id int);
 """
 )
-"""Of each kind of dependency one more, beside those that statements are tried on."""
+"""One more object for each kind of dependency, in addition to the schema for the effects of statements."""
 
 COPIED_ANYWAY = {"empty", "derived", "base"}
-"""A type and a function need them, and the last one is a parent."""
+"""Types and functions need the first two, and the last one is a parent."""
 
 TOUCHED = {
     "ALTER TABLE alone ADD x int": {"alone"},
-    # Views, and views of views; a foreign key at both ends, and what the other end needs.
+    # Views, and views of views. A foreign key at both ends, and the objects that the other end needs.
     "ALTER TABLE comments ADD x int": {"comments", "comments_id_seq", "tasks", "users"},
     "ALTER TABLE tasks ADD x int": {
         *("tasks", "tasks_id_seq", "users", "comments", "comments_id_seq", "marks"),
@@ -71,7 +71,7 @@ TOUCHED = {
     },
     "DROP VIEW open_tasks": {"open_tasks", "first_tasks", "tasks", "users"},
     "COMMENT ON MATERIALIZED VIEW totals IS ''": {"totals", "tasks", "users"},
-    # All parts of a partitioned table, and all that refers to one.
+    # All parts of a partitioned table, and all objects that refer to one part.
     "ALTER TABLE events_2024 ADD CHECK (id > 0)": {"events", "events_2024", "events_2025", "events_rest", "users"},
     "COMMENT ON TABLE days_2024 IS ''": {"days", "days_2024", "days_2023", "every_day"},
     "DROP INDEX tasks_title": {
@@ -80,26 +80,26 @@ TOUCHED = {
     },
     "ALTER SEQUENCE numbers INCREMENT 2": {"numbers", "elsewhere"},
     "ALTER TABLE elsewhere ADD x int": {"numbers", "elsewhere"},
-    # Another table's policy and rule read it, and need it.
+    # Another table's policy or rule reads it, and needs it.
     "ALTER TABLE plain ADD x int": {"plain", "asks", "logged"},
     "ALTER TABLE asks ADD x int": {"plain", "asks"},
     "ALTER TABLE logged ADD x int": {"plain", "logged"},
-    # Columns of its row type, also within another type and an array.
+    # Columns of its row type, including those within another type and an array.
     "ALTER TABLE single ADD x int": {"single", "holder"},
     "ALTER TABLE holder ADD x int": {"single", "holder"},
     "ALTER TABLE empty ADD x int": {"pairs"},
-    # In quotes, in a literal, in the body of a function.
+    # Names in quotes, in a literal, and in the body of a function.
     'ALTER TABLE app."Odd Name" ADD x int': {"Odd Name", "users"},
     "SELECT 'app.\"Odd Name\"'::regclass": {"Odd Name", "users"},
     "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT id FROM Alone; END": {"alone"},
     "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT id FROM app.alone'": {"alone"},
-    # The name that the primary key would get is that of another table's index.
+    # The default name of the primary key is the name of another table's index.
     "CREATE TABLE fresh (id int PRIMARY KEY)": {"renamed"},
     "CREATE INDEX fresh_pkey ON alone (id)": {"renamed", "alone"},
     "CREATE TABLE numbers ()": {"numbers", "elsewhere"},
     "TRUNCATE comments; SELECT 1": {"comments", "comments_id_seq", "tasks", "users"},
 }
-"""By statement the relations that it can touch, or that these need, without those that are copied anyway."""
+"""The relations that each statement can touch, or that these need, without those that are copied anyway."""
 
 UNKNOWN = [
     "DO $$BEGIN PERFORM 1; END$$",
@@ -118,12 +118,12 @@ UNKNOWN = [
     "REASSIGN OWNED BY CURRENT_USER TO CURRENT_USER",
     "ANALYZE",
 ]
-"""What can touch relations that it does not mention: the whole schema is copied."""
+"""Statements that can touch relations that they do not mention. The whole schema is copied for them."""
 
 
 @pytest.fixture
 def one(empty_target: Target, server: Server) -> Target:
-    """At a revision with a schema of every kind of dependency."""
+    """A database at a revision with every kind of dependency."""
     with Database(server, empty_target.url.rpartition("/")[2]).connect() as admin:
         owner = sql.Identifier(f"{admin.info.dbname}_owner")
         admin.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(sql.Identifier(admin.info.dbname), owner))
@@ -138,7 +138,7 @@ def catalog(target: Target) -> Catalog:
 
 
 def copied(target: Target, statement: str, there: Catalog) -> set[str]:
-    """The relations that a rehearsal of the statement copies, but for those of the migration itself."""
+    """Return the relations that a rehearsal of the statement copies, without those of the migration itself."""
     found = mentions_of([statement], there)
     assert found is not None, statement
     with connect(target.url) as session:
@@ -167,7 +167,7 @@ WHERE pid = pg_backend_pid() AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n
 
 @pytest.mark.full
 def test_a_statement_locks_nothing_that_is_not_copied(one: Target) -> None:
-    """Each one that effects are tried on, where all tables are."""
+    """Run each statement of the tests of effects in a database with all tables."""
     there = catalog(one)
     locked: dict[str, set[str]] = {}
     with connect_as_script(one.url) as session:
@@ -187,7 +187,7 @@ def test_a_statement_locks_nothing_that_is_not_copied(one: Target) -> None:
 
 
 def test_pg_dump_leaves_out_all_other_tables(empty_target: Target) -> None:
-    """Whatever stands in their names."""
+    """Names of tables consist of random characters."""
     chance = random.Random(0)
     names = sorted({"".join(chance.choices(CHARACTERS, k=chance.randint(1, 5))) for _ in range(100)})
     with connect(empty_target.url) as session:
@@ -212,7 +212,7 @@ PLANS = {
     "the downgrade fails": ("ALTER TABLE alone ADD x int", "DROP VIEW open_tasks"),
     **{each: (each, "SELECT 1") for each in random.Random(1).sample([each for each in CASES if "%" not in each], 20)},
 }
-"""Statements of an upgrade and of its downgrade."""
+"""The statements of an upgrade and of its downgrade."""
 
 
 @pytest.mark.few("a policy needs it", "the downgrade touches another")
@@ -220,7 +220,7 @@ PLANS = {
 def test_some_tables_show_what_all_of_them_show(
     plan: str, one: Target, admin_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same refusals, locks, changes and downgrade, if the plan is one that names what it touches."""
+    """Refusals, locks, changes and downgrade are equal if the plan names the objects that it touches."""
     upgrade, downgrade = (f"op.execute({each!r})" for each in PLANS[plan])
     one.write(TWO, ONE, upgrade, downgrade)
     whole = rehearsed(one, admin_url)

@@ -1,4 +1,4 @@
-"""The strong locks of a revision are taken together before its work, and nobody queues behind it for long."""
+"""The strong locks of a revision are taken together before its work, and block other sessions only briefly."""
 
 import re
 import threading
@@ -25,7 +25,7 @@ _MODES = "SELECT mode FROM pg_locks WHERE NOT granted AND relation = '{}'::regcl
 
 @pytest.fixture
 def two(empty_target: Target) -> Target:
-    """At a revision with two tables and a sequence, with one to come that alters both tables."""
+    """A database at a revision with two tables and a sequence. A pending revision alters both tables."""
     empty_target.write(ONE, None, "op.execute('CREATE TABLE one (id int); CREATE TABLE two (); CREATE SEQUENCE tries')")
     empty_target.migrate(ONE)
     alters = "op.execute('ALTER TABLE one ADD x int'); op.execute(\"SELECT nextval('tries')\"); "
@@ -41,7 +41,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 @contextmanager
 def watched(target: Target) -> Iterator[list[str]]:
-    """What the migrator sends while it queues for a lock that stops readers, as far as a session beside it sees it."""
+    """Collect the statements that the migrator sends while it queues for a lock that blocks readers."""
     seen: list[str] = []
     stop = threading.Event()
 
@@ -60,7 +60,7 @@ def watched(target: Target) -> Iterator[list[str]]:
 
 
 def limits(seen: list[str]) -> set[int]:
-    """Each statement's limit in milliseconds; one that has none fails here."""
+    """Return each statement's limit in milliseconds. A statement without a limit fails here."""
     found = [re.search(r"SET LOCAL statement_timeout = (\d+); LOCK TABLE", query) for query in seen]
     assert all(found), seen
     return {int(match[1]) for match in found if match}
@@ -100,7 +100,7 @@ def test_no_work_begins_before_all_locks_are_there(two: Target, threads: ThreadP
 
 
 def test_a_vacuum_is_waited_for_and_stops_no_reader_or_writer(two: Target, threads: ThreadPoolExecutor) -> None:
-    """Its lock, which no transaction of VACUUM itself would hold for as long as a test likes."""
+    """LOCK TABLE takes VACUUM's lock, because VACUUM itself would not hold it long enough."""
     with blocker(two, "LOCK TABLE one IN SHARE UPDATE EXCLUSIVE MODE"):
         done = threads.submit(two.migrate, TWO)
         until(lambda: two.query(_MODES.format("one")) == [("ShareUpdateExclusiveLock",)])
@@ -116,7 +116,7 @@ def test_a_vacuum_is_waited_for_and_stops_no_reader_or_writer(two: Target, threa
 def test_where_the_locks_are_not_known_it_says_so_once_and_waits_as_the_session_does(
     two: Target, threads: ThreadPoolExecutor
 ) -> None:
-    """By hand, with the `alembic` command."""
+    """The revision runs by hand, with the `alembic` command."""
     two.write(TWO, ONE, "op.execute(\"DO $$BEGIN EXECUTE 'ALTER TABLE one ADD x int'; END$$\")")
     until(lambda: not two.query(_MODES.format("one")))
     with blocker(two, "SELECT FROM one"):
@@ -127,7 +127,7 @@ def test_where_the_locks_are_not_known_it_says_so_once_and_waits_as_the_session_
 
 
 def test_a_lock_that_the_owner_cannot_take_is_waited_for_as_the_session_does(two: Target) -> None:
-    """LOCK TABLE asks for a privilege, and ALTER TABLE for the ownership."""
+    """LOCK TABLE needs a privilege, and ALTER TABLE needs ownership."""
     told = Told()
     with open_session(two.url) as owner, open_session(two.url):
         owner.execute("REVOKE ALL ON one FROM CURRENT_USER")

@@ -1,4 +1,4 @@
-"""The spans of a run: what waited, what was tried again, what failed with which code; no value and no password."""
+"""The spans of a run: waits, retries and failures with their codes, without values and passwords."""
 
 from __future__ import annotations
 

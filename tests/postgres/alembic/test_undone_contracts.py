@@ -1,4 +1,4 @@
-"""A contract preserves what it drops, and its downgrade restores it, except where newer values say otherwise."""
+"""A contract preserves what it drops, and its downgrade restores it, unless newer values contradict it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def keeping(empty_target: Target, database: Database) -> Target:
 
 
 def contracted(target: Target, up: tuple[str, ...], *down: str, tables: str = TABLE, rows: str = ROWS) -> list[str]:
-    """Bring the target over a contract; what the run says of preserved rows."""
+    """Bring the target over a contract, and return what the run reports of preserved rows."""
     target.write(ONE, None, executes(tables), "pass")
     contract(target, TWO, ONE, executes(*up), executes(*down))
     target.migrate(ONE)
@@ -91,7 +91,7 @@ def test_values_that_the_downgrade_computes_are_newer(keeping: Target, how: str)
     send(keeping, "UPDATE t SET new = 'newer' WHERE id = 2", "UPDATE t SET new = NULL WHERE id = 3")
     keeping.migrate(ONE)
     assert old_values(keeping) == expected
-    # Nothing is lost: what was not restored is still preserved.
+    # Nothing is lost: values that were not restored are still preserved.
     changed = sum(value != f"v{number}" for number, value in enumerate(expected, 1))
     assert [entry.rows for entry in kept(keeping)] == [changed] * (changed > 0)
 

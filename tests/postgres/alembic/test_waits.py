@@ -1,4 +1,4 @@
-"""A wait for another session says for whom after a second, and ends at a deadline with an error that names them."""
+"""A wait reports the blocking session after a second, and ends at a deadline with an error that names the session."""
 
 import time
 from collections.abc import Callable
@@ -44,7 +44,7 @@ TABLE = "LOCK TABLE app.t"
 
 @dataclass
 class World:
-    """A database at ONE, whose two more scripts are pending; `tell` is told what an operation waits for."""
+    """A database at ONE with two more pending scripts. `tell` gets the reports of what an operation waits for."""
 
     target: Target
     folder: Path
@@ -69,7 +69,7 @@ def world(empty_target: Target, tmp_path: Path, server: Server, monkeypatch: pyt
 
 
 def read(use: Callable[[Connection, History], object]) -> Callable[[World], object]:
-    """Something that reads over a session of our own."""
+    """Return an operation that reads over a session of our own."""
 
     def operation(world: World) -> object:
         with connect(world.target.url) as connection:
@@ -107,7 +107,7 @@ def make_ledger(connection: Connection, _: History) -> None:
 
 
 def stamp(world: World) -> None:
-    """A command that runs no revision, in a session that otherwise runs them."""
+    """Run a command that applies no revision, in a session that otherwise applies revisions."""
     (world.target.directory / "env.py").write_text(ENV)
     said = world.target.alembic("stamp", TWO, check=False)
     for line in said.splitlines():
@@ -147,7 +147,7 @@ OPERATIONS: dict[str, tuple[str, Callable[[World], object]]] = {
 
 
 def check(world: World, holder: str, operation: Callable[[World], object]) -> None:
-    """The operation says whom it waits for, and its error names the same."""
+    """Assert that the operation reports the session that it waits for, and that its error names the same session."""
     told: list[tuple[float, str]] = []
     begun = time.monotonic()
     world.tell = lambda text: told.append((time.monotonic() - begun, text))
@@ -210,7 +210,7 @@ def test_a_copy_of_the_schema_names_whose_lock_was_in_its_way(world: World) -> N
 def test_a_scratch_database_that_cannot_be_created_names_who_is_in_the_way(
     world: World, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A template that belongs to the admin stands for template0, which only a superuser can lock."""
+    """The template is the admin's own. It stands for template0, which only a superuser can lock."""
     like = scratch._LIKE_TARGET.as_string(None).replace("template0", f'"{database.name}"')
     monkeypatch.setattr(scratch, "_LIKE_TARGET", sql.SQL(like))
     monkeypatch.setattr(scratch, "_LIMITS", scratch._LIMITS.replace("2s", "600ms"))

@@ -1,7 +1,7 @@
-"""Wherever a walk of updates, checkouts, hand-made commands and lost states leads, heads = ledger = schema.
+"""After every random walk of updates, checkouts, manual commands and lost states, heads, ledger and schema agree.
 
-Each step does what the model says, or it is refused with its reason, and nothing is changed. `make test-all` walks
-for longer.
+Each step has the result that the model predicts, or it is refused with its reason and changes nothing. `make test-all`
+walks longer.
 """
 
 from __future__ import annotations
@@ -63,18 +63,18 @@ CHECKOUTS = (
     tuple(DOWN),
 )
 
-# What is in the way for a while may be taken for what belongs there, by an update that has nothing to compare with.
+# An update without a baseline can take a temporary obstacle for an expected object.
 BESIDE = {"drift_ignore": ["table app.behind", "view app.in_the_way"]}
 
 
 def closure(*revisions: str) -> frozenset[str]:
-    """These and all that they build on."""
+    """Return these revisions and all their ancestors."""
     return frozenset(revisions).union(*(closure(*DOWN[id]) for id in revisions))
 
 
 @pytest.fixture
 def site(empty_target: Target) -> tuple[Target, dict[tuple[str, ...], Path], dict[frozenset[str], list[str]]]:
-    """A database, the checkouts, and what the schema is with each set of revisions that can be applied."""
+    """Return a database, the checkouts, and the schema for each set of revisions that can be applied."""
     for id, down in DOWN.items():
         upgrade, downgrade = ("; ".join(f"op.execute({one!r})" for one in sql.split("; ")) for sql in SQL[id])
         path = empty_target.write(id, down[0] if down else None, upgrade, downgrade)
@@ -95,7 +95,11 @@ def _schema(target: Target, applied: frozenset[str]) -> list[str]:
 
 
 class Walk(RuleBasedStateMachine):
-    """`applied` is what the model says is in the database; `inputs` and `outputs` are whose digests the state holds."""
+    """The model of a walk.
+
+    `applied` are the revisions in the database. `inputs` and `outputs` are the revisions whose digests the state
+    contains.
+    """
 
     def __init__(self, site: tuple[Target, dict[tuple[str, ...], Path], dict[frozenset[str], list[str]]]) -> None:
         super().__init__()
@@ -114,12 +118,12 @@ class Walk(RuleBasedStateMachine):
 
     @rule(having=strategies.sampled_from(CHECKOUTS), pick=strategies.integers(-1, 5))
     def up(self, having: tuple[str, ...], pick: int) -> None:
-        """Update, from any checkout, to any of its revisions: newer, older or pinned."""
+        """Update from any checkout to any of its revisions: newer, older or pinned."""
         self._up(having, pick)
 
     @rule(having=strategies.sampled_from(CHECKOUTS), forth=strategies.integers(0, 5), back=strategies.integers(-1, 5))
     def forth_and_back(self, having: tuple[str, ...], forth: int, back: int) -> None:
-        """By the newest checkout, and by an older one: else there seldom is something to go back from."""
+        """Update from the newest checkout, then from an older one. Otherwise a downgrade would be rare."""
         self._up(CHECKOUTS[-1], forth)
         self._up(having, back)
 
@@ -146,12 +150,12 @@ class Walk(RuleBasedStateMachine):
         which=strategies.sampled_from([command.upgrade, command.downgrade]),
     )
     def by_hand(self, having: tuple[str, ...], pick: int, which: Callable[..., None]) -> None:
-        """`alembic upgrade` and `alembic downgrade`, which may leave two heads."""
+        """Run `alembic upgrade` or `alembic downgrade`, which can leave two heads."""
         self._by_hand(having, which, having[pick % len(having)])
 
     @rule(up=strategies.booleans())
     def fail_half_way(self, up: bool) -> None:
-        """Something of somebody's is in the way of a revision's second statement: of the newest one's, or of TWO's."""
+        """Block a revision's second statement, of the newest revision or of TWO, by an object of another user."""
         made, gone = (
             ("CREATE TABLE behind ()", "DROP TABLE behind")
             if up
@@ -169,7 +173,7 @@ class Walk(RuleBasedStateMachine):
 
     @rule(pick=strategies.integers(0, 5))
     def stamp_by_hand(self, pick: int) -> None:
-        """Somebody runs what a revision does, and then `alembic stamp`: its script is in no ledger."""
+        """Run a revision's statements by hand, and then `alembic stamp`. Its script is in no ledger."""
         possible = [id for id in DOWN if id not in self.applied and self.applied.issuperset(DOWN[id])]
         if not possible:
             return
@@ -184,7 +188,7 @@ class Walk(RuleBasedStateMachine):
             connection.commit()
 
     def _kept(self) -> set[str]:
-        """Those whose scripts the ledger keeps: they were applied, and not only stamped."""
+        """Return the revisions whose scripts the ledger keeps: those that were applied, and not only stamped."""
         return {str(id) for (id,) in self._rows("SELECT revision FROM migrations.ledger WHERE event = 'applied'")}
 
     @rule(having=strategies.sampled_from(CHECKOUTS))
@@ -200,7 +204,7 @@ class Walk(RuleBasedStateMachine):
         except CommandError:
             assert self._everything() == before
         finally:
-            # Each run of the command adds one, and a process runs one.
+            # Each run of the command adds a handler, and a process normally runs one command.
             for name in ("alembic.runtime.migration", "alembic.autogenerate"):
                 logging.getLogger(name).handlers.clear()
         self.applied = closure(*self._heads())
@@ -229,7 +233,7 @@ class Walk(RuleBasedStateMachine):
         self.stack.inputs, self.stack.outputs, self.inputs, self.outputs = saved
 
     def _act(self, act: Callable[[], Any], expected: str) -> Any:
-        """What the act returns; where it is to be refused, it is for that reason, and changes nothing."""
+        """Return the act's result. If a refusal is expected, assert its reason, and that nothing changed."""
         before = self._everything()
         if not expected:
             return act()
@@ -246,7 +250,7 @@ class Walk(RuleBasedStateMachine):
         return [str(head) for (head,) in self._rows("SELECT version_num FROM migrations.alembic_version ORDER BY 1")]
 
     def _rows(self, query: str) -> list[tuple[object, ...]]:
-        """None where there is no such table yet."""
+        """Return the rows of a query, or none if the table does not exist yet."""
         with suppress(DatabaseError):
             return self.target.query(query)
         return []

@@ -28,7 +28,7 @@ INSERT INTO app.t VALUES (1, '{VALUE}', {NUMBER}), (2, '{VALUE}', {NUMBER});
 CREATE TABLE app.parts (s text) PARTITION BY LIST (s);
 CREATE VIEW app.v AS SELECT * FROM app.t WHERE n < 5 WITH CHECK OPTION;
 """
-# Statements whose errors quote rows, in the message or behind it, by their SQLSTATE.
+# Statements whose errors quote rows, in the message or after it, by their SQLSTATE.
 QUOTES_ROWS = (
     ("22P02", "UPDATE app.t SET n = s::int"),
     ("22P02", "DROP VIEW app.v; ALTER TABLE app.t ALTER s TYPE uuid USING s::uuid"),
@@ -64,7 +64,7 @@ def run(target: Target, *arguments: str, **environment: str) -> subprocess.Compl
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the provider says to the engine."""
+    """Collect the messages that the provider sends to the engine."""
     said: list[str] = []
     engine = type("Engine", (), {"Log": lambda _, request: said.append(request.message)})()
     monkeypatch.setattr(log, "_engine", lambda: engine)

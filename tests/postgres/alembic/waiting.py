@@ -1,4 +1,4 @@
-"""Conditions to wait for instead of sleeping, and what is waited for: sessions that block, and texts that are told."""
+"""Conditions to wait for instead of sleeping, and helpers for them: blocking sessions, and recorded messages."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def until(condition: Callable[[], object]) -> None:
 
 
 class Told:
-    """A callback that keeps what it is told."""
+    """A callback that records its messages."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -38,7 +38,7 @@ class Told:
             self._changed.notify_all()
 
     def wait_for(self, *parts: str) -> str:
-        """The first text with all of these parts, as soon as it is told."""
+        """Return the first message with all of these parts, as soon as it arrives."""
 
         def found() -> str | None:
             return next((text for text in self.texts if all(part in text for part in parts)), None)
@@ -50,7 +50,7 @@ class Told:
 
 @contextmanager
 def blocker(target: Target, statement: str) -> Iterator[psycopg.Connection]:
-    """A session of the owner's that has run `statement` in a transaction, which is open until the block ends."""
+    """Open a session of the owner that runs `statement` in a transaction, which stays open until the block ends."""
     session = open_session(target.url)
     session.execute("SET application_name = 'the report'")
     session.execute(statement.encode())
@@ -59,7 +59,7 @@ def blocker(target: Target, statement: str) -> Iterator[psycopg.Connection]:
 
 
 def wants_lock(target: Target, relation: str) -> bool:
-    """Whether a session waits for a lock on this relation."""
+    """Return whether a session waits for a lock on this relation."""
     return target.query(
         f"SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = '{relation}'::regclass)"
     ) == [(True,)]
@@ -67,7 +67,7 @@ def wants_lock(target: Target, relation: str) -> bool:
 
 @contextmanager
 def killed_command(target: Target, *arguments: str) -> Iterator[None]:
-    """The `alembic` command with these arguments, which runs beside the block and is killed at its end."""
+    """Run the `alembic` command with these arguments beside the block, and kill it at the end of the block."""
     target.alembic("history")
     with subprocess.Popen(
         [Path(sys.executable).with_name("alembic"), *arguments],
